@@ -1,0 +1,26 @@
+"""What this build is and uses."""
+
+from aefast import _runtime, _threads
+from aefast._version import __version__
+
+
+def build_info():
+    """What this build is and uses, for reports of bugs and benchmarks.
+
+    Returns
+    -------
+    info : dict
+        ``version``; ``openmp`` (bool: built with it); ``n_threads`` (what ``n_threads=None`` means here, where the work is large
+        enough); ``isa`` (instruction set whose kernels are in use; the environment variable ``AEFAST_ISA`` forces one);
+        ``isa_available`` (list of names); ``blas`` (library, version and architecture behind SciPy); ``compiler``; ``debug`` (bool).
+    """
+    return {
+        "version": __version__,
+        "openmp": _runtime.OPENMP,
+        "n_threads": _threads.default_n_threads(),
+        "isa": _runtime.isa(),
+        "isa_available": _runtime.isa_available(),
+        "blas": _threads.blas_description(),
+        "compiler": _runtime.COMPILER_VERSION,
+        "debug": _runtime.DEBUG,
+    }

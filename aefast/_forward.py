@@ -1,0 +1,69 @@
+"""One-pass operations for `ops` and the estimators: allocation, slices, threads, status."""
+
+import numpy as np
+
+from aefast import _autoencoder, _threads
+from aefast._autoencoder import BAD_ROWS, NOT_FINITE
+from aefast._validation import ANYWHERE, bad_row_error, domain_of
+
+WORK_PER_CALL = 2e9  # floating-point operations between two looks at the keyboard
+BLOCK_ROWS = 128  # go through the network together, from this many blocks on; fewer rows are cut finer, to occupy a few threads
+FEWEST_BLOCKS = 8
+BLOCK_ENTRIES = 1 << 22  # of a block's rows and codes, at most
+
+RESULTS = ("codes", "reconstructions", "row_losses", "feature_losses")
+
+
+def _block_rows(model, n):
+    """Rows in a block: from the shape alone."""
+    widest = max(1, BLOCK_ENTRIES // (model.n_features + model.n_components))
+    return min(BLOCK_ROWS, widest, max(8, -(-n // FEWEST_BLOCKS)))
+
+
+def _allocate(model, result, n, dtype):
+    """row_losses are float64 in every type; the others have the computation's."""
+    if result == "row_losses":
+        return np.empty(n)
+    width = model.n_components if result == "codes" else model.n_features
+    return np.empty((n, width), dtype)
+
+
+def forward(model, parameters, rows, result, *, name="X", order=None, from_codes=False, n_threads=None, check=True):
+    """One of RESULTS for each row: codes (n, k), reconstructions (n, d), row_losses (n,) or feature_losses (n, d).
+
+    Computed in the parameters' real type. Raises ValueError for entries that are not finite (or, for losses, outside the output's
+    domain), FloatingPointError where finite input gives results that are not.
+    """
+    n, dtype = len(rows) if order is None else len(order), parameters.W.dtype
+    out = _allocate(model, result, n, dtype)
+    domain = domain_of(model.output) if result.endswith("losses") else ANYWHERE
+    block_rows = _block_rows(model, n)
+    work = 2.0 * model.n_features * model.n_components * (1 if result == "codes" else 2)
+    step = block_rows * max(1, int(WORK_PER_CALL / (work * block_rows)))
+    n_threads = _threads.effective_n_threads(n_threads, work * n)
+    for first in range(0, n, step):
+        part = slice(first, first + step)
+        data, places = (rows[part], None) if order is None else (rows, order[part])
+        with _threads.single_threaded_blas():
+            status = _autoencoder.forward(
+                model, data, parameters, places, domain if check else None, block_rows, n_threads, from_codes=from_codes, **{result: out[part]}
+            )
+        if status & BAD_ROWS:
+            raise bad_row_error(data, name, domain, dtype, output=model.output, first_row=first)
+        if status & NOT_FINITE:
+            raise overflow_error(name, dtype)
+    return out
+
+
+def overflow_error(name, dtype):
+    return FloatingPointError(f"a result overflows {dtype} though {name} is finite: scale {name} down, or check the parameters")
+
+
+def mean_loss(model, parameters, rows, order, n_threads=None):
+    """Mean of the losses of these rows, which are known to be good; may be infinite. No array of n losses is kept."""
+    total, step = 0.0, 1 << 16
+    for first in range(0, len(order), step):
+        part = order[first : first + step]
+        losses = forward(model, parameters, rows, "row_losses", order=part, n_threads=n_threads, check=False)
+        total += losses.sum()
+    return total / len(order)

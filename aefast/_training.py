@@ -1,0 +1,208 @@
+"""Epochs: row orders, slices, early stopping, progress. No arithmetic on data: that is `_autoencoder.Trainer`'s."""
+
+import time
+from contextlib import contextmanager
+
+import numpy as np
+
+from aefast import _threads
+from aefast._autoencoder import NOT_FINITE
+from aefast._forward import mean_loss
+
+SLICE_SECONDS = 0.05  # of training between two looks at the keyboard and the progress bar
+FASTEST_GROWTH = 8  # of the steps in a slice, from one slice to the next
+
+# Purposes of random numbers: streams with different keys never meet.
+WEIGHTS, SHUFFLE, SPLIT = range(3)
+
+
+def random_stream(seed, purpose, counter=0):
+    """A generator keyed by (seed, purpose, counter), so that training resumes anywhere with the numbers it would have drawn."""
+    return np.random.Generator(np.random.Philox(key=[seed, purpose], counter=[0, 0, 0, counter]))
+
+
+def split_rows(n, validation_fraction, seed):
+    """Row numbers for training and for validation, at least one of each."""
+    order = random_stream(seed, SPLIT).permutation(n)
+    n_validation = min(max(1, round(validation_fraction * n)), n - 1)
+    return np.sort(order[n_validation:]), np.sort(order[:n_validation])
+
+
+class Patience:
+    """Tells when the monitored loss has not improved by more than tol for n_epochs_no_change epochs; with tol=0 never."""
+
+    def __init__(self, tol, n_epochs_no_change):
+        self.tol, self.n_epochs_no_change = tol, n_epochs_no_change
+        self.best, self.n_bad = np.inf, 0
+
+    def is_over(self, loss):
+        self.n_bad = 0 if loss < self.best - self.tol else self.n_bad + 1
+        self.best = min(self.best, loss)
+        return self.tol > 0 and self.n_bad >= self.n_epochs_no_change
+
+
+class Snapshot:
+    """The trainer's values at the end of an epoch."""
+
+    def __init__(self, trainer):
+        self.flat, self.state, self.n_steps = np.empty_like(trainer.flat), np.empty_like(trainer.state), 0
+        self.take(trainer)
+
+    def take(self, trainer):
+        self.flat[...], self.state[...], self.n_steps = trainer.flat, trainer.state, trainer.n_steps
+
+    def restore(self, trainer):
+        trainer.restore(self.flat, self.state, self.n_steps)
+
+
+class Diverged(Exception):
+    """The loss, a parameter or the optimizer's state is not finite."""
+
+
+class Training:
+    """Epochs over the rows of one table, and their record.
+
+    Parameters
+    ----------
+    trainer : _autoencoder.Trainer
+    rows : ndarray of int64
+        The rows to train on.
+    batch_size : int
+    seed : int or None
+        Rows are shuffled in each pass, keyed by (seed, rows seen); None leaves them in order.
+    n_rows_seen : int
+        Before this training, by earlier ones.
+    """
+
+    def __init__(self, trainer, rows, batch_size, seed, n_rows_seen):
+        self.trainer, self.rows, self.batch_size = trainer, rows, batch_size
+        self.seed, self.n_rows_seen = seed, n_rows_seen
+        self.last_finite = Snapshot(trainer)
+        self.steps_per_slice = 1
+
+    def epoch(self, on_slice=None):
+        """One pass. Returns the mean over rows of the loss of their batch. After `Diverged` the trainer is where the pass began."""
+        order, total = self._order(), 0.0
+        first = 0
+        while first < len(order):
+            part = order[first : first + self.steps_per_slice * self.batch_size]
+            loss_sum, n_done, status = self._slice(part)
+            first += n_done
+            self.n_rows_seen += n_done
+            total += loss_sum
+            if status & NOT_FINITE:
+                self.last_finite.restore(self.trainer)
+                raise Diverged
+            if on_slice is not None:
+                on_slice(n_done, total / first)
+        if not (np.isfinite(self.trainer.flat).all() and np.isfinite(self.trainer.state).all()):
+            self.last_finite.restore(self.trainer)
+            raise Diverged
+        self.last_finite.take(self.trainer)
+        return total / len(order)
+
+    def _order(self):
+        if self.seed is None:
+            return self.rows
+        return random_stream(self.seed, SHUFFLE, self.n_rows_seen).permutation(self.rows)
+
+    def _slice(self, rows):
+        """Steps that take about SLICE_SECONDS, without the GIL. How training is sliced changes no bit."""
+        start = time.perf_counter()
+        with _threads.single_threaded_blas():
+            result = self.trainer.run(rows)
+        seconds = max(time.perf_counter() - start, 1e-9)
+        n_steps = -(-len(rows) // self.batch_size)
+        wanted = int(n_steps * SLICE_SECONDS / seconds)
+        self.steps_per_slice = max(1, min(wanted, FASTEST_GROWTH * self.steps_per_slice))
+        return result
+
+
+class EarlyStopping:
+    """Keeps the parameters of the epoch with the lowest loss on the held-out rows."""
+
+    def __init__(self, trainer, model, X, rows, n_threads):
+        self.trainer, self.model, self.X, self.rows, self.n_threads = trainer, model, X, rows, n_threads
+        self.best, self.best_loss = Snapshot(trainer), np.inf
+
+    def validation_loss(self):
+        loss = mean_loss(self.model, self.model.split(self.trainer.flat), self.X, self.rows, self.n_threads)
+        if loss < self.best_loss:
+            self.best_loss = loss
+            self.best.take(self.trainer)
+        return loss
+
+    def restore_best(self):
+        self.best.restore(self.trainer)
+
+
+@contextmanager
+def progress_bar(verbose, n_epochs, n_rows):
+    """A function (epoch, validation loss) -> on_slice for `Training.epoch`; None where nothing is shown."""
+    if not verbose:
+        yield lambda epoch, validation_loss: None
+        return
+    from tqdm.auto import tqdm
+
+    with tqdm(total=n_epochs * n_rows, unit="row", unit_scale=True, dynamic_ncols=True) as bar:
+
+        def start_epoch(epoch, validation_loss):
+            bar.set_description(f"epoch {epoch}/{n_epochs}", refresh=False)
+            shown = {} if validation_loss is None else {"validation": f"{validation_loss:.4g}"}
+
+            def on_slice(n_rows_done, loss):
+                bar.set_postfix(loss=f"{loss:.4g}", **shown, refresh=False)
+                bar.update(n_rows_done)
+
+            return on_slice
+
+        yield start_epoch
+
+
+def run_epochs(estimator, training, model, X, held_out, n_epochs):
+    """Trains for up to n_epochs, writing the estimator's curves; callbacks see the estimator with the epoch's parameters.
+
+    held_out: row numbers for early stopping, or None. Raises FloatingPointError where training diverges.
+    """
+    stopping = None
+    if held_out is not None:
+        stopping = EarlyStopping(training.trainer, model, X, held_out, estimator.n_threads)
+    patience = Patience(estimator.tol, estimator.n_epochs_no_change)
+    callbacks = _as_list(estimator.callbacks)
+    validation_loss = None
+    with progress_bar(estimator.verbose, n_epochs, len(training.rows)) as start_epoch:
+        for epoch in range(1, n_epochs + 1):
+            loss = _one_epoch(estimator, training, epoch, start_epoch(epoch, validation_loss))
+            estimator.loss_curve_.append(loss)
+            estimator.n_epochs_ += 1
+            if stopping is not None:
+                validation_loss = stopping.validation_loss()
+                if not np.isfinite(validation_loss):
+                    raise divergence_error(estimator, epoch)
+                estimator.validation_loss_curve_.append(validation_loss)
+            estimator._keep(training)
+            stops = [callback(epoch, loss, validation_loss, estimator) is True for callback in callbacks]
+            if any(stops) or patience.is_over(loss if validation_loss is None else validation_loss):
+                break
+    if stopping is not None and n_epochs > 0:
+        stopping.restore_best()
+
+
+def _as_list(callbacks):
+    if callbacks is None:
+        return []
+    return list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
+
+
+def _one_epoch(estimator, training, epoch, on_slice):
+    try:
+        return training.epoch(on_slice)
+    except Diverged:
+        raise divergence_error(estimator, epoch) from None
+
+
+def divergence_error(estimator, epoch):
+    return FloatingPointError(
+        f"training diverged in epoch {epoch}: the loss or a parameter is no longer finite. The last finite parameters are "
+        f"kept. Lower learning_rate (it is {estimator.learning_rate:g}) or scale X to a smaller range"
+    )

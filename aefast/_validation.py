@@ -1,0 +1,170 @@
+"""The only place where arrays are checked, converted or copied.
+
+Tables of float32, float64, uint8 and bool are read by the kernels where they lie, as long as the columns of a row are adjacent; anything else is
+converted to float64. The real type of a computation is float32 for float32, uint8 and bool, and float64 otherwise.
+"""
+
+import numpy as np
+
+from aefast import _autoencoder, _threads
+from aefast._autoencoder import BAD_ROWS
+
+ROW_TYPES = (np.dtype(np.float64), np.dtype(np.float32), np.dtype(np.uint8), np.dtype(np.bool_))
+LARGEST_SIZE = 2**31 - 1  # of n_features and n_components: BLAS counts with 32-bit integers
+ENTRIES_PER_SCAN = 1 << 26  # between two looks at the keyboard
+
+_DOMAINS = {row["name"]: (row["low"], row["high"]) for row in _autoencoder.output_table()}
+ANYWHERE = (-np.inf, np.inf)
+
+
+def domain_of(output):
+    """The closed interval in which an output distribution's x must lie."""
+    return _DOMAINS[output]
+
+
+def real_type(*dtypes):
+    """float32 if every one of the types is float32, uint8 or bool; float64 otherwise."""
+    narrow = all(dtype in ROW_TYPES[1:] for dtype in dtypes)
+    return np.dtype(np.float32 if narrow else np.float64)
+
+
+# ---- plain arrays, without scikit-learn ----
+
+
+def as_array(value, name, n_dimensions=None):
+    """An ndarray of one of ROW_TYPES, native and aligned, from anything that NumPy can read as real numbers."""
+    array = np.asarray(value)
+    if n_dimensions is not None and array.ndim != n_dimensions:
+        raise ValueError(f"{name} must have {n_dimensions} dimension(s), got shape {array.shape}")
+    if array.dtype in ROW_TYPES:
+        return np.require(array, requirements="A")
+    if array.dtype.kind == "c":
+        raise ValueError(f"{name} must be real, got dtype {array.dtype}")
+    try:
+        return array.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name} must be numeric, got dtype {array.dtype}: {error}") from None
+
+
+def as_rows(X, name):
+    """A table that a kernel can read: two dimensions, columns of a row adjacent."""
+    return with_adjacent_columns(as_array(X, name, 2))
+
+
+def with_adjacent_columns(X):
+    """X itself where each row's columns are adjacent in memory (any distance between rows), a copy otherwise."""
+    if X.shape[1] > 1 and X.strides[1] != X.itemsize:
+        return np.ascontiguousarray(X)
+    return X
+
+
+def as_parameter(value, name, shape):
+    """An array with this shape, C-contiguous. Its entries are not looked at: results that are not finite tell."""
+    array = as_array(value, name, len(shape))
+    if array.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
+    return np.ascontiguousarray(array)
+
+
+def as_sample_weight(value, n_samples):
+    """Weights (n,) in float64 that add up to 1; None stays None."""
+    if value is None:
+        return None
+    weight = as_parameter(value, "sample_weight", (n_samples,)).astype(np.float64)
+    total = weight.sum()
+    if not (weight >= 0).all() or not 0 < total < np.inf:
+        raise ValueError(
+            "sample_weight must be finite and non-negative with a positive sum, "
+            f"got minimum {weight.min()}, sum {total}"
+        )
+    return weight / total
+
+
+def check_sizes(**sizes):
+    """Sizes that reach BLAS are at least 1 and fit its integers."""
+    for name, size in sizes.items():
+        if not 1 <= size <= LARGEST_SIZE:
+            raise ValueError(
+                f"{name} must be in [1, {LARGEST_SIZE}] (BLAS counts with 32-bit integers), got {size}"
+            )
+
+
+def check_name(value, name, choices):
+    """One of a table's names."""
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {list(choices)}, got {value!r}")
+
+
+def check_n_threads(n_threads):
+    if n_threads is not None and not (
+        isinstance(n_threads, (int, np.integer)) and not isinstance(n_threads, bool) and n_threads >= 1
+    ):
+        raise ValueError(f"n_threads must be None or a positive integer, got {n_threads!r}")
+
+
+# ---- what is in the rows ----
+
+
+def scan_rows(X, output, dtype, n_threads):
+    """One pass before a fit: every entry finite and in the output's domain. Returns the column means (d,), float64."""
+    domain, sums = domain_of(output), np.zeros(X.shape[1])
+    n_threads = _threads.effective_n_threads(n_threads, X.size)
+    step = max(1, ENTRIES_PER_SCAN // X.shape[1])
+    for first in range(0, len(X), step):
+        part = X[first : first + step]
+        if _autoencoder.scan(part, domain, np.empty(0, dtype), sums, n_threads) & BAD_ROWS:
+            raise bad_row_error(part, "X", domain, dtype, output=output, first_row=first)
+    return sums / len(X)
+
+
+def bad_row_error(rows, name, domain, dtype, *, output=None, first_row=0):
+    """The error for rows in which a kernel found something it cannot use: names the first such entry."""
+    low, high = domain
+    step = max(1, (1 << 20) // rows.shape[1])
+    for first in range(0, len(rows), step):
+        part = rows[first : first + step].astype(dtype)
+        bad = np.argwhere(~(np.isfinite(part) & (part >= low) & (part <= high)))
+        if len(bad):
+            row, column = bad[0]
+            value = rows[first + row, column]
+            where = f"at row {first_row + first + row}, column {column}"
+            return ValueError(_describe_entry(value, where, name, domain, dtype, output))
+    return ValueError(f"Input {name} changed while it was read")
+
+
+def _describe_entry(value, where, name, domain, dtype, output):
+    if np.isnan(value):
+        return f"Input {name} contains NaN {where}: expected finite numbers"
+    if np.isinf(value):
+        return f"Input {name} contains infinity ({value}) {where}: expected finite numbers"
+    if not np.isfinite(dtype.type(value)):
+        return f"Input {name} contains a value too large for {dtype} ({value}) {where}"
+    low, high = domain
+    return f"output={output!r} expects values of {name} in [{low:g}, {high:g}], got {value} {where}"
+
+
+# ---- scikit-learn's conventions ----
+
+
+def estimator_rows(estimator, X, *, reset):
+    """The user's X as a table that a kernel can read, checked as scikit-learn does, except for what is in it.
+
+    With `reset` nothing is written to the estimator yet: `remember_features` does, once everything else is known to be good.
+    """
+    from sklearn.utils.validation import check_array, validate_data
+
+    given = X
+    X = check_array(
+        X, dtype=list(ROW_TYPES), ensure_all_finite=False, estimator=estimator, input_name="X"
+    )
+    check_sizes(n_features=X.shape[1])
+    if not reset:
+        validate_data(estimator, given, reset=False, skip_check_array=True)
+    return with_adjacent_columns(np.require(X, requirements="A"))
+
+
+def remember_features(estimator, X):
+    """Sets n_features_in_ and feature_names_in_ from the user's X."""
+    from sklearn.utils.validation import validate_data
+
+    validate_data(estimator, X, reset=True, skip_check_array=True)

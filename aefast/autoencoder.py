@@ -1,0 +1,451 @@
+"""The estimator."""
+
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from aefast import _autoencoder, _threads
+from aefast import _validation as check
+from aefast._fitted import continued_state, initial_state
+from aefast._forward import forward, overflow_error
+from aefast._model import Model
+from aefast._training import Training, run_epochs, split_rows
+
+MOST_THREADS = 1024
+
+
+class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Autoencoder with one hidden layer of sigmoid units, trained by stochastic gradient descent in compiled kernels.
+
+    Encoder ``H = sigmoid(X Wᵀ + b)``, decoder ``X̂ = o(H W* + c)``; tied weights mean ``W* = W``. Minimises, over batches of n rows,
+
+        ``(1/n) Σ_i l(x_i, x̂_i) + ½ α (‖W‖² [+ ‖W*‖² when untied])``
+
+    where the loss l follows from the type of input (nats, summed over features, constants dropped): ``½ ‖x̂ − x‖²`` with o the identity for
+    real inputs ("gaussian"), ``−Σ_j [x_j log x̂_j + (1 − x_j) log(1 − x̂_j)]`` with o = sigmoid for inputs in [0, 1] ("bernoulli").
+
+    Parameters
+    ----------
+    n_components : int, default=64
+        k, the number of hidden units.
+    output : {"gaussian", "bernoulli"}, default="gaussian"
+        p(x | μ), and with it the loss.
+    tied : bool, default=True
+        The decoder uses the encoder's weights; their gradient is the sum of two parts. False: it has its own.
+    solver : {"sgd", "adam"}, default="adam"
+        "adam": Kingma & Ba (2015) with β = (0.9, 0.999), ε = 1e-8. "sgd": with `momentum` and `nesterov`.
+    learning_rate : float, default=1e-3
+    momentum : float in [0, 1), default=0.9
+        Of "sgd": ``v ← momentum·v + g``, ``w ← w − learning_rate·v``. 0 is plain gradient descent.
+    nesterov : bool, default=False
+        Of "sgd": ``w ← w − learning_rate·(g + momentum·v)``.
+    batch_size : int, default=128
+        Rows in a step; at most all of them. The last, shorter batch of a pass counts as a step.
+    max_epochs : int, default=50
+        Passes over the rows; 0 only initialises.
+    early_stopping : bool, default=False
+        Hold out rows, monitor the loss on them, keep the parameters of the best epoch.
+    validation_fraction : float in (0, 1), default=0.1
+        Of rows held out by `early_stopping`.
+    n_epochs_no_change : int, default=5
+        Epochs without an improvement of `tol` after which training stops.
+    tol : float, default=1e-4
+        Absolute improvement of the monitored loss (validation loss with `early_stopping`, training loss without). 0 runs all epochs.
+    alpha : float, default=0.0
+        Weight of the L2 penalty ``½ α ‖W‖²``; biases are not penalised.
+    shuffle : bool, default=True
+        Visit rows in a new random order in each pass.
+    warm_start : bool, default=False
+        `fit` goes on from the fitted parameters and optimizer state.
+    n_threads : int or None, default=None
+        None: the cores this process may use (affinity, cgroup, OMP_NUM_THREADS, threadpoolctl), one where the work is small. Results are
+        the same bits for any number.
+    random_state : int, RandomState instance or None, default=None
+        Initial weights, shuffles, the held-out rows.
+    callbacks : callable, list of callables or None, default=None
+        Each is called after each epoch as ``callback(epoch, loss, validation_loss, estimator)`` (epoch counts from 1; validation_loss is None
+        without `early_stopping`; the estimator has the epoch's parameters). One that returns True stops training.
+    verbose : int, default=0
+        1 shows a progress bar.
+
+    Attributes
+    ----------
+    components_ : ndarray (n_components, n_features)
+        W, the encoder's weights.
+    decoder_components_ : ndarray (n_components, n_features)
+        W*, the decoder's; the same memory when tied.
+    hidden_bias_ : ndarray (n_components,)
+        b.
+    visible_bias_ : ndarray (n_features,)
+        c.
+    loss_curve_ : list of float
+        Of each epoch, the mean over rows of the minimised loss of their batch (before its update), penalty included.
+    validation_loss_curve_ : list of float
+        Mean loss of the held-out rows after each epoch; empty without `early_stopping`.
+    n_epochs_ : int
+        Passes made.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of str
+        Only where X has string column names.
+
+    Notes
+    -----
+    X is read where it lies if it holds float32, float64, uint8 or bool and the columns of each row are adjacent (memory maps too); anything else is
+    converted to float64. float32, uint8 and bool are computed in float32. Weights start uniform in ±4·sqrt(6 / (d + k)) (Glorot & Bengio 2010), the
+    visible bias at the link of the column means.
+
+    Ctrl-C leaves a usable estimator with the parameters reached, and raises KeyboardInterrupt. Training that diverges raises
+    FloatingPointError and leaves the last finite parameters.
+
+    References
+    ----------
+    .. [1] Rumelhart, Hinton & Williams (1986), Learning representations by back-propagating errors.
+    .. [2] Hinton & Salakhutdinov (2006), Reducing the dimensionality of data with neural networks.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from aefast import Autoencoder
+    >>> X = load_digits().data / 16
+    >>> ae = Autoencoder(32, output="bernoulli", max_epochs=5, random_state=0).fit(X)
+    >>> ae.transform(X).shape
+    (1797, 32)
+    """
+
+    _parameter_constraints: dict = {
+        "n_components": [Interval(Integral, 1, check.LARGEST_SIZE, closed="both")],
+        "output": [StrOptions(set(_autoencoder.OUTPUTS))],
+        "tied": ["boolean"],
+        "solver": [StrOptions(set(_autoencoder.SOLVERS))],
+        "learning_rate": [Interval(Real, 0, np.finfo(np.float32).max, closed="right")],
+        "momentum": [Interval(Real, 0, 1, closed="left")],
+        "nesterov": ["boolean"],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "max_epochs": [Interval(Integral, 0, None, closed="left")],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_epochs_no_change": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "alpha": [Interval(Real, 0, np.finfo(np.float32).max, closed="both")],
+        "shuffle": ["boolean"],
+        "warm_start": ["boolean"],
+        "n_threads": [None, Interval(Integral, 1, MOST_THREADS, closed="both")],
+        "random_state": ["random_state"],
+        "callbacks": [None, callable, list, tuple],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        n_components=64,
+        *,
+        output="gaussian",
+        tied=True,
+        solver="adam",
+        learning_rate=1e-3,
+        momentum=0.9,
+        nesterov=False,
+        batch_size=128,
+        max_epochs=50,
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_epochs_no_change=5,
+        tol=1e-4,
+        alpha=0.0,
+        shuffle=True,
+        warm_start=False,
+        n_threads=None,
+        random_state=None,
+        callbacks=None,
+        verbose=0,
+    ):
+        self.n_components = n_components
+        self.output = output
+        self.tied = tied
+        self.solver = solver
+        self.learning_rate = learning_rate
+        self.momentum = momentum
+        self.nesterov = nesterov
+        self.batch_size = batch_size
+        self.max_epochs = max_epochs
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_epochs_no_change = n_epochs_no_change
+        self.tol = tol
+        self.alpha = alpha
+        self.shuffle = shuffle
+        self.warm_start = warm_start
+        self.n_threads = n_threads
+        self.random_state = random_state
+        self.callbacks = callbacks
+        self.verbose = verbose
+
+    # ---- fitting ----
+
+    def fit(self, X, y=None):
+        """Trains on X.
+
+        Parameters
+        ----------
+        X : array-like (n_samples, n_features)
+            Finite; in [0, 1] for output="bernoulli". Dense. See Notes for what is copied.
+        y : ignored
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, TypeError
+            For bad parameters or input; the fitted state stays as it was.
+        FloatingPointError
+            If training diverges; the last finite parameters are kept.
+        """
+        self._validate_params()
+        goes_on = self.warm_start and self.__sklearn_is_fitted__()
+        rows = check.estimator_rows(self, X, reset=not goes_on)
+        if self.early_stopping and len(rows) < 2:
+            raise ValueError(f"early_stopping=True needs at least 2 samples to hold one out, got n_samples = {len(rows)}")
+        state = self._starting_state(rows, goes_on)
+        self._begin(X, state, keep_features=goes_on)
+        train, held_out = np.arange(len(rows)), None
+        if self.early_stopping:
+            train, held_out = split_rows(len(rows), self.validation_fraction, state.seed)
+        self._train(rows, train, held_out, self.max_epochs)
+        return self
+
+    def partial_fit(self, X, y=None):
+        """One pass over X, going on from the fitted parameters and optimizer state (or initialising, at the first call).
+
+        X is computed in the type of the first call. `max_epochs`, `early_stopping` and `tol` play no part.
+
+        Parameters
+        ----------
+        X : array-like (n_samples, n_features)
+        y : ignored
+
+        Returns
+        -------
+        self
+        """
+        self._validate_params()
+        goes_on = self.__sklearn_is_fitted__()
+        rows = check.estimator_rows(self, X, reset=not goes_on)
+        state = self._starting_state(rows, goes_on)
+        curves = (self.loss_curve_, self.validation_loss_curve_, self.n_epochs_) if goes_on else ([], [], 0)
+        self._begin(X, state, keep_features=goes_on)
+        self.loss_curve_, self.validation_loss_curve_, self.n_epochs_ = curves
+        self._train(rows, np.arange(len(rows)), None, 1)
+        return self
+
+    def _starting_state(self, rows, goes_on):
+        """Checks what is in the rows; nothing of the estimator changes."""
+        model = Model(rows.shape[1], int(self.n_components), bool(self.tied), "sigmoid", self.output)
+        dtype = self._state.parameters.dtype if goes_on else check.real_type(rows.dtype)
+        column_means = check.scan_rows(rows, self.output, dtype, self.n_threads)
+        if goes_on:
+            return continued_state(self._state, model, self.solver, self.momentum)
+        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int64).max, dtype=np.int64))
+        return initial_state(model, self.solver, self.momentum, column_means, dtype, seed)
+
+    def _begin(self, X, state, keep_features):
+        """From here on the estimator is fitted, with the state that training starts from."""
+        if not keep_features:
+            check.remember_features(self, X)
+        self._state = state
+        self.loss_curve_, self.validation_loss_curve_, self.n_epochs_ = [], [], 0
+
+    def _train(self, rows, train, held_out, n_epochs):
+        state = self._state
+        model, batch_size = state.model, min(int(self.batch_size), len(train))
+        work = 10.0 * batch_size * model.n_features * model.n_components
+        trainer = _autoencoder.Trainer(
+            model,
+            rows,
+            state.parameters,
+            state.optimizer_state,
+            solver=self.solver,
+            batch_size=batch_size,
+            learning_rate=self.learning_rate,
+            momentum=self.momentum,
+            nesterov=self.nesterov,
+            alpha=self.alpha,
+            n_threads=_threads.effective_n_threads(self.n_threads, work),
+            n_steps=state.n_steps,
+        )
+        training = Training(trainer, train, batch_size, state.seed if self.shuffle else None, state.n_rows_seen)
+        try:
+            run_epochs(self, training, model, rows, held_out, n_epochs)
+        finally:  # Ctrl-C and divergence too: the trainer always holds finite parameters at the end of a step
+            self._keep(training)
+
+    def _keep(self, training):
+        """The estimator's state becomes what training has reached."""
+        self._state = self._state._replace(n_steps=training.trainer.n_steps, n_rows_seen=training.n_rows_seen)
+
+    # ---- using ----
+
+    def transform(self, X):
+        """Codes ``H = sigmoid(X Wᵀ + b)`` in (0, 1).
+
+        Parameters
+        ----------
+        X : array-like (n_samples, n_features)
+
+        Returns
+        -------
+        H : ndarray (n_samples, n_components)
+            float32 for float32, uint8 and bool input, float64 otherwise; likewise for the other methods.
+        """
+        return self._forward(X, "codes")
+
+    def inverse_transform(self, H):
+        """Means of p(x | h): ``X̂ = o(H W* + c)``.
+
+        Parameters
+        ----------
+        H : array-like (n_samples, n_components)
+
+        Returns
+        -------
+        X_hat : ndarray (n_samples, n_features)
+        """
+        check_is_fitted(self)
+        H = check.as_rows(H, "H")
+        state = self._state
+        if H.shape[1] != state.model.n_components:
+            raise ValueError(f"H must have {state.model.n_components} columns, one for each component, got shape {H.shape}")
+        parameters = state.model.split(state.parameters)
+        out = forward(state.model, parameters, H, "reconstructions", name="H", from_codes=True, n_threads=self.n_threads)
+        return out.astype(check.real_type(H.dtype), copy=False)
+
+    def reconstruct(self, X):
+        """``inverse_transform(transform(X))`` in one pass.
+
+        Parameters
+        ----------
+        X : array-like (n_samples, n_features)
+
+        Returns
+        -------
+        X_hat : ndarray (n_samples, n_features)
+        """
+        return self._forward(X, "reconstructions")
+
+    def reconstruction_error(self, X, per_feature=False):
+        """The training loss of each row (nats, constants dropped, no penalty).
+
+        Parameters
+        ----------
+        X : array-like (n_samples, n_features)
+        per_feature : bool, default=False
+            The loss of each entry instead of the sum of its row's.
+
+        Returns
+        -------
+        loss : ndarray (n_samples,) or (n_samples, n_features)
+        """
+        return self._losses(X, "feature_losses" if per_feature else "row_losses")
+
+    def score_samples(self, X):
+        """``log p(x | μ(h(x)))`` of each row, in nats, constants included.
+
+        "gaussian": ``−½ ‖x̂ − x‖² − (d/2) log 2π``. "bernoulli": minus the cross-entropy; for values strictly between 0 and 1 that
+        is a loss but not the logarithm of a density. The code h(x) has seen x: this is no marginal likelihood.
+
+        Parameters
+        ----------
+        X : array-like (n_samples, n_features)
+
+        Returns
+        -------
+        log_likelihood : ndarray (n_samples,)
+        """
+        losses = self._losses(X, "row_losses")
+        row = next(row for row in _autoencoder.output_table() if row["name"] == self._state.model.output)
+        return -losses - losses.dtype.type(row["log_normalizer"] * self._state.model.n_features)
+
+    def score(self, X, y=None):
+        """Mean of `score_samples`; greater is better.
+
+        Parameters
+        ----------
+        X : array-like (n_samples, n_features)
+        y : ignored
+
+        Returns
+        -------
+        log_likelihood : float
+        """
+        return float(self.score_samples(X).mean(dtype=np.float64))
+
+    def _forward(self, X, result):
+        check_is_fitted(self)
+        rows = check.estimator_rows(self, X, reset=False)
+        state = self._state
+        out = forward(state.model, state.model.split(state.parameters), rows, result, n_threads=self.n_threads)
+        return out.astype(check.real_type(rows.dtype), copy=False)
+
+    def _losses(self, X, result):
+        losses = self._forward(X, result)
+        if not np.isfinite(losses).all():
+            raise overflow_error("X", losses.dtype)
+        return losses
+
+    # ---- state ----
+
+    @property
+    def components_(self):
+        return self._part("components")
+
+    @property
+    def decoder_components_(self):
+        return self._part("components" if self._fitted_model().tied else "decoder_components")
+
+    @property
+    def hidden_bias_(self):
+        return self._part("hidden_bias")
+
+    @property
+    def visible_bias_(self):
+        return self._part("visible_bias")
+
+    @property
+    def _n_features_out(self):
+        return self._fitted_model().n_components
+
+    def _fitted_model(self):
+        check_is_fitted(self)
+        return self._state.model
+
+    def _part(self, name):
+        return self._fitted_model().parts(self._state.parameters)[name]
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "_state")
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    def save(self, path):
+        """Writes the estimator to one safetensors file, optimizer state included: `aefast.load` reads it, and `partial_fit` goes on.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Replaced as a whole, or left as it was.
+
+        See Also
+        --------
+        aefast.model_file.save : what is kept and what is not.
+        """
+        from aefast.model_file import save
+
+        save(self, path)

@@ -1,0 +1,224 @@
+"""The functional backend: arrays in, arrays out, no state, no scikit-learn.
+
+Rows are samples: X (n, d); W (k, d); b (k,); c (d,); decoder_weights (k, d), or None for tied weights, where the decoder uses W. Losses are in nats.
+float32, uint8 and bool arrays are computed in float32 (a float64 one among them makes it float64); results have the computation's type. X is not
+copied where the columns of a row are adjacent; parameters are not where they are C-contiguous and have the computation's type.
+
+All functions raise ValueError or TypeError for arrays of the wrong shape or type and for entries that are not finite, naming the argument;
+FloatingPointError where finite input overflows. ``n_threads``: None (what this process may use, one where the work is small) or a positive integer;
+results are the same bits for any number.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from aefast import _autoencoder, _threads
+from aefast import _validation as check
+from aefast._forward import forward, overflow_error
+from aefast._model import Model, Parameters
+
+__all__ = ["Gradients", "decode", "encode", "loss", "loss_and_gradients", "sigmoid", "softplus"]
+
+GRADIENT_CHUNK_ROWS = 512  # sums over more rows go on in double
+
+
+class Gradients(NamedTuple):
+    """Gradients of the loss, by parameter; ``decoder_weights`` is None when tied."""
+
+    W: np.ndarray
+    b: np.ndarray
+    c: np.ndarray
+    decoder_weights: np.ndarray | None
+
+
+def _network(X, W, b, c, decoder_weights=None, *, output="gaussian", activation="sigmoid"):
+    """Checks names, shapes and types. Returns (model, parameters, X). A bias that plays no part is given as None."""
+    check.check_name(output, "output", _autoencoder.OUTPUTS)
+    check.check_name(activation, "activation", _autoencoder.ACTIVATIONS)
+    W = check.as_array(W, "W", 2)
+    k, d = W.shape
+    check.check_sizes(n_components=k, n_features=d)
+    tied = decoder_weights is None
+    parts = {
+        "W": check.as_parameter(W, "W", (k, d)),
+        "decoder_weights": None if tied else check.as_parameter(decoder_weights, "decoder_weights", (k, d)),
+        "b": None if b is None else check.as_parameter(b, "b", (k,)),
+        "c": None if c is None else check.as_parameter(c, "c", (d,)),
+    }
+    dtype = check.real_type(X.dtype, *(part.dtype for part in parts.values() if part is not None))
+    W, V, b, c = (None if part is None else part.astype(dtype, copy=False) for part in parts.values())
+    return Model(d, k, tied, activation, output), Parameters(W, W if tied else V, b, c)
+
+
+def encode(X, W, b, *, activation="sigmoid", n_threads=None):
+    """Codes ``H = g(X Wᵀ + b)``, g the activation.
+
+    Parameters
+    ----------
+    X : array-like (n, d)
+    W : array-like (k, d)
+    b : array-like (k,)
+    activation : {"sigmoid"}
+        ``sigmoid(a) = 1 / (1 + exp(-a))``.
+    n_threads : int or None
+
+    Returns
+    -------
+    H : ndarray (n, k)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from aefast import ops
+    >>> ops.encode(np.zeros((1, 3)), np.ones((2, 3)), [0.0, 100.0])
+    array([[0.5, 1. ]])
+    """
+    check.check_n_threads(n_threads)
+    X = check.as_rows(X, "X")
+    model, parameters = _network(X, W, b, None, activation=activation)
+    _check_width(X, "X", model.n_features)
+    return forward(model, parameters, X, "codes", n_threads=n_threads)
+
+
+def decode(H, W, c, *, output="gaussian", n_threads=None):
+    """Reconstructions ``X̂ = o(H W + c)``, the mean of p(x | h): o is the identity for "gaussian", sigmoid for "bernoulli".
+
+    Parameters
+    ----------
+    H : array-like (n, k)
+        Codes; any finite numbers.
+    W : array-like (k, d)
+        The decoder's weights.
+    c : array-like (d,)
+    output : {"gaussian", "bernoulli"}
+    n_threads : int or None
+
+    Returns
+    -------
+    X_hat : ndarray (n, d)
+    """
+    check.check_n_threads(n_threads)
+    H = check.as_rows(H, "H")
+    model, parameters = _network(H, W, None, c, output=output)
+    _check_width(H, "H", model.n_components)
+    return forward(model, parameters, H, "reconstructions", name="H", from_codes=True, n_threads=n_threads)
+
+
+def loss(X, W, b, c, decoder_weights=None, *, output="gaussian", sample_weight=None, activation="sigmoid", n_threads=None):
+    """Mean over samples of the training loss, summed over features: nats, without the constants of the log-likelihood.
+
+    ``gaussian``: ``½ Σ_j (x̂_j − x_j)²``; ``bernoulli``: ``−Σ_j [x_j log x̂_j + (1 − x_j) log(1 − x̂_j)]``, computed from the
+    pre-activation, so that it is finite and accurate for any size of it.
+
+    Parameters
+    ----------
+    X : array-like (n, d)
+        In [0, 1] for "bernoulli".
+    W, b, c : array-like (k, d), (k,), (d,)
+    decoder_weights : array-like (k, d) or None
+        None: tied, the decoder uses W.
+    output : {"gaussian", "bernoulli"}
+    sample_weight : array-like (n,) or None
+        Non-negative; the weighted mean ``Σ v_i l_i / Σ v_i``.
+    activation : {"sigmoid"}
+    n_threads : int or None
+
+    Returns
+    -------
+    loss : float
+    """
+    model, parameters, X, weight = _loss_problem(X, W, b, c, decoder_weights, output, sample_weight, activation, n_threads)
+    losses = forward(model, parameters, X, "row_losses", n_threads=n_threads)
+    value = float(losses.mean() if weight is None else (weight * losses).sum())
+    if not np.isfinite(value):
+        raise overflow_error("X", parameters.W.dtype)
+    return value
+
+
+def loss_and_gradients(X, W, b, c, decoder_weights=None, output="gaussian", sample_weight=None, *, activation="sigmoid", n_threads=None):
+    """The mean loss, as `loss` has it, and its gradients by backpropagation.
+
+    With ``dÂ = (dl/dÂ) v_i / Σv``, ``dA = (dÂ W*ᵀ) ∘ g'(A)``: ``dc = Σ dÂ``, ``db = Σ dA``, ``dW = dAᵀ X``, ``dW* = Hᵀ dÂ``. Tied
+    weights stand in the encoder and in the decoder: their gradient is the sum ``dAᵀ X + Hᵀ dÂ``.
+
+    Parameters
+    ----------
+    X, W, b, c, decoder_weights, output, sample_weight, activation, n_threads
+        As for `loss`.
+
+    Returns
+    -------
+    loss : float
+    gradients : Gradients
+        Named tuple ``(W, b, c, decoder_weights)`` of arrays of the computation's type; ``decoder_weights`` is None when tied. Sums
+        over more than 512 samples are accumulated in float64.
+    """
+    model, parameters, X, weight = _loss_problem(X, W, b, c, decoder_weights, output, sample_weight, activation, n_threads)
+    d, k, n = model.n_features, model.n_components, len(X)
+    rows = min(n, GRADIENT_CHUNK_ROWS)
+    n_threads = _threads.effective_n_threads(n_threads, 10.0 * rows * d * k)
+    with _threads.single_threaded_blas():
+        value, flat, status = _autoencoder.loss_and_gradients(model, X, parameters, weight, check.domain_of(output), rows, n_threads)
+    if status & _autoencoder.BAD_ROWS:
+        raise check.bad_row_error(X, "X", check.domain_of(output), parameters.W.dtype, output=output)
+    if status & _autoencoder.NOT_FINITE or not np.isfinite(flat).all():
+        raise overflow_error("X", parameters.W.dtype)
+    parts = model.parts(flat.astype(parameters.W.dtype, copy=False))
+    return value, Gradients(parts["components"], parts["hidden_bias"], parts["visible_bias"], parts.get("decoder_components"))
+
+
+def _loss_problem(X, W, b, c, decoder_weights, output, sample_weight, activation, n_threads):
+    check.check_n_threads(n_threads)
+    X = check.as_rows(X, "X")
+    if len(X) == 0:
+        raise ValueError(f"X must have at least one row, got shape {X.shape}")
+    model, parameters = _network(X, W, b, c, decoder_weights, output=output, activation=activation)
+    _check_width(X, "X", model.n_features)
+    return model, parameters, X, check.as_sample_weight(sample_weight, len(X))
+
+
+def _check_width(rows, name, n_columns):
+    if rows.shape[1] != n_columns:
+        raise ValueError(f"{name} must have {n_columns} columns to fit W, got shape {rows.shape}")
+
+
+def sigmoid(x, *, n_threads=None):
+    """``1 / (1 + exp(-x))`` elementwise, for any shape: at most 2 ULP off in float32, 4 in float64.
+
+    Parameters
+    ----------
+    x : array-like
+        float32, uint8 and bool give float32, anything else float64. NaN gives NaN.
+    n_threads : int or None
+
+    Returns
+    -------
+    y : ndarray of x's shape (a NumPy scalar for a scalar)
+    """
+    return _elementwise("sigmoid", x, n_threads)
+
+
+def softplus(x, *, n_threads=None):
+    """``log(1 + exp(x))`` elementwise, for any shape, without overflow: at most 2 ULP off in float32, 4 in float64.
+
+    Parameters
+    ----------
+    x : array-like
+        float32, uint8 and bool give float32, anything else float64. NaN gives NaN.
+    n_threads : int or None
+
+    Returns
+    -------
+    y : ndarray of x's shape (a NumPy scalar for a scalar)
+    """
+    return _elementwise("softplus", x, n_threads)
+
+
+def _elementwise(name, x, n_threads):
+    check.check_n_threads(n_threads)
+    x = check.as_array(x, "x")
+    x = np.require(x, check.real_type(x.dtype), "C")
+    out = np.empty_like(x)
+    _autoencoder.apply(name, x, out, _threads.effective_n_threads(n_threads, 20.0 * x.size))
+    return out[()]

@@ -1,0 +1,167 @@
+"""Builds the extensions. What is particular: every file of src/kernels is compiled once per (instruction set, real type), each with that
+set's flags; OpenMP is found by compiling and running a trial. Everything else is in pyproject.toml.
+
+AEFAST_DEBUG=1   address and undefined-behaviour sanitizers, poisoned gaps between arrays (CONTRIBUTING.md says how to run the tests under them)
+AEFAST_OPENMP=0  a serial build
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+DEBUG = os.environ.get("AEFAST_DEBUG", "0") not in ("", "0")
+
+# Later flags win: they stand after the environment's CFLAGS, so that -march=native or -ffast-math there cannot reach the baseline.
+X86_64 = ["-march=x86-64", "-mtune=generic"]
+ISA_FLAGS = {
+    "baseline": X86_64,
+    "avx2": [*X86_64, "-mavx2", "-mfma"],
+    "avx512": [*X86_64, "-mavx2", "-mfma", "-mavx512f", "-mavx512vl", "-mavx512bw", "-mavx512dq"],
+    "generic": [],
+}
+WIDE_FLAGS = ["-DAEFAST_VEC_BYTES=64", "-Wno-psabi"]
+KERNEL_FLAGS = ["-std=gnu17", "-fno-fast-math", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden", "-Wall", "-Wextra"]
+OPTIMIZE = ["-O1", "-g", "-fno-omit-frame-pointer"] if DEBUG else ["-O3"]
+SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+OPENMP_CANDIDATES = [["-fopenmp"], ["-Xpreprocessor", "-fopenmp", "-lomp"]]  # GCC and clang; Apple's clang
+
+OPENMP_TRIAL = """
+#include <omp.h>
+int main(void) {
+    int n = 0;
+#pragma omp parallel num_threads(2) reduction(+ : n)
+    n += 1;
+    return n >= 1 && omp_get_max_threads() >= 1 ? 0 : 1;
+}
+"""
+
+
+class Trial:
+    """Asks the compiler what it can do, by small programs."""
+
+    def __init__(self, compiler):
+        self.compiler = compiler
+
+    def compiles(self, source, flags=(), run=False):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "trial.c")
+            path.write_text(source)
+            compile_flags = [flag for flag in flags if not flag.startswith("-l")]
+            try:
+                objects = self.compiler.compile([str(path)], output_dir=folder, extra_postargs=compile_flags)
+                self.compiler.link_executable(objects, "trial", output_dir=folder, extra_postargs=list(flags))
+                if run:
+                    subprocess.run([Path(folder, "trial")], check=True, timeout=60)
+            except Exception:  # distutils has many ways to say no
+                return False
+        return True
+
+    def openmp_flags(self):
+        if os.environ.get("AEFAST_OPENMP", "1") == "0":
+            return []
+        for flags in OPENMP_CANDIDATES:
+            if self.compiles(OPENMP_TRIAL, flags, run=True):
+                return flags
+        return []
+
+    def instruction_sets(self):
+        x86 = self.compiles("#ifndef __x86_64__\n#error no\n#endif\nint main(void) { return 0; }")
+        names = ["baseline", "avx2", "avx512"] if x86 else ["generic"]
+        table = {name: ISA_FLAGS[name] for name in names}
+        if DEBUG:
+            table["wide"] = [*ISA_FLAGS["avx2" if x86 and self.runs_avx2() else names[0]], *WIDE_FLAGS]
+        return table
+
+    def runs_avx2(self):
+        source = 'int main(void) { return !(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")); }'
+        return self.compiles(source, run=True)
+
+    def sanitizer_flags(self):
+        return SANITIZE if DEBUG and self.compiles("int main(void) { return 0; }", SANITIZE) else []
+
+
+class BuildKernels(build_ext):
+    """Compiles the kernels' instances and links them into the extension that calls them."""
+
+    def finalize_options(self):
+        super().finalize_options()
+        self.force = True  # an extension built with other flags is not up to date, whatever its date says
+
+    def build_extensions(self):
+        trial = Trial(self.compiler)
+        self.openmp = trial.openmp_flags()
+        self.sanitizers = trial.sanitizer_flags()
+        self.instances = trial.instruction_sets()
+        if not self.openmp:
+            self.announce_serial()
+        super().build_extensions()
+
+    def announce_serial(self):
+        lines = ["aefast: no working OpenMP found: building SERIAL kernels, which use one thread only.",
+                 "aefast: install libomp (clang) or libgomp (GCC) and build again for parallel ones."]
+        print("\n".join(["*" * 88, *lines, "*" * 88]), file=sys.stderr, flush=True)
+
+    def build_extension(self, ext):
+        # Cython's bounds checks stay on: its code holds no loop over data.
+        generated = cythonize([ext], build_dir=self.build_temp, language_level=3, include_path=["src"], force=True)
+        pyx = list(ext.sources)
+        ext.sources = generated[0].sources
+        flags = [*OPTIMIZE, *self.sanitizers]
+        if DEBUG:
+            ext.define_macros = [*ext.define_macros, ("AEFAST_DEBUG", None)]
+        ext.extra_compile_args = [*flags, *(flag for flag in self.openmp if not flag.startswith("-l"))]
+        ext.extra_link_args = [*self.sanitizers, *self.openmp]
+        ext.extra_objects = self.kernel_objects(ext, flags)
+        super().build_extension(ext)
+        ext.sources = pyx
+
+    def kernel_objects(self, ext, flags):
+        jobs = [
+            (isa, bits, source)
+            for source in ext.kernels
+            for isa in self.instances
+            for bits in (32, 64)
+        ]
+
+        def compile_one(job):
+            isa, bits, source = job
+            compile_flags = [flag for flag in self.openmp if not flag.startswith("-l")]
+            return self.compiler.compile(
+                [source],
+                output_dir=os.path.join(self.build_temp, f"{isa}-f{bits}"),
+                macros=[*ext.define_macros, ("AEFAST_ISA", isa), ("AEFAST_REAL_BITS", str(bits))],
+                extra_postargs=[*flags, *compile_flags, *KERNEL_FLAGS, *self.instances[isa]],
+                depends=ext.depends,
+            )
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            return [path for paths in pool.map(compile_one, jobs) for path in paths]
+
+
+def extension(name, sources, kernels):
+    ext = Extension(
+        f"aefast.{name}",
+        sources,
+        include_dirs=["src", numpy.get_include()],
+        define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"), ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION")],
+        depends=[str(path) for path in sorted(Path("src").rglob("*.[ch]"))],
+    )
+    ext.kernels = kernels
+    return ext
+
+
+setup(
+    ext_modules=[
+        extension("_runtime", ["src/_runtime.pyx", "src/dispatch.c"], ["src/kernels/peak.c"]),
+        extension("_autoencoder", ["src/_autoencoder.pyx"], ["src/kernels/autoencoder.c"]),
+    ],
+    cmdclass={"build_ext": BuildKernels},
+)

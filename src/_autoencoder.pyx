@@ -1,0 +1,310 @@
+# cython: freethreading_compatible=True
+"""Arrays in, one call without the GIL, status out. Callers (aefast/*.py) have validated everything: nothing is checked here.
+
+A model is described by `Model` and `Parameters` of aefast/_model.py. X is an ndarray (n, d) of float32, float64, uint8 or bool whose columns are
+adjacent. Parameters W, V (V is W when tied), b and c are C-contiguous and of one real type, in which everything is computed; `flat` arrays have their
+layout [W | V unless tied | b | c]."""
+
+import numpy as np
+
+from aefast import _runtime
+
+cimport numpy as cnp
+from libc.stdint cimport int64_t
+from libc.string cimport memset
+
+from _blas cimport gemm_f32, gemm_f64
+
+cnp.import_array()
+
+
+cdef extern from "kernels/autoencoder.h":
+    ctypedef void gemm_function(int, int, int64_t, int64_t, int64_t, const void*, int64_t, const void*, int64_t, double, void*, int64_t) noexcept nogil
+
+    enum: ROWS_FLOAT32, ROWS_FLOAT64, ROWS_UINT8
+    enum: STATUS_NOT_FINITE, STATUS_BAD_ROWS
+
+    ctypedef struct rows_view:
+        const char* data
+        int64_t stride
+        int64_t n_rows
+        const int64_t* order
+        int kind
+        int checked
+        double low
+        double high
+
+    ctypedef struct autoencoder_model:
+        int64_t n_features
+        int64_t n_components
+        int tied
+        int activation
+        int output
+        void* W
+        void* V
+        void* b
+        void* c
+
+    ctypedef struct training_job:
+        autoencoder_model model
+        rows_view rows
+        int64_t batch_size
+        const double* sample_weight
+        int n_threads
+        gemm_function* gemm
+        void* workspace
+        double* gradients
+        int solver
+        int nesterov
+        double learning_rate
+        double momentum
+        double alpha
+        void* state[2]
+        int64_t n_steps
+        double loss_sum
+        int64_t n_rows_done
+        int status
+
+    ctypedef struct forward_job:
+        autoencoder_model model
+        rows_view rows
+        int from_codes
+        int64_t block_rows
+        int n_threads
+        gemm_function* gemm
+        void* workspace
+        void* codes
+        void* reconstructions
+        double* row_losses
+        void* feature_losses
+        int status
+
+    ctypedef struct scan_job:
+        rows_view rows
+        int64_t n_features
+        int n_threads
+        double* column_sums
+        int status
+
+    ctypedef struct output_info:
+        const char* name
+        const char* link
+        double low
+        double high
+        double log_normalizer
+
+    ctypedef struct solver_info:
+        const char* name
+        int n_state
+        int only_with_momentum
+
+    ctypedef struct autoencoder_kernels:
+        int n_activations
+        int n_outputs
+        int n_solvers
+        const char* (*activation_name)(int) noexcept nogil
+        void (*output_info)(int, output_info*) noexcept nogil
+        void (*solver_info)(int, solver_info*) noexcept nogil
+        double (*output_link)(int, double) noexcept nogil
+        int64_t (*training_workspace_bytes)(const training_job*) noexcept nogil
+        void (*train)(training_job*) noexcept nogil
+        int64_t (*forward_workspace_bytes)(const forward_job*) noexcept nogil
+        void (*forward)(forward_job*) noexcept nogil
+        void (*scan)(scan_job*) noexcept nogil
+        void (*sigmoid)(const void*, void*, int64_t, int) noexcept nogil
+        void (*softplus)(const void*, void*, int64_t, int) noexcept nogil
+
+    const autoencoder_kernels* autoencoder_tables[][2]
+
+
+NOT_FINITE = STATUS_NOT_FINITE
+BAD_ROWS = STATUS_BAD_ROWS
+
+
+cdef const autoencoder_kernels* kernels_of(cnp.ndarray array):
+    """The kernels for this array's real type and the instruction set in use."""
+    return autoencoder_tables[<int> _runtime.isa_index()][cnp.PyArray_TYPE(array) == cnp.NPY_FLOAT64]
+
+
+cdef gemm_function* gemm_of(cnp.ndarray array):
+    return gemm_f64 if cnp.PyArray_TYPE(array) == cnp.NPY_FLOAT64 else gemm_f32
+
+
+cdef void* data_of(array):
+    return NULL if array is None else cnp.PyArray_DATA(<cnp.ndarray> array)
+
+
+cdef rows_view view_rows(cnp.ndarray X, order=None, domain=None):
+    cdef rows_view rows
+    cdef int kind = cnp.PyArray_TYPE(X)
+    rows.data = cnp.PyArray_BYTES(X)
+    rows.stride = cnp.PyArray_STRIDE(X, 0)
+    rows.n_rows = cnp.PyArray_DIM(X, 0) if order is None else len(order)
+    rows.order = <const int64_t*> data_of(order)
+    rows.kind = ROWS_FLOAT32 if kind == cnp.NPY_FLOAT32 else ROWS_FLOAT64 if kind == cnp.NPY_FLOAT64 else ROWS_UINT8
+    rows.checked = domain is not None
+    rows.low, rows.high = domain if domain is not None else (0, 0)
+    return rows
+
+
+cdef autoencoder_model view_model(model, parameters):
+    cdef autoencoder_model view
+    view.n_features, view.n_components, view.tied = model.n_features, model.n_components, model.tied
+    view.activation, view.output = ACTIVATIONS.index(model.activation), OUTPUTS.index(model.output)
+    view.W, view.V = data_of(parameters.W), data_of(parameters.V)
+    view.b, view.c = data_of(parameters.b), data_of(parameters.c)
+    return view
+
+
+# ---- the tables, for Python's registries ----
+
+
+def activation_table():
+    """One dict for each activation of the hidden layer."""
+    table = autoencoder_tables[0][1]
+    return [{"name": table.activation_name(i).decode()} for i in range(table.n_activations)]
+
+
+def output_table():
+    """One dict for each output distribution: name, link, domain [low, high], log_normalizer (log p = -loss - log_normalizer, per feature)."""
+    cdef output_info info
+    rows = []
+    table = autoencoder_tables[0][1]
+    for i in range(table.n_outputs):
+        table.output_info(i, &info)
+        rows.append({"name": info.name.decode(), "link": info.link.decode(), "low": info.low, "high": info.high,
+                     "log_normalizer": info.log_normalizer})
+    return rows
+
+
+def solver_table():
+    """One dict for each solver: name, n_state (arrays of the parameters' size), only_with_momentum (none of them where momentum is 0)."""
+    cdef solver_info info
+    rows = []
+    table = autoencoder_tables[0][1]
+    for i in range(table.n_solvers):
+        table.solver_info(i, &info)
+        rows.append({"name": info.name.decode(), "n_state": info.n_state, "only_with_momentum": bool(info.only_with_momentum)})
+    return rows
+
+
+ACTIVATIONS = [row["name"] for row in activation_table()]
+OUTPUTS = [row["name"] for row in output_table()]
+SOLVERS = [row["name"] for row in solver_table()]
+
+
+def output_link(output, means):
+    """The pre-activations whose means are these (float64), kept off the ends of the domain."""
+    cdef int index = OUTPUTS.index(output)
+    return np.array([autoencoder_tables[0][1].output_link(index, mean) for mean in means])
+
+
+# ---- training ----
+
+
+cdef class Trainer:
+    """The parameters, the optimizer's state, the counters and the workspace of one training, which owns them while it runs.
+
+    `flat` parameters and `state` (n_state, n_parameters) are taken over and changed in place; `n_steps` counts updates.
+    """
+
+    cdef training_job job
+    cdef readonly cnp.ndarray flat, state
+    cdef cnp.ndarray X, workspace
+
+    def __init__(self, model, cnp.ndarray X, cnp.ndarray flat, cnp.ndarray state, *, solver, batch_size, learning_rate,
+                 momentum, nesterov, alpha, n_threads, n_steps):
+        memset(&self.job, 0, sizeof(self.job))
+        self.X, self.flat, self.state = X, flat, state
+        self.job.model = view_model(model, model.split(flat))
+        self.job.rows = view_rows(X)
+        self.job.batch_size = batch_size
+        self.job.n_threads = n_threads
+        self.job.gemm = gemm_of(flat)
+        self.job.solver = SOLVERS.index(solver)
+        self.job.learning_rate, self.job.momentum, self.job.nesterov, self.job.alpha = learning_rate, momentum, nesterov, alpha
+        self.job.n_steps = n_steps
+        for i in range(len(state)):
+            self.job.state[i] = data_of(state[i])
+        self.workspace = np.empty(kernels_of(flat).training_workspace_bytes(&self.job), np.uint8)
+        self.job.workspace = data_of(self.workspace)
+
+    @property
+    def n_steps(self):
+        return self.job.n_steps
+
+    def restore(self, cnp.ndarray flat, cnp.ndarray state, n_steps):
+        """Goes back to values kept earlier."""
+        self.flat[...], self.state[...], self.job.n_steps = flat, state, n_steps
+
+    def run(self, const int64_t[::1] order):
+        """Trains on these rows, batch_size at a time. Returns (sum over rows of their batch's loss, rows done, status): status NOT_FINITE
+        means that the batch after the rows done has a loss that is not finite; it changed nothing."""
+        cdef const autoencoder_kernels* kernels = kernels_of(self.flat)
+        self.job.rows.order, self.job.rows.n_rows = &order[0], order.shape[0]
+        with nogil:
+            kernels.train(&self.job)
+        return self.job.loss_sum, self.job.n_rows_done, self.job.status
+
+
+def loss_and_gradients(model, cnp.ndarray X, parameters, weight, domain, batch_size, n_threads):
+    """Weighted mean loss and its gradient, float64 in the flat layout. weight (n,) float64 adds up to 1; None: 1/n.
+
+    Returns (loss, gradients, status)."""
+    cdef training_job job
+    cdef const autoencoder_kernels* kernels = kernels_of(parameters.W)
+    memset(&job, 0, sizeof(job))
+    gradients = np.zeros(model.n_parameters)
+    job.model, job.rows = view_model(model, parameters), view_rows(X, None, domain)
+    job.batch_size, job.n_threads, job.gemm = batch_size, n_threads, gemm_of(parameters.W)
+    job.sample_weight, job.gradients = <const double*> data_of(weight), <double*> data_of(gradients)
+    workspace = np.empty(kernels.training_workspace_bytes(&job), np.uint8)
+    job.workspace = data_of(workspace)
+    with nogil:
+        kernels.train(&job)
+    return job.loss_sum, gradients, job.status
+
+
+# ---- one pass ----
+
+
+def forward(model, cnp.ndarray rows, parameters, order, domain, block_rows, n_threads, *, from_codes=False, codes=None,
+            reconstructions=None, row_losses=None, feature_losses=None):
+    """Encodes rows (or starts from codes) and fills the outputs that are given. Returns the status."""
+    cdef forward_job job
+    cdef const autoencoder_kernels* kernels = kernels_of(parameters.W)
+    memset(&job, 0, sizeof(job))
+    job.model, job.rows = view_model(model, parameters), view_rows(rows, order, domain)
+    job.from_codes, job.block_rows, job.n_threads, job.gemm = from_codes, block_rows, n_threads, gemm_of(parameters.W)
+    job.codes, job.reconstructions = data_of(codes), data_of(reconstructions)
+    job.row_losses, job.feature_losses = <double*> data_of(row_losses), data_of(feature_losses)
+    workspace = np.empty(kernels.forward_workspace_bytes(&job), np.uint8)
+    job.workspace = data_of(workspace)
+    with nogil:
+        kernels.forward(&job)
+    return job.status
+
+
+def scan(cnp.ndarray X, domain, cnp.ndarray real_example, cnp.ndarray column_sums, n_threads):
+    """Checks rows as they will be read with `real_example`'s type and adds them to column_sums (d,) float64. Returns the status."""
+    cdef scan_job job
+    cdef const autoencoder_kernels* kernels = kernels_of(real_example)
+    job.rows, job.n_features, job.n_threads = view_rows(X, None, domain), cnp.PyArray_DIM(X, 1), n_threads
+    job.column_sums = <double*> data_of(column_sums)
+    with nogil:
+        kernels.scan(&job)
+    return job.status
+
+
+def apply(str name, cnp.ndarray x, cnp.ndarray out, int n_threads):
+    """out <- sigmoid or softplus of x, both contiguous and of one real type."""
+    cdef const autoencoder_kernels* kernels = kernels_of(x)
+    cdef void* source = data_of(x)
+    cdef void* target = data_of(out)
+    cdef int64_t n = cnp.PyArray_SIZE(x)
+    cdef bint is_sigmoid = name == "sigmoid"
+    with nogil:
+        if is_sigmoid:
+            kernels.sigmoid(source, target, n, n_threads)
+        else:
+            kernels.softplus(source, target, n, n_threads)

@@ -1,0 +1,24 @@
+/* The instruction sets that this build has kernels for, in rising order. setup.py compiles an instance of every kernel for each. */
+#ifndef AEFAST_DISPATCH_H
+#define AEFAST_DISPATCH_H
+
+#if defined(__x86_64__)
+#define AEFAST_EACH_NATIVE_ISA(X) X(baseline) X(avx2) X(avx512)
+#else
+#define AEFAST_EACH_NATIVE_ISA(X) X(generic)
+#endif
+
+#ifdef AEFAST_DEBUG
+#define AEFAST_EACH_ISA(X) AEFAST_EACH_NATIVE_ISA(X) X(wide) /* 64-byte vectors on any processor, to test code for 512 bits */
+#else
+#define AEFAST_EACH_ISA(X) AEFAST_EACH_NATIVE_ISA(X)
+#endif
+
+#define X(isa) AEFAST_ISA_##isa,
+enum { AEFAST_EACH_ISA(X) AEFAST_N_ISAS };
+#undef X
+
+const char *aefast_isa_name(int isa);
+int aefast_isa_supported(int isa); /* by this processor and operating system */
+
+#endif

@@ -1,0 +1,29 @@
+/* The kernels of the autoencoder: one instance exports one table of them. */
+#include "autoencoder.h"
+
+#include "forward.h"
+#include "training.h"
+
+#define LENGTH(array) ((int)(sizeof(array) / sizeof *(array)))
+
+static const char *activation_name(int i) { return activations[i].name; }
+static void get_output_info(int i, output_info *info) { *info = outputs[i].info; }
+static void get_solver_info(int i, solver_info *info) { *info = solvers[i].info; }
+static double output_link(int i, double mean) { return outputs[i].link(mean); }
+
+const autoencoder_kernels INSTANCE(autoencoder) = {
+    .n_activations = LENGTH(activations),
+    .n_outputs = LENGTH(outputs),
+    .n_solvers = LENGTH(solvers),
+    .activation_name = activation_name,
+    .output_info = get_output_info,
+    .solver_info = get_solver_info,
+    .output_link = output_link,
+    .training_workspace_bytes = training_workspace_bytes,
+    .train = train,
+    .forward_workspace_bytes = forward_workspace_bytes,
+    .forward = forward,
+    .scan = scan,
+    .sigmoid = map_sigmoid,
+    .softplus = map_softplus,
+};

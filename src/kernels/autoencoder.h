@@ -1,0 +1,127 @@
+/* What Python hands to a kernel, and the table of kernels that one instance exports.
+
+   Types of numbers are erased here (void *), so that one description serves float32 and float64; each instance casts to its own `real`.
+   Arrays are row-major. n samples, d features, k components. */
+#ifndef AEFAST_AUTOENCODER_H
+#define AEFAST_AUTOENCODER_H
+
+#include <stdint.h>
+
+#include "../dispatch.h"
+
+/* C = op(A) op(B) + beta C with op(A) (m, k), op(B) (k, n); op transposes where its flag says so. lda, ldb, ldc: distance of rows as stored.
+   Single-threaded; any number of threads may call it at once. */
+typedef void gemm_function(int transpose_a, int transpose_b, int64_t m, int64_t n, int64_t k, const void *a, int64_t lda, const void *b, int64_t ldb,
+                           double beta, void *c, int64_t ldc);
+
+enum { ROWS_FLOAT32, ROWS_FLOAT64, ROWS_UINT8 }; /* what the user's table holds; rows become reals when they are loaded */
+
+/* A table of n rows and d columns, read where the user keeps it. */
+typedef struct {
+    const char *data;
+    int64_t stride;       /* bytes from a row to the next, of any sign; the columns of a row are adjacent */
+    int64_t n_rows;       /* to visit */
+    const int64_t *order; /* the row to visit at each place; NULL: 0, 1, 2, ... */
+    int kind;             /* ROWS_... */
+    int checked;          /* entries that are not finite as reals, or outside [low, high], set STATUS_BAD_ROWS */
+    double low, high;
+} rows_view;
+
+/* Shapes and parameters. Where gradients and optimizer state are concerned, parameters have the flat layout
+   [W (k, d) | V (k, d), the decoder's, unless tied | b (k) | c (d)]. */
+typedef struct {
+    int64_t n_features, n_components;
+    int tied;
+    int activation, output; /* indices of their tables */
+    void *W, *V, *b, *c;    /* V == W when tied; not written by one-pass operations */
+} autoencoder_model;
+
+enum { STATUS_OK = 0, STATUS_NOT_FINITE = 1, STATUS_BAD_ROWS = 2 };
+
+/* Training steps, or one pass that accumulates gradients. */
+typedef struct {
+    autoencoder_model model;
+    rows_view rows;
+    int64_t batch_size;
+    const double *sample_weight; /* by row number, adding up to 1 over the visited rows; NULL: each batch's mean */
+    int n_threads;
+    gemm_function *gemm;
+    void *workspace;             /* workspace_bytes of it */
+
+    double *gradients;           /* flat layout: added to, and nothing is updated. NULL: train */
+
+    int solver;                  /* index of its table */
+    int nesterov;
+    double learning_rate, momentum, alpha;
+    void *state[2];              /* flat layout; NULL where the solver keeps none */
+    int64_t n_steps;             /* in/out: updates made so far */
+
+    double loss_sum;             /* out: sum over visited rows of their batch's loss; with gradients, the weighted sum of losses */
+    int64_t n_rows_done;         /* out */
+    int status;                  /* out: STATUS_NOT_FINITE ends the call before the update of the batch in question */
+} training_job;
+
+/* One pass over rows, forward only. Outputs that are NULL are not computed. */
+typedef struct {
+    autoencoder_model model;
+    rows_view rows;              /* X, or with `from_codes` H (n, k) */
+    int from_codes;
+    int64_t block_rows;          /* rows that go through the chain together; results do not depend on how calls slice the rows if it divides them */
+    int n_threads;
+    gemm_function *gemm;
+    void *workspace;             /* forward_workspace_bytes of it */
+
+    void *codes;                 /* H (n, k) */
+    void *reconstructions;       /* x_hat (n, d) */
+    double *row_losses;          /* (n): summed over features, nats, without the constants */
+    void *feature_losses;        /* (n, d) */
+    int status;                  /* out: flags STATUS_NOT_FINITE (a result) | STATUS_BAD_ROWS (an input) */
+} forward_job;
+
+/* Checks of all rows and their sums by column. */
+typedef struct {
+    rows_view rows;
+    int64_t n_features;
+    int n_threads;
+    double *column_sums;         /* (d): added to */
+    int status;                  /* out */
+} scan_job;
+
+typedef struct {
+    const char *name, *link;
+    double low, high;            /* domain of x */
+    double log_normalizer;       /* log p(x | mu) = -loss - log_normalizer, per feature */
+} output_info;
+
+typedef struct {
+    const char *name;
+    int n_state;                 /* arrays of the parameters' size that it keeps, */
+    int only_with_momentum;      /* none of them where momentum is 0 */
+} solver_info;
+
+typedef struct {
+    int n_activations, n_outputs, n_solvers;
+    const char *(*activation_name)(int);
+    void (*output_info)(int, output_info *);
+    void (*solver_info)(int, solver_info *);
+    double (*output_link)(int output, double mean); /* pre-activation whose mean is `mean`, kept off the ends of the domain */
+
+    int64_t (*training_workspace_bytes)(const training_job *);
+    void (*train)(training_job *);
+    int64_t (*forward_workspace_bytes)(const forward_job *);
+    void (*forward)(forward_job *);
+    void (*scan)(scan_job *);
+    void (*sigmoid)(const void *x, void *y, int64_t n, int n_threads);
+    void (*softplus)(const void *x, void *y, int64_t n, int n_threads);
+} autoencoder_kernels;
+
+#ifndef AEFAST_ISA /* for the caller, who is no instance: autoencoder_tables[instruction set][0: float32, 1: float64] */
+#define X(isa) extern const autoencoder_kernels autoencoder_f32_##isa, autoencoder_f64_##isa;
+AEFAST_EACH_ISA(X)
+#undef X
+#define X(isa) {&autoencoder_f32_##isa, &autoencoder_f64_##isa},
+static const autoencoder_kernels *const autoencoder_tables[AEFAST_N_ISAS][2] = {AEFAST_EACH_ISA(X)};
+#undef X
+#endif
+
+#endif

@@ -1,0 +1,147 @@
+/* Work cut into blocks, and the team of threads that shares the blocks.
+
+   A grid follows from the shape of the work alone. Each block is computed by one thread; which one does not matter to the result. */
+#ifndef AEFAST_PARALLEL_H
+#define AEFAST_PARALLEL_H
+
+#include <stdint.h>
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+enum {
+    BLOCK_ROWS = 256,       /* at most; */
+    BLOCK_COLUMNS = 256,    /* at most; arrays of this length stand on the stack */
+    COLUMN_UNIT = 16,       /* blocks begin at multiples of it: a cache line of float32 */
+    BLOCKS_WANTED = 8,      /* enough to balance a few cores, */
+    BLOCK_WORK = 1 << 20,   /* unless blocks would hold fewer multiply-adds than this */
+    CHUNK_ROWS = 512        /* sums over more samples go on in double */
+};
+
+static inline int64_t min_i64(int64_t a, int64_t b) { return a < b ? a : b; }
+static inline int64_t max_i64(int64_t a, int64_t b) { return a > b ? a : b; }
+static inline int64_t ceil_div(int64_t a, int64_t b) { return a / b + (a % b != 0); }
+
+/* Where part i of `count` equal parts of [0, total) begins, in whole units. Part `count` begins at total. */
+static inline int64_t part_begin(int64_t total, int64_t unit, int64_t count, int64_t i)
+{
+    int64_t units = ceil_div(total, unit);
+    return min_i64(total, (units / count * i + units % count * i / count) * unit);
+}
+
+typedef struct {
+    int64_t n_rows, n_columns;       /* of the whole result */
+    int64_t row_blocks, column_blocks;
+} grid;
+
+typedef struct {
+    int64_t row, column;             /* first of the block */
+    int64_t n_rows, n_columns;
+    int64_t row_index, column_index; /* of the block in its grid */
+} block;
+
+/* The grid of a product (n_rows x inner) (inner x n_columns). */
+static inline grid make_grid(int64_t n_rows, int64_t n_columns, int64_t inner)
+{
+    grid g = {n_rows, n_columns, ceil_div(n_rows, BLOCK_ROWS), ceil_div(n_columns, BLOCK_COLUMNS)};
+    while (g.row_blocks * g.column_blocks < BLOCKS_WANTED) {
+        int64_t rows = ceil_div(n_rows, g.row_blocks), columns = ceil_div(n_columns, g.column_blocks);
+        if (rows * columns / 2 < BLOCK_WORK / max_i64(inner, 1))
+            break;
+        if (columns >= rows && columns >= 2 * COLUMN_UNIT)
+            g.column_blocks *= 2;
+        else if (rows >= 2)
+            g.row_blocks *= 2;
+        else
+            break;
+    }
+    return g;
+}
+
+static inline int64_t grid_size(const grid *g) { return g->row_blocks * g->column_blocks; }
+
+static inline block grid_block(const grid *g, int64_t i)
+{
+    int64_t r = i / g->column_blocks, c = i % g->column_blocks;
+    block b = {.row_index = r, .column_index = c};
+    b.row = part_begin(g->n_rows, 1, g->row_blocks, r);
+    b.n_rows = part_begin(g->n_rows, 1, g->row_blocks, r + 1) - b.row;
+    b.column = part_begin(g->n_columns, COLUMN_UNIT, g->column_blocks, c);
+    b.n_columns = part_begin(g->n_columns, COLUMN_UNIT, g->column_blocks, c + 1) - b.column;
+    return b;
+}
+
+/* One member of a team. A team of one is a plain call: it never enters OpenMP. */
+typedef struct {
+    int index, size;
+} member;
+
+/* The work items [begin, end) of n that are this member's: neighbours stay with one thread, and with its cache. */
+static inline int64_t share_begin(member m, int64_t n) { return part_begin(n, 1, m.size, m.index); }
+static inline int64_t share_end(member m, int64_t n) { return part_begin(n, 1, m.size, m.index + 1); }
+
+static inline void team_barrier(member m)
+{
+    if (m.size > 1) {
+#ifdef _OPENMP
+#pragma omp barrier
+#endif
+    }
+}
+
+/* The floating-point mode belongs to a thread, and other libraries change it: members would round differently. Each one sets a known mode
+   and puts back what it found. Training flushes subnormal numbers to zero (the momentum of a dead unit decays into them and stays, and
+   they are slow on some processors); one-pass operations keep them. */
+enum { FLOAT_MODE_IEEE = 0, FLOAT_MODE_FLUSH = 1 };
+
+static inline uint64_t float_mode_swap(uint64_t mode)
+{
+#if defined(__x86_64__)
+    uint64_t old = __builtin_ia32_stmxcsr();
+    __builtin_ia32_ldmxcsr((unsigned)mode);
+    return old;
+#elif defined(__aarch64__)
+    uint64_t old;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(old));
+    __asm__ volatile("msr fpcr, %0" : : "r"(mode));
+    return old;
+#else
+    return mode;
+#endif
+}
+
+static inline uint64_t float_mode_bits(int mode)
+{
+#if defined(__x86_64__)
+    return mode == FLOAT_MODE_FLUSH ? 0x9fc0 : 0x1f80; /* all exceptions masked, to nearest; FTZ and DAZ */
+#elif defined(__aarch64__)
+    return mode == FLOAT_MODE_FLUSH ? 1u << 24 : 0;
+#else
+    return (uint64_t)mode;
+#endif
+}
+
+typedef void team_function(void *context, member m);
+
+static inline void run_member(int mode, team_function *function, void *context, member m)
+{
+    uint64_t found = float_mode_swap(float_mode_bits(mode));
+    function(context, m);
+    float_mode_swap(found);
+}
+
+static inline void team_run(int n_threads, int mode, team_function *function, void *context)
+{
+#ifdef _OPENMP
+    if (n_threads > 1) {
+#pragma omp parallel num_threads(n_threads)
+        run_member(mode, function, context, (member){omp_get_thread_num(), omp_get_num_threads()});
+        return;
+    }
+#endif
+    (void)n_threads;
+    run_member(mode, function, context, (member){0, 1});
+}
+
+#endif

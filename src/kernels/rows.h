@@ -1,0 +1,71 @@
+/* Reads the user's rows: gathers, converts, checks. */
+#ifndef AEFAST_ROWS_H
+#define AEFAST_ROWS_H
+
+#include "autoencoder.h"
+#include "vec.h"
+
+static inline const char *row_at(const rows_view *rows, int64_t place)
+{
+    return rows->data + (rows->order ? rows->order[place] : place) * rows->stride;
+}
+
+/* n entries as reals. Rows may lie at any address: nothing is read through a pointer of its type. */
+static inline void convert_entries(int kind, const char *from, int64_t n, real *out)
+{
+    if (kind == ROWS_UINT8) {
+        const uint8_t *x = (const uint8_t *)from;
+        for (int64_t j = 0; j < n; ++j)
+            out[j] = (real)x[j];
+    } else if (kind == (AEFAST_REAL_BITS == 32 ? ROWS_FLOAT32 : ROWS_FLOAT64)) {
+        memcpy(out, from, (size_t)n * sizeof(real));
+    } else if (kind == ROWS_FLOAT32) {
+        for (int64_t j = 0; j < n; ++j) {
+            float x;
+            memcpy(&x, from + j * (int64_t)sizeof x, sizeof x);
+            out[j] = (real)x;
+        }
+    } else {
+        for (int64_t j = 0; j < n; ++j) {
+            double x;
+            memcpy(&x, from + j * (int64_t)sizeof x, sizeof x);
+            out[j] = (real)x;
+        }
+    }
+}
+
+static inline int64_t entry_bytes(int kind) { return kind == ROWS_UINT8 ? 1 : kind == ROWS_FLOAT32 ? 4 : 8; }
+
+/* Whether all of x[0 .. n - 1] are finite and in [low, high]. */
+static inline int in_range(const real *x, int64_t n, real low, real high)
+{
+    ivec good = ivec_set(-1);
+    for (int64_t j = 0; j < n; j += LANES) {
+        int64_t left = n - j;
+        vec v = vec_load_n(x + j, left);
+        ivec inside = (v - v == vec_set(0)) & (v >= vec_set(low)) & (v <= vec_set(high));
+        good &= left < LANES ? inside | ~lanes_below(left) : inside;
+    }
+    int all = 1;
+    for (int i = 0; i < LANES; ++i)
+        all &= good[i] != 0;
+    return all;
+}
+
+/* Columns [column, column + n) of the row at this place. Returns STATUS_BAD_ROWS if they fail their check. */
+static inline int load_row(const rows_view *rows, int64_t place, int64_t column, int64_t n, real *out)
+{
+    convert_entries(rows->kind, row_at(rows, place) + column * entry_bytes(rows->kind), n, out);
+    return rows->checked && !in_range(out, n, (real)rows->low, (real)rows->high) ? STATUS_BAD_ROWS : STATUS_OK;
+}
+
+/* Rows at places [first, first + n_rows) into out (n_rows, n_columns). */
+static inline int load_rows(const rows_view *rows, int64_t first, int64_t n_rows, int64_t n_columns, real *out)
+{
+    int status = STATUS_OK;
+    for (int64_t i = 0; i < n_rows; ++i)
+        status |= load_row(rows, first + i, 0, n_columns, out + i * n_columns);
+    return status;
+}
+
+#endif

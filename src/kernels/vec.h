@@ -1,0 +1,161 @@
+/* A vector of reals as wide as the instruction set has, from GNU vector extensions: + - * / and comparisons act on lanes.
+
+   Intrinsics stand only where the language reaches no such instruction: fused multiply-add, square root, masked loads and stores.
+   Contraction is off in the whole build: a product and a sum are fused where vec_fma is written and nowhere else. */
+#ifndef AEFAST_VEC_H
+#define AEFAST_VEC_H
+
+#include <math.h>
+#include <string.h>
+
+#include "real.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#ifndef AEFAST_VEC_BYTES
+#if defined(__AVX512F__)
+#define AEFAST_VEC_BYTES 64
+#elif defined(__AVX__)
+#define AEFAST_VEC_BYTES 32
+#else
+#define AEFAST_VEC_BYTES 16
+#endif
+#endif
+
+typedef real vec __attribute__((vector_size(AEFAST_VEC_BYTES)));
+typedef real_int ivec __attribute__((vector_size(AEFAST_VEC_BYTES))); /* also a mask: lanes of all ones or all zeros */
+
+enum { LANES = AEFAST_VEC_BYTES / sizeof(real) };
+
+#define VEC_IS(bytes, bits) (AEFAST_VEC_BYTES == (bytes) && AEFAST_REAL_BITS == (bits))
+
+ALWAYS_INLINE vec vec_set(real x) { return x - (vec){0}; } /* minus, which keeps the sign of -0 */
+ALWAYS_INLINE ivec ivec_set(real_int x) { return (ivec){0} + x; }
+
+ALWAYS_INLINE vec vec_load(const real *p)
+{
+    vec v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+ALWAYS_INLINE void vec_store(real *p, vec v) { memcpy(p, &v, sizeof v); }
+
+/* mask ? a : b, lane by lane. */
+ALWAYS_INLINE vec vec_select(ivec mask, vec a, vec b) { return (vec)((mask & (ivec)a) | (~mask & (ivec)b)); }
+ALWAYS_INLINE vec vec_max(vec a, vec b) { return vec_select(a > b, a, b); } /* b where a is NaN */
+ALWAYS_INLINE vec vec_abs(vec a) { return (vec)((ivec)a & ~(ivec)vec_set((real)-0.0)); }
+
+/* a * b + c, rounded once where the hardware can (and twice elsewhere). */
+ALWAYS_INLINE vec vec_fma(vec a, vec b, vec c)
+{
+#if defined(__AVX512F__) && VEC_IS(64, 32)
+    return (vec)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined(__AVX512F__) && VEC_IS(64, 64)
+    return (vec)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
+#elif defined(__FMA__) && VEC_IS(32, 32)
+    return (vec)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#elif defined(__FMA__) && VEC_IS(32, 64)
+    return (vec)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
+#elif defined(__FP_FAST_FMA) && defined(__FP_FAST_FMAF)
+    vec v;
+    for (int i = 0; i < LANES; ++i)
+        v[i] = AEFAST_REAL_BITS == 32 ? (real)__builtin_fmaf((float)a[i], (float)b[i], (float)c[i])
+                                      : (real)__builtin_fma((double)a[i], (double)b[i], (double)c[i]);
+    return v;
+#else
+    return a * b + c;
+#endif
+}
+
+ALWAYS_INLINE vec vec_sqrt(vec a)
+{
+#if defined(__AVX512F__) && VEC_IS(64, 32)
+    return (vec)_mm512_sqrt_ps((__m512)a);
+#elif defined(__AVX512F__) && VEC_IS(64, 64)
+    return (vec)_mm512_sqrt_pd((__m512d)a);
+#elif defined(__AVX__) && VEC_IS(32, 32)
+    return (vec)_mm256_sqrt_ps((__m256)a);
+#elif defined(__AVX__) && VEC_IS(32, 64)
+    return (vec)_mm256_sqrt_pd((__m256d)a);
+#elif defined(__SSE2__) && VEC_IS(16, 32)
+    return (vec)_mm_sqrt_ps((__m128)a);
+#elif defined(__SSE2__) && VEC_IS(16, 64)
+    return (vec)_mm_sqrt_pd((__m128d)a);
+#else
+    vec v;
+    for (int i = 0; i < LANES; ++i)
+        v[i] = AEFAST_REAL_BITS == 32 ? (real)__builtin_sqrtf((float)a[i]) : (real)__builtin_sqrt((double)a[i]);
+    return v;
+#endif
+}
+
+/* ---- rows whose length is no multiple of LANES: the functions ending in _n act on the first min(n, LANES) lanes ---- */
+
+ALWAYS_INLINE ivec lanes_below(int64_t n) /* all ones in the first n lanes */
+{
+    ivec index;
+    for (int i = 0; i < LANES; ++i)
+        index[i] = i;
+    return index < ivec_set((real_int)n);
+}
+
+/* The rest of the lanes is zero; memory past p[n - 1] is not touched. */
+ALWAYS_INLINE vec vec_load_n(const real *p, int64_t n)
+{
+    if (n >= LANES)
+        return vec_load(p);
+#if defined(__AVX512F__) && VEC_IS(64, 32)
+    return (vec)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
+#elif defined(__AVX512F__) && VEC_IS(64, 64)
+    return (vec)_mm512_maskz_loadu_pd((__mmask8)((1u << n) - 1), p);
+#elif defined(__AVX2__) && VEC_IS(32, 32)
+    return (vec)_mm256_maskload_ps((const float *)p, (__m256i)lanes_below(n));
+#elif defined(__AVX2__) && VEC_IS(32, 64)
+    return (vec)_mm256_maskload_pd((const double *)p, (__m256i)lanes_below(n));
+#else
+    vec v = {0};
+    memcpy(&v, p, (size_t)n * sizeof *p);
+    return v;
+#endif
+}
+
+ALWAYS_INLINE void vec_store_n(real *p, vec v, int64_t n)
+{
+    if (n >= LANES) {
+        vec_store(p, v);
+        return;
+    }
+#if defined(__AVX512F__) && VEC_IS(64, 32)
+    _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v);
+#elif defined(__AVX512F__) && VEC_IS(64, 64)
+    _mm512_mask_storeu_pd(p, (__mmask8)((1u << n) - 1), (__m512d)v);
+#elif defined(__AVX2__) && VEC_IS(32, 32)
+    _mm256_maskstore_ps((float *)p, (__m256i)lanes_below(n), (__m256)v);
+#elif defined(__AVX2__) && VEC_IS(32, 64)
+    _mm256_maskstore_pd((double *)p, (__m256i)lanes_below(n), (__m256d)v);
+#else
+    memcpy(p, &v, (size_t)n * sizeof *p);
+#endif
+}
+
+ALWAYS_INLINE vec vec_first_n(vec v, int64_t n) /* zero in the other lanes */
+{
+    return n >= LANES ? v : (vec)((ivec)v & lanes_below(n));
+}
+
+/* Sum of the lanes by halves, in double: one order for each width. */
+ALWAYS_INLINE double vec_sum(vec v)
+{
+    double lane[LANES];
+    for (int i = 0; i < LANES; ++i)
+        lane[i] = (double)v[i];
+    for (int half = LANES / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; ++i)
+            lane[i] += lane[i + half];
+    return lane[0];
+}
+
+#endif
