@@ -28,10 +28,21 @@ ISA_FLAGS = {
     "generic": [],
 }
 WIDE_FLAGS = ["-DAEFAST_VEC_BYTES=64", "-Wno-psabi"]
-KERNEL_FLAGS = ["-std=gnu17", "-fno-fast-math", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden", "-Wall", "-Wextra"]
+KERNEL_FLAGS = [
+    "-std=gnu17",
+    "-fno-fast-math",
+    "-ffp-contract=off",
+    "-fno-math-errno",
+    "-fvisibility=hidden",
+    "-Wall",
+    "-Wextra",
+]
 OPTIMIZE = ["-O1", "-g", "-fno-omit-frame-pointer"] if DEBUG else ["-O3"]
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-OPENMP_CANDIDATES = [["-fopenmp"], ["-Xpreprocessor", "-fopenmp", "-lomp"]]  # GCC and clang; Apple's clang
+OPENMP_CANDIDATES = [
+    ["-fopenmp"],
+    ["-Xpreprocessor", "-fopenmp", "-lomp"],
+]  # GCC and clang; Apple's clang
 
 OPENMP_TRIAL = """
 #include <omp.h>
@@ -56,8 +67,12 @@ class Trial:
             path.write_text(source)
             compile_flags = [flag for flag in flags if not flag.startswith("-l")]
             try:
-                objects = self.compiler.compile([str(path)], output_dir=folder, extra_postargs=compile_flags)
-                self.compiler.link_executable(objects, "trial", output_dir=folder, extra_postargs=list(flags))
+                objects = self.compiler.compile(
+                    [str(path)], output_dir=folder, extra_postargs=compile_flags
+                )
+                self.compiler.link_executable(
+                    objects, "trial", output_dir=folder, extra_postargs=list(flags)
+                )
                 if run:
                     subprocess.run([Path(folder, "trial")], check=True, timeout=60)
             except Exception:  # distutils has many ways to say no
@@ -77,7 +92,10 @@ class Trial:
         names = ["baseline", "avx2", "avx512"] if x86 else ["generic"]
         table = {name: ISA_FLAGS[name] for name in names}
         if DEBUG:
-            table["wide"] = [*ISA_FLAGS["avx2" if x86 and self.runs_avx2() else names[0]], *WIDE_FLAGS]
+            table["wide"] = [
+                *ISA_FLAGS["avx2" if x86 and self.runs_avx2() else names[0]],
+                *WIDE_FLAGS,
+            ]
         return table
 
     def runs_avx2(self):
@@ -93,7 +111,9 @@ class BuildKernels(build_ext):
 
     def finalize_options(self):
         super().finalize_options()
-        self.force = True  # an extension built with other flags is not up to date, whatever its date says
+        self.force = (
+            True  # an extension built with other flags is not up to date, whatever its date says
+        )
 
     def build_extensions(self):
         trial = Trial(self.compiler)
@@ -105,19 +125,26 @@ class BuildKernels(build_ext):
         super().build_extensions()
 
     def announce_serial(self):
-        lines = ["aefast: no working OpenMP found: building SERIAL kernels, which use one thread only.",
-                 "aefast: install libomp (clang) or libgomp (GCC) and build again for parallel ones."]
+        lines = [
+            "aefast: no working OpenMP found: building SERIAL kernels, which use one thread only.",
+            "aefast: install libomp (clang) or libgomp (GCC) and build again for parallel ones.",
+        ]
         print("\n".join(["*" * 88, *lines, "*" * 88]), file=sys.stderr, flush=True)
 
     def build_extension(self, ext):
         # Cython's bounds checks stay on: its code holds no loop over data.
-        generated = cythonize([ext], build_dir=self.build_temp, language_level=3, include_path=["src"], force=True)
+        generated = cythonize(
+            [ext], build_dir=self.build_temp, language_level=3, include_path=["src"], force=True
+        )
         pyx = list(ext.sources)
         ext.sources = generated[0].sources
         flags = [*OPTIMIZE, *self.sanitizers]
         if DEBUG:
             ext.define_macros = [*ext.define_macros, ("AEFAST_DEBUG", None)]
-        ext.extra_compile_args = [*flags, *(flag for flag in self.openmp if not flag.startswith("-l"))]
+        ext.extra_compile_args = [
+            *flags,
+            *(flag for flag in self.openmp if not flag.startswith("-l")),
+        ]
         ext.extra_link_args = [*self.sanitizers, *self.openmp]
         ext.extra_objects = self.kernel_objects(ext, flags)
         super().build_extension(ext)
@@ -151,7 +178,10 @@ def extension(name, sources, kernels):
         f"aefast.{name}",
         sources,
         include_dirs=["src", numpy.get_include()],
-        define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"), ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION")],
+        define_macros=[
+            ("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"),
+            ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION"),
+        ],
         depends=[str(path) for path in sorted(Path("src").rglob("*.[ch]"))],
     )
     ext.kernels = kernels

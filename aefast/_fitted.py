@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from aefast import _autoencoder
 from aefast._model import Model
@@ -60,3 +61,53 @@ def continued_state(state, model, solver, momentum):
         return state._replace(parameters=flat, optimizer_state=state.optimizer_state.copy())
     zeros = np.zeros((n_states, flat.size), flat.dtype)
     return state._replace(solver=solver, parameters=flat, optimizer_state=zeros, n_steps=0)
+
+
+class FittedNetwork:
+    """What an estimator shows of its `_state`: views of the parameters, so that there is one truth to train, pickle and save."""
+
+    @property
+    def components_(self):
+        return self._part("components")
+
+    @property
+    def decoder_components_(self):
+        return self._part("components" if self._fitted_model().tied else "decoder_components")
+
+    @property
+    def hidden_bias_(self):
+        return self._part("hidden_bias")
+
+    @property
+    def visible_bias_(self):
+        return self._part("visible_bias")
+
+    @property
+    def _n_features_out(self):
+        return self._fitted_model().n_components
+
+    def _fitted_model(self):
+        check_is_fitted(self)
+        return self._state.model
+
+    def _part(self, name):
+        return self._fitted_model().parts(self._state.parameters)[name]
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "_state")
+
+    def save(self, path):
+        """Writes the estimator to one safetensors file, optimizer state included: `aefast.load` reads it, and `partial_fit` goes on.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Replaced as a whole, or left as it was.
+
+        See Also
+        --------
+        aefast.model_file.save : what is kept and what is not.
+        """
+        from aefast.model_file import save
+
+        save(self, path)

@@ -28,7 +28,18 @@ def _allocate(model, result, n, dtype):
     return np.empty((n, width), dtype)
 
 
-def forward(model, parameters, rows, result, *, name="X", order=None, from_codes=False, n_threads=None, check=True):
+def forward(
+    model,
+    parameters,
+    rows,
+    result,
+    *,
+    name="X",
+    order=None,
+    from_codes=False,
+    n_threads=None,
+    check=True,
+):
     """One of RESULTS for each row: codes (n, k), reconstructions (n, d), row_losses (n,) or feature_losses (n, d).
 
     Computed in the parameters' real type. Raises ValueError for entries that are not finite (or, for losses, outside the output's
@@ -46,7 +57,15 @@ def forward(model, parameters, rows, result, *, name="X", order=None, from_codes
         data, places = (rows[part], None) if order is None else (rows, order[part])
         with _threads.single_threaded_blas():
             status = _autoencoder.forward(
-                model, data, parameters, places, domain if check else None, block_rows, n_threads, from_codes=from_codes, **{result: out[part]}
+                model,
+                data,
+                parameters,
+                places,
+                domain if check else None,
+                block_rows,
+                n_threads,
+                from_codes=from_codes,
+                **{result: out[part]},
             )
         if status & BAD_ROWS:
             raise bad_row_error(data, name, domain, dtype, output=model.output, first_row=first)
@@ -56,7 +75,9 @@ def forward(model, parameters, rows, result, *, name="X", order=None, from_codes
 
 
 def overflow_error(name, dtype):
-    return FloatingPointError(f"a result overflows {dtype} though {name} is finite: scale {name} down, or check the parameters")
+    return FloatingPointError(
+        f"a result overflows {dtype} though {name} is finite: scale {name} down, or check the parameters"
+    )
 
 
 def mean_loss(model, parameters, rows, order, n_threads=None):
@@ -64,6 +85,8 @@ def mean_loss(model, parameters, rows, order, n_threads=None):
     total, step = 0.0, 1 << 16
     for first in range(0, len(order), step):
         part = order[first : first + step]
-        losses = forward(model, parameters, rows, "row_losses", order=part, n_threads=n_threads, check=False)
+        losses = forward(
+            model, parameters, rows, "row_losses", order=part, n_threads=n_threads, check=False
+        )
         total += losses.sum()
     return total / len(order)

@@ -4,12 +4,14 @@ import os
 import threading
 from contextlib import contextmanager
 from functools import lru_cache
+from numbers import Integral
 from pathlib import Path
 
 from aefast import _runtime
 
 # Fewer floating-point operations than this between two barriers do not pay for a second thread (benchmarks/RESULTS.md).
 WORK_WORTH_SHARING = 4e6
+MOST_THREADS = 1024
 
 _process = os.getpid()
 
@@ -32,11 +34,21 @@ def effective_n_threads(n_threads, work):
 
     A forked child computes alone: GNU's OpenMP would wait for threads that did not survive the fork.
     """
+    if n_threads is not None and not _is_n_threads(n_threads):
+        raise ValueError(
+            f"n_threads must be None or an integer in [1, {MOST_THREADS}], got {n_threads!r}"
+        )
     if not _runtime.OPENMP or os.getpid() != _process:
         return 1
     if n_threads is None:
         return default_n_threads() if work >= WORK_WORTH_SHARING else 1
     return int(n_threads)
+
+
+def _is_n_threads(value):
+    return (
+        isinstance(value, Integral) and not isinstance(value, bool) and 1 <= value <= MOST_THREADS
+    )
 
 
 # ---- BLAS ----
@@ -84,7 +96,10 @@ class _BlasLimit:
         with self.lock:
             if self.n_holders == 0:
                 self.found = [(library, library.get_num_threads()) for library in _blas_libraries()]
-            for library, _ in self.found:  # again for each holder: somebody may have changed it since
+            for (
+                library,
+                _,
+            ) in self.found:  # again for each holder: somebody may have changed it since
                 library.set_num_threads(1)
             self.n_holders += 1
 

@@ -45,7 +45,11 @@ class Snapshot:
     """The trainer's values at the end of an epoch."""
 
     def __init__(self, trainer):
-        self.flat, self.state, self.n_steps = np.empty_like(trainer.flat), np.empty_like(trainer.state), 0
+        self.flat, self.state, self.n_steps = (
+            np.empty_like(trainer.flat),
+            np.empty_like(trainer.state),
+            0,
+        )
         self.take(trainer)
 
     def take(self, trainer):
@@ -122,11 +126,19 @@ class EarlyStopping:
     """Keeps the parameters of the epoch with the lowest loss on the held-out rows."""
 
     def __init__(self, trainer, model, X, rows, n_threads):
-        self.trainer, self.model, self.X, self.rows, self.n_threads = trainer, model, X, rows, n_threads
+        self.trainer, self.model, self.X, self.rows, self.n_threads = (
+            trainer,
+            model,
+            X,
+            rows,
+            n_threads,
+        )
         self.best, self.best_loss = Snapshot(trainer), np.inf
 
     def validation_loss(self):
-        loss = mean_loss(self.model, self.model.split(self.trainer.flat), self.X, self.rows, self.n_threads)
+        loss = mean_loss(
+            self.model, self.model.split(self.trainer.flat), self.X, self.rows, self.n_threads
+        )
         if loss < self.best_loss:
             self.best_loss = loss
             self.best.take(self.trainer)
@@ -181,7 +193,9 @@ def run_epochs(estimator, training, model, X, held_out, n_epochs):
                     raise divergence_error(estimator, epoch)
                 estimator.validation_loss_curve_.append(validation_loss)
             estimator._keep(training)
-            stops = [callback(epoch, loss, validation_loss, estimator) is True for callback in callbacks]
+            stops = [
+                callback(epoch, loss, validation_loss, estimator) is True for callback in callbacks
+            ]
             if any(stops) or patience.is_over(loss if validation_loss is None else validation_loss):
                 break
     if stopping is not None and n_epochs > 0:

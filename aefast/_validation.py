@@ -95,13 +95,6 @@ def check_name(value, name, choices):
         raise ValueError(f"{name} must be one of {list(choices)}, got {value!r}")
 
 
-def check_n_threads(n_threads):
-    if n_threads is not None and not (
-        isinstance(n_threads, (int, np.integer)) and not isinstance(n_threads, bool) and n_threads >= 1
-    ):
-        raise ValueError(f"n_threads must be None or a positive integer, got {n_threads!r}")
-
-
 # ---- what is in the rows ----
 
 

@@ -10,15 +10,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from aefast import _autoencoder, _threads
 from aefast import _validation as check
-from aefast._fitted import continued_state, initial_state
+from aefast._fitted import FittedNetwork, continued_state, initial_state
 from aefast._forward import forward, overflow_error
 from aefast._model import Model
 from aefast._training import Training, run_epochs, split_rows
 
-MOST_THREADS = 1024
 
-
-class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Autoencoder with one hidden layer of sigmoid units, trained by stochastic gradient descent in compiled kernels.
 
     Encoder ``H = sigmoid(X Wᵀ + b)``, decoder ``X̂ = o(H W* + c)``; tied weights mean ``W* = W``. Minimises, over batches of n rows,
@@ -133,7 +131,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         "alpha": [Interval(Real, 0, np.finfo(np.float32).max, closed="both")],
         "shuffle": ["boolean"],
         "warm_start": ["boolean"],
-        "n_threads": [None, Interval(Integral, 1, MOST_THREADS, closed="both")],
+        "n_threads": [None, Interval(Integral, 1, _threads.MOST_THREADS, closed="both")],
         "random_state": ["random_state"],
         "callbacks": [None, callable, list, tuple],
         "verbose": ["verbose"],
@@ -210,13 +208,16 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         goes_on = self.warm_start and self.__sklearn_is_fitted__()
         rows = check.estimator_rows(self, X, reset=not goes_on)
         if self.early_stopping and len(rows) < 2:
-            raise ValueError(f"early_stopping=True needs at least 2 samples to hold one out, got n_samples = {len(rows)}")
+            raise ValueError(
+                f"early_stopping=True needs at least 2 samples to hold one out, got n_samples = {len(rows)}"
+            )
         state = self._starting_state(rows, goes_on)
-        self._begin(X, state, keep_features=goes_on)
         train, held_out = np.arange(len(rows)), None
         if self.early_stopping:
             train, held_out = split_rows(len(rows), self.validation_fraction, state.seed)
-        self._train(rows, train, held_out, self.max_epochs)
+        training = self._training(rows, train, state)
+        self._begin(X, state, keep_features=goes_on)
+        self._run(training, rows, held_out, self.max_epochs)
         return self
 
     def partial_fit(self, X, y=None):
@@ -237,31 +238,32 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         goes_on = self.__sklearn_is_fitted__()
         rows = check.estimator_rows(self, X, reset=not goes_on)
         state = self._starting_state(rows, goes_on)
-        curves = (self.loss_curve_, self.validation_loss_curve_, self.n_epochs_) if goes_on else ([], [], 0)
-        self._begin(X, state, keep_features=goes_on)
-        self.loss_curve_, self.validation_loss_curve_, self.n_epochs_ = curves
-        self._train(rows, np.arange(len(rows)), None, 1)
+        training = self._training(rows, np.arange(len(rows)), state)
+        record = (
+            (self.loss_curve_, self.validation_loss_curve_, self.n_epochs_)
+            if goes_on
+            else ([], [], 0)
+        )
+        self._begin(X, state, keep_features=goes_on, record=record)
+        self._run(training, rows, None, 1)
         return self
 
     def _starting_state(self, rows, goes_on):
         """Checks what is in the rows; nothing of the estimator changes."""
-        model = Model(rows.shape[1], int(self.n_components), bool(self.tied), "sigmoid", self.output)
+        model = Model(
+            rows.shape[1], int(self.n_components), bool(self.tied), "sigmoid", self.output
+        )
         dtype = self._state.parameters.dtype if goes_on else check.real_type(rows.dtype)
         column_means = check.scan_rows(rows, self.output, dtype, self.n_threads)
         if goes_on:
             return continued_state(self._state, model, self.solver, self.momentum)
-        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int64).max, dtype=np.int64))
+        seed = int(
+            check_random_state(self.random_state).randint(np.iinfo(np.int64).max, dtype=np.int64)
+        )
         return initial_state(model, self.solver, self.momentum, column_means, dtype, seed)
 
-    def _begin(self, X, state, keep_features):
-        """From here on the estimator is fitted, with the state that training starts from."""
-        if not keep_features:
-            check.remember_features(self, X)
-        self._state = state
-        self.loss_curve_, self.validation_loss_curve_, self.n_epochs_ = [], [], 0
-
-    def _train(self, rows, train, held_out, n_epochs):
-        state = self._state
+    def _training(self, rows, train, state):
+        """What trains on these rows; allocates all that training needs."""
         model, batch_size = state.model, min(int(self.batch_size), len(train))
         work = 10.0 * batch_size * model.n_features * model.n_components
         trainer = _autoencoder.Trainer(
@@ -278,15 +280,28 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             n_threads=_threads.effective_n_threads(self.n_threads, work),
             n_steps=state.n_steps,
         )
-        training = Training(trainer, train, batch_size, state.seed if self.shuffle else None, state.n_rows_seen)
+        return Training(
+            trainer, train, batch_size, state.seed if self.shuffle else None, state.n_rows_seen
+        )
+
+    def _begin(self, X, state, keep_features, record=None):
+        """From here on the estimator is fitted, with the state that training starts from."""
+        if not keep_features:
+            check.remember_features(self, X)
+        self._state = state
+        self.loss_curve_, self.validation_loss_curve_, self.n_epochs_ = record or ([], [], 0)
+
+    def _run(self, training, rows, held_out, n_epochs):
         try:
-            run_epochs(self, training, model, rows, held_out, n_epochs)
-        finally:  # Ctrl-C and divergence too: the trainer always holds finite parameters at the end of a step
+            run_epochs(self, training, self._state.model, rows, held_out, n_epochs)
+        finally:  # Ctrl-C and divergence too: between steps the trainer's parameters are good
             self._keep(training)
 
     def _keep(self, training):
         """The estimator's state becomes what training has reached."""
-        self._state = self._state._replace(n_steps=training.trainer.n_steps, n_rows_seen=training.n_rows_seen)
+        self._state = self._state._replace(
+            n_steps=training.trainer.n_steps, n_rows_seen=training.n_rows_seen
+        )
 
     # ---- using ----
 
@@ -319,9 +334,19 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         H = check.as_rows(H, "H")
         state = self._state
         if H.shape[1] != state.model.n_components:
-            raise ValueError(f"H must have {state.model.n_components} columns, one for each component, got shape {H.shape}")
+            raise ValueError(
+                f"H must have {state.model.n_components} columns, one for each component, got shape {H.shape}"
+            )
         parameters = state.model.split(state.parameters)
-        out = forward(state.model, parameters, H, "reconstructions", name="H", from_codes=True, n_threads=self.n_threads)
+        out = forward(
+            state.model,
+            parameters,
+            H,
+            "reconstructions",
+            name="H",
+            from_codes=True,
+            n_threads=self.n_threads,
+        )
         return out.astype(check.real_type(H.dtype), copy=False)
 
     def reconstruct(self, X):
@@ -367,7 +392,9 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         log_likelihood : ndarray (n_samples,)
         """
         losses = self._losses(X, "row_losses")
-        row = next(row for row in _autoencoder.output_table() if row["name"] == self._state.model.output)
+        row = next(
+            row for row in _autoencoder.output_table() if row["name"] == self._state.model.output
+        )
         return -losses - losses.dtype.type(row["log_normalizer"] * self._state.model.n_features)
 
     def score(self, X, y=None):
@@ -388,7 +415,9 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         check_is_fitted(self)
         rows = check.estimator_rows(self, X, reset=False)
         state = self._state
-        out = forward(state.model, state.model.split(state.parameters), rows, result, n_threads=self.n_threads)
+        out = forward(
+            state.model, state.model.split(state.parameters), rows, result, n_threads=self.n_threads
+        )
         return out.astype(check.real_type(rows.dtype), copy=False)
 
     def _losses(self, X, result):
@@ -397,55 +426,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             raise overflow_error("X", losses.dtype)
         return losses
 
-    # ---- state ----
-
-    @property
-    def components_(self):
-        return self._part("components")
-
-    @property
-    def decoder_components_(self):
-        return self._part("components" if self._fitted_model().tied else "decoder_components")
-
-    @property
-    def hidden_bias_(self):
-        return self._part("hidden_bias")
-
-    @property
-    def visible_bias_(self):
-        return self._part("visible_bias")
-
-    @property
-    def _n_features_out(self):
-        return self._fitted_model().n_components
-
-    def _fitted_model(self):
-        check_is_fitted(self)
-        return self._state.model
-
-    def _part(self, name):
-        return self._fitted_model().parts(self._state.parameters)[name]
-
-    def __sklearn_is_fitted__(self):
-        return hasattr(self, "_state")
-
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
-
-    def save(self, path):
-        """Writes the estimator to one safetensors file, optimizer state included: `aefast.load` reads it, and `partial_fit` goes on.
-
-        Parameters
-        ----------
-        path : str or path-like
-            Replaced as a whole, or left as it was.
-
-        See Also
-        --------
-        aefast.model_file.save : what is kept and what is not.
-        """
-        from aefast.model_file import save
-
-        save(self, path)

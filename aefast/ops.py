@@ -42,12 +42,16 @@ def _network(X, W, b, c, decoder_weights=None, *, output="gaussian", activation=
     tied = decoder_weights is None
     parts = {
         "W": check.as_parameter(W, "W", (k, d)),
-        "decoder_weights": None if tied else check.as_parameter(decoder_weights, "decoder_weights", (k, d)),
+        "decoder_weights": None
+        if tied
+        else check.as_parameter(decoder_weights, "decoder_weights", (k, d)),
         "b": None if b is None else check.as_parameter(b, "b", (k,)),
         "c": None if c is None else check.as_parameter(c, "c", (d,)),
     }
     dtype = check.real_type(X.dtype, *(part.dtype for part in parts.values() if part is not None))
-    W, V, b, c = (None if part is None else part.astype(dtype, copy=False) for part in parts.values())
+    W, V, b, c = (
+        None if part is None else part.astype(dtype, copy=False) for part in parts.values()
+    )
     return Model(d, k, tied, activation, output), Parameters(W, W if tied else V, b, c)
 
 
@@ -74,7 +78,6 @@ def encode(X, W, b, *, activation="sigmoid", n_threads=None):
     >>> ops.encode(np.zeros((1, 3)), np.ones((2, 3)), [0.0, 100.0])
     array([[0.5, 1. ]])
     """
-    check.check_n_threads(n_threads)
     X = check.as_rows(X, "X")
     model, parameters = _network(X, W, b, None, activation=activation)
     _check_width(X, "X", model.n_features)
@@ -98,14 +101,26 @@ def decode(H, W, c, *, output="gaussian", n_threads=None):
     -------
     X_hat : ndarray (n, d)
     """
-    check.check_n_threads(n_threads)
     H = check.as_rows(H, "H")
     model, parameters = _network(H, W, None, c, output=output)
     _check_width(H, "H", model.n_components)
-    return forward(model, parameters, H, "reconstructions", name="H", from_codes=True, n_threads=n_threads)
+    return forward(
+        model, parameters, H, "reconstructions", name="H", from_codes=True, n_threads=n_threads
+    )
 
 
-def loss(X, W, b, c, decoder_weights=None, *, output="gaussian", sample_weight=None, activation="sigmoid", n_threads=None):
+def loss(
+    X,
+    W,
+    b,
+    c,
+    decoder_weights=None,
+    *,
+    output="gaussian",
+    sample_weight=None,
+    activation="sigmoid",
+    n_threads=None,
+):
     """Mean over samples of the training loss, summed over features: nats, without the constants of the log-likelihood.
 
     ``gaussian``: ``½ Σ_j (x̂_j − x_j)²``; ``bernoulli``: ``−Σ_j [x_j log x̂_j + (1 − x_j) log(1 − x̂_j)]``, computed from the
@@ -128,7 +143,9 @@ def loss(X, W, b, c, decoder_weights=None, *, output="gaussian", sample_weight=N
     -------
     loss : float
     """
-    model, parameters, X, weight = _loss_problem(X, W, b, c, decoder_weights, output, sample_weight, activation, n_threads)
+    model, parameters, X, weight = _loss_problem(
+        X, W, b, c, decoder_weights, output, sample_weight, activation, n_threads
+    )
     losses = forward(model, parameters, X, "row_losses", n_threads=n_threads)
     value = float(losses.mean() if weight is None else (weight * losses).sum())
     if not np.isfinite(value):
@@ -136,7 +153,18 @@ def loss(X, W, b, c, decoder_weights=None, *, output="gaussian", sample_weight=N
     return value
 
 
-def loss_and_gradients(X, W, b, c, decoder_weights=None, output="gaussian", sample_weight=None, *, activation="sigmoid", n_threads=None):
+def loss_and_gradients(
+    X,
+    W,
+    b,
+    c,
+    decoder_weights=None,
+    output="gaussian",
+    sample_weight=None,
+    *,
+    activation="sigmoid",
+    n_threads=None,
+):
     """The mean loss, as `loss` has it, and its gradients by backpropagation.
 
     With ``dÂ = (dl/dÂ) v_i / Σv``, ``dA = (dÂ W*ᵀ) ∘ g'(A)``: ``dc = Σ dÂ``, ``db = Σ dA``, ``dW = dAᵀ X``, ``dW* = Hᵀ dÂ``. Tied
@@ -154,22 +182,32 @@ def loss_and_gradients(X, W, b, c, decoder_weights=None, output="gaussian", samp
         Named tuple ``(W, b, c, decoder_weights)`` of arrays of the computation's type; ``decoder_weights`` is None when tied. Sums
         over more than 512 samples are accumulated in float64.
     """
-    model, parameters, X, weight = _loss_problem(X, W, b, c, decoder_weights, output, sample_weight, activation, n_threads)
+    model, parameters, X, weight = _loss_problem(
+        X, W, b, c, decoder_weights, output, sample_weight, activation, n_threads
+    )
     d, k, n = model.n_features, model.n_components, len(X)
     rows = min(n, GRADIENT_CHUNK_ROWS)
     n_threads = _threads.effective_n_threads(n_threads, 10.0 * rows * d * k)
     with _threads.single_threaded_blas():
-        value, flat, status = _autoencoder.loss_and_gradients(model, X, parameters, weight, check.domain_of(output), rows, n_threads)
+        value, flat, status = _autoencoder.loss_and_gradients(
+            model, X, parameters, weight, check.domain_of(output), rows, n_threads
+        )
     if status & _autoencoder.BAD_ROWS:
-        raise check.bad_row_error(X, "X", check.domain_of(output), parameters.W.dtype, output=output)
+        raise check.bad_row_error(
+            X, "X", check.domain_of(output), parameters.W.dtype, output=output
+        )
     if status & _autoencoder.NOT_FINITE or not np.isfinite(flat).all():
         raise overflow_error("X", parameters.W.dtype)
     parts = model.parts(flat.astype(parameters.W.dtype, copy=False))
-    return value, Gradients(parts["components"], parts["hidden_bias"], parts["visible_bias"], parts.get("decoder_components"))
+    return value, Gradients(
+        parts["components"],
+        parts["hidden_bias"],
+        parts["visible_bias"],
+        parts.get("decoder_components"),
+    )
 
 
 def _loss_problem(X, W, b, c, decoder_weights, output, sample_weight, activation, n_threads):
-    check.check_n_threads(n_threads)
     X = check.as_rows(X, "X")
     if len(X) == 0:
         raise ValueError(f"X must have at least one row, got shape {X.shape}")
@@ -216,7 +254,6 @@ def softplus(x, *, n_threads=None):
 
 
 def _elementwise(name, x, n_threads):
-    check.check_n_threads(n_threads)
     x = check.as_array(x, "x")
     x = np.require(x, check.real_type(x.dtype), "C")
     out = np.empty_like(x)
