@@ -7,8 +7,9 @@ from aefast._autoencoder import BAD_ROWS, NOT_FINITE
 from aefast._validation import ANYWHERE, bad_row_error, domain_of
 
 WORK_PER_CALL = 2e9  # floating-point operations between two looks at the keyboard
-BLOCK_ROWS = 128  # go through the network together, from this many blocks on; fewer rows are cut finer, to occupy a few threads
+BLOCK_ROWS = 96  # go through the network together, from FEWEST_BLOCKS of them on; fewer rows are cut finer, to occupy a few threads
 FEWEST_BLOCKS = 8
+MANY_ROWS = 32  # worth packing the weights for, in each call
 BLOCK_ENTRIES = 1 << 22  # of a block's rows and codes, at most
 
 RESULTS = ("codes", "reconstructions", "row_losses", "feature_losses")
@@ -64,6 +65,7 @@ def forward(
                 domain if check else None,
                 block_rows,
                 n_threads,
+                n >= MANY_ROWS,
                 from_codes=from_codes,
                 **{result: out[part]},
             )

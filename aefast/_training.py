@@ -45,15 +45,16 @@ class Snapshot:
     """The trainer's values at the end of an epoch."""
 
     def __init__(self, trainer):
-        self.flat, self.state, self.n_steps = (
-            np.empty_like(trainer.flat),
-            np.empty_like(trainer.state),
-            0,
-        )
-        self.take(trainer)
+        flat, state, self.n_steps = trainer.values()
+        self.flat, self.state = flat.copy(), state.copy()
 
     def take(self, trainer):
-        self.flat[...], self.state[...], self.n_steps = trainer.flat, trainer.state, trainer.n_steps
+        """Returns False, and takes nothing, where a value is not finite."""
+        flat, state, n_steps = trainer.values()
+        if not (np.isfinite(flat).all() and np.isfinite(state).all()):
+            return False
+        self.flat[...], self.state[...], self.n_steps = flat, state, n_steps
+        return True
 
     def restore(self, trainer):
         trainer.restore(self.flat, self.state, self.n_steps)
@@ -90,19 +91,17 @@ class Training:
         first = 0
         while first < len(order):
             part = order[first : first + self.steps_per_slice * self.batch_size]
-            loss_sum, n_done, status = self._slice(part)
+            total, n_done, status = self._slice(part, total)
             first += n_done
             self.n_rows_seen += n_done
-            total += loss_sum
             if status & NOT_FINITE:
                 self.last_finite.restore(self.trainer)
                 raise Diverged
             if on_slice is not None:
                 on_slice(n_done, total / first)
-        if not (np.isfinite(self.trainer.flat).all() and np.isfinite(self.trainer.state).all()):
+        if not self.last_finite.take(self.trainer):
             self.last_finite.restore(self.trainer)
             raise Diverged
-        self.last_finite.take(self.trainer)
         return total / len(order)
 
     def _order(self):
@@ -110,11 +109,11 @@ class Training:
             return self.rows
         return random_stream(self.seed, SHUFFLE, self.n_rows_seen).permutation(self.rows)
 
-    def _slice(self, rows):
+    def _slice(self, rows, loss_sum):
         """Steps that take about SLICE_SECONDS, without the GIL. How training is sliced changes no bit."""
         start = time.perf_counter()
         with _threads.single_threaded_blas():
-            result = self.trainer.run(rows)
+            result = self.trainer.run(rows, loss_sum)
         seconds = max(time.perf_counter() - start, 1e-9)
         n_steps = -(-len(rows) // self.batch_size)
         wanted = int(n_steps * SLICE_SECONDS / seconds)
@@ -137,7 +136,11 @@ class EarlyStopping:
 
     def validation_loss(self):
         loss = mean_loss(
-            self.model, self.model.split(self.trainer.flat), self.X, self.rows, self.n_threads
+            self.model,
+            self.model.split(self.trainer.values()[0]),
+            self.X,
+            self.rows,
+            self.n_threads,
         )
         if loss < self.best_loss:
             self.best_loss = loss

@@ -98,16 +98,16 @@ def check_name(value, name, choices):
 # ---- what is in the rows ----
 
 
-def scan_rows(X, output, dtype, n_threads):
-    """One pass before a fit: every entry finite and in the output's domain. Returns the column means (d,), float64."""
+def scan_rows(X, order, output, dtype, n_threads):
+    """One pass over these rows before a fit: every entry finite and in the output's domain. Returns the column means (d,), float64."""
     domain, sums = domain_of(output), np.zeros(X.shape[1])
-    n_threads = _threads.effective_n_threads(n_threads, X.size)
+    n_threads = _threads.effective_n_threads(n_threads, len(order) * X.shape[1])
     step = max(1, ENTRIES_PER_SCAN // X.shape[1])
-    for first in range(0, len(X), step):
-        part = X[first : first + step]
-        if _autoencoder.scan(part, domain, np.empty(0, dtype), sums, n_threads) & BAD_ROWS:
-            raise bad_row_error(part, "X", domain, dtype, output=output, first_row=first)
-    return sums / len(X)
+    for first in range(0, len(order), step):
+        part = order[first : first + step]
+        if _autoencoder.scan(X, part, domain, np.empty(0, dtype), sums, n_threads) & BAD_ROWS:
+            raise bad_row_error(X, "X", domain, dtype, output=output)
+    return sums / len(order)
 
 
 def bad_row_error(rows, name, domain, dtype, *, output=None, first_row=0):

@@ -211,10 +211,11 @@ class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMix
             raise ValueError(
                 f"early_stopping=True needs at least 2 samples to hold one out, got n_samples = {len(rows)}"
             )
-        state = self._starting_state(rows, goes_on)
+        seed = self._state.seed if goes_on else self._draw_seed()
         train, held_out = np.arange(len(rows)), None
         if self.early_stopping:
-            train, held_out = split_rows(len(rows), self.validation_fraction, state.seed)
+            train, held_out = split_rows(len(rows), self.validation_fraction, seed)
+        state = self._starting_state(rows, train, held_out, seed, goes_on)
         training = self._training(rows, train, state)
         self._begin(X, state, keep_features=goes_on)
         self._run(training, rows, held_out, self.max_epochs)
@@ -237,8 +238,10 @@ class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMix
         self._validate_params()
         goes_on = self.__sklearn_is_fitted__()
         rows = check.estimator_rows(self, X, reset=not goes_on)
-        state = self._starting_state(rows, goes_on)
-        training = self._training(rows, np.arange(len(rows)), state)
+        seed = self._state.seed if goes_on else self._draw_seed()
+        every_row = np.arange(len(rows))
+        state = self._starting_state(rows, every_row, None, seed, goes_on)
+        training = self._training(rows, every_row, state)
         record = (
             (self.loss_curve_, self.validation_loss_curve_, self.n_epochs_)
             if goes_on
@@ -248,18 +251,22 @@ class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMix
         self._run(training, rows, None, 1)
         return self
 
-    def _starting_state(self, rows, goes_on):
-        """Checks what is in the rows; nothing of the estimator changes."""
+    def _draw_seed(self):
+        return int(
+            check_random_state(self.random_state).randint(np.iinfo(np.int64).max, dtype=np.int64)
+        )
+
+    def _starting_state(self, rows, train, held_out, seed, goes_on):
+        """Checks what is in the rows; held-out ones leave no trace in the state. Nothing of the estimator changes."""
         model = Model(
             rows.shape[1], int(self.n_components), bool(self.tied), "sigmoid", self.output
         )
         dtype = self._state.parameters.dtype if goes_on else check.real_type(rows.dtype)
-        column_means = check.scan_rows(rows, self.output, dtype, self.n_threads)
+        column_means = check.scan_rows(rows, train, self.output, dtype, self.n_threads)
+        if held_out is not None:
+            check.scan_rows(rows, held_out, self.output, dtype, self.n_threads)
         if goes_on:
             return continued_state(self._state, model, self.solver, self.momentum)
-        seed = int(
-            check_random_state(self.random_state).randint(np.iinfo(np.int64).max, dtype=np.int64)
-        )
         return initial_state(model, self.solver, self.momentum, column_means, dtype, seed)
 
     def _training(self, rows, train, state):
@@ -300,7 +307,7 @@ class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMix
     def _keep(self, training):
         """The estimator's state becomes what training has reached."""
         self._state = self._state._replace(
-            n_steps=training.trainer.n_steps, n_rows_seen=training.n_rows_seen
+            n_steps=training.trainer.values()[2], n_rows_seen=training.n_rows_seen
         )
 
     # ---- using ----

@@ -53,6 +53,8 @@ cdef extern from "kernels/autoencoder.h":
         int n_threads
         gemm_function* gemm
         void* workspace
+        int tiled
+        void* packed
         double* gradients
         int solver
         int nesterov
@@ -71,6 +73,7 @@ cdef extern from "kernels/autoencoder.h":
         int from_codes
         int64_t block_rows
         int n_threads
+        int tiled
         gemm_function* gemm
         void* workspace
         void* codes
@@ -107,6 +110,9 @@ cdef extern from "kernels/autoencoder.h":
         void (*solver_info)(int, solver_info*) noexcept nogil
         double (*output_link)(int, double) noexcept nogil
         int64_t (*training_workspace_bytes)(const training_job*) noexcept nogil
+        int64_t (*packed_bytes)(const training_job*) noexcept nogil
+        void (*pack)(training_job*) noexcept nogil
+        void (*unpack)(training_job*) noexcept nogil
         void (*train)(training_job*) noexcept nogil
         int64_t (*forward_workspace_bytes)(const forward_job*) noexcept nogil
         void (*forward)(forward_job*) noexcept nogil
@@ -209,8 +215,8 @@ cdef class Trainer:
     """
 
     cdef training_job job
-    cdef readonly cnp.ndarray flat, state
-    cdef cnp.ndarray X, workspace
+    cdef cnp.ndarray flat, state, X, workspace, packed
+    cdef bint is_packed
 
     def __init__(self, model, cnp.ndarray X, cnp.ndarray flat, cnp.ndarray state, *, solver, batch_size, learning_rate,
                  momentum, nesterov, alpha, n_threads, n_steps):
@@ -226,24 +232,36 @@ cdef class Trainer:
         self.job.n_steps = n_steps
         for i in range(len(state)):
             self.job.state[i] = data_of(state[i])
+        self.job.tiled, self.is_packed = _runtime.products() == "tiles", False
         self.workspace = np.empty(kernels_of(flat).training_workspace_bytes(&self.job), np.uint8)
-        self.job.workspace = data_of(self.workspace)
+        self.packed = np.empty(kernels_of(flat).packed_bytes(&self.job), np.uint8)
+        self.job.workspace, self.job.packed = data_of(self.workspace), data_of(self.packed)
 
     @property
     def n_steps(self):
         return self.job.n_steps
 
+    def values(self):
+        """(parameters, state, n_steps): the arrays that were given, up to date."""
+        if self.is_packed:
+            kernels_of(self.flat).unpack(&self.job)
+        return self.flat, self.state, self.job.n_steps
+
     def restore(self, cnp.ndarray flat, cnp.ndarray state, n_steps):
         """Goes back to values kept earlier."""
         self.flat[...], self.state[...], self.job.n_steps = flat, state, n_steps
+        self.is_packed = False
 
-    def run(self, const int64_t[::1] order):
-        """Trains on these rows, batch_size at a time. Returns (sum over rows of their batch's loss, rows done, status): status NOT_FINITE
+    def run(self, const int64_t[::1] order, double loss_sum):
+        """Trains on these rows, batch_size at a time. Returns (loss_sum plus, over rows, their batch's loss; rows done; status): status NOT_FINITE
         means that the batch after the rows done has a loss that is not finite; it changed nothing."""
         cdef const autoencoder_kernels* kernels = kernels_of(self.flat)
-        self.job.rows.order, self.job.rows.n_rows = &order[0], order.shape[0]
+        self.job.rows.order, self.job.rows.n_rows, self.job.loss_sum = &order[0], order.shape[0], loss_sum
         with nogil:
+            if self.job.tiled and not self.is_packed:
+                kernels.pack(&self.job)
             kernels.train(&self.job)
+        self.is_packed = self.job.tiled
         return self.job.loss_sum, self.job.n_rows_done, self.job.status
 
 
@@ -258,9 +276,13 @@ def loss_and_gradients(model, cnp.ndarray X, parameters, weight, domain, batch_s
     job.model, job.rows = view_model(model, parameters), view_rows(X, None, domain)
     job.batch_size, job.n_threads, job.gemm = batch_size, n_threads, gemm_of(parameters.W)
     job.sample_weight, job.gradients = <const double*> data_of(weight), <double*> data_of(gradients)
+    job.tiled = _runtime.products() == "tiles"
     workspace = np.empty(kernels.training_workspace_bytes(&job), np.uint8)
-    job.workspace = data_of(workspace)
+    packed = np.empty(kernels.packed_bytes(&job), np.uint8)
+    job.workspace, job.packed = data_of(workspace), data_of(packed)
     with nogil:
+        if job.tiled:
+            kernels.pack(&job)
         kernels.train(&job)
     return job.loss_sum, gradients, job.status
 
@@ -268,14 +290,15 @@ def loss_and_gradients(model, cnp.ndarray X, parameters, weight, domain, batch_s
 # ---- one pass ----
 
 
-def forward(model, cnp.ndarray rows, parameters, order, domain, block_rows, n_threads, *, from_codes=False, codes=None,
+def forward(model, cnp.ndarray rows, parameters, order, domain, block_rows, n_threads, many_rows, *, from_codes=False, codes=None,
             reconstructions=None, row_losses=None, feature_losses=None):
-    """Encodes rows (or starts from codes) and fills the outputs that are given. Returns the status."""
+    """Encodes rows (or starts from codes) and fills the outputs that are given; many_rows are worth packing the weights for. Returns the status."""
     cdef forward_job job
     cdef const autoencoder_kernels* kernels = kernels_of(parameters.W)
     memset(&job, 0, sizeof(job))
     job.model, job.rows = view_model(model, parameters), view_rows(rows, order, domain)
     job.from_codes, job.block_rows, job.n_threads, job.gemm = from_codes, block_rows, n_threads, gemm_of(parameters.W)
+    job.tiled = many_rows and _runtime.products() == "tiles"
     job.codes, job.reconstructions = data_of(codes), data_of(reconstructions)
     job.row_losses, job.feature_losses = <double*> data_of(row_losses), data_of(feature_losses)
     workspace = np.empty(kernels.forward_workspace_bytes(&job), np.uint8)
@@ -285,11 +308,11 @@ def forward(model, cnp.ndarray rows, parameters, order, domain, block_rows, n_th
     return job.status
 
 
-def scan(cnp.ndarray X, domain, cnp.ndarray real_example, cnp.ndarray column_sums, n_threads):
+def scan(cnp.ndarray X, order, domain, cnp.ndarray real_example, cnp.ndarray column_sums, n_threads):
     """Checks rows as they will be read with `real_example`'s type and adds them to column_sums (d,) float64. Returns the status."""
     cdef scan_job job
     cdef const autoencoder_kernels* kernels = kernels_of(real_example)
-    job.rows, job.n_features, job.n_threads = view_rows(X, None, domain), cnp.PyArray_DIM(X, 1), n_threads
+    job.rows, job.n_features, job.n_threads = view_rows(X, order, domain), cnp.PyArray_DIM(X, 1), n_threads
     job.column_sums = <double*> data_of(column_sums)
     with nogil:
         kernels.scan(&job)

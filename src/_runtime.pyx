@@ -92,6 +92,19 @@ def set_isa(name):
     _current = _NAMES.index(name)
 
 
+def products():
+    """Where matrix products come from: "tiles", our own, or "blas", SciPy's."""
+    return _products
+
+
+def set_products(name):
+    """Uses other products from now on. For tests and benchmarks."""
+    global _products
+    if name not in ("tiles", "blas"):
+        raise ValueError(f"AEFAST_PRODUCTS must be 'tiles' or 'blas', got {name!r}")
+    _products = name
+
+
 def fma_peak(str dtype="float32", int n_threads=1, double seconds=0.2):
     """Floating-point operations a second of a register-only loop of fused multiply-adds: the ceiling of any product."""
     cdef const peak_kernels* kernels = peak_tables[_current][dtype == "float64"]
@@ -109,3 +122,4 @@ def fma_peak(str dtype="float32", int n_threads=1, double seconds=0.2):
 
 
 set_isa(os.environ.get("AEFAST_ISA") or [name for name in isa_available() if name != "wide"][-1])
+set_products(os.environ.get("AEFAST_PRODUCTS") or "tiles")

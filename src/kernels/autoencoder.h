@@ -46,7 +46,9 @@ typedef struct {
     const double *sample_weight; /* by row number, adding up to 1 over the visited rows; NULL: each batch's mean */
     int n_threads;
     gemm_function *gemm;
-    void *workspace;             /* workspace_bytes of it */
+    void *workspace;             /* training_workspace_bytes of it */
+    int tiled;                   /* products by register tiles, not by gemm: */
+    void *packed;                /* packed_bytes of memory, where weights and their state live between `pack` and `unpack` */
 
     double *gradients;           /* flat layout: added to, and nothing is updated. NULL: train */
 
@@ -56,7 +58,7 @@ typedef struct {
     void *state[2];              /* flat layout; NULL where the solver keeps none */
     int64_t n_steps;             /* in/out: updates made so far */
 
-    double loss_sum;             /* out: sum over visited rows of their batch's loss; with gradients, the weighted sum of losses */
+    double loss_sum;             /* in/out: added to, row after row of visited rows, their batch's loss; with gradients, the weighted losses */
     int64_t n_rows_done;         /* out */
     int status;                  /* out: STATUS_NOT_FINITE ends the call before the update of the batch in question */
 } training_job;
@@ -68,6 +70,7 @@ typedef struct {
     int from_codes;
     int64_t block_rows;          /* rows that go through the chain together; results do not depend on how calls slice the rows if it divides them */
     int n_threads;
+    int tiled;                   /* products by register tiles, from weights packed at the start of the call; not by gemm */
     gemm_function *gemm;
     void *workspace;             /* forward_workspace_bytes of it */
 
@@ -107,6 +110,9 @@ typedef struct {
     double (*output_link)(int output, double mean); /* pre-activation whose mean is `mean`, kept off the ends of the domain */
 
     int64_t (*training_workspace_bytes)(const training_job *);
+    int64_t (*packed_bytes)(const training_job *);
+    void (*pack)(training_job *);   /* from model and state */
+    void (*unpack)(training_job *); /* into them */
     void (*train)(training_job *);
     int64_t (*forward_workspace_bytes)(const forward_job *);
     void (*forward)(forward_job *);

@@ -6,8 +6,8 @@
 
 #include "activations.h"
 #include "outputs.h"
-#include "parallel.h"
-#include "product.h"
+#include "blas.h"
+#include "packing.h"
 #include "rows.h"
 #include "workspace.h"
 
@@ -15,94 +15,145 @@ enum { ELEMENTS_PER_BLOCK = 4096 };
 
 /* What one thread works in. */
 typedef struct {
-    real *X, *E; /* (block_rows, d) */
-    real *H;     /* (block_rows, k) */
+    real *X, *E; /* (block_rows, d), rows ld_d apart */
+    real *H;     /* (block_rows, k), rows ld_k apart */
     int *status;
 } forward_buffers;
 
 typedef struct {
     forward_job *job;
-    int64_t d, k;
+    int64_t d, k, ld_d, ld_k;
     parameter_views p;
+    real *W_by_k, *V_by_d; /* packed, for register tiles (packing.h) */
+    arena members;         /* where the members' buffers begin */
 } forward_pass;
 
-static forward_buffers carve_forward(const forward_job *job, arena *a)
+static forward_buffers carve_forward(const forward_pass *f, arena *a)
 {
-    int64_t n = job->block_rows, d = job->model.n_features, k = job->model.n_components;
-    forward_buffers f;
-    f.X = CARVE(a, real, n * d);
-    f.E = CARVE(a, real, n * d);
-    f.H = CARVE(a, real, n * k);
-    f.status = CARVE(a, int, 1);
+    int64_t n = f->job->block_rows;
+    forward_buffers own;
+    own.X = CARVE(a, real, n * f->ld_d);
+    own.E = CARVE(a, real, n * f->ld_d);
+    own.H = CARVE(a, real, n * f->ld_k);
+    own.status = CARVE(a, int, 1);
+    return own;
+}
+
+static int encodes(const forward_job *job) { return !job->from_codes; }
+static int decodes(const forward_job *job) { return job->reconstructions || job->row_losses || job->feature_losses; }
+
+static forward_pass carve_forward_pass(forward_job *job, void *workspace)
+{
+    forward_pass f = {.job = job, .d = job->model.n_features, .k = job->model.n_components, .p = view_parameters(&job->model)};
+    f.ld_d = job->tiled ? leading_dimension(f.d) : f.d;
+    f.ld_k = job->tiled ? leading_dimension(f.k) : f.k;
+    f.members = arena_at(workspace);
+    f.W_by_k = CARVE(&f.members, real, job->tiled && encodes(job) ? padded(f.k) * padded(f.d) : 0);
+    f.V_by_d = CARVE(&f.members, real, job->tiled && decodes(job) ? padded(f.d) * f.k : 0);
     return f;
 }
 
 static int64_t forward_workspace_bytes(const forward_job *job)
 {
-    arena a = arena_at(0);
+    forward_job measured = *job;
+    forward_pass f = carve_forward_pass(&measured, 0);
     for (int i = 0; i < job->n_threads; ++i)
-        carve_forward(job, &a);
-    return arena_bytes(&a);
+        carve_forward(&f, &f.members);
+    return arena_bytes(&f.members);
 }
 
-static void encode_block(const forward_pass *f, const forward_buffers *own, int64_t n, real *H)
+/* Members share the panels. */
+static void pack_weights(const forward_pass *f, member m)
 {
     int64_t d = f->d, k = f->k;
-    for (int64_t column = 0; column < k; column += BLOCK_COLUMNS) {
-        int64_t columns = min_i64(BLOCK_COLUMNS, k - column);
-        product_nt(f->job->gemm, n, columns, d, own->X, d, f->p.W + column * d, d, H + column, k);
-        strip s = {.values = H + column, .ld = k, .n_rows = n, .n_columns = columns, .bias = f->p.b + column};
-        activations[f->job->model.activation].forward(&s);
-        *own->status |= s.not_finite ? STATUS_NOT_FINITE : STATUS_OK;
-    }
+    if (encodes(f->job))
+        for (int64_t j = share_begin(m, n_panels(k)); j < share_end(m, n_panels(k)); ++j)
+            pack_transposed_panel(min_i64(PANEL, k - j * PANEL), d, f->p.W + j * PANEL * d, f->W_by_k + j * padded(d) * PANEL);
+    if (decodes(f->job))
+        for (int64_t j = share_begin(m, n_panels(d)); j < share_end(m, n_panels(d)); ++j)
+            pack_panel(k, d - j * PANEL, f->p.V + j * PANEL, d, f->V_by_d + j * k * PANEL);
 }
 
-/* Either the means, or the losses against X. */
-static void decode_block(const forward_pass *f, const forward_buffers *own, int64_t first, int64_t n, const real *H, real *E)
+static void encode_block(const forward_pass *f, const forward_buffers *own, int64_t first, int64_t n)
 {
     int64_t d = f->d, k = f->k;
     const forward_job *job = f->job;
-    const output_entry *output = &outputs[job->model.output];
-    for (int64_t column = 0; column < d; column += BLOCK_COLUMNS) {
-        int64_t columns = min_i64(BLOCK_COLUMNS, d - column);
-        product_nn(job->gemm, n, columns, k, H, k, f->p.V + column, d, E + column, d);
-        strip s = {.values = E + column, .ld = d, .n_rows = n, .n_columns = columns, .bias = f->p.c + column};
-        if (job->reconstructions) {
-            output->mean(&s);
-        } else {
-            s.operand = own->X + column;
-            s.operand_ld = d;
-            s.row_losses = job->row_losses ? job->row_losses + first : 0;
-            s.feature_losses = job->feature_losses ? (real *)job->feature_losses + first * d + column : 0;
-            output->loss(&s);
-        }
+    for (int64_t column = 0; column < k; column += BLOCK_COLUMNS) {
+        int64_t columns = min_i64(BLOCK_COLUMNS, k - column);
+        real *H = own->H + column;
+        if (job->tiled)
+            product_panels(n, n_panels(columns), d, own->X, f->ld_d, f->W_by_k + column * padded(d), padded(d), H, f->ld_k);
+        else
+            blas_nt(job->gemm, n, columns, d, own->X, f->ld_d, f->p.W + column * d, d, H, f->ld_k);
+        strip s = {.values = H, .ld = f->ld_k, .n_rows = n, .n_columns = columns, .bias = f->p.b + column};
+        activations[job->model.activation].forward(&s);
         *own->status |= s.not_finite ? STATUS_NOT_FINITE : STATUS_OK;
     }
+    if (job->codes)
+        for (int64_t i = 0; i < n; ++i)
+            memcpy((real *)job->codes + (first + i) * k, own->H + i * f->ld_k, (size_t)k * sizeof(real));
+}
+
+static void loss_of_strip(const forward_pass *f, const forward_buffers *own, strip *s, int64_t first, int64_t column)
+{
+    const forward_job *job = f->job;
+    s->operand = own->X + column;
+    s->operand_ld = f->ld_d;
+    s->row_losses = job->row_losses ? job->row_losses + first : 0;
+    s->feature_losses = job->feature_losses ? (real *)job->feature_losses + first * f->d + column : 0;
+    s->feature_ld = f->d;
+    outputs[job->model.output].loss(s);
+}
+
+/* Either the means, or the losses against X. */
+static void decode_block(const forward_pass *f, const forward_buffers *own, int64_t first, int64_t n)
+{
+    int64_t d = f->d, k = f->k;
+    const forward_job *job = f->job;
+    for (int64_t column = 0; column < d; column += BLOCK_COLUMNS) {
+        int64_t columns = min_i64(BLOCK_COLUMNS, d - column);
+        real *E = own->E + column;
+        if (job->tiled)
+            product_panels(n, n_panels(columns), k, own->H, f->ld_k, f->V_by_d + column * k, k, E, f->ld_d);
+        else
+            blas_nn(job->gemm, n, columns, k, own->H, f->ld_k, f->p.V + column, d, E, f->ld_d);
+        strip s = {.values = E, .ld = f->ld_d, .n_rows = n, .n_columns = columns, .bias = f->p.c + column};
+        if (job->reconstructions)
+            outputs[job->model.output].mean(&s);
+        else
+            loss_of_strip(f, own, &s, first, column);
+        *own->status |= s.not_finite ? STATUS_NOT_FINITE : STATUS_OK;
+    }
+    if (job->reconstructions)
+        for (int64_t i = 0; i < n; ++i)
+            memcpy((real *)job->reconstructions + (first + i) * d, own->E + i * f->ld_d, (size_t)d * sizeof(real));
 }
 
 static void forward_block(const forward_pass *f, const forward_buffers *own, int64_t first, int64_t n)
 {
     const forward_job *job = f->job;
-    int64_t width = job->from_codes ? f->k : f->d;
-    *own->status |= load_rows(&job->rows, first, n, width, job->from_codes ? own->H : own->X);
-    real *H = job->codes ? (real *)job->codes + first * f->k : own->H;
-    if (!job->from_codes)
-        encode_block(f, own, n, H);
+    int64_t width = job->from_codes ? f->k : f->d, ld = job->from_codes ? f->ld_k : f->ld_d;
+    for (int64_t i = 0; i < n; ++i)
+        *own->status |= load_row(&job->rows, first + i, 0, width, (job->from_codes ? own->H : own->X) + i * ld);
     if (job->row_losses)
-        for (int64_t i = first; i < first + n; ++i)
-            job->row_losses[i] = 0;
-    if (job->reconstructions || job->row_losses || job->feature_losses)
-        decode_block(f, own, first, n, H, job->reconstructions ? (real *)job->reconstructions + first * f->d : own->E);
+        memset(job->row_losses + first, 0, (size_t)n * sizeof(double));
+    if (encodes(job))
+        encode_block(f, own, first, n);
+    if (decodes(job))
+        decode_block(f, own, first, n);
 }
 
 static void forward_member(void *context, member m)
 {
     const forward_pass *f = (const forward_pass *)context;
-    arena a = arena_at(f->job->workspace);
+    arena a = f->members;
     forward_buffers own;
     for (int i = 0; i <= m.index; ++i)
-        own = carve_forward(f->job, &a);
+        own = carve_forward(f, &a);
     *own.status = STATUS_OK;
+    if (f->job->tiled)
+        pack_weights(f, m);
+    team_barrier(m);
     int64_t n = f->job->rows.n_rows, height = f->job->block_rows, blocks = ceil_div(n, height);
     for (int64_t i = share_begin(m, blocks); i < share_end(m, blocks); ++i)
         forward_block(f, &own, i * height, min_i64(height, n - i * height));
@@ -114,7 +165,7 @@ static void forward_member(void *context, member m)
 
 static void forward(forward_job *job)
 {
-    forward_pass f = {job, job->model.n_features, job->model.n_components, view_parameters(&job->model)};
+    forward_pass f = carve_forward_pass(job, job->workspace);
     job->status = STATUS_OK;
     team_run(job->n_threads, FLOAT_MODE_IEEE, forward_member, &f);
 }

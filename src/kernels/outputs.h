@@ -52,7 +52,7 @@ ALWAYS_INLINE void loss_strip(strip *s, loss_function *loss)
             vec_store_n(values + j, derivative, left);
             accumulate(&acc, j, derivative, left);
             if (s->feature_losses)
-                vec_store_n(s->feature_losses + i * s->operand_ld + j, l, left);
+                vec_store_n(s->feature_losses + i * s->feature_ld + j, l, left);
         }
         double sum = vec_sum(row_loss);
         s->loss += row_weight * sum;

@@ -4,15 +4,19 @@
 #ifndef AEFAST_PARALLEL_H
 #define AEFAST_PARALLEL_H
 
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdint.h>
 
 #ifdef _OPENMP
 #include <omp.h>
 #endif
 
+enum { CACHE_LINE = 64 }; /* bytes */
+
 enum {
-    BLOCK_ROWS = 256,       /* at most; */
-    BLOCK_COLUMNS = 256,    /* at most; arrays of this length stand on the stack */
+    BLOCK_ROWS = 256,       /* of a block at most; */
+    BLOCK_COLUMNS = 256,    /* arrays of this length stand on the stack */
     COLUMN_UNIT = 16,       /* blocks begin at multiples of it: a cache line of float32 */
     BLOCKS_WANTED = 8,      /* enough to balance a few cores, */
     BLOCK_WORK = 1 << 20,   /* unless blocks would hold fewer multiply-adds than this */
@@ -32,19 +36,20 @@ static inline int64_t part_begin(int64_t total, int64_t unit, int64_t count, int
 
 typedef struct {
     int64_t n_rows, n_columns;       /* of the whole result */
+    int64_t row_unit, column_unit;   /* blocks begin at multiples of these */
     int64_t row_blocks, column_blocks;
 } grid;
 
-typedef struct {
-    int64_t row, column;             /* first of the block */
-    int64_t n_rows, n_columns;
-    int64_t row_index, column_index; /* of the block in its grid */
-} block;
-
-/* The grid of a product (n_rows x inner) (inner x n_columns). */
-static inline grid make_grid(int64_t n_rows, int64_t n_columns, int64_t inner)
+/* Blocks of at most `rows` x `columns` (multiples of the units), cut evenly. */
+static inline grid make_grid(int64_t n_rows, int64_t n_columns, int64_t rows, int64_t columns, int64_t row_unit, int64_t column_unit)
 {
-    grid g = {n_rows, n_columns, ceil_div(n_rows, BLOCK_ROWS), ceil_div(n_columns, BLOCK_COLUMNS)};
+    return (grid){n_rows, n_columns, row_unit, column_unit, ceil_div(n_rows, rows), ceil_div(n_columns, columns)};
+}
+
+/* The grid of a product (n_rows x inner) (inner x n_columns) by BLAS, which repacks its operands for each block: large ones. */
+static inline grid make_blas_grid(int64_t n_rows, int64_t n_columns, int64_t inner)
+{
+    grid g = make_grid(n_rows, n_columns, BLOCK_ROWS, BLOCK_COLUMNS, 1, COLUMN_UNIT);
     while (g.row_blocks * g.column_blocks < BLOCKS_WANTED) {
         int64_t rows = ceil_div(n_rows, g.row_blocks), columns = ceil_div(n_columns, g.column_blocks);
         if (rows * columns / 2 < BLOCK_WORK / max_i64(inner, 1))
@@ -59,34 +64,69 @@ static inline grid make_grid(int64_t n_rows, int64_t n_columns, int64_t inner)
     return g;
 }
 
+typedef struct {
+    int64_t row, column;             /* first of the block */
+    int64_t n_rows, n_columns;
+    int64_t row_index, column_index; /* of the block in its grid */
+} block;
+
 static inline int64_t grid_size(const grid *g) { return g->row_blocks * g->column_blocks; }
 
 static inline block grid_block(const grid *g, int64_t i)
 {
     int64_t r = i / g->column_blocks, c = i % g->column_blocks;
     block b = {.row_index = r, .column_index = c};
-    b.row = part_begin(g->n_rows, 1, g->row_blocks, r);
-    b.n_rows = part_begin(g->n_rows, 1, g->row_blocks, r + 1) - b.row;
-    b.column = part_begin(g->n_columns, COLUMN_UNIT, g->column_blocks, c);
-    b.n_columns = part_begin(g->n_columns, COLUMN_UNIT, g->column_blocks, c + 1) - b.column;
+    b.row = part_begin(g->n_rows, g->row_unit, g->row_blocks, r);
+    b.n_rows = part_begin(g->n_rows, g->row_unit, g->row_blocks, r + 1) - b.row;
+    b.column = part_begin(g->n_columns, g->column_unit, g->column_blocks, c);
+    b.n_columns = part_begin(g->n_columns, g->column_unit, g->column_blocks, c + 1) - b.column;
     return b;
 }
 
-/* One member of a team. A team of one is a plain call: it never enters OpenMP. */
+/* The threads that run one function together. They meet at a barrier of our own: OpenMP's spins for milliseconds, and where another
+   process holds a core, the thread that is waited for does not get it back; steps were a hundred times slower. */
+typedef struct {
+    _Alignas(CACHE_LINE) _Atomic int n_arrived;
+    _Alignas(CACHE_LINE) _Atomic unsigned generation;
+} team;
+
+/* One of them. A team of one is a plain call: it never enters OpenMP. */
 typedef struct {
     int index, size;
+    team *together;
 } member;
 
 /* The work items [begin, end) of n that are this member's: neighbours stay with one thread, and with its cache. */
 static inline int64_t share_begin(member m, int64_t n) { return part_begin(n, 1, m.size, m.index); }
 static inline int64_t share_end(member m, int64_t n) { return part_begin(n, 1, m.size, m.index + 1); }
 
+enum { SPINS = 4000 }; /* some 50 microseconds, before the core is offered to somebody else */
+
+static inline void spin_pause(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
 static inline void team_barrier(member m)
 {
-    if (m.size > 1) {
-#ifdef _OPENMP
-#pragma omp barrier
-#endif
+    if (m.size == 1)
+        return;
+    team *t = m.together;
+    unsigned generation = atomic_load_explicit(&t->generation, memory_order_relaxed);
+    if (atomic_fetch_add_explicit(&t->n_arrived, 1, memory_order_acq_rel) == m.size - 1) {
+        atomic_store_explicit(&t->n_arrived, 0, memory_order_relaxed);
+        atomic_store_explicit(&t->generation, generation + 1, memory_order_release);
+        return;
+    }
+    for (int spins = 0; atomic_load_explicit(&t->generation, memory_order_acquire) == generation; ++spins) {
+        if (spins < SPINS)
+            spin_pause();
+        else
+            sched_yield();
     }
 }
 
@@ -133,15 +173,16 @@ static inline void run_member(int mode, team_function *function, void *context, 
 
 static inline void team_run(int n_threads, int mode, team_function *function, void *context)
 {
+    team together = {0, 0};
 #ifdef _OPENMP
     if (n_threads > 1) {
 #pragma omp parallel num_threads(n_threads)
-        run_member(mode, function, context, (member){omp_get_thread_num(), omp_get_num_threads()});
+        run_member(mode, function, context, (member){omp_get_thread_num(), omp_get_num_threads(), &together});
         return;
     }
 #endif
     (void)n_threads;
-    run_member(mode, function, context, (member){0, 1});
+    run_member(mode, function, context, (member){0, 1, &together});
 }
 
 #endif

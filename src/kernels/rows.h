@@ -59,13 +59,4 @@ static inline int load_row(const rows_view *rows, int64_t place, int64_t column,
     return rows->checked && !in_range(out, n, (real)rows->low, (real)rows->high) ? STATUS_BAD_ROWS : STATUS_OK;
 }
 
-/* Rows at places [first, first + n_rows) into out (n_rows, n_columns). */
-static inline int load_rows(const rows_view *rows, int64_t first, int64_t n_rows, int64_t n_columns, real *out)
-{
-    int status = STATUS_OK;
-    for (int64_t i = 0; i < n_rows; ++i)
-        status |= load_row(rows, first + i, 0, n_columns, out + i * n_columns);
-    return status;
-}
-
 #endif

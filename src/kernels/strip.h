@@ -20,7 +20,8 @@ typedef struct {
     double *column_sums;  /* out (n_columns), or NULL */
     double loss;          /* out: sum over rows of weight * loss */
     double *row_losses;   /* (n_rows): added to, or NULL */
-    real *feature_losses; /* out (n_rows, n_columns) with operand_ld, or NULL */
+    real *feature_losses; /* out (n_rows, n_columns), or NULL */
+    int64_t feature_ld;
     int not_finite;       /* out: set where a code or a mean is not finite */
 } strip;
 

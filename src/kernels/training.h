@@ -14,73 +14,144 @@
 #define AEFAST_TRAINING_H
 
 #include "activations.h"
-#include "optimizers.h"
 #include "outputs.h"
-#include "parallel.h"
-#include "product.h"
 #include "rows.h"
-#include "workspace.h"
+#include "weights.h"
 
-enum { ENCODER_PART = 1, DECODER_PART = 2 };
+enum {
+    TILE_BLOCK_ROWS = 96,          /* of activations that a block of register tiles computes: its operand's rows stay in L2, */
+    TILE_BLOCK_COLUMNS = 2 * PANEL /* its result in L1 */
+};
 
 /* The grids of one batch size. */
 typedef struct {
     int64_t n;
-    grid hidden, output, delta, weights;
+    grid hidden, output, weights;
 } batch_plan;
+
+/* What one member of the team works in. */
+typedef struct {
+    real *gradient;             /* a block or a strip of a weight's gradient */
+    double *wide_gradient;      /* the same in double */
+    real *packed_D, *packed_H;  /* D^T and H^T of a strip's rows, for register tiles */
+    int64_t packed_row;         /* which: -1 for none */
+    int bad_rows;
+} scratch;
 
 typedef struct {
     training_job *job;
-    int64_t d, k;
+    int64_t d, k, ld_d, ld_k;
+    weight_matrix W, V;         /* V.rows == W.rows when tied */
     parameter_views p;
-    real *X, *E; /* (batch_size, d) */
-    real *H, *D; /* (batch_size, k) */
-    double *weight;         /* (batch_size): of each row's loss */
-    double *losses;         /* a block of the output grid each */
-    double *penalties;      /* a block of the weight grid each, for both matrices */
-    double *c_sums, *b_sums; /* (row blocks, d), (row blocks, k) */
-    int *bad_rows;          /* a member each, a cache line apart */
-    real *tiles;            /* a member each, (BLOCK_ROWS, BLOCK_COLUMNS) */
-    double *wide_tiles;
+    real *X, *E;                /* (batch_size, d), rows ld_d apart */
+    real *H, *D;                /* (batch_size, k), rows ld_k apart */
+    real *X_panels, *E_panels;  /* [padded(d) / PANEL][n][PANEL], for register tiles */
+    double *weight;             /* (batch_size): of each row's loss */
+    double *losses;             /* a block of the output grid each */
+    double *penalties;          /* a block of the weight grid each, for both matrices */
+    double *c_sums, *b_sums;    /* (row blocks, d), (row blocks, k) */
+    scratch *members;
 } training;
 
 static inline batch_plan plan_batch(const training *t, int64_t n)
 {
-    return (batch_plan){n, make_grid(n, t->k, t->d), make_grid(n, t->d, t->k), make_grid(n, t->k, t->d), make_grid(t->k, t->d, n)};
+    if (!t->job->tiled)
+        return (batch_plan){n, make_blas_grid(n, t->k, t->d), make_blas_grid(n, t->d, t->k), make_blas_grid(t->k, t->d, n)};
+    return (batch_plan){n, make_grid(n, t->k, TILE_BLOCK_ROWS, TILE_BLOCK_COLUMNS, 1, PANEL),
+                        make_grid(n, t->d, TILE_BLOCK_ROWS, TILE_BLOCK_COLUMNS, 1, PANEL),
+                        make_grid(t->k, t->d, STRIP_ROWS, TILE_BLOCK_COLUMNS, PANEL, PANEL)};
 }
 
 static inline int n_matrices(const training *t) { return t->job->model.tied ? 1 : 2; }
 
-static training carve_training(training_job *job, int64_t *bytes)
+static void carve_weights(training *t, arena *packed)
 {
-    training t = {.job = job, .d = job->model.n_features, .k = job->model.n_components, .p = view_parameters(&job->model)};
-    int64_t n = job->batch_size, d = t.d, k = t.k;
-    batch_plan plan = plan_batch(&t, n); /* a smaller batch needs no more of anything */
-    arena a = arena_at(job->workspace);
-    t.X = CARVE(&a, real, n * d);
-    t.E = CARVE(&a, real, n * d);
-    t.H = CARVE(&a, real, n * k);
-    t.D = CARVE(&a, real, n * k);
-    t.weight = CARVE(&a, double, n);
-    t.losses = CARVE(&a, double, max_i64(grid_size(&plan.output), BLOCKS_WANTED * 2));
-    t.penalties = CARVE(&a, double, 2 * grid_size(&plan.weights) + BLOCKS_WANTED * 2);
-    t.c_sums = CARVE(&a, double, max_i64(plan.output.row_blocks, BLOCKS_WANTED * 2) * d);
-    t.b_sums = CARVE(&a, double, max_i64(plan.delta.row_blocks, BLOCKS_WANTED * 2) * k);
-    t.bad_rows = CARVE(&a, int, (int64_t)job->n_threads * CACHE_LINE / (int64_t)sizeof(int));
-    t.tiles = CARVE(&a, real, (int64_t)job->n_threads * BLOCK_ROWS * BLOCK_COLUMNS);
-    t.wide_tiles = CARVE(&a, double, n > CHUNK_ROWS ? (int64_t)job->n_threads * BLOCK_ROWS * BLOCK_COLUMNS : 0);
-    *bytes = arena_bytes(&a);
+    const autoencoder_model *model = &t->job->model;
+    t->p = view_parameters(model);
+    t->W = t->V = carve_matrix(t->job, packed, model->W, t->p.W_at);
+    if (!model->tied)
+        t->V = carve_matrix(t->job, packed, model->V, t->p.V_at);
+}
+
+static void carve_activations(training *t, arena *a)
+{
+    int64_t n = t->job->batch_size, panels = t->job->tiled ? n * padded(t->d) : 0;
+    batch_plan plan = plan_batch(t, n); /* a smaller batch needs no more of anything, once there are as many blocks as BLAS wants */
+    t->X = CARVE(a, real, n * t->ld_d);
+    t->E = CARVE(a, real, n * t->ld_d);
+    t->H = CARVE(a, real, n * t->ld_k);
+    t->D = CARVE(a, real, n * t->ld_k);
+    t->X_panels = CARVE(a, real, panels);
+    t->E_panels = CARVE(a, real, panels);
+    t->weight = CARVE(a, double, n);
+    t->losses = CARVE(a, double, grid_size(&plan.output) + 2 * BLOCKS_WANTED);
+    t->penalties = CARVE(a, double, 2 * (grid_size(&plan.weights) + 2 * BLOCKS_WANTED));
+    t->c_sums = CARVE(a, double, (plan.output.row_blocks + 2 * BLOCKS_WANTED) * t->d);
+    t->b_sums = CARVE(a, double, (plan.hidden.row_blocks + 2 * BLOCKS_WANTED) * t->k);
+}
+
+static void carve_members(training *t, arena *a)
+{
+    const training_job *job = t->job;
+    int64_t n = job->batch_size, size = job->tiled ? STRIP_ROWS * PANEL : BLOCK_ROWS * BLOCK_COLUMNS, packed = job->tiled ? STRIP_ROWS * n : 0;
+    t->members = CARVE(a, scratch, job->n_threads);
+    for (int i = 0; i < job->n_threads; ++i) {
+        scratch own = {.packed_row = -1};
+        own.gradient = CARVE(a, real, size);
+        own.wide_gradient = CARVE(a, double, n > CHUNK_ROWS ? size : 0);
+        own.packed_D = CARVE(a, real, packed);
+        own.packed_H = CARVE(a, real, packed);
+        if (t->members)
+            t->members[i] = own;
+    }
+}
+
+static training carve_training(training_job *job, void *workspace, void *packed, int64_t *workspace_bytes, int64_t *packed_bytes)
+{
+    training t = {.job = job, .d = job->model.n_features, .k = job->model.n_components};
+    t.ld_d = job->tiled ? leading_dimension(t.d) : t.d;
+    t.ld_k = job->tiled ? leading_dimension(t.k) : t.k;
+    arena working = arena_at(workspace), weights = arena_at(packed);
+    carve_weights(&t, &weights);
+    carve_activations(&t, &working);
+    carve_members(&t, &working);
+    *workspace_bytes = arena_bytes(&working);
+    *packed_bytes = arena_bytes(&weights);
     return t;
 }
 
 static int64_t training_workspace_bytes(const training_job *job)
 {
     training_job measured = *job;
-    int64_t bytes;
-    measured.workspace = 0;
-    carve_training(&measured, &bytes);
+    int64_t bytes, packed;
+    carve_training(&measured, 0, 0, &bytes, &packed);
     return bytes;
 }
+
+static int64_t packed_bytes(const training_job *job)
+{
+    training_job measured = *job;
+    int64_t bytes, packed;
+    carve_training(&measured, 0, 0, &bytes, &packed);
+    return packed;
+}
+
+static training carved_training(training_job *job)
+{
+    int64_t bytes, packed;
+    return carve_training(job, job->workspace, job->packed, &bytes, &packed);
+}
+
+static void pack_or_unpack(training_job *job, void (*matrix)(const training_job *, const weight_matrix *))
+{
+    training t = carved_training(job);
+    matrix(job, &t.W);
+    if (!job->model.tied)
+        matrix(job, &t.V);
+}
+
+static void pack(training_job *job) { pack_or_unpack(job, pack_matrix); }
+static void unpack(training_job *job) { pack_or_unpack(job, unpack_matrix); }
 
 /* ---- the phases ---- */
 
@@ -91,131 +162,152 @@ static double weight_of_row(const training_job *job, int64_t place, int64_t n)
     return 1.0 / (double)(job->gradients ? job->rows.n_rows : n);
 }
 
+/* Rows [row, row + rows) and columns [column, column + columns) of an activation, as panels of all n rows. */
+static void copy_to_panels(const training *t, int64_t n, int64_t row, int64_t rows, int64_t column, int64_t columns, const real *from, real *panels)
+{
+    for (int64_t j = column; j < column + columns; j += PANEL)
+        pack_panel(rows, t->d - j, from + row * t->ld_d + j, t->ld_d, panels + j * n + row * PANEL);
+}
+
 static void load_phase(const training *t, member m, int64_t first, int64_t n)
 {
-    int64_t begin = share_begin(m, n), end = share_end(m, n);
-    t->bad_rows[m.index * CACHE_LINE / (int)sizeof(int)] |= load_rows(&t->job->rows, first + begin, end - begin, t->d, t->X + begin * t->d);
-    for (int64_t i = begin; i < end; ++i)
-        t->weight[i] = weight_of_row(t->job, first + i, n);
+    const training_job *job = t->job;
+    for (int64_t i = share_begin(m, n); i < share_end(m, n); ++i) {
+        t->members[m.index].bad_rows |= load_row(&job->rows, first + i, 0, t->d, t->X + i * t->ld_d);
+        t->weight[i] = weight_of_row(job, first + i, n);
+        if (job->tiled)
+            copy_to_panels(t, n, i, 1, 0, t->d, t->X, t->X_panels);
+    }
 }
 
 static void hidden_phase(const training *t, member m, const grid *g)
 {
-    int64_t d = t->d, k = t->k;
     for (int64_t i = share_begin(m, grid_size(g)); i < share_end(m, grid_size(g)); ++i) {
         block at = grid_block(g, i);
-        real *a = t->H + at.row * k + at.column;
-        product_nt(t->job->gemm, at.n_rows, at.n_columns, d, t->X + at.row * d, d, t->p.W + at.column * d, d, a, k);
-        strip s = {.values = a, .ld = k, .n_rows = at.n_rows, .n_columns = at.n_columns, .bias = t->p.b + at.column};
+        real *a = t->H + at.row * t->ld_k + at.column;
+        times_transpose(t->job, &t->W, &at, t->X + at.row * t->ld_d, t->ld_d, a, t->ld_k);
+        strip s = {.values = a, .ld = t->ld_k, .n_rows = at.n_rows, .n_columns = at.n_columns, .bias = t->p.b + at.column};
         activations[t->job->model.activation].forward(&s);
     }
 }
 
-static void output_phase(const training *t, member m, const grid *g)
+static void output_phase(const training *t, member m, const grid *g, int64_t n)
 {
-    int64_t d = t->d, k = t->k;
     for (int64_t i = share_begin(m, grid_size(g)); i < share_end(m, grid_size(g)); ++i) {
         block at = grid_block(g, i);
-        real *eta = t->E + at.row * d + at.column;
-        product_nn(t->job->gemm, at.n_rows, at.n_columns, k, t->H + at.row * k, k, t->p.V + at.column, d, eta, d);
-        strip s = {.values = eta, .ld = d, .n_rows = at.n_rows, .n_columns = at.n_columns, .bias = t->p.c + at.column};
-        s.operand = t->X + at.row * d + at.column;
-        s.operand_ld = d;
+        int64_t offset = at.row * t->ld_d + at.column;
+        times_matrix(t->job, &t->V, &at, t->H + at.row * t->ld_k, t->ld_k, t->E + offset, t->ld_d);
+        strip s = {.values = t->E + offset, .ld = t->ld_d, .n_rows = at.n_rows, .n_columns = at.n_columns, .bias = t->p.c + at.column};
+        s.operand = t->X + offset;
+        s.operand_ld = t->ld_d;
         s.weight = t->weight + at.row;
-        s.column_sums = t->c_sums + at.row_index * d + at.column;
+        s.column_sums = t->c_sums + at.row_index * t->d + at.column;
         outputs[t->job->model.output].loss(&s);
         t->losses[i] = s.loss;
+        if (t->job->tiled)
+            copy_to_panels(t, n, at.row, at.n_rows, at.column, at.n_columns, t->E, t->E_panels);
     }
 }
 
 static void delta_phase(const training *t, member m, const grid *g)
 {
-    int64_t d = t->d, k = t->k;
     for (int64_t i = share_begin(m, grid_size(g)); i < share_end(m, grid_size(g)); ++i) {
         block at = grid_block(g, i);
-        real *dh = t->D + at.row * k + at.column;
-        product_nt(t->job->gemm, at.n_rows, at.n_columns, d, t->E + at.row * d, d, t->p.V + at.column * d, d, dh, k);
-        strip s = {.values = dh, .ld = k, .n_rows = at.n_rows, .n_columns = at.n_columns};
-        s.operand = t->H + at.row * k + at.column;
-        s.operand_ld = k;
-        s.column_sums = t->b_sums + at.row_index * k + at.column;
+        int64_t offset = at.row * t->ld_k + at.column;
+        times_transpose(t->job, &t->V, &at, t->E + at.row * t->ld_d, t->ld_d, t->D + offset, t->ld_k);
+        strip s = {.values = t->D + offset, .ld = t->ld_k, .n_rows = at.n_rows, .n_columns = at.n_columns};
+        s.operand = t->H + offset;
+        s.operand_ld = t->ld_k;
+        s.column_sums = t->b_sums + at.row_index * t->k + at.column;
         activations[t->job->model.activation].backward(&s);
     }
 }
 
-/* tile <- the gradient's block: the sum of the wanted parts. More than CHUNK_ROWS samples add up in double. */
-static void gradient_tile(const training *t, int parts, int64_t n, const block *at, real *tile, double *wide)
+/* ---- weights: D^T X and H^T E, both where tied ---- */
+
+/* More than CHUNK_ROWS samples add up in double. */
+static void add_chunk(real *gradient, double *wide, int64_t size, int64_t first, int64_t n)
 {
-    int64_t d = t->d, k = t->k, size = at->n_rows * at->n_columns;
+    if (n <= CHUNK_ROWS)
+        return;
+    for (int64_t j = 0; j < size; ++j)
+        wide[j] = (first ? wide[j] : 0) + (double)gradient[j];
+    if (first + CHUNK_ROWS >= n)
+        for (int64_t j = 0; j < size; ++j)
+            gradient[j] = (real)wide[j];
+}
+
+static void gradient_by_blas(const training *t, int encoder, int decoder, int64_t n, const block *at, scratch *own)
+{
+    int64_t d = t->d, k = t->k, m = at->n_rows, columns = at->n_columns;
     for (int64_t first = 0; first < n; first += CHUNK_ROWS) {
         int64_t rows = min_i64(CHUNK_ROWS, n - first);
-        if (parts & ENCODER_PART)
-            product_tn(t->job->gemm, at->n_rows, at->n_columns, rows, t->D + first * k + at->row, k, t->X + first * d + at->column, d, 0, tile,
-                       at->n_columns);
-        if (parts & DECODER_PART)
-            product_tn(t->job->gemm, at->n_rows, at->n_columns, rows, t->H + first * k + at->row, k, t->E + first * d + at->column, d,
-                       parts & ENCODER_PART ? 1 : 0, tile, at->n_columns);
-        if (n > CHUNK_ROWS)
-            for (int64_t j = 0; j < size; ++j)
-                wide[j] = (first ? wide[j] : 0) + (double)tile[j];
+        if (encoder)
+            blas_tn(t->job->gemm, m, columns, rows, t->D + first * k + at->row, k, t->X + first * d + at->column, d, 0, own->gradient, columns);
+        if (decoder)
+            blas_tn(t->job->gemm, m, columns, rows, t->H + first * k + at->row, k, t->E + first * d + at->column, d, encoder, own->gradient, columns);
+        add_chunk(own->gradient, own->wide_gradient, m * columns, first, n);
     }
-    if (n > CHUNK_ROWS)
-        for (int64_t j = 0; j < size; ++j)
-            tile[j] = (real)wide[j];
 }
 
-/* gradient += alpha w. Returns alpha/2 * the sum of squares of w. */
-static double add_l2_penalty(real alpha, const real *w, real *gradient, int64_t n)
+static void gradient_by_tiles(const training *t, int encoder, int decoder, int64_t n, int64_t j, int64_t rows, scratch *own)
 {
-    vec squares = {0};
-    for (int64_t j = 0; j < n; j += LANES) {
-        int64_t left = n - j;
-        vec v = vec_load_n(w + j, left);
-        squares = vec_fma(v, v, squares);
-        vec_store_n(gradient + j, vec_fma(vec_set(alpha), v, vec_load_n(gradient + j, left)), left);
+    for (int64_t first = 0; first < n; first += CHUNK_ROWS) {
+        int64_t end = min_i64(n, first + CHUNK_ROWS);
+        int add = 0;
+        for (int64_t p = first; encoder && p < end; p += DEPTH, add = 1)
+            product_packed(rows, p, min_i64(DEPTH, end - p), n, own->packed_D, t->X_panels + j * n * PANEL, own->gradient, add);
+        for (int64_t p = first; decoder && p < end; p += DEPTH, add = 1)
+            product_packed(rows, p, min_i64(DEPTH, end - p), n, own->packed_H, t->E_panels + j * n * PANEL, own->gradient, add);
+        add_chunk(own->gradient, own->wide_gradient, rows * PANEL, first, n);
     }
-    return 0.5 * (double)alpha * vec_sum(squares);
 }
 
-/* A run of n parameters, at this place of the flat layout, meets its gradient: the optimizer moves it, or the gradient is kept. */
-static void use_gradient(const training *t, const step_constants *constants, real *w, int64_t at, const real *gradient, int64_t n)
+static void pack_strip_operands(const training *t, int64_t n, const block *at, scratch *own)
 {
-    const training_job *job = t->job;
-    if (job->gradients) {
-        for (int64_t j = 0; j < n; ++j)
-            job->gradients[at + j] += (double)gradient[j];
+    if (own->packed_row == at->row)
         return;
+    own->packed_row = at->row;
+    pack_transposed_rows(at->n_rows, n, t->D + at->row, t->ld_k, own->packed_D);
+    pack_transposed_rows(at->n_rows, n, t->H + at->row, t->ld_k, own->packed_H);
+}
+
+static double weight_block(const training *t, const step_constants *constants, int encoder, int decoder, int64_t n, const block *at, scratch *own)
+{
+    const weight_matrix *matrix = encoder ? &t->W : &t->V;
+    if (!t->job->tiled) {
+        gradient_by_blas(t, encoder, decoder, n, at, own);
+        return use_gradient_rows(t->job, constants, matrix, at, own->gradient, at->n_columns);
     }
-    real *state0 = job->state[0] ? (real *)job->state[0] + at : 0;
-    real *state1 = job->state[1] ? (real *)job->state[1] + at : 0;
-    solvers[job->solver].update(constants, w, gradient, state0, state1, n);
+    double penalty = 0;
+    pack_strip_operands(t, n, at, own);
+    for (int64_t j = at->column / PANEL; j < n_panels(at->column + at->n_columns); ++j) {
+        gradient_by_tiles(t, encoder, decoder, n, j, at->n_rows, own);
+        penalty += use_gradient_strip(t->job, constants, matrix, j, at->row, at->n_rows, own->gradient);
+    }
+    return penalty;
 }
 
 static void weight_phase(const training *t, member m, const step_constants *constants, const grid *g, int64_t n)
 {
-    real *tile = t->tiles + (int64_t)m.index * BLOCK_ROWS * BLOCK_COLUMNS;
-    double *wide = t->wide_tiles + (int64_t)m.index * BLOCK_ROWS * BLOCK_COLUMNS;
+    scratch *own = &t->members[m.index];
     int64_t blocks = grid_size(g), items = blocks * n_matrices(t);
+    own->packed_row = -1;
     for (int64_t i = share_begin(m, items); i < share_end(m, items); ++i) {
-        int decoder = i >= blocks;
-        int parts = t->job->model.tied ? ENCODER_PART | DECODER_PART : decoder ? DECODER_PART : ENCODER_PART;
         block at = grid_block(g, i % blocks);
-        int64_t offset = at.row * t->d + at.column;
-        gradient_tile(t, parts, n, &at, tile, wide);
-        t->penalties[i] = 0;
-        for (int64_t r = 0; r < at.n_rows; ++r, offset += t->d) {
-            real *w = (decoder ? t->p.V : t->p.W) + offset, *gradient = tile + r * at.n_columns;
-            if (t->job->alpha != 0)
-                t->penalties[i] += add_l2_penalty((real)t->job->alpha, w, gradient, at.n_columns);
-            use_gradient(t, constants, w, (decoder ? t->p.V_at : t->p.W_at) + offset, gradient, at.n_columns);
-        }
+        int encoder = i < blocks, decoder = t->job->model.tied || !encoder;
+        t->penalties[i] = weight_block(t, constants, encoder, decoder, n, &at, own);
     }
 }
 
 /* bias <- its update with the sum of the row blocks' partial sums */
 static void update_bias(const training *t, const step_constants *constants, real *bias, int64_t at, const double *partial, int64_t row_blocks, int64_t n)
 {
+    const training_job *job = t->job;
     real gradient[BLOCK_COLUMNS];
+    real *state[MOST_STATES];
+    for (int i = 0; i < MOST_STATES; ++i)
+        state[i] = job->state[i] ? (real *)job->state[i] + at : 0;
     for (int64_t first = 0; first < n; first += BLOCK_COLUMNS) {
         int64_t columns = min_i64(BLOCK_COLUMNS, n - first);
         for (int64_t j = 0; j < columns; ++j) {
@@ -224,7 +316,10 @@ static void update_bias(const training *t, const step_constants *constants, real
                 sum += partial[r * n + first + j];
             gradient[j] = (real)sum;
         }
-        use_gradient(t, constants, bias + first, at + first, gradient, columns);
+        if (job->gradients)
+            keep_gradient(job, at + first, gradient, columns);
+        else
+            update_run(job, constants, 0, bias, gradient, state, first, columns);
     }
 }
 
@@ -245,17 +340,17 @@ static double train_batch(const training *t, member m, const batch_plan *plan, c
     team_barrier(m);
     hidden_phase(t, m, &plan->hidden);
     team_barrier(m);
-    output_phase(t, m, &plan->output);
+    output_phase(t, m, &plan->output, plan->n);
     team_barrier(m);
     double loss = sum_of(t->losses, grid_size(&plan->output));
     if (!isfinite(loss))
         return loss;
-    delta_phase(t, m, &plan->delta);
+    delta_phase(t, m, &plan->hidden);
     team_barrier(m);
     weight_phase(t, m, constants, &plan->weights, plan->n);
     if (m.index == 0) {
         update_bias(t, constants, t->p.c, t->p.c_at, t->c_sums, plan->output.row_blocks, t->d);
-        update_bias(t, constants, t->p.b, t->p.b_at, t->b_sums, plan->delta.row_blocks, t->k);
+        update_bias(t, constants, t->p.b, t->p.b_at, t->b_sums, plan->hidden.row_blocks, t->k);
     }
     team_barrier(m);
     return loss + sum_of(t->penalties, grid_size(&plan->weights) * n_matrices(t));
@@ -292,17 +387,14 @@ static void train_member(void *context, member m)
 
 static void train(training_job *job)
 {
-    int64_t bytes;
-    training t = carve_training(job, &bytes);
-    int stride = CACHE_LINE / (int)sizeof(int);
+    training t = carved_training(job);
     for (int i = 0; i < job->n_threads; ++i)
-        t.bad_rows[i * stride] = STATUS_OK;
-    job->loss_sum = 0;
+        t.members[i].bad_rows = STATUS_OK;
     job->n_rows_done = 0;
     job->status = STATUS_OK;
     team_run(job->n_threads, FLOAT_MODE_FLUSH, train_member, &t);
     for (int i = 0; i < job->n_threads; ++i)
-        job->status |= t.bad_rows[i * stride];
+        job->status |= t.members[i].bad_rows;
 }
 
 #endif

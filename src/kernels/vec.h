@@ -27,7 +27,8 @@
 typedef real vec __attribute__((vector_size(AEFAST_VEC_BYTES)));
 typedef real_int ivec __attribute__((vector_size(AEFAST_VEC_BYTES))); /* also a mask: lanes of all ones or all zeros */
 
-enum { LANES = AEFAST_VEC_BYTES / sizeof(real) };
+#define AEFAST_LANES (AEFAST_VEC_BYTES * 8 / AEFAST_REAL_BITS)
+enum { LANES = AEFAST_LANES };
 
 #define VEC_IS(bytes, bits) (AEFAST_VEC_BYTES == (bytes) && AEFAST_REAL_BITS == (bits))
 

@@ -3,9 +3,8 @@
 #define AEFAST_WORKSPACE_H
 
 #include "autoencoder.h"
+#include "parallel.h"
 #include "real.h"
-
-enum { CACHE_LINE = 64 };
 
 typedef struct {
     char *base;
