@@ -72,13 +72,19 @@ def forward(
         if status & BAD_ROWS:
             raise bad_row_error(data, name, domain, dtype, output=model.output, first_row=first)
         if status & NOT_FINITE:
-            raise overflow_error(name, dtype)
+            raise overflow_error(name, parameters)
     return out
 
 
-def overflow_error(name, dtype):
+def overflow_error(name, parameters):
+    """The error for finite rows with a result that is not: the parameters' fault, or the size of the numbers."""
+    for part, array in parameters._asdict().items():
+        if not np.isfinite(array).all():
+            argument = {"V": "decoder_weights"}.get(part, part)
+            found = "NaN" if np.isnan(array).any() else "infinity"
+            return ValueError(f"{argument} contains {found}: expected finite numbers")
     return FloatingPointError(
-        f"a result overflows {dtype} though {name} is finite: scale {name} down, or check the parameters"
+        f"a result overflows {parameters.W.dtype} though {name} and the parameters are finite: scale {name} down"
     )
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from aefast import _runtime
 
-# Fewer floating-point operations than this between two barriers do not pay for a second thread (benchmarks/RESULTS.md).
-WORK_WORTH_SHARING = 4e6
+# Fewer floating-point operations than this in a step or a pass do not pay for a second thread (benchmarks/RESULTS.md).
+WORK_WORTH_SHARING = 2e6
 MOST_THREADS = 1024
 
 _process = os.getpid()

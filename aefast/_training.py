@@ -159,7 +159,7 @@ def progress_bar(verbose, n_epochs, n_rows):
         return
     from tqdm.auto import tqdm
 
-    with tqdm(total=n_epochs * n_rows, unit="row", unit_scale=True, dynamic_ncols=True) as bar:
+    with tqdm(total=n_epochs * n_rows, unit=" rows", unit_scale=True, dynamic_ncols=True) as bar:
 
         def start_epoch(epoch, validation_loss):
             bar.set_description(f"epoch {epoch}/{n_epochs}", refresh=False)
@@ -183,7 +183,7 @@ def run_epochs(estimator, training, model, X, held_out, n_epochs):
     if held_out is not None:
         stopping = EarlyStopping(training.trainer, model, X, held_out, estimator.n_threads)
     patience = Patience(estimator.tol, estimator.n_epochs_no_change)
-    callbacks = _as_list(estimator.callbacks)
+    callbacks = as_list(estimator.callbacks)
     validation_loss = None
     with progress_bar(estimator.verbose, n_epochs, len(training.rows)) as start_epoch:
         for epoch in range(1, n_epochs + 1):
@@ -205,7 +205,7 @@ def run_epochs(estimator, training, model, X, held_out, n_epochs):
         stopping.restore_best()
 
 
-def _as_list(callbacks):
+def as_list(callbacks):
     if callbacks is None:
         return []
     return list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]

@@ -38,17 +38,26 @@ def as_array(value, name, n_dimensions=None):
         raise ValueError(f"{name} must have {n_dimensions} dimension(s), got shape {array.shape}")
     if array.dtype in ROW_TYPES:
         return np.require(array, requirements="A")
-    if array.dtype.kind == "c":
-        raise ValueError(f"{name} must be real, got dtype {array.dtype}")
+    refuse_types(name, [array.dtype], "cmM")
     try:
         return array.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{name} must be numeric, got dtype {array.dtype}: {error}") from None
 
 
+def refuse_types(name, dtypes, kinds):
+    """Complex numbers (c), durations (m) and dates (M): NumPy would make real numbers of them."""
+    for dtype in dtypes:
+        if getattr(dtype, "kind", "other") in kinds:
+            kind = "complex numbers" if dtype.kind == "c" else "dates or times"
+            raise ValueError(f"{name} must hold real numbers, got {kind}: dtype {dtype}")
+
+
 def as_rows(X, name):
-    """A table that a kernel can read: two dimensions, columns of a row adjacent."""
-    return with_adjacent_columns(as_array(X, name, 2))
+    """A table that a kernel can read: two dimensions, sizes within BLAS integers, columns of a row adjacent."""
+    X = as_array(X, name, 2)
+    check_sizes(**{f"the number of columns of {name}": X.shape[1]})
+    return with_adjacent_columns(X)
 
 
 def with_adjacent_columns(X):
@@ -147,6 +156,7 @@ def estimator_rows(estimator, X, *, reset):
     from sklearn.utils.validation import check_array, validate_data
 
     given = X
+    refuse_types("X", [X.dtype] if hasattr(X, "dtype") else getattr(X, "dtypes", []), "mM")
     X = check_array(
         X, dtype=list(ROW_TYPES), ensure_all_finite=False, estimator=estimator, input_name="X"
     )

@@ -13,7 +13,7 @@ from aefast import _validation as check
 from aefast._fitted import FittedNetwork, continued_state, initial_state
 from aefast._forward import forward, overflow_error
 from aefast._model import Model
-from aefast._training import Training, run_epochs, split_rows
+from aefast._training import Training, as_list, run_epochs, split_rows
 
 
 class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -204,7 +204,7 @@ class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMix
         FloatingPointError
             If training diverges; the last finite parameters are kept.
         """
-        self._validate_params()
+        self._check_parameters()
         goes_on = self.warm_start and self.__sklearn_is_fitted__()
         rows = check.estimator_rows(self, X, reset=not goes_on)
         if self.early_stopping and len(rows) < 2:
@@ -235,7 +235,7 @@ class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMix
         -------
         self
         """
-        self._validate_params()
+        self._check_parameters()
         goes_on = self.__sklearn_is_fitted__()
         rows = check.estimator_rows(self, X, reset=not goes_on)
         seed = self._state.seed if goes_on else self._draw_seed()
@@ -250,6 +250,14 @@ class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMix
         self._begin(X, state, keep_features=goes_on, record=record)
         self._run(training, rows, None, 1)
         return self
+
+    def _check_parameters(self):
+        self._validate_params()
+        for callback in as_list(self.callbacks):
+            if not callable(callback):
+                raise TypeError(
+                    f"callbacks must be a callable, a list of callables or None, got {self.callbacks!r}"
+                )
 
     def _draw_seed(self):
         return int(
@@ -430,7 +438,7 @@ class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMix
     def _losses(self, X, result):
         losses = self._forward(X, result)
         if not np.isfinite(losses).all():
-            raise overflow_error("X", losses.dtype)
+            raise overflow_error("X", self._state.model.split(self._state.parameters))
         return losses
 
     def __sklearn_tags__(self):

@@ -149,7 +149,7 @@ def loss(
     losses = forward(model, parameters, X, "row_losses", n_threads=n_threads)
     value = float(losses.mean() if weight is None else (weight * losses).sum())
     if not np.isfinite(value):
-        raise overflow_error("X", parameters.W.dtype)
+        raise overflow_error("X", parameters)
     return value
 
 
@@ -197,7 +197,7 @@ def loss_and_gradients(
             X, "X", check.domain_of(output), parameters.W.dtype, output=output
         )
     if status & _autoencoder.NOT_FINITE or not np.isfinite(flat).all():
-        raise overflow_error("X", parameters.W.dtype)
+        raise overflow_error("X", parameters)
     parts = model.parts(flat.astype(parameters.W.dtype, copy=False))
     return value, Gradients(
         parts["components"],

@@ -147,8 +147,8 @@ static void forward_member(void *context, member m)
 {
     const forward_pass *f = (const forward_pass *)context;
     arena a = f->members;
-    forward_buffers own;
-    for (int i = 0; i <= m.index; ++i)
+    forward_buffers own = carve_forward(f, &a);
+    for (int i = 0; i < m.index; ++i)
         own = carve_forward(f, &a);
     *own.status = STATUS_OK;
     if (f->job->tiled)

@@ -80,15 +80,17 @@ static void tile_of_packed(int rows, int64_t depth, const real *a, const real *b
 static inline int64_t n_tiles(int64_t m) { return ceil_div(m, TILE_ROWS); }
 static inline int64_t tile_begin(int64_t m, int64_t i) { return part_begin(m, 1, n_tiles(m), i); }
 
-/* C (m, panels * PANEL) = A (m, depth) B: row-major A and C, B in panels of panel_rows >= depth rows. */
+/* C (m, panels * PANEL) = A (m, depth) B: row-major A and C, B in panels of panel_rows >= depth rows. DEPTH columns of A stay in L2 while the
+   panels pass. */
 static inline void product_panels(int64_t m, int64_t panels, int64_t depth, const real *a, int64_t lda, const real *b, int64_t panel_rows, real *c,
                                   int64_t ldc)
 {
-    for (int64_t j = 0; j < panels; ++j, b += panel_rows * PANEL, c += PANEL)
-        for (int64_t p = 0; p < depth; p += DEPTH)
+    for (int64_t p = 0; p < depth; p += DEPTH)
+        for (int64_t j = 0; j < panels; ++j)
             for (int64_t i = 0, row = 0; i < n_tiles(m); ++i) {
                 int64_t end = tile_begin(m, i + 1);
-                tile_of_rows((int)(end - row), min_i64(DEPTH, depth - p), a + row * lda + p, lda, b + p * PANEL, c + row * ldc, ldc, p > 0);
+                tile_of_rows((int)(end - row), min_i64(DEPTH, depth - p), a + row * lda + p, lda, b + (j * panel_rows + p) * PANEL,
+                             c + row * ldc + j * PANEL, ldc, p > 0);
                 row = end;
             }
 }

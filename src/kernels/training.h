@@ -19,8 +19,8 @@
 #include "weights.h"
 
 enum {
-    TILE_BLOCK_ROWS = 96,          /* of activations that a block of register tiles computes: its operand's rows stay in L2, */
-    TILE_BLOCK_COLUMNS = 2 * PANEL /* its result in L1 */
+    TILE_BLOCK_ROWS = 144,         /* of activations that a block of register tiles computes: DEPTH columns of its operand stay in L2, */
+    TILE_BLOCK_COLUMNS = 4 * PANEL /* and its result */
 };
 
 /* The grids of one batch size. */

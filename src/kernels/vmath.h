@@ -95,7 +95,10 @@ ALWAYS_INLINE vec exp_minus_abs(vec x) { return vec_exp(-vec_abs(x)); }
 
 ALWAYS_INLINE vec sigmoid_from(vec x, vec e)
 {
-    return vec_select(x < vec_set(0), e, vec_set(1)) / (e + (real)1);
+    ivec negative = x < vec_set(0);
+    vec sum = e + (real)1, lost = e - (sum - (real)1); /* what rounding 1 + e lost: without it the error reaches 2.4 ULP */
+    vec y = vec_select(negative, e, vec_set(1)) / sum;
+    return y - y * (lost * vec_select(negative, (real)1 - y, y)); /* 1 / sum is y or 1 - y: no second division */
 }
 
 ALWAYS_INLINE vec vec_sigmoid(vec x) { return sigmoid_from(x, exp_minus_abs(x)); }

@@ -1,0 +1,8 @@
+"""`python -m aefast` is the command `aefast`."""
+
+import sys
+
+from aefast.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

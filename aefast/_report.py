@@ -1,0 +1,131 @@
+"""What the command reports: how good a fit is, what a model file holds."""
+
+import os
+
+import numpy as np
+
+import aefast
+from aefast import _threads
+
+
+def losses_before(model, parts):
+    """The losses of an autoencoder that is only initialised, and of one that gives each column's mean for any row."""
+    d = model.n_features_in_
+    no_weights = np.zeros((1, d), model.visible_bias_.dtype), np.zeros(1, model.visible_bias_.dtype)
+    # without weights the output is what the visible bias starts at: the link of the training rows' means
+    return {
+        name: {
+            "before": mean_loss(model, rows),
+            "column_means": float(
+                aefast.ops.loss(rows, *no_weights, model.visible_bias_, output=model.output)
+            ),
+        }
+        for name, rows in parts.items()
+    }
+
+
+def mean_loss(model, rows):
+    """Mean training loss of rows, in nats; None where it overflows."""
+    try:
+        return float(model.reconstruction_error(rows).mean(dtype=float))
+    except FloatingPointError:
+        return None
+
+
+def metrics(arguments, model, parts, losses, seconds, stopped):
+    """What `fit` writes as metrics.json: where the numbers come from, and the numbers."""
+    ends = {
+        type(None): "finished",
+        KeyboardInterrupt: "interrupted",
+        FloatingPointError: "diverged",
+    }
+    build = aefast.build_info()
+    k, d = model.components_.shape
+    work = 10.0 * min(model.batch_size, len(parts["train"])) * d * k  # of a training step
+    n_rows_seen = model._state.n_rows_seen
+    parameters = model.get_params(deep=False)
+    del parameters["callbacks"]
+    return {
+        "aefast_version": build["version"],
+        "data": arguments.data,
+        "scaled": arguments.scale,
+        "n_rows": {name: len(rows) for name, rows in parts.items()},
+        "n_features": d,
+        "parameters": parameters,
+        "training": ends[type(stopped)],
+        "n_epochs": model.n_epochs_,
+        "n_rows_seen": n_rows_seen,
+        "seconds": seconds,
+        "rows_per_second": n_rows_seen / seconds,
+        "n_threads": _threads.effective_n_threads(model.n_threads, work),
+        "isa": build["isa"],
+        "blas": build["blas"],
+        "loss_unit": "nats per row",
+        "loss": losses,
+        "loss_curve": model.loss_curve_,
+        "validation_loss_curve": model.validation_loss_curve_,
+    }
+
+
+def summary(arguments, metrics, written):
+    """What `fit` prints at its end; `written` names the files it has left."""
+    n_rows, losses = metrics["n_rows"], metrics["loss"]
+    n_held_out = n_rows.get("test", 0)
+    lines = [
+        f"{arguments.data}: {n_rows['train']:,} rows of {metrics['n_features']:,} features to train on, "
+        f"{n_held_out:,} held out",
+        "",
+        f"{'loss in nats per row':<22}{'before':>12}{'after':>12}{'column means':>16}",
+    ]
+    for name, label in (("train", "training rows"), ("test", "held-out rows")):
+        if name in losses:
+            row = losses[name]
+            cells = _cell(row["before"]), _cell(row["after"]), _cell(row["column_means"])
+            lines.append("  {:<20}{:>12}{:>12}{:>16}".format(label, *cells))
+    part = losses.get("test", losses["train"])
+    if part["column_means"] > 0 and part["after"] is not None:
+        saved = 1 - part["after"] / part["column_means"]
+        side = "below" if saved >= 0 else "above"
+        rows = "held-out" if n_held_out else "training"
+        lines.append(
+            f"  the {rows} loss ends {abs(saved):.1%} {side} that of predicting each column's mean"
+        )
+    n_threads = metrics["n_threads"]
+    lines += [
+        "",
+        f"{metrics['n_epochs']} epochs in {metrics['seconds']:.2f} s: {metrics['rows_per_second']:,.0f} rows/s "
+        f"with {n_threads} thread{'s' * (n_threads > 1)}, {metrics['isa']} instructions",
+        f"{arguments.out}: {written}",
+    ]
+    return "\n".join(lines)
+
+
+def _cell(loss):
+    return "overflows" if loss is None else f"{loss:.4f}"
+
+
+def model_facts(path):
+    """What `info` prints of a model file, by name."""
+    model = aefast.load(path)
+    k, d = model.components_.shape
+    curve, validation_curve = model.loss_curve_, model.validation_loss_curve_
+    facts = {
+        "file": f"{path} ({os.path.getsize(path):,} bytes)",
+        "features": f"{d:,}",
+        "components": f"{k:,}",
+        "weights": f"{'tied' if model._state.model.tied else 'untied'}, {model.components_.dtype}",
+        "parameters": f"{model._state.parameters.size:,}",
+        "training": f"{model.n_epochs_:,} epochs, {model._state.n_steps:,} steps, {model._state.n_rows_seen:,} rows",
+    }
+    if curve:
+        facts["loss"] = (
+            f"{curve[0]:.6g} in the first epoch, {curve[-1]:.6g} in the last (nats per row)"
+        )
+    if validation_curve:
+        best = int(np.argmin(validation_curve))
+        facts["validation loss"] = f"{validation_curve[best]:.6g} at best, in epoch {best + 1}"
+    if hasattr(model, "feature_names_in_"):
+        facts["feature names"] = list(model.feature_names_in_)
+    parameters = model.get_params(deep=False)
+    del parameters["callbacks"]
+    return facts | parameters

@@ -1,0 +1,299 @@
+"""The command's tables: read from what DATA names, and split into rows to train on and rows held out."""
+
+import contextlib
+import csv
+import dataclasses
+import errno
+import math
+import os
+import tempfile
+import warnings
+import zipfile
+
+import numpy as np
+
+from aefast.model_file import replacing
+
+DATA_HELP = (
+    "what to read: a .npy file (memory-mapped), an array of a .npz file as FILE.npz:KEY, a .csv file of numbers (with or "
+    "without a header), or 'digits', the 1797 handwritten digits of 8 x 8 pixels that come with scikit-learn. One row is "
+    "one sample; the further dimensions of an array are flattened"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A table of numbers, one row a sample."""
+
+    rows: np.ndarray  # (n_samples, n_features)
+    row_shape: tuple  # the shape of one sample where it was read
+    feature_names: tuple | None = None
+
+    def scaled(self):
+        """The table with uint8 values divided by 255, in float32; a copy."""
+        if self.rows.dtype != np.uint8:
+            raise ValueError(
+                f"--scale divides uint8 values by 255: expected uint8 data, got {self.rows.dtype}"
+            )
+        rows = np.divide(self.rows, np.float32(255), dtype=np.float32)
+        return dataclasses.replace(self, rows=rows)
+
+    @property
+    def image_shape(self):
+        """The shape of one sample as a picture; () where it has dimensions but is none; None where it has no say."""
+        if len(self.row_shape) == 1:
+            return None
+        shape = tuple(size for size in self.row_shape if size != 1)
+        return shape if len(shape) == 2 or (len(shape) == 3 and shape[2] == 3) else ()
+
+
+def read_table(name, writeable=False):
+    """Read the table that a DATA argument names.
+
+    Parameters
+    ----------
+    name : str
+        See `DATA_HELP`.
+    writeable : bool, default=False
+        Whether rows are going to be exchanged in memory. A memory-mapped file is then mapped copy-on-write: the file
+        itself is never written to.
+
+    Raises
+    ------
+    OSError
+        If there is no such file or it cannot be read.
+    ValueError
+        If it is not what its suffix says, or holds no table of numbers.
+    """
+    path, separator, key = name.partition(".npz:")
+    suffix = os.path.splitext(name)[1].lower()
+    if name == "digits":
+        array, feature_names = _read_digits(), None
+    elif separator:
+        array, feature_names = _read_npz(path + ".npz", key), None
+    elif suffix == ".npz":
+        array, feature_names = _read_npz(name, None), None
+    elif suffix == ".npy":
+        array, feature_names = _read_npy(name, "c" if writeable else "r"), None
+    elif suffix == ".csv":
+        array, feature_names = _read_csv(name)
+    else:
+        raise ValueError(f"DATA: expected FILE.npy, FILE.npz:KEY, FILE.csv or digits, got {name!r}")
+    return _as_table(name, array, feature_names)
+
+
+def _as_table(name, array, feature_names):
+    if array.dtype.kind not in "buif":
+        raise ValueError(f"{name}: expected real numbers, got an array of type {array.dtype}")
+    if array.ndim < 2:
+        raise ValueError(f"{name}: expected rows and columns, got an array of shape {array.shape}")
+    if 0 in array.shape:
+        raise ValueError(f"{name}: expected at least one row and column, got shape {array.shape}")
+    n_features = math.prod(array.shape[1:])
+    return Table(array.reshape(len(array), n_features), array.shape[1:], feature_names)
+
+
+def _read_digits():
+    from sklearn.datasets import load_digits
+
+    return (load_digits().images / 16).astype(np.float32)  # grey levels 0 .. 16
+
+
+def _read_npy(name, mode):
+    with open(name, "rb") as file:
+        if file.read(6) != b"\x93NUMPY":
+            raise ValueError(f"{name}: expected a .npy file, got something else")
+    try:
+        with _as_value_error(name, ".npy"):
+            return np.load(name, mmap_mode=mode, allow_pickle=False)
+    except OSError as error:
+        # the system grants a map that may be written to only where memory could hold it
+        if error.errno == errno.ENOMEM and mode == "c":
+            hint = "larger than memory, so no rows of it can be held out: give --test-fraction 0"
+            raise MemoryError(f"{name}: {hint}") from error
+        raise
+
+
+def _read_npz(name, key):
+    with open(name, "rb") as file:
+        if not zipfile.is_zipfile(file):
+            raise ValueError(f"{name}: expected a .npz file, got something else")
+    with _as_value_error(name, ".npz"), np.load(name, allow_pickle=False) as arrays:
+        if key in arrays.files:
+            return arrays[key]
+        keys = ", ".join(arrays.files) or "none"
+    asked = "no key" if key is None else f"key {key!r}"
+    raise ValueError(
+        f"{name}: expected one of its keys, as {name}:KEY, got {asked}; its keys: {keys}"
+    )
+
+
+@contextlib.contextmanager
+def _as_value_error(name, kind):
+    """Name the file in whatever NumPy and zipfile raise for contents that are damaged: nearly anything, it turns out."""
+    try:
+        with np.errstate(
+            over="ignore"
+        ):  # of sizes whose product is too large: the error that follows is enough
+            yield
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:
+        raise ValueError(f"{name}: cannot be read as a {kind} file: {error}") from error
+
+
+# ---- CSV ----
+
+
+def _read_csv(name):
+    """The numbers of a CSV file, and the names in its header, None where it has none.
+
+    A first row without a single number is a header. NumPy's parser reads the numbers; only where it fails, or meets a
+    value that is not finite, is the file read again field by field, to say which row and column is to blame.
+    """
+    try:
+        with open(name, encoding="utf-8-sig", newline="") as file:
+            first_row, n_lines = _first_row(file)
+            is_header = not any(_is_number(field) for field in first_row)
+            n_header_lines = n_lines if is_header else 0
+            try:
+                rows = _parse_numbers(file, n_header_lines)
+            except ValueError as error:
+                _check_fields(name, file, n_header_lines, len(first_row))
+                raise ValueError(f"{name}: {error}") from error
+            if rows.shape[1] != len(first_row) or not np.isfinite(rows).all():
+                _check_fields(name, file, n_header_lines, len(first_row))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{name}: cannot be read as a CSV file in UTF-8: {error}") from error
+    return rows, tuple(first_row) if is_header else None
+
+
+def _first_row(file):
+    """The first row that is not blank, and the number of lines up to its end."""
+    reader = csv.reader(file)
+    for row in reader:
+        if row:
+            return [field.strip() for field in row], reader.line_num
+    return [], 0
+
+
+def _is_number(field):
+    try:
+        float(field)
+    except ValueError:
+        return False
+    return "_" not in field and field.isascii()  # as NumPy's parser has it
+
+
+def _parse_numbers(file, n_header_lines):
+    file.seek(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # no rows: `_as_table` says so
+        return np.loadtxt(
+            file, delimiter=",", quotechar='"', comments=None, skiprows=n_header_lines, ndmin=2
+        )
+
+
+def _check_fields(name, file, n_header_lines, n_columns):
+    """Raise the ValueError that names the first field that is no finite number, or the first row of another length.
+
+    Rows are counted as the lines of the file are, from 1.
+    """
+    file.seek(0)
+    reader = csv.reader(file)
+    for row in reader:
+        if not row or reader.line_num <= n_header_lines:
+            continue
+        if len(row) != n_columns:
+            raise ValueError(
+                f"{name}: row {reader.line_num}: expected {n_columns} columns as in the first row, got {len(row)}"
+            )
+        for column, field in enumerate(row, start=1):
+            if not _is_number(field) or not math.isfinite(float(field)):
+                raise ValueError(
+                    f"{name}: row {reader.line_num} column {column}: expected a finite number, got {field!r}"
+                )
+
+
+# ---- rows to train on, rows to test on ----
+
+
+def hold_out(rows, fraction, seed):
+    """Split rows into those to train on and those held out, chosen at random.
+
+    The rows chosen change places with the last ones, in `rows` itself, so that both parts are slices of it: only rows
+    that change places are copied. (In a copy-on-write map of a file these rows take memory, the others stay in the file.)
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_samples, n_features)
+        Changed in place, unless `fraction` is 0.
+    fraction : float
+        The share to hold out, in [0, 1): rounded, at least one row unless it is 0, and never all of them.
+    seed : int
+        Chooses the rows.
+
+    Returns
+    -------
+    train, test : ndarray
+        Views of `rows`.
+    """
+    n_rows = len(rows)
+    if fraction == 0:
+        return rows, rows[n_rows:]
+    n_test = min(max(round(fraction * n_rows), 1), n_rows - 1)
+    n_train = n_rows - n_test
+    chosen = np.random.default_rng(seed).choice(n_rows, n_test, replace=False, shuffle=False)
+    outgoing = np.sort(chosen[chosen < n_train])
+    incoming = np.setdiff1d(np.arange(n_train, n_rows), chosen)
+    rows[outgoing], rows[incoming] = rows[incoming], rows[outgoing]
+    return rows[:n_train], rows[n_train:]
+
+
+# ---- writing ----
+
+
+def check_can_write(folder, names):
+    """Raise the OSError that writing files of these names to a folder would, leaving no trace.
+
+    The folder need not exist yet: then the nearest one above it counts.
+    """
+    existing = os.path.abspath(folder)
+    while not os.path.lexists(existing):
+        existing = os.path.dirname(existing)
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, os.fspath(folder)) from error
+    for name in names:
+        path = os.path.join(folder, name)
+        if os.path.isdir(path):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+
+
+def check_can_write_file(path):
+    """As `check_can_write`, for one file in a folder that exists."""
+    folder, name = os.path.split(os.path.abspath(path))
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), folder)
+    check_can_write(folder, (name,))
+
+
+def write_array(path, array):
+    """Write an array as a .npy file at exactly this path."""
+    with replacing(path) as file:
+        np.save(file, array, allow_pickle=False)
+
+
+def write_columns(file, columns):
+    """Write equally long columns, by name, as CSV with a header; floats in the digits that give them back exactly."""
+    digits = 9 if all(column.dtype == np.float32 for column in columns.values()) else 17
+    np.savetxt(
+        file,
+        np.column_stack(list(columns.values())),
+        fmt=f"%.{digits}g",
+        delimiter=",",
+        header=",".join(columns),
+        comments="",
+    )

@@ -1,0 +1,89 @@
+"""pytest-benchmark over one process per rival: its clock counts the seconds that workers report."""
+
+from statistics import median
+
+import pytest
+
+from . import runner
+from .peers import load_peers
+from .problems import LEARNING_RATES, SHAPES
+
+ROUNDS = 3  # processes a benchmark
+SECONDS = [0.0]  # reported so far
+
+
+def reported_seconds():
+    """The clock of every benchmark here. It stands still but for what workers report."""
+    return SECONDS[0]
+
+
+def pytest_addoption(parser):
+    group = parser.getgroup("aefast benchmarks")
+    group.addoption(
+        "--peers",
+        default="aefast",
+        help="rivals, separated by commas, or 'all' that are installed; default: aefast",
+    )
+    group.addoption("--shapes", default="all", help="shapes, separated by commas; default: all")
+    group.addoption("--solver", choices=list(LEARNING_RATES), default="sgd")
+    group.addoption("--threads", type=int, default=2)
+    group.addoption("--budget", type=float, default=0.5, help="seconds of timing a process")
+
+
+def chosen(option, names, known):
+    """Those of ``known`` (a dict) that ``names`` lists."""
+    names = list(known) if names == "all" else names.split(",")
+    if unknown := sorted(set(names) - set(known)):
+        expected = ", ".join(["all", *known])
+        raise pytest.UsageError(f"--{option}: expected any of {expected}, got {', '.join(unknown)}")
+    return [known[name] for name in names]
+
+
+def pytest_generate_tests(metafunc):
+    installed = {name: peer for name, peer in load_peers().items() if peer.available()}
+    for argument, option, known in (
+        ("installed_peer", None, installed),
+        ("peer", "peers", installed),
+        ("shape", "shapes", SHAPES),
+    ):
+        if argument in metafunc.fixturenames:
+            names = metafunc.config.getoption(option) if option else "all"
+            values = chosen(option, names, known)
+            metafunc.parametrize(argument, values, ids=[value.name for value in values])
+
+
+def pytest_report_header(config):
+    missing = [name for name, peer in load_peers().items() if not peer.available()]
+    return f"rivals not installed: {', '.join(missing)}" if missing else None
+
+
+@pytest.fixture
+def benchmark_worker(benchmark, pytestconfig):
+    """Benchmark what a worker measures of a rival; each round is a process of its own.
+
+    The worker has held the rival's loss to the reference before it measures, and fails otherwise.
+    """
+
+    def run(peer, shape, measure):
+        def one_round():
+            result = runner.run_worker(
+                peer,
+                shape.name,
+                measure=measure,
+                solver=pytestconfig.getoption("solver"),
+                threads=pytestconfig.getoption("threads"),
+                budget=pytestconfig.getoption("budget"),
+            )
+            SECONDS[0] += median(result["seconds"])
+            return result
+
+        benchmark.group = f"{measure}, {shape.name} ({shape.label})"
+        result = benchmark.pedantic(one_round, rounds=ROUNDS)
+        benchmark.extra_info.update(
+            flop=shape.flop_per_step * result["n_steps"],
+            versions=result["versions"],
+            details=result["details"],
+        )
+        return result
+
+    return run

@@ -1,0 +1,58 @@
+"""Fixtures that several test files share."""
+
+import numpy as np
+import pytest
+from reference import Parameters, flatten
+from sklearn.datasets import load_digits
+
+from aefast import Autoencoder, _runtime
+
+
+@pytest.fixture(params=_runtime.isa_available())
+def isa(request):
+    """Run the test once with each instruction set that this processor has."""
+    before = _runtime.isa()
+    _runtime.set_isa(request.param)
+    yield request.param
+    _runtime.set_isa(before)
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """scikit-learn's handwritten digits, (1797, 64) float64 in [0, 1], read-only."""
+    X = load_digits().data / 16.0
+    X.flags.writeable = False
+    return X
+
+
+@pytest.fixture(scope="session")
+def make_problem():
+    """A function that draws rows in [0, 1], the domain of every output, and parameters of a size met in training."""
+
+    def make_problem(n_samples, n_features, n_components, *, tied=True, dtype=np.float64, seed=0):
+        rng = np.random.default_rng(seed)
+        k, d = n_components, n_features
+        r = 4.0 * np.sqrt(6.0 / (d + k))
+
+        def draw(low, high, shape):
+            return rng.uniform(low, high, shape).astype(dtype)
+
+        X = draw(0.0, 1.0, (n_samples, d))
+        W, b, c = draw(-r, r, (k, d)), draw(-1.0, 1.0, k), draw(-1.0, 1.0, d)
+        return X, Parameters(W, b, c, None if tied else draw(-r, r, (k, d)))
+
+    return make_problem
+
+
+@pytest.fixture(scope="session")
+def make_fitted():
+    """A function that gives an initialised estimator the parameters wanted: the kernels behind its methods, without a training."""
+
+    def make_fitted(X, parameters, **options):
+        estimator = Autoencoder(
+            len(parameters.b), tied=parameters.decoder_weights is None, max_epochs=0, **options
+        ).fit(X)
+        estimator._state.parameters[:] = flatten(parameters)
+        return estimator
+
+    return make_fitted

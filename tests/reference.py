@@ -1,0 +1,384 @@
+"""The mathematics of aefast a second time: plain float64 NumPy, a formula a line, no speed, and never an import of aefast.
+
+Every kernel has its twin here and the tests compare the two. Notation, for n rows, d features and k components:
+
+    X (n, d)   W (k, d)   b (k,)   c (d,)   W* (k, d), the decoder's weights: W itself when tied
+    A = X Wᵀ + b     H = f(A)     A_hat = H W* + c     X_hat = o(A_hat)
+
+The loss of a row is the sum of its entries' losses; the loss of a batch is the mean over its rows (weighted, with sample weights).
+A gradient is named d + the variable it belongs to.
+
+A new activation, output or solver gets one entry in its table below; the tests that loop over the compiled tables ask for it.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+# ------------------------------------------------------------------------------------------------------------ elementary functions
+
+
+def sigmoid(a):
+    """1 / (1 + exp(-a)), from the side on which the exponential cannot overflow."""
+    e = np.exp(-np.abs(a))
+    return np.where(a < 0, e, 1.0) / (1.0 + e)
+
+
+def softplus(a):
+    """log(1 + exp(a)), without overflow."""
+    return np.maximum(a, 0.0) + np.log1p(np.exp(-np.abs(a)))
+
+
+def logit(mean):
+    """The inverse of the sigmoid."""
+    return np.log(mean) - np.log1p(-mean)
+
+
+# -------------------------------------------------------------------------------------------------------------------- the tables
+
+
+class Activation(NamedTuple):
+    """H = function(A), elementwise, and its derivative as a function of A."""
+
+    function: Callable
+    derivative: Callable
+
+
+ACTIVATIONS = {
+    "sigmoid": Activation(function=sigmoid, derivative=lambda A: sigmoid(A) * sigmoid(-A)),
+}
+
+
+class Output(NamedTuple):
+    """A distribution p(x | mu) of the entries of X.
+
+    ``mean(A_hat)`` is mu and ``link`` its inverse; ``loss(X, A_hat)`` is -log p(X | mu) without the terms that depend on X alone,
+    which are ``log_constant(X)``; ``residual(X, A_hat)`` is the derivative of the loss at A_hat. Entries lie in [low, high].
+    """
+
+    mean: Callable
+    link: Callable
+    loss: Callable
+    residual: Callable
+    log_constant: Callable
+    low: float
+    high: float
+
+
+def bernoulli_loss(X, A_hat):
+    """-x log mu - (1 - x) log(1 - mu) at mu = sigmoid(a), in the form that is accurate for every a."""
+    return (np.maximum(A_hat, 0.0) - X * A_hat) + np.log1p(np.exp(-np.abs(A_hat)))
+
+
+OUTPUTS = {
+    "gaussian": Output(
+        mean=lambda A_hat: A_hat,
+        link=lambda mean: mean,
+        loss=lambda X, A_hat: 0.5 * (A_hat - X) ** 2,
+        residual=lambda X, A_hat: A_hat - X,
+        log_constant=lambda X: np.full_like(X, -0.5 * np.log(2.0 * np.pi)),
+        low=-np.inf,
+        high=np.inf,
+    ),
+    "bernoulli": Output(
+        mean=sigmoid,
+        link=logit,
+        loss=bernoulli_loss,
+        residual=lambda X, A_hat: sigmoid(A_hat) - X,
+        log_constant=np.zeros_like,
+        low=0.0,
+        high=1.0,
+    ),
+}
+
+
+class Solver(NamedTuple):
+    """``update(w, g, state, n_steps, **options)`` gives the new w and state (n_states(options), n_parameters); n_steps counts from 1."""
+
+    n_states: Callable
+    update: Callable
+
+
+def sgd(w, g, state, n_steps, *, learning_rate, momentum=0.0, nesterov=False):
+    """Gradient descent with the momentum of Polyak (1964) or Nesterov (1983), as written by Sutskever et al. (2013)."""
+    if momentum == 0:
+        return w - learning_rate * g, state
+    velocity = momentum * state[0] + g
+    step = g + momentum * velocity if nesterov else velocity
+    return w - learning_rate * step, velocity[np.newaxis]
+
+
+def adam(w, g, state, n_steps, *, learning_rate, beta_1=0.9, beta_2=0.999, epsilon=1e-8):
+    """Kingma & Ba (2015), algorithm 1."""
+    first = beta_1 * state[0] + (1 - beta_1) * g
+    second = beta_2 * state[1] + (1 - beta_2) * g**2
+    first_unbiased = first / (1 - beta_1**n_steps)
+    second_unbiased = second / (1 - beta_2**n_steps)
+    w = w - learning_rate * first_unbiased / (np.sqrt(second_unbiased) + epsilon)
+    return w, np.stack([first, second])
+
+
+SOLVERS = {
+    "sgd": Solver(n_states=lambda options: 1 if options.get("momentum") else 0, update=sgd),
+    "adam": Solver(n_states=lambda options: 2, update=adam),
+}
+
+
+# -------------------------------------------------------------------------------------------------------------------- parameters
+
+
+class Parameters(NamedTuple):
+    """The parameters of an autoencoder, or a gradient in their shape; ``decoder_weights`` is None when tied."""
+
+    W: np.ndarray
+    b: np.ndarray
+    c: np.ndarray
+    decoder_weights: np.ndarray | None = None
+
+    @property
+    def decoder(self):
+        """W*, whichever array holds it."""
+        return self.W if self.decoder_weights is None else self.decoder_weights
+
+
+def flatten(parameters):
+    """The parameters in one vector, [W | W*, only when untied | b | c]."""
+    W, b, c, decoder_weights = parameters
+    parts = [W, b, c] if decoder_weights is None else [W, decoder_weights, b, c]
+    return np.concatenate([np.ravel(part) for part in parts]).astype(np.float64)
+
+
+def unflatten(vector, n_components, n_features, tied):
+    """The inverse of `flatten`."""
+    k, d = n_components, n_features
+    n_weights = k * d if tied else 2 * k * d
+    matrices = vector[:n_weights].reshape(-1, k, d)
+    b, c = vector[n_weights : n_weights + k], vector[n_weights + k :]
+    return Parameters(matrices[0], b, c, None if tied else matrices[1])
+
+
+# --------------------------------------------------------------------------------------------------------------- forward and loss
+
+
+class Forward(NamedTuple):
+    """Every array of a forward pass."""
+
+    A: np.ndarray
+    H: np.ndarray
+    A_hat: np.ndarray
+    X_hat: np.ndarray
+
+
+def forward(X, parameters, output, activation="sigmoid"):
+    X = np.asarray(X, dtype=np.float64)
+    A = X @ parameters.W.T + parameters.b
+    H = ACTIVATIONS[activation].function(A)
+    A_hat = H @ parameters.decoder + parameters.c
+    return Forward(A, H, A_hat, OUTPUTS[output].mean(A_hat))
+
+
+def entry_losses(X, parameters, output, activation="sigmoid"):
+    """The loss of every entry (n, d): `reconstruction_error(X, per_feature=True)`."""
+    X = np.asarray(X, dtype=np.float64)
+    return OUTPUTS[output].loss(X, forward(X, parameters, output, activation).A_hat)
+
+
+def row_losses(X, parameters, output, activation="sigmoid"):
+    """The loss of every row (n,)."""
+    return entry_losses(X, parameters, output, activation).sum(axis=1)
+
+
+def log_likelihood(X, parameters, output, activation="sigmoid"):
+    """log p(x | mu(h(x))) of every row (n,), constants included."""
+    X = np.asarray(X, dtype=np.float64)
+    return OUTPUTS[output].log_constant(X).sum(axis=1) - row_losses(
+        X, parameters, output, activation
+    )
+
+
+def penalty(parameters, alpha):
+    """½ alpha ‖W‖², plus ½ alpha ‖W*‖² when that is another matrix."""
+    weights = (
+        [parameters.W]
+        if parameters.decoder_weights is None
+        else [parameters.W, parameters.decoder_weights]
+    )
+    return 0.5 * alpha * sum(np.sum(matrix**2) for matrix in weights)
+
+
+def row_shares(n_samples, sample_weight=None):
+    """What each row's loss counts in the mean: v_i / Σ v, 1 / n without weights."""
+    v = np.ones(n_samples) if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
+    return v / v.sum()
+
+
+def loss(X, parameters, output, activation="sigmoid", sample_weight=None, alpha=0.0):
+    """The (weighted) mean of the rows' losses, plus the penalty."""
+    share = row_shares(len(X), sample_weight)
+    return share @ row_losses(X, parameters, output, activation) + penalty(parameters, alpha)
+
+
+# ----------------------------------------------------------------------------------------------------------------------- backward
+
+
+class Backward(NamedTuple):
+    """The gradients at the pre-activations and the two parts of the weights' gradient."""
+
+    dA: np.ndarray
+    dA_hat: np.ndarray
+    dW_encoder: np.ndarray
+    dW_decoder: np.ndarray
+
+
+def backward(X, parameters, output, activation="sigmoid", sample_weight=None):
+    X = np.asarray(X, dtype=np.float64)
+    A, H, A_hat, _ = forward(X, parameters, output, activation)
+    share = row_shares(len(X), sample_weight)
+    dA_hat = OUTPUTS[output].residual(X, A_hat) * share[:, np.newaxis]
+    dH = dA_hat @ parameters.decoder.T
+    dA = dH * ACTIVATIONS[activation].derivative(A)
+    return Backward(dA, dA_hat, dW_encoder=dA.T @ X, dW_decoder=H.T @ dA_hat)
+
+
+def gradients(X, parameters, output, activation="sigmoid", sample_weight=None, alpha=0.0):
+    """The gradient of `loss`: tied weights stand in the encoder and in the decoder, so theirs is the sum of two parts."""
+    W, _, _, decoder_weights = parameters
+    dA, dA_hat, dW_encoder, dW_decoder = backward(X, parameters, output, activation, sample_weight)
+    db, dc = dA.sum(axis=0), dA_hat.sum(axis=0)
+    if decoder_weights is None:
+        return Parameters(dW_encoder + dW_decoder + alpha * W, db, dc)
+    return Parameters(dW_encoder + alpha * W, db, dc, dW_decoder + alpha * decoder_weights)
+
+
+def finite_differences(function, x, step=1e-3):
+    """The gradient of a function of one vector, by central differences of fourth order (error of the order of step⁴)."""
+    gradient = np.empty_like(x)
+    for i in range(x.size):
+        h = step * max(1.0, abs(x[i]))
+        f = {m: function(x + m * h * (np.arange(x.size) == i)) for m in (-2, -1, 1, 2)}
+        gradient[i] = (f[-2] - 8 * f[-1] + 8 * f[1] - f[2]) / (12 * h)
+    return gradient
+
+
+# ----------------------------------------------------------------------------------------------------------------------- training
+
+
+class Training(NamedTuple):
+    parameters: Parameters
+    state: np.ndarray
+    loss_curve: list
+
+
+def train(
+    X,
+    parameters,
+    row_orders,
+    *,
+    batch_size,
+    output,
+    solver,
+    alpha=0.0,
+    activation="sigmoid",
+    **options,
+):
+    """One epoch for each order of rows in ``row_orders``, in batches of which the last may be shorter.
+
+    The loss curve holds, for each epoch, the mean over its rows of their batch's loss before that batch's update.
+    """
+    X = np.asarray(X, dtype=np.float64)
+    tied = parameters.decoder_weights is None
+    k, d = parameters.W.shape
+    w = flatten(parameters)
+    state = np.zeros((SOLVERS[solver].n_states(options), w.size))
+    n_steps, loss_curve = 0, []
+    for order in row_orders:
+        total = 0.0
+        for start in range(0, len(order), batch_size):
+            batch = X[order[start : start + batch_size]]
+            current = unflatten(w, k, d, tied)
+            total += len(batch) * loss(batch, current, output, activation, alpha=alpha)
+            g = flatten(gradients(batch, current, output, activation, alpha=alpha))
+            n_steps += 1
+            w, state = SOLVERS[solver].update(w, g, state, n_steps, **options)
+        loss_curve.append(total / len(order))
+    return Training(unflatten(w, k, d, tied), state, loss_curve)
+
+
+# ----------------------------------------------------------------------------------------------------- how far apart twins may be
+
+
+class Rounding(NamedTuple):
+    """How far rounding may carry each result, elementwise, in units of the machine epsilon of the arithmetic."""
+
+    H: np.ndarray
+    X_hat: np.ndarray
+    entry_losses: np.ndarray
+    row_losses: np.ndarray
+    loss: float
+    gradients: Parameters
+
+
+def rounding(X, parameters, output, activation="sigmoid", sample_weight=None):
+    """First-order error analysis of one step, for activations and means whose slope is at most 1.
+
+    A sum of products makes errors in proportion to the sum of its terms' magnitudes and to `growth` (Higham & Mary 2019), and
+    inherits those of its factors; the inherited errors are independent of each other and add in squares.
+    """
+    X = np.asarray(X, dtype=np.float64)
+    n, (k, d) = len(X), parameters.W.shape
+    A, H, A_hat, X_hat = forward(X, parameters, output, activation)
+    dA, dA_hat, *_ = backward(X, parameters, output, activation, sample_weight)
+    slope = ACTIVATIONS[activation].derivative(A)
+    residual = OUTPUTS[output].residual(X, A_hat)
+    losses = row_losses(X, parameters, output, activation)
+    share = row_shares(n, sample_weight)
+    parts = (parameters.W, parameters.decoder, parameters.b, parameters.c)
+    W, W_decoder, b, c = (np.abs(part) for part in parts)
+    arrays = (X, H, X_hat, dA, dA_hat, residual)
+    X, H, X_hat, dA, dA_hat, residual = (np.abs(array) for array in arrays)
+
+    e_H = slope * growth(d) * (X @ W.T + b) + H
+    e_A_hat = in_squares(e_H, W_decoder) + growth(k) * (H @ W_decoder + c)
+    e_residual = e_A_hat + X_hat + X
+    e_entries = (1.0 + residual) * e_residual
+    e_rows = np.sqrt(np.sum(e_entries**2, axis=1)) + growth(d) * losses
+    e_loss = np.sqrt(np.sum((share * e_rows) ** 2)) + growth(n) * share @ losses
+
+    e_dA_hat = share[:, np.newaxis] * e_residual
+    dH = dA_hat @ W_decoder.T
+    e_dH = in_squares(e_dA_hat, W_decoder.T) + growth(d) * dH
+    e_dA = slope * e_dH + dH * e_H
+    encoder_part = in_squares(e_dA.T, X) + growth(n) * dA.T @ X
+    decoder_part = in_squares(e_H.T, dA_hat) + in_squares(H.T, e_dA_hat) + growth(n) * H.T @ dA_hat
+    e_db = np.sqrt(np.sum(e_dA**2, axis=0)) + growth(n) * dA.sum(axis=0)
+    e_dc = np.sqrt(np.sum(e_dA_hat**2, axis=0)) + growth(n) * dA_hat.sum(axis=0)
+    if parameters.decoder_weights is None:
+        e_gradients = Parameters(encoder_part + decoder_part, e_db, e_dc)
+    else:
+        e_gradients = Parameters(encoder_part, e_db, e_dc, decoder_part)
+    return Rounding(e_H, e_residual, e_entries, e_rows, e_loss, e_gradients)
+
+
+def growth(n_terms):
+    """How errors grow along a running sum: a random walk, whose standard deviation is √n / 6 (roundings 1/√12, partial sums 1/√3)."""
+    return max(1.0, np.sqrt(n_terms) / 4.0)
+
+
+def in_squares(E, F):
+    """The size of E @ F when the signs of its terms are random."""
+    return np.sqrt(E**2 @ F**2)
+
+
+def assert_within_rounding(actual, expected, scale, slack=3.0):
+    """Assert |actual - expected| <= slack · eps · scale, with the eps of actual's type; the slack covers both twins' errors."""
+    limits = np.finfo(actual.dtype)
+    expected = np.asarray(expected)
+    assert actual.shape == expected.shape, f"shape {actual.shape}, expected {expected.shape}"
+    tolerance = slack * float(limits.eps) * np.asarray(scale) + float(limits.smallest_subnormal)
+    error = np.abs(np.asarray(actual, dtype=np.float64) - expected)
+    excess = np.where(error <= tolerance, 0.0, error / tolerance)  # a NaN counts as an excess
+    worst = np.unravel_index(np.argmax(excess), excess.shape)
+    assert not excess.any(), (
+        f"at {worst}: {actual[worst]!r}, expected {expected[worst]!r}, tolerance {tolerance[worst]:.2g}"
+    )

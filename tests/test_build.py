@@ -1,0 +1,105 @@
+"""What the build is: its facts, its symbols, its imports, and (slow) its variants."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import aefast
+from aefast import _autoencoder, _runtime
+
+ROOT = Path(__file__).parents[1]
+
+
+def run_python(code, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, **environment},
+    )
+
+
+def test_build_info():
+    info = aefast.build_info()
+    assert info["version"] == aefast.__version__
+    assert info["isa"] in info["isa_available"]
+    assert info["products"] in ("tiles", "blas")
+    assert info["n_threads"] >= 1 and (info["openmp"] or info["n_threads"] == 1)
+    assert info["blas"] != "unknown" and info["compiler"]
+    assert info["debug"] is _runtime.DEBUG
+
+
+def test_instances_export_their_tables_alone():
+    """No function compiled for one instruction set can be linked into the path of another."""
+    if sys.platform != "linux":
+        pytest.skip("reads ELF symbols")
+    symbols = subprocess.run(
+        ["nm", "-D", "--defined-only", _autoencoder.__file__], capture_output=True, text=True
+    ).stdout.split()[2::3]
+    assert "PyInit__autoencoder" in symbols
+    assert not [name for name in symbols if name.endswith(("_avx2", "_avx512", "_baseline"))]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_peak_is_a_rate(dtype):
+    assert 1e8 < _runtime.fma_peak(dtype, 1, 0.01) < 1e13
+
+
+def test_ops_do_not_import_scikit_learn():
+    code = "import sys, aefast.ops as o; o.encode([[0.0]], [[1.0]], [0.0]); print('sklearn' in sys.modules)"
+    done = run_python(code)
+    assert done.stdout.strip() == "False", done.stderr
+
+
+@pytest.mark.parametrize("variable", ["AEFAST_ISA", "AEFAST_PRODUCTS"])
+def test_unknown_choices_are_refused_at_import(variable):
+    done = run_python("import aefast.ops", **{variable: "fpga"})
+    assert done.returncode != 0
+    assert f"{variable} must be" in done.stderr and "'fpga'" in done.stderr
+
+
+def test_products_by_blas_agree():
+    """The second opinion: the same fit with SciPy's products, to rounding."""
+    code = """
+import numpy as np
+from aefast import Autoencoder
+X = np.random.default_rng(0).random((300, 70))
+for tied in (True, False):
+    ae = Autoencoder(37, output="bernoulli", tied=tied, max_epochs=3, random_state=0).fit(X)
+    print(repr(ae.loss_curve_[-1]), repr(ae.score(X)), repr(float(np.abs(ae.components_).sum())))
+"""
+    tiles, blas = (run_python(code, AEFAST_PRODUCTS=name).stdout for name in ("tiles", "blas"))
+    assert [float(x) for x in tiles.split()] == pytest.approx(
+        [float(x) for x in blas.split()], rel=1e-12
+    )
+    assert len(tiles.split()) == 6
+
+
+@pytest.mark.slow
+def test_serial_build_says_so_and_works(tmp_path):
+    environment = {**os.environ, "AEFAST_OPENMP": "0"}
+    target = tmp_path / "site"
+    built = subprocess.run(
+        [sys.executable, "-m", "pip", "install", "-v", "--no-deps", "--target", target, ROOT],
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+    assert built.returncode == 0, built.stdout + built.stderr
+    assert "SERIAL" in built.stdout + built.stderr
+    code = (
+        "import aefast, numpy as np; i = aefast.build_info(); assert not i['openmp'] and i['n_threads'] == 1; "
+        "print(aefast.Autoencoder(2, n_threads=2, max_epochs=2).fit(np.eye(5)).n_epochs_)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(target)},
+    )
+    assert done.stdout.strip() == "2", done.stderr
