@@ -8,13 +8,18 @@ from sklearn.datasets import load_digits
 from aefast import Autoencoder, _runtime
 
 
-@pytest.fixture(params=_runtime.isa_available())
+@pytest.fixture(params=[*_runtime.isa_available(), "blas"])
 def isa(request):
-    """Run the test once with each instruction set that this processor has."""
-    before = _runtime.isa()
-    _runtime.set_isa(request.param)
+    """Run the test once with each instruction set that this processor has, and once with SciPy's matrix products."""
+    isa, products = _runtime.isa(), _runtime.products()
+    if request.param == "blas":
+        _runtime.set_products("blas")
+    else:
+        _runtime.set_isa(request.param)
+        _runtime.set_products("tiles")
     yield request.param
-    _runtime.set_isa(before)
+    _runtime.set_isa(isa)
+    _runtime.set_products(products)
 
 
 @pytest.fixture(scope="session")
