@@ -140,6 +140,11 @@ cdef void* data_of(array):
     return NULL if array is None else cnp.PyArray_DATA(<cnp.ndarray> array)
 
 
+cdef cnp.ndarray allocate(int64_t n_bytes):
+    """Memory for a kernel. Never so little that NumPy would keep it for its next array: a debug build poisons gaps in it."""
+    return np.empty(max(n_bytes, 1 << 12), np.uint8)
+
+
 cdef rows_view view_rows(cnp.ndarray X, order=None, domain=None):
     cdef rows_view rows
     cdef int kind = cnp.PyArray_TYPE(X)
@@ -233,8 +238,8 @@ cdef class Trainer:
         for i in range(len(state)):
             self.job.state[i] = data_of(state[i])
         self.job.tiled, self.is_packed = _runtime.products() == "tiles", False
-        self.workspace = np.empty(kernels_of(flat).training_workspace_bytes(&self.job), np.uint8)
-        self.packed = np.empty(kernels_of(flat).packed_bytes(&self.job), np.uint8)
+        self.workspace = allocate(kernels_of(flat).training_workspace_bytes(&self.job))
+        self.packed = allocate(kernels_of(flat).packed_bytes(&self.job))
         self.job.workspace, self.job.packed = data_of(self.workspace), data_of(self.packed)
 
     @property
@@ -277,8 +282,8 @@ def loss_and_gradients(model, cnp.ndarray X, parameters, weight, domain, batch_s
     job.batch_size, job.n_threads, job.gemm = batch_size, n_threads, gemm_of(parameters.W)
     job.sample_weight, job.gradients = <const double*> data_of(weight), <double*> data_of(gradients)
     job.tiled = _runtime.products() == "tiles"
-    workspace = np.empty(kernels.training_workspace_bytes(&job), np.uint8)
-    packed = np.empty(kernels.packed_bytes(&job), np.uint8)
+    workspace = allocate(kernels.training_workspace_bytes(&job))
+    packed = allocate(kernels.packed_bytes(&job))
     job.workspace, job.packed = data_of(workspace), data_of(packed)
     with nogil:
         if job.tiled:
@@ -301,7 +306,7 @@ def forward(model, cnp.ndarray rows, parameters, order, domain, block_rows, n_th
     job.tiled = many_rows and _runtime.products() == "tiles"
     job.codes, job.reconstructions = data_of(codes), data_of(reconstructions)
     job.row_losses, job.feature_losses = <double*> data_of(row_losses), data_of(feature_losses)
-    workspace = np.empty(kernels.forward_workspace_bytes(&job), np.uint8)
+    workspace = allocate(kernels.forward_workspace_bytes(&job))
     job.workspace = data_of(workspace)
     with nogil:
         kernels.forward(&job)
