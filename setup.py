@@ -6,6 +6,7 @@ AEFAST_OPENMP=0  a serial build
 """
 
 import os
+import platform
 import subprocess
 import sys
 import tempfile
@@ -16,6 +17,11 @@ import numpy
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+
+if (
+    sys.platform == "darwin"
+):  # a universal Python asks for two processors at once; the kernels are one processor's
+    os.environ.setdefault("ARCHFLAGS", f"-arch {platform.machine()}")
 
 DEBUG = os.environ.get("AEFAST_DEBUG", "0") not in ("", "0")
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from aefast import _runtime
 
-# Fewer floating-point operations than this in a step or a pass do not pay for a second thread (benchmarks/RESULTS.md).
-WORK_WORTH_SHARING = 2e6
+# A thread more pays from so many floating-point operations of a step or a pass on (benchmarks/RESULTS.md).
+WORK_PER_THREAD = 1e6
 MOST_THREADS = 1024
 
 _process = os.getpid()
@@ -41,7 +41,7 @@ def effective_n_threads(n_threads, work):
     if not _runtime.OPENMP or os.getpid() != _process:
         return 1
     if n_threads is None:
-        return default_n_threads() if work >= WORK_WORTH_SHARING else 1
+        return int(min(default_n_threads(), max(1, work // WORK_PER_THREAD)))
     return int(n_threads)
 
 
@@ -78,7 +78,14 @@ def blas_description():
         info = library.info()
         words = [info.get("internal_api"), info.get("version"), info.get("architecture")]
         descriptions.append(" ".join(str(word) for word in words if word))
-    return ", ".join(descriptions) or "unknown"
+    return ", ".join(descriptions) or _blas_of_scipy_build()
+
+
+def _blas_of_scipy_build():
+    """What SciPy was built with, for libraries that threadpoolctl does not know (Apple's Accelerate)."""
+    import scipy
+
+    return scipy.show_config(mode="dicts")["Build Dependencies"]["blas"]["name"]
 
 
 class _BlasLimit:
@@ -118,8 +125,14 @@ _limit = _BlasLimit()
 
 
 @contextmanager
-def single_threaded_blas():
-    """BLAS computes with one thread inside: our own threads share the work, and a threaded BLAS would change its bits with their number."""
+def single_threaded_blas(is_used=True):
+    """BLAS computes with one thread inside: our own threads share the work, and a threaded BLAS would change its bits with their number.
+
+    Where BLAS is not used inside, it is left alone.
+    """
+    if not is_used:
+        yield
+        return
     held = False
     try:
         _limit.acquire()

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from aefast import _threads
+from aefast import _runtime, _threads
 from aefast._autoencoder import NOT_FINITE
 from aefast._forward import mean_loss
 
@@ -81,24 +81,33 @@ class Training:
 
     def __init__(self, trainer, rows, batch_size, seed, n_rows_seen):
         self.trainer, self.rows, self.batch_size = trainer, rows, batch_size
-        self.seed, self.n_rows_seen = seed, n_rows_seen
+        self.seed, self.n_rows_before = seed, n_rows_seen
         self.last_finite = Snapshot(trainer)
         self.steps_per_slice = 1
 
+    @property
+    def n_rows_seen(self):
+        """By all trainings up to now. The trainer counts: an interrupt swallows what a slice returns."""
+        return self.n_rows_before + self.trainer.n_rows_done
+
+    def settle(self):
+        """After an interrupt: goes back to the last epoch's end if a value is not finite."""
+        flat, state, _ = self.trainer.values()
+        if not (np.isfinite(flat).all() and np.isfinite(state).all()):
+            self.last_finite.restore(self.trainer)
+
     def epoch(self, on_slice=None):
         """One pass. Returns the mean over rows of the loss of their batch. After `Diverged` the trainer is where the pass began."""
-        order, total = self._order(), 0.0
-        first = 0
+        order, total, first = self._order(), 0.0, 0
         while first < len(order):
             part = order[first : first + self.steps_per_slice * self.batch_size]
-            total, n_done, status = self._slice(part, total)
-            first += n_done
-            self.n_rows_seen += n_done
+            total, status = self._slice(part, total)
+            first += len(part)
             if status & NOT_FINITE:
                 self.last_finite.restore(self.trainer)
                 raise Diverged
             if on_slice is not None:
-                on_slice(n_done, total / first)
+                on_slice(len(part), total / first)
         if not self.last_finite.take(self.trainer):
             self.last_finite.restore(self.trainer)
             raise Diverged
@@ -112,7 +121,7 @@ class Training:
     def _slice(self, rows, loss_sum):
         """Steps that take about SLICE_SECONDS, without the GIL. How training is sliced changes no bit."""
         start = time.perf_counter()
-        with _threads.single_threaded_blas():
+        with _threads.single_threaded_blas(_runtime.products() == "blas"):
             result = self.trainer.run(rows, loss_sum)
         seconds = max(time.perf_counter() - start, 1e-9)
         n_steps = -(-len(rows) // self.batch_size)
@@ -186,10 +195,11 @@ def run_epochs(estimator, training, model, X, held_out, n_epochs):
     callbacks = as_list(estimator.callbacks)
     validation_loss = None
     with progress_bar(estimator.verbose, n_epochs, len(training.rows)) as start_epoch:
-        for epoch in range(1, n_epochs + 1):
-            loss = _one_epoch(estimator, training, epoch, start_epoch(epoch, validation_loss))
+        for pass_number in range(1, n_epochs + 1):
+            epoch = estimator.n_epochs_ + 1
+            loss = _one_epoch(estimator, training, epoch, start_epoch(pass_number, validation_loss))
             estimator.loss_curve_.append(loss)
-            estimator.n_epochs_ += 1
+            estimator.n_epochs_ = epoch
             if stopping is not None:
                 validation_loss = stopping.validation_loss()
                 if not np.isfinite(validation_loss):
@@ -199,6 +209,8 @@ def run_epochs(estimator, training, model, X, held_out, n_epochs):
             stops = [
                 callback(epoch, loss, validation_loss, estimator) is True for callback in callbacks
             ]
+            if callbacks:
+                training.trainer.reread()
             if any(stops) or patience.is_over(loss if validation_loss is None else validation_loss):
                 break
     if stopping is not None and n_epochs > 0:

@@ -5,6 +5,7 @@ converted to float64. The real type of a computation is float32 for float32, uin
 """
 
 import numpy as np
+from scipy import sparse
 
 from aefast import _autoencoder, _threads
 from aefast._autoencoder import BAD_ROWS
@@ -33,7 +34,16 @@ def real_type(*dtypes):
 
 def as_array(value, name, n_dimensions=None):
     """An ndarray of one of ROW_TYPES, native and aligned, from anything that NumPy can read as real numbers."""
-    array = np.asarray(value)
+    if sparse.issparse(value):
+        raise TypeError(
+            f"Sparse data was passed for {name}, but dense data is required: use {name}.toarray()"
+        )
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise _plain_error(
+            error, f"{name} must be a rectangular array of numbers: {error}"
+        ) from None
     if n_dimensions is not None and array.ndim != n_dimensions:
         raise ValueError(f"{name} must have {n_dimensions} dimension(s), got shape {array.shape}")
     if array.dtype in ROW_TYPES:
@@ -42,7 +52,13 @@ def as_array(value, name, n_dimensions=None):
     try:
         return array.astype(np.float64)
     except (TypeError, ValueError) as error:
-        raise type(error)(f"{name} must be numeric, got dtype {array.dtype}: {error}") from None
+        message = f"{name} must be numeric, got dtype {array.dtype}: {error}"
+        raise _plain_error(error, message) from None
+
+
+def _plain_error(error, message):
+    """TypeError or ValueError with this message; some of their subclasses take other arguments."""
+    return TypeError(message) if isinstance(error, TypeError) else ValueError(message)
 
 
 def refuse_types(name, dtypes, kinds):
@@ -56,6 +72,8 @@ def refuse_types(name, dtypes, kinds):
 def as_rows(X, name):
     """A table that a kernel can read: two dimensions, sizes within BLAS integers, columns of a row adjacent."""
     X = as_array(X, name, 2)
+    if 0 in X.shape:
+        raise ValueError(f"{name} must have at least one row and one column, got shape {X.shape}")
     check_sizes(**{f"the number of columns of {name}": X.shape[1]})
     return with_adjacent_columns(X)
 
@@ -157,9 +175,13 @@ def estimator_rows(estimator, X, *, reset):
 
     given = X
     refuse_types("X", [X.dtype] if hasattr(X, "dtype") else getattr(X, "dtypes", []), "mM")
-    X = check_array(
-        X, dtype=list(ROW_TYPES), ensure_all_finite=False, estimator=estimator, input_name="X"
-    )
+    try:
+        X = check_array(
+            X, dtype=list(ROW_TYPES), ensure_all_finite=False, estimator=estimator, input_name="X"
+        )
+    except (TypeError, ValueError) as error:
+        message = f"X must be a table of numbers (n_samples, n_features): {error}"
+        raise _plain_error(error, message) from None
     check_sizes(n_features=X.shape[1])
     if not reset:
         validate_data(estimator, given, reset=False, skip_check_array=True)

@@ -42,7 +42,8 @@ class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMix
     nesterov : bool, default=False
         Of "sgd": ``w ← w − learning_rate·(g + momentum·v)``.
     batch_size : int, default=128
-        Rows in a step; at most all of them. The last, shorter batch of a pass counts as a step.
+        Rows in a step; at most all of them. The last, shorter batch of a pass counts as a step. A fit's working memory is some 4 (d + k) numbers for
+        each row of a batch.
     max_epochs : int, default=50
         Passes over the rows; 0 only initialises.
     early_stopping : bool, default=False
@@ -309,7 +310,10 @@ class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMix
     def _run(self, training, rows, held_out, n_epochs):
         try:
             run_epochs(self, training, self._state.model, rows, held_out, n_epochs)
-        finally:  # Ctrl-C and divergence too: between steps the trainer's parameters are good
+        except BaseException:  # Ctrl-C too
+            training.settle()
+            raise
+        finally:
             self._keep(training)
 
     def _keep(self, training):

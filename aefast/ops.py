@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from aefast import _autoencoder, _threads
+from aefast import _autoencoder, _runtime, _threads
 from aefast import _validation as check
 from aefast._forward import forward, overflow_error
 from aefast._model import Model, Parameters
@@ -188,7 +188,7 @@ def loss_and_gradients(
     d, k, n = model.n_features, model.n_components, len(X)
     rows = min(n, GRADIENT_CHUNK_ROWS)
     n_threads = _threads.effective_n_threads(n_threads, 10.0 * rows * d * k)
-    with _threads.single_threaded_blas():
+    with _threads.single_threaded_blas(_runtime.products() == "blas"):
         value, flat, status = _autoencoder.loss_and_gradients(
             model, X, parameters, weight, check.domain_of(output), rows, n_threads
         )
@@ -209,8 +209,6 @@ def loss_and_gradients(
 
 def _loss_problem(X, W, b, c, decoder_weights, output, sample_weight, activation, n_threads):
     X = check.as_rows(X, "X")
-    if len(X) == 0:
-        raise ValueError(f"X must have at least one row, got shape {X.shape}")
     model, parameters = _network(X, W, b, c, decoder_weights, output=output, activation=activation)
     _check_width(X, "X", model.n_features)
     return model, parameters, X, check.as_sample_weight(sample_weight, len(X))

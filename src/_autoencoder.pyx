@@ -221,7 +221,7 @@ cdef class Trainer:
 
     cdef training_job job
     cdef cnp.ndarray flat, state, X, workspace, packed
-    cdef bint is_packed
+    cdef bint is_packed, is_unpacked  # which of the two forms of the weights are up to date
 
     def __init__(self, model, cnp.ndarray X, cnp.ndarray flat, cnp.ndarray state, *, solver, batch_size, learning_rate,
                  momentum, nesterov, alpha, n_threads, n_steps):
@@ -237,7 +237,7 @@ cdef class Trainer:
         self.job.n_steps = n_steps
         for i in range(len(state)):
             self.job.state[i] = data_of(state[i])
-        self.job.tiled, self.is_packed = _runtime.products() == "tiles", False
+        self.job.tiled, self.is_packed, self.is_unpacked = _runtime.products() == "tiles", False, True
         self.workspace = allocate(kernels_of(flat).training_workspace_bytes(&self.job))
         self.packed = allocate(kernels_of(flat).packed_bytes(&self.job))
         self.job.workspace, self.job.packed = data_of(self.workspace), data_of(self.packed)
@@ -246,19 +246,29 @@ cdef class Trainer:
     def n_steps(self):
         return self.job.n_steps
 
+    @property
+    def n_rows_done(self):
+        """Rows trained on since this trainer was made: right even where an interrupt swallowed what `run` returned."""
+        return self.job.n_rows_done
+
     def values(self):
         """(parameters, state, n_steps): the arrays that were given, up to date."""
-        if self.is_packed:
+        if not self.is_unpacked:
             kernels_of(self.flat).unpack(&self.job)
+            self.is_unpacked = True
         return self.flat, self.state, self.job.n_steps
+
+    def reread(self):
+        """Somebody may have written to the arrays that `values` gave: they count from now on."""
+        self.is_packed = False
 
     def restore(self, cnp.ndarray flat, cnp.ndarray state, n_steps):
         """Goes back to values kept earlier."""
         self.flat[...], self.state[...], self.job.n_steps = flat, state, n_steps
-        self.is_packed = False
+        self.is_packed, self.is_unpacked = False, True
 
     def run(self, const int64_t[::1] order, double loss_sum):
-        """Trains on these rows, batch_size at a time. Returns (loss_sum plus, over rows, their batch's loss; rows done; status): status NOT_FINITE
+        """Trains on these rows, batch_size at a time. Returns (loss_sum plus, over rows, their batch's loss; status): status NOT_FINITE
         means that the batch after the rows done has a loss that is not finite; it changed nothing."""
         cdef const autoencoder_kernels* kernels = kernels_of(self.flat)
         self.job.rows.order, self.job.rows.n_rows, self.job.loss_sum = &order[0], order.shape[0], loss_sum
@@ -266,8 +276,8 @@ cdef class Trainer:
             if self.job.tiled and not self.is_packed:
                 kernels.pack(&self.job)
             kernels.train(&self.job)
-        self.is_packed = self.job.tiled
-        return self.job.loss_sum, self.job.n_rows_done, self.job.status
+            self.is_packed, self.is_unpacked = self.job.tiled, not self.job.tiled
+        return self.job.loss_sum, self.job.status
 
 
 def loss_and_gradients(model, cnp.ndarray X, parameters, weight, domain, batch_size, n_threads):

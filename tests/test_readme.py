@@ -37,7 +37,7 @@ def test_command_lines_run(tmp_path, monkeypatch, capsys):
 
 
 def test_figures_of_the_main_job(tmp_path, monkeypatch, capsys):
-    """The command's own summary has the README's figures, on every instruction set."""
+    """The command's own summary has the README's figures."""
     monkeypatch.chdir(tmp_path)
     (command,) = re.findall(r"aefast (fit digits --output bernoulli)\n", README)
     assert main([*command.split(), "--no-plots"]) == 0

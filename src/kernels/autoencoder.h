@@ -59,7 +59,7 @@ typedef struct {
     int64_t n_steps;             /* in/out: updates made so far */
 
     double loss_sum;             /* in/out: added to, row after row of visited rows, their batch's loss; with gradients, the weighted losses */
-    int64_t n_rows_done;         /* out */
+    int64_t n_rows_done;         /* in/out: added to */
     int status;                  /* out: STATUS_NOT_FINITE ends the call before the update of the batch in question */
 } training_job;
 

@@ -122,11 +122,13 @@ static inline void team_barrier(member m)
         atomic_store_explicit(&t->generation, generation + 1, memory_order_release);
         return;
     }
-    for (int spins = 0; atomic_load_explicit(&t->generation, memory_order_acquire) == generation; ++spins) {
-        if (spins < SPINS)
+    for (int spins = 0; atomic_load_explicit(&t->generation, memory_order_acquire) == generation;) {
+        if (spins < SPINS) {
             spin_pause();
-        else
+            ++spins;
+        } else {
             sched_yield();
+        }
     }
 }
 

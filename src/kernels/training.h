@@ -390,7 +390,6 @@ static void train(training_job *job)
     training t = carved_training(job);
     for (int i = 0; i < job->n_threads; ++i)
         t.members[i].bad_rows = STATUS_OK;
-    job->n_rows_done = 0;
     job->status = STATUS_OK;
     team_run(job->n_threads, FLOAT_MODE_FLUSH, train_member, &t);
     for (int i = 0; i < job->n_threads; ++i)

@@ -17,6 +17,11 @@ static inline arena arena_at(void *workspace)
     return (arena){workspace ? (char *)((p + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE) : 0, 0};
 }
 
+#if defined(__has_feature) && !defined(__SANITIZE_ADDRESS__)
+#if __has_feature(address_sanitizer)
+#define __SANITIZE_ADDRESS__ 1 /* as GCC says it */
+#endif
+#endif
 #if defined(AEFAST_DEBUG) && defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
 enum { GAP = CACHE_LINE }; /* poisoned, so that running out of one array into the next is seen */
