@@ -172,6 +172,8 @@ def _state_of(estimator):
 
 
 def _tensors_of(state):
+    if not (np.isfinite(state.parameters).all() and np.isfinite(state.optimizer_state).all()):
+        raise ValueError("parameters and optimizer state must be finite to be saved")
     tensors = state.model.parts(state.parameters)
     for index, flat in enumerate(state.optimizer_state):
         tensors |= {

@@ -7,27 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import reference
+from helpers import SOLVER_NAMES, SOLVERS, same_bits
 
 from aefast import Autoencoder, _autoencoder
 
 OUTPUTS = [entry["name"] for entry in _autoencoder.output_table()]
-SOLVERS = [
-    ("sgd", {"learning_rate": 0.05, "momentum": 0.0}),
-    ("sgd", {"learning_rate": 0.02, "momentum": 0.9}),
-    ("sgd", {"learning_rate": 0.02, "momentum": 0.9, "nesterov": True}),
-    ("adam", {"learning_rate": 0.01}),
-]
-SOLVER_NAMES = ["plain", "momentum", "nesterov", "adam"]
-
-
-def same_bits(a, b):
-    """Whether two fitted estimators agree in every bit of what training left."""
-    return (
-        a._state.parameters.tobytes() == b._state.parameters.tobytes()
-        and a._state.optimizer_state.tobytes() == b._state.optimizer_state.tobytes()
-        and a.loss_curve_ == b.loss_curve_
-        and a.validation_loss_curve_ == b.validation_loss_curve_
-    )
 
 
 # ------------------------------------------------------------------------------------------------------------- what training gives

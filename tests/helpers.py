@@ -1,0 +1,36 @@
+"""What several test files share."""
+
+import os
+import subprocess
+import sys
+import textwrap
+
+SOLVERS = [
+    ("sgd", {"learning_rate": 0.05, "momentum": 0.0}),
+    ("sgd", {"learning_rate": 0.02, "momentum": 0.9}),
+    ("sgd", {"learning_rate": 0.02, "momentum": 0.9, "nesterov": True}),
+    ("adam", {"learning_rate": 0.01}),
+]
+SOLVER_NAMES = ["plain", "momentum", "nesterov", "adam"]
+
+
+def same_bits(a, b):
+    """Whether two fitted estimators agree in every bit of what training left."""
+    return (
+        a._state.parameters.tobytes() == b._state.parameters.tobytes()
+        and a._state.optimizer_state.tobytes() == b._state.optimizer_state.tobytes()
+        and a.loss_curve_ == b.loss_curve_
+        and a.validation_loss_curve_ == b.validation_loss_curve_
+    )
+
+
+def run_python(script, **environment):
+    """Run a script in a process of its own, from no particular folder."""
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        env={**os.environ, **environment},
+        cwd=os.path.dirname(sys.executable),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
