@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from aefast import _runtime, _threads
-from aefast._autoencoder import NOT_FINITE
+from aefast._autoencoder import NOT_FINITE, Trainer
 from aefast._forward import mean_loss
 
 SLICE_SECONDS = 0.05  # of training between two looks at the keyboard and the progress bar
@@ -181,6 +181,29 @@ def progress_bar(verbose, n_epochs, n_rows):
             return on_slice
 
         yield start_epoch
+
+
+def start_training(estimator, rows, train, state):
+    """What trains on these rows; allocates all that training needs."""
+    model, batch_size = state.model, min(int(estimator.batch_size), len(train))
+    work = 10.0 * batch_size * model.n_features * model.n_components
+    trainer = Trainer(
+        model,
+        rows,
+        state.parameters,
+        state.optimizer_state,
+        solver=estimator.solver,
+        batch_size=batch_size,
+        learning_rate=estimator.learning_rate,
+        momentum=estimator.momentum,
+        nesterov=estimator.nesterov,
+        alpha=estimator.alpha,
+        n_threads=_threads.effective_n_threads(estimator.n_threads, work),
+        n_steps=state.n_steps,
+    )
+    return Training(
+        trainer, train, batch_size, state.seed if estimator.shuffle else None, state.n_rows_seen
+    )
 
 
 def run_epochs(estimator, training, model, X, held_out, n_epochs):

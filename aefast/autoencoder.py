@@ -13,7 +13,7 @@ from aefast import _validation as check
 from aefast._fitted import FittedNetwork, continued_state, initial_state
 from aefast._forward import forward, overflow_error
 from aefast._model import Model
-from aefast._training import Training, as_list, run_epochs, split_rows
+from aefast._training import as_list, run_epochs, split_rows, start_training
 
 
 class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -217,7 +217,7 @@ class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMix
         if self.early_stopping:
             train, held_out = split_rows(len(rows), self.validation_fraction, seed)
         state = self._starting_state(rows, train, held_out, seed, goes_on)
-        training = self._training(rows, train, state)
+        training = start_training(self, rows, train, state)
         self._begin(X, state, keep_features=goes_on)
         self._run(training, rows, held_out, self.max_epochs)
         return self
@@ -242,7 +242,7 @@ class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMix
         seed = self._state.seed if goes_on else self._draw_seed()
         every_row = np.arange(len(rows))
         state = self._starting_state(rows, every_row, None, seed, goes_on)
-        training = self._training(rows, every_row, state)
+        training = start_training(self, rows, every_row, state)
         record = (
             (self.loss_curve_, self.validation_loss_curve_, self.n_epochs_)
             if goes_on
@@ -277,28 +277,6 @@ class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMix
         if goes_on:
             return continued_state(self._state, model, self.solver, self.momentum)
         return initial_state(model, self.solver, self.momentum, column_means, dtype, seed)
-
-    def _training(self, rows, train, state):
-        """What trains on these rows; allocates all that training needs."""
-        model, batch_size = state.model, min(int(self.batch_size), len(train))
-        work = 10.0 * batch_size * model.n_features * model.n_components
-        trainer = _autoencoder.Trainer(
-            model,
-            rows,
-            state.parameters,
-            state.optimizer_state,
-            solver=self.solver,
-            batch_size=batch_size,
-            learning_rate=self.learning_rate,
-            momentum=self.momentum,
-            nesterov=self.nesterov,
-            alpha=self.alpha,
-            n_threads=_threads.effective_n_threads(self.n_threads, work),
-            n_steps=state.n_steps,
-        )
-        return Training(
-            trainer, train, batch_size, state.seed if self.shuffle else None, state.n_rows_seen
-        )
 
     def _begin(self, X, state, keep_features, record=None):
         """From here on the estimator is fitted, with the state that training starts from."""
