@@ -53,7 +53,7 @@ def forward(
     work = 2.0 * model.n_features * model.n_components * (1 if result == "codes" else 2)
     step = block_rows * max(1, int(WORK_PER_CALL / (work * block_rows)))
     n_threads = _threads.effective_n_threads(n_threads, work * n)
-    uses_blas = n < MANY_ROWS or _runtime.products() == "blas"
+    uses_blas = _runtime.products() == "blas"
     for first in range(0, n, step):
         part = slice(first, first + step)
         data, places = (rows[part], None) if order is None else (rows, order[part])

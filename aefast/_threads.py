@@ -2,7 +2,7 @@
 
 import os
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from numbers import Integral
 from pathlib import Path
@@ -38,6 +38,8 @@ def effective_n_threads(n_threads, work):
         raise ValueError(
             f"n_threads must be None or an integer in [1, {MOST_THREADS}], got {n_threads!r}"
         )
+    if n_threads is None and work < 2 * WORK_PER_THREAD:
+        return 1
     if not _runtime.OPENMP or os.getpid() != _process:
         return 1
     if n_threads is None:
@@ -124,15 +126,19 @@ class _BlasLimit:
 _limit = _BlasLimit()
 
 
-@contextmanager
+_no_limit = nullcontext()
+
+
 def single_threaded_blas(is_used=True):
     """BLAS computes with one thread inside: our own threads share the work, and a threaded BLAS would change its bits with their number.
 
     Where BLAS is not used inside, it is left alone.
     """
-    if not is_used:
-        yield
-        return
+    return _held_limit() if is_used else _no_limit
+
+
+@contextmanager
+def _held_limit():
     held = False
     try:
         _limit.acquire()

@@ -4,17 +4,21 @@ Tables of float32, float64, uint8 and bool are read by the kernels where they li
 converted to float64. The real type of a computation is float32 for float32, uint8 and bool, and float64 otherwise.
 """
 
+import sys
+
 import numpy as np
-from scipy import sparse
 
 from aefast import _autoencoder, _threads
-from aefast._autoencoder import BAD_ROWS
+from aefast._autoencoder import BAD_ROWS, is_plain
 
 ROW_TYPES = (np.dtype(np.float64), np.dtype(np.float32), np.dtype(np.uint8), np.dtype(np.bool_))
 LARGEST_SIZE = 2**31 - 1  # of n_features and n_components: BLAS counts with 32-bit integers
 ENTRIES_PER_SCAN = 1 << 26  # between two looks at the keyboard
 
-_DOMAINS = {row["name"]: (row["low"], row["high"]) for row in _autoencoder.output_table()}
+_NARROW_TYPES = frozenset(ROW_TYPES[1:])
+_FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
+_OUTPUTS = {row["name"]: row for row in _autoencoder.output_table()}
+_DOMAINS = {name: (row["low"], row["high"]) for name, row in _OUTPUTS.items()}
 ANYWHERE = (-np.inf, np.inf)
 
 
@@ -23,10 +27,14 @@ def domain_of(output):
     return _DOMAINS[output]
 
 
+def log_normalizer_of(output):
+    """What the training loss leaves out, per feature: log p(x | mu) = -loss - log_normalizer."""
+    return _OUTPUTS[output]["log_normalizer"]
+
+
 def real_type(*dtypes):
     """float32 if every one of the types is float32, uint8 or bool; float64 otherwise."""
-    narrow = all(dtype in ROW_TYPES[1:] for dtype in dtypes)
-    return np.dtype(np.float32 if narrow else np.float64)
+    return _FLOAT32 if _NARROW_TYPES.issuperset(dtypes) else _FLOAT64
 
 
 # ---- plain arrays, without scikit-learn ----
@@ -34,7 +42,9 @@ def real_type(*dtypes):
 
 def as_array(value, name, n_dimensions=None):
     """An ndarray of one of ROW_TYPES, native and aligned, from anything that NumPy can read as real numbers."""
-    if sparse.issparse(value):
+    if n_dimensions is not None and is_plain(value, n_dimensions):
+        return value
+    if _is_sparse(value):
         raise TypeError(
             f"Sparse data was passed for {name}, but dense data is required: use {name}.toarray()"
         )
@@ -56,6 +66,12 @@ def as_array(value, name, n_dimensions=None):
         raise _plain_error(error, message) from None
 
 
+def _is_sparse(value):
+    """Whoever has a sparse matrix has imported SciPy's module; nobody else waits for it."""
+    issparse = getattr(sys.modules.get("scipy.sparse"), "issparse", None)
+    return issparse is not None and issparse(value)
+
+
 def _plain_error(error, message):
     """TypeError or ValueError with this message; some of their subclasses take other arguments."""
     return TypeError(message) if isinstance(error, TypeError) else ValueError(message)
@@ -71,6 +87,8 @@ def refuse_types(name, dtypes, kinds):
 
 def as_rows(X, name):
     """A table that a kernel can read: two dimensions, sizes within BLAS integers, columns of a row adjacent."""
+    if is_plain(X, 2):
+        return X
     X = as_array(X, name, 2)
     if 0 in X.shape:
         raise ValueError(f"{name} must have at least one row and one column, got shape {X.shape}")
@@ -171,6 +189,8 @@ def estimator_rows(estimator, X, *, reset):
 
     With `reset` nothing is written to the estimator yet: `remember_features` does, once everything else is known to be good.
     """
+    if not reset and _is_as_fitted(estimator, X):
+        return X
     from sklearn.utils.validation import check_array, validate_data
 
     given = X
@@ -186,6 +206,15 @@ def estimator_rows(estimator, X, *, reset):
     if not reset:
         validate_data(estimator, given, reset=False, skip_check_array=True)
     return with_adjacent_columns(np.require(X, requirements="A"))
+
+
+def _is_as_fitted(estimator, X):
+    """Whether X passes all of scikit-learn's checks as it is: one row should not wait longer for these than for its code."""
+    return (
+        is_plain(X, 2)
+        and X.shape[1] == estimator.n_features_in_
+        and not hasattr(estimator, "feature_names_in_")
+    )
 
 
 def remember_features(estimator, X):

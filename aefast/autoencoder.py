@@ -389,10 +389,9 @@ class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMix
         log_likelihood : ndarray (n_samples,)
         """
         losses = self._losses(X, "row_losses")
-        row = next(
-            row for row in _autoencoder.output_table() if row["name"] == self._state.model.output
-        )
-        return -losses - losses.dtype.type(row["log_normalizer"] * self._state.model.n_features)
+        model = self._state.model
+        log_normalizer = check.log_normalizer_of(model.output) * model.n_features
+        return -losses - losses.dtype.type(log_normalizer)
 
     def score(self, X, y=None):
         """Mean of `score_samples`; greater is better.

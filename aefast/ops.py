@@ -40,17 +40,15 @@ def _network(X, W, b, c, decoder_weights=None, *, output="gaussian", activation=
     k, d = W.shape
     check.check_sizes(n_components=k, n_features=d)
     tied = decoder_weights is None
-    parts = {
-        "W": check.as_parameter(W, "W", (k, d)),
-        "decoder_weights": None
-        if tied
-        else check.as_parameter(decoder_weights, "decoder_weights", (k, d)),
-        "b": None if b is None else check.as_parameter(b, "b", (k,)),
-        "c": None if c is None else check.as_parameter(c, "c", (d,)),
-    }
-    dtype = check.real_type(X.dtype, *(part.dtype for part in parts.values() if part is not None))
+    parts = [
+        check.as_parameter(W, "W", (k, d)),
+        None if tied else check.as_parameter(decoder_weights, "decoder_weights", (k, d)),
+        None if b is None else check.as_parameter(b, "b", (k,)),
+        None if c is None else check.as_parameter(c, "c", (d,)),
+    ]
+    dtype = check.real_type(X.dtype, *[part.dtype for part in parts if part is not None])
     W, V, b, c = (
-        None if part is None else part.astype(dtype, copy=False) for part in parts.values()
+        part if part is None or part.dtype == dtype else part.astype(dtype) for part in parts
     )
     return Model(d, k, tied, activation, output), Parameters(W, W if tied else V, b, c)
 

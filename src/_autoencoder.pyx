@@ -10,7 +10,7 @@ import numpy as np
 from aefast import _runtime
 
 cimport numpy as cnp
-from libc.stdint cimport int64_t
+from libc.stdint cimport INT32_MAX, int64_t
 from libc.string cimport memset
 
 from _blas cimport gemm_f32, gemm_f64
@@ -23,6 +23,7 @@ cdef extern from "kernels/autoencoder.h":
 
     enum: ROWS_FLOAT32, ROWS_FLOAT64, ROWS_UINT8
     enum: STATUS_NOT_FINITE, STATUS_BAD_ROWS
+    enum: PRODUCTS_BLAS, PRODUCTS_TILES, PRODUCTS_FEW_ROWS
 
     ctypedef struct rows_view:
         const char* data
@@ -73,7 +74,7 @@ cdef extern from "kernels/autoencoder.h":
         int from_codes
         int64_t block_rows
         int n_threads
-        int tiled
+        int products
         gemm_function* gemm
         void* workspace
         void* codes
@@ -142,7 +143,22 @@ cdef void* data_of(array):
 
 cdef cnp.ndarray allocate(int64_t n_bytes):
     """Memory for a kernel. Never so little that NumPy would keep it for its next array: a debug build poisons gaps in it."""
-    return np.empty(max(n_bytes, 1 << 12), np.uint8)
+    cdef cnp.npy_intp size = max(n_bytes, 1 << 12)
+    return cnp.PyArray_EMPTY(1, &size, cnp.NPY_UINT8, 0)
+
+
+def is_plain(array, int n_dimensions):
+    """Whether a kernel can read this just as it is: an ndarray (no subclass) with so many dimensions, none of them 0 or beyond 32 bits but the first,
+    C-contiguous, aligned, in native order, of a type that kernels read."""
+    if not cnp.PyArray_CheckExact(array):
+        return False
+    cdef cnp.ndarray a = array
+    cdef int kind = cnp.PyArray_TYPE(a)
+    if cnp.PyArray_NDIM(a) != n_dimensions or cnp.PyArray_SIZE(a) == 0 or not cnp.PyArray_CHKFLAGS(a, cnp.NPY_ARRAY_CARRAY_RO):
+        return False
+    if n_dimensions == 2 and cnp.PyArray_DIM(a, 1) > INT32_MAX:
+        return False
+    return (kind in (cnp.NPY_FLOAT32, cnp.NPY_FLOAT64, cnp.NPY_UINT8, cnp.NPY_BOOL)) and cnp.PyArray_ISNOTSWAPPED(a)
 
 
 cdef rows_view view_rows(cnp.ndarray X, order=None, domain=None):
@@ -305,7 +321,7 @@ def loss_and_gradients(model, cnp.ndarray X, parameters, weight, domain, batch_s
 # ---- one pass ----
 
 
-def forward(model, cnp.ndarray rows, parameters, order, domain, block_rows, n_threads, many_rows, *, from_codes=False, codes=None,
+def forward(model, cnp.ndarray rows, parameters, order, domain, int64_t block_rows, int n_threads, bint many_rows, *, bint from_codes=False, codes=None,
             reconstructions=None, row_losses=None, feature_losses=None):
     """Encodes rows (or starts from codes) and fills the outputs that are given; many_rows are worth packing the weights for. Returns the status."""
     cdef forward_job job
@@ -313,7 +329,7 @@ def forward(model, cnp.ndarray rows, parameters, order, domain, block_rows, n_th
     memset(&job, 0, sizeof(job))
     job.model, job.rows = view_model(model, parameters), view_rows(rows, order, domain)
     job.from_codes, job.block_rows, job.n_threads, job.gemm = from_codes, block_rows, n_threads, gemm_of(parameters.W)
-    job.tiled = many_rows and _runtime.products() == "tiles"
+    job.products = PRODUCTS_BLAS if _runtime.products() == "blas" else PRODUCTS_TILES if many_rows else PRODUCTS_FEW_ROWS
     job.codes, job.reconstructions = data_of(codes), data_of(reconstructions)
     job.row_losses, job.feature_losses = <double*> data_of(row_losses), data_of(feature_losses)
     workspace = allocate(kernels.forward_workspace_bytes(&job))

@@ -40,10 +40,29 @@ def test_peak_is_a_rate(dtype):
     assert 1e8 < _runtime.fma_peak(dtype, 1, 0.01) < 1e13
 
 
-def test_ops_do_not_import_scikit_learn():
-    code = "import sys, aefast.ops as o; o.encode([[0.0]], [[1.0]], [0.0]); print('sklearn' in sys.modules)"
+@pytest.mark.parametrize(
+    "before, statement",
+    [
+        ("pass", "import aefast"),
+        (
+            "import scipy.linalg.cython_blas",
+            "import aefast.ops as o; o.encode([[0.0]], [[1.0]], [0.0])",
+        ),
+        ("import scipy.linalg.cython_blas, sklearn.base", "from aefast import Autoencoder"),
+    ],
+)
+def test_nothing_is_imported_but_what_is_needed(before, statement):
+    """Start-up: what each door to the library costs beyond what it is built on is our own modules."""
+    code = f"""
+        import sys
+        {before}
+        known = set(sys.modules)
+        {statement}
+        new = {{name.partition(".")[0] for name in set(sys.modules) - known}}
+        print(*(name for name in new if not name.startswith("_cython_")))
+    """
     done = run_python(code)
-    assert done.stdout.strip() == "False", done.stderr
+    assert done.stdout.split() == ["aefast"], done.stderr
 
 
 def test_unknown_products_are_refused_at_import():

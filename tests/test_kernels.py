@@ -17,6 +17,7 @@ DTYPES = [np.float32, np.float64, np.uint8, np.bool_, np.int32]
 # None is a multiple of 16 lanes but (2, 64, 32); blocks hold up to 256 rows or columns, chunks 512 rows.
 SHAPES = [(1, 1, 1), (1, 7, 3), (5, 1, 3), (3, 5, 1), (2, 64, 32), (33, 17, 9)]
 SHAPES += [(129, 257, 65), (257, 33, 130), (513, 131, 19), (521, 18, 257), (1031, 3, 2)]
+SHAPES += [(3, 2101, 301)]  # few rows: sums longer than a chunk in both directions
 
 
 def unaligned(X):

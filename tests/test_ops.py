@@ -95,3 +95,14 @@ def test_gradient_descent_by_hand_lowers_the_loss(digits):
         W, b, c = W - 0.1 * gradients.W, b - 0.1 * gradients.b, c - 0.1 * gradients.c
     assert all(later < earlier for earlier, later in itertools.pairwise(losses))
     assert losses[-1] < 0.75 * losses[0]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_few_rows_do_not_change_each_others_bits(dtype, make_problem):
+    """A service that answers one row at a time, or gathers some, gives the same answers."""
+    X, (W, b, c, _) = make_problem(31, 83, 29, dtype=dtype)
+    H = ops.encode(X, W, b)
+    X_hat = ops.decode(H, W, c, output="bernoulli")
+    for part in (slice(0, 1), slice(4, 7), slice(30, 31), slice(1, 31)):
+        np.testing.assert_array_equal(ops.encode(X[part], W, b), H[part])
+        np.testing.assert_array_equal(ops.decode(H[part], W, c, output="bernoulli"), X_hat[part])

@@ -36,6 +36,9 @@ typedef struct {
     void *W, *V, *b, *c;    /* V == W when tied; not written by one-pass operations */
 } autoencoder_model;
 
+/* Where the products of a pass come from: BLAS; register tiles, from weights packed at the start of the call; or, for few rows, the weights as they lie. */
+enum { PRODUCTS_BLAS, PRODUCTS_TILES, PRODUCTS_FEW_ROWS };
+
 enum { STATUS_OK = 0, STATUS_NOT_FINITE = 1, STATUS_BAD_ROWS = 2 };
 
 /* Training steps, or one pass that accumulates gradients. */
@@ -70,8 +73,8 @@ typedef struct {
     int from_codes;
     int64_t block_rows;          /* rows that go through the chain together; results do not depend on how calls slice the rows if it divides them */
     int n_threads;
-    int tiled;                   /* products by register tiles, from weights packed at the start of the call; not by gemm */
-    gemm_function *gemm;
+    int products;                /* PRODUCTS_... */
+    gemm_function *gemm;         /* for PRODUCTS_BLAS */
     void *workspace;             /* forward_workspace_bytes of it */
 
     void *codes;                 /* H (n, k) */

@@ -7,6 +7,7 @@
 #include "activations.h"
 #include "outputs.h"
 #include "blas.h"
+#include "few_rows.h"
 #include "packing.h"
 #include "rows.h"
 #include "workspace.h"
@@ -23,6 +24,7 @@ typedef struct {
 typedef struct {
     forward_job *job;
     int64_t d, k, ld_d, ld_k;
+    int tiled;
     parameter_views p;
     real *W_by_k, *V_by_d; /* packed, for register tiles (packing.h) */
     arena members;         /* where the members' buffers begin */
@@ -45,11 +47,12 @@ static int decodes(const forward_job *job) { return job->reconstructions || job-
 static forward_pass carve_forward_pass(forward_job *job, void *workspace)
 {
     forward_pass f = {.job = job, .d = job->model.n_features, .k = job->model.n_components, .p = view_parameters(&job->model)};
-    f.ld_d = job->tiled ? leading_dimension(f.d) : f.d;
-    f.ld_k = job->tiled ? leading_dimension(f.k) : f.k;
+    f.tiled = job->products == PRODUCTS_TILES;
+    f.ld_d = f.tiled ? leading_dimension(f.d) : f.d;
+    f.ld_k = f.tiled ? leading_dimension(f.k) : f.k;
     f.members = arena_at(workspace);
-    f.W_by_k = CARVE(&f.members, real, job->tiled && encodes(job) ? padded(f.k) * padded(f.d) : 0);
-    f.V_by_d = CARVE(&f.members, real, job->tiled && decodes(job) ? padded(f.d) * f.k : 0);
+    f.W_by_k = CARVE(&f.members, real, f.tiled && encodes(job) ? padded(f.k) * padded(f.d) : 0);
+    f.V_by_d = CARVE(&f.members, real, f.tiled && decodes(job) ? padded(f.d) * f.k : 0);
     return f;
 }
 
@@ -81,8 +84,10 @@ static void encode_block(const forward_pass *f, const forward_buffers *own, int6
     for (int64_t column = 0; column < k; column += BLOCK_COLUMNS) {
         int64_t columns = min_i64(BLOCK_COLUMNS, k - column);
         real *H = own->H + column;
-        if (job->tiled)
+        if (f->tiled)
             product_panels(n, n_panels(columns), d, own->X, f->ld_d, f->W_by_k + column * padded(d), padded(d), H, f->ld_k);
+        else if (job->products == PRODUCTS_FEW_ROWS)
+            few_rows_times_transpose(n, columns, d, own->X, f->ld_d, f->p.W + column * d, d, H, f->ld_k);
         else
             blas_nt(job->gemm, n, columns, d, own->X, f->ld_d, f->p.W + column * d, d, H, f->ld_k);
         strip s = {.values = H, .ld = f->ld_k, .n_rows = n, .n_columns = columns, .bias = f->p.b + column};
@@ -113,8 +118,10 @@ static void decode_block(const forward_pass *f, const forward_buffers *own, int6
     for (int64_t column = 0; column < d; column += BLOCK_COLUMNS) {
         int64_t columns = min_i64(BLOCK_COLUMNS, d - column);
         real *E = own->E + column;
-        if (job->tiled)
+        if (f->tiled)
             product_panels(n, n_panels(columns), k, own->H, f->ld_k, f->V_by_d + column * k, k, E, f->ld_d);
+        else if (job->products == PRODUCTS_FEW_ROWS)
+            few_rows_times_matrix(n, columns, k, own->H, f->ld_k, f->p.V + column, d, E, f->ld_d);
         else
             blas_nn(job->gemm, n, columns, k, own->H, f->ld_k, f->p.V + column, d, E, f->ld_d);
         strip s = {.values = E, .ld = f->ld_d, .n_rows = n, .n_columns = columns, .bias = f->p.c + column};
@@ -151,7 +158,7 @@ static void forward_member(void *context, member m)
     for (int i = 0; i < m.index; ++i)
         own = carve_forward(f, &a);
     *own.status = STATUS_OK;
-    if (f->job->tiled)
+    if (f->tiled)
         pack_weights(f, m);
     team_barrier(m);
     int64_t n = f->job->rows.n_rows, height = f->job->block_rows, blocks = ceil_div(n, height);
