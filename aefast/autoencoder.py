@@ -17,9 +17,9 @@ from aefast._training import as_list, run_epochs, split_rows, start_training
 
 
 class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """Autoencoder with one hidden layer of sigmoid units, trained by stochastic gradient descent in compiled kernels.
+    """Autoencoder with one hidden layer, trained by stochastic gradient descent in compiled kernels.
 
-    Encoder ``H = sigmoid(X Wᵀ + b)``, decoder ``X̂ = o(H W* + c)``; tied weights mean ``W* = W``. Minimises, over batches of n rows,
+    Encoder ``H = g(X Wᵀ + b)`` with g the sigmoid by default, decoder ``X̂ = o(H W* + c)``; tied weights mean ``W* = W``. Minimises, over batches of n rows,
 
         ``(1/n) Σ_i l(x_i, x̂_i) + ½ α (‖W‖² [+ ‖W*‖² when untied])``
 
@@ -30,6 +30,9 @@ class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMix
     ----------
     n_components : int, default=64
         k, the number of hidden units.
+    activation : {"sigmoid", "tanh", "relu", "softplus", "linear"}, default="sigmoid"
+        g of the hidden layer: ``1 / (1 + exp(-a))``, ``tanh(a)``, ``max(a, 0)``, ``log(1 + exp(a))``, ``a``. With "linear" and squared error the
+        components span the leading principal subspace at the optimum (Baldi & Hornik 1989).
     output : {"gaussian", "bernoulli"}, default="gaussian"
         p(x | μ), and with it the loss.
     tied : bool, default=True
@@ -94,8 +97,8 @@ class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMix
     Notes
     -----
     X is read where it lies if it holds float32, float64, uint8 or bool and the columns of each row are adjacent (memory maps too); anything else is
-    converted to float64. float32, uint8 and bool are computed in float32. Weights start uniform in ±4·sqrt(6 / (d + k)) (Glorot & Bengio 2010), the
-    visible bias at the link of the column means.
+    converted to float64. float32, uint8 and bool are computed in float32. Weights start uniform in ±s·sqrt(6 / (d + k)), s = 4 for the
+    sigmoid and 1 for the other activations (Glorot & Bengio 2010), the visible bias at the link of the column means.
 
     Ctrl-C leaves a usable estimator with the parameters reached, and raises KeyboardInterrupt. Training that diverges raises
     FloatingPointError and leaves the last finite parameters.
@@ -117,6 +120,7 @@ class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMix
 
     _parameter_constraints: dict = {
         "n_components": [Interval(Integral, 1, check.LARGEST_SIZE, closed="both")],
+        "activation": [StrOptions(set(_autoencoder.ACTIVATIONS))],
         "output": [StrOptions(set(_autoencoder.OUTPUTS))],
         "tied": ["boolean"],
         "solver": [StrOptions(set(_autoencoder.SOLVERS))],
@@ -142,6 +146,7 @@ class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMix
         self,
         n_components=64,
         *,
+        activation="sigmoid",
         output="gaussian",
         tied=True,
         solver="adam",
@@ -163,6 +168,7 @@ class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMix
         verbose=0,
     ):
         self.n_components = n_components
+        self.activation = activation
         self.output = output
         self.tied = tied
         self.solver = solver
@@ -268,7 +274,7 @@ class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMix
     def _starting_state(self, rows, train, held_out, seed, goes_on):
         """Checks what is in the rows; held-out ones leave no trace in the state. Nothing of the estimator changes."""
         model = Model(
-            rows.shape[1], int(self.n_components), bool(self.tied), "sigmoid", self.output
+            rows.shape[1], int(self.n_components), bool(self.tied), self.activation, self.output
         )
         dtype = self._state.parameters.dtype if goes_on else check.real_type(rows.dtype)
         column_means = check.scan_rows(rows, train, self.output, dtype, self.n_threads)
@@ -303,7 +309,7 @@ class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMix
     # ---- using ----
 
     def transform(self, X):
-        """Codes ``H = sigmoid(X Wᵀ + b)`` in (0, 1).
+        """Codes ``H = g(X Wᵀ + b)``, in (0, 1) for the sigmoid.
 
         Parameters
         ----------
