@@ -4,6 +4,7 @@ import numpy as np
 
 from aefast import _autoencoder, _runtime, _threads
 from aefast._autoencoder import BAD_ROWS, NOT_FINITE
+from aefast._order import RowOrder
 from aefast._validation import ANYWHERE, bad_row_error, domain_of
 
 WORK_PER_CALL = 2e9  # floating-point operations between two looks at the keyboard
@@ -92,10 +93,11 @@ def overflow_error(name, parameters):
 def mean_loss(model, parameters, rows, order, n_threads=None):
     """Mean of the losses of these rows, which are known to be good; may be infinite. No array of n losses is kept."""
     total, step = 0.0, 1 << 16
-    for first in range(0, len(order), step):
-        part = order[first : first + step]
-        losses = forward(
-            model, parameters, rows, "row_losses", order=part, n_threads=n_threads, check=False
-        )
-        total += losses.sum()
+    for window in RowOrder(rows, order).windows():
+        for first in range(0, len(window), step):
+            part = window[first : first + step]
+            losses = forward(
+                model, parameters, rows, "row_losses", order=part, n_threads=n_threads, check=False
+            )
+            total += losses.sum()
     return total / len(order)
