@@ -26,16 +26,20 @@ class WorkerFailed(Exception):
     """A measurement ended without a result; the message is the last line it wrote."""
 
 
-def run_worker(peer, shape, **options):
+def run_worker(peer, shape, path=None, **options):
     """Measure one rival in a process of its own and return its result, a dict.
 
-    ``peer`` is the rival's class, ``shape`` a name; the options are those of ``benchmarks.worker``.
+    ``peer`` is the rival's class, ``shape`` a name; the options are those of ``benchmarks.worker``. ``path`` lists folders to import from before
+    any other, these benchmarks included; None: from this checkout.
     """
-    command = [sys.executable, "-m", "benchmarks.worker", peer.name, shape]
+    flags = [] if path is None else ["-P"]  # not from the working folder
+    command = [sys.executable, *flags, "-m", "benchmarks.worker", peer.name, shape]
     for name, value in options.items():
         if value is not None:
             command += [f"--{name}", str(value)]
     environment = {**os.environ, **peer.environment(options.get("threads", 1))}
+    if path is not None:
+        environment["PYTHONPATH"] = os.pathsep.join(map(str, path))
     try:
         process = subprocess.run(
             command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT

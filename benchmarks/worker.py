@@ -6,6 +6,7 @@ variables set that the rival needs.
 
 import argparse
 import json
+import sys
 
 from . import cores
 
@@ -51,6 +52,7 @@ def measure(options):
         "loss": loss,
         "reference_loss": reference,
         "n_steps": n_steps,  # that each of the seconds stands for
+        "module": getattr(sys.modules.get(peer.name), "__file__", None),
         "versions": peer.versions(),
         "details": peer.details(),
     }
