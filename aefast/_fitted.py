@@ -7,6 +7,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from aefast import _autoencoder
 from aefast._model import Model
+from aefast._saving import COUNT, CURVE, FLAG, SIZE, Saved, Tensor, one_of
 from aefast._training import WEIGHTS, random_stream
 
 GLOROT_SIGMOID_SCALE = 4.0  # Glorot & Bengio (2010) for the logistic sigmoid
@@ -63,7 +64,7 @@ def continued_state(state, model, solver, momentum):
     return state._replace(solver=solver, parameters=flat, optimizer_state=zeros, n_steps=0)
 
 
-class FittedNetwork:
+class FittedNetwork(Saved):
     """What an estimator shows of its `_state`: views of the parameters, so that there is one truth to train, pickle and save."""
 
     @property
@@ -96,18 +97,81 @@ class FittedNetwork:
     def __sklearn_is_fitted__(self):
         return hasattr(self, "_state")
 
-    def save(self, path):
-        """Writes the estimator to one safetensors file, optimizer state included: `aefast.load` reads it, and `partial_fit` goes on.
+    # ---- in a file ----
 
-        Parameters
-        ----------
-        path : str or path-like
-            Replaced as a whole, or left as it was.
+    file_format = "aefast autoencoder"
+    parameters_not_saved = ("callbacks",)
 
-        See Also
-        --------
-        aefast.model_file.save : what is kept and what is not.
-        """
-        from aefast.model_file import save
+    def saved_state(self):
+        state = self._state
+        return {
+            "model": state.model._asdict(),
+            "solver": state.solver,
+            "n_optimizer_states": len(state.optimizer_state),
+            "n_steps": int(state.n_steps),
+            "n_rows_seen": int(state.n_rows_seen),
+            "seed": int(state.seed),
+            "n_epochs": int(self.n_epochs_),
+            "loss_curve": [float(loss) for loss in self.loss_curve_],
+            "validation_loss_curve": [float(loss) for loss in self.validation_loss_curve_],
+        }
 
-        save(self, path)
+    def saved_tensors(self):
+        state = self._state
+        flats = {"": state.parameters}
+        flats |= {f"optimizer.{i}.": flat for i, flat in enumerate(state.optimizer_state)}
+        return {
+            prefix + name: part
+            for prefix, flat in flats.items()
+            for name, part in state.model.parts(flat).items()
+        }
+
+    @classmethod
+    def state_checks(cls):
+        model = {
+            "n_features": SIZE,
+            "n_components": SIZE,
+            "tied": FLAG,
+            "activation": one_of(_autoencoder.ACTIVATIONS),
+            "output": one_of(_autoencoder.OUTPUTS),
+        }
+        counts = ("n_optimizer_states", "n_steps", "n_rows_seen", "seed", "n_epochs")
+        curves = ("loss_curve", "validation_loss_curve")
+        solver = one_of(_autoencoder.SOLVERS)
+        return (
+            {"model": model, "solver": solver}
+            | dict.fromkeys(counts, COUNT)
+            | dict.fromkeys(curves, CURVE)
+        )
+
+    @classmethod
+    def tensor_layout(cls, state):
+        allowed = {n_optimizer_states(state["solver"], momentum) for momentum in (0.0, 0.5)}
+        if state["n_optimizer_states"] not in allowed:
+            raise ValueError(
+                f"expected {sorted(allowed)} as 'n_optimizer_states' of {state['solver']}, "
+                f"got {state['n_optimizer_states']}"
+            )
+        prefixes = ["", *(f"optimizer.{index}." for index in range(state["n_optimizer_states"]))]
+        layout = Model(**state["model"]).layout
+        return {
+            prefix + name: Tensor(shape) for prefix in prefixes for name, shape in layout.items()
+        }
+
+    def restore(self, state, tensors):
+        model = Model(**state["model"])
+        flats = np.empty(
+            (1 + state["n_optimizer_states"], model.n_parameters), tensors["components"].dtype
+        )
+        for index, flat in enumerate(flats):
+            prefix = f"optimizer.{index - 1}." if index else ""
+            for name, part in model.parts(flat).items():
+                part[...] = tensors[prefix + name]
+        counters = {name: state[name] for name in ("solver", "n_steps", "n_rows_seen", "seed")}
+        self._state = FittedState(
+            model=model, parameters=flats[0], optimizer_state=flats[1:], **counters
+        )
+        self.n_features_in_ = model.n_features
+        self.loss_curve_ = state["loss_curve"]
+        self.validation_loss_curve_ = state["validation_loss_curve"]
+        self.n_epochs_ = state["n_epochs"]

@@ -13,6 +13,7 @@ cimport numpy as cnp
 from libc.stdint cimport INT32_MAX, int64_t
 from libc.string cimport memset
 
+from _arrays cimport STATUS_BAD_ROWS, STATUS_NOT_FINITE, allocate, data_of, rows_view, view_rows
 from _blas cimport gemm_f32, gemm_f64
 
 cnp.import_array()
@@ -21,19 +22,7 @@ cnp.import_array()
 cdef extern from "kernels/autoencoder.h":
     ctypedef void gemm_function(int, int, int64_t, int64_t, int64_t, const void*, int64_t, const void*, int64_t, double, void*, int64_t) noexcept nogil
 
-    enum: ROWS_FLOAT32, ROWS_FLOAT64, ROWS_UINT8
-    enum: STATUS_NOT_FINITE, STATUS_BAD_ROWS
     enum: PRODUCTS_BLAS, PRODUCTS_TILES, PRODUCTS_FEW_ROWS
-
-    ctypedef struct rows_view:
-        const char* data
-        int64_t stride
-        int64_t n_rows
-        const int64_t* order
-        int kind
-        int checked
-        double low
-        double high
 
     ctypedef struct autoencoder_model:
         int64_t n_features
@@ -137,16 +126,6 @@ cdef gemm_function* gemm_of(cnp.ndarray array):
     return gemm_f64 if cnp.PyArray_TYPE(array) == cnp.NPY_FLOAT64 else gemm_f32
 
 
-cdef void* data_of(array):
-    return NULL if array is None else cnp.PyArray_DATA(<cnp.ndarray> array)
-
-
-cdef cnp.ndarray allocate(int64_t n_bytes):
-    """Memory for a kernel. Never so little that NumPy would keep it for its next array: a debug build poisons gaps in it."""
-    cdef cnp.npy_intp size = max(n_bytes, 1 << 12)
-    return cnp.PyArray_EMPTY(1, &size, cnp.NPY_UINT8, 0)
-
-
 def is_plain(array, int n_dimensions):
     """Whether a kernel can read this just as it is: an ndarray (no subclass) with so many dimensions, none of them 0 or beyond 32 bits but the first,
     C-contiguous, aligned, in native order, of a type that kernels read."""
@@ -159,19 +138,6 @@ def is_plain(array, int n_dimensions):
     if n_dimensions == 2 and cnp.PyArray_DIM(a, 1) > INT32_MAX:
         return False
     return (kind in (cnp.NPY_FLOAT32, cnp.NPY_FLOAT64, cnp.NPY_UINT8, cnp.NPY_BOOL)) and cnp.PyArray_ISNOTSWAPPED(a)
-
-
-cdef rows_view view_rows(cnp.ndarray X, order=None, domain=None):
-    cdef rows_view rows
-    cdef int kind = cnp.PyArray_TYPE(X)
-    rows.data = cnp.PyArray_BYTES(X)
-    rows.stride = cnp.PyArray_STRIDE(X, 0)
-    rows.n_rows = cnp.PyArray_DIM(X, 0) if order is None else len(order)
-    rows.order = <const int64_t*> data_of(order)
-    rows.kind = ROWS_FLOAT32 if kind == cnp.NPY_FLOAT32 else ROWS_FLOAT64 if kind == cnp.NPY_FLOAT64 else ROWS_UINT8
-    rows.checked = domain is not None
-    rows.low, rows.high = domain if domain is not None else (0, 0)
-    return rows
 
 
 cdef autoencoder_model view_model(model, parameters):

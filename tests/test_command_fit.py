@@ -15,7 +15,8 @@ from commands import python_m_aefast, refused
 from sklearn.datasets import load_digits
 
 import aefast
-from aefast import cli
+from aefast import _tables
+from aefast._commands import fit
 from aefast._tables import hold_out
 from aefast.cli import main
 
@@ -184,7 +185,7 @@ def test_initialising_only(folder, capsys):
 def test_images_keep_their_shape(folder, monkeypatch):
     """Rows of any number of dimensions are flattened to train on, and drawn in their shape."""
     shapes = []
-    monkeypatch.setattr(cli, "_draw", lambda model, rows, shape, out: shapes.append(shape) or "")
+    monkeypatch.setattr(fit, "_draw", lambda model, rows, shape, out: shapes.append(shape) or "")
     X = np.random.default_rng(0).integers(0, 255, (20, 4, 6, 3), dtype=np.uint8)
     np.savez("X.npz", grey=X[..., 0], channel=X[..., :1], colour=X, planes=X.transpose(0, 3, 1, 2))
     for key, options in {
@@ -293,7 +294,7 @@ def test_interrupt_outside_training(capsys, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli._tables, "read_table", interrupted)
+    monkeypatch.setattr(_tables, "read_table", interrupted)
     assert main(["fit", "digits"]) == 130
     assert capsys.readouterr().err == "aefast: interrupted\n"
 

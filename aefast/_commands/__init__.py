@@ -1,0 +1,9 @@
+"""The families of the command `aefast`, a module each.
+
+A module's `add_commands(commands)` adds its subcommands to the parser; each sets ``run``, which is called with the parsed arguments. A new family is a module
+here and its name in `FAMILIES`.
+"""
+
+from aefast._commands import apply, fit, info
+
+FAMILIES = (fit, apply, info)

@@ -1,0 +1,71 @@
+"""`aefast encode`, `reconstruct`, `score`: what a fitted autoencoder makes of a file."""
+
+import sys
+
+from aefast import _tables
+from aefast._commands.common import add_command, add_scale, add_threads, read_model_and_data
+from aefast.model_file import replacing
+
+
+def add_commands(commands):
+    for name, run, summary, details in _COMMANDS:
+        _add_arguments(add_command(commands, name, run, summary, details), name)
+
+
+def _add_arguments(command, name):
+    add = command.add_argument
+    add("model", metavar="MODEL", help="a model file, or the folder of a fit")
+    add("data", metavar="DATA", help=_tables.DATA_HELP)
+    if name == "score":
+        add("-o", "--out", metavar="S.csv", help="the file to write; by default standard output")
+    else:
+        add("-o", "--out", metavar="FILE.npy", required=True, help="the file to write")
+    add_scale(command)
+    add_threads(command)
+
+
+def _encode(arguments):
+    _tables.check_can_write_file(arguments.out)
+    model, table = read_model_and_data(arguments)
+    _tables.write_array(arguments.out, model.transform(table.rows))
+
+
+def _reconstruct(arguments):
+    _tables.check_can_write_file(arguments.out)
+    model, table = read_model_and_data(arguments)
+    X_hat = model.reconstruct(table.rows)
+    _tables.write_array(arguments.out, X_hat.reshape(len(X_hat), *table.row_shape))
+
+
+def _score(arguments):
+    if arguments.out is not None:
+        _tables.check_can_write_file(arguments.out)
+    model, table = read_model_and_data(arguments)
+    columns = {
+        "reconstruction_error": model.reconstruction_error(table.rows),
+        "log_likelihood": model.score_samples(table.rows),
+    }
+    if arguments.out is None:
+        _tables.write_columns(sys.stdout, columns)
+    else:
+        with replacing(arguments.out) as file:
+            _tables.write_columns(file, columns)
+
+
+_COMMANDS = (
+    ("encode", _encode, "write the codes of DATA, (rows, components), to a .npy file", ""),
+    (
+        "reconstruct",
+        _reconstruct,
+        "write the reconstruction of DATA, in its shape, to a .npy file",
+        "",
+    ),
+    (
+        "score",
+        _score,
+        "tell how anomalous each row of DATA is, as CSV",
+        "One line for each row of DATA, in order. reconstruction_error is the anomaly score: the training loss of the row "
+        "in nats, HIGHER = MORE ANOMALOUS. log_likelihood is log p(x | mu(h(x))) in nats, constants included: the other "
+        "way round, lower = more anomalous.",
+    ),
+)
