@@ -50,6 +50,11 @@ class MappedRows:
         begin = X.ctypes.data - np.frombuffer(base, np.uint8).ctypes.data
         return cls(base, begin, X.strides[0], X.shape[1] * X.itemsize, is_shared)
 
+    @property
+    def window_rows(self):
+        """Rows of about a window, however they lie."""
+        return max(1, WINDOW_BLOCKS * BLOCK_BYTES // max(abs(self.stride), 1))
+
     def will_need(self, ranges):
         """Has the system read these rows, [first, last) each, if they are not in memory."""
         self._advise(ranges, "MADV_WILLNEED", ADVICE_BYTES)
@@ -116,12 +121,12 @@ class RowOrder:
         blocks = np.arange(self.n_blocks) if random is None else random.permutation(self.n_blocks)
         windows = np.split(blocks, range(self.window_blocks, self.n_blocks, self.window_blocks))
         left = np.empty(0, np.int64)  # of the last window, too few for a batch
-        reader = self._read_ahead(windows[0])
+        wait = self._read_ahead(windows[0])
         for i, window in enumerate(windows):
-            reader.join()
+            wait()
             is_last = i + 1 == len(windows)
             if not is_last:
-                reader = self._read_ahead(windows[i + 1])
+                wait = self._read_ahead(windows[i + 1])
             mixed = np.concatenate([self._rows_of(block) for block in window])
             if random is not None:
                 random.shuffle(mixed)
@@ -148,7 +153,10 @@ class RowOrder:
         return self.rows[begin:end]
 
     def _read_ahead(self, window):
-        """A thread: where the disk has more to do than it can queue, advice waits."""
+        """Has a window read, by a thread: where the disk has more to do than it can queue, advice waits. Returns what waits for its end."""
         reader = threading.Thread(target=self.map.will_need, args=(self._ranges_of([window]),))
-        reader.start()
-        return reader
+        try:
+            reader.start()
+        except RuntimeError:  # no thread to be had: rows are read when they are visited
+            return lambda: None
+        return reader.join

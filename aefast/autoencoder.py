@@ -61,7 +61,7 @@ class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMix
     alpha : float, default=0.0
         Weight of the L2 penalty ``½ α ‖W‖²``; biases are not penalised.
     shuffle : bool, default=True
-        Visit rows in a new random order in each pass.
+        Visit rows in a new random order in each pass; in memory maps of more than 32 MiB blocks of 1 MiB, rows mixed among 32 of these.
     warm_start : bool, default=False
         `fit` goes on from the fitted parameters and optimizer state.
     n_threads : int or None, default=None

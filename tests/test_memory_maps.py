@@ -1,6 +1,7 @@
 """Training from files: block shuffles, memory, what stays as it was."""
 
 import mmap
+import threading
 
 import numpy as np
 import pytest
@@ -206,6 +207,25 @@ def test_passes_go_on_where_they_stopped(small_blocks, save_and_map, table):
     assert same_bits(parts.partial_fit(X).partial_fit(X), two)
 
 
+def test_no_thread_is_needed_to_read_ahead(small_blocks, save_and_map, table, monkeypatch):
+    def start(thread):
+        refused.append(thread)
+        raise RuntimeError("can't start new thread")
+
+    X, refused, options = save_and_map(table), [], {"max_epochs": 2, "random_state": 0}
+    with_thread = Autoencoder(5, **options).fit(X)
+    monkeypatch.setattr(threading.Thread, "start", start)
+    assert same_bits(Autoencoder(5, **options).fit(X), with_thread)
+    assert refused
+
+
+def test_results_from_a_file_are_those_from_an_array(small_blocks, save_and_map, table):
+    ae = Autoencoder(5, max_epochs=1, random_state=0).fit(table)
+    X = save_and_map(table)
+    for method in (ae.transform, ae.reconstruct, ae.score_samples, ae.reconstruction_error):
+        np.testing.assert_array_equal(method(X), method(table))
+
+
 LARGER_THAN_MEMORY = """
     import os, resource, sys, tempfile
     import numpy as np
@@ -218,7 +238,8 @@ LARGER_THAN_MEMORY = """
         return {name: int(lines[name].split()[0]) * 1024 for name in ("VmData", "VmHWM", "RssAnon")}
 
     def fit(X, early_stopping):
-        Autoencoder(4, batch_size=500, max_epochs=2, tol=0, early_stopping=early_stopping, random_state=0).fit(X)
+        options = {"batch_size": 500, "max_epochs": 2, "tol": 0, "random_state": 0}
+        return Autoencoder(4, early_stopping=early_stopping, **options).fit(X)
 
     with tempfile.NamedTemporaryFile(suffix=".npy") as file:
         n, d = 400_000, 256
@@ -236,7 +257,8 @@ LARGER_THAN_MEMORY = """
         limit = before["VmData"] + 48 * MiB
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
         for early_stopping in (False, True):
-            fit(X, early_stopping)
+            model = fit(X, early_stopping)
+        assert np.isfinite(model.reconstruction_error(X)).all()
         assert X.nbytes > 390 * MiB
         growth = memory()["VmHWM"] - before["VmHWM"]
         print(growth // MiB)
