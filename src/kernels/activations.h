@@ -14,41 +14,40 @@ typedef struct {
     void (*backward)(strip *); /* values dH -> dA = dH o dh/da, with operand h; column sums -> db */
 } activation_entry;
 
-ALWAYS_INLINE void forward_strip(strip *s, activation_function *forward)
+ALWAYS_INLINE void forward_column(strip *s, int64_t column, int64_t width, int64_t left, activation_function *forward)
 {
+    vec bias = vec_load_n(s->bias + column, left);
     ivec bad = {0};
-    for (int64_t i = 0; i < s->n_rows; ++i) {
-        real *a = s->values + i * s->ld;
-        for (int64_t j = 0; j < s->n_columns; j += LANES) {
-            int64_t left = s->n_columns - j;
-            vec h = forward(vec_load_n(a + j, left) + vec_load_n(s->bias + j, left));
-            bad |= not_finite_lanes(h);
-            vec_store_n(a + j, h, left);
-        }
+    real *a = s->values + column;
+    for (int64_t i = 0, n = s->n_rows, ld = s->ld; i < n; ++i, a += ld) {
+        vec h = forward(vec_load_n(a, width) + bias);
+        bad |= not_finite_lanes(h);
+        vec_store_n(a, h, width);
     }
     s->not_finite |= any_lane(bad);
 }
 
-ALWAYS_INLINE void backward_strip(strip *s, activation_function *derivative)
+ALWAYS_INLINE void backward_column(strip *s, int64_t column, int64_t width, int64_t left, activation_function *derivative)
 {
-    column_accumulator acc = {{0}};
-    for (int64_t i = 0; i < s->n_rows; ++i) {
-        real *d = s->values + i * s->ld;
-        const real *h = s->operand + i * s->operand_ld;
-        for (int64_t j = 0; j < s->n_columns; j += LANES) {
-            int64_t left = s->n_columns - j;
-            vec da = vec_load_n(d + j, left) * derivative(vec_load_n(h + j, left));
-            vec_store_n(d + j, da, left);
-            accumulate(&acc, j, da, left);
-        }
+    vec sum = {0};
+    real *d = s->values + column;
+    const real *h = s->operand + column;
+    for (int64_t i = 0, n = s->n_rows, ld = s->ld, h_ld = s->operand_ld; i < n; ++i, d += ld, h += h_ld) {
+        vec da = vec_load_n(d, width) * derivative(vec_load_n(h, width));
+        sum += da;
+        vec_store_n(d, da, width);
     }
-    for (int64_t j = 0; j < s->n_columns; ++j)
-        s->column_sums[j] = (double)acc.sum[j];
+    store_as_double(s->column_sums + column, sum, left);
 }
 
-#define ACTIVATION(name)                                                                    \
-    static void name##_forward(strip *s) { forward_strip(s, name); }                        \
-    static void name##_backward(strip *s) { backward_strip(s, name##_derivative); }
+#define ACTIVATION(name)                                                                                                                        \
+    ALWAYS_INLINE void name##_forward_column(strip *s, int64_t j, int64_t width, int64_t left) { forward_column(s, j, width, left, name); }      \
+    ALWAYS_INLINE void name##_backward_column(strip *s, int64_t j, int64_t width, int64_t left)                                                 \
+    {                                                                                                                                           \
+        backward_column(s, j, width, left, name##_derivative);                                                                                  \
+    }                                                                                                                                           \
+    static void name##_forward(strip *s) { for_each_vector(s, name##_forward_column); }                                                         \
+    static void name##_backward(strip *s) { for_each_vector(s, name##_backward_column); }
 
 /* sigmoid: h = 1 / (1 + exp(-a)), dh/da = h (1 - h) */
 ALWAYS_INLINE vec sigmoid(vec a) { return vec_sigmoid(a); }

@@ -1,8 +1,9 @@
-/* Matrix products with register tiles, and the door to BLAS.
+/* Matrix products with register tiles.
 
    The right operand B (depth, n) is packed in panels of PANEL columns: panel j holds B[:, j PANEL : (j + 1) PANEL], row after row, columns past n
    zero. A tile of TILE_ROWS x PANEL sums stays in registers while the product runs over at most DEPTH rows of the panel, which stay in L1; the left
-   operand's entries are broadcast. All sizes follow from the shapes; sums run over the depth in order. */
+   operand's entries are broadcast. It is row-major, or in panels as well, and so is the result. All sizes follow from the shapes; sums run over the
+   depth in order. */
 #ifndef AEFAST_PRODUCT_H
 #define AEFAST_PRODUCT_H
 
@@ -27,27 +28,59 @@ static inline int64_t leading_dimension(int64_t columns)
     return (lines | 1) * line;
 }
 
-/* C (rows, PANEL) (+)= A B, A[r, p] = a[r * a_row + p * a_step], B one panel (depth, PANEL). `rows` is a constant where this is inlined. */
-ALWAYS_INLINE void tile(const int rows, int64_t depth, const real *a, int64_t a_row, int64_t a_step, const real *b, real *c, int64_t ldc, int add)
-{
+typedef struct {
     vec sum[TILE_ROWS][2];
-#pragma GCC unroll 16
-    for (int r = 0; r < rows; ++r)
-        sum[r][0] = sum[r][1] = (vec){0};
-    for (int64_t p = 0; p < depth; ++p, b += PANEL, a += a_step) {
+} tile_sums;
+
+/* sums += `steps` columns of A times as many rows of a panel of B; A[r, p] = a[r * a_row + p * a_step]. `rows` is a constant where this is inlined. */
+ALWAYS_INLINE void multiply_add(const int rows, tile_sums *t, int64_t steps, const real *a, int64_t a_row, int64_t a_step, const real *b)
+{
+    for (int64_t p = 0; p < steps; ++p, b += PANEL, a += a_step) {
         vec b0 = vec_load(b), b1 = vec_load(b + LANES);
 #pragma GCC unroll 16
         for (int r = 0; r < rows; ++r) {
             vec x = vec_set(a[r * a_row]);
-            sum[r][0] = vec_fma(x, b0, sum[r][0]);
-            sum[r][1] = vec_fma(x, b1, sum[r][1]);
+            t->sum[r][0] = vec_fma(x, b0, t->sum[r][0]);
+            t->sum[r][1] = vec_fma(x, b1, t->sum[r][1]);
         }
     }
+}
+
+ALWAYS_INLINE void clear_sums(const int rows, tile_sums *t)
+{
 #pragma GCC unroll 16
-    for (int r = 0; r < rows; ++r) { /* sums of DEPTH terms are added to sums of sums: errors grow with neither length */
-        vec_store(c + r * ldc, add ? vec_load(c + r * ldc) + sum[r][0] : sum[r][0]);
-        vec_store(c + r * ldc + LANES, add ? vec_load(c + r * ldc + LANES) + sum[r][1] : sum[r][1]);
+    for (int r = 0; r < rows; ++r)
+        t->sum[r][0] = t->sum[r][1] = (vec){0};
+}
+
+/* C (rows, PANEL) (+)= sums: sums of DEPTH terms are added to sums of sums; errors grow with neither length. */
+ALWAYS_INLINE void store_sums(const int rows, const tile_sums *t, real *c, int64_t ldc, int add)
+{
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; ++r) {
+        vec_store(c + r * ldc, add ? vec_load(c + r * ldc) + t->sum[r][0] : t->sum[r][0]);
+        vec_store(c + r * ldc + LANES, add ? vec_load(c + r * ldc + LANES) + t->sum[r][1] : t->sum[r][1]);
     }
+}
+
+/* C (+)= A B with A[r, p] = a[r * a_row + p * a_step], B one panel. */
+ALWAYS_INLINE void tile(const int rows, int64_t depth, const real *a, int64_t a_row, int64_t a_step, const real *b, real *c, int64_t ldc, int add)
+{
+    tile_sums t;
+    clear_sums(rows, &t);
+    multiply_add(rows, &t, depth, a, a_row, a_step, b);
+    store_sums(rows, &t, c, ldc, add);
+}
+
+/* The same with A in panels: A[r, p] = a[(p / PANEL) * a_panel + r * PANEL + p % PANEL]. */
+ALWAYS_INLINE void tile_in_panels(const int rows, int64_t depth, const real *a, int64_t a_panel, const real *b, real *c, int add)
+{
+    tile_sums t;
+    clear_sums(rows, &t);
+    for (; depth >= PANEL; depth -= PANEL, a += a_panel, b += PANEL * PANEL)
+        multiply_add(rows, &t, PANEL, a, PANEL, 1, b);
+    multiply_add(rows, &t, depth, a, PANEL, 1, b);
+    store_sums(rows, &t, c, PANEL, add);
 }
 
 #if AEFAST_VEC_BYTES == 64 || defined(__aarch64__)
@@ -76,9 +109,42 @@ static void tile_of_packed(int rows, int64_t depth, const real *a, const real *b
     }
 }
 
-/* Rows are cut into tiles of equal heights: part i of n_tiles(m) begins at row tile_begin(m, i). */
-static inline int64_t n_tiles(int64_t m) { return ceil_div(m, TILE_ROWS); }
-static inline int64_t tile_begin(int64_t m, int64_t i) { return part_begin(m, 1, n_tiles(m), i); }
+static void tile_of_panels(int rows, int64_t depth, const real *a, int64_t a_panel, const real *b, real *c, int add)
+{
+    switch (rows) {
+#define X(n) case n: tile_in_panels(n, depth, a, a_panel, b, c, add); break;
+        EACH_TILE_HEIGHT(X)
+#undef X
+    }
+}
+
+/* A^T in a panel: A[r, p] = a[p * PANEL + r]. */
+static void tile_of_columns(int rows, int64_t depth, const real *a, const real *b, real *c, int add)
+{
+    switch (rows) {
+#define X(n) case n: tile(n, depth, a, 1, PANEL, b, c, PANEL, add); break;
+        EACH_TILE_HEIGHT(X)
+#undef X
+    }
+}
+
+/* m >= 1 rows are cut into tiles of equal heights, the taller ones first: for (tile_rows t = first_tile(m); t.row < m; t = next_tile(t)). */
+typedef struct {
+    int64_t row;
+    int64_t low, n_taller; /* those still to come are `low` rows high, n_taller of them one more */
+    int rows;
+} tile_rows;
+
+static inline tile_rows first_tile(int64_t m)
+{
+    int64_t n = ceil_div(m, TILE_ROWS), low = m / n, n_taller = m - low * n;
+    return (tile_rows){0, low, n_taller, (int)(low + (n_taller > 0))};
+}
+
+static inline tile_rows next_tile(tile_rows t)
+{
+    return (tile_rows){t.row + t.rows, t.low, t.n_taller - 1, (int)(t.low + (t.n_taller > 1))};
+}
 
 /* C (m, panels * PANEL) = A (m, depth) B: row-major A and C, B in panels of panel_rows >= depth rows. DEPTH columns of A stay in L2 while the
    panels pass. */
@@ -87,12 +153,9 @@ static inline void product_panels(int64_t m, int64_t panels, int64_t depth, cons
 {
     for (int64_t p = 0; p < depth; p += DEPTH)
         for (int64_t j = 0; j < panels; ++j)
-            for (int64_t i = 0, row = 0; i < n_tiles(m); ++i) {
-                int64_t end = tile_begin(m, i + 1);
-                tile_of_rows((int)(end - row), min_i64(DEPTH, depth - p), a + row * lda + p, lda, b + (j * panel_rows + p) * PANEL,
-                             c + row * ldc + j * PANEL, ldc, p > 0);
-                row = end;
-            }
+            for (tile_rows t = first_tile(m); t.row < m; t = next_tile(t))
+                tile_of_rows(t.rows, min_i64(DEPTH, depth - p), a + t.row * lda + p, lda, b + (j * panel_rows + p) * PANEL,
+                             c + t.row * ldc + j * PANEL, ldc, p > 0);
 }
 
 /* A^T for `product_packed`: rows [0, m) of A^T are columns of the row-major A (depth, m); tile after tile, each (depth, its rows). */
@@ -104,25 +167,46 @@ ALWAYS_INLINE void pack_tile(const int rows, int64_t depth, const real *a, int64
 
 static inline void pack_transposed_rows(int64_t m, int64_t depth, const real *a, int64_t lda, real *out)
 {
-    for (int64_t i = 0, row = 0; i < n_tiles(m); ++i) {
-        int64_t end = tile_begin(m, i + 1);
-        switch (end - row) {
-#define X(n) case n: pack_tile(n, depth, a + row, lda, out + row * depth); break;
+    for (tile_rows t = first_tile(m); t.row < m; t = next_tile(t))
+        switch (t.rows) {
+#define X(n) case n: pack_tile(n, depth, a + t.row, lda, out + t.row * depth); break;
             EACH_TILE_HEIGHT(X)
 #undef X
         }
-        row = end;
-    }
 }
 
 /* C (m, PANEL) (+)= A^T B over rows [p, p + depth) of A and of the panel b; A^T packed for all_depth rows. */
 static inline void product_packed(int64_t m, int64_t p, int64_t depth, int64_t all_depth, const real *packed, const real *b, real *c, int add)
 {
-    for (int64_t i = 0, row = 0; i < n_tiles(m); ++i) {
-        int64_t end = tile_begin(m, i + 1), rows = end - row;
-        tile_of_packed((int)rows, depth, packed + row * all_depth + p * rows, b + p * PANEL, c + row * PANEL, PANEL, add);
-        row = end;
+    for (tile_rows t = first_tile(m); t.row < m; t = next_tile(t))
+        tile_of_packed(t.rows, depth, packed + t.row * all_depth + p * t.rows, b + p * PANEL, c + t.row * PANEL, PANEL, add);
+}
+
+/* The panels of a result of `products_in_panels`, as they are completed. */
+typedef void finish_panel(void *context, int64_t j);
+
+/* C (m, panels * PANEL) = A (m, depth) B, all in panels, those of A, B and C so many reals apart. Each panel of C is finished while it is in L1. */
+static inline void product_in_panels(int64_t m, int64_t panels, int64_t depth, const real *a, int64_t a_panel, const real *b, int64_t b_panel, real *c,
+                                     int64_t c_panel, finish_panel *finish, void *context)
+{
+    int64_t chunks = ceil_div(depth, DEPTH);
+    for (int64_t q = 0; q < chunks; ++q) {
+        int64_t p = part_begin(depth, PANEL, chunks, q), steps = part_begin(depth, PANEL, chunks, q + 1) - p;
+        for (int64_t j = 0; j < panels; ++j) {
+            for (tile_rows t = first_tile(m); t.row < m; t = next_tile(t))
+                tile_of_panels(t.rows, steps, a + p / PANEL * a_panel + t.row * PANEL, a_panel, b + j * b_panel + p * PANEL,
+                               c + j * c_panel + t.row * PANEL, q > 0);
+            if (q == chunks - 1)
+                finish(context, j);
+        }
     }
+}
+
+/* C (m, PANEL) (+)= A^T B, A and B one panel of depth <= DEPTH rows each, m <= PANEL columns of A. */
+static inline void product_of_columns(int64_t m, int64_t depth, const real *a, const real *b, real *c, int add)
+{
+    for (tile_rows t = first_tile(m); t.row < m; t = next_tile(t))
+        tile_of_columns(t.rows, depth, a + t.row, b, c + t.row * PANEL, add);
 }
 
 #endif

@@ -2,8 +2,8 @@
 #ifndef AEFAST_ROWS_H
 #define AEFAST_ROWS_H
 
-#include "autoencoder.h"
-#include "vec.h"
+#include "product.h"
+#include "rows_view.h"
 
 static inline const char *row_at(const rows_view *rows, int64_t place)
 {
@@ -11,7 +11,7 @@ static inline const char *row_at(const rows_view *rows, int64_t place)
 }
 
 /* n entries as reals. Rows may lie at any address: nothing is read through a pointer of its type. */
-static inline void convert_entries(int kind, const char *from, int64_t n, real *out)
+ALWAYS_INLINE void convert_entries(int kind, const char *from, int64_t n, real *out)
 {
     if (kind == ROWS_UINT8) {
         const uint8_t *x = (const uint8_t *)from;
@@ -37,7 +37,7 @@ static inline void convert_entries(int kind, const char *from, int64_t n, real *
 static inline int64_t entry_bytes(int kind) { return kind == ROWS_UINT8 ? 1 : kind == ROWS_FLOAT32 ? 4 : 8; }
 
 /* Whether all of x[0 .. n - 1] are finite and in [low, high]. */
-static inline int in_range(const real *x, int64_t n, real low, real high)
+ALWAYS_INLINE int in_range(const real *x, int64_t n, real low, real high)
 {
     ivec good = ivec_set(-1);
     for (int64_t j = 0; j < n; j += LANES) {
@@ -53,10 +53,24 @@ static inline int in_range(const real *x, int64_t n, real low, real high)
 }
 
 /* Columns [column, column + n) of the row at this place. Returns STATUS_BAD_ROWS if they fail their check. */
-static inline int load_row(const rows_view *rows, int64_t place, int64_t column, int64_t n, real *out)
+ALWAYS_INLINE int load_row(const rows_view *rows, int64_t place, int64_t column, int64_t n, real *out)
 {
     convert_entries(rows->kind, row_at(rows, place) + column * entry_bytes(rows->kind), n, out);
     return rows->checked && !in_range(out, n, (real)rows->low, (real)rows->high) ? STATUS_BAD_ROWS : STATUS_OK;
+}
+
+/* All d columns, PANEL after PANEL, so many reals apart; what the last lacks becomes 0. */
+static inline int load_row_in_panels(const rows_view *rows, int64_t place, int64_t d, real *out, int64_t stride)
+{
+    int status = STATUS_OK;
+    int64_t column = 0;
+    for (; column + PANEL <= d; column += PANEL, out += stride)
+        status |= load_row(rows, place, column, PANEL, out);
+    if (column < d) {
+        memset(out, 0, PANEL * sizeof *out);
+        status |= load_row(rows, place, column, d - column, out);
+    }
+    return status;
 }
 
 #endif

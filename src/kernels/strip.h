@@ -1,7 +1,7 @@
 /* A strip: one block of a product's result, still in cache, and what the epilogues that act on it read and write.
 
    Epilogues are written once, as always-inline loops over a vector function; each entry of a table instantiates them with its own
-   function, which the compiler inlines. */
+   function, which the compiler inlines. They go down the rows of one vector of columns after the other: a column's bias and its sum stay in registers. */
 #ifndef AEFAST_STRIP_H
 #define AEFAST_STRIP_H
 
@@ -9,21 +9,40 @@
 #include "vmath.h"
 
 typedef struct {
-    real *values; /* in/out (n_rows, n_columns), n_columns <= BLOCK_COLUMNS where column_sums is set */
+    real *values; /* in/out (n_rows, n_columns) */
     int64_t ld;
     int64_t n_rows, n_columns;
+    int padded;           /* rows of values and of the operand may be read and written up to a whole vector: what stands there becomes 0 in gradients */
     const real *bias;     /* (n_columns), added to pre-activations */
     const real *operand;  /* (n_rows, n_columns): the target x of a loss, the code h of a derivative */
     int64_t operand_ld;
-    const double *weight; /* (n_rows): of each row's loss; NULL: 1 */
+    const real *weight;   /* (n_rows): of each row's loss */
 
-    double *column_sums;  /* out (n_columns), or NULL */
+    double *column_sums;  /* out (n_columns) */
     double loss;          /* out: sum over rows of weight * loss */
     double *row_losses;   /* (n_rows): added to, or NULL */
     real *feature_losses; /* out (n_rows, n_columns), or NULL */
     int64_t feature_ld;
     int not_finite;       /* out: set where a code or a mean is not finite */
 } strip;
+
+enum { LOSS_ROWS = 16 }; /* whose losses are added up in `real`; then on in double */
+
+/* What is done to one vector of columns: `width` of its lanes may be read and written, `left` of them are columns. */
+typedef void column_function(strip *s, int64_t column, int64_t width, int64_t left);
+
+/* For whole vectors width and left are constants: the compiler drops the masks. */
+ALWAYS_INLINE void for_each_vector(strip *s, column_function *function)
+{
+    int64_t column = 0;
+    for (; column + LANES <= s->n_columns; column += LANES)
+        function(s, column, LANES, LANES);
+    int64_t left = s->n_columns - column;
+    if (left > 0 && s->padded)
+        function(s, column, LANES, left);
+    else if (left > 0)
+        function(s, column, left, left);
+}
 
 ALWAYS_INLINE ivec not_finite_lanes(vec v) { return v - v != vec_set(0); }
 
@@ -35,14 +54,11 @@ ALWAYS_INLINE int any_lane(ivec mask)
     return any;
 }
 
-/* Column sums of up to BLOCK_ROWS rows in `real`, handed on in double. */
-typedef struct {
-    real sum[BLOCK_COLUMNS];
-} column_accumulator;
-
-ALWAYS_INLINE void accumulate(column_accumulator *acc, int64_t column, vec v, int64_t left)
+/* The first n lanes, as doubles. */
+ALWAYS_INLINE void store_as_double(double *to, vec v, int64_t n)
 {
-    vec_store_n(acc->sum + column, vec_load_n(acc->sum + column, left) + v, left);
+    for (int i = 0; i < LANES && i < n; ++i)
+        to[i] = (double)v[i];
 }
 
 #endif

@@ -1,6 +1,7 @@
 /* A vector of reals as wide as the instruction set has, from GNU vector extensions: + - * / and comparisons act on lanes.
 
-   Intrinsics stand only where the language reaches no such instruction: fused multiply-add, square root, masked loads and stores.
+   Intrinsics stand only where the language reaches no such instruction: fused multiply-add, square root, blend, minimum and maximum, masked loads
+   and stores.
    Contraction is off in the whole build: a product and a sum are fused where vec_fma is written and nowhere else. */
 #ifndef AEFAST_VEC_H
 #define AEFAST_VEC_H
@@ -45,9 +46,52 @@ ALWAYS_INLINE vec vec_load(const real *p)
 ALWAYS_INLINE void vec_store(real *p, vec v) { memcpy(p, &v, sizeof v); }
 
 /* mask ? a : b, lane by lane. */
-ALWAYS_INLINE vec vec_select(ivec mask, vec a, vec b) { return (vec)((mask & (ivec)a) | (~mask & (ivec)b)); }
-ALWAYS_INLINE vec vec_max(vec a, vec b) { return vec_select(a > b, a, b); } /* b where a is NaN */
+ALWAYS_INLINE vec vec_select(ivec mask, vec a, vec b)
+{
+#if defined(__AVX__) && VEC_IS(32, 32)
+    return (vec)_mm256_blendv_ps((__m256)b, (__m256)a, (__m256)mask);
+#elif defined(__AVX__) && VEC_IS(32, 64)
+    return (vec)_mm256_blendv_pd((__m256d)b, (__m256d)a, (__m256d)mask);
+#else
+    return (vec)((mask & (ivec)a) | (~mask & (ivec)b));
+#endif
+}
+
+ALWAYS_INLINE ivec vec_sign_mask(vec x) { return (ivec)x >> (AEFAST_REAL_BITS - 1); } /* all ones where the sign bit is set */
 ALWAYS_INLINE vec vec_abs(vec a) { return (vec)((ivec)a & ~(ivec)vec_set((real)-0.0)); }
+ALWAYS_INLINE vec vec_minus_abs(vec a) { return (vec)((ivec)a | (ivec)vec_set((real)-0.0)); }
+
+/* a > b ? a : b: b where either is NaN. */
+ALWAYS_INLINE vec vec_max(vec a, vec b)
+{
+#if defined(__AVX512F__) && VEC_IS(64, 32)
+    return (vec)_mm512_max_ps((__m512)a, (__m512)b);
+#elif defined(__AVX512F__) && VEC_IS(64, 64)
+    return (vec)_mm512_max_pd((__m512d)a, (__m512d)b);
+#elif defined(__AVX__) && VEC_IS(32, 32)
+    return (vec)_mm256_max_ps((__m256)a, (__m256)b);
+#elif defined(__AVX__) && VEC_IS(32, 64)
+    return (vec)_mm256_max_pd((__m256d)a, (__m256d)b);
+#else
+    return vec_select(a > b, a, b);
+#endif
+}
+
+/* a < b ? a : b: b where either is NaN. */
+ALWAYS_INLINE vec vec_min(vec a, vec b)
+{
+#if defined(__AVX512F__) && VEC_IS(64, 32)
+    return (vec)_mm512_min_ps((__m512)a, (__m512)b);
+#elif defined(__AVX512F__) && VEC_IS(64, 64)
+    return (vec)_mm512_min_pd((__m512d)a, (__m512d)b);
+#elif defined(__AVX__) && VEC_IS(32, 32)
+    return (vec)_mm256_min_ps((__m256)a, (__m256)b);
+#elif defined(__AVX__) && VEC_IS(32, 64)
+    return (vec)_mm256_min_pd((__m256d)a, (__m256d)b);
+#else
+    return vec_select(a < b, a, b);
+#endif
+}
 
 /* a * b + c, rounded once where the hardware can (and twice elsewhere). */
 ALWAYS_INLINE vec vec_fma(vec a, vec b, vec c)

@@ -69,26 +69,18 @@ static void unpack_matrix(const training_job *job, const weight_matrix *m)
     }
 }
 
-/* ---- products with the weights, on one block of the result ---- */
-
-/* C = A M^T: columns of C are rows of M. */
-static void times_transpose(const training_job *job, const weight_matrix *m, const block *at, const real *a, int64_t lda, real *c, int64_t ldc)
+/* Fetches what `use_gradient_strip` will read and write: pieces of two long arrays, too short for the processor to foresee. */
+static inline void prefetch_strip(const training_job *job, const weight_matrix *m, int64_t j, int64_t row, int64_t n)
 {
-    int64_t d = job->model.n_features;
-    if (job->tiled)
-        product_panels(at->n_rows, n_panels(at->n_columns), d, a, lda, m->by_k + at->column * padded(d), padded(d), c, ldc);
-    else
-        blas_nt(job->gemm, at->n_rows, at->n_columns, d, a, lda, m->rows + at->column * d, d, c, ldc);
-}
-
-/* C = A M */
-static void times_matrix(const training_job *job, const weight_matrix *m, const block *at, const real *a, int64_t lda, real *c, int64_t ldc)
-{
-    int64_t d = job->model.n_features, k = job->model.n_components;
-    if (job->tiled)
-        product_panels(at->n_rows, n_panels(at->n_columns), k, a, lda, m->by_d + at->column * k, k, c, ldc);
-    else
-        blas_nn(job->gemm, at->n_rows, at->n_columns, k, a, lda, m->rows + at->column, d, c, ldc);
+    int64_t k = job->model.n_components, line = CACHE_LINE / (int64_t)sizeof(real), from = (j * k + row) * PANEL, size = n * PANEL;
+    for (int64_t i = 0; i < size; i += line)
+        __builtin_prefetch(m->by_d + from + i, 1);
+    for (int s = 0; s < MOST_STATES && m->state_by_d[s]; ++s)
+        for (int64_t i = 0; i < size; i += line)
+            __builtin_prefetch(m->state_by_d[s] + from + i, 1);
+    for (int64_t r = row; r < row + n; r += PANEL)
+        for (int64_t i = 0; i < PANEL * PANEL; i += line)
+            __builtin_prefetch(m->by_k + r * padded(job->model.n_features) + j * PANEL * PANEL + i, 1);
 }
 
 /* ---- gradients meet parameters ---- */

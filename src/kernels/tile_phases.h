@@ -1,0 +1,188 @@
+/* The phases of a training step by register tiles.
+
+   The n rows of a batch are cut evenly into blocks of at most TILE_BLOCK_ROWS. An activation keeps each block in panels, [block][panel][row][PANEL]:
+   the form in which products read their left operand row by row, in which the weights' gradient reads both its operands, and in which a tile leaves
+   its result; so nothing is packed, and epilogues run over adjacent memory. */
+#ifndef AEFAST_TILE_PHASES_H
+#define AEFAST_TILE_PHASES_H
+
+#include "step.h"
+
+enum {
+    TILE_BLOCK_ROWS = 128, /* two panels of them stay in L1; DEPTH columns of an operand in L2, */
+    RUN_PANELS = 8,        /* beside so many panels of the result */
+    CHUNK_BLOCKS = CHUNK_ROWS / TILE_BLOCK_ROWS, /* that add up in `real` */
+    STRIP_PANELS = 4       /* of a gradient that are summed together where a batch has several blocks: operands pass less often */
+};
+
+static batch_plan plan_tiles(const training *t, int64_t n)
+{
+    int64_t row_blocks = ceil_div(n, TILE_BLOCK_ROWS);
+    batch_plan plan = {.n = n, .block_rows = ceil_div(n, row_blocks), .row_blocks_d = row_blocks, .row_blocks_k = row_blocks};
+    plan.stored_rows = plan.block_rows * row_blocks;
+    plan.n_losses = n_panels(t->d) * row_blocks;
+    plan.strips = ceil_div(t->k, STRIP_ROWS);
+    int has_blocks = t->job->batch_size > TILE_BLOCK_ROWS, has_strips = plan.strips * n_panels(t->d) >= BLOCKS_WANTED * STRIP_PANELS;
+    plan.strip_panels = has_blocks && has_strips ? STRIP_PANELS : 1;
+    plan.n_penalties = plan.strips * ceil_div(n_panels(t->d), plan.strip_panels);
+    return plan;
+}
+
+static inline int64_t block_begin(const batch_plan *plan, int64_t r) { return part_begin(plan->n, 1, plan->row_blocks_d, r); }
+static inline int64_t block_size(const batch_plan *plan, int64_t r) { return block_begin(plan, r + 1) - block_begin(plan, r); }
+static inline int64_t panel_size(const batch_plan *plan) { return plan->block_rows * PANEL; }
+
+/* Panel j of row block r of an activation with so many panels. */
+static inline real *panel_of(real *activation, const batch_plan *plan, int64_t panels, int64_t r, int64_t j)
+{
+    return activation + (r * panels + j) * panel_size(plan);
+}
+
+static void load_tiles(const training *t, member m, const batch_plan *plan, int64_t first)
+{
+    int64_t begin = share_begin(m, plan->n), end = share_end(m, plan->n), stride = panel_size(plan);
+    for (int64_t r = 0; r < plan->row_blocks_d; ++r) {
+        int64_t low = block_begin(plan, r), high = block_begin(plan, r + 1);
+        for (int64_t i = max_i64(low, begin); i < min_i64(high, end); ++i) {
+            real *row = panel_of(t->X, plan, n_panels(t->d), r, 0) + (i - low) * PANEL;
+            t->members[m.index].bad_rows |= load_row_in_panels(&t->job->rows, first + i, t->d, row, stride);
+        }
+    }
+}
+
+/* Adjacent panels of a row block. */
+typedef struct {
+    int64_t r, j, n_panels;
+} run;
+
+/* Of `panels` x row blocks, numbered in groups of RUN_PANELS panels, in each block by block: those from `item` on, short of `end`. Who computes them
+   does not matter to any of them. */
+static inline run run_at(const batch_plan *plan, int64_t panels, int64_t item, int64_t end)
+{
+    int64_t first = item / (RUN_PANELS * plan->row_blocks_d) * RUN_PANELS, width = min_i64(RUN_PANELS, panels - first);
+    int64_t rest = item - first * plan->row_blocks_d, j = rest % width;
+    return (run){rest / width, first + j, min_i64(width - j, end - item)};
+}
+
+/* One run of a phase: what its epilogue needs. */
+typedef struct {
+    const training *t;
+    const batch_plan *plan;
+    run at;
+} tile_phase;
+
+static strip strip_of(const tile_phase *phase, real *activation, int64_t columns, int64_t j)
+{
+    const batch_plan *plan = phase->plan;
+    return (strip){.values = panel_of(activation, plan, n_panels(columns), phase->at.r, phase->at.j + j), .ld = PANEL, .padded = 1,
+                   .n_rows = block_size(plan, phase->at.r), .n_columns = min_i64(PANEL, columns - (phase->at.j + j) * PANEL)};
+}
+
+static void finish_hidden(void *context, int64_t j)
+{
+    const tile_phase *phase = (const tile_phase *)context;
+    const training *t = phase->t;
+    strip s = strip_of(phase, t->H, t->k, j);
+    s.bias = t->p.b + (phase->at.j + j) * PANEL;
+    activations[t->job->model.activation].forward(&s);
+}
+
+static void finish_output(void *context, int64_t j)
+{
+    const tile_phase *phase = (const tile_phase *)context;
+    const training *t = phase->t;
+    int64_t panel = phase->at.j + j, r = phase->at.r;
+    strip s = strip_of(phase, t->E, t->d, j);
+    s.bias = t->p.c + panel * PANEL;
+    s.operand = panel_of(t->X, phase->plan, n_panels(t->d), r, panel);
+    s.operand_ld = PANEL;
+    s.weight = t->weight + block_begin(phase->plan, r);
+    s.column_sums = t->c_sums + r * t->d + panel * PANEL;
+    outputs[t->job->model.output].gradient(&s);
+    t->losses[r * n_panels(t->d) + panel] = s.loss;
+}
+
+static void finish_delta(void *context, int64_t j)
+{
+    const tile_phase *phase = (const tile_phase *)context;
+    const training *t = phase->t;
+    int64_t panel = phase->at.j + j, r = phase->at.r;
+    strip s = strip_of(phase, t->D, t->k, j);
+    s.operand = panel_of(t->H, phase->plan, n_panels(t->k), r, panel);
+    s.operand_ld = PANEL;
+    s.column_sums = t->b_sums + r * t->k + panel * PANEL;
+    activations[t->job->model.activation].backward(&s);
+}
+
+/* C = A B with A (n, depth) and C (n, columns) activations, B in panels of so many rows: the member's share of it. */
+static void phase_by_tiles(const training *t, member m, const batch_plan *plan, real *A, int64_t depth, const real *B, int64_t b_rows, real *C,
+                           int64_t columns, finish_panel *finish)
+{
+    int64_t panels = n_panels(columns), items = panels * plan->row_blocks_d, end = share_end(m, items), stride = panel_size(plan);
+    tile_phase phase = {.t = t, .plan = plan};
+    for (int64_t item = share_begin(m, items); item < end; item += phase.at.n_panels) {
+        run at = phase.at = run_at(plan, panels, item, end);
+        product_in_panels(block_size(plan, at.r), at.n_panels, depth, panel_of(A, plan, n_panels(depth), at.r, 0), stride, B + at.j * b_rows * PANEL,
+                          b_rows * PANEL, panel_of(C, plan, panels, at.r, at.j), stride, finish, &phase);
+    }
+}
+
+static void hidden_by_tiles(const training *t, member m, const batch_plan *plan)
+{
+    phase_by_tiles(t, m, plan, t->X, t->d, t->W.by_k, padded(t->d), t->H, t->k, finish_hidden);
+}
+
+static void output_by_tiles(const training *t, member m, const batch_plan *plan)
+{
+    phase_by_tiles(t, m, plan, t->H, t->k, t->V.by_d, t->k, t->E, t->d, finish_output);
+}
+
+static void delta_by_tiles(const training *t, member m, const batch_plan *plan)
+{
+    phase_by_tiles(t, m, plan, t->E, t->d, t->V.by_k, padded(t->d), t->D, t->k, finish_delta);
+}
+
+/* ---- weights: strips of STRIP_ROWS components, in each a few panels of features together ---- */
+
+/* gradient (n_rows, PANEL) (+)= A^T B over row block r: rows [row, row + n_rows) of A^T, panel j of B. */
+static void add_gradient(const training *t, const batch_plan *plan, real *A, real *B, int64_t r, int64_t row, int64_t n_rows, int64_t j, real *gradient,
+                         int add)
+{
+    for (int64_t i = 0; i < n_rows; i += PANEL)
+        product_of_columns(min_i64(PANEL, n_rows - i), block_size(plan, r), panel_of(A, plan, n_panels(t->k), r, (row + i) / PANEL),
+                           panel_of(B, plan, n_panels(t->d), r, j), gradient + i * PANEL, add);
+}
+
+/* Row blocks [r, end): the gradients of n_j panels from j on. */
+static void gradients_of_blocks(const training *t, const batch_plan *plan, weight_part part, int64_t r, int64_t end, int64_t row, int64_t n_rows, int64_t j,
+                                int64_t n_j, real *gradient)
+{
+    for (int add = 0; r < end; ++r, add = 1)
+        for (int64_t i = 0; i < n_j; ++i) {
+            if (r + 1 == plan->row_blocks_d)
+                prefetch_strip(t->job, matrix_of(t, part), j + i, row, n_rows);
+            if (part.encoder)
+                add_gradient(t, plan, t->D, t->X, r, row, n_rows, j + i, gradient + i * STRIP_ROWS * PANEL, add);
+            if (part.decoder)
+                add_gradient(t, plan, t->H, t->E, r, row, n_rows, j + i, gradient + i * STRIP_ROWS * PANEL, add || part.encoder);
+        }
+}
+
+/* Returns the penalty. */
+static double weights_by_tiles(const training *t, const batch_plan *plan, const step_constants *constants, weight_part part, scratch *own)
+{
+    int64_t blocks = plan->row_blocks_d, groups = plan->n_penalties / plan->strips, strip = part.index / groups;
+    int64_t row = part_begin(t->k, PANEL, plan->strips, strip), n_rows = part_begin(t->k, PANEL, plan->strips, strip + 1) - row;
+    int64_t j = part.index % groups * plan->strip_panels, n_j = min_i64(plan->strip_panels, n_panels(t->d) - j);
+    for (int64_t r = 0; r < blocks; r += CHUNK_BLOCKS) {
+        int64_t end = min_i64(blocks, r + CHUNK_BLOCKS);
+        gradients_of_blocks(t, plan, part, r, end, row, n_rows, j, n_j, own->gradient);
+        add_chunk(own->gradient, own->wide_gradient, n_j * STRIP_ROWS * PANEL, r == 0, end == blocks);
+    }
+    double penalty = 0;
+    for (int64_t i = 0; i < n_j; ++i)
+        penalty += use_gradient_strip(t->job, constants, matrix_of(t, part), j + i, row, n_rows, own->gradient + i * STRIP_ROWS * PANEL);
+    return penalty;
+}
+
+#endif
