@@ -10,6 +10,7 @@ import numpy as np
 
 from aefast import _autoencoder, _threads
 from aefast._autoencoder import BAD_ROWS, is_plain
+from aefast._order import RowOrder
 
 ROW_TYPES = (np.dtype(np.float64), np.dtype(np.float32), np.dtype(np.uint8), np.dtype(np.bool_))
 LARGEST_SIZE = 2**31 - 1  # of n_features and n_components: BLAS counts with 32-bit integers
@@ -143,16 +144,20 @@ def check_name(value, name, choices):
 # ---- what is in the rows ----
 
 
-def scan_rows(X, order, output, dtype, n_threads):
-    """One pass over these rows before a fit: every entry finite and in the output's domain. Returns the column means (d,), float64."""
-    domain, sums = domain_of(output), np.zeros(X.shape[1])
-    n_threads = _threads.effective_n_threads(n_threads, len(order) * X.shape[1])
+def scan_rows(X, rows, output, dtype, n_threads):
+    """One pass over these rows (that many from row 0 on, or sorted numbers) before a fit: every entry finite and in the output's domain.
+
+    Returns the column means (d,), float64.
+    """
+    domain, sums, order = domain_of(output), np.zeros(X.shape[1]), RowOrder(X, rows)
+    n_threads = _threads.effective_n_threads(n_threads, order.n_rows * X.shape[1])
     step = max(1, ENTRIES_PER_SCAN // X.shape[1])
-    for first in range(0, len(order), step):
-        part = order[first : first + step]
-        if _autoencoder.scan(X, part, domain, np.empty(0, dtype), sums, n_threads) & BAD_ROWS:
-            raise bad_row_error(X, "X", domain, dtype, output=output)
-    return sums / len(order)
+    for window in order.windows():
+        for first in range(0, len(window), step):
+            part = window[first : first + step]
+            if _autoencoder.scan(X, part, domain, np.empty(0, dtype), sums, n_threads) & BAD_ROWS:
+                raise bad_row_error(X, "X", domain, dtype, output=output)
+    return sums / order.n_rows
 
 
 def bad_row_error(rows, name, domain, dtype, *, output=None, first_row=0):
@@ -189,7 +194,7 @@ def estimator_rows(estimator, X, *, reset):
 
     With `reset` nothing is written to the estimator yet: `remember_features` does, once everything else is known to be good.
     """
-    if not reset and _is_as_fitted(estimator, X):
+    if is_plain(X, 2) and (reset or _is_as_fitted(estimator, X)):
         return X
     from sklearn.utils.validation import check_array, validate_data
 
@@ -209,16 +214,15 @@ def estimator_rows(estimator, X, *, reset):
 
 
 def _is_as_fitted(estimator, X):
-    """Whether X passes all of scikit-learn's checks as it is: one row should not wait longer for these than for its code."""
-    return (
-        is_plain(X, 2)
-        and X.shape[1] == estimator.n_features_in_
-        and not hasattr(estimator, "feature_names_in_")
-    )
+    """Whether a plain array passes scikit-learn's checks: one row should not wait longer for these than for its code."""
+    return X.shape[1] == estimator.n_features_in_ and not hasattr(estimator, "feature_names_in_")
 
 
 def remember_features(estimator, X):
     """Sets n_features_in_ and feature_names_in_ from the user's X."""
+    if is_plain(X, 2) and not hasattr(estimator, "feature_names_in_"):  # no names, old or new
+        estimator.n_features_in_ = X.shape[1]
+        return
     from sklearn.utils.validation import validate_data
 
     validate_data(estimator, X, reset=True, skip_check_array=True)
