@@ -70,6 +70,7 @@ def test_held_out_rows_are_not_trained_on(model):
 def test_every_option_reaches_the_estimator(folder):
     options = {
         "-k": 5,
+        "--activation": "softplus",
         "--output": "bernoulli",
         "--untied": None,
         "--epochs": 2,
@@ -91,6 +92,7 @@ def test_every_option_reaches_the_estimator(folder):
     ae = aefast.load("out/model.safetensors")
     assert ae.get_params() == {
         "n_components": 5,
+        "activation": "softplus",
         "output": "bernoulli",
         "tied": False,
         "max_epochs": 2,

@@ -62,6 +62,7 @@ def test_every_parameter_round_trips(X, path):
     """All constructor parameters at values that are not the defaults, some of them NumPy's scalars."""
     parameters = {
         "n_components": np.int64(3),
+        "activation": "tanh",
         "output": "bernoulli",
         "tied": False,
         "solver": "sgd",

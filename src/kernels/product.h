@@ -99,16 +99,6 @@ static void tile_of_rows(int rows, int64_t depth, const real *a, int64_t lda, co
     }
 }
 
-/* A packed as (depth, rows). */
-static void tile_of_packed(int rows, int64_t depth, const real *a, const real *b, real *c, int64_t ldc, int add)
-{
-    switch (rows) {
-#define X(n) case n: tile(n, depth, a, 1, n, b, c, ldc, add); break;
-        EACH_TILE_HEIGHT(X)
-#undef X
-    }
-}
-
 static void tile_of_panels(int rows, int64_t depth, const real *a, int64_t a_panel, const real *b, real *c, int add)
 {
     switch (rows) {
@@ -158,31 +148,7 @@ static inline void product_panels(int64_t m, int64_t panels, int64_t depth, cons
                              c + t.row * ldc + j * PANEL, ldc, p > 0);
 }
 
-/* A^T for `product_packed`: rows [0, m) of A^T are columns of the row-major A (depth, m); tile after tile, each (depth, its rows). */
-ALWAYS_INLINE void pack_tile(const int rows, int64_t depth, const real *a, int64_t lda, real *out)
-{
-    for (int64_t p = 0; p < depth; ++p)
-        memcpy(out + p * rows, a + p * lda, (size_t)rows * sizeof(real));
-}
-
-static inline void pack_transposed_rows(int64_t m, int64_t depth, const real *a, int64_t lda, real *out)
-{
-    for (tile_rows t = first_tile(m); t.row < m; t = next_tile(t))
-        switch (t.rows) {
-#define X(n) case n: pack_tile(n, depth, a + t.row, lda, out + t.row * depth); break;
-            EACH_TILE_HEIGHT(X)
-#undef X
-        }
-}
-
-/* C (m, PANEL) (+)= A^T B over rows [p, p + depth) of A and of the panel b; A^T packed for all_depth rows. */
-static inline void product_packed(int64_t m, int64_t p, int64_t depth, int64_t all_depth, const real *packed, const real *b, real *c, int add)
-{
-    for (tile_rows t = first_tile(m); t.row < m; t = next_tile(t))
-        tile_of_packed(t.rows, depth, packed + t.row * all_depth + p * t.rows, b + p * PANEL, c + t.row * PANEL, PANEL, add);
-}
-
-/* The panels of a result of `products_in_panels`, as they are completed. */
+/* Called with each panel j of a result of `product_in_panels` that is complete. */
 typedef void finish_panel(void *context, int64_t j);
 
 /* C (m, panels * PANEL) = A (m, depth) B, all in panels, those of A, B and C so many reals apart. Each panel of C is finished while it is in L1. */
