@@ -1,6 +1,7 @@
 """Autoencoders on CPUs: fused, multithreaded training kernels under a scikit-learn API.
 
 Autoencoder    the estimator
+ProbabilisticPCA, FactorAnalysis   linear factor models, with p(x), samples and missing entries
 SufficientStatistics   count, sum and scatter matrix of rows, from one streaming pass
 Whitening      columns made uncorrelated, of variance 1
 load           reads an estimator from a file that its `save` wrote
@@ -18,6 +19,8 @@ _HOMES = {
     "Autoencoder": "aefast.autoencoder",
     "build_info": "aefast._build_info",
     "load": "aefast.model_file",
+    "FactorAnalysis": "aefast.factor_analysis",
+    "ProbabilisticPCA": "aefast.probabilistic_pca",
     "SufficientStatistics": "aefast.statistics",
     "Whitening": "aefast.whitening",
 }

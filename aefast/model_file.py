@@ -29,6 +29,8 @@ HOMES = {  # of each format: module and class
     "aefast autoencoder": ("aefast.autoencoder", "Autoencoder"),
     "aefast sufficient statistics": ("aefast.statistics", "SufficientStatistics"),
     "aefast whitening": ("aefast.whitening", "Whitening"),
+    "aefast probabilistic pca": ("aefast.probabilistic_pca", "ProbabilisticPCA"),
+    "aefast factor analysis": ("aefast.factor_analysis", "FactorAnalysis"),
 }
 
 _METADATA_KEY = "aefast"
