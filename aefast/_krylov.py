@@ -9,7 +9,9 @@ from sklearn.utils import check_random_state
 from aefast import _validation as check
 from aefast._sparse import SparseProducts
 
-EXTRA = 10  # columns of a block beyond the components asked for
+EXTRA = 10  # columns of a block beyond the components asked for,
+BLOCK_UNIT = 16  # of which a block has a multiple: cache lines
+SMALLEST_NEW = 1e-12  # squared length of a direction that is worth adding, of vectors of length 1
 MOST_BLOCKS = 8  # in the basis, before it is restarted from its best vectors
 
 
@@ -21,24 +23,32 @@ class Found(NamedTuple):
     n_iter: int  # passes over the rows, there and back
 
 
-class _DenseProducts:
-    """``X B`` and ``Xᵀ Y``, of rows that are converted some at a time."""
+class _DenseCovariance:
+    """``C Q`` for dense rows, which are centred some at a time."""
 
     ROWS = 4096
 
-    def __init__(self, X):
-        self.X, self.shape = X, X.shape
+    def __init__(self, X, mean):
+        self.X, self.mean = X, mean.astype(check.real_type(X.dtype))
 
-    def times(self, B):
-        B = B.astype(check.real_type(self.X.dtype), copy=False)
-        return np.vstack([self.X[part] @ B for part in self._parts()])
+    def times(self, Q):
+        out, n = np.zeros_like(Q), len(self.X)
+        Q = Q.astype(self.mean.dtype, copy=False)
+        for first in range(0, n, self.ROWS):
+            rows = self.X[first : first + self.ROWS] - self.mean
+            out += rows.T @ (rows @ Q)
+        return out / n
 
-    def transposed_times(self, Y):
-        Y = Y.astype(check.real_type(self.X.dtype), copy=False)
-        return sum((self.X[part].T @ Y[part]).astype(np.float64) for part in self._parts())
 
-    def _parts(self):
-        return [slice(i, i + self.ROWS) for i in range(0, len(self.X), self.ROWS)]
+class _SparseCovariance:
+    """``C Q = Xᵀ (X Q) / n − mean (mean Q)`` for sparse rows, whose means are no larger than their spread."""
+
+    def __init__(self, X, mean, n_threads):
+        self.products, self.mean = SparseProducts(X, n_threads), mean
+
+    def times(self, Q):
+        product = self.products.transposed_times(self.products.times(Q))
+        return product / np.float64(self.products.shape[0]) - np.outer(self.mean, self.mean @ Q)
 
 
 def _moments(X):
@@ -58,7 +68,7 @@ def leading_eigenpairs(X, k, tol, max_iter, random_state, n_threads):
     """The k largest eigenvalues of ``C = (X − mean)ᵀ(X − mean) / n`` and their vectors, by block Lanczos with full orthogonalisation and thick restarts.
 
     A step multiplies a block Q of vectors by C, which takes two products with X; ``C B`` of the whole basis B is kept, so that Rayleigh-Ritz needs none. Ends
-    when ``‖C v − λ v‖ ≤ tol λ`` for all k pairs, or after max_iter steps, with a ConvergenceWarning (Golub & Van Loan 2013, §10.3.6; Halko et al. 2011).
+    when ``‖C v − λ v‖² ≤ tol λ²`` for all k pairs (an eigenvalue's error is quadratic in that norm), or after max_iter steps, with a ConvergenceWarning (Golub & Van Loan 2013, §10.3.6; Halko et al. 2011).
 
     Parameters
     ----------
@@ -78,16 +88,11 @@ def leading_eigenpairs(X, k, tol, max_iter, random_state, n_threads):
         raise ValueError(
             f"the rows have no variance: expected at least 2 different ones, got n_samples = {X.shape[0]}"
         )
-    products = SparseProducts(X, n_threads) if sparse.issparse(X) else _DenseProducts(X)
-    (n, d), width = X.shape, min(k + EXTRA, *X.shape)
-
-    def times_covariance(Q):
-        Y = products.times(Q).astype(np.float64, copy=False) - mean @ Q
-        return (products.transposed_times(Y) - np.outer(mean, Y.sum(axis=0))) / n
-
+    C = _SparseCovariance(X, mean, n_threads) if sparse.issparse(X) else _DenseCovariance(X, mean)
+    d, width = X.shape[1], min(-(-(k + EXTRA) // BLOCK_UNIT) * BLOCK_UNIT, *X.shape)
     random = check_random_state(random_state)
-    Q = linalg.qr(random.standard_normal((d, width)), mode="economic")[0]
-    basis, image = Q, times_covariance(Q)
+    basis = linalg.qr(random.standard_normal((d, width)), mode="economic")[0]
+    image = C.times(basis)
     for n_iter in range(1, max_iter + 1):
         values, U = linalg.eigh(_symmetric(basis.T @ image))
         values, U = values[::-1], U[:, ::-1]
@@ -95,7 +100,7 @@ def leading_eigenpairs(X, k, tol, max_iter, random_state, n_threads):
         ritz, ritz_image = basis @ leading, image @ leading
         residuals = ritz_image - ritz * values[:width]
         errors = np.linalg.norm(residuals[:, :k], axis=0)
-        if (errors <= tol * np.maximum(values[:k], total / d * tol)).all():
+        if (errors**2 <= tol * np.maximum(values[:k], total / d) ** 2).all():
             break
         if n_iter == max_iter:
             check.warn_of_iterations(max_iter)
@@ -105,7 +110,7 @@ def leading_eigenpairs(X, k, tol, max_iter, random_state, n_threads):
         Q = _orthogonal_to(basis, residuals)
         if Q.shape[1] == 0:
             break
-        basis, image = np.hstack([basis, Q]), np.hstack([image, times_covariance(Q)])
+        basis, image = np.hstack([basis, Q]), np.hstack([image, C.times(Q)])
     return Found(np.maximum(values[:k], 0.0), ritz[:, :k].T, total, mean, n_iter)
 
 
@@ -114,12 +119,12 @@ def _symmetric(A):
 
 
 def _orthogonal_to(basis, block):
-    """An orthonormal basis of what a block adds to the span of another one."""
+    """An orthonormal basis of what a block adds to the span of another one, through its Gram matrix, twice."""
     norms = np.linalg.norm(block, axis=0)
     block = block[:, norms > 0] / norms[norms > 0]
     for _ in range(2):
         block = block - basis @ (basis.T @ block)
-        Q, R, _ = linalg.qr(block, mode="economic", pivoting=True)
-        size = np.abs(np.diagonal(R))
-        block = Q[:, size > 1e-10] if len(size) else Q
+        values, U = linalg.eigh(block.T @ block)
+        kept = values > SMALLEST_NEW
+        block = block @ (U[:, kept] / np.sqrt(values[kept]))
     return block

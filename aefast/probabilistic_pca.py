@@ -34,7 +34,8 @@ class ProbabilisticPCA(FactorModel):
         "covariance": from `SufficientStatistics`, d² numbers. "krylov": block Lanczos on products with X, a few passes over it and O((n + d) k) memory,
         for an int k and wide X. "auto": "krylov" from 5000 features on where k is an int of at most a tenth of them.
     tol : float, default=1e-6
-        Of EM and of the Lanczos method: EM ends when the mean log-likelihood rises by less, Lanczos when the relative residual of every eigenvalue is less.
+        Of EM and of the Lanczos method: EM ends when the mean log-likelihood rises by less, Lanczos when the square of every
+        component's residual, ``‖C v − λ v‖²``, is at most tol λ²: the relative error of its variance.
     max_iter : int, default=1000
         Of EM and of the Lanczos method.
     random_state : int, RandomState instance or None, default=0
