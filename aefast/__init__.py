@@ -2,6 +2,7 @@
 
 Autoencoder    the estimator
 ProbabilisticPCA, FactorAnalysis   linear factor models, with p(x), samples and missing entries
+MarginalizedAutoencoder, ItemAutoencoder   linear autoencoders in closed form
 SufficientStatistics   count, sum and scatter matrix of rows, from one streaming pass
 Whitening      columns made uncorrelated, of variance 1
 load           reads an estimator from a file that its `save` wrote
@@ -20,6 +21,8 @@ _HOMES = {
     "build_info": "aefast._build_info",
     "load": "aefast.model_file",
     "FactorAnalysis": "aefast.factor_analysis",
+    "ItemAutoencoder": "aefast.linear_autoencoders",
+    "MarginalizedAutoencoder": "aefast.linear_autoencoders",
     "ProbabilisticPCA": "aefast.probabilistic_pca",
     "SufficientStatistics": "aefast.statistics",
     "Whitening": "aefast.whitening",
@@ -28,6 +31,10 @@ _MODULES = ("ops", "plotting", "model_file")
 
 __all__ = [
     "Autoencoder",
+    "FactorAnalysis",
+    "ItemAutoencoder",
+    "MarginalizedAutoencoder",
+    "ProbabilisticPCA",
     "SufficientStatistics",
     "Whitening",
     "__version__",

@@ -31,6 +31,8 @@ HOMES = {  # of each format: module and class
     "aefast whitening": ("aefast.whitening", "Whitening"),
     "aefast probabilistic pca": ("aefast.probabilistic_pca", "ProbabilisticPCA"),
     "aefast factor analysis": ("aefast.factor_analysis", "FactorAnalysis"),
+    "aefast marginalized autoencoder": ("aefast.linear_autoencoders", "MarginalizedAutoencoder"),
+    "aefast item autoencoder": ("aefast.linear_autoencoders", "ItemAutoencoder"),
 }
 
 _METADATA_KEY = "aefast"
