@@ -158,6 +158,19 @@ class FactorModel(
         W, zeros = self.components_, np.zeros(k)
         return project(H, zeros, W, offset=self.mean_, name="H", n_threads=self.n_threads)
 
+    def reconstruct(self, X):
+        """``inverse_transform(transform(X))``: ``E[x' | x]`` of a row with the same factors, which shrinks towards the mean.
+
+        Parameters
+        ----------
+        X : array-like or CSR matrix (n_samples, n_features)
+
+        Returns
+        -------
+        X_hat : ndarray (n_samples, n_features)
+        """
+        return self.inverse_transform(self._posterior(X)[0])
+
     def impute(self, X):
         """X with each missing entry (NaN) replaced by its mean given the observed entries of its row, ``E[h | x_o] W + μ``.
 
