@@ -236,6 +236,10 @@ class SufficientStatistics(Saved):
     def _combined(self, other, sign):
         """self ± other about the reference point of the heavier one, or about the mean where that has moved far away."""
         self._check_other(other)
+        if self.weight_sum_ == 0 and sign > 0:
+            total = other.copy()
+            total.n_samples_ += self.n_samples_
+            return total
         total = SufficientStatistics(self.n_features_in_, n_threads=self.n_threads)
         big, small = (self, other) if self.weight_sum_ >= other.weight_sum_ else (other, self)
         sums, scatter = _moved(

@@ -1,8 +1,9 @@
 /* Streaming statistics: a symmetric rank-n update that computes one triangle.
 
    BLOCK rows at a time are shifted, scaled by the roots of their weights and packed in panels, once: a panel serves as the right operand of a tile and,
-   a few of its columns at a time, as the left one. For panel j the tiles of columns [0, (j + 1) PANEL) are computed; only those on the diagonal compute
-   something twice. Each tile is added to its place in `scatter`, packed in the order in which tiles are visited. */
+   a few of its columns at a time, as the left one. The result is computed in squares, one for each pair of panels i <= j; only those with i = j compute
+   something twice. Pairs go by in groups of right panels, which stay in L2 while the left ones pass, each of which stays in L1 for the whole group. Each square is
+   added to its place in `scatter`, where squares lie in the order in which pairs are visited. */
 #include "statistics.h"
 
 #include "projection.h"
@@ -11,22 +12,39 @@
 enum { FITTING_ROWS = 16384 / (PANEL * (int)sizeof(real)), BLOCK = FITTING_ROWS < DEPTH ? FITTING_ROWS : DEPTH };
 enum { PANEL_STRIDE = (BLOCK + 1) * PANEL }; /* a row more than a power of two: panels do not compete for cache sets */
 
+enum { SQUARE = PANEL * PANEL, GROUP = 8 };
+
 typedef struct {
     statistics_job *job;
     int64_t d, panels;
-    double *scatter; /* for panel j, from scatter_at(j): ((j + 1) PANEL, PANEL) */
+    double *scatter; /* [pairs][SQUARE] */
     double *sums;    /* (panels * PANEL) */
     real *packed[2]; /* [panels][PANEL_STRIDE]: of even and of odd blocks */
     real *root[2];   /* (BLOCK): of the rows' weights */
     arena members;   /* from here on, a row each (d) */
 } statistics_pass;
 
-static int64_t scatter_at(int64_t j) { return j * (j + 1) / 2 * PANEL * PANEL; }
+/* A pair of panels, and how the pairs go by. */
+typedef struct {
+    int64_t i, j;
+} pair;
+
+static int64_t n_pairs(int64_t panels) { return panels * (panels + 1) / 2; }
+
+static inline pair next_pair(pair p, int64_t panels)
+{
+    int64_t begin = p.j / GROUP * GROUP, end = min_i64(panels, begin + GROUP);
+    if (p.j + 1 < end)
+        return (pair){p.i, p.j + 1};
+    if (p.i + 1 < end)
+        return (pair){p.i + 1, max_i64(p.i + 1, begin)};
+    return (pair){0, end};
+}
 
 static statistics_pass carve_pass(statistics_job *job, void *workspace)
 {
     statistics_pass s = {.job = job, .d = job->n_features, .panels = n_panels(job->n_features), .members = arena_at(workspace)};
-    s.scatter = CARVE(&s.members, double, scatter_at(s.panels));
+    s.scatter = CARVE(&s.members, double, n_pairs(s.panels) * SQUARE);
     s.sums = CARVE(&s.members, double, s.panels * PANEL);
     for (int i = 0; i < 2; ++i) {
         s.packed[i] = CARVE(&s.members, real, s.panels * PANEL_STRIDE);
@@ -47,7 +65,7 @@ static int64_t workspace_bytes(const statistics_job *job)
 static void begin(statistics_job *job)
 {
     statistics_pass s = carve_pass(job, job->workspace);
-    memset(s.scatter, 0, (size_t)scatter_at(s.panels) * sizeof *s.scatter);
+    memset(s.scatter, 0, (size_t)(n_pairs(s.panels) * SQUARE) * sizeof *s.scatter);
     memset(s.sums, 0, (size_t)(s.panels * PANEL) * sizeof *s.sums);
 }
 
@@ -105,20 +123,20 @@ static void add_tile(int rows, int64_t depth, const real *a, const real *b, doub
     add_to_doubles(rows * PANEL, c, out);
 }
 
-/* Members share the tiles: in order, panel after panel, each with the tiles of all panels up to it. */
-static void add_tiles(const statistics_pass *s, member m, const real *packed, int64_t depth)
+/* Members share the pairs. */
+static void add_squares(const statistics_pass *s, member m, const real *packed, int64_t depth)
 {
-    int64_t per_panel = n_tiles(PANEL), n = s->panels * (s->panels + 1) / 2 * per_panel, first = share_begin(m, n), j = 0;
-    while ((j + 1) * (j + 2) / 2 * per_panel <= first)
-        ++j;
-    int64_t t = first - j * (j + 1) / 2 * per_panel;
-    for (int64_t left = share_end(m, n) - first; left > 0; --left) {
-        int64_t i = t / per_panel, begin = tile_begin(PANEL, t % per_panel), end = tile_begin(PANEL, t % per_panel + 1);
-        add_tile((int)(end - begin), depth, packed + i * PANEL_STRIDE + begin, packed + j * PANEL_STRIDE,
-                 s->scatter + scatter_at(j) + (i * PANEL + begin) * PANEL);
-        if (++t == (j + 1) * per_panel) {
-            ++j;
-            t = 0;
+    int64_t n = n_pairs(s->panels), first = share_begin(m, n), end = share_end(m, n);
+    pair p = {0, 0};
+    for (int64_t index = 0; index < end; ++index, p = next_pair(p, s->panels)) {
+        if (index < first)
+            continue;
+        double *square = s->scatter + index * SQUARE;
+        for (int64_t k = 0; k < SQUARE; k += CACHE_LINE / (int64_t)sizeof *square)
+            __builtin_prefetch(square + k, 1);
+        for (int64_t t = 0; t < n_tiles(PANEL); ++t) {
+            int64_t row = tile_begin(PANEL, t), rows = tile_begin(PANEL, t + 1) - row;
+            add_tile((int)rows, depth, packed + p.i * PANEL_STRIDE + row, packed + p.j * PANEL_STRIDE, square + row * PANEL);
         }
     }
 }
@@ -154,7 +172,7 @@ static void add_member(void *context, member m)
     for (int64_t first = 0, buffer = 0; first < n; first += BLOCK, buffer = !buffer) {
         team_barrier(m);
         int64_t depth = min_i64(BLOCK, n - first), next = first + BLOCK;
-        add_tiles(s, m, s->packed[buffer], depth);
+        add_squares(s, m, s->packed[buffer], depth);
         add_sums(s, m, (int)buffer, depth);
         if (next < n)
             status |= pack_block(s, m, row, next, min_i64(BLOCK, n - next), !buffer);
@@ -172,19 +190,28 @@ static void add(statistics_job *job)
     team_run(job->n_threads, FLOAT_MODE_IEEE, add_member, &s);
 }
 
-/* Both triangles. */
+/* Both triangles, from one square: of panels that are the same, its upper triangle. */
+static void finish_square(const statistics_pass *s, pair p, const double *square)
+{
+    double *scatter = s->job->scatter;
+    int64_t rows = min_i64(PANEL, s->d - p.i * PANEL), columns = min_i64(PANEL, s->d - p.j * PANEL);
+    for (int64_t r = 0; r < rows; ++r)
+        for (int64_t c = p.i == p.j ? r : 0; c < columns; ++c) {
+            int64_t i = p.i * PANEL + r, j = p.j * PANEL + c;
+            scatter[i * s->d + j] += square[r * PANEL + c];
+            if (i != j)
+                scatter[j * s->d + i] += square[r * PANEL + c];
+        }
+}
+
 static void finish(statistics_job *job)
 {
     statistics_pass s = carve_pass(job, job->workspace);
     for (int64_t j = 0; j < s.d; ++j)
         job->sums[j] += s.sums[j];
-    for (int64_t j = 0; j < s.d; ++j)
-        for (int64_t i = 0; i <= j; ++i) {
-            double value = s.scatter[scatter_at(j / PANEL) + i * PANEL + j % PANEL];
-            job->scatter[i * s.d + j] += value;
-            if (i != j)
-                job->scatter[j * s.d + i] += value;
-        }
+    pair p = {0, 0};
+    for (int64_t index = 0; index < n_pairs(s.panels); ++index, p = next_pair(p, s.panels))
+        finish_square(&s, p, s.scatter + index * SQUARE);
 }
 
 /* ---- sparse rows ---- */
