@@ -1,6 +1,6 @@
 """``python -m benchmarks.factors``: linear factor models and their statistics, beside what their users would use otherwise.
 
-Each measurement is a process of its own; rivals take turns. What is timed is checked first: covariances, likelihoods and captured variances must agree.
+Each measurement is a process of its own; rivals take turns. Covariances, likelihoods and captured variances that rivals find must agree, or nothing is printed.
 """
 
 import argparse
