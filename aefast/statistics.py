@@ -237,8 +237,7 @@ class SufficientStatistics(Saved):
         """self ± other about the reference point of the heavier one, or about the mean where that has moved far away."""
         self._check_other(other)
         if self.weight_sum_ == 0 and sign > 0:
-            total = other.copy()
-            total.n_samples_ += self.n_samples_
+            (total := other.copy()).n_samples_ += self.n_samples_
             return total
         total = SufficientStatistics(self.n_features_in_, n_threads=self.n_threads)
         big, small = (self, other) if self.weight_sum_ >= other.weight_sum_ else (other, self)

@@ -1,9 +1,9 @@
 /* Streaming statistics: a symmetric rank-n update that computes one triangle.
 
-   BLOCK rows at a time are shifted, scaled by the roots of their weights and packed in panels, once: a panel serves as the right operand of a tile and,
-   a few of its columns at a time, as the left one. The result is computed in squares, one for each pair of panels i <= j; only those with i = j compute
-   something twice. Pairs go by in groups of right panels, which stay in L2 while the left ones pass, each of which stays in L1 for the whole group. Each square is
-   added to its place in `scatter`, where squares lie in the order in which pairs are visited. */
+   BLOCK rows at a time are shifted, scaled by the roots of their weights and packed in panels, once: a panel serves as the right operand of a tile
+   and, a few of its columns at a time, as the left one. The result is computed in squares, one for each pair of panels i <= j; only those with i = j
+   compute something twice. Pairs go by in groups of right panels, which stay in L2 while the left ones pass, each of which stays in L1 for the whole
+   group. Each square is added to its place in `scatter`, where squares lie in the order in which pairs are visited. */
 #include "statistics.h"
 
 #include "projection.h"
