@@ -27,14 +27,6 @@ typedef struct {
 
 ALWAYS_INLINE ivec not_finite_lanes(vec v) { return v - v != vec_set(0); }
 
-ALWAYS_INLINE int any_lane(ivec mask)
-{
-    int any = 0;
-    for (int i = 0; i < LANES; ++i)
-        any |= mask[i] != 0;
-    return any;
-}
-
 /* Column sums of up to BLOCK_ROWS rows in `real`, handed on in double. */
 typedef struct {
     real sum[BLOCK_COLUMNS];
