@@ -198,6 +198,7 @@ setup(
     ext_modules=[
         extension("_runtime", ["src/_runtime.pyx", "src/dispatch.c"], ["src/kernels/peak.c"]),
         extension("_autoencoder", ["src/_autoencoder.pyx"], ["src/kernels/autoencoder.c"]),
+        extension("_statistics", ["src/_statistics.pyx"], ["src/kernels/statistics.c"]),
     ],
     cmdclass={"build_ext": BuildKernels},
 )

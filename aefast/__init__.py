@@ -1,7 +1,9 @@
 """Autoencoders on CPUs: fused, multithreaded training kernels under a scikit-learn API.
 
 Autoencoder    the estimator
-load           reads an estimator from a file that `Autoencoder.save` wrote
+SufficientStatistics   count, sum and scatter matrix of rows, from one streaming pass
+Whitening      columns made uncorrelated, of variance 1
+load           reads an estimator from a file that its `save` wrote
 ops            the functional backend: arrays in, arrays out, no state
 build_info     what this build is and uses
 
@@ -16,10 +18,20 @@ _HOMES = {
     "Autoencoder": "aefast.autoencoder",
     "build_info": "aefast._build_info",
     "load": "aefast.model_file",
+    "SufficientStatistics": "aefast.statistics",
+    "Whitening": "aefast.whitening",
 }
 _MODULES = ("ops", "plotting", "model_file")
 
-__all__ = ["Autoencoder", "__version__", "build_info", "load", "ops"]
+__all__ = [
+    "Autoencoder",
+    "SufficientStatistics",
+    "Whitening",
+    "__version__",
+    "build_info",
+    "load",
+    "ops",
+]
 
 
 def __getattr__(name):

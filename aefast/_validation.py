@@ -4,6 +4,8 @@ Tables of float32, float64, uint8 and bool are read by the kernels where they li
 converted to float64. The real type of a computation is float32 for float32, uint8 and bool, and float64 otherwise.
 """
 
+from numbers import Integral
+
 import numpy as np
 from scipy import sparse
 
@@ -116,6 +118,13 @@ def check_sizes(**sizes):
             )
 
 
+def as_integer(value, name):
+    """An int, from any integer but a bool."""
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    return int(value)
+
+
 def check_name(value, name, choices):
     """One of a table's names."""
     if value not in choices:
@@ -188,8 +197,64 @@ def estimator_rows(estimator, X, *, reset):
     return with_adjacent_columns(np.require(X, requirements="A"))
 
 
+def estimator_table(estimator, X, *, reset):
+    """As `estimator_rows`, but sparse matrices are welcome: they come back in CSR form, finite."""
+    if not sparse.issparse(X):
+        return estimator_rows(estimator, X, reset=reset)
+    from sklearn.utils.validation import check_array, validate_data
+
+    refuse_types("X", [X.dtype], "cmM")
+    check_array(X, accept_sparse=True, dtype=None, ensure_all_finite=False, estimator=estimator)
+    if not reset:
+        validate_data(estimator, X, reset=False, skip_check_array=True)
+    return as_csr(X, "X")
+
+
+def fixed_signs(rows):
+    """Rows with their signs turned so that the entry of largest magnitude is positive: eigenvectors have no signs of their own."""
+    largest = np.abs(rows).argmax(axis=1)
+    signs = np.sign(rows[np.arange(len(rows)), largest])
+    return rows * np.where(signs == 0, 1.0, signs)[:, None]
+
+
 def remember_features(estimator, X):
     """Sets n_features_in_ and feature_names_in_ from the user's X."""
     from sklearn.utils.validation import validate_data
 
     validate_data(estimator, X, reset=True, skip_check_array=True)
+
+
+# ---- weights that are no average, sparse rows ----
+
+
+def as_row_weights(value, n_samples):
+    """Weights (n,) in float64, each finite and not negative; None stays None."""
+    if value is None:
+        return None
+    weight = as_parameter(value, "sample_weight", (n_samples,)).astype(np.float64)
+    bad = np.flatnonzero(~((weight >= 0) & (weight < np.inf)))
+    if len(bad):
+        raise ValueError(
+            f"sample_weight must be finite and not negative, got {weight[bad[0]]} at row {bad[0]}"
+        )
+    return weight
+
+
+def as_csr(X, name, dtype=None):
+    """A CSR matrix of float32 or float64 with columns in rising order and no duplicates; finite. X itself where it is one."""
+    refuse_types(name, [X.dtype], "cmM")
+    X = X.tocsr()
+    if X.ndim != 2 or 0 in X.shape:
+        raise ValueError(f"{name} must have at least one row and one column, got shape {X.shape}")
+    check_sizes(**{f"the number of columns of {name}": X.shape[1]})
+    wanted = dtype or (X.dtype if X.dtype in ROW_TYPES[:2] else real_type(X.dtype))
+    X = X.astype(wanted, copy=False)
+    if not X.has_canonical_format:
+        X = X.copy()
+        X.sum_duplicates()
+    if not np.isfinite(X.data).all():
+        place = np.flatnonzero(~np.isfinite(X.data))[0]
+        row = np.searchsorted(X.indptr, place, side="right") - 1
+        where = f"at row {row}, column {X.indices[place]}"
+        raise ValueError(_describe_entry(X.data[place], where, name, ANYWHERE, X.dtype, None))
+    return X

@@ -13,6 +13,7 @@ cimport numpy as cnp
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
+from _arrays cimport STATUS_BAD_ROWS, STATUS_NOT_FINITE, allocate, data_of, rows_view, view_rows
 from _blas cimport gemm_f32, gemm_f64
 
 cnp.import_array()
@@ -20,19 +21,6 @@ cnp.import_array()
 
 cdef extern from "kernels/autoencoder.h":
     ctypedef void gemm_function(int, int, int64_t, int64_t, int64_t, const void*, int64_t, const void*, int64_t, double, void*, int64_t) noexcept nogil
-
-    enum: ROWS_FLOAT32, ROWS_FLOAT64, ROWS_UINT8
-    enum: STATUS_NOT_FINITE, STATUS_BAD_ROWS
-
-    ctypedef struct rows_view:
-        const char* data
-        int64_t stride
-        int64_t n_rows
-        const int64_t* order
-        int kind
-        int checked
-        double low
-        double high
 
     ctypedef struct autoencoder_model:
         int64_t n_features
@@ -134,28 +122,6 @@ cdef const autoencoder_kernels* kernels_of(cnp.ndarray array):
 
 cdef gemm_function* gemm_of(cnp.ndarray array):
     return gemm_f64 if cnp.PyArray_TYPE(array) == cnp.NPY_FLOAT64 else gemm_f32
-
-
-cdef void* data_of(array):
-    return NULL if array is None else cnp.PyArray_DATA(<cnp.ndarray> array)
-
-
-cdef cnp.ndarray allocate(int64_t n_bytes):
-    """Memory for a kernel. Never so little that NumPy would keep it for its next array: a debug build poisons gaps in it."""
-    return np.empty(max(n_bytes, 1 << 12), np.uint8)
-
-
-cdef rows_view view_rows(cnp.ndarray X, order=None, domain=None):
-    cdef rows_view rows
-    cdef int kind = cnp.PyArray_TYPE(X)
-    rows.data = cnp.PyArray_BYTES(X)
-    rows.stride = cnp.PyArray_STRIDE(X, 0)
-    rows.n_rows = cnp.PyArray_DIM(X, 0) if order is None else len(order)
-    rows.order = <const int64_t*> data_of(order)
-    rows.kind = ROWS_FLOAT32 if kind == cnp.NPY_FLOAT32 else ROWS_FLOAT64 if kind == cnp.NPY_FLOAT64 else ROWS_UINT8
-    rows.checked = domain is not None
-    rows.low, rows.high = domain if domain is not None else (0, 0)
-    return rows
 
 
 cdef autoencoder_model view_model(model, parameters):

@@ -8,24 +8,12 @@
 #include <stdint.h>
 
 #include "../dispatch.h"
+#include "rows_view.h"
 
 /* C = op(A) op(B) + beta C with op(A) (m, k), op(B) (k, n); op transposes where its flag says so. lda, ldb, ldc: distance of rows as stored.
    Single-threaded; any number of threads may call it at once. */
 typedef void gemm_function(int transpose_a, int transpose_b, int64_t m, int64_t n, int64_t k, const void *a, int64_t lda, const void *b, int64_t ldb,
                            double beta, void *c, int64_t ldc);
-
-enum { ROWS_FLOAT32, ROWS_FLOAT64, ROWS_UINT8 }; /* what the user's table holds; rows become reals when they are loaded */
-
-/* A table of n rows and d columns, read where the user keeps it. */
-typedef struct {
-    const char *data;
-    int64_t stride;       /* bytes from a row to the next, of any sign; the columns of a row are adjacent */
-    int64_t n_rows;       /* to visit */
-    const int64_t *order; /* the row to visit at each place; NULL: 0, 1, 2, ... */
-    int kind;             /* ROWS_... */
-    int checked;          /* entries that are not finite as reals, or outside [low, high], set STATUS_BAD_ROWS */
-    double low, high;
-} rows_view;
 
 /* Shapes and parameters. Where gradients and optimizer state are concerned, parameters have the flat layout
    [W (k, d) | V (k, d), the decoder's, unless tied | b (k) | c (d)]. */
@@ -35,8 +23,6 @@ typedef struct {
     int activation, output; /* indices of their tables */
     void *W, *V, *b, *c;    /* V == W when tied; not written by one-pass operations */
 } autoencoder_model;
-
-enum { STATUS_OK = 0, STATUS_NOT_FINITE = 1, STATUS_BAD_ROWS = 2 };
 
 /* Training steps, or one pass that accumulates gradients. */
 typedef struct {

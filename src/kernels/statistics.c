@@ -1,0 +1,257 @@
+/* Streaming statistics: a symmetric rank-n update that computes one triangle.
+
+   BLOCK rows at a time are shifted, scaled by the roots of their weights and packed in panels, once: a panel serves as the right operand of a tile and,
+   a few of its columns at a time, as the left one. For panel j the tiles of columns [0, (j + 1) PANEL) are computed; only those on the diagonal compute
+   something twice. Each tile is added to its place in `scatter`, packed in the order in which tiles are visited. */
+#include "statistics.h"
+
+#include "projection.h"
+
+/* Rows of a block: at most DEPTH, so that sums in float32 stay short, and so few that two panels of them share an L1 cache. */
+enum { FITTING_ROWS = 16384 / (PANEL * (int)sizeof(real)), BLOCK = FITTING_ROWS < DEPTH ? FITTING_ROWS : DEPTH };
+enum { PANEL_STRIDE = (BLOCK + 1) * PANEL }; /* a row more than a power of two: panels do not compete for cache sets */
+
+typedef struct {
+    statistics_job *job;
+    int64_t d, panels;
+    double *scatter; /* for panel j, from scatter_at(j): ((j + 1) PANEL, PANEL) */
+    double *sums;    /* (panels * PANEL) */
+    real *packed[2]; /* [panels][PANEL_STRIDE]: of even and of odd blocks */
+    real *root[2];   /* (BLOCK): of the rows' weights */
+    arena members;   /* from here on, a row each (d) */
+} statistics_pass;
+
+static int64_t scatter_at(int64_t j) { return j * (j + 1) / 2 * PANEL * PANEL; }
+
+static statistics_pass carve_pass(statistics_job *job, void *workspace)
+{
+    statistics_pass s = {.job = job, .d = job->n_features, .panels = n_panels(job->n_features), .members = arena_at(workspace)};
+    s.scatter = CARVE(&s.members, double, scatter_at(s.panels));
+    s.sums = CARVE(&s.members, double, s.panels * PANEL);
+    for (int i = 0; i < 2; ++i) {
+        s.packed[i] = CARVE(&s.members, real, s.panels * PANEL_STRIDE);
+        s.root[i] = CARVE(&s.members, real, BLOCK);
+    }
+    return s;
+}
+
+static int64_t workspace_bytes(const statistics_job *job)
+{
+    statistics_job measured = *job;
+    statistics_pass s = carve_pass(&measured, 0);
+    for (int i = 0; i < job->n_threads; ++i)
+        CARVE(&s.members, real, s.d);
+    return arena_bytes(&s.members);
+}
+
+static void begin(statistics_job *job)
+{
+    statistics_pass s = carve_pass(job, job->workspace);
+    memset(s.scatter, 0, (size_t)scatter_at(s.panels) * sizeof *s.scatter);
+    memset(s.sums, 0, (size_t)(s.panels * PANEL) * sizeof *s.sums);
+}
+
+/* root (x - r) into row p of the panels; columns past d are zero. Returns the lanes where x or the result is not finite. */
+static ivec pack_row(const statistics_pass *s, const real *x, real root, real *packed, int64_t p)
+{
+    const real *shift = (const real *)s->job->shift;
+    ivec bad = {0};
+    real *to = packed + p * PANEL;
+    for (int64_t j = 0; j < s->d; j += PANEL, to += PANEL_STRIDE)
+        for (int v = 0; v < PANEL; v += LANES) {
+            int64_t left = max_i64(0, s->d - j - v);
+            vec value = left ? vec_load_n(x + j + v, left) : (vec){0};
+            vec centred = left ? value - vec_load_n(shift + j + v, left) : (vec){0};
+            vec scaled = centred * vec_set(root);
+            bad |= (value - value != vec_set(0)) | (scaled - scaled != vec_set(0));
+            vec_store(to + v, scaled);
+        }
+    return bad;
+}
+
+/* Rows [first, first + n) of the table, n <= BLOCK; members share the rows. */
+static int pack_block(const statistics_pass *s, member m, real *row, int64_t first, int64_t n, int buffer)
+{
+    const statistics_job *job = s->job;
+    ivec bad = {0};
+    for (int64_t p = share_begin(m, n); p < share_end(m, n); ++p) {
+        real root = job->weight ? (real)__builtin_sqrt(job->weight[first + p]) : 1;
+        convert_entries(job->rows.kind, row_at(&job->rows, first + p), s->d, row);
+        s->root[buffer][p] = root;
+        bad |= pack_row(s, row, root, s->packed[buffer], p);
+    }
+    int any = 0;
+    for (int i = 0; i < LANES; ++i)
+        any |= bad[i] != 0;
+    return any ? STATUS_BAD_ROWS : STATUS_OK;
+}
+
+/* out[i] += in[i] */
+ALWAYS_INLINE void add_to_doubles(int64_t n, const real *in, double *out)
+{
+    for (int64_t i = 0; i < n; ++i)
+        out[i] += (double)in[i];
+}
+
+/* `rows` columns of a panel, from a on, times a whole panel b, over `depth` rows; added to out (rows, PANEL). */
+static void add_tile(int rows, int64_t depth, const real *a, const real *b, double *out)
+{
+    real c[TILE_ROWS * PANEL];
+    switch (rows) {
+#define X(n) case n: tile(n, depth, a, 1, PANEL, b, c, PANEL, 0); break;
+        EACH_TILE_HEIGHT(X)
+#undef X
+    }
+    add_to_doubles(rows * PANEL, c, out);
+}
+
+/* Members share the tiles: in order, panel after panel, each with the tiles of all panels up to it. */
+static void add_tiles(const statistics_pass *s, member m, const real *packed, int64_t depth)
+{
+    int64_t per_panel = n_tiles(PANEL), n = s->panels * (s->panels + 1) / 2 * per_panel, first = share_begin(m, n), j = 0;
+    while ((j + 1) * (j + 2) / 2 * per_panel <= first)
+        ++j;
+    int64_t t = first - j * (j + 1) / 2 * per_panel;
+    for (int64_t left = share_end(m, n) - first; left > 0; --left) {
+        int64_t i = t / per_panel, begin = tile_begin(PANEL, t % per_panel), end = tile_begin(PANEL, t % per_panel + 1);
+        add_tile((int)(end - begin), depth, packed + i * PANEL_STRIDE + begin, packed + j * PANEL_STRIDE,
+                 s->scatter + scatter_at(j) + (i * PANEL + begin) * PANEL);
+        if (++t == (j + 1) * per_panel) {
+            ++j;
+            t = 0;
+        }
+    }
+}
+
+/* Members share the panels. */
+static void add_sums(const statistics_pass *s, member m, int buffer, int64_t depth)
+{
+    for (int64_t j = share_begin(m, s->panels); j < share_end(m, s->panels); ++j) {
+        const real *panel = s->packed[buffer] + j * PANEL_STRIDE;
+        vec low = {0}, high = {0};
+        for (int64_t p = 0; p < depth; ++p) {
+            vec root = vec_set(s->root[buffer][p]);
+            low = vec_fma(root, vec_load(panel + p * PANEL), low);
+            high = vec_fma(root, vec_load(panel + p * PANEL + LANES), high);
+        }
+        real sum[PANEL];
+        vec_store(sum, low);
+        vec_store(sum + LANES, high);
+        add_to_doubles(PANEL, sum, s->sums + j * PANEL);
+    }
+}
+
+/* While one block's products are made, the next one is packed into the other buffer: one barrier a block. */
+static void add_member(void *context, member m)
+{
+    const statistics_pass *s = (const statistics_pass *)context;
+    arena a = s->members;
+    real *row = CARVE(&a, real, s->d);
+    for (int i = 0; i < m.index; ++i)
+        row = CARVE(&a, real, s->d);
+    int64_t n = s->job->rows.n_rows;
+    int status = pack_block(s, m, row, 0, min_i64(BLOCK, n), 0);
+    for (int64_t first = 0, buffer = 0; first < n; first += BLOCK, buffer = !buffer) {
+        team_barrier(m);
+        int64_t depth = min_i64(BLOCK, n - first), next = first + BLOCK;
+        add_tiles(s, m, s->packed[buffer], depth);
+        add_sums(s, m, (int)buffer, depth);
+        if (next < n)
+            status |= pack_block(s, m, row, next, min_i64(BLOCK, n - next), !buffer);
+    }
+#ifdef _OPENMP
+#pragma omp atomic
+#endif
+    s->job->status |= status;
+}
+
+static void add(statistics_job *job)
+{
+    statistics_pass s = carve_pass(job, job->workspace);
+    job->status = STATUS_OK;
+    team_run(job->n_threads, FLOAT_MODE_IEEE, add_member, &s);
+}
+
+/* Both triangles. */
+static void finish(statistics_job *job)
+{
+    statistics_pass s = carve_pass(job, job->workspace);
+    for (int64_t j = 0; j < s.d; ++j)
+        job->sums[j] += s.sums[j];
+    for (int64_t j = 0; j < s.d; ++j)
+        for (int64_t i = 0; i <= j; ++i) {
+            double value = s.scatter[scatter_at(j / PANEL) + i * PANEL + j % PANEL];
+            job->scatter[i * s.d + j] += value;
+            if (i != j)
+                job->scatter[j * s.d + i] += value;
+        }
+}
+
+/* ---- sparse rows ---- */
+
+enum { STRIPE = 16 }; /* adjacent rows of the scatter that one member has */
+
+static void add_sparse_member(void *context, member m)
+{
+    const sparse_statistics_job *job = (const sparse_statistics_job *)context;
+    const real *values = (const real *)job->values;
+    for (int64_t i = 0; i < job->n_rows; ++i) {
+        double weight = job->weight ? job->weight[i] : 1;
+        int64_t end = job->row_begin[i + 1];
+        for (int64_t p = job->row_begin[i]; p < end; ++p) {
+            int64_t column = job->columns[p];
+            if (column / STRIPE % m.size != m.index)
+                continue;
+            double x = weight * (double)values[p], *row = job->scatter + column * job->n_features;
+            job->sums[column] += x;
+            for (int64_t q = p; q < end; ++q)
+                row[job->columns[q]] += x * (double)values[q];
+        }
+    }
+}
+
+static void add_sparse(sparse_statistics_job *job) { team_run(job->n_threads, FLOAT_MODE_IEEE, add_sparse_member, job); }
+
+/* Columns of B go by in strips whose sums stay in registers. */
+static void sparse_product_row(const sparse_product_job *job, int64_t i)
+{
+    enum { STRIP = 4 * LANES };
+    const real *values = (const real *)job->values, *B = (const real *)job->B;
+    int64_t k = job->n_columns;
+    for (int64_t column = 0; column < k; column += STRIP) {
+        int64_t left = k - column;
+        vec sum[4] = {{0}, {0}, {0}, {0}};
+        for (int64_t p = job->row_begin[i]; p < job->row_begin[i + 1]; ++p) {
+            const real *row = B + job->columns[p] * k + column;
+            vec x = vec_set(values[p]);
+#pragma GCC unroll 4
+            for (int v = 0; v < 4; ++v)
+                if (left >= STRIP)
+                    sum[v] = vec_fma(x, vec_load(row + v * LANES), sum[v]);
+                else if (left > v * LANES)
+                    sum[v] = vec_fma(x, vec_load_n(row + v * LANES, left - v * LANES), sum[v]);
+        }
+        for (int v = 0; v < 4 && left > v * LANES; ++v)
+            vec_store_n((real *)job->Y + i * k + column + v * LANES, sum[v], left - v * LANES);
+    }
+}
+
+static void sparse_product_member(void *context, member m)
+{
+    const sparse_product_job *job = (const sparse_product_job *)context;
+    for (int64_t i = share_begin(m, job->n_rows); i < share_end(m, job->n_rows); ++i)
+        sparse_product_row(job, i);
+}
+
+static void sparse_product(sparse_product_job *job) { team_run(job->n_threads, FLOAT_MODE_IEEE, sparse_product_member, job); }
+
+const statistics_kernels INSTANCE(statistics) = {
+    .workspace_bytes = workspace_bytes,
+    .begin = begin,
+    .add = add,
+    .finish = finish,
+    .add_sparse = add_sparse,
+    .sparse_product = sparse_product,
+    .projection_bytes = projection_bytes,
+    .project = project,
+};
