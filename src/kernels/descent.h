@@ -63,12 +63,12 @@ static real residual_norm2(const row_problem *p)
     return r > 0 ? r : 0;
 }
 
-/* From p->h, with p->q = D (x - h D), until the gap, as far as these can tell, is small enough. Returns 0 where that takes more than max_sweeps sweeps over
-   all atoms. `active` (k) is scratch. */
-static int descend(const row_problem *p, int64_t *active, int64_t max_sweeps)
+/* From p->h, with p->q = D (x - h D), until the relative gap, as far as these can tell, is at most `goal`. Returns 0 where that takes more than max_sweeps
+   sweeps over all atoms. `active` (k) is scratch. */
+static int descend(const row_problem *p, double goal, int64_t *active, int64_t max_sweeps)
 {
     for (int64_t sweep = 0; sweep < max_sweeps; ++sweep) {
-        if (relative_gap(p, residual_norm2(p)) <= 0.5 * p->job->tol)
+        if (relative_gap(p, residual_norm2(p)) <= goal)
             return 1;
         int64_t n = sweep_all(p, active);
         sweep_active(p, active, n, SWEEPS_OF_ACTIVE);

@@ -18,7 +18,8 @@ typedef struct {
     real *rate;             /* (ld_k) */
     real_int *idle;         /* (ld_k): all ones where an atom may become active */
     int64_t n_dependent;    /* atoms that may not, until an active one leaves: they depend on those */
-    int64_t left_last;      /* the atom that has just left, and may not return in the next step; -1: none */
+    int64_t left_last;      /* the atom that has just left; -1: none. It is at one side of the bound and moves away, but rounding may say otherwise: */
+    int left_above;         /* at the upper side; in the next step it may not return there */
     int64_t hint;           /* where to look first for the next atom to enter */
     real lambda, mu, rho;
 } path;
@@ -93,8 +94,9 @@ static void leave(path *t, const row_problem *p, int64_t place)
     t->w[n - 1] = 0;
     if (t->n_dependent)
         mark_idle(t, p->dictionary);
-    t->idle[j] = 0;
+    t->idle[j] = -1;
     t->left_last = j;
+    t->left_above = p->q[j] > 0;
 }
 
 /* The first active atom whose code reaches 0 within *fall, which becomes the fall to there; -1: none. */
@@ -159,18 +161,30 @@ static int64_t next_to_enter(path *t, const row_problem *p, real *fall)
     return first;
 }
 
+/* Whether the atom that has just left is said to return to the side that it is at. */
+static int turns_back(const path *t, const row_problem *p, int64_t enters, real fall)
+{
+    return enters >= 0 && enters == t->left_last && (p->q[enters] - fall * t->rate[enters] > 0) == t->left_above;
+}
+
 /* Follows the path to its end. Returns 0 where it takes more than max_events. */
 static int follow(path *t, const row_problem *p, int64_t max_events)
 {
     for (int64_t event = 0; event <= max_events; ++event) {
         real fall = t->rho;
-        int64_t leaves = next_to_leave(t, &fall), enters = next_to_enter(t, p, &fall);
+        int64_t leaves = next_to_leave(t, &fall);
+        real bound = fall;
+        int64_t enters = next_to_enter(t, p, &fall);
+        if (turns_back(t, p, enters, fall)) {
+            t->idle[enters] = 0;
+            fall = bound;
+            enters = next_to_enter(t, p, &fall);
+            t->idle[t->left_last] = -1;
+        }
         add_multiple(p->q, -fall, t->rate, t->active.k);
         add_multiple(t->h, fall, t->w, whole_vectors(t->active.n));
         t->lambda -= fall * t->mu;
         t->rho -= fall;
-        if (t->left_last >= 0)
-            t->idle[t->left_last] = -1;
         t->left_last = -1;
         if (enters >= 0)
             enter(t, p, enters);

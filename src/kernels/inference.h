@@ -69,7 +69,7 @@ static void solve_by_descent(worker *w, int64_t n)
             evaluate(p);
         else
             memcpy(p->q, p->c, (size_t)w->dictionary->ld_k * sizeof(real));
-        if (!descend(p, w->active, min_i64(FIRST_SWEEPS, w->job->max_iter)))
+        if (!descend(p, 0.5 * w->job->tol, w->active, min_i64(FIRST_SWEEPS, w->job->max_iter)))
             follow_from_code(&w->track, p, most_events(w->dictionary));
     }
 }
@@ -93,12 +93,10 @@ static void solve_by_threshold(worker *w, int64_t n)
         }
 }
 
-enum { ALGORITHM_OMP = 2 };
-
 static const algorithm algorithms[] = {
     {{"lasso_cd", 1, 1}, solve_by_descent},
     {{"lasso_lars", 1, 0}, solve_by_path},
-    [ALGORITHM_OMP] = {{"omp", 0, 0}, solve_by_pursuit},
+    {{"omp", 0, 0}, solve_by_pursuit},
     {{"fista", 1, 1}, solve_by_fista},
     {{"ista", 1, 1}, solve_by_ista},
     {{"threshold", 0, 0}, solve_by_threshold},
@@ -187,14 +185,21 @@ static void load_block(worker *w, int64_t first, int64_t n)
     product_panels(n, n_panels(f->k), f->d, w->X, f->ld_d, f->by_component, padded(f->d), w->C, f->ld_k);
 }
 
-/* Paths from where the code is, and sweeps, in turns, until the gap is small enough or max_iter sweeps are used up. */
+/* Paths, from nothing and from where the code is in turns, and sweeps between them, until the gap is small enough or max_iter sweeps are used up. A path can
+   break down where atoms depend on each other, a sweep never goes uphill; but gaps do, and what sweeps think of theirs is rounded: their goal falls. */
 static double improve(worker *w, row_problem *p, double gap)
 {
     size_t bytes = (size_t)w->dictionary->ld_k * sizeof(real);
+    int from_nothing = algorithms[w->job->algorithm].solve != solve_by_path;
+    double goal = w->job->tol;
     int64_t sweeps = FIRST_SWEEPS;
     for (int64_t left = w->job->max_iter; gap > w->job->tol && left > 0; left -= sweeps, sweeps *= 2) {
         memcpy(w->kept, p->h, bytes);
-        follow_from_code(&w->track, p, most_events(w->dictionary));
+        if (from_nothing)
+            follow_from_nothing(&w->track, p, most_events(w->dictionary));
+        else
+            follow_from_code(&w->track, p, most_events(w->dictionary));
+        from_nothing = !from_nothing;
         double after = evaluate(p);
         if (after <= w->job->tol)
             return after;
@@ -202,7 +207,8 @@ static double improve(worker *w, row_problem *p, double gap)
             memcpy(p->h, w->kept, bytes);
             evaluate(p);
         }
-        descend(p, w->active, min_i64(sweeps, left));
+        goal /= 2;
+        descend(p, goal, w->active, min_i64(sweeps, left));
         gap = evaluate(p);
     }
     return gap;
@@ -241,6 +247,19 @@ static void write_sparse(const worker *w, const real *h, int64_t i)
     w->job->counts[i] = n;
 }
 
+static void write_objectives(worker *w, int64_t first, int64_t n)
+{
+    real penalty = algorithms[w->job->algorithm].solve == solve_by_pursuit ? 0 : (real)w->job->alpha;
+    for (int64_t i = 0; i < n; ++i) {
+        const row_problem *p = w->rows + i;
+        compute_residual(p);
+        vec sum = {0};
+        for (int64_t v = 0; v < w->dictionary->ld_k; v += LANES)
+            sum += vec_abs(vec_load(p->h + v));
+        w->job->objectives[first + i] = 0.5 * (double)dot(p->residual, p->residual, w->dictionary->d) + (double)penalty * vec_sum(sum);
+    }
+}
+
 static void write_block(worker *w, int64_t first, int64_t n)
 {
     const dictionary_forms *f = w->dictionary;
@@ -274,6 +293,8 @@ static void code_member(void *context, member m)
         algorithms[pass->job->algorithm].solve(&w, n);
         if (algorithms[pass->job->algorithm].info.has_gap)
             hold_to_gap(&w, first, n);
+        if (pass->job->objectives)
+            write_objectives(&w, first, n);
         write_block(&w, first, n);
     }
 #ifdef _OPENMP

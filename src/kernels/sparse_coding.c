@@ -1,6 +1,7 @@
 /* The kernels of sparse coding and dictionary learning: one instance exports one table of them. */
 #include "sparse_coding.h"
 
+#include "dictionary.h"
 #include "inference.h"
 
 static void get_algorithm_info(int i, algorithm_info *info) { *info = algorithms[i].info; }
@@ -12,4 +13,7 @@ const sparse_coding_kernels INSTANCE(sparse_coding) = {
     .prepare = prepare,
     .coding_workspace_bytes = coding_workspace_bytes,
     .code = code,
+    .accumulate = accumulate_codes,
+    .update_workspace_bytes = update_workspace_bytes,
+    .update = update_dictionary,
 };

@@ -7,7 +7,8 @@
 
 #include <stdint.h>
 
-#include "autoencoder.h"
+#include "../dispatch.h"
+#include "rows_view.h"
 
 /* D in the forms that the kernels read: `prepare` makes them. */
 typedef struct {
@@ -38,28 +39,30 @@ typedef struct {
     int32_t *indices;            /* (n, k) at most: row i's entries begin at i * k, in rising order */
     void *values;                /* likewise */
     int64_t *counts;             /* (n): entries of each row */
-    double *gaps;                /* out (n), or NULL: duality gap / (1/2 ||x||^2) of the codes returned */
+    double *objectives;          /* out (n), or NULL: 1/2 ||x - h D||^2, with a penalty's algorithms plus alpha sum_j w_j |h_j| */
+    double *gaps;                /* out (n), where the algorithm has one: duality gap / (1/2 ||x||^2) of the codes returned */
     int status;                  /* out: STATUS_... flags */
 } coding_job;
 
-/* Sums over coded rows, and the dictionary that they lead to. */
+/* Sums over coded rows: A += sum of h^T h (k, k), B += sum of h^T x (k, d), row after row. */
 typedef struct {
-    int64_t n_features, n_components, n_rows;
+    int64_t n_features, n_components;
     rows_view rows;
     const int32_t *indices;      /* codes, as coding_job leaves them */
     const void *values;
     const int64_t *counts;
-    double *A, *B;               /* sum of h^T h (k, k) and of h^T x (k, d): added to */
+    double *A, *B;
     int n_threads;
-    int status;
-} statistics_job;
+} code_statistics_job;
 
+/* min_D 1/2 tr(D^T A D) - tr(D^T B) over atoms of norm <= 1, one atom after another (Mairal et al. 2010, algorithm 2). */
 typedef struct {
     int64_t n_features, n_components;
     const double *A, *B;
     int positive;                /* D >= 0 */
     int64_t n_sweeps;
-    void *atoms;                 /* in/out: D (k, d), rows of norm <= 1; atoms that no code uses stay as they are */
+    double least_use;            /* atoms with A_jj <= least_use stay as they are */
+    void *atoms;                 /* in/out: D (k, d), reals */
     void *workspace;             /* update_workspace_bytes of it */
     int n_threads;
 } update_job;
@@ -77,7 +80,7 @@ typedef struct {
     void (*prepare)(coding_dictionary *);
     int64_t (*coding_workspace_bytes)(const coding_job *);
     void (*code)(coding_job *);
-    void (*accumulate)(statistics_job *);
+    void (*accumulate)(code_statistics_job *);
     int64_t (*update_workspace_bytes)(const update_job *);
     void (*update)(update_job *);
 } sparse_coding_kernels;
