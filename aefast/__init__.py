@@ -1,6 +1,8 @@
 """Autoencoders on CPUs: fused, multithreaded training kernels under a scikit-learn API.
 
 Autoencoder    the estimator
+ProbabilisticPCA, FactorAnalysis   linear factor models, with p(x), samples and missing entries
+MarginalizedAutoencoder, ItemAutoencoder   linear autoencoders in closed form
 SufficientStatistics   count, sum and scatter matrix of rows, from one streaming pass
 SparseCoder    sparse codes for a given dictionary; sparse_encode: the same in one call
 DictionaryLearning   a dictionary whose sparse codes say most about the rows
@@ -25,6 +27,10 @@ _HOMES = {
     "SparseCoder": "aefast.sparse_coding",
     "extract_patches": "aefast.patches",
     "sparse_encode": "aefast.sparse_coding",
+    "FactorAnalysis": "aefast.factor_analysis",
+    "ItemAutoencoder": "aefast.linear_autoencoders",
+    "MarginalizedAutoencoder": "aefast.linear_autoencoders",
+    "ProbabilisticPCA": "aefast.probabilistic_pca",
     "SufficientStatistics": "aefast.statistics",
     "Whitening": "aefast.whitening",
 }
@@ -33,6 +39,10 @@ _MODULES = ("ops", "plotting", "model_file")
 __all__ = [
     "Autoencoder",
     "DictionaryLearning",
+    "FactorAnalysis",
+    "ItemAutoencoder",
+    "MarginalizedAutoencoder",
+    "ProbabilisticPCA",
     "SparseCoder",
     "SufficientStatistics",
     "Whitening",

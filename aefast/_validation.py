@@ -4,6 +4,7 @@ Tables of float32, float64, uint8 and bool are read by the kernels where they li
 converted to float64. The real type of a computation is float32 for float32, uint8 and bool, and float64 otherwise.
 """
 
+import warnings
 from numbers import Integral
 
 import numpy as np
@@ -170,6 +171,53 @@ def _describe_entry(value, where, name, domain, dtype, output):
         return f"Input {name} contains a value too large for {dtype} ({value}) {where}"
     low, high = domain
     return f"output={output!r} expects values of {name} in [{low:g}, {high:g}], got {value} {where}"
+
+
+def warn_of_iterations(max_iter):
+    """The ConvergenceWarning of iterations that were not enough."""
+    from sklearn.exceptions import ConvergenceWarning
+
+    message = f"max_iter={max_iter} iterations were not enough for tol: raise one of them"
+    warnings.warn(message, ConvergenceWarning, stacklevel=5)
+
+
+# ---- missing entries ----
+
+
+def has_missing(rows):
+    """Whether an entry is NaN."""
+    return any(np.isnan(part).any() for part in _slices(rows))
+
+
+def check_no_infinity(rows):
+    """ValueError for the first infinite entry; NaN passes."""
+    for first, part in zip(range(0, len(rows), _rows_in_slice(rows)), _slices(rows), strict=True):
+        bad = np.argwhere(np.isinf(part))
+        if len(bad):
+            row, column = bad[0]
+            where = f"at row {first + row}, column {column}"
+            raise ValueError(
+                _describe_entry(part[row, column], where, "X", ANYWHERE, rows.dtype, None)
+            )
+
+
+def observed_means(rows):
+    """(means, counts) of the entries of each column that are not NaN; the mean of none is 0."""
+    sums, counts = np.zeros(rows.shape[1]), np.zeros(rows.shape[1], np.int64)
+    for part in _slices(rows):
+        observed = ~np.isnan(part)
+        sums += np.where(observed, part, 0).sum(axis=0, dtype=np.float64)
+        counts += observed.sum(axis=0)
+    return sums / np.maximum(counts, 1), counts
+
+
+def _rows_in_slice(rows):
+    return max(1, (1 << 20) // rows.shape[1])
+
+
+def _slices(rows):
+    step = _rows_in_slice(rows)
+    return (rows[first : first + step] for first in range(0, len(rows), step))
 
 
 # ---- scikit-learn's conventions ----

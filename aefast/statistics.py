@@ -179,6 +179,10 @@ class SufficientStatistics(Saved):
         self._check_not_empty()
         return _moved(self.weight_sum_, self._sums, self._scatter, self._sums / self.weight_sum_)[1]
 
+    def second_moments(self):
+        """Σ w x xᵀ (n_features, n_features), not centred; float64."""
+        return _moved(self.weight_sum_, self._sums, self._scatter, -self._reference)[1]
+
     def covariance(self, ddof=0):
         """``scatter_ / (weight_sum_ − ddof)``.
 

@@ -212,28 +212,36 @@ static void add_sparse_member(void *context, member m)
 
 static void add_sparse(sparse_statistics_job *job) { team_run(job->n_threads, FLOAT_MODE_IEEE, add_sparse_member, job); }
 
-/* Columns of B go by in strips whose sums stay in registers. */
+enum { STRIP_VECTORS = 8, AHEAD = 6 }; /* sums that stay in registers; rows of B that are on their way while one is used */
+
+/* Columns [column, column + n) of row i, n <= STRIP_VECTORS LANES; `whole` (n is all of that) is a constant where this is inlined. */
+ALWAYS_INLINE void sparse_product_strip(const sparse_product_job *job, int64_t i, int64_t column, int64_t n, const int whole)
+{
+    const real *values = (const real *)job->values, *B = (const real *)job->B + column;
+    int64_t k = job->n_columns, end = job->row_begin[i + 1], last = job->row_begin[job->n_rows] - 1;
+    vec sum[STRIP_VECTORS] = {{0}};
+    for (int64_t p = job->row_begin[i]; p < end; ++p) {
+        const real *row = B + job->columns[p] * k, *next = B + job->columns[min_i64(p + AHEAD, last)] * k;
+        for (int64_t j = 0; j < n; j += CACHE_LINE / (int64_t)sizeof(real))
+            __builtin_prefetch(next + j);
+        vec x = vec_set(values[p]);
+#pragma GCC unroll 8
+        for (int v = 0; v < STRIP_VECTORS; ++v)
+            if (whole || n > v * LANES)
+                sum[v] = vec_fma(x, whole ? vec_load(row + v * LANES) : vec_load_n(row + v * LANES, n - v * LANES), sum[v]);
+    }
+    for (int v = 0; v < STRIP_VECTORS && n > v * LANES; ++v)
+        vec_store_n((real *)job->Y + i * k + column + v * LANES, sum[v], n - v * LANES);
+}
+
 static void sparse_product_row(const sparse_product_job *job, int64_t i)
 {
-    enum { STRIP = 4 * LANES };
-    const real *values = (const real *)job->values, *B = (const real *)job->B;
-    int64_t k = job->n_columns;
-    for (int64_t column = 0; column < k; column += STRIP) {
-        int64_t left = k - column;
-        vec sum[4] = {{0}, {0}, {0}, {0}};
-        for (int64_t p = job->row_begin[i]; p < job->row_begin[i + 1]; ++p) {
-            const real *row = B + job->columns[p] * k + column;
-            vec x = vec_set(values[p]);
-#pragma GCC unroll 4
-            for (int v = 0; v < 4; ++v)
-                if (left >= STRIP)
-                    sum[v] = vec_fma(x, vec_load(row + v * LANES), sum[v]);
-                else if (left > v * LANES)
-                    sum[v] = vec_fma(x, vec_load_n(row + v * LANES, left - v * LANES), sum[v]);
-        }
-        for (int v = 0; v < 4 && left > v * LANES; ++v)
-            vec_store_n((real *)job->Y + i * k + column + v * LANES, sum[v], left - v * LANES);
-    }
+    enum { STRIP = STRIP_VECTORS * LANES };
+    int64_t column = 0, k = job->n_columns;
+    for (; column + STRIP <= k; column += STRIP)
+        sparse_product_strip(job, i, column, STRIP, 1);
+    if (column < k)
+        sparse_product_strip(job, i, column, k - column, 0);
 }
 
 static void sparse_product_member(void *context, member m)
