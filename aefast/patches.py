@@ -24,7 +24,8 @@ def extract_patches(images, size, n_patches=10_000, random_state=None):
     ----------
     images : array-like, path, or iterable of these
         One image (height, width) or (height, width, channels), a stack of them (n, height, width, channels), or an iterable (a list or a generator) of images and
-        of paths to image files (Pillow reads these, as values in [0, 1]). A generator is read once: patches are then divided evenly over images.
+        of paths to image files (Pillow reads these, as values in [0, 1]).
+        Paths are opened one at a time.
     size : int or tuple (height, width)
     n_patches : int, default=10_000
     random_state : int, RandomState instance or None, default=None
