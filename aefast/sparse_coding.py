@@ -51,8 +51,8 @@ def sparse_encode(
         D. Atoms need not have norm 1, but none may be zero.
     algorithm : {"lasso_lars", "lasso_cd", "omp", "fista", "ista", "threshold"}, default="lasso_lars"
         All four lasso algorithms find the same codes. "lasso_lars" follows the solution path (Efron et al. 2004): the fastest from nothing. "lasso_cd":
-        coordinate descent (Friedman et al. 2010), and what it has not settled after a few sweeps is finished by following a path from there: the fastest
-        from good `init`. "fista", "ista": proximal gradient steps (Beck & Teboulle 2009). "omp": orthogonal matching pursuit (Pati et al. 1993). "threshold": one
+        coordinate descent (Friedman et al. 2010), and what it has not settled after a few sweeps is finished by following a path from there; it can
+        start from `init`. "fista", "ista": proximal gradient steps (Beck & Teboulle 2009). "omp": orthogonal matching pursuit (Pati et al. 1993). "threshold": one
         soft threshold, exact for orthonormal atoms.
     alpha : float, default=1.0
         α > 0, in units of X times those of D. For "omp" without `n_nonzero_coefs`: rows end at ``‖x − h D‖² ≤ alpha``.
