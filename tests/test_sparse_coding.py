@@ -369,20 +369,6 @@ def test_a_promise_that_cannot_be_kept_is_a_warning():
 # ---- the estimator ----
 
 
-class CoderOfAnyWidth(SparseCoder):
-    """A SparseCoder whose atoms fit the X it meets: scikit-learn's checks come with tables of many widths."""
-
-    def __init__(self, dictionary=None, *, algorithm="lasso_lars", alpha=0.1):
-        super().__init__(dictionary, algorithm=algorithm, alpha=alpha)
-
-    def fit(self, X, y=None):
-        width = X.shape[1] if hasattr(X, "shape") and len(X.shape) > 1 else 1
-        self.dictionary_ = np.random.default_rng(0).normal(size=(5, max(width, 1)))
-        SparseCoder(self.dictionary_, algorithm=self.algorithm, alpha=self.alpha).fit(X)
-        self.fitted_ = True
-        return self
-
-
 def test_codes_without_a_fit():
     X, D = make_problem(10, 6, 9)
     coder = SparseCoder(D, alpha=0.2)
