@@ -199,6 +199,7 @@ setup(
         extension("_runtime", ["src/_runtime.pyx", "src/dispatch.c"], ["src/kernels/peak.c"]),
         extension("_autoencoder", ["src/_autoencoder.pyx"], ["src/kernels/autoencoder.c"]),
         extension("_statistics", ["src/_statistics.pyx"], ["src/kernels/statistics.c"]),
+        extension("_sparse_coding", ["src/_sparse_coding.pyx"], ["src/kernels/sparse_coding.c"]),
     ],
     cmdclass={"build_ext": BuildKernels},
 )

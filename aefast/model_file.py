@@ -29,6 +29,7 @@ HOMES = {  # of each format: module and class
     "aefast autoencoder": ("aefast.autoencoder", "Autoencoder"),
     "aefast sufficient statistics": ("aefast.statistics", "SufficientStatistics"),
     "aefast whitening": ("aefast.whitening", "Whitening"),
+    "aefast dictionary": ("aefast.dictionary_learning", "DictionaryLearning"),
     "aefast probabilistic pca": ("aefast.probabilistic_pca", "ProbabilisticPCA"),
     "aefast factor analysis": ("aefast.factor_analysis", "FactorAnalysis"),
     "aefast marginalized autoencoder": ("aefast.linear_autoencoders", "MarginalizedAutoencoder"),

@@ -18,7 +18,7 @@ def blocks(language):
 
 def test_python_blocks_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert len(blocks("python")) == 3
+    assert len(blocks("python")) == 4
     for block in blocks("python"):
         exec(compile(block, "README.md", "exec"), {})
 
@@ -35,6 +35,8 @@ def test_command_lines_run(tmp_path, monkeypatch, capsys):
         "score",
         "factors",
         "sample",
+        "dictionary",
+        "denoise",
         "info",
     }
     for _, *arguments in lines:
