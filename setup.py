@@ -42,6 +42,7 @@ KERNEL_FLAGS = [
     "-fvisibility=hidden",
     "-Wall",
     "-Wextra",
+    "-Werror=implicit-function-declaration",  # or a name gone from a header is found missing when Python loads the library
 ]
 OPTIMIZE = ["-O1", "-g", "-fno-omit-frame-pointer"] if DEBUG else ["-O3"]
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]

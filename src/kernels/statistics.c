@@ -134,10 +134,8 @@ static void add_squares(const statistics_pass *s, member m, const real *packed, 
         double *square = s->scatter + index * SQUARE;
         for (int64_t k = 0; k < SQUARE; k += CACHE_LINE / (int64_t)sizeof *square)
             __builtin_prefetch(square + k, 1);
-        for (int64_t t = 0; t < n_tiles(PANEL); ++t) {
-            int64_t row = tile_begin(PANEL, t), rows = tile_begin(PANEL, t + 1) - row;
-            add_tile((int)rows, depth, packed + p.i * PANEL_STRIDE + row, packed + p.j * PANEL_STRIDE, square + row * PANEL);
-        }
+        for (tile_rows t = first_tile(PANEL); t.row < PANEL; t = next_tile(t))
+            add_tile(t.rows, depth, packed + p.i * PANEL_STRIDE + t.row, packed + p.j * PANEL_STRIDE, square + t.row * PANEL);
     }
 }
 
