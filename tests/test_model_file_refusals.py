@@ -186,7 +186,7 @@ BAD_MODEL = {
     "n_features": [0, -6, 5, 7, 2**31, 2**62, 6.0, None],
     "n_components": [0, -3, 2, 4, 2**31 - 1, 2**80, "3"],
     "tied": [False, 1, None],
-    "activation": ["relu", None, 0],
+    "activation": ["swish", None, 0],
     "output": ["cauchy", None, ["gaussian"]],
 }
 
