@@ -83,6 +83,8 @@ def test_gradients(shape, output, tied, make_problem):
     for name in Parameters._fields[: 3 if tied else 4]:
         error = np.abs(getattr(gradients, name) - getattr(twin, name))
         assert (error <= getattr(bound, name) + 1e-37).all(), name
+        # operands that fall to the other side of a boundary are rare: most entries agree as float32 does
+        assert np.median(error / np.abs(getattr(twin, name))) < 1e-5, name
     expected = reference.loss(X, parameters, output, product=reference_bfloat16.product)
     assert loss == pytest.approx(expected, rel=1e-5)
 
