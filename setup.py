@@ -48,6 +48,7 @@ KERNEL_FLAGS = [
     "-fvisibility=hidden",
     "-Wall",
     "-Wextra",
+    "-Werror=implicit-function-declaration",  # or a name gone from a header is found missing when Python loads the library
 ]
 OPTIMIZE = ["-O1", "-g", "-fno-omit-frame-pointer"] if DEBUG else ["-O3"]
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
@@ -238,6 +239,8 @@ setup(
             ["src/kernels/autoencoder.c"],
             bfloat16_kernels=["src/kernels/autoencoder.c"],
         ),
+        extension("_statistics", ["src/_statistics.pyx"], ["src/kernels/statistics.c"]),
+        extension("_sparse_coding", ["src/_sparse_coding.pyx"], ["src/kernels/sparse_coding.c"]),
     ],
     cmdclass={"build_ext": BuildKernels},
 )

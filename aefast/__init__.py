@@ -1,7 +1,14 @@
 """Autoencoders on CPUs: fused, multithreaded training kernels under a scikit-learn API.
 
 Autoencoder    the estimator
-load           reads an estimator from a file that `Autoencoder.save` wrote
+ProbabilisticPCA, FactorAnalysis   linear factor models, with p(x), samples and missing entries
+MarginalizedAutoencoder, ItemAutoencoder   linear autoencoders in closed form
+SufficientStatistics   count, sum and scatter matrix of rows, from one streaming pass
+SparseCoder    sparse codes for a given dictionary; sparse_encode: the same in one call
+DictionaryLearning   a dictionary whose sparse codes say most about the rows
+extract_patches      random patches of images, streamed
+Whitening      columns made uncorrelated, of variance 1
+load           reads an estimator from a file that its `save` wrote
 ops            the functional backend: arrays in, arrays out, no state
 build_info     what this build is and uses
 
@@ -16,10 +23,36 @@ _HOMES = {
     "Autoencoder": "aefast.autoencoder",
     "build_info": "aefast._build_info",
     "load": "aefast.model_file",
+    "DictionaryLearning": "aefast.dictionary_learning",
+    "SparseCoder": "aefast.sparse_coding",
+    "extract_patches": "aefast.patches",
+    "sparse_encode": "aefast.sparse_coding",
+    "FactorAnalysis": "aefast.factor_analysis",
+    "ItemAutoencoder": "aefast.linear_autoencoders",
+    "MarginalizedAutoencoder": "aefast.linear_autoencoders",
+    "ProbabilisticPCA": "aefast.probabilistic_pca",
+    "SufficientStatistics": "aefast.statistics",
+    "Whitening": "aefast.whitening",
 }
 _MODULES = ("ops", "plotting", "model_file")
 
-__all__ = ["Autoencoder", "__version__", "build_info", "load", "ops"]
+__all__ = [
+    "Autoencoder",
+    "DictionaryLearning",
+    "FactorAnalysis",
+    "ItemAutoencoder",
+    "MarginalizedAutoencoder",
+    "ProbabilisticPCA",
+    "SparseCoder",
+    "SufficientStatistics",
+    "Whitening",
+    "__version__",
+    "build_info",
+    "extract_patches",
+    "load",
+    "ops",
+    "sparse_encode",
+]
 
 
 def __getattr__(name):

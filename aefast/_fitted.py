@@ -11,8 +11,6 @@ from aefast._precision import parameter_type
 from aefast._saving import COUNT, CURVE, FLAG, SIZE, Saved, Tensor, one_of
 from aefast._training import WEIGHTS, random_stream
 
-GLOROT_SIGMOID_SCALE = 4.0  # Glorot & Bengio (2010) for the logistic sigmoid
-
 
 class FittedState(NamedTuple):
     """Everything that training goes on from."""
@@ -32,10 +30,16 @@ def n_optimizer_states(solver, momentum):
     return 0 if row["only_with_momentum"] and momentum == 0 else row["n_state"]
 
 
+def weight_limit(model):
+    """Initial weights are uniform in ± this (Glorot & Bengio 2010)."""
+    row = next(row for row in _autoencoder.activation_table() if row["name"] == model.activation)
+    return row["weight_scale"] * np.sqrt(6.0 / (model.n_features + model.n_components))
+
+
 def initial_state(model, solver, momentum, column_means, dtype, seed):
-    """Weights uniform in ±4·sqrt(6 / (d + k)), hidden bias 0, visible bias at the link of the column means."""
+    """Weights uniform in ±weight_limit, hidden bias 0, visible bias at the link of the column means."""
     flat = np.zeros(model.n_parameters, dtype)
-    limit = GLOROT_SIGMOID_SCALE * np.sqrt(6.0 / (model.n_features + model.n_components))
+    limit = weight_limit(model)
     random = random_stream(seed, WEIGHTS)
     for name, part in model.parts(flat).items():
         if part.ndim == 2:
@@ -57,7 +61,7 @@ def continued_state(state, model, solver, momentum, precision):
             f"precision={precision!r} does not continue the fitted network, whose parameters are {dtype}: fit anew, or set "
             "precision='auto'"
         )
-    for field in ("n_components", "tied", "output"):
+    for field in ("n_components", "tied", "activation", "output"):
         fitted, wanted = getattr(state.model, field), getattr(model, field)
         if fitted != wanted:
             raise ValueError(

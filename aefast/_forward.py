@@ -1,12 +1,16 @@
 """One-pass operations for `ops` and the estimators: allocation, slices, threads, status."""
 
+import time
+
 import numpy as np
 
 from aefast import _autoencoder, _runtime, _threads
 from aefast._autoencoder import BAD_ROWS, NOT_FINITE
+from aefast._order import MappedRows, RowOrder
 from aefast._validation import ANYWHERE, bad_row_error, domain_of
 
-WORK_PER_CALL = 2e9  # floating-point operations between two looks at the keyboard
+WORK_PER_CALL = 1e9  # floating-point operations of the first call,
+CALL_SECONDS = 0.05  # and what the others may take: between two looks at the keyboard
 BLOCK_ROWS = 96  # go through the network together, from FEWEST_BLOCKS of them on; fewer rows are cut finer, to occupy a few threads
 FEWEST_BLOCKS = 8
 MANY_ROWS = 32  # worth packing the weights for, in each call
@@ -51,11 +55,15 @@ def forward(
     domain = domain_of(model.output) if result.endswith("losses") else ANYWHERE
     block_rows = _block_rows(model, n)
     work = 2.0 * model.n_features * model.n_components * (1 if result == "codes" else 2)
-    step = block_rows * max(1, int(WORK_PER_CALL / (work * block_rows)))
+    blocks = max(1, int(WORK_PER_CALL / (work * block_rows)))  # of rows in a call
     n_threads = _threads.effective_n_threads(n_threads, work * n)
     uses_blas = _runtime.products() == "blas"
-    for first in range(0, n, step):
-        part = slice(first, first + step)
+    mapped = MappedRows.under(rows) if order is None and n >= MANY_ROWS else None
+    most = n if mapped is None else -(-mapped.window_rows // block_rows)
+    first = 0
+    while first < n:
+        part = slice(first, first + min(blocks, most) * block_rows)
+        start = time.perf_counter()
         data, places = (rows[part], None) if order is None else (rows, order[part])
         with _threads.single_threaded_blas(uses_blas):
             status = _autoencoder.forward(
@@ -74,6 +82,12 @@ def forward(
             raise bad_row_error(data, name, domain, dtype, output=model.output, first_row=first)
         if status & NOT_FINITE:
             raise overflow_error(name, parameters)
+        if mapped is not None:
+            mapped.done_with([(first, min(part.stop, n))])
+        first = part.stop
+        blocks = max(
+            1, int(min(blocks, most) * CALL_SECONDS / max(time.perf_counter() - start, 1e-6))
+        )
     return out
 
 
@@ -92,10 +106,11 @@ def overflow_error(name, parameters):
 def mean_loss(model, parameters, rows, order, n_threads=None):
     """Mean of the losses of these rows, which are known to be good; may be infinite. No array of n losses is kept."""
     total, step = 0.0, 1 << 16
-    for first in range(0, len(order), step):
-        part = order[first : first + step]
-        losses = forward(
-            model, parameters, rows, "row_losses", order=part, n_threads=n_threads, check=False
-        )
-        total += losses.sum()
+    for window in RowOrder(rows, order).windows():
+        for first in range(0, len(window), step):
+            part = window[first : first + step]
+            losses = forward(
+                model, parameters, rows, "row_losses", order=part, n_threads=n_threads, check=False
+            )
+            total += losses.sum()
     return total / len(order)

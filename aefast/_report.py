@@ -107,12 +107,21 @@ def _cell(loss):
 def model_facts(path):
     """What `info` prints of a model file, by name."""
     model = aefast.load(path)
-    k, d = model.components_.shape
-    curve, validation_curve = model.loss_curve_, model.validation_loss_curve_
     facts = {
         "file": f"{path} ({os.path.getsize(path):,} bytes)",
-        "features": f"{d:,}",
-        "components": f"{k:,}",
+        "model": type(model).__name__,
+        "features": f"{model.n_features_in_:,}",
+    }
+    facts |= _autoencoder_facts(model) if isinstance(model, aefast.Autoencoder) else _facts(model)
+    if hasattr(model, "feature_names_in_"):
+        facts["feature names"] = list(model.feature_names_in_)
+    return facts | model.saved_parameters()
+
+
+def _autoencoder_facts(model):
+    curve, validation_curve = model.loss_curve_, model.validation_loss_curve_
+    facts = {
+        "components": f"{len(model.components_):,}",
         "weights": f"{'tied' if model._state.model.tied else 'untied'}, {model.components_.dtype}",
         "parameters": f"{model._state.parameters.size:,}",
         "training": f"{model.n_epochs_:,} epochs, {model._state.n_steps:,} steps, {model._state.n_rows_seen:,} rows",
@@ -124,8 +133,17 @@ def model_facts(path):
     if validation_curve:
         best = int(np.argmin(validation_curve))
         facts["validation loss"] = f"{validation_curve[best]:.6g} at best, in epoch {best + 1}"
-    if hasattr(model, "feature_names_in_"):
-        facts["feature names"] = list(model.feature_names_in_)
-    parameters = model.get_params(deep=False)
-    del parameters["callbacks"]
-    return facts | parameters
+    return facts
+
+
+def _facts(model):
+    """Of any other model: what it has of the usual attributes."""
+    facts = {}
+    if hasattr(model, "components_"):
+        facts["components"] = f"{len(model.components_):,}"
+    for name in ("n_samples_seen_", "n_samples_"):
+        if hasattr(model, name):
+            facts["rows seen"] = f"{getattr(model, name):,}"
+    if getattr(model, "log_likelihood_curve_", None):
+        facts["log-likelihood"] = f"{model.log_likelihood_curve_[-1]:.6g} nats per row fitted to"
+    return facts

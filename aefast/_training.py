@@ -1,13 +1,14 @@
 """Epochs: row orders, slices, early stopping, progress. No arithmetic on data: that is `_autoencoder.Trainer`'s."""
 
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import numpy as np
 
 from aefast import _runtime, _threads
 from aefast._autoencoder import NOT_FINITE, Trainer
 from aefast._forward import mean_loss
+from aefast._order import RowOrder
 
 SLICE_SECONDS = 0.05  # of training between two looks at the keyboard and the progress bar
 FASTEST_GROWTH = 8  # of the steps in a slice, from one slice to the next
@@ -19,6 +20,15 @@ WEIGHTS, SHUFFLE, SPLIT = range(3)
 def random_stream(seed, purpose, counter=0):
     """A generator keyed by (seed, purpose, counter), so that training resumes anywhere with the numbers it would have drawn."""
     return np.random.Generator(np.random.Philox(key=[seed, purpose], counter=[0, 0, 0, counter]))
+
+
+def rewind(random, counter):
+    """Brings a generator of `random_stream` to another counter; a new one would ask the system for entropy first."""
+    state = random.bit_generator.state
+    state["state"]["counter"][:] = 0, 0, 0, counter
+    state["buffer_pos"], state["has_uint32"] = 4, 0
+    random.bit_generator.state = state
+    return random
 
 
 def split_rows(n, validation_fraction, seed):
@@ -70,18 +80,18 @@ class Training:
     Parameters
     ----------
     trainer : _autoencoder.Trainer
-    rows : ndarray of int64
-        The rows to train on.
-    batch_size : int
+    order : RowOrder
+        Of the rows to train on.
     seed : int or None
         Rows are shuffled in each pass, keyed by (seed, rows seen); None leaves them in order.
     n_rows_seen : int
         Before this training, by earlier ones.
     """
 
-    def __init__(self, trainer, rows, batch_size, seed, n_rows_seen):
-        self.trainer, self.rows, self.batch_size = trainer, rows, batch_size
-        self.seed, self.n_rows_before = seed, n_rows_seen
+    def __init__(self, trainer, order, seed, n_rows_seen):
+        self.trainer, self.order = trainer, order
+        self.random = None if seed is None else random_stream(seed, SHUFFLE)
+        self.n_rows_before = n_rows_seen
         self.last_finite = Snapshot(trainer)
         self.steps_per_slice = 1
 
@@ -98,25 +108,30 @@ class Training:
 
     def epoch(self, on_slice=None):
         """One pass. Returns the mean over rows of the loss of their batch. After `Diverged` the trainer is where the pass began."""
-        order, total, first = self._order(), 0.0, 0
-        while first < len(order):
-            part = order[first : first + self.steps_per_slice * self.batch_size]
-            total, status = self._slice(part, total)
-            first += len(part)
-            if status & NOT_FINITE:
-                self.last_finite.restore(self.trainer)
-                raise Diverged
-            if on_slice is not None:
-                on_slice(len(part), total / first)
+        total, n_done = 0.0, 0
+        with closing(self._slices()) as slices:
+            for rows in slices:
+                total, status = self._slice(rows, total)
+                n_done += len(rows)
+                if status & NOT_FINITE:
+                    self.last_finite.restore(self.trainer)
+                    raise Diverged
+                if on_slice is not None:
+                    on_slice(len(rows), total / n_done)
         if not self.last_finite.take(self.trainer):
             self.last_finite.restore(self.trainer)
             raise Diverged
-        return total / len(order)
+        return total / n_done
 
-    def _order(self):
-        if self.seed is None:
-            return self.rows
-        return random_stream(self.seed, SHUFFLE, self.n_rows_seen).permutation(self.rows)
+    def _slices(self):
+        """The rows of one pass, in the order of training; how many at a time follows from the time they take."""
+        random = None if self.random is None else rewind(self.random, self.n_rows_seen)
+        for window in self.order.windows(random):
+            first = 0
+            while first < len(window):
+                n_rows = self.steps_per_slice * self.order.batch_size
+                yield window[first : first + n_rows]
+                first += n_rows
 
     def _slice(self, rows, loss_sum):
         """Steps that take about SLICE_SECONDS, without the GIL. How training is sliced changes no bit."""
@@ -124,7 +139,7 @@ class Training:
         with _threads.single_threaded_blas(_runtime.products() == "blas"):
             result = self.trainer.run(rows, loss_sum)
         seconds = max(time.perf_counter() - start, 1e-9)
-        n_steps = -(-len(rows) // self.batch_size)
+        n_steps = -(-len(rows) // self.order.batch_size)
         wanted = int(n_steps * SLICE_SECONDS / seconds)
         self.steps_per_slice = max(1, min(wanted, FASTEST_GROWTH * self.steps_per_slice))
         return result
@@ -184,16 +199,16 @@ def progress_bar(verbose, n_epochs, n_rows):
 
 
 def start_training(estimator, rows, train, state):
-    """What trains on these rows; allocates all that training needs."""
-    model, batch_size = state.model, min(int(estimator.batch_size), len(train))
-    work = 10.0 * batch_size * model.n_features * model.n_components
+    """What trains on these rows (that many from row 0 on, or these numbers); allocates all that training needs."""
+    model, order = state.model, RowOrder(rows, train, int(estimator.batch_size))
+    work = 10.0 * order.batch_size * model.n_features * model.n_components
     trainer = Trainer(
         model,
         rows,
         state.parameters,
         state.optimizer_state,
         solver=estimator.solver,
-        batch_size=batch_size,
+        batch_size=order.batch_size,
         learning_rate=estimator.learning_rate,
         momentum=estimator.momentum,
         nesterov=estimator.nesterov,
@@ -202,9 +217,7 @@ def start_training(estimator, rows, train, state):
         n_steps=state.n_steps,
         bfloat16=estimator.precision == "bfloat16",
     )
-    return Training(
-        trainer, train, batch_size, state.seed if estimator.shuffle else None, state.n_rows_seen
-    )
+    return Training(trainer, order, state.seed if estimator.shuffle else None, state.n_rows_seen)
 
 
 def run_epochs(estimator, training, model, X, held_out, n_epochs):
@@ -218,7 +231,7 @@ def run_epochs(estimator, training, model, X, held_out, n_epochs):
     patience = Patience(estimator.tol, estimator.n_epochs_no_change)
     callbacks = as_list(estimator.callbacks)
     validation_loss = None
-    with progress_bar(estimator.verbose, n_epochs, len(training.rows)) as start_epoch:
+    with progress_bar(estimator.verbose, n_epochs, training.order.n_rows) as start_epoch:
         for pass_number in range(1, n_epochs + 1):
             epoch = estimator.n_epochs_ + 1
             loss = _one_epoch(estimator, training, epoch, start_epoch(pass_number, validation_loss))

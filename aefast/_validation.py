@@ -5,11 +5,14 @@ converted to float64. The real type of a computation is float32 for float32, uin
 """
 
 import sys
+import warnings
+from numbers import Integral
 
 import numpy as np
 
 from aefast import _autoencoder, _threads
 from aefast._autoencoder import BAD_ROWS, is_plain
+from aefast._order import RowOrder
 
 ROW_TYPES = (np.dtype(np.float64), np.dtype(np.float32), np.dtype(np.uint8), np.dtype(np.bool_))
 LARGEST_SIZE = 2**31 - 1  # of n_features and n_components: BLAS counts with 32-bit integers
@@ -134,6 +137,13 @@ def check_sizes(**sizes):
             )
 
 
+def as_integer(value, name):
+    """An int, from any integer but a bool."""
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    return int(value)
+
+
 def check_name(value, name, choices):
     """One of a table's names."""
     if value not in choices:
@@ -143,16 +153,20 @@ def check_name(value, name, choices):
 # ---- what is in the rows ----
 
 
-def scan_rows(X, order, output, dtype, n_threads):
-    """One pass over these rows before a fit: every entry finite and in the output's domain. Returns the column means (d,), float64."""
-    domain, sums = domain_of(output), np.zeros(X.shape[1])
-    n_threads = _threads.effective_n_threads(n_threads, len(order) * X.shape[1])
+def scan_rows(X, rows, output, dtype, n_threads):
+    """One pass over these rows (that many from row 0 on, or sorted numbers) before a fit: every entry finite and in the output's domain.
+
+    Returns the column means (d,), float64.
+    """
+    domain, sums, order = domain_of(output), np.zeros(X.shape[1]), RowOrder(X, rows)
+    n_threads = _threads.effective_n_threads(n_threads, order.n_rows * X.shape[1])
     step = max(1, ENTRIES_PER_SCAN // X.shape[1])
-    for first in range(0, len(order), step):
-        part = order[first : first + step]
-        if _autoencoder.scan(X, part, domain, np.empty(0, dtype), sums, n_threads) & BAD_ROWS:
-            raise bad_row_error(X, "X", domain, dtype, output=output)
-    return sums / len(order)
+    for window in order.windows():
+        for first in range(0, len(window), step):
+            part = window[first : first + step]
+            if _autoencoder.scan(X, part, domain, np.empty(0, dtype), sums, n_threads) & BAD_ROWS:
+                raise bad_row_error(X, "X", domain, dtype, output=output)
+    return sums / order.n_rows
 
 
 def bad_row_error(rows, name, domain, dtype, *, output=None, first_row=0):
@@ -181,6 +195,53 @@ def _describe_entry(value, where, name, domain, dtype, output):
     return f"output={output!r} expects values of {name} in [{low:g}, {high:g}], got {value} {where}"
 
 
+def warn_of_iterations(max_iter):
+    """The ConvergenceWarning of iterations that were not enough."""
+    from sklearn.exceptions import ConvergenceWarning
+
+    message = f"max_iter={max_iter} iterations were not enough for tol: raise one of them"
+    warnings.warn(message, ConvergenceWarning, stacklevel=5)
+
+
+# ---- missing entries ----
+
+
+def has_missing(rows):
+    """Whether an entry is NaN."""
+    return any(np.isnan(part).any() for part in _slices(rows))
+
+
+def check_no_infinity(rows):
+    """ValueError for the first infinite entry; NaN passes."""
+    for first, part in zip(range(0, len(rows), _rows_in_slice(rows)), _slices(rows), strict=True):
+        bad = np.argwhere(np.isinf(part))
+        if len(bad):
+            row, column = bad[0]
+            where = f"at row {first + row}, column {column}"
+            raise ValueError(
+                _describe_entry(part[row, column], where, "X", ANYWHERE, rows.dtype, None)
+            )
+
+
+def observed_means(rows):
+    """(means, counts) of the entries of each column that are not NaN; the mean of none is 0."""
+    sums, counts = np.zeros(rows.shape[1]), np.zeros(rows.shape[1], np.int64)
+    for part in _slices(rows):
+        observed = ~np.isnan(part)
+        sums += np.where(observed, part, 0).sum(axis=0, dtype=np.float64)
+        counts += observed.sum(axis=0)
+    return sums / np.maximum(counts, 1), counts
+
+
+def _rows_in_slice(rows):
+    return max(1, (1 << 20) // rows.shape[1])
+
+
+def _slices(rows):
+    step = _rows_in_slice(rows)
+    return (rows[first : first + step] for first in range(0, len(rows), step))
+
+
 # ---- scikit-learn's conventions ----
 
 
@@ -189,7 +250,7 @@ def estimator_rows(estimator, X, *, reset):
 
     With `reset` nothing is written to the estimator yet: `remember_features` does, once everything else is known to be good.
     """
-    if not reset and _is_as_fitted(estimator, X):
+    if is_plain(X, 2) and (reset or _is_as_fitted(estimator, X)):
         return X
     from sklearn.utils.validation import check_array, validate_data
 
@@ -209,16 +270,71 @@ def estimator_rows(estimator, X, *, reset):
 
 
 def _is_as_fitted(estimator, X):
-    """Whether X passes all of scikit-learn's checks as it is: one row should not wait longer for these than for its code."""
-    return (
-        is_plain(X, 2)
-        and X.shape[1] == estimator.n_features_in_
-        and not hasattr(estimator, "feature_names_in_")
-    )
+    """Whether a plain array passes scikit-learn's checks: one row should not wait longer for these than for its code."""
+    return X.shape[1] == estimator.n_features_in_ and not hasattr(estimator, "feature_names_in_")
+
+
+def estimator_table(estimator, X, *, reset):
+    """As `estimator_rows`, but sparse matrices are welcome: they come back in CSR form, finite."""
+    if not _is_sparse(X):
+        return estimator_rows(estimator, X, reset=reset)
+    from sklearn.utils.validation import check_array, validate_data
+
+    refuse_types("X", [X.dtype], "cmM")
+    check_array(X, accept_sparse=True, dtype=None, ensure_all_finite=False, estimator=estimator)
+    if not reset:
+        validate_data(estimator, X, reset=False, skip_check_array=True)
+    return as_csr(X, "X")
+
+
+def fixed_signs(rows):
+    """Rows with their signs turned so that the entry of largest magnitude is positive: eigenvectors have no signs of their own."""
+    largest = np.abs(rows).argmax(axis=1)
+    signs = np.sign(rows[np.arange(len(rows)), largest])
+    return rows * np.where(signs == 0, 1.0, signs)[:, None]
 
 
 def remember_features(estimator, X):
     """Sets n_features_in_ and feature_names_in_ from the user's X."""
+    if is_plain(X, 2) and not hasattr(estimator, "feature_names_in_"):  # no names, old or new
+        estimator.n_features_in_ = X.shape[1]
+        return
     from sklearn.utils.validation import validate_data
 
     validate_data(estimator, X, reset=True, skip_check_array=True)
+
+
+# ---- weights that are no average, sparse rows ----
+
+
+def as_row_weights(value, n_samples):
+    """Weights (n,) in float64, each finite and not negative; None stays None."""
+    if value is None:
+        return None
+    weight = as_parameter(value, "sample_weight", (n_samples,)).astype(np.float64)
+    bad = np.flatnonzero(~((weight >= 0) & (weight < np.inf)))
+    if len(bad):
+        raise ValueError(
+            f"sample_weight must be finite and not negative, got {weight[bad[0]]} at row {bad[0]}"
+        )
+    return weight
+
+
+def as_csr(X, name, dtype=None):
+    """A CSR matrix of float32 or float64 with columns in rising order and no duplicates; finite. X itself where it is one."""
+    refuse_types(name, [X.dtype], "cmM")
+    X = X.tocsr()
+    if X.ndim != 2 or 0 in X.shape:
+        raise ValueError(f"{name} must have at least one row and one column, got shape {X.shape}")
+    check_sizes(**{f"the number of columns of {name}": X.shape[1]})
+    wanted = dtype or (X.dtype if X.dtype in ROW_TYPES[:2] else real_type(X.dtype))
+    X = X.astype(wanted, copy=False)
+    if not X.has_canonical_format:
+        X = X.copy()
+        X.sum_duplicates()
+    if not np.isfinite(X.data).all():
+        place = np.flatnonzero(~np.isfinite(X.data))[0]
+        row = np.searchsorted(X.indptr, place, side="right") - 1
+        where = f"at row {row}, column {X.indices[place]}"
+        raise ValueError(_describe_entry(X.data[place], where, name, ANYWHERE, X.dtype, None))
+    return X

@@ -5,7 +5,11 @@ from numbers import Integral, Real
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import (
+    Interval,
+    StrOptions,
+    validate_parameter_constraints,
+)
 from sklearn.utils.validation import check_is_fitted
 
 from aefast import _autoencoder, _threads
@@ -18,9 +22,9 @@ from aefast._training import as_list, run_epochs, split_rows, start_training
 
 
 class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """Autoencoder with one hidden layer of sigmoid units, trained by stochastic gradient descent in compiled kernels.
+    """Autoencoder with one hidden layer, trained by stochastic gradient descent in compiled kernels.
 
-    Encoder ``H = sigmoid(X Wᵀ + b)``, decoder ``X̂ = o(H W* + c)``; tied weights mean ``W* = W``. Minimises, over batches of n rows,
+    Encoder ``H = g(X Wᵀ + b)`` with g the sigmoid by default, decoder ``X̂ = o(H W* + c)``; tied weights mean ``W* = W``. Minimises, over batches of n rows,
 
         ``(1/n) Σ_i l(x_i, x̂_i) + ½ α (‖W‖² [+ ‖W*‖² when untied])``
 
@@ -31,6 +35,9 @@ class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMix
     ----------
     n_components : int, default=64
         k, the number of hidden units.
+    activation : {"sigmoid", "tanh", "relu", "softplus", "linear"}, default="sigmoid"
+        g of the hidden layer: ``1 / (1 + exp(-a))``, ``tanh(a)``, ``max(a, 0)``, ``log(1 + exp(a))``, ``a``. With "linear" and squared error the
+        components span the leading principal subspace at the optimum (Baldi & Hornik 1989).
     output : {"gaussian", "bernoulli"}, default="gaussian"
         p(x | μ), and with it the loss.
     tied : bool, default=True
@@ -58,7 +65,7 @@ class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMix
     alpha : float, default=0.0
         Weight of the L2 penalty ``½ α ‖W‖²``; biases are not penalised.
     shuffle : bool, default=True
-        Visit rows in a new random order in each pass.
+        Visit rows in a new random order in each pass; in memory maps of more than 32 MiB blocks of 1 MiB, rows mixed among 32 of these.
     warm_start : bool, default=False
         `fit` goes on from the fitted parameters and optimizer state.
     precision : {"auto", "bfloat16"}, default="auto"
@@ -99,8 +106,8 @@ class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMix
     Notes
     -----
     X is read where it lies if it holds float32, float64, uint8 or bool and the columns of each row are adjacent (memory maps too); anything else is
-    converted to float64. float32, uint8 and bool are computed in float32, float64 too with precision="bfloat16". Weights start uniform in ±4·sqrt(6 / (d + k)) (Glorot & Bengio 2010), the
-    visible bias at the link of the column means.
+    converted to float64. float32, uint8 and bool are computed in float32, float64 too with precision="bfloat16". Weights start uniform in ±s·sqrt(6 / (d + k)), s = 4 for the
+    sigmoid and 1 for the other activations (Glorot & Bengio 2010), the visible bias at the link of the column means.
 
     With precision="bfloat16" the rounded operands are the rows, the codes, the weights (a copy, made anew after each update) and the gradients at the
     pre-activations; biases, losses, derivatives, sums and updates are float32. The other methods compute in float32. The kernels for it have
@@ -126,6 +133,7 @@ class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMix
 
     _parameter_constraints: dict = {
         "n_components": [Interval(Integral, 1, check.LARGEST_SIZE, closed="both")],
+        "activation": [StrOptions(set(_autoencoder.ACTIVATIONS))],
         "output": [StrOptions(set(_autoencoder.OUTPUTS))],
         "tied": ["boolean"],
         "solver": [StrOptions(set(_autoencoder.SOLVERS))],
@@ -152,6 +160,7 @@ class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMix
         self,
         n_components=64,
         *,
+        activation="sigmoid",
         output="gaussian",
         tied=True,
         solver="adam",
@@ -174,6 +183,7 @@ class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMix
         verbose=0,
     ):
         self.n_components = n_components
+        self.activation = activation
         self.output = output
         self.tied = tied
         self.solver = solver
@@ -225,7 +235,7 @@ class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMix
                 f"early_stopping=True needs at least 2 samples to hold one out, got n_samples = {len(rows)}"
             )
         seed = self._state.seed if goes_on else self._draw_seed()
-        train, held_out = np.arange(len(rows)), None
+        train, held_out = len(rows), None
         if self.early_stopping:
             train, held_out = split_rows(len(rows), self.validation_fraction, seed)
         state = self._starting_state(rows, train, held_out, seed, goes_on)
@@ -252,9 +262,8 @@ class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMix
         goes_on = self.__sklearn_is_fitted__()
         rows = check.estimator_rows(self, X, reset=not goes_on)
         seed = self._state.seed if goes_on else self._draw_seed()
-        every_row = np.arange(len(rows))
-        state = self._starting_state(rows, every_row, None, seed, goes_on)
-        training = start_training(self, rows, every_row, state)
+        state = self._starting_state(rows, len(rows), None, seed, goes_on)
+        training = start_training(self, rows, len(rows), state)
         record = (
             (self.loss_curve_, self.validation_loss_curve_, self.n_epochs_)
             if goes_on
@@ -265,7 +274,9 @@ class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMix
         return self
 
     def _check_parameters(self):
-        self._validate_params()
+        # what get_params gives, without its inspection of the signature, which took a fifth of a small fit
+        given = {name: getattr(self, name) for name in self._parameter_constraints}
+        validate_parameter_constraints(self._parameter_constraints, given, type(self).__name__)
         check_available(self.precision)
         for callback in as_list(self.callbacks):
             if not callable(callback):
@@ -281,7 +292,7 @@ class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMix
     def _starting_state(self, rows, train, held_out, seed, goes_on):
         """Checks what is in the rows; held-out ones leave no trace in the state. Nothing of the estimator changes."""
         model = Model(
-            rows.shape[1], int(self.n_components), bool(self.tied), "sigmoid", self.output
+            rows.shape[1], int(self.n_components), bool(self.tied), self.activation, self.output
         )
         dtype = parameter_type(self.precision, rows.dtype)
         if goes_on:
@@ -318,7 +329,7 @@ class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMix
     # ---- using ----
 
     def transform(self, X):
-        """Codes ``H = sigmoid(X Wᵀ + b)`` in (0, 1).
+        """Codes ``H = g(X Wᵀ + b)``, in (0, 1) for the sigmoid.
 
         Parameters
         ----------

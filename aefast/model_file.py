@@ -18,6 +18,7 @@ import stat
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as serialize
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from aefast import _saving
@@ -26,6 +27,13 @@ from aefast._version import __version__
 
 HOMES = {  # of each format: module and class
     "aefast autoencoder": ("aefast.autoencoder", "Autoencoder"),
+    "aefast sufficient statistics": ("aefast.statistics", "SufficientStatistics"),
+    "aefast whitening": ("aefast.whitening", "Whitening"),
+    "aefast dictionary": ("aefast.dictionary_learning", "DictionaryLearning"),
+    "aefast probabilistic pca": ("aefast.probabilistic_pca", "ProbabilisticPCA"),
+    "aefast factor analysis": ("aefast.factor_analysis", "FactorAnalysis"),
+    "aefast marginalized autoencoder": ("aefast.linear_autoencoders", "MarginalizedAutoencoder"),
+    "aefast item autoencoder": ("aefast.linear_autoencoders", "ItemAutoencoder"),
 }
 
 _METADATA_KEY = "aefast"
@@ -64,7 +72,8 @@ def save(estimator, path):
     OSError
         If the file cannot be written.
     """
-    check_is_fitted(estimator)
+    if isinstance(estimator, BaseEstimator):
+        check_is_fitted(estimator)
     names = getattr(estimator, "feature_names_in_", None)
     feature_names = None if names is None else [str(name) for name in names]
     header = {

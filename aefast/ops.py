@@ -61,8 +61,8 @@ def encode(X, W, b, *, activation="sigmoid", n_threads=None):
     X : array-like (n, d)
     W : array-like (k, d)
     b : array-like (k,)
-    activation : {"sigmoid"}
-        ``sigmoid(a) = 1 / (1 + exp(-a))``.
+    activation : {"sigmoid", "tanh", "relu", "softplus", "linear"}
+        ``1 / (1 + exp(-a))``, ``tanh(a)``, ``max(a, 0)``, ``log(1 + exp(a))``, ``a``.
     n_threads : int or None
 
     Returns
@@ -134,7 +134,7 @@ def loss(
     output : {"gaussian", "bernoulli"}
     sample_weight : array-like (n,) or None
         Non-negative; the weighted mean ``Σ v_i l_i / Σ v_i``.
-    activation : {"sigmoid"}
+    activation : {"sigmoid", "tanh", "relu", "softplus", "linear"}
     n_threads : int or None
 
     Returns

@@ -55,7 +55,7 @@ def filters(ae, image_shape=None, X=None):
     ValueError
         If `image_shape` does not have as many pixels as there are features, or X does not suit the estimator.
     """
-    image_shape = _resolve_image_shape(ae, image_shape)
+    image_shape = resolve_image_shape(ae, image_shape)
     importance = np.linalg.norm(ae.decoder_components_, axis=1)
     panels = {"weights": ae.components_}
     if not np.may_share_memory(ae.components_, ae.decoder_components_):
@@ -69,7 +69,7 @@ def filters(ae, image_shape=None, X=None):
     figure = _draw_tiles(panels, image_shape) if image_shape else _draw_heat_maps(panels, ae, shown)
     part = "" if len(shown) == len(order) else f"{len(shown)} of "
     criterion = "norm" if X is None else "contribution"
-    figure.suptitle(f"{part}{_count(len(order), 'component')}, largest {criterion} first")
+    figure.suptitle(f"{part}{count_of(len(order), 'component')}, largest {criterion} first")
     return figure
 
 
@@ -97,10 +97,10 @@ def reconstructions(ae, X, image_shape=None):
     ValueError
         If `image_shape` does not have as many pixels as there are features, or X does not suit the estimator.
     """
-    image_shape = _resolve_image_shape(ae, image_shape)
+    image_shape = resolve_image_shape(ae, image_shape)
     if image_shape:
         return _draw_examples(ae, X, image_shape)
-    return _draw_feature_fits(np.asarray(X, dtype=float), ae.reconstruct(X), _feature_names(ae))
+    return _draw_feature_fits(np.asarray(X, dtype=float), ae.reconstruct(X), feature_names(ae))
 
 
 def loss(ae):
@@ -118,7 +118,7 @@ def loss(ae):
         than half; the smallest validation loss is marked.
     """
     check_is_fitted(ae)
-    figure = _new_figure(6.4, 4.0)
+    figure = new_figure(6.4, 4.0)
     axes = figure.add_subplot()
     training, validation = ae.loss_curve_, ae.validation_loss_curve_
     for name, curve in (("training", training), ("validation", validation)):
@@ -134,7 +134,7 @@ def loss(ae):
         if 0 < 2 * min(training + validation) < max(training + validation):
             _use_readable_log_scale(axes)
     k, d = ae.components_.shape
-    title = f"{ae.output} autoencoder, {_count(d, 'feature')}, {_count(k, 'component')}"
+    title = f"{ae.output} autoencoder, {count_of(d, 'feature')}, {count_of(k, 'component')}"
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set(xlabel="epoch", ylabel="loss (nats per sample)", title=title)
     axes.spines[["top", "right"]].set_visible(False)
@@ -167,14 +167,14 @@ def save(figure, path, dpi=150):
 # ---- what is an image ----
 
 
-def _resolve_image_shape(ae, image_shape):
+def resolve_image_shape(ae, image_shape):
     """A checked image shape, or () for a table."""
     check_is_fitted(ae)
     n_features = ae.n_features_in_
     if image_shape is None:
         side = math.isqrt(n_features)
         is_image = side * side == n_features >= _SMALLEST_GUESSED_IMAGE
-        return (side, side) if is_image and _feature_names(ae) is None else ()
+        return (side, side) if is_image and feature_names(ae) is None else ()
     image_shape = tuple(image_shape)
     if image_shape and (len(image_shape) < 2 or image_shape[2:] not in ((), (1,), (3,))):
         raise ValueError(
@@ -188,7 +188,7 @@ def _resolve_image_shape(ae, image_shape):
     return image_shape[:2] if image_shape[2:] == (1,) else image_shape
 
 
-def _feature_names(ae):
+def feature_names(ae):
     return getattr(ae, "feature_names_in_", None)
 
 
@@ -208,11 +208,11 @@ def _draw_tiles(panels, image_shape):
     """A mosaic of images for each panel, one scale a panel."""
     (height, width), n_tiles = image_shape[:2], len(next(iter(panels.values())))
     n_columns = min(n_tiles, max(1, round(math.sqrt(n_tiles * height / width))))
-    figure = _new_figure(6.0 * len(panels), 5.9)
+    figure = new_figure(6.0 * len(panels), 5.9)
     for axes, (name, rows) in zip(_panel_axes(figure, panels), panels.items(), strict=True):
-        scale = _robust_scale(rows)
-        mosaic = _mosaic(rows.reshape(-1, *image_shape), n_columns)
-        image = _show_image(axes, mosaic, _diverging_map(), -scale, scale)
+        scale = robust_scale(rows)
+        mosaic = mosaic_of(rows.reshape(-1, *image_shape), n_columns)
+        image = show_image(axes, mosaic, diverging_map(), -scale, scale)
         axes.set_axis_off()
         axes.set_title(name, fontsize=10)
         if len(image_shape) == 2:
@@ -220,7 +220,7 @@ def _draw_tiles(panels, image_shape):
     return figure
 
 
-def _mosaic(images, n_columns):
+def mosaic_of(images, n_columns):
     """Images (n, h, w[, 3]) side by side, with lines of NaN between them."""
     n_images, height, width = images.shape[:3]
     n_rows = math.ceil(n_images / n_columns)
@@ -238,10 +238,10 @@ def _draw_heat_maps(panels, ae, shown):
     """Features by components, one panel per matrix, one scale a panel."""
     n_shown, n_features = next(iter(panels.values())).shape
     width, height = np.clip([0.2 * n_shown, 0.25 * n_features], 3.0, 9.0)
-    figure = _new_figure((width + 1.2) * len(panels) + 1.2, height + 1.2)
-    names = _feature_names(ae)
+    figure = new_figure((width + 1.2) * len(panels) + 1.2, height + 1.2)
+    names = feature_names(ae)
     for axes, (name, rows) in zip(_panel_axes(figure, panels), panels.items(), strict=True):
-        scale = _robust_scale(rows)
+        scale = robust_scale(rows)
         image = axes.imshow(
             rows.T, cmap=_DIVERGING, vmin=-scale, vmax=scale, aspect="auto", interpolation="nearest"
         )
@@ -262,7 +262,7 @@ def _panel_axes(figure, panels):
     return figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
 
 
-def _robust_scale(weights):
+def robust_scale(weights):
     """The magnitude that all but one in two hundred weights stay under, so that a few large ones leave colour to the rest."""
     return float(np.quantile(np.abs(weights), 0.995)) or 1.0
 
@@ -280,23 +280,23 @@ def _draw_examples(ae, X, image_shape):
     reconstructed = np.asarray(ae.reconstruct(rows), dtype=float)
     difference = reconstructed - original
     low, high = _intensity_range(original)
-    scale = _robust_scale(difference)
+    scale = robust_scale(difference)
     panels = {
         "input": (original, "gray", low, high),
         "reconstruction": (reconstructed, "gray", low, high),
         "difference": (difference, _DIVERGING, -scale, scale),
     }
-    figure = _new_figure(0.6 + 0.95 * max(len(chosen), 4), 3.8)
+    figure = new_figure(0.6 + 0.95 * max(len(chosen), 4), 3.8)
     grid = figure.subplots(len(panels), len(chosen), squeeze=False)
     for row, (name, (images, *style)) in zip(grid, panels.items(), strict=True):
         row[0].set_ylabel(name, fontsize=9)
         for axes, image in zip(row, images.reshape(-1, *image_shape), strict=True):
-            _show_image(axes, image, *style)
+            show_image(axes, image, *style)
             axes.set(xticks=[], yticks=[])
     for axes, row_loss in zip(grid[0], losses[chosen], strict=True):
         axes.set_title(f"{row_loss:.3g}", fontsize=9)
     figure.suptitle(
-        f"Best to worst reconstructed of {_count(len(losses), 'row')}; above, the row's loss in nats"
+        f"Best to worst reconstructed of {count_of(len(losses), 'row')}; above, the row's loss in nats"
     )
     return figure
 
@@ -309,7 +309,7 @@ def _intensity_range(images):
     return low, high if high > low else low + 1.0
 
 
-def _show_image(axes, image, color_map, low, high):
+def show_image(axes, image, color_map, low, high):
     """Draw an image, NaN as grey lines; colour scales each channel to [low, high], so that a weight of 0 is mid-grey."""
     if image.ndim == 3:
         image = np.nan_to_num(np.clip((image - low) / (high - low), 0, 1), nan=1.0)
@@ -325,9 +325,9 @@ def _draw_feature_fits(original, reconstructed, names):
     missed = np.full(n_features, np.nan)  # a constant feature has no variance to miss
     np.divide(mean_square, variance, out=missed, where=variance > 0)
     worst_first = np.argsort(-missed, kind="stable")
-    figure = _new_figure(11.0, 5.6)
+    figure = new_figure(11.0, 5.6)
     figure.suptitle(
-        f"Reconstruction of {_count(n_rows, 'row')}; features from the best to the worst"
+        f"Reconstruction of {count_of(n_rows, 'row')}; features from the best to the worst"
     )
     left, right = figure.subfigures(1, 2, width_ratios=(1, 1.7))
     _draw_missed_shares(left.add_subplot(), missed, worst_first[:_N_BARS], names)
@@ -368,7 +368,7 @@ def _draw_scatter(axes, original, reconstructed):
 # ---- figures ----
 
 
-def _new_figure(width, height):
+def new_figure(width, height):
     _import_matplotlib()
     from matplotlib.figure import Figure
 
@@ -383,7 +383,7 @@ def _import_matplotlib():
     return matplotlib
 
 
-def _diverging_map():
+def diverging_map():
     return _import_matplotlib().colormaps[_DIVERGING].with_extremes(bad="0.8")
 
 
@@ -396,5 +396,5 @@ def _use_readable_log_scale(axes):
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
 
 
-def _count(number, noun):
+def count_of(number, noun):
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -3,9 +3,10 @@
 import argparse
 import datetime
 import sys
+from itertools import product
 from pathlib import Path
 
-from . import machine, report, runner
+from . import machine, records, report, runner
 from .peers import load_peers
 from .problems import LEARNING_RATES, SHAPES, parse_shape
 from .summary import summarise
@@ -16,14 +17,15 @@ QUICK = {"repeats": 1, "budget": 0.3}
 
 def parse_arguments(arguments, peers):
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         "--shapes",
         nargs="+",
         metavar="SHAPE",
         default=list(SHAPES),
         help=f"names ({', '.join(SHAPES)}) or DxKxN; default: all named ones",
     )
-    parser.add_argument(
+    add(
         "--peers",
         nargs="+",
         metavar="PEER",
@@ -31,30 +33,42 @@ def parse_arguments(arguments, peers):
         default=list(peers),
         help=f"any of {', '.join(peers)}; default: all; aefast is what the ratios are to",
     )
-    parser.add_argument(
-        "--solver", choices=list(LEARNING_RATES), default="sgd", help="default: sgd"
+    add(
+        "--solvers",
+        nargs="+",
+        choices=list(LEARNING_RATES),
+        default=list(LEARNING_RATES),
+        help="default: plain gradient descent and Adam",
     )
-    parser.add_argument("--threads", type=int, default=2, help="default: 2")
-    parser.add_argument(
-        "--measure", choices=("step", "epoch"), default="step", help="default: step"
+    add("--threads", nargs="+", type=int, default=[2], help="default: 2")
+    add(
+        "--precisions",
+        nargs="+",
+        choices=("float32", "bfloat16"),
+        default=machine.precisions(),
+        help="default: those that this processor computes in: %(default)s",
     )
-    parser.add_argument(
-        "--repeats", type=int, default=5, help="processes a rival and shape; default: 5"
+    add("--measure", choices=("step", "epoch"), default="step", help="default: step")
+    add("--repeats", type=int, default=5, help="processes a rival and shape; default: 5")
+    add("--budget", type=float, default=1.0, help="seconds of timing a process; default: 1")
+    add("--quick", action="store_true", help="one repeat of 0.3 s: a first look")
+    add("--data", help="PATH.npz or PATH.npz:KEY with pixels; default: random numbers")
+    add(
+        "--out",
+        type=Path,
+        default=runner.ROOT / "benchmarks" / "results",
+        help="folder of the record, to which measurements are appended, and of tables and pictures",
     )
-    parser.add_argument(
-        "--budget", type=float, default=1.0, help="seconds of timing a process; default: 1"
-    )
-    parser.add_argument("--quick", action="store_true", help="one repeat of 0.3 s: a first look")
-    parser.add_argument(
-        "--data", help="PATH.npz or PATH.npz:KEY with pixels; default: random numbers"
-    )
-    parser.add_argument("--out", type=Path, default=runner.ROOT / "benchmarks" / "results")
+    add("--report", action="store_true", help="measure nothing: tables of what the record holds")
+    add("--readme", action="store_true", help="put tables and picture into README.md and docs")
     options = parser.parse_args(arguments)
     if options.quick:
         vars(options).update(QUICK)
-    for name in ("threads", "repeats", "budget"):
+    for name in ("repeats", "budget"):
         if not getattr(options, name) > 0:
             parser.error(f"--{name}: expected a positive number, got {getattr(options, name)}")
+    if min(options.threads) < 1:
+        parser.error(f"--threads: expected positive numbers, got {options.threads}")
     try:
         options.shapes = [parse_shape(text) for text in options.shapes]
     except ValueError as error:
@@ -79,35 +93,32 @@ def warn_of_load(load):
         print(message, file=sys.stderr)
 
 
-def measure(options, peers):
-    """Run it all; everything there is to know of the run, as one dict."""
-    settings = {
-        **vars(options),
-        "shapes": [shape.name for shape in options.shapes],
-        "out": str(options.out),
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-    }
+def measure(options, peers, path):
+    """Run it all, appending to the record. Ctrl-C ends the measurements and keeps those there are."""
+    session = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     facts = machine.describe()
     warn_of_load(facts["load before"])
-    records, peaks = runner.measure_all(
-        peers,
-        options.shapes,
-        repeats=options.repeats,
-        progress=show_progress,
-        solver=options.solver,
-        threads=options.threads,
-        measure=options.measure,
-        budget=options.budget,
-        data=options.data,
-    )
+    records.append(path, {"session": session, "machine": facts})
+    settings = [
+        runner.Setting(options.measure, solver, threads, precision, options.data)
+        for precision, threads, solver in product(
+            options.precisions, options.threads, options.solvers
+        )
+    ]
+    try:
+        for record in runner.measure_all(
+            peers,
+            options.shapes,
+            settings,
+            repeats=options.repeats,
+            budget=options.budget,
+            session=session,
+            progress=show_progress,
+        ):
+            records.append(path, {**record, "commit": facts["commit"]})
+    except KeyboardInterrupt:
+        show_progress("interrupted")
     show_progress("")
-    return {
-        "settings": settings,
-        "machine": facts,
-        "summary": summarise(records, options.shapes, peaks),
-        "peaks": peaks,
-        "records": records,
-    }
 
 
 def main(arguments=None):
@@ -116,15 +127,23 @@ def main(arguments=None):
     chosen = [peer for name, peer in all_peers.items() if name in options.peers]
     peers = [peer for peer in chosen if peer.available()]
     missing = [peer.name for peer in chosen if not peer.available()]
-    if not peers:
-        sys.exit(f"none of these is installed: {', '.join(missing)}")
-    options.out.mkdir(parents=True, exist_ok=True)
-    content = measure(options, peers)
-    print(report.text(content, peers, missing), end="\n\n")
-    stem = f"{options.measure}-{options.solver}-{options.threads}"
-    for path in report.write_files(options.out / stem, content, peers, missing):
-        print(f"wrote {path}")
-    if failures := report.failures(content["summary"]):
+    path = options.out / "record.jsonl"
+    if not options.report:
+        if not peers:
+            sys.exit(f"none of these is installed: {', '.join(missing)}")
+        options.out.mkdir(parents=True, exist_ok=True)
+        measure(options, peers, path)
+    found, machines, n_ignored = records.read(path)
+    tables, facts = summarise(found), machines[-1]
+    print(report.text(tables, facts, peers, missing), end="\n\n")
+    if n_ignored:
+        print(f"{n_ignored} measurements of other commits in {path} are not counted")
+    for written in report.write_files(options.out, tables, facts, peers, missing):
+        print(f"wrote {written}")
+    if options.readme:
+        for written in report.write_readme(runner.ROOT, tables, facts):
+            print(f"wrote {written}")
+    if failures := report.failures(tables):
         sys.exit("\n".join(failures))
 
 

@@ -5,6 +5,7 @@ import numpy as np
 from . import problems
 
 LOSS_TOLERANCE = 1e-4  # relative, float32
+PRECISION_TOLERANCE = {"float32": LOSS_TOLERANCE, "bfloat16": 1e-2}
 UPDATE_TOLERANCE = 1e-3  # ‖update - reference's update‖ / ‖reference's update‖, float32
 N_CHECKED_STEPS = 3
 
@@ -17,7 +18,8 @@ def check_loss(peer):
     """Hold the loss of the initial weights on the first batch to the reference; return both."""
     loss = peer.loss()
     reference = problems.reference_loss(peer.problem, tied=peer.tied, output=peer.output)
-    if not abs(loss - reference) <= LOSS_TOLERANCE * abs(reference):
+    tolerance = PRECISION_TOLERANCE[peer.problem.precision]
+    if not abs(loss - reference) <= tolerance * abs(reference):
         raise WrongResult(f"{peer.name}: loss {loss}, expected {reference}")
     return loss, reference
 

@@ -43,6 +43,11 @@ def vector_extensions():
     return [flag for flag in known if flag in flags]
 
 
+def precisions():
+    """What a comparison is worth making in: emulated bfloat16 products are slower than float32's."""
+    return ["float32", "bfloat16"] if "avx512_bf16" in vector_extensions() else ["float32"]
+
+
 def commit():
     """The commit measured, marked where the files differ from it."""
     revision = output_of("git", "rev-parse", "--short=12", "HEAD")

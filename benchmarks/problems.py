@@ -73,6 +73,7 @@ class Problem:
     b: np.ndarray
     c: np.ndarray
     solver: str
+    precision: str = "float32"  # of the products; data and parameters are float32
 
     @property
     def n_batches(self):
@@ -88,7 +89,7 @@ class Problem:
         return self.X.reshape(self.n_batches, self.shape.n_samples, self.shape.n_features)
 
 
-def make_problem(shape, solver="sgd", *, n_batches=None, pixels=None, seed=0):
+def make_problem(shape, solver="sgd", *, precision="float32", n_batches=None, pixels=None, seed=0):
     """The problem of a shape: the same for every rival, as it depends on the arguments alone.
 
     ``pixels`` is a flat array of values in [0, 1] (see `load_pixels`) to cut the rows from; without
@@ -106,7 +107,7 @@ def make_problem(shape, solver="sgd", *, n_batches=None, pixels=None, seed=0):
     W = rng.uniform(-bound, bound, (k, d)).astype(np.float32)
     b = rng.normal(0, 0.1, k).astype(np.float32)
     c = rng.normal(0, 0.1, d).astype(np.float32)
-    return Problem(shape, X, W, b, c, solver)
+    return Problem(shape, X, W, b, c, solver, precision)
 
 
 def load_pixels(source):

@@ -1,6 +1,5 @@
-"""The table, for the terminal and as Markdown, and the files."""
+"""The tables, for the terminal and as Markdown, the files, and what the README shows of them."""
 
-import json
 import os
 from importlib.util import find_spec
 from pathlib import Path
@@ -41,8 +40,8 @@ def format_row(label, name, row):
     )
 
 
-def table_rows(summary, missing):
-    for shape in summary["shapes"]:
+def table_rows(table, missing):
+    for shape in table["shapes"]:
         label = shape["label"]
         for name, row in shape["peers"].items():
             yield format_row(label, name, row)
@@ -51,8 +50,8 @@ def table_rows(summary, missing):
         yield ("", name, "not installed", "", "", "", "")
 
 
-def text_table(summary, missing):
-    rows = [HEADINGS, *table_rows(summary, missing)]
+def text_table(table, missing):
+    rows = [HEADINGS, *table_rows(table, missing)]
     # what failed says so in the third column, at any length
     widths = [max(len(r[i]) for r in rows if i != 2 or r[3]) for i in range(len(HEADINGS))]
     lines = []
@@ -65,21 +64,27 @@ def text_table(summary, missing):
     return "\n".join(lines)
 
 
-def markdown_table(summary, missing):
-    lines = ["| " + " | ".join(HEADINGS) + " |", "|---|---|--:|--:|--:|--:|--:|"]
-    lines += ["| " + " | ".join(row) + " |" for row in table_rows(summary, missing)]
-    return "\n".join(lines)
+def markdown_lines(headings, rows):
+    yield "| " + " | ".join(headings) + " |"
+    yield "|" + "|".join("---" if i < 1 else "--:" for i in range(len(headings))) + "|"
+    for row in rows:
+        yield "| " + " | ".join(row) + " |"
 
 
-def headline(settings, summary):
-    peak = summary["peak_gflops"]
+def markdown_table(table, missing):
+    return "\n".join(markdown_lines(HEADINGS, table_rows(table, missing)))
+
+
+def headline(table):
+    peak = table["peak_gflops"]
+    solver = {"sgd": "plain SGD", "adam": "Adam"}[table["solver"]]
     parts = (
-        "training steps" if settings["measure"] == "step" else "epochs",
-        "tied, sigmoid, cross-entropy, float32",
-        settings["solver"],
-        f"{settings['threads']} thread" + "s" * (settings["threads"] > 1),
+        "training steps" if table["measure"] == "step" else "epochs",
+        f"tied, sigmoid, cross-entropy, {table['precision']}",
+        solver,
+        f"{table['threads']} thread" + "s" * (table["threads"] > 1),
         f"FMA peak {peak:.0f} GFLOP/s" if peak else "FMA peak not measured",
-        f"{settings['repeats']} repeat" + "s" * (settings["repeats"] > 1),
+        f"pixels of {Path(table['data']).name}" if table["data"] else "random data",
     )
     return ", ".join(parts)
 
@@ -95,9 +100,9 @@ def machine_lines(machine):
     ]
 
 
-def detail_lines(summary):
+def detail_lines(table):
     """What the rivals said about themselves at the first shape."""
-    for name, row in summary["shapes"][0]["peers"].items():
+    for name, row in table["shapes"][0]["peers"].items():
         if row.get("details"):
             facts = ", ".join(f"{key} {value}" for key, value in row["details"].items())
             yield f"{name}: {facts}"
@@ -107,57 +112,120 @@ def notes(peers):
     return [f"{peer.name}: {peer.note}" for peer in peers if peer.note]
 
 
-def failures(summary):
+def failures(tables):
     """A line for each rival and shape without figures."""
     return [
-        f"{shape['name']}, {name}: {row['status']}"
-        for shape in summary["shapes"]
+        f"{shape['name']}, {table['solver']}, {name}: {row['status']}"
+        for table in tables
+        for shape in table["shapes"]
         for name, row in shape["peers"].items()
         if row["status"] != "ok"
     ]
 
 
-def text(content, peers, missing):
+def text(tables, machine, peers, missing):
     """What the terminal shows."""
-    summary = content["summary"]
-    head = [headline(content["settings"], summary), *machine_lines(content["machine"])]
-    parts = ["\n".join(head), text_table(summary, missing), "\n".join(notes(peers))]
+    parts = ["\n".join(machine_lines(machine))]
+    for table in tables:
+        parts += [headline(table), text_table(table, missing)]
+    parts.append("\n".join(notes(peers)))
     return "\n\n".join(part for part in parts if part)
 
 
-def markdown(content, peers, missing, picture):
-    summary = content["summary"]
-    facts = [*machine_lines(content["machine"]), *detail_lines(summary), *notes(peers)]
-    parts = [
-        f"# {headline(content['settings'], summary)}",
-        "\n".join(f"* {fact}" for fact in facts),
-        markdown_table(summary, missing),
-    ]
-    if picture:
-        parts.append(f"![GFLOP/s over operations a step, one line a rival]({picture})")
+def markdown(tables, machine, peers, missing, pictures):
+    facts = [*machine_lines(machine), *detail_lines(tables[0]), *notes(peers)]
+    parts = ["\n".join(f"* {fact}" for fact in facts)]
+    for table in tables:
+        parts += [f"## {headline(table)}", markdown_table(table, missing)]
+    parts += [f"![{roofline_text(table)}]({picture.name})" for table, picture in pictures]
     return "\n\n".join(parts) + "\n"
 
 
-def write_files(stem, content, peers, missing):
-    """Write ``stem.json``, ``stem.md`` and, with matplotlib, ``stem.png``; return the paths.
+def roofline_text(table):
+    return f"GFLOP/s of a training step over its operations, {headline(table)}"
 
-    ``content`` holds settings, machine, summary, records and peaks: all there is to know of a run.
-    """
-    summary = content["summary"]
-    json_path, markdown_path, picture_path = (
-        stem.with_name(stem.name + suffix) for suffix in (".json", ".md", ".png")
-    )
-    paths = [json_path, markdown_path]
-    measured = any(row["status"] == "ok" for s in summary["shapes"] for row in s["peers"].values())
-    if measured and find_spec("matplotlib") is not None:
-        from . import roofline
 
-        subtitle = "\n".join(
-            [headline(content["settings"], summary), machine_lines(content["machine"])[0]]
-        )
-        roofline.draw(summary, subtitle, picture_path)
-        paths.append(picture_path)
-    write_text(json_path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-    picture = picture_path.name if picture_path in paths else None
-    write_text(markdown_path, markdown(content, peers, missing, picture))
-    return paths
+# ---- files ----
+
+
+def draw_pictures(folder, tables, machine):
+    """``[(table, path)]``: a picture for each solver, precision and data, of its table with most threads; none without matplotlib."""
+    if find_spec("matplotlib") is None:
+        return []
+    from . import roofline
+
+    groups = {}
+    for table in tables:
+        if any(row["status"] == "ok" for s in table["shapes"] for row in s["peers"].values()):
+            key = table["measure"], table["solver"], table["precision"], table["data"]
+            groups.setdefault(key, []).append(table)
+    pictures = []
+    for (measure, solver, precision, data), group in groups.items():
+        group.sort(key=lambda table: -table["threads"])
+        name = f"{measure}s-{solver}" + "-pixels" * bool(data)
+        path = folder / (name + f"-{precision}" * (precision != "float32") + ".png")
+        subtitle = "\n".join([headline(group[0]), machine_lines(machine)[0]])
+        roofline.draw(group, subtitle, path)
+        pictures.append((group[0], path))
+    return pictures
+
+
+def write_files(folder, tables, machine, peers, missing):
+    """Write ``tables.md`` and pictures; return the paths."""
+    pictures = draw_pictures(folder, tables, machine)
+    path = folder / "tables.md"
+    write_text(path, markdown(tables, machine, peers, missing, pictures))
+    return [path, *(picture for _, picture in pictures)]
+
+
+BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
+
+
+def readme_rows(table, rivals):
+    """aefast's figures, and each rival's time over aefast's."""
+    for shape in table["shapes"]:
+        own = shape["peers"].get("aefast")
+        if own is None or own["status"] != "ok":
+            continue
+        fraction = own["fraction_of_peak"]
+        cells = [
+            f"{shape['d']} × {shape['k']}, {shape['n']}",
+            format_microseconds(own["microseconds"]),
+            f"{100 * fraction:.0f} %" if fraction else "",
+        ]
+        for name in rivals:
+            ratio = shape["peers"].get(name, {}).get("ratio")
+            cells.append(f"{ratio:.2f} ×" if ratio else "")
+        yield cells
+
+
+def readme_part(tables, machine):
+    """Tables of steps with most threads, on random data, one a solver, and their pictures."""
+    tables = [t for t in tables if t["measure"] == "step" and not t["data"]]
+    most = max((table["threads"] for table in tables), default=0)
+    parts = []
+    for table in (table for table in tables if table["threads"] == most):
+        names = {name: None for shape in table["shapes"] for name in shape["peers"]}
+        rivals = [name for name in names if name != "aefast"]
+        headings = ["d × k, n", "aefast, µs a step", "of the FMA peak", *rivals]
+        parts += [
+            f"{headline(table)}:",
+            "\n".join(markdown_lines(headings, readme_rows(table, rivals))),
+        ]
+    parts.append(f"Measured on {machine_lines(machine)[0]}; each library alone in its process.")
+    return "\n\n".join(parts)
+
+
+def write_readme(root, tables, machine):
+    """Replaces what stands between the two marks of README.md, and the pictures in docs; returns the paths."""
+    pictures = draw_pictures(root / "docs", tables, machine)
+    path = root / "README.md"
+    readme = path.read_text(encoding="utf-8")
+    if readme.count(BEGIN) != 1 or readme.count(END) != 1:
+        raise ValueError(f"{path}: expected one {BEGIN} and one {END}")
+    before, rest = readme.split(BEGIN)
+    after = rest.split(END)[1]
+    images = "\n\n".join(f"![{roofline_text(t)}](docs/{p.name})" for t, p in pictures)
+    part = "\n\n".join([BEGIN, readme_part(tables, machine), images, END])
+    write_text(path, before + part + after)
+    return [path, *(picture for _, picture in pictures)]

@@ -1,4 +1,4 @@
-"""The picture: how near each rival comes to the ceiling, and how it compares with aefast."""
+"""The picture: how near each rival comes to the ceilings, and how it compares with aefast."""
 
 import os
 from pathlib import Path
@@ -56,26 +56,49 @@ def label_ticks(axis, low, high, suffix):
     axis.set_ticks([], minor=True)
 
 
-def draw_rates(axes, summary):
-    """Upper panel: GFLOP/s under the roof."""
-    lines = series(summary, "gflops")
+def in_threads(table):
+    return f"{table['threads']} thread" + "s" * (table["threads"] > 1)
+
+
+def draw_ceiling(axes, table):
+    peak = table["peak_gflops"]
+    axes.axhline(peak, color=GREY, linewidth=1.4, linestyle=(0, (6, 3)), zorder=2)
+    axes.annotate(
+        f"fused multiply-add peak, {in_threads(table)}: {peak:.0f} GFLOP/s",
+        (0.01, peak),
+        xycoords=("axes fraction", "data"),
+        xytext=(0, 4),
+        textcoords="offset points",
+        color=GREY,
+    )
+
+
+def plot_fewer_threads(axes, table):
+    """aefast alone, open marks."""
+    flops, rates = series(table, "gflops").get("aefast", ((), ()))
+    colour, marker = STYLES["aefast"]
+    style = {"marker": marker, "markersize": 6, "markerfacecolor": "white", "linestyle": ":"}
+    label = f"aefast, {in_threads(table)}"
+    axes.plot(flops, rates, label=label, color=colour, linewidth=1.3, zorder=3, **style)
+    return list(rates)
+
+
+def draw_rates(axes, group):
+    """Upper panel: GFLOP/s under the roofs."""
+    lines = series(group[0], "gflops")
     plot_lines(axes, lines)
     rates = [rate for _, values in lines.values() for rate in values]
-    peak = summary["peak_gflops"]
+    for table in group[1:]:
+        rates += plot_fewer_threads(axes, table)
+    peak = group[0]["peak_gflops"]
     low, high = min(rates) / 1.5, max([*rates, peak or 0]) * 1.6
     axes.set_ylim(low, high)
     label_ticks(axes.yaxis, low, high, "")
     axes.set_ylabel("GFLOP/s")
+    for table in group:
+        if table["peak_gflops"]:
+            draw_ceiling(axes, table)
     if peak:
-        axes.axhline(peak, color=GREY, linewidth=1.4, linestyle=(0, (6, 3)), zorder=2)
-        axes.annotate(
-            f"fused multiply-add peak of this run, {peak:.0f} GFLOP/s",
-            (0.01, peak),
-            xycoords=("axes fraction", "data"),
-            xytext=(0, 4),
-            textcoords="offset points",
-            color=GREY,
-        )
         share = axes.secondary_yaxis(
             "right", functions=(lambda y: 100 * y / peak, lambda y: y * peak / 100)
         )
@@ -83,7 +106,8 @@ def draw_rates(axes, summary):
         share.set_ylabel("of the peak")
     # fastest at the largest shape first: the legend reads in the order of the lines' right ends
     handles, labels = axes.get_legend_handles_labels()
-    order = sorted(range(len(labels)), key=lambda i: -lines[labels[i]][1][-1])
+    ends = {name: values[-1] for name, (_, values) in lines.items()}
+    order = sorted(range(len(labels)), key=lambda i: -ends.get(labels[i], 0))
     axes.legend(
         [handles[i] for i in order],
         [labels[i] for i in order],
@@ -104,11 +128,15 @@ def draw_ratios(axes, summary):
     axes.set_ylabel("time / aefast's time")
 
 
-def draw(summary, subtitle, path):
-    """Write the picture as PNG: a panel of rates and, where aefast was measured, one of ratios."""
+def draw(group, subtitle, path):
+    """Write the picture as PNG: a panel of rates and, where aefast was measured beside others, one of ratios.
+
+    ``group`` has tables that differ in threads; of the first, all rivals are drawn, of the others aefast.
+    """
     from matplotlib.figure import Figure
 
-    with_ratios = bool(series(summary, "ratio"))
+    summary = group[0]
+    with_ratios = len(series(summary, "ratio")) > 1
     figure = Figure(figsize=(10.5, 8.8 if with_ratios else 6.0), dpi=130, layout="constrained")
     panels = figure.subplots(
         2 if with_ratios else 1,
@@ -117,7 +145,7 @@ def draw(summary, subtitle, path):
         squeeze=False,
         height_ratios=(3, 2)[: 1 + with_ratios],
     )[:, 0]
-    draw_rates(panels[0], summary)
+    draw_rates(panels[0], group)
     if with_ratios:
         draw_ratios(panels[1], summary)
     flops = [shape["flop_per_step"] for shape in summary["shapes"]]

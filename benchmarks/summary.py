@@ -1,6 +1,10 @@
-"""From the workers' results to the figures of the table."""
+"""From the workers' records to the figures of the tables."""
 
 from statistics import median
+
+from .problems import parse_shape
+
+SETTING = ("measure", "solver", "threads", "precision", "data")
 
 
 def seconds_per_step(result):
@@ -9,23 +13,25 @@ def seconds_per_step(result):
 
 
 def ratios(rival_results, aefast_results):
-    """Time of the rival over time of aefast, paired by repeat: measured within the same minute."""
-    pairs = zip(rival_results, aefast_results, strict=False)
-    return [seconds_per_step(rival) / seconds_per_step(aefast) for rival, aefast in pairs]
+    """Time of the rival over time of aefast, paired by turn: measured within the same minute."""
+    return [
+        seconds_per_step(result) / seconds_per_step(aefast_results[turn])
+        for turn, result in rival_results.items()
+        if turn in aefast_results
+    ]
 
 
-def summarise_peer(shape, results, aefast_results, peak):
-    """One row: medians over repeats of the medians within a process.
+def summarise_peer(shape, records, aefast_results, peak):
+    """One row: medians over turns of the medians within a process.
 
-    ``results`` is a list of a worker's results or the message of a failure; ``peak`` is in flop/s,
-    or None where it is unknown.
+    ``aefast_results`` maps turns to results; ``peak`` is in flop/s, or None where it is unknown.
     """
-    if isinstance(results, str):
-        return {"status": f"failed: {results}"}
+    results = {record["turn"]: record["result"] for record in records if "result" in record}
     if not results:
-        return {"status": "not measured"}
-    seconds = [seconds_per_step(result) for result in results]
+        return {"status": f"failed: {records[-1]['error']}"}
+    seconds = [seconds_per_step(result) for result in results.values()]
     typical = median(seconds)
+    last = list(results.values())[-1]
     row = {
         "status": "ok",
         "n_repeats": len(results),
@@ -33,39 +39,68 @@ def summarise_peer(shape, results, aefast_results, peak):
         "spread": (max(seconds) - min(seconds)) / typical,
         "gflops": shape.flop_per_step / typical / 1e9,
         "fraction_of_peak": shape.flop_per_step / typical / peak if peak else None,
-        "versions": results[0]["versions"],
-        "details": results[0]["details"],
+        "versions": last["versions"],
+        "details": last["details"],
     }
-    if aefast_results and isinstance(aefast_results, list):
-        paired = ratios(results, aefast_results)
+    if paired := ratios(results, aefast_results):
         row |= {"ratio": median(paired), "ratio_min": min(paired), "ratio_max": max(paired)}
     return row
 
 
-def summarise(records, shapes, peaks):
-    """``{"peak_gflops": …, "shapes": [{"name", "label", …, "peers": {name: row}}]}``.
+def in_order(values):
+    """Each value once, in the order of first appearance."""
+    return list(dict.fromkeys(values))
 
-    The peak is the highest seen in the run: a ceiling is what was reached at best.
-    """
-    peak = max(peaks, default=None)
-    table = []
-    for shape in shapes:
-        by_peer = records[shape.name]
-        aefast_results = by_peer.get("aefast")
-        rows = {
-            name: summarise_peer(shape, results, aefast_results, peak)
-            for name, results in by_peer.items()
-        }
-        sizes = {"d": shape.n_features, "k": shape.n_components, "n": shape.n_samples}
-        entry = {
-            "name": shape.name,
-            "label": shape.label,
-            **sizes,
-            "flop_per_step": shape.flop_per_step,
-        }
-        table.append({**entry, "peers": rows})
+
+def summarise_shape(name, records, peak):
+    shape = parse_shape(name)
+    by_peer = {peer: [] for peer in in_order(record["peer"] for record in records)}
+    for record in records:
+        by_peer[record["peer"]].append(record)
+    aefast = {r["turn"]: r["result"] for r in by_peer.get("aefast", ()) if "result" in r}
     return {
-        "peak_gflops": peak / 1e9 if peak else None,
-        "lowest_peak_gflops": min(peaks) / 1e9 if peaks else None,
-        "shapes": table,
+        "name": shape.name,
+        "label": shape.label,
+        "d": shape.n_features,
+        "k": shape.n_components,
+        "n": shape.n_samples,
+        "flop_per_step": shape.flop_per_step,
+        "peers": {
+            peer: summarise_peer(shape, found, aefast, peak) for peer, found in by_peer.items()
+        },
     }
+
+
+def summarise(records):
+    """A table for each setting: ``{measure, solver, threads, precision, data, peak_gflops, shapes: [{name, …, peers: {name: row}}]}``.
+
+    The peak is the highest seen with as many threads: a ceiling is what was reached at best.
+    """
+    tables = []
+    for setting in in_order(tuple(record[name] for name in SETTING) for record in records):
+        chosen = [r for r in records if tuple(r[name] for name in SETTING) == setting]
+        where = dict(zip(SETTING, setting, strict=True))
+        peaks = [
+            record["result"]["flops"]
+            for record in records
+            if record["peer"] == "peak"
+            and all(record[name] == where[name] for name in ("threads", "precision"))
+        ]
+        measured = [record for record in chosen if record["peer"] != "peak"]
+        peak = max(peaks, default=None)
+        shapes = sorted(
+            in_order(record["shape"] for record in measured),
+            key=lambda name: parse_shape(name).flop_per_step,
+        )
+        tables.append(
+            {
+                **where,
+                "peak_gflops": peak / 1e9 if peak else None,
+                "lowest_peak_gflops": min(peaks) / 1e9 if peaks else None,
+                "shapes": [
+                    summarise_shape(name, [r for r in measured if r["shape"] == name], peak)
+                    for name in shapes
+                ],
+            }
+        )
+    return tables

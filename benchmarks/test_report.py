@@ -1,32 +1,58 @@
 """From workers' results to the table: medians, ratios by repeat, what failed, what is missing."""
 
-import json
-
 import pytest
 
-from . import report
+from . import records, report
 from .problems import Shape, load_pixels, parse_shape
 from .summary import summarise
 
-SHAPE = Shape("small", 10, 5, 4)  # 2000 operations a step
+WHERE = {
+    "measure": "step",
+    "solver": "sgd",
+    "threads": 2,
+    "precision": "float32",
+    "data": None,
+    "shape": "10x5x4",  # 2000 operations a step
+    "commit": "abc",
+}
+MACHINE = {
+    "processor": "a processor",
+    "usable cores": 2,
+    "vector extensions": ["avx2"],
+    "system": "a system",
+    "versions": {"numpy": "2"},
+    "commit": "abc",
+}
 
 
-def results(*microseconds):
+def results(peer, *microseconds, **where):
     return [
-        {"seconds": [us * 1e-6], "n_steps": 1, "versions": {}, "details": {}} for us in microseconds
+        {
+            **WHERE,
+            "peer": peer,
+            "turn": f"now {i}",
+            "result": {"seconds": [us * 1e-6], "n_steps": 1, "versions": {}, "details": {}},
+        }
+        | where
+        for i, us in enumerate(microseconds)
+    ]
+
+
+def peaks(*flops, **where):
+    return [
+        {**WHERE, "peer": "peak", "turn": "now 0", "result": {"flops": f}, **where} for f in flops
     ]
 
 
 @pytest.fixture
-def records():
-    return {
-        "small": {"aefast": results(1, 2, 4), "numpy": results(3, 4, 4), "torch": "no compiler"}
-    }
+def found():
+    failed = {**WHERE, "peer": "torch", "turn": "now 0", "error": "no compiler"}
+    return [*results("aefast", 1, 2, 4), *results("numpy", 3, 4, 4), failed, *peaks(4e9, 5e9)]
 
 
-def test_figures(records):
-    summary = summarise(records, [SHAPE], [4e9, 5e9])
-    row = summary["shapes"][0]["peers"]["numpy"]
+def test_figures(found):
+    (table,) = summarise(found)
+    row = table["shapes"][0]["peers"]["numpy"]
     assert row["microseconds"] == pytest.approx(4)
     assert row["gflops"] == pytest.approx(0.5)  # 2000 operations in 4 µs
     assert row["fraction_of_peak"] == pytest.approx(0.1)  # of the highest peak
@@ -35,36 +61,65 @@ def test_figures(records):
     assert row["spread"] == pytest.approx(1 / 4)
 
 
-def test_an_epoch_counts_as_its_steps(records):
-    records["small"]["numpy"] = [{**r, "n_steps": 4} for r in results(40)]
-    row = summarise(records, [SHAPE], [])["shapes"][0]["peers"]["numpy"]
+def test_a_rival_is_paired_with_its_own_turn(found):
+    later = results("numpy", 100)[0] | {"turn": "later 0"}
+    row = summarise([*found, later])[0]["shapes"][0]["peers"]["numpy"]
+    assert row["n_repeats"] == 4 and row["ratio_max"] == pytest.approx(3)
+
+
+def test_settings_have_tables_and_peaks_of_their_own(found):
+    other = [*results("aefast", 8, threads=1), *peaks(2e9, threads=1)]
+    two, one = summarise([*found, *other])
+    assert (two["threads"], one["threads"]) == (2, 1)
+    assert one["shapes"][0]["peers"]["aefast"]["fraction_of_peak"] == pytest.approx(0.125)
+    assert two["peak_gflops"] == pytest.approx(5)
+
+
+def test_an_epoch_counts_as_its_steps():
+    epoch = results("numpy", 40)[0]
+    epoch["result"]["n_steps"] = 4
+    row = summarise([epoch])[0]["shapes"][0]["peers"]["numpy"]
     assert row["microseconds"] == pytest.approx(10)
     assert row["fraction_of_peak"] is None
 
 
-def test_failed_and_missing_rivals_are_rows(records):
-    summary = summarise(records, [SHAPE], [5e9])
-    for table in (report.text_table(summary, ["jax"]), report.markdown_table(summary, ["jax"])):
-        assert "failed: no compiler" in table
-        assert "not installed" in table.splitlines()[-1]
+def test_failed_and_missing_rivals_are_rows(found):
+    (table,) = summarise(found)
+    for shown in (report.text_table(table, ["jax"]), report.markdown_table(table, ["jax"])):
+        assert "failed: no compiler" in shown
+        assert "not installed" in shown.splitlines()[-1]
+    assert report.failures([table]) == ["10x5x4, sgd, torch: failed: no compiler"]
 
 
-def test_files(records, tmp_path):
-    summary = summarise(records, [SHAPE], [5e9])
-    machine = {
-        "processor": "a processor",
-        "usable cores": 2,
-        "vector extensions": ["avx2"],
-        "system": "a system",
-        "versions": {"numpy": "2"},
-        "commit": "abc",
-    }
-    settings = {"measure": "step", "solver": "sgd", "threads": 2, "repeats": 3}
-    content = {"settings": settings, "machine": machine, "summary": summary, "records": records}
-    paths = report.write_files(tmp_path / "run", content, [], ["jax"])
+def test_a_record_is_made_in_pieces(found, tmp_path):
+    path = tmp_path / "record.jsonl"
+    records.append(path, {"session": "now", "machine": MACHINE})
+    for record in [*results("aefast", 1, commit="older"), *found]:
+        records.append(path, record)
+    chosen, machines, n_ignored = records.read(path)
+    assert chosen == found and machines == [MACHINE] and n_ignored == 1
+
+
+def test_files(found, tmp_path):
+    tables = summarise([*found, *results("aefast", 8, threads=1), *peaks(2e9, threads=1)])
+    paths = report.write_files(tmp_path, tables, MACHINE, [], ["jax"])
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(path.name for path in paths)
-    assert json.loads((tmp_path / "run.json").read_text())["records"] == records
-    assert "FMA peak 5 GFLOP/s" in (tmp_path / "run.md").read_text()
+    text = (tmp_path / "tables.md").read_text()
+    assert "FMA peak 5 GFLOP/s" in text and "1 thread, FMA peak 2 GFLOP/s" in text
+    assert [path.name for path in paths] == ["tables.md", "steps-sgd.png"]
+
+
+def test_the_readme_changes_between_its_marks_alone(found, tmp_path):
+    (tmp_path / "docs").mkdir()
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
+    report.write_readme(tmp_path, summarise(found), MACHINE)
+    text = readme.read_text()
+    assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
+    assert "| 10 × 5, 4 | 2 | 20 % | 2.00 × |  |" in text
+    readme.write_text("no marks")
+    with pytest.raises(ValueError, match="expected one"):
+        report.write_readme(tmp_path, summarise(found), MACHINE)
 
 
 def test_shapes_are_names_or_sizes():

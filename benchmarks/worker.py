@@ -6,6 +6,7 @@ variables set that the rival needs.
 
 import argparse
 import json
+import sys
 
 from . import cores
 
@@ -17,6 +18,7 @@ def parse_arguments(arguments=None):
     parser.add_argument("--measure", choices=("step", "epoch", "updates", "peak"), default="step")
     parser.add_argument("--solver", choices=("sgd", "adam"), default="sgd")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--budget", type=float, default=1.0, help="seconds of timing")
     parser.add_argument(
         "--data", help="PATH.npz or PATH.npz:KEY with pixels; default: random numbers"
@@ -36,7 +38,7 @@ def measure(options):
         errors = checks.check_updates(peer_class, shape, options.solver, options.threads)
         return {"update_errors": errors}
     pixels = load_pixels(options.data) if options.data else None
-    problem = make_problem(shape, options.solver, pixels=pixels)
+    problem = make_problem(shape, options.solver, precision=options.precision, pixels=pixels)
     peer = peer_class(problem, options.threads)
     loss, reference = checks.check_loss(peer)
     if options.measure == "step":
@@ -50,6 +52,7 @@ def measure(options):
         "loss": loss,
         "reference_loss": reference,
         "n_steps": n_steps,  # that each of the seconds stands for
+        "module": getattr(sys.modules.get(peer.name), "__file__", None),
         "versions": peer.versions(),
         "details": peer.details(),
     }

@@ -79,6 +79,10 @@ cdef extern from "kernels/autoencoder.h":
         double* column_sums
         int status
 
+    ctypedef struct activation_info:
+        const char* name
+        double weight_scale
+
     ctypedef struct output_info:
         const char* name
         const char* link
@@ -95,7 +99,7 @@ cdef extern from "kernels/autoencoder.h":
         int n_activations
         int n_outputs
         int n_solvers
-        const char* (*activation_name)(int) noexcept nogil
+        void (*activation_info)(int, activation_info*) noexcept nogil
         void (*output_info)(int, output_info*) noexcept nogil
         void (*solver_info)(int, solver_info*) noexcept nogil
         double (*output_link)(int, double) noexcept nogil
@@ -154,9 +158,14 @@ cdef autoencoder_model view_model(model, parameters):
 
 
 def activation_table():
-    """One dict for each activation of the hidden layer."""
+    """One dict for each activation of the hidden layer: name, weight_scale (initial weights are uniform in ±weight_scale sqrt(6 / (d + k)))."""
+    cdef activation_info info
+    rows = []
     table = autoencoder_tables[0][1]
-    return [{"name": table.activation_name(i).decode()} for i in range(table.n_activations)]
+    for i in range(table.n_activations):
+        table.activation_info(i, &info)
+        rows.append({"name": info.name.decode(), "weight_scale": info.weight_scale})
+    return rows
 
 
 def output_table():

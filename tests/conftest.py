@@ -6,6 +6,7 @@ from reference import Parameters, flatten
 from sklearn.datasets import load_digits
 
 from aefast import Autoencoder, _runtime
+from aefast.cli import main
 
 # What no instruction set here has cannot be tested here: CONTRIBUTING.md, "Sanitizers", says how it is.
 collect_ignore = [] if _runtime.bfloat16_available() else ["test_bfloat16_training.py"]
@@ -64,3 +65,41 @@ def make_fitted():
         return estimator
 
     return make_fitted
+
+
+# ---- of the command's tests, and of the model files' ----
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """The folder of a fit to the digits."""
+    out = tmp_path_factory.mktemp("fit") / "model"
+    argv = "fit digits --output bernoulli -k 8 --epochs 3 --no-plots --quiet --out".split()
+    assert main([*argv, str(out)]) == 0
+    return out
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """An empty folder, which is the current one."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def X():
+    """A small table, (40, 6) float32."""
+    return np.random.default_rng(0).random((40, 6), dtype=np.float32)
+
+
+@pytest.fixture
+def path(tmp_path):
+    """Where a model file goes."""
+    return tmp_path / "model.safetensors"
+
+
+@pytest.fixture
+def saved(X, path):
+    """A model file: tied, two optimizer states, float32."""
+    Autoencoder(3, max_epochs=2, batch_size=16, random_state=0).fit(X).save(path)
+    return path

@@ -49,6 +49,12 @@ class Activation(NamedTuple):
 
 ACTIVATIONS = {
     "sigmoid": Activation(function=sigmoid, derivative=lambda A: sigmoid(A) * sigmoid(-A)),
+    "tanh": Activation(function=np.tanh, derivative=lambda A: 1.0 / np.cosh(A) ** 2),
+    "relu": Activation(
+        function=lambda A: np.maximum(A, 0.0), derivative=lambda A: (A > 0.0).astype(float)
+    ),
+    "softplus": Activation(function=softplus, derivative=sigmoid),
+    "linear": Activation(function=lambda A: A, derivative=np.ones_like),
 }
 
 

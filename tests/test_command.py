@@ -15,23 +15,6 @@ import aefast
 from aefast._tables import read_table
 from aefast.cli import main
 
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    """The folder of a fit to the digits."""
-    out = tmp_path_factory.mktemp("fit") / "model"
-    argv = "fit digits --output bernoulli -k 8 --epochs 3 --no-plots --quiet --out".split()
-    assert main([*argv, str(out)]) == 0
-    return out
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """An empty folder, which is the current one."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 # ---- arguments ----
 
 

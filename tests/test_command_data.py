@@ -16,13 +16,6 @@ from aefast._tables import hold_out, read_table
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """An empty folder, which is the current one."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
 def no_training(monkeypatch):
     def fit(*_, **__):
         raise AssertionError("training began")

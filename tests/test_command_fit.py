@@ -23,22 +23,6 @@ from aefast.cli import main
 FILES = ["filters.png", "loss.png", "metrics.json", "model.safetensors", "reconstructions.png"]
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    """The folder of a fit to the digits."""
-    out = tmp_path_factory.mktemp("fit") / "model"
-    argv = "fit digits --output bernoulli -k 8 --epochs 3 --no-plots --quiet --out".split()
-    assert main([*argv, str(out)]) == 0
-    return out
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """An empty folder, which is the current one."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 # ---- fit ----
 
 
@@ -86,6 +70,7 @@ def test_held_out_rows_are_not_trained_on(model):
 def test_every_option_reaches_the_estimator(folder):
     options = {
         "-k": 5,
+        "--activation": "softplus",
         "--output": "bernoulli",
         "--untied": None,
         "--epochs": 2,
@@ -108,6 +93,7 @@ def test_every_option_reaches_the_estimator(folder):
     ae = aefast.load("out/model.safetensors")
     assert ae.get_params() == {
         "n_components": 5,
+        "activation": "softplus",
         "output": "bernoulli",
         "tied": False,
         "max_epochs": 2,

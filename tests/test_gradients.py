@@ -8,28 +8,28 @@ from reference import Parameters, assert_within_rounding, flatten, unflatten
 from aefast import _autoencoder, ops
 
 OUTPUTS = [entry["name"] for entry in _autoencoder.output_table()]
+ACTIVATIONS = [entry["name"] for entry in _autoencoder.activation_table()]
 
 
-def kernel_loss(vector, X, shape, tied, output, sample_weight):
+def kernel_loss(vector, X, shape, tied, **options):
     W, b, c, decoder_weights = unflatten(vector, *shape, tied)
-    options = {"decoder_weights": decoder_weights, "output": output, "sample_weight": sample_weight}
-    return ops.loss(X, W, b, c, **options)
+    return ops.loss(X, W, b, c, decoder_weights=decoder_weights, **options)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("output", OUTPUTS)
-def test_finite_differences(output, tied, weighted, isa, make_problem):
+def test_finite_differences(output, activation, tied, weighted, isa, make_problem):
     """Relative error under 1e-8 in float64; the differences themselves are good to some 1e-12."""
     n, d, k = 7, 9, 5
     X, parameters = make_problem(n, d, k, tied=tied)
     sample_weight = np.random.default_rng(1).uniform(0.0, 2.0, n) if weighted else None
     W, b, c, decoder_weights = parameters
-    options = {"decoder_weights": decoder_weights, "output": output, "sample_weight": sample_weight}
-    _, gradients = ops.loss_and_gradients(X, W, b, c, **options)
+    options = {"output": output, "activation": activation, "sample_weight": sample_weight}
+    _, gradients = ops.loss_and_gradients(X, W, b, c, decoder_weights=decoder_weights, **options)
     differences = reference.finite_differences(
-        lambda vector: kernel_loss(vector, X, (k, d), tied, output, sample_weight),
-        flatten(parameters),
+        lambda vector: kernel_loss(vector, X, (k, d), tied, **options), flatten(parameters)
     )
     expected = unflatten(differences, k, d, tied)
     for name in Parameters._fields:
@@ -39,13 +39,15 @@ def test_finite_differences(output, tied, weighted, isa, make_problem):
 
 
 @pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("output", OUTPUTS)
-def test_finite_differences_of_the_twin(output, tied, make_problem):
+def test_finite_differences_of_the_twin(output, activation, tied, make_problem):
     """The twin is held to what it holds the kernels to, penalty included."""
     n, d, k = 6, 5, 4
     X, parameters = make_problem(n, d, k, tied=tied, seed=2)
     sample_weight = np.random.default_rng(3).uniform(0.0, 2.0, n)
-    options = {"output": output, "sample_weight": sample_weight, "alpha": 0.3}
+    options = {"output": output, "activation": activation}
+    options |= {"sample_weight": sample_weight, "alpha": 0.3}
     actual = flatten(reference.gradients(X, parameters, **options))
     expected = reference.finite_differences(
         lambda vector: reference.loss(X, unflatten(vector, k, d, tied), **options),

@@ -13,6 +13,7 @@ from reference import assert_within_rounding
 from aefast import Autoencoder, _autoencoder, ops
 
 OUTPUTS = [entry["name"] for entry in _autoencoder.output_table()]
+ACTIVATIONS = [entry["name"] for entry in _autoencoder.activation_table()]
 DTYPES = [np.float32, np.float64, np.uint8, np.bool_, np.int32]
 # None is a multiple of 16 lanes but (2, 64, 32); blocks hold up to 256 rows or columns, chunks 512 rows.
 SHAPES = [(1, 1, 1), (1, 7, 3), (5, 1, 3), (3, 5, 1), (2, 64, 32), (33, 17, 9)]
@@ -50,21 +51,24 @@ def result_type(dtype):
     return np.dtype(np.float32 if dtype in (np.float32, np.uint8, np.bool_) else np.float64)
 
 
-def check_all_kernels(X, parameters, output, make_fitted, sample_weight=None):
+def check_all_kernels(X, parameters, output, make_fitted, sample_weight=None, activation="sigmoid"):
     """Every result that comes from these rows and parameters, with one thread and with two, against the twin and its rounding."""
     W, b, c, decoder_weights = parameters
-    expected = reference.forward(X, parameters, output)
-    bound = reference.rounding(X, parameters, output, sample_weight=sample_weight)
-    log_p = reference.log_likelihood(X, parameters, output)
-    row_losses = reference.row_losses(X, parameters, output)
-    entry_losses = reference.entry_losses(X, parameters, output)
-    expected_loss = reference.loss(X, parameters, output, sample_weight=sample_weight)
-    expected_gradients = reference.gradients(X, parameters, output, sample_weight=sample_weight)
+    model = (X, parameters, output, activation)
+    expected = reference.forward(*model)
+    bound = reference.rounding(*model, sample_weight=sample_weight)
+    log_p = reference.log_likelihood(*model)
+    row_losses = reference.row_losses(*model)
+    entry_losses = reference.entry_losses(*model)
+    expected_loss = reference.loss(*model, sample_weight=sample_weight)
+    expected_gradients = reference.gradients(*model, sample_weight=sample_weight)
     dtype = result_type(X.dtype.type)
 
     for n_threads in (1, 2):
-        estimator = make_fitted(X, parameters, output=output, n_threads=n_threads)
-        H = ops.encode(X, W, b, n_threads=n_threads)
+        estimator = make_fitted(
+            X, parameters, output=output, activation=activation, n_threads=n_threads
+        )
+        H = ops.encode(X, W, b, activation=activation, n_threads=n_threads)
         assert H.dtype == dtype
         assert_within_rounding(H, expected.H, bound.H)
         assert_within_rounding(estimator.transform(X), expected.H, bound.H)
@@ -82,6 +86,7 @@ def check_all_kernels(X, parameters, output, make_fitted, sample_weight=None):
 
         options = {"decoder_weights": decoder_weights, "output": output}
         options |= {"sample_weight": sample_weight, "n_threads": n_threads}
+        options |= {"activation": activation}
         loss = ops.loss(X, W, b, c, **options)
         assert_within_rounding(np.asarray(loss, dtype), expected_loss, bound.loss)
         loss, gradients = ops.loss_and_gradients(X, W, b, c, **options)
@@ -140,6 +145,16 @@ def test_shapes(shape, dtype, isa, make_problem, make_fitted):
             check_all_kernels(X, parameters, output, make_fitted, None if tied else sample_weight)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=lambda dtype: dtype.__name__)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_activations(activation, dtype, isa, make_problem, make_fitted):
+    for shape in ((1, 1, 1), (33, 17, 9), (300, 21, 40)):
+        for output in OUTPUTS:
+            for tied in (True, False):
+                X, parameters = make_problem(*shape, tied=tied, dtype=dtype)
+                check_all_kernels(X, parameters, output, make_fitted, activation=activation)
+
+
 @given(
     shape=st.tuples(st.integers(1, 40), st.integers(1, 40), st.integers(1, 40)),
     steps=st.tuples(st.sampled_from([1, -1, 2, -3]), st.sampled_from([1, -1, 2])),
@@ -187,18 +202,21 @@ def test_bernoulli_far_from_zero(dtype, isa, make_fitted):
     np.testing.assert_array_equal(gradients.b, 0.0)
 
 
+@pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("output", OUTPUTS)
-def test_starting_point(output):
-    """b = 0, c the link of the column means, W uniform in ±4 √(6 / (d + k))."""
+def test_starting_point(output, activation):
+    """b = 0, c the link of the column means, W uniform in ±s √(6 / (d + k)), s = 4 for the sigmoid and 1 for the others."""
     X = np.random.default_rng(6).uniform(0.1, 0.9, (5000, 11))
     twin = reference.OUTPUTS[output]
     for tied in (True, False):
-        initial = Autoencoder(300, output=output, tied=tied, max_epochs=0, random_state=0).fit(X)
+        initial = Autoencoder(
+            300, output=output, activation=activation, tied=tied, max_epochs=0, random_state=0
+        ).fit(X)
         np.testing.assert_array_equal(initial.hidden_bias_, np.zeros(300))
         np.testing.assert_allclose(
             initial.visible_bias_, twin.link(X.mean(axis=0)), rtol=1e-12, atol=1e-12
         )
-        r = 4.0 * np.sqrt(6.0 / (11 + 300))
+        r = (4.0 if activation == "sigmoid" else 1.0) * np.sqrt(6.0 / (11 + 300))
         for W in (initial.components_, initial.decoder_components_):
             assert 0.99 * r < np.abs(W).max() <= r
             assert abs(W.mean()) < 5 * r / np.sqrt(3 * W.size)  # five standard errors

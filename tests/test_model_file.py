@@ -23,23 +23,6 @@ SOLVERS = {
 }
 
 
-@pytest.fixture
-def X():
-    return np.random.default_rng(0).random((40, 6), dtype=np.float32)
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "model.safetensors"
-
-
-@pytest.fixture
-def saved(X, path):
-    """A model file: tied, two optimizer states, float32."""
-    Autoencoder(3, max_epochs=2, batch_size=16, random_state=0).fit(X).save(path)
-    return path
-
-
 def assert_same_model(a, b, X):
     """Every bit of the state and of the predictions."""
     assert type(a) is type(b)
@@ -79,6 +62,7 @@ def test_every_parameter_round_trips(X, path):
     """All constructor parameters at values that are not the defaults, some of them NumPy's scalars."""
     parameters = {
         "n_components": np.int64(3),
+        "activation": "tanh",
         "output": "bernoulli",
         "tied": False,
         "solver": "sgd",

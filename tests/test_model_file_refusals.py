@@ -17,23 +17,6 @@ import aefast
 from aefast import Autoencoder
 
 
-@pytest.fixture
-def X():
-    return np.random.default_rng(0).random((40, 6), dtype=np.float32)
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "model.safetensors"
-
-
-@pytest.fixture
-def saved(X, path):
-    """A model file: tied, two optimizer states, float32."""
-    Autoencoder(3, max_epochs=2, batch_size=16, random_state=0).fit(X).save(path)
-    return path
-
-
 def unpack(contents):
     """Header (a dict) and data of a safetensors file."""
     (n_header,) = struct.unpack("<Q", contents[:8])

@@ -18,7 +18,7 @@ def blocks(language):
 
 def test_python_blocks_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert len(blocks("python")) == 2
+    assert len(blocks("python")) == 4
     for block in blocks("python"):
         exec(compile(block, "README.md", "exec"), {})
 
@@ -28,10 +28,21 @@ def test_command_lines_run(tmp_path, monkeypatch, capsys):
     np.save("data.npy", np.random.default_rng(0).normal(size=(300, 20)).astype(np.float32))
     (block,) = (block for block in blocks("sh") if block.startswith("aefast fit data.npy"))
     lines = [shlex.split(line, comments=True) for line in block.splitlines()]
-    assert {line[1] for line in lines} == {"fit", "encode", "reconstruct", "score", "info"}
+    assert {line[1] for line in lines} == {
+        "fit",
+        "encode",
+        "reconstruct",
+        "score",
+        "factors",
+        "sample",
+        "dictionary",
+        "denoise",
+        "info",
+    }
     for _, *arguments in lines:
         assert main(arguments) == 0
     assert np.load("codes.npy").shape == (300, 64)
+    assert np.load("samples.npy").shape == (100, 20)
     assert np.load("reconstructions.npy").shape == (300, 20)
     assert len(Path("scores.csv").read_text().splitlines()) == 301
 

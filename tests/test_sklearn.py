@@ -60,6 +60,10 @@ class UnitIntervalAutoencoder(Autoencoder):
         Autoencoder(solver="sgd", learning_rate=0.01, nesterov=True, alpha=0.01),
         Autoencoder(early_stopping=True, shuffle=False),
         Autoencoder(batch_size=1, max_epochs=3),
+        Autoencoder(activation="tanh"),
+        Autoencoder(activation="relu"),
+        Autoencoder(activation="softplus"),
+        Autoencoder(activation="linear"),
         UnitIntervalAutoencoder(output="bernoulli"),
         UnitIntervalAutoencoder(output="bernoulli", tied=False, early_stopping=True),
     ]
@@ -156,6 +160,7 @@ def test_parameters_are_shown():
 def test_defaults():
     assert Autoencoder().get_params() == {
         "n_components": 64,
+        "activation": "sigmoid",
         "output": "gaussian",
         "tied": True,
         "solver": "adam",

@@ -11,6 +11,7 @@ from sklearn.exceptions import NotFittedError
 
 from aefast import Autoencoder, _autoencoder, ops
 
+ACTIVATIONS = [entry["name"] for entry in _autoencoder.activation_table()]
 OUTPUTS = [entry["name"] for entry in _autoencoder.output_table()]
 SOLVERS = [entry["name"] for entry in _autoencoder.solver_table()]
 COMPUTE_LOSSES = ("fit", "partial_fit", "score", "score_samples", "reconstruction_error")
@@ -234,7 +235,9 @@ def test_parameters_out_of_range(name, value, method, digits):
     )
 
 
-@pytest.mark.parametrize("name, known", [("output", OUTPUTS), ("solver", SOLVERS)])
+@pytest.mark.parametrize(
+    "name, known", [("activation", ACTIVATIONS), ("output", OUTPUTS), ("solver", SOLVERS)]
+)
 def test_unknown_names_list_the_known(name, known, digits):
     ae = Autoencoder(4, **{name: "squared"})
     check_refusal(ae, lambda: ae.fit(digits), ValueError, name, "squared", *known)
@@ -242,7 +245,7 @@ def test_unknown_names_list_the_known(name, known, digits):
 
 def test_partial_fit_keeps_the_shape(fitted, digits):
     """Parameters that decide the shape of what was learnt cannot change between calls of partial_fit."""
-    for name, value in (("n_components", 5), ("tied", False)):
+    for name, value in (("n_components", 5), ("tied", False), ("activation", "tanh")):
         before = fitted.get_params()[name]
         fitted.set_params(**{name: value})
         check_refusal(fitted, lambda: fitted.partial_fit(digits), ValueError, name)

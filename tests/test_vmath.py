@@ -14,6 +14,8 @@ MAX_ULP = {np.float32: 2.0, np.float64: 4.0}
 
 def exact(function, x):
     """The value at one number to some 100 bits."""
+    if function == "tanh":
+        return mpmath.tanh(x)
     e = mpmath.exp(x)
     return mpmath.log1p(e) if function == "softplus" else e / (1 + e)
 
@@ -25,7 +27,7 @@ def ulp_errors(actual, function, x):
     with mpmath.workprec(120):
         for i, (y, argument) in enumerate(zip(actual.ravel(), x.ravel(), strict=True)):
             value = exact(function, mpmath.mpf(float(argument)))
-            spacing = np.spacing(min(x.dtype.type(value), largest))
+            spacing = np.spacing(min(x.dtype.type(abs(value)), largest))
             errors[i] = abs(mpmath.mpf(float(y)) - value) / mpmath.mpf(float(spacing))
     return errors
 
@@ -62,6 +64,18 @@ def test_ulp_over_all_binades(function, dtype, isa):
     assert errors[worst] <= MAX_ULP[dtype], (
         f"{errors[worst]:.2f} ULP at {x[worst]!r}: {actual[worst]!r}"
     )
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_tanh_ulp_over_all_binades(dtype, isa):
+    """There is no `ops.tanh`: a unit with weight 1 and bias 0 computes it."""
+    x = sample(dtype)
+    actual = ops.encode(
+        x[:, np.newaxis], np.ones((1, 1), dtype), np.zeros(1, dtype), activation="tanh"
+    )
+    errors = ulp_errors(actual, "tanh", x)
+    worst = np.argmax(errors)
+    assert errors[worst] <= MAX_ULP[dtype], f"{errors[worst]:.2f} ULP at {x[worst]!r}"
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

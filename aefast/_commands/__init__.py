@@ -4,6 +4,6 @@ A module's `add_commands(commands)` adds its subcommands to the parser; each set
 here and its name in `FAMILIES`.
 """
 
-from aefast._commands import apply, fit, info
+from aefast._commands import apply, dictionary, factors, fit, info
 
-FAMILIES = (fit, apply, info)
+FAMILIES = (fit, apply, factors, dictionary, info)

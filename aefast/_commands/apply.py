@@ -1,4 +1,4 @@
-"""`aefast encode`, `reconstruct`, `score`: what a fitted autoencoder makes of a file."""
+"""`aefast encode`, `reconstruct`, `score`: what a fitted model makes of a file."""
 
 import sys
 
@@ -24,15 +24,23 @@ def _add_arguments(command, name):
     add_threads(command)
 
 
+def _read(arguments, method):
+    """The model and the table; ValueError for a model that cannot do what is asked."""
+    model, table = read_model_and_data(arguments)
+    if not hasattr(model, method):
+        raise ValueError(f"{arguments.model} holds {type(model).__name__}, which has no {method}")
+    return model, table
+
+
 def _encode(arguments):
     _tables.check_can_write_file(arguments.out)
-    model, table = read_model_and_data(arguments)
+    model, table = _read(arguments, "transform")
     _tables.write_array(arguments.out, model.transform(table.rows))
 
 
 def _reconstruct(arguments):
     _tables.check_can_write_file(arguments.out)
-    model, table = read_model_and_data(arguments)
+    model, table = _read(arguments, "reconstruct")
     X_hat = model.reconstruct(table.rows)
     _tables.write_array(arguments.out, X_hat.reshape(len(X_hat), *table.row_shape))
 
@@ -40,9 +48,10 @@ def _reconstruct(arguments):
 def _score(arguments):
     if arguments.out is not None:
         _tables.check_can_write_file(arguments.out)
-    model, table = read_model_and_data(arguments)
+    model, table = _read(arguments, "score_samples")
+    name = "reconstruction_error" if hasattr(model, "reconstruction_error") else "mahalanobis"
     columns = {
-        "reconstruction_error": model.reconstruction_error(table.rows),
+        name: getattr(model, name)(table.rows),
         "log_likelihood": model.score_samples(table.rows),
     }
     if arguments.out is None:
@@ -66,6 +75,7 @@ _COMMANDS = (
         "tell how anomalous each row of DATA is, as CSV",
         "One line for each row of DATA, in order. reconstruction_error is the anomaly score: the training loss of the row "
         "in nats, HIGHER = MORE ANOMALOUS. log_likelihood is log p(x | mu(h(x))) in nats, constants included: the other "
-        "way round, lower = more anomalous.",
+        "way round, lower = more anomalous. A linear factor model (aefast factors) gives mahalanobis, the squared distance, in its place, and its "
+        "log_likelihood is log p(x), the factors integrated out.",
     ),
 )

@@ -59,6 +59,10 @@ def model_path(name):
 
 def read_model_and_data(arguments):
     model = aefast.load(model_path(arguments.model))
+    if not hasattr(model, "set_params"):
+        raise ValueError(
+            f"{arguments.model} holds {type(model).__name__}, which is no model of rows"
+        )
     model.set_params(n_threads=arguments.threads)._validate_params()
     table = read_data(arguments)
     names = getattr(model, "feature_names_in_", None)

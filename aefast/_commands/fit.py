@@ -27,6 +27,7 @@ _PICTURE_NAMES = ("filters.png", "reconstructions.png", "loss.png")
 # Options that are constructor parameters: flags, parameter, help. Types and defaults are the constructor's.
 _PARAMETERS = (
     ("-k --components", "n_components", "hidden units"),
+    ("--activation", "activation", "of the hidden units"),
     ("--output", "output", "the data's distribution: gaussian, or bernoulli for values in [0, 1]"),
     ("--untied", "tied", "give the decoder weights of its own"),
     ("--epochs", "max_epochs", "passes over the training rows, at most"),
@@ -84,6 +85,7 @@ def add_commands(commands):
 def _add_parameters(group):
     defaults = aefast.Autoencoder().get_params(deep=False) | _OTHER_DEFAULTS
     choices = {
+        "activation": _autoencoder.ACTIVATIONS,
         "output": _autoencoder.OUTPUTS,
         "solver": _autoencoder.SOLVERS,
         "precision": PRECISIONS,

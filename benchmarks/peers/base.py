@@ -34,6 +34,11 @@ class BasePeer:
         return all(find_spec(module) is not None for module in cls.requires)
 
     @classmethod
+    def precisions(cls):
+        """Those of its products that it can be asked for."""
+        return ("float32",)
+
+    @classmethod
     def versions(cls):
         found = {}
         for name in cls.distributions or cls.requires:

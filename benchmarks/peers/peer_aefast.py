@@ -9,11 +9,21 @@ class Peer(BasePeer):
     name = "aefast"
     requires = ("aefast",)
 
+    @classmethod
+    def precisions(cls):
+        from inspect import signature
+
+        import aefast
+
+        knows = "precision" in signature(aefast.Autoencoder).parameters
+        return ("float32", "bfloat16") if knows else ("float32",)
+
     def __init__(self, problem, n_threads):
         super().__init__(problem, n_threads)
         import aefast
 
         self._aefast = aefast
+        options = {} if problem.precision == "float32" else {"precision": problem.precision}
         self._estimator = aefast.Autoencoder(
             problem.shape.n_components,
             output="bernoulli",
@@ -28,6 +38,7 @@ class Peer(BasePeer):
             warm_start=True,
             n_threads=None,  # at most as many as the environment allows, fewer for small steps
             random_state=0,
+            **options,
         ).fit(problem.X)
         self._estimator.components_[...] = problem.W
         self._estimator.hidden_bias_[...] = problem.b

@@ -11,6 +11,10 @@ from . import peer_torch_eager
 class Peer(peer_torch_eager.Peer):
     name = "torch-compiled"
 
+    @classmethod
+    def precisions(cls):
+        return ("float32",)
+
     def __init__(self, problem, n_threads):
         super().__init__(problem, n_threads)
         torch = self._torch

@@ -8,6 +8,10 @@ class Peer(BasePeer):
     name = "torch-eager"
     requires = ("torch",)
 
+    @classmethod
+    def precisions(cls):
+        return ("float32", "bfloat16")
+
     def __init__(self, problem, n_threads):
         super().__init__(problem, n_threads)
         import torch
@@ -35,13 +39,19 @@ class Peer(BasePeer):
         total = functional.binary_cross_entropy_with_logits(A_hat, X, reduction="sum")
         return total / len(X)
 
+    def _loss_as_asked(self, X):
+        if self.problem.precision == "float32":
+            return self._loss(X, self._W, self._b, self._c)
+        with self._torch.autocast("cpu", dtype=self._torch.bfloat16):
+            return self._loss(X, self._W, self._b, self._c)
+
     def loss(self):
-        return self._loss(self._batches[0], self._W, self._b, self._c).item()
+        return self._loss_as_asked(self._batches[0]).item()
 
     def run(self, n_steps):
         batches, optimizer = self._batches, self._optimizer
         for step in range(n_steps):
-            loss = self._loss(batches[step % len(batches)], self._W, self._b, self._c)
+            loss = self._loss_as_asked(batches[step % len(batches)])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

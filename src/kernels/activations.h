@@ -4,12 +4,13 @@
 #ifndef AEFAST_ACTIVATIONS_H
 #define AEFAST_ACTIVATIONS_H
 
+#include "autoencoder.h"
 #include "strip.h"
 
 typedef vec activation_function(vec);
 
 typedef struct {
-    const char *name;
+    activation_info info;
     void (*forward)(strip *);  /* values a - bias -> h */
     void (*backward)(strip *); /* values dH -> dA = dH o dh/da, with operand h; column sums -> db */
 } activation_entry;
@@ -54,8 +55,37 @@ ALWAYS_INLINE vec sigmoid(vec a) { return vec_sigmoid(a); }
 ALWAYS_INLINE vec sigmoid_derivative(vec h) { return h * ((real)1 - h); }
 ACTIVATION(sigmoid)
 
+/* tanh: dh/da = 1 - h^2 */
+ALWAYS_INLINE vec hyperbolic_tangent(vec a) { return vec_tanh(a); }
+ALWAYS_INLINE vec hyperbolic_tangent_derivative(vec h) { return vec_fma(-h, h, vec_set(1)); }
+ACTIVATION(hyperbolic_tangent)
+
+/* relu: h = max(a, 0), dh/da = 1 where h > 0 and 0 elsewhere */
+ALWAYS_INLINE vec relu(vec a) { return vec_max(vec_set(0), a); } /* NaN passes */
+ALWAYS_INLINE vec relu_derivative(vec h) { return vec_select(h > vec_set(0), vec_set(1), vec_set(0)); }
+ACTIVATION(relu)
+
+/* softplus: h = log(1 + exp(a)), dh/da = sigmoid(a) = 1 - exp(-h) */
+ALWAYS_INLINE vec softplus(vec a) { return vec_softplus(a); }
+ALWAYS_INLINE vec softplus_derivative(vec h) { return vec_minus_expm1_minus(h); }
+ACTIVATION(softplus)
+
+/* linear: h = a */
+ALWAYS_INLINE vec linear(vec a) { return a; }
+ALWAYS_INLINE vec linear_derivative(vec h)
+{
+    (void)h;
+    return vec_set(1);
+}
+ACTIVATION(linear)
+
+/* Weights start in +-scale sqrt(6 / (d + k)): 4 for the sigmoid, whose slope is at most 1/4 (Glorot & Bengio 2010). */
 static const activation_entry activations[] = {
-    {"sigmoid", sigmoid_forward, sigmoid_backward},
+    {{"sigmoid", 4}, sigmoid_forward, sigmoid_backward},
+    {{"tanh", 1}, hyperbolic_tangent_forward, hyperbolic_tangent_backward},
+    {{"relu", 1}, relu_forward, relu_backward},
+    {{"softplus", 1}, softplus_forward, softplus_backward},
+    {{"linear", 1}, linear_forward, linear_backward},
 };
 
 #endif

@@ -19,7 +19,7 @@ const autoencoder_kernels INSTANCE(autoencoder) = {
 
 #define LENGTH(array) ((int)(sizeof(array) / sizeof *(array)))
 
-static const char *activation_name(int i) { return activations[i].name; }
+static void get_activation_info(int i, activation_info *info) { *info = activations[i].info; }
 static void get_output_info(int i, output_info *info) { *info = outputs[i].info; }
 static void get_solver_info(int i, solver_info *info) { *info = solvers[i].info; }
 static double output_link(int i, double mean) { return outputs[i].link(mean); }
@@ -28,7 +28,7 @@ const autoencoder_kernels INSTANCE(autoencoder) = {
     .n_activations = LENGTH(activations),
     .n_outputs = LENGTH(outputs),
     .n_solvers = LENGTH(solvers),
-    .activation_name = activation_name,
+    .activation_info = get_activation_info,
     .output_info = get_output_info,
     .solver_info = get_solver_info,
     .output_link = output_link,

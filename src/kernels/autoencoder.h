@@ -80,6 +80,11 @@ typedef struct {
 } scan_job;
 
 typedef struct {
+    const char *name;
+    double weight_scale;         /* initial weights are uniform in +-weight_scale sqrt(6 / (d + k)) */
+} activation_info;
+
+typedef struct {
     const char *name, *link;
     double low, high;            /* domain of x */
     double log_normalizer;       /* log p(x | mu) = -loss - log_normalizer, per feature */
@@ -93,7 +98,7 @@ typedef struct {
 
 typedef struct {
     int n_activations, n_outputs, n_solvers;
-    const char *(*activation_name)(int);
+    void (*activation_info)(int, activation_info *);
     void (*output_info)(int, output_info *);
     void (*solver_info)(int, solver_info *);
     double (*output_link)(int output, double mean); /* pre-activation whose mean is `mean`, kept off the ends of the domain */

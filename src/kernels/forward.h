@@ -28,6 +28,7 @@ typedef struct {
     parameter_views p;
     real *W_by_k, *V_by_d; /* packed, for register tiles (packing.h) */
     arena members;         /* where the members' buffers begin */
+    _Atomic int64_t next;  /* block of rows: whoever is free takes it, as no row depends on who computes it */
 } forward_pass;
 
 static forward_buffers carve_forward(const forward_pass *f, arena *a)
@@ -152,7 +153,7 @@ static void forward_block(const forward_pass *f, const forward_buffers *own, int
 
 static void forward_member(void *context, member m)
 {
-    const forward_pass *f = (const forward_pass *)context;
+    forward_pass *f = (forward_pass *)context;
     arena a = f->members;
     forward_buffers own = carve_forward(f, &a);
     for (int i = 0; i < m.index; ++i)
@@ -162,7 +163,7 @@ static void forward_member(void *context, member m)
         pack_weights(f, m);
     team_barrier(m);
     int64_t n = f->job->rows.n_rows, height = f->job->block_rows, blocks = ceil_div(n, height);
-    for (int64_t i = share_begin(m, blocks); i < share_end(m, blocks); ++i)
+    for (int64_t i; (i = atomic_fetch_add_explicit(&f->next, 1, memory_order_relaxed)) < blocks;)
         forward_block(f, &own, i * height, min_i64(height, n - i * height));
 #ifdef _OPENMP
 #pragma omp atomic

@@ -151,7 +151,7 @@ static inline void product_panels(int64_t m, int64_t panels, int64_t depth, cons
                              c + t.row * ldc + j * PANEL, ldc, p > 0);
 }
 
-/* The panels of a result of `products_in_panels`, as they are completed. */
+/* Called with each panel j of a result of `product_in_panels` that is complete. */
 typedef void finish_panel(void *context, int64_t j);
 
 /* C (m, panels * PANEL) = A (m, depth) B, all in panels, those of A, B and C so many entries apart. Each panel of C is finished while it is in L1. */

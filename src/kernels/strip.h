@@ -46,14 +46,6 @@ ALWAYS_INLINE void for_each_vector(strip *s, column_function *function)
 
 ALWAYS_INLINE ivec not_finite_lanes(vec v) { return v - v != vec_set(0); }
 
-ALWAYS_INLINE int any_lane(ivec mask)
-{
-    int any = 0;
-    for (int i = 0; i < LANES; ++i)
-        any |= mask[i] != 0;
-    return any;
-}
-
 /* The first n lanes, as doubles. */
 ALWAYS_INLINE void store_as_double(double *to, vec v, int64_t n)
 {

@@ -184,8 +184,6 @@ static void gradients_of_blocks(const training *t, const batch_plan *plan, weigh
 {
     for (int add = 0; r < end; ++r, add = 1)
         for (int64_t i = 0; i < n_j; ++i) {
-            if (r + 1 == plan->row_blocks_d)
-                prefetch_strip(t->job, matrix_of(t, part), j + i, row, n_rows);
             if (part.encoder)
                 add_gradient(t, plan, t->D, t->X_forms, r, row, n_rows, j + i, gradient + i * STRIP_ROWS * PANEL, add);
             if (part.decoder)

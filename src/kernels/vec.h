@@ -137,14 +137,36 @@ ALWAYS_INLINE vec vec_sqrt(vec a)
 #endif
 }
 
+/* Whether a lane of the mask is set. */
+ALWAYS_INLINE int any_lane(ivec mask)
+{
+#if defined(__AVX512DQ__) && AEFAST_VEC_BYTES == 64
+    return _mm512_movepi64_mask((__m512i)mask) | _mm512_movepi64_mask(_mm512_slli_epi64((__m512i)mask, 32));
+#elif defined(__AVX__) && AEFAST_VEC_BYTES == 32
+    return !_mm256_testz_si256((__m256i)mask, (__m256i)mask);
+#elif defined(__SSE2__) && AEFAST_VEC_BYTES == 16
+    return _mm_movemask_epi8((__m128i)mask);
+#else
+    int any = 0;
+    for (int i = 0; i < LANES; ++i)
+        any |= mask[i] != 0;
+    return any;
+#endif
+}
+
 /* ---- rows whose length is no multiple of LANES: the functions ending in _n act on the first min(n, LANES) lanes ---- */
 
-ALWAYS_INLINE ivec lanes_below(int64_t n) /* all ones in the first n lanes */
+ALWAYS_INLINE ivec lanes_from(int64_t first) /* first, first + 1, ... */
 {
     ivec index;
     for (int i = 0; i < LANES; ++i)
         index[i] = i;
-    return index < ivec_set((real_int)n);
+    return index + ivec_set((real_int)first);
+}
+
+ALWAYS_INLINE ivec lanes_below(int64_t n) /* all ones in the first n lanes */
+{
+    return lanes_from(0) < ivec_set((real_int)n);
 }
 
 /* The rest of the lanes is zero; memory past p[n - 1] is not touched. */

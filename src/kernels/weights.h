@@ -73,22 +73,6 @@ static void unpack_matrix(const training_job *job, const weight_matrix *m)
     }
 }
 
-/* Fetches what `use_gradient_strip` will read and write: pieces of long arrays, too short for the processor to foresee. */
-static inline void prefetch_strip(const training_job *job, const weight_matrix *m, int64_t j, int64_t row, int64_t n)
-{
-    int64_t k = job->model.n_components, line = CACHE_LINE / (int64_t)sizeof(real), from = (j * k + row) * PANEL, size = n * PANEL;
-    for (int64_t i = 0; i < size; i += line)
-        __builtin_prefetch(m->by_d + from + i, 1);
-    for (int s = 0; s < MOST_STATES && m->state_by_d[s]; ++s)
-        for (int64_t i = 0; i < size; i += line)
-            __builtin_prefetch(m->state_by_d[s] + from + i, 1);
-    for (int64_t i = 0; GROUP > 1 && i < size; i += GROUP * line)
-        __builtin_prefetch(m->operands_by_d + (j * grouped(k) + row) * PANEL + i, 1);
-    for (int64_t r = row; r < row + n; r += PANEL)
-        for (int64_t i = 0; i < PANEL * PANEL; i += GROUP * line)
-            __builtin_prefetch(m->operands_by_k + r * padded(job->model.n_features) + j * PANEL * PANEL + i, 1);
-}
-
 /* ---- gradients meet parameters ---- */
 
 /* gradient += alpha w. Returns alpha/2 * the sum of squares of w. */

@@ -1,0 +1,130 @@
+"""Leading eigenpairs of the covariance of rows, from products with the rows alone: wide tables have no room for the covariance."""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import linalg, sparse
+from sklearn.utils import check_random_state
+
+from aefast import _validation as check
+from aefast._sparse import SparseProducts
+
+EXTRA = 10  # columns of a block beyond the components asked for,
+BLOCK_UNIT = 16  # of which a block has a multiple: cache lines
+SMALLEST_NEW = 1e-12  # squared length of a direction that is worth adding, of vectors of length 1
+MOST_BLOCKS = 8  # in the basis, before it is restarted from its best vectors
+
+
+class Found(NamedTuple):
+    values: np.ndarray  # (k,), falling
+    vectors: np.ndarray  # (k, d)
+    total: float  # variance
+    mean: np.ndarray  # (d,)
+    n_iter: int  # passes over the rows, there and back
+
+
+class _DenseCovariance:
+    """``C Q`` for dense rows, which are centred some at a time."""
+
+    ROWS = 4096
+
+    def __init__(self, X, mean):
+        self.X, self.mean = X, mean.astype(check.real_type(X.dtype))
+
+    def times(self, Q):
+        out, n = np.zeros_like(Q), len(self.X)
+        Q = Q.astype(self.mean.dtype, copy=False)
+        for first in range(0, n, self.ROWS):
+            rows = self.X[first : first + self.ROWS] - self.mean
+            out += rows.T @ (rows @ Q)
+        return out / n
+
+
+class _SparseCovariance:
+    """``C Q = Xᵀ (X Q) / n − mean (mean Q)`` for sparse rows, whose means are no larger than their spread."""
+
+    def __init__(self, X, mean, n_threads):
+        self.products, self.mean = SparseProducts(X, n_threads), mean
+
+    def times(self, Q):
+        product = self.products.transposed_times(self.products.times(Q))
+        return product / np.float64(self.products.shape[0]) - np.outer(self.mean, self.mean @ Q)
+
+
+def _moments(X):
+    """(mean, total variance) of the columns; ValueError for entries that are not finite."""
+    n = X.shape[0]
+    if sparse.issparse(X):
+        values = X.data.astype(np.float64, copy=False)
+        mean = np.bincount(X.indices, values, X.shape[1]) / n
+        return mean, float((values**2).sum() / n - (mean**2).sum())
+    mean = check.scan_rows(X, np.arange(n), "gaussian", check.real_type(X.dtype), None)
+    step = max(1, (1 << 20) // X.shape[1])
+    parts = (X[i : i + step].astype(np.float64) - mean for i in range(0, n, step))
+    return mean, float(sum((part**2).sum() for part in parts) / n)
+
+
+def leading_eigenpairs(X, k, tol, max_iter, random_state, n_threads):
+    """The k largest eigenvalues of ``C = (X − mean)ᵀ(X − mean) / n`` and their vectors, by block Lanczos with full orthogonalisation and thick restarts.
+
+    A step multiplies a block Q of vectors by C, which takes two products with X; ``C B`` of the whole basis B is kept, so that Rayleigh-Ritz needs none. Ends
+    when ``‖C v − λ v‖² ≤ tol λ²`` for all k pairs (an eigenvalue's error is quadratic in that norm), or after max_iter steps, with a ConvergenceWarning (Golub & Van Loan 2013, §10.3.6; Halko et al. 2011).
+
+    Parameters
+    ----------
+    X : ndarray or CSR matrix (n, d)
+    k : int
+    tol : float
+    max_iter : int
+    random_state : as of scikit-learn
+    n_threads : int or None
+
+    Returns
+    -------
+    Found
+    """
+    mean, total = _moments(X)
+    if not total > 0:
+        raise ValueError(
+            f"the rows have no variance: expected at least 2 different ones, got n_samples = {X.shape[0]}"
+        )
+    C = _SparseCovariance(X, mean, n_threads) if sparse.issparse(X) else _DenseCovariance(X, mean)
+    d, width = X.shape[1], min(-(-(k + EXTRA) // BLOCK_UNIT) * BLOCK_UNIT, *X.shape)
+    random = check_random_state(random_state)
+    basis = linalg.qr(random.standard_normal((d, width)), mode="economic")[0]
+    image = C.times(basis)
+    for n_iter in range(1, max_iter + 1):
+        values, U = linalg.eigh(_symmetric(basis.T @ image))
+        values, U = values[::-1], U[:, ::-1]
+        leading = U[:, :width]
+        ritz, ritz_image = basis @ leading, image @ leading
+        residuals = ritz_image - ritz * values[:width]
+        errors = np.linalg.norm(residuals[:, :k], axis=0)
+        if (errors**2 <= tol * np.maximum(values[:k], total / d) ** 2).all():
+            break
+        if n_iter == max_iter:
+            check.warn_of_iterations(max_iter)
+            break
+        if basis.shape[1] + width > min(d, MOST_BLOCKS * width):
+            basis, image = ritz, ritz_image
+        Q = _orthogonal_to(basis, residuals)
+        if Q.shape[1] == 0:
+            break
+        basis, image = np.hstack([basis, Q]), np.hstack([image, C.times(Q)])
+    return Found(np.maximum(values[:k], 0.0), ritz[:, :k].T, total, mean, n_iter)
+
+
+def _symmetric(A):
+    return 0.5 * (A + A.T)
+
+
+def _orthogonal_to(basis, block):
+    """An orthonormal basis of what a block adds to the span of another one, through its Gram matrix, twice."""
+    norms = np.linalg.norm(block, axis=0)
+    block = block[:, norms > 0] / norms[norms > 0]
+    for _ in range(2):
+        block = block - basis @ (basis.T @ block)
+        values, U = linalg.eigh(block.T @ block)
+        kept = values > SMALLEST_NEW
+        block = block @ (U[:, kept] / np.sqrt(values[kept]))
+    return block

@@ -1,0 +1,299 @@
+"""Probabilistic principal component analysis."""
+
+import warnings
+from numbers import Integral, Real
+
+import numpy as np
+from scipy import linalg, sparse
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from aefast import _dimension, _krylov, _missing, _threads
+from aefast import _validation as check
+from aefast._dimension import SMALLEST_NOISE
+from aefast._factor_model import FactorModel
+from aefast._saving import NUMBER, Tensor
+from aefast.statistics import SufficientStatistics
+
+WIDEST_COVARIANCE = 5000  # features up to which svd_solver="auto" makes a covariance matrix
+N_FOLDS = 5
+
+
+class ProbabilisticPCA(FactorModel):
+    """Probabilistic PCA: ``h ~ N(0, I)``, ``x = h W + μ + noise`` with noise of one variance σ² in every direction.
+
+    Maximises ``Σ log p(x)``, ``x ~ N(μ, Wᵀ W + σ² I)``, the factors h integrated out. On complete data in closed form from one pass over the rows: with the
+    covariance ``C = U Λ Uᵀ`` (divided by n), ``W = (Λ_k − σ² I)^½ U_kᵀ`` and σ² the mean of the d − k eigenvalues left out. With missing entries by EM.
+
+    Parameters
+    ----------
+    n_components : int, float in (0, 1), "mle", "cv" or None, default=None
+        k. None: min(n_samples, n_features) − 1, at least 1, and at most the rank of the centred rows. A float: the fewest components with that share of the variance. "mle": Minka's
+        estimate. "cv": the k of greatest held-out likelihood over 5 folds of the rows, all k at once from 5 decompositions.
+    svd_solver : {"auto", "covariance", "krylov"}, default="auto"
+        "covariance": from `SufficientStatistics`, d² numbers. "krylov": block Lanczos on products with X, a few passes over it and O((n + d) k) memory,
+        for an int k and wide X. "auto": "krylov" from 5000 features on where k is an int of at most a tenth of them.
+    tol : float, default=1e-6
+        Of EM and of the Lanczos method: EM ends when the mean log-likelihood rises by less, Lanczos when the square of every
+        component's residual, ``‖C v − λ v‖²``, is at most tol λ²: the relative error of its variance.
+    max_iter : int, default=1000
+        Of EM and of the Lanczos method.
+    random_state : int, RandomState instance or None, default=0
+        Of the Lanczos method's start.
+    n_threads : int or None, default=None
+        As of `Autoencoder`.
+
+    Attributes
+    ----------
+    components_ : ndarray (n_components, n_features)
+        W; float64, as all attributes. Its rows are orthogonal, not of norm 1.
+    mean_ : ndarray (n_features,)
+    noise_variance_ : float
+        σ².
+    explained_variance_ : ndarray (n_components,)
+        Λ_k: the variance of the rows along each component, noise included.
+    explained_variance_ratio_ : ndarray (n_components,)
+        Of the total variance.
+    n_samples_seen_ : int
+    n_iter_ : int
+        Of EM or the Lanczos method; 1 in closed form.
+    log_likelihood_curve_ : list of float
+        Mean log-likelihood (nats) of the rows fitted to; one value in closed form, one an iteration with EM.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of str
+        Only where X has string column names.
+
+    Notes
+    -----
+    ``inverse_transform(transform(X))`` shrinks towards the mean, by ``1 − σ²/λ`` along a component: the posterior mean allows for noise. PCA's
+    projection does not. Where the rows lie in fewer directions than there are components, σ² is bounded below by 1e-10 of the mean variance, and a warning
+    says so. `partial_fit` and `fit_statistics` need complete data and `svd_solver` other than "krylov".
+
+    References
+    ----------
+    .. [1] Tipping & Bishop (1999), Probabilistic principal component analysis, eqs. 7 and 8.
+    .. [2] Minka (2000), Automatic choice of dimensionality for PCA, eq. 30.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from aefast import ProbabilisticPCA
+    >>> X = load_digits().data
+    >>> model = ProbabilisticPCA(10).fit(X)
+    >>> model.sample(3, random_state=0).shape
+    (3, 64)
+    """
+
+    _parameter_constraints: dict = {
+        "n_components": [
+            None,
+            Interval(Integral, 1, check.LARGEST_SIZE, closed="both"),
+            Interval(Real, 0, 1, closed="neither"),
+            StrOptions({"mle", "cv"}),
+        ],
+        "svd_solver": [StrOptions({"auto", "covariance", "krylov"})],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "random_state": ["random_state"],
+        "n_threads": [None, Interval(Integral, 1, _threads.MOST_THREADS, closed="both")],
+    }
+
+    def __init__(
+        self,
+        n_components=None,
+        *,
+        svd_solver="auto",
+        tol=1e-6,
+        max_iter=1000,
+        random_state=0,
+        n_threads=None,
+    ):
+        self.n_components = n_components
+        self.svd_solver = svd_solver
+        self.tol = tol
+        self.max_iter = max_iter
+        self.random_state = random_state
+        self.n_threads = n_threads
+
+    # ---- fitting ----
+
+    def _fit_rows(self, table, sample_weight):
+        n, d = table.shape
+        if self.n_components == "cv" and (sparse.issparse(table) or not check.has_missing(table)):
+            self._cross_validate(table, sample_weight)
+            return False
+        is_whole = isinstance(self.n_components, Integral)
+        wide = d >= WIDEST_COVARIANCE and is_whole and self.n_components <= d // 10
+        if self.svd_solver == "covariance" or (self.svd_solver == "auto" and not wide):
+            return False
+        if not is_whole or self.n_components >= min(n, d):
+            raise ValueError(
+                f"svd_solver='krylov' needs an integer n_components below min(n_samples, n_features) = {min(n, d)}, "
+                f"got {self.n_components!r}"
+            )
+        if sample_weight is not None:
+            raise ValueError("svd_solver='krylov' does not support sample_weight")
+        found = _krylov.leading_eigenpairs(
+            table,
+            int(self.n_components),
+            self.tol,
+            self.max_iter,
+            self.random_state,
+            self.n_threads,
+        )
+        self._set_eigenpairs(found.values, found.vectors, found.total, found.mean, n, n)
+        self.n_iter_ = found.n_iter
+        return True
+
+    def _fit_statistics(self, statistics):
+        covariance, d = statistics.covariance(), statistics.n_features_in_
+        _check_variance(covariance, statistics)
+        values, vectors = linalg.eigh(covariance, overwrite_a=True, check_finite=False)
+        values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1].T
+        k = self._n_components(values, statistics)
+        if k > d:
+            raise ValueError(f"n_components must be at most n_features = {d}, got {k}")
+        total, weight = float(values.sum()), statistics.weight_sum_
+        self._set_eigenpairs(
+            values[:k], vectors[:k], total, statistics.mean_, weight, statistics.n_samples_
+        )
+
+    def _n_components(self, values, statistics):
+        if self.n_components is None:
+            most = min(statistics.n_samples_ - 1, len(values) - 1, _dimension.rank(values))
+            return max(1, most)
+        if self.n_components == "cv":
+            if getattr(self, "_chosen", None) is None:
+                raise ValueError("n_components='cv' needs rows: use fit, on complete data")
+            return self.__dict__.pop("_chosen")
+        if self.n_components == "mle":
+            return _dimension.minka(values, statistics.weight_sum_)
+        if isinstance(self.n_components, Integral):
+            return int(self.n_components)
+        share = np.cumsum(values) / values.sum()
+        return min(len(values), 1 + int(np.searchsorted(share, self.n_components)))
+
+    def _set_eigenpairs(self, values, vectors, total, mean, weight, n_samples):
+        d, k = len(mean), len(values)
+        floor = SMALLEST_NOISE * total / d
+        left_out = (total - values.sum()) / (d - k) if d > k else 0.0
+        noise = float(max(left_out, floor))
+        if left_out < floor and d > k:
+            warnings.warn(
+                f"the rows lie in {k} directions or fewer: the noise variance is bounded at {noise:.3g}",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+        vectors = check.fixed_signs(vectors)
+        W = np.sqrt(np.maximum(values - noise, 0.0))[:, None] * vectors
+        log_det = np.log(np.maximum(values, noise)).sum() + (d - k) * np.log(noise)
+        distance = (values / np.maximum(values, noise)).sum() + (d - k) * left_out / noise
+        self._set_fitted(
+            mean_=mean,
+            components_=W,
+            noise_variance_=noise,
+            explained_variance_=values.copy(),
+            explained_variance_ratio_=values / total,
+            n_samples_seen_=n_samples,
+            n_iter_=1,
+            log_likelihood_curve_=[float(-0.5 * (d * np.log(2 * np.pi) + log_det + distance))],
+        )
+
+    def _cross_validate(self, table, sample_weight):
+        """Sets `_chosen`, the number of components."""
+        n, d = table.shape
+        n_folds = min(N_FOLDS, n)
+        if n_folds < 2:
+            raise ValueError(f"n_components='cv' needs at least 2 samples, got n_samples = {n}")
+        weight = check.as_row_weights(sample_weight, n)
+        folds = [
+            SufficientStatistics(d, n_threads=self.n_threads).update(
+                table[i::n_folds], None if weight is None else weight[i::n_folds]
+            )
+            for i in range(n_folds)
+        ]
+        whole = sum(folds[1:], folds[0])
+        _check_variance(whole.covariance(), whole)
+        self._chosen = 1 + int(
+            np.argmax(sum(_dimension.held_out_scores(whole - fold, fold) for fold in folds))
+        )
+
+    def _fit_missing(self, rows, sample_weight):
+        filled = self._start_of_missing(rows, sample_weight)
+        if self.n_components == "cv":
+            raise ValueError("n_components='cv' is not supported where entries are missing (NaN)")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            start = ProbabilisticPCA(self.n_components)._fitted_to(filled)
+        d = len(start.mean_)
+        total = (
+            start.explained_variance_.sum() + (d - len(start.components_)) * start.noise_variance_
+        )
+        floor = np.full(d, SMALLEST_NOISE * total / d)
+        mean, W, psi, curve, converged = _missing.expectation_maximization(
+            rows,
+            (start.mean_, start.components_, np.full(d, start.noise_variance_)),
+            True,
+            floor,
+            self.tol,
+            self.max_iter,
+        )
+        if not converged:
+            check.warn_of_iterations(self.max_iter)
+        _, s, vectors = linalg.svd(W, full_matrices=False)
+        noise = float(psi[0])
+        self._set_fitted(
+            mean_=mean,
+            components_=s[:, None] * check.fixed_signs(vectors),
+            noise_variance_=noise,
+            explained_variance_=s**2 + noise,
+            explained_variance_ratio_=(s**2 + noise) / ((s**2).sum() + d * noise),
+            n_samples_seen_=len(rows),
+            n_iter_=len(curve),
+            log_likelihood_curve_=curve,
+        )
+
+    def _fitted_to(self, statistics):
+        self._fit_statistics(statistics)
+        return self
+
+    def _n_parameters(self):
+        k, d = self.components_.shape
+        return d * k - k * (k - 1) // 2 + 1 + d
+
+    # ---- in a file ----
+
+    file_format = "aefast probabilistic pca"
+
+    def saved_state(self):
+        return super().saved_state() | {"noise_variance": self.noise_variance_}
+
+    @classmethod
+    def state_checks(cls):
+        return super().state_checks() | {"noise_variance": NUMBER}
+
+    @classmethod
+    def tensor_layout(cls, state):
+        if not state["noise_variance"] > 0:
+            raise ValueError(f"expected a positive noise variance, got {state['noise_variance']}")
+        k = state["n_components"]
+        names = ("explained_variance", "explained_variance_ratio")
+        return super().tensor_layout(state) | dict.fromkeys(names, Tensor((k,), "F64"))
+
+    def saved_tensors(self):
+        return super().saved_tensors() | {
+            "explained_variance": self.explained_variance_,
+            "explained_variance_ratio": self.explained_variance_ratio_,
+        }
+
+    def restore(self, state, tensors):
+        self.noise_variance_ = state["noise_variance"]
+        super().restore(state, tensors)
+
+
+def _check_variance(covariance, statistics):
+    if not np.trace(covariance) > 0:
+        n = statistics.n_samples_
+        raise ValueError(
+            f"the rows have no variance: expected at least 2 different ones, got n_samples = {n}"
+        )

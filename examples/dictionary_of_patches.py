@@ -1,0 +1,17 @@
+"""Atoms learnt from whitened patches of two photographs, localised and oriented (Olshausen & Field 1996). Draws dictionary_of_patches.png."""
+
+import numpy as np
+from sklearn.datasets import load_sample_image
+
+from aefast import DictionaryLearning, Whitening, extract_patches, plotting
+from aefast._pictures_of_atoms import picture_of_atoms
+
+images = [load_sample_image(name).mean(axis=2) / 255 for name in ("china.jpg", "flower.jpg")]
+patches = extract_patches(images, 12, 20_000, random_state=0)
+patches -= patches.mean(axis=1, keepdims=True)
+X = Whitening(epsilon=1e-2).fit_transform(patches).astype(np.float32)
+
+learner = DictionaryLearning(144, alpha=2 * X.std(), max_epochs=4, random_state=0).fit(X)
+use = np.abs(learner.transform(X[:5000])).sum(axis=0)
+figure = picture_of_atoms(learner.components_, (12, 12), np.argsort(-use), "most used first")
+plotting.save(figure, "dictionary_of_patches.png")

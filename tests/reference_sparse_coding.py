@@ -1,0 +1,106 @@
+"""Sparse coding a second time: plain float64 NumPy, a formula a line, no speed, and never an import of aefast.
+
+X (n, d), D (k, d) with an atom in each row, H (n, k):
+
+    lasso        min_h 1/2 ||x - h D||^2 + alpha sum_j w_j |h_j|       (h >= 0 where positive)
+    pursuit      greedy least squares on at most so many atoms
+    threshold    h_j = soft(x . D_j / w_j, alpha) / w_j
+"""
+
+import numpy as np
+
+
+def weights_of(D, weights):
+    return np.ones(len(D)) if weights is None else np.asarray(weights, np.float64)
+
+
+def soft(z, bound, positive=False):
+    size = (z if positive else np.abs(z)) - bound
+    return np.where(size > 0, np.sign(z) * size, 0.0)
+
+
+def lasso_objective(x, h, D, alpha, weights=None):
+    return 0.5 * np.sum((x - h @ D) ** 2) + alpha * np.sum(weights_of(D, weights) * np.abs(h))
+
+
+def relative_gap(x, h, D, alpha, weights=None, positive=False):
+    """The textbook's: primal minus dual objective, at the residual scaled until it is dual feasible, over 1/2 ||x||^2."""
+    r = x - h @ D
+    correlation = (D @ r) / weights_of(D, weights)
+    largest = max(0.0, np.max(correlation if positive else np.abs(correlation)))
+    theta = r * min(1.0, alpha / largest) if largest > 0 else r
+    dual = 0.5 * x @ x - 0.5 * np.sum((x - theta) ** 2)
+    half = 0.5 * x @ x
+    return (lasso_objective(x, h, D, alpha, weights) - dual) / half if half > 0 else 0.0
+
+
+def optimality(x, h, D, alpha, weights=None, positive=False):
+    """How far a code is from the conditions of the minimum, in units of alpha: |D_j . r| <= alpha w_j, with equality and h_j's sign where h_j is not 0."""
+    w = weights_of(D, weights)
+    q = D @ (x - h @ D) / (alpha * w)
+    violation = np.where(
+        h != 0, np.abs(q - np.sign(h)), np.maximum((q if positive else np.abs(q)) - 1, 0.0)
+    )
+    if positive and (h < 0).any():
+        return np.inf
+    return violation.max()
+
+
+def lasso(x, D, alpha, weights=None, positive=False, n_sweeps=20_000, tol=1e-14):
+    """Cyclic coordinate descent, coordinate after coordinate."""
+    w, h, r = weights_of(D, weights), np.zeros(len(D)), np.array(x, np.float64)
+    norms2 = np.sum(D**2, axis=1)
+    for _ in range(n_sweeps):
+        largest = 0.0
+        for j in range(len(D)):
+            new = soft(D[j] @ r + norms2[j] * h[j], alpha * w[j], positive) / norms2[j]
+            r -= (new - h[j]) * D[j]
+            largest, h[j] = max(largest, abs(new - h[j])), new
+        if largest <= tol * max(1.0, np.abs(h).max()):
+            break
+    return h
+
+
+def pursuit(x, D, n_nonzero=None, target=0.0):
+    """Orthogonal matching pursuit with a least-squares solution for each set of atoms."""
+    chosen, h = [], np.zeros(len(D))
+    norms = np.linalg.norm(D, axis=1)
+    for _ in range(min(D.shape) if n_nonzero is None else n_nonzero):
+        r = x - h @ D
+        if r @ r <= target:
+            break
+        score = np.abs(D @ r) / norms
+        score[chosen] = -1.0
+        chosen.append(int(np.argmax(score)))
+        h[:] = 0.0
+        h[chosen] = np.linalg.lstsq(D[chosen].T, x, rcond=None)[0]
+    return h
+
+
+def threshold(x, D, alpha, weights=None, positive=False):
+    w = weights_of(D, weights)
+    return soft(D @ x / w, alpha, positive) / w
+
+
+def statistics(H, X):
+    """A = sum of h^T h, B = sum of h^T x."""
+    return H.T @ H, H.T @ X
+
+
+def update_dictionary(D, A, B, positive=False, n_sweeps=1):
+    """Mairal et al. (2010), algorithm 2: atom after atom, each projected on the unit ball; atoms that no code uses stay."""
+    D = np.array(D, np.float64)
+    for _ in range(n_sweeps):
+        for j in range(len(D)):
+            if A[j, j] <= 1e-12 * np.max(np.diag(A)):
+                continue
+            atom = D[j] + (B[j] - A[j] @ D) / A[j, j]
+            atom = np.maximum(atom, 0.0) if positive else atom
+            if atom @ atom > 0:
+                D[j] = atom / max(1.0, np.linalg.norm(atom))
+    return D
+
+
+def surrogate(D, A, B):
+    """1/2 tr(D^T A D) - tr(D^T B): what the update lowers."""
+    return 0.5 * np.sum(D * (A @ D)) - np.sum(D * B)
