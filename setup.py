@@ -1,4 +1,4 @@
-"""Builds the extensions. What is particular: every file of src/kernels is compiled once per (instruction set, real type), each with that
+"""Builds the extensions. What is particular: every file of src/kernels is compiled once per (instruction set, precision), each with that
 set's flags; OpenMP is found by compiling and running a trial. Everything else is in pyproject.toml.
 
 AEFAST_DEBUG=1   address and undefined-behaviour sanitizers, poisoned gaps between arrays (CONTRIBUTING.md says how to run the tests under them)
@@ -34,6 +34,12 @@ ISA_FLAGS = {
     "generic": [],
 }
 WIDE_FLAGS = ["-DAEFAST_VEC_BYTES=64", "-Wno-psabi"]
+PRECISIONS = {  # macros of an instance
+    "f32": [("AEFAST_REAL_BITS", "32")],
+    "f64": [("AEFAST_REAL_BITS", "64")],
+    "bf16": [("AEFAST_REAL_BITS", "32"), ("AEFAST_BFLOAT16", None)],
+}
+BFLOAT16_FLAGS = {"avx512": ["-mavx512bf16"], "wide": []}
 KERNEL_FLAGS = [
     "-std=gnu17",
     "-fno-fast-math",
@@ -59,6 +65,13 @@ int main(void) {
     n += 1;
     return n >= 1 && omp_get_max_threads() >= 1 ? 0 : 1;
 }
+"""
+
+BFLOAT16_TRIAL = """
+#include <immintrin.h>
+__m512 add_products(__m512 sum, __m512i a, __m512i b) { return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b); }
+__m256i rounded(__m512 x) { return (__m256i)_mm512_cvtneps_pbh(x); }
+int main(void) { return __builtin_cpu_supports("avx512bf16") < 0; }
 """
 
 
@@ -105,6 +118,15 @@ class Trial:
             ]
         return table
 
+    def bfloat16_instruction_sets(self, instances):
+        """Those of `instances` that have a form for bfloat16, and its further flags."""
+        table = {name: flags for name, flags in BFLOAT16_FLAGS.items() if name in instances}
+        if "avx512" in table and not self.compiles(
+            BFLOAT16_TRIAL, [*ISA_FLAGS["avx512"], *BFLOAT16_FLAGS["avx512"]]
+        ):
+            del table["avx512"]
+        return table
+
     def runs_avx2(self):
         source = 'int main(void) { return !(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")); }'
         return self.compiles(source, run=True)
@@ -127,6 +149,7 @@ class BuildKernels(build_ext):
         self.openmp = trial.openmp_flags()
         self.sanitizers = trial.sanitizer_flags()
         self.instances = trial.instruction_sets()
+        self.bfloat16_instances = trial.bfloat16_instruction_sets(self.instances)
         if not self.openmp:
             self.announce_serial()
         super().build_extensions()
@@ -148,6 +171,8 @@ class BuildKernels(build_ext):
         flags = [*OPTIMIZE, *self.sanitizers]
         if DEBUG:
             ext.define_macros = [*ext.define_macros, ("AEFAST_DEBUG", None)]
+        if "avx512" in self.bfloat16_instances:
+            ext.define_macros = [*ext.define_macros, ("AEFAST_AVX512_BFLOAT16", None)]
         ext.extra_compile_args = [
             *flags,
             *(flag for flag in self.openmp if not flag.startswith("-l")),
@@ -159,20 +184,30 @@ class BuildKernels(build_ext):
 
     def kernel_objects(self, ext, flags):
         jobs = [
-            (isa, bits, source)
+            (source, isa, precision, [])
             for source in ext.kernels
             for isa in self.instances
-            for bits in (32, 64)
+            for precision in ("f32", "f64")
+        ] + [
+            (source, isa, "bf16", more_flags)
+            for source in ext.bfloat16_kernels
+            for isa, more_flags in self.bfloat16_instances.items()
         ]
 
         def compile_one(job):
-            isa, bits, source = job
+            source, isa, precision, more_flags = job
             compile_flags = [flag for flag in self.openmp if not flag.startswith("-l")]
             return self.compiler.compile(
                 [source],
-                output_dir=os.path.join(self.build_temp, f"{isa}-f{bits}"),
-                macros=[*ext.define_macros, ("AEFAST_ISA", isa), ("AEFAST_REAL_BITS", str(bits))],
-                extra_postargs=[*flags, *compile_flags, *KERNEL_FLAGS, *self.instances[isa]],
+                output_dir=os.path.join(self.build_temp, f"{isa}-{precision}"),
+                macros=[*ext.define_macros, ("AEFAST_ISA", isa), *PRECISIONS[precision]],
+                extra_postargs=[
+                    *flags,
+                    *compile_flags,
+                    *KERNEL_FLAGS,
+                    *self.instances[isa],
+                    *more_flags,
+                ],
                 depends=ext.depends,
             )
 
@@ -180,7 +215,7 @@ class BuildKernels(build_ext):
             return [path for paths in pool.map(compile_one, jobs) for path in paths]
 
 
-def extension(name, sources, kernels):
+def extension(name, sources, kernels, bfloat16_kernels=()):
     ext = Extension(
         f"aefast.{name}",
         sources,
@@ -191,14 +226,19 @@ def extension(name, sources, kernels):
         ],
         depends=[str(path) for path in sorted(Path("src").rglob("*.[ch]"))],
     )
-    ext.kernels = kernels
+    ext.kernels, ext.bfloat16_kernels = kernels, bfloat16_kernels
     return ext
 
 
 setup(
     ext_modules=[
         extension("_runtime", ["src/_runtime.pyx", "src/dispatch.c"], ["src/kernels/peak.c"]),
-        extension("_autoencoder", ["src/_autoencoder.pyx"], ["src/kernels/autoencoder.c"]),
+        extension(
+            "_autoencoder",
+            ["src/_autoencoder.pyx"],
+            ["src/kernels/autoencoder.c"],
+            bfloat16_kernels=["src/kernels/autoencoder.c"],
+        ),
         extension("_statistics", ["src/_statistics.pyx"], ["src/kernels/statistics.c"]),
         extension("_sparse_coding", ["src/_sparse_coding.pyx"], ["src/kernels/sparse_coding.c"]),
     ],

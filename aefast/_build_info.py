@@ -1,6 +1,6 @@
 """What this build is and uses."""
 
-from aefast import _runtime, _threads
+from aefast import _precision, _runtime, _threads
 from aefast._version import __version__
 
 
@@ -12,7 +12,7 @@ def build_info():
     info : dict
         ``version``; ``openmp`` (bool: built with it); ``n_threads`` (what ``n_threads=None`` means here, where the work is large
         enough); ``isa`` (instruction set whose kernels are in use; the environment variable ``AEFAST_ISA`` forces one);
-        ``isa_available`` (list of names); ``products`` ("tiles": our own register tiles; "blas": SciPy's, forced by ``AEFAST_PRODUCTS=blas``); ``blas`` (library, version and architecture behind SciPy); ``compiler``; ``debug`` (bool).
+        ``isa_available`` (list of names); ``bfloat16`` (bool: ``precision="bfloat16"`` can be used); ``products`` ("tiles": our own register tiles; "blas": SciPy's, forced by ``AEFAST_PRODUCTS=blas``); ``blas`` (library, version and architecture behind SciPy); ``compiler``; ``debug`` (bool).
     """
     return {
         "version": __version__,
@@ -20,6 +20,7 @@ def build_info():
         "n_threads": _threads.default_n_threads(),
         "isa": _runtime.isa(),
         "isa_available": _runtime.isa_available(),
+        "bfloat16": _precision.is_available("bfloat16"),
         "products": _runtime.products(),
         "blas": _threads.blas_description(),
         "compiler": _runtime.COMPILER_VERSION,

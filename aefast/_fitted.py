@@ -7,6 +7,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from aefast import _autoencoder
 from aefast._model import Model
+from aefast._precision import parameter_type
 from aefast._saving import COUNT, CURVE, FLAG, SIZE, Saved, Tensor, one_of
 from aefast._training import WEIGHTS, random_stream
 
@@ -49,11 +50,17 @@ def initial_state(model, solver, momentum, column_means, dtype, seed):
     return FittedState(model, solver, flat, optimizer_state, 0, 0, seed)
 
 
-def continued_state(state, model, solver, momentum):
+def continued_state(state, model, solver, momentum, precision):
     """A copy to train on. Another solver starts with a state of its own.
 
     Raises ValueError if the constructor's parameters now ask for another network than the fitted one.
     """
+    dtype = state.parameters.dtype
+    if parameter_type(precision, dtype) != dtype:
+        raise ValueError(
+            f"precision={precision!r} does not continue the fitted network, whose parameters are {dtype}: fit anew, or set "
+            "precision='auto'"
+        )
     for field in ("n_components", "tied", "activation", "output"):
         fitted, wanted = getattr(state.model, field), getattr(model, field)
         if fitted != wanted:

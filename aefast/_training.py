@@ -215,6 +215,7 @@ def start_training(estimator, rows, train, state):
         alpha=estimator.alpha,
         n_threads=_threads.effective_n_threads(estimator.n_threads, work),
         n_steps=state.n_steps,
+        bfloat16=estimator.precision == "bfloat16",
     )
     return Training(trainer, order, state.seed if estimator.shuffle else None, state.n_rows_seen)
 

@@ -17,6 +17,7 @@ from aefast import _validation as check
 from aefast._fitted import FittedNetwork, continued_state, initial_state
 from aefast._forward import forward, overflow_error
 from aefast._model import Model
+from aefast._precision import PRECISIONS, check_available, parameter_type
 from aefast._training import as_list, run_epochs, split_rows, start_training
 
 
@@ -67,6 +68,10 @@ class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMix
         Visit rows in a new random order in each pass; in memory maps of more than 32 MiB blocks of 1 MiB, rows mixed among 32 of these.
     warm_start : bool, default=False
         `fit` goes on from the fitted parameters and optimizer state.
+    precision : {"auto", "bfloat16"}, default="auto"
+        Of training. "auto": all of it in float32 for X of float32, uint8 or bool, in float64 otherwise. "bfloat16": parameters and optimizer state are
+        float32 whatever the type of X; matrix products multiply operands rounded to bfloat16 (8 significant bits) and add up in float32. It needs a
+        processor with AVX512_BF16; `fit` raises ValueError where there is none (``aefast.build_info()["bfloat16"]`` tells). See Notes.
     n_threads : int or None, default=None
         None: the cores this process may use (affinity, cgroup, OMP_NUM_THREADS, threadpoolctl), one where the work is small. Results are
         the same bits for any number.
@@ -101,8 +106,12 @@ class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMix
     Notes
     -----
     X is read where it lies if it holds float32, float64, uint8 or bool and the columns of each row are adjacent (memory maps too); anything else is
-    converted to float64. float32, uint8 and bool are computed in float32. Weights start uniform in ±s·sqrt(6 / (d + k)), s = 4 for the
+    converted to float64. float32, uint8 and bool are computed in float32, float64 too with precision="bfloat16". Weights start uniform in ±s·sqrt(6 / (d + k)), s = 4 for the
     sigmoid and 1 for the other activations (Glorot & Bengio 2010), the visible bias at the link of the column means.
+
+    With precision="bfloat16" the rounded operands are the rows, the codes, the weights (a copy, made anew after each update) and the gradients at the
+    pre-activations; biases, losses, derivatives, sums and updates are float32. The other methods compute in float32. The kernels for it have
+    been tested by emulation only, not on a processor that has the instructions: neither is their speed known.
 
     Ctrl-C leaves a usable estimator with the parameters reached, and raises KeyboardInterrupt. Training that diverges raises
     FloatingPointError and leaves the last finite parameters.
@@ -140,6 +149,7 @@ class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMix
         "alpha": [Interval(Real, 0, np.finfo(np.float32).max, closed="both")],
         "shuffle": ["boolean"],
         "warm_start": ["boolean"],
+        "precision": [StrOptions(set(PRECISIONS))],
         "n_threads": [None, Interval(Integral, 1, _threads.MOST_THREADS, closed="both")],
         "random_state": ["random_state"],
         "callbacks": [None, callable, list, tuple],
@@ -166,6 +176,7 @@ class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMix
         alpha=0.0,
         shuffle=True,
         warm_start=False,
+        precision="auto",
         n_threads=None,
         random_state=None,
         callbacks=None,
@@ -188,6 +199,7 @@ class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMix
         self.alpha = alpha
         self.shuffle = shuffle
         self.warm_start = warm_start
+        self.precision = precision
         self.n_threads = n_threads
         self.random_state = random_state
         self.callbacks = callbacks
@@ -211,7 +223,7 @@ class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMix
         Raises
         ------
         ValueError, TypeError
-            For bad parameters or input; the fitted state stays as it was.
+            For bad parameters (also a precision that this processor does not have) or input; the fitted state stays as it was.
         FloatingPointError
             If training diverges; the last finite parameters are kept.
         """
@@ -265,6 +277,7 @@ class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMix
         # what get_params gives, without its inspection of the signature, which took a fifth of a small fit
         given = {name: getattr(self, name) for name in self._parameter_constraints}
         validate_parameter_constraints(self._parameter_constraints, given, type(self).__name__)
+        check_available(self.precision)
         for callback in as_list(self.callbacks):
             if not callable(callback):
                 raise TypeError(
@@ -281,12 +294,14 @@ class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMix
         model = Model(
             rows.shape[1], int(self.n_components), bool(self.tied), self.activation, self.output
         )
-        dtype = self._state.parameters.dtype if goes_on else check.real_type(rows.dtype)
+        dtype = parameter_type(self.precision, rows.dtype)
+        if goes_on:
+            dtype = self._state.parameters.dtype
         column_means = check.scan_rows(rows, train, self.output, dtype, self.n_threads)
         if held_out is not None:
             check.scan_rows(rows, held_out, self.output, dtype, self.n_threads)
         if goes_on:
-            return continued_state(self._state, model, self.solver, self.momentum)
+            return continued_state(self._state, model, self.solver, self.momentum, self.precision)
         return initial_state(model, self.solver, self.momentum, column_means, dtype, seed)
 
     def _begin(self, X, state, keep_features, record=None):

@@ -115,6 +115,7 @@ cdef extern from "kernels/autoencoder.h":
         void (*softplus)(const void*, void*, int64_t, int) noexcept nogil
 
     const autoencoder_kernels* autoencoder_tables[][2]
+    const autoencoder_kernels* autoencoder_bfloat16_tables[]
 
 
 NOT_FINITE = STATUS_NOT_FINITE
@@ -207,15 +208,17 @@ def output_link(output, means):
 cdef class Trainer:
     """The parameters, the optimizer's state, the counters and the workspace of one training, which owns them while it runs.
 
-    `flat` parameters and `state` (n_state, n_parameters) are taken over and changed in place; `n_steps` counts updates.
+    `flat` parameters and `state` (n_state, n_parameters) are taken over and changed in place; `n_steps` counts updates. With bfloat16, which the
+    instruction set in use must have, they are float32, and products multiply their operands rounded to bfloat16.
     """
 
     cdef training_job job
+    cdef const autoencoder_kernels* kernels
     cdef cnp.ndarray flat, state, X, workspace, packed
     cdef bint is_packed, is_unpacked  # which of the two forms of the weights are up to date
 
     def __init__(self, model, cnp.ndarray X, cnp.ndarray flat, cnp.ndarray state, *, solver, batch_size, learning_rate,
-                 momentum, nesterov, alpha, n_threads, n_steps):
+                 momentum, nesterov, alpha, n_threads, n_steps, bfloat16=False):
         memset(&self.job, 0, sizeof(self.job))
         self.X, self.flat, self.state = X, flat, state
         self.job.model = view_model(model, model.split(flat))
@@ -228,9 +231,10 @@ cdef class Trainer:
         self.job.n_steps = n_steps
         for i in range(len(state)):
             self.job.state[i] = data_of(state[i])
-        self.job.tiled, self.is_packed, self.is_unpacked = _runtime.products() == "tiles", False, True
-        self.workspace = allocate(kernels_of(flat).training_workspace_bytes(&self.job))
-        self.packed = allocate(kernels_of(flat).packed_bytes(&self.job))
+        self.kernels = autoencoder_bfloat16_tables[<int> _runtime.isa_index()] if bfloat16 else kernels_of(flat)
+        self.job.tiled, self.is_packed, self.is_unpacked = bfloat16 or _runtime.products() == "tiles", False, True
+        self.workspace = allocate(self.kernels.training_workspace_bytes(&self.job))
+        self.packed = allocate(self.kernels.packed_bytes(&self.job))
         self.job.workspace, self.job.packed = data_of(self.workspace), data_of(self.packed)
 
     @property
@@ -245,7 +249,7 @@ cdef class Trainer:
     def values(self):
         """(parameters, state, n_steps): the arrays that were given, up to date."""
         if not self.is_unpacked:
-            kernels_of(self.flat).unpack(&self.job)
+            self.kernels.unpack(&self.job)
             self.is_unpacked = True
         return self.flat, self.state, self.job.n_steps
 
@@ -261,12 +265,11 @@ cdef class Trainer:
     def run(self, const int64_t[::1] order, double loss_sum):
         """Trains on these rows, batch_size at a time. Returns (loss_sum plus, over rows, their batch's loss; status): status NOT_FINITE
         means that the batch after the rows done has a loss that is not finite; it changed nothing."""
-        cdef const autoencoder_kernels* kernels = kernels_of(self.flat)
         self.job.rows.order, self.job.rows.n_rows, self.job.loss_sum = &order[0], order.shape[0], loss_sum
         with nogil:
             if self.job.tiled and not self.is_packed:
-                kernels.pack(&self.job)
-            kernels.train(&self.job)
+                self.kernels.pack(&self.job)
+            self.kernels.train(&self.job)
             self.is_packed, self.is_unpacked = self.job.tiled, not self.job.tiled
         return self.job.loss_sum, self.job.status
 

@@ -11,6 +11,8 @@ cdef extern from "dispatch.h":
     enum: AEFAST_N_ISAS
     const char* aefast_isa_name(int)
     int aefast_isa_supported(int)
+    int aefast_bfloat16_built(int)
+    int aefast_bfloat16_supported(int)
 
 
 cdef extern from "kernels/peak.h":
@@ -90,6 +92,16 @@ def set_isa(name):
             f"AEFAST_ISA must be one of {isa_available()} (what this build has and this processor can execute), got {name!r}"
         )
     _current = _NAMES.index(name)
+
+
+def bfloat16_built():
+    """Names of the instruction sets for which this build has kernels for bfloat16."""
+    return [name for i, name in enumerate(_NAMES) if aefast_bfloat16_built(i)]
+
+
+def bfloat16_available():
+    """Of these, the names of those whose kernels for bfloat16 this processor can execute."""
+    return [name for i, name in enumerate(_NAMES) if aefast_bfloat16_supported(i)]
 
 
 def products():

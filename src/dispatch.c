@@ -25,3 +25,21 @@ int aefast_isa_supported(int isa)
     (void)isa;
     return 1;
 }
+
+int aefast_bfloat16_built(int isa)
+{
+#define X(name) [AEFAST_ISA_##name] = 1,
+    static const char built[AEFAST_N_ISAS + 1] = {AEFAST_EACH_BFLOAT16_ISA(X) 0};
+#undef X
+    return built[isa];
+}
+
+int aefast_bfloat16_supported(int isa)
+{
+    int supported = aefast_bfloat16_built(isa) && aefast_isa_supported(isa);
+#ifdef AEFAST_AVX512_BFLOAT16
+    if (isa == AEFAST_ISA_avx512)
+        return supported && __builtin_cpu_supports("avx512bf16");
+#endif
+    return supported;
+}

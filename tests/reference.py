@@ -5,6 +5,8 @@ Every kernel has its twin here and the tests compare the two. Notation, for n ro
     X (n, d)   W (k, d)   b (k,)   c (d,)   W* (k, d), the decoder's weights: W itself when tied
     A = X Wᵀ + b     H = f(A)     A_hat = H W* + c     X_hat = o(A_hat)
 
+`product` is the matrix product: training in lower precision multiplies rounded operands (reference_bfloat16.py).
+
 The loss of a row is the sum of its entries' losses; the loss of a batch is the mean over its rows (weighted, with sample weights).
 A gradient is named d + the variable it belongs to.
 
@@ -176,23 +178,23 @@ class Forward(NamedTuple):
     X_hat: np.ndarray
 
 
-def forward(X, parameters, output, activation="sigmoid"):
+def forward(X, parameters, output, activation="sigmoid", product=np.matmul):
     X = np.asarray(X, dtype=np.float64)
-    A = X @ parameters.W.T + parameters.b
+    A = product(X, parameters.W.T) + parameters.b
     H = ACTIVATIONS[activation].function(A)
-    A_hat = H @ parameters.decoder + parameters.c
+    A_hat = product(H, parameters.decoder) + parameters.c
     return Forward(A, H, A_hat, OUTPUTS[output].mean(A_hat))
 
 
-def entry_losses(X, parameters, output, activation="sigmoid"):
+def entry_losses(X, parameters, output, activation="sigmoid", product=np.matmul):
     """The loss of every entry (n, d): `reconstruction_error(X, per_feature=True)`."""
     X = np.asarray(X, dtype=np.float64)
-    return OUTPUTS[output].loss(X, forward(X, parameters, output, activation).A_hat)
+    return OUTPUTS[output].loss(X, forward(X, parameters, output, activation, product).A_hat)
 
 
-def row_losses(X, parameters, output, activation="sigmoid"):
+def row_losses(X, parameters, output, activation="sigmoid", product=np.matmul):
     """The loss of every row (n,)."""
-    return entry_losses(X, parameters, output, activation).sum(axis=1)
+    return entry_losses(X, parameters, output, activation, product).sum(axis=1)
 
 
 def log_likelihood(X, parameters, output, activation="sigmoid"):
@@ -219,10 +221,12 @@ def row_shares(n_samples, sample_weight=None):
     return v / v.sum()
 
 
-def loss(X, parameters, output, activation="sigmoid", sample_weight=None, alpha=0.0):
+def loss(
+    X, parameters, output, activation="sigmoid", sample_weight=None, alpha=0.0, product=np.matmul
+):
     """The (weighted) mean of the rows' losses, plus the penalty."""
-    share = row_shares(len(X), sample_weight)
-    return share @ row_losses(X, parameters, output, activation) + penalty(parameters, alpha)
+    losses = row_losses(X, parameters, output, activation, product)
+    return row_shares(len(X), sample_weight) @ losses + penalty(parameters, alpha)
 
 
 # ----------------------------------------------------------------------------------------------------------------------- backward
@@ -237,20 +241,24 @@ class Backward(NamedTuple):
     dW_decoder: np.ndarray
 
 
-def backward(X, parameters, output, activation="sigmoid", sample_weight=None):
+def backward(X, parameters, output, activation="sigmoid", sample_weight=None, product=np.matmul):
     X = np.asarray(X, dtype=np.float64)
-    A, H, A_hat, _ = forward(X, parameters, output, activation)
+    A, H, A_hat, _ = forward(X, parameters, output, activation, product)
     share = row_shares(len(X), sample_weight)
     dA_hat = OUTPUTS[output].residual(X, A_hat) * share[:, np.newaxis]
-    dH = dA_hat @ parameters.decoder.T
+    dH = product(dA_hat, parameters.decoder.T)
     dA = dH * ACTIVATIONS[activation].derivative(A)
-    return Backward(dA, dA_hat, dW_encoder=dA.T @ X, dW_decoder=H.T @ dA_hat)
+    return Backward(dA, dA_hat, dW_encoder=product(dA.T, X), dW_decoder=product(H.T, dA_hat))
 
 
-def gradients(X, parameters, output, activation="sigmoid", sample_weight=None, alpha=0.0):
+def gradients(
+    X, parameters, output, activation="sigmoid", sample_weight=None, alpha=0.0, product=np.matmul
+):
     """The gradient of `loss`: tied weights stand in the encoder and in the decoder, so theirs is the sum of two parts."""
     W, _, _, decoder_weights = parameters
-    dA, dA_hat, dW_encoder, dW_decoder = backward(X, parameters, output, activation, sample_weight)
+    dA, dA_hat, dW_encoder, dW_decoder = backward(
+        X, parameters, output, activation, sample_weight, product
+    )
     db, dc = dA.sum(axis=0), dA_hat.sum(axis=0)
     if decoder_weights is None:
         return Parameters(dW_encoder + dW_decoder + alpha * W, db, dc)
@@ -286,6 +294,7 @@ def train(
     solver,
     alpha=0.0,
     activation="sigmoid",
+    product=np.matmul,
     **options,
 ):
     """One epoch for each order of rows in ``row_orders``, in batches of which the last may be shorter.
@@ -303,8 +312,14 @@ def train(
         for start in range(0, len(order), batch_size):
             batch = X[order[start : start + batch_size]]
             current = unflatten(w, k, d, tied)
-            total += len(batch) * loss(batch, current, output, activation, alpha=alpha)
-            g = flatten(gradients(batch, current, output, activation, alpha=alpha))
+            problem = {
+                "output": output,
+                "activation": activation,
+                "alpha": alpha,
+                "product": product,
+            }
+            total += len(batch) * loss(batch, current, **problem)
+            g = flatten(gradients(batch, current, **problem))
             n_steps += 1
             w, state = SOLVERS[solver].update(w, g, state, n_steps, **options)
         loss_curve.append(total / len(order))

@@ -85,6 +85,7 @@ def test_every_option_reaches_the_estimator(folder):
         "--patience": 3,
         "--tol": 0.0,
         "--seed": 7,
+        "--precision": "auto",
         "--threads": 1,
     }
     words = [str(word) for option in options.items() for word in option if word is not None]
@@ -107,6 +108,7 @@ def test_every_option_reaches_the_estimator(folder):
         "n_epochs_no_change": 3,
         "tol": 0.0,
         "random_state": 7,
+        "precision": "auto",
         "n_threads": 1,
         "shuffle": True,
         "warm_start": False,

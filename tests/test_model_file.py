@@ -78,6 +78,7 @@ def test_every_parameter_round_trips(X, path):
         "alpha": np.longdouble(2**-10),
         "shuffle": False,
         "warm_start": True,
+        "precision": "auto",  # the other is in test_bfloat16.py
         "n_threads": 1,
         "random_state": 7,
         "callbacks": None,

@@ -176,6 +176,7 @@ def test_defaults():
         "alpha": 0.0,
         "shuffle": True,
         "warm_start": False,
+        "precision": "auto",
         "n_threads": None,
         "random_state": None,
         "callbacks": None,

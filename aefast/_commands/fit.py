@@ -19,6 +19,7 @@ from aefast._commands.common import (
     read_data,
     test_fraction,
 )
+from aefast._precision import PRECISIONS
 from aefast.model_file import replacing
 
 _PICTURE_NAMES = ("filters.png", "reconstructions.png", "loss.png")
@@ -41,6 +42,7 @@ _PARAMETERS = (
     ("--patience", "n_epochs_no_change", "epochs without improvement after which training stops"),
     ("--tol", "tol", "least improvement of the loss, in nats; 0 runs all epochs"),
     ("--seed", "random_state", "of initial weights, shuffles and held-out rows"),
+    ("--precision", "precision", "of the products: auto, or bfloat16 on processors that have it"),
     ("--threads", "n_threads", "at most; by default the cores this process may use"),
 )
 _OTHER_DEFAULTS = {"max_epochs": 30, "random_state": 0}
@@ -86,6 +88,7 @@ def _add_parameters(group):
         "activation": _autoencoder.ACTIVATIONS,
         "output": _autoencoder.OUTPUTS,
         "solver": _autoencoder.SOLVERS,
+        "precision": PRECISIONS,
     }
     for flags, name, description in _PARAMETERS:
         default = defaults[name]

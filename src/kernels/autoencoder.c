@@ -1,8 +1,21 @@
 /* The kernels of the autoencoder: one instance exports one table of them. */
 #include "autoencoder.h"
 
-#include "forward.h"
 #include "training.h"
+
+#ifdef AEFAST_BFLOAT16
+
+const autoencoder_kernels INSTANCE(autoencoder) = {
+    .training_workspace_bytes = training_workspace_bytes,
+    .packed_bytes = packed_bytes,
+    .pack = pack,
+    .unpack = unpack,
+    .train = train,
+};
+
+#else
+
+#include "forward.h"
 
 #define LENGTH(array) ((int)(sizeof(array) / sizeof *(array)))
 
@@ -30,3 +43,5 @@ const autoencoder_kernels INSTANCE(autoencoder) = {
     .sigmoid = map_sigmoid,
     .softplus = map_softplus,
 };
+
+#endif

@@ -115,12 +115,19 @@ typedef struct {
     void (*softplus)(const void *x, void *y, int64_t n, int n_threads);
 } autoencoder_kernels;
 
+/* An instance for bfloat16 has the kernels of training alone, with register tiles: `real` is float, products multiply rounded operands. */
 #ifndef AEFAST_ISA /* for the caller, who is no instance: autoencoder_tables[instruction set][0: float32, 1: float64] */
 #define X(isa) extern const autoencoder_kernels autoencoder_f32_##isa, autoencoder_f64_##isa;
 AEFAST_EACH_ISA(X)
 #undef X
 #define X(isa) {&autoencoder_f32_##isa, &autoencoder_f64_##isa},
 static const autoencoder_kernels *const autoencoder_tables[AEFAST_N_ISAS][2] = {AEFAST_EACH_ISA(X)};
+#undef X
+#define X(isa) extern const autoencoder_kernels autoencoder_bf16_##isa;
+AEFAST_EACH_BFLOAT16_ISA(X)
+#undef X
+#define X(isa) [AEFAST_ISA_##isa] = &autoencoder_bf16_##isa,
+static const autoencoder_kernels *const autoencoder_bfloat16_tables[AEFAST_N_ISAS + 1] = {AEFAST_EACH_BFLOAT16_ISA(X) 0}; /* NULL: none */
 #undef X
 #endif
 

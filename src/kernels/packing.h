@@ -61,12 +61,12 @@ ALWAYS_INLINE void transpose_vectors(vec *row)
     EXCHANGE_BLOCKS(row, 1)
 }
 
-/* to[j * ld_to + i] = from[i * ld_from + j] for i < n_i, j < PANEL. Reads whole tiles of LANES rows; only n_i lanes of them are written with values, the
-   rest of each vector with zeros. */
-static inline void transpose_panel(int64_t n_i, const real *from, int64_t ld_from, real *to, int64_t ld_to)
+/* to[j * ld_to + i] = from[i * ld_from + j] for i < n_i and j < n_j, a multiple of LANES. Reads whole tiles of LANES rows; only n_i lanes of them are
+   written with values, the rest of each vector with zeros. */
+static inline void transpose_panel(int64_t n_i, int64_t n_j, const real *from, int64_t ld_from, real *to, int64_t ld_to)
 {
     for (int64_t i = 0; i < n_i; i += LANES)
-        for (int64_t j = 0; j < PANEL; j += LANES) {
+        for (int64_t j = 0; j < n_j; j += LANES) {
             vec block[LANES];
             for (int r = 0; r < LANES; ++r)
                 block[r] = i + r < n_i ? vec_load(from + (i + r) * ld_from + j) : (vec){0};
@@ -84,7 +84,7 @@ static inline void pack_transposed_panel(int64_t n, int64_t d, const real *rows,
         memset(square, 0, sizeof square);
     for (int64_t j = 0; j < d; j += PANEL) {
         pack_panel(n, d - j, rows + j, d, square);
-        transpose_panel(PANEL, square, PANEL, panel + j * PANEL, PANEL);
+        transpose_panel(PANEL, PANEL, square, PANEL, panel + j * PANEL, PANEL);
     }
 }
 

@@ -1,14 +1,15 @@
 /* Matrix products with register tiles.
 
-   The right operand B (depth, n) is packed in panels of PANEL columns: panel j holds B[:, j PANEL : (j + 1) PANEL], row after row, columns past n
-   zero. A tile of TILE_ROWS x PANEL sums stays in registers while the product runs over at most DEPTH rows of the panel, which stay in L1; the left
-   operand's entries are broadcast. It is row-major, or in panels as well, and so is the result. All sizes follow from the shapes; sums run over the
-   depth in order. */
+   The right operand B (depth, n) is packed in panels of PANEL columns: panel j holds B[:, j PANEL : (j + 1) PANEL], GROUP rows after GROUP rows, the
+   entries of a column in them adjacent; columns past n are zero. A tile of TILE_ROWS x PANEL sums stays in registers while the product runs over at
+   most DEPTH rows of the panel, which stay in L1; the left operand's groups are broadcast. It is row-major, or in panels as well, and so is the
+   result. A depth that is no multiple of GROUP ends with zeros in one of the two operands at least, and finite numbers in the other. All sizes follow
+   from the shapes; sums run over the depth in order. */
 #ifndef AEFAST_PRODUCT_H
 #define AEFAST_PRODUCT_H
 
+#include "operand.h"
 #include "parallel.h"
-#include "vec.h"
 
 /* Two vectors a row: each broadcast serves both. Rows fill the registers: 16, or 32 with AVX-512 and on AArch64. */
 #if AEFAST_VEC_BYTES == 64 || defined(__aarch64__)
@@ -18,6 +19,7 @@ enum { TILE_ROWS = 6 };
 #endif
 enum { PANEL = 2 * LANES, DEPTH = 256 };
 
+static inline int64_t grouped(int64_t n) { return ceil_div(n, GROUP) * GROUP; }
 static inline int64_t n_panels(int64_t columns) { return ceil_div(columns, PANEL); }
 static inline int64_t padded(int64_t columns) { return n_panels(columns) * PANEL; }
 
@@ -32,16 +34,17 @@ typedef struct {
     vec sum[TILE_ROWS][2];
 } tile_sums;
 
-/* sums += `steps` columns of A times as many rows of a panel of B; A[r, p] = a[r * a_row + p * a_step]. `rows` is a constant where this is inlined. */
-ALWAYS_INLINE void multiply_add(const int rows, tile_sums *t, int64_t steps, const real *a, int64_t a_row, int64_t a_step, const real *b)
+/* sums += `steps` columns of A times as many rows of a panel of B; group g of row r of A stands at a + r * a_row + g * a_step. `rows` is a constant
+   where this is inlined. */
+ALWAYS_INLINE void multiply_add(const int rows, tile_sums *t, int64_t steps, const operand *a, int64_t a_row, int64_t a_step, const operand *b)
 {
-    for (int64_t p = 0; p < steps; ++p, b += PANEL, a += a_step) {
-        vec b0 = vec_load(b), b1 = vec_load(b + LANES);
+    for (int64_t p = 0; p < steps; p += GROUP, b += GROUP * PANEL, a += a_step) {
+        group_vec b0 = load_groups(b), b1 = load_groups(b + GROUP * LANES);
 #pragma GCC unroll 16
         for (int r = 0; r < rows; ++r) {
-            vec x = vec_set(a[r * a_row]);
-            t->sum[r][0] = vec_fma(x, b0, t->sum[r][0]);
-            t->sum[r][1] = vec_fma(x, b1, t->sum[r][1]);
+            group_vec x = broadcast_group(a + r * a_row);
+            t->sum[r][0] = add_products(x, b0, t->sum[r][0]);
+            t->sum[r][1] = add_products(x, b1, t->sum[r][1]);
         }
     }
 }
@@ -63,8 +66,8 @@ ALWAYS_INLINE void store_sums(const int rows, const tile_sums *t, real *c, int64
     }
 }
 
-/* C (+)= A B with A[r, p] = a[r * a_row + p * a_step], B one panel. */
-ALWAYS_INLINE void tile(const int rows, int64_t depth, const real *a, int64_t a_row, int64_t a_step, const real *b, real *c, int64_t ldc, int add)
+/* C (+)= A B with A as `multiply_add` has it, B one panel. */
+ALWAYS_INLINE void tile(const int rows, int64_t depth, const operand *a, int64_t a_row, int64_t a_step, const operand *b, real *c, int64_t ldc, int add)
 {
     tile_sums t;
     clear_sums(rows, &t);
@@ -73,13 +76,13 @@ ALWAYS_INLINE void tile(const int rows, int64_t depth, const real *a, int64_t a_
 }
 
 /* The same with A in panels: A[r, p] = a[(p / PANEL) * a_panel + r * PANEL + p % PANEL]. */
-ALWAYS_INLINE void tile_in_panels(const int rows, int64_t depth, const real *a, int64_t a_panel, const real *b, real *c, int add)
+ALWAYS_INLINE void tile_in_panels(const int rows, int64_t depth, const operand *a, int64_t a_panel, const operand *b, real *c, int add)
 {
     tile_sums t;
     clear_sums(rows, &t);
     for (; depth >= PANEL; depth -= PANEL, a += a_panel, b += PANEL * PANEL)
-        multiply_add(rows, &t, PANEL, a, PANEL, 1, b);
-    multiply_add(rows, &t, depth, a, PANEL, 1, b);
+        multiply_add(rows, &t, PANEL, a, PANEL, GROUP, b);
+    multiply_add(rows, &t, depth, a, PANEL, GROUP, b);
     store_sums(rows, &t, c, PANEL, add);
 }
 
@@ -90,16 +93,16 @@ ALWAYS_INLINE void tile_in_panels(const int rows, int64_t depth, const real *a, 
 #endif
 
 /* A row-major. */
-static void tile_of_rows(int rows, int64_t depth, const real *a, int64_t lda, const real *b, real *c, int64_t ldc, int add)
+static void tile_of_rows(int rows, int64_t depth, const operand *a, int64_t lda, const operand *b, real *c, int64_t ldc, int add)
 {
     switch (rows) {
-#define X(n) case n: tile(n, depth, a, lda, 1, b, c, ldc, add); break;
+#define X(n) case n: tile(n, depth, a, lda, GROUP, b, c, ldc, add); break;
         EACH_TILE_HEIGHT(X)
 #undef X
     }
 }
 
-static void tile_of_panels(int rows, int64_t depth, const real *a, int64_t a_panel, const real *b, real *c, int add)
+static void tile_of_panels(int rows, int64_t depth, const operand *a, int64_t a_panel, const operand *b, real *c, int add)
 {
     switch (rows) {
 #define X(n) case n: tile_in_panels(n, depth, a, a_panel, b, c, add); break;
@@ -108,11 +111,11 @@ static void tile_of_panels(int rows, int64_t depth, const real *a, int64_t a_pan
     }
 }
 
-/* A^T in a panel: A[r, p] = a[p * PANEL + r]. */
-static void tile_of_columns(int rows, int64_t depth, const real *a, const real *b, real *c, int add)
+/* A^T in a panel, as right operands are: A[r, p] = a[(p / GROUP * PANEL + r) * GROUP + p % GROUP]. */
+static void tile_of_columns(int rows, int64_t depth, const operand *a, const operand *b, real *c, int add)
 {
     switch (rows) {
-#define X(n) case n: tile(n, depth, a, 1, PANEL, b, c, PANEL, add); break;
+#define X(n) case n: tile(n, depth, a, GROUP, GROUP * PANEL, b, c, PANEL, add); break;
         EACH_TILE_HEIGHT(X)
 #undef X
     }
@@ -138,7 +141,7 @@ static inline tile_rows next_tile(tile_rows t)
 
 /* C (m, panels * PANEL) = A (m, depth) B: row-major A and C, B in panels of panel_rows >= depth rows. DEPTH columns of A stay in L2 while the
    panels pass. */
-static inline void product_panels(int64_t m, int64_t panels, int64_t depth, const real *a, int64_t lda, const real *b, int64_t panel_rows, real *c,
+static inline void product_panels(int64_t m, int64_t panels, int64_t depth, const operand *a, int64_t lda, const operand *b, int64_t panel_rows, real *c,
                                   int64_t ldc)
 {
     for (int64_t p = 0; p < depth; p += DEPTH)
@@ -151,9 +154,9 @@ static inline void product_panels(int64_t m, int64_t panels, int64_t depth, cons
 /* Called with each panel j of a result of `product_in_panels` that is complete. */
 typedef void finish_panel(void *context, int64_t j);
 
-/* C (m, panels * PANEL) = A (m, depth) B, all in panels, those of A, B and C so many reals apart. Each panel of C is finished while it is in L1. */
-static inline void product_in_panels(int64_t m, int64_t panels, int64_t depth, const real *a, int64_t a_panel, const real *b, int64_t b_panel, real *c,
-                                     int64_t c_panel, finish_panel *finish, void *context)
+/* C (m, panels * PANEL) = A (m, depth) B, all in panels, those of A, B and C so many entries apart. Each panel of C is finished while it is in L1. */
+static inline void product_in_panels(int64_t m, int64_t panels, int64_t depth, const operand *a, int64_t a_panel, const operand *b, int64_t b_panel,
+                                     real *c, int64_t c_panel, finish_panel *finish, void *context)
 {
     int64_t chunks = ceil_div(depth, DEPTH);
     for (int64_t q = 0; q < chunks; ++q) {
@@ -169,10 +172,10 @@ static inline void product_in_panels(int64_t m, int64_t panels, int64_t depth, c
 }
 
 /* C (m, PANEL) (+)= A^T B, A and B one panel of depth <= DEPTH rows each, m <= PANEL columns of A. */
-static inline void product_of_columns(int64_t m, int64_t depth, const real *a, const real *b, real *c, int add)
+static inline void product_of_columns(int64_t m, int64_t depth, const operand *a, const operand *b, real *c, int add)
 {
     for (tile_rows t = first_tile(m); t.row < m; t = next_tile(t))
-        tile_of_columns(t.rows, depth, a + t.row, b, c + t.row * PANEL, add);
+        tile_of_columns(t.rows, depth, a + t.row * GROUP, b, c + t.row * PANEL, add);
 }
 
 #endif

@@ -1,7 +1,8 @@
 /* What one instance of a kernel file is.
 
    setup.py compiles each .c file of this folder once per pair (instruction set, real type), with
-       -DAEFAST_ISA=avx2 -DAEFAST_REAL_BITS=32   and the flags of that instruction set.
+       -DAEFAST_ISA=avx2 -DAEFAST_REAL_BITS=32   and the flags of that instruction set,
+   and those that have a bfloat16 form once more, with -DAEFAST_BFLOAT16.
    From these two macros follow the type `real`, the limits and the suffix of the one symbol that an instance exports. */
 #ifndef AEFAST_REAL_H
 #define AEFAST_REAL_H
@@ -12,7 +13,11 @@
 #if AEFAST_REAL_BITS == 32
 typedef float real;
 typedef int32_t real_int; /* the integer with as many bits */
+#ifdef AEFAST_BFLOAT16 /* what products multiply: operand.h */
+#define AEFAST_REAL_NAME bf16
+#else
 #define AEFAST_REAL_NAME f32
+#endif
 #elif AEFAST_REAL_BITS == 64
 typedef double real;
 typedef int64_t real_int;

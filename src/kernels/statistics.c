@@ -12,7 +12,7 @@
 enum { FITTING_ROWS = 16384 / (PANEL * (int)sizeof(real)), BLOCK = FITTING_ROWS < DEPTH ? FITTING_ROWS : DEPTH };
 enum { PANEL_STRIDE = (BLOCK + 1) * PANEL }; /* a row more than a power of two: panels do not compete for cache sets */
 
-enum { SQUARE = PANEL * PANEL, GROUP = 8 };
+enum { SQUARE = PANEL * PANEL, PANEL_GROUP = 8 };
 
 typedef struct {
     statistics_job *job;
@@ -33,7 +33,7 @@ static int64_t n_pairs(int64_t panels) { return panels * (panels + 1) / 2; }
 
 static inline pair next_pair(pair p, int64_t panels)
 {
-    int64_t begin = p.j / GROUP * GROUP, end = min_i64(panels, begin + GROUP);
+    int64_t begin = p.j / PANEL_GROUP * PANEL_GROUP, end = min_i64(panels, begin + PANEL_GROUP);
     if (p.j + 1 < end)
         return (pair){p.i, p.j + 1};
     if (p.i + 1 < end)

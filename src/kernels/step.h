@@ -34,6 +34,7 @@ typedef struct {
     parameter_views p;
     real *X, *E;                    /* (n, d) */
     real *H, *D;                    /* (n, k) */
+    real *X_forms, *H_forms;        /* what products read of X and H, which epilogues read: X and H themselves in full precision */
     real *weight;                   /* (n): of each row's loss */
     double *losses, *penalties;     /* partial sums: see batch_plan */
     double *c_sums, *b_sums;        /* (row_blocks_d, d), (row_blocks_k, k) */

@@ -1,16 +1,16 @@
 /* The phases of a training step by register tiles.
 
    The n rows of a batch are cut evenly into blocks of at most TILE_BLOCK_ROWS. An activation keeps each block in panels, [block][panel][row][PANEL]:
-   the form in which products read their left operand row by row, in which the weights' gradient reads both its operands, and in which a tile leaves
-   its result; so nothing is packed, and epilogues run over adjacent memory. */
+   the form in which a tile leaves its result, so that epilogues run over adjacent memory, and the forms in which products read it (forms.h): by columns as
+   the left operand of the next layer, by rows as either operand of the weights' gradient. In full precision all are one, and nothing is packed. In
+   bfloat16 each panel is rewritten in the place of its values once they are done; X and H, which epilogues read again, keep theirs. */
 #ifndef AEFAST_TILE_PHASES_H
 #define AEFAST_TILE_PHASES_H
 
 #include "step.h"
 
 enum {
-    TILE_BLOCK_ROWS = 128, /* two panels of them stay in L1; DEPTH columns of an operand in L2, */
-    RUN_PANELS = 8,        /* beside so many panels of the result */
+    RUN_PANELS = 8,        /* of a result that are computed together: they stay in L2, beside DEPTH columns of the left operand */
     CHUNK_BLOCKS = CHUNK_ROWS / TILE_BLOCK_ROWS, /* that add up in `real` */
     STRIP_PANELS = 4       /* of a gradient that are summed together where a batch has several blocks: operands pass less often */
 };
@@ -18,7 +18,7 @@ enum {
 static batch_plan plan_tiles(const training *t, int64_t n)
 {
     int64_t row_blocks = ceil_div(n, TILE_BLOCK_ROWS);
-    batch_plan plan = {.n = n, .block_rows = ceil_div(n, row_blocks), .row_blocks_d = row_blocks, .row_blocks_k = row_blocks};
+    batch_plan plan = {.n = n, .block_rows = grouped(ceil_div(n, row_blocks)), .row_blocks_d = row_blocks, .row_blocks_k = row_blocks};
     plan.stored_rows = plan.block_rows * row_blocks;
     plan.n_losses = n_panels(t->d) * row_blocks;
     plan.strips = ceil_div(t->k, STRIP_ROWS);
@@ -38,15 +38,37 @@ static inline real *panel_of(real *activation, const batch_plan *plan, int64_t p
     return activation + (r * panels + j) * panel_size(plan);
 }
 
+/* What products read of it. */
+static inline operand *by_columns(real *forms, const batch_plan *plan, int64_t panels, int64_t r, int64_t j)
+{
+    return form_by_columns(panel_of(forms, plan, panels, r, j));
+}
+
+static inline operand *by_rows(real *forms, const batch_plan *plan, int64_t panels, int64_t r, int64_t j)
+{
+    return form_by_rows(panel_of(forms, plan, panels, r, j), plan->block_rows);
+}
+
+/* A group of n rows, from row i of row block r on. */
+static void load_group(const training *t, member m, const batch_plan *plan, int64_t first, int64_t r, int64_t i, int64_t n)
+{
+    int64_t panels = n_panels(t->d), place = first + block_begin(plan, r) + i;
+    for (int64_t q = 0; q < n; ++q)
+        t->members[m.index].bad_rows |=
+            load_row_in_panels(&t->job->rows, place + q, t->d, panel_of(t->X, plan, panels, r, 0) + (i + q) * PANEL, panel_size(plan));
+    for (int64_t j = 0; GROUP > 1 && j < panels; ++j)
+        store_forms(n, panel_of(t->X, plan, panels, r, j) + i * PANEL, by_columns(t->X_forms, plan, panels, r, j) + i * PANEL,
+                    by_rows(t->X_forms, plan, panels, r, j) + i * PANEL);
+}
+
+/* Members share whole groups of each block. */
 static void load_tiles(const training *t, member m, const batch_plan *plan, int64_t first)
 {
-    int64_t begin = share_begin(m, plan->n), end = share_end(m, plan->n), stride = panel_size(plan);
+    int64_t begin = share_begin(m, plan->n), end = share_end(m, plan->n);
     for (int64_t r = 0; r < plan->row_blocks_d; ++r) {
-        int64_t low = block_begin(plan, r), high = block_begin(plan, r + 1);
-        for (int64_t i = max_i64(low, begin); i < min_i64(high, end); ++i) {
-            real *row = panel_of(t->X, plan, n_panels(t->d), r, 0) + (i - low) * PANEL;
-            t->members[m.index].bad_rows |= load_row_in_panels(&t->job->rows, first + i, t->d, row, stride);
-        }
+        int64_t low = block_begin(plan, r), size = block_size(plan, r), last = min_i64(size, grouped(max_i64(0, end - low)));
+        for (int64_t i = grouped(max_i64(0, begin - low)); i < last; i += GROUP)
+            load_group(t, m, plan, first, r, i, min_i64(GROUP, size - i));
     }
 }
 
@@ -85,6 +107,7 @@ static void finish_hidden(void *context, int64_t j)
     strip s = strip_of(phase, t->H, t->k, j);
     s.bias = t->p.b + (phase->at.j + j) * PANEL;
     activations[t->job->model.activation].forward(&s);
+    make_forms(s.n_rows, s.values, panel_of(t->H_forms, phase->plan, n_panels(t->k), phase->at.r, phase->at.j + j), phase->plan->block_rows);
 }
 
 static void finish_output(void *context, int64_t j)
@@ -99,6 +122,7 @@ static void finish_output(void *context, int64_t j)
     s.weight = t->weight + block_begin(phase->plan, r);
     s.column_sums = t->c_sums + r * t->d + panel * PANEL;
     outputs[t->job->model.output].gradient(&s);
+    make_forms(s.n_rows, s.values, s.values, phase->plan->block_rows);
     t->losses[r * n_panels(t->d) + panel] = s.loss;
 }
 
@@ -112,45 +136,46 @@ static void finish_delta(void *context, int64_t j)
     s.operand_ld = PANEL;
     s.column_sums = t->b_sums + r * t->k + panel * PANEL;
     activations[t->job->model.activation].backward(&s);
+    make_forms(s.n_rows, s.values, s.values, phase->plan->block_rows);
 }
 
-/* C = A B with A (n, depth) and C (n, columns) activations, B in panels of so many rows: the member's share of it. */
-static void phase_by_tiles(const training *t, member m, const batch_plan *plan, real *A, int64_t depth, const real *B, int64_t b_rows, real *C,
+/* C = A B with A (n, depth) the forms of an activation and C (n, columns) one, B in panels of so many rows: the member's share of it. */
+static void phase_by_tiles(const training *t, member m, const batch_plan *plan, real *A, int64_t depth, const operand *B, int64_t b_rows, real *C,
                            int64_t columns, finish_panel *finish)
 {
     int64_t panels = n_panels(columns), items = panels * plan->row_blocks_d, end = share_end(m, items), stride = panel_size(plan);
     tile_phase phase = {.t = t, .plan = plan};
     for (int64_t item = share_begin(m, items); item < end; item += phase.at.n_panels) {
         run at = phase.at = run_at(plan, panels, item, end);
-        product_in_panels(block_size(plan, at.r), at.n_panels, depth, panel_of(A, plan, n_panels(depth), at.r, 0), stride, B + at.j * b_rows * PANEL,
-                          b_rows * PANEL, panel_of(C, plan, panels, at.r, at.j), stride, finish, &phase);
+        product_in_panels(block_size(plan, at.r), at.n_panels, depth, by_columns(A, plan, n_panels(depth), at.r, 0), GROUP * stride,
+                          B + at.j * b_rows * PANEL, b_rows * PANEL, panel_of(C, plan, panels, at.r, at.j), stride, finish, &phase);
     }
 }
 
 static void hidden_by_tiles(const training *t, member m, const batch_plan *plan)
 {
-    phase_by_tiles(t, m, plan, t->X, t->d, t->W.by_k, padded(t->d), t->H, t->k, finish_hidden);
+    phase_by_tiles(t, m, plan, t->X_forms, t->d, t->W.operands_by_k, padded(t->d), t->H, t->k, finish_hidden);
 }
 
 static void output_by_tiles(const training *t, member m, const batch_plan *plan)
 {
-    phase_by_tiles(t, m, plan, t->H, t->k, t->V.by_d, t->k, t->E, t->d, finish_output);
+    phase_by_tiles(t, m, plan, t->H_forms, t->k, t->V.operands_by_d, grouped(t->k), t->E, t->d, finish_output);
 }
 
 static void delta_by_tiles(const training *t, member m, const batch_plan *plan)
 {
-    phase_by_tiles(t, m, plan, t->E, t->d, t->V.by_k, padded(t->d), t->D, t->k, finish_delta);
+    phase_by_tiles(t, m, plan, t->E, t->d, t->V.operands_by_k, padded(t->d), t->D, t->k, finish_delta);
 }
 
 /* ---- weights: strips of STRIP_ROWS components, in each a few panels of features together ---- */
 
-/* gradient (n_rows, PANEL) (+)= A^T B over row block r: rows [row, row + n_rows) of A^T, panel j of B. */
+/* gradient (n_rows, PANEL) (+)= A^T B over row block r, A and B forms of activations: rows [row, row + n_rows) of A^T, panel j of B. */
 static void add_gradient(const training *t, const batch_plan *plan, real *A, real *B, int64_t r, int64_t row, int64_t n_rows, int64_t j, real *gradient,
                          int add)
 {
     for (int64_t i = 0; i < n_rows; i += PANEL)
-        product_of_columns(min_i64(PANEL, n_rows - i), block_size(plan, r), panel_of(A, plan, n_panels(t->k), r, (row + i) / PANEL),
-                           panel_of(B, plan, n_panels(t->d), r, j), gradient + i * PANEL, add);
+        product_of_columns(min_i64(PANEL, n_rows - i), block_size(plan, r), by_rows(A, plan, n_panels(t->k), r, (row + i) / PANEL),
+                           by_rows(B, plan, n_panels(t->d), r, j), gradient + i * PANEL, add);
 }
 
 /* Row blocks [r, end): the gradients of n_j panels from j on. */
@@ -160,9 +185,9 @@ static void gradients_of_blocks(const training *t, const batch_plan *plan, weigh
     for (int add = 0; r < end; ++r, add = 1)
         for (int64_t i = 0; i < n_j; ++i) {
             if (part.encoder)
-                add_gradient(t, plan, t->D, t->X, r, row, n_rows, j + i, gradient + i * STRIP_ROWS * PANEL, add);
+                add_gradient(t, plan, t->D, t->X_forms, r, row, n_rows, j + i, gradient + i * STRIP_ROWS * PANEL, add);
             if (part.decoder)
-                add_gradient(t, plan, t->H, t->E, r, row, n_rows, j + i, gradient + i * STRIP_ROWS * PANEL, add || part.encoder);
+                add_gradient(t, plan, t->H_forms, t->E, r, row, n_rows, j + i, gradient + i * STRIP_ROWS * PANEL, add || part.encoder);
         }
 }
 

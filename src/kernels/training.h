@@ -41,6 +41,8 @@ static void carve_activations(training *t, arena *a)
     t->E = CARVE(a, real, plan.stored_rows * t->width_d);
     t->H = CARVE(a, real, plan.stored_rows * t->width_k);
     t->D = CARVE(a, real, plan.stored_rows * t->width_k);
+    t->X_forms = GROUP == 1 ? t->X : CARVE(a, real, plan.stored_rows * t->width_d);
+    t->H_forms = GROUP == 1 ? t->H : CARVE(a, real, plan.stored_rows * t->width_k);
     t->weight = CARVE(a, real, t->job->batch_size);
     t->losses = CARVE(a, double, plan.n_losses + n_more);
     t->penalties = CARVE(a, double, (plan.n_penalties + n_more) * n_matrices(t));

@@ -1,14 +1,15 @@
 /* The weights as training keeps them, and what becomes of their gradients.
 
-   For register tiles a matrix M (k, d) and its optimizer state live packed: `by_d`, panels of M over its d columns, which H M reads and the
-   update writes; `by_k`, panels of M^T over its k columns, which X M^T reads and which is refreshed from the first, strip by strip, while a strip is
-   in cache. State has the form `by_d`. For BLAS they stay row-major in the caller's arrays. */
+   For register tiles a matrix M (k, d) and its optimizer state live packed: `by_d`, panels of M over its d columns, which the update writes. Products
+   read operands: `operands_by_d`, the same panels, for H M, and `operands_by_k`, panels of M^T over its k columns, for X M^T. In full precision the
+   first is `by_d` itself. What is a copy is refreshed from it, strip by strip, while a strip is in cache. State has the form `by_d`. For BLAS they stay
+   row-major in the caller's arrays. */
 #ifndef AEFAST_WEIGHTS_H
 #define AEFAST_WEIGHTS_H
 
 #include "blas.h"
 #include "optimizers.h"
-#include "packing.h"
+#include "forms.h"
 #include "workspace.h"
 
 enum { STRIP_ROWS = 3 * PANEL, MOST_STATES = 2 };
@@ -18,7 +19,8 @@ typedef struct {
     real *rows;     /* (k, d), the caller's */
     real *state_rows[MOST_STATES];
     real *by_d;     /* [padded(d) / PANEL][k][PANEL] */
-    real *by_k;     /* [padded(k) / PANEL][padded(d)][PANEL] */
+    operand *operands_by_d; /* [padded(d) / PANEL][grouped(k) / GROUP][PANEL][GROUP] */
+    operand *operands_by_k; /* [padded(k) / PANEL][padded(d) / GROUP][PANEL][GROUP] */
     real *state_by_d[MOST_STATES];
 } weight_matrix;
 
@@ -31,27 +33,29 @@ static weight_matrix carve_matrix(const training_job *job, arena *packed, void *
     if (!job->tiled)
         return m;
     m.by_d = CARVE(packed, real, padded(d) * k);
-    m.by_k = CARVE(packed, real, padded(k) * padded(d));
+    m.operands_by_d = GROUP == 1 ? (operand *)m.by_d : CARVE(packed, operand, padded(d) * grouped(k));
+    m.operands_by_k = CARVE(packed, operand, padded(k) * padded(d));
     for (int i = 0; i < MOST_STATES; ++i)
         m.state_by_d[i] = job->state[i] ? CARVE(packed, real, padded(d) * k) : 0;
     return m;
 }
 
-/* by_k <- by_d for rows [row, row + n) of panel j; row is a multiple of PANEL. */
-static void refresh_by_k(const training_job *job, const weight_matrix *m, int64_t j, int64_t row, int64_t n)
+/* operands <- by_d for rows [row, row + n) of panel j; row is a multiple of PANEL. */
+static void refresh_operands(const training_job *job, const weight_matrix *m, int64_t j, int64_t row, int64_t n)
 {
     int64_t d = job->model.n_features, k = job->model.n_components;
     for (int64_t i = row; i < row + n; i += PANEL)
-        transpose_panel(min_i64(PANEL, row + n - i), m->by_d + (j * k + i) * PANEL, PANEL, m->by_k + (i * padded(d) + j * PANEL * PANEL), PANEL);
+        make_transposed_form(min_i64(PANEL, row + n - i), m->by_d + (j * k + i) * PANEL, m->operands_by_d + (j * grouped(k) + i) * PANEL,
+                             m->operands_by_k + (i * padded(d) + j * PANEL * PANEL));
 }
 
 static void pack_matrix(const training_job *job, const weight_matrix *m)
 {
     int64_t d = job->model.n_features, k = job->model.n_components;
-    memset(m->by_k, 0, (size_t)(padded(k) * padded(d)) * sizeof(real));
+    memset(m->operands_by_k, 0, (size_t)(padded(k) * padded(d)) * sizeof(operand));
     for (int64_t j = 0; j < n_panels(d); ++j) {
         pack_panel(k, d - j * PANEL, m->rows + j * PANEL, d, m->by_d + j * k * PANEL);
-        refresh_by_k(job, m, j, 0, k);
+        refresh_operands(job, m, j, 0, k);
         for (int i = 0; i < MOST_STATES; ++i)
             if (m->state_rows[i])
                 pack_panel(k, d - j * PANEL, m->state_rows[i] + j * PANEL, d, m->state_by_d[i] + j * k * PANEL);
@@ -124,7 +128,7 @@ static double use_gradient_strip(const training_job *job, const step_constants *
         return 0;
     }
     double penalty = update_run(job, constants, (real)job->alpha, m->by_d, gradient, m->state_by_d, (j * k + row) * PANEL, n * PANEL);
-    refresh_by_k(job, m, j, row, n);
+    refresh_operands(job, m, j, row, n);
     return penalty;
 }
 
