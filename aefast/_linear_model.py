@@ -43,10 +43,10 @@ class StatisticsMixin:
         """
         self._validate_params()
         goes_on = getattr(self, "_statistics", None) is not None
-        if not goes_on and hasattr(self, "mean_"):
+        if not goes_on and hasattr(self, "n_samples_seen_"):
             raise ValueError(
-                "partial_fit cannot go on: this estimator was loaded from a file, or fitted with missing entries, and has no statistics; "
-                "save SufficientStatistics, or fit anew"
+                "partial_fit cannot go on: this estimator was loaded from a file, or fitted with missing entries or without a matrix of "
+                "features by features, and has no statistics; save SufficientStatistics, or fit anew"
             )
         rows = check.estimator_table(self, X, reset=not goes_on)
         statistics = self._statistics_of(rows, sample_weight)

@@ -132,7 +132,12 @@ class ProbabilisticPCA(FactorModel):
                 f"got {self.n_components!r}"
             )
         if sample_weight is not None:
-            raise ValueError("svd_solver='krylov' does not support sample_weight")
+            raise ValueError(
+                "svd_solver='krylov', which 'auto' takes for tables this wide, does not support sample_weight: "
+                "use svd_solver='covariance', of n_features by n_features numbers"
+                if self.svd_solver == "auto"
+                else "svd_solver='krylov' does not support sample_weight"
+            )
         found = _krylov.leading_eigenpairs(
             table,
             int(self.n_components),

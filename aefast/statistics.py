@@ -11,7 +11,7 @@ from aefast._saving import COUNT, NUMBER, SIZE, Saved, Tensor, check_names
 from aefast._statistics import BAD_ROWS, Accumulator
 
 SLICE_SECONDS = 0.05  # between two looks at the keyboard
-SLICE_UNIT = 256  # rows of a block in the kernel: how rows are sliced changes no bit
+SLICE_UNIT = 768  # a multiple of every kernel's block of rows: how rows are sliced changes no bit
 SAMPLE_ROWS = 256  # that tell where the rows lie
 FAR = 16.0  # squared distance, in variances, from which the reference point follows the mean
 
@@ -331,6 +331,10 @@ class SufficientStatistics(Saved):
             raise ValueError("its sum of weights contradicts its number of rows")
         if state["n_features"] != self.n_features_in_:
             raise ValueError("its state and its parameters have other numbers of features")
+        if not np.array_equal(tensors["scatter"], tensors["scatter"].T):
+            raise ValueError("expected a symmetric scatter matrix")
+        if state["weight_sum"] == 0 and (tensors["sums"].any() or tensors["scatter"].any()):
+            raise ValueError("its sums are those of rows, but it has no rows of positive weight")
         self._set(state["n_samples"], state["weight_sum"], *tensors.values())
 
 
@@ -385,8 +389,8 @@ def _add_dense(X, weight, reference, sums, scatter, n_threads):
         if status & BAD_ROWS:
             raise _unusable(rows, reference, first)
         first += step
-        wanted = int(len(rows) * SLICE_SECONDS / seconds) // SLICE_UNIT * SLICE_UNIT
-        step = max(SLICE_UNIT, min(wanted, 8 * step, max(SLICE_UNIT, (1 << 26) // d)))
+        wanted = min(int(len(rows) * SLICE_SECONDS / seconds), 8 * step, (1 << 26) // d)
+        step = max(1, wanted // SLICE_UNIT) * SLICE_UNIT
     accumulator.finish(sums, scatter)
 
 

@@ -143,18 +143,19 @@ def test_factor_analysis_does_not_depend_on_units(X):
     np.testing.assert_allclose(scaled.noise_variance_, model.noise_variance_ * scale**2, rtol=1e-4)
 
 
-def test_wide_covariances_by_lanczos():
-    """From 400 columns on the leading eigenpairs come from ARPACK: the same optimum as by LAPACK."""
+def test_wide_covariances_by_lanczos(monkeypatch):
+    """From some number of columns on the leading eigenpairs come from ARPACK: the same optimum as by LAPACK."""
     from aefast import factor_analysis
 
-    X = make_rows(1500, 420, 4)
+    X, calls, eigsh = make_rows(600, 80, 4), [], factor_analysis.eigsh
+    monkeypatch.setattr(
+        factor_analysis, "eigsh", lambda *args, **kw: calls.append(1) or eigsh(*args, **kw)
+    )
+    by_lapack = FactorAnalysis(4).fit(X)
+    assert not calls
+    monkeypatch.setattr(factor_analysis, "LANCZOS_FROM", 80)
     by_lanczos = FactorAnalysis(4).fit(X)
-    before = factor_analysis.LANCZOS_FROM
-    try:
-        factor_analysis.LANCZOS_FROM = 10**6
-        by_lapack = FactorAnalysis(4).fit(X)
-    finally:
-        factor_analysis.LANCZOS_FROM = before
+    assert calls
     assert by_lanczos.score(X) == pytest.approx(by_lapack.score(X), rel=1e-10)
 
 

@@ -163,3 +163,13 @@ def test_refusals():
         ItemAutoencoder().fit(bad)
     with pytest.raises(ValueError, match="expecting 12 features"):
         model.recommend(X[:, :5], 2)
+
+
+@pytest.mark.parametrize("estimator", [ItemAutoencoder(l2=1.0), MarginalizedAutoencoder(0.3)])
+def test_loaded_from_a_file_partial_fit_does_not_begin_anew(estimator, path, X):
+    estimator.fit(X).save(path)
+    loaded = aefast.load(path)
+    before = loaded.transform(X)
+    with pytest.raises(ValueError, match="partial_fit cannot go on"):
+        loaded.partial_fit(X[:5])
+    assert np.array_equal(loaded.transform(X), before)

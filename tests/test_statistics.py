@@ -302,3 +302,14 @@ def test_update_returns_self_and_operators_do_not_change():
     assert (b + b).weight_sum_ == 60 and (b + b - b).weight_sum_ == 30
     assert b.scatter_.tobytes() == before
     assert _runtime.isa() in _runtime.isa_available()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_slices_change_no_bit(dtype, isa, monkeypatch):
+    """How many rows a slice has depends on the clock; the sums do not."""
+    X = np.random.default_rng(0).normal(3, 1, (5000, 21)).astype(dtype)
+    found = set()
+    for seconds in (0.0, 1e-4, 1e9):
+        monkeypatch.setattr("aefast.statistics.SLICE_SECONDS", seconds)
+        found.add(SufficientStatistics(21).update(X).scatter_.tobytes())
+    assert len(found) == 1
