@@ -61,10 +61,11 @@ def initial_atoms(rows, order, n_components, dict_init, positive, dtype, seed):
 
 
 def unit_atoms(atoms, random, positive, dtype):
-    """Rows scaled to norm 1; random directions in place of those that have none."""
+    """Rows scaled to norm 1; random directions in place of those that have none, or one beyond what float64 can square."""
     atoms = np.maximum(atoms, 0.0) if positive else atoms
-    norms = np.linalg.norm(atoms, axis=1)
-    empty = norms <= np.finfo(np.float32).tiny
+    with np.errstate(over="ignore"):
+        norms = np.linalg.norm(atoms, axis=1)
+    empty = ~((norms > np.finfo(np.float32).tiny) & (norms < np.inf))
     directions = random.standard_normal((empty.sum(), atoms.shape[1]))
     atoms[empty] = np.abs(directions) if positive else directions
     return np.ascontiguousarray(atoms / np.linalg.norm(atoms, axis=1, keepdims=True), dtype)
