@@ -35,7 +35,7 @@ def make_problem(n, d, k, dtype=np.float64, seed=0):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 1, 5), (5, 7, 3), (29, 17, 33), (50, 19, 70)])
+@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 1, 5), (5, 7, 3), (29, 17, 33), (7, 19, 70)])
 def test_lasso_codes_are_the_twins(shape, dtype, isa):
     X, D = make_problem(*shape, dtype)
     tol = 1e-12 if dtype == np.float64 else 1e-6
