@@ -1,5 +1,6 @@
 """Codes of rows: the dictionary's checks, slices, output formats, the duality gap's warning. No arithmetic on rows: that is `_sparse_coding.Encoder`'s."""
 
+import math
 import time
 import warnings
 from typing import NamedTuple
@@ -16,6 +17,8 @@ OUTPUT_FORMATS = ("dense", "csr")
 SLICE_SECONDS = 0.05  # between two looks at the keyboard
 FIRST_SLICE_ROWS = 960
 SPARSE_SLICE_ENTRIES = 1 << 20  # of the room that a slice's sparse codes are written to
+MOST_ATOMS = 1 << 28  # the Gram matrix of more would not be counted by 64 bits
+MOST_ITERATIONS = 1 << 62
 STEP_SAFETY = 1e-5  # of 1 / ||D||², which is itself rounded
 
 
@@ -42,6 +45,8 @@ def check_settings(settings, n_components):
         raise ValueError(f"alpha must be positive and finite, got {settings.alpha}")
     if not 0 <= settings.tol < np.inf:
         raise ValueError(f"tol must be finite and not negative, got {settings.tol}")
+    if not isinstance(settings.positive, (bool, np.bool_)):
+        raise TypeError(f"positive must be True or False, got {settings.positive!r}")
     if check.as_integer(settings.max_iter, "max_iter") < 1:
         raise ValueError(f"max_iter must be at least 1, got {settings.max_iter}")
     if settings.n_nonzero_coefs is not None:
@@ -55,7 +60,8 @@ def check_settings(settings, n_components):
 def as_dictionary(value, name="dictionary"):
     """Atoms (k, d) of float32 or float64, finite and none of them zero."""
     atoms = check.as_rows(value, name)
-    check.check_sizes(**{f"the number of rows of {name}": len(atoms)})
+    if len(atoms) > MOST_ATOMS:
+        raise ValueError(f"{name} must have at most {MOST_ATOMS} atoms, got {len(atoms)}")
     atoms = np.ascontiguousarray(atoms, check.real_type(atoms.dtype))
     check_atoms(atoms, name)
     return atoms
@@ -75,7 +81,7 @@ def check_atoms(atoms, name):
     bad = np.flatnonzero(~((norms2 >= limits.tiny / limits.eps) & (norms2 < np.inf)))
     if len(bad):
         j = bad[0]
-        norm = np.linalg.norm(atoms[j].astype(np.float64))
+        norm = math.hypot(*atoms[j].tolist())
         what = (
             "is zero" if norm == 0 else f"has norm {norm:g}, beyond what {atoms.dtype} can square"
         )
@@ -111,8 +117,9 @@ def make_encoder(atoms, settings, weights=None, work_rows=1):
     k, d = atoms.shape
     dtype = atoms.dtype
     if weights is not None:
-        weights = weights.astype(dtype)
-        atoms = np.ascontiguousarray(atoms / weights[:, None])
+        with np.errstate(all="ignore"):  # the check names what does not fit the type
+            weights = weights.astype(dtype)
+            atoms = np.ascontiguousarray(atoms / weights[:, None])
         check_atoms(atoms, "dictionary divided by atom_weights")
     is_omp = settings.algorithm == "omp"
     until_target = is_omp and settings.n_nonzero_coefs is None
@@ -122,7 +129,7 @@ def make_encoder(atoms, settings, weights=None, work_rows=1):
         algorithm=settings.algorithm,
         alpha=settings.alpha,
         tol=settings.tol,
-        max_iter=settings.max_iter,
+        max_iter=min(settings.max_iter, MOST_ITERATIONS),
         positive=settings.positive,
         n_nonzero=k if until_target or not is_omp else settings.n_nonzero_coefs,
         target=settings.alpha if until_target else 0.0,
@@ -146,7 +153,8 @@ def code_rows(rows, atoms, settings, *, weights=None, init=None, output_format="
     gaps = np.empty(n) if ALGORITHMS[settings.algorithm]["has_gap"] else None
     codes = _SparseSlices(k, atoms.dtype) if output_format == "csr" else None
     dense = np.empty((n, k), atoms.dtype) if codes is None else None
-    first, n_rows = 0, FIRST_SLICE_ROWS
+    most_rows = n if codes is None else max(1, SPARSE_SLICE_ENTRIES // k)
+    first, n_rows = 0, min(FIRST_SLICE_ROWS, most_rows)
     while first < n:
         part = slice(first, min(n, first + n_rows))
         start = time.perf_counter()
@@ -165,8 +173,7 @@ def code_rows(rows, atoms, settings, *, weights=None, init=None, output_format="
         seconds = max(time.perf_counter() - start, 1e-9)
         first = part.stop
         n_rows = max(24, min(8 * n_rows, int(n_rows * SLICE_SECONDS / seconds)))
-        if codes is not None:
-            n_rows = max(1, min(n_rows, SPARSE_SLICE_ENTRIES // k))
+        n_rows = min(n_rows, most_rows)
     if gaps is not None:
         warn_of_gaps(gaps, settings)
     return Codes(dense if codes is None else codes.matrix(n), gaps)
@@ -228,8 +235,8 @@ def warn_of_gaps(gaps, settings):
     from sklearn.exceptions import ConvergenceWarning
 
     warnings.warn(
-        f"{n_above} of {len(gaps)} codes have a relative duality gap above tol={settings.tol:g} after max_iter={settings.max_iter} "
-        f"iterations; the largest is {gaps.max():.2g}. Raise max_iter or tol; float32 reaches about 1e-6",
+        f"{n_above} of {len(gaps)} codes have a relative duality gap above the tolerance of {settings.tol:g} after {settings.max_iter} "
+        f"iterations; the largest is {gaps.max():.2g}. Raise one of the two; float32 reaches about 1e-6",
         ConvergenceWarning,
         stacklevel=4,
     )
@@ -244,7 +251,8 @@ def as_init(init, rows, n_components, dtype):
     if sparse.issparse(init):
         init = init.toarray()
     codes = check.as_parameter(init, "init", (len(rows), n_components))
-    codes = np.ascontiguousarray(codes, dtype)
+    with np.errstate(over="ignore"):
+        codes = np.ascontiguousarray(codes, dtype)
     if not np.isfinite(codes).all():
-        raise ValueError("init must be finite, got NaN or infinity")
+        raise ValueError(f"init must be finite in {dtype}, got NaN or infinity")
     return codes

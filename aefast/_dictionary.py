@@ -9,6 +9,7 @@ from aefast import _validation as check
 from aefast._training import SHUFFLE, WEIGHTS, random_stream
 
 ROWS_PER_ATOM_WATCHED = 10  # rows for each atom, after which one that no code has used is replaced
+SHARED_UPDATE = 1e8  # operations of a sweep over the atoms from which on more than one thread pays: its barriers are many
 UPDATE_SWEEPS = 1  # over the atoms, after each batch
 
 
@@ -61,10 +62,11 @@ def initial_atoms(rows, order, n_components, dict_init, positive, dtype, seed):
 
 
 def unit_atoms(atoms, random, positive, dtype):
-    """Rows scaled to norm 1; random directions in place of those that have none."""
+    """Rows scaled to norm 1; random directions in place of those that have none, or one beyond what float64 can square."""
     atoms = np.maximum(atoms, 0.0) if positive else atoms
-    norms = np.linalg.norm(atoms, axis=1)
-    empty = norms <= np.finfo(np.float32).tiny
+    with np.errstate(over="ignore"):
+        norms = np.linalg.norm(atoms, axis=1)
+    empty = ~((norms > np.finfo(np.float32).tiny) & (norms < np.inf))
     directions = random.standard_normal((empty.sum(), atoms.shape[1]))
     atoms[empty] = np.abs(directions) if positive else directions
     return np.ascontiguousarray(atoms / np.linalg.norm(atoms, axis=1, keepdims=True), dtype)
@@ -93,6 +95,7 @@ class Learner:
         self.n_batches, self.n_rows_seen, self.seed = state[3:]
         k, d = self.components.shape
         self.n_threads = _threads.effective_n_threads(settings.n_threads, 20.0 * k * d * batch_size)
+        self.update_threads = self.n_threads if 2.0 * k * k * d >= SHARED_UPDATE else 1
         self.batch = _Batch(batch_size, k, self.components.dtype)
         self.encoder = _coding.make_encoder(self.components, settings, work_rows=batch_size)
         self.used = np.diagonal(self.A).copy()
@@ -132,7 +135,7 @@ class Learner:
             positive=self.positive_dict,
             n_sweeps=UPDATE_SWEEPS,
             least_use=least_use(self.A),
-            n_threads=self.n_threads,
+            n_threads=self.update_threads,
         )
         self.n_rows_seen += len(order)
         self.n_rows_watched += len(order)
@@ -155,7 +158,7 @@ class Learner:
         memory = self.code(order)
         before()
         codes = (memory["indices"], memory["values"], memory["counts"])
-        _sparse_coding.accumulate(self.rows, order, *codes, self.A, self.B, self.n_threads)
+        _sparse_coding.accumulate(self.rows, order, *codes, self.A, self.B, self.update_threads)
         return float(memory["objectives"].sum())
 
     def objectives(self, order):

@@ -113,7 +113,7 @@ class DictionaryLearning(
     """
 
     _parameter_constraints: dict = {
-        "n_components": [Interval(Integral, 1, check.LARGEST_SIZE, closed="both")],
+        "n_components": [Interval(Integral, 1, _coding.MOST_ATOMS, closed="both")],
         **CODING_CONSTRAINTS,
         "code_max_iter": [Interval(Integral, 1, None, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],

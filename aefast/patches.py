@@ -94,13 +94,20 @@ def _n_places(shape, size):
     return (shape[0] - size[0] + 1) * (shape[1] - size[1] + 1)
 
 
+def pillow():
+    """Pillow's module Image: an extra, imported when an image file is asked for."""
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise ImportError("image files need Pillow: pip install 'aefast[plot]'") from error
+    return Image
+
+
 def image_shape(image):
     """Of an image file without reading its pixels, or of an array."""
     if not isinstance(image, (str, os.PathLike)):
         return np.shape(image)
-    from PIL import Image
-
-    with Image.open(Path(image)) as file:
+    with pillow().open(Path(image)) as file:
         return (file.height, file.width)
 
 
@@ -117,9 +124,7 @@ def load_image(path, grey=False):
     -------
     image : ndarray
     """
-    from PIL import Image
-
-    with Image.open(Path(path)) as file:
+    with pillow().open(Path(path)) as file:
         depth = 65535.0 if file.mode.startswith("I") else 255.0
         if depth == 255.0:
             is_grey = grey or file.mode in ("1", "L", "LA")

@@ -46,7 +46,7 @@ def sparse_encode(
     Parameters
     ----------
     X : array-like (n_samples, n_features)
-        Finite. float32, uint8 and bool rows with a float32 dictionary are computed in float32, anything else in float64.
+        Finite; a row whose squared norm underflows may be coded as 0. float32, uint8 and bool rows with a float32 dictionary are computed in float32, anything else in float64.
     dictionary : array-like (n_components, n_features)
         D. Atoms need not have norm 1, but none may be zero.
     algorithm : {"lasso_lars", "lasso_cd", "omp", "fista", "ista", "threshold"}, default="lasso_lars"
@@ -154,7 +154,8 @@ class SparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     n_nonzero_coefs : int or None, default=None
     positive : bool, default=False
     tol : float, default=1e-4
-    max_iter : int, default=1000
+    code_max_iter : int, default=1000
+        `max_iter` of `sparse_encode`.
     atom_weights : array-like (n_components,) or None, default=None
     init : fitted estimator or None, default=None
         What predicts codes for "lasso_cd", "fista" and "ista" to start from: a trained `Autoencoder` with as many components, or anything else with `transform` or `predict`.
@@ -165,6 +166,9 @@ class SparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     ----------
     n_components_ : int
     n_features_in_ : int
+        After `fit`.
+    feature_names_in_ : ndarray of str
+        After `fit`, where X has string column names.
 
     Examples
     --------
@@ -179,7 +183,7 @@ class SparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         **CODING_CONSTRAINTS,
         "positive": ["boolean"],
         "tol": [Interval(Real, 0, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "code_max_iter": [Interval(Integral, 1, None, closed="left")],
         "atom_weights": ["array-like", None],
         "init": [HasMethods("transform"), HasMethods("predict"), None],
         "output_format": [StrOptions(set(OUTPUT_FORMATS))],
@@ -194,7 +198,7 @@ class SparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         n_nonzero_coefs=None,
         positive=False,
         tol=1e-4,
-        max_iter=1000,
+        code_max_iter=1000,
         atom_weights=None,
         init=None,
         output_format="dense",
@@ -206,14 +210,14 @@ class SparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         self.n_nonzero_coefs = n_nonzero_coefs
         self.positive = positive
         self.tol = tol
-        self.max_iter = max_iter
+        self.code_max_iter = code_max_iter
         self.atom_weights = atom_weights
         self.init = init
         self.output_format = output_format
         self.n_threads = n_threads
 
     def fit(self, X, y=None):
-        """Checks parameters and X; there is nothing to learn.
+        """Checks parameters and X, and remembers its columns' names; there is nothing to learn.
 
         Parameters
         ----------
@@ -224,8 +228,11 @@ class SparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         -------
         self
         """
-        self._settings()
-        check.estimator_rows(self, X, reset=False)
+        settings, D = self._settings()
+        rows = self._rows(X, D, reset=True)
+        dtype = check.real_type(rows.dtype, D.dtype)
+        check.scan_rows(rows, np.arange(len(rows)), "gaussian", dtype, settings.n_threads)
+        check.remember_features(self, X)
         return self
 
     def transform(self, X):
@@ -238,8 +245,10 @@ class SparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         Returns
         -------
         H : ndarray or csr_matrix (n_samples, n_components)
+            float32 for float32, uint8 and bool rows, float64 otherwise.
         """
-        return self._encode(X).codes
+        rows, result = self._encode(X)
+        return result.codes.astype(check.real_type(rows.dtype), copy=False)
 
     def duality_gap(self, X):
         """The certificates of `transform`: relative duality gaps, each at most `tol` unless a ConvergenceWarning said otherwise.
@@ -252,7 +261,7 @@ class SparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         -------
         gap : ndarray (n_samples,)
         """
-        return self._encode(X, return_gap=True).gaps
+        return self._encode(X, return_gap=True)[1].gaps
 
     def inverse_transform(self, H):
         """``X̂ = H D``.
@@ -265,19 +274,18 @@ class SparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         -------
         X_hat : ndarray (n_samples, n_features)
         """
-        return decode(H, _coding.as_dictionary(self.dictionary))
+        return decode(H, self._dictionary())
 
     @property
     def n_components_(self):
         return np.shape(self.dictionary)[0]
 
     @property
-    def n_features_in_(self):
-        return np.shape(self.dictionary)[1]
-
-    @property
     def _n_features_out(self):
         return self.n_components_
+
+    def _dictionary(self):
+        return _coding.as_dictionary(self.dictionary)
 
     def _settings(self):
         self._validate_params()
@@ -287,10 +295,10 @@ class SparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             self.n_nonzero_coefs,
             self.positive,
             self.tol,
-            self.max_iter,
+            self.code_max_iter,
             self.n_threads,
         )
-        D = _coding.as_dictionary(self.dictionary)
+        D = self._dictionary()
         _coding.check_settings(settings, len(D))
         check_options(settings, self.init)
         return settings, D
@@ -298,8 +306,16 @@ class SparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     def _encode(self, X, return_gap=False):
         settings, D = self._settings()
         check_options(settings, self.init, return_gap)
-        rows = check.estimator_rows(self, X, reset=False)
-        return encode(rows, D, settings, self.atom_weights, self.init, self.output_format)
+        rows = self._rows(X, D, reset=not hasattr(self, "n_features_in_"))
+        return rows, encode(rows, D, settings, self.atom_weights, self.init, self.output_format)
+
+    def _rows(self, X, D, reset):
+        rows = check.estimator_rows(self, X, reset=reset)
+        if rows.shape[1] != D.shape[1]:
+            raise ValueError(
+                f"X has {rows.shape[1]} features, but SparseCoder is expecting {D.shape[1]} features as input, as its dictionary has"
+            )
+        return rows
 
     def __sklearn_is_fitted__(self):
         return True

@@ -24,7 +24,7 @@ RIVALS = {  # of each task: (name, real types)
     "omp": ("aefast", "spams", "sklearn"),
     "learn": ("aefast", "spams", "sklearn cd"),
 }
-SLOW_ROWS = 300  # that scikit-learn codes
+SLOW_ROWS = 1000  # that scikit-learn codes
 TOLERANCES = {"float32": 1e-4, "float64": 1e-6}
 
 

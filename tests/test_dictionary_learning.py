@@ -395,7 +395,7 @@ def test_atoms_of_natural_images_are_localised_and_oriented():
     """Olshausen & Field (1996): most atoms are more localised and more oriented than 99 % of white noise is."""
     side = 12
     images = [load_sample_image(name).mean(axis=2) / 255 for name in ("china.jpg", "flower.jpg")]
-    patches = extract_patches(images, side, 30_000, random_state=0)
+    patches = extract_patches(images, side, 12_000, random_state=0)
     patches -= patches.mean(axis=1, keepdims=True)
     patches = Whitening(epsilon=1e-2).fit_transform(patches).astype(np.float32)
     alpha = 2 * patches.std()

@@ -1,5 +1,7 @@
 """Patches of images, and noise removed with them."""
 
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -111,3 +113,13 @@ def test_noise_is_estimated_and_removed():
 def test_what_cannot_be_denoised(arguments, fragment):
     with pytest.raises(ValueError, match=fragment):
         denoise(*arguments)
+
+
+def test_without_pillow(monkeypatch, tmp_path):
+    """Arrays need nothing; image files say what they need."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "PIL"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    assert extract_patches(np.zeros((9, 9)), 4, 2).shape == (2, 16)
+    for read in (load_image, lambda path: extract_patches([path], 4, 2)):
+        with pytest.raises(ImportError, match=r"pip install 'aefast\[plot\]'"):
+            read(tmp_path / "image.png")

@@ -1,5 +1,6 @@
 """Sparse codes against their twin, against the conditions of the minimum, and against what users can get wrong."""
 
+import functools
 import warnings
 
 import numpy as np
@@ -11,6 +12,7 @@ from scipy import sparse
 from sklearn.base import clone
 from sklearn.decomposition import sparse_encode as sklearn_sparse_encode
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from aefast import Autoencoder, SparseCoder, _sparse_coding, sparse_encode
 
@@ -33,7 +35,7 @@ def make_problem(n, d, k, dtype=np.float64, seed=0):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 1, 5), (5, 7, 3), (29, 17, 33), (50, 19, 70)])
+@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 1, 5), (5, 7, 3), (29, 17, 33), (7, 19, 70)])
 def test_lasso_codes_are_the_twins(shape, dtype, isa):
     X, D = make_problem(*shape, dtype)
     tol = 1e-12 if dtype == np.float64 else 1e-6
@@ -330,6 +332,7 @@ def with_entry(array, value, place=(1, 0)):
         ({"init": np.full((5, 7), np.nan), "algorithm": "lasso_cd"}, ["init", "finite"]),
         ({"atom_weights": np.zeros(7)}, ["atom_weights", "positive"]),
         ({"atom_weights": np.ones(6)}, ["atom_weights", "shape"]),
+        ({"atom_weights": np.full(7, 1e-200)}, ["atom_weights", "atom 0", "norm"]),
         ({"n_threads": 0}, ["n_threads"]),
     ],
     ids=str,
@@ -346,7 +349,8 @@ def test_bad_input_is_named(change, fragments):
 
 
 @pytest.mark.parametrize(
-    "change", [{"alpha": "1"}, {"tol": None}, {"n_nonzero_coefs": 2.5}, {"alpha": True}]
+    "change",
+    [{"alpha": "1"}, {"tol": None}, {"n_nonzero_coefs": 2.5}, {"alpha": True}, {"positive": "no"}],
 )
 def test_bad_types_are_named(change):
     with pytest.raises(TypeError, match=next(iter(change))):
@@ -359,9 +363,24 @@ def test_rows_too_large_for_their_type():
         sparse_encode(X * np.float32(1e30), D)
 
 
+def test_sizes_that_no_machine_has():
+    X, D = make_problem(5, 4, 7)
+    expected = sparse_encode(X, D, alpha=0.1)
+    np.testing.assert_array_equal(sparse_encode(X, D, alpha=0.1, max_iter=10**30), expected)
+    many = np.broadcast_to(np.float32(1), (2**28 + 1, 1))
+    with pytest.raises(ValueError, match="dictionary must have at most 268435456 atoms"):
+        sparse_encode(np.ones((1, 1)), many)
+
+
+def test_float32_starts_that_overflow():
+    X, D = make_problem(5, 4, 7, np.float32)
+    with pytest.raises(ValueError, match="init must be finite in float32"):
+        sparse_encode(X, D, algorithm="lasso_cd", init=np.full((5, 7), 1e300))
+
+
 def test_a_promise_that_cannot_be_kept_is_a_warning():
     X, D = make_problem(40, 20, 60, seed=19)
-    with pytest.warns(ConvergenceWarning, match="max_iter=2"):
+    with pytest.warns(ConvergenceWarning, match="after 2 iterations"):
         _, gap = sparse_encode(X, D, algorithm="ista", alpha=0.01, max_iter=2, return_gap=True)
     assert (gap > 1e-4).any()
 
@@ -397,3 +416,41 @@ def test_the_estimator_names_what_is_wrong():
         SparseCoder(D, algorithm="omp", n_nonzero_coefs=2).duality_gap(X)
     with pytest.raises(ValueError, match="atom 0 is zero"):
         SparseCoder(np.zeros((3, 6))).fit(X)
+
+
+@functools.cache
+def random_atoms(width):
+    return np.random.default_rng(0).normal(size=(4, width))
+
+
+class WideEnoughCoder(SparseCoder):
+    """A SparseCoder whose random dictionary is as wide as each table, so that checks which make up tables reach it."""
+
+    def fit(self, X, y=None):
+        self._atoms = self._atoms_for(X)
+        return super().fit(X, y)
+
+    def transform(self, X):
+        self._atoms = self._atoms if hasattr(self, "_atoms") else self._atoms_for(X)
+        return super().transform(X)
+
+    def _atoms_for(self, X):
+        shape = X.shape if hasattr(X, "shape") else np.asarray(X).shape
+        return random_atoms(shape[1] if len(shape) == 2 and shape[1] else 1)
+
+    def _dictionary(self):
+        return self._atoms
+
+
+@parametrize_with_checks(
+    [
+        WideEnoughCoder(np.eye(4), alpha=0.1),
+        WideEnoughCoder(np.eye(4), algorithm="lasso_cd", positive=True, atom_weights=[1, 2, 3, 4]),
+        WideEnoughCoder(np.eye(4), algorithm="omp", n_nonzero_coefs=1),
+        WideEnoughCoder(np.eye(4), algorithm="fista"),
+        WideEnoughCoder(np.eye(4), algorithm="threshold"),
+    ]
+)
+def test_estimator_checks(estimator, check, monkeypatch):
+    monkeypatch.setenv("SCIPY_ARRAY_API", "1")  # without it one check skips itself
+    check(estimator)

@@ -11,7 +11,7 @@ from aefast import _tables, denoising
 from aefast._commands.common import METRICS_NAME, MODEL_NAME, add_command, model_path
 from aefast.dictionary_learning import DictionaryLearning
 from aefast.model_file import replacing
-from aefast.patches import as_image, extract_patches, load_image
+from aefast.patches import as_image, extract_patches, load_image, pillow
 
 _PICTURE_NAME = "dictionary.png"
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".pgm", ".ppm", ".webp")
@@ -224,6 +224,7 @@ def _rows_and_shape(arguments):
 
 def _read_image(name, grey=False):
     if name in _SAMPLE_IMAGES and not Path(name).exists():
+        pillow()  # scikit-learn's own message would not tell how to install it with aefast
         from sklearn.datasets import load_sample_image
 
         image = load_sample_image(name) / 255.0
@@ -372,8 +373,7 @@ def _dictionary_for(arguments, image, noise):
 
 
 def _write_image(path, image):
-    from PIL import Image
-
+    Image = pillow()
     pixels = Image.fromarray(np.round(255 * image).astype(np.uint8))
     suffix = Path(path).suffix.lower()
     with replacing(path) as file:

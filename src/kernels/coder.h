@@ -63,6 +63,7 @@ static void prepare_member(void *context, member m)
         f.diagonal[j] = f.gram[j * f.ld_k + j];
     if (m.index == 0)
         memset(f.diagonal + k, 0, (size_t)(f.ld_k - k) * sizeof(real));
+    team_barrier(m);
 }
 
 static void prepare(coding_dictionary *given) { team_run(given->n_threads, FLOAT_MODE_IEEE, prepare_member, given); }

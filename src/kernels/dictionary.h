@@ -54,6 +54,7 @@ static void accumulate_member(void *context, member m)
         add_codes(job, i, own);
         add_rows(job, i, own);
     }
+    team_barrier(m);
 }
 
 static void accumulate_codes(code_statistics_job *job) { team_run(job->n_threads, FLOAT_MODE_IEEE, accumulate_member, job); }

@@ -150,14 +150,8 @@ static int64_t next_to_enter(path *t, const row_problem *p, real *fall)
                 t->hint = first / LANES * LANES; /* of the atom that comes second, likely the next */
             first = next_of_lanes(t, p, v, first, fall);
             step = vec_set(-*fall), bound = vec_set(t->lambda - *fall * t->mu);
-#ifdef COUNT
-            ++calls;
-#endif
         }
     }
-#ifdef COUNT
-    ++events;
-#endif
     return first;
 }
 

@@ -301,6 +301,7 @@ static void code_member(void *context, member m)
 #pragma omp atomic
 #endif
     pass->job->status |= w.status;
+    team_barrier(m);
 }
 
 static void code(coding_job *job)

@@ -111,6 +111,7 @@ static inline void spin_pause(void)
 #endif
 }
 
+/* Functions whose members end apart, and that are called again soon, end with one too: OpenMP's own barrier then finds everybody there. */
 static inline void team_barrier(member m)
 {
     if (m.size == 1)
