@@ -2,7 +2,9 @@
 set's flags; OpenMP is found by compiling and running a trial. Everything else is in pyproject.toml.
 
 AEFAST_DEBUG=1   address and undefined-behaviour sanitizers, poisoned gaps between arrays (CONTRIBUTING.md says how to run the tests under them)
+                 the sets of instructions that this processor cannot execute are left out
 AEFAST_OPENMP=0  a serial build
+AEFAST_WITHOUT=  "avx512" or "avx2 avx512": instruction sets to leave out, for a quicker build; wheels have all
 """
 
 import os
@@ -27,6 +29,10 @@ DEBUG = os.environ.get("AEFAST_DEBUG", "0") not in ("", "0")
 
 # Later flags win: they stand after the environment's CFLAGS, so that -march=native or -ffast-math there cannot reach the baseline.
 X86_64 = ["-march=x86-64", "-mtune=generic"]
+OPTIONAL = {  # what a processor must have; a build may leave these out
+    "avx2": 'return !(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"));',
+    "avx512": 'return !(__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq"));',
+}
 ISA_FLAGS = {
     "baseline": X86_64,
     "avx2": [*X86_64, "-mavx2", "-mfma"],
@@ -50,7 +56,7 @@ KERNEL_FLAGS = [
     "-Wextra",
     "-Werror=implicit-function-declaration",  # or a name gone from a header is found missing when Python loads the library
 ]
-OPTIMIZE = ["-O1", "-g", "-fno-omit-frame-pointer"] if DEBUG else ["-O3"]
+OPTIMIZE = ["-O1", "-g1", "-fno-omit-frame-pointer"] if DEBUG else ["-O3"]
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 OPENMP_CANDIDATES = [
     ["-fopenmp"],
@@ -109,13 +115,17 @@ class Trial:
 
     def instruction_sets(self):
         x86 = self.compiles("#ifndef __x86_64__\n#error no\n#endif\nint main(void) { return 0; }")
+        unwanted = os.environ.get("AEFAST_WITHOUT", "").split()
+        if strange := set(unwanted) - set(OPTIONAL):
+            raise SystemExit(f"AEFAST_WITHOUT names {sorted(strange)}: expected {list(OPTIONAL)}")
         names = ["baseline", "avx2", "avx512"] if x86 else ["generic"]
-        table = {name: ISA_FLAGS[name] for name in names}
+        table = {
+            name: ISA_FLAGS[name]
+            for name in names
+            if name not in unwanted and not (DEBUG and name in OPTIONAL and not self.runs(name))
+        }
         if DEBUG:
-            table["wide"] = [
-                *ISA_FLAGS["avx2" if x86 and self.runs_avx2() else names[0]],
-                *WIDE_FLAGS,
-            ]
+            table["wide"] = [*ISA_FLAGS["avx2" if "avx2" in table else names[0]], *WIDE_FLAGS]
         return table
 
     def bfloat16_instruction_sets(self, instances):
@@ -127,9 +137,8 @@ class Trial:
             del table["avx512"]
         return table
 
-    def runs_avx2(self):
-        source = 'int main(void) { return !(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")); }'
-        return self.compiles(source, run=True)
+    def runs(self, name):
+        return self.compiles(f"int main(void) {{ {OPTIONAL[name]} }}", run=True)
 
     def sanitizer_flags(self):
         return SANITIZE if DEBUG and self.compiles("int main(void) { return 0; }", SANITIZE) else []
@@ -150,6 +159,11 @@ class BuildKernels(build_ext):
         self.sanitizers = trial.sanitizer_flags()
         self.instances = trial.instruction_sets()
         self.bfloat16_instances = trial.bfloat16_instruction_sets(self.instances)
+        self.left_out = [
+            (f"AEFAST_WITHOUT_{name.upper()}", None)
+            for name in OPTIONAL
+            if name not in self.instances
+        ]
         if not self.openmp:
             self.announce_serial()
         super().build_extensions()
@@ -169,6 +183,7 @@ class BuildKernels(build_ext):
         pyx = list(ext.sources)
         ext.sources = generated[0].sources
         flags = [*OPTIMIZE, *self.sanitizers]
+        ext.define_macros = [*ext.define_macros, *self.left_out]
         if DEBUG:
             ext.define_macros = [*ext.define_macros, ("AEFAST_DEBUG", None)]
         if "avx512" in self.bfloat16_instances:

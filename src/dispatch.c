@@ -15,12 +15,17 @@ int aefast_isa_supported(int isa)
     __builtin_cpu_init();
     int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     switch (isa) {
+#ifndef AEFAST_WITHOUT_AVX2
     case AEFAST_ISA_avx2:
         return avx2;
+#endif
+#ifndef AEFAST_WITHOUT_AVX512
     case AEFAST_ISA_avx512:
         return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw")
                && __builtin_cpu_supports("avx512dq");
+#endif
     }
+    (void)avx2;
 #endif
     (void)isa;
     return 1;

@@ -2,8 +2,19 @@
 #ifndef AEFAST_DISPATCH_H
 #define AEFAST_DISPATCH_H
 
+#ifndef AEFAST_WITHOUT_AVX2 /* setup.py may leave sets out */
+#define AEFAST_AVX2(X) X(avx2)
+#else
+#define AEFAST_AVX2(X)
+#endif
+#ifndef AEFAST_WITHOUT_AVX512
+#define AEFAST_AVX512(X) X(avx512)
+#else
+#define AEFAST_AVX512(X)
+#endif
+
 #if defined(__x86_64__)
-#define AEFAST_EACH_NATIVE_ISA(X) X(baseline) X(avx2) X(avx512)
+#define AEFAST_EACH_NATIVE_ISA(X) X(baseline) AEFAST_AVX2(X) AEFAST_AVX512(X)
 #else
 #define AEFAST_EACH_NATIVE_ISA(X) X(generic)
 #endif
