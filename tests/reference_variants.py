@@ -2,7 +2,7 @@
 
     A = X Wᵀ + b     G = f(A), the activations     H, the code: G with all but the top k zeroed, then times the dropout mask
 
-Penalties are on G and on its Jacobian; `share` (n,) is what each row counts in the mean.
+Penalties are on G and on its Jacobian; `share` (n,) is what each row counts in the mean. The divergence is of the weighted mean activations.
 """
 
 from collections.abc import Callable
@@ -84,7 +84,7 @@ def code_penalty(A, W, activation, share, variant):
         if kind == "l1":
             value += values[0] * share @ np.abs(G).sum(axis=1)
         else:
-            (rho, beta), m = values, share @ G
+            (rho, beta), m = values, share @ G / share.sum()
             divergence = rho * np.log(rho / m) + (1 - rho) * np.log((1 - rho) / (1 - m))
             value += beta * divergence.sum()
     return value
@@ -104,7 +104,7 @@ def code_penalty_gradients(A, W, activation, share, variant):
         if kind == "l1":
             dG = values[0] * v * np.sign(G)
         else:
-            (rho, beta), m = values, share @ G
-            dG = beta * v * ((1 - rho) / (1 - m) - rho / m)
+            (rho, beta), m = values, share @ G / share.sum()
+            dG = beta * v / v.sum() * ((1 - rho) / (1 - m) - rho / m)
         dA += dG * f.derivative(A)
     return dA, dW

@@ -108,7 +108,9 @@ def test_gradients_of_variants(variant, activation):
             )
     if "fill" in variant:
         X[[1, 3, 5], [0, 2, 4]] = np.nan
-    check_gradients(X, parameters, "gaussian", activation=activation, **variant)
+    weight = np.random.default_rng(6).uniform(0.5, 1.5, N)  # as in a batch of weighted training
+    options = {"activation": activation, "sample_weight": weight, "total": N}
+    check_gradients(X, parameters, "gaussian", **options, **variant)
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
