@@ -3,25 +3,24 @@
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import (
     Interval,
     StrOptions,
     validate_parameter_constraints,
 )
-from sklearn.utils.validation import check_is_fitted
 
 from aefast import _autoencoder, _threads
 from aefast import _validation as check
 from aefast._fitted import FittedNetwork, continued_state, initial_state
-from aefast._forward import forward, overflow_error
+from aefast._inference import NetworkInference
 from aefast._model import Model
 from aefast._precision import PRECISIONS, check_available, parameter_type
 from aefast._training import as_list, run_epochs, split_rows, start_training
 
 
-class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class Autoencoder(FittedNetwork, NetworkInference, BaseEstimator):
     """Autoencoder with one hidden layer, trained by stochastic gradient descent in compiled kernels.
 
     Encoder ``H = g(X Wᵀ + b)`` with g the sigmoid by default, decoder ``X̂ = o(H W* + c)``; tied weights mean ``W* = W``. Minimises, over batches of n rows,
@@ -325,130 +324,3 @@ class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMix
         self._state = self._state._replace(
             n_steps=training.trainer.values()[2], n_rows_seen=training.n_rows_seen
         )
-
-    # ---- using ----
-
-    def transform(self, X):
-        """Codes ``H = g(X Wᵀ + b)``, in (0, 1) for the sigmoid.
-
-        Parameters
-        ----------
-        X : array-like (n_samples, n_features)
-
-        Returns
-        -------
-        H : ndarray (n_samples, n_components)
-            float32 for float32, uint8 and bool input, float64 otherwise; likewise for the other methods.
-        """
-        return self._forward(X, "codes")
-
-    def inverse_transform(self, H):
-        """Means of p(x | h): ``X̂ = o(H W* + c)``.
-
-        Parameters
-        ----------
-        H : array-like (n_samples, n_components)
-
-        Returns
-        -------
-        X_hat : ndarray (n_samples, n_features)
-        """
-        check_is_fitted(self)
-        H = check.as_rows(H, "H")
-        state = self._state
-        if H.shape[1] != state.model.n_components:
-            raise ValueError(
-                f"H must have {state.model.n_components} columns, one for each component, got shape {H.shape}"
-            )
-        parameters = state.model.split(state.parameters)
-        out = forward(
-            state.model,
-            parameters,
-            H,
-            "reconstructions",
-            name="H",
-            from_codes=True,
-            n_threads=self.n_threads,
-        )
-        return out.astype(check.real_type(H.dtype), copy=False)
-
-    def reconstruct(self, X):
-        """``inverse_transform(transform(X))`` in one pass.
-
-        Parameters
-        ----------
-        X : array-like (n_samples, n_features)
-
-        Returns
-        -------
-        X_hat : ndarray (n_samples, n_features)
-        """
-        return self._forward(X, "reconstructions")
-
-    def reconstruction_error(self, X, per_feature=False):
-        """The training loss of each row (nats, constants dropped, no penalty).
-
-        Parameters
-        ----------
-        X : array-like (n_samples, n_features)
-        per_feature : bool, default=False
-            The loss of each entry instead of the sum of its row's.
-
-        Returns
-        -------
-        loss : ndarray (n_samples,) or (n_samples, n_features)
-        """
-        return self._losses(X, "feature_losses" if per_feature else "row_losses")
-
-    def score_samples(self, X):
-        """``log p(x | μ(h(x)))`` of each row, in nats, constants included.
-
-        "gaussian": ``−½ ‖x̂ − x‖² − (d/2) log 2π``. "bernoulli": minus the cross-entropy; for values strictly between 0 and 1 that
-        is a loss but not the logarithm of a density. The code h(x) has seen x: this is no marginal likelihood.
-
-        Parameters
-        ----------
-        X : array-like (n_samples, n_features)
-
-        Returns
-        -------
-        log_likelihood : ndarray (n_samples,)
-        """
-        losses = self._losses(X, "row_losses")
-        model = self._state.model
-        log_normalizer = check.log_normalizer_of(model.output) * model.n_features
-        return -losses - losses.dtype.type(log_normalizer)
-
-    def score(self, X, y=None):
-        """Mean of `score_samples`; greater is better.
-
-        Parameters
-        ----------
-        X : array-like (n_samples, n_features)
-        y : ignored
-
-        Returns
-        -------
-        log_likelihood : float
-        """
-        return float(self.score_samples(X).mean(dtype=np.float64))
-
-    def _forward(self, X, result):
-        check_is_fitted(self)
-        rows = check.estimator_rows(self, X, reset=False)
-        state = self._state
-        out = forward(
-            state.model, state.model.split(state.parameters), rows, result, n_threads=self.n_threads
-        )
-        return out.astype(check.real_type(rows.dtype), copy=False)
-
-    def _losses(self, X, result):
-        losses = self._forward(X, result)
-        if not np.isfinite(losses).all():
-            raise overflow_error("X", self._state.model.split(self._state.parameters))
-        return losses
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
