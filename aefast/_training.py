@@ -9,6 +9,7 @@ from aefast import _runtime, _threads
 from aefast._autoencoder import NOT_FINITE, Trainer
 from aefast._forward import mean_loss
 from aefast._order import RowOrder
+from aefast._variants import PLAIN, without_noise
 
 SLICE_SECONDS = 0.05  # of training between two looks at the keyboard and the progress bar
 FASTEST_GROWTH = 8  # of the steps in a slice, from one slice to the next
@@ -146,16 +147,10 @@ class Training:
 
 
 class EarlyStopping:
-    """Keeps the parameters of the epoch with the lowest loss on the held-out rows."""
+    """Keeps the parameters of the epoch with the lowest loss on the held-out rows; `options` are those of `mean_loss`."""
 
-    def __init__(self, trainer, model, X, rows, n_threads):
-        self.trainer, self.model, self.X, self.rows, self.n_threads = (
-            trainer,
-            model,
-            X,
-            rows,
-            n_threads,
-        )
+    def __init__(self, trainer, model, X, rows, options):
+        self.trainer, self.model, self.X, self.rows, self.options = trainer, model, X, rows, options
         self.best, self.best_loss = Snapshot(trainer), np.inf
 
     def validation_loss(self):
@@ -164,7 +159,7 @@ class EarlyStopping:
             self.model.split(self.trainer.values()[0]),
             self.X,
             self.rows,
-            self.n_threads,
+            **self.options,
         )
         if loss < self.best_loss:
             self.best_loss = loss
@@ -198,8 +193,8 @@ def progress_bar(verbose, n_epochs, n_rows):
         yield start_epoch
 
 
-def start_training(estimator, rows, train, state):
-    """What trains on these rows (that many from row 0 on, or these numbers); allocates all that training needs."""
+def start_training(estimator, rows, train, state, variant=PLAIN, sample_weight=None):
+    """What trains on these rows (that many from row 0 on, or these numbers); allocates all that training needs. sample_weight is by row of `rows`."""
     model, order = state.model, RowOrder(rows, train, int(estimator.batch_size))
     work = 10.0 * order.batch_size * model.n_features * model.n_components
     trainer = Trainer(
@@ -215,19 +210,24 @@ def start_training(estimator, rows, train, state):
         alpha=estimator.alpha,
         n_threads=_threads.effective_n_threads(estimator.n_threads, work),
         n_steps=state.n_steps,
+        variant=variant,
+        n_rows_seen=state.n_rows_seen,
+        sample_weight=sample_weight,
         bfloat16=estimator.precision == "bfloat16",
     )
     return Training(trainer, order, state.seed if estimator.shuffle else None, state.n_rows_seen)
 
 
-def run_epochs(estimator, training, model, X, held_out, n_epochs):
+def run_epochs(estimator, training, model, X, held_out, n_epochs, sample_weight=None):
     """Trains for up to n_epochs, writing the estimator's curves; callbacks see the estimator with the epoch's parameters.
 
     held_out: row numbers for early stopping, or None. Raises FloatingPointError where training diverges.
     """
     stopping = None
     if held_out is not None:
-        stopping = EarlyStopping(training.trainer, model, X, held_out, estimator.n_threads)
+        options = {"n_threads": estimator.n_threads, "sample_weight": sample_weight}
+        options["variant"] = without_noise(training.trainer.variant)
+        stopping = EarlyStopping(training.trainer, model, X, held_out, options)
     patience = Patience(estimator.tol, estimator.n_epochs_no_change)
     callbacks = as_list(estimator.callbacks)
     validation_loss = None
