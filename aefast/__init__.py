@@ -10,6 +10,7 @@ extract_patches      random patches of images, streamed
 Whitening      columns made uncorrelated, of variance 1
 load           reads an estimator from a file that its `save` wrote
 ops            the functional backend: arrays in, arrays out, no state
+distributions  p(x | μ): the built-in ones' constants and samples, the base class of your own
 build_info     what this build is and uses
 
 Attributes are loaded on first use: `import aefast.ops` does not import scikit-learn.
@@ -34,7 +35,7 @@ _HOMES = {
     "SufficientStatistics": "aefast.statistics",
     "Whitening": "aefast.whitening",
 }
-_MODULES = ("ops", "plotting", "model_file")
+_MODULES = ("distributions", "model_file", "ops", "plotting")
 
 __all__ = [
     "Autoencoder",
@@ -48,6 +49,7 @@ __all__ = [
     "Whitening",
     "__version__",
     "build_info",
+    "distributions",
     "extract_patches",
     "load",
     "ops",

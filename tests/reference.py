@@ -10,95 +10,30 @@ Every kernel has its twin here and the tests compare the two. Notation, for n ro
 The loss of a row is the sum of its entries' losses; the loss of a batch is the mean over its rows (weighted, with sample weights).
 A gradient is named d + the variable it belongs to.
 
-A new activation, output or solver gets one entry in its table below; the tests that loop over the compiled tables ask for it.
+`output` is the name of a distribution, or a list of (name, columns, constant, theta): reference_outputs.py. Missing entries are NaN. Variants of the
+autoencoder are keyword arguments, the fields of `reference_variants.Variant`.
+
+A new activation, output or solver gets one entry in its table; the tests that loop over the compiled tables ask for it.
 """
 
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+import reference_outputs
+from reference_outputs import OUTPUTS, sigmoid, softplus
+from reference_variants import (
+    ACTIVATIONS,
+    Variant,
+    code_penalty,
+    code_penalty_gradients,
+    encoder_rows,
+    passed,
+)
 
-# ------------------------------------------------------------------------------------------------------------ elementary functions
+__all__ = ["ACTIVATIONS", "OUTPUTS", "sigmoid", "softplus"]
 
-
-def sigmoid(a):
-    """1 / (1 + exp(-a)), from the side on which the exponential cannot overflow."""
-    e = np.exp(-np.abs(a))
-    return np.where(a < 0, e, 1.0) / (1.0 + e)
-
-
-def softplus(a):
-    """log(1 + exp(a)), without overflow."""
-    return np.maximum(a, 0.0) + np.log1p(np.exp(-np.abs(a)))
-
-
-def logit(mean):
-    """The inverse of the sigmoid."""
-    return np.log(mean) - np.log1p(-mean)
-
-
-# -------------------------------------------------------------------------------------------------------------------- the tables
-
-
-class Activation(NamedTuple):
-    """H = function(A), elementwise, and its derivative as a function of A."""
-
-    function: Callable
-    derivative: Callable
-
-
-ACTIVATIONS = {
-    "sigmoid": Activation(function=sigmoid, derivative=lambda A: sigmoid(A) * sigmoid(-A)),
-    "tanh": Activation(function=np.tanh, derivative=lambda A: 1.0 / np.cosh(A) ** 2),
-    "relu": Activation(
-        function=lambda A: np.maximum(A, 0.0), derivative=lambda A: (A > 0.0).astype(float)
-    ),
-    "softplus": Activation(function=softplus, derivative=sigmoid),
-    "linear": Activation(function=lambda A: A, derivative=np.ones_like),
-}
-
-
-class Output(NamedTuple):
-    """A distribution p(x | mu) of the entries of X.
-
-    ``mean(A_hat)`` is mu and ``link`` its inverse; ``loss(X, A_hat)`` is -log p(X | mu) without the terms that depend on X alone,
-    which are ``log_constant(X)``; ``residual(X, A_hat)`` is the derivative of the loss at A_hat. Entries lie in [low, high].
-    """
-
-    mean: Callable
-    link: Callable
-    loss: Callable
-    residual: Callable
-    log_constant: Callable
-    low: float
-    high: float
-
-
-def bernoulli_loss(X, A_hat):
-    """-x log mu - (1 - x) log(1 - mu) at mu = sigmoid(a), in the form that is accurate for every a."""
-    return (np.maximum(A_hat, 0.0) - X * A_hat) + np.log1p(np.exp(-np.abs(A_hat)))
-
-
-OUTPUTS = {
-    "gaussian": Output(
-        mean=lambda A_hat: A_hat,
-        link=lambda mean: mean,
-        loss=lambda X, A_hat: 0.5 * (A_hat - X) ** 2,
-        residual=lambda X, A_hat: A_hat - X,
-        log_constant=lambda X: np.full_like(X, -0.5 * np.log(2.0 * np.pi)),
-        low=-np.inf,
-        high=np.inf,
-    ),
-    "bernoulli": Output(
-        mean=sigmoid,
-        link=logit,
-        loss=bernoulli_loss,
-        residual=lambda X, A_hat: sigmoid(A_hat) - X,
-        log_constant=np.zeros_like,
-        low=0.0,
-        high=1.0,
-    ),
-}
+# -------------------------------------------------------------------------------------------------------------------- solvers
 
 
 class Solver(NamedTuple):
@@ -178,31 +113,32 @@ class Forward(NamedTuple):
     X_hat: np.ndarray
 
 
-def forward(X, parameters, output, activation="sigmoid", product=np.matmul):
-    X = np.asarray(X, dtype=np.float64)
-    A = product(X, parameters.W.T) + parameters.b
-    H = ACTIVATIONS[activation].function(A)
+def forward(X, parameters, output, activation="sigmoid", product=np.matmul, **variant):
+    variant = Variant(**variant)
+    A = product(encoder_rows(X, variant), parameters.W.T) + parameters.b
+    G = ACTIVATIONS[activation].function(A)
+    H = G * passed(G, variant)
     A_hat = product(H, parameters.decoder) + parameters.c
-    return Forward(A, H, A_hat, OUTPUTS[output].mean(A_hat))
+    return Forward(A, H, A_hat, reference_outputs.means(X, A_hat, output))
 
 
-def entry_losses(X, parameters, output, activation="sigmoid", product=np.matmul):
-    """The loss of every entry (n, d): `reconstruction_error(X, per_feature=True)`."""
-    X = np.asarray(X, dtype=np.float64)
-    return OUTPUTS[output].loss(X, forward(X, parameters, output, activation, product).A_hat)
+def entry_losses(X, parameters, output, activation="sigmoid", product=np.matmul, **variant):
+    """The loss of every entry (n, d); those of a group's entries add up to the group's."""
+    A_hat = forward(X, parameters, output, activation, product, **variant).A_hat
+    return reference_outputs.losses(X, A_hat, output)
 
 
-def row_losses(X, parameters, output, activation="sigmoid", product=np.matmul):
+def row_losses(X, parameters, output, activation="sigmoid", product=np.matmul, **variant):
     """The loss of every row (n,)."""
-    return entry_losses(X, parameters, output, activation, product).sum(axis=1)
+    return entry_losses(X, parameters, output, activation, product, **variant).sum(axis=1)
 
 
-def log_likelihood(X, parameters, output, activation="sigmoid"):
-    """log p(x | mu(h(x))) of every row (n,), constants included."""
-    X = np.asarray(X, dtype=np.float64)
-    return OUTPUTS[output].log_constant(X).sum(axis=1) - row_losses(
-        X, parameters, output, activation
-    )
+def log_likelihood(X, parameters, output, activation="sigmoid", *, per_feature=False, **variant):
+    """log p(x | mu(h(x))), constants included, of every row (n,), or of every column, a group counting as one."""
+    A_hat = forward(X, parameters, output, activation, **variant).A_hat
+    entries = -reference_outputs.losses(X, A_hat, output)
+    entries -= reference_outputs.log_bases(X, A_hat, output)
+    return reference_outputs.collapsed(entries, output) if per_feature else entries.sum(axis=1)
 
 
 def penalty(parameters, alpha):
@@ -215,18 +151,30 @@ def penalty(parameters, alpha):
     return 0.5 * alpha * sum(np.sum(matrix**2) for matrix in weights)
 
 
-def row_shares(n_samples, sample_weight=None):
-    """What each row's loss counts in the mean: v_i / Σ v, 1 / n without weights."""
+def row_shares(n_samples, sample_weight=None, total=None):
+    """What each row's loss counts in the mean: v_i / Σ v, 1 / n without weights; v_i / total in a batch of weighted training."""
     v = np.ones(n_samples) if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
-    return v / v.sum()
+    return v / (v.sum() if total is None else total)
 
 
 def loss(
-    X, parameters, output, activation="sigmoid", sample_weight=None, alpha=0.0, product=np.matmul
+    X,
+    parameters,
+    output,
+    activation="sigmoid",
+    sample_weight=None,
+    alpha=0.0,
+    product=np.matmul,
+    *,
+    total=None,
+    **variant,
 ):
-    """The (weighted) mean of the rows' losses, plus the penalty."""
-    losses = row_losses(X, parameters, output, activation, product)
-    return row_shares(len(X), sample_weight) @ losses + penalty(parameters, alpha)
+    """The (weighted) mean of the rows' losses, plus the penalties on weights and code."""
+    share = row_shares(len(X), sample_weight, total)
+    A = forward(X, parameters, output, activation, product, **variant).A
+    on_code = code_penalty(A, parameters.W, activation, share, Variant(**variant))
+    losses = row_losses(X, parameters, output, activation, product, **variant)
+    return share @ losses + on_code + penalty(parameters, alpha)
 
 
 # ----------------------------------------------------------------------------------------------------------------------- backward
@@ -241,28 +189,64 @@ class Backward(NamedTuple):
     dW_decoder: np.ndarray
 
 
-def backward(X, parameters, output, activation="sigmoid", sample_weight=None, product=np.matmul):
-    X = np.asarray(X, dtype=np.float64)
-    A, H, A_hat, _ = forward(X, parameters, output, activation, product)
-    share = row_shares(len(X), sample_weight)
-    dA_hat = OUTPUTS[output].residual(X, A_hat) * share[:, np.newaxis]
+def backward(
+    X,
+    parameters,
+    output,
+    activation="sigmoid",
+    sample_weight=None,
+    product=np.matmul,
+    *,
+    total=None,
+    **variant,
+):
+    A, H, A_hat, _ = forward(X, parameters, output, activation, product, **variant)
+    share, variant = row_shares(len(X), sample_weight, total), Variant(**variant)
+    dA_hat = reference_outputs.residuals(X, A_hat, output) * share[:, np.newaxis]
     dH = product(dA_hat, parameters.decoder.T)
-    dA = dH * ACTIVATIONS[activation].derivative(A)
-    return Backward(dA, dA_hat, dW_encoder=product(dA.T, X), dW_decoder=product(H.T, dA_hat))
+    f = ACTIVATIONS[activation]
+    from_code, dW_of_code = code_penalty_gradients(A, parameters.W, activation, share, variant)
+    dA = dH * passed(f.function(A), variant) * f.derivative(A) + from_code
+    dW_encoder = product(dA.T, encoder_rows(X, variant)) + dW_of_code
+    return Backward(dA, dA_hat, dW_encoder, dW_decoder=product(H.T, dA_hat))
 
 
 def gradients(
-    X, parameters, output, activation="sigmoid", sample_weight=None, alpha=0.0, product=np.matmul
+    X,
+    parameters,
+    output,
+    activation="sigmoid",
+    sample_weight=None,
+    alpha=0.0,
+    product=np.matmul,
+    **options,
 ):
     """The gradient of `loss`: tied weights stand in the encoder and in the decoder, so theirs is the sum of two parts."""
     W, _, _, decoder_weights = parameters
     dA, dA_hat, dW_encoder, dW_decoder = backward(
-        X, parameters, output, activation, sample_weight, product
+        X, parameters, output, activation, sample_weight, product, **options
     )
     db, dc = dA.sum(axis=0), dA_hat.sum(axis=0)
     if decoder_weights is None:
         return Parameters(dW_encoder + dW_decoder + alpha * W, db, dc)
     return Parameters(dW_encoder + alpha * W, db, dc, dW_decoder + alpha * decoder_weights)
+
+
+def theta_gradients(
+    X,
+    parameters,
+    output,
+    activation="sigmoid",
+    sample_weight=None,
+    product=np.matmul,
+    *,
+    total=None,
+    **variant,
+):
+    """The gradient of `loss` at what each segment of `output` learns for its columns; None for one that learns nothing."""
+    A_hat = forward(X, parameters, output, activation, product, **variant).A_hat
+    share = row_shares(len(X), sample_weight, total)
+    return reference_outputs.theta_gradients(X, A_hat, output, share)
 
 
 def finite_differences(function, x, step=1e-3):
@@ -282,6 +266,7 @@ class Training(NamedTuple):
     parameters: Parameters
     state: np.ndarray
     loss_curve: list
+    thetas: list
 
 
 def train(
@@ -295,35 +280,58 @@ def train(
     alpha=0.0,
     activation="sigmoid",
     product=np.matmul,
+    sample_weight=None,
+    variant=None,
     **options,
 ):
     """One epoch for each order of rows in ``row_orders``, in batches of which the last may be shorter.
 
-    The loss curve holds, for each epoch, the mean over its rows of their batch's loss before that batch's update.
+    Weights are scaled to mean 1 over the rows, a batch's loss is divided by its rows. `variant` is a dict of keyword arguments of `loss`. What the
+    distributions learn follows the other parameters, from the thetas of `output` on, in `thetas` at the end (a fixed theta is not for training:
+    give its segment none). The loss curve holds, for each epoch, the mean over its rows of their batch's loss before that batch's update.
     """
     X = np.asarray(X, dtype=np.float64)
-    tied = parameters.decoder_weights is None
+    v = np.ones(len(X)) if sample_weight is None else sample_weight / np.mean(sample_weight)
     k, d = parameters.W.shape
-    w = flatten(parameters)
+    segments = reference_outputs.segments(output, d)
+    tied, n_fixed = parameters.decoder_weights is None, len(flatten(parameters))
+    thetas = [segment.theta for segment in segments if segment.theta is not None]
+    w = np.concatenate([flatten(parameters), *thetas])
     state = np.zeros((SOLVERS[solver].n_states(options), w.size))
     n_steps, loss_curve = 0, []
     for order in row_orders:
-        total = 0.0
+        epoch_loss = 0.0
         for start in range(0, len(order), batch_size):
-            batch = X[order[start : start + batch_size]]
-            current = unflatten(w, k, d, tied)
+            rows = order[start : start + batch_size]
             problem = {
-                "output": output,
+                "parameters": unflatten(w[:n_fixed], k, d, tied),
+                "output": with_thetas(segments, w[n_fixed:]),
                 "activation": activation,
-                "alpha": alpha,
+                "sample_weight": v[rows],
+                "total": len(rows),
                 "product": product,
+                **(variant or {}),
             }
-            total += len(batch) * loss(batch, current, **problem)
-            g = flatten(gradients(batch, current, **problem))
+            epoch_loss += len(rows) * loss(X[rows], alpha=alpha, **problem)
+            g = flatten(gradients(X[rows], alpha=alpha, **problem))
+            of_thetas = [part for part in theta_gradients(X[rows], **problem) if part is not None]
             n_steps += 1
-            w, state = SOLVERS[solver].update(w, g, state, n_steps, **options)
-        loss_curve.append(total / len(order))
-    return Training(unflatten(w, k, d, tied), state, loss_curve)
+            w, state = SOLVERS[solver].update(
+                w, np.concatenate([g, *of_thetas]), state, n_steps, **options
+            )
+        loss_curve.append(epoch_loss / len(order))
+    thetas = [segment.theta for segment in with_thetas(segments, w[n_fixed:])]
+    return Training(unflatten(w[:n_fixed], k, d, tied), state, loss_curve, thetas)
+
+
+def with_thetas(segments, vector):
+    """The segments with thetas from a vector, in order."""
+    out, begin = [], 0
+    for segment in segments:
+        n = 0 if segment.theta is None else len(segment.theta)
+        out.append(segment._replace(theta=vector[begin : begin + n]) if n else segment)
+        begin += n
+    return out
 
 
 # ----------------------------------------------------------------------------------------------------- how far apart twins may be
@@ -340,29 +348,38 @@ class Rounding(NamedTuple):
     gradients: Parameters
 
 
-def rounding(X, parameters, output, activation="sigmoid", sample_weight=None):
-    """First-order error analysis of one step, for activations and means whose slope is at most 1.
+def rounding(X, parameters, output, activation="sigmoid", sample_weight=None, **variant):
+    """First-order error analysis of one step, for activations whose slope and its slope are at most 1, without penalties on the code.
 
     A sum of products makes errors in proportion to the sum of its terms' magnitudes and to `growth` (Higham & Mary 2019), and
     inherits those of its factors; the inherited errors are independent of each other and add in squares.
     """
-    X = np.asarray(X, dtype=np.float64)
     n, (k, d) = len(X), parameters.W.shape
-    A, H, A_hat, X_hat = forward(X, parameters, output, activation)
-    dA, dA_hat, *_ = backward(X, parameters, output, activation, sample_weight)
-    slope = ACTIVATIONS[activation].derivative(A)
-    residual = OUTPUTS[output].residual(X, A_hat)
-    losses = row_losses(X, parameters, output, activation)
+    A, H, A_hat, X_hat = forward(X, parameters, output, activation, **variant)
+    dA, dA_hat, *_ = backward(X, parameters, output, activation, sample_weight, **variant)
+    residual = reference_outputs.residuals(X, A_hat, output)
+    losses = entry_losses(X, parameters, output, activation, **variant)
+    sizes = reference_outputs.sizes(X, A_hat, output)
     share = row_shares(n, sample_weight)
+    X, factor = (
+        encoder_rows(X, Variant(**variant)),
+        passed(ACTIVATIONS[activation].function(A), Variant(**variant)),
+    )
+    slope = ACTIVATIONS[activation].derivative(A) * factor
     parts = (parameters.W, parameters.decoder, parameters.b, parameters.c)
     W, W_decoder, b, c = (np.abs(part) for part in parts)
-    arrays = (X, H, X_hat, dA, dA_hat, residual)
-    X, H, X_hat, dA, dA_hat, residual = (np.abs(array) for array in arrays)
+    arrays = (X, H, X_hat, dA, dA_hat, residual, losses)
+    X, H, X_hat, dA, dA_hat, residual, losses = (np.abs(array) for array in arrays)
+    losses = losses.sum(axis=1)
 
     e_H = slope * growth(d) * (X @ W.T + b) + H
     e_A_hat = in_squares(e_H, W_decoder) + growth(k) * (H @ W_decoder + c)
-    e_residual = e_A_hat + X_hat + X
-    e_entries = (1.0 + residual) * e_residual
+    for name, columns, *_ in reference_outputs.segments(output, d):
+        if OUTPUTS[name].is_group:  # an entry's mean depends on all pre-activations of its group
+            e_A_hat[:, columns] = e_A_hat[:, columns].max(axis=1, keepdims=True)
+    e_X_hat = sizes.slope * e_A_hat + X_hat
+    e_residual = sizes.curvature * e_A_hat + sizes.residual
+    e_entries = (1.0 + residual) * e_A_hat + sizes.loss
     e_rows = np.sqrt(np.sum(e_entries**2, axis=1)) + growth(d) * losses
     e_loss = np.sqrt(np.sum((share * e_rows) ** 2)) + growth(n) * share @ losses
 
@@ -378,7 +395,7 @@ def rounding(X, parameters, output, activation="sigmoid", sample_weight=None):
         e_gradients = Parameters(encoder_part + decoder_part, e_db, e_dc)
     else:
         e_gradients = Parameters(encoder_part, e_db, e_dc, decoder_part)
-    return Rounding(e_H, e_residual, e_entries, e_rows, e_loss, e_gradients)
+    return Rounding(e_H, e_X_hat, e_entries, e_rows, e_loss, e_gradients)
 
 
 def growth(n_terms):

@@ -1,0 +1,110 @@
+"""The twins of activations and of what variants of the autoencoder add to the code: plain float64 NumPy, and never an import of aefast.
+
+    A = X Wᵀ + b     G = f(A), the activations     H, the code: G with all but the top k zeroed, then times the dropout mask
+
+Penalties are on G and on its Jacobian; `share` (n,) is what each row counts in the mean. The divergence is of the weighted mean activations.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from reference_outputs import sigmoid, softplus
+
+
+class Activation(NamedTuple):
+    """f, elementwise, and its first and second derivative, as functions of A."""
+
+    function: Callable
+    derivative: Callable
+    second_derivative: Callable
+
+
+def sigmoid_slope(A):
+    return sigmoid(A) * sigmoid(-A)
+
+
+ACTIVATIONS = {
+    "sigmoid": Activation(
+        function=sigmoid,
+        derivative=sigmoid_slope,
+        second_derivative=lambda A: sigmoid_slope(A) * (1.0 - 2.0 * sigmoid(A)),
+    ),
+    "tanh": Activation(
+        function=np.tanh,
+        derivative=lambda A: 1.0 / np.cosh(A) ** 2,
+        second_derivative=lambda A: -2.0 * np.tanh(A) / np.cosh(A) ** 2,
+    ),
+    "relu": Activation(
+        function=lambda A: np.maximum(A, 0.0),
+        derivative=lambda A: (A > 0.0).astype(float),
+        second_derivative=np.zeros_like,
+    ),
+    "softplus": Activation(function=softplus, derivative=sigmoid, second_derivative=sigmoid_slope),
+    "linear": Activation(
+        function=lambda A: A, derivative=np.ones_like, second_derivative=np.zeros_like
+    ),
+}
+
+
+class Variant(NamedTuple):
+    """What training adds to the plain autoencoder."""
+
+    encoded: np.ndarray | None = None  # the rows that the encoder sees: the corrupted ones
+    fill: np.ndarray | float = 0.0  # what it sees in place of missing entries, (d,)
+    top_k: int | None = None  # how many activations of a row are kept
+    dropout: np.ndarray | None = None  # (n, k), the factor of each activation
+    contraction: float = 0.0  # lambda
+    sparsity: tuple | None = None  # ("kl", rho, beta) or ("l1", lambda)
+
+
+def encoder_rows(X, variant):
+    X = np.asarray(X if variant.encoded is None else variant.encoded, dtype=np.float64)
+    return np.where(np.isnan(X), variant.fill, X)
+
+
+def passed(G, variant):
+    """The factor (n, k) of each activation: zero where it is dropped."""
+    factor = np.ones_like(G)
+    if variant.top_k is not None:
+        order = np.argsort(-G, axis=1, kind="stable")  # of equal activations the first is kept
+        factor = np.zeros_like(G)
+        np.put_along_axis(factor, order[:, : variant.top_k], 1.0, axis=1)
+    return factor if variant.dropout is None else factor * variant.dropout
+
+
+def code_penalty(A, W, activation, share, variant):
+    """``λ Σ_i v_i Σ_j f'(a_ij)² ‖W_j‖²``, the mean squared norm of ∂h/∂x (Rifai et al. 2011), plus the sparsity of the code."""
+    f, value = ACTIVATIONS[activation], 0.0
+    if variant.contraction:
+        value += variant.contraction * share @ f.derivative(A) ** 2 @ (W**2).sum(axis=1)
+    if variant.sparsity:
+        kind, *values = variant.sparsity
+        G = f.function(A)
+        if kind == "l1":
+            value += values[0] * share @ np.abs(G).sum(axis=1)
+        else:
+            (rho, beta), m = values, share @ G / share.sum()
+            divergence = rho * np.log(rho / m) + (1 - rho) * np.log((1 - rho) / (1 - m))
+            value += beta * divergence.sum()
+    return value
+
+
+def code_penalty_gradients(A, W, activation, share, variant):
+    """The gradient of `code_penalty` at A, by way of everything but W's own appearance in it, and that at W by way of this alone."""
+    f, v = ACTIVATIONS[activation], share[:, np.newaxis]
+    dA, dW = np.zeros_like(A), np.zeros_like(W)
+    if variant.contraction:
+        s, norms = f.derivative(A), (W**2).sum(axis=1)
+        dA += 2 * variant.contraction * v * s * f.second_derivative(A) * norms
+        dW += 2 * variant.contraction * (share @ s**2)[:, np.newaxis] * W
+    if variant.sparsity:
+        kind, *values = variant.sparsity
+        G = f.function(A)
+        if kind == "l1":
+            dG = values[0] * v * np.sign(G)
+        else:
+            (rho, beta), m = values, share @ G / share.sum()
+            dG = beta * v / v.sum() * ((1 - rho) / (1 - m) - rho / m)
+        dA += dG * f.derivative(A)
+    return dA, dW
