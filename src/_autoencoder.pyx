@@ -51,6 +51,10 @@ cdef extern from "kernels/autoencoder.h":
         double learning_rate
         double momentum
         double alpha
+        double weight_decay
+        int schedule
+        int64_t schedule_step
+        int64_t schedule_steps
         void* state[2]
         int64_t n_steps
         double loss_sum
@@ -99,9 +103,11 @@ cdef extern from "kernels/autoencoder.h":
         int n_activations
         int n_outputs
         int n_solvers
+        int n_schedules
         void (*activation_info)(int, activation_info*) noexcept nogil
         void (*output_info)(int, output_info*) noexcept nogil
         void (*solver_info)(int, solver_info*) noexcept nogil
+        const char* (*schedule_name)(int) noexcept nogil
         double (*output_link)(int, double) noexcept nogil
         int64_t (*training_workspace_bytes)(const training_job*) noexcept nogil
         int64_t (*packed_bytes)(const training_job*) noexcept nogil
@@ -194,6 +200,7 @@ def solver_table():
 ACTIVATIONS = [row["name"] for row in activation_table()]
 OUTPUTS = [row["name"] for row in output_table()]
 SOLVERS = [row["name"] for row in solver_table()]
+SCHEDULES = [autoencoder_tables[0][1].schedule_name(i).decode() for i in range(autoencoder_tables[0][1].n_schedules)]
 
 
 def output_link(output, means):
@@ -218,7 +225,7 @@ cdef class Trainer:
     cdef bint is_packed, is_unpacked  # which of the two forms of the weights are up to date
 
     def __init__(self, model, cnp.ndarray X, cnp.ndarray flat, cnp.ndarray state, *, solver, batch_size, learning_rate,
-                 momentum, nesterov, alpha, n_threads, n_steps, bfloat16=False):
+                 momentum, nesterov, alpha, n_threads, n_steps, bfloat16=False, weight_decay=0.0, schedule="constant", schedule_step=0, schedule_steps=1):
         memset(&self.job, 0, sizeof(self.job))
         self.X, self.flat, self.state = X, flat, state
         self.job.model = view_model(model, model.split(flat))
@@ -228,6 +235,8 @@ cdef class Trainer:
         self.job.gemm = gemm_of(flat)
         self.job.solver = SOLVERS.index(solver)
         self.job.learning_rate, self.job.momentum, self.job.nesterov, self.job.alpha = learning_rate, momentum, nesterov, alpha
+        self.job.weight_decay, self.job.schedule = weight_decay, SCHEDULES.index(schedule)
+        self.job.schedule_step, self.job.schedule_steps = schedule_step, schedule_steps
         self.job.n_steps = n_steps
         for i in range(len(state)):
             self.job.state[i] = data_of(state[i])
@@ -240,6 +249,15 @@ cdef class Trainer:
     @property
     def n_steps(self):
         return self.job.n_steps
+
+    @property
+    def learning_rate(self):
+        """Before the schedule's factor; may be set between runs."""
+        return self.job.learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, rate):
+        self.job.learning_rate = rate
 
     @property
     def n_rows_done(self):
@@ -283,7 +301,7 @@ def loss_and_gradients(model, cnp.ndarray X, parameters, weight, domain, batch_s
     memset(&job, 0, sizeof(job))
     gradients = np.zeros(model.n_parameters)
     job.model, job.rows = view_model(model, parameters), view_rows(X, None, domain)
-    job.batch_size, job.n_threads, job.gemm = batch_size, n_threads, gemm_of(parameters.W)
+    job.batch_size, job.n_threads, job.gemm, job.schedule_steps = batch_size, n_threads, gemm_of(parameters.W), 1
     job.sample_weight, job.gradients = <const double*> data_of(weight), <double*> data_of(gradients)
     job.tiled = _runtime.products() == "tiles"
     workspace = allocate(kernels.training_workspace_bytes(&job))
