@@ -22,7 +22,9 @@ class FittedState(NamedTuple):
     n_steps: int  # updates made
     n_rows_seen: int  # rows trained on, over all passes
     seed: int  # of all random numbers
-    fill: np.ndarray | None = None  # (d,) float64: what a missing entry enters the encoder as; None: NaN is refused
+    fill: np.ndarray | None = (
+        None  # (d,) float64: what a missing entry enters the encoder as; None: NaN is refused
+    )
 
 
 def n_optimizer_states(solver, momentum):

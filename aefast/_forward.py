@@ -79,7 +79,9 @@ def forward(
                 n_threads,
                 n >= MANY_ROWS,
                 from_codes=from_codes,
-                variant=variant if first == 0 or variant is None else variant._replace(first_sample=variant.first_sample + first),
+                variant=variant
+                if first == 0 or variant is None
+                else variant._replace(first_sample=variant.first_sample + first),
                 **{result: out[part]},
             )
         if status & BAD_ROWS:

@@ -127,7 +127,9 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         check_is_fitted(self)
         rows = check.estimator_rows(self, X, reset=False)
         if self._state.fill is None:
-            raise ValueError(f"impute needs a fit with missing='mask', got missing={self.missing!r}")
+            raise ValueError(
+                f"impute needs a fit with missing='mask', got missing={self.missing!r}"
+            )
         means = self._forward(rows, "reconstructions")
         return np.where(np.isnan(rows), means, rows).astype(means.dtype, copy=False)
 

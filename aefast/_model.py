@@ -13,7 +13,9 @@ class Parameters(NamedTuple):
     V: object  # (k, d)
     b: object  # (k,)
     c: object  # (d,)
-    theta: object = None  # (d,): the parameter of each column's distribution; None: no distribution has one
+    theta: object = (
+        None  # (d,): the parameter of each column's distribution; None: no distribution has one
+    )
 
 
 class Model(NamedTuple):

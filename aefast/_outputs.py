@@ -16,7 +16,9 @@ class Segment(NamedTuple):
 
     distribution: str
     columns: tuple | None  # rising; None: all
-    option: float | None  # a constant of the formula, or what the columns' parameter is fixed at; None: there is none, it is learned
+    option: (
+        float | None
+    )  # a constant of the formula, or what the columns' parameter is fixed at; None: there is none, it is learned
 
     @property
     def is_group(self):
@@ -31,7 +33,9 @@ class Segment(NamedTuple):
     def fixes_parameter(self):
         """Whether the option is the parameter's exponential."""
         row = TABLE[self.distribution]
-        return self.option is not None and row["default_option"] is None and row["option"] is not None
+        return (
+            self.option is not None and row["default_option"] is None and row["option"] is not None
+        )
 
     @property
     def constant(self):
@@ -91,9 +95,7 @@ def resolve_output(output, n_features, feature_names=None):
 
 def columns_of(segment, n_features):
     """The segment's columns as an array or a slice, to index with."""
-    return (
-        slice(0, n_features) if segment.columns is None else np.asarray(segment.columns, np.intp)
-    )
+    return slice(0, n_features) if segment.columns is None else np.asarray(segment.columns, np.intp)
 
 
 def domain_of(output, n_features):
@@ -141,7 +143,9 @@ def from_names(output, given, n_features):
         raise TypeError(f"output_parameters must be a dict or None, got {given!r}")
     known = {segment.parameter for segment in output if segment.parameter}
     if strange := set(given) - known:
-        raise ValueError(f"output_parameters has {sorted(strange)}: this output has {sorted(known)}")
+        raise ValueError(
+            f"output_parameters has {sorted(strange)}: this output has {sorted(known)}"
+        )
     for segment in output:
         if segment.parameter in given:
             values = np.asarray(given[segment.parameter], dtype=np.float64)
@@ -205,7 +209,9 @@ def _is_segment(name, columns, option):
 
 def from_json(value, n_features):
     """The segments; ValueError where their columns are not each of the features once, in rising order."""
-    output = tuple(Segment(name, columns and tuple(columns), option) for name, columns, option in value)
+    output = tuple(
+        Segment(name, columns and tuple(columns), option) for name, columns, option in value
+    )
     if len(output) == 1 and output[0].columns is None:
         return output
     lists = [segment.columns for segment in output]

@@ -10,6 +10,7 @@ from aefast._autoencoder import NOT_FINITE, Trainer
 from aefast._forward import mean_loss
 from aefast._order import RowOrder
 from aefast._variants import PLAIN, without_noise
+from aefast._schedules import patience_of, place_in_schedule, schedule_of_steps
 
 SLICE_SECONDS = 0.05  # of training between two looks at the keyboard and the progress bar
 FASTEST_GROWTH = 8  # of the steps in a slice, from one slice to the next
@@ -37,19 +38,6 @@ def split_rows(n, validation_fraction, seed):
     order = random_stream(seed, SPLIT).permutation(n)
     n_validation = min(max(1, round(validation_fraction * n)), n - 1)
     return np.sort(order[n_validation:]), np.sort(order[:n_validation])
-
-
-class Patience:
-    """Tells when the monitored loss has not improved by more than tol for n_epochs_no_change epochs; with tol=0 never."""
-
-    def __init__(self, tol, n_epochs_no_change):
-        self.tol, self.n_epochs_no_change = tol, n_epochs_no_change
-        self.best, self.n_bad = np.inf, 0
-
-    def is_over(self, loss):
-        self.n_bad = 0 if loss < self.best - self.tol else self.n_bad + 1
-        self.best = min(self.best, loss)
-        return self.tol > 0 and self.n_bad >= self.n_epochs_no_change
 
 
 class Snapshot:
@@ -193,9 +181,17 @@ def progress_bar(verbose, n_epochs, n_rows):
         yield start_epoch
 
 
-def start_training(estimator, rows, train, state, variant=PLAIN, sample_weight=None):
-    """What trains on these rows (that many from row 0 on, or these numbers); allocates all that training needs. sample_weight is by row of `rows`."""
+def start_training(
+    estimator, rows, train, state, variant=PLAIN, sample_weight=None, n_epochs_made=0
+):
+    """What trains on these rows (that many from row 0 on, or these numbers); allocates all that training needs.
+
+    sample_weight is by row of `rows`; n_epochs_made: of those that the schedule of the learning rate is spread over.
+    """
     model, order = state.model, RowOrder(rows, train, int(estimator.batch_size))
+    schedule_step, schedule_steps = place_in_schedule(
+        estimator.max_epochs, n_epochs_made, -(-order.n_rows // order.batch_size)
+    )
     work = 10.0 * order.batch_size * model.n_features * model.n_components
     trainer = Trainer(
         model,
@@ -208,6 +204,10 @@ def start_training(estimator, rows, train, state, variant=PLAIN, sample_weight=N
         momentum=estimator.momentum,
         nesterov=estimator.nesterov,
         alpha=estimator.alpha,
+        weight_decay=estimator.weight_decay,
+        schedule=schedule_of_steps(estimator.learning_rate_schedule),
+        schedule_step=schedule_step,
+        schedule_steps=schedule_steps,
         n_threads=_threads.effective_n_threads(estimator.n_threads, work),
         n_steps=state.n_steps,
         variant=variant,
@@ -228,7 +228,7 @@ def run_epochs(estimator, training, model, X, held_out, n_epochs, sample_weight=
         options = {"n_threads": estimator.n_threads, "sample_weight": sample_weight}
         options["variant"] = without_noise(training.trainer.variant)
         stopping = EarlyStopping(training.trainer, model, X, held_out, options)
-    patience = Patience(estimator.tol, estimator.n_epochs_no_change)
+    patience = patience_of(estimator, training.trainer)
     callbacks = as_list(estimator.callbacks)
     validation_loss = None
     with progress_bar(estimator.verbose, n_epochs, training.order.n_rows) as start_epoch:

@@ -107,7 +107,10 @@ def variant_of(estimator, model, dtype, *, seed, fill=None, limits=None, n_rows=
             low, high = noise_limits(model, limits)
             options |= {"low": low.astype(dtype), "high": high.astype(dtype)}
     if estimator.sparsity is not None and estimator.sparsity[0] == "kl":
-        options |= {"kl_mean": float(estimator.sparsity[1]), "kl_weight": float(estimator.sparsity[2])}
+        options |= {
+            "kl_mean": float(estimator.sparsity[1]),
+            "kl_weight": float(estimator.sparsity[2]),
+        }
     elif estimator.sparsity is not None:
         options["l1"] = float(estimator.sparsity[1])
     if estimator.top_k is not None:
@@ -132,5 +135,3 @@ def noise_limits(model, limits):
 
 def needs_limits(estimator):
     return estimator.corruption is not None and estimator.corruption[0] == "salt_and_pepper"
-
-

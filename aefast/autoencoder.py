@@ -18,6 +18,7 @@ from aefast._inference import NetworkInference
 from aefast._model import Model
 from aefast._outputs import resolve_output
 from aefast._precision import PRECISIONS, check_available, parameter_type
+from aefast._schedules import SCHEDULES
 from aefast._training import as_list, run_epochs, split_rows, start_training
 from aefast._variants import check_variants, needs_limits, variant_of
 
@@ -47,8 +48,9 @@ class Autoencoder(FittedNetwork, NetworkInference, BaseEstimator):
         ("categorical", [5, 6, 7])]``, columns by number, name, slice or boolean mask, each exactly once.
     tied : bool, default=True
         The decoder uses the encoder's weights; their gradient is the sum of two parts. False: it has its own.
-    solver : {"sgd", "adam"}, default="adam"
-        "adam": Kingma & Ba (2015) with β = (0.9, 0.999), ε = 1e-8. "sgd": with `momentum` and `nesterov`.
+    solver : {"sgd", "adam", "adagrad"}, default="adam"
+        "adam": Kingma & Ba (2015) with β = (0.9, 0.999), ε = 1e-8. "sgd": with `momentum` and `nesterov`. "adagrad": Duchi, Hazan & Singer (2011),
+        ``s ← s + g²``, ``w ← w − rate·g / (√s + 1e-10)``.
     learning_rate : float, default=1e-3
     momentum : float in [0, 1), default=0.9
         Of "sgd": ``v ← momentum·v + g``, ``w ← w − learning_rate·v``. 0 is plain gradient descent.
@@ -86,6 +88,15 @@ class Autoencoder(FittedNetwork, NetworkInference, BaseEstimator):
         for units that no row of a whole pass has kept: 1/32 of the gradient passes to these, so that they come back (after Gao et al. 2024).
     dropout : float in [0, 1), default=0.0
         Probability that a unit of the code is dropped in training; the others are divided by 1 − dropout (Srivastava et al. 2014).
+    weight_decay : float, default=0.0
+        Decoupled from the gradient and from the loss (Loshchilov & Hutter 2019): ``w ← w − rate·weight_decay·w`` in each step, for weights, not for
+        biases. With "sgd" and no momentum that is the penalty `alpha`; other solvers would rescale a penalty's gradient.
+    learning_rate_schedule : {"constant", "invscaling", "cosine", "plateau"}, default="constant"
+        The rate of step t, from `learning_rate`: "invscaling": ``learning_rate / √t``, t counted from the first step, through `warm_start` and
+        `partial_fit`. "cosine": ``½ learning_rate (1 + cos(π s / S))``, s of all S steps of `max_epochs` epochs done (Loshchilov & Hutter 2017); each
+        `fit` begins anew, and so does `partial_fit` after every `max_epochs` calls. "plateau": divided by 5 whenever `n_epochs_no_change` epochs in a
+        row have not improved the monitored loss by `tol`, where training would stop otherwise; it stops when the rate would fall under a thousandth
+        of `learning_rate` (never with ``tol=0``). `partial_fit` looks back at `loss_curve_`.
     shuffle : bool, default=True
         Visit rows in a new random order in each pass; in memory maps of more than 32 MiB blocks of 1 MiB, rows mixed among 32 of these.
     warm_start : bool, default=False
@@ -178,6 +189,8 @@ class Autoencoder(FittedNetwork, NetworkInference, BaseEstimator):
         "sparsity": [None, tuple],
         "top_k": [None, Interval(Integral, 1, None, closed="left")],
         "dropout": [Interval(Real, 0, 1, closed="left")],
+        "weight_decay": [Interval(Real, 0, np.finfo(np.float32).max, closed="both")],
+        "learning_rate_schedule": [StrOptions(set(SCHEDULES))],
         "shuffle": ["boolean"],
         "warm_start": ["boolean"],
         "precision": [StrOptions(set(PRECISIONS))],
@@ -212,6 +225,8 @@ class Autoencoder(FittedNetwork, NetworkInference, BaseEstimator):
         sparsity=None,
         top_k=None,
         dropout=0.0,
+        weight_decay=0.0,
+        learning_rate_schedule="constant",
         shuffle=True,
         warm_start=False,
         precision="auto",
@@ -242,6 +257,8 @@ class Autoencoder(FittedNetwork, NetworkInference, BaseEstimator):
         self.sparsity = sparsity
         self.top_k = top_k
         self.dropout = dropout
+        self.weight_decay = weight_decay
+        self.learning_rate_schedule = learning_rate_schedule
         self.shuffle = shuffle
         self.warm_start = warm_start
         self.precision = precision
@@ -313,11 +330,13 @@ class Autoencoder(FittedNetwork, NetworkInference, BaseEstimator):
         weight = check.as_mean_weight(sample_weight, len(rows))
         seed = self._state.seed if goes_on else self._draw_seed()
         state, variant = self._start(X, rows, weight, len(rows), None, seed, goes_on)
-        training = start_training(self, rows, len(rows), state, variant, weight)
         record = (
             (self.loss_curve_, self.validation_loss_curve_, self.n_epochs_)
             if goes_on
             else ([], [], 0)
+        )
+        training = start_training(
+            self, rows, len(rows), state, variant, weight, n_epochs_made=record[-1]
         )
         self._begin(X, state, keep_features=goes_on, record=record)
         self._run(training, rows, None, 1)
@@ -361,9 +380,7 @@ class Autoencoder(FittedNetwork, NetworkInference, BaseEstimator):
         if self.missing == "mask":
             fill = scan.means if self.missing_fill == "mean" else np.zeros(d)
         if goes_on:
-            state = continued_state(
-                self._state, model, self.solver, self.momentum, self.precision
-            )
+            state = continued_state(self._state, model, self.solver, self.momentum, self.precision)
             state = state._replace(fill=fill if state.fill is None else state.fill)
         else:
             state = initial_state(model, self.solver, self.momentum, scan.means, dtype, seed, fill)

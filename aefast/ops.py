@@ -117,9 +117,7 @@ def decode(H, W, c, *, output="gaussian", output_parameters=None, n_threads=None
     X_hat : ndarray (n, d)
     """
     H = check.as_rows(H, "H")
-    model, parameters = _network(
-        H, W, None, c, output=output, output_parameters=output_parameters
-    )
+    model, parameters = _network(H, W, None, c, output=output, output_parameters=output_parameters)
     _check_width(H, "H", model.n_components)
     return forward(
         model, parameters, H, "reconstructions", name="H", from_codes=True, n_threads=n_threads

@@ -90,6 +90,10 @@ cdef extern from "kernels/autoencoder.h":
         double learning_rate
         double momentum
         double alpha
+        double weight_decay
+        int schedule
+        int64_t schedule_step
+        int64_t schedule_steps
         void* state[2]
         int64_t n_steps
         double loss_sum
@@ -146,9 +150,11 @@ cdef extern from "kernels/autoencoder.h":
         int n_activations
         int n_outputs
         int n_solvers
+        int n_schedules
         void (*activation_info)(int, activation_info*) noexcept nogil
         void (*output_info)(int, output_info*) noexcept nogil
         void (*solver_info)(int, solver_info*) noexcept nogil
+        const char* (*schedule_name)(int) noexcept nogil
         double (*output_link)(int, double) noexcept nogil
         int64_t (*training_workspace_bytes)(const training_job*) noexcept nogil
         int64_t (*packed_bytes)(const training_job*) noexcept nogil
@@ -300,6 +306,7 @@ ACTIVATIONS = [row["name"] for row in activation_table()]
 OUTPUT_TABLE = output_table()
 OUTPUTS = [row["name"] for row in OUTPUT_TABLE]
 SOLVERS = [row["name"] for row in solver_table()]
+SCHEDULES = [autoencoder_tables[0][1].schedule_name(i).decode() for i in range(autoencoder_tables[0][1].n_schedules)]
 
 
 def output_link(output, means):
@@ -329,7 +336,8 @@ cdef class Trainer:
     cdef bint is_packed, is_unpacked  # which of the two forms of the weights are up to date
 
     def __init__(self, model, cnp.ndarray X, cnp.ndarray flat, cnp.ndarray state, *, solver, batch_size, learning_rate,
-                 momentum, nesterov, alpha, n_threads, n_steps, variant, n_rows_seen=0, sample_weight=None, bfloat16=False):
+                 momentum, nesterov, alpha, n_threads, n_steps, variant, n_rows_seen=0, sample_weight=None, bfloat16=False, weight_decay=0.0,
+                 schedule="constant", schedule_step=0, schedule_steps=1):
         memset(&self.job, 0, sizeof(self.job))
         self.X, self.flat, self.state = X, flat, state
         self.parts, self.variant, self.sample_weight = output_parts(model.output, model.n_features), variant, sample_weight
@@ -343,6 +351,8 @@ cdef class Trainer:
         self.job.gemm = gemm_of(flat)
         self.job.solver = SOLVERS.index(solver)
         self.job.learning_rate, self.job.momentum, self.job.nesterov, self.job.alpha = learning_rate, momentum, nesterov, alpha
+        self.job.weight_decay, self.job.schedule = weight_decay, SCHEDULES.index(schedule)
+        self.job.schedule_step, self.job.schedule_steps = schedule_step, schedule_steps
         self.job.n_steps = n_steps
         for i in range(len(state)):
             self.job.state[i] = data_of(state[i])
@@ -355,6 +365,15 @@ cdef class Trainer:
     @property
     def n_steps(self):
         return self.job.n_steps
+
+    @property
+    def learning_rate(self):
+        """Before the schedule's factor; may be set between runs."""
+        return self.job.learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, rate):
+        self.job.learning_rate = rate
 
     @property
     def n_rows_done(self):
@@ -401,7 +420,7 @@ def loss_and_gradients(model, cnp.ndarray X, parameters, weight, domain, batch_s
     gradients = np.zeros(model.n_parameters)
     job.model, job.rows = view_model(model, parameters, parts), view_rows(X, None, domain)
     view_variant(&job, variant)
-    job.batch_size, job.n_threads, job.gemm = batch_size, n_threads, gemm_of(parameters.W)
+    job.batch_size, job.n_threads, job.gemm, job.schedule_steps = batch_size, n_threads, gemm_of(parameters.W), 1
     job.sample_weight, job.gradients = <const double*> data_of(weight), <double*> data_of(gradients)
     job.tiled = _runtime.products() == "tiles"
     workspace = allocate(kernels.training_workspace_bytes(&job))

@@ -86,6 +86,10 @@ typedef struct {
     int solver;                  /* index of its table */
     int nesterov;
     double learning_rate, momentum, alpha;
+    double weight_decay;         /* decoupled: w -= rate weight_decay w, weights only */
+    int schedule;                /* index of its table: the rate of each step, a factor of learning_rate */
+    int64_t schedule_step;       /* in/out: the next step's place among */
+    int64_t schedule_steps;      /* so many, for schedules that end */
     void *state[2];              /* flat layout; NULL where the solver keeps none */
     int64_t n_steps;             /* in/out: updates made so far */
 
@@ -146,10 +150,11 @@ typedef struct {
 } solver_info;
 
 typedef struct {
-    int n_activations, n_outputs, n_solvers;
+    int n_activations, n_outputs, n_solvers, n_schedules;
     void (*activation_info)(int, activation_info *);
     void (*output_info)(int, output_info *);
     void (*solver_info)(int, solver_info *);
+    const char *(*schedule_name)(int);
     double (*output_link)(int output, double mean); /* pre-activation whose mean is `mean`, kept off the ends of the domain */
 
     int64_t (*training_workspace_bytes)(const training_job *);

@@ -198,7 +198,7 @@ static void update_bias(const training *t, const step_constants *constants, real
         if (job->gradients)
             keep_gradient(job, at + first, gradient, columns);
         else
-            update_run(job, constants, 0, bias, gradient, state, first, columns);
+            update_run(job, constants, bias, gradient, state, first, columns);
     }
 }
 
@@ -259,12 +259,14 @@ static void train_member(void *context, member m)
         now.loss_sum += job->gradients ? loss : loss * (double)n;
         now.n_rows_done += n;
         now.n_steps += 1;
+        now.schedule_step += 1;
     }
     team_barrier(m);
     if (m.index == 0) {
         job->loss_sum = now.loss_sum;
         job->n_rows_done = now.n_rows_done;
         job->n_steps = now.n_steps;
+        job->schedule_step = now.schedule_step;
         job->status = now.status;
     }
 }
