@@ -5,10 +5,10 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from aefast import _autoencoder
+from aefast import _autoencoder, _outputs
 from aefast._model import Model
 from aefast._precision import parameter_type
-from aefast._saving import COUNT, CURVE, FLAG, SIZE, Saved, Tensor, one_of
+from aefast._saving import COUNT, CURVE, FLAG, SIZE, Check, Saved, Tensor, one_of
 from aefast._training import WEIGHTS, random_stream
 
 
@@ -22,6 +22,9 @@ class FittedState(NamedTuple):
     n_steps: int  # updates made
     n_rows_seen: int  # rows trained on, over all passes
     seed: int  # of all random numbers
+    fill: np.ndarray | None = (
+        None  # (d,) float64: what a missing entry enters the encoder as; None: NaN is refused
+    )
 
 
 def n_optimizer_states(solver, momentum):
@@ -36,7 +39,16 @@ def weight_limit(model):
     return row["weight_scale"] * np.sqrt(6.0 / (model.n_features + model.n_components))
 
 
-def initial_state(model, solver, momentum, column_means, dtype, seed):
+def initial_bias(model, column_means):
+    """The visible bias (d,): the pre-activations whose means are the columns'."""
+    bias = np.empty(model.n_features)
+    for segment in model.output:
+        columns = _outputs.columns_of(segment, model.n_features)
+        bias[columns] = _autoencoder.output_link(segment.distribution, column_means[columns])
+    return bias
+
+
+def initial_state(model, solver, momentum, column_means, dtype, seed, fill=None):
     """Weights uniform in ±weight_limit, hidden bias 0, visible bias at the link of the column means."""
     flat = np.zeros(model.n_parameters, dtype)
     limit = weight_limit(model)
@@ -45,9 +57,11 @@ def initial_state(model, solver, momentum, column_means, dtype, seed):
         if part.ndim == 2:
             part[...] = random.uniform(-limit, limit, part.shape)
         elif name == "visible_bias":
-            part[...] = _autoencoder.output_link(model.output, column_means)
+            part[...] = initial_bias(model, column_means)
+        elif name == "output_parameters":
+            part[...] = _outputs.starting_parameters(model.output, model.n_features)
     optimizer_state = np.zeros((n_optimizer_states(solver, momentum), flat.size), dtype)
-    return FittedState(model, solver, flat, optimizer_state, 0, 0, seed)
+    return FittedState(model, solver, flat, optimizer_state, 0, 0, seed, fill)
 
 
 def continued_state(state, model, solver, momentum, precision):
@@ -61,8 +75,12 @@ def continued_state(state, model, solver, momentum, precision):
             f"precision={precision!r} does not continue the fitted network, whose parameters are {dtype}: fit anew, or set "
             "precision='auto'"
         )
-    for field in ("n_components", "tied", "activation", "output"):
+    for field in ("n_components", "tied", "activation", "output", "top_k"):
         fitted, wanted = getattr(state.model, field), getattr(model, field)
+        if field == "output" and fitted != wanted:
+            fitted, wanted = _outputs.description(fitted), _outputs.description(wanted)
+            if fitted == wanted:
+                fitted, wanted = f"other columns or options of {fitted}", wanted
         if fitted != wanted:
             raise ValueError(
                 f"{field}={wanted!r} does not continue the fitted network, which has {field}={fitted!r}: fit anew, or set it back"
@@ -95,6 +113,13 @@ class FittedNetwork(Saved):
         return self._part("visible_bias")
 
     @property
+    def output_parameters_(self):
+        """{name: (d,)} of what the distributions of p(x | μ) have for each column, NaN where a column does not; empty where none has any."""
+        model = self._fitted_model()
+        theta = model.parts(self._state.parameters).get("output_parameters")
+        return {} if theta is None else _outputs.by_name(model.output, theta)
+
+    @property
     def _n_features_out(self):
         return self._fitted_model().n_components
 
@@ -112,11 +137,30 @@ class FittedNetwork(Saved):
 
     file_format = "aefast autoencoder"
     parameters_not_saved = ("callbacks",)
+    structured_parameters = ("output", "corruption", "sparsity")
+
+    def saved_parameters(self):
+        parameters = super().saved_parameters()
+        if not isinstance(self.output, str):
+            names = getattr(self, "feature_names_in_", None)
+            resolved = _outputs.resolve_output(self.output, self.n_features_in_, names)
+            parameters["output"] = _outputs.as_parameter(resolved)
+        return parameters
+
+    @classmethod
+    def parameter_of_json(cls, name, value):
+        if not isinstance(value, list):
+            return value
+        try:
+            return _outputs.from_parameter(value) if name == "output" else tuple(value)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"expected a valid {name!r}: {error}") from None
 
     def saved_state(self):
         state = self._state
         return {
-            "model": state.model._asdict(),
+            "model": state.model._asdict() | {"output": _outputs.as_json(state.model.output)},
+            "fills": state.fill is not None,
             "solver": state.solver,
             "n_optimizer_states": len(state.optimizer_state),
             "n_steps": int(state.n_steps),
@@ -131,7 +175,8 @@ class FittedNetwork(Saved):
         state = self._state
         flats = {"": state.parameters}
         flats |= {f"optimizer.{i}.": flat for i, flat in enumerate(state.optimizer_state)}
-        return {
+        fill = {} if state.fill is None else {"missing_fill": state.fill}
+        return fill | {
             prefix + name: part
             for prefix, flat in flats.items()
             for name, part in state.model.parts(flat).items()
@@ -144,13 +189,14 @@ class FittedNetwork(Saved):
             "n_components": SIZE,
             "tied": FLAG,
             "activation": one_of(_autoencoder.ACTIVATIONS),
-            "output": one_of(_autoencoder.OUTPUTS),
+            "output": Check(_outputs.is_json, "a list of segments"),
+            "top_k": COUNT,
         }
         counts = ("n_optimizer_states", "n_steps", "n_rows_seen", "seed", "n_epochs")
         curves = ("loss_curve", "validation_loss_curve")
         solver = one_of(_autoencoder.SOLVERS)
         return (
-            {"model": model, "solver": solver}
+            {"model": model, "solver": solver, "fills": FLAG}
             | dict.fromkeys(counts, COUNT)
             | dict.fromkeys(curves, CURVE)
         )
@@ -164,13 +210,16 @@ class FittedNetwork(Saved):
                 f"got {state['n_optimizer_states']}"
             )
         prefixes = ["", *(f"optimizer.{index}." for index in range(state["n_optimizer_states"]))]
-        layout = Model(**state["model"]).layout
-        return {
-            prefix + name: Tensor(shape) for prefix in prefixes for name, shape in layout.items()
+        model = _model_of(state)
+        fill = {"missing_fill": Tensor((model.n_features,), "F64")} if state["fills"] else {}
+        return fill | {
+            prefix + name: Tensor(shape)
+            for prefix in prefixes
+            for name, shape in model.layout.items()
         }
 
     def restore(self, state, tensors):
-        model = Model(**state["model"])
+        model = _model_of(state)
         flats = np.empty(
             (1 + state["n_optimizer_states"], model.n_parameters), tensors["components"].dtype
         )
@@ -180,9 +229,24 @@ class FittedNetwork(Saved):
                 part[...] = tensors[prefix + name]
         counters = {name: state[name] for name in ("solver", "n_steps", "n_rows_seen", "seed")}
         self._state = FittedState(
-            model=model, parameters=flats[0], optimizer_state=flats[1:], **counters
+            model=model,
+            parameters=flats[0],
+            optimizer_state=flats[1:],
+            fill=tensors.get("missing_fill"),
+            **counters,
         )
         self.n_features_in_ = model.n_features
         self.loss_curve_ = state["loss_curve"]
         self.validation_loss_curve_ = state["validation_loss_curve"]
         self.n_epochs_ = state["n_epochs"]
+
+
+def _model_of(state):
+    """The model that a file describes; ValueError where its parts contradict each other."""
+    given = state["model"]
+    output = _outputs.from_json(given["output"], given["n_features"])
+    if given["top_k"] > given["n_components"]:
+        raise ValueError(
+            f"expected 'top_k' of at most {given['n_components']} units, got {given['top_k']}"
+        )
+    return Model(**(given | {"output": output}))

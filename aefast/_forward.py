@@ -7,7 +7,8 @@ import numpy as np
 from aefast import _autoencoder, _runtime, _threads
 from aefast._autoencoder import BAD_ROWS, NOT_FINITE
 from aefast._order import MappedRows, RowOrder
-from aefast._validation import ANYWHERE, bad_row_error, domain_of
+from aefast._outputs import domain_of
+from aefast._validation import ANYWHERE, bad_row_error, check_groups
 
 WORK_PER_CALL = 1e9  # floating-point operations of the first call,
 CALL_SECONDS = 0.05  # and what the others may take: between two looks at the keyboard
@@ -44,15 +45,17 @@ def forward(
     from_codes=False,
     n_threads=None,
     check=True,
+    variant=None,
 ):
     """One of RESULTS for each row: codes (n, k), reconstructions (n, d), row_losses (n,) or feature_losses (n, d).
 
-    Computed in the parameters' real type. Raises ValueError for entries that are not finite (or, for losses, outside the output's
+    Of `variant` it takes what becomes of inputs: with its `fill` NaN means missing. Computed in the parameters' real type. Raises ValueError for entries that are not finite (or, for losses, outside the output's
     domain), FloatingPointError where finite input gives results that are not.
     """
     n, dtype = len(rows) if order is None else len(order), parameters.W.dtype
     out = _allocate(model, result, n, dtype)
-    domain = domain_of(model.output) if result.endswith("losses") else ANYWHERE
+    of_loss, missing = result.endswith("losses"), variant is not None and variant.fill is not None
+    domain = domain_of(model.output, model.n_features) if of_loss else ANYWHERE
     block_rows = _block_rows(model, n)
     work = 2.0 * model.n_features * model.n_components * (1 if result == "codes" else 2)
     blocks = max(1, int(WORK_PER_CALL / (work * block_rows)))  # of rows in a call
@@ -76,12 +79,19 @@ def forward(
                 n_threads,
                 n >= MANY_ROWS,
                 from_codes=from_codes,
+                variant=variant
+                if first == 0 or variant is None
+                else variant._replace(first_sample=variant.first_sample + first),
                 **{result: out[part]},
             )
         if status & BAD_ROWS:
-            raise bad_row_error(data, name, domain, dtype, output=model.output, first_row=first)
+            raise bad_row_error(
+                data, name, domain, dtype, output=model.output, first_row=first, missing=missing
+            )
+        if check and of_loss and model.has_groups:
+            check_groups(data, name, model.output, places, missing, first_row=first)
         if status & NOT_FINITE:
-            raise overflow_error(name, parameters)
+            raise overflow_error(name, parameters, out[part] if out.ndim == 2 else None)
         if mapped is not None:
             mapped.done_with([(first, min(part.stop, n))])
         first = part.stop
@@ -91,26 +101,32 @@ def forward(
     return out
 
 
-def overflow_error(name, parameters):
-    """The error for finite rows with a result that is not: the parameters' fault, or the size of the numbers."""
+def overflow_error(name, parameters, results=None):
+    """The error for finite rows with a result that is not: the parameters' fault, or the size of the numbers. results (n, columns) tell the column."""
     for part, array in parameters._asdict().items():
-        if not np.isfinite(array).all():
-            argument = {"V": "decoder_weights"}.get(part, part)
+        if array is not None and not np.isfinite(array).all():
+            argument = {"V": "decoder_weights", "theta": "output_parameters"}.get(part, part)
             found = "NaN" if np.isnan(array).any() else "infinity"
             return ValueError(f"{argument} contains {found}: expected finite numbers")
+    bad = [] if results is None else np.flatnonzero(~np.isfinite(results).all(axis=0))
+    where = f" in column {bad[0]}" if len(bad) else ""
     return FloatingPointError(
-        f"a result overflows {parameters.W.dtype} though {name} and the parameters are finite: scale {name} down"
+        f"a result overflows {parameters.W.dtype}{where} though {name} and the parameters are finite: scale {name} down"
     )
 
 
-def mean_loss(model, parameters, rows, order, n_threads=None):
-    """Mean of the losses of these rows, which are known to be good; may be infinite. No array of n losses is kept."""
-    total, step = 0.0, 1 << 16
+def mean_loss(model, parameters, rows, order, n_threads=None, *, sample_weight=None, variant=None):
+    """(Weighted) mean of the losses of these rows, which are known to be good; may be infinite. No array of n losses is kept."""
+    total, weights, step = 0.0, 0.0, 1 << 16
+    options = {"n_threads": n_threads, "check": False, "variant": variant}
     for window in RowOrder(rows, order).windows():
         for first in range(0, len(window), step):
             part = window[first : first + step]
-            losses = forward(
-                model, parameters, rows, "row_losses", order=part, n_threads=n_threads, check=False
-            )
-            total += losses.sum()
-    return total / len(order)
+            losses = forward(model, parameters, rows, "row_losses", order=part, **options)
+            if sample_weight is None:
+                total += losses.sum()
+                weights += len(part)
+            else:
+                total += sample_weight[part] @ losses
+                weights += sample_weight[part].sum()
+    return total / weights

@@ -3,6 +3,8 @@
 from math import prod
 from typing import NamedTuple
 
+from aefast import _outputs
+
 
 class Parameters(NamedTuple):
     """The parts, all of one real type. V, the decoder's matrix, is W itself when tied."""
@@ -11,6 +13,9 @@ class Parameters(NamedTuple):
     V: object  # (k, d)
     b: object  # (k,)
     c: object  # (d,)
+    theta: object = (
+        None  # (d,): the parameter of each column's distribution; None: no distribution has one
+    )
 
 
 class Model(NamedTuple):
@@ -20,14 +25,20 @@ class Model(NamedTuple):
     n_components: int
     tied: bool
     activation: str
-    output: str
+    output: tuple  # of _outputs.Segment
+    top_k: int = 0  # units of a row that keep their value; 0: all
 
     @property
     def layout(self):
         """Name and shape of each part of the flat array, in order."""
         d, k = self.n_features, self.n_components
         decoder = {} if self.tied else {"decoder_components": (k, d)}
-        return {"components": (k, d), **decoder, "hidden_bias": (k,), "visible_bias": (d,)}
+        theta = {"output_parameters": (d,)} if _outputs.has_parameters(self.output) else {}
+        return {"components": (k, d), **decoder, "hidden_bias": (k,), "visible_bias": (d,), **theta}
+
+    @property
+    def has_groups(self):
+        return any(segment.is_group for segment in self.output)
 
     @property
     def n_parameters(self):
@@ -47,4 +58,6 @@ class Model(NamedTuple):
         parts = self.parts(flat)
         W = parts["components"]
         V = parts.get("decoder_components", W)
-        return Parameters(W, V, parts["hidden_bias"], parts["visible_bias"])
+        return Parameters(
+            W, V, parts["hidden_bias"], parts["visible_bias"], parts.get("output_parameters")
+        )

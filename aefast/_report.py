@@ -1,5 +1,6 @@
 """What the command reports: how good a fit is, what a model file holds."""
 
+import copy
 import os
 
 import numpy as np
@@ -10,16 +11,11 @@ from aefast import _threads
 
 def losses_before(model, parts):
     """The losses of an autoencoder that is only initialised, and of one that gives each column's mean for any row."""
-    d = model.n_features_in_
-    no_weights = np.zeros((1, d), model.visible_bias_.dtype), np.zeros(1, model.visible_bias_.dtype)
     # without weights the output is what the visible bias starts at: the link of the training rows' means
+    constant = copy.deepcopy(model)
+    constant.components_[...] = constant.decoder_components_[...] = 0
     return {
-        name: {
-            "before": mean_loss(model, rows),
-            "column_means": float(
-                aefast.ops.loss(rows, *no_weights, model.visible_bias_, output=model.output)
-            ),
-        }
+        name: {"before": mean_loss(model, rows), "column_means": mean_loss(constant, rows)}
         for name, rows in parts.items()
     }
 

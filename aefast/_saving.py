@@ -38,6 +38,7 @@ class Saved:
     file_format = None  # the kind of file: its key in model_file.HOMES
     file_version = 1
     parameters_not_saved = ()  # constructor parameters that do not travel; None in what is loaded
+    structured_parameters = ()  # those that may be lists in JSON; `parameter_of_json` makes them what they were
 
     def save(self, path):
         """Writes the object to one safetensors file, which `aefast.load` reads.
@@ -97,11 +98,17 @@ class Saved:
         known = set(cls._get_param_names()) - set(cls.parameters_not_saved)
         check_names("constructor parameters", parameters, known)
         for name, value in parameters.items():
-            if not _is_json_scalar(value):
+            if not _is_json_scalar(value) and name not in cls.structured_parameters:
                 raise ValueError(
                     f"expected a number, a string or null as {name!r}, got {shortened(value)}"
                 )
-        return cls(**parameters, **dict.fromkeys(cls.parameters_not_saved))
+        made = {name: cls.parameter_of_json(name, value) for name, value in parameters.items()}
+        return cls(**made, **dict.fromkeys(cls.parameters_not_saved))
+
+    @classmethod
+    def parameter_of_json(cls, name, value):
+        """ValueError where a list cannot be one of `structured_parameters`."""
+        return value
 
     def check_parameters(self):
         """ValueError where a parameter is not valid, called after `restore`."""

@@ -9,6 +9,8 @@ from aefast import _runtime, _threads
 from aefast._autoencoder import NOT_FINITE, Trainer
 from aefast._forward import mean_loss
 from aefast._order import RowOrder
+from aefast._variants import PLAIN, without_noise
+from aefast._schedules import patience_of, place_in_schedule, schedule_of_steps
 
 SLICE_SECONDS = 0.05  # of training between two looks at the keyboard and the progress bar
 FASTEST_GROWTH = 8  # of the steps in a slice, from one slice to the next
@@ -36,19 +38,6 @@ def split_rows(n, validation_fraction, seed):
     order = random_stream(seed, SPLIT).permutation(n)
     n_validation = min(max(1, round(validation_fraction * n)), n - 1)
     return np.sort(order[n_validation:]), np.sort(order[:n_validation])
-
-
-class Patience:
-    """Tells when the monitored loss has not improved by more than tol for n_epochs_no_change epochs; with tol=0 never."""
-
-    def __init__(self, tol, n_epochs_no_change):
-        self.tol, self.n_epochs_no_change = tol, n_epochs_no_change
-        self.best, self.n_bad = np.inf, 0
-
-    def is_over(self, loss):
-        self.n_bad = 0 if loss < self.best - self.tol else self.n_bad + 1
-        self.best = min(self.best, loss)
-        return self.tol > 0 and self.n_bad >= self.n_epochs_no_change
 
 
 class Snapshot:
@@ -146,16 +135,10 @@ class Training:
 
 
 class EarlyStopping:
-    """Keeps the parameters of the epoch with the lowest loss on the held-out rows."""
+    """Keeps the parameters of the epoch with the lowest loss on the held-out rows; `options` are those of `mean_loss`."""
 
-    def __init__(self, trainer, model, X, rows, n_threads):
-        self.trainer, self.model, self.X, self.rows, self.n_threads = (
-            trainer,
-            model,
-            X,
-            rows,
-            n_threads,
-        )
+    def __init__(self, trainer, model, X, rows, options):
+        self.trainer, self.model, self.X, self.rows, self.options = trainer, model, X, rows, options
         self.best, self.best_loss = Snapshot(trainer), np.inf
 
     def validation_loss(self):
@@ -164,7 +147,7 @@ class EarlyStopping:
             self.model.split(self.trainer.values()[0]),
             self.X,
             self.rows,
-            self.n_threads,
+            **self.options,
         )
         if loss < self.best_loss:
             self.best_loss = loss
@@ -198,9 +181,17 @@ def progress_bar(verbose, n_epochs, n_rows):
         yield start_epoch
 
 
-def start_training(estimator, rows, train, state):
-    """What trains on these rows (that many from row 0 on, or these numbers); allocates all that training needs."""
+def start_training(
+    estimator, rows, train, state, variant=PLAIN, sample_weight=None, n_epochs_made=0
+):
+    """What trains on these rows (that many from row 0 on, or these numbers); allocates all that training needs.
+
+    sample_weight is by row of `rows`; n_epochs_made: of those that the schedule of the learning rate is spread over.
+    """
     model, order = state.model, RowOrder(rows, train, int(estimator.batch_size))
+    schedule_step, schedule_steps = place_in_schedule(
+        estimator.max_epochs, n_epochs_made, -(-order.n_rows // order.batch_size)
+    )
     work = 10.0 * order.batch_size * model.n_features * model.n_components
     trainer = Trainer(
         model,
@@ -213,22 +204,31 @@ def start_training(estimator, rows, train, state):
         momentum=estimator.momentum,
         nesterov=estimator.nesterov,
         alpha=estimator.alpha,
+        weight_decay=estimator.weight_decay,
+        schedule=schedule_of_steps(estimator.learning_rate_schedule),
+        schedule_step=schedule_step,
+        schedule_steps=schedule_steps,
         n_threads=_threads.effective_n_threads(estimator.n_threads, work),
         n_steps=state.n_steps,
+        variant=variant,
+        n_rows_seen=state.n_rows_seen,
+        sample_weight=sample_weight,
         bfloat16=estimator.precision == "bfloat16",
     )
     return Training(trainer, order, state.seed if estimator.shuffle else None, state.n_rows_seen)
 
 
-def run_epochs(estimator, training, model, X, held_out, n_epochs):
+def run_epochs(estimator, training, model, X, held_out, n_epochs, sample_weight=None):
     """Trains for up to n_epochs, writing the estimator's curves; callbacks see the estimator with the epoch's parameters.
 
     held_out: row numbers for early stopping, or None. Raises FloatingPointError where training diverges.
     """
     stopping = None
     if held_out is not None:
-        stopping = EarlyStopping(training.trainer, model, X, held_out, estimator.n_threads)
-    patience = Patience(estimator.tol, estimator.n_epochs_no_change)
+        options = {"n_threads": estimator.n_threads, "sample_weight": sample_weight}
+        options["variant"] = without_noise(training.trainer.variant)
+        stopping = EarlyStopping(training.trainer, model, X, held_out, options)
+    patience = patience_of(estimator, training.trainer)
     callbacks = as_list(estimator.callbacks)
     validation_loss = None
     with progress_bar(estimator.verbose, n_epochs, training.order.n_rows) as start_epoch:

@@ -7,10 +7,11 @@ converted to float64. The real type of a computation is float32 for float32, uin
 import sys
 import warnings
 from numbers import Integral
+from typing import NamedTuple
 
 import numpy as np
 
-from aefast import _autoencoder, _threads
+from aefast import _autoencoder, _outputs, _threads
 from aefast._autoencoder import BAD_ROWS, is_plain
 from aefast._order import RowOrder
 
@@ -20,19 +21,7 @@ ENTRIES_PER_SCAN = 1 << 26  # between two looks at the keyboard
 
 _NARROW_TYPES = frozenset(ROW_TYPES[1:])
 _FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
-_OUTPUTS = {row["name"]: row for row in _autoencoder.output_table()}
-_DOMAINS = {name: (row["low"], row["high"]) for name, row in _OUTPUTS.items()}
 ANYWHERE = (-np.inf, np.inf)
-
-
-def domain_of(output):
-    """The closed interval in which an output distribution's x must lie."""
-    return _DOMAINS[output]
-
-
-def log_normalizer_of(output):
-    """What the training loss leaves out, per feature: log p(x | mu) = -loss - log_normalizer."""
-    return _OUTPUTS[output]["log_normalizer"]
 
 
 def real_type(*dtypes):
@@ -114,6 +103,13 @@ def as_parameter(value, name, shape):
     return np.ascontiguousarray(array)
 
 
+def as_mean_weight(value, n_samples):
+    """Weights (n,) in float64 whose mean is 1; None stays None. One number weighs all alike."""
+    if value is None or np.ndim(value) == 0:
+        return None
+    return as_sample_weight(value, n_samples) * n_samples
+
+
 def as_sample_weight(value, n_samples):
     """Weights (n,) in float64 that add up to 1; None stays None."""
     if value is None:
@@ -153,35 +149,115 @@ def check_name(value, name, choices):
 # ---- what is in the rows ----
 
 
+class Scan(NamedTuple):
+    """What one pass over the rows of a fit finds, by column (d,)."""
+
+    means: np.ndarray  # weighted, of the entries that are there; 0 where none is
+    n_missing: int  # columns with a missing entry, or whose rows have no weight
+    low: np.ndarray | None
+    high: np.ndarray | None
+
+
 def scan_rows(X, rows, output, dtype, n_threads):
     """One pass over these rows (that many from row 0 on, or sorted numbers) before a fit: every entry finite and in the output's domain.
 
-    Returns the column means (d,), float64.
+    Returns the column means (d,), float64. `output` is a distribution's name.
     """
-    domain, sums, order = domain_of(output), np.zeros(X.shape[1]), RowOrder(X, rows)
-    n_threads = _threads.effective_n_threads(n_threads, order.n_rows * X.shape[1])
-    step = max(1, ENTRIES_PER_SCAN // X.shape[1])
+    return scan_table(X, rows, _outputs.plain_output(output), dtype, n_threads).means
+
+
+def scan_table(
+    X, rows, output, dtype, n_threads, *, missing=False, sample_weight=None, with_limits=False
+):
+    """The same for an output with parts; with `missing` NaN passes. Weights (n,) are by row of X. Returns a `Scan`."""
+    d = X.shape[1]
+    domain, order = _outputs.domain_of(output, d), RowOrder(X, rows)
+    sums, weights = np.zeros(d), np.zeros(d)
+    limits = (np.full(d, np.inf), np.full(d, -np.inf)) if with_limits else (None, None)
+    n_threads = _threads.effective_n_threads(n_threads, order.n_rows * d)
+    step = max(1, ENTRIES_PER_SCAN // d)
+    options = {"missing": missing, "sample_weight": sample_weight}
+    options |= dict(zip(("low", "high"), limits, strict=True))
     for window in order.windows():
         for first in range(0, len(window), step):
             part = window[first : first + step]
-            if _autoencoder.scan(X, part, domain, np.empty(0, dtype), sums, n_threads) & BAD_ROWS:
-                raise bad_row_error(X, "X", domain, dtype, output=output)
-    return sums / order.n_rows
+            status = _autoencoder.scan(
+                X, part, domain, np.empty(0, dtype), n_threads, sums, weights, **options
+            )
+            if status & BAD_ROWS:
+                raise bad_row_error(X, "X", domain, dtype, output=output, missing=missing)
+            check_groups(X, "X", output, part, missing)
+    total = order.n_rows if sample_weight is None else sample_weight[_all(rows)].sum()
+    return Scan(
+        means=np.divide(sums, weights, out=np.zeros(d), where=weights > 0),
+        n_missing=int((weights < total * (1 - 1e-12)).sum()),
+        low=limits[0],
+        high=limits[1],
+    )
 
 
-def bad_row_error(rows, name, domain, dtype, *, output=None, first_row=0):
+def _all(rows):
+    return slice(0, rows) if isinstance(rows, Integral) else rows
+
+
+def check_groups(X, name, output, rows=None, missing=False, first_row=0):
+    """ValueError for a row in which a categorical group does not add up to 1, or only part of a group is missing."""
+    for segment in output:
+        if not segment.is_group:
+            continue
+        columns = _outputs.columns_of(segment, X.shape[1])
+        for first in range(0, len(X) if rows is None else len(rows), 1 << 16):
+            part = slice(first, first + (1 << 16))
+            numbers = np.arange(len(X))[part] if rows is None else rows[part]
+            values = X[numbers][:, columns].astype(np.float64)
+            _check_group(values, numbers + first_row, name, segment, missing)
+
+
+def _check_group(values, numbers, name, segment, missing):
+    gaps = np.isnan(values)
+    partly = gaps.any(axis=1) & ~gaps.all(axis=1) if missing else np.zeros(len(values), bool)
+    shown = "all columns" if segment.columns is None else f"columns {list(segment.columns[:4])}..."
+    if partly.any():
+        row = numbers[partly.argmax()]
+        raise ValueError(
+            f"output {segment.distribution!r} of {shown}: in row {row} of {name} only part of the group is missing (NaN); "
+            "a group is missing as a whole"
+        )
+    if segment.distribution == "categorical":
+        totals = values.sum(axis=1)
+        wrong = np.abs(totals - 1) > 1e-4  # NaN passes: missing
+        if wrong.any():
+            row, total = numbers[wrong.argmax()], totals[wrong.argmax()]
+            raise ValueError(
+                f"output 'categorical' of {shown} expects one-hot rows, which add up to 1: row {row} of {name} adds up to {total:g}"
+            )
+
+
+def bad_row_error(rows, name, domain, dtype, *, output=None, first_row=0, missing=False):
     """The error for rows in which a kernel found something it cannot use: names the first such entry."""
     low, high = domain
     step = max(1, (1 << 20) // rows.shape[1])
     for first in range(0, len(rows), step):
         part = rows[first : first + step].astype(dtype)
-        bad = np.argwhere(~(np.isfinite(part) & (part >= low) & (part <= high)))
+        good = np.isfinite(part) & (part >= low) & (part <= high)
+        bad = np.argwhere(~(good | np.isnan(part)) if missing else ~good)
         if len(bad):
             row, column = bad[0]
             value = rows[first + row, column]
             where = f"at row {first_row + first + row}, column {column}"
-            return ValueError(_describe_entry(value, where, name, domain, dtype, output))
+            ends = [np.broadcast_to(end, rows.shape[1])[column] for end in domain]
+            return ValueError(
+                _describe_entry(value, where, name, ends, dtype, _output_at(output, column))
+            )
     return ValueError(f"Input {name} changed while it was read")
+
+
+def _output_at(output, column):
+    """The name of a column's distribution."""
+    for segment in output or ():
+        if segment.columns is None or column in segment.columns:
+            return segment.distribution
+    return None
 
 
 def _describe_entry(value, where, name, domain, dtype, output):
@@ -192,7 +268,8 @@ def _describe_entry(value, where, name, domain, dtype, output):
     if not np.isfinite(dtype.type(value)):
         return f"Input {name} contains a value too large for {dtype} ({value}) {where}"
     low, high = domain
-    return f"output={output!r} expects values of {name} in [{low:g}, {high:g}], got {value} {where}"
+    expected = f"in [{low:g}, {high:g}]" if low in (0, 1) or low < 0 else "above 0"
+    return f"output={output!r} expects values of {name} {expected}, got {value} {where}"
 
 
 def warn_of_iterations(max_iter):
@@ -292,6 +369,15 @@ def fixed_signs(rows):
     largest = np.abs(rows).argmax(axis=1)
     signs = np.sign(rows[np.arange(len(rows)), largest])
     return rows * np.where(signs == 0, 1.0, signs)[:, None]
+
+
+def feature_names(X):
+    """The names of X's columns, or None, as scikit-learn finds them."""
+    if isinstance(X, np.ndarray):
+        return None
+    from sklearn.utils.validation import _get_feature_names
+
+    return _get_feature_names(X)
 
 
 def remember_features(estimator, X):

@@ -3,33 +3,36 @@
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import (
     Interval,
     StrOptions,
     validate_parameter_constraints,
 )
-from sklearn.utils.validation import check_is_fitted
 
 from aefast import _autoencoder, _threads
 from aefast import _validation as check
 from aefast._fitted import FittedNetwork, continued_state, initial_state
-from aefast._forward import forward, overflow_error
+from aefast._inference import NetworkInference
 from aefast._model import Model
+from aefast._outputs import resolve_output
 from aefast._precision import PRECISIONS, check_available, parameter_type
+from aefast._schedules import SCHEDULES
 from aefast._training import as_list, run_epochs, split_rows, start_training
+from aefast._variants import check_variants, needs_limits, variant_of
 
 
-class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class Autoencoder(FittedNetwork, NetworkInference, BaseEstimator):
     """Autoencoder with one hidden layer, trained by stochastic gradient descent in compiled kernels.
 
     Encoder ``H = g(X Wᵀ + b)`` with g the sigmoid by default, decoder ``X̂ = o(H W* + c)``; tied weights mean ``W* = W``. Minimises, over batches of n rows,
 
         ``(1/n) Σ_i l(x_i, x̂_i) + ½ α (‖W‖² [+ ‖W*‖² when untied])``
 
-    where the loss l follows from the type of input (nats, summed over features, constants dropped): ``½ ‖x̂ − x‖²`` with o the identity for
-    real inputs ("gaussian"), ``−Σ_j [x_j log x̂_j + (1 − x_j) log(1 − x̂_j)]`` with o = sigmoid for inputs in [0, 1] ("bernoulli").
+    where the loss ``l = −log p(x | μ)`` follows from the type of input (nats, summed over features, constants dropped): ``½ ‖x̂ − x‖²`` with o the
+    identity for real inputs ("gaussian"), ``−Σ_j [x_j log x̂_j + (1 − x_j) log(1 − x̂_j)]`` with o = sigmoid for inputs in [0, 1] ("bernoulli"), and so
+    on, for tables with columns of several types too. Variants (denoising, contractive, sparse, k-sparse) are parameters that combine.
 
     Parameters
     ----------
@@ -38,12 +41,16 @@ class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMix
     activation : {"sigmoid", "tanh", "relu", "softplus", "linear"}, default="sigmoid"
         g of the hidden layer: ``1 / (1 + exp(-a))``, ``tanh(a)``, ``max(a, 0)``, ``log(1 + exp(a))``, ``a``. With "linear" and squared error the
         components span the leading principal subspace at the optimum (Baldi & Hornik 1989).
-    output : {"gaussian", "bernoulli"}, default="gaussian"
-        p(x | μ), and with it the loss.
+    output : str, (str, dict) or list of (one of these, columns), default="gaussian"
+        p(x | μ), and with it the loss: "gaussian", "bernoulli", "continuous_bernoulli", "gaussian_diagonal", "poisson", "exponential", "gamma",
+        "negative_binomial", "laplace", "huber", or, for groups of columns, "categorical" and "multinomial" (``aefast.distributions``, and the guide, say
+        what each is). With options: ``("huber", {"delta": 1.0})``. With several: ``[("poisson", ["visits"]), ("bernoulli", slice(1, 5)),
+        ("categorical", [5, 6, 7])]``, columns by number, name, slice or boolean mask, each exactly once.
     tied : bool, default=True
         The decoder uses the encoder's weights; their gradient is the sum of two parts. False: it has its own.
-    solver : {"sgd", "adam"}, default="adam"
-        "adam": Kingma & Ba (2015) with β = (0.9, 0.999), ε = 1e-8. "sgd": with `momentum` and `nesterov`.
+    solver : {"sgd", "adam", "adagrad"}, default="adam"
+        "adam": Kingma & Ba (2015) with β = (0.9, 0.999), ε = 1e-8. "sgd": with `momentum` and `nesterov`. "adagrad": Duchi, Hazan & Singer (2011),
+        ``s ← s + g²``, ``w ← w − rate·g / (√s + 1e-10)``.
     learning_rate : float, default=1e-3
     momentum : float in [0, 1), default=0.9
         Of "sgd": ``v ← momentum·v + g``, ``w ← w − learning_rate·v``. 0 is plain gradient descent.
@@ -64,6 +71,32 @@ class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMix
         Absolute improvement of the monitored loss (validation loss with `early_stopping`, training loss without). 0 runs all epochs.
     alpha : float, default=0.0
         Weight of the L2 penalty ``½ α ‖W‖²``; biases are not penalised.
+    missing : {"error", "mask"}, default="error"
+        What NaN in X means. "mask": a missing entry, which has neither loss nor gradient, and enters the encoder as `missing_fill` says.
+    missing_fill : {"mean", "zero"}, default="mean"
+        The mean of the column's entries in the (first) fit, or 0.
+    corruption : None or (kind, level), default=None
+        Denoising (Vincent et al. 2008): rows are corrupted before they are encoded, anew in each pass, and reconstructed clean. ("masking", p): entries
+        become 0 with probability p. ("salt_and_pepper", p): with probability p/2 each the least or the greatest value of the column (of its domain, where
+        that is bounded). ("gaussian", sigma): normal noise is added.
+    contraction : float, default=0.0
+        λ of the penalty ``λ mean_i ‖∂h/∂x_i‖²`` (Rifai et al. 2011), ``Σ_j g'(a_j)² ‖W_j‖²`` for each row.
+    sparsity : None, ("kl", rho, beta) or ("l1", lambda), default=None
+        ``β Σ_j KL(ρ ‖ mean_i h_ij)`` over each batch, for sigmoid codes (Lee et al. 2007), or ``λ mean_i ‖h_i‖₁``.
+    top_k : int or None, default=None
+        Only the top_k largest units of each row's code keep their value, the others are 0 (Makhzani & Frey 2013); gradients pass the kept ones alone, but
+        for units that no row of a whole pass has kept: 1/32 of the gradient passes to these, so that they come back (after Gao et al. 2024).
+    dropout : float in [0, 1), default=0.0
+        Probability that a unit of the code is dropped in training; the others are divided by 1 − dropout (Srivastava et al. 2014).
+    weight_decay : float, default=0.0
+        Decoupled from the gradient and from the loss (Loshchilov & Hutter 2019): ``w ← w − rate·weight_decay·w`` in each step, for weights, not for
+        biases. With "sgd" and no momentum that is the penalty `alpha`; other solvers would rescale a penalty's gradient.
+    learning_rate_schedule : {"constant", "invscaling", "cosine", "plateau"}, default="constant"
+        The rate of step t, from `learning_rate`: "invscaling": ``learning_rate / √t``, t counted from the first step, through `warm_start` and
+        `partial_fit`. "cosine": ``½ learning_rate (1 + cos(π s / S))``, s of all S steps of `max_epochs` epochs done (Loshchilov & Hutter 2017); each
+        `fit` begins anew, and so does `partial_fit` after every `max_epochs` calls. "plateau": divided by 5 whenever `n_epochs_no_change` epochs in a
+        row have not improved the monitored loss by `tol`, where training would stop otherwise; it stops when the rate would fall under a thousandth
+        of `learning_rate` (never with ``tol=0``). `partial_fit` looks back at `loss_curve_`.
     shuffle : bool, default=True
         Visit rows in a new random order in each pass; in memory maps of more than 32 MiB blocks of 1 MiB, rows mixed among 32 of these.
     warm_start : bool, default=False
@@ -99,6 +132,8 @@ class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMix
         Mean loss of the held-out rows after each epoch; empty without `early_stopping`.
     n_epochs_ : int
         Passes made.
+    output_parameters_ : dict of str to ndarray (n_features,)
+        What distributions have for each column ("log_variance", "log_shape", "log_r"); NaN in columns that do not.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         Only where X has string column names.
@@ -134,7 +169,7 @@ class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMix
     _parameter_constraints: dict = {
         "n_components": [Interval(Integral, 1, check.LARGEST_SIZE, closed="both")],
         "activation": [StrOptions(set(_autoencoder.ACTIVATIONS))],
-        "output": [StrOptions(set(_autoencoder.OUTPUTS))],
+        "output": [str, tuple, list],
         "tied": ["boolean"],
         "solver": [StrOptions(set(_autoencoder.SOLVERS))],
         "learning_rate": [Interval(Real, 0, np.finfo(np.float32).max, closed="right")],
@@ -147,6 +182,15 @@ class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMix
         "n_epochs_no_change": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
         "alpha": [Interval(Real, 0, np.finfo(np.float32).max, closed="both")],
+        "missing": [StrOptions({"error", "mask"})],
+        "missing_fill": [StrOptions({"mean", "zero"})],
+        "corruption": [None, tuple],
+        "contraction": [Interval(Real, 0, np.finfo(np.float32).max, closed="both")],
+        "sparsity": [None, tuple],
+        "top_k": [None, Interval(Integral, 1, None, closed="left")],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "weight_decay": [Interval(Real, 0, np.finfo(np.float32).max, closed="both")],
+        "learning_rate_schedule": [StrOptions(set(SCHEDULES))],
         "shuffle": ["boolean"],
         "warm_start": ["boolean"],
         "precision": [StrOptions(set(PRECISIONS))],
@@ -174,6 +218,15 @@ class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMix
         n_epochs_no_change=5,
         tol=1e-4,
         alpha=0.0,
+        missing="error",
+        missing_fill="mean",
+        corruption=None,
+        contraction=0.0,
+        sparsity=None,
+        top_k=None,
+        dropout=0.0,
+        weight_decay=0.0,
+        learning_rate_schedule="constant",
         shuffle=True,
         warm_start=False,
         precision="auto",
@@ -197,6 +250,15 @@ class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMix
         self.n_epochs_no_change = n_epochs_no_change
         self.tol = tol
         self.alpha = alpha
+        self.missing = missing
+        self.missing_fill = missing_fill
+        self.corruption = corruption
+        self.contraction = contraction
+        self.sparsity = sparsity
+        self.top_k = top_k
+        self.dropout = dropout
+        self.weight_decay = weight_decay
+        self.learning_rate_schedule = learning_rate_schedule
         self.shuffle = shuffle
         self.warm_start = warm_start
         self.precision = precision
@@ -207,14 +269,16 @@ class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMix
 
     # ---- fitting ----
 
-    def fit(self, X, y=None):
+    def fit(self, X, y=None, sample_weight=None):
         """Trains on X.
 
         Parameters
         ----------
         X : array-like (n_samples, n_features)
-            Finite; in [0, 1] for output="bernoulli". Dense. See Notes for what is copied.
+            In the domain of the output's distributions, finite (with missing="mask": or NaN). Dense. See Notes for what is copied.
         y : ignored
+        sample_weight : array-like (n_samples,) or None, default=None
+            Non-negative; scaled to mean 1. A batch's loss is the sum of its weighted losses over the number of its rows.
 
         Returns
         -------
@@ -230,6 +294,7 @@ class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMix
         self._check_parameters()
         goes_on = self.warm_start and self.__sklearn_is_fitted__()
         rows = check.estimator_rows(self, X, reset=not goes_on)
+        weight = check.as_mean_weight(sample_weight, len(rows))
         if self.early_stopping and len(rows) < 2:
             raise ValueError(
                 f"early_stopping=True needs at least 2 samples to hold one out, got n_samples = {len(rows)}"
@@ -238,13 +303,13 @@ class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMix
         train, held_out = len(rows), None
         if self.early_stopping:
             train, held_out = split_rows(len(rows), self.validation_fraction, seed)
-        state = self._starting_state(rows, train, held_out, seed, goes_on)
-        training = start_training(self, rows, train, state)
+        state, variant = self._start(X, rows, weight, train, held_out, seed, goes_on)
+        training = start_training(self, rows, train, state, variant, weight)
         self._begin(X, state, keep_features=goes_on)
-        self._run(training, rows, held_out, self.max_epochs)
+        self._run(training, rows, held_out, self.max_epochs, weight)
         return self
 
-    def partial_fit(self, X, y=None):
+    def partial_fit(self, X, y=None, sample_weight=None):
         """One pass over X, going on from the fitted parameters and optimizer state (or initialising, at the first call).
 
         X is computed in the type of the first call. `max_epochs`, `early_stopping` and `tol` play no part.
@@ -253,6 +318,7 @@ class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMix
         ----------
         X : array-like (n_samples, n_features)
         y : ignored
+        sample_weight : array-like (n_samples,) or None, default=None
 
         Returns
         -------
@@ -261,13 +327,16 @@ class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMix
         self._check_parameters()
         goes_on = self.__sklearn_is_fitted__()
         rows = check.estimator_rows(self, X, reset=not goes_on)
+        weight = check.as_mean_weight(sample_weight, len(rows))
         seed = self._state.seed if goes_on else self._draw_seed()
-        state = self._starting_state(rows, len(rows), None, seed, goes_on)
-        training = start_training(self, rows, len(rows), state)
+        state, variant = self._start(X, rows, weight, len(rows), None, seed, goes_on)
         record = (
             (self.loss_curve_, self.validation_loss_curve_, self.n_epochs_)
             if goes_on
             else ([], [], 0)
+        )
+        training = start_training(
+            self, rows, len(rows), state, variant, weight, n_epochs_made=record[-1]
         )
         self._begin(X, state, keep_features=goes_on, record=record)
         self._run(training, rows, None, 1)
@@ -278,6 +347,7 @@ class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMix
         given = {name: getattr(self, name) for name in self._parameter_constraints}
         validate_parameter_constraints(self._parameter_constraints, given, type(self).__name__)
         check_available(self.precision)
+        check_variants(self)
         for callback in as_list(self.callbacks):
             if not callable(callback):
                 raise TypeError(
@@ -289,20 +359,41 @@ class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMix
             check_random_state(self.random_state).randint(np.iinfo(np.int64).max, dtype=np.int64)
         )
 
-    def _starting_state(self, rows, train, held_out, seed, goes_on):
-        """Checks what is in the rows; held-out ones leave no trace in the state. Nothing of the estimator changes."""
-        model = Model(
-            rows.shape[1], int(self.n_components), bool(self.tied), self.activation, self.output
-        )
+    def _start(self, X, rows, weight, train, held_out, seed, goes_on):
+        """(state, variant) that training starts from. Checks what is in the rows; held-out ones leave no trace. Nothing of the estimator changes."""
+        d, k = rows.shape[1], int(self.n_components)
+        names = getattr(self, "feature_names_in_", None) if goes_on else check.feature_names(X)
+        output = resolve_output(self.output, d, names)
+        top_k = 0 if self.top_k is None else int(self.top_k)
+        model = Model(d, k, bool(self.tied), self.activation, output, top_k)
         dtype = parameter_type(self.precision, rows.dtype)
         if goes_on:
             dtype = self._state.parameters.dtype
-        column_means = check.scan_rows(rows, train, self.output, dtype, self.n_threads)
+        options = {"missing": self.missing == "mask", "sample_weight": weight}
+        options["with_limits"] = needs_limits(self)
+        scan = check.scan_table(rows, train, output, dtype, self.n_threads, **options)
+        n_missing = scan.n_missing
         if held_out is not None:
-            check.scan_rows(rows, held_out, self.output, dtype, self.n_threads)
+            found = check.scan_table(rows, held_out, output, dtype, self.n_threads, **options)
+            n_missing += found.n_missing
+        fill = None
+        if self.missing == "mask":
+            fill = scan.means if self.missing_fill == "mean" else np.zeros(d)
         if goes_on:
-            return continued_state(self._state, model, self.solver, self.momentum, self.precision)
-        return initial_state(model, self.solver, self.momentum, column_means, dtype, seed)
+            state = continued_state(self._state, model, self.solver, self.momentum, self.precision)
+            state = state._replace(fill=fill if state.fill is None else state.fill)
+        else:
+            state = initial_state(model, self.solver, self.momentum, scan.means, dtype, seed, fill)
+        variant = variant_of(
+            self,
+            model,
+            dtype,
+            seed=seed,
+            fill=state.fill if fill is not None and n_missing else None,
+            limits=(scan.low, scan.high),
+            n_rows=train if held_out is None else len(train),
+        )
+        return state._replace(fill=None) if fill is None else state, variant
 
     def _begin(self, X, state, keep_features, record=None):
         """From here on the estimator is fitted, with the state that training starts from."""
@@ -311,9 +402,9 @@ class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMix
         self._state = state
         self.loss_curve_, self.validation_loss_curve_, self.n_epochs_ = record or ([], [], 0)
 
-    def _run(self, training, rows, held_out, n_epochs):
+    def _run(self, training, rows, held_out, n_epochs, weight=None):
         try:
-            run_epochs(self, training, self._state.model, rows, held_out, n_epochs)
+            run_epochs(self, training, self._state.model, rows, held_out, n_epochs, weight)
         except BaseException:  # Ctrl-C too
             training.settle()
             raise
@@ -325,130 +416,3 @@ class Autoencoder(FittedNetwork, ClassNamePrefixFeaturesOutMixin, TransformerMix
         self._state = self._state._replace(
             n_steps=training.trainer.values()[2], n_rows_seen=training.n_rows_seen
         )
-
-    # ---- using ----
-
-    def transform(self, X):
-        """Codes ``H = g(X Wᵀ + b)``, in (0, 1) for the sigmoid.
-
-        Parameters
-        ----------
-        X : array-like (n_samples, n_features)
-
-        Returns
-        -------
-        H : ndarray (n_samples, n_components)
-            float32 for float32, uint8 and bool input, float64 otherwise; likewise for the other methods.
-        """
-        return self._forward(X, "codes")
-
-    def inverse_transform(self, H):
-        """Means of p(x | h): ``X̂ = o(H W* + c)``.
-
-        Parameters
-        ----------
-        H : array-like (n_samples, n_components)
-
-        Returns
-        -------
-        X_hat : ndarray (n_samples, n_features)
-        """
-        check_is_fitted(self)
-        H = check.as_rows(H, "H")
-        state = self._state
-        if H.shape[1] != state.model.n_components:
-            raise ValueError(
-                f"H must have {state.model.n_components} columns, one for each component, got shape {H.shape}"
-            )
-        parameters = state.model.split(state.parameters)
-        out = forward(
-            state.model,
-            parameters,
-            H,
-            "reconstructions",
-            name="H",
-            from_codes=True,
-            n_threads=self.n_threads,
-        )
-        return out.astype(check.real_type(H.dtype), copy=False)
-
-    def reconstruct(self, X):
-        """``inverse_transform(transform(X))`` in one pass.
-
-        Parameters
-        ----------
-        X : array-like (n_samples, n_features)
-
-        Returns
-        -------
-        X_hat : ndarray (n_samples, n_features)
-        """
-        return self._forward(X, "reconstructions")
-
-    def reconstruction_error(self, X, per_feature=False):
-        """The training loss of each row (nats, constants dropped, no penalty).
-
-        Parameters
-        ----------
-        X : array-like (n_samples, n_features)
-        per_feature : bool, default=False
-            The loss of each entry instead of the sum of its row's.
-
-        Returns
-        -------
-        loss : ndarray (n_samples,) or (n_samples, n_features)
-        """
-        return self._losses(X, "feature_losses" if per_feature else "row_losses")
-
-    def score_samples(self, X):
-        """``log p(x | μ(h(x)))`` of each row, in nats, constants included.
-
-        "gaussian": ``−½ ‖x̂ − x‖² − (d/2) log 2π``. "bernoulli": minus the cross-entropy; for values strictly between 0 and 1 that
-        is a loss but not the logarithm of a density. The code h(x) has seen x: this is no marginal likelihood.
-
-        Parameters
-        ----------
-        X : array-like (n_samples, n_features)
-
-        Returns
-        -------
-        log_likelihood : ndarray (n_samples,)
-        """
-        losses = self._losses(X, "row_losses")
-        model = self._state.model
-        log_normalizer = check.log_normalizer_of(model.output) * model.n_features
-        return -losses - losses.dtype.type(log_normalizer)
-
-    def score(self, X, y=None):
-        """Mean of `score_samples`; greater is better.
-
-        Parameters
-        ----------
-        X : array-like (n_samples, n_features)
-        y : ignored
-
-        Returns
-        -------
-        log_likelihood : float
-        """
-        return float(self.score_samples(X).mean(dtype=np.float64))
-
-    def _forward(self, X, result):
-        check_is_fitted(self)
-        rows = check.estimator_rows(self, X, reset=False)
-        state = self._state
-        out = forward(
-            state.model, state.model.split(state.parameters), rows, result, n_threads=self.n_threads
-        )
-        return out.astype(check.real_type(rows.dtype), copy=False)
-
-    def _losses(self, X, result):
-        losses = self._forward(X, result)
-        if not np.isfinite(losses).all():
-            raise overflow_error("X", self._state.model.split(self._state.parameters))
-        return losses
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags

@@ -12,7 +12,8 @@ from aefast import _validation as check
 from aefast._coding import OUTPUT_FORMATS, Settings
 from aefast._dictionary import DictionaryState, Learner, initial_atoms, no_statistics
 from aefast._fitted_dictionary import CollectedStatistics, FittedDictionary
-from aefast._training import Patience, as_list, progress_bar, split_rows
+from aefast._schedules import Patience
+from aefast._training import as_list, progress_bar, split_rows
 from aefast.sparse_coding import CODING_CONSTRAINTS, check_options
 
 __all__ = ["DictionaryLearning"]

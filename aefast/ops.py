@@ -13,10 +13,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from aefast import _autoencoder, _runtime, _threads
+from aefast import _autoencoder, _outputs, _runtime, _threads
 from aefast import _validation as check
 from aefast._forward import forward, overflow_error
 from aefast._model import Model, Parameters
+from aefast._variants import PLAIN
 
 __all__ = ["Gradients", "decode", "encode", "loss", "loss_and_gradients", "sigmoid", "softplus"]
 
@@ -24,17 +25,27 @@ GRADIENT_CHUNK_ROWS = 512  # sums over more rows go on in double
 
 
 class Gradients(NamedTuple):
-    """Gradients of the loss, by parameter; ``decoder_weights`` is None when tied."""
+    """Gradients of the loss, by parameter; ``decoder_weights`` is None when tied, ``output_parameters`` a dict as that of the argument."""
 
     W: np.ndarray
     b: np.ndarray
     c: np.ndarray
     decoder_weights: np.ndarray | None
+    output_parameters: dict
 
 
-def _network(X, W, b, c, decoder_weights=None, *, output="gaussian", activation="sigmoid"):
-    """Checks names, shapes and types. Returns (model, parameters, X). A bias that plays no part is given as None."""
-    check.check_name(output, "output", _autoencoder.OUTPUTS)
+def _network(
+    X,
+    W,
+    b,
+    c,
+    decoder_weights=None,
+    *,
+    output="gaussian",
+    output_parameters=None,
+    activation="sigmoid",
+):
+    """Checks names, shapes and types. Returns (model, parameters). A bias that plays no part is given as None."""
     check.check_name(activation, "activation", _autoencoder.ACTIVATIONS)
     W = check.as_array(W, "W", 2)
     k, d = W.shape
@@ -50,7 +61,10 @@ def _network(X, W, b, c, decoder_weights=None, *, output="gaussian", activation=
     W, V, b, c = (
         part if part is None or part.dtype == dtype else part.astype(dtype) for part in parts
     )
-    return Model(d, k, tied, activation, output), Parameters(W, W if tied else V, b, c)
+    segments = _outputs.resolve_output(output, d)
+    theta = _outputs.from_names(segments, output_parameters, d)
+    theta = theta.astype(dtype) if _outputs.has_parameters(segments) else None
+    return Model(d, k, tied, activation, segments), Parameters(W, W if tied else V, b, c, theta)
 
 
 def encode(X, W, b, *, activation="sigmoid", n_threads=None):
@@ -82,7 +96,7 @@ def encode(X, W, b, *, activation="sigmoid", n_threads=None):
     return forward(model, parameters, X, "codes", n_threads=n_threads)
 
 
-def decode(H, W, c, *, output="gaussian", n_threads=None):
+def decode(H, W, c, *, output="gaussian", output_parameters=None, n_threads=None):
     """Reconstructions ``X̂ = o(H W + c)``, the mean of p(x | h): o is the identity for "gaussian", sigmoid for "bernoulli".
 
     Parameters
@@ -92,7 +106,10 @@ def decode(H, W, c, *, output="gaussian", n_threads=None):
     W : array-like (k, d)
         The decoder's weights.
     c : array-like (d,)
-    output : {"gaussian", "bernoulli"}
+    output : str, (str, dict) or list of (one of these, columns)
+        As `Autoencoder` has it, columns by number. A "multinomial" group gives the means of one trial, its probabilities.
+    output_parameters : dict or None
+        As for `loss`; the means of p(x | h) do not depend on it.
     n_threads : int or None
 
     Returns
@@ -100,7 +117,7 @@ def decode(H, W, c, *, output="gaussian", n_threads=None):
     X_hat : ndarray (n, d)
     """
     H = check.as_rows(H, "H")
-    model, parameters = _network(H, W, None, c, output=output)
+    model, parameters = _network(H, W, None, c, output=output, output_parameters=output_parameters)
     _check_width(H, "H", model.n_components)
     return forward(
         model, parameters, H, "reconstructions", name="H", from_codes=True, n_threads=n_threads
@@ -115,6 +132,7 @@ def loss(
     decoder_weights=None,
     *,
     output="gaussian",
+    output_parameters=None,
     sample_weight=None,
     activation="sigmoid",
     n_threads=None,
@@ -131,7 +149,10 @@ def loss(
     W, b, c : array-like (k, d), (k,), (d,)
     decoder_weights : array-like (k, d) or None
         None: tied, the decoder uses W.
-    output : {"gaussian", "bernoulli"}
+    output : str, (str, dict) or list of (one of these, columns)
+        As `Autoencoder` has it, columns by number.
+    output_parameters : dict or None
+        What distributions have for each column, {"log_variance", "log_shape" or "log_r": (d,)}; None: 0.
     sample_weight : array-like (n,) or None
         Non-negative; the weighted mean ``Σ v_i l_i / Σ v_i``.
     activation : {"sigmoid", "tanh", "relu", "softplus", "linear"}
@@ -142,7 +163,7 @@ def loss(
     loss : float
     """
     model, parameters, X, weight = _loss_problem(
-        X, W, b, c, decoder_weights, output, sample_weight, activation, n_threads
+        X, W, b, c, decoder_weights, output, output_parameters, sample_weight, activation
     )
     losses = forward(model, parameters, X, "row_losses", n_threads=n_threads)
     value = float(losses.mean() if weight is None else (weight * losses).sum())
@@ -160,6 +181,7 @@ def loss_and_gradients(
     output="gaussian",
     sample_weight=None,
     *,
+    output_parameters=None,
     activation="sigmoid",
     n_threads=None,
 ):
@@ -170,30 +192,29 @@ def loss_and_gradients(
 
     Parameters
     ----------
-    X, W, b, c, decoder_weights, output, sample_weight, activation, n_threads
+    X, W, b, c, decoder_weights, output, sample_weight, output_parameters, activation, n_threads
         As for `loss`.
 
     Returns
     -------
     loss : float
     gradients : Gradients
-        Named tuple ``(W, b, c, decoder_weights)`` of arrays of the computation's type; ``decoder_weights`` is None when tied. Sums
-        over more than 512 samples are accumulated in float64.
+        Named tuple ``(W, b, c, decoder_weights, output_parameters)`` of arrays of the computation's type; ``decoder_weights`` is None when tied,
+        ``output_parameters`` a dict of arrays (d,), 0 where a column does not have the parameter or does not learn it. Sums over more than 512 samples are accumulated in float64.
     """
     model, parameters, X, weight = _loss_problem(
-        X, W, b, c, decoder_weights, output, sample_weight, activation, n_threads
+        X, W, b, c, decoder_weights, output, output_parameters, sample_weight, activation
     )
     d, k, n = model.n_features, model.n_components, len(X)
-    rows = min(n, GRADIENT_CHUNK_ROWS)
+    rows, domain = min(n, GRADIENT_CHUNK_ROWS), _outputs.domain_of(model.output, d)
     n_threads = _threads.effective_n_threads(n_threads, 10.0 * rows * d * k)
     with _threads.single_threaded_blas(_runtime.products() == "blas"):
         value, flat, status = _autoencoder.loss_and_gradients(
-            model, X, parameters, weight, check.domain_of(output), rows, n_threads
+            model, X, parameters, weight, domain, rows, n_threads, PLAIN
         )
     if status & _autoencoder.BAD_ROWS:
-        raise check.bad_row_error(
-            X, "X", check.domain_of(output), parameters.W.dtype, output=output
-        )
+        raise check.bad_row_error(X, "X", domain, parameters.W.dtype, output=model.output)
+    check.check_groups(X, "X", model.output)
     if status & _autoencoder.NOT_FINITE or not np.isfinite(flat).all():
         raise overflow_error("X", parameters)
     parts = model.parts(flat.astype(parameters.W.dtype, copy=False))
@@ -202,12 +223,26 @@ def loss_and_gradients(
         parts["hidden_bias"],
         parts["visible_bias"],
         parts.get("decoder_components"),
+        _outputs.by_name(model.output, parts["output_parameters"], rest=0)
+        if "output_parameters" in parts
+        else {},
     )
 
 
-def _loss_problem(X, W, b, c, decoder_weights, output, sample_weight, activation, n_threads):
+def _loss_problem(
+    X, W, b, c, decoder_weights, output, output_parameters, sample_weight, activation
+):
     X = check.as_rows(X, "X")
-    model, parameters = _network(X, W, b, c, decoder_weights, output=output, activation=activation)
+    model, parameters = _network(
+        X,
+        W,
+        b,
+        c,
+        decoder_weights,
+        output=output,
+        output_parameters=output_parameters,
+        activation=activation,
+    )
     _check_width(X, "X", model.n_features)
     return model, parameters, X, check.as_sample_weight(sample_weight, len(X))
 

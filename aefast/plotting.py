@@ -13,6 +13,7 @@ import os
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from aefast import _outputs
 from aefast.model_file import replacing
 
 _DIVERGING = "RdBu_r"  # white at zero
@@ -134,7 +135,7 @@ def loss(ae):
         if 0 < 2 * min(training + validation) < max(training + validation):
             _use_readable_log_scale(axes)
     k, d = ae.components_.shape
-    title = f"{ae.output} autoencoder, {count_of(d, 'feature')}, {count_of(k, 'component')}"
+    title = f"{_outputs.description(ae._state.model.output)} autoencoder, {count_of(d, 'feature')}, {count_of(k, 'component')}"
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set(xlabel="epoch", ylabel="loss (nats per sample)", title=title)
     axes.spines[["top", "right"]].set_visible(False)

@@ -18,6 +18,9 @@ cdef extern from "kernels/rows_view.h":
         int checked
         double low
         double high
+        const double* lows
+        const double* highs
+        int missing
 
 
 cdef inline void* data_of(array):
@@ -31,7 +34,8 @@ cdef inline cnp.ndarray allocate(int64_t n_bytes):
 
 
 cdef inline rows_view view_rows(cnp.ndarray X, order=None, domain=None):
-    """X (n, d) of float32, float64, uint8 or bool, columns adjacent; `order`: the rows to visit; `domain`: the interval to check entries against."""
+    """X (n, d) of float32, float64, uint8 or bool, columns adjacent; `order`: the rows to visit; `domain`: (low, high) to check entries against, numbers
+    or float64 arrays (d,), which the caller keeps."""
     cdef rows_view rows
     cdef int kind = cnp.PyArray_TYPE(X)
     rows.data = cnp.PyArray_BYTES(X)
@@ -40,5 +44,11 @@ cdef inline rows_view view_rows(cnp.ndarray X, order=None, domain=None):
     rows.order = <const int64_t*> data_of(order)
     rows.kind = ROWS_FLOAT32 if kind == cnp.NPY_FLOAT32 else ROWS_FLOAT64 if kind == cnp.NPY_FLOAT64 else ROWS_UINT8
     rows.checked = domain is not None
-    rows.low, rows.high = domain if domain is not None else (0, 0)
+    rows.low = rows.high = 0
+    rows.lows = rows.highs = NULL
+    rows.missing = False
+    if domain is not None and isinstance(domain[0], cnp.ndarray):
+        rows.lows, rows.highs = <const double*> data_of(domain[0]), <const double*> data_of(domain[1])
+    elif domain is not None:
+        rows.low, rows.high = domain
     return rows

@@ -5,12 +5,14 @@ A model is described by `Model` and `Parameters` of aefast/_model.py. X is an nd
 adjacent. Parameters W, V (V is W when tied), b and c are C-contiguous and of one real type, in which everything is computed; `flat` arrays have their
 layout [W | V unless tied | b | c]."""
 
+from functools import lru_cache
+
 import numpy as np
 
 from aefast import _runtime
 
 cimport numpy as cnp
-from libc.stdint cimport INT32_MAX, int64_t
+from libc.stdint cimport INT32_MAX, int64_t, uint16_t, uint64_t
 from libc.string cimport memset
 
 from _arrays cimport STATUS_BAD_ROWS, STATUS_NOT_FINITE, allocate, data_of, rows_view, view_rows
@@ -24,22 +26,59 @@ cdef extern from "kernels/autoencoder.h":
 
     enum: PRODUCTS_BLAS, PRODUCTS_TILES, PRODUCTS_FEW_ROWS
 
+    enum: CORRUPTION_NONE, CORRUPTION_MASKING, CORRUPTION_SALT_AND_PEPPER, CORRUPTION_GAUSSIAN
+
+    ctypedef struct output_part:
+        int output
+        int is_group
+        int learned
+        double constant
+        int64_t n_columns
+        const int64_t* columns
+
     ctypedef struct autoencoder_model:
         int64_t n_features
         int64_t n_components
         int tied
         int activation
-        int output
+        int64_t top_k
+        int n_parts
+        int has_groups
+        const output_part* parts
+        const uint16_t* part_of_column
         void* W
         void* V
         void* b
         void* c
+        void* theta
+
+    ctypedef struct input_view:
+        const void* fill
+        int corruption
+        double corruption_level
+        const void* low
+        const void* high
+        uint64_t seed
+        int layer
+        int64_t first_sample
+
+    ctypedef struct code_terms:
+        double contraction
+        double l1
+        double kl_weight
+        double kl_mean
+        double dropout
+        double revive
+        int64_t dead_rows
+        int64_t* rows_unused
 
     ctypedef struct training_job:
         autoencoder_model model
         rows_view rows
         int64_t batch_size
         const double* sample_weight
+        input_view inputs
+        code_terms terms
         int n_threads
         gemm_function* gemm
         void* workspace
@@ -51,6 +90,10 @@ cdef extern from "kernels/autoencoder.h":
         double learning_rate
         double momentum
         double alpha
+        double weight_decay
+        int schedule
+        int64_t schedule_step
+        int64_t schedule_steps
         void* state[2]
         int64_t n_steps
         double loss_sum
@@ -61,6 +104,7 @@ cdef extern from "kernels/autoencoder.h":
         autoencoder_model model
         rows_view rows
         int from_codes
+        input_view inputs
         int64_t block_rows
         int n_threads
         int products
@@ -76,7 +120,11 @@ cdef extern from "kernels/autoencoder.h":
         rows_view rows
         int64_t n_features
         int n_threads
+        const double* sample_weight
         double* column_sums
+        double* column_weights
+        double* column_low
+        double* column_high
         int status
 
     ctypedef struct activation_info:
@@ -88,7 +136,10 @@ cdef extern from "kernels/autoencoder.h":
         const char* link
         double low
         double high
-        double log_normalizer
+        int is_group
+        const char* parameter
+        const char* option
+        double default_option
 
     ctypedef struct solver_info:
         const char* name
@@ -99,9 +150,11 @@ cdef extern from "kernels/autoencoder.h":
         int n_activations
         int n_outputs
         int n_solvers
+        int n_schedules
         void (*activation_info)(int, activation_info*) noexcept nogil
         void (*output_info)(int, output_info*) noexcept nogil
         void (*solver_info)(int, solver_info*) noexcept nogil
+        const char* (*schedule_name)(int) noexcept nogil
         double (*output_link)(int, double) noexcept nogil
         int64_t (*training_workspace_bytes)(const training_job*) noexcept nogil
         int64_t (*packed_bytes)(const training_job*) noexcept nogil
@@ -145,13 +198,69 @@ def is_plain(array, int n_dimensions):
     return (kind in (cnp.NPY_FLOAT32, cnp.NPY_FLOAT64, cnp.NPY_UINT8, cnp.NPY_BOOL)) and cnp.PyArray_ISNOTSWAPPED(a)
 
 
-cdef autoencoder_model view_model(model, parameters):
+cdef class OutputParts:
+    """The parts of an output as kernels read them: which columns have which distribution."""
+
+    cdef cnp.ndarray columns, part_of_column
+    cdef cnp.ndarray memory  # of the output_part structures
+    cdef int n_parts, has_groups
+
+    def __init__(self, output, int64_t n_features):
+        cdef output_part* part
+        cdef int64_t begin = 0
+        self.n_parts, self.has_groups = len(output), False
+        self.columns = np.empty(n_features, np.int64)
+        self.part_of_column = np.zeros(n_features, np.uint16)
+        self.memory = np.empty(max(1, self.n_parts * sizeof(output_part)), np.uint8)
+        for i, segment in enumerate(output):
+            columns = np.arange(n_features) if segment.columns is None else np.asarray(segment.columns)
+            self.columns[begin : begin + len(columns)] = columns
+            self.part_of_column[columns] = i
+            part = <output_part*> cnp.PyArray_DATA(self.memory) + <int> i
+            part.output = OUTPUTS.index(segment.distribution)
+            part.is_group = OUTPUT_TABLE[part.output]["is_group"]
+            part.learned, part.constant = segment.learned, segment.constant
+            part.n_columns, part.columns = len(columns), <const int64_t*> cnp.PyArray_DATA(self.columns) + begin
+            self.has_groups |= part.is_group
+            begin += len(columns)
+
+    cdef void fill(self, autoencoder_model* view):
+        view.n_parts, view.has_groups = self.n_parts, self.has_groups
+        view.parts = <const output_part*> cnp.PyArray_DATA(self.memory)
+        view.part_of_column = NULL if self.n_parts == 1 else <const uint16_t*> cnp.PyArray_DATA(self.part_of_column)
+
+
+output_parts = lru_cache(maxsize=256)(OutputParts)  # by (output, n_features)
+
+
+cdef autoencoder_model view_model(model, parameters, OutputParts parts):
+    """The caller keeps `parts` as long as the view is used."""
     cdef autoencoder_model view
     view.n_features, view.n_components, view.tied = model.n_features, model.n_components, model.tied
-    view.activation, view.output = ACTIVATIONS.index(model.activation), OUTPUTS.index(model.output)
+    view.activation, view.top_k = ACTIVATIONS.index(model.activation), model.top_k
+    parts.fill(&view)
     view.W, view.V = data_of(parameters.W), data_of(parameters.V)
     view.b, view.c = data_of(parameters.b), data_of(parameters.c)
+    view.theta = data_of(parameters.theta)
     return view
+
+
+CORRUPTIONS = {"masking": CORRUPTION_MASKING, "salt_and_pepper": CORRUPTION_SALT_AND_PEPPER, "gaussian": CORRUPTION_GAUSSIAN}
+
+
+cdef void view_variant(training_job* job, variant):
+    """What `variant` (aefast/_variants.py) asks for; the caller keeps it and its arrays."""
+    job.inputs.fill = data_of(variant.fill)
+    job.rows.missing = variant.fill is not None
+    job.inputs.corruption = CORRUPTIONS[variant.corruption] if variant.corruption else CORRUPTION_NONE
+    job.inputs.corruption_level = variant.corruption_level
+    job.inputs.low, job.inputs.high = data_of(variant.low), data_of(variant.high)
+    job.inputs.seed, job.inputs.layer = variant.seed, variant.layer
+    job.terms.contraction, job.terms.l1 = variant.contraction, variant.l1
+    job.terms.kl_weight, job.terms.kl_mean = variant.kl_weight, variant.kl_mean
+    job.terms.dropout = variant.dropout
+    job.terms.revive, job.terms.dead_rows = variant.revive, variant.dead_rows
+    job.terms.rows_unused = <int64_t*> data_of(variant.rows_unused)
 
 
 # ---- the tables, for Python's registries ----
@@ -169,14 +278,16 @@ def activation_table():
 
 
 def output_table():
-    """One dict for each output distribution: name, link, domain [low, high], log_normalizer (log p = -loss - log_normalizer, per feature)."""
+    """One dict for each output distribution: name, link, low and high (domain of x), is_group (one distribution for all of its columns), parameter (that
+    each column has, or None), option (a constant, or None) and default_option (None: the option fixes the parameter, which is learned otherwise)."""
     cdef output_info info
     rows = []
     table = autoencoder_tables[0][1]
     for i in range(table.n_outputs):
         table.output_info(i, &info)
-        rows.append({"name": info.name.decode(), "link": info.link.decode(), "low": info.low, "high": info.high,
-                     "log_normalizer": info.log_normalizer})
+        rows.append({"name": info.name.decode(), "link": info.link.decode(), "low": info.low, "high": info.high, "is_group": bool(info.is_group),
+                     "parameter": info.parameter.decode() if info.parameter else None, "option": info.option.decode() if info.option else None,
+                     "default_option": None if info.default_option != info.default_option else info.default_option})
     return rows
 
 
@@ -192,8 +303,10 @@ def solver_table():
 
 
 ACTIVATIONS = [row["name"] for row in activation_table()]
-OUTPUTS = [row["name"] for row in output_table()]
+OUTPUT_TABLE = output_table()
+OUTPUTS = [row["name"] for row in OUTPUT_TABLE]
 SOLVERS = [row["name"] for row in solver_table()]
+SCHEDULES = [autoencoder_tables[0][1].schedule_name(i).decode() for i in range(autoencoder_tables[0][1].n_schedules)]
 
 
 def output_link(output, means):
@@ -208,26 +321,38 @@ def output_link(output, means):
 cdef class Trainer:
     """The parameters, the optimizer's state, the counters and the workspace of one training, which owns them while it runs.
 
-    `flat` parameters and `state` (n_state, n_parameters) are taken over and changed in place; `n_steps` counts updates. With bfloat16, which the
+    `flat` parameters and `state` (n_state, n_parameters) are taken over and changed in place; `n_steps` counts updates, `n_rows_seen` rows trained on
+    before. sample_weight (n,) float64 is by row of X, or None. `variant` is that of aefast/_variants.py. With bfloat16, which the
     instruction set in use must have, they are float32, and products multiply their operands rounded to bfloat16.
     """
 
     cdef training_job job
     cdef const autoencoder_kernels* kernels
     cdef cnp.ndarray flat, state, X, workspace, packed
+    cdef readonly object variant
+    cdef object sample_weight
+    cdef OutputParts parts
+    cdef int64_t n_rows_seen
     cdef bint is_packed, is_unpacked  # which of the two forms of the weights are up to date
 
     def __init__(self, model, cnp.ndarray X, cnp.ndarray flat, cnp.ndarray state, *, solver, batch_size, learning_rate,
-                 momentum, nesterov, alpha, n_threads, n_steps, bfloat16=False):
+                 momentum, nesterov, alpha, n_threads, n_steps, variant, n_rows_seen=0, sample_weight=None, bfloat16=False, weight_decay=0.0,
+                 schedule="constant", schedule_step=0, schedule_steps=1):
         memset(&self.job, 0, sizeof(self.job))
         self.X, self.flat, self.state = X, flat, state
-        self.job.model = view_model(model, model.split(flat))
+        self.parts, self.variant, self.sample_weight = output_parts(model.output, model.n_features), variant, sample_weight
+        self.n_rows_seen = n_rows_seen
+        self.job.model = view_model(model, model.split(flat), self.parts)
         self.job.rows = view_rows(X)
+        self.job.sample_weight = <const double*> data_of(sample_weight)
+        view_variant(&self.job, variant)
         self.job.batch_size = batch_size
         self.job.n_threads = n_threads
         self.job.gemm = gemm_of(flat)
         self.job.solver = SOLVERS.index(solver)
         self.job.learning_rate, self.job.momentum, self.job.nesterov, self.job.alpha = learning_rate, momentum, nesterov, alpha
+        self.job.weight_decay, self.job.schedule = weight_decay, SCHEDULES.index(schedule)
+        self.job.schedule_step, self.job.schedule_steps = schedule_step, schedule_steps
         self.job.n_steps = n_steps
         for i in range(len(state)):
             self.job.state[i] = data_of(state[i])
@@ -240,6 +365,15 @@ cdef class Trainer:
     @property
     def n_steps(self):
         return self.job.n_steps
+
+    @property
+    def learning_rate(self):
+        """Before the schedule's factor; may be set between runs."""
+        return self.job.learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, rate):
+        self.job.learning_rate = rate
 
     @property
     def n_rows_done(self):
@@ -266,6 +400,7 @@ cdef class Trainer:
         """Trains on these rows, batch_size at a time. Returns (loss_sum plus, over rows, their batch's loss; status): status NOT_FINITE
         means that the batch after the rows done has a loss that is not finite; it changed nothing."""
         self.job.rows.order, self.job.rows.n_rows, self.job.loss_sum = &order[0], order.shape[0], loss_sum
+        self.job.inputs.first_sample = self.n_rows_seen + self.job.n_rows_done
         with nogil:
             if self.job.tiled and not self.is_packed:
                 self.kernels.pack(&self.job)
@@ -274,16 +409,18 @@ cdef class Trainer:
         return self.job.loss_sum, self.job.status
 
 
-def loss_and_gradients(model, cnp.ndarray X, parameters, weight, domain, batch_size, n_threads):
-    """Weighted mean loss and its gradient, float64 in the flat layout. weight (n,) float64 adds up to 1; None: 1/n.
+def loss_and_gradients(model, cnp.ndarray X, parameters, weight, domain, batch_size, n_threads, variant):
+    """Weighted mean loss and its gradient, float64 in the flat layout. weight (n,) float64 adds up to 1; None: 1/n. Noise is that of the first samples.
 
     Returns (loss, gradients, status)."""
     cdef training_job job
+    cdef OutputParts parts = output_parts(model.output, model.n_features)
     cdef const autoencoder_kernels* kernels = kernels_of(parameters.W)
     memset(&job, 0, sizeof(job))
     gradients = np.zeros(model.n_parameters)
-    job.model, job.rows = view_model(model, parameters), view_rows(X, None, domain)
-    job.batch_size, job.n_threads, job.gemm = batch_size, n_threads, gemm_of(parameters.W)
+    job.model, job.rows = view_model(model, parameters, parts), view_rows(X, None, domain)
+    view_variant(&job, variant)
+    job.batch_size, job.n_threads, job.gemm, job.schedule_steps = batch_size, n_threads, gemm_of(parameters.W), 1
     job.sample_weight, job.gradients = <const double*> data_of(weight), <double*> data_of(gradients)
     job.tiled = _runtime.products() == "tiles"
     workspace = allocate(kernels.training_workspace_bytes(&job))
@@ -300,12 +437,20 @@ def loss_and_gradients(model, cnp.ndarray X, parameters, weight, domain, batch_s
 
 
 def forward(model, cnp.ndarray rows, parameters, order, domain, int64_t block_rows, int n_threads, bint many_rows, *, bint from_codes=False, codes=None,
-            reconstructions=None, row_losses=None, feature_losses=None):
-    """Encodes rows (or starts from codes) and fills the outputs that are given; many_rows are worth packing the weights for. Returns the status."""
+            reconstructions=None, row_losses=None, feature_losses=None, variant=None):
+    """Encodes rows (or starts from codes) and fills the outputs that are given; many_rows are worth packing the weights for. Of `variant` it takes what
+    becomes of inputs: missing entries, noise. Returns the status."""
     cdef forward_job job
+    cdef training_job of_variant
+    cdef OutputParts parts = output_parts(model.output, model.n_features)
     cdef const autoencoder_kernels* kernels = kernels_of(parameters.W)
     memset(&job, 0, sizeof(job))
-    job.model, job.rows = view_model(model, parameters), view_rows(rows, order, domain)
+    job.model, job.rows = view_model(model, parameters, parts), view_rows(rows, order, domain)
+    if variant is not None:
+        memset(&of_variant, 0, sizeof(of_variant))
+        view_variant(&of_variant, variant)
+        job.inputs, job.rows.missing = of_variant.inputs, of_variant.rows.missing
+        job.inputs.first_sample = variant.first_sample
     job.from_codes, job.block_rows, job.n_threads, job.gemm = from_codes, block_rows, n_threads, gemm_of(parameters.W)
     job.products = PRODUCTS_BLAS if _runtime.products() == "blas" else PRODUCTS_TILES if many_rows else PRODUCTS_FEW_ROWS
     job.codes, job.reconstructions = data_of(codes), data_of(reconstructions)
@@ -317,12 +462,17 @@ def forward(model, cnp.ndarray rows, parameters, order, domain, int64_t block_ro
     return job.status
 
 
-def scan(cnp.ndarray X, order, domain, cnp.ndarray real_example, cnp.ndarray column_sums, n_threads):
-    """Checks rows as they will be read with `real_example`'s type and adds them to column_sums (d,) float64. Returns the status."""
+def scan(cnp.ndarray X, order, domain, cnp.ndarray real_example, n_threads, cnp.ndarray sums, cnp.ndarray weights, *, bint missing=False,
+         sample_weight=None, low=None, high=None):
+    """Checks rows as they will be read with `real_example`'s type (NaN passes with `missing`), and adds each column's weighted entries to `sums` (d,)
+    float64, their weights to `weights`; the least and greatest entries go to `low` and `high`. Returns the status."""
     cdef scan_job job
     cdef const autoencoder_kernels* kernels = kernels_of(real_example)
     job.rows, job.n_features, job.n_threads = view_rows(X, order, domain), cnp.PyArray_DIM(X, 1), n_threads
-    job.column_sums = <double*> data_of(column_sums)
+    job.rows.missing = missing
+    job.sample_weight = <const double*> data_of(sample_weight)
+    job.column_sums, job.column_weights = <double*> data_of(sums), <double*> data_of(weights)
+    job.column_low, job.column_high = <double*> data_of(low), <double*> data_of(high)
     with nogil:
         kernels.scan(&job)
     return job.status

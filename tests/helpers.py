@@ -10,8 +10,9 @@ SOLVERS = [
     ("sgd", {"learning_rate": 0.02, "momentum": 0.9}),
     ("sgd", {"learning_rate": 0.02, "momentum": 0.9, "nesterov": True}),
     ("adam", {"learning_rate": 0.01}),
+    ("adagrad", {"learning_rate": 0.05}),
 ]
-SOLVER_NAMES = ["plain", "momentum", "nesterov", "adam"]
+SOLVER_NAMES = ["plain", "momentum", "nesterov", "adam", "adagrad"]
 
 
 def same_bits(a, b):

@@ -62,9 +62,16 @@ def adam(w, g, state, n_steps, *, learning_rate, beta_1=0.9, beta_2=0.999, epsil
     return w, np.stack([first, second])
 
 
+def adagrad(w, g, state, n_steps, *, learning_rate, epsilon=1e-10):
+    """Duchi, Hazan & Singer (2011), with the diagonal of their matrix."""
+    squares = state + g**2
+    return w - learning_rate * g / (np.sqrt(squares[0]) + epsilon), squares
+
+
 SOLVERS = {
     "sgd": Solver(n_states=lambda options: 1 if options.get("momentum") else 0, update=sgd),
     "adam": Solver(n_states=lambda options: 2, update=adam),
+    "adagrad": Solver(n_states=lambda options: 1, update=adagrad),
 }
 
 

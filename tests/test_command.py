@@ -45,6 +45,7 @@ BAD_PARAMETERS = {
     "--learning-rate": ["0", "-1", "nan", "inf"],
     "--momentum": ["1", "-0.1"],
     "--alpha": ["-1", "nan"],
+    "--weight-decay": ["-1", "nan"],
     "--validation-fraction": ["0", "1"],
     "--patience": ["0"],
     "--tol": ["-1"],

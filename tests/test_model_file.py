@@ -20,6 +20,7 @@ SOLVERS = {
     "adam": {"solver": "adam"},
     "momentum": {"solver": "sgd", "momentum": 0.9},
     "plain": {"solver": "sgd", "momentum": 0.0},
+    "adagrad": {"solver": "adagrad"},
 }
 
 
@@ -76,6 +77,8 @@ def test_every_parameter_round_trips(X, path):
         "n_epochs_no_change": 3,
         "tol": 0.0,
         "alpha": np.longdouble(2**-10),
+        "weight_decay": np.float32(0.5),
+        "learning_rate_schedule": "plateau",
         "shuffle": False,
         "warm_start": True,
         "precision": "auto",  # the other is in test_bfloat16.py

@@ -208,6 +208,8 @@ BAD_PARAMETERS = [
     *(("learning_rate", value) for value in (-0.1, 0.0, np.nan, np.inf, "fast", None)),
     *(("momentum", value) for value in (-0.1, 1.0, 1.5, np.nan, "some")),
     *(("alpha", value) for value in (-1e-9, np.nan, np.inf, "small")),
+    *(("weight_decay", value) for value in (-1e-9, np.nan, np.inf, "small")),
+    *(("learning_rate_schedule", value) for value in ("adaptive", None, 3)),
     *(("tol", value) for value in (-1e-9, np.nan, "none")),
     *(("validation_fraction", value) for value in (0.0, 1.0, -0.5, np.nan)),
     *(("n_epochs_no_change", value) for value in (0, -2, 1.5)),

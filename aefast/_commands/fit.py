@@ -20,6 +20,7 @@ from aefast._commands.common import (
     test_fraction,
 )
 from aefast._precision import PRECISIONS
+from aefast._schedules import SCHEDULES
 from aefast.model_file import replacing
 
 _PICTURE_NAMES = ("filters.png", "reconstructions.png", "loss.png")
@@ -37,6 +38,12 @@ _PARAMETERS = (
     ("--momentum", "momentum", "of sgd"),
     ("--nesterov", "nesterov", "Nesterov's momentum for sgd"),
     ("--alpha", "alpha", "L2 penalty: 1/2 alpha ||W||^2 is added to the loss"),
+    (
+        "--weight-decay",
+        "weight_decay",
+        "share of the weights, times the rate, that each step takes away",
+    ),
+    ("--learning-rate-schedule", "learning_rate_schedule", "how the rate changes: see the guide"),
     ("--early-stopping", "early_stopping", "watch the loss on training rows set aside for that"),
     ("--validation-fraction", "validation_fraction", "share of training rows set aside for that"),
     ("--patience", "n_epochs_no_change", "epochs without improvement after which training stops"),
@@ -88,6 +95,7 @@ def _add_parameters(group):
         "activation": _autoencoder.ACTIVATIONS,
         "output": _autoencoder.OUTPUTS,
         "solver": _autoencoder.SOLVERS,
+        "learning_rate_schedule": SCHEDULES,
         "precision": PRECISIONS,
     }
     for flags, name, description in _PARAMETERS:

@@ -1,6 +1,6 @@
-/* The activations of the hidden layer: h = forward(a), and dh/da in terms of h.
+/* The activations of the hidden layer: h = forward(a), and dh/da and d2h/da2 in terms of h.
 
-   To add one: two functions on vectors, an ACTIVATION line, a line of the table; and its twin in tests/reference.py. */
+   To add one: three functions on vectors, an ACTIVATION line, a line of the table; and its twin in tests/reference.py. */
 #ifndef AEFAST_ACTIVATIONS_H
 #define AEFAST_ACTIVATIONS_H
 
@@ -8,6 +8,7 @@
 #include "strip.h"
 
 typedef vec activation_function(vec);
+typedef vec curvature_function(vec h, vec slope); /* slope: dh/da */
 
 typedef struct {
     activation_info info;
@@ -41,33 +42,79 @@ ALWAYS_INLINE void backward_column(strip *s, int64_t column, int64_t width, int6
     store_as_double(s->column_sums + column, sum, left);
 }
 
+/* With the penalties of code_terms, and units that were not kept: dA = (dH kept + weight (KL' + l1 sign h)) s + 2 lambda weight ||W_j||^2 s s', s = dh/da. */
+ALWAYS_INLINE void penalised_backward_column(strip *s, int64_t column, int64_t width, int64_t left, activation_function *derivative,
+                                             curvature_function *curvature)
+{
+    const code_view *code = s->code;
+    vec zero = {0}, sum = zero, squares = zero, kept = zero, scale = vec_set(code->scale), l1 = vec_set(code->l1);
+    vec kl = code->kl_slope ? vec_load_n(code->kl_slope + column, left) : zero, norms = code->norms ? vec_load_n(code->norms + column, left) : zero;
+    vec revive = code->revive ? vec_load_n(code->revive + column, left) : zero, bend = (real)2 * code->contraction * norms;
+    real *d = s->values + column;
+    const real *h_at = s->operand + column, *used = code->used ? code->used + column : 0;
+    for (int64_t i = 0; i < s->n_rows; ++i, d += s->ld, h_at += s->operand_ld) {
+        vec h = vec_load_n(h_at, width), weight = vec_set(s->weight[i]), slope = derivative(h), share = vec_set(1);
+        if (used) {
+            ivec dropped = (ivec)vec_load_n(used + i * s->operand_ld, width) == (ivec)vec_set((real)-0.0);
+            share = vec_select(dropped, revive, scale);
+            kept += vec_select(dropped, zero, vec_set(1));
+        }
+        vec sign = vec_select(h > zero, vec_set(1), vec_select(h < zero, vec_set(-1), zero));
+        vec dh = vec_fma(vec_load_n(d, width), share, weight * vec_fma(l1, sign, kl));
+        vec da = vec_first_n(slope * vec_fma(weight * bend, curvature(h, slope), dh), left);
+        squares = vec_fma(weight * slope, slope, squares);
+        s->loss += vec_sum(vec_first_n(weight * vec_fma(l1, vec_abs(h), (real)0.5 * bend * slope * slope), left));
+        sum += da;
+        vec_store_n(d, da, width);
+    }
+    store_as_double(s->column_sums + column, sum, left);
+    if (code->norms)
+        store_as_double(code->square_sums + column, squares, left);
+    if (used)
+        store_as_double(code->kept + column, kept, left);
+}
+
 #define ACTIVATION(name)                                                                                                                        \
     ALWAYS_INLINE void name##_forward_column(strip *s, int64_t j, int64_t width, int64_t left) { forward_column(s, j, width, left, name); }      \
     ALWAYS_INLINE void name##_backward_column(strip *s, int64_t j, int64_t width, int64_t left)                                                 \
     {                                                                                                                                           \
         backward_column(s, j, width, left, name##_derivative);                                                                                  \
     }                                                                                                                                           \
+    ALWAYS_INLINE void name##_penalised_column(strip *s, int64_t j, int64_t width, int64_t left)                                                \
+    {                                                                                                                                           \
+        penalised_backward_column(s, j, width, left, name##_derivative, name##_curvature);                                                      \
+    }                                                                                                                                           \
     static void name##_forward(strip *s) { for_each_vector(s, name##_forward_column); }                                                         \
-    static void name##_backward(strip *s) { for_each_vector(s, name##_backward_column); }
+    static void name##_backward(strip *s)                                                                                                       \
+    {                                                                                                                                           \
+        if (s->code)                                                                                                                            \
+            for_each_masked_vector(s, name##_penalised_column);                                                                                 \
+        else                                                                                                                                    \
+            for_each_vector(s, name##_backward_column);                                                                                         \
+    }
 
 /* sigmoid: h = 1 / (1 + exp(-a)), dh/da = h (1 - h) */
 ALWAYS_INLINE vec sigmoid(vec a) { return vec_sigmoid(a); }
 ALWAYS_INLINE vec sigmoid_derivative(vec h) { return h * ((real)1 - h); }
+ALWAYS_INLINE vec sigmoid_curvature(vec h, vec slope) { return slope * ((real)1 - h - h); }
 ACTIVATION(sigmoid)
 
 /* tanh: dh/da = 1 - h^2 */
 ALWAYS_INLINE vec hyperbolic_tangent(vec a) { return vec_tanh(a); }
 ALWAYS_INLINE vec hyperbolic_tangent_derivative(vec h) { return vec_fma(-h, h, vec_set(1)); }
+ALWAYS_INLINE vec hyperbolic_tangent_curvature(vec h, vec slope) { return (real)-2 * h * slope; }
 ACTIVATION(hyperbolic_tangent)
 
 /* relu: h = max(a, 0), dh/da = 1 where h > 0 and 0 elsewhere */
 ALWAYS_INLINE vec relu(vec a) { return vec_max(vec_set(0), a); } /* NaN passes */
 ALWAYS_INLINE vec relu_derivative(vec h) { return vec_select(h > vec_set(0), vec_set(1), vec_set(0)); }
+ALWAYS_INLINE vec relu_curvature(vec h, vec slope) { return (void)h, (void)slope, (vec){0}; }
 ACTIVATION(relu)
 
 /* softplus: h = log(1 + exp(a)), dh/da = sigmoid(a) = 1 - exp(-h) */
 ALWAYS_INLINE vec softplus(vec a) { return vec_softplus(a); }
 ALWAYS_INLINE vec softplus_derivative(vec h) { return vec_minus_expm1_minus(h); }
+ALWAYS_INLINE vec softplus_curvature(vec h, vec slope) { return (void)h, slope * ((real)1 - slope); }
 ACTIVATION(softplus)
 
 /* linear: h = a */
@@ -77,6 +124,7 @@ ALWAYS_INLINE vec linear_derivative(vec h)
     (void)h;
     return vec_set(1);
 }
+ALWAYS_INLINE vec linear_curvature(vec h, vec slope) { return (void)h, (void)slope, (vec){0}; }
 ACTIVATION(linear)
 
 /* Weights start in +-scale sqrt(6 / (d + k)): 4 for the sigmoid, whose slope is at most 1/4 (Glorot & Bengio 2010). */

@@ -22,15 +22,18 @@ const autoencoder_kernels INSTANCE(autoencoder) = {
 static void get_activation_info(int i, activation_info *info) { *info = activations[i].info; }
 static void get_output_info(int i, output_info *info) { *info = outputs[i].info; }
 static void get_solver_info(int i, solver_info *info) { *info = solvers[i].info; }
+static const char *schedule_name(int i) { return schedules[i].name; }
 static double output_link(int i, double mean) { return outputs[i].link(mean); }
 
 const autoencoder_kernels INSTANCE(autoencoder) = {
     .n_activations = LENGTH(activations),
     .n_outputs = LENGTH(outputs),
     .n_solvers = LENGTH(solvers),
+    .n_schedules = LENGTH(schedules),
     .activation_info = get_activation_info,
     .output_info = get_output_info,
     .solver_info = get_solver_info,
+    .schedule_name = schedule_name,
     .output_link = output_link,
     .training_workspace_bytes = training_workspace_bytes,
     .packed_bytes = packed_bytes,

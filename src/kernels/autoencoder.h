@@ -15,14 +15,53 @@
 typedef void gemm_function(int transpose_a, int transpose_b, int64_t m, int64_t n, int64_t k, const void *a, int64_t lda, const void *b, int64_t ldb,
                            double beta, void *c, int64_t ldc);
 
+/* Columns of the output that share a distribution. */
+typedef struct {
+    int output;             /* index of the table */
+    int is_group;           /* one draw for all of its columns (softmax) */
+    int learned;            /* its theta is */
+    double constant;
+    int64_t n_columns;
+    const int64_t *columns; /* rising */
+} output_part;
+
 /* Shapes and parameters. Where gradients and optimizer state are concerned, parameters have the flat layout
-   [W (k, d) | V (k, d), the decoder's, unless tied | b (k) | c (d)]. */
+   [W (k, d) | V (k, d), the decoder's, unless tied | b (k) | c (d) | theta (d), where there is one]. */
 typedef struct {
     int64_t n_features, n_components;
     int tied;
-    int activation, output; /* indices of their tables */
-    void *W, *V, *b, *c;    /* V == W when tied; not written by one-pass operations */
+    int activation;                 /* index of its table */
+    int64_t top_k;                  /* of a row's units keep their value, the others are 0; 0: all */
+    int n_parts, has_groups;
+    const output_part *parts;
+    const uint16_t *part_of_column; /* (d); NULL: one part */
+    void *W, *V, *b, *c;            /* V == W when tied; not written by one-pass operations */
+    void *theta;                    /* NULL: no distribution has one */
 } autoencoder_model;
+
+enum { CORRUPTION_NONE, CORRUPTION_MASKING, CORRUPTION_SALT_AND_PEPPER, CORRUPTION_GAUSSIAN };
+
+/* What enters the encoder in the place of a row: nothing but the row where all of this is 0. */
+typedef struct {
+    const void *fill;         /* (d): instead of missing entries, NaN; NULL: there are none */
+    int corruption;           /* CORRUPTION_... */
+    double corruption_level;  /* the probability of noise, or its standard deviation */
+    const void *low, *high;   /* (d): salt and pepper */
+    uint64_t seed;            /* of the noise; */
+    int layer;
+    int64_t first_sample;     /* its counter at place 0 of the rows */
+} input_view;
+
+/* Penalties on the code h of a row, and what becomes of it before it is decoded. */
+typedef struct {
+    double contraction;       /* lambda of lambda ||dh/dx||^2 */
+    double l1;                /* of l1 ||h||_1 */
+    double kl_weight, kl_mean; /* beta KL(rho || mean_rows h_j), summed over j */
+    double dropout;           /* probability that a unit is dropped; the others are divided by 1 - dropout */
+    double revive;            /* with top_k: the share of its gradient that a dead unit gets though it was not kept */
+    int64_t dead_rows;        /* a unit is dead that so many rows have not kept */
+    int64_t *rows_unused;     /* in/out (k): since each unit was kept */
+} code_terms;
 
 /* Where the products of a pass come from: BLAS; register tiles, from weights packed at the start of the call; or, for few rows, the weights as they lie. */
 enum { PRODUCTS_BLAS, PRODUCTS_TILES, PRODUCTS_FEW_ROWS };
@@ -32,7 +71,10 @@ typedef struct {
     autoencoder_model model;
     rows_view rows;
     int64_t batch_size;
-    const double *sample_weight; /* by row number, adding up to 1 over the visited rows; NULL: each batch's mean */
+    const double *sample_weight; /* by row number; with gradients they add up to 1 over the visited rows, in training a batch's are divided by its
+                                    rows; NULL: each batch's mean */
+    input_view inputs;
+    code_terms terms;
     int n_threads;
     gemm_function *gemm;
     void *workspace;             /* training_workspace_bytes of it */
@@ -44,6 +86,10 @@ typedef struct {
     int solver;                  /* index of its table */
     int nesterov;
     double learning_rate, momentum, alpha;
+    double weight_decay;         /* decoupled: w -= rate weight_decay w, weights only */
+    int schedule;                /* index of its table: the rate of each step, a factor of learning_rate */
+    int64_t schedule_step;       /* in/out: the next step's place among */
+    int64_t schedule_steps;      /* so many, for schedules that end */
     void *state[2];              /* flat layout; NULL where the solver keeps none */
     int64_t n_steps;             /* in/out: updates made so far */
 
@@ -57,6 +103,7 @@ typedef struct {
     autoencoder_model model;
     rows_view rows;              /* X, or with `from_codes` H (n, k) */
     int from_codes;
+    input_view inputs;
     int64_t block_rows;          /* rows that go through the chain together; results do not depend on how calls slice the rows if it divides them */
     int n_threads;
     int products;                /* PRODUCTS_... */
@@ -75,7 +122,10 @@ typedef struct {
     rows_view rows;
     int64_t n_features;
     int n_threads;
-    double *column_sums;         /* (d): added to */
+    const double *sample_weight; /* by row number; NULL: 1 */
+    double *column_sums;         /* (d): added to, weighted, missing entries left out; */
+    double *column_weights;      /* (d): the weights of the others */
+    double *column_low, *column_high; /* in/out (d): the least and the greatest entry, or NULL */
     int status;                  /* out */
 } scan_job;
 
@@ -87,7 +137,10 @@ typedef struct {
 typedef struct {
     const char *name, *link;
     double low, high;            /* domain of x */
-    double log_normalizer;       /* log p(x | mu) = -loss - log_normalizer, per feature */
+    int is_group;
+    const char *parameter;       /* per column, learned unless an option fixes it; NULL: none */
+    const char *option;          /* a constant of a part; NULL: none */
+    double default_option;       /* NAN: the option fixes the parameter at its logarithm, and by default the parameter is learned */
 } output_info;
 
 typedef struct {
@@ -97,10 +150,11 @@ typedef struct {
 } solver_info;
 
 typedef struct {
-    int n_activations, n_outputs, n_solvers;
+    int n_activations, n_outputs, n_solvers, n_schedules;
     void (*activation_info)(int, activation_info *);
     void (*output_info)(int, output_info *);
     void (*solver_info)(int, solver_info *);
+    const char *(*schedule_name)(int);
     double (*output_link)(int output, double mean); /* pre-activation whose mean is `mean`, kept off the ends of the domain */
 
     int64_t (*training_workspace_bytes)(const training_job *);

@@ -3,7 +3,7 @@
 #define AEFAST_BLAS_PHASES_H
 
 #include "blas.h"
-#include "step.h"
+#include "code_phases.h"
 
 static batch_plan plan_blas(const training *t, int64_t n)
 {
@@ -11,18 +11,29 @@ static batch_plan plan_blas(const training *t, int64_t n)
                        .weights = make_blas_grid(t->k, t->d, n)};
     plan.n_losses = grid_size(&plan.output);
     plan.n_penalties = grid_size(&plan.weights);
+    plan.n_code_losses = grid_size(&plan.hidden);
     plan.row_blocks_d = plan.output.row_blocks;
     plan.row_blocks_k = plan.hidden.row_blocks;
     return plan;
 }
 
-static void load_rows(const training *t, member m, const batch_plan *plan, int64_t first)
+static row_entries row_in_rows(const training *t, const batch_plan *plan, real *activation, int64_t columns, int64_t i)
 {
-    for (int64_t i = share_begin(m, plan->n); i < share_end(m, plan->n); ++i)
-        t->members[m.index].bad_rows |= load_row(&t->job->rows, first + i, 0, t->d, t->X + i * t->d);
+    (void)t, (void)plan;
+    return (row_entries){activation + i * columns, PANEL};
 }
 
-static void hidden_by_blas(const training *t, member m, const batch_plan *plan)
+static void load_rows(const training *t, member m, const batch_plan *plan, int64_t first)
+{
+    for (int64_t i = share_begin(m, plan->n); i < share_end(m, plan->n); ++i) {
+        t->members[m.index].bad_rows |= load_row(&t->job->rows, first + i, 0, t->d, t->T + i * t->d);
+        if (t->T != t->X)
+            make_input(&t->job->inputs, t->d, t->job->inputs.first_sample + first + i, row_in_rows(t, plan, t->T, t->d, i),
+                       row_in_rows(t, plan, t->X, t->d, i));
+    }
+}
+
+static void hidden_by_blas(const training *t, member m, const batch_plan *plan, int64_t sample)
 {
     int64_t d = t->d, k = t->k;
     for (int64_t i = share_begin(m, grid_size(&plan->hidden)); i < share_end(m, grid_size(&plan->hidden)); ++i) {
@@ -31,6 +42,9 @@ static void hidden_by_blas(const training *t, member m, const batch_plan *plan)
         blas_nt(t->job->gemm, at.n_rows, at.n_columns, d, t->X + at.row * d, d, t->W.rows + at.column * d, d, A, k);
         strip s = {.values = A, .ld = k, .n_rows = at.n_rows, .n_columns = at.n_columns, .bias = t->p.b + at.column};
         activations[t->job->model.activation].forward(&s);
+        if (has_code_terms(t->job))
+            finish_code_strip(t, &s, t->clean + at.row * k + at.column, t->code_sums ? t->code_sums + at.row_index * k + at.column : 0, at.row, at.column,
+                              sample + at.row);
     }
 }
 
@@ -42,11 +56,12 @@ static void output_by_blas(const training *t, member m, const batch_plan *plan)
         int64_t offset = at.row * d + at.column;
         blas_nn(t->job->gemm, at.n_rows, at.n_columns, k, t->H + at.row * k, k, t->V.rows + at.column, d, t->E + offset, d);
         strip s = {.values = t->E + offset, .ld = d, .n_rows = at.n_rows, .n_columns = at.n_columns, .bias = t->p.c + at.column};
-        s.operand = t->X + offset;
+        s.operand = t->T + offset;
         s.operand_ld = d;
         s.weight = t->weight + at.row;
         s.column_sums = t->c_sums + at.row_index * d + at.column;
-        outputs[t->job->model.output].gradient(&s);
+        s.theta_sums = t->theta_sums ? t->theta_sums + at.row_index * d + at.column : 0;
+        output_gradients(t, &s, at.column);
         t->losses[i] = s.loss;
     }
 }
@@ -59,10 +74,20 @@ static void delta_by_blas(const training *t, member m, const batch_plan *plan)
         int64_t offset = at.row * k + at.column;
         blas_nt(t->job->gemm, at.n_rows, at.n_columns, d, t->E + at.row * d, d, t->V.rows + at.column * d, d, t->D + offset, k);
         strip s = {.values = t->D + offset, .ld = k, .n_rows = at.n_rows, .n_columns = at.n_columns};
-        s.operand = t->H + offset;
+        s.operand = t->clean + offset;
         s.operand_ld = k;
         s.column_sums = t->b_sums + at.row_index * k + at.column;
+        code_view code;
+        real slopes[BLOCK_COLUMNS];
+        if (has_code_terms(t->job)) {
+            s.loss = view_code(t, plan, at.row_index, at.column, at.n_columns, slopes, &code);
+            code.used = drops_units(t->job) ? t->H + offset : 0;
+            s.code = &code;
+            s.weight = t->weight + at.row;
+        }
         activations[t->job->model.activation].backward(&s);
+        if (has_code_terms(t->job))
+            t->code_losses[i] = s.loss;
     }
 }
 
@@ -79,6 +104,8 @@ static double weights_by_blas(const training *t, const batch_plan *plan, const s
             blas_tn(t->job->gemm, m, columns, rows, t->H + first * k + at.row, k, t->E + first * d + at.column, d, part.encoder, own->gradient, columns);
         add_chunk(own->gradient, own->wide_gradient, m * columns, first == 0, first + rows == plan->n);
     }
+    if (t->norms && part.encoder)
+        add_contraction(t, plan, at.row, m, columns, t->W.rows + at.row * d + at.column, d, own->gradient, columns);
     return use_gradient_rows(t->job, constants, matrix_of(t, part), &at, own->gradient, columns);
 }
 

@@ -5,19 +5,22 @@
 #define AEFAST_FORWARD_H
 
 #include "activations.h"
-#include "outputs.h"
 #include "blas.h"
 #include "few_rows.h"
+#include "inputs.h"
 #include "packing.h"
 #include "rows.h"
+#include "top_k.h"
 #include "workspace.h"
 
 enum { ELEMENTS_PER_BLOCK = 4096 };
 
 /* What one thread works in. */
 typedef struct {
-    real *X, *E; /* (block_rows, d), rows ld_d apart */
+    real *X, *E; /* (block_rows, d), rows ld_d apart: what is encoded, the output layer */
+    real *T;     /* (block_rows, d): the rows themselves, where missing entries make them differ from X; else X */
     real *H;     /* (block_rows, k), rows ld_k apart */
+    real *row;   /* for groups of columns, and the selection of units */
     int *status;
 } forward_buffers;
 
@@ -35,9 +38,12 @@ static forward_buffers carve_forward(const forward_pass *f, arena *a)
 {
     int64_t n = f->job->block_rows;
     forward_buffers own;
-    own.X = CARVE(a, real, n * f->ld_d);
+    own.X = own.T = CARVE(a, real, n * f->ld_d);
+    if (inputs_differ(&f->job->inputs))
+        own.T = CARVE(a, real, n * f->ld_d);
     own.E = CARVE(a, real, n * f->ld_d);
     own.H = CARVE(a, real, n * f->ld_k);
+    own.row = CARVE(a, real, max_i64(GROUP_BUFFERS * widest_group(&f->job->model), f->job->model.top_k > 0 ? f->k : 0));
     own.status = CARVE(a, int, 1);
     return own;
 }
@@ -95,20 +101,49 @@ static void encode_block(const forward_pass *f, const forward_buffers *own, int6
         activations[job->model.activation].forward(&s);
         *own->status |= s.not_finite ? STATUS_NOT_FINITE : STATUS_OK;
     }
+    if (job->model.top_k > 0)
+        for (int64_t i = 0; i < n; ++i)
+            keep_top_k(job->model.top_k, k, (row_entries){own->H + i * f->ld_k, PANEL}, own->row);
     if (job->codes)
         for (int64_t i = 0; i < n; ++i)
             memcpy((real *)job->codes + (first + i) * k, own->H + i * f->ld_k, (size_t)k * sizeof(real));
 }
 
-static void loss_of_strip(const forward_pass *f, const forward_buffers *own, strip *s, int64_t first, int64_t column)
+/* Means or losses of a strip of pre-activations, by every part of the output that has columns there. */
+static void finish_outputs(const forward_pass *f, const forward_buffers *own, strip *s, int64_t first, int64_t column)
 {
     const forward_job *job = f->job;
-    s->operand = own->X + column;
+    s->operand = own->T + column;
     s->operand_ld = f->ld_d;
     s->row_losses = job->row_losses ? job->row_losses + first : 0;
     s->feature_losses = job->feature_losses ? (real *)job->feature_losses + first * f->d + column : 0;
     s->feature_ld = f->d;
-    outputs[job->model.output].loss(s);
+    s->part_of_column = job->model.part_of_column ? job->model.part_of_column + column : 0;
+    s->theta = f->p.theta ? f->p.theta + column : 0;
+    s->missing = job->inputs.fill != 0;
+    for (int q = 0; q < job->model.n_parts; ++q) {
+        const output_part *part = &job->model.parts[q];
+        s->part = q, s->constant = (real)part->constant;
+        (job->reconstructions ? outputs[part->output].mean : outputs[part->output].loss)(s);
+    }
+}
+
+/* Groups of columns, once whole rows are there. */
+static void finish_groups(const forward_pass *f, const forward_buffers *own, int64_t first, int64_t n)
+{
+    const forward_job *job = f->job;
+    for (int q = 0; q < job->model.n_parts; ++q)
+        for (int64_t i = 0; job->model.parts[q].is_group && i < n; ++i) {
+            row_entries values = {own->E + i * f->ld_d, PANEL}, x = {own->T + i * f->ld_d, PANEL};
+            if (job->reconstructions) {
+                *own->status |= group_mean(&job->model.parts[q], values, job->from_codes ? 0 : &x, own->row) ? STATUS_OK : STATUS_NOT_FINITE;
+                continue;
+            }
+            double loss = group_loss(&job->model.parts[q], values, x, 1, 0, job->feature_losses ? (real *)job->feature_losses + (first + i) * f->d : 0,
+                                     own->row);
+            if (job->row_losses)
+                job->row_losses[first + i] += loss;
+        }
 }
 
 /* Either the means, or the losses against X. */
@@ -126,12 +161,11 @@ static void decode_block(const forward_pass *f, const forward_buffers *own, int6
         else
             blas_nn(job->gemm, n, columns, k, own->H, f->ld_k, f->p.V + column, d, E, f->ld_d);
         strip s = {.values = E, .ld = f->ld_d, .n_rows = n, .n_columns = columns, .bias = f->p.c + column};
-        if (job->reconstructions)
-            outputs[job->model.output].mean(&s);
-        else
-            loss_of_strip(f, own, &s, first, column);
+        finish_outputs(f, own, &s, first, column);
         *own->status |= s.not_finite ? STATUS_NOT_FINITE : STATUS_OK;
     }
+    if (job->model.has_groups)
+        finish_groups(f, own, first, n);
     if (job->reconstructions)
         for (int64_t i = 0; i < n; ++i)
             memcpy((real *)job->reconstructions + (first + i) * d, own->E + i * f->ld_d, (size_t)d * sizeof(real));
@@ -141,8 +175,12 @@ static void forward_block(const forward_pass *f, const forward_buffers *own, int
 {
     const forward_job *job = f->job;
     int64_t width = job->from_codes ? f->k : f->d, ld = job->from_codes ? f->ld_k : f->ld_d;
-    for (int64_t i = 0; i < n; ++i)
-        *own->status |= load_row(&job->rows, first + i, 0, width, (job->from_codes ? own->H : own->X) + i * ld);
+    for (int64_t i = 0; i < n; ++i) {
+        *own->status |= load_row(&job->rows, first + i, 0, width, (job->from_codes ? own->H : own->T) + i * ld);
+        if (own->T != own->X)
+            make_input(&job->inputs, width, job->inputs.first_sample + first + i, (row_entries){own->T + i * ld, PANEL},
+                       (row_entries){own->X + i * ld, PANEL});
+    }
     if (job->row_losses)
         memset(job->row_losses + first, 0, (size_t)n * sizeof(double));
     if (encodes(job))
@@ -180,20 +218,40 @@ static void forward(forward_job *job)
 
 /* ---- checks and column sums, before a fit: members share the columns, so that each sum has one order ---- */
 
+static void scan_entries(scan_job *job, const real *x, int64_t place, int64_t column, int64_t n)
+{
+    double weight = job->sample_weight ? job->sample_weight[job->rows.order ? job->rows.order[place] : place] : 1;
+    for (int64_t j = 0; j < n; ++j) {
+        int missing = job->rows.missing && x[j] != x[j];
+        job->column_sums[column + j] += missing ? 0 : weight * (double)x[j];
+        job->column_weights[column + j] += missing ? 0 : weight;
+    }
+    for (int64_t j = 0; job->column_low && j < n; ++j) {
+        double *low = &job->column_low[column + j], *high = &job->column_high[column + j]; /* comparisons with NaN are false */
+        *low = (double)x[j] < *low ? (double)x[j] : *low;
+        *high = (double)x[j] > *high ? (double)x[j] : *high;
+    }
+}
+
 static void scan_member(void *context, member m)
 {
     scan_job *job = (scan_job *)context;
     int64_t d = job->n_features, width = COLUMN_UNIT * 16, blocks = ceil_div(d, width);
-    int status = STATUS_OK;
+    int status = STATUS_OK, plain = !job->sample_weight && !job->rows.missing && !job->column_low;
     real x[COLUMN_UNIT * 16];
     for (int64_t b = share_begin(m, blocks); b < share_end(m, blocks); ++b) {
         int64_t column = b * width, columns = min_i64(width, d - column);
         double *sums = job->column_sums + column;
         for (int64_t i = 0; i < job->rows.n_rows; ++i) {
             status |= load_row(&job->rows, i, column, columns, x);
-            for (int64_t j = 0; j < columns; ++j)
-                sums[j] += (double)x[j];
+            if (!plain)
+                scan_entries(job, x, i, column, columns);
+            else
+                for (int64_t j = 0; j < columns; ++j)
+                    sums[j] += (double)x[j];
         }
+        for (int64_t j = 0; plain && j < columns; ++j)
+            job->column_weights[column + j] += (double)job->rows.n_rows;
     }
 #ifdef _OPENMP
 #pragma omp atomic

@@ -5,11 +5,13 @@
 #define AEFAST_OPTIMIZERS_H
 
 #include "autoencoder.h"
+#include "schedules.h"
 #include "vec.h"
 
 /* What one step needs to know, the same for all parameters. */
 typedef struct {
     real learning_rate, momentum;
+    real decay; /* 1 - rate weight_decay: what is left of a weight */
     int nesterov;
     real first_correction, second_correction; /* 1 / (1 - beta^t) of Adam */
 } step_constants;
@@ -57,17 +59,34 @@ static void adam_update(const step_constants *c, real *w, const real *gradient, 
     }
 }
 
+/* adagrad (Duchi, Hazan & Singer 2011, with the diagonal of G): s += g^2, w -= rate g / (sqrt(s) + epsilon) */
+#define ADAGRAD_EPSILON 1e-10
+
+static void adagrad_update(const step_constants *c, real *w, const real *gradient, real *squares, real *unused, int64_t n)
+{
+    (void)unused;
+    for (int64_t j = 0; j < n; j += LANES) {
+        int64_t left = n - j;
+        vec g = vec_load_n(gradient + j, left), s = vec_fma(g, g, vec_load_n(squares + j, left));
+        vec_store_n(squares + j, s, left);
+        vec_store_n(w + j, vec_load_n(w + j, left) - vec_set(c->learning_rate) * g / (vec_sqrt(s) + (real)ADAGRAD_EPSILON), left);
+    }
+}
+
 static const solver_entry solvers[] = {
     {{"sgd", 1, 1}, sgd_update},
     {{"adam", 2, 0}, adam_update},
+    {{"adagrad", 1, 0}, adagrad_update},
 };
 
 static inline step_constants constants_of_step(const training_job *job)
 {
     double t = (double)(job->n_steps + 1);
+    double rate = job->learning_rate * schedules[job->schedule].factor(t, (double)job->schedule_step / (double)job->schedule_steps);
     return (step_constants){
-        .learning_rate = (real)job->learning_rate,
+        .learning_rate = (real)rate,
         .momentum = (real)job->momentum,
+        .decay = (real)(1 - rate * job->weight_decay),
         .nesterov = job->nesterov,
         .first_correction = (real)(1 / (1 - pow(ADAM_BETA1, t))),
         .second_correction = (real)(1 / (1 - pow(ADAM_BETA2, t))),

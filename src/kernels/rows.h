@@ -52,11 +52,25 @@ ALWAYS_INLINE int in_range(const real *x, int64_t n, real low, real high)
     return all;
 }
 
+/* The same with limits for each entry, or with NaN allowed. */
+static inline int entries_in_range(const rows_view *rows, int64_t column, const real *x, int64_t n)
+{
+    int all = 1;
+    for (int64_t j = 0; j < n; ++j) {
+        real low = (real)(rows->lows ? rows->lows[column + j] : rows->low), high = (real)(rows->highs ? rows->highs[column + j] : rows->high);
+        all &= (x[j] - x[j] == 0 && x[j] >= low && x[j] <= high) || (rows->missing && x[j] != x[j]);
+    }
+    return all;
+}
+
 /* Columns [column, column + n) of the row at this place. Returns STATUS_BAD_ROWS if they fail their check. */
 ALWAYS_INLINE int load_row(const rows_view *rows, int64_t place, int64_t column, int64_t n, real *out)
 {
     convert_entries(rows->kind, row_at(rows, place) + column * entry_bytes(rows->kind), n, out);
-    return rows->checked && !in_range(out, n, (real)rows->low, (real)rows->high) ? STATUS_BAD_ROWS : STATUS_OK;
+    if (!rows->checked)
+        return STATUS_OK;
+    int good = rows->lows || rows->missing ? entries_in_range(rows, column, out, n) : in_range(out, n, (real)rows->low, (real)rows->high);
+    return good ? STATUS_OK : STATUS_BAD_ROWS;
 }
 
 /* All d columns, PANEL after PANEL, so many reals apart; what the last lacks becomes 0. */

@@ -15,6 +15,8 @@ typedef struct {
     int kind;             /* ROWS_... */
     int checked;          /* entries that are not finite as reals, or outside [low, high], set STATUS_BAD_ROWS */
     double low, high;
+    const double *lows, *highs; /* by column, instead; NULL: the same for all */
+    int missing;          /* NaN passes the check */
 } rows_view;
 
 enum { STATUS_OK = 0, STATUS_NOT_FINITE = 1, STATUS_BAD_ROWS = 2 };

@@ -3,7 +3,7 @@
 #define AEFAST_STEP_H
 
 #include "activations.h"
-#include "outputs.h"
+#include "inputs.h"
 #include "rows.h"
 #include "weights.h"
 
@@ -13,6 +13,8 @@ typedef struct {
     int64_t stored_rows;                /* of the activations */
     int64_t n_losses, n_penalties;      /* blocks of the output and of one matrix: a partial sum each */
     int64_t row_blocks_d, row_blocks_k; /* row blocks of the output and of the hidden layer: partial sums of each column */
+    int64_t n_code_losses;              /* blocks of the hidden layer */
+    int64_t n_chunks;                   /* of GROUP_ROWS rows, where the output has groups: partial sums too */
 
     int64_t block_rows;                 /* tiles: rows of a block at most, */
     int64_t strips, strip_panels;       /* strips of a gradient's rows, panels of a strip that are computed together */
@@ -23,6 +25,7 @@ typedef struct {
 typedef struct {
     real *gradient;        /* blocks of a weight's gradient */
     double *wide_gradient; /* the same in double */
+    real *row;             /* what groups, or the selection of a row's units, need */
     int bad_rows;
 } scratch;
 
@@ -32,14 +35,38 @@ typedef struct {
     int64_t d, k, width_d, width_k; /* columns, and columns as stored */
     weight_matrix W, V;             /* V.rows == W.rows when tied */
     parameter_views p;
-    real *X, *E;                    /* (n, d) */
-    real *H, *D;                    /* (n, k) */
+    real *X, *E;                    /* (n, d): inputs, and the output layer */
+    real *T;                        /* (n, d): targets; X itself unless inputs differ from them */
+    real *H, *D;                    /* (n, k): codes as they are decoded, and deltas */
+    real *clean;                    /* (n, k): the codes before units were dropped; H itself where none are */
     real *X_forms, *H_forms;        /* what products read of X and H, which epilogues read: X and H themselves in full precision */
     real *weight;                   /* (n): of each row's loss */
     double *losses, *penalties;     /* partial sums: see batch_plan */
-    double *c_sums, *b_sums;        /* (row_blocks_d, d), (row_blocks_k, k) */
+    double *c_sums, *b_sums;        /* (row_blocks_d + n_chunks, d), (row_blocks_k, k) */
+    double *theta_sums;             /* (row_blocks_d, d) */
+    double *code_sums, *square_sums, *kept; /* (row_blocks_k, k): of weight h, weight (dh/da)^2, rows that kept the unit; NULL where nobody asks */
+    double *code_losses;            /* partial sums of the penalties on codes */
+    real *norms, *revive;           /* (k): ||W_j||^2; see code_view */
     scratch *members;
 } training;
+
+static inline int has_code_penalty(const code_terms *terms) { return terms->contraction > 0 || terms->l1 > 0 || terms->kl_weight > 0; }
+static inline int drops_units(const training_job *job) { return job->terms.dropout > 0 || job->model.top_k > 0; }
+static inline int has_code_terms(const training_job *job) { return has_code_penalty(&job->terms) || drops_units(job); }
+
+/* The parts of the output on a strip whose columns begin at `column`. */
+static inline void output_gradients(const training *t, strip *s, int64_t column)
+{
+    const autoencoder_model *model = &t->job->model;
+    s->part_of_column = model->part_of_column ? model->part_of_column + column : 0;
+    s->theta = t->p.theta ? t->p.theta + column : 0;
+    s->missing = t->job->inputs.fill != 0;
+    for (int q = 0; q < model->n_parts; ++q) {
+        const output_part *part = &model->parts[q];
+        s->part = q, s->constant = (real)part->constant, s->learned = part->learned;
+        outputs[part->output].gradient(s);
+    }
+}
 
 /* A part of the weights: block `index` of W, or of V where only the decoder's gradient is asked for. */
 typedef struct {
@@ -52,8 +79,10 @@ static inline const weight_matrix *matrix_of(const training *t, weight_part part
 
 static inline real weight_of_row(const training_job *job, int64_t place, int64_t n)
 {
-    if (job->sample_weight)
-        return (real)job->sample_weight[job->rows.order ? job->rows.order[place] : place];
+    if (job->sample_weight) {
+        double weight = job->sample_weight[job->rows.order ? job->rows.order[place] : place];
+        return (real)(job->gradients ? weight : weight / (double)n);
+    }
     return (real)(1.0 / (double)(job->gradients ? job->rows.n_rows : n));
 }
 

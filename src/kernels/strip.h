@@ -8,6 +8,17 @@
 #include "parallel.h"
 #include "vmath.h"
 
+/* What penalties and selection add to the delta of codes; arrays by the strip's columns. */
+typedef struct {
+    const real *used;       /* (n_rows, n_columns), rows as the operand's: the codes as decoded, -0 where a unit was not kept; NULL: all were */
+    const real *kl_slope;   /* dKL/dh per unit of weight, or NULL */
+    const real *norms;      /* ||W_j||^2, or NULL */
+    const real *revive;     /* the share of its gradient that a unit gets that was not kept, or NULL */
+    real scale, l1, contraction;
+    double *square_sums;    /* out: sum of weight (dh/da)^2, with norms */
+    double *kept;           /* out: rows that kept the unit, with used */
+} code_view;
+
 typedef struct {
     real *values; /* in/out (n_rows, n_columns) */
     int64_t ld;
@@ -18,7 +29,15 @@ typedef struct {
     int64_t operand_ld;
     const real *weight;   /* (n_rows): of each row's loss */
 
+    const uint16_t *part_of_column; /* (n_columns): which part of the output each belongs to; NULL: all to this one */
+    int part, learned, missing;     /* this one; whether its theta is learned; whether entries of the operand may be NaN: missing */
+    const real *theta;              /* (n_columns): the columns' parameter, or NULL */
+    real constant;                  /* of the part */
+
+    const code_view *code; /* of a delta, or NULL */
+
     double *column_sums;  /* out (n_columns) */
+    double *theta_sums;   /* out (n_columns), or NULL */
     double loss;          /* out: sum over rows of weight * loss */
     double *row_losses;   /* (n_rows): added to, or NULL */
     real *feature_losses; /* out (n_rows, n_columns), or NULL */
@@ -42,6 +61,15 @@ ALWAYS_INLINE void for_each_vector(strip *s, column_function *function)
         function(s, column, LANES, left);
     else if (left > 0)
         function(s, column, left, left);
+}
+
+/* The same with one instance of the function for all vectors: for what is masked anyway. */
+ALWAYS_INLINE void for_each_masked_vector(strip *s, column_function *function)
+{
+    for (int64_t column = 0; column < s->n_columns; column += LANES) {
+        int64_t left = min_i64(LANES, s->n_columns - column);
+        function(s, column, s->padded ? LANES : left, left);
+    }
 }
 
 ALWAYS_INLINE ivec not_finite_lanes(vec v) { return v - v != vec_set(0); }

@@ -7,7 +7,7 @@
 #ifndef AEFAST_TILE_PHASES_H
 #define AEFAST_TILE_PHASES_H
 
-#include "step.h"
+#include "code_phases.h"
 
 enum {
     RUN_PANELS = 8,        /* of a result that are computed together: they stay in L2, beside DEPTH columns of the left operand */
@@ -21,6 +21,7 @@ static batch_plan plan_tiles(const training *t, int64_t n)
     batch_plan plan = {.n = n, .block_rows = grouped(ceil_div(n, row_blocks)), .row_blocks_d = row_blocks, .row_blocks_k = row_blocks};
     plan.stored_rows = plan.block_rows * row_blocks;
     plan.n_losses = n_panels(t->d) * row_blocks;
+    plan.n_code_losses = n_panels(t->k) * row_blocks;
     plan.strips = ceil_div(t->k, STRIP_ROWS);
     int has_blocks = t->job->batch_size > TILE_BLOCK_ROWS, has_strips = plan.strips * n_panels(t->d) >= BLOCKS_WANTED * STRIP_PANELS;
     plan.strip_panels = has_blocks && has_strips ? STRIP_PANELS : 1;
@@ -49,13 +50,27 @@ static inline operand *by_rows(real *forms, const batch_plan *plan, int64_t pane
     return form_by_rows(panel_of(forms, plan, panels, r, j), plan->block_rows);
 }
 
+/* Row i of the batch. */
+static row_entries row_in_panels(const training *t, const batch_plan *plan, real *activation, int64_t columns, int64_t i)
+{
+    (void)t;
+    int64_t r = i / plan->block_rows; /* of blocks that are cut evenly none is longer: row i lies in this one or in a later one */
+    while (block_begin(plan, r + 1) <= i)
+        ++r;
+    return (row_entries){panel_of(activation, plan, n_panels(columns), r, 0) + (i - block_begin(plan, r)) * PANEL, panel_size(plan)};
+}
+
 /* A group of n rows, from row i of row block r on. */
 static void load_group(const training *t, member m, const batch_plan *plan, int64_t first, int64_t r, int64_t i, int64_t n)
 {
     int64_t panels = n_panels(t->d), place = first + block_begin(plan, r) + i;
-    for (int64_t q = 0; q < n; ++q)
-        t->members[m.index].bad_rows |=
-            load_row_in_panels(&t->job->rows, place + q, t->d, panel_of(t->X, plan, panels, r, 0) + (i + q) * PANEL, panel_size(plan));
+    for (int64_t q = 0; q < n; ++q) {
+        row_entries row = {panel_of(t->T, plan, panels, r, 0) + (i + q) * PANEL, panel_size(plan)};
+        t->members[m.index].bad_rows |= load_row_in_panels(&t->job->rows, place + q, t->d, row.at, row.panel_stride);
+        if (t->T != t->X)
+            make_input(&t->job->inputs, t->d, t->job->inputs.first_sample + place + q, row,
+                       (row_entries){panel_of(t->X, plan, panels, r, 0) + (i + q) * PANEL, panel_size(plan)});
+    }
     for (int64_t j = 0; GROUP > 1 && j < panels; ++j)
         store_forms(n, panel_of(t->X, plan, panels, r, j) + i * PANEL, by_columns(t->X_forms, plan, panels, r, j) + i * PANEL,
                     by_rows(t->X_forms, plan, panels, r, j) + i * PANEL);
@@ -91,6 +106,7 @@ typedef struct {
     const training *t;
     const batch_plan *plan;
     run at;
+    int64_t sample; /* the counter of the batch's row 0 */
 } tile_phase;
 
 static strip strip_of(const tile_phase *phase, real *activation, int64_t columns, int64_t j)
@@ -107,6 +123,11 @@ static void finish_hidden(void *context, int64_t j)
     strip s = strip_of(phase, t->H, t->k, j);
     s.bias = t->p.b + (phase->at.j + j) * PANEL;
     activations[t->job->model.activation].forward(&s);
+    if (has_code_terms(t->job)) {
+        int64_t panel = phase->at.j + j, r = phase->at.r, row = block_begin(phase->plan, r);
+        finish_code_strip(t, &s, panel_of(t->clean, phase->plan, n_panels(t->k), r, panel), t->code_sums ? t->code_sums + r * t->k + panel * PANEL : 0, row,
+                          panel * PANEL, phase->sample + row);
+    }
     make_forms(s.n_rows, s.values, panel_of(t->H_forms, phase->plan, n_panels(t->k), phase->at.r, phase->at.j + j), phase->plan->block_rows);
 }
 
@@ -117,11 +138,12 @@ static void finish_output(void *context, int64_t j)
     int64_t panel = phase->at.j + j, r = phase->at.r;
     strip s = strip_of(phase, t->E, t->d, j);
     s.bias = t->p.c + panel * PANEL;
-    s.operand = panel_of(t->X, phase->plan, n_panels(t->d), r, panel);
+    s.operand = panel_of(t->T, phase->plan, n_panels(t->d), r, panel);
     s.operand_ld = PANEL;
     s.weight = t->weight + block_begin(phase->plan, r);
     s.column_sums = t->c_sums + r * t->d + panel * PANEL;
-    outputs[t->job->model.output].gradient(&s);
+    s.theta_sums = t->theta_sums ? t->theta_sums + r * t->d + panel * PANEL : 0;
+    output_gradients(t, &s, panel * PANEL);
     make_forms(s.n_rows, s.values, s.values, phase->plan->block_rows);
     t->losses[r * n_panels(t->d) + panel] = s.loss;
 }
@@ -132,19 +154,29 @@ static void finish_delta(void *context, int64_t j)
     const training *t = phase->t;
     int64_t panel = phase->at.j + j, r = phase->at.r;
     strip s = strip_of(phase, t->D, t->k, j);
-    s.operand = panel_of(t->H, phase->plan, n_panels(t->k), r, panel);
+    s.operand = panel_of(t->clean, phase->plan, n_panels(t->k), r, panel);
     s.operand_ld = PANEL;
     s.column_sums = t->b_sums + r * t->k + panel * PANEL;
+    code_view code;
+    real slopes[PANEL];
+    if (has_code_terms(t->job)) {
+        s.loss = view_code(t, phase->plan, r, panel * PANEL, s.n_columns, slopes, &code);
+        code.used = drops_units(t->job) ? panel_of(t->H, phase->plan, n_panels(t->k), r, panel) : 0;
+        s.code = &code;
+        s.weight = t->weight + block_begin(phase->plan, r);
+    }
     activations[t->job->model.activation].backward(&s);
+    if (has_code_terms(t->job))
+        t->code_losses[r * n_panels(t->k) + panel] = s.loss;
     make_forms(s.n_rows, s.values, s.values, phase->plan->block_rows);
 }
 
 /* C = A B with A (n, depth) the forms of an activation and C (n, columns) one, B in panels of so many rows: the member's share of it. */
 static void phase_by_tiles(const training *t, member m, const batch_plan *plan, real *A, int64_t depth, const operand *B, int64_t b_rows, real *C,
-                           int64_t columns, finish_panel *finish)
+                           int64_t columns, finish_panel *finish, int64_t sample)
 {
     int64_t panels = n_panels(columns), items = panels * plan->row_blocks_d, end = share_end(m, items), stride = panel_size(plan);
-    tile_phase phase = {.t = t, .plan = plan};
+    tile_phase phase = {.t = t, .plan = plan, .sample = sample};
     for (int64_t item = share_begin(m, items); item < end; item += phase.at.n_panels) {
         run at = phase.at = run_at(plan, panels, item, end);
         product_in_panels(block_size(plan, at.r), at.n_panels, depth, by_columns(A, plan, n_panels(depth), at.r, 0), GROUP * stride,
@@ -152,19 +184,19 @@ static void phase_by_tiles(const training *t, member m, const batch_plan *plan, 
     }
 }
 
-static void hidden_by_tiles(const training *t, member m, const batch_plan *plan)
+static void hidden_by_tiles(const training *t, member m, const batch_plan *plan, int64_t sample)
 {
-    phase_by_tiles(t, m, plan, t->X_forms, t->d, t->W.operands_by_k, padded(t->d), t->H, t->k, finish_hidden);
+    phase_by_tiles(t, m, plan, t->X_forms, t->d, t->W.operands_by_k, padded(t->d), t->H, t->k, finish_hidden, sample);
 }
 
 static void output_by_tiles(const training *t, member m, const batch_plan *plan)
 {
-    phase_by_tiles(t, m, plan, t->H_forms, t->k, t->V.operands_by_d, grouped(t->k), t->E, t->d, finish_output);
+    phase_by_tiles(t, m, plan, t->H_forms, t->k, t->V.operands_by_d, grouped(t->k), t->E, t->d, finish_output, 0);
 }
 
 static void delta_by_tiles(const training *t, member m, const batch_plan *plan)
 {
-    phase_by_tiles(t, m, plan, t->E, t->d, t->V.operands_by_k, padded(t->d), t->D, t->k, finish_delta);
+    phase_by_tiles(t, m, plan, t->E, t->d, t->V.operands_by_k, padded(t->d), t->D, t->k, finish_delta, 0);
 }
 
 /* ---- weights: strips of STRIP_ROWS components, in each a few panels of features together ---- */
@@ -203,6 +235,8 @@ static double weights_by_tiles(const training *t, const batch_plan *plan, const 
         add_chunk(own->gradient, own->wide_gradient, n_j * STRIP_ROWS * PANEL, r == 0, end == blocks);
     }
     double penalty = 0;
+    for (int64_t i = 0; t->norms && part.encoder && i < n_j; ++i)
+        add_contraction(t, plan, row, n_rows, PANEL, t->W.by_d + ((j + i) * t->k + row) * PANEL, PANEL, own->gradient + i * STRIP_ROWS * PANEL, PANEL);
     for (int64_t i = 0; i < n_j; ++i)
         penalty += use_gradient_strip(t->job, constants, matrix_of(t, part), j + i, row, n_rows, own->gradient + i * STRIP_ROWS * PANEL);
     return penalty;

@@ -20,7 +20,9 @@
 
 static batch_plan plan_batch(const training *t, int64_t n)
 {
-    return t->job->tiled ? plan_tiles(t, n) : plan_blas(t, n);
+    batch_plan plan = t->job->tiled ? plan_tiles(t, n) : plan_blas(t, n);
+    plan.n_chunks = t->job->model.has_groups ? ceil_div(n, GROUP_ROWS) : 0;
+    return plan;
 }
 
 static void carve_weights(training *t, arena *packed)
@@ -32,22 +34,42 @@ static void carve_weights(training *t, arena *packed)
         t->V = carve_matrix(t->job, packed, model->V, t->p.V_at);
 }
 
+static void carve_code_terms(training *t, arena *a, int64_t stored_rows, int64_t n_losses, int64_t row_blocks)
+{
+    const code_terms *terms = &t->job->terms;
+    t->code_losses = CARVE(a, double, n_losses);
+    t->code_sums = terms->kl_weight > 0 ? CARVE(a, double, row_blocks * t->k) : 0;
+    t->square_sums = terms->contraction > 0 ? CARVE(a, double, row_blocks * t->k) : 0;
+    t->norms = terms->contraction > 0 ? CARVE(a, real, padded(t->k)) : 0;
+    t->kept = drops_units(t->job) ? CARVE(a, double, row_blocks * t->k) : 0;
+    t->revive = terms->revive > 0 ? CARVE(a, real, padded(t->k)) : 0;
+    if (drops_units(t->job))
+        t->clean = CARVE(a, real, stored_rows * t->width_k);
+}
+
 /* A smaller batch needs no more of anything than a whole one, once there are as many blocks as BLAS wants. */
 static void carve_activations(training *t, arena *a)
 {
     int64_t n_more = t->job->tiled ? 0 : 2 * BLOCKS_WANTED;
     batch_plan plan = plan_batch(t, t->job->batch_size);
-    t->X = CARVE(a, real, plan.stored_rows * t->width_d);
+    t->X = t->T = CARVE(a, real, plan.stored_rows * t->width_d);
+    if (inputs_differ(&t->job->inputs))
+        t->T = CARVE(a, real, plan.stored_rows * t->width_d);
     t->E = CARVE(a, real, plan.stored_rows * t->width_d);
     t->H = CARVE(a, real, plan.stored_rows * t->width_k);
     t->D = CARVE(a, real, plan.stored_rows * t->width_k);
+    t->clean = t->H;
     t->X_forms = GROUP == 1 ? t->X : CARVE(a, real, plan.stored_rows * t->width_d);
     t->H_forms = GROUP == 1 ? t->H : CARVE(a, real, plan.stored_rows * t->width_k);
     t->weight = CARVE(a, real, t->job->batch_size);
-    t->losses = CARVE(a, double, plan.n_losses + n_more);
+    t->losses = CARVE(a, double, plan.n_losses + plan.n_chunks + n_more);
     t->penalties = CARVE(a, double, (plan.n_penalties + n_more) * n_matrices(t));
-    t->c_sums = CARVE(a, double, (plan.row_blocks_d + n_more) * t->d);
+    t->c_sums = CARVE(a, double, (plan.row_blocks_d + plan.n_chunks + n_more) * t->d);
     t->b_sums = CARVE(a, double, (plan.row_blocks_k + n_more) * t->k);
+    if (t->p.theta)
+        t->theta_sums = CARVE(a, double, (plan.row_blocks_d + n_more) * t->d);
+    if (has_code_terms(t->job))
+        carve_code_terms(t, a, plan.stored_rows, plan.n_code_losses + n_more, plan.row_blocks_k + n_more);
 }
 
 static void carve_members(training *t, arena *a)
@@ -59,6 +81,7 @@ static void carve_members(training *t, arena *a)
         scratch own = {0};
         own.gradient = CARVE(a, real, size);
         own.wide_gradient = CARVE(a, double, job->batch_size > CHUNK_ROWS ? size : 0);
+        own.row = CARVE(a, real, max_i64(GROUP_BUFFERS * widest_group(&job->model), job->model.top_k > 0 ? t->k : 0));
         if (t->members)
             t->members[i] = own;
     }
@@ -117,14 +140,34 @@ static void load_phase(const training *t, member m, const batch_plan *plan, int6
 {
     for (int64_t i = share_begin(m, plan->n); i < share_end(m, plan->n); ++i)
         t->weight[i] = weight_of_row(t->job, first + i, plan->n);
+    if (t->norms)
+        norms_phase(t, m);
     if (t->job->tiled)
         load_tiles(t, m, plan, first);
     else
         load_rows(t, m, plan, first);
 }
 
-static void hidden_phase(const training *t, member m, const batch_plan *plan) { (t->job->tiled ? hidden_by_tiles : hidden_by_blas)(t, m, plan); }
-static void output_phase(const training *t, member m, const batch_plan *plan) { (t->job->tiled ? output_by_tiles : output_by_blas)(t, m, plan); }
+/* Then, where only some units of a row are kept, whole rows. */
+static void hidden_phase(const training *t, member m, const batch_plan *plan, int64_t sample)
+{
+    (t->job->tiled ? hidden_by_tiles : hidden_by_blas)(t, m, plan, sample);
+    if (t->job->model.top_k > 0) {
+        team_barrier(m);
+        top_k_phase(t, m, plan, t->job->tiled ? row_in_panels : row_in_rows);
+    }
+}
+
+/* Then groups of columns. */
+static void output_phase(const training *t, member m, const batch_plan *plan)
+{
+    (t->job->tiled ? output_by_tiles : output_by_blas)(t, m, plan);
+    if (plan->n_chunks > 0) {
+        team_barrier(m);
+        groups_phase(t, m, plan, t->job->tiled ? row_in_panels : row_in_rows);
+    }
+}
+
 static void delta_phase(const training *t, member m, const batch_plan *plan) { (t->job->tiled ? delta_by_tiles : delta_by_blas)(t, m, plan); }
 
 static void weight_phase(const training *t, member m, const batch_plan *plan, const step_constants *constants)
@@ -155,7 +198,7 @@ static void update_bias(const training *t, const step_constants *constants, real
         if (job->gradients)
             keep_gradient(job, at + first, gradient, columns);
         else
-            update_run(job, constants, 0, bias, gradient, state, first, columns);
+            update_run(job, constants, bias, gradient, state, first, columns);
     }
 }
 
@@ -174,21 +217,26 @@ static double train_batch(const training *t, member m, const batch_plan *plan, c
 {
     load_phase(t, m, plan, first);
     team_barrier(m);
-    hidden_phase(t, m, plan);
+    hidden_phase(t, m, plan, t->job->inputs.first_sample + first);
     team_barrier(m);
     output_phase(t, m, plan);
     team_barrier(m);
-    double loss = sum_of(t->losses, plan->n_losses);
+    double loss = sum_of(t->losses, plan->n_losses + plan->n_chunks);
     if (!isfinite(loss))
         return loss;
     delta_phase(t, m, plan);
     team_barrier(m);
     weight_phase(t, m, plan, constants);
     if (m.index == 0) {
-        update_bias(t, constants, t->p.c, t->p.c_at, t->c_sums, plan->row_blocks_d, t->d);
+        update_bias(t, constants, t->p.c, t->p.c_at, t->c_sums, plan->row_blocks_d + plan->n_chunks, t->d);
         update_bias(t, constants, t->p.b, t->p.b_at, t->b_sums, plan->row_blocks_k, t->k);
+        if (t->p.theta)
+            update_bias(t, constants, t->p.theta, t->p.theta_at, t->theta_sums, plan->row_blocks_d, t->d);
+        count_unused(t, plan);
     }
     team_barrier(m);
+    if (has_code_terms(t->job))
+        loss += sum_of(t->code_losses, plan->n_code_losses);
     return loss + sum_of(t->penalties, plan->n_penalties * n_matrices(t));
 }
 
@@ -211,12 +259,14 @@ static void train_member(void *context, member m)
         now.loss_sum += job->gradients ? loss : loss * (double)n;
         now.n_rows_done += n;
         now.n_steps += 1;
+        now.schedule_step += 1;
     }
     team_barrier(m);
     if (m.index == 0) {
         job->loss_sum = now.loss_sum;
         job->n_rows_done = now.n_rows_done;
         job->n_steps = now.n_steps;
+        job->schedule_step = now.schedule_step;
         job->status = now.status;
     }
 }
@@ -226,6 +276,7 @@ static void train(training_job *job)
     training t = carved_training(job);
     for (int i = 0; i < job->n_threads; ++i)
         t.members[i].bad_rows = STATUS_OK;
+    refresh_revival(&t);
     job->status = STATUS_OK;
     team_run(job->n_threads, FLOAT_MODE_FLUSH, train_member, &t);
     for (int i = 0; i < job->n_threads; ++i)

@@ -88,12 +88,26 @@ static double add_l2_penalty(real alpha, const real *w, real *gradient, int64_t 
     return 0.5 * (double)alpha * vec_sum(squares);
 }
 
-/* Moves a run of n parameters; the penalty of a weight is added first. Returns the penalty. */
-static double update_run(const training_job *job, const step_constants *constants, real alpha, real *w, real *gradient, real *const *state, int64_t offset,
-                         int64_t n)
+/* w *= factor */
+static void scale_run(real factor, real *w, int64_t n)
 {
-    double penalty = alpha != 0 ? add_l2_penalty(alpha, w + offset, gradient, n) : 0;
+    for (int64_t j = 0; j < n; j += LANES)
+        vec_store_n(w + j, vec_set(factor) * vec_load_n(w + j, n - j), n - j);
+}
+
+/* Moves a run of n parameters. */
+static void update_run(const training_job *job, const step_constants *constants, real *w, real *gradient, real *const *state, int64_t offset, int64_t n)
+{
     solvers[job->solver].update(constants, w + offset, gradient, state[0] ? state[0] + offset : 0, state[1] ? state[1] + offset : 0, n);
+}
+
+/* Moves a run of n weights. Returns their penalty. */
+static double update_weights(const training_job *job, const step_constants *constants, real *w, real *gradient, real *const *state, int64_t offset, int64_t n)
+{
+    double penalty = job->alpha != 0 ? add_l2_penalty((real)job->alpha, w + offset, gradient, n) : 0;
+    if (constants->decay != 1)
+        scale_run(constants->decay, w + offset, n);
+    update_run(job, constants, w, gradient, state, offset, n);
     return penalty;
 }
 
@@ -112,7 +126,7 @@ static double use_gradient_rows(const training_job *job, const step_constants *c
         if (job->gradients)
             keep_gradient(job, m->at + offset, gradient, at->n_columns);
         else
-            penalty += update_run(job, constants, (real)job->alpha, m->rows, gradient, m->state_rows, offset, at->n_columns);
+            penalty += update_weights(job, constants, m->rows, gradient, m->state_rows, offset, at->n_columns);
     }
     return penalty;
 }
@@ -127,7 +141,7 @@ static double use_gradient_strip(const training_job *job, const step_constants *
             keep_gradient(job, m->at + (row + r) * d + j * PANEL, gradient + r * PANEL, min_i64(PANEL, d - j * PANEL));
         return 0;
     }
-    double penalty = update_run(job, constants, (real)job->alpha, m->by_d, gradient, m->state_by_d, (j * k + row) * PANEL, n * PANEL);
+    double penalty = update_weights(job, constants, m->by_d, gradient, m->state_by_d, (j * k + row) * PANEL, n * PANEL);
     refresh_operands(job, m, j, row, n);
     return penalty;
 }

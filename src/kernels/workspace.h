@@ -47,17 +47,18 @@ static inline int64_t arena_bytes(const arena *a) { return a->used + CACHE_LINE;
 
 /* The model's parameters as reals, and where each part begins in the flat layout. */
 typedef struct {
-    real *W, *V, *b, *c;
-    int64_t W_at, V_at, b_at, c_at;
+    real *W, *V, *b, *c, *theta;
+    int64_t W_at, V_at, b_at, c_at, theta_at;
 } parameter_views;
 
 static inline parameter_views view_parameters(const autoencoder_model *model)
 {
     int64_t d = model->n_features, k = model->n_components;
-    parameter_views p = {(real *)model->W, (real *)model->V, (real *)model->b, (real *)model->c, 0, 0, 0, 0};
+    parameter_views p = {(real *)model->W, (real *)model->V, (real *)model->b, (real *)model->c, (real *)model->theta, 0, 0, 0, 0, 0};
     p.V_at = model->tied ? 0 : k * d;
     p.b_at = p.V_at + k * d;
     p.c_at = p.b_at + k;
+    p.theta_at = p.c_at + d;
     return p;
 }
 

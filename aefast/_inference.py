@@ -1,0 +1,198 @@
+"""What a fitted network is used for: codes, reconstructions, losses, likelihoods of rows."""
+
+import numpy as np
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from aefast import _validation as check
+from aefast._forward import forward, overflow_error
+from aefast._likelihoods import log_likelihoods, sample_of_outputs
+from aefast._outputs import plain_output
+from aefast._variants import Variant
+
+
+class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
+    """The methods of an estimator that has a `_state`: a model and its flat parameters."""
+
+    def transform(self, X):
+        """Codes ``H = g(X Wᵀ + b)``, in (0, 1) for the sigmoid.
+
+        Parameters
+        ----------
+        X : array-like (n_samples, n_features)
+
+        Returns
+        -------
+        H : ndarray (n_samples, n_components)
+            float32 for float32, uint8 and bool input, float64 otherwise; likewise for the other methods.
+        """
+        return self._forward(X, "codes")
+
+    def inverse_transform(self, H):
+        """Means of p(x | h): ``X̂ = o(H W* + c)``.
+
+        Parameters
+        ----------
+        H : array-like (n_samples, n_components)
+
+        Returns
+        -------
+        X_hat : ndarray (n_samples, n_features)
+        """
+        check_is_fitted(self)
+        return self._decode(H, self._state.model)
+
+    def reconstruct(self, X):
+        """``inverse_transform(transform(X))`` in one pass.
+
+        Parameters
+        ----------
+        X : array-like (n_samples, n_features)
+
+        Returns
+        -------
+        X_hat : ndarray (n_samples, n_features)
+        """
+        return self._forward(X, "reconstructions")
+
+    def reconstruction_error(self, X, per_feature=False):
+        """The training loss of each row (nats, constants dropped, no penalty).
+
+        Parameters
+        ----------
+        X : array-like (n_samples, n_features)
+        per_feature : bool, default=False
+            The loss of each entry instead of the sum of its row's.
+
+        Returns
+        -------
+        loss : ndarray (n_samples,) or (n_samples, n_features)
+        """
+        return self._losses(X, "feature_losses" if per_feature else "row_losses")
+
+    def score_samples(self, X, per_feature=False):
+        """``log p(x | μ(h(x)))`` of each row, in nats, constants included.
+
+        "gaussian": ``−½ ‖x̂ − x‖² − (d/2) log 2π``. "bernoulli": minus the cross-entropy; for values strictly between 0 and 1 that
+        is a loss but not the logarithm of a density. The code h(x) has seen x: this is no marginal likelihood. Missing entries count nothing.
+
+        Parameters
+        ----------
+        X : array-like (n_samples, n_features)
+        per_feature : bool, default=False
+            What each column contributes, so that columns of different types compare; the sum over a categorical or multinomial group, which has one
+            distribution, stands in its first column, and 0 in the others.
+
+        Returns
+        -------
+        log_likelihood : ndarray (n_samples,) or (n_samples, n_features)
+        """
+        check_is_fitted(self)
+        rows = check.estimator_rows(self, X, reset=False)
+        losses = self._losses(rows, "feature_losses" if per_feature else "row_losses")
+        return log_likelihoods(self._state.model.output, rows, losses, per_feature)
+
+    def score(self, X, y=None, sample_weight=None):
+        """Mean of `score_samples`; greater is better.
+
+        Parameters
+        ----------
+        X : array-like (n_samples, n_features)
+        y : ignored
+        sample_weight : array-like (n_samples,) or None, default=None
+
+        Returns
+        -------
+        log_likelihood : float
+        """
+        scores = self.score_samples(X)
+        weight = check.as_mean_weight(sample_weight, len(scores))
+        if weight is None:
+            return float(scores.mean(dtype=np.float64))
+        return float((scores * weight).mean(dtype=np.float64))
+
+    def impute(self, X):
+        """X with each missing entry (NaN) replaced by its reconstruction; needs missing="mask".
+
+        Parameters
+        ----------
+        X : array-like (n_samples, n_features)
+
+        Returns
+        -------
+        X_filled : ndarray (n_samples, n_features)
+            A copy.
+        """
+        check_is_fitted(self)
+        rows = check.estimator_rows(self, X, reset=False)
+        if self._state.fill is None:
+            raise ValueError(
+                f"impute needs a fit with missing='mask', got missing={self.missing!r}"
+            )
+        means = self._forward(rows, "reconstructions")
+        return np.where(np.isnan(rows), means, rows).astype(means.dtype, copy=False)
+
+    def sample_output(self, H, random_state=None):
+        """Draws x from p(x | μ(h)), one for each code.
+
+        Parameters
+        ----------
+        H : array-like (n_samples, n_components)
+        random_state : int, RandomState instance or None, default=None
+
+        Returns
+        -------
+        X : ndarray (n_samples, n_features)
+            Of a multinomial group one draw (one trial) for each row.
+        """
+        check_is_fitted(self)
+        state = self._state
+        parameters = state.model.split(state.parameters)
+        # a Gaussian's mean is the pre-activation itself
+        eta = self._decode(H, state.model._replace(output=plain_output("gaussian")))
+        random = check_random_state(random_state)
+        return sample_of_outputs(state.model.output, eta, parameters.theta, random)
+
+    def _decode(self, H, model):
+        H = check.as_rows(H, "H")
+        if H.shape[1] != model.n_components:
+            raise ValueError(
+                f"H must have {model.n_components} columns, one for each component, got shape {H.shape}"
+            )
+        parameters = model.split(self._state.parameters)
+        options = {"name": "H", "from_codes": True, "n_threads": self.n_threads}
+        out = forward(model, parameters, H, "reconstructions", **options)
+        return out.astype(check.real_type(H.dtype), copy=False)
+
+    def _forward(self, X, result):
+        check_is_fitted(self)
+        rows = check.estimator_rows(self, X, reset=False)
+        state = self._state
+        dtype = state.parameters.dtype
+        variant = None if state.fill is None else Variant(fill=state.fill.astype(dtype))
+        out = forward(
+            state.model,
+            state.model.split(state.parameters),
+            rows,
+            result,
+            n_threads=self.n_threads,
+            variant=variant,
+        )
+        return out.astype(check.real_type(rows.dtype), copy=False)
+
+    def _losses(self, X, result):
+        losses = self._forward(X, result)
+        if not np.isfinite(losses).all():
+            raise overflow_error(
+                "X",
+                self._state.model.split(self._state.parameters),
+                losses if losses.ndim == 2 else None,
+            )
+        return losses
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        tags.input_tags.allow_nan = self.missing == "mask"
+        return tags

@@ -1,0 +1,173 @@
+/* What a training step does to codes and to groups of columns beyond products and strips: units are dropped, codes penalised, whole rows looked at.
+
+   Nothing of this runs in a plain autoencoder. Both kinds of products store rows that `row_entries` can read. */
+#ifndef AEFAST_CODE_PHASES_H
+#define AEFAST_CODE_PHASES_H
+
+#include "step.h"
+#include "top_k.h"
+
+enum { GROUP_ROWS = 32 }; /* of a chunk: one member's, and one partial sum */
+
+/* ---- codes, a strip at a time, before they are decoded ---- */
+
+/* Strip of H with columns from `column` on, rows from `row` of the batch on; sums (n_columns) of weight h. */
+static void sum_codes(const strip *s, const real *weight, double *sums)
+{
+    for (int64_t j = 0; j < s->n_columns; ++j) {
+        double sum = 0;
+        for (int64_t i = 0; i < s->n_rows; ++i)
+            sum += (double)weight[i] * (double)s->values[i * s->ld + j];
+        sums[j] = sum;
+    }
+}
+
+/* values <- values / (1 - dropout), or -0 where a unit is dropped; a unit that is kept is never -0. */
+static void drop_units(const training *t, const strip *s, int64_t sample, int64_t column)
+{
+    const training_job *job = t->job;
+    uint32_t words[NOISE_COLUMNS], threshold = threshold_of(job->terms.dropout);
+    real scale = (real)(1 / (1 - job->terms.dropout));
+    for (int64_t i = 0; i < s->n_rows; ++i)
+        for (int64_t j = 0; j < s->n_columns;) {
+            int64_t begin = (column + j) % NOISE_COLUMNS, n = min_i64(NOISE_COLUMNS - begin, s->n_columns - j);
+            random_words((noise_key){job->inputs.seed, job->inputs.layer}, NOISE_CODE, sample + i, (column + j) / NOISE_COLUMNS, words);
+            real *h = s->values + i * s->ld + j;
+            for (int64_t q = 0; q < n; ++q)
+                h[q] = words[begin + q] < threshold ? (real)-0.0 : h[q] * scale + (real)0;
+            j += n;
+        }
+}
+
+/* After the activation: `s` is the strip of H, `clean` its copy's place, `first` the sample that row 0 is, `row` its place in the batch. */
+static void finish_code_strip(const training *t, strip *s, real *clean, double *sums, int64_t row, int64_t column, int64_t sample)
+{
+    if (t->code_sums)
+        sum_codes(s, t->weight + row, sums);
+    if (t->clean != t->H)
+        for (int64_t i = 0; i < s->n_rows; ++i)
+            memcpy(clean + i * s->ld, s->values + i * s->ld, (size_t)(s->padded ? PANEL : s->n_columns) * sizeof(real));
+    if (t->job->terms.dropout > 0)
+        drop_units(t, s, sample, column);
+}
+
+/* ---- codes, going back ---- */
+
+/* slopes (n) <- beta (-rho/m + (1 - rho)/(1 - m)) / sum of weights, m the units' (weighted) mean codes; returns beta KL(rho || m), summed over them.
+   m is kept off 0 and 1. */
+static double kl_slopes(const training *t, const batch_plan *plan, int64_t column, int64_t n, real *slopes)
+{
+    const double edge = 1e-6, rho = t->job->terms.kl_mean, beta = t->job->terms.kl_weight;
+    double total = 0, loss = 0;
+    for (int64_t i = 0; i < plan->n; ++i)
+        total += (double)t->weight[i];
+    for (int64_t j = 0; j < n; ++j) {
+        double m = 0;
+        for (int64_t r = 0; r < plan->row_blocks_k; ++r)
+            m += t->code_sums[r * t->k + column + j];
+        m /= total;
+        m = m < edge ? edge : m > 1 - edge ? 1 - edge : m;
+        slopes[j] = (real)(beta * ((1 - rho) / (1 - m) - rho / m) / total);
+        loss += beta * (rho * log(rho / m) + (1 - rho) * log((1 - rho) / (1 - m)));
+    }
+    return loss;
+}
+
+/* What `backward` needs for units [column, column + n) of row block r; slopes has room for n. Returns the penalty that belongs to no row. */
+static double view_code(const training *t, const batch_plan *plan, int64_t r, int64_t column, int64_t n, real *slopes, code_view *code)
+{
+    const code_terms *terms = &t->job->terms;
+    *code = (code_view){.scale = (real)(1 / (1 - terms->dropout)), .l1 = (real)terms->l1, .contraction = (real)terms->contraction};
+    code->norms = t->norms ? t->norms + column : 0;
+    code->revive = t->revive ? t->revive + column : 0;
+    code->square_sums = t->square_sums ? t->square_sums + r * t->k + column : 0;
+    code->kept = t->kept ? t->kept + r * t->k + column : 0;
+    if (terms->kl_weight == 0)
+        return 0;
+    double loss = kl_slopes(t, plan, column, n, slopes);
+    code->kl_slope = slopes;
+    return r == 0 ? loss : 0;
+}
+
+/* gradient (n, n_columns) of the encoder's weights += 2 lambda (sum of weight (dh/da)^2) W, rows from `row` on: the penalty's other factor. */
+static void add_contraction(const training *t, const batch_plan *plan, int64_t row, int64_t n, int64_t n_columns, const real *W, int64_t W_ld,
+                            real *gradient, int64_t ld)
+{
+    for (int64_t i = 0; i < n; ++i) {
+        double sum = 0;
+        for (int64_t r = 0; r < plan->row_blocks_k; ++r)
+            sum += t->square_sums[r * t->k + row + i];
+        real factor = (real)(2 * t->job->terms.contraction * sum);
+        for (int64_t j = 0; j < n_columns; ++j)
+            gradient[i * ld + j] += factor * W[i * W_ld + j];
+    }
+}
+
+/* norms (k) <- the squared norms of W's rows; members share them. */
+static void norms_phase(const training *t, member m)
+{
+    int64_t d = t->d, panels = n_panels(d);
+    for (int64_t i = share_begin(m, t->k); i < share_end(m, t->k); ++i) {
+        vec sum = {0};
+        if (t->job->tiled)
+            for (int64_t j = 0; j < panels; ++j)
+                for (int v = 0; v < PANEL; v += LANES) {
+                    vec w = vec_load(t->W.by_d + (j * t->k + i) * PANEL + v);
+                    sum = vec_fma(w, w, sum);
+                }
+        else
+            for (int64_t j = 0; j < d; j += LANES) {
+                vec w = vec_load_n(t->W.rows + i * d + j, d - j);
+                sum = vec_fma(w, w, sum);
+            }
+        t->norms[i] = (real)vec_sum(sum);
+    }
+}
+
+/* ---- whole rows ---- */
+
+/* The units of each row that are kept; members share rows, as each row is its own. */
+static void top_k_phase(const training *t, member m, const batch_plan *plan, row_entries (*row_of)(const training *, const batch_plan *, real *, int64_t, int64_t))
+{
+    for (int64_t i = share_begin(m, plan->n); i < share_end(m, plan->n); ++i)
+        keep_top_k(t->job->model.top_k, t->k, row_of(t, plan, t->H, t->k, i), t->members[m.index].row);
+}
+
+/* Groups: losses, derivatives, their sums by column. Members share chunks of rows. */
+static void groups_phase(const training *t, member m, const batch_plan *plan, row_entries (*row_of)(const training *, const batch_plan *, real *, int64_t, int64_t))
+{
+    const autoencoder_model *model = &t->job->model;
+    for (int64_t chunk = share_begin(m, plan->n_chunks); chunk < share_end(m, plan->n_chunks); ++chunk) {
+        double loss = 0, *sums = t->c_sums + (plan->row_blocks_d + chunk) * t->d;
+        memset(sums, 0, (size_t)t->d * sizeof *sums);
+        for (int64_t i = chunk * GROUP_ROWS; i < min_i64(plan->n, (chunk + 1) * GROUP_ROWS); ++i)
+            for (int q = 0; q < model->n_parts; ++q)
+                if (model->parts[q].is_group)
+                    loss += (double)t->weight[i] * group_loss(&model->parts[q], row_of(t, plan, t->E, t->d, i), row_of(t, plan, t->T, t->d, i), t->weight[i],
+                                                              sums, 0, t->members[m.index].row);
+        t->losses[plan->n_losses + chunk] = loss;
+    }
+}
+
+/* ---- units that no row keeps ---- */
+
+static void refresh_revival(const training *t)
+{
+    const code_terms *terms = &t->job->terms;
+    for (int64_t j = 0; t->revive && j < t->k; ++j)
+        t->revive[j] = terms->rows_unused[j] >= terms->dead_rows ? (real)terms->revive : 0;
+}
+
+/* One member, after the deltas. */
+static void count_unused(const training *t, const batch_plan *plan)
+{
+    for (int64_t j = 0; t->kept && t->job->terms.rows_unused && j < t->k; ++j) {
+        double kept = 0;
+        for (int64_t r = 0; r < plan->row_blocks_k; ++r)
+            kept += t->kept[r * t->k + j];
+        t->job->terms.rows_unused[j] = kept > 0 ? 0 : t->job->terms.rows_unused[j] + plan->n;
+    }
+    refresh_revival(t);
+}
+
+#endif

@@ -1,0 +1,103 @@
+/* Groups of columns with one distribution for all of them: categorical and multinomial, mu = softmax(eta) over the group, loss
+   N log(sum exp(eta)) - sum x eta with N = sum x. They need whole rows of pre-activations, and so come after the strips, which have added the bias.
+
+   A group is missing in a row where its first entry is NaN (callers see to it that all of them are, then). */
+#ifndef AEFAST_GROUPS_H
+#define AEFAST_GROUPS_H
+
+#include "distributions.h"
+#include "product.h"
+
+/* A row as it is stored: column c at at[(c / PANEL) * panel_stride + c % PANEL]. */
+typedef struct {
+    real *at;
+    int64_t panel_stride;
+} row_entries;
+
+static inline real *entry_of(row_entries row, int64_t column) { return row.at + column / PANEL * row.panel_stride + column % PANEL; }
+
+/* to[0 .. padded(n)) <- the part's columns, then `rest`. */
+static inline void gather_columns(const output_part *part, row_entries row, real rest, real *to)
+{
+    for (int64_t j = 0; j < part->n_columns; ++j)
+        to[j] = *entry_of(row, part->columns[j]);
+    for (int64_t j = part->n_columns; j < padded(part->n_columns); ++j)
+        to[j] = rest;
+}
+
+/* eta[0 .. n) <- softmax. Returns log(sum exp(eta)). */
+static inline double softmax(int64_t n, real *eta)
+{
+    vec most = vec_set(-INFINITY), sum = {0};
+    for (int64_t j = 0; j < n; j += LANES)
+        most = vec_max(most, vec_load(eta + j)); /* what stands at the end is -infinity; NaN passes through exp */
+    real top = most[0];
+    for (int i = 1; i < LANES; ++i)
+        top = most[i] > top ? most[i] : top;
+    for (int64_t j = 0; j < n; j += LANES) {
+        vec e = vec_exp(vec_load(eta + j) - top);
+        vec_store(eta + j, e);
+        sum += e;
+    }
+    double total = vec_sum(sum);
+    vec share = vec_set((real)(1 / total));
+    for (int64_t j = 0; j < n; j += LANES)
+        vec_store(eta + j, vec_load(eta + j) * share);
+    return (double)top + log(total);
+}
+
+enum { GROUP_BUFFERS = 2 }; /* of padded(n) reals each, for n columns of the widest group */
+
+static int64_t widest_group(const autoencoder_model *model)
+{
+    int64_t widest = 0;
+    for (int q = 0; q < model->n_parts; ++q)
+        if (model->parts[q].is_group)
+            widest = max_i64(widest, padded(model->parts[q].n_columns));
+    return widest;
+}
+
+/* values eta -> mu; with x, of as many draws as x has. Returns whether all of it is finite. */
+static inline int group_mean(const output_part *part, row_entries values, const row_entries *x, real *buffer)
+{
+    gather_columns(part, values, -INFINITY, buffer);
+    softmax(part->n_columns, buffer);
+    double total = x ? 0 : 1;
+    for (int64_t j = 0; x && j < part->n_columns; ++j)
+        total += (double)*entry_of(*x, part->columns[j]);
+    int finite = 1;
+    for (int64_t j = 0; j < part->n_columns; ++j) {
+        real mu = (real)total * buffer[j];
+        finite &= mu - mu == 0;
+        *entry_of(values, part->columns[j]) = mu;
+    }
+    return finite;
+}
+
+/* Returns the loss of a row; values eta -> weight dloss/deta and column_sums (d) += that, unless column_sums is NULL. */
+static inline double group_loss(const output_part *part, row_entries values, row_entries x, real weight, double *column_sums, real *feature_losses,
+                                real *buffer)
+{
+    int64_t n = part->n_columns;
+    real *mu = buffer, *target = buffer + padded(n);
+    gather_columns(part, x, 0, target);
+    int missing = target[0] != target[0];
+    double total = 0, loss = 0;
+    gather_columns(part, values, -INFINITY, mu);
+    double log_sum = softmax(n, mu);
+    for (int64_t j = 0; j < n; ++j) {
+        double one = missing ? 0 : (double)target[j] * (log_sum - (double)*entry_of(values, part->columns[j]));
+        if (feature_losses)
+            feature_losses[part->columns[j]] = (real)one;
+        loss += one;
+        total += missing ? 0 : (double)target[j];
+    }
+    for (int64_t j = 0; column_sums && j < n; ++j) {
+        real derivative = missing ? 0 : weight * ((real)total * mu[j] - target[j]);
+        *entry_of(values, part->columns[j]) = derivative;
+        column_sums[part->columns[j]] += (double)derivative;
+    }
+    return loss;
+}
+
+#endif
