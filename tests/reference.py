@@ -130,9 +130,9 @@ def forward(X, parameters, output, activation="sigmoid", product=np.matmul, **va
 
 
 def entry_losses(X, parameters, output, activation="sigmoid", product=np.matmul, **variant):
-    """The loss of every entry (n, d); those of a group's entries add up to the group's."""
+    """The loss of every entry (n, d); that of a group stands in its first column."""
     A_hat = forward(X, parameters, output, activation, product, **variant).A_hat
-    return reference_outputs.losses(X, A_hat, output)
+    return reference_outputs.collapsed(reference_outputs.losses(X, A_hat, output), output)
 
 
 def row_losses(X, parameters, output, activation="sigmoid", product=np.matmul, **variant):
@@ -141,7 +141,7 @@ def row_losses(X, parameters, output, activation="sigmoid", product=np.matmul, *
 
 
 def log_likelihood(X, parameters, output, activation="sigmoid", *, per_feature=False, **variant):
-    """log p(x | mu(h(x))), constants included, of every row (n,), or of every column, a group counting as one."""
+    """log p(x | mu(h(x))), constants included, of every row (n,), or of every column (n, d), a group's in its first."""
     A_hat = forward(X, parameters, output, activation, **variant).A_hat
     entries = -reference_outputs.losses(X, A_hat, output)
     entries -= reference_outputs.log_bases(X, A_hat, output)
@@ -387,6 +387,7 @@ def rounding(X, parameters, output, activation="sigmoid", sample_weight=None, **
     e_X_hat = sizes.slope * e_A_hat + X_hat
     e_residual = sizes.curvature * e_A_hat + sizes.residual
     e_entries = (1.0 + residual) * e_A_hat + sizes.loss
+    e_entries = reference_outputs.collapsed(e_entries, output)
     e_rows = np.sqrt(np.sum(e_entries**2, axis=1)) + growth(d) * losses
     e_loss = np.sqrt(np.sum((share * e_rows) ** 2)) + growth(n) * share @ losses
 
