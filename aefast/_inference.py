@@ -151,7 +151,8 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         parameters = state.model.split(state.parameters)
         # a Gaussian's mean is the pre-activation itself
         eta = self._decode(H, state.model._replace(output=plain_output("gaussian")))
-        random = check_random_state(random_state)
+        seed = check_random_state(random_state).randint(np.iinfo(np.int64).max, dtype=np.int64)
+        random = np.random.default_rng(seed)  # whose multinomial numbers are drawn for all rows at once
         return sample_of_outputs(state.model.output, eta, parameters.theta, random)
 
     def _decode(self, H, model):
