@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+from helpers import PLAIN_OUTPUTS
 from numpy.lib.stride_tricks import as_strided
 from scipy import sparse
 from sklearn.exceptions import NotFittedError
@@ -12,7 +13,7 @@ from sklearn.exceptions import NotFittedError
 from aefast import Autoencoder, _autoencoder, ops
 
 ACTIVATIONS = [entry["name"] for entry in _autoencoder.activation_table()]
-OUTPUTS = [entry["name"] for entry in _autoencoder.output_table()]
+OUTPUTS = PLAIN_OUTPUTS  # the others: test_recipe.py
 SOLVERS = [entry["name"] for entry in _autoencoder.solver_table()]
 COMPUTE_LOSSES = ("fit", "partial_fit", "score", "score_samples", "reconstruction_error")
 TAKE_X = (

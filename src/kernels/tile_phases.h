@@ -67,9 +67,12 @@ static void load_group(const training *t, member m, const batch_plan *plan, int6
     for (int64_t q = 0; q < n; ++q) {
         row_entries row = {panel_of(t->T, plan, panels, r, 0) + (i + q) * PANEL, panel_size(plan)};
         t->members[m.index].bad_rows |= load_row_in_panels(&t->job->rows, place + q, t->d, row.at, row.panel_stride);
-        if (t->T != t->X)
-            make_input(&t->job->inputs, t->d, t->job->inputs.first_sample + place + q, row,
-                       (row_entries){panel_of(t->X, plan, panels, r, 0) + (i + q) * PANEL, panel_size(plan)});
+        if (t->T != t->X) {
+            row_entries input = {panel_of(t->X, plan, panels, r, 0) + (i + q) * PANEL, panel_size(plan)};
+            make_input(&t->job->inputs, t->d, t->job->inputs.first_sample + place + q, row, input);
+            if (t->d % PANEL) /* what the last panel lacks is multiplied with zeros */
+                memset(entry_of(input, t->d), 0, (size_t)(PANEL - t->d % PANEL) * sizeof(real));
+        }
     }
     for (int64_t j = 0; GROUP > 1 && j < panels; ++j)
         store_forms(n, panel_of(t->X, plan, panels, r, j) + i * PANEL, by_columns(t->X_forms, plan, panels, r, j) + i * PANEL,
