@@ -20,6 +20,8 @@ typedef struct {
 } batch_plan;
 
 /* What one member of the team works in. */
+enum { HIDDEN_PARITY, OUTPUT_PARITY, DELTA_PARITY = HIDDEN_PARITY, WEIGHTS_PARITY = OUTPUT_PARITY }; /* of phases that follow each other */
+
 typedef struct {
     real *gradient;        /* blocks of a weight's gradient */
     double *wide_gradient; /* the same in double */
@@ -39,6 +41,7 @@ typedef struct {
     double *losses, *penalties;     /* partial sums: see batch_plan */
     double *c_sums, *b_sums;        /* (row_blocks_d, d), (row_blocks_k, k) */
     scratch *members;
+    share *shares;
 } training;
 
 /* A part of the weights: block `index` of W, or of V where only the decoder's gradient is asked for. */
