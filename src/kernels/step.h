@@ -22,6 +22,8 @@ typedef struct {
 } batch_plan;
 
 /* What one member of the team works in. */
+enum { HIDDEN_PARITY, OUTPUT_PARITY, DELTA_PARITY = HIDDEN_PARITY, WEIGHTS_PARITY = OUTPUT_PARITY }; /* of phases that follow each other */
+
 typedef struct {
     real *gradient;        /* blocks of a weight's gradient */
     double *wide_gradient; /* the same in double */
@@ -48,6 +50,7 @@ typedef struct {
     double *code_losses;            /* partial sums of the penalties on codes */
     real *norms, *revive;           /* (k): ||W_j||^2; see code_view */
     scratch *members;
+    share *shares;
 } training;
 
 static inline int has_code_penalty(const code_terms *terms) { return terms->contraction > 0 || terms->l1 > 0 || terms->kl_weight > 0; }

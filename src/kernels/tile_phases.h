@@ -175,31 +175,32 @@ static void finish_delta(void *context, int64_t j)
 }
 
 /* C = A B with A (n, depth) the forms of an activation and C (n, columns) one, B in panels of so many rows: the member's share of it. */
-static void phase_by_tiles(const training *t, member m, const batch_plan *plan, real *A, int64_t depth, const operand *B, int64_t b_rows, real *C,
-                           int64_t columns, finish_panel *finish, int64_t sample)
+static void phase_by_tiles(const training *t, member m, const batch_plan *plan, int parity, real *A, int64_t depth, const operand *B, int64_t b_rows,
+                           real *C, int64_t columns, finish_panel *finish, int64_t sample)
 {
-    int64_t panels = n_panels(columns), items = panels * plan->row_blocks_d, end = share_end(m, items), stride = panel_size(plan);
+    int64_t panels = n_panels(columns), stride = panel_size(plan);
     tile_phase phase = {.t = t, .plan = plan, .sample = sample};
-    for (int64_t item = share_begin(m, items); item < end; item += phase.at.n_panels) {
-        run at = phase.at = run_at(plan, panels, item, end);
-        product_in_panels(block_size(plan, at.r), at.n_panels, depth, by_columns(A, plan, n_panels(depth), at.r, 0), GROUP * stride,
-                          B + at.j * b_rows * PANEL, b_rows * PANEL, panel_of(C, plan, panels, at.r, at.j), stride, finish, &phase);
-    }
+    for (work w = begin_work(m, t->shares, parity, panels * plan->row_blocks_d); take_items(&w, RUN_PANELS);)
+        for (int64_t item = w.begin; item < w.end; item += phase.at.n_panels) {
+            run at = phase.at = run_at(plan, panels, item, w.end);
+            product_in_panels(block_size(plan, at.r), at.n_panels, depth, by_columns(A, plan, n_panels(depth), at.r, 0), GROUP * stride,
+                              B + at.j * b_rows * PANEL, b_rows * PANEL, panel_of(C, plan, panels, at.r, at.j), stride, finish, &phase);
+        }
 }
 
 static void hidden_by_tiles(const training *t, member m, const batch_plan *plan, int64_t sample)
 {
-    phase_by_tiles(t, m, plan, t->X_forms, t->d, t->W.operands_by_k, padded(t->d), t->H, t->k, finish_hidden, sample);
+    phase_by_tiles(t, m, plan, HIDDEN_PARITY, t->X_forms, t->d, t->W.operands_by_k, padded(t->d), t->H, t->k, finish_hidden, sample);
 }
 
 static void output_by_tiles(const training *t, member m, const batch_plan *plan)
 {
-    phase_by_tiles(t, m, plan, t->H_forms, t->k, t->V.operands_by_d, grouped(t->k), t->E, t->d, finish_output, 0);
+    phase_by_tiles(t, m, plan, OUTPUT_PARITY, t->H_forms, t->k, t->V.operands_by_d, grouped(t->k), t->E, t->d, finish_output, 0);
 }
 
 static void delta_by_tiles(const training *t, member m, const batch_plan *plan)
 {
-    phase_by_tiles(t, m, plan, t->E, t->d, t->V.operands_by_k, padded(t->d), t->D, t->k, finish_delta, 0);
+    phase_by_tiles(t, m, plan, DELTA_PARITY, t->E, t->d, t->V.operands_by_k, padded(t->d), t->D, t->k, finish_delta, 0);
 }
 
 /* ---- weights: strips of STRIP_ROWS components, in each a few panels of features together ---- */

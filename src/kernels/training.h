@@ -77,6 +77,7 @@ static void carve_members(training *t, arena *a)
     const training_job *job = t->job;
     int64_t size = job->tiled ? STRIP_ROWS * PANEL * STRIP_PANELS : BLOCK_ROWS * BLOCK_COLUMNS;
     t->members = CARVE(a, scratch, job->n_threads);
+    t->shares = CARVE(a, share, job->n_threads);
     for (int i = 0; i < job->n_threads; ++i) {
         scratch own = {0};
         own.gradient = CARVE(a, real, size);
@@ -173,10 +174,11 @@ static void delta_phase(const training *t, member m, const batch_plan *plan) { (
 static void weight_phase(const training *t, member m, const batch_plan *plan, const step_constants *constants)
 {
     int64_t blocks = plan->n_penalties, items = blocks * n_matrices(t);
-    for (int64_t i = share_begin(m, items); i < share_end(m, items); ++i) {
-        weight_part part = {.encoder = i < blocks, .decoder = t->job->model.tied || i >= blocks, .index = i % blocks};
-        t->penalties[i] = (t->job->tiled ? weights_by_tiles : weights_by_blas)(t, plan, constants, part, &t->members[m.index]);
-    }
+    for (work w = begin_work(m, t->shares, WEIGHTS_PARITY, items); take_items(&w, RUN_PANELS);)
+        for (int64_t i = w.begin; i < w.end; ++i) {
+            weight_part part = {.encoder = i < blocks, .decoder = t->job->model.tied || i >= blocks, .index = i % blocks};
+            t->penalties[i] = (t->job->tiled ? weights_by_tiles : weights_by_blas)(t, plan, constants, part, &t->members[m.index]);
+        }
 }
 
 /* bias <- its update with the sum of the row blocks' partial sums */
@@ -274,8 +276,10 @@ static void train_member(void *context, member m)
 static void train(training_job *job)
 {
     training t = carved_training(job);
-    for (int i = 0; i < job->n_threads; ++i)
+    for (int i = 0; i < job->n_threads; ++i) {
         t.members[i].bad_rows = STATUS_OK;
+        t.shares[i] = (share){0};
+    }
     refresh_revival(&t);
     job->status = STATUS_OK;
     team_run(job->n_threads, FLOAT_MODE_FLUSH, train_member, &t);

@@ -12,7 +12,7 @@
 #include "forms.h"
 #include "workspace.h"
 
-enum { STRIP_ROWS = 3 * PANEL, MOST_STATES = 2 };
+enum { STRIP_ROWS = 9 * PANEL, MOST_STATES = 2 };
 
 typedef struct {
     int64_t at;     /* of the matrix in the flat layout */
