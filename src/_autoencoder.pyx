@@ -35,8 +35,12 @@ cdef extern from "kernels/autoencoder.h":
         void* b
         void* c
 
+    enum: MOST_LAYERS
+
     ctypedef struct training_job:
         autoencoder_model model
+        const autoencoder_model* upper
+        int n_upper
         rows_view rows
         int64_t batch_size
         const double* sample_weight
@@ -52,6 +56,8 @@ cdef extern from "kernels/autoencoder.h":
         double momentum
         double alpha
         double weight_decay
+        double clip_norm
+        double max_norm
         int schedule
         int64_t schedule_step
         int64_t schedule_steps
@@ -225,7 +231,8 @@ cdef class Trainer:
     cdef bint is_packed, is_unpacked  # which of the two forms of the weights are up to date
 
     def __init__(self, model, cnp.ndarray X, cnp.ndarray flat, cnp.ndarray state, *, solver, batch_size, learning_rate,
-                 momentum, nesterov, alpha, n_threads, n_steps, bfloat16=False, weight_decay=0.0, schedule="constant", schedule_step=0, schedule_steps=1):
+                 momentum, nesterov, alpha, n_threads, n_steps, bfloat16=False, weight_decay=0.0, schedule="constant",
+                 schedule_step=0, schedule_steps=1, clip_norm=None, max_norm=None):
         memset(&self.job, 0, sizeof(self.job))
         self.X, self.flat, self.state = X, flat, state
         self.job.model = view_model(model, model.split(flat))
@@ -237,6 +244,7 @@ cdef class Trainer:
         self.job.learning_rate, self.job.momentum, self.job.nesterov, self.job.alpha = learning_rate, momentum, nesterov, alpha
         self.job.weight_decay, self.job.schedule = weight_decay, SCHEDULES.index(schedule)
         self.job.schedule_step, self.job.schedule_steps = schedule_step, schedule_steps
+        self.job.clip_norm, self.job.max_norm = clip_norm or 0.0, max_norm or 0.0
         self.job.n_steps = n_steps
         for i in range(len(state)):
             self.job.state[i] = data_of(state[i])

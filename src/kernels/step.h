@@ -7,6 +7,8 @@
 #include "rows.h"
 #include "weights.h"
 
+enum { MOST_BIASES = 2 }; /* c and b: what else a layer learns besides its matrices */
+
 /* How the work on a batch of n rows is cut: it follows from the shapes alone. */
 typedef struct {
     int64_t n;
@@ -26,8 +28,8 @@ typedef struct {
     int bad_rows;
 } scratch;
 
-/* Activations are row-major for BLAS, in blocks of panels for register tiles (tile_phases.h). */
-typedef struct {
+/* One layer. Activations are row-major for BLAS, in blocks of panels for register tiles (tile_phases.h). */
+typedef struct training {
     training_job *job;
     int64_t d, k, width_d, width_k; /* columns, and columns as stored */
     weight_matrix W, V;             /* V.rows == W.rows when tied */
@@ -35,10 +37,16 @@ typedef struct {
     real *X, *E;                    /* (n, d) */
     real *H, *D;                    /* (n, k) */
     real *X_forms, *H_forms;        /* what products read of X and H, which epilogues read: X and H themselves in full precision */
+    real *R, *R_forms;              /* (n, k): what the decoder reads: H, or in a deep network what the layer above makes of it */
+    real *G;                        /* (n, k): the loss's derivative at R's pre-activation: D, or the E of the layer above */
     real *weight;                   /* (n): of each row's loss */
     double *losses, *penalties;     /* partial sums: see batch_plan */
     double *c_sums, *b_sums;        /* (row_blocks_d, d), (row_blocks_k, k) */
+    double *g_sums;                 /* of G's columns: b_sums, or the c_sums of the layer above */
+    double *squares;                /* of each block of the gradient, then of the biases', where it may be clipped; or NULL */
+    real *bias_gradient;            /* [b | c], likewise */
     scratch *members;
+    const struct training *below;   /* in a deep network: the layer whose codes are X */
 } training;
 
 /* A part of the weights: block `index` of W, or of V where only the decoder's gradient is asked for. */
