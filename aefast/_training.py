@@ -208,6 +208,8 @@ def start_training(
         schedule=schedule_of_steps(estimator.learning_rate_schedule),
         schedule_step=schedule_step,
         schedule_steps=schedule_steps,
+        clip_norm=estimator.clip_norm,
+        max_norm=estimator.max_norm,
         n_threads=_threads.effective_n_threads(estimator.n_threads, work),
         n_steps=state.n_steps,
         variant=variant,

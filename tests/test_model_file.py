@@ -79,6 +79,8 @@ def test_every_parameter_round_trips(X, path):
         "tol": 0.0,
         "alpha": np.longdouble(2**-10),
         "weight_decay": np.float32(0.5),
+        "clip_norm": 5.0,
+        "max_norm": np.float64(3),
         "learning_rate_schedule": "plateau",
         "missing": "mask",
         "missing_fill": "zero",

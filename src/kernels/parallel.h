@@ -167,9 +167,10 @@ static inline uint64_t float_mode_bits(int mode)
 
 /* ---- work that is shared as it goes: cores of a shared machine are not equally fast ---- */
 
-/* How many items of a member's share have been taken, in phases of either parity: there is a barrier between them. */
+/* How many items of a member's share have been taken, in phases of either parity, which alternate: there is a barrier between them. */
 typedef struct {
     _Alignas(CACHE_LINE) _Atomic int64_t taken[2];
+    int parity; /* of the present phase: for the member itself, all members count alike */
 } share;
 
 /* The items [0, n) of a phase as one member sees them. Each begins with its own share, neighbours that stay with its cache, then helps the others with
@@ -181,8 +182,9 @@ typedef struct {
     int64_t n, begin, end; /* [begin, end): what `take_items` took */
 } work;
 
-static inline work begin_work(member m, share *shares, int parity, int64_t n)
+static inline work begin_work(member m, share *shares, int64_t n)
 {
+    int parity = shares[m.index].parity = !shares[m.index].parity;
     atomic_store_explicit(&shares[m.index].taken[!parity], 0, memory_order_relaxed); /* of the phase before, for the one after this */
     return (work){.m = m, .shares = shares, .parity = parity, .n = n};
 }
