@@ -10,6 +10,7 @@ from aefast._model import Model
 from aefast._precision import parameter_type
 from aefast._saving import COUNT, CURVE, FLAG, SIZE, Check, Saved, Tensor, one_of
 from aefast._training import WEIGHTS, random_stream
+from aefast._variants import check_variants
 
 
 class FittedState(NamedTuple):
@@ -146,6 +147,12 @@ class FittedNetwork(Saved):
             resolved = _outputs.resolve_output(self.output, self.n_features_in_, names)
             parameters["output"] = _outputs.as_parameter(resolved)
         return parameters
+
+    def check_parameters(self):
+        super().check_parameters()
+        check_variants(self)
+        names = getattr(self, "feature_names_in_", None)
+        _outputs.resolve_output(self.output, self.n_features_in_, names)
 
     @classmethod
     def parameter_of_json(cls, name, value):

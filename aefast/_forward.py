@@ -129,4 +129,4 @@ def mean_loss(model, parameters, rows, order, n_threads=None, *, sample_weight=N
             else:
                 total += sample_weight[part] @ losses
                 weights += sample_weight[part].sum()
-    return total / weights
+    return float(total / weights)

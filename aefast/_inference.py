@@ -91,7 +91,9 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         check_is_fitted(self)
         rows = check.estimator_rows(self, X, reset=False)
         losses = self._losses(rows, "feature_losses" if per_feature else "row_losses")
-        return log_likelihoods(self._state.model.output, rows, losses, per_feature)
+        state = self._state
+        missing = state.fill is not None
+        return log_likelihoods(state.model.output, rows, losses, per_feature, missing)
 
     def score(self, X, y=None, sample_weight=None):
         """Mean of `score_samples`; greater is better.
@@ -151,7 +153,10 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         parameters = state.model.split(state.parameters)
         # a Gaussian's mean is the pre-activation itself
         eta = self._decode(H, state.model._replace(output=plain_output("gaussian")))
-        random = check_random_state(random_state)
+        seed = check_random_state(random_state).randint(np.iinfo(np.int64).max, dtype=np.int64)
+        random = np.random.default_rng(
+            seed
+        )  # whose multinomial numbers are drawn for all rows at once
         return sample_of_outputs(state.model.output, eta, parameters.theta, random)
 
     def _decode(self, H, model):

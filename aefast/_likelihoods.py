@@ -5,31 +5,37 @@ import numpy as np
 from aefast._outputs import columns_of
 from aefast.distributions import FAMILIES
 
-ROWS_AT_A_TIME = 1 << 14
+ENTRIES_AT_A_TIME = 1 << 14
 
 
-def log_likelihoods(output, rows, losses, per_feature):
+def log_likelihoods(output, rows, losses, per_feature, missing):
     """log p(x | mu): minus the losses, (n,) or with per_feature (n, d), minus the terms that these leave out."""
     out = np.negative(losses)
-    for first in range(0, len(rows), ROWS_AT_A_TIME):
-        part = slice(first, first + ROWS_AT_A_TIME)
-        for segment in output:
-            columns = columns_of(segment, rows.shape[1])
+    step = max(1, ENTRIES_AT_A_TIME // rows.shape[1])
+    for segment in output:
+        columns = columns_of(segment, rows.shape[1])
+        family = FAMILIES[segment.distribution]
+        if family.base_is_constant and not missing:
+            base = family.log_base(np.ones((1, 1)), segment.constant).item()
+            _subtract(out, columns, np.full(rows[:1, columns].shape, base), per_feature)
+            continue
+        for first in range(0, len(rows), step):
+            part = slice(first, first + step)
             x = rows[part, columns].astype(np.float64)
             gaps = np.isnan(x)
-            family = FAMILIES[segment.distribution]
-            with np.errstate(invalid="ignore"):
-                base = family.log_base(np.where(gaps, 1.0, x), segment.constant)
+            base = family.log_base(np.where(gaps, 1.0, x), segment.constant)
             if segment.is_group:
-                base = np.where(gaps.any(axis=1), 0.0, base)
-                _subtract_group(out[part], columns, base, per_feature)
+                _subtract_group(out[part], columns, np.where(gaps[:, 0], 0.0, base), per_feature)
             else:
-                base = np.where(gaps, 0.0, base)
-                if per_feature:
-                    out[part, columns] -= base.astype(out.dtype)
-                else:
-                    out[part] -= base.sum(axis=1).astype(out.dtype)
+                _subtract(out[part], columns, np.where(gaps, 0.0, base), per_feature)
     return out
+
+
+def _subtract(out, columns, base, per_feature):
+    if per_feature:
+        out[:, columns] -= base.astype(out.dtype)
+    else:
+        out -= base.sum(axis=1).astype(out.dtype)
 
 
 def _subtract_group(out, columns, base, per_feature):

@@ -9,8 +9,8 @@ from aefast import _runtime, _threads
 from aefast._autoencoder import NOT_FINITE, Trainer
 from aefast._forward import mean_loss
 from aefast._order import RowOrder
-from aefast._variants import PLAIN, without_noise
 from aefast._schedules import patience_of, place_in_schedule, schedule_of_steps
+from aefast._variants import PLAIN, without_noise
 
 SLICE_SECONDS = 0.05  # of training between two looks at the keyboard and the progress bar
 FASTEST_GROWTH = 8  # of the steps in a slice, from one slice to the next
@@ -208,6 +208,8 @@ def start_training(
         schedule=schedule_of_steps(estimator.learning_rate_schedule),
         schedule_step=schedule_step,
         schedule_steps=schedule_steps,
+        clip_norm=estimator.clip_norm,
+        max_norm=estimator.max_norm,
         n_threads=_threads.effective_n_threads(estimator.n_threads, work),
         n_steps=state.n_steps,
         variant=variant,

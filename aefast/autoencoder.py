@@ -91,6 +91,12 @@ class Autoencoder(FittedNetwork, NetworkInference, BaseEstimator):
     weight_decay : float, default=0.0
         Decoupled from the gradient and from the loss (Loshchilov & Hutter 2019): ``w ← w − rate·weight_decay·w`` in each step, for weights, not for
         biases. With "sgd" and no momentum that is the penalty `alpha`; other solvers would rescale a penalty's gradient.
+    clip_norm : float or None, default=None
+        The gradient of a step, all parameters together and the penalty included, is scaled down to this Euclidean norm where it is longer (Pascanu,
+        Mikolov & Bengio 2013).
+    max_norm : float or None, default=None
+        The weights of each hidden unit (a row of W, and of W* when untied) that have become longer than this in a step are scaled back to it
+        (Srivastava et al. 2014, section 5.1).
     learning_rate_schedule : {"constant", "invscaling", "cosine", "plateau"}, default="constant"
         The rate of step t, from `learning_rate`: "invscaling": ``learning_rate / √t``, t counted from the first step, through `warm_start` and
         `partial_fit`. "cosine": ``½ learning_rate (1 + cos(π s / S))``, s of all S steps of `max_epochs` epochs done (Loshchilov & Hutter 2017); each
@@ -190,6 +196,8 @@ class Autoencoder(FittedNetwork, NetworkInference, BaseEstimator):
         "top_k": [None, Interval(Integral, 1, None, closed="left")],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "weight_decay": [Interval(Real, 0, np.finfo(np.float32).max, closed="both")],
+        "clip_norm": [None, Interval(Real, 0, np.finfo(np.float32).max, closed="right")],
+        "max_norm": [None, Interval(Real, 0, np.finfo(np.float32).max, closed="right")],
         "learning_rate_schedule": [StrOptions(set(SCHEDULES))],
         "shuffle": ["boolean"],
         "warm_start": ["boolean"],
@@ -226,6 +234,8 @@ class Autoencoder(FittedNetwork, NetworkInference, BaseEstimator):
         top_k=None,
         dropout=0.0,
         weight_decay=0.0,
+        clip_norm=None,
+        max_norm=None,
         learning_rate_schedule="constant",
         shuffle=True,
         warm_start=False,
@@ -258,6 +268,8 @@ class Autoencoder(FittedNetwork, NetworkInference, BaseEstimator):
         self.top_k = top_k
         self.dropout = dropout
         self.weight_decay = weight_decay
+        self.clip_norm = clip_norm
+        self.max_norm = max_norm
         self.learning_rate_schedule = learning_rate_schedule
         self.shuffle = shuffle
         self.warm_start = warm_start

@@ -159,6 +159,11 @@ class Family(NamedTuple):
     option: str | None = None
     default: float | None = None
 
+    @property
+    def base_is_constant(self):
+        """Whether `log_base` depends on the constant alone."""
+        return self.log_base in (_nothing, _half_log_2pi, _log_2, _log_huber_normalizer)
+
 
 def distribution_table():
     """The built-in distributions, in the order of the compiled table.

@@ -72,8 +72,12 @@ cdef extern from "kernels/autoencoder.h":
         int64_t dead_rows
         int64_t* rows_unused
 
+    enum: MOST_LAYERS
+
     ctypedef struct training_job:
         autoencoder_model model
+        const autoencoder_model* upper
+        int n_upper
         rows_view rows
         int64_t batch_size
         const double* sample_weight
@@ -91,6 +95,8 @@ cdef extern from "kernels/autoencoder.h":
         double momentum
         double alpha
         double weight_decay
+        double clip_norm
+        double max_norm
         int schedule
         int64_t schedule_step
         int64_t schedule_steps
@@ -337,7 +343,7 @@ cdef class Trainer:
 
     def __init__(self, model, cnp.ndarray X, cnp.ndarray flat, cnp.ndarray state, *, solver, batch_size, learning_rate,
                  momentum, nesterov, alpha, n_threads, n_steps, variant, n_rows_seen=0, sample_weight=None, bfloat16=False, weight_decay=0.0,
-                 schedule="constant", schedule_step=0, schedule_steps=1):
+                 schedule="constant", schedule_step=0, schedule_steps=1, clip_norm=None, max_norm=None):
         memset(&self.job, 0, sizeof(self.job))
         self.X, self.flat, self.state = X, flat, state
         self.parts, self.variant, self.sample_weight = output_parts(model.output, model.n_features), variant, sample_weight
@@ -353,6 +359,7 @@ cdef class Trainer:
         self.job.learning_rate, self.job.momentum, self.job.nesterov, self.job.alpha = learning_rate, momentum, nesterov, alpha
         self.job.weight_decay, self.job.schedule = weight_decay, SCHEDULES.index(schedule)
         self.job.schedule_step, self.job.schedule_steps = schedule_step, schedule_steps
+        self.job.clip_norm, self.job.max_norm = clip_norm or 0.0, max_norm or 0.0
         self.job.n_steps = n_steps
         for i in range(len(state)):
             self.job.state[i] = data_of(state[i])

@@ -5,6 +5,11 @@ import subprocess
 import sys
 import textwrap
 
+PLAIN_OUTPUTS = [
+    "gaussian",
+    "bernoulli",
+]  # those that have a form without masks, and that all else was built on
+
 SOLVERS = [
     ("sgd", {"learning_rate": 0.05, "momentum": 0.0}),
     ("sgd", {"learning_rate": 0.02, "momentum": 0.9}),

@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 import reference
 import reference_bfloat16
-from helpers import SOLVER_NAMES, SOLVERS, same_bits
+from helpers import PLAIN_OUTPUTS, SOLVER_NAMES, SOLVERS, same_bits
 from reference import Parameters
 
 import aefast
 from aefast import Autoencoder, _autoencoder, _runtime
 from aefast._model import Model
 
-OUTPUTS = [entry["name"] for entry in _autoencoder.output_table()]
+OUTPUTS = PLAIN_OUTPUTS  # the others: test_recipe.py
 
 
 @pytest.fixture(params=_runtime.bfloat16_available(), autouse=True)

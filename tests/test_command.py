@@ -46,6 +46,8 @@ BAD_PARAMETERS = {
     "--momentum": ["1", "-0.1"],
     "--alpha": ["-1", "nan"],
     "--weight-decay": ["-1", "nan"],
+    "--clip-norm": ["0", "nan"],
+    "--max-norm": ["0", "-1"],
     "--validation-fraction": ["0", "1"],
     "--patience": ["0"],
     "--tol": ["-1"],

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import reference
+from helpers import PLAIN_OUTPUTS
 from reference import Parameters, assert_within_rounding, flatten, unflatten
 
 from aefast import _autoencoder, ops
 
-OUTPUTS = [entry["name"] for entry in _autoencoder.output_table()]
+OUTPUTS = PLAIN_OUTPUTS  # the others: test_recipe.py
 ACTIVATIONS = [entry["name"] for entry in _autoencoder.activation_table()]
 
 

@@ -6,13 +6,14 @@ The bound of each comparison follows from the arithmetic, not from what was seen
 import numpy as np
 import pytest
 import reference
+from helpers import PLAIN_OUTPUTS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import assert_within_rounding
 
 from aefast import Autoencoder, _autoencoder, ops
 
-OUTPUTS = [entry["name"] for entry in _autoencoder.output_table()]
+OUTPUTS = PLAIN_OUTPUTS  # the others: test_recipe.py
 ACTIVATIONS = [entry["name"] for entry in _autoencoder.activation_table()]
 DTYPES = [np.float32, np.float64, np.uint8, np.bool_, np.int32]
 # None is a multiple of 16 lanes but (2, 64, 32); blocks hold up to 256 rows or columns, chunks 512 rows.
@@ -115,8 +116,9 @@ def test_every_entry_of_a_table_has_its_twin(table, twins):
 @pytest.mark.parametrize("entry", _autoencoder.output_table(), ids=lambda entry: entry["name"])
 def test_domains_and_constants_agree(entry):
     twin = reference.OUTPUTS[entry["name"]]
-    assert (entry["low"], entry["high"]) == (twin.low, twin.high)
-    np.testing.assert_allclose(entry["log_normalizer"], twin.log_base(np.ones(1)), rtol=1e-15)
+    np.testing.assert_allclose((entry["low"], entry["high"]), (twin.low, twin.high), atol=1e-29)
+    assert entry["is_group"] == twin.is_group
+    assert (entry["parameter"] is None) == (twin.theta_gradient is None)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -8,14 +8,15 @@ import signal
 import numpy as np
 import pandas as pd
 import pytest
+from helpers import PLAIN_OUTPUTS
 from safetensors.numpy import load as read_tensors
 from sklearn.exceptions import NotFittedError
 
 import aefast
-from aefast import Autoencoder, _autoencoder
+from aefast import Autoencoder
 from aefast.model_file import replacing
 
-OUTPUTS = _autoencoder.OUTPUTS
+OUTPUTS = PLAIN_OUTPUTS  # the others: test_recipe.py
 SOLVERS = {
     "adam": {"solver": "adam"},
     "momentum": {"solver": "sgd", "momentum": 0.9},
@@ -78,7 +79,16 @@ def test_every_parameter_round_trips(X, path):
         "tol": 0.0,
         "alpha": np.longdouble(2**-10),
         "weight_decay": np.float32(0.5),
+        "clip_norm": 5.0,
+        "max_norm": np.float64(3),
         "learning_rate_schedule": "plateau",
+        "missing": "mask",
+        "missing_fill": "zero",
+        "corruption": ("gaussian", 0.1),
+        "contraction": 0.01,
+        "sparsity": ("l1", 0.01),
+        "top_k": 2,
+        "dropout": 0.0,  # not with top_k
         "shuffle": False,
         "warm_start": True,
         "precision": "auto",  # the other is in test_bfloat16.py

@@ -153,3 +153,94 @@ def test_partial_fit_looks_back_at_the_loss_curve(digits):
     constant = Autoencoder(16, max_epochs=12, random_state=0, **options)
     constant.set_params(learning_rate_schedule="constant", tol=0).fit(digits)
     assert whole.loss_curve_ != constant.loss_curve_[: whole.n_epochs_]
+
+
+# ------------------------------------------------------------------------------------------------------------------ limits on norms
+
+LIMITS = {
+    "clip": {"clip_norm": 0.5},
+    "rows": {"max_norm": 1.1},
+    "both": {"clip_norm": 2.0, "max_norm": 1.3, "weight_decay": 0.1},
+}
+
+
+@pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS)
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("solver, options", SOLVERS, ids=SOLVER_NAMES)
+def test_limits_are_the_twins(solver, options, tied, limits, isa, make_problem):
+    X, _ = make_problem(N, D, K)
+    check_twin(X, tied=tied, solver=solver, alpha=0.01, **options, **limits)
+
+
+@pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS)
+@pytest.mark.parametrize("batch_size", [32, 149])
+def test_limits_in_float32(batch_size, limits, isa, make_problem):
+    X, _ = make_problem(N, D, K, dtype=np.float32)
+    options = {"solver": "sgd", "momentum": 0.9, "learning_rate": 0.02, "batch_size": batch_size}
+    check_twin(X, tolerance=1e-4, **options, **limits)
+
+
+def test_limits_of_large_networks(isa, make_problem):
+    """Several strips, blocks and chunks."""
+    X, _ = make_problem(600, 150, 100)
+    options = {"solver": "sgd", "momentum": 0.0, "learning_rate": 0.01, "batch_size": 600}
+    limits = {"clip_norm": 0.5, "max_norm": 6.0}
+    ae = Autoencoder(100, shuffle=False, tol=0, random_state=0, max_epochs=2, **options, **limits)
+    start = ae.set_params(max_epochs=0).fit(X)._state.parameters.copy()
+    ae.set_params(max_epochs=2).fit(X)
+    parameters = reference.unflatten(start, 100, 150, True)
+    twin = reference_solvers.train(
+        X, parameters, [np.arange(600)] * 2, output="gaussian", **options, **limits
+    )
+    np.testing.assert_allclose(
+        ae._state.parameters, reference.flatten(twin.parameters), rtol=0, atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=lambda dtype: dtype.__name__)
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("shape", [(301, 21, 10), (700, 300, 130)], ids=str)
+def test_limits_are_the_same_bits_for_any_number_of_threads(shape, tied, dtype, isa, make_problem):
+    n, d, k = shape
+    X, _ = make_problem(n, d, k, dtype=dtype)
+    options = {"tied": tied, "batch_size": 600 if n > 600 else 64, "max_epochs": 2}
+    options |= {"clip_norm": 0.7, "max_norm": 1.5, "alpha": 0.01, "random_state": 0}
+    one, *others = (Autoencoder(k, n_threads=m, **options).fit(X) for m in (1, 2, 3, 5))
+    assert all(same_bits(one, other) for other in others)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=lambda dtype: dtype.__name__)
+def test_no_row_is_longer_than_max_norm(dtype, isa, digits):
+    X = digits.astype(dtype)
+    ae = Autoencoder(12, tied=False, max_norm=1.5, learning_rate=0.05, max_epochs=3, random_state=0)
+    ae.fit(X)
+    for W in (ae.components_, ae.decoder_components_):
+        norms = np.linalg.norm(W.astype(np.float64), axis=1)
+        assert norms.max() <= 1.5 * (1 + 4 * np.finfo(dtype).eps)
+        assert norms.max() > 1.4
+    free = Autoencoder(12, tied=False, max_norm=1e6, max_epochs=3, random_state=0).fit(X)
+    none = Autoencoder(12, tied=False, max_epochs=3, random_state=0).fit(X)
+    assert same_bits(free, none)
+
+
+def test_a_clipped_step_has_that_length(digits):
+    """One step of plain descent with rate 1 is the gradient."""
+    options = {"solver": "sgd", "momentum": 0.0, "learning_rate": 1.0, "batch_size": 2000}
+    ae = Autoencoder(12, max_epochs=0, random_state=0, **options)
+    start = ae.fit(digits)._state.parameters.copy()
+    steps = [
+        ae.set_params(max_epochs=1, clip_norm=clip_norm).fit(digits)._state.parameters - start
+        for clip_norm in (None, 1e-3, 1e6)
+    ]
+    assert np.linalg.norm(steps[1]) == pytest.approx(1e-3, rel=1e-10)
+    assert np.linalg.norm(steps[0]) > 1e-3
+    np.testing.assert_allclose(steps[1] / 1e-3, steps[0] / np.linalg.norm(steps[0]), atol=1e-12)
+    np.testing.assert_array_equal(steps[2], steps[0])
+
+
+def test_clipping_saves_a_rate_that_diverges(digits):
+    options = {"solver": "sgd", "learning_rate": 2.0, "max_epochs": 5, "random_state": 0}
+    with pytest.raises(FloatingPointError, match="diverged"):
+        Autoencoder(8, activation="linear", **options).fit(digits)
+    ae = Autoencoder(8, activation="linear", clip_norm=0.01, **options).fit(digits)
+    assert ae.loss_curve_[-1] < ae.loss_curve_[0]

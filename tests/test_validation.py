@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+from helpers import PLAIN_OUTPUTS
 from numpy.lib.stride_tricks import as_strided
 from scipy import sparse
 from sklearn.exceptions import NotFittedError
@@ -12,7 +13,7 @@ from sklearn.exceptions import NotFittedError
 from aefast import Autoencoder, _autoencoder, ops
 
 ACTIVATIONS = [entry["name"] for entry in _autoencoder.activation_table()]
-OUTPUTS = [entry["name"] for entry in _autoencoder.output_table()]
+OUTPUTS = PLAIN_OUTPUTS  # the others: test_recipe.py
 SOLVERS = [entry["name"] for entry in _autoencoder.solver_table()]
 COMPUTE_LOSSES = ("fit", "partial_fit", "score", "score_samples", "reconstruction_error")
 TAKE_X = (
@@ -209,6 +210,7 @@ BAD_PARAMETERS = [
     *(("momentum", value) for value in (-0.1, 1.0, 1.5, np.nan, "some")),
     *(("alpha", value) for value in (-1e-9, np.nan, np.inf, "small")),
     *(("weight_decay", value) for value in (-1e-9, np.nan, np.inf, "small")),
+    *((name, value) for name in ("clip_norm", "max_norm") for value in (0, -1.0, np.nan, "short")),
     *(("learning_rate_schedule", value) for value in ("adaptive", None, 3)),
     *(("tol", value) for value in (-1e-9, np.nan, "none")),
     *(("validation_fraction", value) for value in (0.0, 1.0, -0.5, np.nan)),

@@ -43,6 +43,8 @@ _PARAMETERS = (
         "weight_decay",
         "share of the weights, times the rate, that each step takes away",
     ),
+    ("--clip-norm", "clip_norm", "norm of a step's gradient at most"),
+    ("--max-norm", "max_norm", "norm of a hidden unit's weights at most"),
     ("--learning-rate-schedule", "learning_rate_schedule", "how the rate changes: see the guide"),
     ("--early-stopping", "early_stopping", "watch the loss on training rows set aside for that"),
     ("--validation-fraction", "validation_fraction", "share of training rows set aside for that"),
@@ -52,6 +54,7 @@ _PARAMETERS = (
     ("--precision", "precision", "of the products: auto, or bfloat16 on processors that have it"),
     ("--threads", "n_threads", "at most; by default the cores this process may use"),
 )
+_TYPES = {"clip_norm": float, "max_norm": float}  # of parameters whose default is None; else int
 _OTHER_DEFAULTS = {"max_epochs": 30, "random_state": 0}
 
 
@@ -104,7 +107,7 @@ def _add_parameters(group):
         if isinstance(default, bool):
             settings["action"] = "store_false" if default else "store_true"
         else:
-            settings["type"] = int if default is None else type(default)
+            settings["type"] = _TYPES.get(name, int) if default is None else type(default)
             settings["help"] += "" if default is None else " (default: %(default)s)"
             settings |= {"choices": choices[name]} if name in choices else {"metavar": "N"}
         group.add_argument(*flags.split(), **settings)

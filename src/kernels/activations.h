@@ -24,7 +24,7 @@ ALWAYS_INLINE void forward_column(strip *s, int64_t column, int64_t width, int64
     for (int64_t i = 0, n = s->n_rows, ld = s->ld; i < n; ++i, a += ld) {
         vec h = forward(vec_load_n(a, width) + bias);
         bad |= not_finite_lanes(h);
-        vec_store_n(a, h, width);
+        vec_store_n(a, vec_first_n(h, left), width);
     }
     s->not_finite |= any_lane(bad);
 }

@@ -66,9 +66,16 @@ typedef struct {
 /* Where the products of a pass come from: BLAS; register tiles, from weights packed at the start of the call; or, for few rows, the weights as they lie. */
 enum { PRODUCTS_BLAS, PRODUCTS_TILES, PRODUCTS_FEW_ROWS };
 
-/* Training steps, or one pass that accumulates gradients. */
+enum { MOST_LAYERS = 16 };
+
+/* Training steps, or one pass that accumulates gradients.
+
+   Layers above the first make the network deep: each one's features are the components of the layer below; all are tied. Then the flat layout is that of
+   one layer after the other. */
 typedef struct {
     autoencoder_model model;
+    const autoencoder_model *upper; /* (n_upper): the layers above */
+    int n_upper;                 /* < MOST_LAYERS */
     rows_view rows;
     int64_t batch_size;
     const double *sample_weight; /* by row number; with gradients they add up to 1 over the visited rows, in training a batch's are divided by its
@@ -87,6 +94,8 @@ typedef struct {
     int nesterov;
     double learning_rate, momentum, alpha;
     double weight_decay;         /* decoupled: w -= rate weight_decay w, weights only */
+    double clip_norm;            /* of the gradient at most; 0: any */
+    double max_norm;             /* of the rows of W and V at most, after each update; 0: any */
     int schedule;                /* index of its table: the rate of each step, a factor of learning_rate */
     int64_t schedule_step;       /* in/out: the next step's place among */
     int64_t schedule_steps;      /* so many, for schedules that end */

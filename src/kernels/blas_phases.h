@@ -54,7 +54,7 @@ static void output_by_blas(const training *t, member m, const batch_plan *plan)
     for (int64_t i = share_begin(m, grid_size(&plan->output)); i < share_end(m, grid_size(&plan->output)); ++i) {
         block at = grid_block(&plan->output, i);
         int64_t offset = at.row * d + at.column;
-        blas_nn(t->job->gemm, at.n_rows, at.n_columns, k, t->H + at.row * k, k, t->V.rows + at.column, d, t->E + offset, d);
+        blas_nn(t->job->gemm, at.n_rows, at.n_columns, k, t->R + at.row * k, k, t->V.rows + at.column, d, t->E + offset, d);
         strip s = {.values = t->E + offset, .ld = d, .n_rows = at.n_rows, .n_columns = at.n_columns, .bias = t->p.c + at.column};
         s.operand = t->T + offset;
         s.operand_ld = d;
@@ -72,11 +72,11 @@ static void delta_by_blas(const training *t, member m, const batch_plan *plan)
     for (int64_t i = share_begin(m, grid_size(&plan->hidden)); i < share_end(m, grid_size(&plan->hidden)); ++i) {
         block at = grid_block(&plan->hidden, i);
         int64_t offset = at.row * k + at.column;
-        blas_nt(t->job->gemm, at.n_rows, at.n_columns, d, t->E + at.row * d, d, t->V.rows + at.column * d, d, t->D + offset, k);
-        strip s = {.values = t->D + offset, .ld = k, .n_rows = at.n_rows, .n_columns = at.n_columns};
+        blas_nt(t->job->gemm, at.n_rows, at.n_columns, d, t->E + at.row * d, d, t->V.rows + at.column * d, d, t->G + offset, k);
+        strip s = {.values = t->G + offset, .ld = k, .n_rows = at.n_rows, .n_columns = at.n_columns};
         s.operand = t->clean + offset;
         s.operand_ld = k;
-        s.column_sums = t->b_sums + at.row_index * k + at.column;
+        s.column_sums = t->g_sums + at.row_index * k + at.column;
         code_view code;
         real slopes[BLOCK_COLUMNS];
         if (has_code_terms(t->job)) {
@@ -91,8 +91,35 @@ static void delta_by_blas(const training *t, member m, const batch_plan *plan)
     }
 }
 
+static void decode_by_blas(const training *t, member m, const batch_plan *plan)
+{
+    int64_t d = t->d, k = t->k;
+    for (int64_t i = share_begin(m, grid_size(&plan->output)); i < share_end(m, grid_size(&plan->output)); ++i) {
+        block at = grid_block(&plan->output, i);
+        real *R = t->below->R + at.row * d + at.column;
+        blas_nn(t->job->gemm, at.n_rows, at.n_columns, k, t->R + at.row * k, k, t->V.rows + at.column, d, R, d);
+        strip s = {.values = R, .ld = d, .n_rows = at.n_rows, .n_columns = at.n_columns, .bias = t->p.c + at.column};
+        activations[t->below->job->model.activation].forward(&s);
+    }
+}
+
+static void code_delta_by_blas(const training *t, member m, const batch_plan *plan)
+{
+    int64_t d = t->d, k = t->k;
+    for (int64_t i = share_begin(m, grid_size(&plan->output)); i < share_end(m, grid_size(&plan->output)); ++i) {
+        block at = grid_block(&plan->output, i);
+        int64_t offset = at.row * d + at.column;
+        blas_nn(t->job->gemm, at.n_rows, at.n_columns, k, t->D + at.row * k, k, t->W.rows + at.column, d, t->below->D + offset, d);
+        strip s = {.values = t->below->D + offset, .ld = d, .n_rows = at.n_rows, .n_columns = at.n_columns};
+        s.operand = t->below->H + offset;
+        s.operand_ld = d;
+        s.column_sums = t->below->b_sums + at.row_index * d + at.column;
+        activations[t->below->job->model.activation].backward(&s);
+    }
+}
+
 /* Returns the penalty. */
-static double weights_by_blas(const training *t, const batch_plan *plan, const step_constants *constants, weight_part part, scratch *own)
+static double weights_by_blas(const training *t, const batch_plan *plan, const step_constants *constants, weight_part part, scratch *own, double *squares)
 {
     block at = grid_block(&plan->weights, part.index);
     int64_t d = t->d, k = t->k, m = at.n_rows, columns = at.n_columns;
@@ -101,12 +128,24 @@ static double weights_by_blas(const training *t, const batch_plan *plan, const s
         if (part.encoder)
             blas_tn(t->job->gemm, m, columns, rows, t->D + first * k + at.row, k, t->X + first * d + at.column, d, 0, own->gradient, columns);
         if (part.decoder)
-            blas_tn(t->job->gemm, m, columns, rows, t->H + first * k + at.row, k, t->E + first * d + at.column, d, part.encoder, own->gradient, columns);
+            blas_tn(t->job->gemm, m, columns, rows, t->R + first * k + at.row, k, t->E + first * d + at.column, d, part.encoder, own->gradient, columns);
         add_chunk(own->gradient, own->wide_gradient, m * columns, first == 0, first + rows == plan->n);
     }
     if (t->norms && part.encoder)
         add_contraction(t, plan, at.row, m, columns, t->W.rows + at.row * d + at.column, d, own->gradient, columns);
-    return use_gradient_rows(t->job, constants, matrix_of(t, part), &at, own->gradient, columns);
+    return use_gradient_rows(t->job, constants, matrix_of(t, part), &at, own->gradient, columns, squares);
+}
+
+/* Where gradients were kept: scales this part of them, and the weights move. */
+static void move_by_blas(const training *t, const batch_plan *plan, const step_constants *constants, weight_part part, real factor)
+{
+    block at = grid_block(&plan->weights, part.index);
+    const weight_matrix *m = matrix_of(t, part);
+    for (int64_t row = at.row; row < at.row + at.n_rows; ++row) {
+        real *gradient = m->gradient + row * t->d + at.column;
+        scale_run(factor, gradient, at.n_columns);
+        move_row(t->job, constants, m, row, at.column, at.n_columns, gradient);
+    }
 }
 
 #endif

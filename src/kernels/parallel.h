@@ -165,6 +165,52 @@ static inline uint64_t float_mode_bits(int mode)
 #endif
 }
 
+/* ---- work that is shared as it goes: cores of a shared machine are not equally fast ---- */
+
+/* How many items of a member's share have been taken, in phases of either parity, which alternate: there is a barrier between them. */
+typedef struct {
+    _Alignas(CACHE_LINE) _Atomic int64_t taken[2];
+    int parity; /* of the present phase: for the member itself, all members count alike */
+} share;
+
+/* The items [0, n) of a phase as one member sees them. Each begins with its own share, neighbours that stay with its cache, then helps the others with
+   theirs. Nothing may depend on who computes an item. */
+typedef struct {
+    member m;
+    share *shares; /* one a member */
+    int parity, n_finished;
+    int64_t n, begin, end; /* [begin, end): what `take_items` took */
+} work;
+
+static inline work begin_work(member m, share *shares, int64_t n)
+{
+    int parity = shares[m.index].parity = !shares[m.index].parity;
+    atomic_store_explicit(&shares[m.index].taken[!parity], 0, memory_order_relaxed); /* of the phase before, for the one after this */
+    return (work){.m = m, .shares = shares, .parity = parity, .n = n};
+}
+
+/* Takes up to half of what is left of a share, `most` items at most. Returns 0 when nothing is left of any. */
+static inline int take_items(work *w, int64_t most)
+{
+    for (; w->n_finished < w->m.size; ++w->n_finished) {
+        int whose = (w->m.index + w->n_finished) % w->m.size;
+        _Atomic int64_t *counter = &w->shares[whose].taken[w->parity];
+        int64_t first = part_begin(w->n, 1, w->m.size, whose), size = part_begin(w->n, 1, w->m.size, whose + 1) - first;
+        int64_t taken = atomic_load_explicit(counter, memory_order_relaxed), more;
+        do {
+            if (taken >= size)
+                break;
+            more = w->m.size == 1 ? min_i64(most, size - taken) : min_i64(most, ceil_div(size - taken, 2));
+        } while (!atomic_compare_exchange_weak_explicit(counter, &taken, taken + more, memory_order_relaxed, memory_order_relaxed));
+        if (taken < size) {
+            w->begin = first + taken;
+            w->end = w->begin + more;
+            return 1;
+        }
+    }
+    return 0;
+}
+
 typedef void team_function(void *context, member m);
 
 static inline void run_member(int mode, team_function *function, void *context, member m)

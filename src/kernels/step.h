@@ -7,6 +7,8 @@
 #include "rows.h"
 #include "weights.h"
 
+enum { MOST_BIASES = 3 }; /* c, theta and b: what else a layer learns besides its matrices */
+
 /* How the work on a batch of n rows is cut: it follows from the shapes alone. */
 typedef struct {
     int64_t n;
@@ -22,6 +24,7 @@ typedef struct {
 } batch_plan;
 
 /* What one member of the team works in. */
+
 typedef struct {
     real *gradient;        /* blocks of a weight's gradient */
     double *wide_gradient; /* the same in double */
@@ -29,8 +32,8 @@ typedef struct {
     int bad_rows;
 } scratch;
 
-/* Activations are row-major for BLAS, in blocks of panels for register tiles (tile_phases.h). */
-typedef struct {
+/* One layer. Activations are row-major for BLAS, in blocks of panels for register tiles (tile_phases.h). */
+typedef struct training {
     training_job *job;
     int64_t d, k, width_d, width_k; /* columns, and columns as stored */
     weight_matrix W, V;             /* V.rows == W.rows when tied */
@@ -38,16 +41,23 @@ typedef struct {
     real *X, *E;                    /* (n, d): inputs, and the output layer */
     real *T;                        /* (n, d): targets; X itself unless inputs differ from them */
     real *H, *D;                    /* (n, k): codes as they are decoded, and deltas */
-    real *clean;                    /* (n, k): the codes before units were dropped; H itself where none are */
+    real *clean;                    /* (n, k): R before units were dropped; R itself where none are */
     real *X_forms, *H_forms;        /* what products read of X and H, which epilogues read: X and H themselves in full precision */
+    real *R, *R_forms;              /* (n, k): what the decoder reads: H, or in a deep network what the layer above makes of it */
+    real *G;                        /* (n, k): the loss's derivative at R's pre-activation: D, or the E of the layer above */
     real *weight;                   /* (n): of each row's loss */
     double *losses, *penalties;     /* partial sums: see batch_plan */
     double *c_sums, *b_sums;        /* (row_blocks_d + n_chunks, d), (row_blocks_k, k) */
+    double *g_sums;                 /* of G's columns: b_sums, or the c_sums of the layer above */
     double *theta_sums;             /* (row_blocks_d, d) */
+    double *squares;                /* of each block of the gradient, then of the biases', where it may be clipped; or NULL */
+    real *bias_gradient;            /* [b | c | theta], likewise */
     double *code_sums, *square_sums, *kept; /* (row_blocks_k, k): of weight h, weight (dh/da)^2, rows that kept the unit; NULL where nobody asks */
     double *code_losses;            /* partial sums of the penalties on codes */
     real *norms, *revive;           /* (k): ||W_j||^2; see code_view */
     scratch *members;
+    share *shares;
+    const struct training *below;   /* in a deep network: the layer whose codes are X */
 } training;
 
 static inline int has_code_penalty(const code_terms *terms) { return terms->contraction > 0 || terms->l1 > 0 || terms->kl_weight > 0; }

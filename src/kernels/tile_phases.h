@@ -67,9 +67,12 @@ static void load_group(const training *t, member m, const batch_plan *plan, int6
     for (int64_t q = 0; q < n; ++q) {
         row_entries row = {panel_of(t->T, plan, panels, r, 0) + (i + q) * PANEL, panel_size(plan)};
         t->members[m.index].bad_rows |= load_row_in_panels(&t->job->rows, place + q, t->d, row.at, row.panel_stride);
-        if (t->T != t->X)
-            make_input(&t->job->inputs, t->d, t->job->inputs.first_sample + place + q, row,
-                       (row_entries){panel_of(t->X, plan, panels, r, 0) + (i + q) * PANEL, panel_size(plan)});
+        if (t->T != t->X) {
+            row_entries input = {panel_of(t->X, plan, panels, r, 0) + (i + q) * PANEL, panel_size(plan)};
+            make_input(&t->job->inputs, t->d, t->job->inputs.first_sample + place + q, row, input);
+            if (t->d % PANEL) /* what the last panel lacks is multiplied with zeros */
+                memset(entry_of(input, t->d), 0, (size_t)(PANEL - t->d % PANEL) * sizeof(real));
+        }
     }
     for (int64_t j = 0; GROUP > 1 && j < panels; ++j)
         store_forms(n, panel_of(t->X, plan, panels, r, j) + i * PANEL, by_columns(t->X_forms, plan, panels, r, j) + i * PANEL,
@@ -153,10 +156,10 @@ static void finish_delta(void *context, int64_t j)
     const tile_phase *phase = (const tile_phase *)context;
     const training *t = phase->t;
     int64_t panel = phase->at.j + j, r = phase->at.r;
-    strip s = strip_of(phase, t->D, t->k, j);
+    strip s = strip_of(phase, t->G, t->k, j);
     s.operand = panel_of(t->clean, phase->plan, n_panels(t->k), r, panel);
     s.operand_ld = PANEL;
-    s.column_sums = t->b_sums + r * t->k + panel * PANEL;
+    s.column_sums = t->g_sums + r * t->k + panel * PANEL;
     code_view code;
     real slopes[PANEL];
     if (has_code_terms(t->job)) {
@@ -171,17 +174,44 @@ static void finish_delta(void *context, int64_t j)
     make_forms(s.n_rows, s.values, s.values, phase->plan->block_rows);
 }
 
-/* C = A B with A (n, depth) the forms of an activation and C (n, columns) one, B in panels of so many rows: the member's share of it. */
-static void phase_by_tiles(const training *t, member m, const batch_plan *plan, real *A, int64_t depth, const operand *B, int64_t b_rows, real *C,
-                           int64_t columns, finish_panel *finish, int64_t sample)
+/* Of a deep network's upper layers: reconstructions of the codes below, and the derivative that comes down to these codes. */
+
+static void finish_decode(void *context, int64_t j)
 {
-    int64_t panels = n_panels(columns), items = panels * plan->row_blocks_d, end = share_end(m, items), stride = panel_size(plan);
+    const tile_phase *phase = (const tile_phase *)context;
+    const training *t = phase->t, *below = t->below;
+    int64_t panel = phase->at.j + j;
+    strip s = strip_of(phase, below->R, t->d, j);
+    s.bias = t->p.c + panel * PANEL;
+    activations[below->job->model.activation].forward(&s);
+    make_forms(s.n_rows, s.values, panel_of(below->R_forms, phase->plan, n_panels(t->d), phase->at.r, panel), phase->plan->block_rows);
+}
+
+static void finish_code_delta(void *context, int64_t j)
+{
+    const tile_phase *phase = (const tile_phase *)context;
+    const training *t = phase->t, *below = t->below;
+    int64_t panel = phase->at.j + j, r = phase->at.r;
+    strip s = strip_of(phase, below->D, t->d, j);
+    s.operand = panel_of(below->H, phase->plan, n_panels(t->d), r, panel);
+    s.operand_ld = PANEL;
+    s.column_sums = below->b_sums + r * t->d + panel * PANEL;
+    activations[below->job->model.activation].backward(&s);
+    make_forms(s.n_rows, s.values, s.values, phase->plan->block_rows);
+}
+
+/* C = A B with A (n, depth) the forms of an activation and C (n, columns) one, B in panels of so many rows: the member's share of it. */
+static void phase_by_tiles(const training *t, member m, const batch_plan *plan, real *A, int64_t depth, const operand *B, int64_t b_rows,
+                           real *C, int64_t columns, finish_panel *finish, int64_t sample)
+{
+    int64_t panels = n_panels(columns), stride = panel_size(plan);
     tile_phase phase = {.t = t, .plan = plan, .sample = sample};
-    for (int64_t item = share_begin(m, items); item < end; item += phase.at.n_panels) {
-        run at = phase.at = run_at(plan, panels, item, end);
-        product_in_panels(block_size(plan, at.r), at.n_panels, depth, by_columns(A, plan, n_panels(depth), at.r, 0), GROUP * stride,
-                          B + at.j * b_rows * PANEL, b_rows * PANEL, panel_of(C, plan, panels, at.r, at.j), stride, finish, &phase);
-    }
+    for (work w = begin_work(m, t->shares, panels * plan->row_blocks_d); take_items(&w, RUN_PANELS);)
+        for (int64_t item = w.begin; item < w.end; item += phase.at.n_panels) {
+            run at = phase.at = run_at(plan, panels, item, w.end);
+            product_in_panels(block_size(plan, at.r), at.n_panels, depth, by_columns(A, plan, n_panels(depth), at.r, 0), GROUP * stride,
+                              B + at.j * b_rows * PANEL, b_rows * PANEL, panel_of(C, plan, panels, at.r, at.j), stride, finish, &phase);
+        }
 }
 
 static void hidden_by_tiles(const training *t, member m, const batch_plan *plan, int64_t sample)
@@ -191,12 +221,22 @@ static void hidden_by_tiles(const training *t, member m, const batch_plan *plan,
 
 static void output_by_tiles(const training *t, member m, const batch_plan *plan)
 {
-    phase_by_tiles(t, m, plan, t->H_forms, t->k, t->V.operands_by_d, grouped(t->k), t->E, t->d, finish_output, 0);
+    phase_by_tiles(t, m, plan, t->R_forms, t->k, t->V.operands_by_d, grouped(t->k), t->E, t->d, finish_output, 0);
 }
 
 static void delta_by_tiles(const training *t, member m, const batch_plan *plan)
 {
-    phase_by_tiles(t, m, plan, t->E, t->d, t->V.operands_by_k, padded(t->d), t->D, t->k, finish_delta, 0);
+    phase_by_tiles(t, m, plan, t->E, t->d, t->V.operands_by_k, padded(t->d), t->G, t->k, finish_delta, 0);
+}
+
+static void decode_by_tiles(const training *t, member m, const batch_plan *plan)
+{
+    phase_by_tiles(t, m, plan, t->R_forms, t->k, t->V.operands_by_d, grouped(t->k), t->below->R, t->d, finish_decode, 0);
+}
+
+static void code_delta_by_tiles(const training *t, member m, const batch_plan *plan)
+{
+    phase_by_tiles(t, m, plan, t->D, t->k, t->W.operands_by_d, grouped(t->k), t->below->D, t->d, finish_code_delta, 0);
 }
 
 /* ---- weights: strips of STRIP_ROWS components, in each a few panels of features together ---- */
@@ -219,16 +259,27 @@ static void gradients_of_blocks(const training *t, const batch_plan *plan, weigh
             if (part.encoder)
                 add_gradient(t, plan, t->D, t->X_forms, r, row, n_rows, j + i, gradient + i * STRIP_ROWS * PANEL, add);
             if (part.decoder)
-                add_gradient(t, plan, t->H_forms, t->E, r, row, n_rows, j + i, gradient + i * STRIP_ROWS * PANEL, add || part.encoder);
+                add_gradient(t, plan, t->R_forms, t->E, r, row, n_rows, j + i, gradient + i * STRIP_ROWS * PANEL, add || part.encoder);
         }
 }
 
-/* Returns the penalty. */
-static double weights_by_tiles(const training *t, const batch_plan *plan, const step_constants *constants, weight_part part, scratch *own)
+/* Rows [row, row + n_rows) of panels [j, j + n_j). */
+typedef struct {
+    int64_t row, n_rows, j, n_j;
+} strips;
+
+static strips strips_at(const training *t, const batch_plan *plan, int64_t index)
 {
-    int64_t blocks = plan->row_blocks_d, groups = plan->n_penalties / plan->strips, strip = part.index / groups;
-    int64_t row = part_begin(t->k, PANEL, plan->strips, strip), n_rows = part_begin(t->k, PANEL, plan->strips, strip + 1) - row;
-    int64_t j = part.index % groups * plan->strip_panels, n_j = min_i64(plan->strip_panels, n_panels(t->d) - j);
+    int64_t groups = plan->n_penalties / plan->strips, strip = index / groups, j = index % groups * plan->strip_panels;
+    int64_t row = part_begin(t->k, PANEL, plan->strips, strip), end = part_begin(t->k, PANEL, plan->strips, strip + 1);
+    return (strips){row, end - row, j, min_i64(plan->strip_panels, n_panels(t->d) - j)};
+}
+
+/* Returns the penalty. */
+static double weights_by_tiles(const training *t, const batch_plan *plan, const step_constants *constants, weight_part part, scratch *own, double *squares)
+{
+    strips at = strips_at(t, plan, part.index);
+    int64_t blocks = plan->row_blocks_d, row = at.row, n_rows = at.n_rows, j = at.j, n_j = at.n_j;
     for (int64_t r = 0; r < blocks; r += CHUNK_BLOCKS) {
         int64_t end = min_i64(blocks, r + CHUNK_BLOCKS);
         gradients_of_blocks(t, plan, part, r, end, row, n_rows, j, n_j, own->gradient);
@@ -238,8 +289,20 @@ static double weights_by_tiles(const training *t, const batch_plan *plan, const 
     for (int64_t i = 0; t->norms && part.encoder && i < n_j; ++i)
         add_contraction(t, plan, row, n_rows, PANEL, t->W.by_d + ((j + i) * t->k + row) * PANEL, PANEL, own->gradient + i * STRIP_ROWS * PANEL, PANEL);
     for (int64_t i = 0; i < n_j; ++i)
-        penalty += use_gradient_strip(t->job, constants, matrix_of(t, part), j + i, row, n_rows, own->gradient + i * STRIP_ROWS * PANEL);
+        penalty += use_gradient_strip(t->job, constants, matrix_of(t, part), j + i, row, n_rows, own->gradient + i * STRIP_ROWS * PANEL, squares);
     return penalty;
+}
+
+/* Where gradients were kept: scales this part of them, and the weights move. */
+static void move_by_tiles(const training *t, const batch_plan *plan, const step_constants *constants, weight_part part, real factor)
+{
+    strips at = strips_at(t, plan, part.index);
+    const weight_matrix *m = matrix_of(t, part);
+    for (int64_t j = at.j; j < at.j + at.n_j; ++j) {
+        real *gradient = m->gradient + (j * t->k + at.row) * PANEL;
+        scale_run(factor, gradient, at.n_rows * PANEL);
+        move_strip(t->job, constants, m, j, at.row, at.n_rows, gradient);
+    }
 }
 
 #endif
