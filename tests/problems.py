@@ -130,3 +130,32 @@ def assert_same_gradients(actual, expected, tolerance):
         else:
             error, scale = np.abs(mine - twin).max(), np.abs(twin).max()
             assert error <= tolerance * max(scale, 1e-3), f"d{name}: {error / scale:.2g} off"
+
+
+def mixed_output(n_features, seed):
+    """Columns dealt out at random among distributions drawn at random, some with options."""
+    random = np.random.default_rng(seed)
+    columns, output = random.permutation(n_features), []
+    while len(columns):
+        n = int(random.integers(1, len(columns) + 1))
+        name = str(random.choice(list(OUTPUTS)))
+        options = {
+            "huber": {"delta": 0.5},
+            "gamma": {"shape": 2.5},
+            "gaussian_diagonal": {"floor": 0.1},
+        }
+        given = (name, options[name]) if name in options and random.random() < 0.5 else name
+        output.append((given, sorted(int(column) for column in columns[:n])))
+        columns = columns[n:]
+    return output
+
+
+def output_parameters_of(output, theta):
+    """What `ops` takes: {parameter: (d,)}."""
+    names = {
+        "gaussian_diagonal": "log_variance",
+        "gamma": "log_shape",
+        "negative_binomial": "log_r",
+    }
+    segments = reference_outputs.segments(twin_of(output), len(theta))
+    return {names[segment.name]: theta for segment in segments if segment.name in names}
