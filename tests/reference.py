@@ -130,9 +130,9 @@ def forward(X, parameters, output, activation="sigmoid", product=np.matmul, **va
 
 
 def entry_losses(X, parameters, output, activation="sigmoid", product=np.matmul, **variant):
-    """The loss of every entry (n, d); that of a group stands in its first column."""
+    """The loss of every entry (n, d); those of a group's entries add up to the group's."""
     A_hat = forward(X, parameters, output, activation, product, **variant).A_hat
-    return reference_outputs.collapsed(reference_outputs.losses(X, A_hat, output), output)
+    return reference_outputs.losses(X, A_hat, output)
 
 
 def row_losses(X, parameters, output, activation="sigmoid", product=np.matmul, **variant):
@@ -387,7 +387,6 @@ def rounding(X, parameters, output, activation="sigmoid", sample_weight=None, **
     e_X_hat = sizes.slope * e_A_hat + X_hat
     e_residual = sizes.curvature * e_A_hat + sizes.residual
     e_entries = (1.0 + residual) * e_A_hat + sizes.loss
-    e_entries = reference_outputs.collapsed(e_entries, output)
     e_rows = np.sqrt(np.sum(e_entries**2, axis=1)) + growth(d) * losses
     e_loss = np.sqrt(np.sum((share * e_rows) ** 2)) + growth(n) * share @ losses
 

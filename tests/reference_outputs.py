@@ -138,7 +138,7 @@ CONTINUOUS_BERNOULLI = Output(
     loss=lambda x, a, theta, c: continuous_bernoulli_log_normalizer(a) - x * a,
     residual=lambda x, a, theta, c: continuous_bernoulli_mean(a) - x,
     # the mean's two terms, 1/a apart, cancel: errors of some units in the last place of 1
-    sizes=lambda x, a, theta, c: Sizes(1 + abs(a) * (1 + x), 4.0 + x, 1 / 12, 1 / 12),
+    sizes=lambda x, a, theta, c: Sizes(1 + abs(a) * (1 + x), 4.0 + x, 1 / 12, 1.0),
     log_base=nothing,
     low=0.0,
     high=1.0,
