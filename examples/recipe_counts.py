@@ -76,7 +76,12 @@ figure = Figure(figsize=(6, 4), layout="constrained")
 axes = figure.subplots()
 for output in OUTPUTS:
     axes.plot(WIDTHS, [scores[output, width] for width in WIDTHS], "o-", label=output)
-axes.set(xscale="log", xticks=WIDTHS, xticklabels=WIDTHS)
-axes.set(xlabel="hidden units", ylabel="log-probability of a held-out document, nats")
+axes.set_xscale("log", base=2)
+axes.set(
+    xticks=WIDTHS,
+    xticklabels=WIDTHS,
+    xlabel="hidden units",
+    ylabel="log-probability of a held-out document, nats",
+)
 axes.legend()
 plotting.save(figure, "recipe_counts.png")
