@@ -256,7 +256,7 @@ def _output_at(output, column):
     """The name of a column's distribution."""
     for segment in output or ():
         if segment.columns is None or column in segment.columns:
-            return segment.distribution
+            return segment.name
     return None
 
 
