@@ -141,7 +141,7 @@ def row_losses(X, parameters, output, activation="sigmoid", product=np.matmul, *
 
 
 def log_likelihood(X, parameters, output, activation="sigmoid", *, per_feature=False, **variant):
-    """log p(x | mu(h(x))), constants included, of every row (n,), or of every column, a group counting as one."""
+    """log p(x | mu(h(x))), constants included, of every row (n,), or of every column (n, d), a group's in its first."""
     A_hat = forward(X, parameters, output, activation, **variant).A_hat
     entries = -reference_outputs.losses(X, A_hat, output)
     entries -= reference_outputs.log_bases(X, A_hat, output)

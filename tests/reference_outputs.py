@@ -138,7 +138,7 @@ CONTINUOUS_BERNOULLI = Output(
     loss=lambda x, a, theta, c: continuous_bernoulli_log_normalizer(a) - x * a,
     residual=lambda x, a, theta, c: continuous_bernoulli_mean(a) - x,
     # the mean's two terms, 1/a apart, cancel: errors of some units in the last place of 1
-    sizes=lambda x, a, theta, c: Sizes(1 + abs(a) * (1 + x), 4.0 + x, 1 / 12, 1 / 12),
+    sizes=lambda x, a, theta, c: Sizes(1 + abs(a) * (1 + x), 4.0 + x, 1 / 12, 1.0),
     log_base=nothing,
     low=0.0,
     high=1.0,
@@ -413,9 +413,10 @@ def theta_gradients(X, A_hat, output, share):
 
 
 def collapsed(entries, output):
-    """The entries (n, d) with each group added up, in the order of units' first columns: what `per_feature` gives."""
-    units = []
+    """The entries (n, d) with the sum of each group in its first column and 0 in its others: what `per_feature` gives."""
+    out = entries.copy()
     for name, columns, *_ in segments(output, entries.shape[1]):
-        units += [columns] if OUTPUTS[name].is_group else columns[:, np.newaxis].tolist()
-    units.sort(key=min)
-    return np.stack([entries[:, unit].sum(axis=1) for unit in units], axis=1)
+        if OUTPUTS[name].is_group:
+            out[:, columns] = 0.0
+            out[:, columns.min()] = entries[:, columns].sum(axis=1)
+    return out

@@ -57,7 +57,7 @@ static int64_t widest_group(const autoencoder_model *model)
     return widest;
 }
 
-/* values eta -> mu; with x, of as many draws as x has. Returns whether all of it is finite. */
+/* values eta -> mu; with x, of as many draws as x has (of one where x is missing). Returns whether all of it is finite. */
 static inline int group_mean(const output_part *part, row_entries values, const row_entries *x, real *buffer)
 {
     gather_columns(part, values, -INFINITY, buffer);
@@ -65,6 +65,7 @@ static inline int group_mean(const output_part *part, row_entries values, const 
     double total = x ? 0 : 1;
     for (int64_t j = 0; x && j < part->n_columns; ++j)
         total += (double)*entry_of(*x, part->columns[j]);
+    total = total != total ? 1 : total;
     int finite = 1;
     for (int64_t j = 0; j < part->n_columns; ++j) {
         real mu = (real)total * buffer[j];

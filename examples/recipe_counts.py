@@ -1,0 +1,82 @@
+"""Counts of words, told by normal and by counting distributions: held-out log-likelihood. Prints a table and draws recipe_counts.png.
+
+A row is the documentation of a function of NumPy, SciPy or scikit-learn, a column a word. A normal distribution gives counts no probability, only a density: what
+stands in the table for it is the probability of the unit interval around each count, so that all rows of the table are log-probabilities of the same counts.
+"""
+
+import importlib
+
+import numpy as np
+from matplotlib.figure import Figure
+from scipy.special import log_ndtr
+from sklearn.feature_extraction.text import CountVectorizer
+
+from aefast import Autoencoder, plotting
+
+PACKAGES = [
+    "numpy",
+    "numpy.linalg",
+    "scipy.linalg",
+    "scipy.ndimage",
+    "scipy.optimize",
+    "scipy.signal",
+]
+PACKAGES += ["scipy.sparse", "scipy.special", "scipy.stats", "sklearn.metrics", "sklearn.utils"]
+WIDTHS = (2, 8, 32)
+OUTPUTS = ("gaussian", "gaussian_diagonal", "poisson", "negative_binomial")
+
+
+def count_words(n_words=300):
+    """(documents, words) of counts, each document once, in an order mixed up."""
+    modules = [importlib.import_module(name) for name in PACKAGES]
+    members = [getattr(module, name) for module in modules for name in sorted(vars(module))]
+    texts = sorted({thing.__doc__ for thing in members if callable(thing) and thing.__doc__})
+    counts = CountVectorizer(max_features=n_words, stop_words="english").fit_transform(texts)
+    return np.random.default_rng(0).permutation(counts.toarray().astype(np.float64))
+
+
+def log_probability(ae, X):
+    """Mean over rows, in nats."""
+    if not ae.output.startswith("gaussian"):
+        return ae.score(X)
+    variance = np.exp(ae.output_parameters_.get("log_variance", np.zeros(X.shape[1])))
+    low, high = ((X + edge - ae.reconstruct(X)) / np.sqrt(variance) for edge in (-0.5, 0.5))
+    low, high = (
+        np.where(low > 0, -high, low),
+        np.where(low > 0, -low, high),
+    )  # the lower tail is exact
+    return (log_ndtr(high) + np.log1p(-np.exp(log_ndtr(low) - log_ndtr(high)))).sum(axis=1).mean()
+
+
+X = count_words()
+train, test = np.split(X, [len(X) * 4 // 5])
+scores = {}
+for output in OUTPUTS:
+    for width in WIDTHS:
+        ae = Autoencoder(
+            width,
+            output=output,
+            activation="tanh",
+            learning_rate=3e-3,
+            learning_rate_schedule="cosine",
+            alpha=1e-3,
+            max_epochs=100,
+            tol=0,
+            random_state=0,
+        ).fit(train)
+        scores[output, width] = log_probability(ae, test)
+
+print(f"{len(train)} documents to learn from, {len(test)} held out, {X.shape[1]} words")
+print("log-probability of a held-out document, nats")
+print(f"{'hidden units':>20}", *(f"{width:>8}" for width in WIDTHS))
+for output in OUTPUTS:
+    print(f"{output:>20}", *(f"{scores[output, width]:8.1f}" for width in WIDTHS))
+
+figure = Figure(figsize=(6, 4), layout="constrained")
+axes = figure.subplots()
+for output in OUTPUTS:
+    axes.plot(WIDTHS, [scores[output, width] for width in WIDTHS], "o-", label=output)
+axes.set(xscale="log", xticks=WIDTHS, xticklabels=WIDTHS)
+axes.set(xlabel="hidden units", ylabel="log-probability of a held-out document, nats")
+axes.legend()
+plotting.save(figure, "recipe_counts.png")

@@ -1,0 +1,161 @@
+"""Rows in the domains of the distributions, and one step of training, for the tests that loop over the registries."""
+
+import numpy as np
+import reference
+import reference_outputs
+from reference import Parameters, flatten, unflatten
+from reference_outputs import OUTPUTS
+
+from aefast import Autoencoder
+
+MIXED = [  # of 9 columns; groups lie between other columns
+    ("bernoulli", [0]),
+    ("categorical", [1, 4, 6]),
+    (("gamma", {"shape": 1.7}), [2]),
+    ("gaussian_diagonal", [3]),
+    ("multinomial", [5, 7]),
+    (("huber", {"delta": 0.4}), [8]),
+]
+ALL_OUTPUTS = {name: name for name in OUTPUTS} | {"mixed": MIXED}
+
+
+def twin_of(output):
+    """The twin's `output` of an estimator's."""
+    if not isinstance(output, list):
+        return output
+    segments = []
+    for distribution, columns in output:
+        name, options = distribution if isinstance(distribution, tuple) else (distribution, {})
+        fixed = options.get("shape", options.get("r"))
+        constant = options.get("delta", options.get("floor"))
+        segments.append((name, columns, constant, None if fixed is None else np.log(fixed)))
+    return segments
+
+
+def rows_of(output, n_samples, n_features=9, seed=0):
+    """(n, d) rows in the domain, away from its edges where these are singular."""
+    random, X = np.random.default_rng(seed), np.empty((n_samples, n_features))
+    for name, columns, *_ in reference_outputs.segments(twin_of(output), n_features):
+        shape = (n_samples, len(columns))
+        if name == "categorical":
+            X[:, columns] = np.eye(shape[1])[random.integers(shape[1], size=n_samples)]
+        elif name in ("poisson", "negative_binomial", "multinomial"):
+            X[:, columns] = random.poisson(2.0, shape)
+        elif OUTPUTS[name].low == -np.inf:
+            X[:, columns] = random.normal(0.0, 1.5, shape)
+        else:
+            X[:, columns] = random.uniform(0.05, 0.95, shape)
+    return X
+
+
+def with_gaps(X, output, seed=1):
+    """A copy with missing entries, whole groups of them."""
+    random, X = np.random.default_rng(seed), X.copy()
+    for name, columns, *_ in reference_outputs.segments(twin_of(output), X.shape[1]):
+        units = [columns] if OUTPUTS[name].is_group else columns[:, np.newaxis]
+        for unit in units:
+            X[np.ix_(random.random(len(X)) < 0.2, unit)] = np.nan
+    return X
+
+
+def parameters_of(n_features, n_components, tied, seed=2):
+    random = np.random.default_rng(seed)
+    W, V = random.normal(0.0, 0.5, (2, n_components, n_features))
+    b, c = random.normal(0.0, 0.5, n_components), random.normal(0.0, 0.5, n_features)
+    return Parameters(W, b, c, None if tied else V)
+
+
+def thetas_of(output, n_features, seed=3):
+    """What the distributions learn, (d,), and 0 where they learn nothing."""
+    theta, random = np.zeros(n_features), np.random.default_rng(seed)
+    for segment, given in zip(
+        reference_outputs.segments(twin_of(output), n_features),
+        [(None, None)] if not isinstance(output, list) else output,
+        strict=True,
+    ):
+        if segment.theta is not None:
+            fixed = isinstance(given[0], tuple)
+            theta[segment.columns] = (
+                segment.theta if fixed else random.normal(0.0, 0.4, len(segment.columns))
+            )
+    return theta
+
+
+def twin_with_thetas(output, theta):
+    return [
+        segment._replace(theta=None if segment.theta is None else theta[segment.columns])
+        for segment in reference_outputs.segments(twin_of(output), len(theta))
+    ]
+
+
+def step(X, parameters, theta, *, sample_weight=None, **options):
+    """(loss, gradients, theta's gradient, estimator): one step of plain descent with rate 1 on all rows, which moves parameters by their gradient."""
+    tied, (k, d) = parameters.decoder_weights is None, parameters.W.shape
+    settings = {"solver": "sgd", "momentum": 0.0, "learning_rate": 1.0, "tol": 0, "shuffle": False}
+    ae = Autoencoder(k, tied=tied, batch_size=len(X), random_state=0, **settings, **options)
+    ae.set_params(max_epochs=0).fit(X)
+    start = flatten(parameters)
+    if len(ae._state.parameters) > len(start):
+        start = np.concatenate([start, theta])
+    ae._state.parameters[:] = start
+    ae.set_params(warm_start=True, max_epochs=1).fit(X, sample_weight=sample_weight)
+    moved = start - ae._state.parameters.astype(np.float64)
+    n = len(flatten(parameters))
+    return ae.loss_curve_[0], unflatten(moved[:n], k, d, tied), moved[n:], ae
+
+
+def expected_step(X, parameters, theta, output, *, sample_weight=None, **options):
+    """(loss, gradients, theta's gradient) of the twin."""
+    twin, total = twin_with_thetas(output, theta), len(X)
+    v = np.ones(len(X)) if sample_weight is None else sample_weight / np.mean(sample_weight)
+    options |= {"sample_weight": v, "total": total}
+    loss = reference.loss(X, parameters, twin, **options)
+    gradients = reference.gradients(X, parameters, twin, **options)
+    of_theta = np.zeros(len(theta))
+    options.pop("alpha", None)
+    parts = reference.theta_gradients(X, parameters, twin, **options)
+    given = output if isinstance(output, list) else [(output, None)]
+    for segment, part, (distribution, _) in zip(twin, parts, given, strict=True):
+        if part is not None and not isinstance(distribution, tuple):
+            of_theta[segment.columns] = part
+    return loss, gradients, of_theta
+
+
+def assert_same_gradients(actual, expected, tolerance):
+    """In units of the largest entry of each part."""
+    for name in Parameters._fields:
+        mine, twin = getattr(actual, name), getattr(expected, name)
+        if twin is None:
+            assert mine is None
+        else:
+            error, scale = np.abs(mine - twin).max(), np.abs(twin).max()
+            assert error <= tolerance * max(scale, 1e-3), f"d{name}: {error / scale:.2g} off"
+
+
+def mixed_output(n_features, seed):
+    """Columns dealt out at random among distributions drawn at random, some with options."""
+    random = np.random.default_rng(seed)
+    columns, output = random.permutation(n_features), []
+    while len(columns):
+        n = int(random.integers(1, len(columns) + 1))
+        name = str(random.choice(list(OUTPUTS)))
+        options = {
+            "huber": {"delta": 0.5},
+            "gamma": {"shape": 2.5},
+            "gaussian_diagonal": {"floor": 0.1},
+        }
+        given = (name, options[name]) if name in options and random.random() < 0.5 else name
+        output.append((given, sorted(int(column) for column in columns[:n])))
+        columns = columns[n:]
+    return output
+
+
+def output_parameters_of(output, theta):
+    """What `ops` takes: {parameter: (d,)}."""
+    names = {
+        "gaussian_diagonal": "log_variance",
+        "gamma": "log_shape",
+        "negative_binomial": "log_r",
+    }
+    segments = reference_outputs.segments(twin_of(output), len(theta))
+    return {names[segment.name]: theta for segment in segments if segment.name in names}
