@@ -25,7 +25,7 @@ def sparse_encode(
     X,
     dictionary,
     *,
-    algorithm="lasso_lars",
+    algorithm="lasso_active",
     alpha=1.0,
     n_nonzero_coefs=None,
     positive=False,
@@ -39,7 +39,7 @@ def sparse_encode(
 ):
     """Sparse codes of rows: for each row x of X, with D the dictionary and an atom in each of its rows,
 
-        ``min_h ½ ‖x − h D‖² + α Σ_j w_j |h_j|``                        "lasso_lars", "lasso_cd", "fista", "ista"
+        ``min_h ½ ‖x − h D‖² + α Σ_j w_j |h_j|``                        "lasso_active", "lasso_lars", "lasso_cd", "fista", "ista"
         ``min_h ‖x − h D‖²`` over ``‖h‖₀ ≤ n_nonzero_coefs``, greedily      "omp"
         ``h_j = soft(x · D_j / w_j, α) / w_j``                           "threshold"
 
@@ -49,10 +49,10 @@ def sparse_encode(
         Finite; a row whose squared norm underflows may be coded as 0. float32, uint8 and bool rows with a float32 dictionary are computed in float32, anything else in float64.
     dictionary : array-like (n_components, n_features)
         D. Atoms need not have norm 1, but none may be zero.
-    algorithm : {"lasso_lars", "lasso_cd", "omp", "fista", "ista", "threshold"}, default="lasso_lars"
-        All four lasso algorithms find the same codes. "lasso_lars" follows the solution path (Efron et al. 2004): the fastest from nothing. "lasso_cd":
-        coordinate descent (Friedman et al. 2010), and what it has not settled after a few sweeps is finished by following a path from there; it can
-        start from `init`. "fista", "ista": proximal gradient steps (Beck & Teboulle 2009). "omp": orthogonal matching pursuit (Pati et al. 1993). "threshold": one
+    algorithm : {"lasso_active", "lasso_lars", "lasso_cd", "omp", "fista", "ista", "threshold"}, default="lasso_active"
+        All five lasso algorithms find the same codes. "lasso_active": active sets, several atoms at a time (after the feature-sign search of Lee et al. 2007): the
+        fastest. "lasso_lars" follows the solution path (Efron et al. 2004). "lasso_cd": coordinate descent (Friedman et al. 2010), and what it has not settled
+        after a few sweeps is finished by active sets from there. "fista", "ista": proximal gradient steps (Beck & Teboulle 2009). "omp": orthogonal matching pursuit (Pati et al. 1993). "threshold": one
         soft threshold, exact for orthonormal atoms.
     alpha : float, default=1.0
         α > 0, in units of X times those of D. For "omp" without `n_nonzero_coefs`: rows end at ``‖x − h D‖² ≤ alpha``.
@@ -63,11 +63,11 @@ def sparse_encode(
     tol : float, default=1e-4
         A lasso code ends with a duality gap ``≤ tol · ½ ‖x‖²``, computed from the row and the code in the end, in either real type. float32 cannot tell gaps below about 1e-6.
     max_iter : int, default=1000
-        Sweeps ("lasso_cd", and codes that "lasso_lars" has to improve) or steps ("fista", "ista") for a row, at most.
+        Sweeps ("lasso_cd", and codes that "lasso_active" or "lasso_lars" has to improve) or steps ("fista", "ista") for a row, at most.
     atom_weights : array-like (n_components,) or None, default=None
         w > 0: each atom's weight in the penalty. None: 1. Of no use to "omp".
     init : array-like (n_samples, n_components), fitted estimator or None, default=None
-        Where "lasso_cd", "fista" and "ista" start: codes, or what ``init.transform(X)`` (or ``predict``) gives. None: 0. It changes the time, not the codes.
+        Where "lasso_active", "lasso_cd", "fista" and "ista" start: codes, or what ``init.transform(X)`` (or ``predict``) gives. None: 0. It changes the time, not the codes.
     output_format : {"dense", "csr"}, default="dense"
         "csr" never holds more than a slice of rows with their zeros.
     return_gap : bool, default=False
@@ -149,7 +149,7 @@ class SparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     Parameters
     ----------
     dictionary : array-like (n_components, n_features)
-    algorithm : {"lasso_lars", "lasso_cd", "omp", "fista", "ista", "threshold"}, default="lasso_lars"
+    algorithm : {"lasso_active", "lasso_lars", "lasso_cd", "omp", "fista", "ista", "threshold"}, default="lasso_active"
     alpha : float, default=1.0
     n_nonzero_coefs : int or None, default=None
     positive : bool, default=False
@@ -158,7 +158,7 @@ class SparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         `max_iter` of `sparse_encode`.
     atom_weights : array-like (n_components,) or None, default=None
     init : fitted estimator or None, default=None
-        What predicts codes for "lasso_cd", "fista" and "ista" to start from: a trained `Autoencoder` with as many components, or anything else with `transform` or `predict`.
+        What predicts codes for "lasso_active", "lasso_cd", "fista" and "ista" to start from: a trained `Autoencoder` with as many components, or anything else with `transform` or `predict`.
     output_format : {"dense", "csr"}, default="dense"
     n_threads : int or None, default=None
 
@@ -193,7 +193,7 @@ class SparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         self,
         dictionary,
         *,
-        algorithm="lasso_lars",
+        algorithm="lasso_active",
         alpha=1.0,
         n_nonzero_coefs=None,
         positive=False,

@@ -20,7 +20,7 @@ PROBLEMS = {
     "1024 atoms of 16 x 16": (16, 1024, 1.0, 2_000),
 }
 RIVALS = {  # of each task: (name, real types)
-    "lasso": ("aefast", "aefast cd", "spams", "sklearn cd", "sklearn lars"),
+    "lasso": ("aefast", "aefast path", "aefast cd", "spams", "sklearn cd", "sklearn lars"),
     "omp": ("aefast", "spams", "sklearn"),
     "learn": ("aefast", "spams", "sklearn cd"),
 }
@@ -66,7 +66,7 @@ def coder(rival, task, X, D, alpha, tol, threads):
     if rival.startswith("aefast"):
         import aefast
 
-        name = {"aefast cd": "lasso_cd"}.get(rival, "lasso_lars")
+        name = {"aefast path": "lasso_lars", "aefast cd": "lasso_cd"}.get(rival, "lasso_active")
         options = {"algorithm": name, "alpha": alpha, "tol": tol, "n_threads": threads}
         if task == "omp":
             options |= {"algorithm": "omp", "n_nonzero_coefs": 10}
