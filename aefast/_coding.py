@@ -40,9 +40,7 @@ def check_settings(settings, n_components):
     """ValueError or TypeError for what no problem can have. Estimators have checked types and ranges already; functions have not."""
     check.check_name(settings.algorithm, "algorithm", ALGORITHMS)
     for name in ("alpha", "tol"):
-        value = getattr(settings, name)
-        if not isinstance(value, (int, float, np.number)) or isinstance(value, bool):
-            raise TypeError(f"{name} must be a number, got {value!r}")
+        check.check_number(getattr(settings, name), name)
     if not 0 < settings.alpha < np.inf:
         raise ValueError(f"alpha must be positive and finite, got {settings.alpha}")
     if not 0 <= settings.tol < np.inf:

@@ -1,5 +1,6 @@
 """Sparse codes for a given dictionary: a function, and an estimator around it."""
 
+from abc import ABC, abstractmethod
 from numbers import Integral, Real
 
 import numpy as np
@@ -141,7 +142,34 @@ def encode(rows, D, settings, atom_weights, init, output_format):
     )
 
 
-class SparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class DecodesCodes(ABC):
+    """What an estimator with a dictionary makes of codes."""
+
+    @abstractmethod
+    def _dictionary(self):
+        """D (k, d)."""
+
+    def inverse_transform(self, H):
+        """``X̂ = H D``.
+
+        Parameters
+        ----------
+        H : array-like or sparse matrix (n_samples, n_components)
+
+        Returns
+        -------
+        X_hat : ndarray (n_samples, n_features)
+        """
+        D = self._dictionary()
+        H = check.as_csr(H, "H") if hasattr(H, "tocsr") else check.as_rows(H, "H")
+        if H.shape[1] != len(D):
+            raise ValueError(f"H must have {len(D)} columns, one an atom, got shape {H.shape}")
+        if isinstance(H, np.ndarray) and not np.isfinite(H).all():
+            raise ValueError("H must be finite, got NaN or infinity")
+        return np.asarray(H @ D.astype(check.real_type(H.dtype, D.dtype), copy=False))
+
+
+class SparseCoder(DecodesCodes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Sparse codes of rows for a fixed dictionary. Stateless: `transform` works without `fit`.
 
     `sparse_encode` says what is minimised, and what the parameters mean.
@@ -263,19 +291,6 @@ class SparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         """
         return self._encode(X, return_gap=True)[1].gaps
 
-    def inverse_transform(self, H):
-        """``X̂ = H D``.
-
-        Parameters
-        ----------
-        H : array-like or sparse matrix (n_samples, n_components)
-
-        Returns
-        -------
-        X_hat : ndarray (n_samples, n_features)
-        """
-        return decode(H, self._dictionary())
-
     @property
     def n_components_(self):
         return np.shape(self.dictionary)[0]
@@ -325,13 +340,3 @@ class SparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         tags.requires_fit = False
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
-
-
-def decode(H, D, name="H"):
-    """``H D`` for dense or sparse codes."""
-    H = check.as_csr(H, name) if hasattr(H, "tocsr") else check.as_rows(H, name)
-    if H.shape[1] != len(D):
-        raise ValueError(f"{name} must have {len(D)} columns, one an atom, got shape {H.shape}")
-    if isinstance(H, np.ndarray) and not np.isfinite(H).all():
-        raise ValueError(f"{name} must be finite, got NaN or infinity")
-    return np.asarray(H @ D.astype(check.real_type(H.dtype, D.dtype), copy=False))
