@@ -6,7 +6,7 @@ converted to float64. The real type of a computation is float32 for float32, uin
 
 import sys
 import warnings
-from numbers import Integral
+from numbers import Integral, Real
 from typing import NamedTuple
 
 import numpy as np
@@ -138,6 +138,12 @@ def as_integer(value, name):
     if not isinstance(value, Integral) or isinstance(value, bool):
         raise TypeError(f"{name} must be an integer, got {value!r}")
     return int(value)
+
+
+def check_number(value, name):
+    """TypeError for what is no real number."""
+    if not isinstance(value, Real) or isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be a number, got {value!r}")
 
 
 def check_name(value, name, choices):
