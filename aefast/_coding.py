@@ -16,7 +16,9 @@ ALGORITHMS = {row["name"]: row for row in _sparse_coding.algorithm_table()}
 OUTPUT_FORMATS = ("dense", "csr")
 SLICE_SECONDS = 0.05  # between two looks at the keyboard
 FIRST_SLICE_ROWS = 960
-SPARSE_SLICE_ENTRIES = 1 << 20  # of the room that a slice's sparse codes are written to
+SPARSE_SLICE_ENTRIES = (
+    1 << 18
+)  # of the room that a slice's sparse codes are written to: it stays in cache
 MOST_ATOMS = 1 << 28  # the Gram matrix of more would not be counted by 64 bits
 MOST_ITERATIONS = 1 << 62
 STEP_SAFETY = 1e-5  # of 1 / ||D||², which is itself rounded
@@ -38,9 +40,7 @@ def check_settings(settings, n_components):
     """ValueError or TypeError for what no problem can have. Estimators have checked types and ranges already; functions have not."""
     check.check_name(settings.algorithm, "algorithm", ALGORITHMS)
     for name in ("alpha", "tol"):
-        value = getattr(settings, name)
-        if not isinstance(value, (int, float, np.number)) or isinstance(value, bool):
-            raise TypeError(f"{name} must be a number, got {value!r}")
+        check.check_number(getattr(settings, name), name)
     if not 0 < settings.alpha < np.inf:
         raise ValueError(f"alpha must be positive and finite, got {settings.alpha}")
     if not 0 <= settings.tol < np.inf:
@@ -151,9 +151,14 @@ def code_rows(rows, atoms, settings, *, weights=None, init=None, output_format="
     n, k = len(rows), len(atoms)
     encoder = make_encoder(atoms, settings, weights, n)
     gaps = np.empty(n) if ALGORITHMS[settings.algorithm]["has_gap"] else None
-    codes = _SparseSlices(k, atoms.dtype) if output_format == "csr" else None
+    width = (
+        min(k, settings.n_nonzero_coefs)
+        if settings.algorithm == "omp" and settings.n_nonzero_coefs
+        else k
+    )
+    codes = _SparseSlices(k, width, atoms.dtype) if output_format == "csr" else None
     dense = np.empty((n, k), atoms.dtype) if codes is None else None
-    most_rows = n if codes is None else max(1, SPARSE_SLICE_ENTRIES // k)
+    most_rows = n if codes is None else max(1, SPARSE_SLICE_ENTRIES // width)
     first, n_rows = 0, min(FIRST_SLICE_ROWS, most_rows)
     while first < n:
         part = slice(first, min(n, first + n_rows))
@@ -182,8 +187,8 @@ def code_rows(rows, atoms, settings, *, weights=None, init=None, output_format="
 class _SparseSlices:
     """Sparse codes of one slice after another."""
 
-    def __init__(self, n_components, dtype):
-        self.k, self.dtype = n_components, dtype
+    def __init__(self, n_components, width, dtype):
+        self.k, self.width, self.dtype = n_components, width, dtype
         self.indices, self.values, self.counts = [], [], []
         self.memory = None
 
@@ -191,8 +196,8 @@ class _SparseSlices:
         """Arrays for `Encoder.code` to write n rows to: kept from slice to slice."""
         if self.memory is None or len(self.memory["counts"]) < n:
             self.memory = {
-                "indices": np.empty((n, self.k), np.int32),
-                "values": np.empty((n, self.k), self.dtype),
+                "indices": np.empty((n, self.width), np.int32),
+                "values": np.empty((n, self.width), self.dtype),
                 "counts": np.empty(n, np.int64),
             }
         return {name: array[:n] for name, array in self.memory.items()}

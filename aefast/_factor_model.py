@@ -1,5 +1,7 @@
 """What probabilistic PCA and factor analysis have in common: everything but how they are fitted."""
 
+from abc import abstractmethod
+
 import numpy as np
 from scipy import sparse
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -46,29 +48,34 @@ class FactorModel(
         """
         self._validate_params()
         table = check.estimator_table(self, X, reset=True)
-        if self._fit_rows(table, sample_weight):
-            self._statistics = None
-        else:
-            try:
-                statistics = self._statistics_of(table, sample_weight)
-            except ValueError:
-                if sparse.issparse(table) or not check.has_missing(table):
-                    raise
-                check.check_no_infinity(table)
-                self._fit_missing(table, sample_weight)
-                statistics = None
-            else:
-                self._fit_statistics(statistics)
-            self._statistics = statistics
+        try:
+            statistics = self._fit_complete(table, sample_weight)
+        except ValueError:
+            if sparse.issparse(table) or not check.has_missing(table):
+                raise
+            check.check_no_infinity(table)
+            self._fit_missing(table, sample_weight)
+            statistics = None
+        self._statistics = statistics
         check.remember_features(self, X)
         return self
 
-    def _fit_rows(self, table, sample_weight):
-        """Fits without statistics of d x d numbers, and returns whether it did."""
-        return False
+    def _fit_complete(self, table, sample_weight):
+        """Fits to rows of which no entry is missing, or raises ValueError. Returns their statistics, or None if it made none."""
+        statistics = self._statistics_of(table, sample_weight)
+        self._fit_statistics(statistics)
+        return statistics
 
-    def _start_of_missing(self, rows, sample_weight):
-        """Statistics of the rows with their columns' means in place of what is missing, from which EM starts."""
+    @abstractmethod
+    def _fit_missing(self, table, sample_weight):
+        """Fits to rows of which entries are missing (NaN)."""
+
+    @abstractmethod
+    def _n_parameters(self):
+        """Free parameters of the fitted distribution."""
+
+    def _means_of_observed(self, rows, sample_weight):
+        """The means of the columns of rows with missing entries, from which EM starts; ValueError for what it cannot be fitted to."""
         if sample_weight is not None:
             raise ValueError("sample_weight is not supported where entries of X are missing (NaN)")
         means, counts = check.observed_means(rows)
@@ -77,6 +84,10 @@ class FactorModel(
             raise ValueError(
                 f"column {column} of X has no observed entry: leave it out, there is nothing to learn of it"
             )
+        return means
+
+    def _statistics_of_filled(self, rows, means):
+        """Statistics of the rows with their columns' means in place of what is missing."""
         filled = SufficientStatistics(rows.shape[1], n_threads=self.n_threads)
         for first in range(0, len(rows), _ROWS_FILLED):
             part = rows[first : first + _ROWS_FILLED].astype(np.float64)

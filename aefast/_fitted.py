@@ -45,7 +45,7 @@ def initial_bias(model, column_means):
     bias = np.empty(model.n_features)
     for segment in model.output:
         columns = _outputs.columns_of(segment, model.n_features)
-        bias[columns] = _autoencoder.output_link(segment.distribution, column_means[columns])
+        bias[columns] = segment.link(column_means[columns])
     return bias
 
 

@@ -9,12 +9,12 @@ from aefast import _coding, _sparse_coding, _threads
 from aefast import _validation as check
 from aefast._dictionary import DictionaryState, Statistics, least_use, no_statistics
 from aefast._saving import COUNT, CURVE, SIZE, Saved, Tensor
-from aefast.sparse_coding import decode
+from aefast.sparse_coding import DecodesCodes
 
 SAME_TO_MERGE = ("alpha", "algorithm", "n_nonzero_coefs", "positive_code")
 
 
-class FittedDictionary(Saved):
+class FittedDictionary(DecodesCodes, Saved):
     """What an estimator with a dictionary in its `_state` shows of it."""
 
     def transform(self, X):
@@ -36,20 +36,6 @@ class FittedDictionary(Saved):
         H = _coding.code_rows(rows, atoms, settings, output_format=self.output_format).codes
         return H.astype(check.real_type(rows.dtype), copy=False)
 
-    def inverse_transform(self, H):
-        """``X̂ = H D``.
-
-        Parameters
-        ----------
-        H : array-like or sparse matrix (n_samples, n_components)
-
-        Returns
-        -------
-        X_hat : ndarray (n_samples, n_features)
-        """
-        check_is_fitted(self)
-        return decode(H, self.components_)
-
     def score(self, X, y=None):
         """Minus the mean over rows of f(x, D): greater is better.
 
@@ -68,6 +54,10 @@ class FittedDictionary(Saved):
             rows, np.arange(len(rows)), "gaussian", self.components_.dtype, self.n_threads
         )
         return -self._mean_objective(rows, np.arange(len(rows)))
+
+    def _dictionary(self):
+        check_is_fitted(self)
+        return self.components_
 
     def _atoms_for(self, rows):
         return self.components_.astype(

@@ -8,6 +8,7 @@ from sklearn.utils import check_random_state
 
 from aefast import _validation as check
 from aefast._sparse import SparseProducts
+from aefast.statistics import overflow_error
 
 EXTRA = 10  # columns of a block beyond the components asked for,
 BLOCK_UNIT = 16  # of which a block has a multiple: cache lines
@@ -24,18 +25,21 @@ class Found(NamedTuple):
 
 
 class _DenseCovariance:
-    """``C Q`` for dense rows, which are centred some at a time."""
+    """``C Q`` for dense rows, which are centred some at a time; what is missing counts as the mean."""
 
     ROWS = 4096
 
-    def __init__(self, X, mean):
+    def __init__(self, X, mean, has_missing):
         self.X, self.mean = X, mean.astype(check.real_type(X.dtype))
+        self.has_missing = has_missing
 
     def times(self, Q):
         out, n = np.zeros_like(Q), len(self.X)
         Q = Q.astype(self.mean.dtype, copy=False)
         for first in range(0, n, self.ROWS):
             rows = self.X[first : first + self.ROWS] - self.mean
+            if self.has_missing:
+                rows[np.isnan(rows)] = 0
             out += rows.T @ (rows @ Q)
         return out / n
 
@@ -51,20 +55,23 @@ class _SparseCovariance:
         return product / np.float64(self.products.shape[0]) - np.outer(self.mean, self.mean @ Q)
 
 
-def _moments(X):
-    """(mean, total variance) of the columns; ValueError for entries that are not finite."""
+def _moments(X, means):
+    """(mean, total variance) of the columns; ValueError for entries that are not finite, or infinite where `means` are given."""
     n = X.shape[0]
     if sparse.issparse(X):
         values = X.data.astype(np.float64, copy=False)
         mean = np.bincount(X.indices, values, X.shape[1]) / n
         return mean, float((values**2).sum() / n - (mean**2).sum())
-    mean = check.scan_rows(X, np.arange(n), "gaussian", check.real_type(X.dtype), None)
+    mean = means
+    if means is None:
+        mean = check.scan_rows(X, np.arange(n), "gaussian", check.real_type(X.dtype), None)
     step = max(1, (1 << 20) // X.shape[1])
     parts = (X[i : i + step].astype(np.float64) - mean for i in range(0, n, step))
-    return mean, float(sum((part**2).sum() for part in parts) / n)
+    with np.errstate(over="ignore"):
+        return mean, float(sum(np.nansum(part**2) for part in parts) / n)
 
 
-def leading_eigenpairs(X, k, tol, max_iter, random_state, n_threads):
+def leading_eigenpairs(X, k, tol, max_iter, random_state, n_threads, means=None):
     """The k largest eigenvalues of ``C = (X − mean)ᵀ(X − mean) / n`` and their vectors, by block Lanczos with full orthogonalisation and thick restarts.
 
     A step multiplies a block Q of vectors by C, which takes two products with X; ``C B`` of the whole basis B is kept, so that Rayleigh-Ritz needs none. Ends
@@ -78,17 +85,24 @@ def leading_eigenpairs(X, k, tol, max_iter, random_state, n_threads):
     max_iter : int
     random_state : as of scikit-learn
     n_threads : int or None
+    means : ndarray (d,), optional
+        Of the observed entries of the columns: where given, entries of X may be missing (NaN), and count as these.
 
     Returns
     -------
     Found
     """
-    mean, total = _moments(X)
+    mean, total = _moments(X, means)
+    if not np.isfinite(total):
+        raise overflow_error("the squares of X", np.dtype(np.float64))
     if not total > 0:
         raise ValueError(
             f"the rows have no variance: expected at least 2 different ones, got n_samples = {X.shape[0]}"
         )
-    C = _SparseCovariance(X, mean, n_threads) if sparse.issparse(X) else _DenseCovariance(X, mean)
+    if sparse.issparse(X):
+        C = _SparseCovariance(X, mean, n_threads)
+    else:
+        C = _DenseCovariance(X, mean, means is not None)
     d, width = X.shape[1], min(-(-(k + EXTRA) // BLOCK_UNIT) * BLOCK_UNIT, *X.shape)
     random = check_random_state(random_state)
     basis = linalg.qr(random.standard_normal((d, width)), mode="economic")[0]

@@ -1,11 +1,18 @@
 """What estimators share that are fitted from sufficient statistics: `fit`, `partial_fit`, `fit_statistics`."""
 
+import contextlib
+from abc import ABC, abstractmethod
+
 from aefast import _validation as check
-from aefast.statistics import SufficientStatistics
+from aefast.statistics import SufficientStatistics, TooFewRowsError
 
 
-class StatisticsMixin:
-    """A subclass computes its attributes in `_fit_statistics(statistics)`, and raises before it sets any where it cannot."""
+class StatisticsMixin(ABC):
+    """What is fitted from sufficient statistics."""
+
+    @abstractmethod
+    def _fit_statistics(self, statistics):
+        """Sets the attributes, `n_samples_seen_` among them; raises before it sets any where it cannot."""
 
     def fit(self, X, y=None, sample_weight=None):
         """Fits to the rows of X, in one pass.
@@ -30,7 +37,8 @@ class StatisticsMixin:
         return self
 
     def partial_fit(self, X, y=None, sample_weight=None):
-        """Adds rows: afterwards the estimator is what `fit` makes of all rows together.
+        """Adds rows: afterwards the estimator is what `fit` makes of all rows together. The first ones may be too few or too much alike to be fitted to:
+        they are kept then, and the estimator is not fitted before more have come.
 
         Parameters
         ----------
@@ -52,7 +60,8 @@ class StatisticsMixin:
         statistics = self._statistics_of(rows, sample_weight)
         if goes_on:
             statistics = self._statistics + statistics
-        self._fit_statistics(statistics)
+        with contextlib.suppress(TooFewRowsError):
+            self._fit_statistics(statistics)
         if not goes_on:
             check.remember_features(self, X)
         self._statistics = statistics
@@ -82,6 +91,9 @@ class StatisticsMixin:
             del self.feature_names_in_
         self._statistics = statistics
         return self
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "n_samples_seen_")
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -8,6 +8,8 @@ import numpy as np
 from aefast import _autoencoder
 
 TABLE = {row["name"]: row for row in _autoencoder.OUTPUT_TABLE}
+OWN = "own"  # the name of a user's distributions in the table
+NAMES = [name for name in TABLE if name != OWN]
 MOST_SEGMENTS = 2**16 - 1
 
 
@@ -16,9 +18,23 @@ class Segment(NamedTuple):
 
     distribution: str
     columns: tuple | None  # rising; None: all
-    option: (
-        float | None
-    )  # a constant of the formula, or what the columns' parameter is fixed at; None: there is none, it is learned
+    option: float | None  # a constant of the formula, or what the columns' parameter is fixed at
+    own: object = None  # a user's distributions.Distribution
+
+    @property
+    def name(self):
+        return self.distribution if self.own is None else self.own.name
+
+    @property
+    def domain(self):
+        row = TABLE[self.distribution]
+        return (row["low"], row["high"]) if self.own is None else tuple(self.own.domain)
+
+    def link(self, means):
+        """The pre-activations with these means."""
+        if self.own is None:
+            return _autoencoder.output_link(self.distribution, means)
+        return np.asarray(self.own.link(means), np.float64)
 
     @property
     def is_group(self):
@@ -62,7 +78,8 @@ def resolve_output(output, n_features, feature_names=None):
     Raises ValueError or TypeError that names what is wrong: an unknown distribution or option, a column that is named twice or not at all.
     """
     if not isinstance(output, list):
-        return (_segment(*_name_and_options(output), None),)
+        segment = _segment(*_name_and_options(output), None)
+        return (_with_all_columns(segment, n_features),)
     if not output:
         raise ValueError("output must name at least one distribution, got []")
     owner, chosen = {}, {}
@@ -89,8 +106,13 @@ def resolve_output(output, n_features, feature_names=None):
     if len(chosen) > MOST_SEGMENTS:
         raise ValueError(f"output has {len(chosen)} parts: at most {MOST_SEGMENTS} are possible")
     if len(chosen) == 1:
-        return (next(iter(chosen.values()))[0],)
+        return (_with_all_columns(next(iter(chosen.values()))[0], n_features),)
     return tuple(s._replace(columns=tuple(sorted(columns))) for s, columns in chosen.values())
+
+
+def _with_all_columns(segment, n_features):
+    """A user's distribution names its columns even where these are all."""
+    return segment if segment.own is None else segment._replace(columns=tuple(range(n_features)))
 
 
 def columns_of(segment, n_features):
@@ -100,7 +122,7 @@ def columns_of(segment, n_features):
 
 def domain_of(output, n_features):
     """(low, high), closed: two numbers where all columns agree, else arrays (d,)."""
-    limits = [(TABLE[s.distribution]["low"], TABLE[s.distribution]["high"]) for s in output]
+    limits = [segment.domain for segment in output]
     if len(set(limits)) == 1:
         return limits[0]
     low, high = np.empty(n_features), np.empty(n_features)
@@ -162,6 +184,10 @@ def as_parameter(output):
     """What JSON holds of a constructor's `output` that resolves to these segments."""
     pairs = []
     for segment in output:
+        if segment.own is not None:
+            raise ValueError(
+                f"a distribution of your own, {segment.name!r}, cannot be saved to a file: pickle the estimator"
+            )
         options = {TABLE[segment.distribution]["option"]: segment.option}
         name = segment.distribution if segment.option is None else [segment.distribution, options]
         pairs.append([name, segment.columns and list(segment.columns)])
@@ -195,7 +221,7 @@ def is_json(value):
 
 
 def _is_segment(name, columns, option):
-    if not isinstance(name, str) or name not in TABLE:
+    if not isinstance(name, str) or name not in NAMES:
         return False
     row = TABLE[name]
     needed = row["option"] is not None and row["default_option"] is not None
@@ -223,22 +249,32 @@ def from_json(value, n_features):
 
 def description(output):
     """In a few words, for titles and reports."""
-    names = [segment.distribution for segment in output]
+    names = [segment.name for segment in output]
     return ", ".join(dict.fromkeys(names))
 
 
 def _name_and_options(given):
+    if not isinstance(given, str | tuple) and _is_own(given):
+        return given, {}
     name, options = given if isinstance(given, tuple) and len(given) == 2 else (given, {})
-    if not isinstance(name, str) or name not in TABLE:
+    if not isinstance(name, str) or name not in NAMES:
         raise ValueError(
-            f"output must be one of {list(TABLE)}, (name, options), or a list of (distribution, columns); got {given!r}"
+            f"output must be one of {NAMES}, a Distribution, (name, options), or a list of (distribution, columns); got {given!r}"
         )
     if not isinstance(options, dict):
         raise TypeError(f"options of output {name!r} must be a dict, got {options!r}")
     return name, options
 
 
+def _is_own(value):
+    from aefast.distributions import Distribution  # which needs scipy.special: not every user does
+
+    return isinstance(value, Distribution)
+
+
 def _segment(name, options, columns):
+    if not isinstance(name, str):
+        return Segment(OWN, columns, None, name)
     row = TABLE[name]
     if strange := set(options) - {row["option"]}:
         known = [row["option"]] if row["option"] else []

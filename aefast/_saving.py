@@ -9,6 +9,7 @@ format      `file_format` and `file_version`: a file of a later version is refus
 """
 
 import math
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import numpy as np
@@ -32,7 +33,7 @@ class Check(NamedTuple):
     expected: str  # in words, for the error
 
 
-class Saved:
+class Saved(ABC):
     """Base of whatever can be saved. All methods but `save` are for `aefast.model_file`."""
 
     file_format = None  # the kind of file: its key in model_file.HOMES
@@ -58,27 +59,27 @@ class Saved:
 
     # ---- for subclasses to say ----
 
+    @abstractmethod
     def saved_state(self):
         """A dict with the keys of `state_checks`, of what JSON has: numbers, strings, lists, dicts, None."""
-        raise NotImplementedError
 
+    @abstractmethod
     def saved_tensors(self):
         """A dict of ndarrays, as `tensor_layout` describes them."""
-        raise NotImplementedError
 
     @classmethod
+    @abstractmethod
     def state_checks(cls):
         """For each key of the state a `Check`, or a dict of them for an object within."""
-        raise NotImplementedError
 
     @classmethod
+    @abstractmethod
     def tensor_layout(cls, state):
         """Name and `Tensor` of each array that belongs to this state, whose entries are checked; ValueError where they contradict each other."""
-        raise NotImplementedError
 
+    @abstractmethod
     def restore(self, state, tensors):
         """Becomes the object that was saved, `n_features_in_` included. Everything has been checked, finite arrays too."""
-        raise NotImplementedError
 
     # ---- the constructor's parameters; as scikit-learn's estimators have them ----
 

@@ -6,7 +6,7 @@ converted to float64. The real type of a computation is float32 for float32, uin
 
 import sys
 import warnings
-from numbers import Integral
+from numbers import Integral, Real
 from typing import NamedTuple
 
 import numpy as np
@@ -140,6 +140,12 @@ def as_integer(value, name):
     return int(value)
 
 
+def check_number(value, name):
+    """TypeError for what is no real number."""
+    if not isinstance(value, Real) or isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+
+
 def check_name(value, name, choices):
     """One of a table's names."""
     if value not in choices:
@@ -256,7 +262,7 @@ def _output_at(output, column):
     """The name of a column's distribution."""
     for segment in output or ():
         if segment.columns is None or column in segment.columns:
-            return segment.distribution
+            return segment.name
     return None
 
 

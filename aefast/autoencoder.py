@@ -175,7 +175,7 @@ class Autoencoder(FittedNetwork, NetworkInference, BaseEstimator):
     _parameter_constraints: dict = {
         "n_components": [Interval(Integral, 1, check.LARGEST_SIZE, closed="both")],
         "activation": [StrOptions(set(_autoencoder.ACTIVATIONS))],
-        "output": [str, tuple, list],
+        "output": "no_validation",  # resolve_output says what is wrong
         "tied": ["boolean"],
         "solver": [StrOptions(set(_autoencoder.SOLVERS))],
         "learning_rate": [Interval(Real, 0, np.finfo(np.float32).max, closed="right")],

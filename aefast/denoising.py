@@ -44,6 +44,7 @@ def denoise(image, dictionary, noise, n_threads=None):
     side = round(D.shape[1] ** 0.5)
     if side * side != D.shape[1]:
         raise ValueError(f"dictionary must have atoms of square patches, got {D.shape[1]} features")
+    check.check_number(noise, "noise")
     if not 0 < noise < np.inf:
         raise ValueError(f"noise must be positive and finite, got {noise}")
     if not np.isfinite(image).all():

@@ -40,7 +40,7 @@ class DictionaryLearning(
     n_components : int, default=100
         k, the number of atoms; may exceed the number of rows or of features.
     alpha : float, default=1.0
-    algorithm : {"lasso_lars", "lasso_cd", "omp", "fista", "ista", "threshold"}, default="lasso_lars"
+    algorithm : {"lasso_active", "lasso_lars", "lasso_cd", "omp", "fista", "ista", "threshold"}, default="lasso_active"
         Finds the codes, as in `sparse_encode`; so do `alpha`, `n_nonzero_coefs`, `positive_code`, `code_tol` and `code_max_iter`.
     n_nonzero_coefs : int or None, default=None
     batch_size : int, default=256
@@ -141,7 +141,7 @@ class DictionaryLearning(
         n_components=100,
         *,
         alpha=1.0,
-        algorithm="lasso_lars",
+        algorithm="lasso_active",
         n_nonzero_coefs=None,
         batch_size=256,
         max_epochs=10,

@@ -107,8 +107,9 @@ class FactorAnalysis(FactorModel):
     # ---- fitting ----
 
     def _fit_statistics(self, statistics):
+        statistics.check_variance()
         covariance = statistics.covariance()
-        scale, varies = self._scales(covariance, statistics.n_samples_)
+        scale, varies = self._scales(covariance)
         correlation = covariance / np.outer(scale, scale)
         correlation[~varies, :] = correlation[:, ~varies] = 0.0
         k = self._n_components(correlation, statistics.n_samples_)
@@ -122,8 +123,9 @@ class FactorAnalysis(FactorModel):
         )
 
     def _fit_missing(self, rows, sample_weight):
-        filled = self._start_of_missing(rows, sample_weight)
-        scale, varies = self._scales(filled.covariance(), len(rows))
+        filled = self._statistics_of_filled(rows, self._means_of_observed(rows, sample_weight))
+        filled.check_variance()
+        scale, varies = self._scales(filled.covariance())
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             start = FactorAnalysis(
@@ -146,15 +148,11 @@ class FactorAnalysis(FactorModel):
         W = U[:, ::-1].T @ W
         self._set_loadings(mean, W / scale, psi / scale**2, scale, curve, len(rows))
 
-    def _scales(self, covariance, n_samples):
+    def _scales(self, covariance):
         """Standard deviations, and which columns have one; a constant column gets a thousandth of the mean one, for units of its own."""
         variance = np.diagonal(covariance)
         mean = variance.mean()
         varies = variance > np.finfo(np.float64).eps ** 2 * mean
-        if not varies.any():
-            raise ValueError(
-                f"the rows have no variance: expected at least 2 different ones, got n_samples = {n_samples}"
-            )
         return np.sqrt(np.where(varies, variance, 1e-6 * mean)), varies
 
     def _n_components(self, correlation, n_samples):

@@ -1,8 +1,7 @@
 """Patches of images: drawn at random, all of them, and put back together."""
 
 import os
-from collections.abc import Iterable
-from numbers import Integral
+from collections.abc import Iterable, Mapping, Set
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +61,8 @@ def extract_patches(images, size, n_patches=10_000, random_state=None):
 
 
 def _as_size(size):
-    pair = (size, size) if isinstance(size, Integral) else tuple(size)
+    is_pair = isinstance(size, Iterable) and not isinstance(size, str)
+    pair = tuple(size) if is_pair else (size, size)
     if len(pair) != 2 or any(check.as_integer(side, "size") < 1 for side in pair):
         raise ValueError(
             f"size must be a positive integer or (height, width) of them, got {size!r}"
@@ -74,6 +74,10 @@ def _shares(images, size, n_patches, random):
     """Images, and how many patches each of them gives."""
     if isinstance(images, (str, os.PathLike)):
         return [images], [n_patches]
+    if isinstance(images, (Set, Mapping)):
+        raise TypeError(
+            f"images must be an image, a path, or an iterable of these that has an order, got {type(images).__name__}"
+        )
     if isinstance(images, np.ndarray) and images.ndim == 4:
         images = list(images)  # views
     if isinstance(images, np.ndarray) or not isinstance(images, Iterable):
@@ -82,7 +86,7 @@ def _shares(images, size, n_patches, random):
     if len(images) == 0:
         raise ValueError("images must hold at least one image, got none")
     if not isinstance(images[0], (str, os.PathLike)) and np.ndim(images[0]) < 2:
-        return [np.asarray(images)], [n_patches]
+        return [check.as_array(images, "images")], [n_patches]
     shapes = [image_shape(image) for image in images]
     for shape in shapes:
         _check_shape_fits(shape, size)

@@ -4,7 +4,8 @@ import warnings
 from numbers import Integral, Real
 
 import numpy as np
-from scipy import linalg, sparse
+from scipy import linalg
+from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 
@@ -32,7 +33,8 @@ class ProbabilisticPCA(FactorModel):
         estimate. "cv": the k of greatest held-out likelihood over 5 folds of the rows, all k at once from 5 decompositions.
     svd_solver : {"auto", "covariance", "krylov"}, default="auto"
         "covariance": from `SufficientStatistics`, d² numbers. "krylov": block Lanczos on products with X, a few passes over it and O((n + d) k) memory,
-        for an int k and wide X. "auto": "krylov" from 5000 features on where k is an int of at most a tenth of them.
+        for an int k and wide X; where entries are missing EM starts from there. "auto": "krylov" from 5000 features on where k is an int of at most a
+        tenth of them, and less than the number of rows.
     tol : float, default=1e-6
         Of EM and of the Lanczos method: EM ends when the mean log-likelihood rises by less, Lanczos when the square of every
         component's residual, ``‖C v − λ v‖²``, is at most tol λ²: the relative error of its variance.
@@ -117,20 +119,14 @@ class ProbabilisticPCA(FactorModel):
 
     # ---- fitting ----
 
-    def _fit_rows(self, table, sample_weight):
-        n, d = table.shape
-        if self.n_components == "cv" and (sparse.issparse(table) or not check.has_missing(table)):
-            self._cross_validate(table, sample_weight)
-            return False
-        is_whole = isinstance(self.n_components, Integral)
-        wide = d >= WIDEST_COVARIANCE and is_whole and self.n_components <= d // 10
-        if self.svd_solver == "covariance" or (self.svd_solver == "auto" and not wide):
-            return False
-        if not is_whole or self.n_components >= min(n, d):
-            raise ValueError(
-                f"svd_solver='krylov' needs an integer n_components below min(n_samples, n_features) = {min(n, d)}, "
-                f"got {self.n_components!r}"
-            )
+    def _fit_complete(self, table, sample_weight):
+        is_wide = self._is_wide(table)
+        if self.n_components == "cv":
+            k, statistics = self._cross_validated(table, sample_weight)
+            self._fit_statistics(statistics, k)
+            return statistics
+        if not is_wide:
+            return super()._fit_complete(table, sample_weight)
         if sample_weight is not None:
             raise ValueError(
                 "svd_solver='krylov', which 'auto' takes for tables this wide, does not support sample_weight: "
@@ -138,6 +134,24 @@ class ProbabilisticPCA(FactorModel):
                 if self.svd_solver == "auto"
                 else "svd_solver='krylov' does not support sample_weight"
             )
+        self._fit_wide(table)
+        return None
+
+    def _is_wide(self, table):
+        """Whether there shall be no d x d matrix; ValueError if there has to be one."""
+        n, d = table.shape
+        is_whole = isinstance(self.n_components, Integral)
+        if self.svd_solver == "auto":
+            return d >= WIDEST_COVARIANCE and is_whole and self.n_components <= min(d // 10, n - 1)
+        if self.svd_solver == "krylov" and not (is_whole and self.n_components < min(n, d)):
+            raise ValueError(
+                f"svd_solver='krylov' needs an integer n_components below min(n_samples, n_features) = {min(n, d)}, "
+                f"got {self.n_components!r}"
+            )
+        return self.svd_solver == "krylov"
+
+    def _fit_wide(self, table, means=None):
+        """By the Lanczos method; entries that are missing count as those means of their columns."""
         found = _krylov.leading_eigenpairs(
             table,
             int(self.n_components),
@@ -145,22 +159,24 @@ class ProbabilisticPCA(FactorModel):
             self.max_iter,
             self.random_state,
             self.n_threads,
+            means,
         )
-        self._set_eigenpairs(found.values, found.vectors, found.total, found.mean, n, n)
+        n = table.shape[0]
+        self._set_eigenpairs(found.values, found.vectors, found.total, found.mean, n)
         self.n_iter_ = found.n_iter
-        return True
 
-    def _fit_statistics(self, statistics):
+    def _fit_statistics(self, statistics, k=None):
+        """`k`: the number of components, where it has been found already."""
+        statistics.check_variance()
         covariance, d = statistics.covariance(), statistics.n_features_in_
-        _check_variance(covariance, statistics)
         values, vectors = linalg.eigh(covariance, overwrite_a=True, check_finite=False)
         values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1].T
-        k = self._n_components(values, statistics)
+        k = self._n_components(values, statistics) if k is None else k
         if k > d:
             raise ValueError(f"n_components must be at most n_features = {d}, got {k}")
-        total, weight = float(values.sum()), statistics.weight_sum_
+        total = float(values.sum())
         self._set_eigenpairs(
-            values[:k], vectors[:k], total, statistics.mean_, weight, statistics.n_samples_
+            values[:k], vectors[:k], total, statistics.mean_, statistics.n_samples_
         )
 
     def _n_components(self, values, statistics):
@@ -168,9 +184,7 @@ class ProbabilisticPCA(FactorModel):
             most = min(statistics.n_samples_ - 1, len(values) - 1, _dimension.rank(values))
             return max(1, most)
         if self.n_components == "cv":
-            if getattr(self, "_chosen", None) is None:
-                raise ValueError("n_components='cv' needs rows: use fit, on complete data")
-            return self.__dict__.pop("_chosen")
+            raise ValueError("n_components='cv' needs rows: use fit, on complete data")
         if self.n_components == "mle":
             return _dimension.minka(values, statistics.weight_sum_)
         if isinstance(self.n_components, Integral):
@@ -178,7 +192,7 @@ class ProbabilisticPCA(FactorModel):
         share = np.cumsum(values) / values.sum()
         return min(len(values), 1 + int(np.searchsorted(share, self.n_components)))
 
-    def _set_eigenpairs(self, values, vectors, total, mean, weight, n_samples):
+    def _set_eigenpairs(self, values, vectors, total, mean, n_samples):
         d, k = len(mean), len(values)
         floor = SMALLEST_NOISE * total / d
         left_out = (total - values.sum()) / (d - k) if d > k else 0.0
@@ -204,8 +218,8 @@ class ProbabilisticPCA(FactorModel):
             log_likelihood_curve_=[float(-0.5 * (d * np.log(2 * np.pi) + log_det + distance))],
         )
 
-    def _cross_validate(self, table, sample_weight):
-        """Sets `_chosen`, the number of components."""
+    def _cross_validated(self, table, sample_weight):
+        """(number of components, statistics of all rows)"""
         n, d = table.shape
         n_folds = min(N_FOLDS, n)
         if n_folds < 2:
@@ -218,26 +232,40 @@ class ProbabilisticPCA(FactorModel):
             for i in range(n_folds)
         ]
         whole = sum(folds[1:], folds[0])
-        _check_variance(whole.covariance(), whole)
-        self._chosen = 1 + int(
-            np.argmax(sum(_dimension.held_out_scores(whole - fold, fold) for fold in folds))
+        whole.check_variance()
+        scores = sum(
+            _dimension.held_out_scores(whole - fold, fold)
+            for fold in folds
+            if 0 < fold.weight_sum_ < whole.weight_sum_
         )
+        return 1 + int(np.argmax(scores)), whole
 
     def _fit_missing(self, rows, sample_weight):
-        filled = self._start_of_missing(rows, sample_weight)
         if self.n_components == "cv":
             raise ValueError("n_components='cv' is not supported where entries are missing (NaN)")
+        means = self._means_of_observed(rows, sample_weight)
+        d = rows.shape[1]
+        start = clone(self)
+        if (
+            self.n_components == d > 1
+        ):  # σ² takes the last one's place: the same distributions, without a noise of 0
+            start.n_components = d - 1
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            start = ProbabilisticPCA(self.n_components)._fitted_to(filled)
-        d = len(start.mean_)
+            if self._is_wide(rows):
+                start._fit_wide(rows, means)
+            else:
+                start._fit_statistics(self._statistics_of_filled(rows, means))
+        W0 = start.components_
+        if self.n_components == d > 1:
+            W0 = np.vstack([W0, np.zeros(d)])
         total = (
             start.explained_variance_.sum() + (d - len(start.components_)) * start.noise_variance_
         )
         floor = np.full(d, SMALLEST_NOISE * total / d)
         mean, W, psi, curve, converged = _missing.expectation_maximization(
             rows,
-            (start.mean_, start.components_, np.full(d, start.noise_variance_)),
+            (start.mean_, W0, np.full(d, start.noise_variance_)),
             True,
             floor,
             self.tol,
@@ -257,10 +285,6 @@ class ProbabilisticPCA(FactorModel):
             n_iter_=len(curve),
             log_likelihood_curve_=curve,
         )
-
-    def _fitted_to(self, statistics):
-        self._fit_statistics(statistics)
-        return self
 
     def _n_parameters(self):
         k, d = self.components_.shape
@@ -294,11 +318,3 @@ class ProbabilisticPCA(FactorModel):
     def restore(self, state, tensors):
         self.noise_variance_ = state["noise_variance"]
         super().restore(state, tensors)
-
-
-def _check_variance(covariance, statistics):
-    if not np.trace(covariance) > 0:
-        n = statistics.n_samples_
-        raise ValueError(
-            f"the rows have no variance: expected at least 2 different ones, got n_samples = {n}"
-        )

@@ -1,5 +1,6 @@
 """Sparse codes for a given dictionary: a function, and an estimator around it."""
 
+from abc import ABC, abstractmethod
 from numbers import Integral, Real
 
 import numpy as np
@@ -25,7 +26,7 @@ def sparse_encode(
     X,
     dictionary,
     *,
-    algorithm="lasso_lars",
+    algorithm="lasso_active",
     alpha=1.0,
     n_nonzero_coefs=None,
     positive=False,
@@ -39,7 +40,7 @@ def sparse_encode(
 ):
     """Sparse codes of rows: for each row x of X, with D the dictionary and an atom in each of its rows,
 
-        ``min_h ½ ‖x − h D‖² + α Σ_j w_j |h_j|``                        "lasso_lars", "lasso_cd", "fista", "ista"
+        ``min_h ½ ‖x − h D‖² + α Σ_j w_j |h_j|``                        "lasso_active", "lasso_lars", "lasso_cd", "fista", "ista"
         ``min_h ‖x − h D‖²`` over ``‖h‖₀ ≤ n_nonzero_coefs``, greedily      "omp"
         ``h_j = soft(x · D_j / w_j, α) / w_j``                           "threshold"
 
@@ -49,10 +50,10 @@ def sparse_encode(
         Finite; a row whose squared norm underflows may be coded as 0. float32, uint8 and bool rows with a float32 dictionary are computed in float32, anything else in float64.
     dictionary : array-like (n_components, n_features)
         D. Atoms need not have norm 1, but none may be zero.
-    algorithm : {"lasso_lars", "lasso_cd", "omp", "fista", "ista", "threshold"}, default="lasso_lars"
-        All four lasso algorithms find the same codes. "lasso_lars" follows the solution path (Efron et al. 2004): the fastest from nothing. "lasso_cd":
-        coordinate descent (Friedman et al. 2010), and what it has not settled after a few sweeps is finished by following a path from there; it can
-        start from `init`. "fista", "ista": proximal gradient steps (Beck & Teboulle 2009). "omp": orthogonal matching pursuit (Pati et al. 1993). "threshold": one
+    algorithm : {"lasso_active", "lasso_lars", "lasso_cd", "omp", "fista", "ista", "threshold"}, default="lasso_active"
+        All five lasso algorithms find the same codes. "lasso_active": active sets, several atoms at a time (after the feature-sign search of Lee et al. 2007): the
+        fastest. "lasso_lars" follows the solution path (Efron et al. 2004). "lasso_cd": coordinate descent (Friedman et al. 2010), and what it has not settled
+        after a few sweeps is finished by active sets from there. "fista", "ista": proximal gradient steps (Beck & Teboulle 2009). "omp": orthogonal matching pursuit (Pati et al. 1993). "threshold": one
         soft threshold, exact for orthonormal atoms.
     alpha : float, default=1.0
         α > 0, in units of X times those of D. For "omp" without `n_nonzero_coefs`: rows end at ``‖x − h D‖² ≤ alpha``.
@@ -63,11 +64,11 @@ def sparse_encode(
     tol : float, default=1e-4
         A lasso code ends with a duality gap ``≤ tol · ½ ‖x‖²``, computed from the row and the code in the end, in either real type. float32 cannot tell gaps below about 1e-6.
     max_iter : int, default=1000
-        Sweeps ("lasso_cd", and codes that "lasso_lars" has to improve) or steps ("fista", "ista") for a row, at most.
+        Sweeps ("lasso_cd", and codes that "lasso_active" or "lasso_lars" has to improve) or steps ("fista", "ista") for a row, at most.
     atom_weights : array-like (n_components,) or None, default=None
         w > 0: each atom's weight in the penalty. None: 1. Of no use to "omp".
     init : array-like (n_samples, n_components), fitted estimator or None, default=None
-        Where "lasso_cd", "fista" and "ista" start: codes, or what ``init.transform(X)`` (or ``predict``) gives. None: 0. It changes the time, not the codes.
+        Where "lasso_active", "lasso_cd", "fista" and "ista" start: codes, or what ``init.transform(X)`` (or ``predict``) gives. None: 0. It changes the time, not the codes.
     output_format : {"dense", "csr"}, default="dense"
         "csr" never holds more than a slice of rows with their zeros.
     return_gap : bool, default=False
@@ -141,7 +142,34 @@ def encode(rows, D, settings, atom_weights, init, output_format):
     )
 
 
-class SparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class DecodesCodes(ABC):
+    """What an estimator with a dictionary makes of codes."""
+
+    @abstractmethod
+    def _dictionary(self):
+        """D (k, d)."""
+
+    def inverse_transform(self, H):
+        """``X̂ = H D``.
+
+        Parameters
+        ----------
+        H : array-like or sparse matrix (n_samples, n_components)
+
+        Returns
+        -------
+        X_hat : ndarray (n_samples, n_features)
+        """
+        D = self._dictionary()
+        H = check.as_csr(H, "H") if hasattr(H, "tocsr") else check.as_rows(H, "H")
+        if H.shape[1] != len(D):
+            raise ValueError(f"H must have {len(D)} columns, one an atom, got shape {H.shape}")
+        if isinstance(H, np.ndarray) and not np.isfinite(H).all():
+            raise ValueError("H must be finite, got NaN or infinity")
+        return np.asarray(H @ D.astype(check.real_type(H.dtype, D.dtype), copy=False))
+
+
+class SparseCoder(DecodesCodes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Sparse codes of rows for a fixed dictionary. Stateless: `transform` works without `fit`.
 
     `sparse_encode` says what is minimised, and what the parameters mean.
@@ -149,7 +177,7 @@ class SparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     Parameters
     ----------
     dictionary : array-like (n_components, n_features)
-    algorithm : {"lasso_lars", "lasso_cd", "omp", "fista", "ista", "threshold"}, default="lasso_lars"
+    algorithm : {"lasso_active", "lasso_lars", "lasso_cd", "omp", "fista", "ista", "threshold"}, default="lasso_active"
     alpha : float, default=1.0
     n_nonzero_coefs : int or None, default=None
     positive : bool, default=False
@@ -158,7 +186,7 @@ class SparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         `max_iter` of `sparse_encode`.
     atom_weights : array-like (n_components,) or None, default=None
     init : fitted estimator or None, default=None
-        What predicts codes for "lasso_cd", "fista" and "ista" to start from: a trained `Autoencoder` with as many components, or anything else with `transform` or `predict`.
+        What predicts codes for "lasso_active", "lasso_cd", "fista" and "ista" to start from: a trained `Autoencoder` with as many components, or anything else with `transform` or `predict`.
     output_format : {"dense", "csr"}, default="dense"
     n_threads : int or None, default=None
 
@@ -193,7 +221,7 @@ class SparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         self,
         dictionary,
         *,
-        algorithm="lasso_lars",
+        algorithm="lasso_active",
         alpha=1.0,
         n_nonzero_coefs=None,
         positive=False,
@@ -263,19 +291,6 @@ class SparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         """
         return self._encode(X, return_gap=True)[1].gaps
 
-    def inverse_transform(self, H):
-        """``X̂ = H D``.
-
-        Parameters
-        ----------
-        H : array-like or sparse matrix (n_samples, n_components)
-
-        Returns
-        -------
-        X_hat : ndarray (n_samples, n_features)
-        """
-        return decode(H, self._dictionary())
-
     @property
     def n_components_(self):
         return np.shape(self.dictionary)[0]
@@ -325,13 +340,3 @@ class SparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         tags.requires_fit = False
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
-
-
-def decode(H, D, name="H"):
-    """``H D`` for dense or sparse codes."""
-    H = check.as_csr(H, name) if hasattr(H, "tocsr") else check.as_rows(H, name)
-    if H.shape[1] != len(D):
-        raise ValueError(f"{name} must have {len(D)} columns, one an atom, got shape {H.shape}")
-    if isinstance(H, np.ndarray) and not np.isfinite(H).all():
-        raise ValueError(f"{name} must be finite, got NaN or infinity")
-    return np.asarray(H @ D.astype(check.real_type(H.dtype, D.dtype), copy=False))

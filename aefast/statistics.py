@@ -16,6 +16,10 @@ SAMPLE_ROWS = 256  # that tell where the rows lie
 FAR = 16.0  # squared distance, in variances, from which the reference point follows the mean
 
 
+class TooFewRowsError(ValueError):
+    """The rows are so few, so much alike or of so little weight that nothing can be fitted to them; more may come."""
+
+
 class SufficientStatistics(Saved):
     """Weighted count, sum and scatter matrix of rows, which stream, merge and can be taken away again.
 
@@ -179,6 +183,13 @@ class SufficientStatistics(Saved):
         self._check_not_empty()
         return _moved(self.weight_sum_, self._sums, self._scatter, self._sums / self.weight_sum_)[1]
 
+    def check_variance(self):
+        """TooFewRowsError, a ValueError, unless some column has a variance."""
+        if not np.trace(self.scatter_) > 0:
+            raise TooFewRowsError(
+                f"the rows have no variance: expected at least 2 different ones, got n_samples = {self.n_samples_}"
+            )
+
     def second_moments(self):
         """Σ w x xᵀ (n_features, n_features), not centred; float64."""
         return _moved(self.weight_sum_, self._sums, self._scatter, -self._reference)[1]
@@ -215,7 +226,7 @@ class SufficientStatistics(Saved):
 
     def _check_not_empty(self):
         if not self.weight_sum_ > 0:
-            raise ValueError(f"no rows yet, or all weights are zero: {self!r}")
+            raise TooFewRowsError(f"no rows yet, or all weights are zero: {self!r}")
 
     def _check_other(self, other):
         if not isinstance(other, SufficientStatistics):
@@ -285,9 +296,7 @@ class SufficientStatistics(Saved):
             reference = _sample_mean(X, weight)
             _add_dense(X, weight, reference, sums, scatter, self.n_threads)
         if not (np.isfinite(sums).all() and np.isfinite(scatter).all()):
-            raise ValueError(
-                f"the squares of X overflow {check.real_type(X.dtype)}: scale X down, or pass float64"
-            )
+            raise overflow_error("the squares of X", check.real_type(X.dtype))
         own._set(n, weight_sum, reference.astype(np.float64), sums, scatter)
         return own
 
@@ -394,11 +403,14 @@ def _add_dense(X, weight, reference, sums, scatter, n_threads):
     accumulator.finish(sums, scatter)
 
 
+def overflow_error(what, dtype):
+    advice = "scale X down, or pass float64" if dtype == np.float32 else "scale X down"
+    return ValueError(f"{what} overflow {dtype}: {advice}")
+
+
 def _unusable(rows, reference, first_row):
     """The error for rows in which the kernel met something that is not finite."""
     dtype = reference.dtype
     if np.isfinite(rows.astype(dtype, copy=False)).all():
-        return ValueError(
-            f"differences of rows of X overflow {dtype}: scale X down, or pass float64"
-        )
+        return overflow_error("differences of rows of X", dtype)
     return check.bad_row_error(rows, "X", check.ANYWHERE, dtype, first_row=first_row)

@@ -20,11 +20,14 @@ PROBLEMS = {
     "1024 atoms of 16 x 16": (16, 1024, 1.0, 2_000),
 }
 RIVALS = {  # of each task: (name, real types)
-    "lasso": ("aefast", "aefast cd", "spams", "sklearn cd", "sklearn lars"),
+    "lasso": ("aefast", "aefast path", "aefast cd", "spams", "sklearn cd", "sklearn lars"),
     "omp": ("aefast", "spams", "sklearn"),
     "learn": ("aefast", "spams", "sklearn cd"),
+    "single": ("aefast", "celer", "sklearn"),
 }
 SLOW_ROWS = 1000  # that scikit-learn codes
+SINGLE_ROWS = 50  # problems that are solved one at a time, each by a call of its own
+STREAMED_ROWS = 1_000_000
 TOLERANCES = {"float32": 1e-4, "float64": 1e-6}
 
 
@@ -66,7 +69,7 @@ def coder(rival, task, X, D, alpha, tol, threads):
     if rival.startswith("aefast"):
         import aefast
 
-        name = {"aefast cd": "lasso_cd"}.get(rival, "lasso_lars")
+        name = {"aefast path": "lasso_lars", "aefast cd": "lasso_cd"}.get(rival, "lasso_active")
         options = {"algorithm": name, "alpha": alpha, "tol": tol, "n_threads": threads}
         if task == "omp":
             options |= {"algorithm": "omp", "n_nonzero_coefs": 10}
@@ -125,13 +128,37 @@ def learner(rival, X, n_components, alpha, threads):
     return lambda: model.fit(X).components_
 
 
+def single_coder(rival, X, D, alpha, tol):
+    """A function that codes each row by a call of its own."""
+    if rival == "aefast":
+        import aefast
+
+        return lambda: np.vstack(
+            [aefast.sparse_encode(x, D, alpha=alpha, tol=tol) for x in X[:, None]]
+        )
+    if rival == "celer":
+        from celer import Lasso
+    else:
+        from sklearn.linear_model import Lasso
+
+    atoms = np.asfortranarray(
+        D.T
+    )  # their objective is divided by the number of features; their gap is relative to ‖x‖² over it
+    model = Lasso(alpha / D.shape[1], fit_intercept=False, tol=tol / 2, max_iter=10_000)
+    return lambda: np.array([model.fit(atoms, x).coef_ for x in X])
+
+
 def measure(rival, task, problem, dtype, threads, repeats):
     side, k, alpha, n = PROBLEMS[problem]
     X, D, held_out = make_problem(side, k, n, dtype)
-    slow = rival.startswith("sklearn") and task != "learn"
+    if task == "single":
+        X = X[:SINGLE_ROWS]
+    slow = rival.startswith("sklearn") and task in ("lasso", "omp")
     X = X[:SLOW_ROWS] if slow else X
     if task == "learn":
         run = learner(rival, X, k, alpha, threads)
+    elif task == "single":
+        run, as_array = single_coder(rival, X, D, alpha, TOLERANCES[dtype]), np.asarray
     else:
         run, as_array = coder(rival, task, X, D, alpha, TOLERANCES[dtype], threads)
     seconds = []
@@ -140,7 +167,7 @@ def measure(rival, task, problem, dtype, threads, repeats):
         result = run()
         seconds.append(time.perf_counter() - start)
     record = {"seconds": min(seconds), "microseconds a row": 1e6 * min(seconds) / len(X)}
-    if task == "lasso":
+    if task in ("lasso", "single"):
         H = as_array(result)
         record |= {
             "largest gap": float(relative_gaps(X, H, D, alpha).max()),
@@ -153,6 +180,49 @@ def measure(rival, task, problem, dtype, threads, repeats):
     if task == "learn":
         record |= {"held-out objective": objective(held_out, result, alpha)}
     return record
+
+
+def stream(threads):
+    """One pass of learning over a file of patches, and what memory of its own the process needed meanwhile."""
+    import tempfile
+    from pathlib import Path
+
+    from sklearn.datasets import load_sample_image
+
+    from aefast import DictionaryLearning, extract_patches
+
+    grey = [load_sample_image(name).mean(axis=2) / 255 for name in ("china.jpg", "flower.jpg")]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "patches.npy"
+        rows = np.lib.format.open_memmap(path, "w+", np.float32, (STREAMED_ROWS, 64))
+        step = STREAMED_ROWS // 10
+        for first in range(0, STREAMED_ROWS, step):
+            patches = extract_patches(grey, 8, step, random_state=first)
+            rows[first : first + step] = 4 * (patches - patches.mean(axis=1, keepdims=True))
+        del rows, patches
+        own, most = anonymous_mib(), []
+        model = DictionaryLearning(
+            256,
+            alpha=0.5,
+            max_epochs=1,
+            random_state=0,
+            n_threads=threads,
+            callbacks=lambda *_: most.append(anonymous_mib()),
+        )
+        start = time.perf_counter()
+        model.fit(np.load(path, mmap_mode="r"))
+        seconds = time.perf_counter() - start
+        file_mib = path.stat().st_size / 2**20
+    print(
+        f"one pass over {STREAMED_ROWS} rows of a memory map of {file_mib:.0f} MiB: {seconds:.1f} s, {1e6 * seconds / STREAMED_ROWS:.1f} µs a row, "
+        f"{max(most) - own:.0f} MiB more of its own at the end"
+    )
+
+
+def anonymous_mib():
+    """Memory of this process that no file backs (Linux)."""
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) / 1024 for line in status if line.startswith("RssAnon"))
 
 
 def run_alone(*arguments):
@@ -180,7 +250,13 @@ def main(arguments=None):
     parser.add_argument("--rivals", nargs="+", help="default: all")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument(
+        "--stream", action="store_true", help="only a million patches from a memory map"
+    )
     options = parser.parse_args(arguments)
+    if options.stream:
+        stream(options.threads)
+        return
     if options.worker:
         rival, task, problem, dtype, threads, repeats = options.worker
         print(json.dumps(measure(rival, task, problem, dtype, int(threads), int(repeats))))

@@ -31,10 +31,15 @@ cdef extern from "kernels/autoencoder.h":
     ctypedef struct output_part:
         int output
         int is_group
+        int is_own
         int learned
         double constant
         int64_t n_columns
         const int64_t* columns
+
+    ctypedef struct own_output:
+        int (*function)(void*, int, int64_t, const void*, const void*, void*, void*) noexcept nogil
+        void* context
 
     ctypedef struct autoencoder_model:
         int64_t n_features
@@ -44,7 +49,9 @@ cdef extern from "kernels/autoencoder.h":
         int64_t top_k
         int n_parts
         int has_groups
+        int has_own
         const output_part* parts
+        own_output* own
         const uint16_t* part_of_column
         void* W
         void* V
@@ -209,12 +216,13 @@ cdef class OutputParts:
 
     cdef cnp.ndarray columns, part_of_column
     cdef cnp.ndarray memory  # of the output_part structures
-    cdef int n_parts, has_groups
+    cdef int n_parts, has_groups, has_own
+    cdef own_output own
 
     def __init__(self, output, int64_t n_features):
         cdef output_part* part
         cdef int64_t begin = 0
-        self.n_parts, self.has_groups = len(output), False
+        self.n_parts, self.has_groups, self.has_own = len(output), False, False
         self.columns = np.empty(n_features, np.int64)
         self.part_of_column = np.zeros(n_features, np.uint16)
         self.memory = np.empty(max(1, self.n_parts * sizeof(output_part)), np.uint8)
@@ -224,16 +232,70 @@ cdef class OutputParts:
             self.part_of_column[columns] = i
             part = <output_part*> cnp.PyArray_DATA(self.memory) + <int> i
             part.output = OUTPUTS.index(segment.distribution)
-            part.is_group = OUTPUT_TABLE[part.output]["is_group"]
+            part.is_group, part.is_own = OUTPUT_TABLE[part.output]["is_group"], segment.own is not None
+            self.has_own |= part.is_own
             part.learned, part.constant = segment.learned, segment.constant
             part.n_columns, part.columns = len(columns), <const int64_t*> cnp.PyArray_DATA(self.columns) + begin
-            self.has_groups |= part.is_group
+            self.has_groups |= part.is_group or part.is_own
             begin += len(columns)
 
     cdef void fill(self, autoencoder_model* view):
-        view.n_parts, view.has_groups = self.n_parts, self.has_groups
+        view.n_parts, view.has_groups, view.has_own = self.n_parts, self.has_groups, self.has_own
+        view.own = NULL
         view.parts = <const output_part*> cnp.PyArray_DATA(self.memory)
         view.part_of_column = NULL if self.n_parts == 1 else <const uint16_t*> cnp.PyArray_DATA(self.part_of_column)
+
+
+cdef class OwnOutputs:
+    """The caller's distributions during a pass: what a kernel calls, with the GIL, and the exception that one of them raised."""
+
+    cdef own_output view
+    cdef tuple output
+    cdef int kind
+    cdef object error
+
+    def __init__(self, output, cnp.ndarray example):
+        self.output, self.kind = output, cnp.PyArray_TYPE(example)
+        self.view.function, self.view.context = call_own_output, <void*> self
+
+    cdef int call(self, int part, int64_t n, const void* eta, const void* x, void* result, void* losses):
+        cdef cnp.npy_intp shape[2]
+        if self.error is not None:
+            return 1
+        own = self.output[part].own
+        shape[0], shape[1] = n, len(self.output[part].columns)
+        try:
+            eta_array = cnp.PyArray_SimpleNewFromData(2, shape, self.kind, <void*> eta)
+            result_array = cnp.PyArray_SimpleNewFromData(2, shape, self.kind, result)
+            if x == NULL:
+                result_array[...] = own.mean(eta_array.copy())
+            else:
+                x_array = cnp.PyArray_SimpleNewFromData(2, shape, self.kind, <void*> x)
+                losses_array = cnp.PyArray_SimpleNewFromData(2, shape, self.kind, losses)
+                losses_array[...], result_array[...] = own.loss(eta_array.copy(), x_array.copy())
+        except BaseException as error:
+            self.error = error
+            return 1
+        return 0
+
+    def reraise(self):
+        """The exception that ended the pass, if one did."""
+        error, self.error = self.error, None
+        if error is not None:
+            raise error
+
+
+cdef int call_own_output(void* context, int part, int64_t n, const void* eta, const void* x, void* result, void* losses) noexcept with gil:
+    return (<OwnOutputs> context).call(part, n, eta, x, result, losses)
+
+
+cdef OwnOutputs own_outputs(model, cnp.ndarray example, autoencoder_model* view):
+    """None where there are none. The caller keeps it as long as the view is used."""
+    if not view.has_own:
+        return None
+    cdef OwnOutputs own = OwnOutputs(model.output, example)
+    view.own = &own.view
+    return own
 
 
 output_parts = lru_cache(maxsize=256)(OutputParts)  # by (output, n_features)
@@ -310,7 +372,7 @@ def solver_table():
 
 ACTIVATIONS = [row["name"] for row in activation_table()]
 OUTPUT_TABLE = output_table()
-OUTPUTS = [row["name"] for row in OUTPUT_TABLE]
+OUTPUTS = [row["name"] for row in OUTPUT_TABLE]  # the last is the caller's own
 SOLVERS = [row["name"] for row in solver_table()]
 SCHEDULES = [autoencoder_tables[0][1].schedule_name(i).decode() for i in range(autoencoder_tables[0][1].n_schedules)]
 
@@ -338,6 +400,7 @@ cdef class Trainer:
     cdef readonly object variant
     cdef object sample_weight
     cdef OutputParts parts
+    cdef OwnOutputs own
     cdef int64_t n_rows_seen
     cdef bint is_packed, is_unpacked  # which of the two forms of the weights are up to date
 
@@ -349,6 +412,7 @@ cdef class Trainer:
         self.parts, self.variant, self.sample_weight = output_parts(model.output, model.n_features), variant, sample_weight
         self.n_rows_seen = n_rows_seen
         self.job.model = view_model(model, model.split(flat), self.parts)
+        self.own = own_outputs(model, flat, &self.job.model)
         self.job.rows = view_rows(X)
         self.job.sample_weight = <const double*> data_of(sample_weight)
         view_variant(&self.job, variant)
@@ -413,6 +477,8 @@ cdef class Trainer:
                 self.kernels.pack(&self.job)
             self.kernels.train(&self.job)
             self.is_packed, self.is_unpacked = self.job.tiled, not self.job.tiled
+        if self.own is not None:
+            self.own.reraise()
         return self.job.loss_sum, self.job.status
 
 
@@ -426,6 +492,7 @@ def loss_and_gradients(model, cnp.ndarray X, parameters, weight, domain, batch_s
     memset(&job, 0, sizeof(job))
     gradients = np.zeros(model.n_parameters)
     job.model, job.rows = view_model(model, parameters, parts), view_rows(X, None, domain)
+    cdef OwnOutputs own = own_outputs(model, parameters.W, &job.model)
     view_variant(&job, variant)
     job.batch_size, job.n_threads, job.gemm, job.schedule_steps = batch_size, n_threads, gemm_of(parameters.W), 1
     job.sample_weight, job.gradients = <const double*> data_of(weight), <double*> data_of(gradients)
@@ -437,6 +504,8 @@ def loss_and_gradients(model, cnp.ndarray X, parameters, weight, domain, batch_s
         if job.tiled:
             kernels.pack(&job)
         kernels.train(&job)
+    if own is not None:
+        own.reraise()
     return job.loss_sum, gradients, job.status
 
 
@@ -453,6 +522,7 @@ def forward(model, cnp.ndarray rows, parameters, order, domain, int64_t block_ro
     cdef const autoencoder_kernels* kernels = kernels_of(parameters.W)
     memset(&job, 0, sizeof(job))
     job.model, job.rows = view_model(model, parameters, parts), view_rows(rows, order, domain)
+    cdef OwnOutputs own = own_outputs(model, parameters.W, &job.model)
     if variant is not None:
         memset(&of_variant, 0, sizeof(of_variant))
         view_variant(&of_variant, variant)
@@ -466,6 +536,8 @@ def forward(model, cnp.ndarray rows, parameters, order, domain, int64_t block_ro
     job.workspace = data_of(workspace)
     with nogil:
         kernels.forward(&job)
+    if own is not None:
+        own.reraise()
     return job.status
 
 

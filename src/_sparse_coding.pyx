@@ -41,6 +41,7 @@ cdef extern from "kernels/sparse_coding.h":
         int n_threads
         void* workspace
         void* codes
+        int64_t width
         int32_t* indices
         void* values
         int64_t* counts
@@ -52,6 +53,7 @@ cdef extern from "kernels/sparse_coding.h":
         int64_t n_features
         int64_t n_components
         rows_view rows
+        int64_t width
         const int32_t* indices
         const void* values
         const int64_t* counts
@@ -140,9 +142,11 @@ cdef class Encoder:
             self.kernels.prepare(&self.job.dictionary)
 
     def code(self, cnp.ndarray rows, domain, *, order=None, init=None, codes=None, indices=None, values=None, counts=None, objectives=None, gaps=None):
-        """Codes of rows into `codes` (n, k), or sparse into indices (n, k) int32, values (n, k) and counts (n,) int64. Returns the status."""
+        """Codes of rows into `codes` (n, k), or sparse into indices (n, width) int32, values (n, width) and counts (n,) int64, with
+        `width` at least what a code can have: k, or n_nonzero for "omp". Returns the status."""
         self.job.rows = view_rows(rows, order, domain)
         self.job.init, self.job.codes, self.job.values = data_of(init), data_of(codes), data_of(values)
+        self.job.width = 0 if indices is None else cnp.PyArray_DIM(indices, 1)
         self.job.indices, self.job.counts = <int32_t*> data_of(indices), <int64_t*> data_of(counts)
         self.job.objectives, self.job.gaps = <double*> data_of(objectives), <double*> data_of(gaps)
         with nogil:
@@ -155,7 +159,7 @@ def accumulate(cnp.ndarray rows, order, cnp.ndarray indices, cnp.ndarray values,
     cdef code_statistics_job job
     cdef const sparse_coding_kernels* kernels = kernels_of(values)
     job.n_components, job.n_features, job.n_threads = cnp.PyArray_DIM(B, 0), cnp.PyArray_DIM(B, 1), n_threads
-    job.rows, job.values = view_rows(rows, order), data_of(values)
+    job.rows, job.values, job.width = view_rows(rows, order), data_of(values), cnp.PyArray_DIM(indices, 1)
     job.indices, job.counts = <const int32_t*> data_of(indices), <const int64_t*> data_of(counts)
     job.A, job.B = <double*> data_of(A), <double*> data_of(B)
     with nogil:

@@ -104,3 +104,13 @@ def update_dictionary(D, A, B, positive=False, n_sweeps=1):
 def surrogate(D, A, B):
     """1/2 tr(D^T A D) - tr(D^T B): what the update lowers."""
     return 0.5 * np.sum(D * (A @ D)) - np.sum(D * B)
+
+
+def make_problem(n, d, k, dtype=np.float64, seed=0):
+    """Rows that are sparse combinations of unit atoms, and noise; sizes of every kind."""
+    rng = np.random.default_rng(seed)
+    D = rng.normal(size=(k, d))
+    D /= np.linalg.norm(D, axis=1, keepdims=True)
+    H = rng.normal(size=(n, k)) * (rng.random((n, k)) < 3 / k)
+    X = H @ D + 0.1 * rng.normal(size=(n, d))
+    return X.astype(dtype), D.astype(dtype)

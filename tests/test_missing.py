@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 import reference_factors as reference
+from factor_problems import MODELS, make_rows
 from scipy import optimize
 from sklearn.base import clone
-from test_factor_models import IDS, MODELS, make_rows
 
 from aefast import FactorAnalysis, ProbabilisticPCA
 
 
-@pytest.fixture(params=MODELS, ids=IDS)
+@pytest.fixture(params=MODELS.values(), ids=MODELS)
 def model(request):
     return clone(request.param)
 

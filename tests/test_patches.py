@@ -84,6 +84,21 @@ def test_bad_arguments(arguments, fragment):
         extract_patches(*arguments)
 
 
+@pytest.mark.parametrize(
+    "arguments, fragment",
+    [
+        (({"a.png", "b.png"}, 4), "images.* order, got set"),
+        (({"a": np.zeros((9, 9))}, 4), "images.* order, got dict"),
+        ((np.zeros((9, 9)), None), "size must be an integer, got None"),
+        ((np.zeros((9, 9)), 2.5), "size must be an integer, got 2.5"),
+        ((np.zeros((9, 9)), "4"), "size must be an integer, got '4'"),
+    ],
+)
+def test_bad_types(arguments, fragment):
+    with pytest.raises(TypeError, match=fragment):
+        extract_patches(*arguments)
+
+
 def test_noise_is_estimated_and_removed():
     clean = load_sample_image("flower.jpg")[100:200, 200:320] / 255
     noisy = clean + np.random.default_rng(0).normal(0, 0.08, clean.shape)
@@ -113,6 +128,11 @@ def test_noise_is_estimated_and_removed():
 def test_what_cannot_be_denoised(arguments, fragment):
     with pytest.raises(ValueError, match=fragment):
         denoise(*arguments)
+
+
+def test_noise_is_a_number():
+    with pytest.raises(TypeError, match="noise must be a number, got 'loud'"):
+        denoise(np.zeros((9, 9)), np.eye(9), "loud")
 
 
 def test_without_pillow(monkeypatch, tmp_path):

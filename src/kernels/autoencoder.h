@@ -19,11 +19,19 @@ typedef void gemm_function(int transpose_a, int transpose_b, int64_t m, int64_t 
 typedef struct {
     int output;             /* index of the table */
     int is_group;           /* one draw for all of its columns (softmax) */
+    int is_own;             /* the caller's: see own_output */
     int learned;            /* its theta is */
     double constant;
     int64_t n_columns;
     const int64_t *columns; /* rising */
 } output_part;
+
+/* A distribution that the caller computes: from pre-activations eta (n, n_columns) the means, or with x the losses of entries, and their derivatives by
+   eta. Any thread may call it, one at a time. Returns 0, or else the pass is to end. */
+typedef struct own_output {
+    int (*function)(void *context, int part, int64_t n, const void *eta, const void *x, void *means_or_derivatives, void *losses);
+    void *context;
+} own_output;
 
 /* Shapes and parameters. Where gradients and optimizer state are concerned, parameters have the flat layout
    [W (k, d) | V (k, d), the decoder's, unless tied | b (k) | c (d) | theta (d), where there is one]. */
@@ -32,8 +40,9 @@ typedef struct {
     int tied;
     int activation;                 /* index of its table */
     int64_t top_k;                  /* of a row's units keep their value, the others are 0; 0: all */
-    int n_parts, has_groups;
+    int n_parts, has_groups, has_own; /* groups and the caller's distributions need whole rows: has_groups where there are either */
     const output_part *parts;
+    struct own_output *own;         /* where has_own */
     const uint16_t *part_of_column; /* (d); NULL: one part */
     void *W, *V, *b, *c;            /* V == W when tied; not written by one-pass operations */
     void *theta;                    /* NULL: no distribution has one */

@@ -126,26 +126,55 @@ static void norms_phase(const training *t, member m)
 
 /* ---- whole rows ---- */
 
+static int64_t n_group_chunks(const training *t, int64_t n) { return t->job->model.has_groups ? ceil_div(n, GROUP_ROWS) + t->job->model.has_own : 0; }
+
+typedef row_entries row_function(const training *, const batch_plan *, real *activation, int64_t columns, int64_t i);
+
 /* The units of each row that are kept; members share rows, as each row is its own. */
-static void top_k_phase(const training *t, member m, const batch_plan *plan, row_entries (*row_of)(const training *, const batch_plan *, real *, int64_t, int64_t))
+static void top_k_phase(const training *t, member m, const batch_plan *plan, row_function *row_of)
 {
     for (int64_t i = share_begin(m, plan->n); i < share_end(m, plan->n); ++i)
         keep_top_k(t->job->model.top_k, t->k, row_of(t, plan, t->H, t->k, i), t->members[m.index].row);
 }
 
-/* Groups: losses, derivatives, their sums by column. Members share chunks of rows. */
-static void groups_phase(const training *t, member m, const batch_plan *plan, row_entries (*row_of)(const training *, const batch_plan *, real *, int64_t, int64_t))
+/* All rows for the caller's distributions: the last chunk. */
+static double own_chunk(const training *t, member m, const batch_plan *plan, row_function *row_of, double *sums)
+{
+    scratch *own = &t->members[m.index];
+    row_entries *values = own->own_rows, *targets = values + plan->n;
+    double loss = 0;
+    int failed = 0;
+    for (int64_t i = 0; i < plan->n; ++i) {
+        values[i] = row_of(t, plan, t->E, t->d, i);
+        targets[i] = row_of(t, plan, t->T, t->d, i);
+    }
+    for (int q = 0; q < t->job->model.n_parts; ++q)
+        if (t->job->model.parts[q].is_own)
+            loss += own_output_rows(&t->job->model, q, plan->n, values, targets, t->weight, sums, 0, 0, own->own_reals, &failed);
+    own->bad_rows |= failed ? STATUS_OWN_FAILED : STATUS_OK;
+    return failed ? (double)NAN : loss; /* which ends the call before an update */
+}
+
+static double group_chunk(const training *t, member m, const batch_plan *plan, row_function *row_of, int64_t chunk, double *sums)
 {
     const autoencoder_model *model = &t->job->model;
+    double loss = 0;
+    for (int64_t i = chunk * GROUP_ROWS; i < min_i64(plan->n, (chunk + 1) * GROUP_ROWS); ++i)
+        for (int q = 0; q < model->n_parts; ++q)
+            if (model->parts[q].is_group)
+                loss += (double)t->weight[i] * group_loss(&model->parts[q], row_of(t, plan, t->E, t->d, i), row_of(t, plan, t->T, t->d, i), t->weight[i], sums,
+                                                          0, t->members[m.index].row);
+    return loss;
+}
+
+/* Losses, derivatives, their sums by column. Members share chunks of rows. */
+static void groups_phase(const training *t, member m, const batch_plan *plan, row_function *row_of)
+{
     for (int64_t chunk = share_begin(m, plan->n_chunks); chunk < share_end(m, plan->n_chunks); ++chunk) {
-        double loss = 0, *sums = t->c_sums + (plan->row_blocks_d + chunk) * t->d;
+        double *sums = t->c_sums + (plan->row_blocks_d + chunk) * t->d;
         memset(sums, 0, (size_t)t->d * sizeof *sums);
-        for (int64_t i = chunk * GROUP_ROWS; i < min_i64(plan->n, (chunk + 1) * GROUP_ROWS); ++i)
-            for (int q = 0; q < model->n_parts; ++q)
-                if (model->parts[q].is_group)
-                    loss += (double)t->weight[i] * group_loss(&model->parts[q], row_of(t, plan, t->E, t->d, i), row_of(t, plan, t->T, t->d, i), t->weight[i],
-                                                              sums, 0, t->members[m.index].row);
-        t->losses[plan->n_losses + chunk] = loss;
+        int is_own = t->job->model.has_own && chunk == plan->n_chunks - 1;
+        t->losses[plan->n_losses + chunk] = is_own ? own_chunk(t, m, plan, row_of, sums) : group_chunk(t, m, plan, row_of, chunk, sums);
     }
 }
 

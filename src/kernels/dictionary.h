@@ -23,8 +23,8 @@ static inline void add_row_to_sums(double *y, double a, const real *x, int64_t n
 static void add_codes(const code_statistics_job *job, int64_t i, atom_range own)
 {
     int64_t k = job->n_components, n = job->counts[i];
-    const int32_t *index = job->indices + i * k;
-    const real *value = (const real *)job->values + i * k;
+    const int32_t *index = job->indices + i * job->width;
+    const real *value = (const real *)job->values + i * job->width;
     for (int64_t a = 0; a < n; ++a)
         if (index[a] >= own.begin && index[a] < own.end)
             for (int64_t b = 0; b < n; ++b)
@@ -33,9 +33,9 @@ static void add_codes(const code_statistics_job *job, int64_t i, atom_range own)
 
 static void add_rows(const code_statistics_job *job, int64_t i, atom_range own)
 {
-    int64_t k = job->n_components, d = job->n_features;
-    const int32_t *index = job->indices + i * k;
-    const real *value = (const real *)job->values + i * k;
+    int64_t d = job->n_features;
+    const int32_t *index = job->indices + i * job->width;
+    const real *value = (const real *)job->values + i * job->width;
     real x[BLOCK_COLUMNS];
     for (int64_t column = 0; column < d; column += BLOCK_COLUMNS) {
         int64_t columns = min_i64(BLOCK_COLUMNS, d - column);

@@ -245,6 +245,7 @@ static const output_entry outputs[] = {
     {{"huber", "identity", -INFINITY, INFINITY, 0, 0, "delta", 1}, identity_link, STRIPS(huber)},
     {{"categorical", "log", 0, 1, 1, 0, 0, 0}, log_link, GROUP_STRIPS},
     {{"multinomial", "log", 0, INFINITY, 1, 0, 0, 0}, log_link, GROUP_STRIPS},
+    {{"own", "own", -INFINITY, INFINITY, 0, 0, 0, 0}, identity_link, GROUP_STRIPS}, /* the caller's */
 };
 
 #endif

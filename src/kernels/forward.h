@@ -21,6 +21,8 @@ typedef struct {
     real *T;     /* (block_rows, d): the rows themselves, where missing entries make them differ from X; else X */
     real *H;     /* (block_rows, k), rows ld_k apart */
     real *row;   /* for groups of columns, and the selection of units */
+    row_entries *own_rows;
+    real *own_reals; /* for the caller's distributions */
     int *status;
 } forward_buffers;
 
@@ -44,6 +46,8 @@ static forward_buffers carve_forward(const forward_pass *f, arena *a)
     own.E = CARVE(a, real, n * f->ld_d);
     own.H = CARVE(a, real, n * f->ld_k);
     own.row = CARVE(a, real, max_i64(GROUP_BUFFERS * widest_group(&f->job->model), f->job->model.top_k > 0 ? f->k : 0));
+    own.own_rows = CARVE(a, row_entries, f->job->model.has_own ? 2 * n : 0);
+    own.own_reals = CARVE(a, real, own_output_reals(&f->job->model, n));
     own.status = CARVE(a, int, 1);
     return own;
 }
@@ -128,6 +132,22 @@ static void finish_outputs(const forward_pass *f, const forward_buffers *own, st
     }
 }
 
+static void finish_own(const forward_pass *f, const forward_buffers *own, int64_t first, int64_t n)
+{
+    const forward_job *job = f->job;
+    row_entries *values = own->own_rows, *targets = values + n;
+    int failed = 0;
+    for (int64_t i = 0; i < n; ++i) {
+        values[i] = (row_entries){own->E + i * f->ld_d, PANEL};
+        targets[i] = (row_entries){own->T + i * f->ld_d, PANEL};
+    }
+    for (int q = 0; q < job->model.n_parts; ++q)
+        if (job->model.parts[q].is_own)
+            own_output_rows(&job->model, q, n, values, job->reconstructions ? 0 : targets, 0, 0, job->row_losses ? job->row_losses + first : 0,
+                            job->feature_losses ? (real *)job->feature_losses + first * f->d : 0, own->own_reals, &failed);
+    *own->status |= failed ? STATUS_OWN_FAILED : STATUS_OK;
+}
+
 /* Groups of columns, once whole rows are there. */
 static void finish_groups(const forward_pass *f, const forward_buffers *own, int64_t first, int64_t n)
 {
@@ -166,6 +186,8 @@ static void decode_block(const forward_pass *f, const forward_buffers *own, int6
     }
     if (job->model.has_groups)
         finish_groups(f, own, first, n);
+    if (job->model.has_own)
+        finish_own(f, own, first, n);
     if (job->reconstructions)
         for (int64_t i = 0; i < n; ++i)
             memcpy((real *)job->reconstructions + (first + i) * d, own->E + i * f->ld_d, (size_t)d * sizeof(real));

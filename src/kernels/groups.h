@@ -101,4 +101,55 @@ static inline double group_loss(const output_part *part, row_entries values, row
     return loss;
 }
 
+/* ---- the caller's distributions ---- */
+
+/* Memory for n rows of the widest: eta, x, means or derivatives, losses. */
+static int64_t own_output_reals(const autoencoder_model *model, int64_t n)
+{
+    int64_t widest = 0;
+    for (int q = 0; q < model->n_parts; ++q)
+        if (model->parts[q].is_own)
+            widest = max_i64(widest, padded(model->parts[q].n_columns));
+    return 4 * n * widest;
+}
+
+/* Rows [0, n) of part q: values eta -> means, or with x -> weight dloss/deta, where column_sums (d) += that, row_losses (n) += losses and feature_losses
+   become them (each unless NULL). A missing entry has neither. Returns the sum of weight * loss; *failed where the caller's function did. */
+static double own_output_rows(const autoencoder_model *model, int q, int64_t n, const row_entries *values, const row_entries *x, const real *weight,
+                              double *column_sums, double *row_losses, real *feature_losses, real *buffer, int *failed)
+{
+    const output_part *part = &model->parts[q];
+    int64_t m = part->n_columns;
+    real *eta = buffer, *target = eta + n * m, *result = target + n * m, *losses = result + n * m;
+    double total = 0;
+    for (int64_t i = 0; i < n; ++i)
+        for (int64_t j = 0; j < m; ++j) {
+            eta[i * m + j] = *entry_of(values[i], part->columns[j]);
+            target[i * m + j] = x ? *entry_of(x[i], part->columns[j]) : 0;
+        }
+    if (model->own->function(model->own->context, q, n, eta, x ? target : 0, result, losses)) {
+        *failed = 1;
+        return 0;
+    }
+    for (int64_t i = 0; i < n; ++i)
+        for (int64_t j = 0; j < m; ++j) {
+            int64_t at = i * m + j, column = part->columns[j];
+            int missing = target[at] != target[at];
+            double loss = !x || missing ? 0 : (double)losses[at];
+            if (!x)
+                *entry_of(values[i], column) = result[at];
+            if (row_losses)
+                row_losses[i] += loss;
+            if (feature_losses)
+                feature_losses[i * model->n_features + column] = (real)loss;
+            if (!column_sums)
+                continue;
+            real derivative = missing ? 0 : weight[i] * result[at];
+            *entry_of(values[i], column) = derivative;
+            column_sums[column] += (double)derivative;
+            total += (double)weight[i] * loss;
+        }
+    return total;
+}
+
 #endif

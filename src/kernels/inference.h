@@ -5,14 +5,15 @@
 #ifndef AEFAST_INFERENCE_H
 #define AEFAST_INFERENCE_H
 
+#include "active_set.h"
 #include "descent.h"
 #include "homotopy.h"
 #include "proximal.h"
 #include "pursuit.h"
 
 enum {
-    FIRST_SWEEPS = 4,    /* of coordinate descent, before what is not settled is finished by following a path */
-    EVENTS_PER_ATOM = 16 /* of a path, at most, for each atom that can be active */
+    FIRST_SWEEPS = 4,    /* of coordinate descent, before what is not settled is finished by an active set */
+    EVENTS_PER_ATOM = 16 /* of a path, or rounds of an active set, at most, for each atom that can be active */
 };
 
 /* What one thread works in. */
@@ -24,6 +25,7 @@ typedef struct {
     real *C, *Q, *H; /* (CODED_ROWS, ld_k): correlations of rows, of residuals; codes */
     real *kept;      /* (ld_k) */
     int64_t *active; /* (ld_k) */
+    active_set set;
     path track;
     pursuit chase;
     proximal steps;
@@ -70,8 +72,14 @@ static void solve_by_descent(worker *w, int64_t n)
         else
             memcpy(p->q, p->c, (size_t)w->dictionary->ld_k * sizeof(real));
         if (!descend(p, 0.5 * w->job->tol, w->active, min_i64(FIRST_SWEEPS, w->job->max_iter)))
-            follow_from_code(&w->track, p, most_events(w->dictionary));
+            solve_active(&w->set, p, most_events(w->dictionary));
     }
+}
+
+static void solve_by_active_set(worker *w, int64_t n)
+{
+    for (int64_t i = 0; i < n; ++i)
+        solve_active(&w->set, w->rows + i, most_events(w->dictionary));
 }
 
 static void solve_by_pursuit(worker *w, int64_t n)
@@ -94,6 +102,7 @@ static void solve_by_threshold(worker *w, int64_t n)
 }
 
 static const algorithm algorithms[] = {
+    {{"lasso_active", 1, 1}, solve_by_active_set},
     {{"lasso_cd", 1, 1}, solve_by_descent},
     {{"lasso_lars", 1, 0}, solve_by_path},
     {{"omp", 0, 0}, solve_by_pursuit},
@@ -117,8 +126,10 @@ static worker carve_worker(const coding_pass *pass, arena *a)
     w.kept = CARVE(a, real, f->ld_k);
     w.active = CARVE(a, int64_t, f->ld_k);
     void (*solve)(worker *, int64_t) = algorithms[job->algorithm].solve;
-    if (solve == solve_by_path || solve == solve_by_descent)
+    if (solve == solve_by_path || solve == solve_by_descent || solve == solve_by_active_set)
         w.track = carve_path(f, a);
+    if (solve == solve_by_descent || solve == solve_by_active_set)
+        w.set = carve_active_set(f, a);
     if (solve == solve_by_pursuit)
         w.chase = carve_pursuit(f, job->n_nonzero, a);
     if (solve == solve_by_ista || solve == solve_by_fista)
@@ -233,8 +244,8 @@ static void hold_to_gap(worker *w, int64_t first, int64_t n)
 static void write_sparse(const worker *w, const real *h, int64_t i)
 {
     int64_t k = w->dictionary->k, n = 0;
-    int32_t *indices = w->job->indices + i * k;
-    real *values = (real *)w->job->values + i * k;
+    int32_t *indices = w->job->indices + i * w->job->width;
+    real *values = (real *)w->job->values + i * w->job->width;
     for (int64_t v = 0; v < k; v += LANES) {
         if (!any_lane(vec_load(h + v) != vec_set(0)))
             continue;
@@ -286,6 +297,8 @@ static void code_member(void *context, member m)
     worker w = carve_worker(pass, &a);
     for (int i = 0; i < m.index; ++i)
         w = carve_worker(pass, &a);
+    if (w.set.inverse)
+        clear_active_set(&w.set, w.dictionary);
     int64_t n_rows = pass->job->rows.n_rows;
     for (int64_t first; (first = atomic_fetch_add_explicit(&pass->next_block, 1, memory_order_relaxed) * CODED_ROWS) < n_rows;) {
         int64_t n = min_i64(CODED_ROWS, n_rows - first);

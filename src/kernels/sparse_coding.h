@@ -36,7 +36,8 @@ typedef struct {
     void *workspace;             /* coding_workspace_bytes of it */
 
     void *codes;                 /* H (n, k), or NULL and: */
-    int32_t *indices;            /* (n, k) at most: row i's entries begin at i * k, in rising order */
+    int64_t width;               /* of the next two: at least the entries that a code can have, k or for omp n_nonzero */
+    int32_t *indices;            /* (n, width): row i's entries, in rising order */
     void *values;                /* likewise */
     int64_t *counts;             /* (n): entries of each row */
     double *objectives;          /* out (n), or NULL: 1/2 ||x - h D||^2, with a penalty's algorithms plus alpha sum_j w_j |h_j| */
@@ -48,7 +49,8 @@ typedef struct {
 typedef struct {
     int64_t n_features, n_components;
     rows_view rows;
-    const int32_t *indices;      /* codes, as coding_job leaves them */
+    int64_t width;               /* codes, as coding_job leaves them */
+    const int32_t *indices;
     const void *values;
     const int64_t *counts;
     double *A, *B;

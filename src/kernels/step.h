@@ -29,6 +29,8 @@ typedef struct {
     real *gradient;        /* blocks of a weight's gradient */
     double *wide_gradient; /* the same in double */
     real *row;             /* what groups, or the selection of a row's units, need */
+    row_entries *own_rows; /* for the caller's distributions: where a batch's rows stand, */
+    real *own_reals;       /* and their entries */
     int bad_rows;
 } scratch;
 

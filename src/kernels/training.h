@@ -39,7 +39,7 @@ typedef struct {
 static batch_plan plan_batch(const training *t, int64_t n)
 {
     batch_plan plan = t->job->tiled ? plan_tiles(t, n) : plan_blas(t, n);
-    plan.n_chunks = t->job->model.has_groups ? ceil_div(n, GROUP_ROWS) : 0;
+    plan.n_chunks = n_group_chunks(t, n);
     return plan;
 }
 
@@ -114,6 +114,8 @@ static scratch *carve_members(const training_job *job, arena *a)
         own.gradient = CARVE(a, real, size);
         own.wide_gradient = CARVE(a, double, job->batch_size > CHUNK_ROWS ? size : 0);
         own.row = CARVE(a, real, max_i64(GROUP_BUFFERS * widest_group(&job->model), job->model.top_k > 0 ? job->model.n_components : 0));
+        own.own_rows = CARVE(a, row_entries, job->model.has_own ? 2 * job->batch_size : 0);
+        own.own_reals = CARVE(a, real, own_output_reals(&job->model, job->batch_size));
         if (members)
             members[i] = own;
     }
