@@ -88,7 +88,7 @@ def forward(
             raise bad_row_error(
                 data, name, domain, dtype, output=model.output, first_row=first, missing=missing
             )
-        if check and of_loss and model.has_groups:
+        if check and of_loss:
             check_groups(data, name, model.output, places, missing, first_row=first)
         if status & NOT_FINITE:
             raise overflow_error(name, parameters, out[part] if out.ndim == 2 else None)

@@ -207,16 +207,39 @@ def _all(rows):
 
 
 def check_groups(X, name, output, rows=None, missing=False, first_row=0):
-    """ValueError for a row in which a categorical group does not add up to 1, or only part of a group is missing."""
+    """ValueError for a row in which a categorical group does not add up to 1, only part of a group is missing, or a user's distribution refuses an entry."""
     for segment in output:
-        if not segment.is_group:
+        if not segment.is_group and segment.own is None:
             continue
         columns = _outputs.columns_of(segment, X.shape[1])
         for first in range(0, len(X) if rows is None else len(rows), 1 << 16):
             part = slice(first, first + (1 << 16))
             numbers = np.arange(len(X))[part] if rows is None else rows[part]
             values = X[numbers][:, columns].astype(np.float64)
-            _check_group(values, numbers + first_row, name, segment, missing)
+            if segment.own is None:
+                _check_group(values, numbers + first_row, name, segment, missing)
+            else:
+                _check_own(values, numbers + first_row, columns, name, segment.own)
+
+
+def _check_own(values, numbers, columns, name, own):
+    """What `own.check` raises, with the place of the first entry that it refuses; missing entries are not shown to it."""
+    i, j = np.nonzero(~np.isnan(values))
+
+    def refusal(first, last):
+        try:
+            own.check(values[i[first:last], j[first:last], np.newaxis])
+        except ValueError as error:
+            return error
+
+    if refusal(0, len(i)) is None:
+        return
+    first, last = 0, len(i)
+    while last - first > 1:  # the first entry refused is in [first, last)
+        middle = (first + last) // 2
+        first, last = (middle, last) if refusal(first, middle) is None else (first, middle)
+    where = f"at row {numbers[i[first]]}, column {columns[j[first]]}"
+    raise ValueError(f"output {own.name!r} refuses {name} {where}: {refusal(first, last)}")
 
 
 def _check_group(values, numbers, name, segment, missing):

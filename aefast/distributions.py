@@ -92,6 +92,7 @@ class Distribution(abc.ABC):
         Parameters
         ----------
         eta, x : ndarray (n, m)
+            x is NaN where an entry is missing; what is returned there is not used.
 
         Returns
         -------
