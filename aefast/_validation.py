@@ -105,7 +105,7 @@ def as_parameter(value, name, shape):
 
 def as_mean_weight(value, n_samples):
     """Weights (n,) in float64 whose mean is 1; None stays None. One number weighs all alike."""
-    if value is None or np.ndim(value) == 0:
+    if value is None or isinstance(value, Real):
         return None
     return as_sample_weight(value, n_samples) * n_samples
 
@@ -118,7 +118,7 @@ def as_sample_weight(value, n_samples):
     total = weight.sum()
     if not (weight >= 0).all() or not 0 < total < np.inf:
         raise ValueError(
-            "sample_weight must be finite and non-negative with a positive sum, "
+            "sample_weight must be finite, non-negative and not all zero, "
             f"got minimum {weight.min()}, sum {total}"
         )
     return weight / total
