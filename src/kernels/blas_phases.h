@@ -36,8 +36,8 @@ static void load_rows(const training *t, member m, const batch_plan *plan, int64
 static void hidden_by_blas(const training *t, member m, const batch_plan *plan, int64_t sample)
 {
     int64_t d = t->d, k = t->k;
-    for (int64_t i = share_begin(m, grid_size(&plan->hidden)); i < share_end(m, grid_size(&plan->hidden)); ++i) {
-        block at = grid_block(&plan->hidden, i);
+    for (work w = begin_work(m, t->shares, grid_size(&plan->hidden)); take_items(&w, 1);) {
+        block at = grid_block(&plan->hidden, w.begin);
         real *A = t->H + at.row * k + at.column;
         blas_nt(t->job->gemm, at.n_rows, at.n_columns, d, t->X + at.row * d, d, t->W.rows + at.column * d, d, A, k);
         strip s = {.values = A, .ld = k, .n_rows = at.n_rows, .n_columns = at.n_columns, .bias = t->p.b + at.column};
@@ -51,8 +51,8 @@ static void hidden_by_blas(const training *t, member m, const batch_plan *plan, 
 static void output_by_blas(const training *t, member m, const batch_plan *plan)
 {
     int64_t d = t->d, k = t->k;
-    for (int64_t i = share_begin(m, grid_size(&plan->output)); i < share_end(m, grid_size(&plan->output)); ++i) {
-        block at = grid_block(&plan->output, i);
+    for (work w = begin_work(m, t->shares, grid_size(&plan->output)); take_items(&w, 1);) {
+        block at = grid_block(&plan->output, w.begin);
         int64_t offset = at.row * d + at.column;
         blas_nn(t->job->gemm, at.n_rows, at.n_columns, k, t->R + at.row * k, k, t->V.rows + at.column, d, t->E + offset, d);
         strip s = {.values = t->E + offset, .ld = d, .n_rows = at.n_rows, .n_columns = at.n_columns, .bias = t->p.c + at.column};
@@ -62,15 +62,15 @@ static void output_by_blas(const training *t, member m, const batch_plan *plan)
         s.column_sums = t->c_sums + at.row_index * d + at.column;
         s.theta_sums = t->theta_sums ? t->theta_sums + at.row_index * d + at.column : 0;
         output_gradients(t, &s, at.column);
-        t->losses[i] = s.loss;
+        t->losses[w.begin] = s.loss;
     }
 }
 
 static void delta_by_blas(const training *t, member m, const batch_plan *plan)
 {
     int64_t d = t->d, k = t->k;
-    for (int64_t i = share_begin(m, grid_size(&plan->hidden)); i < share_end(m, grid_size(&plan->hidden)); ++i) {
-        block at = grid_block(&plan->hidden, i);
+    for (work w = begin_work(m, t->shares, grid_size(&plan->hidden)); take_items(&w, 1);) {
+        block at = grid_block(&plan->hidden, w.begin);
         int64_t offset = at.row * k + at.column;
         blas_nt(t->job->gemm, at.n_rows, at.n_columns, d, t->E + at.row * d, d, t->V.rows + at.column * d, d, t->G + offset, k);
         strip s = {.values = t->G + offset, .ld = k, .n_rows = at.n_rows, .n_columns = at.n_columns};
@@ -87,15 +87,15 @@ static void delta_by_blas(const training *t, member m, const batch_plan *plan)
         }
         activations[t->job->model.activation].backward(&s);
         if (has_code_terms(t->job))
-            t->code_losses[i] = s.loss;
+            t->code_losses[w.begin] = s.loss;
     }
 }
 
 static void decode_by_blas(const training *t, member m, const batch_plan *plan)
 {
     int64_t d = t->d, k = t->k;
-    for (int64_t i = share_begin(m, grid_size(&plan->output)); i < share_end(m, grid_size(&plan->output)); ++i) {
-        block at = grid_block(&plan->output, i);
+    for (work w = begin_work(m, t->shares, grid_size(&plan->output)); take_items(&w, 1);) {
+        block at = grid_block(&plan->output, w.begin);
         real *R = t->below->R + at.row * d + at.column;
         blas_nn(t->job->gemm, at.n_rows, at.n_columns, k, t->R + at.row * k, k, t->V.rows + at.column, d, R, d);
         strip s = {.values = R, .ld = d, .n_rows = at.n_rows, .n_columns = at.n_columns, .bias = t->p.c + at.column};
@@ -106,8 +106,8 @@ static void decode_by_blas(const training *t, member m, const batch_plan *plan)
 static void code_delta_by_blas(const training *t, member m, const batch_plan *plan)
 {
     int64_t d = t->d, k = t->k;
-    for (int64_t i = share_begin(m, grid_size(&plan->output)); i < share_end(m, grid_size(&plan->output)); ++i) {
-        block at = grid_block(&plan->output, i);
+    for (work w = begin_work(m, t->shares, grid_size(&plan->output)); take_items(&w, 1);) {
+        block at = grid_block(&plan->output, w.begin);
         int64_t offset = at.row * d + at.column;
         blas_nn(t->job->gemm, at.n_rows, at.n_columns, k, t->D + at.row * k, k, t->W.rows + at.column, d, t->below->D + offset, d);
         strip s = {.values = t->below->D + offset, .ld = d, .n_rows = at.n_rows, .n_columns = at.n_columns};

@@ -196,7 +196,7 @@ static inline int take_items(work *w, int64_t most)
         int whose = (w->m.index + w->n_finished) % w->m.size;
         _Atomic int64_t *counter = &w->shares[whose].taken[w->parity];
         int64_t first = part_begin(w->n, 1, w->m.size, whose), size = part_begin(w->n, 1, w->m.size, whose + 1) - first;
-        int64_t taken = atomic_load_explicit(counter, memory_order_relaxed), more;
+        int64_t taken = atomic_load_explicit(counter, memory_order_relaxed), more = 0;
         do {
             if (taken >= size)
                 break;

@@ -151,20 +151,48 @@ static inline void product_panels(int64_t m, int64_t panels, int64_t depth, cons
                              c + t.row * ldc + j * PANEL, ldc, p > 0);
 }
 
+/* Memory that is wanted soon, asked for a little before each of n tiles: hardware does not look across the pages of panels. */
+typedef struct {
+    const char *next;
+    int64_t lines; /* before each tile */
+} ahead;
+
+/* Where tiles are few, asking costs more than it brings. */
+static inline ahead wanted_soon(const operand *from, int64_t entries, int64_t n_tiles)
+{
+    return (ahead){(const char *)from, n_tiles < 8 ? 0 : ceil_div(entries * (int64_t)sizeof(operand), CACHE_LINE * n_tiles)};
+}
+
+ALWAYS_INLINE void fetch_ahead(ahead *f, const int locality)
+{
+    for (int64_t i = 0; i < f->lines; ++i, f->next += CACHE_LINE)
+        __builtin_prefetch(f->next, 0, locality);
+}
+
+enum { TO_L2 = 2, TO_L1 = 3 };
+
 /* Called with each panel j of a result of `product_in_panels` that is complete. */
 typedef void finish_panel(void *context, int64_t j);
 
-/* C (m, panels * PANEL) = A (m, depth) B, all in panels, those of A, B and C so many entries apart. Each panel of C is finished while it is in L1. */
+/* C (m, panels * PANEL) = A (m, depth) B, all in panels, those of A, B and C so many entries apart. Each panel of C is finished while it is in L1.
+   Meanwhile the next panel of B is fetched, and the next columns of A. */
 static inline void product_in_panels(int64_t m, int64_t panels, int64_t depth, const operand *a, int64_t a_panel, const operand *b, int64_t b_panel,
                                      real *c, int64_t c_panel, finish_panel *finish, void *context)
 {
-    int64_t chunks = ceil_div(depth, DEPTH);
+    int64_t chunks = ceil_div(depth, DEPTH), tiles = ceil_div(m, TILE_ROWS);
     for (int64_t q = 0; q < chunks; ++q) {
-        int64_t p = part_begin(depth, PANEL, chunks, q), steps = part_begin(depth, PANEL, chunks, q + 1) - p;
+        int64_t p = part_begin(depth, PANEL, chunks, q), end = part_begin(depth, PANEL, chunks, q + 1), steps = end - p;
+        int64_t steps_to_come = q + 1 < chunks ? part_begin(depth, PANEL, chunks, q + 2) - end : 0;
+        ahead next_a = wanted_soon(a + end / PANEL * a_panel, ceil_div(steps_to_come, PANEL) * a_panel, panels * tiles);
         for (int64_t j = 0; j < panels; ++j) {
-            for (tile_rows t = first_tile(m); t.row < m; t = next_tile(t))
+            int is_last = j == panels - 1;
+            ahead next_b = wanted_soon(b + (is_last ? end * PANEL : (j + 1) * b_panel + p * PANEL), (is_last ? steps_to_come : steps) * PANEL, tiles);
+            for (tile_rows t = first_tile(m); t.row < m; t = next_tile(t)) {
+                fetch_ahead(&next_a, TO_L2);
+                fetch_ahead(&next_b, TO_L1);
                 tile_of_panels(t.rows, steps, a + p / PANEL * a_panel + t.row * PANEL, a_panel, b + j * b_panel + p * PANEL,
                                c + j * c_panel + t.row * PANEL, q > 0);
+            }
             if (q == chunks - 1)
                 finish(context, j);
         }
