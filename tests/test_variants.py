@@ -200,6 +200,16 @@ def test_top_k_codes(k, activation, digits, isa):
     np.testing.assert_allclose(ae.inverse_transform(H), twin.X_hat, rtol=1e-10, atol=1e-10)
 
 
+def test_dead_units_come_back(digits):
+    """Units whose bias keeps them from ever being among the top are found and revived."""
+    ae = Autoencoder(16, activation="linear", top_k=4, max_epochs=0, random_state=0)
+    ae.set_params(learning_rate=0.01, warm_start=True, tol=0).fit(digits)
+    ae.hidden_bias_[:4] = -3.0
+    assert not ae.transform(digits)[:, :4].any()
+    ae.set_params(max_epochs=200).fit(digits)
+    assert (ae.transform(digits)[:, :4] != 0).any(axis=0).all()
+
+
 def test_linear_reaches_pca(digits):
     """The tied linear autoencoder with squared error: PCA's reconstruction error to 1e-6 relative (Baldi & Hornik 1989)."""
     X = digits - digits.mean(axis=0)
