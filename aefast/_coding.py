@@ -21,6 +21,7 @@ SPARSE_SLICE_ENTRIES = (
 )  # of the room that a slice's sparse codes are written to: it stays in cache
 MOST_ATOMS = 1 << 28  # the Gram matrix of more would not be counted by 64 bits
 MOST_ITERATIONS = 1 << 62
+SHARED_WORK = 2e8  # operations between k x k and k x d numbers from which on more than one thread pays: each meeting of threads costs, most beside other processes
 STEP_SAFETY = 1e-5  # of 1 / ||D||², which is itself rounded
 
 
@@ -124,6 +125,7 @@ def make_encoder(atoms, settings, weights=None, work_rows=1):
     is_omp = settings.algorithm == "omp"
     until_target = is_omp and settings.n_nonzero_coefs is None
     is_proximal = settings.algorithm in ("ista", "fista")
+    n_threads = _threads.effective_n_threads(settings.n_threads, 20.0 * work_rows * k * d)
     return _sparse_coding.Encoder(
         atoms,
         algorithm=settings.algorithm,
@@ -135,7 +137,8 @@ def make_encoder(atoms, settings, weights=None, work_rows=1):
         target=settings.alpha if until_target else 0.0,
         step=largest_step(atoms) if is_proximal else 0.0,
         weights=weights,
-        n_threads=_threads.effective_n_threads(settings.n_threads, 20.0 * work_rows * k * d),
+        n_threads=n_threads,
+        prepare_threads=n_threads if 2.0 * k * k * d >= SHARED_WORK else 1,
     )
 
 

@@ -9,7 +9,6 @@ from aefast import _validation as check
 from aefast._training import SHUFFLE, WEIGHTS, random_stream
 
 ROWS_PER_ATOM_WATCHED = 10  # rows for each atom, after which one that no code has used is replaced
-SHARED_UPDATE = 1e8  # operations of a sweep over the atoms from which on more than one thread pays: its barriers are many
 UPDATE_SWEEPS = 1  # over the atoms, after each batch
 
 
@@ -95,7 +94,7 @@ class Learner:
         self.n_batches, self.n_rows_seen, self.seed = state[3:]
         k, d = self.components.shape
         self.n_threads = _threads.effective_n_threads(settings.n_threads, 20.0 * k * d * batch_size)
-        self.update_threads = self.n_threads if 2.0 * k * k * d >= SHARED_UPDATE else 1
+        self.update_threads = self.n_threads if 2.0 * k * k * d >= _coding.SHARED_WORK else 1
         self.batch = _Batch(batch_size, k, self.components.dtype)
         self.encoder = _coding.make_encoder(self.components, settings, work_rows=batch_size)
         self.used = np.diagonal(self.A).copy()

@@ -121,11 +121,12 @@ cdef class Encoder:
     cdef readonly cnp.ndarray atoms
     cdef cnp.ndarray prepared, workspace, weights
 
-    def __init__(self, cnp.ndarray atoms, *, algorithm, alpha, tol, max_iter, positive, n_nonzero, target, step, weights, n_threads):
+    def __init__(self, cnp.ndarray atoms, *, algorithm, alpha, tol, max_iter, positive, n_nonzero, target, step, weights, n_threads,
+                 prepare_threads):
         memset(&self.job, 0, sizeof(self.job))
         self.atoms, self.weights, self.kernels = atoms, weights, kernels_of(atoms)
         self.job.dictionary.n_components, self.job.dictionary.n_features = cnp.PyArray_DIM(atoms, 0), cnp.PyArray_DIM(atoms, 1)
-        self.job.dictionary.atoms, self.job.dictionary.n_threads = data_of(atoms), n_threads
+        self.job.dictionary.atoms, self.job.dictionary.n_threads = data_of(atoms), prepare_threads
         self.job.algorithm, self.job.alpha, self.job.tol = ALGORITHMS.index(algorithm), alpha, tol
         self.job.max_iter, self.job.positive, self.job.n_nonzero = max_iter, positive, n_nonzero
         self.job.target, self.job.step, self.job.n_threads = target, step, n_threads

@@ -3,8 +3,9 @@
    For atoms S with signs s the code that solves  min 1/2 ||x - h D||^2 + alpha h_S . s  over codes of S alone is a linear system. A round
        q = c - h G; the atoms that break |q_j| <= alpha most become active, with the sign of q_j
        h_S <- h_S + G_SS^-1 (q_S - alpha s)
-   goes only as far as the signs hold: the first code that reaches 0 leaves, and the rest is solved again. The objective falls in each round. Starting from
-   q, each solution also corrects the last one's rounding. K = G_SS^-1 is kept itself: an atom that enters or leaves changes it by a multiple of v^T v. */
+   goes only as far as the signs hold: the first code that reaches 0 leaves, and the rest is solved again. The objective falls in each round.
+   Starting from q, each solution also corrects the last one's rounding. K = G_SS^-1 is kept itself: an atom that enters or leaves changes it by a
+   multiple of v^T v. */
 #ifndef AEFAST_ACTIVE_SET_H
 #define AEFAST_ACTIVE_SET_H
 
@@ -201,8 +202,8 @@ static int64_t list_candidates(active_set *s, const leaders *found, real bound, 
     return n;
 }
 
-/* The place of the first code that reaches 0 on the way to h + step, or beyond; *fraction becomes how far along the way. -1: none. New codes, which are still 0, and would get
-   the wrong sign, come first. */
+/* The place of the first code that reaches 0 on the way to h + step; *fraction becomes how far along the way. -1: none. New codes, which are still 0
+   and would get the wrong sign, come first. */
 static int64_t first_obstacle(const active_set *s, real *fraction)
 {
     int64_t first = -1;

@@ -1,5 +1,5 @@
-/* Codes of rows: blocks of rows are loaded and multiplied by D^T, each row is solved by the algorithm, all are held to their duality gap, computed afresh from
-   the rows, and written out dense or sparse.
+/* Codes of rows: blocks of rows are loaded and multiplied by D^T, each row is solved by the algorithm, all are held to their duality gap, computed
+   afresh from the rows, and written out dense or sparse.
 
    Members take blocks as they come: a row's code does not depend on which other rows share its block, its thread or its call. */
 #ifndef AEFAST_INFERENCE_H
@@ -196,8 +196,9 @@ static void load_block(worker *w, int64_t first, int64_t n)
     product_panels(n, n_panels(f->k), f->d, w->X, f->ld_d, f->by_component, padded(f->d), w->C, f->ld_k);
 }
 
-/* Paths, from nothing and from where the code is in turns, and sweeps between them, until the gap is small enough or max_iter sweeps are used up. A path can
-   break down where atoms depend on each other, a sweep never goes uphill; but gaps do, and what sweeps think of theirs is rounded: their goal falls. */
+/* Paths, from nothing and from where the code is in turns, and sweeps between them, until the gap is small enough or max_iter sweeps are used up. A
+   path can break down where atoms depend on each other, a sweep never goes uphill; but gaps do, and what sweeps think of theirs is rounded: their goal
+   falls. */
 static double improve(worker *w, row_problem *p, double gap)
 {
     size_t bytes = (size_t)w->dictionary->ld_k * sizeof(real);
