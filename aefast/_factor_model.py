@@ -54,7 +54,8 @@ class FactorModel(
             if sparse.issparse(table) or not check.has_missing(table):
                 raise
             check.check_no_infinity(table)
-            self._fit_missing(*_of_positive_weight(table, sample_weight))
+            weight = check.as_row_weights(sample_weight, len(table))
+            self._fit_missing(*_missing.of_positive_weight(table, weight))
             self.n_samples_seen_, statistics = len(table), None
         self._statistics = statistics
         check.remember_features(self, X)
@@ -389,14 +390,3 @@ class FactorModel(
         fitted |= {f"{name}_": tensor for name, tensor in tensors.items()}
         self.n_features_in_ = state["n_features"]
         self._set_fitted(**fitted)
-
-
-def _of_positive_weight(rows, sample_weight):
-    """(rows, weights), without the rows of weight 0."""
-    weight = check.as_row_weights(sample_weight, len(rows))
-    if weight is None:
-        return rows, np.ones(len(rows))
-    counted = weight > 0
-    if not counted.any():
-        raise ValueError("all weights are zero: there is nothing to fit to")
-    return (rows, weight) if counted.all() else (rows[counted], weight[counted])

@@ -27,6 +27,16 @@ class Block(NamedTuple):
         return np.repeat(np.arange(len(self.counts)), self.counts)
 
 
+def of_positive_weight(rows, weight):
+    """(rows, weights), without the rows of weight 0; all weights are 1 where there are none."""
+    if weight is None:
+        return rows, np.ones(len(rows))
+    counted = weight > 0
+    if not counted.any():
+        raise ValueError("all weights are zero: there is nothing to fit to")
+    return (rows, weight) if counted.all() else (rows[counted], weight[counted])
+
+
 def blocks(rows, mean, k):
     """The rows, some at a time, as (slice, Block)."""
     step = max(1, BLOCK_NUMBERS // max(rows.shape[1], k * k))

@@ -169,6 +169,12 @@ def scan_rows(X, rows, output, dtype, n_threads):
     return sums / order.n_rows
 
 
+def overflow_error(what, dtype):
+    """The error for finite entries whose `what` are not finite."""
+    advice = "scale X down, or pass float64" if dtype == np.float32 else "scale X down"
+    return ValueError(f"{what} overflow {dtype}: {advice}")
+
+
 def bad_row_error(rows, name, domain, dtype, *, output=None, first_row=0):
     """The error for rows in which a kernel found something it cannot use: names the first such entry."""
     low, high = domain
