@@ -35,7 +35,7 @@ class FactorModel(
             NaN is a missing entry.
         y : ignored
         sample_weight : array-like (n_samples,), optional
-            Not negative: a row of weight 2 counts as two rows. Not with missing entries.
+            Not negative: a row of weight 2 counts as two rows.
 
         Returns
         -------
@@ -54,8 +54,9 @@ class FactorModel(
             if sparse.issparse(table) or not check.has_missing(table):
                 raise
             check.check_no_infinity(table)
-            self._fit_missing(table, sample_weight)
-            statistics = None
+            weight = check.as_row_weights(sample_weight, len(table))
+            self._fit_missing(*_missing.of_positive_weight(table, weight))
+            self.n_samples_seen_, statistics = len(table), None
         self._statistics = statistics
         check.remember_features(self, X)
         return self
@@ -67,17 +68,15 @@ class FactorModel(
         return statistics
 
     @abstractmethod
-    def _fit_missing(self, table, sample_weight):
-        """Fits to rows of which entries are missing (NaN)."""
+    def _fit_missing(self, rows, weight):
+        """Fits to rows of which entries are missing (NaN), of positive weights."""
 
     @abstractmethod
     def _n_parameters(self):
         """Free parameters of the fitted distribution."""
 
-    def _means_of_observed(self, rows, sample_weight):
-        """The means of the columns of rows with missing entries, from which EM starts; ValueError for what it cannot be fitted to."""
-        if sample_weight is not None:
-            raise ValueError("sample_weight is not supported where entries of X are missing (NaN)")
+    def _means_of_observed(self, rows):
+        """Of the columns of rows with missing entries, from which EM starts."""
         means, counts = check.observed_means(rows)
         if not counts.all():
             column = int(np.flatnonzero(counts == 0)[0])
@@ -86,12 +85,13 @@ class FactorModel(
             )
         return means
 
-    def _statistics_of_filled(self, rows, means):
+    def _statistics_of_filled(self, rows, means, weight):
         """Statistics of the rows with their columns' means in place of what is missing."""
         filled = SufficientStatistics(rows.shape[1], n_threads=self.n_threads)
         for first in range(0, len(rows), _ROWS_FILLED):
-            part = rows[first : first + _ROWS_FILLED].astype(np.float64)
-            filled.update(np.where(np.isnan(part), means, part))
+            part = slice(first, first + _ROWS_FILLED)
+            X = rows[part].astype(np.float64)
+            filled.update(np.where(np.isnan(X), means, X), weight[part])
         return filled
 
     def _set_fitted(self, **attributes):

@@ -8,7 +8,6 @@ from sklearn.utils import check_random_state
 
 from aefast import _validation as check
 from aefast._sparse import SparseProducts
-from aefast.statistics import overflow_error
 
 EXTRA = 10  # columns of a block beyond the components asked for,
 BLOCK_UNIT = 16  # of which a block has a multiple: cache lines
@@ -94,7 +93,7 @@ def leading_eigenpairs(X, k, tol, max_iter, random_state, n_threads, means=None)
     """
     mean, total = _moments(X, means)
     if not np.isfinite(total):
-        raise overflow_error("the squares of X", np.dtype(np.float64))
+        raise check.overflow_error("the squares of X", np.dtype(np.float64))
     if not total > 0:
         raise ValueError(
             f"the rows have no variance: expected at least 2 different ones, got n_samples = {X.shape[0]}"

@@ -27,6 +27,16 @@ class Block(NamedTuple):
         return np.repeat(np.arange(len(self.counts)), self.counts)
 
 
+def of_positive_weight(rows, weight):
+    """(rows, weights), without the rows of weight 0; all weights are 1 where there are none."""
+    if weight is None:
+        return rows, np.ones(len(rows))
+    counted = weight > 0
+    if not counted.any():
+        raise ValueError("all weights are zero: there is nothing to fit to")
+    return (rows, weight) if counted.all() else (rows[counted], weight[counted])
+
+
 def blocks(rows, mean, k):
     """The rows, some at a time, as (slice, Block)."""
     step = max(1, BLOCK_NUMBERS // max(rows.shape[1], k * k))
@@ -80,36 +90,40 @@ def log_likelihoods(block, post):
 
 
 class Moments:
-    """What EM's M-step needs, summed over all rows: for each feature, of the rows where it is observed."""
+    """What EM's M-step needs, summed over all rows with their weights: for each feature, of the rows where it is observed."""
 
     def __init__(self, k, d):
         self.second = np.zeros((d, k + 1, k + 1))  # Σ E[h̃ h̃ᵀ], h̃ = (h, 1)
         self.cross = np.zeros((d, k + 1))  # Σ r E[h̃], r = x − μ
         self.squares = np.zeros(d)  # Σ r²
         self.factors = np.zeros((k, k))  # Σ E[h hᵀ] over all rows
-        self.log_likelihood, self.n_rows = 0.0, 0
+        self.log_likelihood, self.weight = 0.0, 0.0
 
-    def add(self, block, post):
+    def add(self, block, post, weight):
+        """Rows of these weights, in the block's sorted order."""
         n, k = post.means.shape
         extended = np.hstack([post.means, np.ones((n, 1))])
-        outer = (extended[:, :, None] * extended[:, None, :]).reshape(n, -1)
+        weighted = weight[:, None] * extended
+        outer = (weighted[:, :, None] * extended[:, None, :]).reshape(n, -1)
         sums = np.add.reduceat(outer, block.first, axis=0).reshape(-1, k + 1, k + 1)
-        sums[:, :k, :k] += block.counts[:, None, None] * post.covariances
+        sums[:, :k, :k] += sums[:, k:, k:] * post.covariances
         self.second += (block.patterns.T @ sums.reshape(len(sums), -1)).reshape(self.second.shape)
-        self.cross += block.residuals.T @ extended
-        self.squares += (block.residuals**2).sum(axis=0)
+        self.cross += block.residuals.T @ weighted
+        self.squares += weight @ block.residuals**2
         self.factors += sums[:, :k, :k].sum(axis=0)
-        self.log_likelihood += log_likelihoods(block, post).sum()
-        self.n_rows += n
+        self.log_likelihood += weight @ log_likelihoods(block, post)
+        self.weight += weight.sum()
 
 
-def expectation_maximization(rows, start, isotropic, floor, tol, max_iter):
+def expectation_maximization(rows, weight, start, isotropic, floor, tol, max_iter):
     """Maximum likelihood with missing entries: EM with an expanded parameter, the covariance of the factors (Liu, Rubin & Wu 1998).
 
     Parameters
     ----------
     rows : ndarray (n, d)
         NaN is missing.
+    weight : ndarray (n,)
+        Positive.
     start : tuple of ndarray
         mean (d,), W (k, d), psi (d,).
     isotropic : bool
@@ -129,9 +143,9 @@ def expectation_maximization(rows, start, isotropic, floor, tol, max_iter):
     curve = []
     for _ in range(max_iter):
         moments = Moments(*W.shape)
-        for _, block in blocks(rows, mean, len(W)):
-            moments.add(block, posterior(block, W, psi))
-        value = moments.log_likelihood / moments.n_rows
+        for part, block in blocks(rows, mean, len(W)):
+            moments.add(block, posterior(block, W, psi), weight[part][block.places])
+        value = moments.log_likelihood / moments.weight
         if curve and not value > curve[-1]:  # rounding
             return *reached, curve, True
         curve.append(value)
@@ -152,5 +166,5 @@ def _maximize(moments, mean, isotropic, floor):
         psi = np.full(len(counts), residuals.sum() / counts.sum())
     else:
         psi = residuals / counts
-    R = np.linalg.cholesky(moments.factors / moments.n_rows)
+    R = np.linalg.cholesky(moments.factors / moments.weight)
     return mean + coefficients[:, k], R.T @ coefficients[:, :k].T, np.maximum(psi, floor)

@@ -14,6 +14,17 @@ def csr_arrays(X):
     )
 
 
+def has_small_means(X, weight, far):
+    """Whether sums of unshifted squares lose no more than a digit or so to the means: E x² ≤ far · var x for every column."""
+    weight = np.ones(X.shape[0]) if weight is None else weight
+    of_entries = np.repeat(weight, np.diff(X.indptr))
+    d, total = X.shape[1], weight.sum()
+    data = X.data.astype(np.float64, copy=False)
+    mean = np.bincount(X.indices, of_entries * data, d) / total
+    square = np.bincount(X.indices, of_entries * data**2, d) / total
+    return bool((square <= far * (square - mean**2)).all())
+
+
 def add_scatter(X, weight, sums, scatter, n_threads):
     """sums (d,) += Σ w x, scatter (d, d) += Σ w x xᵀ, in float64."""
     work = 2.0 * X.nnz * max(1, X.nnz // X.shape[0])

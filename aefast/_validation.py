@@ -262,6 +262,12 @@ def _check_group(values, numbers, name, segment, missing):
             )
 
 
+def overflow_error(what, dtype):
+    """The error for finite entries whose `what` are not finite."""
+    advice = "scale X down, or pass float64" if dtype == np.float32 else "scale X down"
+    return ValueError(f"{what} overflow {dtype}: {advice}")
+
+
 def bad_row_error(rows, name, domain, dtype, *, output=None, first_row=0, missing=False):
     """The error for rows in which a kernel found something it cannot use: names the first such entry."""
     low, high = domain

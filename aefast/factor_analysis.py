@@ -122,8 +122,8 @@ class FactorAnalysis(FactorModel):
             statistics.mean_, found.W, found.psi, scale, curve, statistics.n_samples_
         )
 
-    def _fit_missing(self, rows, sample_weight):
-        filled = self._statistics_of_filled(rows, self._means_of_observed(rows, sample_weight))
+    def _fit_missing(self, rows, weight):
+        filled = self._statistics_of_filled(rows, self._means_of_observed(rows), weight)
         filled.check_variance()
         scale, varies = self._scales(filled.covariance())
         with warnings.catch_warnings():
@@ -135,6 +135,7 @@ class FactorAnalysis(FactorModel):
         floor = self.min_noise * scale**2
         mean, W, psi, curve, converged = _missing.expectation_maximization(
             rows,
+            weight,
             (start.mean_, start.components_, np.maximum(start.noise_variance_, floor)),
             False,
             floor,

@@ -233,17 +233,18 @@ class ProbabilisticPCA(FactorModel):
         ]
         whole = sum(folds[1:], folds[0])
         whole.check_variance()
+        pairs = [(whole - fold, fold) for fold in folds if 0 < fold.weight_sum_ < whole.weight_sum_]
         scores = sum(
-            _dimension.held_out_scores(whole - fold, fold)
-            for fold in folds
-            if 0 < fold.weight_sum_ < whole.weight_sum_
+            _dimension.held_out_scores(train, fold)
+            for train, fold in pairs
+            if np.trace(train.scatter_) > 0
         )
         return 1 + int(np.argmax(scores)), whole
 
-    def _fit_missing(self, rows, sample_weight):
+    def _fit_missing(self, rows, weight):
         if self.n_components == "cv":
             raise ValueError("n_components='cv' is not supported where entries are missing (NaN)")
-        means = self._means_of_observed(rows, sample_weight)
+        means = self._means_of_observed(rows)
         d = rows.shape[1]
         start = clone(self)
         if (
@@ -255,7 +256,7 @@ class ProbabilisticPCA(FactorModel):
             if self._is_wide(rows):
                 start._fit_wide(rows, means)
             else:
-                start._fit_statistics(self._statistics_of_filled(rows, means))
+                start._fit_statistics(self._statistics_of_filled(rows, means, weight))
         W0 = start.components_
         if self.n_components == d > 1:
             W0 = np.vstack([W0, np.zeros(d)])
@@ -265,6 +266,7 @@ class ProbabilisticPCA(FactorModel):
         floor = np.full(d, SMALLEST_NOISE * total / d)
         mean, W, psi, curve, converged = _missing.expectation_maximization(
             rows,
+            weight,
             (start.mean_, W0, np.full(d, start.noise_variance_)),
             True,
             floor,

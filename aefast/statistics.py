@@ -289,14 +289,14 @@ class SufficientStatistics(Saved):
             own.n_samples_ = n
             return own
         sums, scatter = np.zeros(d), np.zeros((d, d))
-        if is_sparse and _has_small_means(X, weight):
+        if is_sparse and _sparse.has_small_means(X, weight, FAR):
             reference = np.zeros(d)
             _sparse.add_scatter(X, weight, sums, scatter, self.n_threads)
         else:
             reference = _sample_mean(X, weight)
             _add_dense(X, weight, reference, sums, scatter, self.n_threads)
         if not (np.isfinite(sums).all() and np.isfinite(scatter).all()):
-            raise overflow_error("the squares of X", check.real_type(X.dtype))
+            raise check.overflow_error("the squares of X", check.real_type(X.dtype))
         own._set(n, weight_sum, reference.astype(np.float64), sums, scatter)
         return own
 
@@ -372,17 +372,6 @@ def _sample_mean(X, weight):
     return mean
 
 
-def _has_small_means(X, weight):
-    """Whether sums of unshifted squares lose no more than a digit or so to the means: E x² ≤ 16 var x for every column."""
-    weight = np.ones(X.shape[0]) if weight is None else weight
-    of_entries = np.repeat(weight, np.diff(X.indptr))
-    d, total = X.shape[1], weight.sum()
-    data = X.data.astype(np.float64, copy=False)
-    mean = np.bincount(X.indices, of_entries * data, d) / total
-    square = np.bincount(X.indices, of_entries * data**2, d) / total
-    return bool((square <= FAR * (square - mean**2)).all())
-
-
 def _add_dense(X, weight, reference, sums, scatter, n_threads):
     """Adds the sums of dense rows about the reference point, slice after slice; sparse rows are made dense in each."""
     n, d = X.shape
@@ -403,14 +392,9 @@ def _add_dense(X, weight, reference, sums, scatter, n_threads):
     accumulator.finish(sums, scatter)
 
 
-def overflow_error(what, dtype):
-    advice = "scale X down, or pass float64" if dtype == np.float32 else "scale X down"
-    return ValueError(f"{what} overflow {dtype}: {advice}")
-
-
 def _unusable(rows, reference, first_row):
     """The error for rows in which the kernel met something that is not finite."""
     dtype = reference.dtype
     if np.isfinite(rows.astype(dtype, copy=False)).all():
-        return overflow_error("differences of rows of X", dtype)
+        return check.overflow_error("differences of rows of X", dtype)
     return check.bad_row_error(rows, "X", check.ANYWHERE, dtype, first_row=first_row)

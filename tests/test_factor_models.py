@@ -129,6 +129,7 @@ def test_samples_converge_to_the_model(model, X):
     np.testing.assert_array_equal(model.sample(3, 7), model.sample(3, np.random.RandomState(7)))
 
 
+@pytest.mark.filterwarnings("ignore:Heywood case")
 def test_streamed_merged_weighted(model, X):
     expected = clone(model).fit(X)
     streamed = clone(model)

@@ -121,6 +121,17 @@ def test_em_rises_and_ends_where_the_closed_form_does(of):
     assert curve[-1] == pytest.approx(model.score(X), rel=1e-9)
 
 
+@pytest.mark.parametrize("model", [ProbabilisticPCA(2), FactorAnalysis(2)], ids=["ppca", "fa"])
+def test_integer_weights_are_repetitions(model, X):
+    X = X[:150]
+    weight = np.random.default_rng(1).integers(0, 3, len(X))
+    weighted = clone(model).fit(X, sample_weight=weight)
+    repeated = clone(model).fit(np.repeat(X, weight, axis=0))
+    np.testing.assert_allclose(weighted.mean_, repeated.mean_, rtol=1e-3, atol=1e-3)
+    assert weighted.score(X) == pytest.approx(repeated.score(X), rel=1e-4)
+    assert weighted.n_samples_seen_ == len(X)
+
+
 def test_em_learns_more_than_filling_in_means():
     """Held-out complete rows: the truth is nearer."""
     rows = make_rows(3000, seed=5)
@@ -133,8 +144,12 @@ def test_em_learns_more_than_filling_in_means():
 def test_refusals(model, X):
     with pytest.raises(ValueError, match="NaN at row 0, column 0"):
         clone(model).partial_fit(X)
-    with pytest.raises(ValueError, match="sample_weight is not supported"):
-        clone(model).fit(X, sample_weight=np.ones(len(X)))
+    with pytest.raises(ValueError, match="all weights are zero"):
+        clone(model).fit(X, sample_weight=np.zeros(len(X)))
+    with pytest.raises(ValueError, match="column 4 of X has no observed entry"):
+        only_here = X.copy()
+        only_here[2:, 4] = np.nan
+        clone(model).fit(only_here, sample_weight=np.arange(len(X)) > 1)
     with pytest.raises(ValueError, match="column 4 of X has no observed entry"):
         bad = X.copy()
         bad[:, 4] = np.nan
