@@ -121,6 +121,7 @@ typedef struct {
     autoencoder_model model;
     rows_view rows;              /* X, or with `from_codes` H (n, k) */
     int from_codes;
+    rows_view targets;           /* X, where losses are wanted from codes */
     input_view inputs;
     int64_t block_rows;          /* rows that go through the chain together; results do not depend on how calls slice the rows if it divides them */
     int n_threads;
