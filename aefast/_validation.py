@@ -105,7 +105,7 @@ def as_parameter(value, name, shape):
 
 def as_mean_weight(value, n_samples):
     """Weights (n,) in float64 whose mean is 1; None stays None. One number weighs all alike."""
-    if value is None or np.ndim(value) == 0:
+    if value is None or np.asarray(value).ndim == 0:
         return None
     return as_sample_weight(value, n_samples) * n_samples
 

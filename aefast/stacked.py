@@ -168,7 +168,7 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
 
     # ---- fitting ----
 
-    def fit(self, X, y=None, sample_weight=None):
+    def fit(self, X, y=None):
         """Pre-trains layer by layer, then fine-tunes.
 
         Parameters
@@ -176,8 +176,6 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
         X : array-like (n_samples, n_features)
             As for `Autoencoder.fit`, without missing entries.
         y : ignored
-        sample_weight : array-like (n_samples,) or None, default=None
-            Non-negative; scaled to mean 1. Of both stages.
 
         Returns
         -------
@@ -193,17 +191,16 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
         self._check_parameters()
         goes_on = self.warm_start and self.__sklearn_is_fitted__()
         rows = check.estimator_rows(self, X, reset=not goes_on)
-        weight = check.as_mean_weight(sample_weight, len(rows))
         seed, train, held_out = self._seed_and_parts(rows, goes_on)
-        state, variant = self._start(X, rows, weight, train, held_out, seed, goes_on)
+        state, variant = self._start(X, rows, None, train, held_out, seed, goes_on)
         self._begin(X, state, keep_features=goes_on)
         if not goes_on and self.pretrain_epochs > 0:
-            self._pretrain(X, rows, train, weight)
-        training = start_training(self, rows, train, state, variant, weight)
-        self._run(training, rows, held_out, self.max_epochs, weight)
+            self._pretrain(X, rows, train)
+        training = start_training(self, rows, train, state, variant)
+        self._run(training, rows, held_out, self.max_epochs)
         return self
 
-    def partial_fit(self, X, y=None, sample_weight=None):
+    def partial_fit(self, X, y=None):
         """One pass of fine-tuning, going on from the fitted parameters and optimizer state (or from random weights, at the first call).
 
         Pre-training is for `fit`: with ``max_epochs=0`` it does nothing else.
@@ -212,13 +209,12 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
         ----------
         X : array-like (n_samples, n_features)
         y : ignored
-        sample_weight : array-like (n_samples,) or None, default=None
 
         Returns
         -------
         self
         """
-        return self._one_pass(X, sample_weight)
+        return self._one_pass(X, None)
 
     def _check_variants(self):
         check_corruption(self.corruption)
@@ -259,7 +255,7 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
         if not keep_features:
             self.pretraining_loss_curves_ = [[] for _ in state.model.layer_sizes]
 
-    def _pretrain(self, X, rows, train, weight):
+    def _pretrain(self, X, rows, train):
         """Each layer learns to reconstruct the codes of those below."""
         views = self._state.model.layer_views(self._state.parameters)
         seeds = random_stream(self._state.seed, LAYERS).integers(2**63 - 1, size=len(views))
@@ -267,20 +263,19 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
             if number > 0:
                 below, own = views[number - 1]
                 order = None if isinstance(train, int) else train
-                weight = weight if order is None or weight is None else weight[order]
                 X = rows = forward(
                     below, below.split(own), rows, "codes", order=order, n_threads=self.n_threads
                 )
                 train = len(rows)
-            self._pretrain_layer(number, X, rows, train, weight, flat, int(seeds[number]))
+            self._pretrain_layer(number, X, rows, train, flat, int(seeds[number]))
 
-    def _pretrain_layer(self, number, X, rows, train, weight, flat, seed):
+    def _pretrain_layer(self, number, X, rows, train, flat, seed):
         estimator = self._layer_estimator(number)
-        state, variant = estimator._start(X, rows, weight, train, None, seed, False)
-        training = start_training(estimator, rows, train, state, variant, weight)
+        state, variant = estimator._start(X, rows, None, train, None, seed, False)
+        training = start_training(estimator, rows, train, state, variant)
         estimator._begin(X, state, keep_features=True)
         try:
-            estimator._run(training, rows, None, self.pretrain_epochs, weight)
+            estimator._run(training, rows, None, self.pretrain_epochs)
         except FloatingPointError as error:
             raise FloatingPointError(f"pre-training of layer {number + 1}: {error}") from None
         finally:

@@ -324,3 +324,35 @@ def test_callbacks_progress_and_names(digits, capsys):
 def test_estimator_checks(estimator, check, monkeypatch):
     monkeypatch.setenv("SCIPY_ARRAY_API", "1")  # without it one check skips itself
     check(estimator)
+
+
+def test_noise_is_for_pretraining(digits):
+    """A stacked denoising autoencoder: other weights with noise than without, fine-tuning the same."""
+    options = {"output": "bernoulli", "random_state": 0, "tol": 0, "max_epochs": 2}
+    clean = StackedAutoencoder((9, 4), pretrain_epochs=2, **options).fit(digits)
+    noisy = StackedAutoencoder((9, 4), pretrain_epochs=2, corruption=("masking", 0.3), **options)
+    assert noisy.fit(digits).pretraining_loss_curves_ != clean.pretraining_loss_curves_
+    clean = StackedAutoencoder((9, 4), pretrain_epochs=0, **options).fit(digits)
+    noisy = StackedAutoencoder((9, 4), pretrain_epochs=0, corruption=("masking", 0.3), **options)
+    assert same_bits(clean, noisy.fit(digits))
+
+
+def test_outputs_with_parameters_and_groups(digits):
+    """The bottom's distributions are an Autoencoder's."""
+    X = np.column_stack([np.eye(3)[np.arange(60) % 3], digits[:60, 10:16], digits[:60, 20:23] * 4])
+    output = [
+        ("categorical", [0, 1, 2]),
+        ("gaussian_diagonal", slice(3, 9)),
+        ("poisson", slice(9, 12)),
+    ]
+    X[:, 9:] = np.round(X[:, 9:])
+    options = {"output": output, "max_epochs": 3, "tol": 0, "random_state": 0, "pretrain_epochs": 0}
+    one = StackedAutoencoder((7,), **options).fit(X)
+    options.pop("pretrain_epochs")
+    flat = Autoencoder(7, **options).fit(X)
+    assert same_bits(one, flat)
+    np.testing.assert_allclose(one.score_samples(X), flat.score_samples(X), rtol=1e-12)
+    deep = StackedAutoencoder((7, 3), pretrain_epochs=2, **options).fit(X)
+    assert np.isfinite(deep.score_samples(X, per_feature=True)).all()
+    assert deep.output_parameters_.keys() == flat.output_parameters_.keys()
+    assert deep.sample_output(deep.transform(X), random_state=0).shape == X.shape
