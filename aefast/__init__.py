@@ -1,6 +1,6 @@
 """Autoencoders on CPUs: fused, multithreaded training kernels under a scikit-learn API.
 
-Autoencoder    the estimator
+Autoencoder    the estimator; StackedAutoencoder: with several layers
 ProbabilisticPCA, FactorAnalysis   linear factor models, with p(x), samples and missing entries
 MarginalizedAutoencoder, ItemAutoencoder   linear autoencoders in closed form
 SufficientStatistics   count, sum and scatter matrix of rows, from one streaming pass
@@ -26,6 +26,7 @@ _HOMES = {
     "load": "aefast.model_file",
     "DictionaryLearning": "aefast.dictionary_learning",
     "SparseCoder": "aefast.sparse_coding",
+    "StackedAutoencoder": "aefast.stacked",
     "extract_patches": "aefast.patches",
     "sparse_encode": "aefast.sparse_coding",
     "FactorAnalysis": "aefast.factor_analysis",
@@ -45,6 +46,7 @@ __all__ = [
     "MarginalizedAutoencoder",
     "ProbabilisticPCA",
     "SparseCoder",
+    "StackedAutoencoder",
     "SufficientStatistics",
     "Whitening",
     "__version__",

@@ -10,7 +10,6 @@ from aefast._model import Model
 from aefast._precision import parameter_type
 from aefast._saving import COUNT, CURVE, FLAG, SIZE, Check, Saved, Tensor, one_of
 from aefast._training import WEIGHTS, random_stream
-from aefast._variants import check_variants
 
 
 class FittedState(NamedTuple):
@@ -50,17 +49,18 @@ def initial_bias(model, column_means):
 
 
 def initial_state(model, solver, momentum, column_means, dtype, seed, fill=None):
-    """Weights uniform in ±weight_limit, hidden bias 0, visible bias at the link of the column means."""
+    """Weights uniform in ±weight_limit, hidden bias 0, visible bias at the link of the column means (in upper layers 0)."""
     flat = np.zeros(model.n_parameters, dtype)
-    limit = weight_limit(model)
     random = random_stream(seed, WEIGHTS)
-    for name, part in model.parts(flat).items():
-        if part.ndim == 2:
-            part[...] = random.uniform(-limit, limit, part.shape)
-        elif name == "visible_bias":
-            part[...] = initial_bias(model, column_means)
-        elif name == "output_parameters":
-            part[...] = _outputs.starting_parameters(model.output, model.n_features)
+    for layer, own in model.layer_views(flat):
+        limit = weight_limit(layer)
+        for part in layer.parts(own).values():
+            if part.ndim == 2:
+                part[...] = random.uniform(-limit, limit, part.shape)
+    bottom, own = model.layer_views(flat)[0]
+    bottom.split(own).c[...] = initial_bias(bottom, column_means)
+    if bottom.split(own).theta is not None:
+        bottom.split(own).theta[...] = _outputs.starting_parameters(model.output, model.n_features)
     optimizer_state = np.zeros((n_optimizer_states(solver, momentum), flat.size), dtype)
     return FittedState(model, solver, flat, optimizer_state, 0, 0, seed, fill)
 
@@ -76,7 +76,7 @@ def continued_state(state, model, solver, momentum, precision):
             f"precision={precision!r} does not continue the fitted network, whose parameters are {dtype}: fit anew, or set "
             "precision='auto'"
         )
-    for field in ("n_components", "tied", "activation", "output", "top_k"):
+    for field in (name for name in model._fields if name != "n_features"):
         fitted, wanted = getattr(state.model, field), getattr(model, field)
         if field == "output" and fitted != wanted:
             fitted, wanted = _outputs.description(fitted), _outputs.description(wanted)
@@ -95,29 +95,23 @@ def continued_state(state, model, solver, momentum, precision):
 
 
 class FittedNetwork(Saved):
-    """What an estimator shows of its `_state`: views of the parameters, so that there is one truth to train, pickle and save."""
+    """What an estimator shows and saves of its `_state`, so that there is one truth to train, pickle and save."""
 
-    @property
-    def components_(self):
-        return self._part("components")
-
-    @property
-    def decoder_components_(self):
-        return self._part("components" if self._fitted_model().tied else "decoder_components")
-
-    @property
-    def hidden_bias_(self):
-        return self._part("hidden_bias")
-
-    @property
-    def visible_bias_(self):
-        return self._part("visible_bias")
+    model_checks = {  # of the model's entries in a file
+        "n_features": SIZE,
+        "n_components": SIZE,
+        "tied": FLAG,
+        "activation": one_of(_autoencoder.ACTIVATIONS),
+        "output": Check(_outputs.is_json, "a list of segments"),
+        "top_k": COUNT,
+    }
 
     @property
     def output_parameters_(self):
         """{name: (d,)} of what the distributions of p(x | μ) have for each column, NaN where a column does not; empty where none has any."""
         model = self._fitted_model()
-        theta = model.parts(self._state.parameters).get("output_parameters")
+        bottom, flat = model.layer_views(self._state.parameters)[0]
+        theta = bottom.split(flat).theta
         return {} if theta is None else _outputs.by_name(model.output, theta)
 
     @property
@@ -128,15 +122,11 @@ class FittedNetwork(Saved):
         check_is_fitted(self)
         return self._state.model
 
-    def _part(self, name):
-        return self._fitted_model().parts(self._state.parameters)[name]
-
     def __sklearn_is_fitted__(self):
         return hasattr(self, "_state")
 
     # ---- in a file ----
 
-    file_format = "aefast autoencoder"
     parameters_not_saved = ("callbacks",)
     structured_parameters = ("output", "corruption", "sparsity")
 
@@ -150,7 +140,7 @@ class FittedNetwork(Saved):
 
     def check_parameters(self):
         super().check_parameters()
-        check_variants(self)
+        self._check_variants()
         names = getattr(self, "feature_names_in_", None)
         _outputs.resolve_output(self.output, self.n_features_in_, names)
 
@@ -191,22 +181,25 @@ class FittedNetwork(Saved):
 
     @classmethod
     def state_checks(cls):
-        model = {
-            "n_features": SIZE,
-            "n_components": SIZE,
-            "tied": FLAG,
-            "activation": one_of(_autoencoder.ACTIVATIONS),
-            "output": Check(_outputs.is_json, "a list of segments"),
-            "top_k": COUNT,
-        }
         counts = ("n_optimizer_states", "n_steps", "n_rows_seen", "seed", "n_epochs")
         curves = ("loss_curve", "validation_loss_curve")
         solver = one_of(_autoencoder.SOLVERS)
         return (
-            {"model": model, "solver": solver, "fills": FLAG}
+            {"model": cls.model_checks, "solver": solver, "fills": FLAG}
             | dict.fromkeys(counts, COUNT)
             | dict.fromkeys(curves, CURVE)
         )
+
+    @classmethod
+    def model_of(cls, state):
+        """The model that a file describes; ValueError where its parts contradict each other."""
+        given = state["model"]
+        output = _outputs.from_json(given["output"], given["n_features"])
+        if given["top_k"] > given["n_components"]:
+            raise ValueError(
+                f"expected 'top_k' of at most {given['n_components']} units, got {given['top_k']}"
+            )
+        return Model(**(given | {"output": output}))
 
     @classmethod
     def tensor_layout(cls, state):
@@ -217,7 +210,7 @@ class FittedNetwork(Saved):
                 f"got {state['n_optimizer_states']}"
             )
         prefixes = ["", *(f"optimizer.{index}." for index in range(state["n_optimizer_states"]))]
-        model = _model_of(state)
+        model = cls.model_of(state)
         fill = {"missing_fill": Tensor((model.n_features,), "F64")} if state["fills"] else {}
         return fill | {
             prefix + name: Tensor(shape)
@@ -226,10 +219,9 @@ class FittedNetwork(Saved):
         }
 
     def restore(self, state, tensors):
-        model = _model_of(state)
-        flats = np.empty(
-            (1 + state["n_optimizer_states"], model.n_parameters), tensors["components"].dtype
-        )
+        model = self.model_of(state)
+        dtype = tensors[next(iter(model.layout))].dtype
+        flats = np.empty((1 + state["n_optimizer_states"], model.n_parameters), dtype)
         for index, flat in enumerate(flats):
             prefix = f"optimizer.{index - 1}." if index else ""
             for name, part in model.parts(flat).items():
@@ -248,12 +240,26 @@ class FittedNetwork(Saved):
         self.n_epochs_ = state["n_epochs"]
 
 
-def _model_of(state):
-    """The model that a file describes; ValueError where its parts contradict each other."""
-    given = state["model"]
-    output = _outputs.from_json(given["output"], given["n_features"])
-    if given["top_k"] > given["n_components"]:
-        raise ValueError(
-            f"expected 'top_k' of at most {given['n_components']} units, got {given['top_k']}"
-        )
-    return Model(**(given | {"output": output}))
+class FittedAutoencoder(FittedNetwork):
+    """One layer: its parameters are views of the state's."""
+
+    file_format = "aefast autoencoder"
+
+    @property
+    def components_(self):
+        return self._part("components")
+
+    @property
+    def decoder_components_(self):
+        return self._part("components" if self._fitted_model().tied else "decoder_components")
+
+    @property
+    def hidden_bias_(self):
+        return self._part("hidden_bias")
+
+    @property
+    def visible_bias_(self):
+        return self._part("visible_bias")
+
+    def _part(self, name):
+        return self._fitted_model().parts(self._state.parameters)[name]

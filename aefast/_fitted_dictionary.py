@@ -9,6 +9,7 @@ from aefast import _coding, _sparse_coding, _threads
 from aefast import _validation as check
 from aefast._dictionary import DictionaryState, Statistics, least_use, no_statistics
 from aefast._saving import COUNT, CURVE, SIZE, Saved, Tensor
+from aefast._scan import scan_rows
 from aefast.sparse_coding import DecodesCodes
 
 SAME_TO_MERGE = ("alpha", "algorithm", "n_nonzero_coefs", "positive_code")
@@ -50,9 +51,7 @@ class FittedDictionary(DecodesCodes, Saved):
         """
         check_is_fitted(self)
         rows = check.estimator_rows(self, X, reset=False)
-        check.scan_rows(
-            rows, np.arange(len(rows)), "gaussian", self.components_.dtype, self.n_threads
-        )
+        scan_rows(rows, np.arange(len(rows)), "gaussian", self.components_.dtype, self.n_threads)
         return -self._mean_objective(rows, np.arange(len(rows)))
 
     def _dictionary(self):

@@ -6,15 +6,18 @@ import numpy as np
 
 from aefast import _autoencoder, _runtime, _threads
 from aefast._autoencoder import BAD_ROWS, NOT_FINITE
+from aefast._model import DeepModel, Model, Parameters
 from aefast._order import MappedRows, RowOrder
-from aefast._outputs import domain_of
-from aefast._validation import ANYWHERE, bad_row_error, check_groups
+from aefast._outputs import domain_of, plain_output
+from aefast._scan import check_groups
+from aefast._validation import ANYWHERE, bad_row_error
 
 WORK_PER_CALL = 1e9  # floating-point operations of the first call,
 CALL_SECONDS = 0.05  # and what the others may take: between two looks at the keyboard
 BLOCK_ROWS = 96  # go through the network together, from FEWEST_BLOCKS of them on; fewer rows are cut finer, to occupy a few threads
 FEWEST_BLOCKS = 8
 MANY_ROWS = 32  # worth packing the weights for, in each call
+DEEP_ENTRIES = 1 << 22  # of the codes of one layer that are kept at a time
 BLOCK_ENTRIES = 1 << 22  # of a block's rows and codes, at most
 
 RESULTS = ("codes", "reconstructions", "row_losses", "feature_losses")
@@ -43,15 +46,22 @@ def forward(
     name="X",
     order=None,
     from_codes=False,
+    targets=None,
     n_threads=None,
     check=True,
     variant=None,
+    first_row=0,
 ):
     """One of RESULTS for each row: codes (n, k), reconstructions (n, d), row_losses (n,) or feature_losses (n, d).
 
-    Of `variant` it takes what becomes of inputs: with its `fill` NaN means missing. Computed in the parameters' real type. Raises ValueError for entries that are not finite (or, for losses, outside the output's
+    Of `variant` it takes what becomes of inputs: with its `fill` NaN means missing. targets: for losses from codes, (rows, order) of X; first_row: what
+    errors call row 0. Computed in the parameters' real type. Raises ValueError for entries that are not finite (or, for losses, outside the output's
     domain), FloatingPointError where finite input gives results that are not.
     """
+    if isinstance(model, DeepModel):
+        return through_layers(
+            model, parameters, rows, result, name, order, from_codes, n_threads, check
+        )
     n, dtype = len(rows) if order is None else len(order), parameters.W.dtype
     out = _allocate(model, result, n, dtype)
     of_loss, missing = result.endswith("losses"), variant is not None and variant.fill is not None
@@ -79,17 +89,18 @@ def forward(
                 n_threads,
                 n >= MANY_ROWS,
                 from_codes=from_codes,
+                targets=_part_of(targets, part),
                 variant=variant
                 if first == 0 or variant is None
                 else variant._replace(first_sample=variant.first_sample + first),
                 **{result: out[part]},
             )
+        table, numbers = (data, places) if targets is None else _part_of(targets, part)
         if status & BAD_ROWS:
-            raise bad_row_error(
-                data, name, domain, dtype, output=model.output, first_row=first, missing=missing
-            )
+            where = {"output": model.output, "first_row": first_row + first}
+            raise bad_row_error(table, name, domain, dtype, missing=missing, **where)
         if check and of_loss:
-            check_groups(data, name, model.output, places, missing, first_row=first)
+            check_groups(table, name, model.output, numbers, missing, first_row=first_row + first)
         if status & NOT_FINITE:
             raise overflow_error(name, parameters, out[part] if out.ndim == 2 else None)
         if mapped is not None:
@@ -101,9 +112,52 @@ def forward(
     return out
 
 
+def _part_of(targets, part):
+    if targets is None:
+        return None
+    rows, order = targets
+    return (rows[part], None) if order is None else (rows, order[part])
+
+
+def through_layers(model, parameters, rows, result, name, order, from_codes, n_threads, check):
+    """`forward` of a deep model: up to the last layer's codes, and down again, some rows at a time."""
+    layers, n = model.layers, len(rows) if order is None else len(order)
+    out = _allocate(model, result, n, parameters[0].W.dtype)
+    step = max(BLOCK_ROWS, DEEP_ENTRIES // max(model.layer_sizes) // BLOCK_ROWS * BLOCK_ROWS)
+    decoders = [] if result == "codes" else _decoders(model, parameters)
+    for first in range(0, n, step):
+        part, options = slice(first, first + step), {"n_threads": n_threads, "first_row": first}
+        data, places = (rows[part], None) if order is None else (rows, order[part])
+        codes, encoders = data, [] if from_codes else list(zip(layers, parameters, strict=True))
+        for number, (encoder, own) in enumerate(encoders):
+            of_rows = {"order": places, "name": name, "check": check} if number == 0 else {}
+            codes = forward(encoder, own, codes, "codes", **options, **of_rows)
+        for decoder, own in decoders:
+            codes = forward(decoder, own, codes, "codes", name=name, **options)
+        if result == "codes":
+            out[part] = codes
+            continue
+        options |= {"from_codes": True, "name": name, "check": check}
+        if result.endswith("losses"):
+            options["targets"] = data, places
+        out[part] = forward(layers[0], parameters[0], codes, result, **options)
+    return out
+
+
+def _decoders(model, parameters):
+    """From the last layer to the second, the network that makes the codes below: an encoder by the transposed weights."""
+    decoders, output = [], plain_output("gaussian")
+    for layer, below, own in zip(model.layers[1:], model.layers, parameters[1:], strict=False):
+        W = np.ascontiguousarray(own.W.T)
+        encoder = Model(layer.n_components, layer.n_features, True, below.activation, output)
+        decoders.insert(0, (encoder, Parameters(W, W, own.c, None)))
+    return decoders
+
+
 def overflow_error(name, parameters, results=None):
     """The error for finite rows with a result that is not: the parameters' fault, or the size of the numbers. results (n, columns) tell the column."""
-    for part, array in parameters._asdict().items():
+    layers = parameters if isinstance(parameters, list) else [parameters]
+    for part, array in (item for layer in layers for item in layer._asdict().items()):
         if array is not None and not np.isfinite(array).all():
             argument = {"V": "decoder_weights", "theta": "output_parameters"}.get(part, part)
             found = "NaN" if np.isnan(array).any() else "infinity"
@@ -111,7 +165,7 @@ def overflow_error(name, parameters, results=None):
     bad = [] if results is None else np.flatnonzero(~np.isfinite(results).all(axis=0))
     where = f" in column {bad[0]}" if len(bad) else ""
     return FloatingPointError(
-        f"a result overflows {parameters.W.dtype}{where} though {name} and the parameters are finite: scale {name} down"
+        f"a result overflows {layers[0].W.dtype}{where} though {name} and the parameters are finite: scale {name} down"
     )
 
 

@@ -114,27 +114,6 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             return float(scores.mean(dtype=np.float64))
         return float((scores * weight).mean(dtype=np.float64))
 
-    def impute(self, X):
-        """X with each missing entry (NaN) replaced by its reconstruction; needs missing="mask".
-
-        Parameters
-        ----------
-        X : array-like (n_samples, n_features)
-
-        Returns
-        -------
-        X_filled : ndarray (n_samples, n_features)
-            A copy.
-        """
-        check_is_fitted(self)
-        rows = check.estimator_rows(self, X, reset=False)
-        if self._state.fill is None:
-            raise ValueError(
-                f"impute needs a fit with missing='mask', got missing={self.missing!r}"
-            )
-        means = self._forward(rows, "reconstructions")
-        return np.where(np.isnan(rows), means, rows).astype(means.dtype, copy=False)
-
     def sample_output(self, H, random_state=None):
         """Draws x from p(x | μ(h)), one for each code.
 
@@ -150,14 +129,14 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """
         check_is_fitted(self)
         state = self._state
-        parameters = state.model.split(state.parameters)
+        bottom, flat = state.model.layer_views(state.parameters)[0]
         # a Gaussian's mean is the pre-activation itself
         eta = self._decode(H, state.model._replace(output=plain_output("gaussian")))
         seed = check_random_state(random_state).randint(np.iinfo(np.int64).max, dtype=np.int64)
         random = np.random.default_rng(
             seed
         )  # whose multinomial numbers are drawn for all rows at once
-        return sample_of_outputs(state.model.output, eta, parameters.theta, random)
+        return sample_of_outputs(state.model.output, eta, bottom.split(flat).theta, random)
 
     def _decode(self, H, model):
         H = check.as_rows(H, "H")
@@ -199,5 +178,34 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+class InferenceWithMissing(NetworkInference):
+    """What else there is where entries may be missing."""
+
+    def impute(self, X):
+        """X with each missing entry (NaN) replaced by its reconstruction; needs missing="mask".
+
+        Parameters
+        ----------
+        X : array-like (n_samples, n_features)
+
+        Returns
+        -------
+        X_filled : ndarray (n_samples, n_features)
+            A copy.
+        """
+        check_is_fitted(self)
+        rows = check.estimator_rows(self, X, reset=False)
+        if self._state.fill is None:
+            raise ValueError(
+                f"impute needs a fit with missing='mask', got missing={self.missing!r}"
+            )
+        means = self._forward(rows, "reconstructions")
+        return np.where(np.isnan(rows), means, rows).astype(means.dtype, copy=False)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = self.missing == "mask"
         return tags

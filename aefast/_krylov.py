@@ -7,6 +7,7 @@ from scipy import linalg, sparse
 from sklearn.utils import check_random_state
 
 from aefast import _validation as check
+from aefast._scan import scan_rows
 from aefast._sparse import SparseProducts
 
 EXTRA = 10  # columns of a block beyond the components asked for,
@@ -63,7 +64,7 @@ def _moments(X, means):
         return mean, float((values**2).sum() / n - (mean**2).sum())
     mean = means
     if means is None:
-        mean = check.scan_rows(X, np.arange(n), "gaussian", check.real_type(X.dtype), None)
+        mean = scan_rows(X, np.arange(n), "gaussian", check.real_type(X.dtype), None)
     step = max(1, (1 << 20) // X.shape[1])
     parts = (X[i : i + step].astype(np.float64) - mean for i in range(0, n, step))
     with np.errstate(over="ignore"):

@@ -132,7 +132,7 @@ def _is_json_scalar(value):
     return value is None or isinstance(value, (bool, int, str))
 
 
-def _is_list_of(is_item):
+def is_list_of(is_item):
     return lambda value: isinstance(value, list) and all(map(is_item, value))
 
 
@@ -164,8 +164,8 @@ FLAG = Check(lambda value: isinstance(value, bool), "true or false")
 TEXT = Check(lambda value: isinstance(value, str), "a string")
 OBJECT = Check(lambda value: isinstance(value, dict), "an object")
 NUMBER = Check(_is_finite_float, "a finite float")
-CURVE = Check(_is_list_of(_is_finite_float), "a list of finite floats")
-NAMES = Check(_is_list_of(TEXT.is_valid), "a list of strings")
+CURVE = Check(is_list_of(_is_finite_float), "a list of finite floats")
+NAMES = Check(is_list_of(TEXT.is_valid), "a list of strings")
 
 
 def check_entries(what, entries, checks):

@@ -16,7 +16,7 @@ SLICE_SECONDS = 0.05  # of training between two looks at the keyboard and the pr
 FASTEST_GROWTH = 8  # of the steps in a slice, from one slice to the next
 
 # Purposes of random numbers: streams with different keys never meet.
-WEIGHTS, SHUFFLE, SPLIT = range(3)
+WEIGHTS, SHUFFLE, SPLIT, LAYERS = range(4)
 
 
 def random_stream(seed, purpose, counter=0):
@@ -192,7 +192,7 @@ def start_training(
     schedule_step, schedule_steps = place_in_schedule(
         estimator.max_epochs, n_epochs_made, -(-order.n_rows // order.batch_size)
     )
-    work = 10.0 * order.batch_size * model.n_features * model.n_components
+    work = 10.0 * order.batch_size * model.n_multiplied
     trainer = Trainer(
         model,
         rows,

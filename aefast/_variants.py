@@ -42,7 +42,7 @@ def without_noise(variant):
 
 def check_variants(estimator):
     """The parameters that validate_parameter_constraints cannot check, and which of them do not go together."""
-    _check_corruption(estimator.corruption)
+    check_corruption(estimator.corruption)
     sparsity = _check_sparsity(estimator.sparsity)
     if sparsity and sparsity[0] == "kl" and estimator.activation != "sigmoid":
         raise ValueError(
@@ -58,7 +58,7 @@ def check_variants(estimator):
         raise ValueError("precision='bfloat16' has no form for top_k: set precision='auto'")
 
 
-def _check_corruption(given):
+def check_corruption(given):
     if given is None:
         return
     if not (isinstance(given, tuple) and len(given) == 2 and given[0] in CORRUPTIONS):
@@ -93,10 +93,7 @@ def _check_sparsity(given):
 
 def variant_of(estimator, model, dtype, *, seed, fill=None, limits=None, n_rows=0):
     """The variant of a fit. limits: (low, high) arrays (d,) of the rows, for salt and pepper; n_rows: of a pass."""
-    if model.has_groups and estimator.precision == "bfloat16":
-        raise ValueError(
-            "precision='bfloat16' has no form for categorical and multinomial outputs: set precision='auto'"
-        )
+    check_precision_of_groups(model, estimator.precision)
     options = {"seed": seed}
     if fill is not None:
         options["fill"] = fill.astype(dtype)
@@ -122,6 +119,13 @@ def variant_of(estimator, model, dtype, *, seed, fill=None, limits=None, n_rows=
     return Variant(
         contraction=float(estimator.contraction), dropout=float(estimator.dropout), **options
     )
+
+
+def check_precision_of_groups(model, precision):
+    if model.has_groups and precision == "bfloat16":
+        raise ValueError(
+            "precision='bfloat16' has no form for categorical and multinomial outputs: set precision='auto'"
+        )
 
 
 def noise_limits(model, limits):

@@ -4,26 +4,26 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import (
     Interval,
     StrOptions,
-    validate_parameter_constraints,
 )
 
 from aefast import _autoencoder, _threads
 from aefast import _validation as check
-from aefast._fitted import FittedNetwork, continued_state, initial_state
-from aefast._inference import NetworkInference
+from aefast._fitted import FittedAutoencoder, continued_state, initial_state
+from aefast._fitting import NetworkFitting
+from aefast._inference import InferenceWithMissing
 from aefast._model import Model
 from aefast._outputs import resolve_output
-from aefast._precision import PRECISIONS, check_available, parameter_type
+from aefast._precision import PRECISIONS, parameter_type
+from aefast._scan import scan_table
 from aefast._schedules import SCHEDULES
-from aefast._training import as_list, run_epochs, split_rows, start_training
+from aefast._training import start_training
 from aefast._variants import check_variants, needs_limits, variant_of
 
 
-class Autoencoder(FittedNetwork, NetworkInference, BaseEstimator):
+class Autoencoder(FittedAutoencoder, NetworkFitting, InferenceWithMissing, BaseEstimator):
     """Autoencoder with one hidden layer, trained by stochastic gradient descent in compiled kernels.
 
     Encoder ``H = g(X Wᵀ + b)`` with g the sigmoid by default, decoder ``X̂ = o(H W* + c)``; tied weights mean ``W* = W``. Minimises, over batches of n rows,
@@ -307,14 +307,7 @@ class Autoencoder(FittedNetwork, NetworkInference, BaseEstimator):
         goes_on = self.warm_start and self.__sklearn_is_fitted__()
         rows = check.estimator_rows(self, X, reset=not goes_on)
         weight = check.as_mean_weight(sample_weight, len(rows))
-        if self.early_stopping and len(rows) < 2:
-            raise ValueError(
-                f"early_stopping=True needs at least 2 samples to hold one out, got n_samples = {len(rows)}"
-            )
-        seed = self._state.seed if goes_on else self._draw_seed()
-        train, held_out = len(rows), None
-        if self.early_stopping:
-            train, held_out = split_rows(len(rows), self.validation_fraction, seed)
+        seed, train, held_out = self._seed_and_parts(rows, goes_on)
         state, variant = self._start(X, rows, weight, train, held_out, seed, goes_on)
         training = start_training(self, rows, train, state, variant, weight)
         self._begin(X, state, keep_features=goes_on)
@@ -336,40 +329,10 @@ class Autoencoder(FittedNetwork, NetworkInference, BaseEstimator):
         -------
         self
         """
-        self._check_parameters()
-        goes_on = self.__sklearn_is_fitted__()
-        rows = check.estimator_rows(self, X, reset=not goes_on)
-        weight = check.as_mean_weight(sample_weight, len(rows))
-        seed = self._state.seed if goes_on else self._draw_seed()
-        state, variant = self._start(X, rows, weight, len(rows), None, seed, goes_on)
-        record = (
-            (self.loss_curve_, self.validation_loss_curve_, self.n_epochs_)
-            if goes_on
-            else ([], [], 0)
-        )
-        training = start_training(
-            self, rows, len(rows), state, variant, weight, n_epochs_made=record[-1]
-        )
-        self._begin(X, state, keep_features=goes_on, record=record)
-        self._run(training, rows, None, 1)
-        return self
+        return self._one_pass(X, sample_weight)
 
-    def _check_parameters(self):
-        # what get_params gives, without its inspection of the signature, which took a fifth of a small fit
-        given = {name: getattr(self, name) for name in self._parameter_constraints}
-        validate_parameter_constraints(self._parameter_constraints, given, type(self).__name__)
-        check_available(self.precision)
+    def _check_variants(self):
         check_variants(self)
-        for callback in as_list(self.callbacks):
-            if not callable(callback):
-                raise TypeError(
-                    f"callbacks must be a callable, a list of callables or None, got {self.callbacks!r}"
-                )
-
-    def _draw_seed(self):
-        return int(
-            check_random_state(self.random_state).randint(np.iinfo(np.int64).max, dtype=np.int64)
-        )
 
     def _start(self, X, rows, weight, train, held_out, seed, goes_on):
         """(state, variant) that training starts from. Checks what is in the rows; held-out ones leave no trace. Nothing of the estimator changes."""
@@ -383,10 +346,10 @@ class Autoencoder(FittedNetwork, NetworkInference, BaseEstimator):
             dtype = self._state.parameters.dtype
         options = {"missing": self.missing == "mask", "sample_weight": weight}
         options["with_limits"] = needs_limits(self)
-        scan = check.scan_table(rows, train, output, dtype, self.n_threads, **options)
+        scan = scan_table(rows, train, output, dtype, self.n_threads, **options)
         n_missing = scan.n_missing
         if held_out is not None:
-            found = check.scan_table(rows, held_out, output, dtype, self.n_threads, **options)
+            found = scan_table(rows, held_out, output, dtype, self.n_threads, **options)
             n_missing += found.n_missing
         fill = None
         if self.missing == "mask":
@@ -406,25 +369,3 @@ class Autoencoder(FittedNetwork, NetworkInference, BaseEstimator):
             n_rows=train if held_out is None else len(train),
         )
         return state._replace(fill=None) if fill is None else state, variant
-
-    def _begin(self, X, state, keep_features, record=None):
-        """From here on the estimator is fitted, with the state that training starts from."""
-        if not keep_features:
-            check.remember_features(self, X)
-        self._state = state
-        self.loss_curve_, self.validation_loss_curve_, self.n_epochs_ = record or ([], [], 0)
-
-    def _run(self, training, rows, held_out, n_epochs, weight=None):
-        try:
-            run_epochs(self, training, self._state.model, rows, held_out, n_epochs, weight)
-        except BaseException:  # Ctrl-C too
-            training.settle()
-            raise
-        finally:
-            self._keep(training)
-
-    def _keep(self, training):
-        """The estimator's state becomes what training has reached."""
-        self._state = self._state._replace(
-            n_steps=training.trainer.values()[2], n_rows_seen=training.n_rows_seen
-        )

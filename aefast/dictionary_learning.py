@@ -12,6 +12,7 @@ from aefast import _validation as check
 from aefast._coding import OUTPUT_FORMATS, Settings
 from aefast._dictionary import DictionaryState, Learner, initial_atoms, no_statistics
 from aefast._fitted_dictionary import CollectedStatistics, FittedDictionary
+from aefast._scan import scan_rows
 from aefast._schedules import Patience
 from aefast._training import as_list, progress_bar, split_rows
 from aefast.sparse_coding import CODING_CONSTRAINTS, check_options
@@ -262,7 +263,7 @@ class DictionaryLearning(
         dtype, k = check.real_type(rows.dtype), int(self.n_components)
         for part in (train, held_out):
             if part is not None:
-                check.scan_rows(rows, part, "gaussian", dtype, self.n_threads)
+                scan_rows(rows, part, "gaussian", dtype, self.n_threads)
         atoms = initial_atoms(rows, train, k, self.dict_init, self.positive_dict, dtype, seed)
         return DictionaryState(atoms, *no_statistics(atoms)[:2], 0, 0, seed)
 
@@ -279,7 +280,7 @@ class DictionaryLearning(
             raise ValueError(
                 f"n_components={self.n_components} does not continue the dictionary learnt, which has {len(self.components_)} atoms: fit anew, or set it back"
             )
-        check.scan_rows(rows, every_row, "gaussian", self.components_.dtype, self.n_threads)
+        scan_rows(rows, every_row, "gaussian", self.components_.dtype, self.n_threads)
         return rows
 
     def _begin(self, X, state, record):

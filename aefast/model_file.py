@@ -27,6 +27,7 @@ from aefast._version import __version__
 
 HOMES = {  # of each format: module and class
     "aefast autoencoder": ("aefast.autoencoder", "Autoencoder"),
+    "aefast stacked autoencoder": ("aefast.stacked", "StackedAutoencoder"),
     "aefast sufficient statistics": ("aefast.statistics", "SufficientStatistics"),
     "aefast whitening": ("aefast.whitening", "Whitening"),
     "aefast dictionary": ("aefast.dictionary_learning", "DictionaryLearning"),

@@ -17,6 +17,7 @@ from aefast import _autoencoder, _outputs, _runtime, _threads
 from aefast import _validation as check
 from aefast._forward import forward, overflow_error
 from aefast._model import Model, Parameters
+from aefast._scan import check_groups
 from aefast._variants import PLAIN
 
 __all__ = ["Gradients", "decode", "encode", "loss", "loss_and_gradients", "sigmoid", "softplus"]
@@ -214,7 +215,7 @@ def loss_and_gradients(
         )
     if status & _autoencoder.BAD_ROWS:
         raise check.bad_row_error(X, "X", domain, parameters.W.dtype, output=model.output)
-    check.check_groups(X, "X", model.output)
+    check_groups(X, "X", model.output)
     if status & _autoencoder.NOT_FINITE or not np.isfinite(flat).all():
         raise overflow_error("X", parameters)
     parts = model.parts(flat.astype(parameters.W.dtype, copy=False))

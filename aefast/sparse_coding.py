@@ -10,6 +10,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from aefast import _coding, _threads
 from aefast import _validation as check
 from aefast._coding import ALGORITHMS, OUTPUT_FORMATS, Settings
+from aefast._scan import scan_rows
 
 __all__ = ["SparseCoder", "sparse_encode"]
 
@@ -259,7 +260,7 @@ class SparseCoder(DecodesCodes, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         settings, D = self._settings()
         rows = self._rows(X, D, reset=True)
         dtype = check.real_type(rows.dtype, D.dtype)
-        check.scan_rows(rows, np.arange(len(rows)), "gaussian", dtype, settings.n_threads)
+        scan_rows(rows, np.arange(len(rows)), "gaussian", dtype, settings.n_threads)
         check.remember_features(self, X)
         return self
 

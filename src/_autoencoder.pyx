@@ -117,6 +117,7 @@ cdef extern from "kernels/autoencoder.h":
         autoencoder_model model
         rows_view rows
         int from_codes
+        rows_view targets
         input_view inputs
         int64_t block_rows
         int n_threads
@@ -184,6 +185,7 @@ cdef extern from "kernels/autoencoder.h":
     const autoencoder_kernels* autoencoder_bfloat16_tables[]
 
 
+N_LAYERS_AT_MOST = MOST_LAYERS
 NOT_FINITE = STATUS_NOT_FINITE
 BAD_ROWS = STATUS_BAD_ROWS
 
@@ -313,6 +315,16 @@ cdef autoencoder_model view_model(model, parameters, OutputParts parts):
     return view
 
 
+cdef autoencoder_model view_layers(model, flat, list parts, autoencoder_model* upper):
+    """The first layer; writes the others, fewer than MOST_LAYERS, to `upper`, and what the caller keeps to `parts`."""
+    layers = model.layer_views(flat)
+    for layer, part in layers:
+        parts.append(output_parts(layer.output, layer.n_features))
+    for i in range(1, len(layers)):
+        upper[i - 1] = view_model(layers[i][0], layers[i][0].split(layers[i][1]), parts[i])
+    return view_model(layers[0][0], layers[0][0].split(layers[0][1]), parts[0])
+
+
 CORRUPTIONS = {"masking": CORRUPTION_MASKING, "salt_and_pepper": CORRUPTION_SALT_AND_PEPPER, "gaussian": CORRUPTION_GAUSSIAN}
 
 
@@ -395,11 +407,12 @@ cdef class Trainer:
     """
 
     cdef training_job job
+    cdef autoencoder_model upper[MOST_LAYERS]
     cdef const autoencoder_kernels* kernels
     cdef cnp.ndarray flat, state, X, workspace, packed
     cdef readonly object variant
     cdef object sample_weight
-    cdef OutputParts parts
+    cdef list parts
     cdef OwnOutputs own
     cdef int64_t n_rows_seen
     cdef bint is_packed, is_unpacked  # which of the two forms of the weights are up to date
@@ -409,10 +422,11 @@ cdef class Trainer:
                  schedule="constant", schedule_step=0, schedule_steps=1, clip_norm=None, max_norm=None):
         memset(&self.job, 0, sizeof(self.job))
         self.X, self.flat, self.state = X, flat, state
-        self.parts, self.variant, self.sample_weight = output_parts(model.output, model.n_features), variant, sample_weight
+        self.parts, self.variant, self.sample_weight = [], variant, sample_weight
         self.n_rows_seen = n_rows_seen
-        self.job.model = view_model(model, model.split(flat), self.parts)
-        self.own = own_outputs(model, flat, &self.job.model)
+        self.job.model = view_layers(model, flat, self.parts, self.upper)
+        self.job.upper, self.job.n_upper = self.upper, len(self.parts) - 1
+        self.own = own_outputs(model.layer_views(flat)[0][0], flat, &self.job.model)
         self.job.rows = view_rows(X)
         self.job.sample_weight = <const double*> data_of(sample_weight)
         view_variant(&self.job, variant)
@@ -484,17 +498,25 @@ cdef class Trainer:
 
 def loss_and_gradients(model, cnp.ndarray X, parameters, weight, domain, batch_size, n_threads, variant):
     """Weighted mean loss and its gradient, float64 in the flat layout. weight (n,) float64 adds up to 1; None: 1/n. Noise is that of the first samples.
+    parameters: `Parameters`, or a flat array of them.
 
     Returns (loss, gradients, status)."""
     cdef training_job job
-    cdef OutputParts parts = output_parts(model.output, model.n_features)
-    cdef const autoencoder_kernels* kernels = kernels_of(parameters.W)
+    cdef autoencoder_model upper[MOST_LAYERS]
+    cdef cnp.ndarray example = parameters if isinstance(parameters, np.ndarray) else parameters.W
+    cdef const autoencoder_kernels* kernels = kernels_of(example)
     memset(&job, 0, sizeof(job))
-    gradients = np.zeros(model.n_parameters)
-    job.model, job.rows = view_model(model, parameters, parts), view_rows(X, None, domain)
-    cdef OwnOutputs own = own_outputs(model, parameters.W, &job.model)
+    gradients, parts = np.zeros(model.n_parameters), []
+    if example is parameters:
+        job.model = view_layers(model, parameters, parts, upper)
+        job.upper, job.n_upper = upper, len(parts) - 1
+    else:
+        parts.append(output_parts(model.output, model.n_features))
+        job.model = view_model(model, parameters, parts[0])
+    job.rows = view_rows(X, None, domain)
+    cdef OwnOutputs own = own_outputs(model.layer_views(example)[0][0], example, &job.model)
     view_variant(&job, variant)
-    job.batch_size, job.n_threads, job.gemm, job.schedule_steps = batch_size, n_threads, gemm_of(parameters.W), 1
+    job.batch_size, job.n_threads, job.gemm, job.schedule_steps = batch_size, n_threads, gemm_of(example), 1
     job.sample_weight, job.gradients = <const double*> data_of(weight), <double*> data_of(gradients)
     job.tiled = _runtime.products() == "tiles"
     workspace = allocate(kernels.training_workspace_bytes(&job))
@@ -513,16 +535,18 @@ def loss_and_gradients(model, cnp.ndarray X, parameters, weight, domain, batch_s
 
 
 def forward(model, cnp.ndarray rows, parameters, order, domain, int64_t block_rows, int n_threads, bint many_rows, *, bint from_codes=False, codes=None,
-            reconstructions=None, row_losses=None, feature_losses=None, variant=None):
-    """Encodes rows (or starts from codes) and fills the outputs that are given; many_rows are worth packing the weights for. Of `variant` it takes what
+            reconstructions=None, row_losses=None, feature_losses=None, targets=None, variant=None):
+    """Encodes rows (or starts from codes; for losses against `targets`, (rows, order), then) and fills the outputs that are given; many_rows are worth packing the weights for. Of `variant` it takes what
     becomes of inputs: missing entries, noise. Returns the status."""
     cdef forward_job job
     cdef training_job of_variant
     cdef OutputParts parts = output_parts(model.output, model.n_features)
     cdef const autoencoder_kernels* kernels = kernels_of(parameters.W)
     memset(&job, 0, sizeof(job))
-    job.model, job.rows = view_model(model, parameters, parts), view_rows(rows, order, domain)
+    job.model, job.rows = view_model(model, parameters, parts), view_rows(rows, order, None if targets else domain)
     cdef OwnOutputs own = own_outputs(model, parameters.W, &job.model)
+    if targets:
+        job.targets = view_rows(targets[0], targets[1], domain)
     if variant is not None:
         memset(&of_variant, 0, sizeof(of_variant))
         view_variant(&of_variant, variant)

@@ -42,25 +42,29 @@ ALWAYS_INLINE void backward_column(strip *s, int64_t column, int64_t width, int6
     store_as_double(s->column_sums + column, sum, left);
 }
 
-/* With the penalties of code_terms, and units that were not kept: dA = (dH kept + weight (KL' + l1 sign h)) s + 2 lambda weight ||W_j||^2 s s', s = dh/da. */
+/* With the penalties of code_terms, and units that were not kept: dA = (dH kept + weight (KL' + l1 sign h)) s + 2 lambda weight ||W_j||^2 s s', s = dh/da.
+   A dead unit, which no row keeps, has an auxiliary loss instead, what is left of the row's residual e after it alone: revive ||e - h_j V_j||^2 / 2, whose
+   derivative by h_j, weighted, is revive (dH_j + weight h_j ||V_j||^2): not the first term alone, which would let its weights grow for ever. */
 ALWAYS_INLINE void penalised_backward_column(strip *s, int64_t column, int64_t width, int64_t left, activation_function *derivative,
                                              curvature_function *curvature)
 {
     const code_view *code = s->code;
     vec zero = {0}, sum = zero, squares = zero, kept = zero, scale = vec_set(code->scale), l1 = vec_set(code->l1);
     vec kl = code->kl_slope ? vec_load_n(code->kl_slope + column, left) : zero, norms = code->norms ? vec_load_n(code->norms + column, left) : zero;
-    vec revive = code->revive ? vec_load_n(code->revive + column, left) : zero, bend = (real)2 * code->contraction * norms;
+    vec revive = code->revive ? vec_load_n(code->revive + column, left) : zero;
+    vec pull = code->revive ? revive * vec_load_n(code->decoder_norms + column, left) : zero, bend = (real)2 * code->contraction * norms;
     real *d = s->values + column;
     const real *h_at = s->operand + column, *used = code->used ? code->used + column : 0;
     for (int64_t i = 0; i < s->n_rows; ++i, d += s->ld, h_at += s->operand_ld) {
-        vec h = vec_load_n(h_at, width), weight = vec_set(s->weight[i]), slope = derivative(h), share = vec_set(1);
+        vec h = vec_load_n(h_at, width), weight = vec_set(s->weight[i]), slope = derivative(h), share = vec_set(1), own = zero;
         if (used) {
             ivec dropped = (ivec)vec_load_n(used + i * s->operand_ld, width) == (ivec)vec_set((real)-0.0);
             share = vec_select(dropped, revive, scale);
-            kept += vec_select(dropped, zero, vec_set(1));
+            own = vec_select(dropped, weight * h * pull, zero);
+            kept += vec_select(dropped, zero, weight);
         }
         vec sign = vec_select(h > zero, vec_set(1), vec_select(h < zero, vec_set(-1), zero));
-        vec dh = vec_fma(vec_load_n(d, width), share, weight * vec_fma(l1, sign, kl));
+        vec dh = vec_fma(vec_load_n(d, width), share, vec_fma(weight, vec_fma(l1, sign, kl), own));
         vec da = vec_first_n(slope * vec_fma(weight * bend, curvature(h, slope), dh), left);
         squares = vec_fma(weight * slope, slope, squares);
         s->loss += vec_sum(vec_first_n(weight * vec_fma(l1, vec_abs(h), (real)0.5 * bend * slope * slope), left));

@@ -67,7 +67,7 @@ typedef struct {
     double l1;                /* of l1 ||h||_1 */
     double kl_weight, kl_mean; /* beta KL(rho || mean_rows h_j), summed over j */
     double dropout;           /* probability that a unit is dropped; the others are divided by 1 - dropout */
-    double revive;            /* with top_k: the share of its gradient that a dead unit gets though it was not kept */
+    double revive;            /* with top_k: the weight of a dead unit's auxiliary loss, see penalised_backward_column */
     int64_t dead_rows;        /* a unit is dead that so many rows have not kept */
     int64_t *rows_unused;     /* in/out (k): since each unit was kept */
 } code_terms;
@@ -121,6 +121,7 @@ typedef struct {
     autoencoder_model model;
     rows_view rows;              /* X, or with `from_codes` H (n, k) */
     int from_codes;
+    rows_view targets;           /* X, where losses are wanted from codes */
     input_view inputs;
     int64_t block_rows;          /* rows that go through the chain together; results do not depend on how calls slice the rows if it divides them */
     int n_threads;

@@ -80,6 +80,7 @@ static double view_code(const training *t, const batch_plan *plan, int64_t r, in
     *code = (code_view){.scale = (real)(1 / (1 - terms->dropout)), .l1 = (real)terms->l1, .contraction = (real)terms->contraction};
     code->norms = t->norms ? t->norms + column : 0;
     code->revive = t->revive ? t->revive + column : 0;
+    code->decoder_norms = t->decoder_norms ? t->decoder_norms + column : 0;
     code->square_sums = t->square_sums ? t->square_sums + r * t->k + column : 0;
     code->kept = t->kept ? t->kept + r * t->k + column : 0;
     if (terms->kl_weight == 0)
@@ -103,8 +104,8 @@ static void add_contraction(const training *t, const batch_plan *plan, int64_t r
     }
 }
 
-/* norms (k) <- the squared norms of W's rows; members share them. */
-static void norms_phase(const training *t, member m)
+/* norms (k) <- the squared norms of a matrix's rows; members share them. */
+static void norms_of_rows(const training *t, member m, const weight_matrix *M, real *norms)
 {
     int64_t d = t->d, panels = n_panels(d);
     for (int64_t i = share_begin(m, t->k); i < share_end(m, t->k); ++i) {
@@ -112,16 +113,24 @@ static void norms_phase(const training *t, member m)
         if (t->job->tiled)
             for (int64_t j = 0; j < panels; ++j)
                 for (int v = 0; v < PANEL; v += LANES) {
-                    vec w = vec_load(t->W.by_d + (j * t->k + i) * PANEL + v);
+                    vec w = vec_load(M->by_d + (j * t->k + i) * PANEL + v);
                     sum = vec_fma(w, w, sum);
                 }
         else
             for (int64_t j = 0; j < d; j += LANES) {
-                vec w = vec_load_n(t->W.rows + i * d + j, d - j);
+                vec w = vec_load_n(M->rows + i * d + j, d - j);
                 sum = vec_fma(w, w, sum);
             }
-        t->norms[i] = (real)vec_sum(sum);
+        norms[i] = (real)vec_sum(sum);
     }
+}
+
+static void norms_phase(const training *t, member m)
+{
+    if (t->norms)
+        norms_of_rows(t, m, &t->W, t->norms);
+    if (t->decoder_norms)
+        norms_of_rows(t, m, &t->V, t->decoder_norms);
 }
 
 /* ---- whole rows ---- */

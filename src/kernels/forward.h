@@ -203,6 +203,8 @@ static void forward_block(const forward_pass *f, const forward_buffers *own, int
             make_input(&job->inputs, width, job->inputs.first_sample + first + i, (row_entries){own->T + i * ld, PANEL},
                        (row_entries){own->X + i * ld, PANEL});
     }
+    for (int64_t i = 0; job->targets.data && i < n; ++i)
+        *own->status |= load_row(&job->targets, first + i, 0, f->d, own->T + i * f->ld_d);
     if (job->row_losses)
         memset(job->row_losses + first, 0, (size_t)n * sizeof(double));
     if (encodes(job))

@@ -56,7 +56,7 @@ typedef struct training {
     real *bias_gradient;            /* [b | c | theta], likewise */
     double *code_sums, *square_sums, *kept; /* (row_blocks_k, k): of weight h, weight (dh/da)^2, rows that kept the unit; NULL where nobody asks */
     double *code_losses;            /* partial sums of the penalties on codes */
-    real *norms, *revive;           /* (k): ||W_j||^2; see code_view */
+    real *norms, *decoder_norms, *revive; /* (k): ||W_j||^2, ||V_j||^2; see code_view */
     scratch *members;
     share *shares;
     const struct training *below;   /* in a deep network: the layer whose codes are X */

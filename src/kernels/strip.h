@@ -13,10 +13,11 @@ typedef struct {
     const real *used;       /* (n_rows, n_columns), rows as the operand's: the codes as decoded, -0 where a unit was not kept; NULL: all were */
     const real *kl_slope;   /* dKL/dh per unit of weight, or NULL */
     const real *norms;      /* ||W_j||^2, or NULL */
-    const real *revive;     /* the share of its gradient that a unit gets that was not kept, or NULL */
+    const real *revive;     /* the weight of a unit's auxiliary loss where it was not kept, or NULL; */
+    const real *decoder_norms; /* ||V_j||^2, which that needs */
     real scale, l1, contraction;
     double *square_sums;    /* out: sum of weight (dh/da)^2, with norms */
-    double *kept;           /* out: rows that kept the unit, with used */
+    double *kept;           /* out: the weight of rows that kept the unit, with used */
 } code_view;
 
 typedef struct {

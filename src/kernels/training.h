@@ -63,6 +63,7 @@ static void carve_code_terms(training *t, arena *a, int64_t stored_rows, int64_t
     t->norms = terms->contraction > 0 ? CARVE(a, real, padded(t->k)) : 0;
     t->kept = drops_units(t->job) ? CARVE(a, double, row_blocks * t->k) : 0;
     t->revive = terms->revive > 0 ? CARVE(a, real, padded(t->k)) : 0;
+    t->decoder_norms = terms->revive > 0 ? CARVE(a, real, padded(t->k)) : 0;
     if (drops_units(t->job))
         t->clean = CARVE(a, real, stored_rows * t->width_k);
 }
@@ -216,8 +217,7 @@ static void load_phase(const training *t, member m, const batch_plan *plan, int6
 {
     for (int64_t i = share_begin(m, plan->n); i < share_end(m, plan->n); ++i)
         t->weight[i] = weight_of_row(t->job, first + i, plan->n);
-    if (t->norms)
-        norms_phase(t, m);
+    norms_phase(t, m);
     if (t->job->tiled)
         load_tiles(t, m, plan, first);
     else

@@ -1,0 +1,27 @@
+"""Taking model files apart, and putting them together again."""
+
+import contextlib
+import json
+import struct
+
+
+def unpack(contents):
+    """Header (a dict) and data of a safetensors file."""
+    (n_header,) = struct.unpack("<Q", contents[:8])
+    return json.loads(contents[8 : 8 + n_header]), contents[8 + n_header :]
+
+
+def pack(header, data):
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + data
+
+
+@contextlib.contextmanager
+def edited(path):
+    """Change a model file: gives its own header, the decoded metadata in it, and its data as a mutable array."""
+    header, data = unpack(path.read_bytes())
+    metadata = json.loads(header["__metadata__"]["aefast"])
+    data = bytearray(data)
+    yield header, metadata, data
+    header["__metadata__"]["aefast"] = json.dumps(metadata)
+    path.write_bytes(pack(header, bytes(data)))
