@@ -58,7 +58,8 @@ static void prepare_member(void *context, member m)
         pack_panel(k, d - j * PANEL, D + j * PANEL, d, f.by_feature + j * k * PANEL);
     team_barrier(m);
     int64_t first = share_begin(m, k), end = share_end(m, k);
-    product_panels(end - first, n_panels(k), d, f.atoms + first * f.ld_d, f.ld_d, f.by_component, padded(d), f.gram + first * f.ld_k, f.ld_k);
+    if (end > first) /* more members than atoms: some have none */
+        product_panels(end - first, n_panels(k), d, f.atoms + first * f.ld_d, f.ld_d, f.by_component, padded(d), f.gram + first * f.ld_k, f.ld_k);
     for (int64_t j = first; j < end; ++j)
         f.diagonal[j] = f.gram[j * f.ld_k + j];
     if (m.index == 0)
