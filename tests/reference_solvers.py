@@ -79,4 +79,4 @@ def train(
             W, decoder_weights = limited
             parameters = Parameters(W, b, c, decoder_weights)
         loss_curve.append(total / sum(map(len, epoch)))
-    return Training(parameters, state, loss_curve)
+    return Training(parameters, state, loss_curve, [])
