@@ -29,6 +29,8 @@ class FittedState(NamedTuple):
 
 def n_optimizer_states(solver, momentum):
     """Arrays of the parameters' size that a solver keeps."""
+    if solver == "lbfgs":  # SciPy's, which keeps what it needs to itself
+        return 0
     row = next(row for row in _autoencoder.solver_table() if row["name"] == solver)
     return 0 if row["only_with_momentum"] and momentum == 0 else row["n_state"]
 
@@ -183,7 +185,7 @@ class FittedNetwork(Saved):
     def state_checks(cls):
         counts = ("n_optimizer_states", "n_steps", "n_rows_seen", "seed", "n_epochs")
         curves = ("loss_curve", "validation_loss_curve")
-        solver = one_of(_autoencoder.SOLVERS)
+        solver = one_of([*_autoencoder.SOLVERS, "lbfgs"])
         return (
             {"model": cls.model_checks, "solver": solver, "fills": FLAG}
             | dict.fromkeys(counts, COUNT)

@@ -4,6 +4,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import validate_parameter_constraints
 
+from aefast import _lbfgs
 from aefast import _validation as check
 from aefast._precision import check_available
 from aefast._training import as_list, run_epochs, split_rows, start_training
@@ -38,7 +39,10 @@ class NetworkFitting:
 
     def _run(self, training, rows, held_out, n_epochs, weight=None):
         try:
-            run_epochs(self, training, self._state.model, rows, held_out, n_epochs, weight)
+            if isinstance(training, _lbfgs.FullBatch):
+                _lbfgs.run_lbfgs(self, training, n_epochs)
+            else:
+                run_epochs(self, training, self._state.model, rows, held_out, n_epochs, weight)
         except BaseException:  # Ctrl-C too
             training.settle()
             raise

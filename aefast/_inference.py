@@ -9,7 +9,7 @@ from aefast import _validation as check
 from aefast._forward import forward, overflow_error
 from aefast._likelihoods import log_likelihoods, sample_of_outputs
 from aefast._outputs import plain_output
-from aefast._variants import Variant
+from aefast._variants import Variant, noise_limits
 
 
 class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
@@ -204,6 +204,63 @@ class InferenceWithMissing(NetworkInference):
             )
         means = self._forward(rows, "reconstructions")
         return np.where(np.isnan(rows), means, rows).astype(means.dtype, copy=False)
+
+    def walk_back(self, X, n_steps=10, random_state=None):
+        """A sampling chain of a denoising autoencoder: corrupt, encode, draw from p(x | μ(h)), and again from there.
+
+        With enough capacity and training such a chain samples from the distribution of the data (Bengio, Yao, Alain & Vincent 2013). Rows are corrupted
+        as `corruption` says; without it nothing is, and the chain draws from p(x | μ(h(x))) alone.
+
+        Parameters
+        ----------
+        X : array-like (n_samples, n_features)
+            Where the chains start.
+        n_steps : int, default=10
+        random_state : int, RandomState instance or None, default=None
+
+        Returns
+        -------
+        chain : ndarray (n_steps, n_samples, n_features)
+            The rows drawn in each step.
+
+        Raises
+        ------
+        ValueError
+            For corruption by salt and pepper where the columns' domains have no ends: the chain has no rows to take them from.
+        """
+        check_is_fitted(self)
+        rows = check.estimator_rows(self, X, reset=False)
+        if check.as_integer(n_steps, "n_steps") < 1:
+            raise ValueError(f"n_steps must be at least 1, got {n_steps}")
+        random = check_random_state(random_state)
+        noise, model = self._noise(random), self._state.model
+        parameters = model.split(self._state.parameters)
+        chain = []
+        for step in range(n_steps):
+            variant = noise._replace(first_sample=step * len(rows))
+            H = forward(model, parameters, rows, "codes", n_threads=self.n_threads, variant=variant)
+            chain.append(self.sample_output(H, random))
+            rows = chain[-1]
+        return np.stack(chain)
+
+    def _noise(self, random):
+        """The corruption as a variant of one-pass operations, with a seed drawn now."""
+        state = self._state
+        model, dtype = state.model, state.parameters.dtype
+        seed = int(random.randint(np.iinfo(np.int64).max, dtype=np.int64))
+        fill = None if state.fill is None else state.fill.astype(dtype)
+        if self.corruption is None:
+            return Variant(fill=fill)
+        kind, level = self.corruption
+        ends = {}
+        if kind == "salt_and_pepper":
+            low, high = noise_limits(model, (np.nan, np.nan))
+            if not (np.isfinite(low).all() and np.isfinite(high).all()):
+                raise ValueError(
+                    "walk_back with salt and pepper needs columns whose domain has two ends, as bernoulli's"
+                )
+            ends = {"low": low.astype(dtype), "high": high.astype(dtype)}
+        return Variant(fill=fill, corruption=kind, corruption_level=level, seed=seed, **ends)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -47,7 +47,7 @@ class Table:
         return shape if len(shape) == 2 or (len(shape) == 3 and shape[2] == 3) else ()
 
 
-def read_table(name, writeable=False):
+def read_table(name, writeable=False, missing=False):
     """Read the table that a DATA argument names.
 
     Parameters
@@ -57,6 +57,8 @@ def read_table(name, writeable=False):
     writeable : bool, default=False
         Whether rows are going to be exchanged in memory. A memory-mapped file is then mapped copy-on-write: the file
         itself is never written to.
+    missing : bool, default=False
+        Whether a field of a CSV file may be empty or "nan": both become NaN.
 
     Raises
     ------
@@ -76,7 +78,7 @@ def read_table(name, writeable=False):
     elif suffix == ".npy":
         array, feature_names = _read_npy(name, "c" if writeable else "r"), None
     elif suffix == ".csv":
-        array, feature_names = _read_csv(name)
+        array, feature_names = _read_csv(name, missing)
     else:
         raise ValueError(f"DATA: expected FILE.npy, FILE.npz:KEY, FILE.csv or digits, got {name!r}")
     return _as_table(name, array, feature_names)
@@ -145,7 +147,7 @@ def _as_value_error(name, kind):
 # ---- CSV ----
 
 
-def _read_csv(name):
+def _read_csv(name, missing):
     """The numbers of a CSV file, and the names in its header, None where it has none.
 
     A first row without a single number is a header. NumPy's parser reads the numbers; only where it fails, or meets a
@@ -157,12 +159,13 @@ def _read_csv(name):
             is_header = not any(_is_number(field) for field in first_row)
             n_header_lines = n_lines if is_header else 0
             try:
-                rows = _parse_numbers(file, n_header_lines)
+                rows = _parse_numbers(file, n_header_lines, missing)
             except ValueError as error:
-                _check_fields(name, file, n_header_lines, len(first_row))
+                _check_fields(name, file, n_header_lines, len(first_row), missing)
                 raise ValueError(f"{name}: {error}") from error
-            if rows.shape[1] != len(first_row) or not np.isfinite(rows).all():
-                _check_fields(name, file, n_header_lines, len(first_row))
+            good = ~np.isinf(rows) if missing else np.isfinite(rows)
+            if rows.shape[1] != len(first_row) or not good.all():
+                _check_fields(name, file, n_header_lines, len(first_row), missing)
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{name}: cannot be read as a CSV file in UTF-8: {error}") from error
     return rows, tuple(first_row) if is_header else None
@@ -185,16 +188,26 @@ def _is_number(field):
     return "_" not in field and field.isascii()  # as NumPy's parser has it
 
 
-def _parse_numbers(file, n_header_lines):
+def _number_or_gap(field):
+    return float(field) if field.strip() else math.nan
+
+
+def _parse_numbers(file, n_header_lines, missing):
     file.seek(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # no rows: `_as_table` says so
         return np.loadtxt(
-            file, delimiter=",", quotechar='"', comments=None, skiprows=n_header_lines, ndmin=2
+            file,
+            delimiter=",",
+            quotechar='"',
+            comments=None,
+            converters=_number_or_gap if missing else None,  # slow: only where it is asked for
+            skiprows=n_header_lines,
+            ndmin=2,
         )
 
 
-def _check_fields(name, file, n_header_lines, n_columns):
+def _check_fields(name, file, n_header_lines, n_columns, missing):
     """Raise the ValueError that names the first field that is no finite number, or the first row of another length.
 
     Rows are counted as the lines of the file are, from 1.
@@ -209,6 +222,8 @@ def _check_fields(name, file, n_header_lines, n_columns):
                 f"{name}: row {reader.line_num}: expected {n_columns} columns as in the first row, got {len(row)}"
             )
         for column, field in enumerate(row, start=1):
+            if missing and (not field.strip() or field.strip().lower() == "nan"):
+                continue
             if not _is_number(field) or not math.isfinite(float(field)):
                 raise ValueError(
                     f"{name}: row {reader.line_num} column {column}: expected a finite number, got {field!r}"

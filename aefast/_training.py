@@ -7,7 +7,7 @@ import numpy as np
 
 from aefast import _runtime, _threads
 from aefast._autoencoder import NOT_FINITE, Trainer
-from aefast._forward import mean_loss
+from aefast._forward import forward, mean_loss
 from aefast._order import RowOrder
 from aefast._schedules import patience_of, place_in_schedule, schedule_of_steps
 from aefast._variants import PLAIN, without_noise
@@ -62,6 +62,10 @@ class Snapshot:
 class Diverged(Exception):
     """The loss, a parameter or the optimizer's state is not finite."""
 
+    def __init__(self, column=None):
+        super().__init__(column)
+        self.column = column  # of the output whose loss it is, or None
+
 
 class Training:
     """Epochs over the rows of one table, and their record.
@@ -69,6 +73,9 @@ class Training:
     Parameters
     ----------
     trainer : _autoencoder.Trainer
+    model : Model or DeepModel
+    X : ndarray
+        The table.
     order : RowOrder
         Of the rows to train on.
     seed : int or None
@@ -77,8 +84,8 @@ class Training:
         Before this training, by earlier ones.
     """
 
-    def __init__(self, trainer, order, seed, n_rows_seen):
-        self.trainer, self.order = trainer, order
+    def __init__(self, trainer, model, X, order, seed, n_rows_seen):
+        self.trainer, self.model, self.X, self.order = trainer, model, X, order
         self.random = None if seed is None else random_stream(seed, SHUFFLE)
         self.n_rows_before = n_rows_seen
         self.last_finite = Snapshot(trainer)
@@ -100,17 +107,31 @@ class Training:
         total, n_done = 0.0, 0
         with closing(self._slices()) as slices:
             for rows in slices:
+                before = self.trainer.n_rows_done
                 total, status = self._slice(rows, total)
                 n_done += len(rows)
                 if status & NOT_FINITE:
+                    column = self._overflowing_column(rows[self.trainer.n_rows_done - before :])
                     self.last_finite.restore(self.trainer)
-                    raise Diverged
+                    raise Diverged(column)
                 if on_slice is not None:
                     on_slice(len(rows), total / n_done)
         if not self.last_finite.take(self.trainer):
             self.last_finite.restore(self.trainer)
             raise Diverged
         return total / n_done
+
+    def _overflowing_column(self, rows):
+        """The column whose loss is not finite in the batch that ended a slice; None where that is no column's."""
+        model, flat = self.model, self.trainer.values()[0]
+        options = {"order": rows[: self.order.batch_size], "check": False}
+        options["variant"] = without_noise(self.trainer.variant)
+        try:
+            losses = forward(model, model.split(flat), self.X, "feature_losses", **options)
+        except (FloatingPointError, ValueError):  # a code, a parameter
+            return None
+        bad = np.flatnonzero(~np.isfinite(losses).all(axis=0))
+        return int(bad[0]) if 0 < len(bad) < losses.shape[1] else None
 
     def _slices(self):
         """The rows of one pass, in the order of training; how many at a time follows from the time they take."""
@@ -217,7 +238,8 @@ def start_training(
         sample_weight=sample_weight,
         bfloat16=estimator.precision == "bfloat16",
     )
-    return Training(trainer, order, state.seed if estimator.shuffle else None, state.n_rows_seen)
+    seed = state.seed if estimator.shuffle else None
+    return Training(trainer, model, rows, order, seed, state.n_rows_seen)
 
 
 def run_epochs(estimator, training, model, X, held_out, n_epochs, sample_weight=None):
@@ -265,12 +287,13 @@ def as_list(callbacks):
 def _one_epoch(estimator, training, epoch, on_slice):
     try:
         return training.epoch(on_slice)
-    except Diverged:
-        raise divergence_error(estimator, epoch) from None
+    except Diverged as error:
+        raise divergence_error(estimator, epoch, error.column) from None
 
 
-def divergence_error(estimator, epoch):
+def divergence_error(estimator, epoch, column=None):
+    what = "the loss or a parameter" if column is None else f"the loss of column {column} of X"
     return FloatingPointError(
-        f"training diverged in epoch {epoch}: the loss or a parameter is no longer finite. The last finite parameters are "
+        f"training diverged in epoch {epoch}: {what} is no longer finite. The last finite parameters are "
         f"kept. Lower learning_rate (it is {estimator.learning_rate:g}) or scale X to a smaller range"
     )

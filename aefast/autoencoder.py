@@ -8,8 +8,9 @@ from sklearn.utils._param_validation import (
     Interval,
     StrOptions,
 )
+from sklearn.utils.metaestimators import available_if
 
-from aefast import _autoencoder, _threads
+from aefast import _autoencoder, _lbfgs, _threads
 from aefast import _validation as check
 from aefast._fitted import FittedAutoencoder, continued_state, initial_state
 from aefast._fitting import NetworkFitting
@@ -48,9 +49,11 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, InferenceWithMissing, BaseE
         ("categorical", [5, 6, 7])]``, columns by number, name, slice or boolean mask, each exactly once.
     tied : bool, default=True
         The decoder uses the encoder's weights; their gradient is the sum of two parts. False: it has its own.
-    solver : {"sgd", "adam", "adagrad"}, default="adam"
+    solver : {"sgd", "adam", "adagrad", "lbfgs"}, default="adam"
         "adam": Kingma & Ba (2015) with β = (0.9, 0.999), ε = 1e-8. "sgd": with `momentum` and `nesterov`. "adagrad": Duchi, Hazan & Singer (2011),
-        ``s ← s + g²``, ``w ← w − rate·g / (√s + 1e-10)``.
+        ``s ← s + g²``, ``w ← w − rate·g / (√s + 1e-10)``. "lbfgs": SciPy's L-BFGS-B on the loss of all rows (Liu & Nocedal 1989), at most `max_epochs`
+        iterations, in float64 whatever the type of X, in which losses and gradients are computed; noise is drawn once; `batch_size`, the learning rate and
+        what belongs to batches play no part.
     learning_rate : float, default=1e-3
     momentum : float in [0, 1), default=0.9
         Of "sgd": ``v ← momentum·v + g``, ``w ← w − learning_rate·v``. 0 is plain gradient descent.
@@ -177,7 +180,7 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, InferenceWithMissing, BaseE
         "activation": [StrOptions(set(_autoencoder.ACTIVATIONS))],
         "output": "no_validation",  # resolve_output says what is wrong
         "tied": ["boolean"],
-        "solver": [StrOptions(set(_autoencoder.SOLVERS))],
+        "solver": [StrOptions({*_autoencoder.SOLVERS, _lbfgs.NAME})],
         "learning_rate": [Interval(Real, 0, np.finfo(np.float32).max, closed="right")],
         "momentum": [Interval(Real, 0, 1, closed="left")],
         "nesterov": ["boolean"],
@@ -309,11 +312,15 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, InferenceWithMissing, BaseE
         weight = check.as_mean_weight(sample_weight, len(rows))
         seed, train, held_out = self._seed_and_parts(rows, goes_on)
         state, variant = self._start(X, rows, weight, train, held_out, seed, goes_on)
-        training = start_training(self, rows, train, state, variant, weight)
+        if self.solver == _lbfgs.NAME:
+            training = _lbfgs.FullBatch(self, rows, state, variant, weight)
+        else:
+            training = start_training(self, rows, train, state, variant, weight)
         self._begin(X, state, keep_features=goes_on)
         self._run(training, rows, held_out, self.max_epochs, weight)
         return self
 
+    @available_if(_lbfgs.works_in_batches)
     def partial_fit(self, X, y=None, sample_weight=None):
         """One pass over X, going on from the fitted parameters and optimizer state (or initialising, at the first call).
 
@@ -333,6 +340,7 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, InferenceWithMissing, BaseE
 
     def _check_variants(self):
         check_variants(self)
+        _lbfgs.check(self)
 
     def _start(self, X, rows, weight, train, held_out, seed, goes_on):
         """(state, variant) that training starts from. Checks what is in the rows; held-out ones leave no trace. Nothing of the estimator changes."""

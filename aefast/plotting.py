@@ -143,6 +143,47 @@ def loss(ae):
     return figure
 
 
+def walk(ae, X, chain, image_shape=None):
+    """Draw sampling chains: a line for each row, its start and what was drawn in each step.
+
+    Parameters
+    ----------
+    ae : Autoencoder
+    X : array-like (n_samples, n_features)
+        Where the chains started.
+    chain : ndarray (n_steps, n_samples, n_features)
+        What ``ae.walk_back(X)`` gave.
+    image_shape : tuple of int, optional
+        As for `filters`.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        If the rows are no images.
+    """
+    image_shape = resolve_image_shape(ae, image_shape)
+    if not image_shape:
+        raise ValueError(
+            f"image_shape: rows of {ae.n_features_in_} features are no squares: give the shape of an image"
+        )
+    chain = np.concatenate([np.asarray(X, dtype=float)[np.newaxis], chain])
+    n_steps, n_chains = chain.shape[:2]
+    low, high = _intensity_range(chain.reshape(-1, chain.shape[2]))
+    figure = new_figure(0.6 + 0.8 * n_steps, 0.6 + 0.8 * n_chains)
+    grid = figure.subplots(n_chains, n_steps, squeeze=False)
+    for line, images in zip(grid, chain.swapaxes(0, 1), strict=True):
+        for axes, image in zip(line, images.reshape(-1, *image_shape), strict=True):
+            show_image(axes, image, "gray", low, high)
+            axes.set(xticks=[], yticks=[])
+    for step, axes in enumerate(grid[0]):
+        axes.set_title(f"step {step}" if step else "start", fontsize=9)
+    return figure
+
+
 def save(figure, path, dpi=150):
     """Write a figure to a file, in the format its suffix names.
 

@@ -105,6 +105,7 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
         "code_activation": [None, StrOptions(set(_autoencoder.ACTIVATIONS))],
         "pretrain_epochs": [Interval(Integral, 0, None, closed="left")],
     } | {name: Autoencoder._parameter_constraints[name] for name in _SHARED}
+    _parameter_constraints["solver"] = [StrOptions(set(_autoencoder.SOLVERS))]
 
     def __init__(
         self,

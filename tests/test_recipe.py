@@ -157,7 +157,7 @@ def segments_and_options(output):
     ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(
     n=st.integers(1, 40),
     d=st.integers(1, 40),
@@ -174,8 +174,10 @@ def test_any_table_of_mixed_columns(n, d, k, seed, size):
     expected = reference.gradients(X, Parameters(W, b, c), twin)
     loss, gradients = ops.loss_and_gradients(X, W, b, c, **options)
     assert loss == pytest.approx(reference.loss(X, Parameters(W, b, c), twin), rel=1e-10, abs=1e-10)
+    largest = max(np.abs(part).max() for part in expected[:3])  # of terms that may cancel in one
     for name in Parameters._fields[:3]:
-        assert_close(getattr(gradients, name), getattr(expected, name), 1e-9)
+        actual, twin_of_it = getattr(gradients, name), getattr(expected, name)
+        np.testing.assert_allclose(actual, twin_of_it, rtol=0, atol=1e-9 * largest)
 
 
 # ---- invariants ----

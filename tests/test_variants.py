@@ -283,6 +283,7 @@ def what_noise_excludes(estimator):
         Autoencoder(4, max_epochs=3, corruption=("masking", 0.3)),
         Autoencoder(4, max_epochs=3, contraction=0.1, sparsity=("kl", 0.1, 0.1)),
         Autoencoder(4, max_epochs=3, sparsity=("l1", 0.1), dropout=0.2),
+        Autoencoder(4, max_epochs=3, activation="linear", top_k=1),
         Autoencoder(4, max_epochs=3, missing="mask"),
         Autoencoder(4, max_epochs=3, output="gaussian_diagonal"),
         Autoencoder(4, max_epochs=3, output="laplace"),

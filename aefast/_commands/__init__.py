@@ -4,6 +4,6 @@ A module's `add_commands(commands)` adds its subcommands to the parser; each set
 here and its name in `FAMILIES`.
 """
 
-from aefast._commands import apply, dictionary, factors, fit, info
+from aefast._commands import apply, dictionary, factors, fit, info, walk
 
-FAMILIES = (fit, apply, factors, dictionary, info)
+FAMILIES = (fit, apply, walk, factors, dictionary, info)

@@ -64,7 +64,7 @@ def read_model_and_data(arguments):
             f"{arguments.model} holds {type(model).__name__}, which is no model of rows"
         )
     model.set_params(n_threads=arguments.threads)._validate_params()
-    table = read_data(arguments)
+    table = read_data(arguments, missing=getattr(model, "missing", None) == "mask")
     names = getattr(model, "feature_names_in_", None)
     if names is not None and table.feature_names not in (None, tuple(names)):
         raise ValueError(
@@ -74,6 +74,6 @@ def read_model_and_data(arguments):
     return model, table
 
 
-def read_data(arguments, writeable=False):
-    table = _tables.read_table(arguments.data, writeable)
+def read_data(arguments, writeable=False, missing=False):
+    table = _tables.read_table(arguments.data, writeable, missing)
     return table.scaled() if arguments.scale else table

@@ -9,6 +9,7 @@ import numpy as np
 
 import aefast
 from aefast import _autoencoder, _report, _tables
+from aefast._commands import variants
 from aefast._commands.common import (
     METRICS_NAME,
     MODEL_NAME,
@@ -29,7 +30,7 @@ _PICTURE_NAMES = ("filters.png", "reconstructions.png", "loss.png")
 _PARAMETERS = (
     ("-k --components", "n_components", "hidden units"),
     ("--activation", "activation", "of the hidden units"),
-    ("--output", "output", "the data's distribution: gaussian, or bernoulli for values in [0, 1]"),
+    ("--output", "output", variants.OUTPUT_HELP),
     ("--untied", "tied", "give the decoder weights of its own"),
     ("--epochs", "max_epochs", "passes over the training rows, at most"),
     ("--batch-size", "batch_size", "rows in a training step"),
@@ -46,6 +47,17 @@ _PARAMETERS = (
     ("--clip-norm", "clip_norm", "norm of a step's gradient at most"),
     ("--max-norm", "max_norm", "norm of a hidden unit's weights at most"),
     ("--learning-rate-schedule", "learning_rate_schedule", "how the rate changes: see the guide"),
+    (
+        "--missing",
+        "missing",
+        "what NaN (in a .csv file: an empty field, or nan) means: error, or mask for entries that are missing",
+    ),
+    ("--missing-fill", "missing_fill", "what a missing entry enters the encoder as"),
+    ("--corruption", "corruption", "noise: masking:P, salt_and_pepper:P or gaussian:SIGMA"),
+    ("--contraction", "contraction", "weight of the contractive penalty"),
+    ("--sparsity", "sparsity", "penalty on the code: kl:RHO:BETA or l1:LAMBDA"),
+    ("--top-k", "top_k", "units of each code that keep their value"),
+    ("--dropout", "dropout", "probability that a unit of the code is dropped in training"),
     ("--early-stopping", "early_stopping", "watch the loss on training rows set aside for that"),
     ("--validation-fraction", "validation_fraction", "share of training rows set aside for that"),
     ("--patience", "n_epochs_no_change", "epochs without improvement after which training stops"),
@@ -54,7 +66,14 @@ _PARAMETERS = (
     ("--precision", "precision", "of the products: auto, or bfloat16 on processors that have it"),
     ("--threads", "n_threads", "at most; by default the cores this process may use"),
 )
-_TYPES = {"clip_norm": float, "max_norm": float}  # of parameters whose default is None; else int
+_TYPES = {  # of parameters whose default is None, where it is not int; and of those that are written in a form of their own
+    "clip_norm": float,
+    "max_norm": float,
+    "output": variants.output,
+    "corruption": variants.corruption,
+    "sparsity": variants.sparsity,
+}
+_METAVARS = {"output": "P", "corruption": "KIND:LEVEL", "sparsity": "KIND:..."}
 _OTHER_DEFAULTS = {"max_epochs": 30, "random_state": 0}
 
 
@@ -96,8 +115,9 @@ def _add_parameters(group):
     defaults = aefast.Autoencoder().get_params(deep=False) | _OTHER_DEFAULTS
     choices = {
         "activation": _autoencoder.ACTIVATIONS,
-        "output": _autoencoder.OUTPUTS,
-        "solver": _autoencoder.SOLVERS,
+        "missing": ("error", "mask"),
+        "missing_fill": ("mean", "zero"),
+        "solver": (*_autoencoder.SOLVERS, "lbfgs"),
         "learning_rate_schedule": SCHEDULES,
         "precision": PRECISIONS,
     }
@@ -107,18 +127,26 @@ def _add_parameters(group):
         if isinstance(default, bool):
             settings["action"] = "store_false" if default else "store_true"
         else:
-            settings["type"] = _TYPES.get(name, int) if default is None else type(default)
+            settings["type"] = _TYPES.get(name, int if default is None else type(default))
             settings["help"] += "" if default is None else " (default: %(default)s)"
-            settings |= {"choices": choices[name]} if name in choices else {"metavar": "N"}
+            settings |= (
+                {"choices": choices[name]}
+                if name in choices
+                else {"metavar": _METAVARS.get(name, "N")}
+            )
         group.add_argument(*flags.split(), **settings)
 
 
 def _fit(arguments):
-    table = read_data(arguments, writeable=arguments.test_fraction > 0)
+    table = read_data(
+        arguments, writeable=arguments.test_fraction > 0, missing=arguments.missing == "mask"
+    )
     shape = _checked_image_shape(arguments.image_shape, table)
     out = Path(arguments.out)
     _tables.check_can_write(out, (MODEL_NAME, METRICS_NAME, *_PICTURE_NAMES))
-    model = aefast.Autoencoder(**{name: getattr(arguments, name) for _, name, _ in _PARAMETERS})
+    parameters = {name: getattr(arguments, name) for _, name, _ in _PARAMETERS}
+    parameters["output"] = variants.with_column_numbers(arguments.output, table.feature_names)
+    model = aefast.Autoencoder(**parameters)
     _initialise_on_all(model, table, arguments.scale)
     train, test = _tables.hold_out(table.rows, arguments.test_fraction, arguments.random_state)
     parts = {"train": train, "test": test} if len(test) else {"train": train}
