@@ -112,7 +112,7 @@ def test_what_belongs_to_batches_is_refused(wrong, digits):
 
 def test_partial_fit_is_refused(digits):
     assert not hasattr(Autoencoder(4, solver="lbfgs"), "partial_fit")
-    with pytest.raises(AttributeError, match="lbfgs"):
+    with pytest.raises(AttributeError, match="partial_fit"):
         Autoencoder(4, solver="lbfgs").partial_fit(digits)
 
 
