@@ -292,3 +292,11 @@ def test_a_memory_map_is_coded_in_place(tmp_path):
     np.testing.assert_array_equal(
         sparse_encode(mapped, D, alpha=0.2), sparse_encode(X, D, alpha=0.2)
     )
+
+
+@pytest.mark.parametrize("n_atoms", [1, 2])
+def test_more_threads_than_atoms(n_atoms):
+    D = np.random.default_rng(0).normal(size=(n_atoms, 7))
+    X = np.random.default_rng(1).normal(size=(9, 7))
+    one, five = (sparse_encode(X, D, alpha=0.1, n_threads=n) for n in (1, 5))
+    np.testing.assert_array_equal(one, five)
