@@ -4,11 +4,11 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import BaseEstimator
+from sklearn.utils._available_if import available_if
 from sklearn.utils._param_validation import (
     Interval,
     StrOptions,
 )
-from sklearn.utils.metaestimators import available_if
 
 from aefast import _autoencoder, _lbfgs, _threads
 from aefast import _validation as check
