@@ -55,7 +55,7 @@ class SufficientStatistics(Saved):
 
     Notes
     -----
-    Rows of float32, uint8 and bool are multiplied in float32, in blocks of at most 256 whose sums are added in float64: relative errors of some
+    Rows of float32, uint8 and bool are multiplied in float32, in blocks of 128 whose sums are added in float64: relative errors of some
     1e-7 of the variances. Other rows are multiplied in float64. Each `update` shifts its rows by their own sampled mean; merging moves to one reference
     point exactly, up to rounding. Sparse (CSR) rows whose columns have no large means are multiplied entry by entry in float64, others are made dense,
     some rows at a time.
