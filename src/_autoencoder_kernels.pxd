@@ -1,6 +1,7 @@
 # What kernels/autoencoder.h declares, as Cython sees it: the job that a kernel is handed, the tables of kernels.
 
 from libc.stdint cimport int64_t, uint16_t, uint64_t
+from numpy.random cimport bitgen_t
 
 from _arrays cimport rows_view
 
@@ -132,12 +133,23 @@ cdef extern from "kernels/autoencoder.h":
     ctypedef struct output_info:
         const char* name
         const char* link
+        const char* domain
         double low
         double high
-        int is_group
         const char* parameter
         const char* option
         double default_option
+        int is_group
+        double row_total
+
+    ctypedef struct generator:
+        bitgen_t* bits
+        double (*uniform)(bitgen_t*) noexcept nogil
+        double (*normal)(bitgen_t*) noexcept nogil
+        double (*exponential)(bitgen_t*) noexcept nogil
+        double (*gamma)(bitgen_t*, double) noexcept nogil
+        int64_t (*poisson)(bitgen_t*, double) noexcept nogil
+        int64_t (*binomial)(bitgen_t*, int64_t, double) noexcept nogil
 
     ctypedef struct solver_info:
         const char* name
@@ -154,6 +166,9 @@ cdef extern from "kernels/autoencoder.h":
         void (*solver_info)(int, solver_info*) noexcept nogil
         const char* (*schedule_name)(int) noexcept nogil
         double (*output_link)(int, double) noexcept nogil
+        int (*output_has_base)(int) noexcept nogil
+        void (*output_log_base)(int, int64_t, int64_t, const double*, double, double*) noexcept nogil
+        void (*output_sample)(int, int64_t, int64_t, const double*, const double*, double, const double*, const generator*, double*) noexcept nogil
         int64_t (*training_workspace_bytes)(const training_job*) noexcept nogil
         int64_t (*packed_bytes)(const training_job*) noexcept nogil
         void (*pack)(training_job*) noexcept nogil

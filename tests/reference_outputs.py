@@ -73,7 +73,11 @@ class Output(NamedTuple):
     high: float = np.inf
     theta_gradient: Callable | None = None
     constant: float | None = None  # the default of c
+    example: float | None = (
+        None  # another value of c, or of exp(theta) where an option fixes theta: for tests
+    )
     is_group: bool = False
+    is_discrete: bool = False
 
 
 def nothing(x, c=None):
@@ -168,6 +172,7 @@ GAUSSIAN_DIAGONAL = Output(
         0.5 * np.exp(theta) / variance(theta, c) * (1 - (a - x) ** 2 / variance(theta, c))
     ),
     constant=1e-6,
+    example=0.1,
 )
 
 POISSON = Output(
@@ -178,6 +183,7 @@ POISSON = Output(
     sizes=lambda x, a, theta, c: Sizes(np.exp(a) + abs(x * a), np.exp(a) + x, np.exp(a), np.exp(a)),
     log_base=lambda x, c=None: gammaln(x + 1),
     low=0.0,
+    is_discrete=True,
 )
 
 EXPONENTIAL = Output(
@@ -217,6 +223,7 @@ GAMMA = Output(
     theta_gradient=lambda x, a, theta, c: (
         np.exp(theta) * (gamma_deviance(x, a) + digamma(np.exp(theta)) - theta)
     ),
+    example=2.5,
 )
 
 
@@ -248,6 +255,8 @@ NEGATIVE_BINOMIAL = Output(
     log_base=lambda x, c=None: gammaln(x + 1),
     low=0.0,
     theta_gradient=negative_binomial_theta_gradient,
+    example=3.5,
+    is_discrete=True,
 )
 
 LAPLACE = Output(
@@ -276,6 +285,7 @@ HUBER = Output(
         x, np.log(np.sqrt(2 * np.pi) * erf(c / np.sqrt(2)) + 2 / c * np.exp(-0.5 * c**2))
     ),
     constant=1.0,
+    example=0.5,
 )
 
 
@@ -316,6 +326,7 @@ OUTPUTS = {
     "categorical": CATEGORICAL,
     "multinomial": CATEGORICAL._replace(
         high=np.inf,
+        is_discrete=True,
         # Σ log x_j! - log N!, the latter in equal shares
         log_base=lambda x, c=None: gammaln(x + 1) - gammaln(total(x) + 1) / x.shape[-1],
     ),

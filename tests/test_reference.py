@@ -22,7 +22,7 @@ def rows_of(name, shape=(N, D), seed=0):
     random = np.random.default_rng(seed)
     if name == "categorical":
         return np.eye(shape[1])[random.integers(shape[1], size=shape[0])]
-    if name in ("poisson", "negative_binomial", "multinomial"):
+    if OUTPUTS[name].is_discrete:
         return random.poisson(2.0, shape).astype(float)
     if OUTPUTS[name].low == -np.inf:
         return random.normal(0.0, 1.5, shape)

@@ -16,6 +16,7 @@ const autoencoder_kernels INSTANCE(autoencoder) = {
 #else
 
 #include "forward.h"
+#include "likelihoods.h"
 
 #define LENGTH(array) ((int)(sizeof(array) / sizeof *(array)))
 
@@ -24,6 +25,7 @@ static void get_output_info(int i, output_info *info) { *info = outputs[i].info;
 static void get_solver_info(int i, solver_info *info) { *info = solvers[i].info; }
 static const char *schedule_name(int i) { return schedules[i].name; }
 static double output_link(int i, double mean) { return outputs[i].link(mean); }
+static int output_has_base(int i) { return outputs[i].base || outputs[i].group_base; }
 
 const autoencoder_kernels INSTANCE(autoencoder) = {
     .n_activations = LENGTH(activations),
@@ -35,6 +37,9 @@ const autoencoder_kernels INSTANCE(autoencoder) = {
     .solver_info = get_solver_info,
     .schedule_name = schedule_name,
     .output_link = output_link,
+    .output_has_base = output_has_base,
+    .output_log_base = output_log_base,
+    .output_sample = output_sample,
     .training_workspace_bytes = training_workspace_bytes,
     .packed_bytes = packed_bytes,
     .pack = pack,

@@ -155,12 +155,26 @@ typedef struct {
 
 typedef struct {
     const char *name, *link;
-    double low, high;            /* domain of x */
-    int is_group;
+    const char *domain;          /* of x, in words, */
+    double low, high;            /* and its ends */
     const char *parameter;       /* per column, learned unless an option fixes it; NULL: none */
     const char *option;          /* a constant of a part; NULL: none */
     double default_option;       /* NAN: the option fixes the parameter at its logarithm, and by default the parameter is learned */
+    int is_group;
+    double row_total;            /* of a group: what a row's entries add up to; 0: anything */
 } output_info;
+
+/* The caller's source of chance, by NumPy's C interface. */
+struct bitgen;
+typedef struct {
+    struct bitgen *bits;
+    double (*uniform)(struct bitgen *);     /* in [0, 1) */
+    double (*normal)(struct bitgen *);      /* of variance 1 */
+    double (*exponential)(struct bitgen *); /* of mean 1 */
+    double (*gamma)(struct bitgen *, double shape); /* of scale 1 */
+    int64_t (*poisson)(struct bitgen *, double mean);
+    int64_t (*binomial)(struct bitgen *, int64_t n, double p);
+} generator;
 
 typedef struct {
     const char *name;
@@ -175,6 +189,10 @@ typedef struct {
     void (*solver_info)(int, solver_info *);
     const char *(*schedule_name)(int);
     double (*output_link)(int output, double mean); /* pre-activation whose mean is `mean`, kept off the ends of the domain */
+    int (*output_has_base)(int output);             /* whether what losses leave out depends on x */
+    void (*output_log_base)(int output, int64_t n, int64_t m, const double *x, double constant, double *out);
+    void (*output_sample)(int output, int64_t n, int64_t m, const double *eta, const double *theta, double constant, const double *n_draws,
+                          const generator *random, double *x);
 
     int64_t (*training_workspace_bytes)(const training_job *);
     int64_t (*packed_bytes)(const training_job *);
