@@ -244,6 +244,40 @@ HUBER = Output(
 )
 
 
+def t_ratio(x, a, theta, c):
+    """r² / (c s²), r = a - x, s² = 1e-6 + exp(2 theta)."""
+    return (a - x) ** 2 / (c * (1e-6 + np.exp(2 * theta)))
+
+
+STUDENT_T = Output(
+    mean=lambda a: a,
+    link=lambda mean: mean,
+    loss=lambda x, a, theta, c: (
+        0.5 * (c + 1) * np.log1p(t_ratio(x, a, theta, c)) + 0.5 * np.log(1e-6 + np.exp(2 * theta))
+    ),
+    residual=lambda x, a, theta, c: (
+        (c + 1) * (a - x) / (c * (1e-6 + np.exp(2 * theta)) + (a - x) ** 2)
+    ),
+    sizes=lambda x, a, theta, c: Sizes(
+        0.5 * (c + 1) * (1 + np.log1p(t_ratio(x, a, theta, c)))
+        + (c + 1) * (abs(a) + abs(x)) * (1 + abs(theta)) / np.sqrt(c * np.exp(2 * theta)),
+        (c + 1) * (abs(a) + abs(x)) / (c * np.exp(2 * theta)),
+        (c + 1) / (c * np.exp(2 * theta)),
+        1.0,
+    ),
+    log_base=lambda x, c: np.full_like(
+        x, gammaln(c / 2) - gammaln((c + 1) / 2) + 0.5 * np.log(np.pi * c)
+    ),
+    theta_gradient=lambda x, a, theta, c: (
+        np.exp(2 * theta)
+        / (1e-6 + np.exp(2 * theta))
+        * (1 - (c + 1) * t_ratio(x, a, theta, c) / (1 + t_ratio(x, a, theta, c)))
+    ),
+    constant=4.0,
+    example=7.0,
+)
+
+
 def total(x):
     """N of each row of a group."""
     return x.sum(axis=-1, keepdims=True)
@@ -278,6 +312,7 @@ OUTPUTS = {
     "negative_binomial": NEGATIVE_BINOMIAL,
     "laplace": LAPLACE,
     "huber": HUBER,
+    "student_t": STUDENT_T,
     "categorical": CATEGORICAL,
     "multinomial": CATEGORICAL._replace(
         high=np.inf,
