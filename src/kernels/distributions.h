@@ -279,6 +279,32 @@ SAMPLE(huber)
 }
 OUTPUT(huber, huber_prepare)
 
+/* student_t (Lange, Little & Taylor 1989): eta + s t, t of nu = `df` degrees of freedom, s^2 = 1e-6 + exp(2 theta): a constant column stays finite.
+   Loss (nu + 1)/2 log(1 + r^2 / (nu s^2)) + log s. */
+ALWAYS_INLINE void student_t_prepare(vec theta, vec df, vec *known)
+{
+    vec grown = vec_exp((real)2 * theta), s_squared = grown + (real)1e-6;
+    known[0] = (real)1 / (df * s_squared);
+    known[1] = (real)0.5 * vec_log(s_squared);
+    known[2] = (real)0.5 * (df + (real)1);
+    known[3] = grown / s_squared;
+}
+ALWAYS_INLINE vec student_t_mean(vec eta) { return eta; }
+DISTRIBUTION(student_t)
+{
+    vec r = eta - x, u = r * r * known[0], pull = (real)2 * known[2] / (u + (real)1);
+    *by_eta = pull * known[0] * r;
+    *by_theta = known[3] * ((real)1 - pull * u);
+    return vec_fma(known[2], vec_log1p_positive(u), known[1]);
+}
+static double student_t_normalizer(double df) { return lgamma(0.5 * df) - lgamma(0.5 * (df + 1)) + 0.5 * log(PI * df); }
+SAMPLE(student_t)
+{
+    double z = random->normal(random->bits), chi_squared = 2 * random->gamma(random->bits, 0.5 * constant);
+    return eta + sqrt(1e-6 + exp(2 * theta)) * z / sqrt(chi_squared / constant);
+}
+OUTPUT(student_t, student_t_prepare)
+
 /* One of n columns, with probability softmax(eta): where eta plus Gumbel's noise is largest. */
 static void categorical_sample(int64_t n, const double *eta, double n_draws, const generator *random, double *x)
 {
@@ -326,9 +352,9 @@ static void multinomial_sample(int64_t n, const double *eta, double n_draws, con
 #define COUNTS "x ≥ 0, counts", 0, INFINITY
 #define POSITIVE "x > 0", 1e-30, INFINITY /* whose logarithm is taken in float32 too */
 
-/* name, link, domain; the parameter that columns have (0: none), learned unless an option fixes it; the option (0: none) and its default, NAN where the
-   option fixes the parameter (at the option's logarithm) and is not given by default; whether it is one of groups; what a group's entries add up to (0:
-   anything). Then link, log_normalizer, base, sample. */
+/* name, link, domain; the parameter that columns have (0: none), learned unless an option fixes it; the option (0: none) and its default, NAN where
+   the option fixes the parameter (at the option's logarithm) and is not given by default; whether it is one of groups; what a group's entries add up to
+   (0: anything). Then link, log_normalizer, base, sample. */
 static const output_entry outputs[] = {
     {{"gaussian", "identity", REALS, 0, 0, 0, 0, 0}, identity_link, half_log_2pi, 0, ENTRIES(gaussian)},
     {{"bernoulli", "logit", UNIT_INTERVAL, 0, 0, 0, 0, 0}, logit_link, 0, 0, ENTRIES(bernoulli)},
@@ -340,6 +366,7 @@ static const output_entry outputs[] = {
     {{"negative_binomial", "log", COUNTS, "log_r", "r", NAN, 0, 0}, log_link, 0, log_factorial, ENTRIES(negative_binomial)},
     {{"laplace", "identity", REALS, 0, 0, 0, 0, 0}, identity_link, laplace_normalizer, 0, ENTRIES(laplace)},
     {{"huber", "identity", REALS, 0, "delta", 1, 0, 0}, identity_link, huber_normalizer, 0, ENTRIES(huber)},
+    {{"student_t", "identity", REALS, "log_scale", "df", 4, 0, 0}, identity_link, student_t_normalizer, 0, ENTRIES(student_t)},
     {{"categorical", "softmax", "one-hot rows, which add up to 1", 0, 1, 0, 0, 0, 1, 1}, log_link, OF_GROUP(0, categorical_sample)},
     {{"multinomial", "softmax", COUNTS, 0, 0, 0, 1, 0}, log_link, OF_GROUP(multinomial_base, multinomial_sample)},
     {{"own", "own", REALS, 0, 0, 0, 0, 0}, identity_link, OF_GROUP(0, 0)}, /* the caller's */
