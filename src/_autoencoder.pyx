@@ -85,9 +85,9 @@ cdef extern from "kernels/autoencoder.h":
 
     ctypedef struct code_terms:
         double contraction
-        double l1
-        double kl_weight
-        double kl_mean
+        int penalty
+        double penalty_weight
+        double penalty_parameter
         double dropout
         double revive
         int64_t dead_rows
@@ -157,6 +157,8 @@ cdef extern from "kernels/autoencoder.h":
 
     ctypedef struct activation_info:
         const char* name
+        double low
+        double high
         double weight_scale
 
     ctypedef struct output_info:
@@ -180,6 +182,13 @@ cdef extern from "kernels/autoencoder.h":
         int64_t (*poisson)(bitgen_t*, double) noexcept nogil
         int64_t (*binomial)(bitgen_t*, int64_t, double) noexcept nogil
 
+    ctypedef struct penalty_info:
+        const char* name
+        const char* parameter
+        double low
+        double high
+        int of_unit_codes
+
     ctypedef struct solver_info:
         const char* name
         int n_state
@@ -188,10 +197,13 @@ cdef extern from "kernels/autoencoder.h":
     ctypedef struct autoencoder_kernels:
         int n_activations
         int n_outputs
+        int n_penalties
         int n_solvers
         int n_schedules
         void (*activation_info)(int, activation_info*) noexcept nogil
         void (*output_info)(int, output_info*) noexcept nogil
+        void (*penalty_info)(int, penalty_info*) noexcept nogil
+        int (*penalty_is_of_means)(int) noexcept nogil
         void (*solver_info)(int, solver_info*) noexcept nogil
         const char* (*schedule_name)(int) noexcept nogil
         double (*output_link)(int, double) noexcept nogil
@@ -364,8 +376,9 @@ cdef void view_variant(training_job* job, variant):
     job.inputs.corruption_level = variant.corruption_level
     job.inputs.low, job.inputs.high = data_of(variant.low), data_of(variant.high)
     job.inputs.seed, job.inputs.layer = variant.seed, variant.layer
-    job.terms.contraction, job.terms.l1 = variant.contraction, variant.l1
-    job.terms.kl_weight, job.terms.kl_mean = variant.kl_weight, variant.kl_mean
+    job.terms.contraction = variant.contraction
+    job.terms.penalty = list(PENALTIES).index(variant.penalty) if variant.penalty else 0
+    job.terms.penalty_weight, job.terms.penalty_parameter = variant.penalty_weight, variant.penalty_parameter
     job.terms.dropout = variant.dropout
     job.terms.revive, job.terms.dead_rows = variant.revive, variant.dead_rows
     job.terms.rows_unused = <int64_t*> data_of(variant.rows_unused)
@@ -375,13 +388,13 @@ cdef void view_variant(training_job* job, variant):
 
 
 def activation_table():
-    """One dict for each activation of the hidden layer: name, weight_scale (initial weights are uniform in ±weight_scale sqrt(6 / (d + k)))."""
+    """One dict for each activation of the hidden layer: name, low and high (the ends of what it gives), weight_scale (initial weights are uniform in ±weight_scale sqrt(6 / (d + k)))."""
     cdef activation_info info
     rows = []
     table = autoencoder_tables[0][1]
     for i in range(table.n_activations):
         table.activation_info(i, &info)
-        rows.append({"name": info.name.decode(), "weight_scale": info.weight_scale})
+        rows.append({"name": info.name.decode(), "low": info.low, "high": info.high, "weight_scale": info.weight_scale})
     return rows
 
 
@@ -405,6 +418,19 @@ def output_table():
     return rows
 
 
+def penalty_table():
+    """One dict for each penalty on codes: name, parameter (that it has besides its weight, or None), low and high (between which that lies), of_unit_codes
+    (codes must lie in (0, 1)) and of_means (a function of the mean codes of a batch)."""
+    cdef penalty_info info
+    rows = []
+    table = autoencoder_tables[0][1]
+    for i in range(table.n_penalties):
+        table.penalty_info(i, &info)
+        rows.append({"name": info.name.decode(), "parameter": text_or_none(info.parameter), "low": info.low, "high": info.high,
+                     "of_unit_codes": bool(info.of_unit_codes), "of_means": bool(table.penalty_is_of_means(i))})
+    return rows
+
+
 def solver_table():
     """One dict for each solver: name, n_state (arrays of the parameters' size), only_with_momentum (none of them where momentum is 0)."""
     cdef solver_info info
@@ -417,8 +443,10 @@ def solver_table():
 
 
 ACTIVATIONS = [row["name"] for row in activation_table()]
+UNIT_ACTIVATIONS = [row["name"] for row in activation_table() if (row["low"], row["high"]) == (0, 1)]  # whose codes may be probabilities
 OUTPUT_TABLE = output_table()
 OUTPUTS = [row["name"] for row in OUTPUT_TABLE]  # the last is the caller's own
+PENALTIES = {row["name"]: row for row in penalty_table()}
 SOLVERS = [row["name"] for row in solver_table()]
 SCHEDULES = [autoencoder_tables[0][1].schedule_name(i).decode() for i in range(autoencoder_tables[0][1].n_schedules)]
 
@@ -621,7 +649,8 @@ def forward(model, cnp.ndarray rows, parameters, order, domain, int64_t block_ro
     if variant is not None:
         memset(&of_variant, 0, sizeof(of_variant))
         view_variant(&of_variant, variant)
-        job.inputs, job.rows.missing = of_variant.inputs, of_variant.rows.missing
+        job.inputs = of_variant.inputs
+        job.rows.missing, job.targets.missing = of_variant.rows.missing and not from_codes, of_variant.rows.missing
         job.inputs.first_sample = variant.first_sample
     job.from_codes, job.block_rows, job.n_threads, job.gemm = from_codes, block_rows, n_threads, gemm_of(parameters.W)
     job.products = PRODUCTS_BLAS if _runtime.products() == "blas" else PRODUCTS_TILES if many_rows else PRODUCTS_FEW_ROWS
