@@ -62,12 +62,12 @@ def filters(ae, image_shape=None, X=None):
     if not np.may_share_memory(ae.components_, ae.decoder_components_):
         panels = {"encoder's weights": ae.components_, "decoder's weights": ae.decoder_components_}
     if X is not None:
-        panels["patterns that raise the activation"], spread = _patterns(ae, X)
+        panels["patterns that raise the activation"], spread = patterns(ae.transform(X), X)
         importance = importance * spread
     order = np.argsort(-importance, kind="stable")
     shown = order[:_MOST_FILTERS]
     panels = {name: rows[shown] for name, rows in panels.items()}
-    figure = _draw_tiles(panels, image_shape) if image_shape else _draw_heat_maps(panels, ae, shown)
+    figure = draw_tiles(panels, image_shape) if image_shape else _draw_heat_maps(panels, ae, shown)
     part = "" if len(shown) == len(order) else f"{len(shown)} of "
     criterion = "norm" if X is None else "contribution"
     figure.suptitle(f"{part}{count_of(len(order), 'component')}, largest {criterion} first")
@@ -120,7 +120,14 @@ def loss(ae):
     """
     check_is_fitted(ae)
     figure = new_figure(6.4, 4.0)
-    axes = figure.add_subplot()
+    draw_loss(
+        figure.add_subplot(), ae, f"{_outputs.description(ae._state.model.output)} autoencoder"
+    )
+    return figure
+
+
+def draw_loss(axes, ae, what):
+    """The picture of `loss`, in these axes; `what` begins its title."""
     training, validation = ae.loss_curve_, ae.validation_loss_curve_
     for name, curve in (("training", training), ("validation", validation)):
         if curve:
@@ -134,13 +141,16 @@ def loss(ae):
         axes.legend(frameon=False)
         if 0 < 2 * min(training + validation) < max(training + validation):
             _use_readable_log_scale(axes)
-    k, d = ae.components_.shape
-    title = f"{_outputs.description(ae._state.model.output)} autoencoder, {count_of(d, 'feature')}, {count_of(k, 'component')}"
+    d, k = ae._state.model.n_features, ae._state.model.n_components
+    title = f"{what}, {count_of(d, 'feature')}, {count_of(k, 'component')}"
+    finish_loss(axes, title, "loss (nats per sample)")
+
+
+def finish_loss(axes, title, label):
     axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.set(xlabel="epoch", ylabel="loss (nats per sample)", title=title)
+    axes.set(xlabel="epoch", ylabel=label, title=title)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
-    return figure
 
 
 def walk(ae, X, chain, image_shape=None):
@@ -237,18 +247,18 @@ def feature_names(ae):
 # ---- filters ----
 
 
-def _patterns(ae, X):
-    """Covariance of the input with each standardised activation (k, d), and the activations' standard deviations (k,)."""
-    H = np.asarray(ae.transform(X), dtype=float)
-    X = np.asarray(X, dtype=float)
+def patterns(H, X):
+    """Covariance of the input, means for gaps, with each standardised activation (k, d), and the activations' standard deviations (k,)."""
+    H, X = np.asarray(H, dtype=float), np.asarray(X, dtype=float)
+    X = np.where(np.isnan(X), np.nanmean(X, axis=0), X)
     spread = H.std(axis=0)
     standardised = (H - H.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
     return standardised.T @ (X - X.mean(axis=0)) / len(X), spread
 
 
-def _draw_tiles(panels, image_shape):
+def draw_tiles(panels, image_shape):
     """A mosaic of images for each panel, one scale a panel."""
-    (height, width), n_tiles = image_shape[:2], len(next(iter(panels.values())))
+    (height, width), n_tiles = image_shape[:2], max(map(len, panels.values()))
     n_columns = min(n_tiles, max(1, round(math.sqrt(n_tiles * height / width))))
     figure = new_figure(6.0 * len(panels), 5.9)
     for axes, (name, rows) in zip(_panel_axes(figure, panels), panels.items(), strict=True):
