@@ -41,6 +41,11 @@ ACTIVATIONS = {
         second_derivative=np.zeros_like,
     ),
     "softplus": Activation(function=softplus, derivative=sigmoid, second_derivative=sigmoid_slope),
+    "elu": Activation(
+        function=lambda A: np.where(A > 0.0, A, np.expm1(np.minimum(A, 0.0))),
+        derivative=lambda A: np.where(A > 0.0, 1.0, np.exp(np.minimum(A, 0.0))),
+        second_derivative=lambda A: np.where(A > 0.0, 0.0, np.exp(np.minimum(A, 0.0))),
+    ),
     "linear": Activation(
         function=lambda A: A, derivative=np.ones_like, second_derivative=np.zeros_like
     ),

@@ -126,6 +126,16 @@ ALWAYS_INLINE vec softplus_derivative(vec h) { return vec_minus_expm1_minus(h); 
 ALWAYS_INLINE vec softplus_curvature(vec h, vec slope) { return (void)h, slope * ((real)1 - slope); }
 ACTIVATION(softplus)
 
+/* elu (Clevert, Unterthiner & Hochreiter 2016): h = a where a > 0 and exp(a) - 1 elsewhere, dh/da = 1 and h + 1 */
+ALWAYS_INLINE vec elu(vec a)
+{
+    vec zero = vec_set(0);
+    return vec_select(a > zero, a, zero - vec_minus_expm1_minus(vec_max(zero, -a))); /* NaN passes */
+}
+ALWAYS_INLINE vec elu_derivative(vec h) { return vec_select(h > vec_set(0), vec_set(1), h + (real)1); }
+ALWAYS_INLINE vec elu_curvature(vec h, vec slope) { return vec_select(h > vec_set(0), vec_set(0), slope); }
+ACTIVATION(elu)
+
 /* linear: h = a */
 ALWAYS_INLINE vec linear(vec a) { return a; }
 ALWAYS_INLINE vec linear_derivative(vec h)
@@ -142,6 +152,7 @@ static const activation_entry activations[] = {
     {{"tanh", -1, 1, 1}, hyperbolic_tangent_forward, hyperbolic_tangent_backward},
     {{"relu", 0, INFINITY, 1}, relu_forward, relu_backward},
     {{"softplus", 0, INFINITY, 1}, softplus_forward, softplus_backward},
+    {{"elu", -1, INFINITY, 1}, elu_forward, elu_backward},
     {{"linear", -INFINITY, INFINITY, 1}, linear_forward, linear_backward},
 };
 
