@@ -69,6 +69,7 @@ PENALTIES = {
         example=0.1,
     ),
     "l1": Penalty(value=np.abs, slope=np.sign),
+    "log": Penalty(value=lambda h: np.log1p(h**2), slope=lambda h: 2 * h / (1 + h**2)),
 }
 
 

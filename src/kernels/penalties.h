@@ -36,10 +36,18 @@ static vec l1_penalty(vec h, vec *slope)
     return vec_abs(h);
 }
 
+/* log: log(1 + h^2) (Olshausen & Field 1996) */
+static vec log_penalty(vec h, vec *slope)
+{
+    *slope = (h + h) / (h * h + (real)1);
+    return vec_log1p_positive(h * h);
+}
+
 /* name; the parameter that it has besides its weight (0: none), and the ends between which that lies; whether codes must lie in (0, 1) */
 static const penalty_entry penalties[] = {
     {{"kl", "rho", 0, 1, 1}, 0, kl_penalty},
     {{"l1", 0, 0, 0, 0}, l1_penalty, 0},
+    {{"log", 0, 0, 0, 0}, log_penalty, 0},
 };
 
 #endif
