@@ -62,12 +62,12 @@ def filters(ae, image_shape=None, X=None):
     if not np.may_share_memory(ae.components_, ae.decoder_components_):
         panels = {"encoder's weights": ae.components_, "decoder's weights": ae.decoder_components_}
     if X is not None:
-        panels["patterns that raise the activation"], spread = patterns(ae.transform(X), X)
+        panels["patterns that raise the activation"], spread = _patterns(ae, X)
         importance = importance * spread
     order = np.argsort(-importance, kind="stable")
     shown = order[:_MOST_FILTERS]
     panels = {name: rows[shown] for name, rows in panels.items()}
-    figure = draw_tiles(panels, image_shape) if image_shape else _draw_heat_maps(panels, ae, shown)
+    figure = _draw_tiles(panels, image_shape) if image_shape else _draw_heat_maps(panels, ae, shown)
     part = "" if len(shown) == len(order) else f"{len(shown)} of "
     criterion = "norm" if X is None else "contribution"
     figure.suptitle(f"{part}{count_of(len(order), 'component')}, largest {criterion} first")
@@ -247,18 +247,18 @@ def feature_names(ae):
 # ---- filters ----
 
 
-def patterns(H, X):
-    """Covariance of the input, means for gaps, with each standardised activation (k, d), and the activations' standard deviations (k,)."""
-    H, X = np.asarray(H, dtype=float), np.asarray(X, dtype=float)
-    X = np.where(np.isnan(X), np.nanmean(X, axis=0), X)
+def _patterns(ae, X):
+    """Covariance of the input with each standardised activation (k, d), and the activations' standard deviations (k,)."""
+    H = np.asarray(ae.transform(X), dtype=float)
+    X = np.asarray(X, dtype=float)
     spread = H.std(axis=0)
     standardised = (H - H.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
     return standardised.T @ (X - X.mean(axis=0)) / len(X), spread
 
 
-def draw_tiles(panels, image_shape):
+def _draw_tiles(panels, image_shape):
     """A mosaic of images for each panel, one scale a panel."""
-    (height, width), n_tiles = image_shape[:2], max(map(len, panels.values()))
+    (height, width), n_tiles = image_shape[:2], len(next(iter(panels.values())))
     n_columns = min(n_tiles, max(1, round(math.sqrt(n_tiles * height / width))))
     figure = new_figure(6.0 * len(panels), 5.9)
     for axes, (name, rows) in zip(_panel_axes(figure, panels), panels.items(), strict=True):

@@ -1,19 +1,22 @@
-"""Pictures of a fitted deep autoencoder: what the units of each layer look for, and how it was trained."""
+"""Pictures of a fitted deep autoencoder: what the units of each layer draw, and how it was trained."""
+
+import math
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from aefast._forward import forward
 from aefast.plotting import (
     count_of,
     diverging_map,
     draw_loss,
-    draw_tiles,
     feature_names,
     finish_loss,
+    mosaic_of,
     new_figure,
-    patterns,
     resolve_image_shape,
     robust_scale,
+    show_image,
 )
 
 _MOST_TILES = 64
@@ -21,17 +24,17 @@ _MOST_NAMES = 40
 
 
 def layers(stack, X, image_shape=None):
-    """Draw, for each layer, the patterns in the input that raise its units' activations, those that vary most first.
+    """Draw, for each layer, what the network adds to its reconstruction when a unit's activation rises, units that do most first.
 
-    Units of upper layers have no weights to pixels; their patterns ``mean_i (x_i - mean x) (h_ij - mean h_j) / std h_j`` (Haufe et al. 2014, eq. 6, for one
-    unit at a time) are in the units of `X` for every layer.
+    Units of upper layers have no weights to pixels. Here all units of a layer stand at their means over `X`, one rises by its standard deviation, and the difference
+    goes down through the decoder to the reconstruction.
 
     Parameters
     ----------
     stack : StackedAutoencoder
         Fitted.
     X : array-like of shape (n_samples, n_features)
-        Rows to draw patterns from; a thousand are plenty.
+        Rows that say how activations vary; a thousand are plenty.
     image_shape : tuple of int, optional
         As for `aefast.plotting.filters`.
 
@@ -49,13 +52,40 @@ def layers(stack, X, image_shape=None):
     codes, panels = X, {}
     for number, layer in enumerate(stack.layers_, 1):
         codes = layer.transform(codes)
-        drawn, spread = patterns(codes, X)
-        order = np.argsort(-spread, kind="stable")[:_MOST_TILES]
+        drawn = _what_units_draw(stack, number, codes)
+        order = np.argsort(-np.linalg.norm(drawn, axis=1), kind="stable")[:_MOST_TILES]
         part = "" if len(order) == len(drawn) else f"{len(order)} of "
-        name = f"layer {number}: {part}{count_of(len(drawn), 'unit')}"
-        panels[name] = drawn[order]
-    figure = draw_tiles(panels, image_shape) if image_shape else _draw_tables(panels, stack)
-    figure.suptitle("patterns that raise the activation, those that vary most first")
+        panels[f"layer {number}: {part}{count_of(len(drawn), 'unit')}"] = drawn[order]
+    if image_shape:
+        figure = _draw_images(panels, image_shape)
+    else:
+        figure = _draw_tables(panels, feature_names(stack))
+    figure.suptitle("what a unit adds when its activation rises, those that do most first")
+    return figure
+
+
+def _what_units_draw(stack, number, codes):
+    """(k, d) of the layers up to this one, whose codes are (n, k)."""
+    state = stack._state
+    sizes = state.model.layer_sizes[:number]
+    model, parameters = state.model._replace(layer_sizes=sizes), state.model.split(state.parameters)
+    mean, spread = codes.mean(axis=0, dtype=float), codes.std(axis=0, dtype=float)
+    H = np.vstack([mean, mean + np.diag(spread)]).astype(state.parameters.dtype)
+    means = forward(model, parameters[:number], H, "reconstructions", from_codes=True)
+    return means[1:].astype(float) - means[0]
+
+
+def _draw_images(panels, image_shape):
+    height, width = image_shape[:2]
+    figure = new_figure(5.0 * len(panels), 5.2)
+    grid = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (title, rows) in zip(grid, panels.items(), strict=True):
+        scale = robust_scale(rows)
+        n_columns = max(1, math.ceil(math.sqrt(len(rows) * height / width)))
+        mosaic = mosaic_of(rows.reshape(-1, *image_shape), n_columns)
+        show_image(axes, mosaic, diverging_map(), -scale, scale)
+        axes.set_axis_off()
+        axes.set_title(f"{title}, \u00b1{scale:.2g}", fontsize=10)
     return figure
 
 
@@ -86,8 +116,7 @@ def losses(stack):
     return figure
 
 
-def _draw_tables(panels, stack):
-    names = feature_names(stack)
+def _draw_tables(panels, names):
     figure = new_figure(4.0 * len(panels) + 1.0, 5.0)
     grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for axes, (title, rows) in zip(grid, panels.items(), strict=True):

@@ -107,7 +107,7 @@ def test_pictures(digits):
     stack = StackedAutoencoder((70, 9), output="bernoulli", pretrain_epochs=2, max_epochs=2)
     stack.set_params(random_state=0).fit(digits)
     figure = plotting_layers.layers(stack, digits[:300])
-    assert [axes.get_title() for axes in figure.axes if axes.get_title()] == [
+    assert [axes.get_title().split(",")[0] for axes in figure.axes] == [
         "layer 1: 64 of 70 units",
         "layer 2: 9 units",
     ]
