@@ -5,19 +5,18 @@ import math
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from aefast._forward import forward
-from aefast.plotting import (
+from aefast._figures import (
     count_of,
     diverging_map,
-    draw_loss,
     feature_names,
-    finish_loss,
     mosaic_of,
     new_figure,
     resolve_image_shape,
     robust_scale,
     show_image,
 )
+from aefast._forward import forward
+from aefast.plotting import draw_loss, finish_loss
 
 _MOST_TILES = 64
 _MOST_NAMES = 40
