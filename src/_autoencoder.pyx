@@ -30,6 +30,7 @@ from _autoencoder_kernels cimport (
     gemm_function,
     generator,
     output_info,
+    penalty_info,
     scan_job,
     solver_info,
     training_job,
@@ -86,13 +87,13 @@ include "_model_views.pxi"
 
 
 def activation_table():
-    """One dict for each activation of the hidden layer: name, weight_scale (initial weights are uniform in ±weight_scale sqrt(6 / (d + k)))."""
+    """One dict for each activation of the hidden layer: name, low and high (the ends of what it gives), weight_scale (initial weights are uniform in ±weight_scale sqrt(6 / (d + k)))."""
     cdef activation_info info
     rows = []
     table = autoencoder_tables[0][1]
     for i in range(table.n_activations):
         table.activation_info(i, &info)
-        rows.append({"name": info.name.decode(), "weight_scale": info.weight_scale})
+        rows.append({"name": info.name.decode(), "low": info.low, "high": info.high, "weight_scale": info.weight_scale})
     return rows
 
 
@@ -116,6 +117,19 @@ def output_table():
     return rows
 
 
+def penalty_table():
+    """One dict for each penalty on codes: name, parameter (that it has besides its weight, or None), low and high (between which that lies), of_unit_codes
+    (codes must lie in (0, 1)) and of_means (a function of the mean codes of a batch)."""
+    cdef penalty_info info
+    rows = []
+    table = autoencoder_tables[0][1]
+    for i in range(table.n_penalties):
+        table.penalty_info(i, &info)
+        rows.append({"name": info.name.decode(), "parameter": text_or_none(info.parameter), "low": info.low, "high": info.high,
+                     "of_unit_codes": bool(info.of_unit_codes), "of_means": bool(table.penalty_is_of_means(i))})
+    return rows
+
+
 def solver_table():
     """One dict for each solver: name, n_state (arrays of the parameters' size), only_with_momentum (none of them where momentum is 0)."""
     cdef solver_info info
@@ -128,8 +142,10 @@ def solver_table():
 
 
 ACTIVATIONS = [row["name"] for row in activation_table()]
+UNIT_ACTIVATIONS = [row["name"] for row in activation_table() if (row["low"], row["high"]) == (0, 1)]  # whose codes may be probabilities
 OUTPUT_TABLE = output_table()
 OUTPUTS = [row["name"] for row in OUTPUT_TABLE]  # the last is the caller's own
+PENALTIES = {row["name"]: row for row in penalty_table()}
 SOLVERS = [row["name"] for row in solver_table()]
 SCHEDULES = [autoencoder_tables[0][1].schedule_name(i).decode() for i in range(autoencoder_tables[0][1].n_schedules)]
 
@@ -331,7 +347,7 @@ def forward(model, cnp.ndarray rows, parameters, order, domain, int64_t block_ro
     if targets:
         job.targets = view_rows(targets[0], targets[1], domain)
     if variant is not None:
-        view_inputs(&job.inputs, &job.rows, variant)
+        view_inputs(&job.inputs, &job.targets if from_codes else &job.rows, variant)
         job.inputs.first_sample = variant.first_sample
     job.from_codes, job.block_rows, job.n_threads, job.gemm = from_codes, block_rows, n_threads, gemm_of(parameters.W)
     job.products = PRODUCTS_BLAS if _runtime.products() == "blas" else PRODUCTS_TILES if many_rows else PRODUCTS_FEW_ROWS

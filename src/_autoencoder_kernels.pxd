@@ -56,9 +56,9 @@ cdef extern from "kernels/autoencoder.h":
 
     ctypedef struct code_terms:
         double contraction
-        double l1
-        double kl_weight
-        double kl_mean
+        int penalty
+        double penalty_weight
+        double penalty_parameter
         double dropout
         double revive
         int64_t dead_rows
@@ -128,6 +128,8 @@ cdef extern from "kernels/autoencoder.h":
 
     ctypedef struct activation_info:
         const char* name
+        double low
+        double high
         double weight_scale
 
     ctypedef struct output_info:
@@ -151,6 +153,13 @@ cdef extern from "kernels/autoencoder.h":
         int64_t (*poisson)(bitgen_t*, double) noexcept nogil
         int64_t (*binomial)(bitgen_t*, int64_t, double) noexcept nogil
 
+    ctypedef struct penalty_info:
+        const char* name
+        const char* parameter
+        double low
+        double high
+        int of_unit_codes
+
     ctypedef struct solver_info:
         const char* name
         int n_state
@@ -159,10 +168,13 @@ cdef extern from "kernels/autoencoder.h":
     ctypedef struct autoencoder_kernels:
         int n_activations
         int n_outputs
+        int n_penalties
         int n_solvers
         int n_schedules
         void (*activation_info)(int, activation_info*) noexcept nogil
         void (*output_info)(int, output_info*) noexcept nogil
+        void (*penalty_info)(int, penalty_info*) noexcept nogil
+        int (*penalty_is_of_means)(int) noexcept nogil
         void (*solver_info)(int, solver_info*) noexcept nogil
         const char* (*schedule_name)(int) noexcept nogil
         double (*output_link)(int, double) noexcept nogil

@@ -64,8 +64,9 @@ typedef struct {
 /* Penalties on the code h of a row, and what becomes of it before it is decoded. */
 typedef struct {
     double contraction;       /* lambda of lambda ||dh/dx||^2 */
-    double l1;                /* of l1 ||h||_1 */
-    double kl_weight, kl_mean; /* beta KL(rho || mean_rows h_j), summed over j */
+    int penalty;              /* index of its table, */
+    double penalty_weight;    /* 0: none; */
+    double penalty_parameter;
     double dropout;           /* probability that a unit is dropped; the others are divided by 1 - dropout */
     double revive;            /* with top_k: the weight of a dead unit's auxiliary loss, see penalised_backward_column */
     int64_t dead_rows;        /* a unit is dead that so many rows have not kept */
@@ -150,6 +151,7 @@ typedef struct {
 
 typedef struct {
     const char *name;
+    double low, high;            /* the ends of what it gives */
     double weight_scale;         /* initial weights are uniform in +-weight_scale sqrt(6 / (d + k)) */
 } activation_info;
 
@@ -178,14 +180,23 @@ typedef struct {
 
 typedef struct {
     const char *name;
+    const char *parameter;       /* besides its weight; NULL: none. In */
+    double low, high;            /* (low, high) */
+    int of_unit_codes;           /* codes must lie in (0, 1) */
+} penalty_info;
+
+typedef struct {
+    const char *name;
     int n_state;                 /* arrays of the parameters' size that it keeps, */
     int only_with_momentum;      /* none of them where momentum is 0 */
 } solver_info;
 
 typedef struct {
-    int n_activations, n_outputs, n_solvers, n_schedules;
+    int n_activations, n_outputs, n_penalties, n_solvers, n_schedules;
     void (*activation_info)(int, activation_info *);
     void (*output_info)(int, output_info *);
+    void (*penalty_info)(int, penalty_info *);
+    int (*penalty_is_of_means)(int); /* whether it couples the rows of a batch */
     void (*solver_info)(int, solver_info *);
     const char *(*schedule_name)(int);
     double (*output_link)(int output, double mean); /* pre-activation whose mean is `mean`, kept off the ends of the domain */
