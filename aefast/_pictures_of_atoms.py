@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from aefast.plotting import diverging_map, mosaic_of, new_figure, show_image
+from aefast._figures import diverging_map, mosaic_of, new_figure, show_image
 
 MOST_ATOMS = 400
 

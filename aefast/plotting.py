@@ -14,10 +14,20 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from aefast import _outputs
+from aefast._figures import (
+    DIVERGING,
+    count_of,
+    diverging_map,
+    feature_names,
+    intensity_range,
+    mosaic_of,
+    new_figure,
+    resolve_image_shape,
+    robust_scale,
+    show_image,
+)
 from aefast.model_file import replacing
 
-_DIVERGING = "RdBu_r"  # white at zero
-_SMALLEST_GUESSED_IMAGE = 64  # 8 x 8: a table of 16 or 25 columns is rarely a picture
 _MOST_FILTERS = 144
 _MOST_NAMES = 40
 _N_EXAMPLES = 12
@@ -120,7 +130,14 @@ def loss(ae):
     """
     check_is_fitted(ae)
     figure = new_figure(6.4, 4.0)
-    axes = figure.add_subplot()
+    draw_loss(
+        figure.add_subplot(), ae, f"{_outputs.description(ae._state.model.output)} autoencoder"
+    )
+    return figure
+
+
+def draw_loss(axes, ae, what):
+    """The picture of `loss`, in these axes; `what` begins its title."""
     training, validation = ae.loss_curve_, ae.validation_loss_curve_
     for name, curve in (("training", training), ("validation", validation)):
         if curve:
@@ -134,13 +151,16 @@ def loss(ae):
         axes.legend(frameon=False)
         if 0 < 2 * min(training + validation) < max(training + validation):
             _use_readable_log_scale(axes)
-    k, d = ae.components_.shape
-    title = f"{_outputs.description(ae._state.model.output)} autoencoder, {count_of(d, 'feature')}, {count_of(k, 'component')}"
+    d, k = ae._state.model.n_features, ae._state.model.n_components
+    title = f"{what}, {count_of(d, 'feature')}, {count_of(k, 'component')}"
+    finish_loss(axes, title, "loss (nats per sample)")
+
+
+def finish_loss(axes, title, label):
     axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.set(xlabel="epoch", ylabel="loss (nats per sample)", title=title)
+    axes.set(xlabel="epoch", ylabel=label, title=title)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
-    return figure
 
 
 def walk(ae, X, chain, image_shape=None):
@@ -172,7 +192,7 @@ def walk(ae, X, chain, image_shape=None):
         )
     chain = np.concatenate([np.asarray(X, dtype=float)[np.newaxis], chain])
     n_steps, n_chains = chain.shape[:2]
-    low, high = _intensity_range(chain.reshape(-1, chain.shape[2]))
+    low, high = intensity_range(chain.reshape(-1, chain.shape[2]))
     figure = new_figure(0.6 + 0.8 * n_steps, 0.6 + 0.8 * n_chains)
     grid = figure.subplots(n_chains, n_steps, squeeze=False)
     for line, images in zip(grid, chain.swapaxes(0, 1), strict=True):
@@ -206,34 +226,6 @@ def save(figure, path, dpi=150):
         figure.savefig(file, format=suffix or "png", dpi=dpi)
 
 
-# ---- what is an image ----
-
-
-def resolve_image_shape(ae, image_shape):
-    """A checked image shape, or () for a table."""
-    check_is_fitted(ae)
-    n_features = ae.n_features_in_
-    if image_shape is None:
-        side = math.isqrt(n_features)
-        is_image = side * side == n_features >= _SMALLEST_GUESSED_IMAGE
-        return (side, side) if is_image and feature_names(ae) is None else ()
-    image_shape = tuple(image_shape)
-    if image_shape and (len(image_shape) < 2 or image_shape[2:] not in ((), (1,), (3,))):
-        raise ValueError(
-            f"image_shape: expected (height, width) or (height, width, 3), got {image_shape}"
-        )
-    if image_shape and (min(image_shape) < 1 or math.prod(image_shape) != n_features):
-        raise ValueError(
-            f"image_shape: expected {n_features} pixels, one per feature, got {image_shape}, which has "
-            f"{math.prod(image_shape)}"
-        )
-    return image_shape[:2] if image_shape[2:] == (1,) else image_shape
-
-
-def feature_names(ae):
-    return getattr(ae, "feature_names_in_", None)
-
-
 # ---- filters ----
 
 
@@ -262,20 +254,6 @@ def _draw_tiles(panels, image_shape):
     return figure
 
 
-def mosaic_of(images, n_columns):
-    """Images (n, h, w[, 3]) side by side, with lines of NaN between them."""
-    n_images, height, width = images.shape[:3]
-    n_rows = math.ceil(n_images / n_columns)
-    gap = 1 + height // 20
-    shape = n_rows * (height + gap) - gap, n_columns * (width + gap) - gap, *images.shape[3:]
-    mosaic = np.full(shape, np.nan)
-    for index, image in enumerate(images):
-        row, column = divmod(index, n_columns)
-        top, left = row * (height + gap), column * (width + gap)
-        mosaic[top : top + height, left : left + width] = image
-    return mosaic
-
-
 def _draw_heat_maps(panels, ae, shown):
     """Features by components, one panel per matrix, one scale a panel."""
     n_shown, n_features = next(iter(panels.values())).shape
@@ -285,7 +263,7 @@ def _draw_heat_maps(panels, ae, shown):
     for axes, (name, rows) in zip(_panel_axes(figure, panels), panels.items(), strict=True):
         scale = robust_scale(rows)
         image = axes.imshow(
-            rows.T, cmap=_DIVERGING, vmin=-scale, vmax=scale, aspect="auto", interpolation="nearest"
+            rows.T, cmap=DIVERGING, vmin=-scale, vmax=scale, aspect="auto", interpolation="nearest"
         )
         figure.colorbar(image, ax=axes, extend="both")
         axes.set_title(name, fontsize=10)
@@ -304,11 +282,6 @@ def _panel_axes(figure, panels):
     return figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
 
 
-def robust_scale(weights):
-    """The magnitude that all but one in two hundred weights stay under, so that a few large ones leave colour to the rest."""
-    return float(np.quantile(np.abs(weights), 0.995)) or 1.0
-
-
 # ---- reconstructions ----
 
 
@@ -321,12 +294,12 @@ def _draw_examples(ae, X, image_shape):
     original = np.asarray(rows, dtype=float)
     reconstructed = np.asarray(ae.reconstruct(rows), dtype=float)
     difference = reconstructed - original
-    low, high = _intensity_range(original)
+    low, high = intensity_range(original)
     scale = robust_scale(difference)
     panels = {
         "input": (original, "gray", low, high),
         "reconstruction": (reconstructed, "gray", low, high),
-        "difference": (difference, _DIVERGING, -scale, scale),
+        "difference": (difference, DIVERGING, -scale, scale),
     }
     figure = new_figure(0.6 + 0.95 * max(len(chosen), 4), 3.8)
     grid = figure.subplots(len(panels), len(chosen), squeeze=False)
@@ -341,21 +314,6 @@ def _draw_examples(ae, X, image_shape):
         f"Best to worst reconstructed of {count_of(len(losses), 'row')}; above, the row's loss in nats"
     )
     return figure
-
-
-def _intensity_range(images):
-    """Black and white: [0, 1] for values that lie there, else their own range."""
-    low, high = float(images.min()), float(images.max())
-    if 0 <= low and high <= 1:
-        return 0.0, 1.0
-    return low, high if high > low else low + 1.0
-
-
-def show_image(axes, image, color_map, low, high):
-    """Draw an image, NaN as grey lines; colour scales each channel to [low, high], so that a weight of 0 is mid-grey."""
-    if image.ndim == 3:
-        image = np.nan_to_num(np.clip((image - low) / (high - low), 0, 1), nan=1.0)
-    return axes.imshow(image, cmap=color_map, vmin=low, vmax=high, interpolation="nearest")
 
 
 def _draw_feature_fits(original, reconstructed, names):
@@ -407,26 +365,7 @@ def _draw_scatter(axes, original, reconstructed):
     axes.locator_params(nbins=4)
 
 
-# ---- figures ----
-
-
-def new_figure(width, height):
-    _import_matplotlib()
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def _import_matplotlib():
-    try:
-        import matplotlib
-    except ImportError as error:
-        raise ImportError("pictures need matplotlib: pip install 'aefast[plot]'") from error
-    return matplotlib
-
-
-def diverging_map():
-    return _import_matplotlib().colormaps[_DIVERGING].with_extremes(bad="0.8")
+# ---- loss ----
 
 
 def _use_readable_log_scale(axes):
@@ -436,7 +375,3 @@ def _use_readable_log_scale(axes):
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-
-
-def count_of(number, noun):
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -8,7 +8,7 @@ import math
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from aefast.plotting import (
+from aefast._figures import (
     count_of,
     diverging_map,
     feature_names,

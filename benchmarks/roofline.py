@@ -6,6 +6,7 @@ from pathlib import Path
 # Okabe and Ito's colours, told apart by everyone; aefast in black
 STYLES = {
     "aefast": ("#000000", "o"),
+    "aefast-blas": ("#999999", "o"),
     "numpy": ("#0072B2", "s"),
     "sklearn": ("#56B4E9", "v"),
     "torch-eager": ("#D55E00", "^"),

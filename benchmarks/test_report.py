@@ -59,6 +59,9 @@ def test_figures(found):
     # 3/1, 4/2, 4/4: paired, not the ratio of the medians with the pairs' order lost
     assert [row[key] for key in ("ratio", "ratio_min", "ratio_max")] == pytest.approx([2, 1, 3])
     assert row["spread"] == pytest.approx(1 / 4)
+    # of 1, 2, 4 and of 3, 4, 4, the lower quartiles: 1.5 and 3.5
+    quick = [row[f"quick_{key}"] for key in ("microseconds", "fraction", "ratio")]
+    assert quick == pytest.approx([3.5, 4 / 35, 7 / 3])
 
 
 def test_a_rival_is_paired_with_its_own_turn(found):
@@ -116,7 +119,7 @@ def test_the_readme_changes_between_its_marks_alone(found, tmp_path):
     report.write_readme(tmp_path, summarise(found), MACHINE)
     text = readme.read_text()
     assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
-    assert "| 10 × 5, 4 | 2 | 20 % | 2.00 × |  |" in text
+    assert "| 10 × 5, 4 | 2 | 20 % (27 %) | 2.00 × |  |" in text
     readme.write_text("no marks")
     with pytest.raises(ValueError, match="expected one"):
         report.write_readme(tmp_path, summarise(found), MACHINE)

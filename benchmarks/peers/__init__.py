@@ -6,6 +6,7 @@ from pkgutil import iter_modules
 # aefast first, then from the plainest to the most elaborate; a file not named here comes last.
 ORDER = (
     "aefast",
+    "aefast-blas",
     "numpy",
     "sklearn",
     "torch-eager",

@@ -1,5 +1,6 @@
 """What a rival is: a class that takes a problem and makes training steps."""
 
+from abc import ABC, abstractmethod
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
@@ -11,7 +12,7 @@ THREAD_VARIABLES = (
 )
 
 
-class BasePeer:
+class BasePeer(ABC):
     """A library, used as its own users would use it well, training the problem's autoencoder.
 
     A peer's file imports its library inside methods only (NumPy apart): the list of rivals must
@@ -58,21 +59,21 @@ class BasePeer:
         """Steps that one call of the library makes: runs are timed over multiples of it."""
         return 1
 
+    @abstractmethod
     def loss(self):
         """The training loss of the initial weights on the first batch, by the code that trains."""
-        raise NotImplementedError
 
+    @abstractmethod
     def run(self, n_steps):
         """Make ``n_steps`` training steps, batch after batch; return when they are done."""
-        raise NotImplementedError
 
     def epoch(self):
         """One pass over the rows, as a user would ask for it."""
         self.run(self.problem.n_batches)
 
+    @abstractmethod
     def parameters(self):
         """The present ``W``, ``b``, ``c`` and, when untied, ``V (k, d)`` as NumPy arrays."""
-        raise NotImplementedError
 
     def details(self):
         """Facts that decide the speed, such as the kernels a BLAS has chosen: ``{name: text}``."""

@@ -1,0 +1,97 @@
+"""What all pictures are made with: figures, images, colour scales, what counts as an image."""
+
+import math
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+DIVERGING = "RdBu_r"  # white at zero
+_SMALLEST_GUESSED_IMAGE = 64  # 8 x 8: a table of 16 or 25 columns is rarely a picture
+
+
+# ---- figures ----
+
+
+def new_figure(width, height):
+    _import_matplotlib()
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _import_matplotlib():
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise ImportError("pictures need matplotlib: pip install 'aefast[plot]'") from error
+    return matplotlib
+
+
+def diverging_map():
+    return _import_matplotlib().colormaps[DIVERGING].with_extremes(bad="0.8")
+
+
+def robust_scale(weights):
+    """The magnitude that all but one in two hundred weights stay under, so that a few large ones leave colour to the rest."""
+    return float(np.quantile(np.abs(weights), 0.995)) or 1.0
+
+
+def count_of(number, noun):
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+# ---- images ----
+
+
+def resolve_image_shape(ae, image_shape):
+    """A checked image shape, or () for a table."""
+    check_is_fitted(ae)
+    n_features = ae.n_features_in_
+    if image_shape is None:
+        side = math.isqrt(n_features)
+        is_image = side * side == n_features >= _SMALLEST_GUESSED_IMAGE
+        return (side, side) if is_image and feature_names(ae) is None else ()
+    image_shape = tuple(image_shape)
+    if image_shape and (len(image_shape) < 2 or image_shape[2:] not in ((), (1,), (3,))):
+        raise ValueError(
+            f"image_shape: expected (height, width) or (height, width, 3), got {image_shape}"
+        )
+    if image_shape and (min(image_shape) < 1 or math.prod(image_shape) != n_features):
+        raise ValueError(
+            f"image_shape: expected {n_features} pixels, one per feature, got {image_shape}, which has "
+            f"{math.prod(image_shape)}"
+        )
+    return image_shape[:2] if image_shape[2:] == (1,) else image_shape
+
+
+def feature_names(ae):
+    return getattr(ae, "feature_names_in_", None)
+
+
+def intensity_range(images):
+    """Black and white: [0, 1] for values that lie there, else their own range."""
+    low, high = float(images.min()), float(images.max())
+    if 0 <= low and high <= 1:
+        return 0.0, 1.0
+    return low, high if high > low else low + 1.0
+
+
+def show_image(axes, image, color_map, low, high):
+    """Draw an image, NaN as grey lines; colour scales each channel to [low, high], so that a weight of 0 is mid-grey."""
+    if image.ndim == 3:
+        image = np.nan_to_num(np.clip((image - low) / (high - low), 0, 1), nan=1.0)
+    return axes.imshow(image, cmap=color_map, vmin=low, vmax=high, interpolation="nearest")
+
+
+def mosaic_of(images, n_columns):
+    """Images (n, h, w[, 3]) side by side, with lines of NaN between them."""
+    n_images, height, width = images.shape[:3]
+    n_rows = math.ceil(n_images / n_columns)
+    gap = 1 + height // 20
+    shape = n_rows * (height + gap) - gap, n_columns * (width + gap) - gap, *images.shape[3:]
+    mosaic = np.full(shape, np.nan)
+    for index, image in enumerate(images):
+        row, column = divmod(index, n_columns)
+        top, left = row * (height + gap), column * (width + gap)
+        mosaic[top : top + height, left : left + width] = image
+    return mosaic
