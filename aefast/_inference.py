@@ -27,7 +27,7 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         H : ndarray (n_samples, n_components)
             float32 for float32, uint8 and bool input, float64 otherwise; likewise for the other methods.
         """
-        return self._forward(X, "codes")
+        return self._forward(self._checked(X), "codes")
 
     def inverse_transform(self, H):
         """Means of p(x | h): ``X̂ = o(H W* + c)``.
@@ -54,7 +54,7 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         -------
         X_hat : ndarray (n_samples, n_features)
         """
-        return self._forward(X, "reconstructions")
+        return self._forward(self._checked(X), "reconstructions")
 
     def reconstruction_error(self, X, per_feature=False):
         """The training loss of each row (nats, constants dropped, no penalty).
@@ -69,7 +69,7 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         -------
         loss : ndarray (n_samples,) or (n_samples, n_features)
         """
-        return self._losses(X, "feature_losses" if per_feature else "row_losses")
+        return self._losses(self._checked(X), "feature_losses" if per_feature else "row_losses")
 
     def score_samples(self, X, per_feature=False):
         """``log p(x | μ(h(x)))`` of each row, in nats, constants included.
@@ -88,8 +88,7 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         -------
         log_likelihood : ndarray (n_samples,) or (n_samples, n_features)
         """
-        check_is_fitted(self)
-        rows = check.estimator_rows(self, X, reset=False)
+        rows = self._checked(X)
         losses = self._losses(rows, "feature_losses" if per_feature else "row_losses")
         state = self._state
         missing = state.fill is not None
@@ -149,9 +148,11 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         out = forward(model, parameters, H, "reconstructions", **options)
         return out.astype(check.real_type(H.dtype), copy=False)
 
-    def _forward(self, X, result):
+    def _checked(self, X):
         check_is_fitted(self)
-        rows = check.estimator_rows(self, X, reset=False)
+        return check.estimator_rows(self, X, reset=False)
+
+    def _forward(self, rows, result):
         state = self._state
         dtype = state.parameters.dtype
         variant = None if state.fill is None else Variant(fill=state.fill.astype(dtype))
@@ -165,8 +166,8 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         )
         return out.astype(check.real_type(rows.dtype), copy=False)
 
-    def _losses(self, X, result):
-        losses = self._forward(X, result)
+    def _losses(self, rows, result):
+        losses = self._forward(rows, result)
         if not np.isfinite(losses).all():
             raise overflow_error(
                 "X",
@@ -187,8 +188,7 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         X_filled : ndarray (n_samples, n_features)
             A copy.
         """
-        check_is_fitted(self)
-        rows = check.estimator_rows(self, X, reset=False)
+        rows = self._checked(X)
         if self._state.fill is None:
             raise ValueError(
                 f"impute needs a fit with missing='mask', got missing={self.missing!r}"
@@ -219,8 +219,7 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         ValueError
             For corruption by salt and pepper where the columns' domains have no ends: the chain has no rows to take them from.
         """
-        check_is_fitted(self)
-        rows = check.estimator_rows(self, X, reset=False)
+        rows = self._checked(X)
         if check.as_integer(n_steps, "n_steps") < 1:
             raise ValueError(f"n_steps must be at least 1, got {n_steps}")
         random = check_random_state(random_state)

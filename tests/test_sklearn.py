@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import warnings
 
 import joblib
 import numpy as np
@@ -123,6 +124,10 @@ def test_pandas(digits):
         == list(ae.get_feature_names_out())
         == ["autoencoder0", "autoencoder1", "autoencoder2"]
     )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for method in ("reconstruct", "reconstruction_error", "score_samples", "score"):
+            assert np.isfinite(getattr(ae, method)(frame)).all()
     with pytest.raises(ValueError, match="feature names"):
         ae.transform(frame[frame.columns[::-1]])
     with pytest.warns(UserWarning, match="feature names"):

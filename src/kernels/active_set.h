@@ -151,10 +151,8 @@ ALWAYS_INLINE void correlate_lanes(const int vectors, const active_set *s, const
     ivec mask = magnitude_mask(p->job->positive), atom = lanes_from(v);
 #pragma GCC unroll 8
     for (int l = 0; l < vectors; ++l, atom += ivec_set(LANES)) {
-        ivec idle;
-        memcpy(&idle, s->idle + v + l * LANES, sizeof idle);
         vec_store(p->q + v + l * LANES, q[l]);
-        vec size = (vec)((ivec)magnitude(q[l], mask) & idle);
+        vec size = (vec)((ivec)magnitude(q[l], mask) & ivec_load(s->idle + v + l * LANES));
         int place = l % LEADING_VECTORS;
         ivec better = size > found->size[place];
         found->size[place] = vec_select(better, size, found->size[place]);

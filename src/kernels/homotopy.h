@@ -120,8 +120,7 @@ static int64_t next_to_leave(const path *t, real *fall)
 static int64_t next_of_lanes(const path *t, const row_problem *p, int64_t v, int64_t first, real *fall)
 {
     vec q = vec_load(p->q + v), rate = vec_load(t->rate + v), bound = vec_set(*fall);
-    ivec idle, flip = (ivec)vec_fma(-bound, rate, q) & ~magnitude_mask(p->job->positive);
-    memcpy(&idle, t->idle + v, sizeof idle);
+    ivec idle = ivec_load(t->idle + v), flip = (ivec)vec_fma(-bound, rate, q) & ~magnitude_mask(p->job->positive);
     vec distance = vec_set(t->lambda) - (vec)((ivec)q ^ flip), speed = vec_set(t->mu) - (vec)((ivec)rate ^ flip);
     ivec reached = idle & (distance < bound * speed);
     vec needed = vec_select(reached, vec_max(distance, vec_set(0)) / speed, bound); /* rounding may have put it a little beyond */
@@ -143,9 +142,7 @@ static int64_t next_to_enter(path *t, const row_problem *p, real *fall)
     vec step = vec_set(-*fall), bound = vec_set(t->lambda - *fall * t->mu);
     for (int64_t v = 0; v < p->dictionary->ld_k; v += LANES) {
         vec after = magnitude(vec_fma(step, vec_load(t->rate + v), vec_load(p->q + v)), mask);
-        ivec idle;
-        memcpy(&idle, t->idle + v, sizeof idle);
-        if (__builtin_expect(any_lane((after > bound) & idle), 0)) {
+        if (__builtin_expect(any_lane((after > bound) & ivec_load(t->idle + v)), 0)) {
             if (first >= 0)
                 t->hint = first / LANES * LANES; /* of the atom that comes second, likely the next */
             first = next_of_lanes(t, p, v, first, fall);

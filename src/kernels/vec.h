@@ -36,14 +36,14 @@ enum { LANES = AEFAST_LANES };
 ALWAYS_INLINE vec vec_set(real x) { return x - (vec){0}; } /* minus, which keeps the sign of -0 */
 ALWAYS_INLINE ivec ivec_set(real_int x) { return (ivec){0} + x; }
 
-ALWAYS_INLINE vec vec_load(const real *p)
-{
-    vec v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
+/* Vectors in memory, aligned as their lanes are. Through these types, and not by memcpy to a local, loads and stores are single statements of the
+   compiler's whatever it optimizes: an instrumented build keeps no variable for each. */
+typedef real vec_in_memory __attribute__((vector_size(AEFAST_VEC_BYTES), aligned(sizeof(real)), may_alias));
+typedef real_int ivec_in_memory __attribute__((vector_size(AEFAST_VEC_BYTES), aligned(sizeof(real)), may_alias));
 
-ALWAYS_INLINE void vec_store(real *p, vec v) { memcpy(p, &v, sizeof v); }
+ALWAYS_INLINE vec vec_load(const real *p) { return *(const vec_in_memory *)p; }
+ALWAYS_INLINE ivec ivec_load(const real_int *p) { return *(const ivec_in_memory *)p; }
+ALWAYS_INLINE void vec_store(real *p, vec v) { *(vec_in_memory *)p = v; }
 
 /* mask ? a : b, lane by lane. */
 ALWAYS_INLINE vec vec_select(ivec mask, vec a, vec b)
@@ -169,11 +169,9 @@ ALWAYS_INLINE ivec lanes_below(int64_t n) /* all ones in the first n lanes */
     return lanes_from(0) < ivec_set((real_int)n);
 }
 
-/* The rest of the lanes is zero; memory past p[n - 1] is not touched. */
-ALWAYS_INLINE vec vec_load_n(const real *p, int64_t n)
+/* n < LANES of them. */
+ALWAYS_INLINE vec vec_load_few(const real *p, int64_t n)
 {
-    if (n >= LANES)
-        return vec_load(p);
 #if defined(__AVX512F__) && VEC_IS(64, 32)
     return (vec)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
 #elif defined(__AVX512F__) && VEC_IS(64, 64)
@@ -189,12 +187,8 @@ ALWAYS_INLINE vec vec_load_n(const real *p, int64_t n)
 #endif
 }
 
-ALWAYS_INLINE void vec_store_n(real *p, vec v, int64_t n)
+ALWAYS_INLINE void vec_store_few(real *p, vec v, int64_t n)
 {
-    if (n >= LANES) {
-        vec_store(p, v);
-        return;
-    }
 #if defined(__AVX512F__) && VEC_IS(64, 32)
     _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v);
 #elif defined(__AVX512F__) && VEC_IS(64, 64)
@@ -206,6 +200,17 @@ ALWAYS_INLINE void vec_store_n(real *p, vec v, int64_t n)
 #else
     memcpy(p, &v, (size_t)n * sizeof *p);
 #endif
+}
+
+/* The rest of the lanes is zero; memory past p[n - 1] is not touched. */
+ALWAYS_INLINE vec vec_load_n(const real *p, int64_t n) { return n >= LANES ? vec_load(p) : vec_load_few(p, n); }
+
+ALWAYS_INLINE void vec_store_n(real *p, vec v, int64_t n)
+{
+    if (n >= LANES)
+        vec_store(p, v);
+    else
+        vec_store_few(p, v, n);
 }
 
 ALWAYS_INLINE vec vec_first_n(vec v, int64_t n) /* zero in the other lanes */
