@@ -289,7 +289,7 @@ def test_same_bits_for_any_number_of_threads(variant, isa):
         ({"corruption": ("snow", 0.1)}, "salt_and_pepper"),
         ({"sparsity": ("kl", 0.1, 1.0), "activation": "relu"}, "activation='sigmoid', got 'relu'"),
         ({"sparsity": ("kl", 1.0, 1.0)}, "rho in"),
-        ({"sparsity": ("l1", -1.0)}, "lambda"),
+        ({"sparsity": ("l1", -1.0)}, r"must be \('l1', weight >= 0\), got \('l1', -1.0\)"),
         ({"top_k": 9}, "at most n_components = 8, got 9"),
         ({"top_k": 2, "dropout": 0.1}, "top_k and dropout"),
     ],
