@@ -239,6 +239,18 @@ def test_twins_and_guide_know_every_penalty():
         assert f'("{name}", ' in page
 
 
+@pytest.mark.parametrize("bias", [-60.0, 60.0])
+def test_the_divergence_of_saturated_units_is_finite(bias, isa):
+    """Mean codes are kept off 0 and 1 by 1e-6."""
+    X, (W, b, c, _) = rows_of("gaussian", N), parameters_of(D, K, True)
+    parameters = Parameters(W, np.full_like(b, bias), c)
+    plain, *_ = step(X, parameters, None)
+    loss, gradients, *_ = step(X, parameters, None, sparsity=("kl", 0.1, 0.5))
+    penalty = PENALTIES["kl"].value(1e-6 if bias < 0 else 1 - 1e-6, 0.1)
+    assert loss - plain == pytest.approx(0.5 * K * penalty, rel=1e-9)
+    assert all(np.isfinite(part).all() for part in gradients if part is not None)
+
+
 @pytest.mark.parametrize("k", [1, 5, 16])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_top_k_codes(k, activation, digits, isa):
