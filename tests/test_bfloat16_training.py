@@ -11,6 +11,8 @@ from reference import Parameters
 import aefast
 from aefast import Autoencoder, _autoencoder, _runtime
 from aefast._model import Model
+from aefast._outputs import plain_output
+from aefast._variants import PLAIN
 
 OUTPUTS = PLAIN_OUTPUTS  # the others: test_recipe.py
 
@@ -26,7 +28,7 @@ def bfloat16_isa(request):
 def step_gradients(X, parameters, output, n_threads=1):
     """The float32 gradients of one step on all rows: what the momentum of its first step is."""
     (k, d), tied = parameters.W.shape, parameters.decoder_weights is None
-    model = Model(d, k, tied, "sigmoid", output)
+    model = Model(d, k, tied, "sigmoid", plain_output(output))
     flat = reference.flatten(parameters).astype(np.float32)
     state = np.zeros((1, flat.size), np.float32)
     trainer = _autoencoder.Trainer(
@@ -42,6 +44,7 @@ def step_gradients(X, parameters, output, n_threads=1):
         alpha=0.0,
         n_threads=n_threads,
         n_steps=0,
+        variant=PLAIN,
         bfloat16=True,
     )
     loss_sum, status = trainer.run(np.arange(len(X)), 0.0)

@@ -11,6 +11,7 @@ from problems import (
     ALL_OUTPUTS,
     assert_same_gradients,
     expected_step,
+    mixed_output,
     parameters_of,
     rows_of,
     step,
@@ -54,18 +55,18 @@ VARIANTS = {
 }
 
 
-def twins_options(X, output, options, seed):
+def twins_options(X, output, options, seed, k=K):
     """Keyword arguments of the twin: the noise is what the kernel draws at its first rows."""
     options, corruption = dict(options), options.get("corruption")
     missing, fill = options.pop("missing", None), options.pop("missing_fill", "mean")
     if missing:
-        options["fill"] = np.nanmean(X, axis=0) if fill == "mean" else np.zeros(D)
+        options["fill"] = np.nanmean(X, axis=0) if fill == "mean" else np.zeros(X.shape[1])
     if options.pop("corruption", None):
         whole = np.where(np.isnan(X), options.get("fill", 0.0), X)
         low, high = domain_ends(X, output)
         options["encoded"] = reference_noise.corrupted(whole, *corruption, seed, low=low, high=high)
     if "dropout" in options:
-        options["dropout"] = reference_noise.dropout((N, K), options["dropout"], seed)
+        options["dropout"] = reference_noise.dropout((len(X), k), options["dropout"], seed)
     return options
 
 
@@ -76,7 +77,7 @@ def domain_ends(X, output):
         [(name if isinstance(name, str) else name[0], columns) for name, columns in output]
         if isinstance(output, list)
         else output,
-        D,
+        X.shape[1],
     )
     for name, columns, *_ in segments:
         twin = reference.OUTPUTS[name]
@@ -116,6 +117,29 @@ def test_steps_are_the_twins(name, variant, isa):
             assert_same_gradients(gradients, twin[1], 1e-10)
             if len(of_theta):
                 np.testing.assert_allclose(of_theta, twin[2], rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("name", ["gaussian", "mixed"])
+def test_steps_of_many_blocks_are_the_twins(name, variant, isa):
+    """The same where rows fill several blocks, and features and units several panels and several calls of the generator."""
+    n, d, k = 301, 131, 70
+    output, options = mixed_output(d, seed=d) if name == "mixed" else name, VARIANTS[variant]
+    X, theta = rows_of(output, n, d), thetas_of(output, d)
+    if "missing" in options:
+        X = with_gaps(X, output)
+    weight = np.random.default_rng(4).uniform(0.2, 2.0, n)
+    parameters = Parameters(
+        *(0.2 * np.asarray(part) for part in parameters_of(d, k, tied=False))
+    )  # pre-activations of the size of one
+    settings = {"activation": "sigmoid", "sample_weight": weight}
+    loss, gradients, of_theta, ae = step(X, parameters, theta, output=output, **settings, **options)
+    options = twins_options(X, output, options, ae._state.seed, k)
+    twin = expected_step(X, parameters, theta, output, **settings, **options)
+    assert loss == pytest.approx(twin[0], rel=1e-11)
+    assert_same_gradients(gradients, twin[1], 1e-10)
+    if len(of_theta):
+        np.testing.assert_allclose(of_theta, twin[2], rtol=1e-9, atol=1e-10)
 
 
 def test_noise_is_philox():
@@ -213,6 +237,18 @@ def test_twins_and_guide_know_every_penalty():
         assert PENALTIES[name].of_means == row["of_means"]
         assert (PENALTIES[name].example is None) == (row["parameter"] is None)
         assert f'("{name}", ' in page
+
+
+@pytest.mark.parametrize("bias", [-60.0, 60.0])
+def test_the_divergence_of_saturated_units_is_finite(bias, isa):
+    """Mean codes are kept off 0 and 1 by 1e-6."""
+    X, (W, b, c, _) = rows_of("gaussian", N), parameters_of(D, K, True)
+    parameters = Parameters(W, np.full_like(b, bias), c)
+    plain, *_ = step(X, parameters, None)
+    loss, gradients, *_ = step(X, parameters, None, sparsity=("kl", 0.1, 0.5))
+    penalty = PENALTIES["kl"].value(1e-6 if bias < 0 else 1 - 1e-6, 0.1)
+    assert loss - plain == pytest.approx(0.5 * K * penalty, rel=1e-9)
+    assert all(np.isfinite(part).all() for part in gradients if part is not None)
 
 
 @pytest.mark.parametrize("k", [1, 5, 16])
