@@ -230,7 +230,7 @@ class BuildKernels(build_ext):
             return [path for paths in pool.map(compile_one, jobs) for path in paths]
 
 
-def extension(name, sources, kernels, bfloat16_kernels=()):
+def extension(name, sources, kernels, bfloat16_kernels=(), libraries=()):
     ext = Extension(
         f"aefast.{name}",
         sources,
@@ -240,6 +240,8 @@ def extension(name, sources, kernels, bfloat16_kernels=()):
             ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION"),
         ],
         depends=[str(path) for path in sorted(Path("src").rglob("*.[ch]"))],
+        library_dirs=[str(Path(numpy.random.__file__).parent / "lib")],
+        libraries=libraries,
     )
     ext.kernels, ext.bfloat16_kernels = kernels, bfloat16_kernels
     return ext
@@ -253,6 +255,7 @@ setup(
             ["src/_autoencoder.pyx"],
             ["src/kernels/autoencoder.c"],
             bfloat16_kernels=["src/kernels/autoencoder.c"],
+            libraries=["npyrandom"],  # NumPy's: draws from its generators, in compiled code
         ),
         extension("_statistics", ["src/_statistics.pyx"], ["src/kernels/statistics.c"]),
         extension("_sparse_coding", ["src/_sparse_coding.pyx"], ["src/kernels/sparse_coding.c"]),

@@ -11,6 +11,7 @@ from aefast._order import MappedRows, RowOrder
 from aefast._outputs import domain_of, plain_output
 from aefast._scan import check_groups
 from aefast._validation import ANYWHERE, bad_row_error
+from aefast._variants import without_noise
 
 WORK_PER_CALL = 1e9  # floating-point operations of the first call,
 CALL_SECONDS = 0.05  # and what the others may take: between two looks at the keyboard
@@ -54,13 +55,13 @@ def forward(
 ):
     """One of RESULTS for each row: codes (n, k), reconstructions (n, d), row_losses (n,) or feature_losses (n, d).
 
-    Of `variant` it takes what becomes of inputs: with its `fill` NaN means missing. targets: for losses from codes, (rows, order) of X; first_row: what
-    errors call row 0. Computed in the parameters' real type. Raises ValueError for entries that are not finite (or, for losses, outside the output's
+    Of `variant` it takes what becomes of inputs: with its `fill` NaN means missing. targets: for losses from codes, and for means of as many trials as rows
+    have, (rows, order) of X; first_row: what errors call row 0. Computed in the parameters' real type. Raises ValueError for entries that are not finite (or, for losses, outside the output's
     domain), FloatingPointError where finite input gives results that are not.
     """
     if isinstance(model, DeepModel):
         return through_layers(
-            model, parameters, rows, result, name, order, from_codes, n_threads, check
+            model, parameters, rows, result, name, order, from_codes, n_threads, check, variant
         )
     n, dtype = len(rows) if order is None else len(order), parameters.W.dtype
     out = _allocate(model, result, n, dtype)
@@ -119,7 +120,9 @@ def _part_of(targets, part):
     return (rows[part], None) if order is None else (rows, order[part])
 
 
-def through_layers(model, parameters, rows, result, name, order, from_codes, n_threads, check):
+def through_layers(
+    model, parameters, rows, result, name, order, from_codes, n_threads, check, variant
+):
     """`forward` of a deep model: up to the last layer's codes, and down again, some rows at a time."""
     layers, n = model.layers, len(rows) if order is None else len(order)
     out = _allocate(model, result, n, parameters[0].W.dtype)
@@ -131,6 +134,9 @@ def through_layers(model, parameters, rows, result, name, order, from_codes, n_t
         codes, encoders = data, [] if from_codes else list(zip(layers, parameters, strict=True))
         for number, (encoder, own) in enumerate(encoders):
             of_rows = {"order": places, "name": name, "check": check} if number == 0 else {}
+            if number == 0 and variant is not None:
+                counter = variant.first_sample + first
+                of_rows["variant"] = variant._replace(first_sample=counter)
             codes = forward(encoder, own, codes, "codes", **options, **of_rows)
         for decoder, own in decoders:
             codes = forward(decoder, own, codes, "codes", name=name, **options)
@@ -138,8 +144,8 @@ def through_layers(model, parameters, rows, result, name, order, from_codes, n_t
             out[part] = codes
             continue
         options |= {"from_codes": True, "name": name, "check": check}
-        if result.endswith("losses"):
-            options["targets"] = data, places
+        if result.endswith("losses") or (model.has_groups and not from_codes):
+            options |= {"targets": (data, places), "variant": variant and without_noise(variant)}
         out[part] = forward(layers[0], parameters[0], codes, result, **options)
     return out
 

@@ -175,15 +175,6 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             )
         return losses
 
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
-
-
-class InferenceWithMissing(NetworkInference):
-    """What else there is where entries may be missing."""
-
     def impute(self, X):
         """X with each missing entry (NaN) replaced by its reconstruction; needs missing="mask".
 
@@ -264,5 +255,6 @@ class InferenceWithMissing(NetworkInference):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         tags.input_tags.allow_nan = self.missing == "mask"
         return tags

@@ -69,7 +69,7 @@ class FullBatch:
         self.flat[...] = x
         model = self.model
         # the divergence of codes' means from rho is one of all rows
-        rows = len(self.X) if self.variant.kl_weight else min(len(self.X), CHUNK_ROWS)
+        rows = len(self.X) if self.variant.couples_rows else min(len(self.X), CHUNK_ROWS)
         with _threads.single_threaded_blas(_runtime.products() == "blas"):
             loss, gradient, status = _autoencoder.loss_and_gradients(
                 model, self.X, self.flat, self.weight, None, rows, self.n_threads, self.variant
@@ -91,7 +91,9 @@ def run_lbfgs(estimator, training, n_iterations):
 
     patience = Patience(estimator.tol, estimator.n_epochs_no_change)
     callbacks = as_list(estimator.callbacks)
-    with progress_bar(estimator.verbose, n_iterations, len(training.X)) as start_epoch:
+    with progress_bar(
+        estimator.verbose, n_iterations, len(training.X), estimator._stage
+    ) as start_epoch:
 
         def after_iteration(intermediate_result):
             loss, epoch = float(intermediate_result.fun), estimator.n_epochs_ + 1

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from aefast._outputs import columns_of
-from aefast.distributions import FAMILIES
+from aefast import _autoencoder
+from aefast._outputs import TABLE, columns_of
 
-ENTRIES_AT_A_TIME = 1 << 14
+ENTRIES_AT_A_TIME = 1 << 18
 
 
 def log_likelihoods(output, rows, losses, per_feature, missing):
@@ -16,21 +16,22 @@ def log_likelihoods(output, rows, losses, per_feature, missing):
         if segment.own is not None:  # whose loss is the whole of -log p
             continue
         columns = columns_of(segment, rows.shape[1])
-        family = FAMILIES[segment.distribution]
-        if family.base_is_constant and not missing:
-            base = family.log_base(np.ones((1, 1)), segment.constant).item()
-            _subtract(out, columns, np.full(rows[:1, columns].shape, base), per_feature)
+        if not missing and not TABLE[segment.distribution]["has_base"]:
+            base = _log_base(segment, np.ones(rows[:1, columns].shape))
+            subtract = _subtract_group if segment.is_group else _subtract
+            subtract(out, columns, base, per_feature)
             continue
         for first in range(0, len(rows), step):
             part = slice(first, first + step)
-            x = rows[part, columns].astype(np.float64)
-            gaps = np.isnan(x)
-            base = family.log_base(np.where(gaps, 1.0, x), segment.constant)
-            if segment.is_group:
-                _subtract_group(out[part], columns, np.where(gaps[:, 0], 0.0, base), per_feature)
-            else:
-                _subtract(out[part], columns, np.where(gaps, 0.0, base), per_feature)
+            base = _log_base(segment, rows[part, columns])
+            subtract = _subtract_group if segment.is_group else _subtract
+            subtract(out[part], columns, base, per_feature)
     return out
+
+
+def _log_base(segment, x):
+    x = np.ascontiguousarray(x, dtype=np.float64)
+    return _autoencoder.output_log_base(segment.distribution, x, segment.constant)
 
 
 def _subtract(out, columns, base, per_feature):
@@ -59,9 +60,9 @@ def sample_of_outputs(output, eta, theta, random):
         if segment.own is not None:
             out[:, columns] = segment.own.sample(eta[:, columns].astype(np.float64), random)
             continue
-        its_theta = None if theta is None else theta[columns].astype(np.float64)
-        family = FAMILIES[segment.distribution]
-        out[:, columns] = family.sample(
-            eta[:, columns].astype(np.float64), its_theta, segment.constant, random
+        its_theta = None if theta is None else np.ascontiguousarray(theta[columns], np.float64)
+        its_eta = np.ascontiguousarray(eta[:, columns], np.float64)
+        out[:, columns] = _autoencoder.output_sample(
+            segment.distribution, its_eta, its_theta, segment.constant, None, random
         )
     return out

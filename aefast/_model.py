@@ -5,6 +5,7 @@ from math import prod
 from typing import NamedTuple
 
 from aefast import _outputs
+from aefast._autoencoder import UNIT_ACTIVATIONS
 
 
 class Parameters(NamedTuple):
@@ -88,10 +89,12 @@ class DeepModel(NamedTuple):
 
     @property
     def layers(self):
-        """The model of each layer on its own: upper ones reconstruct codes, which the sigmoid has in (0, 1)."""
+        """The model of each layer on its own: upper ones reconstruct codes, by Bernoulli's loss where these lie in (0, 1)."""
         sizes = (self.n_features, *self.layer_sizes)
         activations = [self.activation] * (len(sizes) - 2) + [self.code_activation]
-        of_codes = ["bernoulli" if name == "sigmoid" else "gaussian" for name in activations[:-1]]
+        of_codes = [
+            "bernoulli" if name in UNIT_ACTIVATIONS else "gaussian" for name in activations[:-1]
+        ]
         outputs = [self.output, *map(_outputs.plain_output, of_codes)]
         shapes = zip(pairwise(sizes), activations, outputs, strict=True)
         return [Model(d, k, True, activation, output) for (d, k), activation, output in shapes]

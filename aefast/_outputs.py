@@ -41,6 +41,11 @@ class Segment(NamedTuple):
         return TABLE[self.distribution]["is_group"]
 
     @property
+    def row_total(self):
+        """What a group's entries add up to, or None."""
+        return TABLE[self.distribution]["row_total"]
+
+    @property
     def parameter(self):
         """The name of what each column has for itself, or None."""
         return TABLE[self.distribution]["parameter"]

@@ -13,7 +13,10 @@ def losses_before(model, parts):
     """The losses of an autoencoder that is only initialised, and of one that gives each column's mean for any row."""
     # without weights the output is what the visible bias starts at: the link of the training rows' means
     constant = copy.deepcopy(model)
-    constant.components_[...] = constant.decoder_components_[...] = 0
+    state = constant._state
+    for layer, flat in state.model.layer_views(state.parameters):
+        own = layer.split(flat)
+        own.W[...] = own.V[...] = 0
     return {
         name: {"before": mean_loss(model, rows), "column_means": mean_loss(constant, rows)}
         for name, rows in parts.items()
@@ -28,6 +31,11 @@ def mean_loss(model, rows):
         return None
 
 
+def n_passes(model):
+    """Over the rows, made in training; of each layer in pre-training."""
+    return model.n_epochs_ + sum(map(len, getattr(model, "pretraining_loss_curves_", ())))
+
+
 def metrics(arguments, model, parts, losses, seconds, stopped):
     """What `fit` writes as metrics.json: where the numbers come from, and the numbers."""
     ends = {
@@ -36,9 +44,10 @@ def metrics(arguments, model, parts, losses, seconds, stopped):
         FloatingPointError: "diverged",
     }
     build = aefast.build_info()
-    k, d = model.components_.shape
-    work = 10.0 * min(model.batch_size, len(parts["train"])) * d * k  # of a training step
-    n_rows_seen = model._state.n_rows_seen
+    n_train, network = len(parts["train"]), model._state.model
+    work = 10.0 * min(model.batch_size, n_train) * network.n_multiplied  # of a training step
+    curves = getattr(model, "pretraining_loss_curves_", None)
+    n_rows_seen = model._state.n_rows_seen + n_train * (n_passes(model) - model.n_epochs_)
     parameters = model.get_params(deep=False)
     del parameters["callbacks"]
     return {
@@ -46,7 +55,7 @@ def metrics(arguments, model, parts, losses, seconds, stopped):
         "data": arguments.data,
         "scaled": arguments.scale,
         "n_rows": {name: len(rows) for name, rows in parts.items()},
-        "n_features": d,
+        "n_features": network.n_features,
         "parameters": parameters,
         "training": ends[type(stopped)],
         "n_epochs": model.n_epochs_,
@@ -58,6 +67,7 @@ def metrics(arguments, model, parts, losses, seconds, stopped):
         "blas": build["blas"],
         "loss_unit": "nats per row",
         "loss": losses,
+        **({} if curves is None else {"pretraining_loss_curves": curves}),
         "loss_curve": model.loss_curve_,
         "validation_loss_curve": model.validation_loss_curve_,
     }
@@ -108,20 +118,28 @@ def model_facts(path):
         "model": type(model).__name__,
         "features": f"{model.n_features_in_:,}",
     }
-    facts |= _autoencoder_facts(model) if isinstance(model, aefast.Autoencoder) else _facts(model)
+    is_network = isinstance(model, aefast.Autoencoder | aefast.StackedAutoencoder)
+    facts |= _network_facts(model) if is_network else _facts(model)
     if hasattr(model, "feature_names_in_"):
         facts["feature names"] = list(model.feature_names_in_)
     return facts | model.saved_parameters()
 
 
-def _autoencoder_facts(model):
+def _network_facts(model):
     curve, validation_curve = model.loss_curve_, model.validation_loss_curve_
+    state = model._state
+    layers = [layer for layer, _ in state.model.layer_views(state.parameters)]
     facts = {
-        "components": f"{len(model.components_):,}",
-        "weights": f"{'tied' if model._state.model.tied else 'untied'}, {model.components_.dtype}",
-        "parameters": f"{model._state.parameters.size:,}",
-        "training": f"{model.n_epochs_:,} epochs, {model._state.n_steps:,} steps, {model._state.n_rows_seen:,} rows",
+        "components": " → ".join(f"{layer.n_components:,}" for layer in layers),
+        "weights": f"{'tied' if layers[0].tied else 'untied'}, {state.parameters.dtype}",
+        "parameters": f"{state.parameters.size:,}",
+        "training": f"{model.n_epochs_:,} epochs, {state.n_steps:,} steps, {state.n_rows_seen:,} rows",
     }
+    for number, losses in enumerate(getattr(model, "pretraining_loss_curves_", ()), 1):
+        if losses:
+            facts[f"pre-training of layer {number}"] = (
+                f"{len(losses):,} epochs, loss {losses[0]:.6g} in the first, {losses[-1]:.6g} in the last"
+            )
     if curve:
         facts["loss"] = (
             f"{curve[0]:.6g} in the first epoch, {curve[-1]:.6g} in the last (nats per row)"

@@ -8,6 +8,7 @@ import numpy as np
 from aefast import _autoencoder, _outputs, _threads
 from aefast._autoencoder import BAD_ROWS
 from aefast._order import RowOrder
+from aefast._outputs import TABLE
 from aefast._validation import bad_row_error
 
 ENTRIES_PER_SCAN = 1 << 26  # between two looks at the keyboard
@@ -110,11 +111,11 @@ def _check_group(values, numbers, name, segment, missing):
             f"output {segment.distribution!r} of {shown}: in row {row} of {name} only part of the group is missing (NaN); "
             "a group is missing as a whole"
         )
-    if segment.distribution == "categorical":
+    if segment.row_total is not None:
         totals = values.sum(axis=1)
-        wrong = np.abs(totals - 1) > 1e-4  # NaN passes: missing
+        wrong = np.abs(totals - segment.row_total) > 1e-4  # NaN passes: missing
         if wrong.any():
             row, total = numbers[wrong.argmax()], totals[wrong.argmax()]
             raise ValueError(
-                f"output 'categorical' of {shown} expects one-hot rows, which add up to 1: row {row} of {name} adds up to {total:g}"
+                f"output {segment.distribution!r} of {shown} expects {TABLE[segment.distribution]['domain']}: row {row} of {name} adds up to {total:g}"
             )

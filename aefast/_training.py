@@ -188,7 +188,7 @@ class EarlyStopping:
 
 
 @contextmanager
-def progress_bar(verbose, n_epochs, n_rows):
+def progress_bar(verbose, n_epochs, n_rows, stage=""):
     """A function (epoch, validation loss) -> on_slice for `Training.epoch`; None where nothing is shown."""
     if not verbose:
         yield lambda epoch, validation_loss: None
@@ -198,7 +198,7 @@ def progress_bar(verbose, n_epochs, n_rows):
     with tqdm(total=n_epochs * n_rows, unit=" rows", unit_scale=True, dynamic_ncols=True) as bar:
 
         def start_epoch(epoch, validation_loss):
-            bar.set_description(f"epoch {epoch}/{n_epochs}", refresh=False)
+            bar.set_description(f"{stage}epoch {epoch}/{n_epochs}", refresh=False)
             shown = {} if validation_loss is None else {"validation": f"{validation_loss:.4g}"}
 
             def on_slice(n_rows_done, loss):
@@ -263,7 +263,8 @@ def run_epochs(estimator, training, model, X, held_out, n_epochs, sample_weight=
     patience = patience_of(estimator, training.trainer)
     callbacks = as_list(estimator.callbacks)
     validation_loss = None
-    with progress_bar(estimator.verbose, n_epochs, training.order.n_rows) as start_epoch:
+    n_rows, stage = training.order.n_rows, estimator._stage
+    with progress_bar(estimator.verbose, n_epochs, n_rows, stage) as start_epoch:
         for pass_number in range(1, n_epochs + 1):
             epoch = estimator.n_epochs_ + 1
             loss = _one_epoch(estimator, training, epoch, start_epoch(pass_number, validation_loss))

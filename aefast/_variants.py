@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from aefast import _outputs
-from aefast._autoencoder import CORRUPTIONS
+from aefast._autoencoder import CORRUPTIONS, PENALTIES, UNIT_ACTIVATIONS
 
 REVIVE = 1 / 32  # weight of the auxiliary loss of dead units (Gao et al. 2024)
 
@@ -23,13 +23,18 @@ class Variant(NamedTuple):
     layer: int = 0
     first_sample: int = 0  # of one-pass operations
     contraction: float = 0.0
-    l1: float = 0.0
-    kl_weight: float = 0.0
-    kl_mean: float = 0.5
+    penalty: str | None = None  # of PENALTIES
+    penalty_weight: float = 0.0
+    penalty_parameter: float = 0.0
     dropout: float = 0.0
     revive: float = 0.0
     dead_rows: int = 0
     rows_unused: np.ndarray | None = None  # (k,) int64
+
+    @property
+    def couples_rows(self):
+        """Whether a row's loss depends on the rest of its batch."""
+        return self.penalty is not None and PENALTIES[self.penalty]["of_means"]
 
 
 PLAIN = Variant()
@@ -43,11 +48,7 @@ def without_noise(variant):
 def check_variants(estimator):
     """The parameters that validate_parameter_constraints cannot check, and which of them do not go together."""
     check_corruption(estimator.corruption)
-    sparsity = _check_sparsity(estimator.sparsity)
-    if sparsity and sparsity[0] == "kl" and estimator.activation != "sigmoid":
-        raise ValueError(
-            f"sparsity=('kl', ...) needs codes in (0, 1): activation='sigmoid', got {estimator.activation!r}"
-        )
+    check_sparsity(estimator.sparsity, estimator.activation)
     if estimator.top_k is not None and estimator.top_k > estimator.n_components:
         raise ValueError(
             f"top_k must be at most n_components = {estimator.n_components}, got {estimator.top_k}"
@@ -72,28 +73,33 @@ def check_corruption(given):
         raise ValueError(f"corruption={given!r}: the level must be a {what}, got {level!r}")
 
 
-def _check_sparsity(given):
+def check_sparsity(given, activation):
+    """ValueError for what no code of this activation can be penalised by."""
     if given is None:
-        return None
-    sizes = {"kl": 3, "l1": 2}
-    if not (isinstance(given, tuple) and given and given[0] in sizes):
-        raise ValueError(
-            f"sparsity must be None, ('kl', rho, beta) or ('l1', lambda), got {given!r}"
-        )
-    numbers = given[1:]
-    good = len(given) == sizes[given[0]] and all(
+        return
+    if not (isinstance(given, tuple) and given and given[0] in PENALTIES):
+        forms = " or ".join(map(_sparsity_form, PENALTIES.values()))
+        raise ValueError(f"sparsity must be None, {forms}, got {given!r}")
+    row, numbers = PENALTIES[given[0]], given[1:]
+    good = len(numbers) == 1 + (row["parameter"] is not None) and all(
         isinstance(x, Real) and not isinstance(x, bool) and 0 <= x < np.inf for x in numbers
     )
-    if not good or (given[0] == "kl" and not 0 < numbers[0] < 1):
+    if not good or (row["parameter"] and not row["low"] < numbers[0] < row["high"]):
+        raise ValueError(f"sparsity must be {_sparsity_form(row)}, got {given!r}")
+    if row["of_unit_codes"] and activation not in UNIT_ACTIVATIONS:
+        wanted = " or ".join(map(repr, UNIT_ACTIVATIONS))
         raise ValueError(
-            f"sparsity must be ('kl', rho in (0, 1), beta >= 0) or ('l1', lambda >= 0), got {given!r}"
+            f"sparsity=({given[0]!r}, ...) needs codes in (0, 1): activation={wanted}, got {activation!r}"
         )
-    return given
+
+
+def _sparsity_form(row):
+    own = f"{row['parameter']} in ({row['low']:g}, {row['high']:g}), " if row["parameter"] else ""
+    return f"({row['name']!r}, {own}weight >= 0)"
 
 
 def variant_of(estimator, model, dtype, *, seed, fill=None, limits=None, n_rows=0):
     """The variant of a fit. limits: (low, high) arrays (d,) of the rows, for salt and pepper; n_rows: of a pass."""
-    check_precision_of_groups(model, estimator.precision)
     options = {"seed": seed}
     if fill is not None:
         options["fill"] = fill.astype(dtype)
@@ -103,13 +109,10 @@ def variant_of(estimator, model, dtype, *, seed, fill=None, limits=None, n_rows=
         if kind == "salt_and_pepper":
             low, high = noise_limits(model, limits)
             options |= {"low": low.astype(dtype), "high": high.astype(dtype)}
-    if estimator.sparsity is not None and estimator.sparsity[0] == "kl":
-        options |= {
-            "kl_mean": float(estimator.sparsity[1]),
-            "kl_weight": float(estimator.sparsity[2]),
-        }
-    elif estimator.sparsity is not None:
-        options["l1"] = float(estimator.sparsity[1])
+    if estimator.sparsity is not None:
+        name, *parameter, weight = estimator.sparsity
+        options |= {"penalty": name, "penalty_weight": float(weight)}
+        options["penalty_parameter"] = parameter[0] if parameter else 0.0
     if estimator.top_k is not None:
         options |= {
             "revive": REVIVE,

@@ -4,7 +4,6 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.utils._available_if import available_if
 from sklearn.utils._param_validation import (
     Interval,
     StrOptions,
@@ -12,19 +11,16 @@ from sklearn.utils._param_validation import (
 
 from aefast import _autoencoder, _lbfgs, _threads
 from aefast import _validation as check
-from aefast._fitted import FittedAutoencoder, continued_state, initial_state
+from aefast._fitted import FittedAutoencoder
 from aefast._fitting import NetworkFitting
-from aefast._inference import InferenceWithMissing
+from aefast._inference import NetworkInference
 from aefast._model import Model
-from aefast._outputs import resolve_output
-from aefast._precision import PRECISIONS, parameter_type
-from aefast._scan import scan_table
+from aefast._precision import PRECISIONS
 from aefast._schedules import SCHEDULES
-from aefast._training import start_training
-from aefast._variants import check_variants, needs_limits, variant_of
+from aefast._variants import check_variants, variant_of
 
 
-class Autoencoder(FittedAutoencoder, NetworkFitting, InferenceWithMissing, BaseEstimator):
+class Autoencoder(FittedAutoencoder, NetworkFitting, NetworkInference, BaseEstimator):
     """Autoencoder with one hidden layer, trained by stochastic gradient descent in compiled kernels.
 
     Encoder ``H = g(X Wᵀ + b)`` with g the sigmoid by default, decoder ``X̂ = o(H W* + c)``; tied weights mean ``W* = W``. Minimises, over batches of n rows,
@@ -39,7 +35,7 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, InferenceWithMissing, BaseE
     ----------
     n_components : int, default=64
         k, the number of hidden units.
-    activation : {"sigmoid", "tanh", "relu", "softplus", "linear"}, default="sigmoid"
+    activation : {"sigmoid", "tanh", "relu", "softplus", "linear", ...}, default="sigmoid"
         g of the hidden layer: ``1 / (1 + exp(-a))``, ``tanh(a)``, ``max(a, 0)``, ``log(1 + exp(a))``, ``a``. With "linear" and squared error the
         components span the leading principal subspace at the optimum (Baldi & Hornik 1989).
     output : str, (str, dict) or list of (one of these, columns), default="gaussian"
@@ -84,7 +80,7 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, InferenceWithMissing, BaseE
         that is bounded). ("gaussian", sigma): normal noise is added.
     contraction : float, default=0.0
         λ of the penalty ``λ mean_i ‖∂h/∂x_i‖²`` (Rifai et al. 2011), ``Σ_j g'(a_j)² ‖W_j‖²`` for each row.
-    sparsity : None, ("kl", rho, beta) or ("l1", lambda), default=None
+    sparsity : None, ("kl", rho, beta), ("l1", lambda), ..., default=None
         ``β Σ_j KL(ρ ‖ mean_i h_ij)`` over each batch, for sigmoid codes (Lee et al. 2007), or ``λ mean_i ‖h_i‖₁``.
     top_k : int or None, default=None
         Only the top_k largest units of each row's code keep their value, the others are 0 (Makhzani & Frey 2013); gradients pass the kept ones alone, but
@@ -282,98 +278,16 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, InferenceWithMissing, BaseE
         self.callbacks = callbacks
         self.verbose = verbose
 
-    # ---- fitting ----
-
-    def fit(self, X, y=None, sample_weight=None):
-        """Trains on X.
-
-        Parameters
-        ----------
-        X : array-like (n_samples, n_features)
-            In the domain of the output's distributions, finite (with missing="mask": or NaN). Dense. See Notes for what is copied.
-        y : ignored
-        sample_weight : array-like (n_samples,) or None, default=None
-            Non-negative; scaled to mean 1. A batch's loss is the sum of its weighted losses over the number of its rows.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        ValueError, TypeError
-            For bad parameters (also a precision that this processor does not have) or input; the fitted state stays as it was.
-        FloatingPointError
-            If training diverges; the last finite parameters are kept.
-        """
-        self._check_parameters()
-        goes_on = self.warm_start and self.__sklearn_is_fitted__()
-        rows = check.estimator_rows(self, X, reset=not goes_on)
-        weight = check.as_mean_weight(sample_weight, len(rows))
-        seed, train, held_out = self._seed_and_parts(rows, goes_on)
-        state, variant = self._start(X, rows, weight, train, held_out, seed, goes_on)
-        if self.solver == _lbfgs.NAME:
-            training = _lbfgs.FullBatch(self, rows, state, variant, weight)
-        else:
-            training = start_training(self, rows, train, state, variant, weight)
-        self._begin(X, state, keep_features=goes_on)
-        self._run(training, rows, held_out, self.max_epochs, weight)
-        return self
-
-    @available_if(_lbfgs.works_in_batches)
-    def partial_fit(self, X, y=None, sample_weight=None):
-        """One pass over X, going on from the fitted parameters and optimizer state (or initialising, at the first call).
-
-        X is computed in the type of the first call. `max_epochs`, `early_stopping` and `tol` play no part.
-
-        Parameters
-        ----------
-        X : array-like (n_samples, n_features)
-        y : ignored
-        sample_weight : array-like (n_samples,) or None, default=None
-
-        Returns
-        -------
-        self
-        """
-        return self._one_pass(X, sample_weight)
+    # ---- for NetworkFitting ----
 
     def _check_variants(self):
         check_variants(self)
         _lbfgs.check(self)
 
-    def _start(self, X, rows, weight, train, held_out, seed, goes_on):
-        """(state, variant) that training starts from. Checks what is in the rows; held-out ones leave no trace. Nothing of the estimator changes."""
-        d, k = rows.shape[1], int(self.n_components)
-        names = getattr(self, "feature_names_in_", None) if goes_on else check.feature_names(X)
-        output = resolve_output(self.output, d, names)
+    def _model_of(self, n_features, output):
         top_k = 0 if self.top_k is None else int(self.top_k)
-        model = Model(d, k, bool(self.tied), self.activation, output, top_k)
-        dtype = parameter_type(self.precision, rows.dtype)
-        if goes_on:
-            dtype = self._state.parameters.dtype
-        options = {"missing": self.missing == "mask", "sample_weight": weight}
-        options["with_limits"] = needs_limits(self)
-        scan = scan_table(rows, train, output, dtype, self.n_threads, **options)
-        n_missing = scan.n_missing
-        if held_out is not None:
-            found = scan_table(rows, held_out, output, dtype, self.n_threads, **options)
-            n_missing += found.n_missing
-        fill = None
-        if self.missing == "mask":
-            fill = scan.means if self.missing_fill == "mean" else np.zeros(d)
-        if goes_on:
-            state = continued_state(self._state, model, self.solver, self.momentum, self.precision)
-            state = state._replace(fill=fill if state.fill is None else state.fill)
-        else:
-            state = initial_state(model, self.solver, self.momentum, scan.means, dtype, seed, fill)
-        variant = variant_of(
-            self,
-            model,
-            dtype,
-            seed=seed,
-            fill=state.fill if fill is not None and n_missing else None,
-            limits=(scan.low, scan.high),
-            n_rows=train if held_out is None else len(train),
-        )
-        return state._replace(fill=None) if fill is None else state, variant
+        k, tied = int(self.n_components), bool(self.tied)
+        return Model(n_features, k, tied, self.activation, output, top_k)
+
+    def _variant_of(self, model, dtype, **found):
+        return variant_of(self, model, dtype, **found)

@@ -76,7 +76,7 @@ def encode(X, W, b, *, activation="sigmoid", n_threads=None):
     X : array-like (n, d)
     W : array-like (k, d)
     b : array-like (k,)
-    activation : {"sigmoid", "tanh", "relu", "softplus", "linear"}
+    activation : {"sigmoid", "tanh", "relu", "softplus", "linear", ...}
         ``1 / (1 + exp(-a))``, ``tanh(a)``, ``max(a, 0)``, ``log(1 + exp(a))``, ``a``.
     n_threads : int or None
 
@@ -156,7 +156,7 @@ def loss(
         What distributions have for each column, {"log_variance", "log_shape" or "log_r": (d,)}; None: 0.
     sample_weight : array-like (n,) or None
         Non-negative; the weighted mean ``Σ v_i l_i / Σ v_i``.
-    activation : {"sigmoid", "tanh", "relu", "softplus", "linear"}
+    activation : {"sigmoid", "tanh", "relu", "softplus", "linear", ...}
     n_threads : int or None
 
     Returns

@@ -130,7 +130,14 @@ def loss(ae):
     """
     check_is_fitted(ae)
     figure = new_figure(6.4, 4.0)
-    axes = figure.add_subplot()
+    draw_loss(
+        figure.add_subplot(), ae, f"{_outputs.description(ae._state.model.output)} autoencoder"
+    )
+    return figure
+
+
+def draw_loss(axes, ae, what):
+    """The picture of `loss`, in these axes; `what` begins its title."""
     training, validation = ae.loss_curve_, ae.validation_loss_curve_
     for name, curve in (("training", training), ("validation", validation)):
         if curve:
@@ -144,13 +151,16 @@ def loss(ae):
         axes.legend(frameon=False)
         if 0 < 2 * min(training + validation) < max(training + validation):
             _use_readable_log_scale(axes)
-    k, d = ae.components_.shape
-    title = f"{_outputs.description(ae._state.model.output)} autoencoder, {count_of(d, 'feature')}, {count_of(k, 'component')}"
+    d, k = ae._state.model.n_features, ae._state.model.n_components
+    title = f"{what}, {count_of(d, 'feature')}, {count_of(k, 'component')}"
+    finish_loss(axes, title, "loss (nats per sample)")
+
+
+def finish_loss(axes, title, label):
     axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.set(xlabel="epoch", ylabel="loss (nats per sample)", title=title)
+    axes.set(xlabel="epoch", ylabel=label, title=title)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
-    return figure
 
 
 def walk(ae, X, chain, image_shape=None):

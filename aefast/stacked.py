@@ -6,20 +6,17 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from aefast import _autoencoder, _outputs
+from aefast import _autoencoder, _lbfgs, _outputs
 from aefast import _validation as check
 from aefast._autoencoder import N_LAYERS_AT_MOST as MOST_LAYERS
-from aefast._fitted import FittedNetwork, continued_state, initial_state
+from aefast._fitted import FittedNetwork
 from aefast._fitting import NetworkFitting
 from aefast._forward import forward
 from aefast._inference import NetworkInference
 from aefast._model import DeepModel
-from aefast._outputs import resolve_output
-from aefast._precision import parameter_type
 from aefast._saving import CURVE, SIZE, Check, is_list_of, one_of
-from aefast._scan import scan_table
-from aefast._training import LAYERS, random_stream, start_training
-from aefast._variants import PLAIN, check_corruption, check_precision_of_groups
+from aefast._training import LAYERS, random_stream
+from aefast._variants import PLAIN, Variant, check_corruption, check_sparsity
 from aefast.autoencoder import Autoencoder
 
 _SIZES = Check(
@@ -27,7 +24,8 @@ _SIZES = Check(
     f"a list of 1 to {MOST_LAYERS} positive integers",
 )
 _SHARED = (  # parameters that mean for each layer what they mean for an Autoencoder
-    *("activation", "output", "corruption", "solver", "learning_rate", "momentum", "nesterov"),
+    *("activation", "output", "missing", "missing_fill", "corruption", "contraction", "sparsity"),
+    *("solver", "learning_rate", "momentum", "nesterov"),
     *("batch_size", "max_epochs", "early_stopping", "validation_fraction", "n_epochs_no_change"),
     *("tol", "alpha", "weight_decay", "clip_norm", "max_norm", "learning_rate_schedule", "shuffle"),
     *("warm_start", "precision", "n_threads", "random_state", "callbacks", "verbose"),
@@ -49,21 +47,24 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
     ----------
     layer_sizes : sequence of int, default=(128, 32)
         Hidden units of each layer, from the data up; at most 16 layers.
-    activation : {"sigmoid", "tanh", "relu", "softplus", "linear"}, default="sigmoid"
+    activation : {"sigmoid", "tanh", "relu", "softplus", "linear", ...}, default="sigmoid"
         Of all layers, in encoder and decoder.
     code_activation : str or None, default=None
         Of the last layer's code, where it is another one ("linear", for example, as Hinton & Salakhutdinov have it).
     output : str, tuple or list, default="gaussian"
         p(x | μ) of the data, as for `Autoencoder`. In pre-training inner layers reconstruct codes: "bernoulli" for sigmoid codes, "gaussian" for others.
-    corruption : (str, float) or None, default=None
-        Of each layer's inputs in pre-training, as for `Autoencoder`: a stacked denoising autoencoder (Vincent et al. 2010). Fine-tuning sees clean rows.
+    missing, missing_fill
+        As for `Autoencoder`: with "mask" NaN is an entry that is missing, in both stages.
+    corruption, contraction, sparsity
+        As for `Autoencoder`, of each layer in pre-training: a stacked denoising (Vincent et al. 2010), contractive (Rifai et al. 2011) or sparse (Lee et al.
+        2007) autoencoder. Fine-tuning sees clean rows and minimises the loss alone.
     pretrain_epochs : int, default=20
         Passes over the rows for each layer, at most (`tol` may stop a layer earlier); 0: no pre-training.
     max_epochs : int, default=50
         Passes of fine-tuning.
     solver, learning_rate, momentum, nesterov, batch_size, early_stopping, validation_fraction, n_epochs_no_change, tol, alpha, weight_decay, clip_norm, \
     max_norm, learning_rate_schedule, shuffle, precision, n_threads, random_state, callbacks, verbose
-        As for `Autoencoder`, for both stages; `early_stopping` and `callbacks` belong to fine-tuning, but rows held out are not pre-trained on either.
+        As for `Autoencoder`, for both stages; solver="lbfgs" too; `early_stopping` and `callbacks` belong to fine-tuning, but rows held out are not pre-trained on either.
     warm_start : bool, default=False
         `fit` goes on fine-tuning from the fitted parameters, without pre-training.
 
@@ -83,6 +84,9 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
 
     Notes
     -----
+    `fit` pre-trains, then fine-tunes; `partial_fit` is one pass of fine-tuning, from random weights where nothing is fitted: ``max_epochs=0`` makes `fit` do nothing
+    but pre-train. Weights are tied, and all units of a code take part: there is no `tied`, `top_k` or `dropout`.
+
     Pre-training keeps the codes of one layer for all rows in memory. Ctrl-C, at any time, leaves a usable estimator with the parameters reached.
 
     References
@@ -105,7 +109,6 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
         "code_activation": [None, StrOptions(set(_autoencoder.ACTIVATIONS))],
         "pretrain_epochs": [Interval(Integral, 0, None, closed="left")],
     } | {name: Autoencoder._parameter_constraints[name] for name in _SHARED}
-    _parameter_constraints["solver"] = [StrOptions(set(_autoencoder.SOLVERS))]
 
     def __init__(
         self,
@@ -114,7 +117,11 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
         activation="sigmoid",
         code_activation=None,
         output="gaussian",
+        missing="error",
+        missing_fill="mean",
         corruption=None,
+        contraction=0.0,
+        sparsity=None,
         solver="adam",
         learning_rate=1e-3,
         momentum=0.9,
@@ -143,7 +150,11 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
         self.activation = activation
         self.code_activation = code_activation
         self.output = output
+        self.missing = missing
+        self.missing_fill = missing_fill
         self.corruption = corruption
+        self.contraction = contraction
+        self.sparsity = sparsity
         self.solver = solver
         self.learning_rate = learning_rate
         self.momentum = momentum
@@ -168,58 +179,13 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
         self.callbacks = callbacks
         self.verbose = verbose
 
-    # ---- fitting ----
-
-    def fit(self, X, y=None):
-        """Pre-trains layer by layer, then fine-tunes.
-
-        Parameters
-        ----------
-        X : array-like (n_samples, n_features)
-            As for `Autoencoder.fit`, without missing entries.
-        y : ignored
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        ValueError, TypeError
-            For bad parameters or input; the fitted state stays as it was.
-        FloatingPointError
-            If training diverges; the last finite parameters are kept.
-        """
-        self._check_parameters()
-        goes_on = self.warm_start and self.__sklearn_is_fitted__()
-        rows = check.estimator_rows(self, X, reset=not goes_on)
-        seed, train, held_out = self._seed_and_parts(rows, goes_on)
-        state, variant = self._start(X, rows, None, train, held_out, seed, goes_on)
-        self._begin(X, state, keep_features=goes_on)
-        if not goes_on and self.pretrain_epochs > 0:
-            self._pretrain(X, rows, train)
-        training = start_training(self, rows, train, state, variant)
-        self._run(training, rows, held_out, self.max_epochs)
-        return self
-
-    def partial_fit(self, X, y=None):
-        """One pass of fine-tuning, going on from the fitted parameters and optimizer state (or from random weights, at the first call).
-
-        Pre-training is for `fit`: with ``max_epochs=0`` it does nothing else.
-
-        Parameters
-        ----------
-        X : array-like (n_samples, n_features)
-        y : ignored
-
-        Returns
-        -------
-        self
-        """
-        return self._one_pass(X, None)
+    # ---- for NetworkFitting ----
 
     def _check_variants(self):
         check_corruption(self.corruption)
+        check_sparsity(self.sparsity, self.activation)
+        check_sparsity(self.sparsity, self.code_activation or self.activation)
+        _lbfgs.check(self)
         sizes = list(self.layer_sizes)
         in_range = [
             isinstance(size, Integral) and 1 <= size <= check.LARGEST_SIZE for size in sizes
@@ -229,53 +195,53 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
                 f"layer_sizes must be 1 to {MOST_LAYERS} integers in [1, {check.LARGEST_SIZE}], got {self.layer_sizes!r}"
             )
 
-    def _start(self, X, rows, weight, train, held_out, seed, goes_on):
-        """(state, variant) that fine-tuning starts from, before pre-training. Checks what is in the rows; nothing of the estimator changes."""
-        d, sizes = rows.shape[1], tuple(int(size) for size in self.layer_sizes)
-        names = getattr(self, "feature_names_in_", None) if goes_on else check.feature_names(X)
-        output = resolve_output(self.output, d, names)
-        model = DeepModel(
-            d, sizes, self.activation, self.code_activation or self.activation, output
-        )
-        check_precision_of_groups(model, self.precision)
-        dtype = parameter_type(self.precision, rows.dtype)
-        if goes_on:
-            dtype = self._state.parameters.dtype
-        means = scan_table(rows, train, output, dtype, self.n_threads, sample_weight=weight).means
-        if held_out is not None:
-            scan_table(rows, held_out, output, dtype, self.n_threads, sample_weight=weight)
-        if goes_on:
-            state = continued_state(self._state, model, self.solver, self.momentum, self.precision)
-        else:
-            state = initial_state(model, self.solver, self.momentum, means, dtype, seed)
-        return state, PLAIN
+    def _model_of(self, n_features, output):
+        sizes = tuple(int(size) for size in self.layer_sizes)
+        of_code = self.code_activation or self.activation
+        return DeepModel(n_features, sizes, self.activation, of_code, output)
+
+    def _variant_of(self, model, dtype, *, fill, **found):
+        """Of fine-tuning: noise and penalties are for pre-training."""
+        return PLAIN if fill is None else Variant(fill=fill.astype(dtype))
 
     def _begin(self, X, state, keep_features, record=None):
         super()._begin(X, state, keep_features, record)
         if not keep_features:
             self.pretraining_loss_curves_ = [[] for _ in state.model.layer_sizes]
 
-    def _pretrain(self, X, rows, train):
+    # ---- pre-training ----
+
+    def _fit_from(self, X, rows, weight, train, held_out, state, variant, goes_on):
+        self._begin(X, state, keep_features=goes_on)
+        if not goes_on and self.pretrain_epochs > 0:
+            self._pretrain(X, rows, weight, train)
+        training = self._training(rows, train, state, variant, weight)
+        self._run(training, rows, held_out, self.max_epochs, weight)
+
+    def _pretrain(self, X, rows, weight, train):
         """Each layer learns to reconstruct the codes of those below."""
-        views = self._state.model.layer_views(self._state.parameters)
-        seeds = random_stream(self._state.seed, LAYERS).integers(2**63 - 1, size=len(views))
+        state = self._state
+        views = state.model.layer_views(state.parameters)
+        seeds = random_stream(state.seed, LAYERS).integers(2**63 - 1, size=len(views))
+        fill = None if state.fill is None else Variant(fill=state.fill.astype(views[0][1].dtype))
         for number, (_, flat) in enumerate(views):
             if number > 0:
                 below, own = views[number - 1]
-                order = None if isinstance(train, int) else train
-                X = rows = forward(
-                    below, below.split(own), rows, "codes", order=order, n_threads=self.n_threads
-                )
+                options = {"variant": fill if number == 1 else None, "n_threads": self.n_threads}
+                if not isinstance(train, int):
+                    options["order"] = train
+                    weight = None if weight is None else weight[train]
+                X = rows = forward(below, below.split(own), rows, "codes", **options)
                 train = len(rows)
-            self._pretrain_layer(number, X, rows, train, flat, int(seeds[number]))
+            self._pretrain_layer(number, X, rows, weight, train, flat, int(seeds[number]))
 
-    def _pretrain_layer(self, number, X, rows, train, flat, seed):
+    def _pretrain_layer(self, number, X, rows, weight, train, flat, seed):
         estimator = self._layer_estimator(number)
-        state, variant = estimator._start(X, rows, None, train, None, seed, False)
-        training = start_training(estimator, rows, train, state, variant)
+        state, variant = estimator._start(X, rows, weight, train, None, seed, False)
+        training = estimator._training(rows, train, state, variant, weight)
         estimator._begin(X, state, keep_features=True)
         try:
-            estimator._run(training, rows, None, self.pretrain_epochs)
+            estimator._run(training, rows, None, self.pretrain_epochs, weight)
         except FloatingPointError as error:
             raise FloatingPointError(f"pre-training of layer {number + 1}: {error}") from None
         finally:
@@ -285,13 +251,14 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
     def _layer_estimator(self, number):
         """An Autoencoder with this estimator's parameters, as far as they concern a layer in pre-training."""
         layer = self._state.model.layers[number]
-        shared = set(Autoencoder._parameter_constraints) & set(self._parameter_constraints)
-        given = {name: getattr(self, name) for name in shared}
+        given = {name: getattr(self, name) for name in _SHARED}
         given |= {"activation": layer.activation, "n_components": layer.n_components}
         given |= {"max_epochs": self.pretrain_epochs, "early_stopping": False, "callbacks": None}
         if number > 0:
-            given["output"] = layer.output[0].distribution
-        return Autoencoder(**given)
+            given |= {"output": layer.output[0].distribution, "missing": "error"}
+        estimator = Autoencoder(**given)
+        estimator._stage = f"layer {number + 1}, "
+        return estimator
 
     @property
     def layers_(self):
@@ -301,7 +268,10 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
             estimator = self._layer_estimator(number)
             end = begin + flat.size
             estimator._state = state._replace(
-                model=layer, parameters=flat, optimizer_state=state.optimizer_state[:, begin:end]
+                model=layer,
+                parameters=flat,
+                optimizer_state=state.optimizer_state[:, begin:end],
+                fill=state.fill if number == 0 else None,
             )
             curve = list(self.pretraining_loss_curves_[number])
             estimator.loss_curve_, estimator.validation_loss_curve_ = curve, []
@@ -313,7 +283,7 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
     # ---- in a file ----
 
     file_format = "aefast stacked autoencoder"
-    structured_parameters = ("output", "corruption", "layer_sizes")
+    structured_parameters = ("output", "corruption", "sparsity", "layer_sizes")
     model_checks = {
         "n_features": SIZE,
         "layer_sizes": _SIZES,

@@ -10,8 +10,10 @@ import numpy as np
 from aefast import _runtime
 
 cimport numpy as cnp
+from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stdint cimport INT32_MAX, int64_t
 from libc.string cimport memset
+from numpy.random cimport bitgen_t
 
 from _arrays cimport STATUS_BAD_ROWS, STATUS_NOT_FINITE, allocate, data_of, view_rows
 from _autoencoder_kernels cimport (
@@ -26,7 +28,9 @@ from _autoencoder_kernels cimport (
     autoencoder_tables,
     forward_job,
     gemm_function,
+    generator,
     output_info,
+    penalty_info,
     scan_job,
     solver_info,
     training_job,
@@ -34,6 +38,18 @@ from _autoencoder_kernels cimport (
 from _blas cimport gemm_f32, gemm_f64
 
 cnp.import_array()
+
+
+cdef extern from "numpy/random/distributions.h":
+    ctypedef struct binomial_t:
+        pass
+
+    double random_standard_uniform(bitgen_t*) noexcept nogil
+    double random_standard_normal(bitgen_t*) noexcept nogil
+    double random_standard_exponential(bitgen_t*) noexcept nogil
+    double random_standard_gamma(bitgen_t*, double) noexcept nogil
+    int64_t random_poisson(bitgen_t*, double) noexcept nogil
+    int64_t random_binomial(bitgen_t*, double, int64_t, binomial_t*) noexcept nogil
 
 
 N_LAYERS_AT_MOST = MOST_LAYERS
@@ -71,27 +87,46 @@ include "_model_views.pxi"
 
 
 def activation_table():
-    """One dict for each activation of the hidden layer: name, weight_scale (initial weights are uniform in ±weight_scale sqrt(6 / (d + k)))."""
+    """One dict for each activation of the hidden layer: name, low and high (the ends of what it gives), weight_scale (initial weights are uniform in ±weight_scale sqrt(6 / (d + k)))."""
     cdef activation_info info
     rows = []
     table = autoencoder_tables[0][1]
     for i in range(table.n_activations):
         table.activation_info(i, &info)
-        rows.append({"name": info.name.decode(), "weight_scale": info.weight_scale})
+        rows.append({"name": info.name.decode(), "low": info.low, "high": info.high, "weight_scale": info.weight_scale})
     return rows
 
 
+cdef text_or_none(const char* text):
+    return None if text == NULL else text.decode()
+
+
 def output_table():
-    """One dict for each output distribution: name, link, low and high (domain of x), is_group (one distribution for all of its columns), parameter (that
-    each column has, or None), option (a constant, or None) and default_option (None: the option fixes the parameter, which is learned otherwise)."""
+    """One dict for each output distribution: name, link, domain (of x, in words), low and high (its ends), parameter (that each column has, or None), option
+    (a constant, or None), default_option (None: the option fixes the parameter, which is learned otherwise), is_group (one distribution for all of its
+    columns), row_total (what a group's entries add up to, or None) and has_base (whether what the loss leaves out depends on x)."""
     cdef output_info info
     rows = []
     table = autoencoder_tables[0][1]
     for i in range(table.n_outputs):
         table.output_info(i, &info)
-        rows.append({"name": info.name.decode(), "link": info.link.decode(), "low": info.low, "high": info.high, "is_group": bool(info.is_group),
-                     "parameter": info.parameter.decode() if info.parameter else None, "option": info.option.decode() if info.option else None,
-                     "default_option": None if info.default_option != info.default_option else info.default_option})
+        rows.append({"name": info.name.decode(), "link": info.link.decode(), "domain": info.domain.decode(), "low": info.low, "high": info.high,
+                     "parameter": text_or_none(info.parameter), "option": text_or_none(info.option),
+                     "default_option": None if info.default_option != info.default_option or not info.option else info.default_option,
+                     "is_group": bool(info.is_group), "row_total": info.row_total or None, "has_base": bool(table.output_has_base(i))})
+    return rows
+
+
+def penalty_table():
+    """One dict for each penalty on codes: name, parameter (that it has besides its weight, or None), low and high (between which that lies), of_unit_codes
+    (codes must lie in (0, 1)) and of_means (a function of the mean codes of a batch)."""
+    cdef penalty_info info
+    rows = []
+    table = autoencoder_tables[0][1]
+    for i in range(table.n_penalties):
+        table.penalty_info(i, &info)
+        rows.append({"name": info.name.decode(), "parameter": text_or_none(info.parameter), "low": info.low, "high": info.high,
+                     "of_unit_codes": bool(info.of_unit_codes), "of_means": bool(table.penalty_is_of_means(i))})
     return rows
 
 
@@ -107,8 +142,10 @@ def solver_table():
 
 
 ACTIVATIONS = [row["name"] for row in activation_table()]
+UNIT_ACTIVATIONS = [row["name"] for row in activation_table() if (row["low"], row["high"]) == (0, 1)]  # whose codes may be probabilities
 OUTPUT_TABLE = output_table()
 OUTPUTS = [row["name"] for row in OUTPUT_TABLE]  # the last is the caller's own
+PENALTIES = {row["name"]: row for row in penalty_table()}
 SOLVERS = [row["name"] for row in solver_table()]
 SCHEDULES = [autoencoder_tables[0][1].schedule_name(i).decode() for i in range(autoencoder_tables[0][1].n_schedules)]
 
@@ -117,6 +154,43 @@ def output_link(output, means):
     """The pre-activations whose means are these (float64), kept off the ends of the domain."""
     cdef int index = OUTPUTS.index(output)
     return np.array([autoencoder_tables[0][1].output_link(index, mean) for mean in means])
+
+
+def output_log_base(output, cnp.ndarray x, double constant):
+    """What the losses of x (n, m) float64, contiguous, leave out: (n, m), or (n,) of a group; 0 where an entry is NaN."""
+    cdef int index = OUTPUTS.index(output)
+    cdef int64_t n = cnp.PyArray_DIM(x, 0), m = cnp.PyArray_DIM(x, 1)
+    cdef const double* entries = <const double*> data_of(x)
+    out = np.empty(n) if OUTPUT_TABLE[index]["is_group"] else np.empty((n, m))
+    cdef double* to = <double*> data_of(out)
+    with nogil:
+        autoencoder_tables[0][1].output_log_base(index, n, m, entries, constant, to)
+    return out
+
+
+cdef int64_t draw_binomial(bitgen_t* bits, int64_t n, double p) noexcept nogil:
+    cdef binomial_t scratch
+    memset(&scratch, 0, sizeof(scratch))
+    return random_binomial(bits, p, n, &scratch)
+
+
+def output_sample(output, cnp.ndarray eta, theta, double constant, n_draws, random):
+    """Draws x (n, m) from p(x | mu(eta)); all float64 and contiguous: eta (n, m), theta (m,) or None, n_draws (n,) of a multinomial, or None: one each.
+    random: a numpy.random.Generator."""
+    cdef int index = OUTPUTS.index(output)
+    cdef int64_t n = cnp.PyArray_DIM(eta, 0), m = cnp.PyArray_DIM(eta, 1)
+    cdef generator chance
+    chance.bits = <bitgen_t*> PyCapsule_GetPointer(random.bit_generator.capsule, "BitGenerator")
+    chance.uniform, chance.normal, chance.exponential = random_standard_uniform, random_standard_normal, random_standard_exponential
+    chance.gamma, chance.poisson, chance.binomial = random_standard_gamma, random_poisson, draw_binomial
+    cdef const double* etas = <const double*> data_of(eta)
+    cdef const double* thetas = <const double*> data_of(theta)
+    cdef const double* counts = <const double*> data_of(n_draws)
+    x = np.empty((n, m))
+    cdef double* to = <double*> data_of(x)
+    with random.bit_generator.lock, nogil:
+        autoencoder_tables[0][1].output_sample(index, n, m, etas, thetas, constant, counts, &chance, to)
+    return x
 
 
 # ---- training ----
@@ -273,7 +347,7 @@ def forward(model, cnp.ndarray rows, parameters, order, domain, int64_t block_ro
     if targets:
         job.targets = view_rows(targets[0], targets[1], domain)
     if variant is not None:
-        view_inputs(&job.inputs, &job.rows, variant)
+        view_inputs(&job.inputs, &job.targets if from_codes else &job.rows, variant)
         job.inputs.first_sample = variant.first_sample
     job.from_codes, job.block_rows, job.n_threads, job.gemm = from_codes, block_rows, n_threads, gemm_of(parameters.W)
     job.products = PRODUCTS_BLAS if _runtime.products() == "blas" else PRODUCTS_TILES if many_rows else PRODUCTS_FEW_ROWS

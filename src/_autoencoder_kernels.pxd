@@ -1,6 +1,7 @@
 # What kernels/autoencoder.h declares, as Cython sees it: the job that a kernel is handed, the tables of kernels.
 
 from libc.stdint cimport int64_t, uint16_t, uint64_t
+from numpy.random cimport bitgen_t
 
 from _arrays cimport rows_view
 
@@ -55,9 +56,9 @@ cdef extern from "kernels/autoencoder.h":
 
     ctypedef struct code_terms:
         double contraction
-        double l1
-        double kl_weight
-        double kl_mean
+        int penalty
+        double penalty_weight
+        double penalty_parameter
         double dropout
         double revive
         int64_t dead_rows
@@ -127,17 +128,37 @@ cdef extern from "kernels/autoencoder.h":
 
     ctypedef struct activation_info:
         const char* name
+        double low
+        double high
         double weight_scale
 
     ctypedef struct output_info:
         const char* name
         const char* link
+        const char* domain
         double low
         double high
-        int is_group
         const char* parameter
         const char* option
         double default_option
+        int is_group
+        double row_total
+
+    ctypedef struct generator:
+        bitgen_t* bits
+        double (*uniform)(bitgen_t*) noexcept nogil
+        double (*normal)(bitgen_t*) noexcept nogil
+        double (*exponential)(bitgen_t*) noexcept nogil
+        double (*gamma)(bitgen_t*, double) noexcept nogil
+        int64_t (*poisson)(bitgen_t*, double) noexcept nogil
+        int64_t (*binomial)(bitgen_t*, int64_t, double) noexcept nogil
+
+    ctypedef struct penalty_info:
+        const char* name
+        const char* parameter
+        double low
+        double high
+        int of_unit_codes
 
     ctypedef struct solver_info:
         const char* name
@@ -147,13 +168,19 @@ cdef extern from "kernels/autoencoder.h":
     ctypedef struct autoencoder_kernels:
         int n_activations
         int n_outputs
+        int n_penalties
         int n_solvers
         int n_schedules
         void (*activation_info)(int, activation_info*) noexcept nogil
         void (*output_info)(int, output_info*) noexcept nogil
+        void (*penalty_info)(int, penalty_info*) noexcept nogil
+        int (*penalty_is_of_means)(int) noexcept nogil
         void (*solver_info)(int, solver_info*) noexcept nogil
         const char* (*schedule_name)(int) noexcept nogil
         double (*output_link)(int, double) noexcept nogil
+        int (*output_has_base)(int) noexcept nogil
+        void (*output_log_base)(int, int64_t, int64_t, const double*, double, double*) noexcept nogil
+        void (*output_sample)(int, int64_t, int64_t, const double*, const double*, double, const double*, const generator*, double*) noexcept nogil
         int64_t (*training_workspace_bytes)(const training_job*) noexcept nogil
         int64_t (*packed_bytes)(const training_job*) noexcept nogil
         void (*pack)(training_job*) noexcept nogil

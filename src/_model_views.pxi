@@ -145,8 +145,9 @@ cdef void view_inputs(input_view* inputs, rows_view* rows, variant):
 
 cdef void view_terms(code_terms* terms, variant):
     """What it asks of codes."""
-    terms.contraction, terms.l1 = variant.contraction, variant.l1
-    terms.kl_weight, terms.kl_mean = variant.kl_weight, variant.kl_mean
+    terms.contraction = variant.contraction
+    terms.penalty = list(PENALTIES).index(variant.penalty) if variant.penalty else 0
+    terms.penalty_weight, terms.penalty_parameter = variant.penalty_weight, variant.penalty_parameter
     terms.dropout = variant.dropout
     terms.revive, terms.dead_rows = variant.revive, variant.dead_rows
     terms.rows_unused = <int64_t*> data_of(variant.rows_unused)

@@ -7,6 +7,7 @@ from reference import Parameters, flatten, unflatten
 from reference_outputs import OUTPUTS
 
 from aefast import Autoencoder
+from aefast.distributions import FAMILIES
 
 MIXED = [  # of 9 columns; groups lie between other columns
     ("bernoulli", [0]),
@@ -26,10 +27,15 @@ def twin_of(output):
     segments = []
     for distribution, columns in output:
         name, options = distribution if isinstance(distribution, tuple) else (distribution, {})
-        fixed = options.get("shape", options.get("r"))
-        constant = options.get("delta", options.get("floor"))
-        segments.append((name, columns, constant, None if fixed is None else np.log(fixed)))
+        value = next(iter(options.values()), None)
+        fixes = fixes_parameter(distribution)
+        segments.append((name, columns, None, np.log(value)) if fixes else (name, columns, value))
     return segments
+
+
+def fixes_parameter(distribution):
+    """Whether a distribution is given with an option that fixes what it would learn."""
+    return isinstance(distribution, tuple) and OUTPUTS[distribution[0]].constant is None
 
 
 def rows_of(output, n_samples, n_features=9, seed=0):
@@ -39,7 +45,7 @@ def rows_of(output, n_samples, n_features=9, seed=0):
         shape = (n_samples, len(columns))
         if name == "categorical":
             X[:, columns] = np.eye(shape[1])[random.integers(shape[1], size=n_samples)]
-        elif name in ("poisson", "negative_binomial", "multinomial"):
+        elif OUTPUTS[name].is_discrete:
             X[:, columns] = random.poisson(2.0, shape)
         elif OUTPUTS[name].low == -np.inf:
             X[:, columns] = random.normal(0.0, 1.5, shape)
@@ -74,7 +80,7 @@ def thetas_of(output, n_features, seed=3):
         strict=True,
     ):
         if segment.theta is not None:
-            fixed = isinstance(given[0], tuple)
+            fixed = fixes_parameter(given[0])
             theta[segment.columns] = (
                 segment.theta if fixed else random.normal(0.0, 0.4, len(segment.columns))
             )
@@ -116,7 +122,7 @@ def expected_step(X, parameters, theta, output, *, sample_weight=None, **options
     parts = reference.theta_gradients(X, parameters, twin, **options)
     given = output if isinstance(output, list) else [(output, None)]
     for segment, part, (distribution, _) in zip(twin, parts, given, strict=True):
-        if part is not None and not isinstance(distribution, tuple):
+        if part is not None and not fixes_parameter(distribution):
             of_theta[segment.columns] = part
     return loss, gradients, of_theta
 
@@ -139,12 +145,8 @@ def mixed_output(n_features, seed):
     while len(columns):
         n = int(random.integers(1, len(columns) + 1))
         name = str(random.choice(list(OUTPUTS)))
-        options = {
-            "huber": {"delta": 0.5},
-            "gamma": {"shape": 2.5},
-            "gaussian_diagonal": {"floor": 0.1},
-        }
-        given = (name, options[name]) if name in options and random.random() < 0.5 else name
+        option, value = FAMILIES[name].option, OUTPUTS[name].example
+        given = (name, {option: value}) if option and random.random() < 0.5 else name
         output.append((given, sorted(int(column) for column in columns[:n])))
         columns = columns[n:]
     return output
@@ -152,10 +154,6 @@ def mixed_output(n_features, seed):
 
 def output_parameters_of(output, theta):
     """What `ops` takes: {parameter: (d,)}."""
-    names = {
-        "gaussian_diagonal": "log_variance",
-        "gamma": "log_shape",
-        "negative_binomial": "log_r",
-    }
     segments = reference_outputs.segments(twin_of(output), len(theta))
-    return {names[segment.name]: theta for segment in segments if segment.name in names}
+    names = [FAMILIES[segment.name].parameter for segment in segments]
+    return {name: theta for name in names if name}

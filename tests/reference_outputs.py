@@ -12,38 +12,19 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from reference_functions import (
+    continuous_bernoulli_link,
+    continuous_bernoulli_log_normalizer,
+    continuous_bernoulli_mean,
+    logit,
+    logsumexp,
+    sigmoid,
+    softmax,
+    softplus,
+)
 from scipy.special import digamma, erf, gammaln
 
 HALF_LOG_2PI = 0.5 * np.log(2.0 * np.pi)
-
-# ------------------------------------------------------------------------------------------------------------ elementary functions
-
-
-def sigmoid(a):
-    """1 / (1 + exp(-a)), from the side on which the exponential cannot overflow."""
-    e = np.exp(-np.abs(a))
-    return np.where(a < 0, e, 1.0) / (1.0 + e)
-
-
-def softplus(a):
-    """log(1 + exp(a)), without overflow."""
-    return np.maximum(a, 0.0) + np.log1p(np.exp(-np.abs(a)))
-
-
-def logit(mean):
-    """The inverse of the sigmoid."""
-    return np.log(mean) - np.log1p(-mean)
-
-
-def logsumexp(a):
-    """log Σ exp(a_j) over the columns of a group, (n, 1)."""
-    top = a.max(axis=-1, keepdims=True)
-    return top + np.log(np.exp(a - top).sum(axis=-1, keepdims=True))
-
-
-def softmax(a):
-    return np.exp(a - logsumexp(a))
-
 
 # -------------------------------------------------------------------------------------------------------------- the distributions
 
@@ -73,7 +54,11 @@ class Output(NamedTuple):
     high: float = np.inf
     theta_gradient: Callable | None = None
     constant: float | None = None  # the default of c
+    example: float | None = (
+        None  # another value of c, or of exp(theta) where an option fixes theta: for tests
+    )
     is_group: bool = False
+    is_discrete: bool = False
 
 
 def nothing(x, c=None):
@@ -104,32 +89,6 @@ BERNOULLI = Output(
     low=0.0,
     high=1.0,
 )
-
-
-def continuous_bernoulli_mean(a):
-    """A'(a) of A(a) = log((exp(a) - 1) / a); its Taylor series (Bernoulli numbers) where the two terms cancel."""
-    near, a_far = np.abs(a) < 0.5, np.where(np.abs(a) < 0.5, 1.0, a)
-    with np.errstate(over="ignore"):
-        far = -1.0 / np.expm1(-a_far) - 1.0 / a_far
-    coefficients = [1 / 12, -1 / 720, 1 / 30240, -1 / 1209600, 1 / 47900160, -691 / 1307674368000]
-    series = 0.5 + sum(b * a ** (2 * i + 1) for i, b in enumerate(coefficients) if i < 6)
-    return np.where(near, series if near.any() else 0.5, far)
-
-
-def continuous_bernoulli_log_normalizer(a):
-    size = np.where(a == 0, 1.0, np.abs(a))
-    return np.maximum(a, 0.0) + np.where(a == 0, 0.0, np.log(-np.expm1(-size) / size))
-
-
-def continuous_bernoulli_link(mean):
-    """By bisection: the mean rises with a."""
-    mean = np.asarray(mean, dtype=np.float64)
-    low, high = np.full_like(mean, -1e6), np.full_like(mean, 1e6)
-    for _ in range(100):
-        middle = 0.5 * (low + high)
-        above = continuous_bernoulli_mean(middle) > mean
-        low, high = np.where(above, low, middle), np.where(above, middle, high)
-    return 0.5 * (low + high)
 
 
 CONTINUOUS_BERNOULLI = Output(
@@ -168,6 +127,7 @@ GAUSSIAN_DIAGONAL = Output(
         0.5 * np.exp(theta) / variance(theta, c) * (1 - (a - x) ** 2 / variance(theta, c))
     ),
     constant=1e-6,
+    example=0.1,
 )
 
 POISSON = Output(
@@ -178,6 +138,7 @@ POISSON = Output(
     sizes=lambda x, a, theta, c: Sizes(np.exp(a) + abs(x * a), np.exp(a) + x, np.exp(a), np.exp(a)),
     log_base=lambda x, c=None: gammaln(x + 1),
     low=0.0,
+    is_discrete=True,
 )
 
 EXPONENTIAL = Output(
@@ -217,6 +178,7 @@ GAMMA = Output(
     theta_gradient=lambda x, a, theta, c: (
         np.exp(theta) * (gamma_deviance(x, a) + digamma(np.exp(theta)) - theta)
     ),
+    example=2.5,
 )
 
 
@@ -248,6 +210,8 @@ NEGATIVE_BINOMIAL = Output(
     log_base=lambda x, c=None: gammaln(x + 1),
     low=0.0,
     theta_gradient=negative_binomial_theta_gradient,
+    example=3.5,
+    is_discrete=True,
 )
 
 LAPLACE = Output(
@@ -276,6 +240,41 @@ HUBER = Output(
         x, np.log(np.sqrt(2 * np.pi) * erf(c / np.sqrt(2)) + 2 / c * np.exp(-0.5 * c**2))
     ),
     constant=1.0,
+    example=0.5,
+)
+
+
+def t_ratio(x, a, theta, c):
+    """r² / (c s²), r = a - x, s² = 1e-6 + exp(2 theta)."""
+    return (a - x) ** 2 / (c * (1e-6 + np.exp(2 * theta)))
+
+
+STUDENT_T = Output(
+    mean=lambda a: a,
+    link=lambda mean: mean,
+    loss=lambda x, a, theta, c: (
+        0.5 * (c + 1) * np.log1p(t_ratio(x, a, theta, c)) + 0.5 * np.log(1e-6 + np.exp(2 * theta))
+    ),
+    residual=lambda x, a, theta, c: (
+        (c + 1) * (a - x) / (c * (1e-6 + np.exp(2 * theta)) + (a - x) ** 2)
+    ),
+    sizes=lambda x, a, theta, c: Sizes(
+        0.5 * (c + 1) * (1 + np.log1p(t_ratio(x, a, theta, c)))
+        + (c + 1) * (abs(a) + abs(x)) * (1 + abs(theta)) / np.sqrt(c * np.exp(2 * theta)),
+        (c + 1) * (abs(a) + abs(x)) / (c * np.exp(2 * theta)),
+        (c + 1) / (c * np.exp(2 * theta)),
+        1.0,
+    ),
+    log_base=lambda x, c: np.full_like(
+        x, gammaln(c / 2) - gammaln((c + 1) / 2) + 0.5 * np.log(np.pi * c)
+    ),
+    theta_gradient=lambda x, a, theta, c: (
+        np.exp(2 * theta)
+        / (1e-6 + np.exp(2 * theta))
+        * (1 - (c + 1) * t_ratio(x, a, theta, c) / (1 + t_ratio(x, a, theta, c)))
+    ),
+    constant=4.0,
+    example=7.0,
 )
 
 
@@ -313,9 +312,11 @@ OUTPUTS = {
     "negative_binomial": NEGATIVE_BINOMIAL,
     "laplace": LAPLACE,
     "huber": HUBER,
+    "student_t": STUDENT_T,
     "categorical": CATEGORICAL,
     "multinomial": CATEGORICAL._replace(
         high=np.inf,
+        is_discrete=True,
         # Σ log x_j! - log N!, the latter in equal shares
         log_base=lambda x, c=None: gammaln(x + 1) - gammaln(total(x) + 1) / x.shape[-1],
     ),

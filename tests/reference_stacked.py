@@ -3,7 +3,8 @@
     encoder   H_0 = X,   A_l = H_{l-1} W_lᵀ + b_l,   H_l = g_l(A_l)
     decoder   R_L = H_L, B_l = R_l W_l + c_l,        R_{l-1} = g_{l-1}(B_l);   B_1 is the output's pre-activation
 
-Each W_l stands in the encoder and in the decoder: its gradient is the sum of two parts.
+Each W_l stands in the encoder and in the decoder: its gradient is the sum of two parts. A NaN in X is missing, and enters the encoder as `fill`; `share` (n,)
+is what each row counts, 1/n by default.
 """
 
 from itertools import pairwise
@@ -11,7 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 import reference_solvers
-from reference import ACTIVATIONS, OUTPUTS, SOLVERS
+from reference import ACTIVATIONS, SOLVERS
+from reference_outputs import losses, residuals
 
 
 class Layer(NamedTuple):
@@ -37,9 +39,10 @@ def unflatten(vector, sizes):
     return layers
 
 
-def encode(X, layers, activations):
+def encode(X, layers, activations, fill=0.0):
     """[A_1, ...] and [H_0, H_1, ...]."""
-    A, H = [], [np.asarray(X, dtype=np.float64)]
+    X = np.asarray(X, dtype=np.float64)
+    A, H = [], [np.where(np.isnan(X), fill, X)]
     for layer, name in zip(layers, activations, strict=True):
         A.append(H[-1] @ layer.W.T + layer.b)
         H.append(ACTIVATIONS[name].function(A[-1]))
@@ -56,26 +59,27 @@ def decode(code, layers, activations):
     return B, R
 
 
-def row_losses(X, layers, activations, output):
-    B, _ = decode(encode(X, layers, activations)[1][-1], layers, activations)
-    return OUTPUTS[output].loss(np.asarray(X, dtype=np.float64), B[1], None, None).sum(axis=1)
+def row_losses(X, layers, activations, output, fill=0.0):
+    B, _ = decode(encode(X, layers, activations, fill)[1][-1], layers, activations)
+    return losses(X, B[1], output).sum(axis=1)
 
 
-def loss(X, layers, activations, output, alpha=0.0):
+def loss(X, layers, activations, output, alpha=0.0, share=None, fill=0.0):
     penalty = 0.5 * alpha * sum(np.sum(layer.W**2) for layer in layers)
-    return row_losses(X, layers, activations, output).mean() + penalty
+    of_rows = row_losses(X, layers, activations, output, fill)
+    return (of_rows.mean() if share is None else share @ of_rows) + penalty
 
 
-def gradients(X, layers, activations, output, alpha=0.0):
+def gradients(X, layers, activations, output, alpha=0.0, share=None, fill=0.0):
     """The gradient of `loss`, layer by layer: down the decoder's arrows and up again, then back through the encoder."""
-    X, depth = np.asarray(X, dtype=np.float64), len(layers)
-    A, H = encode(X, layers, activations)
+    depth, share = len(layers), np.full(len(X), 1 / len(X)) if share is None else share
+    A, H = encode(X, layers, activations, fill)
     B, R = decode(H[-1], layers, activations)
 
     def slope(level):
         return ACTIVATIONS[activations[level - 1]].derivative
 
-    dB = {1: OUTPUTS[output].residual(X, B[1], None, None) / len(X)}
+    dB = {1: residuals(X, B[1], output) * share[:, np.newaxis]}
     for level in range(1, depth):
         dB[level + 1] = dB[level] @ layers[level - 1].W.T * slope(level)(B[level + 1])
     dA = {depth: dB[depth] @ layers[-1].W.T * slope(depth)(A[-1])}
@@ -103,6 +107,8 @@ def train(
     alpha=0.0,
     clip_norm=None,
     max_norm=None,
+    sample_weight=None,
+    fill=0.0,
     **options,
 ):
     """As `reference.train`. Returns (layers, the solver's state, loss curve)."""
@@ -112,9 +118,12 @@ def train(
     for order in row_orders:
         total = 0.0
         for start in range(0, len(order), batch_size):
-            batch = X[order[start : start + batch_size]]
-            total += len(batch) * loss(batch, layers, activations, output, alpha)
-            g = flatten(gradients(batch, layers, activations, output, alpha))
+            rows = order[start : start + batch_size]
+            batch = X[rows]
+            share = None if sample_weight is None else sample_weight[rows] / len(rows)
+            given = layers, activations, output, alpha, share, fill
+            total += len(batch) * loss(batch, *given)
+            g = flatten(gradients(batch, *given))
             n_steps += 1
             g = reference_solvers.clipped(g, clip_norm)
             w, state = SOLVERS[solver].update(w, g, state, n_steps, **options)

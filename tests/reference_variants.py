@@ -41,9 +41,35 @@ ACTIVATIONS = {
         second_derivative=np.zeros_like,
     ),
     "softplus": Activation(function=softplus, derivative=sigmoid, second_derivative=sigmoid_slope),
+    "elu": Activation(
+        function=lambda A: np.where(A > 0.0, A, np.expm1(np.minimum(A, 0.0))),
+        derivative=lambda A: np.where(A > 0.0, 1.0, np.exp(np.minimum(A, 0.0))),
+        second_derivative=lambda A: np.where(A > 0.0, 0.0, np.exp(np.minimum(A, 0.0))),
+    ),
     "linear": Activation(
         function=lambda A: A, derivative=np.ones_like, second_derivative=np.zeros_like
     ),
+}
+
+
+class Penalty(NamedTuple):
+    """What makes codes sparse, and its derivative: functions of codes h, or of the mean codes m of a batch, and of the penalty's parameter."""
+
+    value: Callable
+    slope: Callable
+    of_means: bool = False
+    example: float | None = None  # of the parameter
+
+
+PENALTIES = {
+    "kl": Penalty(
+        value=lambda m, rho: rho * np.log(rho / m) + (1 - rho) * np.log((1 - rho) / (1 - m)),
+        slope=lambda m, rho: (1 - rho) / (1 - m) - rho / m,
+        of_means=True,
+        example=0.1,
+    ),
+    "l1": Penalty(value=np.abs, slope=np.sign),
+    "log": Penalty(value=lambda h: np.log1p(h**2), slope=lambda h: 2 * h / (1 + h**2)),
 }
 
 
@@ -55,7 +81,7 @@ class Variant(NamedTuple):
     top_k: int | None = None  # how many activations of a row are kept
     dropout: np.ndarray | None = None  # (n, k), the factor of each activation
     contraction: float = 0.0  # lambda
-    sparsity: tuple | None = None  # ("kl", rho, beta) or ("l1", lambda)
+    sparsity: tuple | None = None  # (a name of PENALTIES, its parameter if it has one, weight)
 
 
 def encoder_rows(X, variant):
@@ -79,14 +105,14 @@ def code_penalty(A, W, activation, share, variant):
     if variant.contraction:
         value += variant.contraction * share @ f.derivative(A) ** 2 @ (W**2).sum(axis=1)
     if variant.sparsity:
-        kind, *values = variant.sparsity
-        G = f.function(A)
-        if kind == "l1":
-            value += values[0] * share @ np.abs(G).sum(axis=1)
-        else:
-            (rho, beta), m = values, share @ G / share.sum()
-            divergence = rho * np.log(rho / m) + (1 - rho) * np.log((1 - rho) / (1 - m))
-            value += beta * divergence.sum()
+        kind, *parameter, weight = variant.sparsity
+        penalty, G = PENALTIES[kind], f.function(A)
+        m = share @ G / share.sum()
+        value += weight * (
+            penalty.value(m, *parameter).sum()
+            if penalty.of_means
+            else share @ penalty.value(G, *parameter).sum(axis=1)
+        )
     return value
 
 
@@ -99,12 +125,11 @@ def code_penalty_gradients(A, W, activation, share, variant):
         dA += 2 * variant.contraction * v * s * f.second_derivative(A) * norms
         dW += 2 * variant.contraction * (share @ s**2)[:, np.newaxis] * W
     if variant.sparsity:
-        kind, *values = variant.sparsity
-        G = f.function(A)
-        if kind == "l1":
-            dG = values[0] * v * np.sign(G)
+        kind, *parameter, weight = variant.sparsity
+        penalty, G = PENALTIES[kind], f.function(A)
+        if penalty.of_means:
+            slope = penalty.slope(share @ G / share.sum(), *parameter) / share.sum()
         else:
-            (rho, beta), m = values, share @ G / share.sum()
-            dG = beta * v / v.sum() * ((1 - rho) / (1 - m) - rho / m)
-        dA += dG * f.derivative(A)
+            slope = penalty.slope(G, *parameter)
+        dA += weight * v * slope * f.derivative(A)
     return dA, dW

@@ -25,6 +25,16 @@ def test_links(page):
         assert (page.parent / target).exists(), target
 
 
+def test_the_contributors_example_is_the_source():
+    """Each line that CONTRIBUTING.md adds stands in the file that it names."""
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    (diff,) = re.findall(r"^```diff\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    source = (ROOT / re.search(r"^\+\+\+ b/(.*)$", diff, re.MULTILINE)[1]).read_text()
+    added = [line[1:] for line in diff.splitlines()[2:] if line.startswith("+")]
+    assert len(added) > 20
+    assert set(added) <= set(source.splitlines())
+
+
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
 def test_examples_run_and_draw(script, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -6,7 +6,8 @@ import reference
 import reference_outputs
 from reference import Parameters, flatten, unflatten
 from reference_outputs import OUTPUTS, Segment
-from reference_variants import ACTIVATIONS
+from reference_variants import ACTIVATIONS, PENALTIES
+from scipy.optimize import brentq
 
 N, D, K = 7, 6, 4
 MIXED = [
@@ -15,6 +16,9 @@ MIXED = [
     ("gamma", [2], None, 0.4),
     ("huber", [5], 0.3),
 ]
+SPARSITIES = {
+    name: (name, *([twin.example] if twin.example else []), 0.4) for name, twin in PENALTIES.items()
+}
 
 
 def rows_of(name, shape=(N, D), seed=0):
@@ -22,7 +26,7 @@ def rows_of(name, shape=(N, D), seed=0):
     random = np.random.default_rng(seed)
     if name == "categorical":
         return np.eye(shape[1])[random.integers(shape[1], size=shape[0])]
-    if name in ("poisson", "negative_binomial", "multinomial"):
+    if OUTPUTS[name].is_discrete:
         return random.poisson(2.0, shape).astype(float)
     if OUTPUTS[name].low == -np.inf:
         return random.normal(0.0, 1.5, shape)
@@ -88,24 +92,20 @@ def test_gradients(name, tied):
     "variant",
     [
         {"contraction": 0.7},
-        {"sparsity": ("l1", 0.4)},
-        {"sparsity": ("kl", 0.2, 1.5)},
+        *({"sparsity": sparsity} for sparsity in SPARSITIES.values()),
         {"top_k": 2},
         {"dropout": np.random.default_rng(4).integers(0, 2, (N, K)) / 0.5},
         {"encoded": rows_of("gaussian", seed=7), "contraction": 0.2, "sparsity": ("l1", 0.1)},
         {"fill": np.linspace(-1.0, 1.0, D), "contraction": 0.2},
     ],
-    ids=["contraction", "l1", "kl", "top_k", "dropout", "corrupted", "filled"],
+    ids=["contraction", *SPARSITIES, "top_k", "dropout", "corrupted", "filled"],
 )
 def test_gradients_of_variants(variant, activation):
     X, parameters = rows_of("gaussian"), make_parameters(tied="top_k" not in variant)
-    if "kl" in variant.get("sparsity", ()):
-        if activation == "tanh" or activation == "linear":
-            parameters = parameters._replace(W=0.1 * parameters.W, b=np.full(K, 0.4))
-        elif activation != "sigmoid":  # mean activations in (0, 1) are what the divergence is about
-            parameters = parameters._replace(
-                W=0.1 * parameters.W, b=np.full(K, -0.5 + (activation == "relu"))
-            )
+    if "sparsity" in variant and PENALTIES[variant["sparsity"][0]].of_means:
+        if activation != "sigmoid":  # mean activations in (0, 1) are what the divergence is about
+            bias = brentq(lambda a: ACTIVATIONS[activation].function(np.float64(a)) - 0.5, -9, 9)
+            parameters = parameters._replace(W=0.1 * parameters.W, b=np.full(K, bias))
     if "fill" in variant:
         X[[1, 3, 5], [0, 2, 4]] = np.nan
     weight = np.random.default_rng(6).uniform(0.5, 1.5, N)  # as in a batch of weighted training

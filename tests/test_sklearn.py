@@ -16,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from aefast import Autoencoder
+from aefast import Autoencoder, _autoencoder
 
 
 def into_unit_interval(X):
@@ -70,10 +70,7 @@ def what_batches_exclude(estimator):
         Autoencoder(early_stopping=True, shuffle=False),
         Autoencoder(batch_size=1, max_epochs=3),
         Autoencoder(solver="lbfgs"),
-        Autoencoder(activation="tanh"),
-        Autoencoder(activation="relu"),
-        Autoencoder(activation="softplus"),
-        Autoencoder(activation="linear"),
+        *(Autoencoder(activation=row["name"]) for row in _autoencoder.activation_table()),
         UnitIntervalAutoencoder(output="bernoulli"),
         UnitIntervalAutoencoder(output="bernoulli", tied=False, early_stopping=True),
     ],

@@ -10,6 +10,7 @@ import reference
 import reference_stacked as twin
 from helpers import SOLVER_NAMES, SOLVERS, same_bits
 from model_files import edited
+from problems import ALL_OUTPUTS, rows_of, with_gaps
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import aefast
@@ -74,20 +75,29 @@ def test_gradients_of_large_networks(n, dtype, n_threads, isa):
 LIMITS = {"free": {}, "limited": {"clip_norm": 0.5, "max_norm": 1.5}}
 
 
+@pytest.mark.parametrize("rows", ["plain", "weighted, with gaps"])
 @pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS)
 @pytest.mark.parametrize("output", OUTPUTS)
 @pytest.mark.parametrize("solver, options", SOLVERS, ids=SOLVER_NAMES)
-def test_fine_tuning_is_the_twins(solver, options, output, limits, isa):
-    X = np.random.default_rng(0).uniform(size=(75, SIZES[0]))
+def test_fine_tuning_is_the_twins(solver, options, output, limits, rows, isa):
+    random = np.random.default_rng(0)
+    X, weight, of_rows = random.uniform(size=(75, SIZES[0])), None, {}
+    if rows != "plain":
+        X[random.random(X.shape) < 0.2] = np.nan
+        weight = random.uniform(0.2, 2, 75)
+        of_rows = {"fill": np.average(np.nan_to_num(X), axis=0, weights=weight)}
+        of_rows["fill"] /= np.average(~np.isnan(X), axis=0, weights=weight)
+        of_rows["sample_weight"] = weight / weight.mean()
     settings = {"solver": solver, "batch_size": 32, "alpha": 0.01, **options, **limits}
     stack = StackedAutoencoder(
         SIZES[1:], activation="tanh", code_activation="linear", output=output, shuffle=False,
-        tol=0, random_state=0, pretrain_epochs=0, **settings,
+        tol=0, random_state=0, pretrain_epochs=0, missing="mask", **settings,
     )  # fmt: skip
-    start = stack.set_params(max_epochs=0).fit(X)._state.parameters.copy()
-    stack.set_params(max_epochs=3).fit(X)
+    start = stack.set_params(max_epochs=0).fit(X, sample_weight=weight)._state.parameters.copy()
+    stack.set_params(max_epochs=3).fit(X, sample_weight=weight)
     layers, state, curve = twin.train(
-        X, twin.unflatten(start, SIZES), ["tanh", "tanh", "linear"], output, [np.arange(75)] * 3, **settings
+        X, twin.unflatten(start, SIZES), ["tanh", "tanh", "linear"], output, [np.arange(75)] * 3, **settings,
+        **of_rows,
     )  # fmt: skip
     np.testing.assert_allclose(stack._state.parameters, twin.flatten(layers), rtol=0, atol=1e-11)
     np.testing.assert_allclose(stack._state.optimizer_state, state, rtol=0, atol=1e-11)
@@ -95,10 +105,25 @@ def test_fine_tuning_is_the_twins(solver, options, output, limits, isa):
     assert np.abs(stack._state.parameters - start).max() > 1e-3
 
 
-def test_one_layer_is_an_autoencoder(isa, digits):
-    options = {"output": "bernoulli", "max_epochs": 3, "random_state": 0, "tol": 0}
-    stack = StackedAutoencoder((9,), pretrain_epochs=0, **options).fit(digits)
-    assert same_bits(stack, Autoencoder(9, **options).fit(digits))
+@pytest.mark.parametrize("output", ALL_OUTPUTS)
+def test_one_layer_is_an_autoencoder(output, isa):
+    """For every distribution, with missing entries and weights: what is learnt, and what becomes of rows."""
+    X = with_gaps(rows_of(ALL_OUTPUTS[output], 60), ALL_OUTPUTS[output])
+    options = {"output": ALL_OUTPUTS[output], "max_epochs": 3, "random_state": 0, "tol": 0}
+    options["missing"] = "mask"
+    weight = np.arange(60) % 4 + 1
+    stack = StackedAutoencoder((7,), pretrain_epochs=0, **options).fit(X, sample_weight=weight)
+    one = Autoencoder(7, **options).fit(X, sample_weight=weight)
+    assert same_bits(stack, one)
+    for name in ("transform", "reconstruct", "score_samples", "reconstruction_error", "impute"):
+        np.testing.assert_array_equal(getattr(stack, name)(X), getattr(one, name)(X))
+    np.testing.assert_array_equal(
+        stack.score_samples(X, per_feature=True), one.score_samples(X, per_feature=True)
+    )
+    assert stack.score(X, sample_weight=weight) == one.score(X, sample_weight=weight)
+    H = one.transform(X)
+    np.testing.assert_array_equal(stack.inverse_transform(H), one.inverse_transform(H))
+    np.testing.assert_array_equal(stack.sample_output(H, 0), one.sample_output(H, 0))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=lambda dtype: dtype.__name__)
@@ -314,45 +339,24 @@ def test_callbacks_progress_and_names(digits, capsys):
     assert list(stack.feature_names_in_) == list(frame.columns)
 
 
+def what_batches_exclude(estimator):
+    """The rows that are held out are other ones where rows come twice."""
+    if not estimator.early_stopping:
+        return {}
+    return {"check_sample_weight_equivalence_on_dense_data": "rows are held out, not weight"}
+
+
 @parametrize_with_checks(
     [
         StackedAutoencoder((8, 3), pretrain_epochs=3, max_epochs=5),
+        StackedAutoencoder((8, 3), pretrain_epochs=3, max_epochs=5, missing="mask"),
+        StackedAutoencoder((5,), max_epochs=3, contraction=0.1, sparsity=("kl", 0.1, 0.1)),
+        StackedAutoencoder((5, 2), activation="relu", output="student_t", max_epochs=3),
         StackedAutoencoder((8, 3), code_activation="linear", max_epochs=5, early_stopping=True),
         StackedAutoencoder(max_epochs=3, pretrain_epochs=2),
-    ]
+    ],
+    expected_failed_checks=what_batches_exclude,
 )
 def test_estimator_checks(estimator, check, monkeypatch):
     monkeypatch.setenv("SCIPY_ARRAY_API", "1")  # without it one check skips itself
     check(estimator)
-
-
-def test_noise_is_for_pretraining(digits):
-    """A stacked denoising autoencoder: other weights with noise than without, fine-tuning the same."""
-    options = {"output": "bernoulli", "random_state": 0, "tol": 0, "max_epochs": 2}
-    clean = StackedAutoencoder((9, 4), pretrain_epochs=2, **options).fit(digits)
-    noisy = StackedAutoencoder((9, 4), pretrain_epochs=2, corruption=("masking", 0.3), **options)
-    assert noisy.fit(digits).pretraining_loss_curves_ != clean.pretraining_loss_curves_
-    clean = StackedAutoencoder((9, 4), pretrain_epochs=0, **options).fit(digits)
-    noisy = StackedAutoencoder((9, 4), pretrain_epochs=0, corruption=("masking", 0.3), **options)
-    assert same_bits(clean, noisy.fit(digits))
-
-
-def test_outputs_with_parameters_and_groups(digits):
-    """The bottom's distributions are an Autoencoder's."""
-    X = np.column_stack([np.eye(3)[np.arange(60) % 3], digits[:60, 10:16], digits[:60, 20:23] * 4])
-    output = [
-        ("categorical", [0, 1, 2]),
-        ("gaussian_diagonal", slice(3, 9)),
-        ("poisson", slice(9, 12)),
-    ]
-    X[:, 9:] = np.round(X[:, 9:])
-    options = {"output": output, "max_epochs": 3, "tol": 0, "random_state": 0, "pretrain_epochs": 0}
-    one = StackedAutoencoder((7,), **options).fit(X)
-    options.pop("pretrain_epochs")
-    flat = Autoencoder(7, **options).fit(X)
-    assert same_bits(one, flat)
-    np.testing.assert_allclose(one.score_samples(X), flat.score_samples(X), rtol=1e-12)
-    deep = StackedAutoencoder((7, 3), pretrain_epochs=2, **options).fit(X)
-    assert np.isfinite(deep.score_samples(X, per_feature=True)).all()
-    assert deep.output_parameters_.keys() == flat.output_parameters_.keys()
-    assert deep.sample_output(deep.transform(X), random_state=0).shape == X.shape

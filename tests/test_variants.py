@@ -1,5 +1,8 @@
 """Variants of the autoencoder against their twins: one step of every distribution × tied × activation × variant, and what makes each variant what it is."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import reference
@@ -15,6 +18,7 @@ from problems import (
     with_gaps,
 )
 from reference import Parameters
+from reference_variants import PENALTIES
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -30,8 +34,10 @@ VARIANTS = {
     "salt and pepper": {"corruption": ("salt_and_pepper", 0.3)},
     "gaussian noise": {"corruption": ("gaussian", 0.5)},
     "contraction": {"contraction": 0.2},
-    "kl": {"sparsity": ("kl", 0.1, 0.5)},
-    "l1": {"sparsity": ("l1", 0.2)},
+    **{
+        name: {"sparsity": (name, *([twin.example] if twin.example else []), 0.5)}
+        for name, twin in PENALTIES.items()
+    },
     "top_k": {"top_k": 2},
     "dropout": {"dropout": 0.4},
     "gaps": {"missing": "mask"},
@@ -90,7 +96,8 @@ def test_steps_are_the_twins(name, variant, isa):
     weight = np.random.default_rng(4).uniform(0.2, 2.0, N)
     for tied in (True, False):
         for activation in ACTIVATIONS:
-            if variant == "kl" and activation != "sigmoid":
+            penalty = _autoencoder.PENALTIES.get(variant)
+            if penalty and penalty["of_unit_codes"] and activation != "sigmoid":
                 continue
             parameters = parameters_of(D, K, tied)
             settings = {"activation": activation, "sample_weight": weight}
@@ -185,6 +192,27 @@ def test_sparsity_reaches_its_mean(digits):
     for rho in (0.03, 0.2):
         ae = Autoencoder(64, sparsity=("kl", rho, 20.0), **options).fit(digits)
         assert ae.transform(digits).mean() == pytest.approx(rho, rel=0.3)
+
+
+def test_twins_and_guide_know_every_activation():
+    """Codes at the ends of what the table says, or on the way there."""
+    assert set(ACTIVATIONS) == set(reference.ACTIVATIONS)
+    for row in _autoencoder.activation_table():
+        codes = reference.ACTIVATIONS[row["name"]].function(np.array([-700.0, 0.0, 700.0]))
+        assert codes[0] == pytest.approx(max(row["low"], -700.0), abs=1e-9)
+        assert codes[2] == pytest.approx(min(row["high"], 700.0), abs=1e-9)
+    page = (Path(__file__).parents[1] / "docs" / "variants.md").read_text(encoding="utf-8")
+    table = page[page.index("## Activations") : page.index("## Denoising")]
+    assert re.findall(r'^\| `"(\w+)"` \|', table, re.MULTILINE) == ACTIVATIONS
+
+
+def test_twins_and_guide_know_every_penalty():
+    assert set(PENALTIES) == set(_autoencoder.PENALTIES)
+    page = (Path(__file__).parents[1] / "docs" / "variants.md").read_text(encoding="utf-8")
+    for name, row in _autoencoder.PENALTIES.items():
+        assert PENALTIES[name].of_means == row["of_means"]
+        assert (PENALTIES[name].example is None) == (row["parameter"] is None)
+        assert f'("{name}", ' in page
 
 
 @pytest.mark.parametrize("k", [1, 5, 16])

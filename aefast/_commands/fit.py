@@ -29,6 +29,13 @@ _PICTURE_NAMES = ("filters.png", "reconstructions.png", "loss.png")
 # Options that are constructor parameters: flags, parameter, help. Types and defaults are the constructor's.
 _PARAMETERS = (
     ("-k --components", "n_components", "hidden units"),
+    (
+        "--layers",
+        "layer_sizes",
+        "hidden units of several layers, from the data up, as 500,250,30: a deep autoencoder, pre-trained layer by layer",
+    ),
+    ("--pretrain-epochs", "pretrain_epochs", "passes over the training rows for each of --layers"),
+    ("--code-activation", "code_activation", "of the last of --layers, where it is another one"),
     ("--activation", "activation", "of the hidden units"),
     ("--output", "output", variants.OUTPUT_HELP),
     ("--untied", "tied", "give the decoder weights of its own"),
@@ -55,7 +62,7 @@ _PARAMETERS = (
     ("--missing-fill", "missing_fill", "what a missing entry enters the encoder as"),
     ("--corruption", "corruption", "noise: masking:P, salt_and_pepper:P or gaussian:SIGMA"),
     ("--contraction", "contraction", "weight of the contractive penalty"),
-    ("--sparsity", "sparsity", "penalty on the code: kl:RHO:BETA or l1:LAMBDA"),
+    ("--sparsity", "sparsity", variants.SPARSITY_HELP),
     ("--top-k", "top_k", "units of each code that keep their value"),
     ("--dropout", "dropout", "probability that a unit of the code is dropped in training"),
     ("--early-stopping", "early_stopping", "watch the loss on training rows set aside for that"),
@@ -67,14 +74,22 @@ _PARAMETERS = (
     ("--threads", "n_threads", "at most; by default the cores this process may use"),
 )
 _TYPES = {  # of parameters whose default is None, where it is not int; and of those that are written in a form of their own
+    "layer_sizes": variants.layers,
+    "code_activation": str,
     "clip_norm": float,
     "max_norm": float,
     "output": variants.output,
     "corruption": variants.corruption,
     "sparsity": variants.sparsity,
 }
-_METAVARS = {"output": "P", "corruption": "KIND:LEVEL", "sparsity": "KIND:..."}
-_OTHER_DEFAULTS = {"max_epochs": 30, "random_state": 0}
+_METAVARS = {
+    "layer_sizes": "N,N,...",
+    "output": "P",
+    "corruption": "KIND:LEVEL",
+    "sparsity": "KIND:...",
+}
+_OTHER_DEFAULTS = {"layer_sizes": None, "max_epochs": 30, "random_state": 0}
+_EPOCHS = ("max_epochs", "pretrain_epochs")
 
 
 def add_commands(commands):
@@ -112,9 +127,10 @@ def add_commands(commands):
 
 
 def _add_parameters(group):
-    defaults = aefast.Autoencoder().get_params(deep=False) | _OTHER_DEFAULTS
+    defaults = _defaults()
     choices = {
         "activation": _autoencoder.ACTIVATIONS,
+        "code_activation": _autoencoder.ACTIVATIONS,
         "missing": ("error", "mask"),
         "missing_fill": ("mean", "zero"),
         "solver": (*_autoencoder.SOLVERS, "lbfgs"),
@@ -137,6 +153,28 @@ def _add_parameters(group):
         group.add_argument(*flags.split(), **settings)
 
 
+def _defaults():
+    deep, flat = aefast.StackedAutoencoder(), aefast.Autoencoder()
+    return deep.get_params(deep=False) | flat.get_params(deep=False) | _OTHER_DEFAULTS
+
+
+def _new_model(arguments, feature_names):
+    """The estimator asked for, with no passes to make yet, and how many there will be."""
+    estimator = aefast.StackedAutoencoder if arguments.layer_sizes else aefast.Autoencoder
+    known, defaults = estimator().get_params(deep=False), _defaults()
+    parameters = {}
+    for flags, name, _ in _PARAMETERS:
+        value = getattr(arguments, name)
+        if name in known:
+            parameters[name] = value
+        elif value != defaults[name]:
+            where = "one layer: not with" if arguments.layer_sizes else "several layers: give"
+            raise ValueError(f"{flags.split()[-1]} belongs to {where} --layers")
+    parameters["output"] = variants.with_column_numbers(arguments.output, feature_names)
+    epochs = {name: parameters[name] for name in _EPOCHS if name in known}
+    return estimator(**(parameters | dict.fromkeys(epochs, 0))), epochs
+
+
 def _fit(arguments):
     table = read_data(
         arguments, writeable=arguments.test_fraction > 0, missing=arguments.missing == "mask"
@@ -144,15 +182,13 @@ def _fit(arguments):
     shape = _checked_image_shape(arguments.image_shape, table)
     out = Path(arguments.out)
     _tables.check_can_write(out, (MODEL_NAME, METRICS_NAME, *_PICTURE_NAMES))
-    parameters = {name: getattr(arguments, name) for _, name, _ in _PARAMETERS}
-    parameters["output"] = variants.with_column_numbers(arguments.output, table.feature_names)
-    model = aefast.Autoencoder(**parameters)
+    model, epochs = _new_model(arguments, table.feature_names)
     _initialise_on_all(model, table, arguments.scale)
     train, test = _tables.hold_out(table.rows, arguments.test_fraction, arguments.random_state)
     parts = {"train": train, "test": test} if len(test) else {"train": train}
     losses = _report.losses_before(model.fit(train), parts)
 
-    model.set_params(max_epochs=arguments.max_epochs, verbose=0 if arguments.quiet else 1)
+    model.set_params(**epochs, verbose=0 if arguments.quiet else 1)
     seconds, stopped = _train(model, train)
     model.set_params(verbose=0)
     if table.feature_names is not None:
@@ -166,7 +202,7 @@ def _fit(arguments):
     with replacing(out / METRICS_NAME) as file:
         file.write(json.dumps(metrics, indent=2, allow_nan=False).encode() + b"\n")
     if stopped is not None:
-        reason = str(stopped) or f"interrupted after {model.n_epochs_} whole epochs"
+        reason = str(stopped) or f"interrupted after {_report.n_passes(model)} whole epochs"
         raise type(stopped)(f"{reason}; the model reached is saved in {out}") from stopped
     written = f"{MODEL_NAME}, {METRICS_NAME}"
     if not arguments.no_plots:
@@ -178,7 +214,7 @@ def _fit(arguments):
 def _initialise_on_all(model, table, is_scaled):
     """Checks all rows, while they stand where an error message says they do."""
     try:
-        model.set_params(max_epochs=0).fit(table.rows)
+        model.fit(table.rows)
     except ValueError as error:
         if table.rows.dtype == np.uint8 and not is_scaled:
             raise ValueError(f"{error} (--scale divides uint8 values by 255)") from error
@@ -209,14 +245,17 @@ def _train(model, rows):
 
 def _draw(model, rows, image_shape, out):
     """Draw the pictures. Returns how the list of files written goes on."""
-    from aefast import plotting
+    from aefast import plotting, plotting_layers
 
+    is_deep = isinstance(model, aefast.StackedAutoencoder)
     rows = rows[:: math.ceil(len(rows) / MOST_PICTURED_ROWS)]
     try:
         figures = (
-            plotting.filters(model, image_shape, rows),
+            plotting_layers.layers(model, rows, image_shape)
+            if is_deep
+            else plotting.filters(model, image_shape, rows),
             plotting.reconstructions(model, rows, image_shape),
-            plotting.loss(model),
+            plotting_layers.losses(model) if is_deep else plotting.loss(model),
         )
     except ImportError as error:
         return f"\nno pictures: {error}"

@@ -3,9 +3,15 @@
 import argparse
 import re
 
+from aefast._autoencoder import PENALTIES
+
 OUTPUT_HELP = (
     "the data's distribution: a name (gaussian, bernoulli, poisson, ...; the guide has all), a name with its option, as "
     "'huber(delta=2)', or several with their columns, as 'poisson:visits,3;bernoulli:4-8;categorical:9-12'"
+)
+SPARSITY_HELP = "penalty on the code: " + " or ".join(
+    ":".join((name, *([row["parameter"].upper()] if row["parameter"] else ()), "WEIGHT"))
+    for name, row in PENALTIES.items()
 )
 _NAME = re.compile(r"\s*(\w+)\s*(?:\(\s*(\w+)\s*=\s*([^)]+)\))?\s*")
 
@@ -39,6 +45,14 @@ def _columns(text):
         else:
             columns.append(int(part) if part.isdecimal() else part)
     return columns
+
+
+def layers(text):
+    """A constructor's `layer_sizes`."""
+    try:
+        return tuple(int(size) for size in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected N,N,... as 500,250,30, got {text!r}") from None
 
 
 def corruption(text):

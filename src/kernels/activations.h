@@ -1,6 +1,7 @@
 /* The activations of the hidden layer: h = forward(a), and dh/da and d2h/da2 in terms of h.
 
-   To add one: three functions on vectors, an ACTIVATION line (with the exponential that the first begins with, or 0), a line of the table; and its twin in tests/reference.py. */
+   To add one: three functions on vectors, an ACTIVATION line (with the exponential that the first begins with, or 0), a line of the table; and its twin in
+   tests/reference_variants.py. Nothing else. */
 #ifndef AEFAST_ACTIVATIONS_H
 #define AEFAST_ACTIVATIONS_H
 
@@ -49,15 +50,15 @@ ALWAYS_INLINE void backward_column(strip *s, int64_t column, int64_t width, int6
     store_as_double(s->column_sums + column, sum, left);
 }
 
-/* With the penalties of code_terms, and units that were not kept: dA = (dH kept + weight (KL' + l1 sign h)) s + 2 lambda weight ||W_j||^2 s s', s = dh/da.
+/* With the penalties of code_terms, and units that were not kept: dA = (dH kept + weight p'(h)) s + 2 lambda weight ||W_j||^2 s s', s = dh/da.
    A dead unit, which no row keeps, has an auxiliary loss instead, what is left of the row's residual e after it alone: revive ||e - h_j V_j||^2 / 2, whose
    derivative by h_j, weighted, is revive (dH_j + weight h_j ||V_j||^2): not the first term alone, which would let its weights grow for ever. */
 ALWAYS_INLINE void penalised_backward_column(strip *s, int64_t column, int64_t width, int64_t left, activation_derivative *derivative,
                                              curvature_function *curvature)
 {
     const code_view *code = s->code;
-    vec zero = {0}, sum = zero, squares = zero, kept = zero, scale = vec_set(code->scale), l1 = vec_set(code->l1);
-    vec kl = code->kl_slope ? vec_load_n(code->kl_slope + column, left) : zero, norms = code->norms ? vec_load_n(code->norms + column, left) : zero;
+    vec zero = {0}, sum = zero, squares = zero, kept = zero, scale = vec_set(code->scale);
+    vec mean_slope = code->mean_slope ? vec_load_n(code->mean_slope + column, left) : zero, norms = code->norms ? vec_load_n(code->norms + column, left) : zero;
     vec revive = code->revive ? vec_load_n(code->revive + column, left) : zero;
     vec pull = code->revive ? revive * vec_load_n(code->decoder_norms + column, left) : zero, bend = (real)2 * code->contraction * norms;
     real *d = s->values + column;
@@ -70,11 +71,16 @@ ALWAYS_INLINE void penalised_backward_column(strip *s, int64_t column, int64_t w
             own = vec_select(dropped, weight * h * pull, zero);
             kept += vec_select(dropped, zero, weight);
         }
-        vec sign = vec_select(h > zero, vec_set(1), vec_select(h < zero, vec_set(-1), zero));
-        vec dh = vec_fma(vec_load_n(d, width), share, vec_fma(weight, vec_fma(l1, sign, kl), own));
+        vec pull_back = mean_slope, penalty = zero;
+        if (code->penalty) {
+            vec of_code;
+            penalty = code->penalty_weight * code->penalty(h, &of_code);
+            pull_back = code->penalty_weight * of_code;
+        }
+        vec dh = vec_fma(vec_load_n(d, width), share, vec_fma(weight, pull_back, own));
         vec da = vec_first_n(slope * vec_fma(weight * bend, curvature(h, slope), dh), left);
         squares = vec_fma(weight * slope, slope, squares);
-        s->loss += vec_sum(vec_first_n(weight * vec_fma(l1, vec_abs(h), (real)0.5 * bend * slope * slope), left));
+        s->loss += vec_sum(vec_first_n(weight * vec_fma((real)0.5 * bend * slope, slope, penalty), left));
         sum += da;
         vec_store_n(d, da, width);
     }
@@ -131,6 +137,17 @@ ALWAYS_INLINE vec softplus_derivative(vec h) { return vec_minus_expm1_minus(h); 
 ALWAYS_INLINE vec softplus_curvature(vec h, vec slope) { return (void)h, slope * ((real)1 - slope); }
 ACTIVATION(softplus, exp_minus_abs)
 
+/* elu (Clevert, Unterthiner & Hochreiter 2016): h = a where a > 0 and exp(a) - 1 elsewhere, dh/da = 1 and h + 1 */
+ALWAYS_INLINE vec elu(vec a, vec e)
+{
+    (void)e;
+    vec zero = vec_set(0);
+    return vec_select(a > zero, a, zero - vec_minus_expm1_minus(vec_max(zero, -a))); /* NaN passes */
+}
+ALWAYS_INLINE vec elu_derivative(vec h) { return vec_select(h > vec_set(0), vec_set(1), h + (real)1); }
+ALWAYS_INLINE vec elu_curvature(vec h, vec slope) { return vec_select(h > vec_set(0), vec_set(0), slope); }
+ACTIVATION(elu, 0)
+
 /* linear: h = a */
 ALWAYS_INLINE vec linear(vec a, vec e) { return (void)e, a; }
 ALWAYS_INLINE vec linear_derivative(vec h)
@@ -141,13 +158,14 @@ ALWAYS_INLINE vec linear_derivative(vec h)
 ALWAYS_INLINE vec linear_curvature(vec h, vec slope) { return (void)h, (void)slope, (vec){0}; }
 ACTIVATION(linear, 0)
 
-/* Weights start in +-scale sqrt(6 / (d + k)): 4 for the sigmoid, whose slope is at most 1/4 (Glorot & Bengio 2010). */
+/* Name; the ends of what codes may be; weights start in +-scale sqrt(6 / (d + k)): 4 for the sigmoid, whose slope is at most 1/4 (Glorot & Bengio 2010). */
 static const activation_entry activations[] = {
-    {{"sigmoid", 4}, sigmoid_forward, sigmoid_backward},
-    {{"tanh", 1}, hyperbolic_tangent_forward, hyperbolic_tangent_backward},
-    {{"relu", 1}, relu_forward, relu_backward},
-    {{"softplus", 1}, softplus_forward, softplus_backward},
-    {{"linear", 1}, linear_forward, linear_backward},
+    {{"sigmoid", 0, 1, 4}, sigmoid_forward, sigmoid_backward},
+    {{"tanh", -1, 1, 1}, hyperbolic_tangent_forward, hyperbolic_tangent_backward},
+    {{"relu", 0, INFINITY, 1}, relu_forward, relu_backward},
+    {{"softplus", 0, INFINITY, 1}, softplus_forward, softplus_backward},
+    {{"elu", -1, INFINITY, 1}, elu_forward, elu_backward},
+    {{"linear", -INFINITY, INFINITY, 1}, linear_forward, linear_backward},
 };
 
 #endif

@@ -64,8 +64,9 @@ typedef struct {
 /* Penalties on the code h of a row, and what becomes of it before it is decoded. */
 typedef struct {
     double contraction;       /* lambda of lambda ||dh/dx||^2 */
-    double l1;                /* of l1 ||h||_1 */
-    double kl_weight, kl_mean; /* beta KL(rho || mean_rows h_j), summed over j */
+    int penalty;              /* index of its table, */
+    double penalty_weight;    /* 0: none; */
+    double penalty_parameter;
     double dropout;           /* probability that a unit is dropped; the others are divided by 1 - dropout */
     double revive;            /* with top_k: the weight of a dead unit's auxiliary loss, see penalised_backward_column */
     int64_t dead_rows;        /* a unit is dead that so many rows have not kept */
@@ -150,17 +151,39 @@ typedef struct {
 
 typedef struct {
     const char *name;
+    double low, high;            /* the ends of what it gives */
     double weight_scale;         /* initial weights are uniform in +-weight_scale sqrt(6 / (d + k)) */
 } activation_info;
 
 typedef struct {
     const char *name, *link;
-    double low, high;            /* domain of x */
-    int is_group;
+    const char *domain;          /* of x, in words, */
+    double low, high;            /* and its ends */
     const char *parameter;       /* per column, learned unless an option fixes it; NULL: none */
     const char *option;          /* a constant of a part; NULL: none */
     double default_option;       /* NAN: the option fixes the parameter at its logarithm, and by default the parameter is learned */
+    int is_group;
+    double row_total;            /* of a group: what a row's entries add up to; 0: anything */
 } output_info;
+
+/* The caller's source of chance, by NumPy's C interface. */
+struct bitgen;
+typedef struct {
+    struct bitgen *bits;
+    double (*uniform)(struct bitgen *);     /* in [0, 1) */
+    double (*normal)(struct bitgen *);      /* of variance 1 */
+    double (*exponential)(struct bitgen *); /* of mean 1 */
+    double (*gamma)(struct bitgen *, double shape); /* of scale 1 */
+    int64_t (*poisson)(struct bitgen *, double mean);
+    int64_t (*binomial)(struct bitgen *, int64_t n, double p);
+} generator;
+
+typedef struct {
+    const char *name;
+    const char *parameter;       /* besides its weight; NULL: none. In */
+    double low, high;            /* (low, high) */
+    int of_unit_codes;           /* codes must lie in (0, 1) */
+} penalty_info;
 
 typedef struct {
     const char *name;
@@ -169,12 +192,18 @@ typedef struct {
 } solver_info;
 
 typedef struct {
-    int n_activations, n_outputs, n_solvers, n_schedules;
+    int n_activations, n_outputs, n_penalties, n_solvers, n_schedules;
     void (*activation_info)(int, activation_info *);
     void (*output_info)(int, output_info *);
+    void (*penalty_info)(int, penalty_info *);
+    int (*penalty_is_of_means)(int); /* whether it couples the rows of a batch */
     void (*solver_info)(int, solver_info *);
     const char *(*schedule_name)(int);
     double (*output_link)(int output, double mean); /* pre-activation whose mean is `mean`, kept off the ends of the domain */
+    int (*output_has_base)(int output);             /* whether what losses leave out depends on x */
+    void (*output_log_base)(int output, int64_t n, int64_t m, const double *x, double constant, double *out);
+    void (*output_sample)(int output, int64_t n, int64_t m, const double *eta, const double *theta, double constant, const double *n_draws,
+                          const generator *random, double *x);
 
     int64_t (*training_workspace_bytes)(const training_job *);
     int64_t (*packed_bytes)(const training_job *);

@@ -53,22 +53,19 @@ static void finish_code_strip(const training *t, strip *s, real *clean, double *
 
 /* ---- codes, going back ---- */
 
-/* slopes (n) <- beta (-rho/m + (1 - rho)/(1 - m)) / sum of weights, m the units' (weighted) mean codes; returns beta KL(rho || m), summed over them.
-   m is kept off 0 and 1. */
-static double kl_slopes(const training *t, const batch_plan *plan, int64_t column, int64_t n, real *slopes)
+/* slopes (n) <- weight p'(m) / sum of rows' weights, m the units' (weighted) mean codes; returns weight p(m), summed over them. */
+static double mean_slopes(const training *t, const batch_plan *plan, int64_t column, int64_t n, real *slopes)
 {
-    const double edge = 1e-6, rho = t->job->terms.kl_mean, beta = t->job->terms.kl_weight;
+    const code_terms *terms = &t->job->terms;
     double total = 0, loss = 0;
     for (int64_t i = 0; i < plan->n; ++i)
         total += (double)t->weight[i];
     for (int64_t j = 0; j < n; ++j) {
-        double m = 0;
+        double m = 0, slope;
         for (int64_t r = 0; r < plan->row_blocks_k; ++r)
             m += t->code_sums[r * t->k + column + j];
-        m /= total;
-        m = m < edge ? edge : m > 1 - edge ? 1 - edge : m;
-        slopes[j] = (real)(beta * ((1 - rho) / (1 - m) - rho / m) / total);
-        loss += beta * (rho * log(rho / m) + (1 - rho) * log((1 - rho) / (1 - m)));
+        loss += terms->penalty_weight * penalty_of_means(terms)(m / total, terms->penalty_parameter, &slope);
+        slopes[j] = (real)(terms->penalty_weight * slope / total);
     }
     return loss;
 }
@@ -77,16 +74,19 @@ static double kl_slopes(const training *t, const batch_plan *plan, int64_t colum
 static double view_code(const training *t, const batch_plan *plan, int64_t r, int64_t column, int64_t n, real *slopes, code_view *code)
 {
     const code_terms *terms = &t->job->terms;
-    *code = (code_view){.scale = (real)(1 / (1 - terms->dropout)), .l1 = (real)terms->l1, .contraction = (real)terms->contraction};
+    *code = (code_view){.scale = (real)(1 / (1 - terms->dropout)), .contraction = (real)terms->contraction};
     code->norms = t->norms ? t->norms + column : 0;
     code->revive = t->revive ? t->revive + column : 0;
     code->decoder_norms = t->decoder_norms ? t->decoder_norms + column : 0;
     code->square_sums = t->square_sums ? t->square_sums + r * t->k + column : 0;
     code->kept = t->kept ? t->kept + r * t->k + column : 0;
-    if (terms->kl_weight == 0)
+    if (terms->penalty_weight == 0)
         return 0;
-    double loss = kl_slopes(t, plan, column, n, slopes);
-    code->kl_slope = slopes;
+    code->penalty = penalties[terms->penalty].of_codes, code->penalty_weight = (real)terms->penalty_weight;
+    if (!penalty_of_means(terms))
+        return 0;
+    double loss = mean_slopes(t, plan, column, n, slopes);
+    code->mean_slope = slopes;
     return r == 0 ? loss : 0;
 }
 

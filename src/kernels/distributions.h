@@ -1,7 +1,9 @@
-/* The output distributions p(x | mu), mu = mean(eta).
+/* The output distributions p(x | mu), mu = mean(eta). All that the package knows of one stands here:
 
-   loss = -log p(x | mu) without terms that depend on x alone or on nothing; aefast/distributions.py puts them back (`log_base`).
-   To add one: its functions, an OUTPUT line, a line of the table; its constants and samples in aefast/distributions.py; its twin in tests. */
+       -log p(x | mu) = loss(eta, x; theta) + base(x) + log_normalizer(constant)
+
+   of which training needs the first, on vectors; the others, and samples, are of one entry in double. Either may be NULL: 0.
+   To add one: its functions, an OUTPUT line, a line of the table; and its twin in tests/reference_outputs.py. Nothing else. */
 #ifndef AEFAST_DISTRIBUTIONS_H
 #define AEFAST_DISTRIBUTIONS_H
 
@@ -21,6 +23,20 @@ static double logit_link(double mean)
     return log(mean / (1 - mean));
 }
 
+#define PI 3.14159265358979323846
+#define HALF_LOG_2PI 0.91893853320467274178
+#define SAMPLE(name) static double name##_sample(double eta, double theta, double constant, const generator *random)
+#define UNUSED_BY_SAMPLE ((void)theta, (void)constant)
+
+static double half_log_2pi(double constant) { return (void)constant, HALF_LOG_2PI; }
+static double log_factorial(double x) { return lgamma(x + 1); }
+
+/* Beyond the counts that integers hold, by the limit. */
+static double draw_poisson(double mean, const generator *random)
+{
+    return mean < 1e15 ? (double)random->poisson(random->bits, mean) : rint(mean + sqrt(mean) * random->normal(random->bits));
+}
+
 /* gaussian: N(x | eta, 1) */
 ALWAYS_INLINE vec gaussian_mean(vec eta) { return eta; }
 PLAIN_DISTRIBUTION(gaussian)
@@ -34,6 +50,7 @@ DISTRIBUTION(gaussian)
     UNUSED(known, by_theta);
     return gaussian_plain_loss(eta, eta, x, by_eta);
 }
+SAMPLE(gaussian) { return UNUSED_BY_SAMPLE, eta + random->normal(random->bits); }
 PLAIN_OUTPUT(gaussian, 0)
 
 /* bernoulli: mu^x (1 - mu)^(1 - x), mu = sigmoid(eta): loss max(eta, 0) - x eta + log(1 + exp(-|eta|)), one exponential for all */
@@ -48,6 +65,7 @@ DISTRIBUTION(bernoulli)
     UNUSED(known, by_theta);
     return bernoulli_plain_loss(eta, exp_minus_abs_normal(eta), x, by_eta);
 }
+SAMPLE(bernoulli) { return UNUSED_BY_SAMPLE, random->uniform(random->bits) < 1 / (1 + exp(-eta)) ? 1 : 0; }
 PLAIN_OUTPUT(bernoulli, exp_minus_abs_normal)
 
 /* continuous_bernoulli (Loaiza-Ganem & Cunningham 2019): exp(x eta - A(eta)) on [0, 1], A(eta) = log((exp(eta) - 1) / eta), mu = A'(eta).
@@ -107,6 +125,13 @@ static double continuous_bernoulli_link(double mean)
     }
     return 0.5 * (low + high);
 }
+/* The inverse of the distribution function, log(1 + u (exp(eta) - 1)) / eta, written for -|eta|: mirrored where eta is positive. */
+SAMPLE(continuous_bernoulli)
+{
+    UNUSED_BY_SAMPLE;
+    double rate = fmax(fabs(eta), 1e-12), x = -log1p(random->uniform(random->bits) * expm1(-rate)) / rate;
+    return fmin(fmax(eta > 0 ? 1 - x : x, 0), 1);
+}
 OUTPUT(continuous_bernoulli, prepare_nothing)
 
 /* gaussian_diagonal: N(x | eta, s), s = floor + exp(theta) */
@@ -125,6 +150,7 @@ DISTRIBUTION(gaussian_diagonal)
     *by_theta = known[2] * ((real)1 - squared);
     return vec_fma(vec_set((real)0.5), squared, known[1]);
 }
+SAMPLE(gaussian_diagonal) { return eta + sqrt(constant + exp(theta)) * random->normal(random->bits); }
 OUTPUT(gaussian_diagonal, gaussian_diagonal_prepare)
 
 /* poisson: mu^x exp(-mu) / x!, mu = exp(eta) */
@@ -136,6 +162,7 @@ DISTRIBUTION(poisson)
     *by_eta = mu - x;
     return vec_fma(-x, eta, mu);
 }
+SAMPLE(poisson) { return UNUSED_BY_SAMPLE, draw_poisson(exp(eta), random); }
 OUTPUT(poisson, prepare_nothing)
 
 /* exponential: exp(-x / mu) / mu, mu = exp(eta) */
@@ -147,6 +174,7 @@ DISTRIBUTION(exponential)
     *by_eta = (real)1 - t;
     return eta + t;
 }
+SAMPLE(exponential) { return UNUSED_BY_SAMPLE, exp(eta) * random->exponential(random->bits); }
 OUTPUT(exponential, prepare_nothing)
 
 /* gamma: mean mu = exp(eta), shape k = exp(theta): -log p = k (t - 1 - log t) + log Gamma(k) - k log k + k + log x, t = x / mu */
@@ -168,6 +196,13 @@ DISTRIBUTION(gamma)
     *by_theta = k * (u + known[2]);
     return vec_fma(k, u, known[1]);
 }
+static double gamma_base(double x) { return log(x); }
+SAMPLE(gamma)
+{
+    (void)constant;
+    double shape = exp(theta), x = random->gamma(random->bits, shape) * (exp(eta) / shape);
+    return fmax(x, DBL_MIN); /* a small shape underflows; x > 0 */
+}
 OUTPUT(gamma, gamma_prepare)
 
 /* negative_binomial: mean mu = exp(eta), variance mu + mu^2 / r, r = exp(theta): with q = eta - theta, -log p = -log(Gamma(x + r) / Gamma(r))
@@ -187,6 +222,13 @@ DISTRIBUTION(negative_binomial)
     *by_theta = vec_fma(r, growth - by_r, x * ((real)1 - share) - r * share);
     return vec_fma(x + r, growth, -x * q) - rising;
 }
+/* Poisson with a mean that is gamma distributed: of mean mu and variance mu + mu^2 / r. */
+SAMPLE(negative_binomial)
+{
+    (void)constant;
+    double r = exp(theta);
+    return draw_poisson(random->gamma(random->bits, r) * (exp(eta) / r), random);
+}
 OUTPUT(negative_binomial, negative_binomial_prepare)
 
 /* laplace: exp(-|x - eta|) / 2 */
@@ -197,6 +239,13 @@ DISTRIBUTION(laplace)
     vec r = eta - x, zero = vec_set(0);
     *by_eta = vec_select(r > zero, vec_set(1), vec_select(r < zero, vec_set(-1), r * zero)); /* NaN and 0 pass */
     return vec_abs(r);
+}
+static double laplace_normalizer(double constant) { return (void)constant, log(2); }
+SAMPLE(laplace)
+{
+    UNUSED_BY_SAMPLE;
+    double distance = random->exponential(random->bits);
+    return eta + (random->uniform(random->bits) < 0.5 ? distance : -distance);
 }
 OUTPUT(laplace, prepare_nothing)
 
@@ -214,47 +263,122 @@ DISTRIBUTION(huber)
     *by_eta = inner;
     return inner * (r - (real)0.5 * inner);
 }
+/* The integral of exp(-loss): a normal distribution within delta of its middle, */
+static double huber_middle(double delta) { return sqrt(2 * PI) * erf(delta * sqrt(0.5)); }
+/* exponential tails without. */
+static double huber_tails(double delta) { return 2 / delta * exp(-0.5 * delta * delta); }
+static double huber_normalizer(double delta) { return log(huber_middle(delta) + huber_tails(delta)); }
+SAMPLE(huber)
+{
+    (void)theta;
+    double delta = constant, middle = huber_middle(delta), r, u = random->uniform(random->bits) * (middle + huber_tails(delta));
+    if (u < middle && delta < 1) { /* by rejection: of normal numbers, or of uniform ones where few of those are within delta */
+        do
+            r = delta * (2 * random->uniform(random->bits) - 1);
+        while (random->uniform(random->bits) > exp(-0.5 * r * r));
+    } else if (u < middle) {
+        do
+            r = random->normal(random->bits);
+        while (fabs(r) > delta);
+    } else {
+        r = delta + random->exponential(random->bits) / delta;
+        r = random->uniform(random->bits) < 0.5 ? r : -r;
+    }
+    return eta + r;
+}
 OUTPUT(huber, huber_prepare)
 
-/* Groups, in one form for all: only the bias is added here; the softmax over the group's columns is groups.h's. */
-ALWAYS_INLINE void group_eta_column(strip *s, int64_t column, int64_t width, int64_t left)
+/* student_t (Lange, Little & Taylor 1989): eta + s t, t of nu = `df` degrees of freedom, s^2 = 1e-6 + exp(2 theta): a constant column stays finite.
+   Loss (nu + 1)/2 log(1 + r^2 / (nu s^2)) + log s. */
+ALWAYS_INLINE void student_t_prepare(vec theta, vec df, vec *known)
 {
-    ivec lanes = lanes_of_part(s, column, left);
-    if (!any_lane(lanes))
-        return;
-    vec bias = vec_load_n(s->bias + column, left);
-    real *values = s->values + column;
-    for (int64_t i = 0; i < s->n_rows; ++i, values += s->ld) {
-        vec before = vec_load_n(values, width);
-        vec_store_n(values, vec_select(lanes, before + bias, before), width);
-    }
-    if (s->column_sums)
-        store_lanes_as_double(s->column_sums + column, (vec){0}, lanes);
-    if (s->theta_sums)
-        store_lanes_as_double(s->theta_sums + column, (vec){0}, lanes);
+    vec grown = vec_exp((real)2 * theta), s_squared = grown + (real)1e-6;
+    known[0] = (real)1 / (df * s_squared);
+    known[1] = (real)0.5 * vec_log(s_squared);
+    known[2] = (real)0.5 * (df + (real)1);
+    known[3] = grown / s_squared;
 }
-static void group_eta_strip(strip *s) { for_each_masked_vector(s, group_eta_column); }
+ALWAYS_INLINE vec student_t_mean(vec eta) { return eta; }
+DISTRIBUTION(student_t)
+{
+    vec r = eta - x, u = r * r * known[0], pull = (real)2 * known[2] / (u + (real)1);
+    *by_eta = pull * known[0] * r;
+    *by_theta = known[3] * ((real)1 - pull * u);
+    return vec_fma(known[2], vec_log1p_positive(u), known[1]);
+}
+static double student_t_normalizer(double df) { return lgamma(0.5 * df) - lgamma(0.5 * (df + 1)) + 0.5 * log(PI * df); }
+SAMPLE(student_t)
+{
+    double z = random->normal(random->bits), chi_squared = 2 * random->gamma(random->bits, 0.5 * constant);
+    return eta + sqrt(1e-6 + exp(2 * theta)) * z / sqrt(chi_squared / constant);
+}
+OUTPUT(student_t, student_t_prepare)
 
-#define STRIPS(name) name##_mean_strip, name##_loss_strip, name##_gradient_strip
-#define GROUP_STRIPS group_eta_strip, group_eta_strip, group_eta_strip
-#define LOWEST_POSITIVE 1e-30 /* of gamma's x: whose logarithm is taken in float32 too */
+/* One of n columns, with probability softmax(eta): where eta plus Gumbel's noise is largest. */
+static void categorical_sample(int64_t n, const double *eta, double n_draws, const generator *random, double *x)
+{
+    (void)n_draws;
+    int64_t chosen = 0;
+    double largest = -INFINITY;
+    for (int64_t j = 0; j < n; ++j) {
+        double value = eta[j] - log(random->exponential(random->bits));
+        x[j] = 0;
+        if (value > largest)
+            largest = value, chosen = j;
+    }
+    x[chosen] = 1;
+}
 
-/* name, link, domain; whether it is one of groups; the parameter that columns have (0: none), whether it can be learned; the option (0: none) and its
-   default, NAN where the option fixes the parameter (at the option's logarithm) and is not given by default */
+/* log(prod x_j! / N!) */
+static double multinomial_base(int64_t n, const double *x)
+{
+    double sum = 0, total = 0;
+    for (int64_t j = 0; j < n; ++j)
+        sum += log_factorial(x[j]), total += x[j];
+    return sum - log_factorial(total);
+}
+/* Column after column, each binomial given those before it. */
+static void multinomial_sample(int64_t n, const double *eta, double n_draws, const generator *random, double *x)
+{
+    double largest = -INFINITY, rest = 0;
+    for (int64_t j = 0; j < n; ++j)
+        largest = fmax(largest, eta[j]);
+    for (int64_t j = 0; j < n; ++j)
+        rest += exp(eta[j] - largest);
+    int64_t left = n_draws > 0 && n_draws < 9e18 ? (int64_t)rint(n_draws) : 0;
+    for (int64_t j = 0; j < n; ++j) {
+        double weight = exp(eta[j] - largest);
+        int64_t drawn = j + 1 == n || weight >= rest ? left : random->binomial(random->bits, left, weight / rest);
+        x[j] = (double)drawn;
+        left -= drawn, rest -= weight;
+    }
+}
+
+#define ENTRIES(name) name##_sample, 0, 0, name##_mean_strip, name##_loss_strip, name##_gradient_strip
+#define OF_GROUP(base, sample) 0, 0, 0, base, sample, group_eta_strip, group_eta_strip, group_eta_strip
+#define REALS "real numbers", -INFINITY, INFINITY
+#define UNIT_INTERVAL "0 ≤ x ≤ 1", 0, 1
+#define COUNTS "x ≥ 0, counts", 0, INFINITY
+#define POSITIVE "x > 0", 1e-30, INFINITY /* whose logarithm is taken in float32 too */
+
+/* name, link, domain; the parameter that columns have (0: none), learned unless an option fixes it; the option (0: none) and its default, NAN where
+   the option fixes the parameter (at the option's logarithm) and is not given by default; whether it is one of groups; what a group's entries add up to
+   (0: anything). Then link, log_normalizer, base, sample. */
 static const output_entry outputs[] = {
-    {{"gaussian", "identity", -INFINITY, INFINITY, 0, 0, 0, 0}, identity_link, STRIPS(gaussian)},
-    {{"bernoulli", "logit", 0, 1, 0, 0, 0, 0}, logit_link, STRIPS(bernoulli)},
-    {{"continuous_bernoulli", "continuous logit", 0, 1, 0, 0, 0, 0}, continuous_bernoulli_link, STRIPS(continuous_bernoulli)},
-    {{"gaussian_diagonal", "identity", -INFINITY, INFINITY, 0, "log_variance", "floor", 1e-6}, identity_link, STRIPS(gaussian_diagonal)},
-    {{"poisson", "log", 0, INFINITY, 0, 0, 0, 0}, log_link, STRIPS(poisson)},
-    {{"exponential", "log", 0, INFINITY, 0, 0, 0, 0}, log_link, STRIPS(exponential)},
-    {{"gamma", "log", LOWEST_POSITIVE, INFINITY, 0, "log_shape", "shape", NAN}, log_link, STRIPS(gamma)},
-    {{"negative_binomial", "log", 0, INFINITY, 0, "log_r", "r", NAN}, log_link, STRIPS(negative_binomial)},
-    {{"laplace", "identity", -INFINITY, INFINITY, 0, 0, 0, 0}, identity_link, STRIPS(laplace)},
-    {{"huber", "identity", -INFINITY, INFINITY, 0, 0, "delta", 1}, identity_link, STRIPS(huber)},
-    {{"categorical", "log", 0, 1, 1, 0, 0, 0}, log_link, GROUP_STRIPS},
-    {{"multinomial", "log", 0, INFINITY, 1, 0, 0, 0}, log_link, GROUP_STRIPS},
-    {{"own", "own", -INFINITY, INFINITY, 0, 0, 0, 0}, identity_link, GROUP_STRIPS}, /* the caller's */
+    {{"gaussian", "identity", REALS, 0, 0, 0, 0, 0}, identity_link, half_log_2pi, 0, ENTRIES(gaussian)},
+    {{"bernoulli", "logit", UNIT_INTERVAL, 0, 0, 0, 0, 0}, logit_link, 0, 0, ENTRIES(bernoulli)},
+    {{"continuous_bernoulli", "mean", UNIT_INTERVAL, 0, 0, 0, 0, 0}, continuous_bernoulli_link, 0, 0, ENTRIES(continuous_bernoulli)},
+    {{"gaussian_diagonal", "identity", REALS, "log_variance", "floor", 1e-6, 0, 0}, identity_link, half_log_2pi, 0, ENTRIES(gaussian_diagonal)},
+    {{"poisson", "log", COUNTS, 0, 0, 0, 0, 0}, log_link, 0, log_factorial, ENTRIES(poisson)},
+    {{"exponential", "log", "x ≥ 0", 0, INFINITY, 0, 0, 0, 0, 0}, log_link, 0, 0, ENTRIES(exponential)},
+    {{"gamma", "log", POSITIVE, "log_shape", "shape", NAN, 0, 0}, log_link, 0, gamma_base, ENTRIES(gamma)},
+    {{"negative_binomial", "log", COUNTS, "log_r", "r", NAN, 0, 0}, log_link, 0, log_factorial, ENTRIES(negative_binomial)},
+    {{"laplace", "identity", REALS, 0, 0, 0, 0, 0}, identity_link, laplace_normalizer, 0, ENTRIES(laplace)},
+    {{"huber", "identity", REALS, 0, "delta", 1, 0, 0}, identity_link, huber_normalizer, 0, ENTRIES(huber)},
+    {{"student_t", "identity", REALS, "log_scale", "df", 4, 0, 0}, identity_link, student_t_normalizer, 0, ENTRIES(student_t)},
+    {{"categorical", "softmax", "one-hot rows, which add up to 1", 0, 1, 0, 0, 0, 1, 1}, log_link, OF_GROUP(0, categorical_sample)},
+    {{"multinomial", "softmax", COUNTS, 0, 0, 0, 1, 0}, log_link, OF_GROUP(multinomial_base, multinomial_sample)},
+    {{"own", "own", REALS, 0, 0, 0, 0, 0}, identity_link, OF_GROUP(0, 0)}, /* the caller's */
 };
 
 #endif

@@ -156,7 +156,7 @@ static void finish_groups(const forward_pass *f, const forward_buffers *own, int
         for (int64_t i = 0; job->model.parts[q].is_group && i < n; ++i) {
             row_entries values = {own->E + i * f->ld_d, PANEL}, x = {own->T + i * f->ld_d, PANEL};
             if (job->reconstructions) {
-                *own->status |= group_mean(&job->model.parts[q], values, job->from_codes ? 0 : &x, own->row) ? STATUS_OK : STATUS_NOT_FINITE;
+                *own->status |= group_mean(&job->model.parts[q], values, job->from_codes && !job->targets.data ? 0 : &x, own->row) ? STATUS_OK : STATUS_NOT_FINITE;
                 continue;
             }
             double loss = group_loss(&job->model.parts[q], values, x, 1, 0, job->feature_losses ? (real *)job->feature_losses + (first + i) * f->d : 0,
@@ -199,7 +199,7 @@ static void forward_block(const forward_pass *f, const forward_buffers *own, int
     int64_t width = job->from_codes ? f->k : f->d, ld = job->from_codes ? f->ld_k : f->ld_d;
     for (int64_t i = 0; i < n; ++i) {
         *own->status |= load_row(&job->rows, first + i, 0, width, (job->from_codes ? own->H : own->T) + i * ld);
-        if (own->T != own->X)
+        if (own->T != own->X && !job->from_codes)
             make_input(&job->inputs, width, job->inputs.first_sample + first + i, (row_entries){own->T + i * ld, PANEL},
                        (row_entries){own->X + i * ld, PANEL});
     }

@@ -35,7 +35,7 @@ static void carve_code_terms(training *t, arena *a, int64_t stored_rows, int64_t
 {
     const code_terms *terms = &t->job->terms;
     t->code_losses = CARVE(a, double, n_losses);
-    t->code_sums = terms->kl_weight > 0 ? CARVE(a, double, row_blocks * t->k) : 0;
+    t->code_sums = penalty_of_means(terms) ? CARVE(a, double, row_blocks * t->k) : 0;
     t->square_sums = terms->contraction > 0 ? CARVE(a, double, row_blocks * t->k) : 0;
     t->norms = terms->contraction > 0 ? CARVE(a, real, padded(t->k)) : 0;
     t->kept = drops_units(t->job) ? CARVE(a, double, row_blocks * t->k) : 0;

@@ -21,6 +21,11 @@ typedef vec loss_function(vec eta, vec x, const vec *known, vec *by_eta, vec *by
 typedef struct {
     output_info info;
     double (*link)(double mean); /* the eta whose mean is `mean`, for starting values: kept off the ends of the domain */
+    double (*log_normalizer)(double constant); /* what the loss leaves out: distributions.h */
+    double (*base)(double x);
+    double (*sample)(double eta, double theta, double constant, const generator *random);
+    double (*group_base)(int64_t n, const double *x); /* of the n columns of a group */
+    void (*group_sample)(int64_t n, const double *eta, double n_draws, const generator *random, double *x);
     void (*mean)(strip *);       /* values eta - bias -> mu (of a group: eta) */
     void (*loss)(strip *);       /* losses of rows and features, with operand x (of a group: values -> eta) */
     void (*gradient)(strip *);   /* values eta - bias -> weight * dloss/deta, with operand x; loss; sums by column -> dc, dtheta (of a group: -> eta) */
@@ -173,6 +178,25 @@ ALWAYS_INLINE void gradient_column(strip *s, int64_t column, int64_t width, int6
         store_lanes_as_double(s->theta_sums + column, s->learned ? theta_sum : (vec){0}, lanes);
 }
 
+/* Groups, in one form for all: only the bias is added here; what goes over the whole group is groups.h's. */
+ALWAYS_INLINE void group_eta_column(strip *s, int64_t column, int64_t width, int64_t left)
+{
+    ivec lanes = lanes_of_part(s, column, left);
+    if (!any_lane(lanes))
+        return;
+    vec bias = vec_load_n(s->bias + column, left);
+    real *values = s->values + column;
+    for (int64_t i = 0; i < s->n_rows; ++i, values += s->ld) {
+        vec before = vec_load_n(values, width);
+        vec_store_n(values, vec_select(lanes, before + bias, before), width);
+    }
+    if (s->column_sums)
+        store_lanes_as_double(s->column_sums + column, (vec){0}, lanes);
+    if (s->theta_sums)
+        store_lanes_as_double(s->theta_sums + column, (vec){0}, lanes);
+}
+static void group_eta_strip(strip *s) { for_each_masked_vector(s, group_eta_column); }
+
 /* ---- the functions of a table's entry ---- */
 
 ALWAYS_INLINE void prepare_nothing(vec theta, vec constant, vec *known) { (void)theta, (void)constant, (void)known; }
@@ -196,12 +220,12 @@ ALWAYS_INLINE void prepare_nothing(vec theta, vec constant, vec *known) { (void)
     static void name##_gradient_strip(strip *s) { name##_masked_gradient_strip(s); }
 
 /* Without either: a form without masks too, whose loss is given an exponential (or 0). */
-#define PLAIN_OUTPUT(name, exponential)                                                                                                                           \
+#define PLAIN_OUTPUT(name, exponential)                                                                                                              \
     MASKED_OUTPUT(name, prepare_nothing)                                                                                                             \
     ALWAYS_INLINE void name##_plain_mean_column(strip *s, int64_t j, int64_t width, int64_t left) { mean_column(s, j, width, left, name##_mean, 0); }    \
     ALWAYS_INLINE void name##_plain_gradient_column(strip *s, int64_t j, int64_t width, int64_t left)                                                  \
     {                                                                                                                                                \
-        plain_gradient_column(s, j, width, left, exponential, name##_plain_loss);                                                                     \
+        plain_gradient_column(s, j, width, left, exponential, name##_plain_loss);                                                                    \
     }                                                                                                                                                \
     static void name##_mean_strip(strip *s)                                                                                                            \
     {                                                                                                                                                \

@@ -2,54 +2,80 @@
 
    BLOCK rows at a time are shifted, scaled by the roots of their weights and packed in panels, once: a panel serves as the right operand of a tile
    and, a few of its columns at a time, as the left one. The result is computed in squares, one for each pair of panels i <= j; only those with i = j
-   compute something twice. Pairs go by in groups of right panels, which stay in L2 while the left ones pass, each of which stays in L1 for the whole
-   group. Each square is added to its place in `scatter`, where squares lie in the order in which pairs are visited. */
+   compute something twice. Squares are shared in strips, one left panel and a group of right ones: for each block of a slab in turn, the left panel
+   stays in L1 while the right ones, which stay in L2 from strip to strip, pass; the strip's sums in double stay there for the whole slab. */
 #include "statistics.h"
 
 #include "projection.h"
 
-/* Rows of a block: at most DEPTH, so that sums in float32 stay short, and so few that two panels of them share an L1 cache. */
-enum { FITTING_ROWS = 16384 / (PANEL * (int)sizeof(real)), BLOCK = FITTING_ROWS < DEPTH ? FITTING_ROWS : DEPTH };
-enum { PANEL_STRIDE = (BLOCK + 1) * PANEL }; /* a row more than a power of two: panels do not compete for cache sets */
+/* Sums fill the registers, and there are enough of them to cover the latency of multiply-adds: 10 do not (5 x 2 runs at 78 % of the peak on Zen 3,
+   6 x 2 and 4 x 3 at 98 %). So the columns of a panel are a multiple of every height. A tile of the last panel has the vectors that this panel has. */
+#if AEFAST_VEC_BYTES == 64 || defined(__aarch64__)
+enum { VECTORS = 2, COLUMNS = VECTORS * LANES, HEIGHT_1 = COLUMNS < 16 ? COLUMNS : 16, HEIGHT_2 = COLUMNS < 8 ? COLUMNS : 8, HEIGHT_3 = 1 };
+#else
+enum { VECTORS = 3, COLUMNS = VECTORS * LANES, HEIGHT_1 = COLUMNS < 12 ? COLUMNS : 12, HEIGHT_2 = 6, HEIGHT_3 = COLUMNS < 12 ? 3 : 4 };
+#endif
 
-enum { SQUARE = PANEL * PANEL, PANEL_GROUP = 8 };
+enum {
+    BLOCK = 128,                           /* rows of which two panels share an L1 cache; their sums in float32 are short */
+    SLAB_BLOCKS = 4,                       /* that are packed together */
+    SLAB = SLAB_BLOCKS * BLOCK,
+    PANEL_STRIDE = (BLOCK + 1) * COLUMNS,  /* a row more than a power of two: panels do not compete for cache sets */
+    SQUARE = COLUMNS * COLUMNS,
+    MOST_IN_GROUP = 4,                     /* right panels, and */
+    GROUPS_WANTED = 4,                     /* groups, enough to share */
+    ROWS_TOGETHER = 8                      /* that are packed side by side: whole lines of each panel */
+};
 
 typedef struct {
     statistics_job *job;
-    int64_t d, panels;
-    double *scatter; /* [pairs][SQUARE] */
-    double *sums;    /* (panels * PANEL) */
-    real *packed[2]; /* [panels][PANEL_STRIDE]: of even and of odd blocks */
-    real *root[2];   /* (BLOCK): of the rows' weights */
-    arena members;   /* from here on, a row each (d) */
+    int64_t d, panels, group;
+    double *scatter;      /* [pairs][SQUARE], in the order of strips */
+    double *sums;         /* (panels * COLUMNS) */
+    real *packed[2];      /* [SLAB_BLOCKS][panels][PANEL_STRIDE]: of even and of odd slabs; columns past d are zero */
+    real *root[2];        /* (SLAB): of the rows' weights */
+    share *of_strips, *of_rows;
+    arena members;        /* from here on, ROWS_TOGETHER rows each (d) */
 } statistics_pass;
 
-/* A pair of panels, and how the pairs go by. */
+/* A left panel i with the right ones j, begin <= j < end, and where their squares lie. */
 typedef struct {
-    int64_t i, j;
-} pair;
+    int64_t i, begin, end, place;
+} strip;
 
 static int64_t n_pairs(int64_t panels) { return panels * (panels + 1) / 2; }
 
-static inline pair next_pair(pair p, int64_t panels)
+static int64_t n_strips(const statistics_pass *s)
 {
-    int64_t begin = p.j / PANEL_GROUP * PANEL_GROUP, end = min_i64(panels, begin + PANEL_GROUP);
-    if (p.j + 1 < end)
-        return (pair){p.i, p.j + 1};
-    if (p.i + 1 < end)
-        return (pair){p.i + 1, max_i64(p.i + 1, begin)};
-    return (pair){0, end};
+    int64_t whole = s->panels / s->group;
+    return s->group * n_pairs(whole) + (s->panels % s->group ? s->panels : 0);
+}
+
+/* Group after group; in each, left panels from the first one to the group's own last. */
+static strip strip_at(const statistics_pass *s, int64_t index)
+{
+    int64_t begin = 0, end = min_i64(s->panels, s->group);
+    for (; index >= end; end = min_i64(s->panels, begin + s->group)) {
+        index -= end;
+        begin = end;
+    }
+    int64_t above = min_i64(index, begin), within = index - above; /* strips before it that are whole, and that begin at the diagonal */
+    int64_t place = n_pairs(begin) + (above + within) * (end - begin) - within * (within - 1) / 2;
+    return (strip){index, max_i64(index, begin), end, place};
 }
 
 static statistics_pass carve_pass(statistics_job *job, void *workspace)
 {
-    statistics_pass s = {.job = job, .d = job->n_features, .panels = n_panels(job->n_features), .members = arena_at(workspace)};
+    statistics_pass s = {.job = job, .d = job->n_features, .panels = ceil_div(job->n_features, COLUMNS), .members = arena_at(workspace)};
+    s.group = max_i64(1, min_i64(MOST_IN_GROUP, s.panels / GROUPS_WANTED));
     s.scatter = CARVE(&s.members, double, n_pairs(s.panels) * SQUARE);
-    s.sums = CARVE(&s.members, double, s.panels * PANEL);
+    s.sums = CARVE(&s.members, double, s.panels * COLUMNS);
     for (int i = 0; i < 2; ++i) {
-        s.packed[i] = CARVE(&s.members, real, s.panels * PANEL_STRIDE);
-        s.root[i] = CARVE(&s.members, real, BLOCK);
+        s.packed[i] = CARVE(&s.members, real, SLAB_BLOCKS * s.panels * PANEL_STRIDE);
+        s.root[i] = CARVE(&s.members, real, SLAB);
     }
+    s.of_strips = CARVE(&s.members, share, job->n_threads);
+    s.of_rows = CARVE(&s.members, share, job->n_threads);
     return s;
 }
 
@@ -58,7 +84,7 @@ static int64_t workspace_bytes(const statistics_job *job)
     statistics_job measured = *job;
     statistics_pass s = carve_pass(&measured, 0);
     for (int i = 0; i < job->n_threads; ++i)
-        CARVE(&s.members, real, s.d);
+        CARVE(&s.members, real, ROWS_TOGETHER * s.d);
     return arena_bytes(&s.members);
 }
 
@@ -66,42 +92,44 @@ static void begin(statistics_job *job)
 {
     statistics_pass s = carve_pass(job, job->workspace);
     memset(s.scatter, 0, (size_t)(n_pairs(s.panels) * SQUARE) * sizeof *s.scatter);
-    memset(s.sums, 0, (size_t)(s.panels * PANEL) * sizeof *s.sums);
+    memset(s.sums, 0, (size_t)(s.panels * COLUMNS) * sizeof *s.sums);
+    for (int i = 0; i < 2; ++i)
+        memset(s.packed[i], 0, (size_t)(SLAB_BLOCKS * s.panels * PANEL_STRIDE) * sizeof *s.packed[i]);
 }
 
-/* root (x - r) into row p of the panels; columns past d are zero. Returns the lanes where x or the result is not finite. */
-static ivec pack_row(const statistics_pass *s, const real *x, real root, real *packed, int64_t p)
+/* root (x - r) of n rows into rows of the panels. Returns lanes that are NaN where an x or a result is not finite. */
+static vec pack_side_by_side(const statistics_pass *s, int64_t n, const real *x, int64_t x_stride, const real *root, real *to)
 {
     const real *shift = (const real *)s->job->shift;
-    ivec bad = {0};
-    real *to = packed + p * PANEL;
-    for (int64_t j = 0; j < s->d; j += PANEL, to += PANEL_STRIDE)
-        for (int v = 0; v < PANEL; v += LANES) {
-            int64_t left = max_i64(0, s->d - j - v);
-            vec value = left ? vec_load_n(x + j + v, left) : (vec){0};
-            vec centred = left ? value - vec_load_n(shift + j + v, left) : (vec){0};
-            vec scaled = centred * vec_set(root);
-            bad |= (value - value != vec_set(0)) | (scaled - scaled != vec_set(0));
-            vec_store(to + v, scaled);
+    vec bad = {0};
+    for (int64_t j = 0; j < s->d; j += COLUMNS, to += PANEL_STRIDE)
+        for (int64_t v = j; v < min_i64(s->d, j + COLUMNS); v += LANES) {
+            int64_t left = s->d - v;
+            vec centre = vec_load_n(shift + v, left);
+            for (int64_t p = 0; p < n; ++p) {
+                vec scaled = (vec_load_n(x + p * x_stride + v, left) - centre) * vec_set(root[p]);
+                bad = vec_fma(scaled, vec_set(0), bad);
+                vec_store(to + p * COLUMNS + v - j, scaled);
+            }
         }
     return bad;
 }
 
-/* Rows [first, first + n) of the table, n <= BLOCK; members share the rows. */
-static int pack_block(const statistics_pass *s, member m, real *row, int64_t first, int64_t n, int buffer)
+/* Rows [place, place + n) of a slab that begins at row `first` of the table, n <= ROWS_TOGETHER. */
+static int pack_rows(const statistics_pass *s, real *rows, int64_t first, int64_t place, int64_t n, int slab)
 {
     const statistics_job *job = s->job;
-    ivec bad = {0};
-    for (int64_t p = share_begin(m, n); p < share_end(m, n); ++p) {
-        real root = job->weight ? (real)__builtin_sqrt(job->weight[first + p]) : 1;
-        convert_entries(job->rows.kind, row_at(&job->rows, first + p), s->d, row);
-        s->root[buffer][p] = root;
-        bad |= pack_row(s, row, root, s->packed[buffer], p);
+    real *root = s->root[slab] + place;
+    for (int64_t p = 0; p < n; ++p) {
+        root[p] = job->weight ? (real)__builtin_sqrt(job->weight[first + place + p]) : 1;
+        convert_entries(job->rows.kind, row_at(&job->rows, first + place + p), s->d, rows + p * s->d);
     }
-    int any = 0;
+    real *to = s->packed[slab] + place / BLOCK * s->panels * PANEL_STRIDE + place % BLOCK * COLUMNS;
+    vec bad = pack_side_by_side(s, n, rows, s->d, root, to);
     for (int i = 0; i < LANES; ++i)
-        any |= bad[i] != 0;
-    return any ? STATUS_BAD_ROWS : STATUS_OK;
+        if (bad[i] != 0)
+            return STATUS_BAD_ROWS;
+    return STATUS_OK;
 }
 
 /* out[i] += in[i] */
@@ -111,69 +139,106 @@ ALWAYS_INLINE void add_to_doubles(int64_t n, const real *in, double *out)
         out[i] += (double)in[i];
 }
 
-/* `rows` columns of a panel, from a on, times a whole panel b, over `depth` rows; added to out (rows, PANEL). */
-static void add_tile(int rows, int64_t depth, const real *a, const real *b, double *out)
+/* out (height, width * LANES) += a^T b over `depth` rows: columns of one panel, the first vectors of another. Height and width are constants. */
+ALWAYS_INLINE void add_tile(const int height, const int width, int64_t depth, const real *a, const real *b, double *out)
 {
-    real c[TILE_ROWS * PANEL];
-    switch (rows) {
-#define X(n) case n: tile(n, depth, a, 1, PANEL, b, c, PANEL, 0); break;
-        EACH_TILE_HEIGHT(X)
-#undef X
-    }
-    add_to_doubles(rows * PANEL, c, out);
-}
-
-/* Members share the pairs. */
-static void add_squares(const statistics_pass *s, member m, const real *packed, int64_t depth)
-{
-    int64_t n = n_pairs(s->panels), first = share_begin(m, n), end = share_end(m, n);
-    pair p = {0, 0};
-    for (int64_t index = 0; index < end; ++index, p = next_pair(p, s->panels)) {
-        if (index < first)
-            continue;
-        double *square = s->scatter + index * SQUARE;
-        for (int64_t k = 0; k < SQUARE; k += CACHE_LINE / (int64_t)sizeof *square)
-            __builtin_prefetch(square + k, 1);
-        for (tile_rows t = first_tile(PANEL); t.row < PANEL; t = next_tile(t))
-            add_tile(t.rows, depth, packed + p.i * PANEL_STRIDE + t.row, packed + p.j * PANEL_STRIDE, square + t.row * PANEL);
-    }
-}
-
-/* Members share the panels. */
-static void add_sums(const statistics_pass *s, member m, int buffer, int64_t depth)
-{
-    for (int64_t j = share_begin(m, s->panels); j < share_end(m, s->panels); ++j) {
-        const real *panel = s->packed[buffer] + j * PANEL_STRIDE;
-        vec low = {0}, high = {0};
-        for (int64_t p = 0; p < depth; ++p) {
-            vec root = vec_set(s->root[buffer][p]);
-            low = vec_fma(root, vec_load(panel + p * PANEL), low);
-            high = vec_fma(root, vec_load(panel + p * PANEL + LANES), high);
+    vec sum[16][VECTORS];
+#pragma GCC unroll 16
+    for (int r = 0; r < height; ++r)
+#pragma GCC unroll 4
+        for (int v = 0; v < width; ++v)
+            sum[r][v] = (vec){0};
+#pragma GCC unroll 4
+    for (int64_t p = 0; p < depth; ++p, a += COLUMNS, b += COLUMNS) {
+        vec right[VECTORS];
+#pragma GCC unroll 4
+        for (int v = 0; v < width; ++v)
+            right[v] = vec_load(b + v * LANES);
+#pragma GCC unroll 16
+        for (int r = 0; r < height; ++r) {
+            vec x = vec_set(a[r]);
+#pragma GCC unroll 4
+            for (int v = 0; v < width; ++v)
+                sum[r][v] = vec_fma(x, right[v], sum[r][v]);
         }
-        real sum[PANEL];
-        vec_store(sum, low);
-        vec_store(sum + LANES, high);
-        add_to_doubles(PANEL, sum, s->sums + j * PANEL);
+    }
+    real c[16 * VECTORS * LANES];
+#pragma GCC unroll 16
+    for (int r = 0; r < height; ++r)
+#pragma GCC unroll 4
+        for (int v = 0; v < width; ++v)
+            vec_store(c + (r * width + v) * LANES, sum[r][v]);
+    add_to_doubles(height * width * LANES, c, out);
+}
+
+/* The first `columns` of panel a times the first `vectors` of panel b, added to out (columns, vectors * LANES). */
+static void add_square(int64_t columns, int64_t vectors, int64_t depth, const real *a, const real *b, double *out)
+{
+#define TILES(height, width)                                            \
+    for (int64_t r = 0; r < columns; r += height)                       \
+        add_tile(height, width, depth, a + r, b, out + r * width * LANES);
+    if (vectors == 1) {
+        TILES(HEIGHT_1, 1)
+    } else if (vectors == 2) {
+        TILES(HEIGHT_2, 2)
+    } else {
+        TILES(HEIGHT_3, VECTORS)
+    }
+#undef TILES
+}
+
+static inline int64_t columns_of(const statistics_pass *s, int64_t panel) { return min_i64(COLUMNS, s->d - panel * COLUMNS); }
+static inline int64_t vectors_of(const statistics_pass *s, int64_t panel) { return ceil_div(columns_of(s, panel), LANES); }
+
+/* The sums of one panel. */
+static void add_sums(const real *panel, const real *root, int64_t depth, double *sums)
+{
+    vec sum[VECTORS] = {{0}};
+    for (int64_t p = 0; p < depth; ++p)
+        for (int v = 0; v < VECTORS; ++v)
+            sum[v] = vec_fma(vec_set(root[p]), vec_load(panel + p * COLUMNS + v * LANES), sum[v]);
+    real c[COLUMNS];
+    for (int v = 0; v < VECTORS; ++v)
+        vec_store(c + v * LANES, sum[v]);
+    add_to_doubles(COLUMNS, c, sums);
+}
+
+/* One strip of n rows of a slab: its squares, and the sums of a panel that meets itself. */
+static void add_strip(const statistics_pass *s, strip t, int64_t n, int slab)
+{
+    double *squares = s->scatter + t.place * SQUARE;
+    for (int64_t k = 0; k < (t.end - t.begin) * SQUARE; k += CACHE_LINE / (int64_t)sizeof *squares)
+        __builtin_prefetch(squares + k, 1, TO_L2);
+    for (int64_t first = 0; first < n; first += BLOCK) {
+        const real *panels = s->packed[slab] + first / BLOCK * s->panels * PANEL_STRIDE, *left = panels + t.i * PANEL_STRIDE;
+        int64_t depth = min_i64(BLOCK, n - first);
+        for (int64_t j = t.begin; j < t.end; ++j)
+            add_square(columns_of(s, t.i), vectors_of(s, j), depth, left, panels + j * PANEL_STRIDE, squares + (j - t.begin) * SQUARE);
+        if (t.begin == t.i)
+            add_sums(left, s->root[slab] + first, depth, s->sums + t.i * COLUMNS);
     }
 }
 
-/* While one block's products are made, the next one is packed into the other buffer: one barrier a block. */
+/* While one slab's products are made, the next one is packed into the other buffer: one barrier a slab. */
 static void add_member(void *context, member m)
 {
     const statistics_pass *s = (const statistics_pass *)context;
     arena a = s->members;
-    real *row = CARVE(&a, real, s->d);
+    real *rows = CARVE(&a, real, ROWS_TOGETHER * s->d);
     for (int i = 0; i < m.index; ++i)
-        row = CARVE(&a, real, s->d);
+        rows = CARVE(&a, real, ROWS_TOGETHER * s->d);
     int64_t n = s->job->rows.n_rows;
-    int status = pack_block(s, m, row, 0, min_i64(BLOCK, n), 0);
-    for (int64_t first = 0, buffer = 0; first < n; first += BLOCK, buffer = !buffer) {
+    int status = STATUS_OK;
+    for (int64_t first = -SLAB, slab = 1; first < n; first += SLAB, slab = !slab) {
+        int64_t next = first + SLAB, n_next = max_i64(0, min_i64(SLAB, n - next));
+        work strips = begin_work(m, s->of_strips, first < 0 ? 0 : n_strips(s)), packing = begin_work(m, s->of_rows, ceil_div(n_next, ROWS_TOGETHER));
+        while (take_items(&strips, MOST_IN_GROUP))
+            for (int64_t index = strips.begin; index < strips.end; ++index)
+                add_strip(s, strip_at(s, index), min_i64(SLAB, n - first), (int)slab);
+        while (take_items(&packing, ROWS_TOGETHER))
+            for (int64_t place = packing.begin * ROWS_TOGETHER; place < min_i64(n_next, packing.end * ROWS_TOGETHER); place += ROWS_TOGETHER)
+                status |= pack_rows(s, rows, next, place, min_i64(ROWS_TOGETHER, n_next - place), !slab);
         team_barrier(m);
-        int64_t depth = min_i64(BLOCK, n - first), next = first + BLOCK;
-        add_squares(s, m, s->packed[buffer], depth);
-        add_sums(s, m, (int)buffer, depth);
-        if (next < n)
-            status |= pack_block(s, m, row, next, min_i64(BLOCK, n - next), !buffer);
     }
 #ifdef _OPENMP
 #pragma omp atomic
@@ -185,20 +250,22 @@ static void add(statistics_job *job)
 {
     statistics_pass s = carve_pass(job, job->workspace);
     job->status = STATUS_OK;
+    memset(s.of_strips, 0, (size_t)job->n_threads * sizeof *s.of_strips);
+    memset(s.of_rows, 0, (size_t)job->n_threads * sizeof *s.of_rows);
     team_run(job->n_threads, FLOAT_MODE_IEEE, add_member, &s);
 }
 
 /* Both triangles, from one square: of panels that are the same, its upper triangle. */
-static void finish_square(const statistics_pass *s, pair p, const double *square)
+static void finish_square(const statistics_pass *s, int64_t left, int64_t right, const double *square)
 {
     double *scatter = s->job->scatter;
-    int64_t rows = min_i64(PANEL, s->d - p.i * PANEL), columns = min_i64(PANEL, s->d - p.j * PANEL);
-    for (int64_t r = 0; r < rows; ++r)
-        for (int64_t c = p.i == p.j ? r : 0; c < columns; ++c) {
-            int64_t i = p.i * PANEL + r, j = p.j * PANEL + c;
-            scatter[i * s->d + j] += square[r * PANEL + c];
+    int64_t ld = vectors_of(s, right) * LANES;
+    for (int64_t r = 0; r < columns_of(s, left); ++r)
+        for (int64_t c = left == right ? r : 0; c < columns_of(s, right); ++c) {
+            int64_t i = left * COLUMNS + r, j = right * COLUMNS + c;
+            scatter[i * s->d + j] += square[r * ld + c];
             if (i != j)
-                scatter[j * s->d + i] += square[r * PANEL + c];
+                scatter[j * s->d + i] += square[r * ld + c];
         }
 }
 
@@ -207,9 +274,11 @@ static void finish(statistics_job *job)
     statistics_pass s = carve_pass(job, job->workspace);
     for (int64_t j = 0; j < s.d; ++j)
         job->sums[j] += s.sums[j];
-    pair p = {0, 0};
-    for (int64_t index = 0; index < n_pairs(s.panels); ++index, p = next_pair(p, s.panels))
-        finish_square(&s, p, s.scatter + index * SQUARE);
+    for (int64_t index = 0; index < n_strips(&s); ++index) {
+        strip t = strip_at(&s, index);
+        for (int64_t j = t.begin; j < t.end; ++j)
+            finish_square(&s, t.i, j, s.scatter + (t.place + j - t.begin) * SQUARE);
+    }
 }
 
 /* ---- sparse rows ---- */

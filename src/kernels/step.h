@@ -4,6 +4,7 @@
 
 #include "activations.h"
 #include "inputs.h"
+#include "penalties.h"
 #include "rows.h"
 #include "weights.h"
 
@@ -62,7 +63,8 @@ typedef struct training {
     const struct training *below;   /* in a deep network: the layer whose codes are X */
 } training;
 
-static inline int has_code_penalty(const code_terms *terms) { return terms->contraction > 0 || terms->l1 > 0 || terms->kl_weight > 0; }
+static inline int has_code_penalty(const code_terms *terms) { return terms->contraction > 0 || terms->penalty_weight > 0; }
+static inline mean_penalty *penalty_of_means(const code_terms *terms) { return terms->penalty_weight > 0 ? penalties[terms->penalty].of_mean : 0; }
 static inline int drops_units(const training_job *job) { return job->terms.dropout > 0 || job->model.top_k > 0; }
 static inline int has_code_terms(const training_job *job) { return has_code_penalty(&job->terms) || drops_units(job); }
 

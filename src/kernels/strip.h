@@ -11,11 +11,12 @@
 /* What penalties and selection add to the delta of codes; arrays by the strip's columns. */
 typedef struct {
     const real *used;       /* (n_rows, n_columns), rows as the operand's: the codes as decoded, -0 where a unit was not kept; NULL: all were */
-    const real *kl_slope;   /* dKL/dh per unit of weight, or NULL */
+    vec (*penalty)(vec h, vec *slope); /* of codes, or NULL; */
+    const real *mean_slope; /* of one of mean codes: its derivative per unit of a row's weight, or NULL */
     const real *norms;      /* ||W_j||^2, or NULL */
     const real *revive;     /* the weight of a unit's auxiliary loss where it was not kept, or NULL; */
     const real *decoder_norms; /* ||V_j||^2, which that needs */
-    real scale, l1, contraction;
+    real scale, penalty_weight, contraction;
     double *square_sums;    /* out: sum of weight (dh/da)^2, with norms */
     double *kept;           /* out: the weight of rows that kept the unit, with used */
 } code_view;
