@@ -1,7 +1,7 @@
 /* The activations of the hidden layer: h = forward(a), and dh/da and d2h/da2 in terms of h.
 
-   To add one: three functions on vectors, an ACTIVATION line (with the exponential that the first begins with, or 0), a line of the table; and its twin in
-   tests/reference_variants.py. Nothing else. */
+   To add one: three functions on vectors, an ACTIVATION line (with the exponential that the first begins with, or 0), a line of the table; and its twin
+   in tests/reference_variants.py. Nothing else. */
 #ifndef AEFAST_ACTIVATIONS_H
 #define AEFAST_ACTIVATIONS_H
 
