@@ -1,5 +1,7 @@
 """How many components: from the likelihood of held-out rows, or from the evidence."""
 
+import functools
+
 import numpy as np
 from scipy import linalg, special
 
@@ -9,6 +11,18 @@ SMALLEST_NOISE = 1e-10  # noise variance as a fraction of the mean variance of t
 def rank(values):
     """How many eigenvalues of a covariance matrix are more than rounding."""
     return int((values > np.finfo(np.float64).eps * len(values) * values.max()).sum())
+
+
+def highest(score, low, high):
+    """The k in [low, high] of the highest score(k), which rises and then falls: by bisection of its slope."""
+    score = functools.cache(score)
+    while high - low > 1:
+        middle = (low + high) // 2
+        if score(middle) < score(middle + 1):
+            low = middle + 1
+        else:
+            high = middle
+    return max(range(low, high + 1), key=score)
 
 
 def held_out_scores(train, held_out):

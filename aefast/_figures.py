@@ -68,9 +68,16 @@ def feature_names(ae):
     return getattr(ae, "feature_names_in_", None)
 
 
+def with_means(X):
+    """X (n, d) with the mean of its column for each gap (NaN); 0 where a column is nothing else."""
+    observed = ~np.isnan(X)
+    means = np.where(observed, X, 0.0).sum(axis=0) / np.maximum(observed.sum(axis=0), 1)
+    return np.where(observed, X, means)
+
+
 def intensity_range(images):
     """Black and white: [0, 1] for values that lie there, else their own range."""
-    low, high = float(images.min()), float(images.max())
+    low, high = float(np.nanmin(images)), float(np.nanmax(images))
     if 0 <= low and high <= 1:
         return 0.0, 1.0
     return low, high if high > low else low + 1.0

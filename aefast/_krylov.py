@@ -7,7 +7,9 @@ from scipy import linalg, sparse
 from sklearn.utils import check_random_state
 
 from aefast import _validation as check
-from aefast._scan import scan_rows
+from aefast._order import PassInOrder
+from aefast._outputs import plain_output
+from aefast._scan import scan_table
 from aefast._sparse import SparseProducts
 
 EXTRA = 10  # columns of a block beyond the components asked for,
@@ -29,50 +31,59 @@ class _DenseCovariance:
 
     ROWS = 4096
 
-    def __init__(self, X, mean, has_missing):
+    def __init__(self, X, weight, mean, has_missing):
         self.X, self.mean = X, mean.astype(check.real_type(X.dtype))
-        self.has_missing = has_missing
+        self.weight, self.has_missing = weight / weight.sum(), has_missing
 
     def times(self, Q):
-        out, n = np.zeros_like(Q), len(self.X)
+        out, n, visits = np.zeros_like(Q), len(self.X), PassInOrder(self.X)
         Q = Q.astype(self.mean.dtype, copy=False)
         for first in range(0, n, self.ROWS):
-            rows = self.X[first : first + self.ROWS] - self.mean
+            part = slice(first, min(n, first + self.ROWS))
+            visits.visit(first, part.stop)
+            rows = self.X[part] - self.mean
             if self.has_missing:
                 rows[np.isnan(rows)] = 0
-            out += rows.T @ (rows @ Q)
-        return out / n
+            out += rows.T @ ((rows @ Q) * self.weight[part, None].astype(Q.dtype, copy=False))
+        return out
 
 
 class _SparseCovariance:
-    """``C Q = Xᵀ (X Q) / n − mean (mean Q)`` for sparse rows, whose means are no larger than their spread."""
+    """``C Q = Xᵀ diag(w) X Q / Σ w − meanᵀ (mean Q)`` for sparse rows, whose means are no larger than their spread."""
 
-    def __init__(self, X, mean, n_threads):
+    def __init__(self, X, weight, mean, n_threads):
         self.products, self.mean = SparseProducts(X, n_threads), mean
+        self.weight = (weight / weight.sum())[:, None].astype(X.dtype)
 
     def times(self, Q):
-        product = self.products.transposed_times(self.products.times(Q))
-        return product / np.float64(self.products.shape[0]) - np.outer(self.mean, self.mean @ Q)
+        product = self.products.transposed_times(self.products.times(Q) * self.weight)
+        return product - np.outer(self.mean, self.mean @ Q)
 
 
-def _moments(X, means):
+def _moments(X, weight, means):
     """(mean, total variance) of the columns; ValueError for entries that are not finite, or infinite where `means` are given."""
-    n = X.shape[0]
+    n, d = X.shape
+    weight_sum = weight.sum()
     if sparse.issparse(X):
         values = X.data.astype(np.float64, copy=False)
-        mean = np.bincount(X.indices, values, X.shape[1]) / n
-        return mean, float((values**2).sum() / n - (mean**2).sum())
-    mean = means
+        of_entries = np.repeat(weight, np.diff(X.indptr))
+        mean = np.bincount(X.indices, of_entries * values, d) / weight_sum
+        return mean, float((of_entries * values**2).sum() / weight_sum - (mean**2).sum())
+    mean, dtype = means, check.real_type(X.dtype)
     if means is None:
-        mean = scan_rows(X, np.arange(n), "gaussian", check.real_type(X.dtype), None)
-    step = max(1, (1 << 20) // X.shape[1])
-    parts = (X[i : i + step].astype(np.float64) - mean for i in range(0, n, step))
+        mean = scan_table(X, n, plain_output("gaussian"), dtype, None, sample_weight=weight).means
+    step, visits, total = max(1, (1 << 20) // d), PassInOrder(X), 0.0
     with np.errstate(over="ignore"):
-        return mean, float(sum(np.nansum(part**2) for part in parts) / n)
+        for first in range(0, n, step):
+            part = slice(first, min(n, first + step))
+            visits.visit(first, part.stop)
+            squares = np.square(X[part].astype(np.float64) - mean)
+            total += float(weight[part] @ np.nansum(squares, axis=1))
+    return mean, total / float(weight_sum)
 
 
-def leading_eigenpairs(X, k, tol, max_iter, random_state, n_threads, means=None):
-    """The k largest eigenvalues of ``C = (X − mean)ᵀ(X − mean) / n`` and their vectors, by block Lanczos with full orthogonalisation and thick restarts.
+def leading_eigenpairs(X, k, tol, max_iter, random_state, n_threads, *, weight=None, means=None):
+    """The k largest eigenvalues of ``C = Σ w (x − mean)(x − mean)ᵀ / Σ w`` and their vectors, by block Lanczos with full orthogonalisation and thick restarts.
 
     A step multiplies a block Q of vectors by C, which takes two products with X; ``C B`` of the whole basis B is kept, so that Rayleigh-Ritz needs none. Ends
     when ``‖C v − λ v‖² ≤ tol λ²`` for all k pairs (an eigenvalue's error is quadratic in that norm), or after max_iter steps, with a ConvergenceWarning (Golub & Van Loan 2013, §10.3.6; Halko et al. 2011).
@@ -85,6 +96,8 @@ def leading_eigenpairs(X, k, tol, max_iter, random_state, n_threads, means=None)
     max_iter : int
     random_state : as of scikit-learn
     n_threads : int or None
+    weight : ndarray (n,), optional
+        w, not negative and not all zero; default 1.
     means : ndarray (d,), optional
         Of the observed entries of the columns: where given, entries of X may be missing (NaN), and count as these.
 
@@ -92,7 +105,8 @@ def leading_eigenpairs(X, k, tol, max_iter, random_state, n_threads, means=None)
     -------
     Found
     """
-    mean, total = _moments(X, means)
+    weight = np.ones(X.shape[0]) if weight is None else weight
+    mean, total = _moments(X, weight, means)
     if not np.isfinite(total):
         raise check.overflow_error("the squares of X", np.dtype(np.float64))
     if not total > 0:
@@ -100,9 +114,9 @@ def leading_eigenpairs(X, k, tol, max_iter, random_state, n_threads, means=None)
             f"the rows have no variance: expected at least 2 different ones, got n_samples = {X.shape[0]}"
         )
     if sparse.issparse(X):
-        C = _SparseCovariance(X, mean, n_threads)
+        C = _SparseCovariance(X, weight, mean, n_threads)
     else:
-        C = _DenseCovariance(X, mean, means is not None)
+        C = _DenseCovariance(X, weight, mean, means is not None)
     d, width = X.shape[1], min(-(-(k + EXTRA) // BLOCK_UNIT) * BLOCK_UNIT, *X.shape)
     random = check_random_state(random_state)
     basis = linalg.qr(random.standard_normal((d, width)), mode="economic")[0]

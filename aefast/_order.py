@@ -59,6 +59,15 @@ class MappedRows:
         """Has the system read these rows, [first, last) each, if they are not in memory."""
         self._advise(ranges, "MADV_WILLNEED", ADVICE_BYTES)
 
+    def start_reading(self, ranges):
+        """`will_need` in a thread: where the disk has more to do than it can queue, advice waits. Returns what waits for its end."""
+        reader = threading.Thread(target=self.will_need, args=(ranges,))
+        try:
+            reader.start()
+        except RuntimeError:  # no thread to be had: rows are read when they are visited
+            return lambda: None
+        return reader.join
+
     def done_with(self, ranges):
         """Gives these rows' pages back. A private map may hold changes that the file has not: it keeps its pages."""
         if self.is_shared:
@@ -121,12 +130,12 @@ class RowOrder:
         blocks = np.arange(self.n_blocks) if random is None else random.permutation(self.n_blocks)
         windows = np.split(blocks, range(self.window_blocks, self.n_blocks, self.window_blocks))
         left = np.empty(0, np.int64)  # of the last window, too few for a batch
-        wait = self._read_ahead(windows[0])
+        wait = self.map.start_reading(self._ranges_of(windows[:1]))
         for i, window in enumerate(windows):
             wait()
             is_last = i + 1 == len(windows)
             if not is_last:
-                wait = self._read_ahead(windows[i + 1])
+                wait = self.map.start_reading(self._ranges_of([windows[i + 1]]))
             mixed = np.concatenate([self._rows_of(block) for block in window])
             if random is not None:
                 random.shuffle(mixed)
@@ -152,11 +161,34 @@ class RowOrder:
         begin, end = np.searchsorted(self.rows, (first, last))
         return self.rows[begin:end]
 
-    def _read_ahead(self, window):
-        """Has a window read, by a thread: where the disk has more to do than it can queue, advice waits. Returns what waits for its end."""
-        reader = threading.Thread(target=self.map.will_need, args=(self._ranges_of([window]),))
-        try:
-            reader.start()
-        except RuntimeError:  # no thread to be had: rows are read when they are visited
-            return lambda: None
-        return reader.join
+
+class PassInOrder:
+    """Keeps a memory map a window ahead of one that visits its rows in order, and gives back what lies behind. Does nothing for an array in memory.
+
+    Parameters
+    ----------
+    X : ndarray (n_samples, n_features) or sparse matrix
+    """
+
+    def __init__(self, X):
+        self.map, self.n_rows = MappedRows.under(X), X.shape[0]
+        self.asked = self.left = 0  # rows before these are on their way; have been given back
+        self.wait = None
+
+    def most(self, step):
+        """Rows to visit together: so many, or fewer where waiting for them would leave nothing to do meanwhile."""
+        return step if self.map is None else min(step, self.map.window_rows)
+
+    def visit(self, first, last):
+        """To be called before rows [first, last) are visited."""
+        if self.map is None:
+            return
+        window = self.map.window_rows
+        if self.asked < min(self.n_rows, last + window // 2):
+            if self.wait is not None:
+                self.wait()
+            begin, self.asked = self.asked, min(self.n_rows, last + window)
+            self.wait = self.map.start_reading([(begin, self.asked)])
+        if first - self.left >= window:
+            self.map.done_with([(self.left, first)])
+            self.left = first

@@ -5,6 +5,7 @@ from scipy import sparse
 
 from aefast import _statistics, _threads
 from aefast import _validation as check
+from aefast._order import PassInOrder
 from aefast._sparse import csr_arrays
 from aefast._statistics import BAD_ROWS
 
@@ -64,9 +65,11 @@ def _run(rows, shift, B, dtype, name, n_threads, options, result, out):
     shift, B = np.ascontiguousarray(shift, dtype), np.ascontiguousarray(B, dtype)
     block_rows = max(1, min(BLOCK_ROWS, BLOCK_ENTRIES // (d + k)))
     n_threads = _threads.effective_n_threads(n_threads, 2.0 * len(rows) * d * k)
-    step = block_rows * max(1, int(WORK_PER_CALL / (2.0 * d * k * block_rows)))
+    visits = PassInOrder(rows)
+    step = block_rows * max(1, visits.most(int(WORK_PER_CALL / (2.0 * d * k))) // block_rows)
     for first in range(0, len(rows), step):
-        part = slice(first, first + step)
+        part = slice(first, min(len(rows), first + step))
+        visits.visit(first, part.stop)
         status = _statistics.project(
             rows[part],
             shift,

@@ -36,12 +36,12 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, NetworkInference, BaseEstim
     n_components : int, default=64
         k, the number of hidden units.
     activation : {"sigmoid", "tanh", "relu", "softplus", "linear", ...}, default="sigmoid"
-        g of the hidden layer: ``1 / (1 + exp(-a))``, ``tanh(a)``, ``max(a, 0)``, ``log(1 + exp(a))``, ``a``. With "linear" and squared error the
-        components span the leading principal subspace at the optimum (Baldi & Hornik 1989).
+        g of the hidden layer: ``1 / (1 + exp(-a))``, ``tanh(a)``, ``max(a, 0)``, ``log(1 + exp(a))``, ``a``, and what else the guide's table has (an unknown
+        name's error lists all). With "linear" and squared error the components span the leading principal subspace at the optimum (Baldi & Hornik 1989).
     output : str, (str, dict) or list of (one of these, columns), default="gaussian"
-        p(x | μ), and with it the loss: "gaussian", "bernoulli", "continuous_bernoulli", "gaussian_diagonal", "poisson", "exponential", "gamma",
-        "negative_binomial", "laplace", "huber", or, for groups of columns, "categorical" and "multinomial" (``aefast.distributions``, and the guide, say
-        what each is). With options: ``("huber", {"delta": 1.0})``. With several: ``[("poisson", ["visits"]), ("bernoulli", slice(1, 5)),
+        p(x | μ), and with it the loss: "gaussian", "bernoulli", "poisson" and so on, for groups of columns "categorical" and "multinomial"
+        (``aefast.distributions.distribution_table()`` has all names, the guide their formulas), or a `aefast.distributions.Distribution` of your own.
+        With options: ``("huber", {"delta": 1.0})``. With several: ``[("poisson", ["visits"]), ("bernoulli", slice(1, 5)),
         ("categorical", [5, 6, 7])]``, columns by number, name, slice or boolean mask, each exactly once.
     tied : bool, default=True
         The decoder uses the encoder's weights; their gradient is the sum of two parts. False: it has its own.
@@ -81,7 +81,7 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, NetworkInference, BaseEstim
     contraction : float, default=0.0
         λ of the penalty ``λ mean_i ‖∂h/∂x_i‖²`` (Rifai et al. 2011), ``Σ_j g'(a_j)² ‖W_j‖²`` for each row.
     sparsity : None, ("kl", rho, beta), ("l1", lambda), ..., default=None
-        ``β Σ_j KL(ρ ‖ mean_i h_ij)`` over each batch, for sigmoid codes (Lee et al. 2007), or ``λ mean_i ‖h_i‖₁``.
+        ``β Σ_j KL(ρ ‖ mean_i h_ij)`` over each batch, for sigmoid codes (Lee et al. 2007), ``λ mean_i ‖h_i‖₁``, or another of the guide's table.
     top_k : int or None, default=None
         Only the top_k largest units of each row's code keep their value, the others are 0 (Makhzani & Frey 2013); gradients pass the kept ones alone, but
         for units that no row of a whole pass has kept: 1/32 of the gradient passes to these, so that they come back (after Gao et al. 2024).
@@ -138,7 +138,7 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, NetworkInference, BaseEstim
     n_epochs_ : int
         Passes made.
     output_parameters_ : dict of str to ndarray (n_features,)
-        What distributions have for each column ("log_variance", "log_shape", "log_r"); NaN in columns that do not.
+        What distributions have for each column ("log_variance" of "gaussian_diagonal", for example); NaN in columns that do not.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         Only where X has string column names.

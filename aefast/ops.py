@@ -153,7 +153,7 @@ def loss(
     output : str, (str, dict) or list of (one of these, columns)
         As `Autoencoder` has it, columns by number.
     output_parameters : dict or None
-        What distributions have for each column, {"log_variance", "log_shape" or "log_r": (d,)}; None: 0.
+        What distributions have for each column, {"log_variance": (d,)} for example; None: 0.
     sample_weight : array-like (n,) or None
         Non-negative; the weighted mean ``Σ v_i l_i / Σ v_i``.
     activation : {"sigmoid", "tanh", "relu", "softplus", "linear", ...}

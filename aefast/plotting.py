@@ -25,6 +25,7 @@ from aefast._figures import (
     resolve_image_shape,
     robust_scale,
     show_image,
+    with_means,
 )
 from aefast.model_file import replacing
 
@@ -230,9 +231,9 @@ def save(figure, path, dpi=150):
 
 
 def _patterns(ae, X):
-    """Covariance of the input with each standardised activation (k, d), and the activations' standard deviations (k,)."""
+    """Covariance of the input, means for gaps, with each standardised activation (k, d), and the activations' standard deviations (k,)."""
     H = np.asarray(ae.transform(X), dtype=float)
-    X = np.asarray(X, dtype=float)
+    X = with_means(np.asarray(X, dtype=float))
     spread = H.std(axis=0)
     standardised = (H - H.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
     return standardised.T @ (X - X.mean(axis=0)) / len(X), spread
@@ -320,8 +321,11 @@ def _draw_feature_fits(original, reconstructed, names):
     """What share of each feature's variance is missed, and scatter plots of features from the best to the worst."""
     n_rows, n_features = original.shape
     names = [f"feature {index}" for index in range(n_features)] if names is None else names
-    variance = original.var(axis=0)
-    mean_square = ((reconstructed - original) ** 2).mean(axis=0)
+    gaps = np.isnan(original)  # which nothing can be compared with
+    n_observed = np.maximum((~gaps).sum(axis=0), 1)
+    deviation = np.where(gaps, 0.0, original - with_means(original).mean(axis=0))
+    variance = (deviation**2).sum(axis=0) / n_observed
+    mean_square = (np.where(gaps, 0.0, reconstructed - original) ** 2).sum(axis=0) / n_observed
     missed = np.full(n_features, np.nan)  # a constant feature has no variance to miss
     np.divide(mean_square, variance, out=missed, where=variance > 0)
     worst_first = np.argsort(-missed, kind="stable")
@@ -357,7 +361,8 @@ def _draw_missed_shares(axes, missed, features, names):
 def _draw_scatter(axes, original, reconstructed):
     axes.axline((0, 0), slope=1, color="0.7", linewidth=1, zorder=0)
     axes.scatter(original, reconstructed, s=6, alpha=0.5, linewidths=0)
-    low, high = min(original.min(), reconstructed.min()), max(original.max(), reconstructed.max())
+    shown = np.concatenate([original[np.isfinite(original)], reconstructed])
+    low, high = shown.min(), shown.max()
     margin = 0.05 * (high - low) or 0.5
     limits = (low - margin, high + margin)
     axes.set(xlim=limits, ylim=limits, aspect="equal")

@@ -5,16 +5,7 @@ import math
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from aefast._figures import (
-    count_of,
-    diverging_map,
-    feature_names,
-    mosaic_of,
-    new_figure,
-    resolve_image_shape,
-    robust_scale,
-    show_image,
-)
+from aefast import _figures
 from aefast._forward import forward
 from aefast.plotting import draw_loss, finish_loss
 
@@ -47,18 +38,18 @@ def layers(stack, X, image_shape=None):
     ValueError
         If `image_shape` does not have as many pixels as there are features, or X does not suit the estimator.
     """
-    image_shape = resolve_image_shape(stack, image_shape)
+    image_shape = _figures.resolve_image_shape(stack, image_shape)
     codes, panels = X, {}
     for number, layer in enumerate(stack.layers_, 1):
         codes = layer.transform(codes)
         drawn = _what_units_draw(stack, number, codes)
         order = np.argsort(-np.linalg.norm(drawn, axis=1), kind="stable")[:_MOST_TILES]
         part = "" if len(order) == len(drawn) else f"{len(order)} of "
-        panels[f"layer {number}: {part}{count_of(len(drawn), 'unit')}"] = drawn[order]
+        panels[f"layer {number}: {part}{_figures.count_of(len(drawn), 'unit')}"] = drawn[order]
     if image_shape:
         figure = _draw_images(panels, image_shape)
     else:
-        figure = _draw_tables(panels, feature_names(stack))
+        figure = _draw_tables(panels, _figures.feature_names(stack))
     figure.suptitle("what a unit adds when its activation rises, those that do most first")
     return figure
 
@@ -76,13 +67,13 @@ def _what_units_draw(stack, number, codes):
 
 def _draw_images(panels, image_shape):
     height, width = image_shape[:2]
-    figure = new_figure(5.0 * len(panels), 5.2)
+    figure = _figures.new_figure(5.0 * len(panels), 5.2)
     grid = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, (title, rows) in zip(grid, panels.items(), strict=True):
-        scale = robust_scale(rows)
+        scale = _figures.robust_scale(rows)
         n_columns = max(1, math.ceil(math.sqrt(len(rows) * height / width)))
-        mosaic = mosaic_of(rows.reshape(-1, *image_shape), n_columns)
-        show_image(axes, mosaic, diverging_map(), -scale, scale)
+        mosaic = _figures.mosaic_of(rows.reshape(-1, *image_shape), n_columns)
+        _figures.show_image(axes, mosaic, _figures.diverging_map(), -scale, scale)
         axes.set_axis_off()
         axes.set_title(f"{title}, \u00b1{scale:.2g}", fontsize=10)
     return figure
@@ -101,7 +92,7 @@ def losses(stack):
     figure : matplotlib.figure.Figure
     """
     check_is_fitted(stack)
-    figure = new_figure(12.0, 4.0)
+    figure = _figures.new_figure(12.0, 4.0)
     before, after = figure.subplots(1, 2)
     for number, curve in enumerate(stack.pretraining_loss_curves_, 1):
         if curve:
@@ -116,12 +107,12 @@ def losses(stack):
 
 
 def _draw_tables(panels, names):
-    figure = new_figure(4.0 * len(panels) + 1.0, 5.0)
+    figure = _figures.new_figure(4.0 * len(panels) + 1.0, 5.0)
     grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for axes, (title, rows) in zip(grid, panels.items(), strict=True):
-        scale = robust_scale(rows)
+        scale = _figures.robust_scale(rows)
         style = {"vmin": -scale, "vmax": scale, "aspect": "auto", "interpolation": "nearest"}
-        image = axes.imshow(rows.T, cmap=diverging_map(), **style)
+        image = axes.imshow(rows.T, cmap=_figures.diverging_map(), **style)
         figure.colorbar(image, ax=axes, extend="both")
         axes.set_title(title, fontsize=10)
         axes.set(xlabel="unit", xticks=[])

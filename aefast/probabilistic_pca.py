@@ -30,7 +30,8 @@ class ProbabilisticPCA(FactorModel):
     ----------
     n_components : int, float in (0, 1), "mle", "cv" or None, default=None
         k. None: min(n_samples, n_features) − 1, at least 1, and at most the rank of the centred rows. A float: the fewest components with that share of the variance. "mle": Minka's
-        estimate. "cv": the k of greatest held-out likelihood over 5 folds of the rows, all k at once from 5 decompositions.
+        estimate. "cv": the k of greatest held-out likelihood over 5 folds of the rows, all k at once from 5 decompositions; where entries are missing, by EM for
+        each k that a bisection tries, which takes the likelihood to rise with k and then to fall.
     svd_solver : {"auto", "covariance", "krylov"}, default="auto"
         "covariance": from `SufficientStatistics`, d² numbers. "krylov": block Lanczos on products with X, a few passes over it and O((n + d) k) memory,
         for an int k and wide X; where entries are missing EM starts from there. "auto": "krylov" from 5000 features on where k is an int of at most a
@@ -127,14 +128,10 @@ class ProbabilisticPCA(FactorModel):
             return statistics
         if not is_wide:
             return super()._fit_complete(table, sample_weight)
-        if sample_weight is not None:
-            raise ValueError(
-                "svd_solver='krylov', which 'auto' takes for tables this wide, does not support sample_weight: "
-                "use svd_solver='covariance', of n_features by n_features numbers"
-                if self.svd_solver == "auto"
-                else "svd_solver='krylov' does not support sample_weight"
-            )
-        self._fit_wide(table)
+        weight = check.as_row_weights(sample_weight, table.shape[0])
+        if weight is not None and not weight.any():
+            raise ValueError("all weights are zero: there is nothing to fit to")
+        self._fit_wide(table, weight)
         return None
 
     def _is_wide(self, table):
@@ -150,7 +147,7 @@ class ProbabilisticPCA(FactorModel):
             )
         return self.svd_solver == "krylov"
 
-    def _fit_wide(self, table, means=None):
+    def _fit_wide(self, table, weight=None, means=None):
         """By the Lanczos method; entries that are missing count as those means of their columns."""
         found = _krylov.leading_eigenpairs(
             table,
@@ -159,7 +156,8 @@ class ProbabilisticPCA(FactorModel):
             self.max_iter,
             self.random_state,
             self.n_threads,
-            means,
+            weight=weight,
+            means=means,
         )
         n = table.shape[0]
         self._set_eigenpairs(found.values, found.vectors, found.total, found.mean, n)
@@ -241,20 +239,47 @@ class ProbabilisticPCA(FactorModel):
         )
         return 1 + int(np.argmax(scores)), whole
 
+    def _searched(self, rows, weight):
+        """Number of components of the greatest likelihood of what is observed in rows held out; by EM for each number that the search tries."""
+        n_folds = min(N_FOLDS, len(rows))
+        if n_folds < 2:
+            raise ValueError(
+                f"n_components='cv' needs at least 2 samples, got n_samples = {len(rows)}"
+            )
+        of_fold = np.arange(len(rows)) % n_folds
+        observed = ~np.isnan(rows)
+        for fold in range(n_folds):
+            if not (is_seen := observed[of_fold != fold].any(axis=0)).all():
+                raise ValueError(
+                    f"column {int(np.argmin(is_seen))} of X is observed in too few rows for n_components='cv': one fold has all of them"
+                )
+
+        def score(k):
+            model, total = clone(self).set_params(n_components=k), 0.0
+            for fold in range(n_folds):
+                held_out = of_fold == fold
+                model.fit(rows[~held_out], sample_weight=weight[~held_out])
+                total += weight[held_out] @ model.score_samples(rows[held_out])
+            return total
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            return _dimension.highest(score, 1, max(1, rows.shape[1] - 1))
+
     def _fit_missing(self, rows, weight):
-        if self.n_components == "cv":
-            raise ValueError("n_components='cv' is not supported where entries are missing (NaN)")
         means = self._means_of_observed(rows)
         d = rows.shape[1]
         start = clone(self)
-        if (
+        if self.n_components == "cv":
+            start.n_components = self._searched(rows, weight)
+        elif (
             self.n_components == d > 1
         ):  # σ² takes the last one's place: the same distributions, without a noise of 0
             start.n_components = d - 1
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             if self._is_wide(rows):
-                start._fit_wide(rows, means)
+                start._fit_wide(rows, weight, means)
             else:
                 start._fit_statistics(self._statistics_of_filled(rows, means, weight))
         W0 = start.components_

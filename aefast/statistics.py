@@ -7,12 +7,18 @@ from scipy import sparse
 
 from aefast import _sparse, _threads
 from aefast import _validation as check
+from aefast._order import MappedRows, PassInOrder
 from aefast._saving import COUNT, NUMBER, SIZE, Saved, Tensor, check_names
 from aefast._statistics import BAD_ROWS, Accumulator
 
 SLICE_SECONDS = 0.05  # between two looks at the keyboard
-SLICE_UNIT = 768  # a multiple of every kernel's block of rows: how rows are sliced changes no bit
-SAMPLE_ROWS = 256  # that tell where the rows lie
+SLICE_UNIT = (
+    1024  # a multiple of the kernel's blocks and slabs of rows: how rows are sliced changes no bit
+)
+SAMPLE_ROWS, SAMPLE_RUN = (
+    256,
+    8,
+)  # that tell where the rows lie, and how many of them are neighbours: each run costs a read of the disk
 FAR = 16.0  # squared distance, in variances, from which the reference point follows the mean
 
 
@@ -49,7 +55,7 @@ class SufficientStatistics(Saved):
 
     Notes
     -----
-    Rows of float32, uint8 and bool are multiplied in float32, in blocks of at most 256 whose sums are added in float64: relative errors of some
+    Rows of float32, uint8 and bool are multiplied in float32, in blocks of 128 whose sums are added in float64: relative errors of some
     1e-7 of the variances. Other rows are multiplied in float64. Each `update` shifts its rows by their own sampled mean; merging moves to one reference
     point exactly, up to rounding. Sparse (CSR) rows whose columns have no large means are multiplied entry by entry in float64, others are made dense,
     some rows at a time.
@@ -360,11 +366,17 @@ def _moved(weight, sums, scatter, delta):
 
 def _sample_mean(X, weight):
     """The mean of some rows from all over X, of those that have weight, rounded to the type that X is computed in."""
-    if weight is None:
-        rows = X[:: -(-X.shape[0] // SAMPLE_ROWS)]
+    n = X.shape[0]
+    if n <= SAMPLE_ROWS or weight is not None:
+        places = np.arange(n) if weight is None else np.flatnonzero(weight)
+        places = places[:: -(-len(places) // SAMPLE_ROWS)]
     else:
-        places = np.flatnonzero(weight)
-        rows = X[places[:: -(-len(places) // SAMPLE_ROWS)]]
+        runs = np.linspace(0, n - SAMPLE_RUN, SAMPLE_ROWS // SAMPLE_RUN).astype(np.int64)
+        places = (runs[:, None] + np.arange(SAMPLE_RUN)).ravel()
+    mapped = MappedRows.under(X)
+    if mapped is not None:
+        mapped.will_need((int(place), int(place) + 1) for place in places)
+    rows = X[places]
     rows = rows.toarray() if sparse.issparse(rows) else rows
     with np.errstate(all="ignore"):
         mean = rows.mean(axis=0, dtype=np.float64).astype(check.real_type(X.dtype))
@@ -377,9 +389,11 @@ def _add_dense(X, weight, reference, sums, scatter, n_threads):
     n, d = X.shape
     n_threads = _threads.effective_n_threads(n_threads, float(n) * d * d)
     accumulator = Accumulator(reference, n_threads)
+    visits = PassInOrder(X)
     first, step = 0, SLICE_UNIT
     while first < n:
-        part = slice(first, first + step)
+        part = slice(first, min(n, first + step))
+        visits.visit(first, part.stop)
         rows = X[part].toarray() if sparse.issparse(X) else X[part]
         start = time.perf_counter()
         status = accumulator.add(rows, None if weight is None else weight[part])
@@ -388,6 +402,7 @@ def _add_dense(X, weight, reference, sums, scatter, n_threads):
             raise _unusable(rows, reference, first)
         first += step
         wanted = min(int(len(rows) * SLICE_SECONDS / seconds), 8 * step, (1 << 26) // d)
+        wanted = visits.most(wanted)
         step = max(1, wanted // SLICE_UNIT) * SLICE_UNIT
     accumulator.finish(sums, scatter)
 

@@ -244,11 +244,34 @@ def test_bad_parameters(X):
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_rows_and_weights_that_say_nothing(model, X):
+    """Rows of weight 0 do not matter, whatever they are; a row of which all is missing changes nothing but the count."""
+    weight = np.ones(600)
+    weight[::3] = 0
+    spoilt = X.copy()
+    spoilt[::3] = 1e6
+    expected = clone(model).fit(X[weight > 0])
+    assert clone(model).fit(spoilt, sample_weight=weight).score(X) == pytest.approx(
+        expected.score(X), rel=1e-8
+    )
+    gaps = X.copy()
+    gaps[5, 2] = np.nan
+    emptied = np.vstack([gaps, np.full((7, 10), np.nan)])
+    with_empty, without = clone(model).fit(emptied), clone(model).fit(gaps)
+    assert with_empty.n_samples_seen_ == 607
+    assert with_empty.score(X) == pytest.approx(without.score(X), rel=1e-5)
+    np.testing.assert_allclose(with_empty.impute(emptied)[-1], with_empty.mean_)
+    with pytest.raises(ValueError, match="no observed entry"):
+        clone(model).fit(np.full((9, 10), np.nan))
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("of", [ProbabilisticPCA, FactorAnalysis])
 def test_awkward_tables_give_finite_models(of, X):
     tables = {
         "constant column": np.hstack([X, np.full((600, 1), 7.0)]),
         "duplicate columns": np.hstack([X, X[:, :2]]),
+        "two constant columns and a copy": np.hstack([X, np.ones((600, 2)), X[:, :1]]),
         "d > n": make_rows(8, 20),
         "two rows": X[:2],
         "rank 1": np.outer(np.arange(9.0), np.arange(1.0, 6.0)),

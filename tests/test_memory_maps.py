@@ -1,5 +1,6 @@
 """Training from files: block shuffles, memory, what stays as it was."""
 
+import itertools
 import mmap
 import sys
 import threading
@@ -7,8 +8,9 @@ import threading
 import numpy as np
 import pytest
 from helpers import run_python, same_bits
+from sklearn.base import clone
 
-from aefast import Autoencoder, _order, _training
+from aefast import Autoencoder, ProbabilisticPCA, _order, _training
 from aefast._order import MappedRows, RowOrder
 
 
@@ -277,3 +279,46 @@ def test_a_file_larger_than_the_memory_limit():
     done = run_python(LARGER_THAN_MEMORY)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 200
+
+
+# ---- passes in order ----
+
+
+@pytest.mark.parametrize("step", [1, 37, 500, 4000])
+def test_a_pass_asks_for_all_rows_and_gives_back_none_too_early(
+    step, small_blocks, save_and_map, table, monkeypatch
+):
+    asked, given_back = [], []
+    monkeypatch.setattr(MappedRows, "will_need", lambda self, ranges: asked.extend(ranges))
+    monkeypatch.setattr(MappedRows, "done_with", lambda self, ranges: given_back.extend(ranges))
+    visits = _order.PassInOrder(save_and_map(table))
+    window = visits.map.window_rows
+    assert visits.most(step) == min(step, window)
+    for first in range(0, 4000, step):
+        last = min(4000, first + step)
+        visits.visit(first, last)
+        visits.wait()
+        assert asked[-1][1] >= min(4000, last + window // 2)
+        assert asked[-1][1] <= min(4000, last + window)
+        assert all(end <= first for _, end in given_back)
+    for ranges in (asked, given_back):
+        assert all(a[1] == b[0] for a, b in itertools.pairwise(ranges))
+    assert asked[0][0] == 0 and asked[-1][1] == 4000
+    assert first - max((end for _, end in given_back), default=0) < window or step == 4000
+
+
+def test_a_pass_over_an_array_in_memory_asks_for_nothing(table):
+    visits = _order.PassInOrder(table)
+    visits.visit(0, 4000)
+    assert visits.map is None and visits.most(17) == 17
+
+
+@pytest.mark.parametrize("svd_solver", ["covariance", "krylov"])
+def test_factor_models_from_maps(svd_solver, small_blocks, save_and_map, table):
+    """The same bits as from memory; whichever pass reads them."""
+    X = save_and_map(table)
+    model = ProbabilisticPCA(3, svd_solver=svd_solver)
+    of_map, of_array = clone(model).fit(X), clone(model).fit(table)
+    np.testing.assert_array_equal(of_map.components_, of_array.components_)
+    np.testing.assert_array_equal(of_map.score_samples(X), of_array.score_samples(table))
+    np.testing.assert_array_equal(of_map.transform(X[::-1]), of_array.transform(table[::-1]))

@@ -137,7 +137,7 @@ def test_em_learns_more_than_filling_in_means():
     rows = make_rows(3000, seed=5)
     X, held_out = with_gaps(rows[:2000], 0.5), rows[2000:]
     filled = np.where(np.isnan(X), np.nanmean(X, axis=0), X)
-    for of in (ProbabilisticPCA(3), FactorAnalysis(3)):
+    for of in (ProbabilisticPCA(3, tol=1e-4), FactorAnalysis(3, tol=1e-4)):
         assert clone(of).fit(X).score(held_out) > clone(of).fit(filled).score(held_out) + 0.5
 
 
@@ -162,5 +162,41 @@ def test_refusals(model, X):
         fitted(model, X)[0].score_samples(bad)
     with pytest.raises(ValueError, match="fitted with missing entries"):
         clone(model).fit(X).partial_fit(make_rows(300))
-    with pytest.raises(ValueError, match="not supported where entries are missing"):
-        ProbabilisticPCA("cv").fit(X)
+    with pytest.raises(ValueError, match="column 3 of X is observed in too few rows"):
+        bad = X.copy()
+        bad[:, 3] = np.nan
+        bad[5::25, 3] = 1.0
+        ProbabilisticPCA("cv").fit(bad)
+
+
+def test_the_number_of_components_is_found():
+    """By the likelihood of what is observed in rows held out; written out for each number of components."""
+    X = with_gaps(make_rows(400, 7, 2, seed=4), 0.15)
+    scores = []
+    for k in range(1, 7):
+        total = 0.0
+        for fold in range(5):
+            is_held_out = np.arange(len(X)) % 5 == fold
+            model = ProbabilisticPCA(k).fit(X[~is_held_out])
+            Sigma = reference.covariance(model.components_, model.noise_variance_)
+            total += reference.log_density(X[is_held_out], model.mean_, Sigma).sum()
+        scores.append(total)
+    model = ProbabilisticPCA("cv").fit(X)
+    assert len(model.components_) == 1 + int(np.argmax(scores))
+    again = ProbabilisticPCA("cv").fit(np.vstack([X, X + 50]), sample_weight=np.repeat([1, 0], 400))
+    assert again.score(X) == pytest.approx(model.score(X), rel=1e-6)
+
+
+@pytest.mark.parametrize("peak", [1, 2, 5, 8, 9])
+def test_the_highest_score_is_found_by_few(peak):
+    from aefast._dimension import highest
+
+    asked = []
+
+    def score(k):
+        asked.append(k)
+        return -abs(k - peak)
+
+    assert highest(score, 1, 9) == peak
+    assert len(asked) == len(set(asked)) <= 8
+    assert highest(score, 4, 4) == 4

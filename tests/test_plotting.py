@@ -354,3 +354,21 @@ def test_unfitted():
     for draw in (plotting.filters, plotting.loss, lambda ae: plotting.reconstructions(ae, X)):
         with pytest.raises(NotFittedError):
             draw(Autoencoder())
+
+
+def test_pictures_of_rows_with_gaps():
+    """A gap is compared with nothing: the shares are those of the entries that are there; patterns have no NaN."""
+    X = np.random.default_rng(0).normal(size=(80, 5))
+    X[::3, 2], X[1:, 4] = np.nan, np.nan
+    ae = Autoencoder(3, missing="mask", max_epochs=3, random_state=0).fit(X)
+    for picture in (plotting.filters(ae, X=X), plotting.reconstructions(ae, X)):
+        picture.canvas.draw()
+    bars = plotting.reconstructions(ae, X).axes[0].patches
+    seen = ~np.isnan(X[:, 2])
+    share = ((ae.reconstruct(X)[seen, 2] - X[seen, 2]) ** 2).mean() / X[seen, 2].var()
+    assert min(abs(bar.get_width() - share) for bar in bars) < 1e-12
+    images = np.where(np.random.default_rng(1).random((70, 64)) < 0.2, np.nan, 0.5)
+    of_images = Autoencoder(3, missing="mask", max_epochs=1, random_state=0).fit(images)
+    plotting.reconstructions(of_images, images, (8, 8)).canvas.draw()
+    for axes in plotting.filters(of_images, (8, 8), images).axes[:2]:
+        assert np.isfinite(axes.images[0].get_array()).any()

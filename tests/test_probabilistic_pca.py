@@ -156,14 +156,35 @@ def test_krylov_refusals(X):
         bad = X.copy()
         bad[2, 3], bad[5] = np.inf, np.nan
         ProbabilisticPCA(2, svd_solver="krylov").fit(bad)
-    with pytest.raises(ValueError, match="sample_weight"):
-        ProbabilisticPCA(2, svd_solver="krylov").fit(X, sample_weight=np.ones(len(X)))
+    with pytest.raises(ValueError, match="all weights are zero"):
+        ProbabilisticPCA(2, svd_solver="krylov").fit(X, sample_weight=np.zeros(len(X)))
+    with pytest.raises(ValueError, match="not negative"):
+        ProbabilisticPCA(2, svd_solver="krylov").fit(X, sample_weight=np.full(len(X), -1.0))
     with pytest.raises(ValueError, match="no variance"):
         ProbabilisticPCA(1, svd_solver="krylov").fit(np.ones((5, 4)))
     with pytest.raises(ValueError, match=r"squares of X overflow float64: scale X down$"):
         ProbabilisticPCA(2, svd_solver="krylov").fit(1e200 * X)
     with pytest.warns(ConvergenceWarning, match="max_iter=1 "):
         ProbabilisticPCA(2, svd_solver="krylov", max_iter=1).fit(make_rows(200, 90))
+
+
+@pytest.mark.parametrize("kind", ["dense", "csr"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_krylov_weights_are_repetitions(kind, dtype):
+    rng = np.random.default_rng(5)
+    X = make_rows(250, 90, 4, mean=1.0) * (rng.random((250, 90)) < 0.4)
+    X, weight = X.astype(dtype), rng.integers(0, 4, 250)
+    of = sparse.csr_matrix if kind == "csr" else np.asarray
+    tol, rtol = (1e-8, 1e-5) if dtype == np.float32 else (1e-14, 1e-10)
+    model = ProbabilisticPCA(4, svd_solver="krylov", tol=tol)
+    weighted = model.fit(of(X), sample_weight=weight)
+    repeated = ProbabilisticPCA(4, svd_solver="covariance").fit(np.repeat(X, weight, axis=0))
+    np.testing.assert_allclose(weighted.mean_, repeated.mean_, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        weighted.explained_variance_, repeated.explained_variance_, rtol=rtol
+    )
+    assert weighted.noise_variance_ == pytest.approx(repeated.noise_variance_, rel=10 * rtol)
+    assert weighted.score(X) == pytest.approx(repeated.score(X), rel=10 * rtol)
 
 
 def test_wide_tables_with_missing_entries(monkeypatch):

@@ -19,5 +19,5 @@ def _info(arguments):
         facts = _report.model_facts(model_path(arguments.model))
     width = max(map(len, facts))
     for name, value in facts.items():
-        text = ", ".join(value) if isinstance(value, list) else value
+        text = ", ".join(map(str, value)) if isinstance(value, list) else value
         print(f"{name:<{width}}  {text}")

@@ -8,8 +8,8 @@
 
 #include "projection.h"
 
-/* Sums fill the registers, and there are enough of them to cover the latency of multiply-adds: 10 do not (5 x 2 runs at 78 % of the peak on Zen 3,
-   6 x 2 and 4 x 3 at 98 %). So the columns of a panel are a multiple of every height. A tile of the last panel has the vectors that this panel has. */
+/* Tiles are 1, 2 or 3 vectors wide and as high as registers allow: enough sums to cover the latency of multiply-adds. 10 are not enough: 5 x 2 runs
+   at 78 % of the peak on Zen 3, 6 x 2 and 4 x 3 at 98 %. So the columns of a panel are a multiple of every height. */
 #if AEFAST_VEC_BYTES == 64 || defined(__aarch64__)
 enum { VECTORS = 2, COLUMNS = VECTORS * LANES, HEIGHT_1 = COLUMNS < 16 ? COLUMNS : 16, HEIGHT_2 = COLUMNS < 8 ? COLUMNS : 8, HEIGHT_3 = 1 };
 #else

@@ -3,7 +3,7 @@
    For rows x, weights w and a reference point r, all sums in double:
        sums = sum w (x - r)        (d)
        scatter = sum w (x - r)(x - r)^T   (d, d)
-   Dense rows: products of at most 256 rows in `real`, added in double. Sparse rows: r = 0, products in double. */
+   Dense rows: products of 128 rows in `real`, added in double. Sparse rows: r = 0, products in double. */
 #ifndef AEFAST_STATISTICS_H
 #define AEFAST_STATISTICS_H
 
