@@ -1,5 +1,6 @@
 """The state of a fitted estimator: how it starts, goes on, and is kept."""
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -27,6 +28,7 @@ class FittedState(NamedTuple):
     )
 
 
+@lru_cache(maxsize=64)
 def n_optimizer_states(solver, momentum):
     """Arrays of the parameters' size that a solver keeps."""
     if solver == "lbfgs":  # SciPy's, which keeps what it needs to itself
@@ -35,10 +37,12 @@ def n_optimizer_states(solver, momentum):
     return 0 if row["only_with_momentum"] and momentum == 0 else row["n_state"]
 
 
+WEIGHT_SCALES = {row["name"]: row["weight_scale"] for row in _autoencoder.activation_table()}
+
+
 def weight_limit(model):
     """Initial weights are uniform in ± this (Glorot & Bengio 2010)."""
-    row = next(row for row in _autoencoder.activation_table() if row["name"] == model.activation)
-    return row["weight_scale"] * np.sqrt(6.0 / (model.n_features + model.n_components))
+    return WEIGHT_SCALES[model.activation] * np.sqrt(6.0 / (model.n_features + model.n_components))
 
 
 def initial_bias(model, column_means):

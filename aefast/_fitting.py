@@ -1,5 +1,9 @@
 """What fits of all networks have in common."""
 
+import threading
+from functools import lru_cache
+from numbers import Integral
+
 import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils._available_if import available_if
@@ -14,6 +18,31 @@ from aefast._scan import scan_table
 from aefast._training import as_list, run_epochs, split_rows, start_training
 from aefast._variants import check_precision_of_groups, needs_limits
 
+# What differs from fit to fit, or should not be kept alive by a cache.
+CHECKED_EACH_TIME = ("random_state", "callbacks", "verbose")
+
+
+@lru_cache(maxsize=256)
+def _check_constraints_once(estimator_class, given):
+    """`given`: (name, type, value) of parameters; the types are there because 1 == True == 1.0."""
+    values = {name: value for name, _, value in given}
+    constraints = {name: estimator_class._parameter_constraints[name] for name in values}
+    validate_parameter_constraints(constraints, values, estimator_class.__name__)
+
+
+class _OwnRandomState(threading.local):
+    """One a thread, for integer seeds: to make a RandomState takes a hundred times as long as to seed one."""
+
+    def __init__(self):
+        self.random = np.random.RandomState()
+
+    def seeded(self, seed):
+        self.random.seed(seed)
+        return self.random
+
+
+_own_random_state = _OwnRandomState()
+
 
 class NetworkFitting:
     """`fit` and `partial_fit` of an estimator with a `_state` and curves, which says what its network is (`_model_of`) and what a step does beyond the plain
@@ -22,9 +51,21 @@ class NetworkFitting:
     _stage = ""  # of a training that has several: what the progress bar begins with
 
     def _check_parameters(self):
-        # what get_params gives, without its inspection of the signature, which took a fifth of a small fit
-        given = {name: getattr(self, name) for name in self._parameter_constraints}
-        validate_parameter_constraints(self._parameter_constraints, given, type(self).__name__)
+        # what get_params gives, without its inspection of the signature; scikit-learn's checks alone took a fifth of a small fit
+        constraints = self._parameter_constraints
+        given = {name: getattr(self, name) for name in constraints}
+        checked = [name for name, rule in constraints.items() if rule != "no_validation"]
+        one_by_one = CHECKED_EACH_TIME
+        try:
+            _check_constraints_once(
+                type(self),
+                tuple((n, type(given[n]), given[n]) for n in checked if n not in one_by_one),
+            )
+        except TypeError:  # a value cannot be hashed
+            one_by_one = checked
+        validate_parameter_constraints(
+            constraints, {n: given[n] for n in one_by_one}, type(self).__name__
+        )
         check_available(self.precision)
         self._check_variants()
         for callback in as_list(self.callbacks):
@@ -34,9 +75,10 @@ class NetworkFitting:
                 )
 
     def _draw_seed(self):
-        return int(
-            check_random_state(self.random_state).randint(np.iinfo(np.int64).max, dtype=np.int64)
-        )
+        seed = self.random_state
+        is_seed = isinstance(seed, Integral) and not isinstance(seed, bool)
+        random = _own_random_state.seeded(seed) if is_seed else check_random_state(seed)
+        return int(random.randint(np.iinfo(np.int64).max, dtype=np.int64))
 
     def _begin(self, X, state, keep_features, record=None):
         """From here on the estimator is fitted, with the state that training starts from."""

@@ -13,6 +13,8 @@ from aefast._schedules import patience_of, place_in_schedule, schedule_of_steps
 from aefast._variants import PLAIN, without_noise
 
 SLICE_SECONDS = 0.05  # of training between two looks at the keyboard and the progress bar
+# What a first slice reckons with: slow cores, and something of each step that is not products.
+FLOPS_A_SECOND, SECONDS_A_STEP = 1e9, 1e-4
 FASTEST_GROWTH = 8  # of the steps in a slice, from one slice to the next
 
 # Purposes of random numbers: streams with different keys never meet.
@@ -89,7 +91,8 @@ class Training:
         self.random = None if seed is None else random_stream(seed, SHUFFLE)
         self.n_rows_before = n_rows_seen
         self.last_finite = Snapshot(trainer)
-        self.steps_per_slice = 1
+        seconds = SECONDS_A_STEP + work_of_step(model, order) / FLOPS_A_SECOND
+        self.steps_per_slice = max(1, int(SLICE_SECONDS / seconds))
 
     @property
     def n_rows_seen(self):
@@ -155,6 +158,11 @@ class Training:
         return result
 
 
+def work_of_step(model, order):
+    """Floating-point operations of its products."""
+    return 10.0 * order.batch_size * model.n_multiplied
+
+
 class EarlyStopping:
     """Keeps the parameters of the epoch with the lowest loss on the held-out rows; `options` are those of `mean_loss`."""
 
@@ -213,7 +221,7 @@ def start_training(
     schedule_step, schedule_steps = place_in_schedule(
         estimator.max_epochs, n_epochs_made, -(-order.n_rows // order.batch_size)
     )
-    work = 10.0 * order.batch_size * model.n_multiplied
+    work = work_of_step(model, order)
     trainer = Trainer(
         model,
         rows,

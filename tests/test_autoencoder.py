@@ -350,3 +350,18 @@ def test_integers_are_float64(digits):
     ae = Autoencoder(5, max_epochs=2, random_state=0).fit(X)
     assert same_bits(ae, Autoencoder(5, max_epochs=2, random_state=0).fit(X.astype(np.float64)))
     assert ae.components_.dtype == np.float64
+
+
+def test_parameters_are_checked_at_each_fit(digits):
+    estimator = Autoencoder(4, batch_size=1, max_epochs=0).fit(digits[:3])
+    with pytest.raises(ValueError, match="tied"):
+        estimator.set_params(tied=1).fit(digits[:3])  # 1 == True
+    with pytest.raises(ValueError, match="batch_size"):
+        estimator.set_params(tied=True, batch_size=[1]).fit(digits[:3])  # has no hash
+    with pytest.raises(ValueError, match="random_state"):
+        estimator.set_params(batch_size=1, random_state=0.5).fit(digits[:3])
+
+
+def test_integer_seeds_are_those_of_random_state(digits):
+    seeds = (3, np.random.RandomState(3))
+    assert same_bits(*(Autoencoder(4, max_epochs=1, random_state=s).fit(digits) for s in seeds))

@@ -1,13 +1,15 @@
 /* The activations of the hidden layer: h = forward(a), and dh/da and d2h/da2 in terms of h.
 
-   To add one: three functions on vectors, an ACTIVATION line, a line of the table; and its twin in tests/reference_variants.py. Nothing else. */
+   To add one: three functions on vectors, an ACTIVATION line (with the exponential that the first begins with, or 0), a line of the table; and its twin
+   in tests/reference_variants.py. Nothing else. */
 #ifndef AEFAST_ACTIVATIONS_H
 #define AEFAST_ACTIVATIONS_H
 
 #include "autoencoder.h"
 #include "strip.h"
 
-typedef vec activation_function(vec);
+typedef vec activation_function(vec a, vec e); /* e: what `exponential` gives */
+typedef vec activation_derivative(vec h);
 typedef vec curvature_function(vec h, vec slope); /* slope: dh/da */
 
 typedef struct {
@@ -16,20 +18,26 @@ typedef struct {
     void (*backward)(strip *); /* values dH -> dA = dH o dh/da, with operand h; column sums -> db */
 } activation_entry;
 
-ALWAYS_INLINE void forward_column(strip *s, int64_t column, int64_t width, int64_t left, activation_function *forward)
+ALWAYS_INLINE void forward_column(strip *s, int64_t column, int64_t width, int64_t left, exponential_function *exponential,
+                                  activation_function *forward)
 {
-    vec bias = vec_load_n(s->bias + column, left);
+    vec bias = vec_load_n(s->bias + column, left), e[PASS_ROWS];
     ivec bad = {0};
     real *a = s->values + column;
-    for (int64_t i = 0, n = s->n_rows, ld = s->ld; i < n; ++i, a += ld) {
-        vec h = forward(vec_load_n(a, width) + bias);
-        bad |= not_finite_lanes(h);
-        vec_store_n(a, vec_first_n(h, left), width);
+    for (int64_t first = 0, ld = s->ld; first < s->n_rows; first += PASS_ROWS, a += PASS_ROWS * ld) {
+        int64_t n = min_i64(PASS_ROWS, s->n_rows - first);
+        for (int64_t i = 0; exponential && i < n; ++i)
+            e[i] = exponential(vec_load_n(a + i * ld, width) + bias);
+        for (int64_t i = 0; i < n; ++i) {
+            vec h = forward(vec_load_n(a + i * ld, width) + bias, exponential ? e[i] : bias);
+            bad |= not_finite_lanes(h);
+            vec_store_n(a + i * ld, vec_first_n(h, left), width);
+        }
     }
     s->not_finite |= any_lane(bad);
 }
 
-ALWAYS_INLINE void backward_column(strip *s, int64_t column, int64_t width, int64_t left, activation_function *derivative)
+ALWAYS_INLINE void backward_column(strip *s, int64_t column, int64_t width, int64_t left, activation_derivative *derivative)
 {
     vec sum = {0};
     real *d = s->values + column;
@@ -45,7 +53,7 @@ ALWAYS_INLINE void backward_column(strip *s, int64_t column, int64_t width, int6
 /* With the penalties of code_terms, and units that were not kept: dA = (dH kept + weight p'(h)) s + 2 lambda weight ||W_j||^2 s s', s = dh/da.
    A dead unit, which no row keeps, has an auxiliary loss instead, what is left of the row's residual e after it alone: revive ||e - h_j V_j||^2 / 2, whose
    derivative by h_j, weighted, is revive (dH_j + weight h_j ||V_j||^2): not the first term alone, which would let its weights grow for ever. */
-ALWAYS_INLINE void penalised_backward_column(strip *s, int64_t column, int64_t width, int64_t left, activation_function *derivative,
+ALWAYS_INLINE void penalised_backward_column(strip *s, int64_t column, int64_t width, int64_t left, activation_derivative *derivative,
                                              curvature_function *curvature)
 {
     const code_view *code = s->code;
@@ -83,8 +91,11 @@ ALWAYS_INLINE void penalised_backward_column(strip *s, int64_t column, int64_t w
         store_as_double(code->kept + column, kept, left);
 }
 
-#define ACTIVATION(name)                                                                                                                        \
-    ALWAYS_INLINE void name##_forward_column(strip *s, int64_t j, int64_t width, int64_t left) { forward_column(s, j, width, left, name); }      \
+#define ACTIVATION(name, exponential)                                                                                                           \
+    ALWAYS_INLINE void name##_forward_column(strip *s, int64_t j, int64_t width, int64_t left)                                                  \
+    {                                                                                                                                           \
+        forward_column(s, j, width, left, exponential, name);                                                                                   \
+    }                                                                                                                                           \
     ALWAYS_INLINE void name##_backward_column(strip *s, int64_t j, int64_t width, int64_t left)                                                 \
     {                                                                                                                                           \
         backward_column(s, j, width, left, name##_derivative);                                                                                  \
@@ -103,48 +114,49 @@ ALWAYS_INLINE void penalised_backward_column(strip *s, int64_t column, int64_t w
     }
 
 /* sigmoid: h = 1 / (1 + exp(-a)), dh/da = h (1 - h) */
-ALWAYS_INLINE vec sigmoid(vec a) { return vec_sigmoid(a); }
+ALWAYS_INLINE vec sigmoid(vec a, vec e) { return sigmoid_of(a, e); }
 ALWAYS_INLINE vec sigmoid_derivative(vec h) { return h * ((real)1 - h); }
 ALWAYS_INLINE vec sigmoid_curvature(vec h, vec slope) { return slope * ((real)1 - h - h); }
-ACTIVATION(sigmoid)
+ACTIVATION(sigmoid, exp_minus_abs)
 
 /* tanh: dh/da = 1 - h^2 */
-ALWAYS_INLINE vec hyperbolic_tangent(vec a) { return vec_tanh(a); }
+ALWAYS_INLINE vec hyperbolic_tangent(vec a, vec e) { return tanh_of(a, e); }
 ALWAYS_INLINE vec hyperbolic_tangent_derivative(vec h) { return vec_fma(-h, h, vec_set(1)); }
 ALWAYS_INLINE vec hyperbolic_tangent_curvature(vec h, vec slope) { return (real)-2 * h * slope; }
-ACTIVATION(hyperbolic_tangent)
+ACTIVATION(hyperbolic_tangent, exp_minus_twice_abs)
 
 /* relu: h = max(a, 0), dh/da = 1 where h > 0 and 0 elsewhere */
-ALWAYS_INLINE vec relu(vec a) { return vec_max(vec_set(0), a); } /* NaN passes */
+ALWAYS_INLINE vec relu(vec a, vec e) { return (void)e, vec_max(vec_set(0), a); } /* NaN passes */
 ALWAYS_INLINE vec relu_derivative(vec h) { return vec_select(h > vec_set(0), vec_set(1), vec_set(0)); }
 ALWAYS_INLINE vec relu_curvature(vec h, vec slope) { return (void)h, (void)slope, (vec){0}; }
-ACTIVATION(relu)
+ACTIVATION(relu, 0)
 
 /* softplus: h = log(1 + exp(a)), dh/da = sigmoid(a) = 1 - exp(-h) */
-ALWAYS_INLINE vec softplus(vec a) { return vec_softplus(a); }
+ALWAYS_INLINE vec softplus(vec a, vec e) { return softplus_of(a, e); }
 ALWAYS_INLINE vec softplus_derivative(vec h) { return vec_minus_expm1_minus(h); }
 ALWAYS_INLINE vec softplus_curvature(vec h, vec slope) { return (void)h, slope * ((real)1 - slope); }
-ACTIVATION(softplus)
+ACTIVATION(softplus, exp_minus_abs)
 
 /* elu (Clevert, Unterthiner & Hochreiter 2016): h = a where a > 0 and exp(a) - 1 elsewhere, dh/da = 1 and h + 1 */
-ALWAYS_INLINE vec elu(vec a)
+ALWAYS_INLINE vec elu(vec a, vec e)
 {
+    (void)e;
     vec zero = vec_set(0);
     return vec_select(a > zero, a, zero - vec_minus_expm1_minus(vec_max(zero, -a))); /* NaN passes */
 }
 ALWAYS_INLINE vec elu_derivative(vec h) { return vec_select(h > vec_set(0), vec_set(1), h + (real)1); }
 ALWAYS_INLINE vec elu_curvature(vec h, vec slope) { return vec_select(h > vec_set(0), vec_set(0), slope); }
-ACTIVATION(elu)
+ACTIVATION(elu, 0)
 
 /* linear: h = a */
-ALWAYS_INLINE vec linear(vec a) { return a; }
+ALWAYS_INLINE vec linear(vec a, vec e) { return (void)e, a; }
 ALWAYS_INLINE vec linear_derivative(vec h)
 {
     (void)h;
     return vec_set(1);
 }
 ALWAYS_INLINE vec linear_curvature(vec h, vec slope) { return (void)h, (void)slope, (vec){0}; }
-ACTIVATION(linear)
+ACTIVATION(linear, 0)
 
 /* Name; the ends of what codes may be; weights start in +-scale sqrt(6 / (d + k)): 4 for the sigmoid, whose slope is at most 1/4 (Glorot & Bengio 2010). */
 static const activation_entry activations[] = {

@@ -25,7 +25,10 @@ static row_entries row_in_rows(const training *t, const batch_plan *plan, real *
 
 static void load_rows(const training *t, member m, const batch_plan *plan, int64_t first)
 {
-    for (int64_t i = share_begin(m, plan->n); i < share_end(m, plan->n); ++i) {
+    int64_t begin = share_begin(m, plan->n), end = share_end(m, plan->n);
+    lookahead later = look_ahead(&t->job->rows, t->d, plan->n, first + begin, first + end);
+    for (int64_t i = begin; i < end; ++i) {
+        fetch_later_row(&t->job->rows, &later, first + i, t->d);
         t->members[m.index].bad_rows |= load_row(&t->job->rows, first + i, 0, t->d, t->T + i * t->d);
         if (t->T != t->X)
             make_input(&t->job->inputs, t->d, t->job->inputs.first_sample + first + i, row_in_rows(t, plan, t->T, t->d, i),

@@ -11,6 +11,7 @@
 #include "special.h"
 
 #define DISTRIBUTION(name) ALWAYS_INLINE vec name##_loss(vec eta, vec x, const vec *known, vec *by_eta, vec *by_theta)
+#define PLAIN_DISTRIBUTION(name) ALWAYS_INLINE vec name##_plain_loss(vec eta, vec e, vec x, vec *by_eta)
 #define UNUSED(a, b) ((void)(a), (void)(b))
 
 static double identity_link(double mean) { return mean; }
@@ -38,26 +39,34 @@ static double draw_poisson(double mean, const generator *random)
 
 /* gaussian: N(x | eta, 1) */
 ALWAYS_INLINE vec gaussian_mean(vec eta) { return eta; }
-DISTRIBUTION(gaussian)
+PLAIN_DISTRIBUTION(gaussian)
 {
-    UNUSED(known, by_theta);
+    (void)e;
     *by_eta = eta - x;
     return (real)0.5 * *by_eta * *by_eta;
 }
+DISTRIBUTION(gaussian)
+{
+    UNUSED(known, by_theta);
+    return gaussian_plain_loss(eta, eta, x, by_eta);
+}
 SAMPLE(gaussian) { return UNUSED_BY_SAMPLE, eta + random->normal(random->bits); }
-PLAIN_OUTPUT(gaussian)
+PLAIN_OUTPUT(gaussian, 0)
 
 /* bernoulli: mu^x (1 - mu)^(1 - x), mu = sigmoid(eta): loss max(eta, 0) - x eta + log(1 + exp(-|eta|)), one exponential for all */
 ALWAYS_INLINE vec bernoulli_mean(vec eta) { return vec_sigmoid(eta); }
-DISTRIBUTION(bernoulli)
+PLAIN_DISTRIBUTION(bernoulli)
 {
-    UNUSED(known, by_theta);
-    vec e = exp_minus_abs_normal(eta);
     *by_eta = vec_select(vec_sign_mask(eta), e, vec_set(1)) / (e + (real)1) - x; /* sigmoid(eta) - x */
     return vec_fma(-x, eta, vec_max(eta, vec_set(0))) + vec_log1p_unit(e);
 }
+DISTRIBUTION(bernoulli)
+{
+    UNUSED(known, by_theta);
+    return bernoulli_plain_loss(eta, exp_minus_abs_normal(eta), x, by_eta);
+}
 SAMPLE(bernoulli) { return UNUSED_BY_SAMPLE, random->uniform(random->bits) < 1 / (1 + exp(-eta)) ? 1 : 0; }
-PLAIN_OUTPUT(bernoulli)
+PLAIN_OUTPUT(bernoulli, exp_minus_abs_normal)
 
 /* continuous_bernoulli (Loaiza-Ganem & Cunningham 2019): exp(x eta - A(eta)) on [0, 1], A(eta) = log((exp(eta) - 1) / eta), mu = A'(eta).
    Up to |eta| = 2: A = eta/2 + z CB_A(z), mu = 1/2 + eta CB_MEAN(z), z = eta^2, by Chebyshev interpolation (errors below 2e-11 and 1e-22):

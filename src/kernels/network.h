@@ -149,22 +149,24 @@ static void carve_network(network *net, training_job *job, void *workspace, void
     *packed_bytes = arena_bytes(&weights);
 }
 
-static int64_t training_workspace_bytes(const training_job *job)
+/* Bytes of the two blocks. */
+static void measure_network(const training_job *job, int64_t *workspace, int64_t *packed)
 {
     training_job measured = *job;
     network net;
-    int64_t bytes, packed;
-    carve_network(&net, &measured, 0, 0, &bytes, &packed);
-    return bytes;
+    carve_network(&net, &measured, 0, 0, workspace, packed);
+}
+
+static int64_t training_workspace_bytes(const training_job *job)
+{
+    int64_t workspace, packed;
+    return measure_network(job, &workspace, &packed), workspace;
 }
 
 static int64_t packed_bytes(const training_job *job)
 {
-    training_job measured = *job;
-    network net;
-    int64_t bytes, packed;
-    carve_network(&net, &measured, 0, 0, &bytes, &packed);
-    return packed;
+    int64_t workspace, packed;
+    return measure_network(job, &workspace, &packed), packed;
 }
 
 static void carved_network(network *net, training_job *job)

@@ -15,6 +15,7 @@ enum { MOST_KNOWN = 4 };
 /* All functions act on one vector of columns. known: what `prepare` makes of the columns' parameter theta and the part's constant. */
 typedef void prepare_function(vec theta, vec constant, vec *known);
 typedef vec mean_function(vec eta);
+typedef vec plain_loss_function(vec eta, vec e, vec x, vec *by_eta); /* of a plain output: e is its exponential of eta */
 typedef vec loss_function(vec eta, vec x, const vec *known, vec *by_eta, vec *by_theta); /* -log p(x | mu) up to terms in x alone; its derivatives */
 
 typedef struct {
@@ -120,21 +121,26 @@ ALWAYS_INLINE void loss_column(strip *s, int64_t column, int64_t width, int64_t 
 
 /* ---- gradients ---- */
 
-ALWAYS_INLINE void plain_gradient_column(strip *s, int64_t column, int64_t width, int64_t left, loss_function *loss)
+ALWAYS_INLINE void plain_gradient_column(strip *s, int64_t column, int64_t width, int64_t left, exponential_function *exponential,
+                                         plain_loss_function *loss)
 {
-    vec bias = vec_load_n(s->bias + column, left), sum = {0}, unused;
+    vec bias = vec_load_n(s->bias + column, left), sum = {0}, e[LOSS_ROWS];
     real *values = s->values + column;
-    const real *x = s->operand + column, *weights = s->weight;
+    const real *x = s->operand + column;
+    int64_t ld = s->ld, x_ld = s->operand_ld;
     double total = 0;
-    for (int64_t n = s->n_rows, ld = s->ld, x_ld = s->operand_ld; n > 0; n -= LOSS_ROWS, weights += LOSS_ROWS) {
+    for (int64_t first = 0; first < s->n_rows; first += LOSS_ROWS, values += LOSS_ROWS * ld, x += LOSS_ROWS * x_ld) {
+        int64_t n = min_i64(LOSS_ROWS, s->n_rows - first);
         vec losses = {0};
-        for (int64_t i = 0; i < min_i64(n, LOSS_ROWS); ++i, values += ld, x += x_ld) {
-            vec derivative, weight = vec_set(weights[i]);
-            vec l = loss(vec_load_n(values, width) + bias, vec_load_n(x, width), 0, &derivative, &unused);
+        for (int64_t i = 0; exponential && i < n; ++i)
+            e[i] = exponential(vec_load_n(values + i * ld, width) + bias);
+        for (int64_t i = 0; i < n; ++i) {
+            vec derivative, weight = vec_set(s->weight[first + i]), eta = vec_load_n(values + i * ld, width) + bias;
+            vec l = loss(eta, exponential ? e[i] : bias, vec_load_n(x + i * x_ld, width), &derivative);
             losses = vec_fma(weight, l, losses);
             derivative = vec_first_n(derivative * weight, left);
             sum += derivative;
-            vec_store_n(values, derivative, width);
+            vec_store_n(values + i * ld, derivative, width);
         }
         total += vec_sum(vec_first_n(losses, left));
     }
@@ -213,13 +219,13 @@ ALWAYS_INLINE void prepare_nothing(vec theta, vec constant, vec *known) { (void)
     static void name##_loss_strip(strip *s) { name##_masked_loss_strip(s); }                                                                            \
     static void name##_gradient_strip(strip *s) { name##_masked_gradient_strip(s); }
 
-/* Without either: a form without masks too. */
-#define PLAIN_OUTPUT(name)                                                                                                                           \
+/* Without either: a form without masks too, whose loss is given an exponential (or 0). */
+#define PLAIN_OUTPUT(name, exponential)                                                                                                              \
     MASKED_OUTPUT(name, prepare_nothing)                                                                                                             \
     ALWAYS_INLINE void name##_plain_mean_column(strip *s, int64_t j, int64_t width, int64_t left) { mean_column(s, j, width, left, name##_mean, 0); }    \
     ALWAYS_INLINE void name##_plain_gradient_column(strip *s, int64_t j, int64_t width, int64_t left)                                                  \
     {                                                                                                                                                \
-        plain_gradient_column(s, j, width, left, name##_loss);                                                                                       \
+        plain_gradient_column(s, j, width, left, exponential, name##_plain_loss);                                                                    \
     }                                                                                                                                                \
     static void name##_mean_strip(strip *s)                                                                                                            \
     {                                                                                                                                                \

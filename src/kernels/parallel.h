@@ -30,6 +30,8 @@ static inline int64_t ceil_div(int64_t a, int64_t b) { return a / b + (a % b != 
 /* Where part i of `count` equal parts of [0, total) begins, in whole units. Part `count` begins at total. */
 static inline int64_t part_begin(int64_t total, int64_t unit, int64_t count, int64_t i)
 {
+    if (count == 1) /* where steps are small, divisions are not */
+        return i > 0 ? total : 0;
     int64_t units = ceil_div(total, unit);
     return min_i64(total, (units / count * i + units % count * i / count) * unit);
 }
@@ -184,6 +186,8 @@ typedef struct {
 
 static inline work begin_work(member m, share *shares, int64_t n)
 {
+    if (m.size == 1)
+        return (work){.m = m, .n = n};
     int parity = shares[m.index].parity = !shares[m.index].parity;
     atomic_store_explicit(&shares[m.index].taken[!parity], 0, memory_order_relaxed); /* of the phase before, for the one after this */
     return (work){.m = m, .shares = shares, .parity = parity, .n = n};
@@ -192,6 +196,11 @@ static inline work begin_work(member m, share *shares, int64_t n)
 /* Takes up to half of what is left of a share, `most` items at most. Returns 0 when nothing is left of any. */
 static inline int take_items(work *w, int64_t most)
 {
+    if (w->m.size == 1) { /* nobody to agree with */
+        w->begin = w->end;
+        w->end = min_i64(w->n, w->begin + most);
+        return w->begin < w->end;
+    }
     for (; w->n_finished < w->m.size; ++w->n_finished) {
         int whose = (w->m.index + w->n_finished) % w->m.size;
         _Atomic int64_t *counter = &w->shares[whose].taken[w->parity];
@@ -200,7 +209,7 @@ static inline int take_items(work *w, int64_t most)
         do {
             if (taken >= size)
                 break;
-            more = w->m.size == 1 ? min_i64(most, size - taken) : min_i64(most, ceil_div(size - taken, 2));
+            more = min_i64(most, ceil_div(size - taken, 2));
         } while (!atomic_compare_exchange_weak_explicit(counter, &taken, taken + more, memory_order_relaxed, memory_order_relaxed));
         if (taken < size) {
             w->begin = first + taken;

@@ -54,7 +54,7 @@ static double step_row(const row_problem *p, const real *y, real *h, real *q)
     return vec_sum(uphill);
 }
 
-static void look_ahead(const real *h, const real *h_before, real momentum, real *y, int64_t n)
+static void extrapolate(const real *h, const real *h_before, real momentum, real *y, int64_t n)
 {
     for (int64_t v = 0; v < n; v += LANES) {
         vec now = vec_load(h + v);
@@ -100,7 +100,7 @@ static void step_ahead(proximal *s, const row_problem *p, int64_t i)
         return;
     }
     double t = s->t[i], next = (1 + sqrt(1 + 4 * t * t)) / 2;
-    look_ahead(h, before, (real)((t - 1) / next), y, ld_k);
+    extrapolate(h, before, (real)((t - 1) / next), y, ld_k);
     s->t[i] = next;
 }
 

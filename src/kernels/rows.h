@@ -2,8 +2,10 @@
 #ifndef AEFAST_ROWS_H
 #define AEFAST_ROWS_H
 
-#include "product.h"
+#include "packing.h"
 #include "rows_view.h"
+
+enum { OWN_KIND = AEFAST_REAL_BITS == 32 ? ROWS_FLOAT32 : ROWS_FLOAT64 }; /* needs no conversion */
 
 static inline const char *row_at(const rows_view *rows, int64_t place)
 {
@@ -17,7 +19,7 @@ ALWAYS_INLINE void convert_entries(int kind, const char *from, int64_t n, real *
         const uint8_t *x = (const uint8_t *)from;
         for (int64_t j = 0; j < n; ++j)
             out[j] = (real)x[j];
-    } else if (kind == (AEFAST_REAL_BITS == 32 ? ROWS_FLOAT32 : ROWS_FLOAT64)) {
+    } else if (kind == OWN_KIND) {
         memcpy(out, from, (size_t)n * sizeof(real));
     } else if (kind == ROWS_FLOAT32) {
         for (int64_t j = 0; j < n; ++j) {
@@ -76,15 +78,45 @@ ALWAYS_INLINE int load_row(const rows_view *rows, int64_t place, int64_t column,
 /* All d columns, PANEL after PANEL, so many reals apart; what the last lacks becomes 0. */
 static inline int load_row_in_panels(const rows_view *rows, int64_t place, int64_t d, real *out, int64_t stride)
 {
-    int status = STATUS_OK;
-    int64_t column = 0;
-    for (; column + PANEL <= d; column += PANEL, out += stride)
-        status |= load_row(rows, place, column, PANEL, out);
-    if (column < d) {
-        memset(out, 0, PANEL * sizeof *out);
-        status |= load_row(rows, place, column, d - column, out);
+    int status = STATUS_OK, as_it_is = rows->kind == OWN_KIND && !rows->checked;
+    const real *row = (const real *)row_at(rows, place);
+    for (int64_t column = 0; column < d; column += PANEL, out += stride) {
+        if (as_it_is && d - column >= PANEL) {
+            memcpy(out, row + column, PANEL * sizeof *out);
+        } else if (as_it_is) {
+            pack_panel(1, d - column, row + column, 0, out);
+        } else {
+            memset(out, 0, PANEL * sizeof *out);
+            status |= load_row(rows, place, column, min_i64(PANEL, d - column), out);
+        }
     }
     return status;
+}
+
+/* The row that whoever visits the places [begin, end) of a batch, and then the same of the next batch, reads so many `rows` later. */
+typedef struct {
+    int64_t rows, end, others; /* others: places of a batch that somebody else visits */
+} lookahead;
+
+enum { BYTES_AHEAD = 16384 }; /* half of L1 */
+
+static inline lookahead look_ahead(const rows_view *rows, int64_t d, int64_t n, int64_t begin, int64_t end)
+{
+    int64_t most = max_i64(1, BYTES_AHEAD / (d * entry_bytes(rows->kind)));
+    return (lookahead){min_i64(most, end - begin), end, n - (end - begin)};
+}
+
+/* Asks for it: hardware does not foresee which rows a random order visits, and a table is larger than a cache. (Inlined, for GCC drops calls of
+   functions that do nothing but this.) */
+ALWAYS_INLINE void fetch_later_row(const rows_view *rows, const lookahead *l, int64_t place, int64_t d)
+{
+    int64_t later = place + l->rows + (place + l->rows < l->end ? 0 : l->others), bytes = d * entry_bytes(rows->kind);
+    if (later >= rows->n_rows)
+        return;
+    const char *row = row_at(rows, later);
+    for (int64_t i = 0; i < bytes; i += CACHE_LINE)
+        __builtin_prefetch(row + i);
+    __builtin_prefetch(row + bytes - 1);
 }
 
 #endif

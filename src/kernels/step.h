@@ -91,13 +91,18 @@ typedef struct {
 static inline int n_matrices(const training *t) { return t->job->model.tied ? 1 : 2; }
 static inline const weight_matrix *matrix_of(const training *t, weight_part part) { return part.encoder ? &t->W : &t->V; }
 
-static inline real weight_of_row(const training_job *job, int64_t place, int64_t n)
+/* weights [begin, end) of a batch of n rows, the first of which is at place `first`. */
+static inline void weigh_rows(const training_job *job, int64_t first, int64_t n, int64_t begin, int64_t end, real *weights)
 {
-    if (job->sample_weight) {
-        double weight = job->sample_weight[job->rows.order ? job->rows.order[place] : place];
-        return (real)(job->gradients ? weight : weight / (double)n);
-    }
-    return (real)(1.0 / (double)(job->gradients ? job->rows.n_rows : n));
+    real mean = (real)(1.0 / (double)(job->gradients ? job->rows.n_rows : n));
+    if (!job->sample_weight)
+        for (int64_t i = begin; i < end; ++i)
+            weights[i] = mean;
+    else
+        for (int64_t i = begin; i < end; ++i) {
+            double weight = job->sample_weight[job->rows.order ? job->rows.order[first + i] : first + i];
+            weights[i] = (real)(job->gradients ? weight : weight / (double)n);
+        }
 }
 
 /* More than CHUNK_ROWS samples add up in double: chunk after chunk, the first and the last of which are told. */

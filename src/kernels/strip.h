@@ -52,6 +52,12 @@ enum { LOSS_ROWS = 16 }; /* whose losses are added up in `real`; then on in doub
 /* What is done to one vector of columns: `width` of its lanes may be read and written, `left` of them are columns. */
 typedef void column_function(strip *s, int64_t column, int64_t width, int64_t left);
 
+/* Epilogues that begin with an exponential go over a few rows in two passes, exponentials first. Each is one chain of dependent operations: a
+   processor looks just so many operations ahead, and with shorter chains these belong to more rows. */
+enum { PASS_ROWS = LOSS_ROWS };
+
+typedef vec exponential_function(vec); /* or NULL: one pass */
+
 /* For whole vectors width and left are constants: the compiler drops the masks. */
 ALWAYS_INLINE void for_each_vector(strip *s, column_function *function)
 {

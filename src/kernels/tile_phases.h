@@ -60,13 +60,17 @@ static row_entries row_in_panels(const training *t, const batch_plan *plan, real
     return (row_entries){panel_of(activation, plan, n_panels(columns), r, 0) + (i - block_begin(plan, r)) * PANEL, panel_size(plan)};
 }
 
-/* A group of n rows, from row i of row block r on. */
-static void load_group(const training *t, member m, const batch_plan *plan, int64_t first, int64_t r, int64_t i, int64_t n)
+/* A group of n rows, from row i of row block r on; the first of them is the row at `place`. */
+static void load_group(const training *t, member m, const batch_plan *plan, const lookahead *later, int64_t place, int64_t r, int64_t i, int64_t n)
 {
-    int64_t panels = n_panels(t->d), place = first + block_begin(plan, r) + i;
+    const rows_view rows = t->job->rows; /* which no store can change */
+    const lookahead ahead = *later;
+    int64_t panels = n_panels(t->d), d = t->d;
+    int bad = STATUS_OK;
     for (int64_t q = 0; q < n; ++q) {
         row_entries row = {panel_of(t->T, plan, panels, r, 0) + (i + q) * PANEL, panel_size(plan)};
-        t->members[m.index].bad_rows |= load_row_in_panels(&t->job->rows, place + q, t->d, row.at, row.panel_stride);
+        fetch_later_row(&rows, &ahead, place + q, d);
+        bad |= load_row_in_panels(&rows, place + q, d, row.at, row.panel_stride);
         if (t->T != t->X) {
             row_entries input = {panel_of(t->X, plan, panels, r, 0) + (i + q) * PANEL, panel_size(plan)};
             make_input(&t->job->inputs, t->d, t->job->inputs.first_sample + place + q, row, input);
@@ -74,6 +78,7 @@ static void load_group(const training *t, member m, const batch_plan *plan, int6
                 memset(entry_of(input, t->d), 0, (size_t)(PANEL - t->d % PANEL) * sizeof(real));
         }
     }
+    t->members[m.index].bad_rows |= bad;
     for (int64_t j = 0; GROUP > 1 && j < panels; ++j)
         store_forms(n, panel_of(t->X, plan, panels, r, j) + i * PANEL, by_columns(t->X_forms, plan, panels, r, j) + i * PANEL,
                     by_rows(t->X_forms, plan, panels, r, j) + i * PANEL);
@@ -83,10 +88,14 @@ static void load_group(const training *t, member m, const batch_plan *plan, int6
 static void load_tiles(const training *t, member m, const batch_plan *plan, int64_t first)
 {
     int64_t begin = share_begin(m, plan->n), end = share_end(m, plan->n);
+    lookahead later = look_ahead(&t->job->rows, t->d, plan->n, first + begin, first + end);
     for (int64_t r = 0; r < plan->row_blocks_d; ++r) {
         int64_t low = block_begin(plan, r), size = block_size(plan, r), last = min_i64(size, grouped(max_i64(0, end - low)));
-        for (int64_t i = grouped(max_i64(0, begin - low)); i < last; i += GROUP)
-            load_group(t, m, plan, first, r, i, min_i64(GROUP, size - i));
+        int64_t i = grouped(max_i64(0, begin - low));
+        if (GROUP == 1 && i < last)
+            load_group(t, m, plan, &later, first + low + i, r, i, last - i);
+        for (; GROUP > 1 && i < last; i += GROUP)
+            load_group(t, m, plan, &later, first + low + i, r, i, min_i64(GROUP, size - i));
     }
 }
 

@@ -32,8 +32,7 @@
 
 static void load_phase(const training *t, member m, const batch_plan *plan, int64_t first)
 {
-    for (int64_t i = share_begin(m, plan->n); i < share_end(m, plan->n); ++i)
-        t->weight[i] = weight_of_row(t->job, first + i, plan->n);
+    weigh_rows(t->job, first, plan->n, share_begin(m, plan->n), share_end(m, plan->n), t->weight);
     norms_phase(t, m);
     if (t->job->tiled)
         load_tiles(t, m, plan, first);
@@ -134,15 +133,15 @@ static void move_bias(const training *t, const step_constants *constants, const 
 static double use_bias_gradient(const training *t, const step_constants *constants, const bias_part *bias)
 {
     real gradient[BLOCK_COLUMNS];
-    double squares = 0;
+    double sums[BLOCK_COLUMNS], squares = 0;
     for (int64_t first = 0; first < bias->n; first += BLOCK_COLUMNS) {
         int64_t columns = min_i64(BLOCK_COLUMNS, bias->n - first);
-        for (int64_t j = 0; j < columns; ++j) {
-            double sum = 0;
-            for (int64_t r = 0; r < bias->row_blocks; ++r)
-                sum += bias->partial[r * bias->n + first + j];
-            gradient[j] = (real)sum;
-        }
+        memcpy(sums, bias->partial + first, (size_t)columns * sizeof *sums);
+        for (int64_t r = 1; r < bias->row_blocks; ++r)
+            for (int64_t j = 0; j < columns; ++j)
+                sums[j] += bias->partial[r * bias->n + first + j];
+        for (int64_t j = 0; j < columns; ++j)
+            gradient[j] = (real)sums[j];
         if (t->job->gradients) {
             keep_gradient(t->job, bias->at + first, gradient, columns);
         } else if (t->bias_gradient) {

@@ -136,15 +136,20 @@ ALWAYS_INLINE vec exp_minus_abs_normal(vec x)
     return (vec)(((ivec)y + (shifted << MANTISSA_BITS)) & ~(x < vec_set(EXP_NORMAL_LOWEST))); /* NaN passes */
 }
 
-ALWAYS_INLINE vec vec_sigmoid(vec x)
+/* sigmoid(x), softplus(x), tanh(x) from e, an exponential that they begin with. */
+
+ALWAYS_INLINE vec sigmoid_of(vec x, vec e)
 {
-    vec e = exp_minus_abs(x), sum = e + (real)1, lost = e - (sum - (real)1); /* what rounding 1 + e lost */
+    vec sum = e + (real)1, lost = e - (sum - (real)1); /* what rounding 1 + e lost */
     ivec negative = vec_sign_mask(x);
     vec y = vec_select(negative, e, vec_set(1)) / sum;
     return vec_fma(-y, lost * vec_select(negative, (real)1 - y, y), y); /* 1 / sum is y or 1 - y: no second division */
 }
 
-ALWAYS_INLINE vec vec_softplus(vec x) { return vec_max(vec_set(0), x) + vec_log1p_unit(exp_minus_abs(x)); }
+ALWAYS_INLINE vec softplus_of(vec x, vec e) { return vec_max(vec_set(0), x) + vec_log1p_unit(e); }
+
+ALWAYS_INLINE vec vec_sigmoid(vec x) { return sigmoid_of(x, exp_minus_abs(x)); }
+ALWAYS_INLINE vec vec_softplus(vec x) { return softplus_of(x, exp_minus_abs(x)); }
 
 /* 1 - exp(-h) for h >= 0, accurate for small h too: up to log 2 it is h - h^2 q(h). By Chebyshev interpolation, errors of q below 1e-10 and 1e-20:
        from mpmath import mp, mpf, expm1, log, chebyfit; mp.dps = 60
@@ -181,9 +186,11 @@ static const real TANH_P[] = {-0.33333333333333333319,   0.13333333333333320761,
                               -2.4388316314720878041e-6};
 #endif
 
-ALWAYS_INLINE vec vec_tanh(vec x)
+ALWAYS_INLINE vec exp_minus_twice_abs(vec x) { return exp_minus_abs(x + x); }
+
+ALWAYS_INLINE vec tanh_of(vec x, vec e)
 {
-    vec size = vec_abs(x), e = exp_minus_abs(size + size), near = vec_min(size, vec_set((real)0.625)), square = near * near;
+    vec size = vec_abs(x), near = vec_min(size, vec_set((real)0.625)), square = near * near;
     vec y = vec_fma(near * square, polynomial(square, TANH_P, sizeof TANH_P / sizeof *TANH_P), near);
     y = vec_select(size <= vec_set((real)0.625), y, (real)1 - (e + e) / (e + (real)1));
     return (vec)((ivec)y | ((ivec)x & (ivec)vec_set((real)-0.0)));
