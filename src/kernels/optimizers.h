@@ -26,17 +26,15 @@ typedef struct {
 static void sgd_update(const step_constants *c, real *w, const real *gradient, real *velocity, real *unused, int64_t n)
 {
     (void)unused;
-    const vec rate = vec_set(-c->learning_rate), momentum = vec_set(c->momentum); /* read once: stores might change what c points to */
-    const int nesterov = c->nesterov;
     for (int64_t j = 0; j < n; j += LANES) {
         int64_t left = n - j;
         vec direction = vec_load_n(gradient + j, left);
         if (velocity) {
-            vec v = vec_fma(momentum, vec_load_n(velocity + j, left), direction);
+            vec v = vec_fma(vec_set(c->momentum), vec_load_n(velocity + j, left), direction);
             vec_store_n(velocity + j, v, left);
-            direction = nesterov ? vec_fma(momentum, v, direction) : v;
+            direction = c->nesterov ? vec_fma(vec_set(c->momentum), v, direction) : v;
         }
-        vec_store_n(w + j, vec_fma(rate, direction, vec_load_n(w + j, left)), left);
+        vec_store_n(w + j, vec_fma(vec_set(-c->learning_rate), direction, vec_load_n(w + j, left)), left);
     }
 }
 
@@ -48,7 +46,6 @@ static void sgd_update(const step_constants *c, real *w, const real *gradient, r
 static void adam_update(const step_constants *c, real *w, const real *gradient, real *first, real *second, int64_t n)
 {
     const vec beta1 = vec_set((real)ADAM_BETA1), beta2 = vec_set((real)ADAM_BETA2);
-    const vec correction = vec_set(c->second_correction), rate = vec_set(-c->learning_rate * c->first_correction);
     for (int64_t j = 0; j < n; j += LANES) {
         int64_t left = n - j;
         vec g = vec_load_n(gradient + j, left);
@@ -56,7 +53,8 @@ static void adam_update(const step_constants *c, real *w, const real *gradient, 
         vec v = vec_fma(beta2, vec_load_n(second + j, left), g * g * (real)(1 - ADAM_BETA2));
         vec_store_n(first + j, m, left);
         vec_store_n(second + j, v, left);
-        vec root = vec_sqrt(v * correction) + (real)ADAM_EPSILON;
+        vec root = vec_sqrt(v * vec_set(c->second_correction)) + (real)ADAM_EPSILON;
+        vec rate = vec_set(-c->learning_rate * c->first_correction);
         vec_store_n(w + j, vec_load_n(w + j, left) + rate * m / root, left);
     }
 }
