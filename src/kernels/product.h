@@ -35,9 +35,11 @@ typedef struct {
 } tile_sums;
 
 /* sums += `steps` columns of A times as many rows of a panel of B; group g of row r of A stands at a + r * a_row + g * a_step. `rows` is a constant
-   where this is inlined. */
+   where this is inlined. Four steps share the loop's end: the fewer instructions beside the multiply-adds, the less it costs where a core has two
+   threads and the other one is somebody else's. */
 ALWAYS_INLINE void multiply_add(const int rows, tile_sums *t, int64_t steps, const operand *a, int64_t a_row, int64_t a_step, const operand *b)
 {
+#pragma GCC unroll 4
     for (int64_t p = 0; p < steps; p += GROUP, b += GROUP * PANEL, a += a_step) {
         group_vec b0 = load_groups(b), b1 = load_groups(b + GROUP * LANES);
 #pragma GCC unroll 16
@@ -111,11 +113,25 @@ static void tile_of_panels(int rows, int64_t depth, const operand *a, int64_t a_
     }
 }
 
-/* A^T in a panel, as right operands are: A[r, p] = a[(p / GROUP * PANEL + r) * GROUP + p % GROUP]. */
-static void tile_of_columns(int rows, int64_t depth, const operand *a, const operand *b, real *c, int add)
+/* A term A^T B of a sum of products: both operands panels, A[r, p] = a[(p / GROUP * PANEL + r) * GROUP + p % GROUP]. */
+typedef struct {
+    const operand *a, *b;
+} panel_pair;
+
+/* C (+)= the sum of the terms' columns from `column` of A on: one sum of n_pairs * depth products. */
+ALWAYS_INLINE void tile_of_pairs(const int rows, int n_pairs, const panel_pair *pair, int64_t depth, int64_t column, real *c, int add)
+{
+    tile_sums t;
+    clear_sums(rows, &t);
+    for (int i = 0; i < n_pairs; ++i)
+        multiply_add(rows, &t, depth, pair[i].a + column * GROUP, GROUP, GROUP * PANEL, pair[i].b);
+    store_sums(rows, &t, c, PANEL, add);
+}
+
+static void tile_of_columns(int rows, int n_pairs, const panel_pair *pair, int64_t depth, int64_t column, real *c, int add)
 {
     switch (rows) {
-#define X(n) case n: tile(n, depth, a, GROUP, GROUP * PANEL, b, c, PANEL, add); break;
+#define X(n) case n: tile_of_pairs(n, n_pairs, pair, depth, column, c, add); break;
         EACH_TILE_HEIGHT(X)
 #undef X
     }
@@ -199,11 +215,19 @@ static inline void product_in_panels(int64_t m, int64_t panels, int64_t depth, c
     }
 }
 
-/* C (m, PANEL) (+)= A^T B, A and B one panel of depth <= DEPTH rows each, m <= PANEL columns of A. */
-static inline void product_of_columns(int64_t m, int64_t depth, const operand *a, const operand *b, real *c, int add)
+/* C (m, PANEL) (+)= the sum of A^T B over the pairs, panels of depth <= DEPTH rows, m <= PANEL columns of A. */
+static inline void product_of_columns(int64_t m, int n_pairs, const panel_pair *pair, int64_t depth, real *c, int add)
 {
     for (tile_rows t = first_tile(m); t.row < m; t = next_tile(t))
-        tile_of_columns(t.rows, depth, a + t.row * GROUP, b, c + t.row * PANEL, add);
+        tile_of_columns(t.rows, n_pairs, pair, depth, t.row, c + t.row * PANEL, add);
+}
+
+enum { PAIRS_BYTES = 1 << 14 }; /* half of a small L1 */
+
+/* How many of n_pairs a tile adds up in its registers: all where their panels stay in L1 together. Short ones do, and there tiles end often. */
+static inline int pairs_at_once(int n_pairs, int64_t depth)
+{
+    return 2 * n_pairs * depth * PANEL * (int64_t)sizeof(operand) <= PAIRS_BYTES ? n_pairs : 1;
 }
 
 #endif

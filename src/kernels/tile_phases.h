@@ -250,13 +250,25 @@ static void code_delta_by_tiles(const training *t, member m, const batch_plan *p
 
 /* ---- weights: strips of STRIP_ROWS components, in each a few panels of features together ---- */
 
-/* gradient (n_rows, PANEL) (+)= A^T B over row block r, A and B forms of activations: rows [row, row + n_rows) of A^T, panel j of B. */
-static void add_gradient(const training *t, const batch_plan *plan, real *A, real *B, int64_t r, int64_t row, int64_t n_rows, int64_t j, real *gradient,
-                         int add)
+/* gradient (n_rows, PANEL) (+)= D^T X + R^T E over row block r, or the part that is asked for: rows [row, row + n_rows), panel j. */
+static void add_gradient(const training *t, const batch_plan *plan, weight_part part, int64_t r, int64_t row, int64_t n_rows, int64_t j,
+                         real *gradient, int add)
 {
-    for (int64_t i = 0; i < n_rows; i += PANEL)
-        product_of_columns(min_i64(PANEL, n_rows - i), block_size(plan, r), by_rows(A, plan, n_panels(t->k), r, (row + i) / PANEL),
-                           by_rows(B, plan, n_panels(t->d), r, j), gradient + i * PANEL, add);
+    real *left[2];
+    const operand *right[2];
+    int n_pairs = 0;
+    if (part.encoder)
+        left[n_pairs] = t->D, right[n_pairs++] = by_rows(t->X_forms, plan, n_panels(t->d), r, j);
+    if (part.decoder)
+        left[n_pairs] = t->R_forms, right[n_pairs++] = by_rows(t->E, plan, n_panels(t->d), r, j);
+    int at_once = pairs_at_once(n_pairs, block_size(plan, r));
+    for (int first = 0; first < n_pairs; first += at_once, add = 1)
+        for (int64_t i = 0; i < n_rows; i += PANEL) {
+            panel_pair pair[2];
+            for (int q = 0; q < at_once; ++q)
+                pair[q] = (panel_pair){by_rows(left[first + q], plan, n_panels(t->k), r, (row + i) / PANEL), right[first + q]};
+            product_of_columns(min_i64(PANEL, n_rows - i), at_once, pair, block_size(plan, r), gradient + i * PANEL, add);
+        }
 }
 
 /* Row blocks [r, end): the gradients of n_j panels from j on. */
@@ -264,12 +276,8 @@ static void gradients_of_blocks(const training *t, const batch_plan *plan, weigh
                                 int64_t n_j, real *gradient)
 {
     for (int add = 0; r < end; ++r, add = 1)
-        for (int64_t i = 0; i < n_j; ++i) {
-            if (part.encoder)
-                add_gradient(t, plan, t->D, t->X_forms, r, row, n_rows, j + i, gradient + i * STRIP_ROWS * PANEL, add);
-            if (part.decoder)
-                add_gradient(t, plan, t->R_forms, t->E, r, row, n_rows, j + i, gradient + i * STRIP_ROWS * PANEL, add || part.encoder);
-        }
+        for (int64_t i = 0; i < n_j; ++i)
+            add_gradient(t, plan, part, r, row, n_rows, j + i, gradient + i * STRIP_ROWS * PANEL, add);
 }
 
 /* Rows [row, row + n_rows) of panels [j, j + n_j). */
