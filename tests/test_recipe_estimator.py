@@ -102,6 +102,16 @@ def test_a_constant_column_has_a_finite_likelihood():
     assert ae.score_samples(X, per_feature=True)[:, 1].max() < 0.5 * np.log(1 / 1e-4)
 
 
+@pytest.mark.parametrize("nothing", [[], slice(2, None), [False, False]], ids=str)
+def test_a_selection_of_no_columns_is_left_out(nothing):
+    X = np.random.default_rng(0).random((20, 2))
+    ae = Autoencoder(2, output="bernoulli", max_epochs=1, random_state=0)
+    other = Autoencoder(2, output=[("bernoulli", [0, 1]), ("categorical", nothing)], max_epochs=1)
+    np.testing.assert_array_equal(
+        ae.fit(X).transform(X), other.set_params(random_state=0).fit(X).transform(X)
+    )
+
+
 def test_columns_by_name_slice_mask_and_number():
     X = rows_of(MIXED, 40)
     names = [f"c{i}" for i in range(D)]

@@ -19,6 +19,7 @@ typedef struct {
 typedef struct {
     solver_info info;
     void (*update)(const step_constants *, real *w, const real *gradient, real *state0, real *state1, int64_t n);
+    int rests; /* neither parameters nor state change where the gradient is 0; of a solver with momentum: without it */
 } solver_entry;
 
 /* sgd, without momentum: w -= rate g. With it: v = momentum v + g, w -= rate v; Nesterov: w -= rate (g + momentum v)
@@ -74,9 +75,9 @@ static void adagrad_update(const step_constants *c, real *w, const real *gradien
 }
 
 static const solver_entry solvers[] = {
-    {{"sgd", 1, 1}, sgd_update},
-    {{"adam", 2, 0}, adam_update},
-    {{"adagrad", 1, 0}, adagrad_update},
+    {{"sgd", 1, 1}, sgd_update, 1},
+    {{"adam", 2, 0}, adam_update, 0},
+    {{"adagrad", 1, 0}, adagrad_update, 1},
 };
 
 static inline step_constants constants_of_step(const training_job *job)

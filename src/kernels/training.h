@@ -26,8 +26,8 @@
 #define AEFAST_TRAINING_H
 
 #include "blas_phases.h"
+#include "kept_units.h"
 #include "limits.h"
-#include "tile_phases.h"
 
 typedef struct {
     training_job *job;
@@ -64,7 +64,7 @@ static void carve_code_terms(training *t, arena *a, int64_t stored_rows, int64_t
     t->kept = drops_units(t->job) ? CARVE(a, double, row_blocks * t->k) : 0;
     t->revive = terms->revive > 0 ? CARVE(a, real, padded(t->k)) : 0;
     t->decoder_norms = terms->revive > 0 ? CARVE(a, real, padded(t->k)) : 0;
-    if (drops_units(t->job))
+    if (drops_units(t->job) && t->kept_units.kept == 0)
         t->clean = CARVE(a, real, stored_rows * t->width_k);
 }
 
@@ -91,6 +91,8 @@ static void carve_activations(training *t, arena *a)
     t->bias_gradient = t->job->clip_norm > 0 ? CARVE(a, real, t->k + 2 * t->d) : 0;
     t->theta_sums = t->p.theta ? CARVE(a, double, (plan.row_blocks_d + n_more) * t->d) : 0;
     t->R = t->clean = t->H, t->R_forms = t->H_forms, t->G = t->D, t->g_sums = t->b_sums;
+    if (goes_through_kept(t->job))
+        t->kept_units = carve_kept_units(t->job, &plan, a);
     if (has_code_terms(t->job))
         carve_code_terms(t, a, plan.stored_rows, plan.n_code_losses + n_more, plan.row_blocks_k + n_more);
     t->shares = CARVE(a, share, t->job->n_threads);
@@ -114,7 +116,7 @@ static scratch *carve_members(const training_job *job, arena *a)
         scratch own = {0};
         own.gradient = CARVE(a, real, size);
         own.wide_gradient = CARVE(a, double, job->batch_size > CHUNK_ROWS ? size : 0);
-        own.row = CARVE(a, real, max_i64(GROUP_BUFFERS * widest_group(&job->model), job->model.top_k > 0 ? job->model.n_components : 0));
+        own.row = CARVE(a, real, max_i64(GROUP_BUFFERS * widest_group(&job->model), job->model.top_k > 0 ? TOP_K_BUFFERS * padded(job->model.n_components) : 0));
         own.own_rows = CARVE(a, row_entries, job->model.has_own ? 2 * job->batch_size : 0);
         own.own_reals = CARVE(a, real, own_output_reals(&job->model, job->batch_size));
         if (members)
@@ -228,10 +230,16 @@ static void load_phase(const training *t, member m, const batch_plan *plan, int6
 static void hidden_phase(const training *t, member m, const batch_plan *plan, int64_t sample)
 {
     (t->job->tiled ? hidden_by_tiles : hidden_by_blas)(t, m, plan, sample);
-    if (t->job->model.top_k > 0) {
-        team_barrier(m);
+    if (t->job->model.top_k == 0)
+        return;
+    team_barrier(m);
+    if (t->kept_units.kept == 0) {
         top_k_phase(t, m, plan, t->job->tiled ? row_in_panels : row_in_rows);
+        return;
     }
+    choose_phase(t, m, plan);
+    team_barrier(m);
+    arrange_phase(t, m, plan);
 }
 
 static void decode_phase(const training *t, member m, const batch_plan *plan) { (t->job->tiled ? decode_by_tiles : decode_by_blas)(t, m, plan); }
@@ -239,14 +247,18 @@ static void decode_phase(const training *t, member m, const batch_plan *plan) { 
 /* Then groups of columns. */
 static void output_phase(const training *t, member m, const batch_plan *plan)
 {
-    (t->job->tiled ? output_by_tiles : output_by_blas)(t, m, plan);
+    (t->kept_units.kept ? output_through_kept : t->job->tiled ? output_by_tiles : output_by_blas)(t, m, plan);
     if (plan->n_chunks > 0) {
         team_barrier(m);
         groups_phase(t, m, plan, t->job->tiled ? row_in_panels : row_in_rows);
     }
 }
 
-static void delta_phase(const training *t, member m, const batch_plan *plan) { (t->job->tiled ? delta_by_tiles : delta_by_blas)(t, m, plan); }
+static void delta_phase(const training *t, member m, const batch_plan *plan)
+{
+    (t->kept_units.kept ? delta_through_kept : t->job->tiled ? delta_by_tiles : delta_by_blas)(t, m, plan);
+}
+
 static void code_phase(const training *t, member m, const batch_plan *plan) { (t->job->tiled ? code_delta_by_tiles : code_delta_by_blas)(t, m, plan); }
 
 /* Blocks of weights, those of W and then those of V. */
@@ -258,12 +270,15 @@ static weight_part part_at(const training *t, const batch_plan *plan, int64_t i)
     return (weight_part){.encoder = i < blocks, .decoder = t->job->model.tied || i >= blocks, .index = i % blocks};
 }
 
+typedef double weight_function(const training *, const batch_plan *, const step_constants *, weight_part, scratch *, double *squares);
+
 static void weight_phase(const training *t, member m, const batch_plan *plan, const step_constants *constants)
 {
+    weight_function *function = t->kept_units.kept ? weights_through_kept : t->job->tiled ? weights_by_tiles : weights_by_blas;
     for (work w = begin_work(m, t->shares, n_parts(t, plan)); take_items(&w, RUN_PANELS);)
         for (int64_t i = w.begin; i < w.end; ++i) {
             double squares = 0;
-            t->penalties[i] = (t->job->tiled ? weights_by_tiles : weights_by_blas)(t, plan, constants, part_at(t, plan, i), &t->members[m.index], &squares);
+            t->penalties[i] = function(t, plan, constants, part_at(t, plan, i), &t->members[m.index], &squares);
             if (t->squares)
                 t->squares[i] = squares;
         }
@@ -426,7 +441,7 @@ static double train_batch(const network *net, member m, const batch_plan *plans,
     }
     for (int l = 0; l <= last; ++l)
         loss += sum_of(layers[l].penalties, n_parts(&layers[l], &plans[l]));
-    if (has_code_terms(net->job))
+    if (has_code_penalty(&net->job->terms))
         loss += sum_of(layers[0].code_losses, plans[0].n_code_losses);
     return loss;
 }
