@@ -8,12 +8,19 @@ import pandas as pd
 import pytest
 import reference
 import reference_outputs
-from problems import ALL_OUTPUTS, MIXED, rows_of, twin_of, twin_with_thetas, with_gaps
+from problems import (
+    ALL_OUTPUTS,
+    MIXED,
+    DomainAutoencoder,
+    rows_of,
+    twin_of,
+    twin_with_thetas,
+    with_gaps,
+)
 from reference import Parameters
 from reference_outputs import OUTPUTS
 from sklearn.base import clone
 from sklearn.utils.estimator_checks import parametrize_with_checks
-from test_sklearn import UnitIntervalAutoencoder
 
 import aefast
 from aefast import Autoencoder, ops
@@ -235,13 +242,15 @@ def test_overflow_of_log_links_names_the_column(name):
 
 @parametrize_with_checks(
     [
-        UnitIntervalAutoencoder(4, max_epochs=3, output="continuous_bernoulli"),
-        UnitIntervalAutoencoder(4, max_epochs=3, output="poisson"),
-        UnitIntervalAutoencoder(4, max_epochs=3, output="exponential"),
-        UnitIntervalAutoencoder(4, max_epochs=3, output="gamma"),
-        UnitIntervalAutoencoder(4, max_epochs=3, output=("gamma", {"shape": 2.0})),
-        UnitIntervalAutoencoder(4, max_epochs=3, output="negative_binomial"),
-        UnitIntervalAutoencoder(4, max_epochs=3, output="multinomial"),
+        *(DomainAutoencoder(4, max_epochs=3, output=name) for name in OUTPUTS),
+        DomainAutoencoder(4, max_epochs=3, output=("gamma", {"shape": 2.0})),
+        DomainAutoencoder(
+            4, max_epochs=3, output=[("bernoulli", slice(0, 1)), ("poisson", slice(1, None))]
+        ),
+        *(
+            Autoencoder(4, max_epochs=3, output=name)  # whose domain scikit-learn's data can have
+            for name in ("poisson", "negative_binomial", "exponential", "multinomial")
+        ),
     ]
 )
 def test_estimator_checks(estimator, check, monkeypatch):
