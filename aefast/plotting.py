@@ -362,8 +362,9 @@ def _draw_feature_fits(original, reconstructed, names):
     """What share of each feature's variance is missed, and scatter plots of features from the best to the worst."""
     n_rows, n_features = original.shape
     names = [f"feature {index}" for index in range(n_features)] if names is None else names
-    variance = original.var(axis=0)
-    mean_square = ((reconstructed - original) ** 2).mean(axis=0)
+    observed = np.ma.masked_invalid(original)  # the others are missing
+    variance = observed.var(axis=0).filled(0)
+    mean_square = ((reconstructed - observed) ** 2).mean(axis=0).filled(0)
     missed = np.full(n_features, np.nan)  # a constant feature has no variance to miss
     np.divide(mean_square, variance, out=missed, where=variance > 0)
     worst_first = np.argsort(-missed, kind="stable")
@@ -397,13 +398,17 @@ def _draw_missed_shares(axes, missed, features, names):
 
 
 def _draw_scatter(axes, original, reconstructed):
+    observed = ~np.isnan(original)
+    original, reconstructed = original[observed], reconstructed[observed]
     axes.axline((0, 0), slope=1, color="0.7", linewidth=1, zorder=0)
+    axes.tick_params(labelsize=7)
+    if not len(original):
+        return
     axes.scatter(original, reconstructed, s=6, alpha=0.5, linewidths=0)
     low, high = min(original.min(), reconstructed.min()), max(original.max(), reconstructed.max())
     margin = 0.05 * (high - low) or 0.5
     limits = (low - margin, high + margin)
     axes.set(xlim=limits, ylim=limits, aspect="equal")
-    axes.tick_params(labelsize=7)
     axes.locator_params(nbins=4)
 
 

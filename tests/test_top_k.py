@@ -154,4 +154,5 @@ def test_kept_units_are_the_products(options, solver, momentum, make_problem):
 def test_same_bits_for_any_number_of_threads(kept, dtype, isa, make_problem):
     X, _ = make_problem(700, 70, 270, dtype=dtype)
     ae = Autoencoder(270, top_k=kept, batch_size=300, max_epochs=3, random_state=0, tol=0)
-    assert same_bits(*(clone(ae).set_params(n_threads=n).fit(X) for n in (1, 2, 3)))
+    one, *others = (clone(ae).set_params(n_threads=n).fit(X) for n in (1, 2, 3))
+    assert all(same_bits(one, other) for other in others)

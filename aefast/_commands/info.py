@@ -19,5 +19,6 @@ def _info(arguments):
         facts = _report.model_facts(model_path(arguments.model))
     width = max(map(len, facts))
     for name, value in facts.items():
-        text = ", ".join(value) if isinstance(value, list) else value
+        is_words = isinstance(value, list) and all(isinstance(word, str) for word in value)
+        text = ", ".join(value) if is_words else value
         print(f"{name:<{width}}  {text}")
