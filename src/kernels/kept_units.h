@@ -277,7 +277,8 @@ static void delta_through_kept(const training *t, member m, const batch_plan *pl
 /* ---- weights ---- */
 
 /* gradient (PANEL, PANEL) += the entries' parts: panel q of units, panel j of features, row block r. */
-ALWAYS_INLINE void add_entries(const training *t, const batch_plan *plan, const int encoder, const int decoder, int64_t r, int64_t q, int64_t j, real *gradient)
+ALWAYS_INLINE void add_entries(const training *t, const batch_plan *plan, const int encoder, const int decoder, int64_t r, int64_t q, int64_t j,
+                               real *gradient)
 {
     kept_units u = kept_of_block(t, r);
     const real *X = panel_of(t->X, plan, n_panels(t->d), r, j), *E = panel_of(t->E, plan, n_panels(t->d), r, j);
