@@ -8,7 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 from aefast import _validation as check
 from aefast._forward import forward, overflow_error
 from aefast._likelihoods import log_likelihoods, sample_of_outputs
-from aefast._outputs import plain_output
+from aefast._outputs import is_of_nonnegative, plain_output
 from aefast._variants import Variant, noise_limits
 
 
@@ -256,4 +256,5 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         tags.input_tags.allow_nan = self.missing == "mask"
+        tags.input_tags.positive_only = is_of_nonnegative(self.output)
         return tags

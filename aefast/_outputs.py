@@ -93,6 +93,8 @@ def resolve_output(output, n_features, feature_names=None):
             raise TypeError(f"output as a list holds (distribution, columns) pairs, got {entry!r}")
         name, options = _name_and_options(entry[0])
         columns = _column_numbers(entry[1], n_features, feature_names)
+        if not len(columns):  # as a selector of a narrower table may
+            continue
         for column in columns:
             if column in owner:
                 raise ValueError(
@@ -113,6 +115,16 @@ def resolve_output(output, n_features, feature_names=None):
     if len(chosen) == 1:
         return (_with_all_columns(next(iter(chosen.values()))[0], n_features),)
     return tuple(s._replace(columns=tuple(sorted(columns))) for s, columns in chosen.values())
+
+
+def is_of_nonnegative(output):
+    """Whether no distribution that a constructor's `output` names takes negative numbers; False where it makes no sense."""
+    entries = output if isinstance(output, list) else [(output, None)]
+    try:
+        segments = [_segment(*_name_and_options(given), None) for given, _ in entries]
+    except (TypeError, ValueError):
+        return False
+    return all(segment.domain[0] >= 0 for segment in segments)
 
 
 def _with_all_columns(segment, n_features):

@@ -225,8 +225,9 @@ def _check_fields(name, file, n_header_lines, n_columns, missing):
             if missing and (not field.strip() or field.strip().lower() == "nan"):
                 continue
             if not _is_number(field) or not math.isfinite(float(field)):
+                hint = "" if field.strip() else " (--missing mask takes empty fields as missing)"
                 raise ValueError(
-                    f"{name}: row {reader.line_num} column {column}: expected a finite number, got {field!r}"
+                    f"{name}: row {reader.line_num} column {column}: expected a finite number, got {field!r}{hint}"
                 )
 
 

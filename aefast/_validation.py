@@ -193,7 +193,8 @@ def _describe_entry(value, where, name, domain, dtype, output):
         return f"Input {name} contains a value too large for {dtype} ({value}) {where}"
     low, high = domain
     expected = f"in [{low:g}, {high:g}]" if low in (0, 1) or low < 0 else "above 0"
-    return f"output={output!r} expects values of {name} {expected}, got {value} {where}"
+    what = "Negative values in data: " if value < 0 <= low else ""
+    return f"{what}output={output!r} expects values of {name} {expected}, got {value} {where}"
 
 
 def warn_of_iterations(max_iter):

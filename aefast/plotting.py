@@ -359,14 +359,18 @@ def _draw_missed_shares(axes, missed, features, names):
 
 
 def _draw_scatter(axes, original, reconstructed):
+    observed = ~np.isnan(original)
+    original, reconstructed = original[observed], reconstructed[observed]
     axes.axline((0, 0), slope=1, color="0.7", linewidth=1, zorder=0)
+    axes.tick_params(labelsize=7)
+    if not len(original):
+        return
     axes.scatter(original, reconstructed, s=6, alpha=0.5, linewidths=0)
     shown = np.concatenate([original[np.isfinite(original)], reconstructed])
     low, high = shown.min(), shown.max()
     margin = 0.05 * (high - low) or 0.5
     limits = (low - margin, high + margin)
     axes.set(xlim=limits, ylim=limits, aspect="equal")
-    axes.tick_params(labelsize=7)
     axes.locator_params(nbins=4)
 
 

@@ -1,10 +1,12 @@
-"""Rows in the domains of the distributions, and one step of training, for the tests that loop over the registries."""
+"""Rows in the domains of the distributions, real ones mapped into them, and one step of training, for the tests that loop over the registries."""
 
 import numpy as np
 import reference
 import reference_outputs
 from reference import Parameters, flatten, unflatten
 from reference_outputs import OUTPUTS
+from scipy import sparse
+from scipy.special import expit
 
 from aefast import Autoencoder
 from aefast.distributions import FAMILIES
@@ -157,3 +159,57 @@ def output_parameters_of(output, theta):
     segments = reference_outputs.segments(twin_of(output), len(theta))
     names = [FAMILIES[segment.name].parameter for segment in segments]
     return {name: theta for name in names if name}
+
+
+def into_domain(X, output):
+    """Real data mapped into the domain of the output, row by row; what is no dense real data, and what is not finite, is passed on for the estimator to
+    judge."""
+    kind = None if sparse.issparse(X) else np.asarray(X).dtype.kind
+    if kind is None or kind not in "biufO":
+        return X
+    try:
+        values = np.asarray(
+            X, np.float64 if kind == "O" else np.result_type(np.asarray(X), np.float32)
+        )
+    except (TypeError, ValueError):
+        return X
+    if values.ndim != 2 or values.shape[1] == 0 or not np.isfinite(values).all():
+        return X
+    output = output[0] if isinstance(output, tuple) else output
+    if output == "categorical":
+        mapped = np.eye(values.shape[1])[values.argmax(axis=1)]
+    elif output in ("poisson", "negative_binomial", "multinomial"):
+        mapped = np.floor(4.0 * expit(values))
+    elif output in ("gamma", "exponential"):
+        mapped = np.logaddexp(0.0, values) + 1e-3
+    elif isinstance(output, list):
+        mapped = expit(values)
+        mapped[:, 1:] = np.floor(4.0 * mapped[:, 1:])
+    else:
+        mapped = expit(values)
+    mapped = mapped.astype(values.dtype)
+    return X.where(np.zeros_like(mapped, bool), mapped) if hasattr(X, "where") else mapped
+
+
+class DomainAutoencoder(Autoencoder):
+    """An Autoencoder behind a mapping of its input, so that checks made for real data reach every output."""
+
+    def fit(self, X, y=None, sample_weight=None):
+        return super().fit(into_domain(X, self.output), y, sample_weight)
+
+    def partial_fit(self, X, y=None, sample_weight=None):
+        return super().partial_fit(into_domain(X, self.output), y, sample_weight)
+
+    def transform(self, X):
+        return super().transform(into_domain(X, self.output))
+
+    def reconstruct(self, X):
+        return super().reconstruct(into_domain(X, self.output))
+
+    def score_samples(self, X):
+        return super().score_samples(into_domain(X, self.output))
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.positive_only = False
+        return tags

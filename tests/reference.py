@@ -25,6 +25,7 @@ from reference_outputs import OUTPUTS, sigmoid, softplus
 from reference_variants import (
     ACTIVATIONS,
     Variant,
+    auxiliary_gradient,
     code_penalty,
     code_penalty_gradients,
     encoder_rows,
@@ -213,7 +214,9 @@ def backward(
     dH = product(dA_hat, parameters.decoder.T)
     f = ACTIVATIONS[activation]
     from_code, dW_of_code = code_penalty_gradients(A, parameters.W, activation, share, variant)
-    dA = dH * passed(f.function(A), variant) * f.derivative(A) + from_code
+    G = f.function(A)
+    dG = dH * passed(G, variant) + auxiliary_gradient(G, dH, parameters.decoder, share, variant)
+    dA = dG * f.derivative(A) + from_code
     dW_encoder = product(dA.T, encoder_rows(X, variant)) + dW_of_code
     return Backward(dA, dA_hat, dW_encoder, dW_decoder=product(H.T, dA_hat))
 

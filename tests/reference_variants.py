@@ -82,6 +82,9 @@ class Variant(NamedTuple):
     dropout: np.ndarray | None = None  # (n, k), the factor of each activation
     contraction: float = 0.0  # lambda
     sparsity: tuple | None = None  # (a name of PENALTIES, its parameter if it has one, weight)
+    revive: np.ndarray | None = (
+        None  # (k,): with top_k, the weight of a dead unit's auxiliary loss; 0 for units that live
+    )
 
 
 def encoder_rows(X, variant):
@@ -133,3 +136,19 @@ def code_penalty_gradients(A, W, activation, share, variant):
             slope = penalty.slope(G, *parameter)
         dA += weight * v * slope * f.derivative(A)
     return dA, dW
+
+
+def auxiliary_loss(G, residual, V, share, variant):
+    """``Σ_i v_i Σ_j revive_j ½ ‖e_i − g_ij V_j‖²`` over the units j that row i does not keep: what such a unit alone leaves of the residual e = x − μ, or
+    minus the derivative by the pre-activation, which counts as given (after Gao et al. 2024)."""
+    left = residual[:, np.newaxis] - G[:, :, np.newaxis] * V
+    dropped = passed(G, variant) == 0
+    return share @ (0.5 * (left**2).sum(axis=2) * dropped * variant.revive).sum(axis=1)
+
+
+def auxiliary_gradient(G, dH, V, share, variant):
+    """The gradient of `auxiliary_loss` at G, given that of the loss at H; nothing else is moved by it."""
+    if variant.revive is None:
+        return np.zeros_like(G)
+    dropped = passed(G, variant) == 0
+    return dropped * variant.revive * (dH + share[:, np.newaxis] * G * (V**2).sum(axis=1))

@@ -333,3 +333,26 @@ def test_unwritable_folder_is_found_out_before_training(folder, capsys, no_train
 def test_folders_are_made(folder):
     assert main("fit digits --epochs 0 -k 1 --quiet --no-plots --out a/b/c".split()) == 0
     assert sorted(os.listdir("a/b/c")) == ["metrics.json", "model.safetensors"]
+
+
+def test_a_mixed_table_with_gaps(folder, capsys):
+    """From a .csv file to the pictures, scores and facts."""
+    random = np.random.default_rng(0)
+    species = np.eye(3)[random.integers(3, size=120)]
+    table = np.column_stack([random.normal(size=120), random.poisson(2.0, 120), species])
+    table[::7, 1] = np.nan
+    header = "age,visits,setosa,versicolor,virginica"
+    np.savetxt("table.csv", table, delimiter=",", header=header, comments="", fmt="%.6g")
+    output = "gaussian_diagonal:age;poisson:visits;categorical:2-4"
+    options = "--missing mask --corruption masking:0.2 -k 3 --epochs 2 --quiet --out model".split()
+    assert main(["fit", "table.csv", "--output", output, *options]) == 0
+    assert {path.suffix for path in (folder / "model").iterdir()} == {
+        ".json",
+        ".png",
+        ".safetensors",
+    }
+    assert main(["info", "model"]) == 0
+    assert "gaussian_diagonal" in capsys.readouterr().out
+    (folder / "gaps.csv").write_text("a,b\n1,\n2,3\n")
+    assert main(["fit", "gaps.csv", "--quiet", "--out", "other"]) == 2
+    assert "--missing mask takes empty fields as missing" in capsys.readouterr().err

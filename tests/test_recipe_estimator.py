@@ -8,12 +8,19 @@ import pandas as pd
 import pytest
 import reference
 import reference_outputs
-from problems import ALL_OUTPUTS, MIXED, rows_of, twin_of, twin_with_thetas, with_gaps
+from problems import (
+    ALL_OUTPUTS,
+    MIXED,
+    DomainAutoencoder,
+    rows_of,
+    twin_of,
+    twin_with_thetas,
+    with_gaps,
+)
 from reference import Parameters
 from reference_outputs import OUTPUTS
 from sklearn.base import clone
 from sklearn.utils.estimator_checks import parametrize_with_checks
-from test_sklearn import UnitIntervalAutoencoder
 
 import aefast
 from aefast import Autoencoder, ops
@@ -100,6 +107,16 @@ def test_a_constant_column_has_a_finite_likelihood():
     assert variance[1] < 1e-2 < 0.1 < variance[[0, 2]].max()
     assert np.isfinite(ae.score_samples(X)).all()
     assert ae.score_samples(X, per_feature=True)[:, 1].max() < 0.5 * np.log(1 / 1e-4)
+
+
+@pytest.mark.parametrize("nothing", [[], slice(2, None), [False, False]], ids=str)
+def test_a_selection_of_no_columns_is_left_out(nothing):
+    X = np.random.default_rng(0).random((20, 2))
+    ae = Autoencoder(2, output="bernoulli", max_epochs=1, random_state=0)
+    other = Autoencoder(2, output=[("bernoulli", [0, 1]), ("categorical", nothing)], max_epochs=1)
+    np.testing.assert_array_equal(
+        ae.fit(X).transform(X), other.set_params(random_state=0).fit(X).transform(X)
+    )
 
 
 def test_columns_by_name_slice_mask_and_number():
@@ -227,17 +244,15 @@ def test_overflow_of_log_links_names_the_column(name):
 
 @parametrize_with_checks(
     [
-        *(
-            UnitIntervalAutoencoder(4, max_epochs=3, output=name)
-            for name in OUTPUTS
-            if name
-            not in (
-                "gaussian",
-                "bernoulli",
-                "categorical",
-            )  # elsewhere; one-hot rows are not the checks'
+        *(DomainAutoencoder(4, max_epochs=3, output=name) for name in OUTPUTS),
+        DomainAutoencoder(4, max_epochs=3, output=("gamma", {"shape": 2.0})),
+        DomainAutoencoder(
+            4, max_epochs=3, output=[("bernoulli", slice(0, 1)), ("poisson", slice(1, None))]
         ),
-        UnitIntervalAutoencoder(4, max_epochs=3, output=("gamma", {"shape": 2.0})),
+        *(
+            Autoencoder(4, max_epochs=3, output=name)  # whose domain scikit-learn's data can have
+            for name in ("poisson", "negative_binomial", "exponential", "multinomial")
+        ),
     ]
 )
 def test_estimator_checks(estimator, check, monkeypatch):

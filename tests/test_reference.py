@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import reference
 import reference_outputs
+import reference_variants
 from reference import Parameters, flatten, unflatten
 from reference_outputs import OUTPUTS, Segment
 from reference_variants import ACTIVATIONS, PENALTIES
@@ -233,3 +234,24 @@ def test_training_learns_what_distributions_keep():
     np.testing.assert_allclose(weighted.thetas[0], twice.thetas[0], rtol=1e-9)
     residual = copies - reference.forward(copies, twice.parameters, "gaussian").A_hat
     np.testing.assert_allclose(np.exp(twice.thetas[0]), (residual**2).mean(axis=0), rtol=0.02)
+
+
+def test_auxiliary_loss_of_dead_units():
+    """Its gradient by differences, the residual held fixed."""
+    X, parameters = rows_of("gaussian"), make_parameters(tied=False)
+    variant = reference.Variant(top_k=2, revive=np.random.default_rng(8).uniform(0.1, 1.0, K))
+    share = np.random.default_rng(9).uniform(0.1, 0.4, N)
+    A, _, A_hat, _ = reference.forward(X, parameters, "gaussian", "linear", top_k=2)
+    V, dropped = parameters.decoder_weights, reference_variants.passed(A, variant) == 0
+
+    def of_code(flat):
+        G = np.where(dropped, flat.reshape(A.shape), A)
+        left = (X - A_hat)[:, np.newaxis] - G[:, :, np.newaxis] * V
+        return share @ (0.5 * (left**2).sum(axis=2) * dropped * variant.revive).sum(axis=1)
+
+    dH = (share[:, np.newaxis] * (A_hat - X)) @ V.T
+    expected = reference.finite_differences(of_code, A.ravel()).reshape(A.shape)
+    actual = reference_variants.auxiliary_gradient(A, dH, V, share, variant)
+    np.testing.assert_allclose(actual, expected, rtol=1e-8, atol=1e-10)
+    auxiliary = reference_variants.auxiliary_loss(A, X - A_hat, V, share, variant)
+    assert auxiliary == pytest.approx(of_code(A.ravel()))

@@ -142,6 +142,32 @@ def test_steps_of_many_blocks_are_the_twins(name, variant, isa):
         np.testing.assert_allclose(of_theta, twin[2], rtol=1e-9, atol=1e-10)
 
 
+def as_float32(array):
+    return None if array is None else array.astype(np.float32).astype(np.float64)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("name", ALL_OUTPUTS)
+def test_steps_in_float32(name, variant, isa):
+    """The same in float32, what the output learns included: 3e-5 of the largest entry of each gradient, 2e-6 of the loss."""
+    output, options = ALL_OUTPUTS[name], VARIANTS[variant]
+    X, theta = as_float32(rows_of(output, N)), as_float32(thetas_of(output, D))
+    if "missing" in options:
+        X = with_gaps(X, output)
+    for tied in (True, False):
+        parameters = Parameters(*map(as_float32, parameters_of(D, K, tied)))
+        loss, gradients, of_theta, ae = step(
+            X.astype(np.float32), parameters, theta, output=output, **options
+        )
+        assert ae._state.parameters.dtype == np.float32
+        twins = twins_options(X, output, options, ae._state.seed)
+        twin = expected_step(X, parameters, theta, output, **twins)
+        assert loss == pytest.approx(twin[0], rel=2e-6)
+        assert_same_gradients(gradients, twin[1], 3e-5)
+        if len(of_theta):
+            assert np.abs(of_theta - twin[2]).max() <= 3e-5 * max(np.abs(twin[2]).max(), 0.01)
+
+
 def test_noise_is_philox():
     """Known answers of the generator's authors: Random123, kat_vectors, philox4x32 with 10 rounds."""
     ones, pi = [0xFFFFFFFF] * 4, [0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344]

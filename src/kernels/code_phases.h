@@ -104,12 +104,15 @@ static void add_contraction(const training *t, const batch_plan *plan, int64_t r
     }
 }
 
-/* norms (k) <- the squared norms of a matrix's rows; members share them. */
-static void norms_of_rows(const training *t, member m, const weight_matrix *M, real *norms)
+/* norms (k) <- the squared norms of a matrix's rows, or 0 where `wanted` is given and 0; members share them. */
+static void norms_of_rows(const training *t, member m, const weight_matrix *M, const real *wanted, real *norms)
 {
     int64_t d = t->d, panels = n_panels(d);
     for (int64_t i = share_begin(m, t->k); i < share_end(m, t->k); ++i) {
         vec sum = {0};
+        norms[i] = 0;
+        if (wanted && wanted[i] == 0)
+            continue;
         if (t->job->tiled)
             for (int64_t j = 0; j < panels; ++j)
                 for (int v = 0; v < PANEL; v += LANES) {
@@ -128,9 +131,9 @@ static void norms_of_rows(const training *t, member m, const weight_matrix *M, r
 static void norms_phase(const training *t, member m)
 {
     if (t->norms)
-        norms_of_rows(t, m, &t->W, t->norms);
+        norms_of_rows(t, m, &t->W, 0, t->norms);
     if (t->decoder_norms)
-        norms_of_rows(t, m, &t->V, t->decoder_norms);
+        norms_of_rows(t, m, &t->V, t->revive, t->decoder_norms);
 }
 
 /* ---- whole rows ---- */

@@ -45,7 +45,7 @@ static forward_buffers carve_forward(const forward_pass *f, arena *a)
         own.T = CARVE(a, real, n * f->ld_d);
     own.E = CARVE(a, real, n * f->ld_d);
     own.H = CARVE(a, real, n * f->ld_k);
-    own.row = CARVE(a, real, max_i64(GROUP_BUFFERS * widest_group(&f->job->model), f->job->model.top_k > 0 ? f->k : 0));
+    own.row = CARVE(a, real, max_i64(GROUP_BUFFERS * widest_group(&f->job->model), f->job->model.top_k > 0 ? TOP_K_BUFFERS * padded(f->k) : 0));
     own.own_rows = CARVE(a, row_entries, f->job->model.has_own ? 2 * n : 0);
     own.own_reals = CARVE(a, real, own_output_reals(&f->job->model, n));
     own.status = CARVE(a, int, 1);

@@ -41,7 +41,7 @@ static void carve_code_terms(training *t, arena *a, int64_t stored_rows, int64_t
     t->kept = drops_units(t->job) ? CARVE(a, double, row_blocks * t->k) : 0;
     t->revive = terms->revive > 0 ? CARVE(a, real, padded(t->k)) : 0;
     t->decoder_norms = terms->revive > 0 ? CARVE(a, real, padded(t->k)) : 0;
-    if (drops_units(t->job))
+    if (drops_units(t->job) && t->kept_units.kept == 0)
         t->clean = CARVE(a, real, stored_rows * t->width_k);
 }
 
@@ -68,6 +68,8 @@ static void carve_activations(training *t, arena *a)
     t->bias_gradient = t->job->clip_norm > 0 ? CARVE(a, real, t->k + 2 * t->d) : 0;
     t->theta_sums = t->p.theta ? CARVE(a, double, (plan.row_blocks_d + n_more) * t->d) : 0;
     t->R = t->clean = t->H, t->R_forms = t->H_forms, t->G = t->D, t->g_sums = t->b_sums;
+    if (goes_through_kept(t->job))
+        t->kept_units = carve_kept_units(t->job, &plan, a);
     if (has_code_terms(t->job))
         carve_code_terms(t, a, plan.stored_rows, plan.n_code_losses + n_more, plan.row_blocks_k + n_more);
     t->shares = CARVE(a, share, t->job->n_threads);
@@ -91,7 +93,7 @@ static scratch *carve_members(const training_job *job, arena *a)
         scratch own = {0};
         own.gradient = CARVE(a, real, size);
         own.wide_gradient = CARVE(a, double, job->batch_size > CHUNK_ROWS ? size : 0);
-        own.row = CARVE(a, real, max_i64(GROUP_BUFFERS * widest_group(&job->model), job->model.top_k > 0 ? job->model.n_components : 0));
+        own.row = CARVE(a, real, max_i64(GROUP_BUFFERS * widest_group(&job->model), job->model.top_k > 0 ? TOP_K_BUFFERS * padded(job->model.n_components) : 0));
         own.own_rows = CARVE(a, row_entries, job->model.has_own ? 2 * job->batch_size : 0);
         own.own_reals = CARVE(a, real, own_output_reals(&job->model, job->batch_size));
         if (members)

@@ -19,6 +19,7 @@ typedef struct {
 typedef struct {
     solver_info info;
     void (*update)(const step_constants *, real *w, const real *gradient, real *state0, real *state1, int64_t n);
+    int rests; /* neither parameters nor state change where the gradient is 0; of a solver with momentum: without it */
 } solver_entry;
 
 /* The update of one vector, of which `left` lanes are parameters; a constant for whole vectors. */
@@ -99,9 +100,9 @@ static void adagrad_update(const step_constants *constants, real *w, const real 
 }
 
 static const solver_entry solvers[] = {
-    {{"sgd", 1, 1}, sgd_update},
-    {{"adam", 2, 0}, adam_update},
-    {{"adagrad", 1, 0}, adagrad_update},
+    {{"sgd", 1, 1}, sgd_update, 1},
+    {{"adam", 2, 0}, adam_update, 0},
+    {{"adagrad", 1, 0}, adagrad_update, 1},
 };
 
 static inline step_constants constants_of_step(const training_job *job)

@@ -24,6 +24,20 @@ typedef struct {
     grid hidden, output, weights;       /* BLAS */
 } batch_plan;
 
+/* The units that rows keep, where what follows goes through these alone (kept_units.h); arrays of several row blocks one after the other. */
+typedef struct {
+    int64_t kept, n_units, room; /* units of a row, of all; entries of a row block at most */
+    int32_t *chosen;         /* (n, kept): each row's, rising; NULL: not so here */
+    int32_t *units;          /* those of the block, rising: i of them */
+    int64_t *begins;         /* where unit i's entries begin; and where the last one's end */
+    int64_t *first_of_panel; /* (panels + 1): the first i of a panel of units */
+    int32_t *rows;           /* of each entry, in its block */
+    real *codes, *deltas;    /* h and dA */
+    double *sums;            /* dA, for the bias */
+    int64_t *counts;         /* (n_units): for their arrangement */
+    unsigned char *n_dead;   /* (panels): of a panel's units */
+} kept_units;
+
 /* What one member of the team works in. */
 
 typedef struct {
@@ -58,6 +72,7 @@ typedef struct training {
     double *code_sums, *square_sums, *kept; /* (row_blocks_k, k): of weight h, weight (dh/da)^2, rows that kept the unit; NULL where nobody asks */
     double *code_losses;            /* partial sums of the penalties on codes */
     real *norms, *decoder_norms, *revive; /* (k): ||W_j||^2, ||V_j||^2; see code_view */
+    kept_units kept_units;
     scratch *members;
     share *shares;
     const struct training *below;   /* in a deep network: the layer whose codes are X */

@@ -160,9 +160,9 @@ static void finish_output(void *context, int64_t j)
     t->losses[r * n_panels(t->d) + panel] = s.loss;
 }
 
-static void finish_delta(void *context, int64_t j)
+/* used (n_rows, PANEL): see code_view. */
+static void finish_delta_panel(const tile_phase *phase, int64_t j, const real *used)
 {
-    const tile_phase *phase = (const tile_phase *)context;
     const training *t = phase->t;
     int64_t panel = phase->at.j + j, r = phase->at.r;
     strip s = strip_of(phase, t->G, t->k, j);
@@ -173,7 +173,7 @@ static void finish_delta(void *context, int64_t j)
     real slopes[PANEL];
     if (has_code_terms(t->job)) {
         s.loss = view_code(t, phase->plan, r, panel * PANEL, s.n_columns, slopes, &code);
-        code.used = drops_units(t->job) ? panel_of(t->H, phase->plan, n_panels(t->k), r, panel) : 0;
+        code.used = used;
         s.code = &code;
         s.weight = t->weight + block_begin(phase->plan, r);
     }
@@ -181,6 +181,13 @@ static void finish_delta(void *context, int64_t j)
     if (has_code_terms(t->job))
         t->code_losses[r * n_panels(t->k) + panel] = s.loss;
     make_forms(s.n_rows, s.values, s.values, phase->plan->block_rows);
+}
+
+static void finish_delta(void *context, int64_t j)
+{
+    const tile_phase *phase = (const tile_phase *)context;
+    const training *t = phase->t;
+    finish_delta_panel(phase, j, drops_units(t->job) ? panel_of(t->H, phase->plan, n_panels(t->k), phase->at.r, phase->at.j + j) : 0);
 }
 
 /* Of a deep network's upper layers: reconstructions of the codes below, and the derivative that comes down to these codes. */
@@ -271,14 +278,8 @@ static void add_gradient(const training *t, const batch_plan *plan, weight_part 
         }
 }
 
-/* Row blocks [r, end): the gradients of n_j panels from j on. */
-static void gradients_of_blocks(const training *t, const batch_plan *plan, weight_part part, int64_t r, int64_t end, int64_t row, int64_t n_rows, int64_t j,
-                                int64_t n_j, real *gradient)
-{
-    for (int add = 0; r < end; ++r, add = 1)
-        for (int64_t i = 0; i < n_j; ++i)
-            add_gradient(t, plan, part, r, row, n_rows, j + i, gradient + i * STRIP_ROWS * PANEL, add);
-}
+/* gradient (n_rows, PANEL) (+)= what row block r adds to that of units [row, row + n_rows) and panel j of features. */
+typedef void block_gradient(const training *, const batch_plan *, weight_part, int64_t r, int64_t row, int64_t n_rows, int64_t j, real *gradient, int add);
 
 /* Rows [row, row + n_rows) of panels [j, j + n_j). */
 typedef struct {
@@ -292,16 +293,25 @@ static strips strips_at(const training *t, const batch_plan *plan, int64_t index
     return (strips){row, end - row, j, min_i64(plan->strip_panels, n_panels(t->d) - j)};
 }
 
+/* own->gradient <- the strips' gradients, STRIP_ROWS * PANEL reals apart. */
+static void gradients_of_strips(const training *t, const batch_plan *plan, weight_part part, const strips *at, scratch *own, block_gradient *of_block)
+{
+    int64_t blocks = plan->row_blocks_d;
+    for (int64_t first = 0; first < blocks; first += CHUNK_BLOCKS) {
+        int64_t end = min_i64(blocks, first + CHUNK_BLOCKS);
+        for (int64_t r = first; r < end; ++r)
+            for (int64_t i = 0; i < at->n_j; ++i)
+                of_block(t, plan, part, r, at->row, at->n_rows, at->j + i, own->gradient + i * STRIP_ROWS * PANEL, r > first);
+        add_chunk(own->gradient, own->wide_gradient, at->n_j * STRIP_ROWS * PANEL, first == 0, end == blocks);
+    }
+}
+
 /* Returns the penalty. */
 static double weights_by_tiles(const training *t, const batch_plan *plan, const step_constants *constants, weight_part part, scratch *own, double *squares)
 {
     strips at = strips_at(t, plan, part.index);
-    int64_t blocks = plan->row_blocks_d, row = at.row, n_rows = at.n_rows, j = at.j, n_j = at.n_j;
-    for (int64_t r = 0; r < blocks; r += CHUNK_BLOCKS) {
-        int64_t end = min_i64(blocks, r + CHUNK_BLOCKS);
-        gradients_of_blocks(t, plan, part, r, end, row, n_rows, j, n_j, own->gradient);
-        add_chunk(own->gradient, own->wide_gradient, n_j * STRIP_ROWS * PANEL, r == 0, end == blocks);
-    }
+    int64_t row = at.row, n_rows = at.n_rows, j = at.j, n_j = at.n_j;
+    gradients_of_strips(t, plan, part, &at, own, add_gradient);
     double penalty = 0;
     for (int64_t i = 0; t->norms && part.encoder && i < n_j; ++i)
         add_contraction(t, plan, row, n_rows, PANEL, t->W.by_d + ((j + i) * t->k + row) * PANEL, PANEL, own->gradient + i * STRIP_ROWS * PANEL, PANEL);

@@ -25,6 +25,7 @@
 #ifndef AEFAST_TRAINING_H
 #define AEFAST_TRAINING_H
 
+#include "kept_units.h"
 #include "limits.h"
 #include "network.h"
 
@@ -44,10 +45,16 @@ static void load_phase(const training *t, member m, const batch_plan *plan, int6
 static void hidden_phase(const training *t, member m, const batch_plan *plan, int64_t sample)
 {
     (t->job->tiled ? hidden_by_tiles : hidden_by_blas)(t, m, plan, sample);
-    if (t->job->model.top_k > 0) {
-        team_barrier(m);
+    if (t->job->model.top_k == 0)
+        return;
+    team_barrier(m);
+    if (t->kept_units.kept == 0) {
         top_k_phase(t, m, plan, t->job->tiled ? row_in_panels : row_in_rows);
+        return;
     }
+    choose_phase(t, m, plan);
+    team_barrier(m);
+    arrange_phase(t, m, plan);
 }
 
 static void decode_phase(const training *t, member m, const batch_plan *plan) { (t->job->tiled ? decode_by_tiles : decode_by_blas)(t, m, plan); }
@@ -55,14 +62,18 @@ static void decode_phase(const training *t, member m, const batch_plan *plan) { 
 /* Then groups of columns. */
 static void output_phase(const training *t, member m, const batch_plan *plan)
 {
-    (t->job->tiled ? output_by_tiles : output_by_blas)(t, m, plan);
+    (t->kept_units.kept ? output_through_kept : t->job->tiled ? output_by_tiles : output_by_blas)(t, m, plan);
     if (plan->n_chunks > 0) {
         team_barrier(m);
         groups_phase(t, m, plan, t->job->tiled ? row_in_panels : row_in_rows);
     }
 }
 
-static void delta_phase(const training *t, member m, const batch_plan *plan) { (t->job->tiled ? delta_by_tiles : delta_by_blas)(t, m, plan); }
+static void delta_phase(const training *t, member m, const batch_plan *plan)
+{
+    (t->kept_units.kept ? delta_through_kept : t->job->tiled ? delta_by_tiles : delta_by_blas)(t, m, plan);
+}
+
 static void code_phase(const training *t, member m, const batch_plan *plan) { (t->job->tiled ? code_delta_by_tiles : code_delta_by_blas)(t, m, plan); }
 
 /* Blocks of weights, those of W and then those of V. */
@@ -74,12 +85,15 @@ static weight_part part_at(const training *t, const batch_plan *plan, int64_t i)
     return (weight_part){.encoder = i < blocks, .decoder = t->job->model.tied || i >= blocks, .index = i % blocks};
 }
 
+typedef double weight_function(const training *, const batch_plan *, const step_constants *, weight_part, scratch *, double *squares);
+
 static void weight_phase(const training *t, member m, const batch_plan *plan, const step_constants *constants)
 {
+    weight_function *function = t->kept_units.kept ? weights_through_kept : t->job->tiled ? weights_by_tiles : weights_by_blas;
     for (work w = begin_work(m, t->shares, n_parts(t, plan)); take_items(&w, RUN_PANELS);)
         for (int64_t i = w.begin; i < w.end; ++i) {
             double squares = 0;
-            t->penalties[i] = (t->job->tiled ? weights_by_tiles : weights_by_blas)(t, plan, constants, part_at(t, plan, i), &t->members[m.index], &squares);
+            t->penalties[i] = function(t, plan, constants, part_at(t, plan, i), &t->members[m.index], &squares);
             if (t->squares)
                 t->squares[i] = squares;
         }
@@ -242,7 +256,7 @@ static double train_batch(const network *net, member m, const batch_plan *plans,
     }
     for (int l = 0; l <= last; ++l)
         loss += sum_of(layers[l].penalties, n_parts(&layers[l], &plans[l]));
-    if (has_code_terms(net->job))
+    if (has_code_penalty(&net->job->terms))
         loss += sum_of(layers[0].code_losses, plans[0].n_code_losses);
     return loss;
 }

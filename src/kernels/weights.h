@@ -146,6 +146,14 @@ static void update_weights(const training_job *job, const step_constants *consta
     update_run(job, constants, w, gradient, state, offset, n);
 }
 
+/* Whether weights stay what they are where their gradient is 0. */
+static int rests_without_gradient(const training_job *job, const step_constants *constants)
+{
+    const solver_entry *solver = &solvers[job->solver];
+    int rests = solver->rests && !(solver->info.only_with_momentum && job->state[0]);
+    return job->gradients || (rests && job->alpha == 0 && constants->decay == 1 && job->clip_norm == 0 && job->max_norm == 0);
+}
+
 static void keep_gradient(const training_job *job, int64_t at, const real *gradient, int64_t n)
 {
     for (int64_t j = 0; j < n; ++j)
