@@ -49,9 +49,10 @@ def precisions():
 
 
 def commit():
-    """The commit measured, marked where the files differ from it."""
+    """The commit measured, marked where the files differ from it: other files than the record, which each piece of it changes."""
     revision = output_of("git", "rev-parse", "--short=12", "HEAD")
-    changed = output_of("git", "status", "--porcelain", "--untracked-files=no")
+    files = (".", ":!benchmarks/results", ":!benchmarks/RESULTS.md")
+    changed = output_of("git", "status", "--porcelain", "--untracked-files=no", "--", *files)
     return revision + ("+changes" if changed else "") if revision else "unknown"
 
 
