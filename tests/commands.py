@@ -1,6 +1,7 @@
 """Running the command in tests."""
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -18,6 +19,12 @@ def refused(capsys, *argv):
     return captured.err
 
 
+def heed_interrupts():
+    """A shell's background jobs ignore them, and so would what they start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def python_m_aefast(*argv, **options):
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | options
-    return subprocess.Popen([sys.executable, "-m", "aefast", *map(str, argv)], **options)
+    command = [sys.executable, "-m", "aefast", *map(str, argv)]
+    return subprocess.Popen(command, preexec_fn=heed_interrupts, **options)

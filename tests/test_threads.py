@@ -87,6 +87,7 @@ INTERRUPTED = """
     import numpy as np
     from aefast import Autoencoder
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     X = np.random.default_rng(0).random((30_000, 256), dtype=np.float32)
     ae = Autoencoder(128, batch_size=64, max_epochs=100_000, tol=0, random_state=0, {options})
 
