@@ -12,13 +12,9 @@ from aefast._saving import COUNT, NUMBER, SIZE, Saved, Tensor, check_names
 from aefast._statistics import BAD_ROWS, Accumulator
 
 SLICE_SECONDS = 0.05  # between two looks at the keyboard
-SLICE_UNIT = (
-    1024  # a multiple of the kernel's blocks and slabs of rows: how rows are sliced changes no bit
-)
-SAMPLE_ROWS, SAMPLE_RUN = (
-    256,
-    8,
-)  # that tell where the rows lie, and how many of them are neighbours: each run costs a read of the disk
+SLICE_UNIT = 1024  # a multiple of the kernel's blocks and slabs: how rows are sliced changes no bit
+SAMPLE_ROWS = 256  # that tell where the rows lie,
+SAMPLE_RUN = 8  # so many of them neighbours: each run costs a read of the disk
 FAR = 16.0  # squared distance, in variances, from which the reference point follows the mean
 
 
