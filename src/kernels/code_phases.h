@@ -104,27 +104,40 @@ static void add_contraction(const training *t, const batch_plan *plan, int64_t r
     }
 }
 
-/* norms (k) <- the squared norms of a matrix's rows, or 0 where `wanted` is given and 0; members share them. */
+enum { NORM_ROWS = 8 }; /* whose squares are summed side by side: no sum waits for itself, and a panel's rows are adjacent */
+
+/* sums (n) <- squares of rows [row, row + n), n <= NORM_ROWS. */
+static void squares_of_rows(const training *t, const weight_matrix *M, int64_t row, int64_t n, vec *sums)
+{
+    int64_t d = t->d;
+    for (int64_t i = 0; i < n; ++i)
+        sums[i] = (vec){0};
+    for (int64_t j = 0; t->job->tiled && j < n_panels(d); ++j)
+        for (int64_t i = 0; i < n; ++i)
+            for (int v = 0; v < PANEL; v += LANES) {
+                vec w = vec_load(M->by_d + (j * t->k + row + i) * PANEL + v);
+                sums[i] = vec_fma(w, w, sums[i]);
+            }
+    for (int64_t j = 0; !t->job->tiled && j < d; j += LANES)
+        for (int64_t i = 0; i < n; ++i) {
+            vec w = vec_load_n(M->rows + (row + i) * d + j, d - j);
+            sums[i] = vec_fma(w, w, sums[i]);
+        }
+}
+
+/* norms (k) <- the squared norms of a matrix's rows; with `wanted` at least those where it is not 0, finite numbers elsewhere; members share them. */
 static void norms_of_rows(const training *t, member m, const weight_matrix *M, const real *wanted, real *norms)
 {
-    int64_t d = t->d, panels = n_panels(d);
-    for (int64_t i = share_begin(m, t->k); i < share_end(m, t->k); ++i) {
-        vec sum = {0};
-        norms[i] = 0;
-        if (wanted && wanted[i] == 0)
-            continue;
-        if (t->job->tiled)
-            for (int64_t j = 0; j < panels; ++j)
-                for (int v = 0; v < PANEL; v += LANES) {
-                    vec w = vec_load(M->by_d + (j * t->k + i) * PANEL + v);
-                    sum = vec_fma(w, w, sum);
-                }
-        else
-            for (int64_t j = 0; j < d; j += LANES) {
-                vec w = vec_load_n(M->rows + i * d + j, d - j);
-                sum = vec_fma(w, w, sum);
-            }
-        norms[i] = (real)vec_sum(sum);
+    for (int64_t row = share_begin(m, t->k), end = share_end(m, t->k), n; row < end; row += n) {
+        vec sums[NORM_ROWS];
+        int any = !wanted;
+        n = min_i64(NORM_ROWS, end - row);
+        for (int64_t i = row; i < row + n; ++i)
+            any |= wanted && wanted[i] != 0;
+        if (any)
+            squares_of_rows(t, M, row, n, sums);
+        for (int64_t i = 0; i < n; ++i)
+            norms[row + i] = any ? (real)vec_sum(sums[i]) : 0;
     }
 }
 
