@@ -134,8 +134,11 @@ static double weights_by_blas(const training *t, const batch_plan *plan, const s
             blas_tn(t->job->gemm, m, columns, rows, t->R + first * k + at.row, k, t->E + first * d + at.column, d, part.encoder, own->gradient, columns);
         add_chunk(own->gradient, own->wide_gradient, m * columns, first == 0, first + rows == plan->n);
     }
-    if (t->norms && part.encoder)
-        add_contraction(t, plan, at.row, m, columns, t->W.rows + at.row * d + at.column, d, own->gradient, columns);
+    if (t->norms && part.encoder) {
+        real factors[BLOCK_ROWS];
+        contraction_factors(t, plan, at.row, m, factors);
+        add_scaled_rows(factors, m, columns, t->W.rows + at.row * d + at.column, d, own->gradient, columns);
+    }
     return use_gradient_rows(t->job, constants, matrix_of(t, part), &at, own->gradient, columns, squares);
 }
 

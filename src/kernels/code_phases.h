@@ -90,18 +90,25 @@ static double view_code(const training *t, const batch_plan *plan, int64_t r, in
     return r == 0 ? loss : 0;
 }
 
-/* gradient (n, n_columns) of the encoder's weights += 2 lambda (sum of weight (dh/da)^2) W, rows from `row` on: the penalty's other factor. */
-static void add_contraction(const training *t, const batch_plan *plan, int64_t row, int64_t n, int64_t n_columns, const real *W, int64_t W_ld,
-                            real *gradient, int64_t ld)
+/* factors (n) <- 2 lambda (sum of weight (dh/da)^2) of units from `row` on: the penalty's gradient at the encoder's weights is this times W. */
+static void contraction_factors(const training *t, const batch_plan *plan, int64_t row, int64_t n, real *factors)
 {
     for (int64_t i = 0; i < n; ++i) {
         double sum = 0;
         for (int64_t r = 0; r < plan->row_blocks_k; ++r)
             sum += t->square_sums[r * t->k + row + i];
-        real factor = (real)(2 * t->job->terms.contraction * sum);
-        for (int64_t j = 0; j < n_columns; ++j)
-            gradient[i * ld + j] += factor * W[i * W_ld + j];
+        factors[i] = (real)(2 * t->job->terms.contraction * sum);
     }
+}
+
+/* gradient (n, n_columns) += factors (n) times rows of W. */
+ALWAYS_INLINE void add_scaled_rows(const real *factors, int64_t n, int64_t n_columns, const real *W, int64_t W_ld, real *gradient, int64_t ld)
+{
+    for (int64_t i = 0; i < n; ++i)
+        for (int64_t j = 0; j < n_columns; j += LANES) {
+            vec w = vec_load_n(W + i * W_ld + j, n_columns - j), sum = vec_load_n(gradient + i * ld + j, n_columns - j);
+            vec_store_n(gradient + i * ld + j, vec_fma(vec_set(factors[i]), w, sum), n_columns - j);
+        }
 }
 
 enum { NORM_ROWS = 8 }; /* whose squares are summed side by side: no sum waits for itself, and a panel's rows are adjacent */

@@ -313,8 +313,12 @@ static double weights_by_tiles(const training *t, const batch_plan *plan, const 
     int64_t row = at.row, n_rows = at.n_rows, j = at.j, n_j = at.n_j;
     gradients_of_strips(t, plan, part, &at, own, add_gradient);
     double penalty = 0;
-    for (int64_t i = 0; t->norms && part.encoder && i < n_j; ++i)
-        add_contraction(t, plan, row, n_rows, PANEL, t->W.by_d + ((j + i) * t->k + row) * PANEL, PANEL, own->gradient + i * STRIP_ROWS * PANEL, PANEL);
+    if (t->norms && part.encoder) {
+        real factors[STRIP_ROWS];
+        contraction_factors(t, plan, row, n_rows, factors);
+        for (int64_t i = 0; i < n_j; ++i)
+            add_scaled_rows(factors, n_rows, PANEL, t->W.by_d + ((j + i) * t->k + row) * PANEL, PANEL, own->gradient + i * STRIP_ROWS * PANEL, PANEL);
+    }
     for (int64_t i = 0; i < n_j; ++i)
         penalty += use_gradient_strip(t->job, constants, matrix_of(t, part), j + i, row, n_rows, own->gradient + i * STRIP_ROWS * PANEL, squares);
     return penalty;
