@@ -215,8 +215,7 @@ def readme_rows(table, rivals):
 
 
 def readme_part(tables, machine):
-    """Tables of steps with most threads, on random data, one a solver, and their pictures."""
-    tables = [t for t in tables if t["measure"] == "step" and not t["data"]]
+    """Tables of steps with most threads, one a solver."""
     most = max((table["threads"] for table in tables), default=0)
     parts = []
     for table in (table for table in tables if table["threads"] == most):
@@ -232,7 +231,8 @@ def readme_part(tables, machine):
 
 
 def write_readme(root, tables, machine):
-    """Replaces what stands between the two marks of README.md, and the pictures in docs; returns the paths."""
+    """Replaces what stands between the two marks of README.md, and the pictures in docs: steps on random data; returns the paths."""
+    tables = [table for table in tables if table["measure"] == "step" and not table["data"]]
     pictures = draw_pictures(root / "docs", tables, machine)
     path = root / "README.md"
     readme = path.read_text(encoding="utf-8")
