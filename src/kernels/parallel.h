@@ -1,18 +1,10 @@
-/* Work cut into blocks, and the team of threads that shares the blocks.
+/* Work cut into blocks, and how the members of a team share the blocks.
 
    A grid follows from the shape of the work alone. Each block is computed by one thread; which one does not matter to the result. */
 #ifndef AEFAST_PARALLEL_H
 #define AEFAST_PARALLEL_H
 
-#include <sched.h>
-#include <stdatomic.h>
-#include <stdint.h>
-
-#ifdef _OPENMP
-#include <omp.h>
-#endif
-
-enum { CACHE_LINE = 64 }; /* bytes */
+#include "team.h"
 
 enum {
     BLOCK_ROWS = 256,       /* of a block at most; */
@@ -85,87 +77,9 @@ static inline block grid_block(const grid *g, int64_t i)
     return b;
 }
 
-/* The threads that run one function together. They meet at a barrier of our own: OpenMP's spins for milliseconds, and where another
-   process holds a core, the thread that is waited for does not get it back; steps were a hundred times slower. */
-typedef struct {
-    _Alignas(CACHE_LINE) _Atomic int n_arrived;
-    _Alignas(CACHE_LINE) _Atomic unsigned generation;
-} team;
-
-/* One of them. A team of one is a plain call: it never enters OpenMP. */
-typedef struct {
-    int index, size;
-    team *together;
-} member;
-
 /* The work items [begin, end) of n that are this member's: neighbours stay with one thread, and with its cache. */
 static inline int64_t share_begin(member m, int64_t n) { return part_begin(n, 1, m.size, m.index); }
 static inline int64_t share_end(member m, int64_t n) { return part_begin(n, 1, m.size, m.index + 1); }
-
-enum { SPINS = 4000 }; /* some 50 microseconds, before the core is offered to somebody else */
-
-static inline void spin_pause(void)
-{
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#endif
-}
-
-/* Functions whose members end apart, and that are called again soon, end with one too: OpenMP's own barrier then finds everybody there. */
-static inline void team_barrier(member m)
-{
-    if (m.size == 1)
-        return;
-    team *t = m.together;
-    unsigned generation = atomic_load_explicit(&t->generation, memory_order_relaxed);
-    if (atomic_fetch_add_explicit(&t->n_arrived, 1, memory_order_acq_rel) == m.size - 1) {
-        atomic_store_explicit(&t->n_arrived, 0, memory_order_relaxed);
-        atomic_store_explicit(&t->generation, generation + 1, memory_order_release);
-        return;
-    }
-    for (int spins = 0; atomic_load_explicit(&t->generation, memory_order_acquire) == generation;) {
-        if (spins < SPINS) {
-            spin_pause();
-            ++spins;
-        } else {
-            sched_yield();
-        }
-    }
-}
-
-/* The floating-point mode belongs to a thread, and other libraries change it: members would round differently. Each one sets a known mode
-   and puts back what it found. Training flushes subnormal numbers to zero (the momentum of a dead unit decays into them and stays, and
-   they are slow on some processors); one-pass operations keep them. */
-enum { FLOAT_MODE_IEEE = 0, FLOAT_MODE_FLUSH = 1 };
-
-static inline uint64_t float_mode_swap(uint64_t mode)
-{
-#if defined(__x86_64__)
-    uint64_t old = __builtin_ia32_stmxcsr();
-    __builtin_ia32_ldmxcsr((unsigned)mode);
-    return old;
-#elif defined(__aarch64__)
-    uint64_t old;
-    __asm__ volatile("mrs %0, fpcr" : "=r"(old));
-    __asm__ volatile("msr fpcr, %0" : : "r"(mode));
-    return old;
-#else
-    return mode;
-#endif
-}
-
-static inline uint64_t float_mode_bits(int mode)
-{
-#if defined(__x86_64__)
-    return mode == FLOAT_MODE_FLUSH ? 0x9fc0 : 0x1f80; /* all exceptions masked, to nearest; FTZ and DAZ */
-#elif defined(__aarch64__)
-    return mode == FLOAT_MODE_FLUSH ? 1u << 24 : 0;
-#else
-    return (uint64_t)mode;
-#endif
-}
 
 /* ---- work that is shared as it goes: cores of a shared machine are not equally fast ---- */
 
@@ -201,7 +115,8 @@ static inline int take_items(work *w, int64_t most)
         w->end = min_i64(w->n, w->begin + most);
         return w->begin < w->end;
     }
-    for (; w->n_finished < w->m.size; ++w->n_finished) {
+    int n_visited = w->n > w->m.size ? w->m.size : 1; /* where each has one item at most, there is nothing to help with */
+    for (; w->n_finished < n_visited; ++w->n_finished) {
         int whose = (w->m.index + w->n_finished) % w->m.size;
         _Atomic int64_t *counter = &w->shares[whose].taken[w->parity];
         int64_t first = part_begin(w->n, 1, w->m.size, whose), size = part_begin(w->n, 1, w->m.size, whose + 1) - first;
@@ -218,29 +133,6 @@ static inline int take_items(work *w, int64_t most)
         }
     }
     return 0;
-}
-
-typedef void team_function(void *context, member m);
-
-static inline void run_member(int mode, team_function *function, void *context, member m)
-{
-    uint64_t found = float_mode_swap(float_mode_bits(mode));
-    function(context, m);
-    float_mode_swap(found);
-}
-
-static inline void team_run(int n_threads, int mode, team_function *function, void *context)
-{
-    team together = {0, 0};
-#ifdef _OPENMP
-    if (n_threads > 1) {
-#pragma omp parallel num_threads(n_threads)
-        run_member(mode, function, context, (member){omp_get_thread_num(), omp_get_num_threads(), &together});
-        return;
-    }
-#endif
-    (void)n_threads;
-    run_member(mode, function, context, (member){0, 1, &together});
 }
 
 #endif
