@@ -52,11 +52,12 @@ def forward(
     check=True,
     variant=None,
     first_row=0,
+    out=None,
 ):
     """One of RESULTS for each row: codes (n, k), reconstructions (n, d), row_losses (n,) or feature_losses (n, d).
 
     Of `variant` it takes what becomes of inputs: with its `fill` NaN means missing. targets: for losses from codes, and for means of as many trials as rows
-    have, (rows, order) of X; first_row: what errors call row 0. Computed in the parameters' real type. Raises ValueError for entries that are not finite (or, for losses, outside the output's
+    have, (rows, order) of X; first_row: what errors call row 0; out: an array for the result, of one layer, else a new one. Computed in the parameters' real type. Raises ValueError for entries that are not finite (or, for losses, outside the output's
     domain), FloatingPointError where finite input gives results that are not.
     """
     if isinstance(model, DeepModel):
@@ -64,7 +65,7 @@ def forward(
             model, parameters, rows, result, name, order, from_codes, n_threads, check, variant
         )
     n, dtype = len(rows) if order is None else len(order), parameters.W.dtype
-    out = _allocate(model, result, n, dtype)
+    out = _allocate(model, result, n, dtype) if out is None else out
     of_loss, missing = result.endswith("losses"), variant is not None and variant.fill is not None
     domain = domain_of(model.output, model.n_features) if of_loss else ANYWHERE
     block_rows = _block_rows(model, n)

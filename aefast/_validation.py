@@ -99,6 +99,26 @@ def as_parameter(value, name, shape):
     return np.ascontiguousarray(array)
 
 
+def as_out(out, shape, dtype, **inputs):
+    """`out` itself, where a result of this shape and type can be written into it while the inputs are read; nothing is converted."""
+    wanted = f"out must be a writeable C-contiguous array of shape {shape} and dtype {dtype}"
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"{wanted}, got {type(out).__name__}")
+    if out.shape != shape or out.dtype != dtype:
+        raise ValueError(f"{wanted}, got shape {out.shape} and dtype {out.dtype}")
+    if not (out.flags.carray and out.dtype.isnative):
+        raise ValueError(f"{wanted}, got one that is {_flaws_of_out(out)}")
+    for name, array in inputs.items():
+        if array is not None and np.may_share_memory(out, array):
+            raise ValueError(f"out must not share memory with {name}, which is read meanwhile")
+    return out
+
+
+def _flaws_of_out(out):
+    flags = {"not writeable": out.flags.writeable, "not C-contiguous": out.flags.c_contiguous}
+    return " and ".join(flaw for flaw, good in flags.items() if not good) or "not aligned"
+
+
 def as_mean_weight(value, n_samples):
     """Weights (n,) in float64 whose mean is 1; None stays None. One number weighs all alike."""
     if value is None or np.asarray(value).ndim == 0:

@@ -6,7 +6,9 @@ copied where the columns of a row are adjacent; parameters are not where they ar
 
 All functions raise ValueError or TypeError for arrays of the wrong shape or type and for entries that are not finite, naming the argument;
 FloatingPointError where finite input overflows. ``n_threads``: None (what this process may use, one where the work is small) or a positive integer;
-results are the same bits for any number.
+results are the same bits for any number. ``out``: an array that the result is written into, instead of a new one: writeable, C-contiguous, of the
+result's shape and type, nothing that is read meanwhile; after an error its content is undefined. Who computes again and again spares the time in which
+the system clears new memory.
 """
 
 from typing import NamedTuple
@@ -68,7 +70,7 @@ def _network(
     return Model(d, k, tied, activation, segments), Parameters(W, W if tied else V, b, c, theta)
 
 
-def encode(X, W, b, *, activation="sigmoid", n_threads=None):
+def encode(X, W, b, *, activation="sigmoid", n_threads=None, out=None):
     """Codes ``H = g(X Wᵀ + b)``, g the activation.
 
     Parameters
@@ -79,10 +81,12 @@ def encode(X, W, b, *, activation="sigmoid", n_threads=None):
     activation : {"sigmoid", "tanh", "relu", "softplus", "linear", ...}
         ``1 / (1 + exp(-a))``, ``tanh(a)``, ``max(a, 0)``, ``log(1 + exp(a))``, ``a``.
     n_threads : int or None
+    out : ndarray (n, k) or None
 
     Returns
     -------
     H : ndarray (n, k)
+        `out`, where it is given.
 
     Examples
     --------
@@ -94,10 +98,13 @@ def encode(X, W, b, *, activation="sigmoid", n_threads=None):
     X = check.as_rows(X, "X")
     model, parameters = _network(X, W, b, None, activation=activation)
     _check_width(X, "X", model.n_features)
-    return forward(model, parameters, X, "codes", n_threads=n_threads)
+    if out is not None:
+        own = parameters
+        out = check.as_out(out, (len(X), model.n_components), own.W.dtype, X=X, W=own.W, b=own.b)
+    return forward(model, parameters, X, "codes", n_threads=n_threads, out=out)
 
 
-def decode(H, W, c, *, output="gaussian", output_parameters=None, n_threads=None):
+def decode(H, W, c, *, output="gaussian", output_parameters=None, n_threads=None, out=None):
     """Reconstructions ``X̂ = o(H W + c)``, the mean of p(x | h): o is the identity for "gaussian", sigmoid for "bernoulli".
 
     Parameters
@@ -112,17 +119,21 @@ def decode(H, W, c, *, output="gaussian", output_parameters=None, n_threads=None
     output_parameters : dict or None
         As for `loss`; the means of p(x | h) do not depend on it.
     n_threads : int or None
+    out : ndarray (n, d) or None
 
     Returns
     -------
     X_hat : ndarray (n, d)
+        `out`, where it is given.
     """
     H = check.as_rows(H, "H")
     model, parameters = _network(H, W, None, c, output=output, output_parameters=output_parameters)
     _check_width(H, "H", model.n_components)
-    return forward(
-        model, parameters, H, "reconstructions", name="H", from_codes=True, n_threads=n_threads
-    )
+    if out is not None:
+        own = parameters
+        out = check.as_out(out, (len(H), model.n_features), own.W.dtype, H=H, W=own.V, c=own.c)
+    options = {"name": "H", "from_codes": True, "n_threads": n_threads, "out": out}
+    return forward(model, parameters, H, "reconstructions", **options)
 
 
 def loss(
@@ -253,7 +264,7 @@ def _check_width(rows, name, n_columns):
         raise ValueError(f"{name} must have {n_columns} columns to fit W, got shape {rows.shape}")
 
 
-def sigmoid(x, *, n_threads=None):
+def sigmoid(x, *, n_threads=None, out=None):
     """``1 / (1 + exp(-x))`` elementwise, for any shape: at most 2 ULP off in float32, 4 in float64.
 
     Parameters
@@ -261,15 +272,17 @@ def sigmoid(x, *, n_threads=None):
     x : array-like
         float32, uint8 and bool give float32, anything else float64. NaN gives NaN.
     n_threads : int or None
+    out : ndarray of x's shape or None
+        It may be x itself.
 
     Returns
     -------
-    y : ndarray of x's shape (a NumPy scalar for a scalar)
+    y : ndarray of x's shape (a NumPy scalar for a scalar); `out`, where it is given
     """
-    return _elementwise("sigmoid", x, n_threads)
+    return _elementwise("sigmoid", x, n_threads, out)
 
 
-def softplus(x, *, n_threads=None):
+def softplus(x, *, n_threads=None, out=None):
     """``log(1 + exp(x))`` elementwise, for any shape, without overflow: at most 2 ULP off in float32, 4 in float64.
 
     Parameters
@@ -277,17 +290,20 @@ def softplus(x, *, n_threads=None):
     x : array-like
         float32, uint8 and bool give float32, anything else float64. NaN gives NaN.
     n_threads : int or None
+    out : ndarray of x's shape or None
+        It may be x itself.
 
     Returns
     -------
-    y : ndarray of x's shape (a NumPy scalar for a scalar)
+    y : ndarray of x's shape (a NumPy scalar for a scalar); `out`, where it is given
     """
-    return _elementwise("softplus", x, n_threads)
+    return _elementwise("softplus", x, n_threads, out)
 
 
-def _elementwise(name, x, n_threads):
+def _elementwise(name, x, n_threads, out):
     x = check.as_array(x, "x")
     x = np.require(x, check.real_type(x.dtype), "C")
-    out = np.empty_like(x)
-    _autoencoder.apply(name, x, out, _threads.effective_n_threads(n_threads, 20.0 * x.size))
-    return out[()]
+    other = None if x is out else x
+    y = np.empty_like(x) if out is None else check.as_out(out, x.shape, x.dtype, x=other)
+    _autoencoder.apply(name, x, y, _threads.effective_n_threads(n_threads, 20.0 * x.size))
+    return y[()] if out is None else out

@@ -1,8 +1,8 @@
 """Encoding and reconstructing many rows, beside the libraries that run trained networks: ``python -m benchmarks.inference``.
 
 The network is the one of the training benchmarks: tied, sigmoid, cross-entropy, float32. A library computes ``H = sigm(X Wᵀ + b)`` (encode), or
-``X̂ = sigm(H W + c)`` of it as well (reconstruct), for all rows at once, results in memory of its own; aefast checks meanwhile that every entry is
-finite. Each library is alone in its process, takes turns with the others, and is held to a float64 reference first.
+``X̂ = sigm(H W + c)`` of it as well (reconstruct), for all rows at once, results in new memory, or ("-out") in memory that is there already; aefast checks
+meanwhile that every entry is finite. Each library is alone in its process, takes turns with the others, and is held to a float64 reference first.
 """
 
 import argparse
@@ -54,6 +54,22 @@ def of_ops(X, W, b, c, n_threads):
     return {"encode": lambda: ops.encode(X, W, b, n_threads=n_threads), "reconstruct": reconstruct}
 
 
+def of_ops_out(X, W, b, c, n_threads):
+    """The same into memory that is there already."""
+    from aefast import ops
+
+    H, X_hat = np.empty((len(X), len(W)), np.float32), np.empty_like(X)
+
+    def reconstruct():
+        codes = ops.encode(X, W, b, n_threads=n_threads, out=H)
+        return ops.decode(codes, W, c, output="bernoulli", n_threads=n_threads, out=X_hat)
+
+    return {
+        "encode": lambda: ops.encode(X, W, b, n_threads=n_threads, out=H),
+        "reconstruct": reconstruct,
+    }
+
+
 def of_estimator(X, W, b, c, n_threads):
     from aefast import Autoencoder
 
@@ -67,18 +83,31 @@ def of_estimator(X, W, b, c, n_threads):
     }
 
 
+def sigmoid_in_place(A, bias):
+    A += bias
+    np.negative(A, out=A)
+    np.exp(A, out=A)
+    A += 1
+    return np.reciprocal(A, out=A)
+
+
 def of_numpy(X, W, b, c, n_threads):
-    def apply(A, bias):
-        A += bias
-        np.negative(A, out=A)
-        np.exp(A, out=A)
-        A += 1
-        return np.reciprocal(A, out=A)
+    def encode():
+        return sigmoid_in_place(X @ W.T, b)
+
+    return {"encode": encode, "reconstruct": lambda: sigmoid_in_place(encode() @ W, c)}
+
+
+def of_numpy_out(X, W, b, c, n_threads):
+    H, X_hat = np.empty((len(X), len(W)), np.float32), np.empty_like(X)
 
     def encode():
-        return apply(X @ W.T, b)
+        return sigmoid_in_place(np.matmul(X, W.T, out=H), b)
 
-    return {"encode": encode, "reconstruct": lambda: apply(encode() @ W, c)}
+    return {
+        "encode": encode,
+        "reconstruct": lambda: sigmoid_in_place(np.matmul(encode(), W, out=X_hat), c),
+    }
 
 
 def of_torch(X, W, b, c, n_threads):
@@ -157,8 +186,10 @@ def of_onnxruntime(X, W, b, c, n_threads):
 
 LIBRARIES = {
     "ops": of_ops,
+    "ops-out": of_ops_out,
     "estimator": of_estimator,
     "numpy": of_numpy,
+    "numpy-out": of_numpy_out,
     "torch": of_torch,
     "jax": of_jax,
     "onnxruntime": of_onnxruntime,

@@ -266,7 +266,7 @@ static void clear_active_set(active_set *s, const dictionary_forms *f)
 
 enum { FEWEST_AT_ONCE = 2, ACTIVE_PER_NEW = 3 }; /* a round activates at most 2 + n / 3 atoms, */
 #define WORTH_ACTIVATING ((real)0.4)             /* and none whose |q| is not this far above alpha, of the largest one's way */
-#define ROUNDING (16 * (AEFAST_REAL_BITS == 32 ? (real)FLT_EPSILON : (real)DBL_EPSILON))
+#define ROUNDING (16 * REAL_EPSILON)
 
 /* An idle atom with |q_j| <= (1 + slack) alpha adds slack to the relative gap, at most: alpha ||h||_1 <= 1/2 ||x||^2. */
 static real bound_of_idle(const row_problem *p)

@@ -50,7 +50,7 @@ static int64_t subtract_and_find(const pursuit *t, real *q, real a, const real *
 }
 
 /* Correlations smaller than this, relative to ||x||, are rounding. */
-#define NO_CORRELATION (8 * (AEFAST_REAL_BITS == 32 ? (real)FLT_EPSILON : (real)DBL_EPSILON))
+#define NO_CORRELATION (8 * REAL_EPSILON)
 
 static void pursue(pursuit *t, const row_problem *p)
 {

@@ -13,6 +13,8 @@
 #if AEFAST_REAL_BITS == 32
 typedef float real;
 typedef int32_t real_int; /* the integer with as many bits */
+#define REAL_MAX FLT_MAX
+#define REAL_EPSILON FLT_EPSILON
 #ifdef AEFAST_BFLOAT16 /* what products multiply: operand.h */
 #define AEFAST_REAL_NAME bf16
 #else
@@ -21,6 +23,8 @@ typedef int32_t real_int; /* the integer with as many bits */
 #elif AEFAST_REAL_BITS == 64
 typedef double real;
 typedef int64_t real_int;
+#define REAL_MAX DBL_MAX
+#define REAL_EPSILON DBL_EPSILON
 #define AEFAST_REAL_NAME f64
 #else
 #error "compile with -DAEFAST_REAL_BITS=32 or 64"

@@ -38,20 +38,21 @@ ALWAYS_INLINE void convert_entries(int kind, const char *from, int64_t n, real *
 
 static inline int64_t entry_bytes(int kind) { return kind == ROWS_UINT8 ? 1 : kind == ROWS_FLOAT32 ? 4 : 8; }
 
-/* Whether all of x[0 .. n - 1] are finite and in [low, high]. */
+/* Whether all of x[0 .. n - 1] are finite and in [low, high]: NaN fails every comparison, and infinity one with the largest finite number. */
 ALWAYS_INLINE int in_range(const real *x, int64_t n, real low, real high)
 {
+    vec least = vec_set(low > -REAL_MAX ? low : -REAL_MAX), most = vec_set(high < REAL_MAX ? high : REAL_MAX);
     ivec good = ivec_set(-1);
-    for (int64_t j = 0; j < n; j += LANES) {
-        int64_t left = n - j;
-        vec v = vec_load_n(x + j, left);
-        ivec inside = (v - v == vec_set(0)) & (v >= vec_set(low)) & (v <= vec_set(high));
-        good &= left < LANES ? inside | ~lanes_below(left) : inside;
+    int64_t j = 0;
+    for (; j + LANES <= n; j += LANES) {
+        vec v = vec_load(x + j);
+        good &= (v >= least) & (v <= most);
     }
-    int all = 1;
-    for (int i = 0; i < LANES; ++i)
-        all &= good[i] != 0;
-    return all;
+    if (j < n) {
+        vec v = vec_load_n(x + j, n - j);
+        good &= ((v >= least) & (v <= most)) | ~lanes_below(n - j);
+    }
+    return !any_lane(~good);
 }
 
 /* The same with limits for each entry, or with NaN allowed. */

@@ -21,7 +21,7 @@ ALWAYS_INLINE vec vec_log(vec x)
     vec n = __builtin_convertvector(e, vec);
     vec small = vec_fma(s, half_square + R, n * LN2_LOW);
     vec y = vec_fma(n, vec_set(LN2_HIGH), f - (half_square - small));
-    return vec_select(x > vec_set(0), vec_select(x <= vec_set(AEFAST_REAL_BITS == 32 ? FLT_MAX : (real)DBL_MAX), y, x), vec_set(-INFINITY));
+    return vec_select(x > vec_set(0), vec_select(x <= vec_set(REAL_MAX), y, x), vec_set(-INFINITY));
 }
 
 /* Stirling's series: log Gamma(z) = (z - 1/2) log z - z + log(2 pi)/2 + s(z), s(z) = sum B_2i / (2i (2i - 1) z^(2i - 1)); for z >= SHIFT. */
