@@ -61,6 +61,7 @@ def forward(
     domain), FloatingPointError where finite input gives results that are not.
     """
     if isinstance(model, DeepModel):
+        assert out is None
         return through_layers(
             model, parameters, rows, result, name, order, from_codes, n_threads, check, variant
         )

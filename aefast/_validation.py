@@ -99,24 +99,39 @@ def as_parameter(value, name, shape):
     return np.ascontiguousarray(array)
 
 
-def as_out(out, shape, dtype, **inputs):
-    """`out` itself, where a result of this shape and type can be written into it while the inputs are read; nothing is converted."""
-    wanted = f"out must be a writeable C-contiguous array of shape {shape} and dtype {dtype}"
-    if not isinstance(out, np.ndarray):
-        raise TypeError(f"{wanted}, got {type(out).__name__}")
-    if out.shape != shape or out.dtype != dtype:
-        raise ValueError(f"{wanted}, got shape {out.shape} and dtype {out.dtype}")
-    if not (out.flags.carray and out.dtype.isnative):
-        raise ValueError(f"{wanted}, got one that is {_flaws_of_out(out)}")
+def as_out(out, shape, dtype, *, in_place=None, **inputs):
+    """`out` as a plain array, where a result of this shape and type can be written into it while the inputs are read; nothing is converted or copied.
+    in_place: the one input that may have its very place."""
+    if (
+        not isinstance(out, np.ndarray)
+        or isinstance(out, np.ma.MaskedArray)
+        or out.shape != shape
+        or out.dtype != dtype
+        or not out.flags.carray
+    ):
+        raise _out_error(out, shape, dtype)
+    out = np.asarray(out)
     for name, array in inputs.items():
-        if array is not None and np.may_share_memory(out, array):
-            raise ValueError(f"out must not share memory with {name}, which is read meanwhile")
+        if np.may_share_memory(out, array) and not (name == in_place and _same_place(out, array)):
+            raise ValueError(f"out must not overlap with {name}, which is read meanwhile")
     return out
 
 
-def _flaws_of_out(out):
-    flags = {"not writeable": out.flags.writeable, "not C-contiguous": out.flags.c_contiguous}
-    return " and ".join(flaw for flaw, good in flags.items() if not good) or "not aligned"
+def _same_place(out, array):
+    return out.ctypes.data == array.ctypes.data and array.flags.c_contiguous
+
+
+def _out_error(out, shape, dtype):
+    wanted = f"out must be a writeable, aligned, C-contiguous array of shape {shape} and dtype {dtype}, got"
+    if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):
+        return TypeError(f"{wanted} {type(out).__name__}")
+    if out.shape != shape or out.dtype != dtype:
+        return ValueError(f"{wanted} shape {out.shape} and dtype {out.dtype}")
+    flags = {"writeable": out.flags.writeable, "C-contiguous": out.flags.c_contiguous}
+    flags["aligned"] = out.flags.aligned
+    return ValueError(
+        f"{wanted} one that is not {' and '.join(f for f, v in flags.items() if not v)}"
+    )
 
 
 def as_mean_weight(value, n_samples):

@@ -81,7 +81,7 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, NetworkInference, BaseEstim
     contraction : float, default=0.0
         λ of the penalty ``λ mean_i ‖∂h/∂x_i‖²`` (Rifai et al. 2011), ``Σ_j g'(a_j)² ‖W_j‖²`` for each row.
     sparsity : None, ("kl", rho, beta), ("l1", lambda), ..., default=None
-        ``β Σ_j KL(ρ ‖ mean_i h_ij)`` over each batch, for sigmoid codes (Lee et al. 2007), ``λ mean_i ‖h_i‖₁``, or another of the guide's table.
+        ``β Σ_j KL(ρ ‖ mean_i h_ij)`` over each batch, for sigmoid codes (Ng 2011, CS294A lecture notes), ``λ mean_i ‖h_i‖₁``, or another of the guide's table.
     top_k : int or None, default=None
         Only the top_k largest units of each row's code keep their value, the others are 0 (Makhzani & Frey 2013); gradients pass the kept ones alone, but
         for units that no row of a whole pass has kept: 1/32 of the gradient passes to these, so that they come back (after Gao et al. 2024).

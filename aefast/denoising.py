@@ -11,7 +11,7 @@ from aefast.sparse_coding import sparse_encode
 __all__ = ["denoise", "estimate_noise", "psnr"]
 
 NOISE_GAIN = (
-    1.15  # a patch of pure noise is below (1.15 σ)² d in most cases: Elad & Aharon, section III
+    1.15  # a patch of pure noise is below (1.15 σ)² d in 96 of 100 cases for d = 64: Elad & Aharon
 )
 PATCHES_PER_STRIP = 1 << 16
 

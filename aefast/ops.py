@@ -6,9 +6,9 @@ copied where the columns of a row are adjacent; parameters are not where they ar
 
 All functions raise ValueError or TypeError for arrays of the wrong shape or type and for entries that are not finite, naming the argument;
 FloatingPointError where finite input overflows. ``n_threads``: None (what this process may use, one where the work is small) or a positive integer;
-results are the same bits for any number. ``out``: an array that the result is written into, instead of a new one: writeable, C-contiguous, of the
-result's shape and type, nothing that is read meanwhile; after an error its content is undefined. Who computes again and again spares the time in which
-the system clears new memory.
+results are the same bits for any number. ``out``: an array that the result is written into, instead of a new one: writeable, aligned, C-contiguous, of the
+result's shape and type, nothing that is read meanwhile (two maps of one file look like two arrays); after an error its content is undefined. Who computes
+again and again spares the time in which the system clears new memory.
 """
 
 from typing import NamedTuple
@@ -98,10 +98,12 @@ def encode(X, W, b, *, activation="sigmoid", n_threads=None, out=None):
     X = check.as_rows(X, "X")
     model, parameters = _network(X, W, b, None, activation=activation)
     _check_width(X, "X", model.n_features)
-    if out is not None:
-        own = parameters
-        out = check.as_out(out, (len(X), model.n_components), own.W.dtype, X=X, W=own.W, b=own.b)
-    return forward(model, parameters, X, "codes", n_threads=n_threads, out=out)
+    if out is None:
+        return forward(model, parameters, X, "codes", n_threads=n_threads)
+    own = parameters
+    plain = check.as_out(out, (len(X), model.n_components), own.W.dtype, X=X, W=own.W, b=own.b)
+    forward(model, parameters, X, "codes", n_threads=n_threads, out=plain)
+    return out
 
 
 def decode(H, W, c, *, output="gaussian", output_parameters=None, n_threads=None, out=None):
@@ -129,11 +131,13 @@ def decode(H, W, c, *, output="gaussian", output_parameters=None, n_threads=None
     H = check.as_rows(H, "H")
     model, parameters = _network(H, W, None, c, output=output, output_parameters=output_parameters)
     _check_width(H, "H", model.n_components)
-    if out is not None:
-        own = parameters
-        out = check.as_out(out, (len(H), model.n_features), own.W.dtype, H=H, W=own.V, c=own.c)
-    options = {"name": "H", "from_codes": True, "n_threads": n_threads, "out": out}
-    return forward(model, parameters, H, "reconstructions", **options)
+    options = {"name": "H", "from_codes": True, "n_threads": n_threads}
+    if out is None:
+        return forward(model, parameters, H, "reconstructions", **options)
+    own = parameters
+    plain = check.as_out(out, (len(H), model.n_features), own.W.dtype, H=H, W=own.V, c=own.c)
+    forward(model, parameters, H, "reconstructions", **options, out=plain)
+    return out
 
 
 def loss(
@@ -303,7 +307,6 @@ def softplus(x, *, n_threads=None, out=None):
 def _elementwise(name, x, n_threads, out):
     x = check.as_array(x, "x")
     x = np.require(x, check.real_type(x.dtype), "C")
-    other = None if x is out else x
-    y = np.empty_like(x) if out is None else check.as_out(out, x.shape, x.dtype, x=other)
+    y = np.empty_like(x) if out is None else check.as_out(out, x.shape, x.dtype, in_place="x", x=x)
     _autoencoder.apply(name, x, y, _threads.effective_n_threads(n_threads, 20.0 * x.size))
     return y[()] if out is None else out

@@ -42,7 +42,7 @@ def filters(ae, image_shape=None, X=None):
 
     Early in training, and in directions in which the data do not vary, weights keep the noise they started from. With
     `X` a second panel shows what that hides: the pattern in the input that raises a component's activation,
-    ``mean_i (x_i - mean x) (h_ij - mean h_j) / std h_j`` (Haufe et al. 2014, eq. 6, for one unit at a time), in
+    ``mean_i (x_i - mean x) (h_ij - mean h_j) / std h_j`` (Haufe et al. 2014, theorem 1, for one unit at a time), in
     the units of `X`.
 
     Parameters

@@ -56,8 +56,8 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
     missing, missing_fill
         As for `Autoencoder`: with "mask" NaN is an entry that is missing, in both stages.
     corruption, contraction, sparsity
-        As for `Autoencoder`, of each layer in pre-training: a stacked denoising (Vincent et al. 2010), contractive (Rifai et al. 2011) or sparse (Lee et al.
-        2007) autoencoder. Fine-tuning sees clean rows and minimises the loss alone.
+        As for `Autoencoder`, of each layer in pre-training: a stacked denoising (Vincent et al. 2010), contractive (Rifai et al. 2011) or sparse (Ng 2011)
+        autoencoder. Fine-tuning sees clean rows and minimises the loss alone.
     pretrain_epochs : int, default=20
         Passes over the rows for each layer, at most (`tol` may stop a layer earlier); 0: no pre-training.
     max_epochs : int, default=50

@@ -1,8 +1,9 @@
 """Encoding and reconstructing many rows, beside the libraries that run trained networks: ``python -m benchmarks.inference``.
 
 The network is the one of the training benchmarks: tied, sigmoid, cross-entropy, float32. A library computes ``H = sigm(X Wᵀ + b)`` (encode), or
-``X̂ = sigm(H W + c)`` of it as well (reconstruct), for all rows at once, results in new memory, or ("-out") in memory that is there already; aefast checks
-meanwhile that every entry is finite. Each library is alone in its process, takes turns with the others, and is held to a float64 reference first.
+``X̂ = sigm(H W + c)`` of it as well (reconstruct), for all rows at once, results in new memory, or ("-out": to be compared with each other) in memory
+that is there already; aefast checks meanwhile that every entry is finite. Each library is alone in its process, takes turns with the others, and is
+held to a float64 reference first.
 """
 
 import argparse
@@ -127,6 +128,24 @@ def of_torch(X, W, b, c, n_threads):
     return {"encode": lambda: encode().numpy(), "reconstruct": lambda: reconstruct().numpy()}
 
 
+def of_torch_out(X, W, b, c, n_threads):
+    import torch
+
+    torch.set_num_threads(n_threads)
+    rows, weights, b, c = (torch.from_numpy(array) for array in (X, W, b, c))
+    H, X_hat = torch.empty(len(X), len(W)), torch.empty_like(rows)
+
+    @torch.inference_mode()
+    def encode():
+        return torch.addmm(b, rows, weights.T, out=H).sigmoid_()
+
+    @torch.inference_mode()
+    def reconstruct():
+        return torch.addmm(c, encode(), weights, out=X_hat).sigmoid_()
+
+    return {"encode": lambda: encode().numpy(), "reconstruct": lambda: reconstruct().numpy()}
+
+
 def of_jax(X, W, b, c, n_threads):
     import jax
 
@@ -191,6 +210,7 @@ LIBRARIES = {
     "numpy": of_numpy,
     "numpy-out": of_numpy_out,
     "torch": of_torch,
+    "torch-out": of_torch_out,
     "jax": of_jax,
     "onnxruntime": of_onnxruntime,
 }

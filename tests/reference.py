@@ -45,7 +45,7 @@ class Solver(NamedTuple):
 
 
 def sgd(w, g, state, n_steps, *, learning_rate, momentum=0.0, nesterov=False):
-    """Gradient descent with the momentum of Polyak (1964) or Nesterov (1983), as written by Sutskever et al. (2013)."""
+    """Gradient descent with the momentum of Polyak (1964) or Nesterov (1983), as written by Sutskever et al. (2013), with the rate outside v."""
     if momentum == 0:
         return w - learning_rate * g, state
     velocity = momentum * state[0] + g

@@ -48,6 +48,16 @@ def test_fits_at_once_leave_blas_as_it_was(products, digits, monkeypatch):
             assert blas_threads() == before
 
 
+def test_many_more_threads_than_cores_give_the_same_bits(digits):
+    """Members of so large a team sleep at every meeting."""
+    options = {"batch_size": 300, "max_epochs": 1, "random_state": 0}
+    alone, together = (
+        Autoencoder(16, n_threads=n_threads, **options).fit(digits) for n_threads in (1, 32)
+    )
+    np.testing.assert_array_equal(together.components_, alone.components_)
+    np.testing.assert_array_equal(together.transform(digits), alone.transform(digits))
+
+
 def test_fits_at_once_give_the_bits_of_fits_alone(digits):
     fitted = {}
 

@@ -55,6 +55,27 @@ def check_refusal(estimator, call, error, *fragments):
 # ------------------------------------------------------------------------------------------------------------------------- the data
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_every_entry_of_a_row_is_looked_at(dtype, isa):
+    """Whole vectors, every lane of them, and what is left of a row."""
+    edge = np.finfo(dtype)
+    for d in (*range(1, 20), 33, 37):
+        W, b, c = np.zeros((1, d), dtype), np.zeros(1, dtype), np.zeros(d, dtype)
+        X = np.full((1, d), 0.5, dtype)
+        X[0, 0], X[0, -1] = 0.0, 1.0
+        ops.loss(X, W, b, c, output="bernoulli")
+        ops.encode(np.full((1, d), edge.max), W, b)
+        for column in range(d):
+            for bad in (np.nan, np.inf, -np.inf, -edge.tiny, 1 + edge.eps):
+                broken = X.copy()
+                broken[0, column] = bad
+                with pytest.raises(ValueError, match=rf"\bX\b.*column {column}\b"):
+                    ops.loss(broken, W, b, c, output="bernoulli")
+                if not np.isfinite(bad):
+                    with pytest.raises(ValueError, match=rf"\bX\b.*column {column}\b"):
+                        ops.encode(broken, W, b)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("method", TAKE_X)

@@ -37,7 +37,7 @@ ALWAYS_INLINE void update_by_vectors(const step_constants *constants, real *w, c
 }
 
 /* sgd, without momentum: w -= rate g. With it: v = momentum v + g, w -= rate v; Nesterov: w -= rate (g + momentum v)
-   (Sutskever et al. 2013). state0: v, needed only with momentum. */
+   (Sutskever et al. 2013, with the rate outside v). state0: v, needed only with momentum. */
 ALWAYS_INLINE void plain_sgd_vector(const step_constants *c, real *w, const real *gradient, real *unused, real *unused_too, int64_t left)
 {
     (void)unused, (void)unused_too;

@@ -115,8 +115,7 @@ static inline int take_items(work *w, int64_t most)
         w->end = min_i64(w->n, w->begin + most);
         return w->begin < w->end;
     }
-    int n_visited = w->n > w->m.size ? w->m.size : 1; /* where each has one item at most, there is nothing to help with */
-    for (; w->n_finished < n_visited; ++w->n_finished) {
+    for (; w->n_finished < w->m.size; ++w->n_finished) {
         int whose = (w->m.index + w->n_finished) % w->m.size;
         _Atomic int64_t *counter = &w->shares[whose].taken[w->parity];
         int64_t first = part_begin(w->n, 1, w->m.size, whose), size = part_begin(w->n, 1, w->m.size, whose + 1) - first;

@@ -19,7 +19,7 @@ typedef struct {
     mean_penalty *of_mean;  /* the other; NULL */
 } penalty_entry;
 
-/* kl: the divergence of coins that show heads with probability m from those with rho (Lee, Ekanadham & Ng 2007). m is kept off 0 and 1. */
+/* kl: the divergence of coins that show heads with probability m from those with rho (Ng 2011, CS294A lecture notes). m is kept off 0 and 1. */
 static double kl_penalty(double m, double rho, double *slope)
 {
     const double edge = 1e-6;

@@ -41,7 +41,7 @@ static inline int64_t entry_bytes(int kind) { return kind == ROWS_UINT8 ? 1 : ki
 /* Whether all of x[0 .. n - 1] are finite and in [low, high]: NaN fails every comparison, and infinity one with the largest finite number. */
 ALWAYS_INLINE int in_range(const real *x, int64_t n, real low, real high)
 {
-    vec least = vec_set(low > -REAL_MAX ? low : -REAL_MAX), most = vec_set(high < REAL_MAX ? high : REAL_MAX);
+    vec least = vec_set(low <= -REAL_MAX ? -REAL_MAX : low), most = vec_set(high >= REAL_MAX ? REAL_MAX : high); /* NaN stays: nothing is in range */
     ivec good = ivec_set(-1);
     int64_t j = 0;
     for (; j + LANES <= n; j += LANES) {

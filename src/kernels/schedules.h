@@ -17,7 +17,7 @@ static double constant_factor(double t, double progress)
     return 1;
 }
 
-/* Robbins & Monro 1951: 1 / sqrt(t) */
+/* Zinkevich 2003: 1 / sqrt(t) */
 static double invscaling_factor(double t, double progress)
 {
     (void)progress;

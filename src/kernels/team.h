@@ -21,7 +21,8 @@ typedef struct {
 
 typedef struct {
     arrival *arrived; /* one a member: each writes its own and reads the others', so that a meeting takes no longer than a cache line's way */
-    _Atomic int n_asleep;
+    int spins;        /* before a member sleeps; none where there are more members than cores: who is waited for needs the core */
+    _Alignas(CACHE_LINE) _Atomic int n_asleep;
     pthread_mutex_t lock; /* of those asleep, until they are woken */
     pthread_cond_t awake;
 } team;
@@ -32,27 +33,44 @@ typedef struct {
     team *together;
 } member;
 
-enum { SPINS = 4000 }; /* some 50 microseconds: less than falling asleep and being woken takes, where nobody else wants the core */
+enum { SPINS = 4000 }; /* 50 to 100 microseconds, no longer than falling asleep and being woken may take */
+
+/* In the debug build members sleep at every meeting, so that its tests see it. */
+static inline int spins_of_team(int n_threads, int n_cores)
+{
+#ifdef AEFAST_DEBUG
+    n_cores = 0;
+#endif
+    return n_threads <= n_cores ? SPINS : 0;
+}
 
 static inline void spin_pause(void)
 {
 #if defined(__x86_64__)
     __builtin_ia32_pause();
 #elif defined(__aarch64__)
-    __asm__ volatile("yield");
+    __asm__ volatile("isb"); /* `yield` is over at once on most */
 #endif
 }
 
-/* Whether this member has not yet come to a meeting; it may be at the next one already. */
-static inline int is_missing(const arrival *a, unsigned meeting) { return (int)(atomic_load(&a->count) - meeting) < 0; }
+/* Whether this member has come to a meeting; it may be at the next one already. */
+static inline int has_arrived(const arrival *a, unsigned meeting) { return (int)(atomic_load(&a->count) - meeting) >= 0; }
+
+static int all_have_arrived(const arrival *arrived, int n, unsigned meeting)
+{
+    for (int i = 0; i < n; ++i)
+        if (!has_arrived(&arrived[i], meeting))
+            return 0;
+    return 1;
+}
 
 /* A thread that sleeps is given a core soon after it is woken. One that yields its core, to ask again, gets it back when whoever took it has used up
    its turn: beside other busy processes that is milliseconds, at every meeting. */
-static void sleep_until_arrived(team *t, const arrival *a, unsigned meeting)
+static void sleep_until_all_arrive(team *t, int n, unsigned meeting)
 {
     pthread_mutex_lock(&t->lock);
-    atomic_fetch_add(&t->n_asleep, 1); /* then looks who arrived; who arrives says so, then looks who is asleep: one of the two sees the other */
-    while (is_missing(a, meeting))
+    atomic_fetch_add(&t->n_asleep, 1); /* then looks who arrived; the last to arrive says so, then looks who is asleep: one of the two sees the other */
+    while (!all_have_arrived(t->arrived, n, meeting))
         pthread_cond_wait(&t->awake, &t->lock);
     atomic_fetch_sub(&t->n_asleep, 1);
     pthread_mutex_unlock(&t->lock);
@@ -71,18 +89,20 @@ static inline void team_barrier(member m)
     if (m.size == 1)
         return;
     team *t = m.together;
-    unsigned meeting = atomic_load_explicit(&t->arrived[m.index].count, memory_order_relaxed) + 1;
-    atomic_store(&t->arrived[m.index].count, meeting);
-    if (atomic_load(&t->n_asleep) > 0)
+    arrival *arrived = t->arrived;
+    unsigned meeting = atomic_load_explicit(&arrived[m.index].count, memory_order_relaxed) + 1;
+    atomic_store(&arrived[m.index].count, meeting);
+    if (atomic_load(&t->n_asleep) > 0 && all_have_arrived(arrived, m.size, meeting))
         wake_team(t);
     for (int i = 0, spins = 0; i < m.size;) {
-        if (!is_missing(&t->arrived[i], meeting)) {
+        if (has_arrived(&arrived[i], meeting)) {
             ++i;
-        } else if (spins < SPINS) {
+        } else if (spins < t->spins) {
             ++spins;
             spin_pause();
         } else {
-            sleep_until_arrived(t, &t->arrived[i], meeting);
+            sleep_until_all_arrive(t, m.size, meeting);
+            return;
         }
     }
 }
@@ -134,7 +154,7 @@ static inline void team_run(int n_threads, int mode, team_function *function, vo
     if (n_threads > 1) {
         arrival arrived[n_threads];
         memset(arrived, 0, sizeof arrived);
-        team together = {.arrived = arrived, .lock = PTHREAD_MUTEX_INITIALIZER, .awake = PTHREAD_COND_INITIALIZER};
+        team together = {.arrived = arrived, .spins = spins_of_team(n_threads, omp_get_num_procs()), .lock = PTHREAD_MUTEX_INITIALIZER, .awake = PTHREAD_COND_INITIALIZER};
 #pragma omp parallel num_threads(n_threads)
         run_member(mode, function, context, (member){omp_get_thread_num(), omp_get_num_threads(), &together});
         pthread_cond_destroy(&together.awake);
