@@ -132,10 +132,10 @@ ALWAYS_INLINE vec relu_curvature(vec h, vec slope) { return (void)h, (void)slope
 ACTIVATION(relu, 0)
 
 /* softplus: h = log(1 + exp(a)), dh/da = sigmoid(a) = 1 - exp(-h) */
-ALWAYS_INLINE vec softplus(vec a, vec e) { return softplus_of(a, e); }
+ALWAYS_INLINE vec softplus(vec a, vec e) { return (void)e, vec_softplus(a); }
 ALWAYS_INLINE vec softplus_derivative(vec h) { return vec_minus_expm1_minus(h); }
 ALWAYS_INLINE vec softplus_curvature(vec h, vec slope) { return (void)h, slope * ((real)1 - slope); }
-ACTIVATION(softplus, exp_minus_abs)
+ACTIVATION(softplus, 0)
 
 /* elu (Clevert, Unterthiner & Hochreiter 2016): h = a where a > 0 and exp(a) - 1 elsewhere, dh/da = 1 and h + 1 */
 ALWAYS_INLINE vec elu(vec a, vec e)

@@ -78,15 +78,23 @@ ALWAYS_INLINE vec vec_ldexp(vec x, ivec n)
     return x * first * second;
 }
 
-/* exp(r), for x = n log 2 + r; *shifted is n with the bits of ROUND_MAGIC. */
-ALWAYS_INLINE vec exp_of_rest(vec x, ivec *shifted)
+/* exp(r), for x = n log 2 + r; *shifted is n with the bits of ROUND_MAGIC, *lost what the last sum has rounded off (Dekker 1971). */
+ALWAYS_INLINE vec exp_of_rest_in_two(vec x, ivec *shifted, vec *lost)
 {
     vec magic = vec_fma(x, vec_set(LOG2_E), vec_set(ROUND_MAGIC));
     vec n = magic - ROUND_MAGIC;
     vec r = vec_fma(n, vec_set(-LN2_HIGH), x);
     r = vec_fma(n, vec_set(-LN2_LOW), r);
     *shifted = (ivec)magic;
-    return vec_fma(r * r, polynomial(r, EXP_Q, sizeof EXP_Q / sizeof *EXP_Q), r) + (real)1;
+    vec above = vec_fma(r * r, polynomial(r, EXP_Q, sizeof EXP_Q / sizeof *EXP_Q), r), y = above + (real)1;
+    *lost = above - (y - (real)1);
+    return y;
+}
+
+ALWAYS_INLINE vec exp_of_rest(vec x, ivec *shifted)
+{
+    vec unused;
+    return exp_of_rest_in_two(x, shifted, &unused);
 }
 
 /* For x in [EXP_LOWEST, EXP_HIGHEST], or NaN. */
@@ -123,6 +131,13 @@ ALWAYS_INLINE vec vec_log1p_unit(vec e)
     return vec_fma(-(e * e), q, e);
 }
 
+/* log(1 + e + lost) for a lost so small that log's slope there, 1 / (1 + e), may be 1 - e / 2. */
+ALWAYS_INLINE vec log1p_of_two(vec e, vec lost)
+{
+    vec q = polynomial(e - (real)1, LOG1P_Q, sizeof LOG1P_Q / sizeof *LOG1P_Q);
+    return e - vec_fma(e * e, q, -lost * vec_fma(e, vec_set((real)-0.5), vec_set(1)));
+}
+
 /* e = exp(-|x|) gives both sigmoid(x) = 1 / (1 + exp(-x)) and softplus(x) = log(1 + exp(x)), without overflow. */
 ALWAYS_INLINE vec exp_minus_abs(vec x) { return exp_clamped(vec_max(vec_set(EXP_LOWEST), vec_minus_abs(x))); }
 
@@ -136,7 +151,7 @@ ALWAYS_INLINE vec exp_minus_abs_normal(vec x)
     return (vec)(((ivec)y + (shifted << MANTISSA_BITS)) & ~(x < vec_set(EXP_NORMAL_LOWEST))); /* NaN passes */
 }
 
-/* sigmoid(x), softplus(x), tanh(x) from e, an exponential that they begin with. */
+/* sigmoid(x), tanh(x) from e, an exponential that they begin with. */
 
 ALWAYS_INLINE vec sigmoid_of(vec x, vec e)
 {
@@ -146,10 +161,16 @@ ALWAYS_INLINE vec sigmoid_of(vec x, vec e)
     return vec_fma(-y, lost * vec_select(negative, (real)1 - y, y), y); /* 1 / sum is y or 1 - y: no second division */
 }
 
-ALWAYS_INLINE vec softplus_of(vec x, vec e) { return vec_max(vec_set(0), x) + vec_log1p_unit(e); }
-
 ALWAYS_INLINE vec vec_sigmoid(vec x) { return sigmoid_of(x, exp_minus_abs(x)); }
-ALWAYS_INLINE vec vec_softplus(vec x) { return softplus_of(x, exp_minus_abs(x)); }
+
+/* Half an ULP of e would be more than one of log(1 + e) where e < 0.65 = exp(1/2) - 1: without fused multiply-adds more than two in all. */
+ALWAYS_INLINE vec vec_softplus(vec x)
+{
+    ivec shifted;
+    vec lost, y = exp_of_rest_in_two(vec_max(vec_set(EXP_LOWEST), vec_minus_abs(x)), &shifted, &lost);
+    ivec n = shifted - (ivec)vec_set(ROUND_MAGIC);
+    return vec_max(vec_set(0), x) + log1p_of_two(vec_ldexp(y, n), vec_ldexp(lost, n));
+}
 
 /* 1 - exp(-h) for h >= 0, accurate for small h too: up to log 2 it is h - h^2 q(h). By Chebyshev interpolation, errors of q below 1e-10 and 1e-20:
        from mpmath import mp, mpf, expm1, log, chebyfit; mp.dps = 60
