@@ -1,6 +1,8 @@
 """What the build is: its facts, its symbols, its imports, and (slow) its variants."""
 
 import os
+import platform
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -33,6 +35,24 @@ def test_instances_export_their_tables_alone():
     ).stdout.split()[2::3]
     assert "PyInit__autoencoder" in symbols
     assert not [name for name in symbols if name.endswith(("_avx2", "_avx512", "_baseline"))]
+
+
+@pytest.mark.parametrize("bits", [32, 64])
+@pytest.mark.parametrize("name", ["autoencoder", "sparse_coding", "statistics", "peak"])
+def test_clang_reads_the_kernels(name, bits):
+    """Whichever compiler built this: no error, no warning. -O1, as builtins want literals where nothing is inlined."""
+    clang = next((path for path in map(shutil.which, ("clang", "clang-14")) if path), None)
+    if clang is None or platform.machine() != "x86_64":
+        pytest.skip("needs clang on x86-64")
+    flags = ["-std=gnu17", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas", "-O1"]
+    flags += [f"-I{ROOT / 'src'}", "-mavx2", "-mfma", f"-DAEFAST_REAL_BITS={bits}"]
+    source = ROOT / "src" / "kernels" / f"{name}.c"
+    done = subprocess.run(
+        [clang, "-fsyntax-only", *flags, "-DAEFAST_ISA=avx2", source],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

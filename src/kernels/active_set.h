@@ -164,7 +164,8 @@ ALWAYS_INLINE void correlate_lanes(const int vectors, const active_set *s, const
 static leaders correlate_active(const active_set *s, const row_problem *p)
 {
     int64_t v = 0, n = p->dictionary->ld_k;
-    leaders found = {{{0}}};
+    leaders found;
+    memset(&found, 0, sizeof found);
     for (; v + 8 * LANES <= n; v += 8 * LANES)
         correlate_lanes(8, s, p, v, &found);
     for (; v < n; v += 2 * LANES)

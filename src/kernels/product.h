@@ -179,13 +179,18 @@ static inline ahead wanted_soon(const operand *from, int64_t entries, int64_t n_
     return (ahead){(const char *)from, n_tiles < 8 ? 0 : ceil_div(entries * (int64_t)sizeof(operand), CACHE_LINE * n_tiles)};
 }
 
-ALWAYS_INLINE void fetch_ahead(ahead *f, const int locality)
+/* Clang wants the builtin's arguments to be literals. */
+ALWAYS_INLINE void fetch_ahead_to_l1(ahead *f)
 {
     for (int64_t i = 0; i < f->lines; ++i, f->next += CACHE_LINE)
-        __builtin_prefetch(f->next, 0, locality);
+        __builtin_prefetch(f->next, 0, 3);
 }
 
-enum { TO_L2 = 2, TO_L1 = 3 };
+ALWAYS_INLINE void fetch_ahead_to_l2(ahead *f)
+{
+    for (int64_t i = 0; i < f->lines; ++i, f->next += CACHE_LINE)
+        __builtin_prefetch(f->next, 0, 2);
+}
 
 /* Called with each panel j of a result of `product_in_panels` that is complete. */
 typedef void finish_panel(void *context, int64_t j);
@@ -204,8 +209,8 @@ static inline void product_in_panels(int64_t m, int64_t panels, int64_t depth, c
             int is_last = j == panels - 1;
             ahead next_b = wanted_soon(b + (is_last ? end * PANEL : (j + 1) * b_panel + p * PANEL), (is_last ? steps_to_come : steps) * PANEL, tiles);
             for (tile_rows t = first_tile(m); t.row < m; t = next_tile(t)) {
-                fetch_ahead(&next_a, TO_L2);
-                fetch_ahead(&next_b, TO_L1);
+                fetch_ahead_to_l2(&next_a);
+                fetch_ahead_to_l1(&next_b);
                 tile_of_panels(t.rows, steps, a + p / PANEL * a_panel + t.row * PANEL, a_panel, b + j * b_panel + p * PANEL,
                                c + j * c_panel + t.row * PANEL, q > 0);
             }

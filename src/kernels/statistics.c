@@ -208,7 +208,7 @@ static void add_strip(const statistics_pass *s, strip t, int64_t n, int slab)
 {
     double *squares = s->scatter + t.place * SQUARE;
     for (int64_t k = 0; k < (t.end - t.begin) * SQUARE; k += CACHE_LINE / (int64_t)sizeof *squares)
-        __builtin_prefetch(squares + k, 1, TO_L2);
+        __builtin_prefetch(squares + k, 1, 2);
     for (int64_t first = 0; first < n; first += BLOCK) {
         const real *panels = s->packed[slab] + first / BLOCK * s->panels * PANEL_STRIDE, *left = panels + t.i * PANEL_STRIDE;
         int64_t depth = min_i64(BLOCK, n - first);
