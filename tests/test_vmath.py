@@ -159,6 +159,13 @@ def test_one_float32_in_a_thousand(function, isa):
     check_float32(function, np.arange(0, 1 << 32, 1021, dtype=np.uint64))
 
 
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_float32_where_errors_are_largest(function, isa):
+    """Below softplus(x) = 1/2 an ULP is half of one of exp(x): without fused multiply-adds it was off by 2.018 at the middle one."""
+    middle = int(np.float32(-0.4402959).view(np.uint32))
+    check_float32(function, np.arange(middle - (1 << 15), middle + (1 << 15), dtype=np.uint64))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_every_float32(function, isa):
