@@ -182,7 +182,11 @@ class BuildKernels(build_ext):
     def build_extension(self, ext):
         # Cython's bounds checks stay on: its code holds no loop over data.
         generated = cythonize(
-            [ext], build_dir=self.build_temp, language_level=3, include_path=["src"], force=True
+            [ext],
+            build_dir=self.build_temp,
+            language_level=3,
+            include_path=["src/bindings"],
+            force=True,
         )
         pyx = list(ext.sources)
         ext.sources = generated[0].sources
@@ -219,6 +223,7 @@ class BuildKernels(build_ext):
             return self.compiler.compile(
                 [source],
                 output_dir=os.path.join(self.build_temp, f"{isa}-{precision}"),
+                include_dirs=["src"],
                 macros=[*ext.define_macros, ("AEFAST_ISA", isa), *PRECISIONS[precision]],
                 extra_postargs=[
                     *flags,
@@ -253,16 +258,28 @@ def extension(name, sources, kernels, bfloat16_kernels=(), libraries=()):
 
 setup(
     ext_modules=[
-        extension("_runtime", ["src/_runtime.pyx", "src/dispatch.c"], ["src/kernels/peak.c"]),
         extension(
-            "_autoencoder",
-            ["src/_autoencoder.pyx"],
-            ["src/kernels/autoencoder.c"],
-            bfloat16_kernels=["src/kernels/autoencoder.c"],
+            "_base._runtime",
+            ["src/bindings/_runtime.pyx", "src/runtime/dispatch.c"],
+            ["src/runtime/peak.c"],
+        ),
+        extension(
+            "networks._autoencoder",
+            ["src/bindings/_autoencoder.pyx"],
+            ["src/kernels/autoencoder/autoencoder.c"],
+            bfloat16_kernels=["src/kernels/autoencoder/autoencoder.c"],
             libraries=["npyrandom"],  # NumPy's: draws from its generators, in compiled code
         ),
-        extension("_statistics", ["src/_statistics.pyx"], ["src/kernels/statistics.c"]),
-        extension("_sparse_coding", ["src/_sparse_coding.pyx"], ["src/kernels/sparse_coding.c"]),
+        extension(
+            "_base._statistics",
+            ["src/bindings/_statistics.pyx"],
+            ["src/kernels/statistics/statistics.c"],
+        ),
+        extension(
+            "sparse_coding._sparse_coding",
+            ["src/bindings/_sparse_coding.pyx"],
+            ["src/kernels/sparse_coding/sparse_coding.c"],
+        ),
     ],
     cmdclass={"build_ext": BuildKernels},
 )

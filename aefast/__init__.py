@@ -21,20 +21,20 @@ import importlib
 from aefast._version import __version__
 
 _HOMES = {
-    "Autoencoder": "aefast.autoencoder",
-    "build_info": "aefast._build_info",
+    "Autoencoder": "aefast.networks.autoencoder",
+    "StackedAutoencoder": "aefast.networks.stacked",
+    "FactorAnalysis": "aefast.linear.factor_analysis",
+    "ProbabilisticPCA": "aefast.linear.probabilistic_pca",
+    "ItemAutoencoder": "aefast.linear.autoencoders",
+    "MarginalizedAutoencoder": "aefast.linear.autoencoders",
+    "Whitening": "aefast.linear.whitening",
+    "SufficientStatistics": "aefast._base.moments",
+    "DictionaryLearning": "aefast.sparse_coding.dictionary_learning",
+    "SparseCoder": "aefast.sparse_coding.coder",
+    "sparse_encode": "aefast.sparse_coding.coder",
+    "extract_patches": "aefast.sparse_coding.patches",
     "load": "aefast.model_file",
-    "DictionaryLearning": "aefast.dictionary_learning",
-    "SparseCoder": "aefast.sparse_coding",
-    "StackedAutoencoder": "aefast.stacked",
-    "extract_patches": "aefast.patches",
-    "sparse_encode": "aefast.sparse_coding",
-    "FactorAnalysis": "aefast.factor_analysis",
-    "ItemAutoencoder": "aefast.linear_autoencoders",
-    "MarginalizedAutoencoder": "aefast.linear_autoencoders",
-    "ProbabilisticPCA": "aefast.probabilistic_pca",
-    "SufficientStatistics": "aefast.statistics",
-    "Whitening": "aefast.whitening",
+    "build_info": "aefast._build_info",
 }
 _MODULES = ("distributions", "model_file", "ops", "plotting")
 

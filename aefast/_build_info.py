@@ -1,7 +1,8 @@
 """What this build is and uses."""
 
-from aefast import _precision, _runtime, _threads
+from aefast._base import _runtime, threads
 from aefast._version import __version__
+from aefast.networks import precision
 
 
 def build_info():
@@ -17,12 +18,12 @@ def build_info():
     return {
         "version": __version__,
         "openmp": _runtime.OPENMP,
-        "n_threads": _threads.default_n_threads(),
+        "n_threads": threads.default_n_threads(),
         "isa": _runtime.isa(),
         "isa_available": _runtime.isa_available(),
-        "bfloat16": _precision.is_available("bfloat16"),
+        "bfloat16": precision.is_available("bfloat16"),
         "products": _runtime.products(),
-        "blas": _threads.blas_description(),
+        "blas": threads.blas_description(),
         "compiler": _runtime.COMPILER_VERSION,
         "debug": _runtime.DEBUG,
     }

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from aefast import _autoencoder
-from aefast._check_distribution import check_distribution
-from aefast._outputs import OWN
+from aefast.networks import _autoencoder
+from aefast.networks.check_distribution import check_distribution
+from aefast.networks.outputs import OWN
 
 __all__ = ["FAMILIES", "Distribution", "Family", "check_distribution", "distribution_table"]
 

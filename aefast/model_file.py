@@ -1,6 +1,6 @@
 """Model files: one safetensors file per object, written whole or not at all, and read without pickle.
 
-What can be saved describes itself: `aefast._saving`. Tensors have the names of the public attributes without the underscore at the end: an autoencoder's
+What can be saved describes itself: `aefast._base.saving`. Tensors have the names of the public attributes without the underscore at the end: an autoencoder's
 are ``components``, ``decoder_components`` (only when untied), ``hidden_bias``, ``visible_bias``, and ``optimizer.0.components`` and so on for what the
 solver remembers of each. One metadata entry, ``aefast``, holds as JSON the format's name and version, the constructor's parameters and the rest of the
 fitted state. (One entry, because safetensors writes several in no fixed order: so the same model gives the same bytes.)
@@ -21,20 +21,20 @@ from safetensors.numpy import save as serialize
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from aefast import _saving
-from aefast._saving import COUNT, NAMES, OBJECT, TEXT, check_entries, check_names, shortened
+from aefast._base import saving
+from aefast._base.saving import COUNT, NAMES, OBJECT, TEXT, check_entries, check_names, shortened
 from aefast._version import __version__
 
 HOMES = {  # of each format: module and class
-    "aefast autoencoder": ("aefast.autoencoder", "Autoencoder"),
-    "aefast stacked autoencoder": ("aefast.stacked", "StackedAutoencoder"),
-    "aefast sufficient statistics": ("aefast.statistics", "SufficientStatistics"),
-    "aefast whitening": ("aefast.whitening", "Whitening"),
-    "aefast dictionary": ("aefast.dictionary_learning", "DictionaryLearning"),
-    "aefast probabilistic pca": ("aefast.probabilistic_pca", "ProbabilisticPCA"),
-    "aefast factor analysis": ("aefast.factor_analysis", "FactorAnalysis"),
-    "aefast marginalized autoencoder": ("aefast.linear_autoencoders", "MarginalizedAutoencoder"),
-    "aefast item autoencoder": ("aefast.linear_autoencoders", "ItemAutoencoder"),
+    "aefast autoencoder": ("aefast.networks.autoencoder", "Autoencoder"),
+    "aefast stacked autoencoder": ("aefast.networks.stacked", "StackedAutoencoder"),
+    "aefast sufficient statistics": ("aefast._base.moments", "SufficientStatistics"),
+    "aefast whitening": ("aefast.linear.whitening", "Whitening"),
+    "aefast dictionary": ("aefast.sparse_coding.dictionary_learning", "DictionaryLearning"),
+    "aefast probabilistic pca": ("aefast.linear.probabilistic_pca", "ProbabilisticPCA"),
+    "aefast factor analysis": ("aefast.linear.factor_analysis", "FactorAnalysis"),
+    "aefast marginalized autoencoder": ("aefast.linear.autoencoders", "MarginalizedAutoencoder"),
+    "aefast item autoencoder": ("aefast.linear.autoencoders", "ItemAutoencoder"),
 }
 
 _METADATA_KEY = "aefast"
@@ -46,7 +46,7 @@ _HEADER_CHECKS = {
     "parameters": OBJECT,
     "state": OBJECT,
 }
-_FEATURE_NAMES = {"feature_names": _saving.optional(NAMES)}  # of every format's state
+_FEATURE_NAMES = {"feature_names": saving.optional(NAMES)}  # of every format's state
 
 
 def save(estimator, path):
@@ -218,7 +218,7 @@ def _refuse_constant(constant):
 
 def _check_version(header, newest):
     version = header.get("format_version")
-    if not _saving.is_count(version) or version == 0:
+    if not saving.is_count(version) or version == 0:
         raise ValueError(
             f"expected a positive integer as its format version, got {shortened(version)}"
         )

@@ -15,12 +15,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from aefast import _autoencoder, _outputs, _runtime, _threads
-from aefast import _validation as check
-from aefast._forward import forward, overflow_error
-from aefast._model import Model, Parameters
-from aefast._scan import check_groups
-from aefast._variants import PLAIN
+from aefast._base import _runtime, threads
+from aefast._base import arrays as check
+from aefast.networks import _autoencoder, outputs
+from aefast.networks.network import Model, Parameters
+from aefast.networks.one_pass import forward, overflow_error
+from aefast.networks.scan import check_groups
+from aefast.networks.variants import PLAIN
 
 __all__ = ["Gradients", "decode", "encode", "loss", "loss_and_gradients", "sigmoid", "softplus"]
 
@@ -64,9 +65,9 @@ def _network(
     W, V, b, c = (
         part if part is None or part.dtype == dtype else part.astype(dtype) for part in parts
     )
-    segments = _outputs.resolve_output(output, d)
-    theta = _outputs.from_names(segments, output_parameters, d)
-    theta = theta.astype(dtype) if _outputs.has_parameters(segments) else None
+    segments = outputs.resolve_output(output, d)
+    theta = outputs.from_names(segments, output_parameters, d)
+    theta = theta.astype(dtype) if outputs.has_parameters(segments) else None
     return Model(d, k, tied, activation, segments), Parameters(W, W if tied else V, b, c, theta)
 
 
@@ -222,9 +223,9 @@ def loss_and_gradients(
         X, W, b, c, decoder_weights, output, output_parameters, sample_weight, activation
     )
     d, k, n = model.n_features, model.n_components, len(X)
-    rows, domain = min(n, GRADIENT_CHUNK_ROWS), _outputs.domain_of(model.output, d)
-    n_threads = _threads.effective_n_threads(n_threads, 10.0 * rows * d * k)
-    with _threads.single_threaded_blas(_runtime.products() == "blas"):
+    rows, domain = min(n, GRADIENT_CHUNK_ROWS), outputs.domain_of(model.output, d)
+    n_threads = threads.effective_n_threads(n_threads, 10.0 * rows * d * k)
+    with threads.single_threaded_blas(_runtime.products() == "blas"):
         value, flat, status = _autoencoder.loss_and_gradients(
             model, X, parameters, weight, domain, rows, n_threads, PLAIN
         )
@@ -239,7 +240,7 @@ def loss_and_gradients(
         parts["hidden_bias"],
         parts["visible_bias"],
         parts.get("decoder_components"),
-        _outputs.by_name(model.output, parts["output_parameters"], rest=0)
+        outputs.by_name(model.output, parts["output_parameters"], rest=0)
         if "output_parameters" in parts
         else {},
     )
@@ -308,5 +309,5 @@ def _elementwise(name, x, n_threads, out):
     x = check.as_array(x, "x")
     x = np.require(x, check.real_type(x.dtype), "C")
     y = np.empty_like(x) if out is None else check.as_out(out, x.shape, x.dtype, in_place="x", x=x)
-    _autoencoder.apply(name, x, y, _threads.effective_n_threads(n_threads, 20.0 * x.size))
+    _autoencoder.apply(name, x, y, threads.effective_n_threads(n_threads, 20.0 * x.size))
     return y[()] if out is None else out

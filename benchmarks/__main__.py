@@ -6,10 +6,10 @@ import sys
 from itertools import product
 from pathlib import Path
 
-from . import machine, records, report, runner
-from .peers import load_peers
-from .problems import LEARNING_RATES, SHAPES, parse_shape
-from .summary import summarise
+from benchmarks.harness import machine, records, report, runner
+from benchmarks.harness.problems import LEARNING_RATES, SHAPES, parse_shape
+from benchmarks.harness.summary import summarise
+from benchmarks.peers import load_peers
 
 BUSY = 0.5  # processes that wanted a core over the last minute
 QUICK = {"repeats": 1, "budget": 0.3}

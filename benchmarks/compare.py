@@ -15,10 +15,10 @@ from math import comb
 from pathlib import Path
 from statistics import median
 
-from . import runner
-from .peers import load_peers
-from .problems import LEARNING_RATES, SHAPES, parse_shape
-from .summary import seconds_per_step
+from benchmarks.harness import runner
+from benchmarks.harness.problems import LEARNING_RATES, SHAPES, parse_shape
+from benchmarks.harness.summary import seconds_per_step
+from benchmarks.peers import load_peers
 
 CONFIDENCE = 0.95
 FEWEST_PAIRS = (

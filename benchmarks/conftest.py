@@ -4,9 +4,9 @@ from statistics import median
 
 import pytest
 
-from . import runner
-from .peers import load_peers
-from .problems import LEARNING_RATES, SHAPES
+from benchmarks.harness import runner
+from benchmarks.harness.problems import LEARNING_RATES, SHAPES
+from benchmarks.peers import load_peers
 
 ROUNDS = 3  # processes a benchmark
 SECONDS = [0.0]  # reported so far

@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.datasets import load_sample_image
 
 from aefast import DictionaryLearning, Whitening, extract_patches, plotting
-from aefast._pictures_of_atoms import picture_of_atoms
+from aefast.plotting.atoms import picture_of_atoms
 
 images = [load_sample_image(name).mean(axis=2) / 255 for name in ("china.jpg", "flower.jpg")]
 patches = extract_patches(images, 12, 20_000, random_state=0)

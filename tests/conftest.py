@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from reference import Parameters, flatten
+from reference.autoencoder import Parameters, flatten
 from sklearn.datasets import load_digits
 
-from aefast import Autoencoder, _runtime
+from aefast import Autoencoder
+from aefast._base import _runtime
 from aefast.cli import main
 
 # What no instruction set here has cannot be tested here: CONTRIBUTING.md, "Sanitizers", says how it is.

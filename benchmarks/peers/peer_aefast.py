@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .base import BasePeer
+from benchmarks.peers.base import BasePeer
 
 
 class Peer(BasePeer):

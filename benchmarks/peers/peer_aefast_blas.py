@@ -1,6 +1,6 @@
 """aefast with SciPy's BLAS in place of its own products: the path of processors without a table, and the second opinion."""
 
-from .peer_aefast import Peer as AefastPeer
+from benchmarks.peers.peer_aefast import Peer as AefastPeer
 
 
 class Peer(AefastPeer):

@@ -3,7 +3,7 @@
 Fewer are fused where 50 would take seconds and Python between them costs nothing to speak of.
 """
 
-from . import peer_jax_step
+from benchmarks.peers import peer_jax_step
 
 
 class Peer(peer_jax_step.Peer):

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from ..problems import BETA_1, BETA_2, EPSILON
-from .base import BasePeer
+from benchmarks.harness.problems import BETA_1, BETA_2, EPSILON
+from benchmarks.peers.base import BasePeer
 
 
 def sigmoid_in_place(A):

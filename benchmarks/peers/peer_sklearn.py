@@ -6,8 +6,8 @@ step costs the same 10ndk operations, without the output's exponential; its loss
 held to the reference of its own objective.
 """
 
-from ..problems import BETA_1, BETA_2, EPSILON
-from .base import BasePeer
+from benchmarks.harness.problems import BETA_1, BETA_2, EPSILON
+from benchmarks.peers.base import BasePeer
 
 
 class Peer(BasePeer):

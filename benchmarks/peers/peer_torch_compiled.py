@@ -4,8 +4,8 @@ Compiling the loss alone, with autograd and the optimizer left eager, is three t
 shapes and no faster at large ones; mode="max-autotune" gains nothing.
 """
 
-from ..problems import BETA_1, BETA_2, EPSILON
-from . import peer_torch_eager
+from benchmarks.harness.problems import BETA_1, BETA_2, EPSILON
+from benchmarks.peers import peer_torch_eager
 
 
 class Peer(peer_torch_eager.Peer):

@@ -1,7 +1,7 @@
 """PyTorch, eager: autograd, cross-entropy from the logits, a fused optimizer."""
 
-from ..problems import BETA_1, BETA_2, EPSILON
-from .base import BasePeer
+from benchmarks.harness.problems import BETA_1, BETA_2, EPSILON
+from benchmarks.peers.base import BasePeer
 
 
 class Peer(BasePeer):

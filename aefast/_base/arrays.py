@@ -1,0 +1,386 @@
+"""The only place where arrays are checked, converted or copied.
+
+Tables of float32, float64, uint8 and bool are read by the kernels where they lie, as long as the columns of a row are adjacent; anything else is
+converted to float64. The real type of a computation is float32 for float32, uint8 and bool, and float64 otherwise.
+"""
+
+import sys
+import warnings
+from numbers import Integral, Real
+
+import numpy as np
+
+from aefast.networks._autoencoder import is_plain
+
+ROW_TYPES = (np.dtype(np.float64), np.dtype(np.float32), np.dtype(np.uint8), np.dtype(np.bool_))
+LARGEST_SIZE = 2**31 - 1  # of n_features and n_components: BLAS counts with 32-bit integers
+
+_NARROW_TYPES = frozenset(ROW_TYPES[1:])
+_FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
+ANYWHERE = (-np.inf, np.inf)
+
+
+def real_type(*dtypes):
+    """float32 if every one of the types is float32, uint8 or bool; float64 otherwise."""
+    return _FLOAT32 if _NARROW_TYPES.issuperset(dtypes) else _FLOAT64
+
+
+# ---- plain arrays, without scikit-learn ----
+
+
+def as_array(value, name, n_dimensions=None):
+    """An ndarray of one of ROW_TYPES, native and aligned, from anything that NumPy can read as real numbers."""
+    if n_dimensions is not None and is_plain(value, n_dimensions):
+        return value
+    if _is_sparse(value):
+        raise TypeError(
+            f"Sparse data was passed for {name}, but dense data is required: use {name}.toarray()"
+        )
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise _plain_error(
+            error, f"{name} must be a rectangular array of numbers: {error}"
+        ) from None
+    if n_dimensions is not None and array.ndim != n_dimensions:
+        raise ValueError(f"{name} must have {n_dimensions} dimension(s), got shape {array.shape}")
+    if array.dtype in ROW_TYPES:
+        return np.require(array, requirements="A")
+    refuse_types(name, [array.dtype], "cmM")
+    try:
+        return array.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        message = f"{name} must be numeric, got dtype {array.dtype}: {error}"
+        raise _plain_error(error, message) from None
+
+
+def _is_sparse(value):
+    """Whoever has a sparse matrix has imported SciPy's module; nobody else waits for it."""
+    issparse = getattr(sys.modules.get("scipy.sparse"), "issparse", None)
+    return issparse is not None and issparse(value)
+
+
+def _plain_error(error, message):
+    """TypeError or ValueError with this message; some of their subclasses take other arguments."""
+    return TypeError(message) if isinstance(error, TypeError) else ValueError(message)
+
+
+def refuse_types(name, dtypes, kinds):
+    """Complex numbers (c), durations (m) and dates (M): NumPy would make real numbers of them."""
+    for dtype in dtypes:
+        if getattr(dtype, "kind", "other") in kinds:
+            kind = "complex numbers" if dtype.kind == "c" else "dates or times"
+            raise ValueError(f"{name} must hold real numbers, got {kind}: dtype {dtype}")
+
+
+def as_rows(X, name):
+    """A table that a kernel can read: two dimensions, sizes within BLAS integers, columns of a row adjacent."""
+    if is_plain(X, 2):
+        return X
+    X = as_array(X, name, 2)
+    if 0 in X.shape:
+        raise ValueError(f"{name} must have at least one row and one column, got shape {X.shape}")
+    check_sizes(**{f"the number of columns of {name}": X.shape[1]})
+    return with_adjacent_columns(X)
+
+
+def with_adjacent_columns(X):
+    """X itself where each row's columns are adjacent in memory (any distance between rows), a copy otherwise."""
+    if X.shape[1] > 1 and X.strides[1] != X.itemsize:
+        return np.ascontiguousarray(X)
+    return X
+
+
+def as_parameter(value, name, shape):
+    """An array with this shape, C-contiguous. Its entries are not looked at: results that are not finite tell."""
+    array = as_array(value, name, len(shape))
+    if array.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
+    return np.ascontiguousarray(array)
+
+
+def as_out(out, shape, dtype, *, in_place=None, **inputs):
+    """`out` as a plain array, where a result of this shape and type can be written into it while the inputs are read; nothing is converted or copied.
+    in_place: the one input that may have its very place."""
+    if (
+        not isinstance(out, np.ndarray)
+        or isinstance(out, np.ma.MaskedArray)
+        or out.shape != shape
+        or out.dtype != dtype
+        or not out.flags.carray
+    ):
+        raise _out_error(out, shape, dtype)
+    out = np.asarray(out)
+    for name, array in inputs.items():
+        if np.may_share_memory(out, array) and not (name == in_place and _same_place(out, array)):
+            raise ValueError(f"out must not overlap with {name}, which is read meanwhile")
+    return out
+
+
+def _same_place(out, array):
+    return out.ctypes.data == array.ctypes.data and array.flags.c_contiguous
+
+
+def _out_error(out, shape, dtype):
+    wanted = f"out must be a writeable, aligned, C-contiguous array of shape {shape} and dtype {dtype}, got"
+    if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):
+        return TypeError(f"{wanted} {type(out).__name__}")
+    if out.shape != shape or out.dtype != dtype:
+        return ValueError(f"{wanted} shape {out.shape} and dtype {out.dtype}")
+    flags = {"writeable": out.flags.writeable, "C-contiguous": out.flags.c_contiguous}
+    flags["aligned"] = out.flags.aligned
+    return ValueError(
+        f"{wanted} one that is not {' and '.join(f for f, v in flags.items() if not v)}"
+    )
+
+
+def as_mean_weight(value, n_samples):
+    """Weights (n,) in float64 whose mean is 1; None stays None. One number weighs all alike."""
+    if value is None or np.asarray(value).ndim == 0:
+        return None
+    return as_sample_weight(value, n_samples) * n_samples
+
+
+def as_sample_weight(value, n_samples):
+    """Weights (n,) in float64 that add up to 1; None stays None."""
+    if value is None:
+        return None
+    weight = as_parameter(value, "sample_weight", (n_samples,)).astype(np.float64)
+    total = weight.sum()
+    if not (weight >= 0).all() or not 0 < total < np.inf:
+        raise ValueError(
+            "sample_weight must be finite, non-negative and not all zero, "
+            f"got minimum {weight.min()}, sum {total}"
+        )
+    return weight / total
+
+
+def check_sizes(**sizes):
+    """Sizes that reach BLAS are at least 1 and fit its integers."""
+    for name, size in sizes.items():
+        if not 1 <= size <= LARGEST_SIZE:
+            raise ValueError(
+                f"{name} must be in [1, {LARGEST_SIZE}] (BLAS counts with 32-bit integers), got {size}"
+            )
+
+
+def as_integer(value, name):
+    """An int, from any integer but a bool."""
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    return int(value)
+
+
+def check_number(value, name):
+    """TypeError for what is no real number."""
+    if not isinstance(value, Real) or isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+
+
+def check_name(value, name, choices):
+    """One of a table's names."""
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {list(choices)}, got {value!r}")
+
+
+# ---- what is in the rows ----
+
+
+def overflow_error(what, dtype):
+    """The error for finite entries whose `what` are not finite."""
+    advice = "scale X down, or pass float64" if dtype == np.float32 else "scale X down"
+    return ValueError(f"{what} overflow {dtype}: {advice}")
+
+
+def bad_row_error(rows, name, domain, dtype, *, output=None, first_row=0, missing=False):
+    """The error for rows in which a kernel found something it cannot use: names the first such entry."""
+    low, high = domain
+    step = max(1, (1 << 20) // rows.shape[1])
+    for first in range(0, len(rows), step):
+        part = rows[first : first + step].astype(dtype)
+        good = np.isfinite(part) & (part >= low) & (part <= high)
+        bad = np.argwhere(~(good | np.isnan(part)) if missing else ~good)
+        if len(bad):
+            row, column = bad[0]
+            value = rows[first + row, column]
+            where = f"at row {first_row + first + row}, column {column}"
+            ends = [np.broadcast_to(end, rows.shape[1])[column] for end in domain]
+            return ValueError(
+                _describe_entry(value, where, name, ends, dtype, _output_at(output, column))
+            )
+    return ValueError(f"Input {name} changed while it was read")
+
+
+def _output_at(output, column):
+    """The name of a column's distribution."""
+    for segment in output or ():
+        if segment.columns is None or column in segment.columns:
+            return segment.name
+    return None
+
+
+def _describe_entry(value, where, name, domain, dtype, output):
+    if np.isnan(value):
+        return f"Input {name} contains NaN {where}: expected finite numbers"
+    if np.isinf(value):
+        return f"Input {name} contains infinity ({value}) {where}: expected finite numbers"
+    if not np.isfinite(dtype.type(value)):
+        return f"Input {name} contains a value too large for {dtype} ({value}) {where}"
+    low, high = domain
+    expected = f"in [{low:g}, {high:g}]" if low in (0, 1) or low < 0 else "above 0"
+    what = "Negative values in data: " if value < 0 <= low else ""
+    return f"{what}output={output!r} expects values of {name} {expected}, got {value} {where}"
+
+
+def warn_of_iterations(max_iter):
+    """The ConvergenceWarning of iterations that were not enough."""
+    from sklearn.exceptions import ConvergenceWarning
+
+    message = f"max_iter={max_iter} iterations were not enough for tol: raise one of them"
+    warnings.warn(message, ConvergenceWarning, stacklevel=5)
+
+
+# ---- missing entries ----
+
+
+def has_missing(rows):
+    """Whether an entry is NaN."""
+    return any(np.isnan(part).any() for part in _slices(rows))
+
+
+def check_no_infinity(rows):
+    """ValueError for the first infinite entry; NaN passes."""
+    for first, part in zip(range(0, len(rows), _rows_in_slice(rows)), _slices(rows), strict=True):
+        bad = np.argwhere(np.isinf(part))
+        if len(bad):
+            row, column = bad[0]
+            where = f"at row {first + row}, column {column}"
+            raise ValueError(
+                _describe_entry(part[row, column], where, "X", ANYWHERE, rows.dtype, None)
+            )
+
+
+def observed_means(rows):
+    """(means, counts) of the entries of each column that are not NaN; the mean of none is 0."""
+    sums, counts = np.zeros(rows.shape[1]), np.zeros(rows.shape[1], np.int64)
+    for part in _slices(rows):
+        observed = ~np.isnan(part)
+        sums += np.where(observed, part, 0).sum(axis=0, dtype=np.float64)
+        counts += observed.sum(axis=0)
+    return sums / np.maximum(counts, 1), counts
+
+
+def _rows_in_slice(rows):
+    return max(1, (1 << 20) // rows.shape[1])
+
+
+def _slices(rows):
+    step = _rows_in_slice(rows)
+    return (rows[first : first + step] for first in range(0, len(rows), step))
+
+
+# ---- scikit-learn's conventions ----
+
+
+def estimator_rows(estimator, X, *, reset):
+    """The user's X as a table that a kernel can read, checked as scikit-learn does, except for what is in it.
+
+    With `reset` nothing is written to the estimator yet: `remember_features` does, once everything else is known to be good.
+    """
+    if is_plain(X, 2) and (reset or _is_as_fitted(estimator, X)):
+        return X
+    from sklearn.utils.validation import check_array, validate_data
+
+    given = X
+    refuse_types("X", [X.dtype] if hasattr(X, "dtype") else getattr(X, "dtypes", []), "mM")
+    try:
+        X = check_array(
+            X, dtype=list(ROW_TYPES), ensure_all_finite=False, estimator=estimator, input_name="X"
+        )
+    except (TypeError, ValueError) as error:
+        message = f"X must be a table of numbers (n_samples, n_features): {error}"
+        raise _plain_error(error, message) from None
+    check_sizes(n_features=X.shape[1])
+    if not reset:
+        validate_data(estimator, given, reset=False, skip_check_array=True)
+    return with_adjacent_columns(np.require(X, requirements="A"))
+
+
+def _is_as_fitted(estimator, X):
+    """Whether a plain array passes scikit-learn's checks: one row should not wait longer for these than for its code."""
+    return X.shape[1] == estimator.n_features_in_ and not hasattr(estimator, "feature_names_in_")
+
+
+def estimator_table(estimator, X, *, reset):
+    """As `estimator_rows`, but sparse matrices are welcome: they come back in CSR form, finite."""
+    if not _is_sparse(X):
+        return estimator_rows(estimator, X, reset=reset)
+    from sklearn.utils.validation import check_array, validate_data
+
+    refuse_types("X", [X.dtype], "cmM")
+    check_array(X, accept_sparse=True, dtype=None, ensure_all_finite=False, estimator=estimator)
+    if not reset:
+        validate_data(estimator, X, reset=False, skip_check_array=True)
+    return as_csr(X, "X")
+
+
+def fixed_signs(rows):
+    """Rows with their signs turned so that the entry of largest magnitude is positive: eigenvectors have no signs of their own."""
+    largest = np.abs(rows).argmax(axis=1)
+    signs = np.sign(rows[np.arange(len(rows)), largest])
+    return rows * np.where(signs == 0, 1.0, signs)[:, None]
+
+
+def feature_names(X):
+    """The names of X's columns, or None, as scikit-learn finds them."""
+    if isinstance(X, np.ndarray):
+        return None
+    from sklearn.utils.validation import _get_feature_names
+
+    return _get_feature_names(X)
+
+
+def remember_features(estimator, X):
+    """Sets n_features_in_ and feature_names_in_ from the user's X."""
+    if is_plain(X, 2) and not hasattr(estimator, "feature_names_in_"):  # no names, old or new
+        estimator.n_features_in_ = X.shape[1]
+        return
+    from sklearn.utils.validation import validate_data
+
+    validate_data(estimator, X, reset=True, skip_check_array=True)
+
+
+# ---- weights that are no average, sparse rows ----
+
+
+def as_row_weights(value, n_samples):
+    """Weights (n,) in float64, each finite and not negative; None stays None."""
+    if value is None:
+        return None
+    weight = as_parameter(value, "sample_weight", (n_samples,)).astype(np.float64)
+    bad = np.flatnonzero(~((weight >= 0) & (weight < np.inf)))
+    if len(bad):
+        raise ValueError(
+            f"sample_weight must be finite and not negative, got {weight[bad[0]]} at row {bad[0]}"
+        )
+    return weight
+
+
+def as_csr(X, name, dtype=None):
+    """A CSR matrix of float32 or float64 with columns in rising order and no duplicates; finite. X itself where it is one."""
+    refuse_types(name, [X.dtype], "cmM")
+    X = X.tocsr()
+    if X.ndim != 2 or 0 in X.shape:
+        raise ValueError(f"{name} must have at least one row and one column, got shape {X.shape}")
+    check_sizes(**{f"the number of columns of {name}": X.shape[1]})
+    wanted = dtype or (X.dtype if X.dtype in ROW_TYPES[:2] else real_type(X.dtype))
+    X = X.astype(wanted, copy=False)
+    if not X.has_canonical_format:
+        X = X.copy()
+        X.sum_duplicates()
+    if not np.isfinite(X.data).all():
+        place = np.flatnonzero(~np.isfinite(X.data))[0]
+        row = np.searchsorted(X.indptr, place, side="right") - 1
+        where = f"at row {row}, column {X.indices[place]}"
+        raise ValueError(_describe_entry(X.data[place], where, name, ANYWHERE, X.dtype, None))
+    return X

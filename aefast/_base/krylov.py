@@ -1,0 +1,158 @@
+"""Leading eigenpairs of the covariance of rows, from products with the rows alone: wide tables have no room for the covariance."""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import linalg, sparse
+from sklearn.utils import check_random_state
+
+from aefast._base import arrays as check
+from aefast._base.passes import PassInOrder
+from aefast._base.sparse_rows import SparseProducts
+from aefast.networks.outputs import plain_output
+from aefast.networks.scan import scan_table
+
+EXTRA = 10  # columns of a block beyond the components asked for,
+BLOCK_UNIT = 16  # of which a block has a multiple: cache lines
+SMALLEST_NEW = 1e-12  # squared length of a direction that is worth adding, of vectors of length 1
+MOST_BLOCKS = 8  # in the basis, before it is restarted from its best vectors
+
+
+class Found(NamedTuple):
+    values: np.ndarray  # (k,), falling
+    vectors: np.ndarray  # (k, d)
+    total: float  # variance
+    mean: np.ndarray  # (d,)
+    n_iter: int  # passes over the rows, there and back
+
+
+class _DenseCovariance:
+    """``C Q`` for dense rows, which are centred some at a time; what is missing counts as the mean."""
+
+    ROWS = 4096
+
+    def __init__(self, X, weight, mean, has_missing):
+        self.X, self.mean = X, mean.astype(check.real_type(X.dtype))
+        self.weight, self.has_missing = weight / weight.sum(), has_missing
+
+    def times(self, Q):
+        out, n, visits = np.zeros_like(Q), len(self.X), PassInOrder(self.X)
+        Q = Q.astype(self.mean.dtype, copy=False)
+        for first in range(0, n, self.ROWS):
+            part = slice(first, min(n, first + self.ROWS))
+            visits.visit(first, part.stop)
+            rows = self.X[part] - self.mean
+            if self.has_missing:
+                rows[np.isnan(rows)] = 0
+            out += rows.T @ ((rows @ Q) * self.weight[part, None].astype(Q.dtype, copy=False))
+        return out
+
+
+class _SparseCovariance:
+    """``C Q = Xᵀ diag(w) X Q / Σ w − meanᵀ (mean Q)`` for sparse rows, whose means are no larger than their spread."""
+
+    def __init__(self, X, weight, mean, n_threads):
+        self.products, self.mean = SparseProducts(X, n_threads), mean
+        self.weight = (weight / weight.sum())[:, None].astype(X.dtype)
+
+    def times(self, Q):
+        product = self.products.transposed_times(self.products.times(Q) * self.weight)
+        return product - np.outer(self.mean, self.mean @ Q)
+
+
+def _moments(X, weight, means):
+    """(mean, total variance) of the columns; ValueError for entries that are not finite, or infinite where `means` are given."""
+    n, d = X.shape
+    weight_sum = weight.sum()
+    if sparse.issparse(X):
+        values = X.data.astype(np.float64, copy=False)
+        of_entries = np.repeat(weight, np.diff(X.indptr))
+        mean = np.bincount(X.indices, of_entries * values, d) / weight_sum
+        return mean, float((of_entries * values**2).sum() / weight_sum - (mean**2).sum())
+    mean, dtype = means, check.real_type(X.dtype)
+    if means is None:
+        mean = scan_table(X, n, plain_output("gaussian"), dtype, None, sample_weight=weight).means
+    step, visits, total = max(1, (1 << 20) // d), PassInOrder(X), 0.0
+    with np.errstate(over="ignore"):
+        for first in range(0, n, step):
+            part = slice(first, min(n, first + step))
+            visits.visit(first, part.stop)
+            squares = np.square(X[part].astype(np.float64) - mean)
+            total += float(weight[part] @ np.nansum(squares, axis=1))
+    return mean, total / float(weight_sum)
+
+
+def leading_eigenpairs(X, k, tol, max_iter, random_state, n_threads, *, weight=None, means=None):
+    """The k largest eigenvalues of ``C = Σ w (x − mean)(x − mean)ᵀ / Σ w`` and their vectors, by block Lanczos with full orthogonalisation and thick restarts.
+
+    A step multiplies a block Q of vectors by C, which takes two products with X; ``C B`` of the whole basis B is kept, so that Rayleigh-Ritz needs none. Ends
+    when ``‖C v − λ v‖² ≤ tol λ²`` for all k pairs (an eigenvalue's error is quadratic in that norm), or after max_iter steps, with a ConvergenceWarning (Golub & Van Loan 2013, §10.3.6; Halko et al. 2011).
+
+    Parameters
+    ----------
+    X : ndarray or CSR matrix (n, d)
+    k : int
+    tol : float
+    max_iter : int
+    random_state : as of scikit-learn
+    n_threads : int or None
+    weight : ndarray (n,), optional
+        w, not negative and not all zero; default 1.
+    means : ndarray (d,), optional
+        Of the observed entries of the columns: where given, entries of X may be missing (NaN), and count as these.
+
+    Returns
+    -------
+    Found
+    """
+    weight = np.ones(X.shape[0]) if weight is None else weight
+    mean, total = _moments(X, weight, means)
+    if not np.isfinite(total):
+        raise check.overflow_error("the squares of X", np.dtype(np.float64))
+    if not total > 0:
+        raise ValueError(
+            f"the rows have no variance: expected at least 2 different ones, got n_samples = {X.shape[0]}"
+        )
+    if sparse.issparse(X):
+        C = _SparseCovariance(X, weight, mean, n_threads)
+    else:
+        C = _DenseCovariance(X, weight, mean, means is not None)
+    d, width = X.shape[1], min(-(-(k + EXTRA) // BLOCK_UNIT) * BLOCK_UNIT, *X.shape)
+    random = check_random_state(random_state)
+    basis = linalg.qr(random.standard_normal((d, width)), mode="economic")[0]
+    image = C.times(basis)
+    for n_iter in range(1, max_iter + 1):
+        values, U = linalg.eigh(_symmetric(basis.T @ image))
+        values, U = values[::-1], U[:, ::-1]
+        leading = U[:, :width]
+        ritz, ritz_image = basis @ leading, image @ leading
+        residuals = ritz_image - ritz * values[:width]
+        errors = np.linalg.norm(residuals[:, :k], axis=0)
+        if (errors**2 <= tol * np.maximum(values[:k], total / d) ** 2).all():
+            break
+        if n_iter == max_iter:
+            check.warn_of_iterations(max_iter)
+            break
+        if basis.shape[1] + width > min(d, MOST_BLOCKS * width):
+            basis, image = ritz, ritz_image
+        Q = _orthogonal_to(basis, residuals)
+        if Q.shape[1] == 0:
+            break
+        basis, image = np.hstack([basis, Q]), np.hstack([image, C.times(Q)])
+    return Found(np.maximum(values[:k], 0.0), ritz[:, :k].T, total, mean, n_iter)
+
+
+def _symmetric(A):
+    return 0.5 * (A + A.T)
+
+
+def _orthogonal_to(basis, block):
+    """An orthonormal basis of what a block adds to the span of another one, through its Gram matrix, twice."""
+    norms = np.linalg.norm(block, axis=0)
+    block = block[:, norms > 0] / norms[norms > 0]
+    for _ in range(2):
+        block = block - basis @ (basis.T @ block)
+        values, U = linalg.eigh(block.T @ block)
+        kept = values > SMALLEST_NEW
+        block = block @ (U[:, kept] / np.sqrt(values[kept]))
+    return block

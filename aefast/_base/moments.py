@@ -1,0 +1,411 @@
+"""What a table says to a linear Gaussian model: its weighted count, sum and scatter matrix."""
+
+import time
+
+import numpy as np
+from scipy import sparse
+
+from aefast._base import arrays as check
+from aefast._base import sparse_rows, threads
+from aefast._base._statistics import BAD_ROWS, Accumulator
+from aefast._base.passes import MappedRows, PassInOrder
+from aefast._base.saving import COUNT, NUMBER, SIZE, Saved, Tensor, check_names
+
+SLICE_SECONDS = 0.05  # between two looks at the keyboard
+SLICE_UNIT = 1024  # a multiple of the kernel's blocks and slabs: how rows are sliced changes no bit
+SAMPLE_ROWS = 256  # that tell where the rows lie,
+SAMPLE_RUN = 8  # so many of them neighbours: each run costs a read of the disk
+FAR = 16.0  # squared distance, in variances, from which the reference point follows the mean
+
+
+class TooFewRowsError(ValueError):
+    """The rows are so few, so much alike or of so little weight that nothing can be fitted to them; more may come."""
+
+
+class SufficientStatistics(Saved):
+    """Weighted count, sum and scatter matrix of rows, which stream, merge and can be taken away again.
+
+    With weights ``w`` and a reference point ``r`` near the rows, it keeps ``W = Σ w``, ``s = Σ w (x − r)`` and ``S = Σ w (x − r)(x − r)ᵀ`` in float64: nothing
+    is lost to a mean that is large beside the spread. Everything that a linear Gaussian model (`ProbabilisticPCA`, `FactorAnalysis`, `Whitening`,
+    `MarginalizedAutoencoder`) needs of complete data follows from them, in O(d²) memory for any number of rows.
+
+    Parameters
+    ----------
+    n_features : int
+        d, the number of columns.
+    n_threads : int or None, default=None
+        As of `Autoencoder`; results are the same bits for any number.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        d.
+    n_samples_ : int
+        Rows seen, those of weight 0 included.
+    weight_sum_ : float
+        Σ w; the number of rows where no weights were given.
+    mean_ : ndarray (n_features,)
+        Σ w x / Σ w, float64.
+    scatter_ : ndarray (n_features, n_features)
+        Σ w (x − mean)(x − mean)ᵀ, float64, symmetric.
+
+    Notes
+    -----
+    Rows of float32, uint8 and bool are multiplied in float32, in blocks of 128 whose sums are added in float64: relative errors of some
+    1e-7 of the variances. Other rows are multiplied in float64. Each `update` shifts its rows by their own sampled mean; merging moves to one reference
+    point exactly, up to rounding. Sparse (CSR) rows whose columns have no large means are multiplied entry by entry in float64, others are made dense,
+    some rows at a time.
+
+    References
+    ----------
+    .. [1] Chan, Golub & LeVeque (1983), Algorithms for computing the sample variance.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from aefast import SufficientStatistics
+    >>> X = np.random.default_rng(0).normal(1e8, 1.0, (1000, 3))
+    >>> stats = SufficientStatistics(3)
+    >>> for chunk in np.array_split(X, 7):
+    ...     stats = stats.update(chunk)
+    >>> bool(np.allclose(stats.covariance(), np.cov(X.T, ddof=0), rtol=1e-12, atol=1e-12))
+    True
+    """
+
+    def __init__(self, n_features, *, n_threads=None):
+        check.check_sizes(n_features=check.as_integer(n_features, "n_features"))
+        threads.effective_n_threads(n_threads, 0)  # refuses what is no number of threads
+        self.n_features_in_, self.n_threads = int(n_features), n_threads
+        self.n_samples_, self.weight_sum_ = 0, 0.0
+        self._reference = np.zeros(self.n_features_in_)
+        self._sums = np.zeros(self.n_features_in_)
+        self._scatter = np.zeros((self.n_features_in_, self.n_features_in_))
+
+    # ---- rows ----
+
+    def update(self, X, sample_weight=None):
+        """Adds rows.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix (n_samples, n_features)
+            Finite. Memory maps are read slice by slice.
+        sample_weight : array-like (n_samples,), optional
+            Finite and not negative; default 1.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For entries that are not finite, a wrong number of columns, bad weights. Nothing has been added then, nor after Ctrl-C.
+        """
+        return self._become(self + self._of_rows(X, sample_weight))
+
+    def downdate(self, X, sample_weight=None):
+        """Takes rows away that were added before: the inverse of `update`, to the rounding of the larger sums.
+
+        Parameters
+        ----------
+        X, sample_weight
+            As for `update`.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If the rows were not all among those added, as far as that shows; nothing has been taken away then.
+        """
+        return self._become(self - self._of_rows(X, sample_weight))
+
+    def merge(self, other):
+        """Adds the rows that another object has seen.
+
+        Parameters
+        ----------
+        other : SufficientStatistics
+            Of as many features; not changed.
+
+        Returns
+        -------
+        self
+        """
+        self._check_other(other)
+        return self._become(self + other)
+
+    def copy(self):
+        """An independent copy."""
+        twin = SufficientStatistics(self.n_features_in_, n_threads=self.n_threads)
+        twin._set(
+            self.n_samples_, self.weight_sum_, self._reference, self._sums, self._scatter.copy()
+        )
+        return twin
+
+    def __add__(self, other):
+        if not isinstance(other, SufficientStatistics):
+            return NotImplemented
+        return self._combined(other, 1)
+
+    def __sub__(self, other):
+        if not isinstance(other, SufficientStatistics):
+            return NotImplemented
+        n, weight = self.n_samples_ - other.n_samples_, self.weight_sum_ - other.weight_sum_
+        tolerance = 1e-9 * self.weight_sum_
+        if n < 0 or weight < -tolerance or (n == 0 and weight > tolerance):
+            raise ValueError(
+                f"cannot take away {other.n_samples_} rows of weight {other.weight_sum_:g} from "
+                f"{self.n_samples_} rows of weight {self.weight_sum_:g}"
+            )
+        if weight <= tolerance:
+            empty = SufficientStatistics(self.n_features_in_, n_threads=self.n_threads)
+            empty.n_samples_ = n
+            return empty
+        less = self._combined(other, -1)
+        before = np.diagonal(self.scatter_).max() + np.diagonal(other.scatter_).max()
+        if np.diagonal(less.scatter_).min() < -1e-6 * before:
+            raise ValueError(
+                "these rows were not all added before: a variance would become negative"
+            )
+        return less
+
+    # ---- results ----
+
+    @property
+    def mean_(self):
+        self._check_not_empty()
+        return self._reference + self._sums / self.weight_sum_
+
+    @property
+    def scatter_(self):
+        self._check_not_empty()
+        return _moved(self.weight_sum_, self._sums, self._scatter, self._sums / self.weight_sum_)[1]
+
+    def check_variance(self):
+        """TooFewRowsError, a ValueError, unless some column has a variance."""
+        if not np.trace(self.scatter_) > 0:
+            raise TooFewRowsError(
+                f"the rows have no variance: expected at least 2 different ones, got n_samples = {self.n_samples_}"
+            )
+
+    def second_moments(self):
+        """Σ w x xᵀ (n_features, n_features), not centred; float64."""
+        return _moved(self.weight_sum_, self._sums, self._scatter, -self._reference)[1]
+
+    def covariance(self, ddof=0):
+        """``scatter_ / (weight_sum_ − ddof)``.
+
+        Parameters
+        ----------
+        ddof : float, default=0
+            0: the maximum-likelihood estimate; 1: unbiased, where weights are counts.
+
+        Returns
+        -------
+        covariance : ndarray (n_features, n_features)
+        """
+        self._check_not_empty()
+        if not self.weight_sum_ > ddof:
+            raise ValueError(
+                f"ddof must be less than the sum of weights, {self.weight_sum_:g}, got {ddof}"
+            )
+        return self.scatter_ / (self.weight_sum_ - ddof)
+
+    def __repr__(self):
+        return (
+            f"SufficientStatistics(n_features={self.n_features_in_}): {self.n_samples_:,} rows, "
+            f"sum of weights {self.weight_sum_:g}"
+        )
+
+    def __sklearn_is_fitted__(self):
+        return True
+
+    # ---- how ----
+
+    def _check_not_empty(self):
+        if not self.weight_sum_ > 0:
+            raise TooFewRowsError(f"no rows yet, or all weights are zero: {self!r}")
+
+    def _check_other(self, other):
+        if not isinstance(other, SufficientStatistics):
+            raise TypeError(f"expected SufficientStatistics, got {type(other).__name__}")
+        if other.n_features_in_ != self.n_features_in_:
+            raise ValueError(
+                f"expected statistics of {self.n_features_in_} features, got {other.n_features_in_}"
+            )
+
+    def _set(self, n_samples, weight_sum, reference, sums, scatter):
+        self.n_samples_, self.weight_sum_ = n_samples, float(weight_sum)
+        self._reference, self._sums, self._scatter = reference, sums, scatter
+
+    def _become(self, other):
+        self.__dict__.update(other.__dict__ | {"n_threads": self.n_threads})
+        return self
+
+    def _combined(self, other, sign):
+        """self ± other about the reference point of the heavier one, or about the mean where that has moved far away."""
+        self._check_other(other)
+        if self.weight_sum_ == 0 and sign > 0:
+            (total := other.copy()).n_samples_ += self.n_samples_
+            return total
+        total = SufficientStatistics(self.n_features_in_, n_threads=self.n_threads)
+        big, small = (self, other) if self.weight_sum_ >= other.weight_sum_ else (other, self)
+        sums, scatter = _moved(
+            small.weight_sum_, small._sums, small._scatter, big._reference - small._reference
+        )
+        scale = 1 if small is self else sign
+        scatter *= scale
+        scatter += big._scatter if big is self or sign > 0 else -big._scatter
+        sums = scale * sums + (1 if big is self else sign) * big._sums
+        weight = self.weight_sum_ + sign * other.weight_sum_
+        total._set(self.n_samples_ + sign * other.n_samples_, weight, big._reference, sums, scatter)
+        total._follow_the_mean()
+        return total
+
+    def _follow_the_mean(self):
+        if not self.weight_sum_ > 0:
+            return
+        offset = self._sums / self.weight_sum_
+        variance = np.diagonal(self._scatter) / self.weight_sum_ - offset**2
+        if (offset**2 > FAR * np.maximum(variance, 0)).any() and offset.any():
+            reference = self._reference + offset
+            delta = reference - self._reference  # what the reference point moves by, after rounding
+            sums, scatter = _moved(self.weight_sum_, self._sums, self._scatter, delta)
+            self._reference, self._sums, self._scatter = reference, sums, scatter
+
+    def _of_rows(self, X, sample_weight):
+        """The statistics of these rows alone."""
+        own = SufficientStatistics(self.n_features_in_, n_threads=self.n_threads)
+        is_sparse = sparse.issparse(X)
+        X = check.as_csr(X, "X") if is_sparse else check.as_rows(X, "X")
+        n, d = X.shape
+        if d != own.n_features_in_:
+            raise ValueError(f"X must have {own.n_features_in_} columns, got shape {X.shape}")
+        weight = check.as_row_weights(sample_weight, n)
+        weight_sum = float(n if weight is None else weight.sum())
+        if weight_sum == 0:
+            own.n_samples_ = n
+            return own
+        sums, scatter = np.zeros(d), np.zeros((d, d))
+        if is_sparse and sparse_rows.has_small_means(X, weight, FAR):
+            reference = np.zeros(d)
+            sparse_rows.add_scatter(X, weight, sums, scatter, self.n_threads)
+        else:
+            reference = _sample_mean(X, weight)
+            _add_dense(X, weight, reference, sums, scatter, self.n_threads)
+        if not (np.isfinite(sums).all() and np.isfinite(scatter).all()):
+            raise check.overflow_error("the squares of X", check.real_type(X.dtype))
+        own._set(n, weight_sum, reference.astype(np.float64), sums, scatter)
+        return own
+
+    # ---- in a file ----
+
+    file_format = "aefast sufficient statistics"
+
+    def saved_parameters(self):
+        return {"n_features": self.n_features_in_, "n_threads": self.n_threads}
+
+    @classmethod
+    def from_parameters(cls, parameters):
+        check_names("constructor parameters", parameters, ("n_features", "n_threads"))
+        return cls(parameters["n_features"], n_threads=parameters["n_threads"])
+
+    def check_parameters(self):
+        pass
+
+    def saved_state(self):
+        return {
+            "n_features": self.n_features_in_,
+            "n_samples": int(self.n_samples_),
+            "weight_sum": self.weight_sum_,
+        }
+
+    def saved_tensors(self):
+        return {"reference": self._reference, "sums": self._sums, "scatter": self._scatter}
+
+    @classmethod
+    def state_checks(cls):
+        return {"n_features": SIZE, "n_samples": COUNT, "weight_sum": NUMBER}
+
+    @classmethod
+    def tensor_layout(cls, state):
+        d = state["n_features"]
+        shapes = {"reference": (d,), "sums": (d,), "scatter": (d, d)}
+        return {name: Tensor(shape, "F64") for name, shape in shapes.items()}
+
+    def restore(self, state, tensors):
+        if state["weight_sum"] < 0 or (state["n_samples"] == 0 and state["weight_sum"] > 0):
+            raise ValueError("its sum of weights contradicts its number of rows")
+        if state["n_features"] != self.n_features_in_:
+            raise ValueError("its state and its parameters have other numbers of features")
+        if not np.array_equal(tensors["scatter"], tensors["scatter"].T):
+            raise ValueError("expected a symmetric scatter matrix")
+        if state["weight_sum"] == 0 and (tensors["sums"].any() or tensors["scatter"].any()):
+            raise ValueError("its sums are those of rows, but it has no rows of positive weight")
+        self._set(state["n_samples"], state["weight_sum"], *tensors.values())
+
+
+def _moved(weight, sums, scatter, delta):
+    """Sums and scatter about r + delta, from those about r; the scatter is a new array.
+
+    S' = S − u δᵀ − δ uᵀ with u = s − W δ / 2: exactly symmetric, because both terms are added first.
+    """
+    if not delta.any():
+        return sums, scatter.copy()
+    cross = np.outer(sums - (0.5 * weight) * delta, delta)
+    return sums - weight * delta, scatter - (cross + cross.T)
+
+
+def _sample_mean(X, weight):
+    """The mean of some rows from all over X, of those that have weight, rounded to the type that X is computed in."""
+    n = X.shape[0]
+    if n <= SAMPLE_ROWS or weight is not None:
+        places = np.arange(n) if weight is None else np.flatnonzero(weight)
+        places = places[:: -(-len(places) // SAMPLE_ROWS)]
+    else:
+        runs = np.linspace(0, n - SAMPLE_RUN, SAMPLE_ROWS // SAMPLE_RUN).astype(np.int64)
+        places = (runs[:, None] + np.arange(SAMPLE_RUN)).ravel()
+    mapped = MappedRows.under(X)
+    if mapped is not None:
+        mapped.will_need((int(place), int(place) + 1) for place in places)
+    rows = X[places]
+    rows = rows.toarray() if sparse.issparse(rows) else rows
+    with np.errstate(all="ignore"):
+        mean = rows.mean(axis=0, dtype=np.float64).astype(check.real_type(X.dtype))
+    mean[~np.isfinite(mean)] = 0
+    return mean
+
+
+def _add_dense(X, weight, reference, sums, scatter, n_threads):
+    """Adds the sums of dense rows about the reference point, slice after slice; sparse rows are made dense in each."""
+    n, d = X.shape
+    n_threads = threads.effective_n_threads(n_threads, float(n) * d * d)
+    accumulator = Accumulator(reference, n_threads)
+    visits = PassInOrder(X)
+    first, step = 0, SLICE_UNIT
+    while first < n:
+        part = slice(first, min(n, first + step))
+        visits.visit(first, part.stop)
+        rows = X[part].toarray() if sparse.issparse(X) else X[part]
+        start = time.perf_counter()
+        status = accumulator.add(rows, None if weight is None else weight[part])
+        seconds = max(time.perf_counter() - start, 1e-9)
+        if status & BAD_ROWS:
+            raise _unusable(rows, reference, first)
+        first += step
+        wanted = min(int(len(rows) * SLICE_SECONDS / seconds), 8 * step, (1 << 26) // d)
+        wanted = visits.most(wanted)
+        step = max(1, wanted // SLICE_UNIT) * SLICE_UNIT
+    accumulator.finish(sums, scatter)
+
+
+def _unusable(rows, reference, first_row):
+    """The error for rows in which the kernel met something that is not finite."""
+    dtype = reference.dtype
+    if np.isfinite(rows.astype(dtype, copy=False)).all():
+        return check.overflow_error("differences of rows of X", dtype)
+    return check.bad_row_error(rows, "X", check.ANYWHERE, dtype, first_row=first_row)

@@ -1,0 +1,57 @@
+"""CSR matrices and the kernels: sums of outer products, products with dense matrices."""
+
+import numpy as np
+
+from aefast._base import _statistics, threads
+
+
+def csr_arrays(X):
+    """(row_begin, columns, values) as kernels read them; the matrix's own arrays where they have the types."""
+    return (
+        np.ascontiguousarray(X.indptr, np.int64),
+        np.ascontiguousarray(X.indices, np.int32),
+        np.ascontiguousarray(X.data),
+    )
+
+
+def has_small_means(X, weight, far):
+    """Whether sums of unshifted squares lose no more than a digit or so to the means: E x² ≤ far · var x for every column."""
+    weight = np.ones(X.shape[0]) if weight is None else weight
+    of_entries = np.repeat(weight, np.diff(X.indptr))
+    d, total = X.shape[1], weight.sum()
+    data = X.data.astype(np.float64, copy=False)
+    mean = np.bincount(X.indices, of_entries * data, d) / total
+    square = np.bincount(X.indices, of_entries * data**2, d) / total
+    return bool((square <= far * (square - mean**2)).all())
+
+
+def add_scatter(X, weight, sums, scatter, n_threads):
+    """sums (d,) += Σ w x, scatter (d, d) += Σ w x xᵀ, in float64."""
+    work = 2.0 * X.nnz * max(1, X.nnz // X.shape[0])
+    n_threads = threads.effective_n_threads(n_threads, work)
+    upper = np.zeros_like(scatter)
+    _statistics.add_sparse(*csr_arrays(X), weight, sums, upper, n_threads)
+    scatter += upper
+    np.fill_diagonal(upper, 0.0)
+    scatter += upper.T
+
+
+class SparseProducts:
+    """Products ``X B`` and ``Xᵀ Y`` with dense matrices, of a CSR matrix of which the transpose is made once."""
+
+    def __init__(self, X, n_threads):
+        self.shape, self.dtype, self.nnz, self.n_threads = X.shape, X.dtype, X.nnz, n_threads
+        self.rows, self.columns = csr_arrays(X), csr_arrays(X.T.tocsr())
+
+    def times(self, B):
+        return self._product(self.rows, self.shape[0], B)
+
+    def transposed_times(self, Y):
+        return self._product(self.columns, self.shape[1], Y)
+
+    def _product(self, arrays, n_rows, B):
+        B = np.ascontiguousarray(B, self.dtype)
+        out = np.empty((n_rows, B.shape[1]), self.dtype)
+        n_threads = threads.effective_n_threads(self.n_threads, 2.0 * self.nnz * B.shape[1])
+        _statistics.sparse_product(*arrays, B, out, n_threads)
+        return out

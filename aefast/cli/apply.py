@@ -1,0 +1,81 @@
+"""`aefast encode`, `reconstruct`, `score`: what a fitted model makes of a file."""
+
+import sys
+
+from aefast.cli import data_files
+from aefast.cli.common import add_command, add_scale, add_threads, read_model_and_data
+from aefast.model_file import replacing
+
+
+def add_commands(commands):
+    for name, run, summary, details in _COMMANDS:
+        _add_arguments(add_command(commands, name, run, summary, details), name)
+
+
+def _add_arguments(command, name):
+    add = command.add_argument
+    add("model", metavar="MODEL", help="a model file, or the folder of a fit")
+    add("data", metavar="DATA", help=data_files.DATA_HELP)
+    if name == "score":
+        add("-o", "--out", metavar="S.csv", help="the file to write; by default standard output")
+    else:
+        add("-o", "--out", metavar="FILE.npy", required=True, help="the file to write")
+    add_scale(command)
+    add_threads(command)
+
+
+def _read(arguments, method):
+    """The model and the table; ValueError for a model that cannot do what is asked."""
+    model, table = read_model_and_data(arguments)
+    if not hasattr(model, method):
+        raise ValueError(f"{arguments.model} holds {type(model).__name__}, which has no {method}")
+    return model, table
+
+
+def _encode(arguments):
+    data_files.check_can_write_file(arguments.out)
+    model, table = _read(arguments, "transform")
+    data_files.write_array(arguments.out, model.transform(table.rows))
+
+
+def _reconstruct(arguments):
+    data_files.check_can_write_file(arguments.out)
+    model, table = _read(arguments, "reconstruct")
+    X_hat = model.reconstruct(table.rows)
+    data_files.write_array(arguments.out, X_hat.reshape(len(X_hat), *table.row_shape))
+
+
+def _score(arguments):
+    if arguments.out is not None:
+        data_files.check_can_write_file(arguments.out)
+    model, table = _read(arguments, "score_samples")
+    name = "reconstruction_error" if hasattr(model, "reconstruction_error") else "mahalanobis"
+    columns = {
+        name: getattr(model, name)(table.rows),
+        "log_likelihood": model.score_samples(table.rows),
+    }
+    if arguments.out is None:
+        data_files.write_columns(sys.stdout, columns)
+    else:
+        with replacing(arguments.out) as file:
+            data_files.write_columns(file, columns)
+
+
+_COMMANDS = (
+    ("encode", _encode, "write the codes of DATA, (rows, components), to a .npy file", ""),
+    (
+        "reconstruct",
+        _reconstruct,
+        "write the reconstruction of DATA, in its shape, to a .npy file",
+        "",
+    ),
+    (
+        "score",
+        _score,
+        "tell how anomalous each row of DATA is, as CSV",
+        "One line for each row of DATA, in order. reconstruction_error is the anomaly score: the training loss of the row "
+        "in nats, HIGHER = MORE ANOMALOUS. log_likelihood is log p(x | mu(h(x))) in nats, constants included: the other "
+        "way round, lower = more anomalous. A linear factor model (aefast factors) gives mahalanobis, the squared distance, in its place, and its "
+        "log_likelihood is log p(x), the factors integrated out.",
+    ),
+)

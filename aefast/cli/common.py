@@ -1,0 +1,79 @@
+"""What the command's families share: arguments, models and data read from files."""
+
+import argparse
+import os
+
+import aefast
+from aefast.cli import data_files
+
+MODEL_NAME = "model.safetensors"
+METRICS_NAME = "metrics.json"
+MOST_PICTURED_ROWS = 1000
+
+
+def add_command(commands, name, run, summary, details=""):
+    command = commands.add_parser(
+        name, help=summary, description=f"{summary[0].upper()}{summary[1:]}. {details}"
+    )
+    command.set_defaults(run=run)
+    return command
+
+
+def add_scale(command):
+    command.add_argument(
+        "--scale",
+        action="store_true",
+        help="divide uint8 values by 255, in a float32 copy; a model fitted with it needs it for all data",
+    )
+
+
+def add_threads(command):
+    command.add_argument(
+        "--threads",
+        type=int,
+        metavar="N",
+        help="at most; by default the cores this process may use",
+    )
+
+
+def test_fraction(text):
+    fraction = float(text)
+    if not 0 <= fraction < 1:
+        raise argparse.ArgumentTypeError(f"expected a number in [0, 1), got {text}")
+    return fraction
+
+
+def image_shape(text):
+    try:
+        shape = () if text == "none" else tuple(int(size) for size in text.split("x"))
+    except ValueError:
+        shape = (0,)
+    if shape and (min(shape) < 1 or len(shape) not in (2, 3) or shape[2:] not in ((), (3,))):
+        raise argparse.ArgumentTypeError(f"expected HxW, HxWx3 or none, got {text!r}")
+    return shape
+
+
+def model_path(name):
+    return os.path.join(name, MODEL_NAME) if os.path.isdir(name) else name
+
+
+def read_model_and_data(arguments):
+    model = aefast.load(model_path(arguments.model))
+    if not hasattr(model, "set_params"):
+        raise ValueError(
+            f"{arguments.model} holds {type(model).__name__}, which is no model of rows"
+        )
+    model.set_params(n_threads=arguments.threads)._validate_params()
+    table = read_data(arguments, missing=getattr(model, "missing", None) == "mask")
+    names = getattr(model, "feature_names_in_", None)
+    if names is not None and table.feature_names not in (None, tuple(names)):
+        raise ValueError(
+            f"{arguments.data}: expected the columns that the model was fitted on, {', '.join(names)}; "
+            f"got {', '.join(table.feature_names)}"
+        )
+    return model, table
+
+
+def read_data(arguments, writeable=False, missing=False):
+    table = data_files.read_table(arguments.data, writeable, missing)
+    return table.scaled() if arguments.scale else table

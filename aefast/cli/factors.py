@@ -1,0 +1,221 @@
+"""`aefast factors`: fit a linear factor model to a file; `aefast sample`: draw rows from one."""
+
+import json
+import math
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+import aefast
+from aefast.cli import data_files
+from aefast.cli.common import (
+    METRICS_NAME,
+    MODEL_NAME,
+    MOST_PICTURED_ROWS,
+    add_command,
+    add_scale,
+    add_threads,
+    image_shape,
+    model_path,
+    read_data,
+    test_fraction,
+)
+from aefast.linear.rotation import ROTATIONS
+from aefast.model_file import replacing
+
+_PICTURE_NAMES = ("scree.png", "loadings.png", "likelihood.png")
+_NAMES = {"ppca": "probabilistic PCA", "fa": "factor analysis"}
+
+
+def add_commands(commands):
+    _add_factors(commands)
+    sample = add_command(
+        commands,
+        "sample",
+        _sample,
+        "draw rows from a linear factor model",
+        "Factors are drawn from their normal distribution, then each row given its factors. The rows go to a .npy file or, as CSV, to standard output.",
+    )
+    add = sample.add_argument
+    add("model", metavar="MODEL", help="a model file, or the folder of a fit")
+    add("-n", "--rows", type=int, default=1, metavar="N", help="how many (default: %(default)s)")
+    add("-o", "--out", metavar="FILE.npy", help="the file to write; by default standard output")
+    add("--seed", type=int, default=0, metavar="N", help="of the draws (default: %(default)s)")
+
+
+def _add_factors(commands):
+    command = add_command(
+        commands,
+        "factors",
+        _factors,
+        "fit a linear factor model",
+        "Rows of DATA chosen at random are held out, to tell the model's likelihood of rows it has not seen. What comes of it goes to one folder: "
+        f"{MODEL_NAME}, {METRICS_NAME} and, with matplotlib, {', '.join(_PICTURE_NAMES)}. A .npy or .npz file may have missing entries (NaN).",
+    )
+    add = command.add_argument
+    add("data", metavar="DATA", help=data_files.DATA_HELP)
+    add(
+        "--model",
+        choices=list(_NAMES),
+        default="ppca",
+        help="ppca: probabilistic PCA, noise of one variance; fa: factor analysis, each feature its own (default: %(default)s)",
+    )
+    add(
+        "-k",
+        "--components",
+        type=_components,
+        metavar="K",
+        help="factors; for ppca also a share of the variance below 1, mle, or cv (held-out likelihood); by default what the model has",
+    )
+    add("--rotation", choices=list(ROTATIONS), help="of the loadings, for fa")
+    add("--out", metavar="DIR", default="aefast-factors", help="the folder (default: %(default)s)")
+    add(
+        "--test-fraction",
+        type=test_fraction,
+        metavar="F",
+        default=0.1,
+        help="share of rows held out (default: %(default)s); with 0 a .npy file is only mapped, and may be larger than memory",
+    )
+    add(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="of the rows held out (default: %(default)s)",
+    )
+    add_scale(command)
+    add(
+        "--image-shape",
+        type=image_shape,
+        metavar="HxW",
+        help="draw loadings as images of this shape (28x28, or 32x32x3 for colour), or as a table (none)",
+    )
+    add("--no-plots", action="store_true", help="draw no pictures")
+    add("--quiet", action="store_true", help="no summary")
+    add_threads(command)
+
+
+def _components(text):
+    if text in ("mle", "cv"):
+        return text
+    return int(text) if text.lstrip("+-").isdigit() else float(text)
+
+
+def _factors(arguments):
+    table = read_data(arguments, writeable=arguments.test_fraction > 0)
+    out = Path(arguments.out)
+    data_files.check_can_write(out, (MODEL_NAME, METRICS_NAME, *_PICTURE_NAMES))
+    model = _new_model(arguments)
+    train, test = data_files.hold_out(table.rows, arguments.test_fraction, arguments.seed)
+    parts = {"train": train, "test": test} if len(test) else {"train": train}
+    started = time.perf_counter()
+    model.fit(train)
+    seconds = time.perf_counter() - started
+    if table.feature_names is not None:
+        model.feature_names_in_ = np.array(table.feature_names, dtype=object)
+    metrics = _metrics(arguments, model, parts, seconds)
+    out.mkdir(parents=True, exist_ok=True)
+    model.save(out / MODEL_NAME)
+    with replacing(out / METRICS_NAME) as file:
+        file.write(json.dumps(metrics, indent=2, allow_nan=False).encode() + b"\n")
+    written = f"{MODEL_NAME}, {METRICS_NAME}"
+    if not arguments.no_plots:
+        written += _draw(model, parts.get("test", train), arguments, table, out)
+    if not arguments.quiet:
+        print(_summary(arguments, model, metrics, written))
+
+
+def _new_model(arguments):
+    options = {"n_components": arguments.components, "n_threads": arguments.threads}
+    if arguments.model == "fa":
+        model = aefast.FactorAnalysis(rotation=arguments.rotation, **options)
+    elif arguments.rotation is not None:
+        raise ValueError("--rotation is of factor analysis: give --model fa too")
+    else:
+        model = aefast.ProbabilisticPCA(**options)
+    model._validate_params()
+    return model
+
+
+def _metrics(arguments, model, parts, seconds):
+    k, d = model.components_.shape
+    facts = {
+        "aefast_version": aefast.__version__,
+        "data": arguments.data,
+        "scaled": arguments.scale,
+        "model": arguments.model,
+        "n_rows": {name: len(rows) for name, rows in parts.items()},
+        "n_features": d,
+        "n_components": k,
+        "parameters": model.get_params(deep=False),
+        "seconds": seconds,
+        "n_iter": model.n_iter_,
+        "log_likelihood_unit": "nats per row",
+        "log_likelihood": {name: model.score(rows) for name, rows in parts.items()},
+        "log_likelihood_curve": model.log_likelihood_curve_,
+        "aic": model.aic(parts["train"]),
+        "bic": model.bic(parts["train"]),
+    }
+    if arguments.model == "ppca":
+        facts["noise_variance"] = model.noise_variance_
+        facts["explained_variance_ratio"] = model.explained_variance_ratio_.tolist()
+    return facts
+
+
+def _summary(arguments, model, metrics, written):
+    n_rows, log_p = metrics["n_rows"], metrics["log_likelihood"]
+    lines = [
+        f"{arguments.data}: {n_rows['train']:,} rows of {metrics['n_features']:,} features to fit to, {n_rows.get('test', 0):,} held out",
+        f"{_NAMES[arguments.model]}, {metrics['n_components']:,} components",
+        "",
+        f"mean log p(x), nats per row: {log_p['train']:.4f} (training rows)"
+        + (f", {log_p['test']:.4f} (held-out rows)" if "test" in log_p else ""),
+    ]
+    if arguments.model == "ppca":
+        share = sum(metrics["explained_variance_ratio"])
+        lines.append(
+            f"variance along the components: {share:.1%} of all; of the noise: {model.noise_variance_:.4g} in each direction"
+        )
+    iterations = f"{metrics['n_iter']:,} iteration{'s' * (metrics['n_iter'] > 1)}"
+    lines += ["", f"{iterations} in {metrics['seconds']:.2f} s", f"{arguments.out}: {written}"]
+    return "\n".join(lines)
+
+
+def _draw(model, rows, arguments, table, out):
+    """Draw the pictures. Returns how the list of files written goes on."""
+    from aefast import plotting
+    from aefast.plotting import factors
+
+    shape = table.image_shape if arguments.image_shape is None else arguments.image_shape
+    rows = rows[:: math.ceil(len(rows) / MOST_PICTURED_ROWS)]
+    try:
+        figures = (
+            factors.scree(model),
+            factors.loadings(model, shape),
+            factors.likelihood(model, rows),
+        )
+    except ImportError as error:
+        return f"\nno pictures: {error}"
+    for name, figure in zip(_PICTURE_NAMES, figures, strict=True):
+        plotting.save(figure, out / name)
+    return ", " + ", ".join(_PICTURE_NAMES)
+
+
+def _sample(arguments):
+    if arguments.out is not None:
+        data_files.check_can_write_file(arguments.out)
+    path = model_path(arguments.model)
+    model = aefast.load(path)
+    if not hasattr(model, "sample"):
+        raise ValueError(
+            f"{path} holds {type(model).__name__}, which has no distribution of rows to draw from: "
+            "expected ProbabilisticPCA or FactorAnalysis (aefast factors)"
+        )
+    rows = model.sample(arguments.rows, arguments.seed)
+    if arguments.out is not None:
+        data_files.write_array(arguments.out, rows)
+        return
+    names = getattr(model, "feature_names_in_", [f"x{j}" for j in range(rows.shape[1])])
+    data_files.write_columns(sys.stdout, dict(zip(map(str, names), rows.T, strict=True)))

@@ -1,0 +1,265 @@
+"""`aefast fit`: train an autoencoder on a file."""
+
+import json
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+
+import aefast
+from aefast.cli import data_files, report, variants
+from aefast.cli.common import (
+    METRICS_NAME,
+    MODEL_NAME,
+    MOST_PICTURED_ROWS,
+    add_command,
+    add_scale,
+    image_shape,
+    read_data,
+    test_fraction,
+)
+from aefast.model_file import replacing
+from aefast.networks import _autoencoder
+from aefast.networks.precision import PRECISIONS
+from aefast.networks.training.schedules import SCHEDULES
+
+_PICTURE_NAMES = ("filters.png", "reconstructions.png", "loss.png")
+
+# Options that are constructor parameters: flags, parameter, help. Types and defaults are the constructor's.
+_PARAMETERS = (
+    ("-k --components", "n_components", "hidden units"),
+    (
+        "--layers",
+        "layer_sizes",
+        "hidden units of several layers, from the data up, as 500,250,30: a deep autoencoder, pre-trained layer by layer",
+    ),
+    ("--pretrain-epochs", "pretrain_epochs", "passes over the training rows for each of --layers"),
+    ("--code-activation", "code_activation", "of the last of --layers, where it is another one"),
+    ("--activation", "activation", "of the hidden units"),
+    ("--output", "output", variants.OUTPUT_HELP),
+    ("--untied", "tied", "give the decoder weights of its own"),
+    ("--epochs", "max_epochs", "passes over the training rows, at most"),
+    ("--batch-size", "batch_size", "rows in a training step"),
+    ("--solver", "solver", "optimizer"),
+    ("--learning-rate", "learning_rate", "step size of the optimizer"),
+    ("--momentum", "momentum", "of sgd"),
+    ("--nesterov", "nesterov", "Nesterov's momentum for sgd"),
+    ("--alpha", "alpha", "L2 penalty: 1/2 alpha ||W||^2 is added to the loss"),
+    (
+        "--weight-decay",
+        "weight_decay",
+        "share of the weights, times the rate, that each step takes away",
+    ),
+    ("--clip-norm", "clip_norm", "norm of a step's gradient at most"),
+    ("--max-norm", "max_norm", "norm of a hidden unit's weights at most"),
+    ("--learning-rate-schedule", "learning_rate_schedule", "how the rate changes: see the guide"),
+    (
+        "--missing",
+        "missing",
+        "what NaN (in a .csv file: an empty field, or nan) means: error, or mask for entries that are missing",
+    ),
+    ("--missing-fill", "missing_fill", "what a missing entry enters the encoder as"),
+    ("--corruption", "corruption", "noise: masking:P, salt_and_pepper:P or gaussian:SIGMA"),
+    ("--contraction", "contraction", "weight of the contractive penalty"),
+    ("--sparsity", "sparsity", variants.SPARSITY_HELP),
+    ("--top-k", "top_k", "units of each code that keep their value"),
+    ("--dropout", "dropout", "probability that a unit of the code is dropped in training"),
+    ("--early-stopping", "early_stopping", "watch the loss on training rows set aside for that"),
+    ("--validation-fraction", "validation_fraction", "share of training rows set aside for that"),
+    ("--patience", "n_epochs_no_change", "epochs without improvement after which training stops"),
+    ("--tol", "tol", "least improvement of the loss, in nats; 0 runs all epochs"),
+    ("--seed", "random_state", "of initial weights, shuffles and held-out rows"),
+    ("--precision", "precision", "of the products: auto, or bfloat16 on processors that have it"),
+    ("--threads", "n_threads", "at most; by default the cores this process may use"),
+)
+_TYPES = {  # of parameters whose default is None, where it is not int; and of those that are written in a form of their own
+    "layer_sizes": variants.layers,
+    "code_activation": str,
+    "clip_norm": float,
+    "max_norm": float,
+    "output": variants.output,
+    "corruption": variants.corruption,
+    "sparsity": variants.sparsity,
+}
+_METAVARS = {
+    "layer_sizes": "N,N,...",
+    "output": "P",
+    "corruption": "KIND:LEVEL",
+    "sparsity": "KIND:...",
+}
+_OTHER_DEFAULTS = {"layer_sizes": None, "max_epochs": 30, "random_state": 0}
+_EPOCHS = ("max_epochs", "pretrain_epochs")
+
+
+def add_commands(commands):
+    command = add_command(
+        commands,
+        "fit",
+        _fit,
+        "train an autoencoder",
+        "Rows of DATA chosen at random are held out: the autoencoder is tested on them and never sees them in training. "
+        f"What comes of it goes to one folder: {MODEL_NAME}, {METRICS_NAME} and, with matplotlib, "
+        f"{', '.join(_PICTURE_NAMES)}. Ctrl-C ends the training and saves what there is.",
+    )
+    add = command.add_argument
+    add("data", metavar="DATA", help=data_files.DATA_HELP)
+    add("--out", metavar="DIR", default="aefast-model", help="the folder (default: %(default)s)")
+    add(
+        "--test-fraction",
+        type=test_fraction,
+        metavar="F",
+        default=0.1,
+        help="share of rows held out (default: %(default)s). They change places with the last rows, in memory; with 0 "
+        "a .npy file is only mapped, and may be larger than memory",
+    )
+    add_scale(command)
+    add(
+        "--image-shape",
+        type=image_shape,
+        metavar="HxW",
+        help="draw features as images of this shape (28x28, or 32x32x3 for colour), or as a table (none); by default the "
+        "shape of DATA's rows, and a square where the number of features is one of at least 64",
+    )
+    add("--no-plots", action="store_true", help="draw no pictures")
+    add("--quiet", action="store_true", help="no progress, no summary")
+    _add_parameters(command.add_argument_group("the autoencoder and its training"))
+
+
+def _add_parameters(group):
+    defaults = _defaults()
+    choices = {
+        "activation": _autoencoder.ACTIVATIONS,
+        "code_activation": _autoencoder.ACTIVATIONS,
+        "missing": ("error", "mask"),
+        "missing_fill": ("mean", "zero"),
+        "solver": (*_autoencoder.SOLVERS, "lbfgs"),
+        "learning_rate_schedule": SCHEDULES,
+        "precision": PRECISIONS,
+    }
+    for flags, name, description in _PARAMETERS:
+        default = defaults[name]
+        settings = {"dest": name, "default": default, "help": description}
+        if isinstance(default, bool):
+            settings["action"] = "store_false" if default else "store_true"
+        else:
+            settings["type"] = _TYPES.get(name, int if default is None else type(default))
+            settings["help"] += "" if default is None else " (default: %(default)s)"
+            settings |= (
+                {"choices": choices[name]}
+                if name in choices
+                else {"metavar": _METAVARS.get(name, "N")}
+            )
+        group.add_argument(*flags.split(), **settings)
+
+
+def _defaults():
+    deep, flat = aefast.StackedAutoencoder(), aefast.Autoencoder()
+    return deep.get_params(deep=False) | flat.get_params(deep=False) | _OTHER_DEFAULTS
+
+
+def _new_model(arguments, feature_names):
+    """The estimator asked for, with no passes to make yet, and how many there will be."""
+    estimator = aefast.StackedAutoencoder if arguments.layer_sizes else aefast.Autoencoder
+    known, defaults = estimator().get_params(deep=False), _defaults()
+    parameters = {}
+    for flags, name, _ in _PARAMETERS:
+        value = getattr(arguments, name)
+        if name in known:
+            parameters[name] = value
+        elif value != defaults[name]:
+            where = "one layer: not with" if arguments.layer_sizes else "several layers: give"
+            raise ValueError(f"{flags.split()[-1]} belongs to {where} --layers")
+    parameters["output"] = variants.with_column_numbers(arguments.output, feature_names)
+    epochs = {name: parameters[name] for name in _EPOCHS if name in known}
+    return estimator(**(parameters | dict.fromkeys(epochs, 0))), epochs
+
+
+def _fit(arguments):
+    table = read_data(
+        arguments, writeable=arguments.test_fraction > 0, missing=arguments.missing == "mask"
+    )
+    shape = _checked_image_shape(arguments.image_shape, table)
+    out = Path(arguments.out)
+    data_files.check_can_write(out, (MODEL_NAME, METRICS_NAME, *_PICTURE_NAMES))
+    model, epochs = _new_model(arguments, table.feature_names)
+    _initialise_on_all(model, table, arguments.scale)
+    train, test = data_files.hold_out(table.rows, arguments.test_fraction, arguments.random_state)
+    parts = {"train": train, "test": test} if len(test) else {"train": train}
+    losses = report.losses_before(model.fit(train), parts)
+
+    model.set_params(**epochs, verbose=0 if arguments.quiet else 1)
+    seconds, stopped = _train(model, train)
+    model.set_params(verbose=0)
+    if table.feature_names is not None:
+        model.feature_names_in_ = np.array(table.feature_names, dtype=object)
+    out.mkdir(parents=True, exist_ok=True)
+    model.save(out / MODEL_NAME)
+
+    for name, rows in parts.items():
+        losses[name]["after"] = report.mean_loss(model, rows)
+    metrics = report.metrics(arguments, model, parts, losses, seconds, stopped)
+    with replacing(out / METRICS_NAME) as file:
+        file.write(json.dumps(metrics, indent=2, allow_nan=False).encode() + b"\n")
+    if stopped is not None:
+        reason = str(stopped) or f"interrupted after {report.n_passes(model)} whole epochs"
+        raise type(stopped)(f"{reason}; the model reached is saved in {out}") from stopped
+    written = f"{MODEL_NAME}, {METRICS_NAME}"
+    if not arguments.no_plots:
+        written += _draw(model, parts.get("test", train), shape, out)
+    if not arguments.quiet:
+        print(report.summary(arguments, metrics, written))
+
+
+def _initialise_on_all(model, table, is_scaled):
+    """Checks all rows, while they stand where an error message says they do."""
+    try:
+        model.fit(table.rows)
+    except ValueError as error:
+        if table.rows.dtype == np.uint8 and not is_scaled:
+            raise ValueError(f"{error} (--scale divides uint8 values by 255)") from error
+        raise
+
+
+def _checked_image_shape(image_shape, table):
+    if image_shape is None:
+        return table.image_shape
+    n_features = table.rows.shape[1]
+    if image_shape and math.prod(image_shape) != n_features:
+        raise ValueError(
+            f"--image-shape: expected {n_features} pixels, one for each feature, got "
+            f"{'x'.join(map(str, image_shape))}, which has {math.prod(image_shape)}"
+        )
+    return image_shape
+
+
+def _train(model, rows):
+    """Fit. Returns the seconds it took, and what ended it early, which leaves the model usable."""
+    started, stopped = time.perf_counter(), None
+    try:
+        model.fit(rows)
+    except (KeyboardInterrupt, FloatingPointError) as exception:
+        stopped = exception
+    return time.perf_counter() - started, stopped
+
+
+def _draw(model, rows, image_shape, out):
+    """Draw the pictures. Returns how the list of files written goes on."""
+    from aefast import plotting
+    from aefast.plotting import layers
+
+    is_deep = isinstance(model, aefast.StackedAutoencoder)
+    rows = rows[:: math.ceil(len(rows) / MOST_PICTURED_ROWS)]
+    try:
+        figures = (
+            layers.layers(model, rows, image_shape)
+            if is_deep
+            else plotting.filters(model, image_shape, rows),
+            plotting.reconstructions(model, rows, image_shape),
+            layers.losses(model) if is_deep else plotting.loss(model),
+        )
+    except ImportError as error:
+        return f"\nno pictures: {error}"
+    for name, figure in zip(_PICTURE_NAMES, figures, strict=True):
+        plotting.save(figure, out / name)
+    return ", " + ", ".join(_PICTURE_NAMES)

@@ -1,0 +1,23 @@
+"""`aefast info`: facts of this build, or of a model file."""
+
+import aefast
+from aefast.cli import report
+from aefast.cli.common import add_command, model_path
+
+
+def add_commands(commands):
+    command = add_command(commands, "info", _info, "describe this build of aefast, or a model")
+    command.add_argument(
+        "model", metavar="MODEL", nargs="?", help="a model file, or the folder of a fit"
+    )
+
+
+def _info(arguments):
+    if arguments.model is None:
+        facts = aefast.build_info()
+    else:
+        facts = report.model_facts(model_path(arguments.model))
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        text = ", ".join(map(str, value)) if isinstance(value, list) else value
+        print(f"{name:<{width}}  {text}")

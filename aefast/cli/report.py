@@ -1,0 +1,163 @@
+"""What the command reports: how good a fit is, what a model file holds."""
+
+import copy
+import os
+
+import numpy as np
+
+import aefast
+from aefast._base import threads
+
+
+def losses_before(model, parts):
+    """The losses of an autoencoder that is only initialised, and of one that gives each column's mean for any row."""
+    # without weights the output is what the visible bias starts at: the link of the training rows' means
+    constant = copy.deepcopy(model)
+    state = constant._state
+    for layer, flat in state.model.layer_views(state.parameters):
+        own = layer.split(flat)
+        own.W[...] = own.V[...] = 0
+    return {
+        name: {"before": mean_loss(model, rows), "column_means": mean_loss(constant, rows)}
+        for name, rows in parts.items()
+    }
+
+
+def mean_loss(model, rows):
+    """Mean training loss of rows, in nats; None where it overflows."""
+    try:
+        return float(model.reconstruction_error(rows).mean(dtype=float))
+    except FloatingPointError:
+        return None
+
+
+def n_passes(model):
+    """Over the rows, made in training; of each layer in pre-training."""
+    return model.n_epochs_ + sum(map(len, getattr(model, "pretraining_loss_curves_", ())))
+
+
+def metrics(arguments, model, parts, losses, seconds, stopped):
+    """What `fit` writes as metrics.json: where the numbers come from, and the numbers."""
+    ends = {
+        type(None): "finished",
+        KeyboardInterrupt: "interrupted",
+        FloatingPointError: "diverged",
+    }
+    build = aefast.build_info()
+    n_train, network = len(parts["train"]), model._state.model
+    work = 10.0 * min(model.batch_size, n_train) * network.n_multiplied  # of a training step
+    curves = getattr(model, "pretraining_loss_curves_", None)
+    n_rows_seen = model._state.n_rows_seen + n_train * (n_passes(model) - model.n_epochs_)
+    parameters = model.get_params(deep=False)
+    del parameters["callbacks"]
+    return {
+        "aefast_version": build["version"],
+        "data": arguments.data,
+        "scaled": arguments.scale,
+        "n_rows": {name: len(rows) for name, rows in parts.items()},
+        "n_features": network.n_features,
+        "parameters": parameters,
+        "training": ends[type(stopped)],
+        "n_epochs": model.n_epochs_,
+        "n_rows_seen": n_rows_seen,
+        "seconds": seconds,
+        "rows_per_second": n_rows_seen / seconds,
+        "n_threads": threads.effective_n_threads(model.n_threads, work),
+        "isa": build["isa"],
+        "blas": build["blas"],
+        "loss_unit": "nats per row",
+        "loss": losses,
+        **({} if curves is None else {"pretraining_loss_curves": curves}),
+        "loss_curve": model.loss_curve_,
+        "validation_loss_curve": model.validation_loss_curve_,
+    }
+
+
+def summary(arguments, metrics, written):
+    """What `fit` prints at its end; `written` names the files it has left."""
+    n_rows, losses = metrics["n_rows"], metrics["loss"]
+    n_held_out = n_rows.get("test", 0)
+    lines = [
+        f"{arguments.data}: {n_rows['train']:,} rows of {metrics['n_features']:,} features to train on, "
+        f"{n_held_out:,} held out",
+        "",
+        f"{'loss in nats per row':<22}{'before':>12}{'after':>12}{'column means':>16}",
+    ]
+    for name, label in (("train", "training rows"), ("test", "held-out rows")):
+        if name in losses:
+            row = losses[name]
+            cells = _cell(row["before"]), _cell(row["after"]), _cell(row["column_means"])
+            lines.append("  {:<20}{:>12}{:>12}{:>16}".format(label, *cells))
+    part = losses.get("test", losses["train"])
+    if part["column_means"] > 0 and part["after"] is not None:
+        saved = 1 - part["after"] / part["column_means"]
+        side = "below" if saved >= 0 else "above"
+        rows = "held-out" if n_held_out else "training"
+        lines.append(
+            f"  the {rows} loss ends {abs(saved):.1%} {side} that of predicting each column's mean"
+        )
+    n_threads = metrics["n_threads"]
+    lines += [
+        "",
+        f"{metrics['n_epochs']} epochs in {metrics['seconds']:.2f} s: {metrics['rows_per_second']:,.0f} rows/s "
+        f"with {n_threads} thread{'s' * (n_threads > 1)}, {metrics['isa']} instructions",
+        f"{arguments.out}: {written}",
+    ]
+    return "\n".join(lines)
+
+
+def _cell(loss):
+    return "overflows" if loss is None else f"{loss:.4f}"
+
+
+def model_facts(path):
+    """What `info` prints of a model file, by name."""
+    model = aefast.load(path)
+    facts = {
+        "file": f"{path} ({os.path.getsize(path):,} bytes)",
+        "model": type(model).__name__,
+        "features": f"{model.n_features_in_:,}",
+    }
+    is_network = isinstance(model, aefast.Autoencoder | aefast.StackedAutoencoder)
+    facts |= _network_facts(model) if is_network else _facts(model)
+    if hasattr(model, "feature_names_in_"):
+        facts["feature names"] = list(model.feature_names_in_)
+    return facts | model.saved_parameters()
+
+
+def _network_facts(model):
+    curve, validation_curve = model.loss_curve_, model.validation_loss_curve_
+    state = model._state
+    layers = [layer for layer, _ in state.model.layer_views(state.parameters)]
+    facts = {
+        "components": " → ".join(f"{layer.n_components:,}" for layer in layers),
+        "weights": f"{'tied' if layers[0].tied else 'untied'}, {state.parameters.dtype}",
+        "parameters": f"{state.parameters.size:,}",
+        "training": f"{model.n_epochs_:,} epochs, {state.n_steps:,} steps, {state.n_rows_seen:,} rows",
+    }
+    for number, losses in enumerate(getattr(model, "pretraining_loss_curves_", ()), 1):
+        if losses:
+            facts[f"pre-training of layer {number}"] = (
+                f"{len(losses):,} epochs, loss {losses[0]:.6g} in the first, {losses[-1]:.6g} in the last"
+            )
+    if curve:
+        facts["loss"] = (
+            f"{curve[0]:.6g} in the first epoch, {curve[-1]:.6g} in the last (nats per row)"
+        )
+    if validation_curve:
+        best = int(np.argmin(validation_curve))
+        facts["validation loss"] = f"{validation_curve[best]:.6g} at best, in epoch {best + 1}"
+    return facts
+
+
+def _facts(model):
+    """Of any other model: what it has of the usual attributes."""
+    facts = {}
+    if hasattr(model, "components_"):
+        facts["components"] = f"{len(model.components_):,}"
+    for name in ("n_samples_seen_", "n_samples_"):
+        if hasattr(model, name):
+            facts["rows seen"] = f"{getattr(model, name):,}"
+    if getattr(model, "log_likelihood_curve_", None):
+        facts["log-likelihood"] = f"{model.log_likelihood_curve_[-1]:.6g} nats per row fitted to"
+    return facts

@@ -1,0 +1,288 @@
+"""Linear autoencoders in closed form: denoising with the corruption integrated out, and recommendation with a zero diagonal."""
+
+from numbers import Integral, Real
+
+import numpy as np
+from scipy import linalg, sparse
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from aefast._base import arrays as check
+from aefast._base import threads
+from aefast._base.projection import project
+from aefast._base.saving import COUNT, SIZE, Saved, Tensor
+from aefast.linear.linear_model import StatisticsMixin
+
+_THREADS = [None, Interval(Integral, 1, threads.MOST_THREADS, closed="both")]
+_SCORES_AT_ONCE = 1 << 22
+
+
+class _SquareMap(StatisticsMixin, Saved, OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+    """A map from features to features, fitted to sufficient statistics; `tensors_` names its arrays and their dimensions."""
+
+    tensors_ = {}
+
+    def saved_state(self):
+        return {"n_features": self.n_features_in_, "n_samples_seen": int(self.n_samples_seen_)}
+
+    def saved_tensors(self):
+        return {name: getattr(self, f"{name}_") for name in self.tensors_}
+
+    @classmethod
+    def state_checks(cls):
+        return {"n_features": SIZE, "n_samples_seen": COUNT}
+
+    @classmethod
+    def tensor_layout(cls, state):
+        d = state["n_features"]
+        return {name: Tensor((d,) * n_dims, "F64") for name, n_dims in cls.tensors_.items()}
+
+    def restore(self, state, tensors):
+        self.n_features_in_ = state["n_features"]
+        self.n_samples_seen_ = state["n_samples_seen"]
+        self.__dict__.update({f"{name}_": tensor for name, tensor in tensors.items()})
+
+
+class MarginalizedAutoencoder(_SquareMap):
+    """Linear denoising autoencoder, its corruption integrated out: what training on infinitely many corrupted copies of the rows would give, in closed form.
+
+    Each entry is set to 0 with probability p. ``X̂ = X̃ Aᵀ + b`` that minimises ``E ‖x − x̃ Aᵀ − b‖²``, averaged over rows and corruptions, needs only the mean μ and the covariance C
+    (divided by n):
+
+        ``Aᵀ = [(1 − p) C + p diag(E x²)]⁻¹ C``,   ``b = μ − (1 − p) μ Aᵀ``
+
+    Parameters
+    ----------
+    corruption : float in (0, 1), default=0.5
+        p.
+    activation : {"tanh", "identity"}, default="tanh"
+        Of what `transform` returns. Deep: several in a scikit-learn pipeline, each fitted to what the one before returns.
+    n_threads : int or None, default=None
+        As of `Autoencoder`.
+
+    Attributes
+    ----------
+    coef_ : ndarray (n_features, n_features)
+        A; float64.
+    intercept_ : ndarray (n_features,)
+        b.
+    mean_ : ndarray (n_features,)
+    n_samples_seen_ : int
+    n_features_in_ : int
+    feature_names_in_ : ndarray of str
+        Only where X has string column names.
+
+    Notes
+    -----
+    Columns that are 0 in every row have zero weights.
+
+    References
+    ----------
+    .. [1] Chen, Xu, Weinberger & Sha (2012), Marginalized denoising autoencoders for domain adaptation, eqs. 3 and 6.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from aefast import MarginalizedAutoencoder
+    >>> X = load_digits().data / 16
+    >>> MarginalizedAutoencoder(0.3).fit_transform(X).shape
+    (1797, 64)
+    """
+
+    _parameter_constraints: dict = {
+        "corruption": [Interval(Real, 0, 1, closed="neither")],
+        "activation": [StrOptions({"tanh", "identity"})],
+        "n_threads": _THREADS,
+    }
+    file_format = "aefast marginalized autoencoder"
+    tensors_ = {"coef": 2, "intercept": 1, "mean": 1}
+
+    def __init__(self, corruption=0.5, *, activation="tanh", n_threads=None):
+        self.corruption = corruption
+        self.activation = activation
+        self.n_threads = n_threads
+
+    def _fit_statistics(self, statistics):
+        C, mean, p = statistics.covariance(), statistics.mean_, self.corruption
+        squares = np.diagonal(C) + mean**2
+        lives = squares > 0
+        A_T = np.zeros_like(C)
+        if lives.any():
+            scale = np.sqrt(squares[lives])
+            kept = C[np.ix_(lives, lives)] / np.outer(scale, scale)
+            solved = linalg.solve((1 - p) * kept + p * np.eye(len(kept)), kept, assume_a="pos")
+            A_T[np.ix_(lives, lives)] = solved * (scale / scale[:, None])
+        self.coef_, self.mean_ = np.ascontiguousarray(A_T.T), mean
+        self.intercept_ = mean - (1 - p) * mean @ A_T
+        self.n_samples_seen_ = statistics.n_samples_
+
+    def reconstruct(self, X):
+        """``X Aᵀ + b``.
+
+        Parameters
+        ----------
+        X : array-like or CSR matrix (n_samples, n_features)
+            Clean or corrupted.
+
+        Returns
+        -------
+        X_hat : ndarray (n_samples, n_features)
+            float32 for float32, uint8 and bool input, float64 otherwise.
+        """
+        check_is_fitted(self)
+        rows = check.estimator_table(self, X, reset=False)
+        A_T, offset = self.coef_.T, self.intercept_ + self.coef_ @ self.mean_
+        return project(rows, self.mean_, A_T, offset=offset, n_threads=self.n_threads)
+
+    def transform(self, X):
+        """``tanh(X Aᵀ + b)``, or without the tanh for activation="identity".
+
+        Parameters
+        ----------
+        X : array-like or CSR matrix (n_samples, n_features)
+
+        Returns
+        -------
+        H : ndarray (n_samples, n_features)
+        """
+        H = self.reconstruct(X)
+        return np.tanh(H, out=H) if self.activation == "tanh" else H
+
+
+class ItemAutoencoder(_SquareMap):
+    """Linear autoencoder with a zero diagonal, for implicit feedback (EASE): each item is predicted from the other ones.
+
+    Rows of X are users, columns are items, entries say how strongly a user chose an item (0: not seen). Minimises
+
+        ``‖X − X B‖² + l2 ‖B‖²``   with ``diag(B) = 0``
+
+    in closed form: ``P = (Xᵀ X + l2 I)⁻¹``, ``B_ij = −P_ij / P_jj`` off the diagonal.
+
+    Parameters
+    ----------
+    l2 : float, default=100.0
+        Weight of the penalty; of the order of the number of users that chose an item. Tune it.
+    n_threads : int or None, default=None
+        As of `Autoencoder`.
+
+    Attributes
+    ----------
+    components_ : ndarray (n_features, n_features)
+        B; float64, diagonal 0.
+    n_samples_seen_ : int
+        Users.
+    n_features_in_ : int
+        Items.
+    feature_names_in_ : ndarray of str
+        Only where X has string column names.
+
+    Notes
+    -----
+    A matrix of items by items is inverted: some 10 000 items take a minute or so and 2 GB.
+
+    References
+    ----------
+    .. [1] Steck (2019), Embarrassingly shallow autoencoders for sparse data, eq. 8.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from aefast import ItemAutoencoder
+    >>> X = np.array([[1, 1, 0, 0], [1, 1, 0, 0], [0, 1, 1, 0], [1, 0, 0, 0]])
+    >>> items, scores = ItemAutoencoder(l2=1.0).fit(X).recommend(X[3:], 1)
+    >>> items.tolist()
+    [[1]]
+    """
+
+    _parameter_constraints: dict = {
+        "l2": [Interval(Real, 0, None, closed="neither")],
+        "n_threads": _THREADS,
+    }
+    file_format = "aefast item autoencoder"
+    tensors_ = {"components": 2}
+
+    def __init__(self, l2=100.0, *, n_threads=None):
+        self.l2 = l2
+        self.n_threads = n_threads
+
+    def _fit_statistics(self, statistics):
+        if not statistics.weight_sum_ > 0:
+            raise ValueError(f"no users, or all weights are zero: {statistics!r}")
+        gram = statistics.second_moments()
+        gram[np.diag_indices_from(gram)] += self.l2
+        inverse, info = linalg.lapack.dpotrf(gram, lower=True)
+        if info == 0:
+            inverse, info = linalg.lapack.dpotri(inverse, lower=True)
+        if info != 0:
+            raise ValueError(
+                f"Xᵀ X + l2 I is singular to rounding: l2 = {self.l2} is too small for entries of this size"
+            )
+        P = np.tril(inverse)
+        P += np.tril(P, -1).T
+        self.components_ = -P / np.diagonal(P)
+        np.fill_diagonal(self.components_, 0.0)
+        self.n_samples_seen_ = statistics.n_samples_
+
+    def transform(self, X):
+        """Scores ``X B``: how well each item suits each user.
+
+        Parameters
+        ----------
+        X : array-like or CSR matrix (n_samples, n_features)
+
+        Returns
+        -------
+        scores : ndarray (n_samples, n_features)
+            Dense. float32 for float32, uint8 and bool input, float64 otherwise.
+        """
+        check_is_fitted(self)
+        return self._scores(check.estimator_table(self, X, reset=False))
+
+    def recommend(self, user_rows, n, *, exclude_seen=True):
+        """The items of highest score for each user.
+
+        Parameters
+        ----------
+        user_rows : array-like or CSR matrix (n_samples, n_features)
+            What the users chose; they need not have been fitted to.
+        n : int
+            Items to recommend, from 1 to n_features.
+        exclude_seen : bool, default=True
+            Leave out items whose entry is not 0.
+
+        Returns
+        -------
+        items : ndarray (n_samples, n) of int64
+            Columns of X, best first; of equal scores the smaller column first. −1 where a user has seen all others.
+        scores : ndarray (n_samples, n)
+            Theirs; −inf with −1.
+        """
+        check_is_fitted(self)
+        n = check.as_integer(n, "n")
+        if not 1 <= n <= self.n_features_in_:
+            raise ValueError(
+                f"n must be in [1, {self.n_features_in_}], the number of items, got {n}"
+            )
+        table = check.estimator_table(self, user_rows, reset=False)
+        step = max(1, _SCORES_AT_ONCE // self.n_features_in_)
+        parts = [
+            self._best(table[first : first + step], n, exclude_seen)
+            for first in range(0, table.shape[0], step)
+        ]
+        items, scores = zip(*parts, strict=True)
+        return np.vstack(items), np.vstack(scores)
+
+    def _best(self, rows, n, exclude_seen):
+        scores = self._scores(rows)
+        if exclude_seen:
+            seen = rows.nonzero() if sparse.issparse(rows) else np.nonzero(rows)
+            scores[seen] = -np.inf
+        items = np.argsort(-scores, axis=1, kind="stable")[:, :n].astype(np.int64)
+        best = np.take_along_axis(scores, items, axis=1)
+        items[np.isneginf(best)] = -1
+        return items, best
+
+    def _scores(self, rows):
+        zeros = np.zeros(self.n_features_in_)
+        return project(rows, zeros, self.components_, n_threads=self.n_threads)

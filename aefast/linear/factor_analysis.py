@@ -1,0 +1,321 @@
+"""Factor analysis by maximum likelihood, from the covariance alone."""
+
+import warnings
+from numbers import Integral, Real
+from typing import NamedTuple
+
+import numpy as np
+from scipy import linalg, optimize
+from scipy.sparse.linalg import ArpackNoConvergence, eigsh
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from aefast._base import arrays as check
+from aefast._base import threads
+from aefast._base.saving import Tensor
+from aefast.linear import dimension, patterns
+from aefast.linear.factor_model import FactorModel
+from aefast.linear.gaussian import LOG_2PI
+from aefast.linear.rotation import ROTATIONS, rotate
+
+LANCZOS_FROM = 400  # features from which few eigenpairs are found by Lanczos, in O(d² k)
+GRADIENT_TOLERANCE = 1e-7  # of the mean log-likelihood by the logarithm of a noise variance
+
+
+class FactorAnalysis(FactorModel):
+    """Factor analysis: ``h ~ N(0, I)``, ``x = h W + μ + noise`` with noise of its own variance ψ_j in each column.
+
+    Maximises ``Σ log p(x)``, ``x ~ N(μ, Wᵀ W + Ψ)``, the factors h integrated out. The data enter through their covariance (divided by n) only: one pass over the
+    rows, then L-BFGS on the likelihood as a function of log ψ, the best W for each ψ being known in closed form (Jöreskog 1967). With missing entries by EM.
+
+    Parameters
+    ----------
+    n_components : int or None, default=None
+        k. None: the most that d columns can identify, the largest k with ``(d − k)² ≥ d + k`` (Ledermann's bound), at least 1 and at most
+        the rank of the centred rows.
+    rotation : {None, "varimax", "quartimax", "promax"}, default=None
+        Of the loadings towards simple structure. Without it ``W Ψ⁻¹ Wᵀ`` is diagonal, largest first. "promax" gives correlated factors.
+    min_noise : float in (0, 1), default=1e-6
+        Least noise variance of a column, as a fraction of its variance: what keeps Heywood cases finite. A warning names the columns that reach it.
+    tol : float, default=1e-8
+        Iterations end when the mean log-likelihood rises by less, relative to its magnitude (with missing entries: absolutely), or its gradient vanishes.
+    max_iter : int, default=1000
+    n_threads : int or None, default=None
+        As of `Autoencoder`.
+
+    Attributes
+    ----------
+    components_ : ndarray (n_components, n_features)
+        W, the loadings; float64, as all attributes.
+    noise_variance_ : ndarray (n_features,)
+        ψ, the uniquenesses.
+    mean_ : ndarray (n_features,)
+    factor_covariance_ : ndarray (n_components, n_components)
+        Φ of ``h ~ N(0, Φ)``: I but with rotation="promax".
+    log_likelihood_curve_ : list of float
+        Mean log-likelihood (nats) of the rows fitted to after each iteration; never decreasing.
+    n_iter_ : int
+    n_samples_seen_ : int
+    n_features_in_ : int
+    feature_names_in_ : ndarray of str
+        Only where X has string column names.
+
+    Notes
+    -----
+    Each column is fitted in units of its own: the result does not depend on scales. Constant columns have no loadings and the least noise.
+
+    References
+    ----------
+    .. [1] Jöreskog (1967), Some contributions to maximum likelihood factor analysis.
+    .. [2] Rubin & Thayer (1982), EM algorithms for ML factor analysis.
+    .. [3] Liu, Rubin & Wu (1998), Parameter expansion to accelerate EM.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from aefast import FactorAnalysis
+    >>> model = FactorAnalysis(1).fit(load_iris().data)
+    >>> model.components_.shape, model.noise_variance_.shape
+    ((1, 4), (4,))
+    """
+
+    _parameter_constraints: dict = {
+        "n_components": [None, Interval(Integral, 1, check.LARGEST_SIZE, closed="both")],
+        "rotation": [None, StrOptions(set(ROTATIONS))],
+        "min_noise": [Interval(Real, 0, 1, closed="neither")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "n_threads": [None, Interval(Integral, 1, threads.MOST_THREADS, closed="both")],
+    }
+
+    def __init__(
+        self,
+        n_components=None,
+        *,
+        rotation=None,
+        min_noise=1e-6,
+        tol=1e-8,
+        max_iter=1000,
+        n_threads=None,
+    ):
+        self.n_components = n_components
+        self.rotation = rotation
+        self.min_noise = min_noise
+        self.tol = tol
+        self.max_iter = max_iter
+        self.n_threads = n_threads
+
+    # ---- fitting ----
+
+    def _fit_statistics(self, statistics):
+        statistics.check_variance()
+        covariance = statistics.covariance()
+        scale, varies = self._scales(covariance)
+        correlation = covariance / np.outer(scale, scale)
+        correlation[~varies, :] = correlation[:, ~varies] = 0.0
+        k = self._n_components(correlation, statistics.n_samples_)
+        found = maximize_profile(correlation, k, varies, self.min_noise, self.tol, self.max_iter)
+        if not found.converged:
+            check.warn_of_iterations(self.max_iter)
+        self._warn_of_heywood(found.psi[varies], np.flatnonzero(varies))
+        curve = [value - float(np.log(scale).sum()) for value in found.curve]
+        self._set_loadings(
+            statistics.mean_, found.W, found.psi, scale, curve, statistics.n_samples_
+        )
+
+    def _fit_missing(self, rows, weight):
+        filled = self._statistics_of_filled(rows, self._means_of_observed(rows), weight)
+        filled.check_variance()
+        scale, varies = self._scales(filled.covariance())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            start = FactorAnalysis(
+                self.n_components, min_noise=self.min_noise, tol=1e-3, n_threads=self.n_threads
+            )
+            start._fit_statistics(filled)
+        floor = self.min_noise * scale**2
+        mean, W, psi, curve, converged = patterns.expectation_maximization(
+            rows,
+            weight,
+            (start.mean_, start.components_, np.maximum(start.noise_variance_, floor)),
+            False,
+            floor,
+            self.tol,
+            self.max_iter,
+        )
+        if not converged:
+            check.warn_of_iterations(self.max_iter)
+        self._warn_of_heywood((psi / scale**2)[varies], np.flatnonzero(varies))
+        U = linalg.eigh((W / psi) @ W.T)[1]
+        W = U[:, ::-1].T @ W
+        self._set_loadings(mean, W / scale, psi / scale**2, scale, curve, len(rows))
+
+    def _scales(self, covariance):
+        """Standard deviations, and which columns have one; a constant column gets a thousandth of the mean one, for units of its own."""
+        variance = np.diagonal(covariance)
+        mean = variance.mean()
+        varies = variance > np.finfo(np.float64).eps ** 2 * mean
+        return np.sqrt(np.where(varies, variance, 1e-6 * mean)), varies
+
+    def _n_components(self, correlation, n_samples):
+        d = len(correlation)
+        if self.n_components is None:
+            ledermann = int((2 * d + 1 - np.sqrt(8 * d + 1)) / 2)
+            values = linalg.eigvalsh(correlation)
+            return max(1, min(ledermann, n_samples - 1, dimension.rank(values)))
+        if self.n_components > d:
+            raise ValueError(
+                f"n_components must be at most n_features = {d}, got {self.n_components}"
+            )
+        return int(self.n_components)
+
+    def _warn_of_heywood(self, psi, columns):
+        at_bound = columns[psi <= self.min_noise * (1 + 1e-6)]
+        if len(at_bound):
+            shown = ", ".join(map(str, at_bound[:10])) + (", ..." if len(at_bound) > 10 else "")
+            warnings.warn(
+                f"Heywood case: the noise variance of column(s) {shown} is at its bound, min_noise={self.min_noise} of "
+                "the column's variance: the factors explain it altogether. Fewer components, or columns that are no copies of others, help",
+                ConvergenceWarning,
+                stacklevel=5,
+            )
+
+    def _set_loadings(self, mean, W, psi, scale, curve, n_samples):
+        """W and psi are of columns in units of `scale`: signs, order and rotation do not depend on the units of X."""
+        W, Phi = rotate(check.fixed_signs(W), self.rotation)
+        self._set_fitted(
+            mean_=mean,
+            components_=W * scale,
+            noise_variance_=psi * scale**2,
+            factor_covariance_=Phi,
+            log_likelihood_curve_=curve,
+            n_iter_=len(curve),
+            n_samples_seen_=n_samples,
+        )
+
+    def _n_parameters(self):
+        k, d = self.components_.shape
+        return d * k - k * (k - 1) // 2 + 2 * d
+
+    # ---- in a file ----
+
+    file_format = "aefast factor analysis"
+
+    @classmethod
+    def tensor_layout(cls, state):
+        d, k = state["n_features"], state["n_components"]
+        return super().tensor_layout(state) | {
+            "noise_variance": Tensor((d,), "F64"),
+            "factor_covariance": Tensor((k, k), "F64"),
+        }
+
+    def saved_tensors(self):
+        return super().saved_tensors() | {
+            "noise_variance": self.noise_variance_,
+            "factor_covariance": self.factor_covariance_,
+        }
+
+    def restore(self, state, tensors):
+        psi, Phi = tensors["noise_variance"], tensors["factor_covariance"]
+        if not (psi > 0).all():
+            raise ValueError("expected positive noise variances")
+        if not (np.allclose(Phi, Phi.T) and linalg.eigvalsh(Phi).min() > 0):
+            raise ValueError("expected a positive definite factor covariance")
+        super().restore(state, tensors)
+
+
+# ---- the likelihood of the noise variances ----
+
+
+class Profile(NamedTuple):
+    """A maximum of the likelihood."""
+
+    W: np.ndarray
+    psi: np.ndarray
+    curve: list  # mean log-likelihood after each iteration
+    converged: bool
+
+
+class ProfileLikelihood:
+    """Minus the mean log-likelihood as a function of log ψ, W at its best.
+
+    With the eigenvalues θ of ``Ψ^-½ C Ψ^-½``: ``½ [d log 2π + Σ log ψ_j + Σ_{i ≤ k, θ_i > 1} (log θ_i + 1 − θ_i) + tr C Ψ⁻¹]``, and the derivative by log ψ_j is
+    ``½ (Σ_jj − C_jj) / ψ_j``, because the gradient by W vanishes.
+    """
+
+    def __init__(self, C, k):
+        self.C, self.k, self.start = C, k, None
+        self.variance = np.diagonal(C)
+
+    def best_loadings(self, psi):
+        """(W (k, d), the θ_i > 1)"""
+        scale = 1 / np.sqrt(psi)
+        theta, U = self._leading(scale[:, None] * self.C * scale)
+        excess = np.sqrt(np.maximum(theta - 1, 0.0))
+        return (excess[:, None] * U.T) / scale, theta[theta > 1]
+
+    def _leading(self, A):
+        """The k largest eigenvalues, falling, and their vectors."""
+        d = len(A)
+        if d >= LANCZOS_FROM and self.k <= d // 10:
+            try:
+                theta, U = eigsh(A, self.k, v0=self.start)
+                self.start = U.sum(axis=1)
+                return theta[::-1], U[:, ::-1]
+            except ArpackNoConvergence:
+                pass
+        theta, U = linalg.eigh(A, subset_by_index=[d - self.k, d - 1], check_finite=False)
+        return theta[::-1], U[:, ::-1]
+
+    def __call__(self, log_psi):
+        psi = np.exp(log_psi)
+        W, theta = self.best_loadings(psi)
+        ratio = self.variance / psi
+        value = 0.5 * (
+            len(psi) * LOG_2PI + log_psi.sum() + (np.log(theta) + 1 - theta).sum() + ratio.sum()
+        )
+        gradient = 0.5 * (np.square(W).sum(axis=0) / psi + 1 - ratio)
+        return value, gradient
+
+
+def maximize_profile(C, k, varies, floor, tol, max_iter):
+    """Maximum likelihood of a correlation matrix C, whose columns that do not vary are 0.
+
+    Returns
+    -------
+    Profile
+    """
+    likelihood = ProfileLikelihood(C, k)
+    lower = np.log(floor)
+    start = np.where(varies, np.clip(_starting_noise(C, k), 2 * floor, 1.0), floor)
+    curve = []
+    result = optimize.minimize(
+        likelihood,
+        np.log(start),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(lower, 0.1) if moves else (lower, lower) for moves in varies],
+        callback=lambda intermediate_result: curve.append(-float(intermediate_result.fun)),
+        options={
+            "maxiter": max_iter,
+            "maxfun": 20 * max_iter,
+            "maxcor": 30,
+            "ftol": 1e-3 * tol,
+            "gtol": GRADIENT_TOLERANCE,
+        },
+    )
+    psi = np.exp(result.x)
+    curve = curve or [-float(result.fun)]
+    return Profile(
+        likelihood.best_loadings(psi)[0],
+        psi,
+        np.maximum.accumulate(curve).tolist(),
+        result.nit < max_iter,
+    )
+
+
+def _starting_noise(C, k):
+    """Jöreskog's ``(1 − k / 2d) / (C⁻¹)_jj``: C⁻¹ gives what each column keeps for itself. A little is added to C, so that copies of columns do no harm."""
+    d = len(C)
+    inverse = linalg.inv(C + 1e-3 * np.eye(d))
+    return (1 - k / (2 * d)) / np.diagonal(inverse)

@@ -1,0 +1,110 @@
+"""The distribution of a linear factor model, and what follows from it by Woodbury's identity: every solve is k x k."""
+
+from functools import cached_property
+
+import numpy as np
+from scipy import linalg
+
+from aefast._base.projection import project, quadratic_forms
+
+LOG_2PI = float(np.log(2 * np.pi))
+GREAT_SNR = (
+    1e6  # signal to noise from which ‖x‖² − ‖projection‖² would lose more than half of the digits
+)
+WIDEST_SQUARE = 4096  # features of which a matrix d x d may be made for that reason
+
+
+class LinearGaussian:
+    """``h ~ N(0, Φ)``, ``x = h W + μ + noise`` with independent noise of variances ψ: ``x ~ N(μ, Wᵀ Φ W + Ψ)``.
+
+    Parameters
+    ----------
+    mean : ndarray (d,)
+    W : ndarray (k, d)
+    psi : ndarray (d,)
+        Positive.
+    Phi : ndarray (k, k), optional
+        Positive definite; default I.
+
+    Notes
+    -----
+    Inside, factors are independent: ``W₀ = Lᵀ W`` with ``L Lᵀ = Φ``, ``M = I + W₀ Ψ⁻¹ W₀ᵀ``. All arrays are float64.
+    """
+
+    def __init__(self, mean, W, psi, Phi=None):
+        self.mean, self.W, self.psi = mean, W, psi
+        k, self.n_features = W.shape
+        self.L = np.eye(k) if Phi is None else linalg.cholesky(Phi, lower=True)
+        self.W0 = W if Phi is None else self.L.T @ W
+
+    @cached_property
+    def M_factor(self):
+        """Lower Cholesky factor of M."""
+        return linalg.cholesky(np.eye(len(self.W0)) + (self.W0 / self.psi) @ self.W0.T, lower=True)
+
+    def solve_M(self, right):
+        return linalg.cho_solve((self.M_factor, True), right)
+
+    @cached_property
+    def log_det(self):
+        """log |Σ| = log |Ψ| + log |M|."""
+        return float(np.log(self.psi).sum() + 2 * np.log(np.diagonal(self.M_factor)).sum())
+
+    @cached_property
+    def posterior_map(self):
+        """(d, k): ``E[h | x] = (x − μ)`` times this, ``Ψ⁻¹ W₀ᵀ M⁻¹ Lᵀ``."""
+        return (self.L @ self.solve_M(self.W0 / self.psi)).T
+
+    @cached_property
+    def posterior_covariance(self):
+        """(k, k): ``L M⁻¹ Lᵀ``, for every x."""
+        covariance = self.L @ self.solve_M(self.L.T)
+        return 0.5 * (covariance + covariance.T)
+
+    def covariance(self):
+        """(d, d): ``Wᵀ Φ W + Ψ``."""
+        covariance = self.W0.T @ self.W0
+        covariance[np.diag_indices(self.n_features)] += self.psi
+        return covariance
+
+    def precision(self):
+        """(d, d): ``Ψ⁻¹ − Ψ⁻¹ W₀ᵀ M⁻¹ W₀ Ψ⁻¹``."""
+        root = self._precision_root()
+        return root @ root.T
+
+    def _precision_root(self):
+        """(d, d): A with A Aᵀ = Σ⁻¹. ``A = Ψ^-½ (I − U (1 − θ^-½) Uᵀ)``, θ and U of ``I + Ψ^-½ W₀ᵀ W₀ Ψ^-½``; nothing is subtracted from a large number."""
+        scale = 1 / np.sqrt(self.psi)
+        U, s, _ = linalg.svd((self.W0 * scale).T, full_matrices=False)
+        root = -(U * (1 - 1 / np.sqrt(1 + s**2))) @ U.T
+        root[np.diag_indices(self.n_features)] += 1
+        return scale[:, None] * root
+
+    @cached_property
+    def _quadratic_terms(self):
+        """(B, p, sign) of `quadratic_forms` for ``(x − μ) Σ⁻¹ (x − μ)ᵀ``."""
+        is_great = np.square(np.diagonal(self.M_factor)).max() > GREAT_SNR
+        if is_great and self.n_features <= WIDEST_SQUARE:
+            return self._precision_root(), None, 1.0
+        B = linalg.solve_triangular(self.M_factor, self.W0 / self.psi, lower=True).T
+        return B, 1 / self.psi, -1.0
+
+    # ---- rows without missing entries ----
+
+    def posterior_means(self, rows, n_threads):
+        return project(rows, self.mean, self.posterior_map, n_threads=n_threads)
+
+    def mahalanobis(self, rows, n_threads):
+        B, p, sign = self._quadratic_terms
+        squared = quadratic_forms(rows, self.mean, B, p, sign, n_threads=n_threads)
+        return np.maximum(squared, 0.0, out=squared)
+
+    def log_likelihood(self, squared_distances):
+        return -0.5 * (squared_distances + (self.n_features * LOG_2PI + self.log_det))
+
+    def mean_log_likelihood(self, mean, covariance):
+        """Of rows with this mean and covariance (divided by n): ``−½ [d log 2π + log |Σ| + tr Σ⁻¹ (C + δ δᵀ)]``."""
+        delta = mean - self.mean
+        root = self._precision_root()
+        distance = np.einsum("ij,ij->", root, (covariance + np.outer(delta, delta)) @ root)
+        return float(self.log_likelihood(distance))

@@ -1,0 +1,1 @@
+"""Autoencoders, plain and stacked: estimators, networks, one-pass operations, training."""

@@ -1,0 +1,260 @@
+"""What a fitted network is used for: codes, reconstructions, losses, likelihoods of rows."""
+
+import numpy as np
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from aefast._base import arrays as check
+from aefast.networks.likelihoods import log_likelihoods, sample_of_outputs
+from aefast.networks.one_pass import forward, overflow_error
+from aefast.networks.outputs import is_of_nonnegative, plain_output
+from aefast.networks.variants import Variant, noise_limits
+
+
+class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
+    """The methods of an estimator that has a `_state`: a model and its flat parameters."""
+
+    def transform(self, X):
+        """Codes ``H = g(X Wᵀ + b)``, in (0, 1) for the sigmoid.
+
+        Parameters
+        ----------
+        X : array-like (n_samples, n_features)
+
+        Returns
+        -------
+        H : ndarray (n_samples, n_components)
+            float32 for float32, uint8 and bool input, float64 otherwise; likewise for the other methods.
+        """
+        return self._forward(self._checked(X), "codes")
+
+    def inverse_transform(self, H):
+        """Means of p(x | h): ``X̂ = o(H W* + c)``.
+
+        Parameters
+        ----------
+        H : array-like (n_samples, n_components)
+
+        Returns
+        -------
+        X_hat : ndarray (n_samples, n_features)
+        """
+        check_is_fitted(self)
+        return self._decode(H, self._state.model)
+
+    def reconstruct(self, X):
+        """``inverse_transform(transform(X))`` in one pass.
+
+        Parameters
+        ----------
+        X : array-like (n_samples, n_features)
+
+        Returns
+        -------
+        X_hat : ndarray (n_samples, n_features)
+        """
+        return self._forward(self._checked(X), "reconstructions")
+
+    def reconstruction_error(self, X, per_feature=False):
+        """The training loss of each row (nats, constants dropped, no penalty).
+
+        Parameters
+        ----------
+        X : array-like (n_samples, n_features)
+        per_feature : bool, default=False
+            The loss of each entry instead of the sum of its row's.
+
+        Returns
+        -------
+        loss : ndarray (n_samples,) or (n_samples, n_features)
+        """
+        return self._losses(self._checked(X), "feature_losses" if per_feature else "row_losses")
+
+    def score_samples(self, X, per_feature=False):
+        """``log p(x | μ(h(x)))`` of each row, in nats, constants included.
+
+        "gaussian": ``−½ ‖x̂ − x‖² − (d/2) log 2π``. "bernoulli": minus the cross-entropy; for values strictly between 0 and 1 that
+        is a loss but not the logarithm of a density. The code h(x) has seen x: this is no marginal likelihood. Missing entries count nothing.
+
+        Parameters
+        ----------
+        X : array-like (n_samples, n_features)
+        per_feature : bool, default=False
+            What each column contributes, so that columns of different types compare; the sum over a categorical or multinomial group, which has one
+            distribution, stands in its first column, and 0 in the others.
+
+        Returns
+        -------
+        log_likelihood : ndarray (n_samples,) or (n_samples, n_features)
+        """
+        rows = self._checked(X)
+        losses = self._losses(rows, "feature_losses" if per_feature else "row_losses")
+        state = self._state
+        missing = state.fill is not None
+        return log_likelihoods(state.model.output, rows, losses, per_feature, missing)
+
+    def score(self, X, y=None, sample_weight=None):
+        """Mean of `score_samples`; greater is better.
+
+        Parameters
+        ----------
+        X : array-like (n_samples, n_features)
+        y : ignored
+        sample_weight : array-like (n_samples,) or None, default=None
+
+        Returns
+        -------
+        log_likelihood : float
+        """
+        scores = self.score_samples(X)
+        weight = check.as_mean_weight(sample_weight, len(scores))
+        if weight is None:
+            return float(scores.mean(dtype=np.float64))
+        return float((scores * weight).mean(dtype=np.float64))
+
+    def sample_output(self, H, random_state=None):
+        """Draws x from p(x | μ(h)), one for each code.
+
+        Parameters
+        ----------
+        H : array-like (n_samples, n_components)
+        random_state : int, RandomState instance or None, default=None
+
+        Returns
+        -------
+        X : ndarray (n_samples, n_features)
+            Of a multinomial group one draw (one trial) for each row.
+        """
+        check_is_fitted(self)
+        state = self._state
+        bottom, flat = state.model.layer_views(state.parameters)[0]
+        # a Gaussian's mean is the pre-activation itself
+        eta = self._decode(H, state.model._replace(output=plain_output("gaussian")))
+        seed = check_random_state(random_state).randint(np.iinfo(np.int64).max, dtype=np.int64)
+        random = np.random.default_rng(
+            seed
+        )  # whose multinomial numbers are drawn for all rows at once
+        return sample_of_outputs(state.model.output, eta, bottom.split(flat).theta, random)
+
+    def _decode(self, H, model):
+        H = check.as_rows(H, "H")
+        if H.shape[1] != model.n_components:
+            raise ValueError(
+                f"H must have {model.n_components} columns, one for each component, got shape {H.shape}"
+            )
+        parameters = model.split(self._state.parameters)
+        options = {"name": "H", "from_codes": True, "n_threads": self.n_threads}
+        out = forward(model, parameters, H, "reconstructions", **options)
+        return out.astype(check.real_type(H.dtype), copy=False)
+
+    def _checked(self, X):
+        check_is_fitted(self)
+        return check.estimator_rows(self, X, reset=False)
+
+    def _forward(self, rows, result):
+        state = self._state
+        dtype = state.parameters.dtype
+        variant = None if state.fill is None else Variant(fill=state.fill.astype(dtype))
+        out = forward(
+            state.model,
+            state.model.split(state.parameters),
+            rows,
+            result,
+            n_threads=self.n_threads,
+            variant=variant,
+        )
+        return out.astype(check.real_type(rows.dtype), copy=False)
+
+    def _losses(self, rows, result):
+        losses = self._forward(rows, result)
+        if not np.isfinite(losses).all():
+            raise overflow_error(
+                "X",
+                self._state.model.split(self._state.parameters),
+                losses if losses.ndim == 2 else None,
+            )
+        return losses
+
+    def impute(self, X):
+        """X with each missing entry (NaN) replaced by its reconstruction; needs missing="mask".
+
+        Parameters
+        ----------
+        X : array-like (n_samples, n_features)
+
+        Returns
+        -------
+        X_filled : ndarray (n_samples, n_features)
+            A copy.
+        """
+        rows = self._checked(X)
+        if self._state.fill is None:
+            raise ValueError(
+                f"impute needs a fit with missing='mask', got missing={self.missing!r}"
+            )
+        means = self._forward(rows, "reconstructions")
+        return np.where(np.isnan(rows), means, rows).astype(means.dtype, copy=False)
+
+    def walk_back(self, X, n_steps=10, random_state=None):
+        """A sampling chain of a denoising autoencoder: corrupt, encode, draw from p(x | μ(h)), and again from there.
+
+        With enough capacity and training such a chain samples from the distribution of the data (Bengio, Yao, Alain & Vincent 2013). Rows are corrupted
+        as `corruption` says; without it nothing is, and the chain draws from p(x | μ(h(x))) alone.
+
+        Parameters
+        ----------
+        X : array-like (n_samples, n_features)
+            Where the chains start.
+        n_steps : int, default=10
+        random_state : int, RandomState instance or None, default=None
+
+        Returns
+        -------
+        chain : ndarray (n_steps, n_samples, n_features)
+            The rows drawn in each step.
+
+        Raises
+        ------
+        ValueError
+            For corruption by salt and pepper where the columns' domains have no ends: the chain has no rows to take them from.
+        """
+        rows = self._checked(X)
+        if check.as_integer(n_steps, "n_steps") < 1:
+            raise ValueError(f"n_steps must be at least 1, got {n_steps}")
+        random = check_random_state(random_state)
+        noise, model = self._noise(random), self._state.model
+        parameters = model.split(self._state.parameters)
+        chain = []
+        for step in range(n_steps):
+            variant = noise._replace(first_sample=step * len(rows))
+            H = forward(model, parameters, rows, "codes", n_threads=self.n_threads, variant=variant)
+            chain.append(self.sample_output(H, random))
+            rows = chain[-1]
+        return np.stack(chain)
+
+    def _noise(self, random):
+        """The corruption as a variant of one-pass operations, with a seed drawn now."""
+        state = self._state
+        model, dtype = state.model, state.parameters.dtype
+        seed = int(random.randint(np.iinfo(np.int64).max, dtype=np.int64))
+        fill = None if state.fill is None else state.fill.astype(dtype)
+        if self.corruption is None:
+            return Variant(fill=fill)
+        kind, level = self.corruption
+        ends = {}
+        if kind == "salt_and_pepper":
+            low, high = noise_limits(model, (np.nan, np.nan))
+            if not (np.isfinite(low).all() and np.isfinite(high).all()):
+                raise ValueError(
+                    "walk_back with salt and pepper needs columns whose domain has two ends, as bernoulli's"
+                )
+            ends = {"low": low.astype(dtype), "high": high.astype(dtype)}
+        return Variant(fill=fill, corruption=kind, corruption_level=level, seed=seed, **ends)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        tags.input_tags.allow_nan = self.missing == "mask"
+        tags.input_tags.positive_only = is_of_nonnegative(self.output)
+        return tags

@@ -1,0 +1,68 @@
+"""From losses to log-likelihoods, and from pre-activations to samples: segment by segment of an output."""
+
+import numpy as np
+
+from aefast.networks import _autoencoder
+from aefast.networks.outputs import TABLE, columns_of
+
+ENTRIES_AT_A_TIME = 1 << 18
+
+
+def log_likelihoods(output, rows, losses, per_feature, missing):
+    """log p(x | mu): minus the losses, (n,) or with per_feature (n, d), minus the terms that these leave out."""
+    out = np.negative(losses)
+    step = max(1, ENTRIES_AT_A_TIME // rows.shape[1])
+    for segment in output:
+        if segment.own is not None:  # whose loss is the whole of -log p
+            continue
+        columns = columns_of(segment, rows.shape[1])
+        if not missing and not TABLE[segment.distribution]["has_base"]:
+            base = _log_base(segment, np.ones(rows[:1, columns].shape))
+            subtract = _subtract_group if segment.is_group else _subtract
+            subtract(out, columns, base, per_feature)
+            continue
+        for first in range(0, len(rows), step):
+            part = slice(first, first + step)
+            base = _log_base(segment, rows[part, columns])
+            subtract = _subtract_group if segment.is_group else _subtract
+            subtract(out[part], columns, base, per_feature)
+    return out
+
+
+def _log_base(segment, x):
+    x = np.ascontiguousarray(x, dtype=np.float64)
+    return _autoencoder.output_log_base(segment.distribution, x, segment.constant)
+
+
+def _subtract(out, columns, base, per_feature):
+    if per_feature:
+        out[:, columns] -= base.astype(out.dtype)
+    else:
+        out -= base.sum(axis=1).astype(out.dtype)
+
+
+def _subtract_group(out, columns, base, per_feature):
+    if not per_feature:
+        out -= base.astype(out.dtype)
+        return
+    group = out[:, columns]
+    total = group.sum(axis=1, dtype=np.float64) - base
+    group[...] = 0
+    group[:, 0] = total
+    out[:, columns] = group
+
+
+def sample_of_outputs(output, eta, theta, random):
+    """Draws x from p(x | mu), mu of the pre-activations eta (n, d)."""
+    out = np.empty_like(eta)
+    for segment in output:
+        columns = columns_of(segment, eta.shape[1])
+        if segment.own is not None:
+            out[:, columns] = segment.own.sample(eta[:, columns].astype(np.float64), random)
+            continue
+        its_theta = None if theta is None else np.ascontiguousarray(theta[columns], np.float64)
+        its_eta = np.ascontiguousarray(eta[:, columns], np.float64)
+        out[:, columns] = _autoencoder.output_sample(
+            segment.distribution, its_eta, its_theta, segment.constant, None, random
+        )
+    return out

@@ -1,0 +1,340 @@
+"""What `output` means: which columns have which distribution p(x | μ)."""
+
+from numbers import Integral, Real
+from typing import NamedTuple
+
+import numpy as np
+
+from aefast.networks import _autoencoder
+
+TABLE = {row["name"]: row for row in _autoencoder.OUTPUT_TABLE}
+OWN = "own"  # the name of a user's distributions in the table
+NAMES = [name for name in TABLE if name != OWN]
+MOST_SEGMENTS = 2**16 - 1
+
+
+class Segment(NamedTuple):
+    """Columns that share a distribution: each column a variable of its own, or one variable for all of them where it is one of groups."""
+
+    distribution: str
+    columns: tuple | None  # rising; None: all
+    option: float | None  # a constant of the formula, or what the columns' parameter is fixed at
+    own: object = None  # a user's distributions.Distribution
+
+    @property
+    def name(self):
+        return self.distribution if self.own is None else self.own.name
+
+    @property
+    def domain(self):
+        row = TABLE[self.distribution]
+        return (row["low"], row["high"]) if self.own is None else tuple(self.own.domain)
+
+    def link(self, means):
+        """The pre-activations with these means."""
+        if self.own is None:
+            return _autoencoder.output_link(self.distribution, means)
+        return np.asarray(self.own.link(means), np.float64)
+
+    @property
+    def is_group(self):
+        return TABLE[self.distribution]["is_group"]
+
+    @property
+    def row_total(self):
+        """What a group's entries add up to, or None."""
+        return TABLE[self.distribution]["row_total"]
+
+    @property
+    def parameter(self):
+        """The name of what each column has for itself, or None."""
+        return TABLE[self.distribution]["parameter"]
+
+    @property
+    def fixes_parameter(self):
+        """Whether the option is the parameter's exponential."""
+        row = TABLE[self.distribution]
+        return (
+            self.option is not None and row["default_option"] is None and row["option"] is not None
+        )
+
+    @property
+    def constant(self):
+        return 0.0 if self.option is None or self.fixes_parameter else self.option
+
+    @property
+    def start(self):
+        """Of the parameter."""
+        return float(np.log(self.option)) if self.fixes_parameter else 0.0
+
+    @property
+    def learned(self):
+        return self.parameter is not None and not self.fixes_parameter
+
+
+def plain_output(name):
+    """All columns with one distribution, its options by default."""
+    return (_segment(name, {}, None),)
+
+
+def resolve_output(output, n_features, feature_names=None):
+    """The segments of a constructor's `output`, in the order given; columns of equal distributions are put together.
+
+    Raises ValueError or TypeError that names what is wrong: an unknown distribution or option, a column that is named twice or not at all.
+    """
+    if not isinstance(output, list):
+        segment = _segment(*_name_and_options(output), None)
+        return (_with_all_columns(segment, n_features),)
+    if not output:
+        raise ValueError("output must name at least one distribution, got []")
+    owner, chosen = {}, {}
+    for entry in output:
+        if not isinstance(entry, tuple) or len(entry) != 2:
+            raise TypeError(f"output as a list holds (distribution, columns) pairs, got {entry!r}")
+        name, options = _name_and_options(entry[0])
+        columns = _column_numbers(entry[1], n_features, feature_names)
+        if not len(columns):  # as a selector of a narrower table may
+            continue
+        for column in columns:
+            if column in owner:
+                raise ValueError(
+                    f"output names column {column} twice: for {owner[column]!r} and for {name!r}"
+                )
+            owner[column] = name
+        segment = _segment(name, options, None)
+        key = (segment, len(chosen)) if segment.is_group else segment
+        chosen.setdefault(key, (segment, []))[1].extend(columns)
+    missing = sorted(set(range(n_features)) - set(owner))
+    if missing:
+        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+        raise ValueError(
+            f"output names no distribution for column(s) {missing[:5]}{more} of {n_features}: every column needs one"
+        )
+    if len(chosen) > MOST_SEGMENTS:
+        raise ValueError(f"output has {len(chosen)} parts: at most {MOST_SEGMENTS} are possible")
+    if len(chosen) == 1:
+        return (_with_all_columns(next(iter(chosen.values()))[0], n_features),)
+    return tuple(s._replace(columns=tuple(sorted(columns))) for s, columns in chosen.values())
+
+
+def is_of_nonnegative(output):
+    """Whether no distribution that a constructor's `output` names takes negative numbers; False where it makes no sense."""
+    entries = output if isinstance(output, list) else [(output, None)]
+    try:
+        segments = [_segment(*_name_and_options(given), None) for given, _ in entries]
+    except (TypeError, ValueError):
+        return False
+    return all(segment.domain[0] >= 0 for segment in segments)
+
+
+def _with_all_columns(segment, n_features):
+    """A user's distribution names its columns even where these are all."""
+    return segment if segment.own is None else segment._replace(columns=tuple(range(n_features)))
+
+
+def columns_of(segment, n_features):
+    """The segment's columns as an array or a slice, to index with."""
+    return slice(0, n_features) if segment.columns is None else np.asarray(segment.columns, np.intp)
+
+
+def domain_of(output, n_features):
+    """(low, high), closed: two numbers where all columns agree, else arrays (d,)."""
+    limits = [segment.domain for segment in output]
+    if len(set(limits)) == 1:
+        return limits[0]
+    low, high = np.empty(n_features), np.empty(n_features)
+    for segment, (least, most) in zip(output, limits, strict=True):
+        columns = columns_of(segment, n_features)
+        low[columns], high[columns] = least, most
+    return low, high
+
+
+def has_parameters(output):
+    """Whether columns have a parameter of their own."""
+    return any(segment.parameter for segment in output)
+
+
+def starting_parameters(output, n_features):
+    """Their starting values (d,), 0 where a column has none."""
+    theta = np.zeros(n_features)
+    for segment in output:
+        theta[columns_of(segment, n_features)] = segment.start
+    return theta
+
+
+def by_name(output, theta, rest=np.nan):
+    """{parameter: values (d,)}, `rest` in columns that do not have it."""
+    named = {}
+    for segment in output:
+        if segment.parameter:
+            columns = columns_of(segment, len(theta))
+            values = named.setdefault(segment.parameter, np.full_like(theta, rest))
+            values[columns] = theta[columns]
+    return named
+
+
+def from_names(output, given, n_features):
+    """The parameters (d,) from what `by_name` gives; starting values for what is not given."""
+    theta = starting_parameters(output, n_features)
+    if given is None:
+        return theta
+    if not isinstance(given, dict):
+        raise TypeError(f"output_parameters must be a dict or None, got {given!r}")
+    known = {segment.parameter for segment in output if segment.parameter}
+    if strange := set(given) - known:
+        raise ValueError(
+            f"output_parameters has {sorted(strange)}: this output has {sorted(known)}"
+        )
+    for segment in output:
+        if segment.parameter in given:
+            values = np.asarray(given[segment.parameter], dtype=np.float64)
+            if values.shape not in ((), (n_features,)):
+                raise ValueError(
+                    f"output_parameters[{segment.parameter!r}] must have shape ({n_features},), got {values.shape}"
+                )
+            columns = columns_of(segment, n_features)
+            theta[columns] = np.broadcast_to(values, (n_features,))[columns]
+    return theta
+
+
+def as_parameter(output):
+    """What JSON holds of a constructor's `output` that resolves to these segments."""
+    pairs = []
+    for segment in output:
+        if segment.own is not None:
+            raise ValueError(
+                f"a distribution of your own, {segment.name!r}, cannot be saved to a file: pickle the estimator"
+            )
+        options = {TABLE[segment.distribution]["option"]: segment.option}
+        name = segment.distribution if segment.option is None else [segment.distribution, options]
+        pairs.append([name, segment.columns and list(segment.columns)])
+    return pairs
+
+
+def from_parameter(value):
+    """The constructor's `output` again; not checked."""
+    if not isinstance(value, list):
+        return value
+    pairs = [(_tuple_if_list(name), columns) for name, columns in value]
+    return pairs[0][0] if len(pairs) == 1 and pairs[0][1] is None else pairs
+
+
+def _tuple_if_list(value):
+    return tuple(value) if isinstance(value, list) else value
+
+
+def as_json(output):
+    return [[s.distribution, s.columns and list(s.columns), s.option] for s in output]
+
+
+def is_json(value):
+    """Whether `from_json` can read it, but for the columns: these must be each of the features once."""
+    return (
+        isinstance(value, list)
+        and 0 < len(value) <= MOST_SEGMENTS
+        and all(isinstance(part, list) and len(part) == 3 for part in value)
+        and all(_is_segment(*part) for part in value)
+    )
+
+
+def _is_segment(name, columns, option):
+    if not isinstance(name, str) or name not in NAMES:
+        return False
+    row = TABLE[name]
+    needed = row["option"] is not None and row["default_option"] is not None
+    allowed = row["option"] is not None
+    if (option is None and needed) or (option is not None and not (allowed and _is_option(option))):
+        return False
+    if columns is None:
+        return True
+    return isinstance(columns, list) and all(type(column) is int for column in columns)
+
+
+def from_json(value, n_features):
+    """The segments; ValueError where their columns are not each of the features once, in rising order."""
+    output = tuple(
+        Segment(name, columns and tuple(columns), option) for name, columns, option in value
+    )
+    if len(output) == 1 and output[0].columns is None:
+        return output
+    lists = [segment.columns for segment in output]
+    good = None not in lists and all(list(c) == sorted(c) for c in lists)
+    if not good or sorted(column for c in lists for column in c) != list(range(n_features)):
+        raise ValueError(f"expected an output with each of {n_features} columns once")
+    return output
+
+
+def description(output):
+    """In a few words, for titles and reports."""
+    names = [segment.name for segment in output]
+    return ", ".join(dict.fromkeys(names))
+
+
+def _name_and_options(given):
+    if not isinstance(given, str | tuple) and _is_own(given):
+        return given, {}
+    name, options = given if isinstance(given, tuple) and len(given) == 2 else (given, {})
+    if not isinstance(name, str) or name not in NAMES:
+        raise ValueError(
+            f"output must be one of {NAMES}, a Distribution, (name, options), or a list of (distribution, columns); got {given!r}"
+        )
+    if not isinstance(options, dict):
+        raise TypeError(f"options of output {name!r} must be a dict, got {options!r}")
+    return name, options
+
+
+def _is_own(value):
+    from aefast.distributions import Distribution  # which needs scipy.special: not every user does
+
+    return isinstance(value, Distribution)
+
+
+def _segment(name, options, columns):
+    if not isinstance(name, str):
+        return Segment(OWN, columns, None, name)
+    row = TABLE[name]
+    if strange := set(options) - {row["option"]}:
+        known = [row["option"]] if row["option"] else []
+        raise ValueError(f"output {name!r} has no option {sorted(strange)}: it has {known}")
+    value = options.get(row["option"], row["default_option"])
+    if row["option"] is None or value is None:
+        return Segment(name, columns, None)
+    if not _is_option(value):
+        raise ValueError(
+            f"option {row['option']!r} of output {name!r} must be a positive number, got {value!r}"
+        )
+    return Segment(name, columns, float(value))
+
+
+def _is_option(value):
+    return isinstance(value, Real) and not isinstance(value, bool) and 0 < value < 1e300
+
+
+def _column_numbers(given, n_features, feature_names):
+    if isinstance(given, slice):
+        if isinstance(given.start, str) or isinstance(given.stop, str):
+            raise TypeError(f"output: a slice of columns must have integers, got {given!r}")
+        return list(range(*given.indices(n_features)))
+    given = [given] if isinstance(given, str | Integral) else list(given)
+    if given and all(isinstance(column, bool | np.bool_) for column in given):
+        if len(given) != n_features:
+            raise ValueError(
+                f"output: a mask of columns must have {n_features} entries, got {len(given)}"
+            )
+        return [column for column, chosen in enumerate(given) if chosen]
+    return [_column_number(column, n_features, feature_names) for column in given]
+
+
+def _column_number(column, n_features, feature_names):
+    if isinstance(column, str):
+        if feature_names is None:
+            raise ValueError(f"output names column {column!r}, but X has no column names")
+        found = [i for i, name in enumerate(feature_names) if name == column]
+        if len(found) != 1:
+            raise ValueError(f"output names column {column!r}, which X does not have")
+        return found[0]
+    if not isinstance(column, Integral):
+        raise TypeError(f"output: columns are integers, names, slices or masks, got {column!r}")
+    if not -n_features <= column < n_features:
+        raise ValueError(f"output names column {column}, but X has {n_features} columns")
+    return int(column) % n_features

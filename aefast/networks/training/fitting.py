@@ -1,0 +1,227 @@
+"""What fits of all networks have in common."""
+
+import threading
+from functools import lru_cache
+from numbers import Integral
+
+import numpy as np
+from sklearn.utils import check_random_state
+from sklearn.utils._available_if import available_if
+from sklearn.utils._param_validation import validate_parameter_constraints
+
+from aefast._base import arrays as check
+from aefast.networks.fitted import continued_state, initial_state
+from aefast.networks.outputs import resolve_output
+from aefast.networks.precision import check_available, parameter_type
+from aefast.networks.scan import scan_table
+from aefast.networks.training import lbfgs
+from aefast.networks.training.minibatches import as_list, run_epochs, split_rows, start_training
+from aefast.networks.variants import check_precision_of_groups, needs_limits
+
+# What differs from fit to fit, or should not be kept alive by a cache.
+CHECKED_EACH_TIME = ("random_state", "callbacks", "verbose")
+
+
+@lru_cache(maxsize=256)
+def _check_constraints_once(estimator_class, given):
+    """`given`: (name, type, value) of parameters; the types are there because 1 == True == 1.0."""
+    values = {name: value for name, _, value in given}
+    constraints = {name: estimator_class._parameter_constraints[name] for name in values}
+    validate_parameter_constraints(constraints, values, estimator_class.__name__)
+
+
+class _OwnRandomState(threading.local):
+    """One a thread, for integer seeds: to make a RandomState takes a hundred times as long as to seed one."""
+
+    def __init__(self):
+        self.random = np.random.RandomState()
+
+    def seeded(self, seed):
+        self.random.seed(seed)
+        return self.random
+
+
+_own_random_state = _OwnRandomState()
+
+
+class NetworkFitting:
+    """`fit` and `partial_fit` of an estimator with a `_state` and curves, which says what its network is (`_model_of`) and what a step does beyond the plain
+    one (`_check_variants`, `_variant_of`)."""
+
+    _stage = ""  # of a training that has several: what the progress bar begins with
+
+    def _check_parameters(self):
+        # what get_params gives, without its inspection of the signature; scikit-learn's checks alone took a fifth of a small fit
+        constraints = self._parameter_constraints
+        given = {name: getattr(self, name) for name in constraints}
+        checked = [name for name, rule in constraints.items() if rule != "no_validation"]
+        one_by_one = CHECKED_EACH_TIME
+        try:
+            _check_constraints_once(
+                type(self),
+                tuple((n, type(given[n]), given[n]) for n in checked if n not in one_by_one),
+            )
+        except TypeError:  # a value cannot be hashed
+            one_by_one = checked
+        validate_parameter_constraints(
+            constraints, {n: given[n] for n in one_by_one}, type(self).__name__
+        )
+        check_available(self.precision)
+        self._check_variants()
+        for callback in as_list(self.callbacks):
+            if not callable(callback):
+                raise TypeError(
+                    f"callbacks must be a callable, a list of callables or None, got {self.callbacks!r}"
+                )
+
+    def _draw_seed(self):
+        seed = self.random_state
+        is_seed = isinstance(seed, Integral) and not isinstance(seed, bool)
+        random = _own_random_state.seeded(seed) if is_seed else check_random_state(seed)
+        return int(random.randint(np.iinfo(np.int64).max, dtype=np.int64))
+
+    def _begin(self, X, state, keep_features, record=None):
+        """From here on the estimator is fitted, with the state that training starts from."""
+        if not keep_features:
+            check.remember_features(self, X)
+        self._state = state
+        self.loss_curve_, self.validation_loss_curve_, self.n_epochs_ = record or ([], [], 0)
+
+    def _run(self, training, rows, held_out, n_epochs, weight=None):
+        try:
+            if isinstance(training, lbfgs.FullBatch):
+                lbfgs.run_lbfgs(self, training, n_epochs)
+            else:
+                run_epochs(self, training, self._state.model, rows, held_out, n_epochs, weight)
+        except BaseException:  # Ctrl-C too
+            training.settle()
+            raise
+        finally:
+            self._keep(training)
+
+    def _keep(self, training):
+        """The estimator's state becomes what training has reached."""
+        self._state = self._state._replace(
+            n_steps=training.trainer.values()[2], n_rows_seen=training.n_rows_seen
+        )
+
+    def fit(self, X, y=None, sample_weight=None):
+        """Trains on X.
+
+        Parameters
+        ----------
+        X : array-like (n_samples, n_features)
+            In the domain of the output's distributions, finite (with missing="mask": or NaN). Dense. See Notes for what is copied.
+        y : ignored
+        sample_weight : array-like (n_samples,) or None, default=None
+            Non-negative; scaled to mean 1. A batch's loss is the sum of its weighted losses over the number of its rows.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, TypeError
+            For bad parameters (also a precision that this processor does not have) or input; the fitted state stays as it was.
+        FloatingPointError
+            If training diverges; the last finite parameters are kept.
+        """
+        self._check_parameters()
+        goes_on = self.warm_start and self.__sklearn_is_fitted__()
+        rows = check.estimator_rows(self, X, reset=not goes_on)
+        weight = check.as_mean_weight(sample_weight, len(rows))
+        seed, train, held_out = self._seed_and_parts(rows, goes_on)
+        state, variant = self._start(X, rows, weight, train, held_out, seed, goes_on)
+        self._fit_from(X, rows, weight, train, held_out, state, variant, goes_on)
+        return self
+
+    def _fit_from(self, X, rows, weight, train, held_out, state, variant, goes_on):
+        training = self._training(rows, train, state, variant, weight)
+        self._begin(X, state, keep_features=goes_on)
+        self._run(training, rows, held_out, self.max_epochs, weight)
+
+    def _training(self, rows, train, state, variant, weight):
+        """What trains on these rows by the estimator's solver."""
+        if self.solver == lbfgs.NAME:
+            return lbfgs.FullBatch(self, rows, state, variant, weight)
+        return start_training(self, rows, train, state, variant, weight)
+
+    @available_if(lbfgs.works_in_batches)
+    def partial_fit(self, X, y=None, sample_weight=None):
+        """One pass over X, going on from the fitted parameters and optimizer state (or initialising, at the first call).
+
+        X is computed in the type of the first call. `max_epochs`, `early_stopping` and `tol` play no part.
+
+        Parameters
+        ----------
+        X : array-like (n_samples, n_features)
+        y : ignored
+        sample_weight : array-like (n_samples,) or None, default=None
+
+        Returns
+        -------
+        self
+        """
+        self._check_parameters()
+        goes_on = self.__sklearn_is_fitted__()
+        rows = check.estimator_rows(self, X, reset=not goes_on)
+        weight = check.as_mean_weight(sample_weight, len(rows))
+        seed = self._state.seed if goes_on else self._draw_seed()
+        state, variant = self._start(X, rows, weight, len(rows), None, seed, goes_on)
+        record = (
+            (self.loss_curve_, self.validation_loss_curve_, self.n_epochs_)
+            if goes_on
+            else ([], [], 0)
+        )
+        training = start_training(
+            self, rows, len(rows), state, variant, weight, n_epochs_made=record[-1]
+        )
+        self._begin(X, state, keep_features=goes_on, record=record)
+        self._run(training, rows, None, 1)
+        return self
+
+    def _start(self, X, rows, weight, train, held_out, seed, goes_on):
+        """(state, variant) that training starts from. Checks what is in the rows; held-out ones leave no trace. Nothing of the estimator changes."""
+        d = rows.shape[1]
+        names = getattr(self, "feature_names_in_", None) if goes_on else check.feature_names(X)
+        model = self._model_of(d, resolve_output(self.output, d, names))
+        dtype = parameter_type(self.precision, rows.dtype)
+        if goes_on:
+            dtype = self._state.parameters.dtype
+        options = {"missing": self.missing == "mask", "sample_weight": weight}
+        options["with_limits"] = needs_limits(self)
+        scan = scan_table(rows, train, model.output, dtype, self.n_threads, **options)
+        n_missing = scan.n_missing
+        if held_out is not None:
+            found = scan_table(rows, held_out, model.output, dtype, self.n_threads, **options)
+            n_missing += found.n_missing
+        fill = None
+        if self.missing == "mask":
+            fill = scan.means if self.missing_fill == "mean" else np.zeros(d)
+        if goes_on:
+            state = continued_state(self._state, model, self.solver, self.momentum, self.precision)
+            state = state._replace(fill=fill if state.fill is None else state.fill)
+        else:
+            state = initial_state(model, self.solver, self.momentum, scan.means, dtype, seed, fill)
+        check_precision_of_groups(model, self.precision)
+        variant = self._variant_of(
+            model,
+            dtype,
+            seed=seed,
+            fill=state.fill if fill is not None and n_missing else None,
+            limits=(scan.low, scan.high),
+            n_rows=train if held_out is None else len(train),
+        )
+        return state._replace(fill=None) if fill is None else state, variant
+
+    def _seed_and_parts(self, rows, goes_on):
+        """The seed of all random numbers, and the rows for training and, or None, for early stopping."""
+        if self.early_stopping and len(rows) < 2:
+            raise ValueError(
+                f"early_stopping=True needs at least 2 samples to hold one out, got n_samples = {len(rows)}"
+            )
+        seed = self._state.seed if goes_on else self._draw_seed()
+        if not self.early_stopping:
+            return seed, len(rows), None
+        return seed, *split_rows(len(rows), self.validation_fraction, seed)

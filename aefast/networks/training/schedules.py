@@ -1,0 +1,65 @@
+"""The learning rate over the steps of a fit, and when training stops: what happens between epochs. Within them: src/kernels/schedules.h."""
+
+import numpy as np
+
+from aefast.networks import _autoencoder
+
+SCHEDULES = (*_autoencoder.SCHEDULES, "plateau")
+PLATEAU_DIVISOR = 5.0  # of the learning rate; as scikit-learn's "adaptive"
+LEAST_RATE = 1e-3  # of the rate that a plateau starts with: under it, training stops
+
+
+def schedule_of_steps(name):
+    """What the kernels have to know: on a plateau the rate changes between epochs."""
+    return "constant" if name == "plateau" else name
+
+
+def place_in_schedule(max_epochs, n_epochs_made, steps_in_epoch):
+    """(the next step's place, all steps) of a schedule that ends: max_epochs epochs, over and over."""
+    n_epochs = max(1, int(max_epochs))
+    return n_epochs_made % n_epochs * steps_in_epoch, n_epochs * steps_in_epoch
+
+
+class Patience:
+    """Tells when the monitored loss has not improved by more than tol for n_epochs_no_change epochs; with tol=0 never."""
+
+    def __init__(self, tol, n_epochs_no_change):
+        self.tol, self.n_epochs_no_change = tol, n_epochs_no_change
+        self.best, self.n_bad = np.inf, 0
+
+    def is_over(self, loss):
+        return self.has_run_out(loss) and self.tol > 0
+
+    def has_run_out(self, loss):
+        self.n_bad = 0 if loss < self.best - self.tol else self.n_bad + 1
+        self.best = min(self.best, loss)
+        return self.n_bad >= self.n_epochs_no_change
+
+
+class Plateau(Patience):
+    """Where patience runs out, divides the trainer's learning rate, and patience begins anew; is over where the rate would become too small."""
+
+    def __init__(self, tol, n_epochs_no_change, trainer):
+        super().__init__(tol, n_epochs_no_change)
+        self.trainer, self.least = trainer, LEAST_RATE * trainer.learning_rate
+
+    def is_over(self, loss):
+        if not self.has_run_out(loss):
+            return False
+        self.n_bad = 0
+        rate = self.trainer.learning_rate / PLATEAU_DIVISOR
+        if rate < self.least:
+            return self.tol > 0
+        self.trainer.learning_rate = rate
+        return False
+
+
+def patience_of(estimator, trainer):
+    """The one that an estimator asks for, having seen the epochs of its loss curve."""
+    limits = estimator.tol, estimator.n_epochs_no_change
+    if estimator.learning_rate_schedule != "plateau":
+        return Patience(*limits)
+    plateau = Plateau(*limits, trainer)
+    for loss in estimator.loss_curve_:
+        plateau.is_over(loss)
+    return plateau

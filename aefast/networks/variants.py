@@ -1,0 +1,144 @@
+"""What a training step does beyond the plain autoencoder: the constructor's variants in the form that kernels read."""
+
+from numbers import Real
+from typing import NamedTuple
+
+import numpy as np
+
+from aefast.networks import outputs
+from aefast.networks._autoencoder import CORRUPTIONS, PENALTIES, UNIT_ACTIVATIONS
+
+REVIVE = 1 / 32  # weight of the auxiliary loss of dead units (Gao et al. 2024)
+
+
+class Variant(NamedTuple):
+    """All that is off here costs nothing. Arrays have the computation's real type."""
+
+    fill: np.ndarray | None = None  # (d,): instead of missing entries
+    corruption: str | None = None
+    corruption_level: float = 0.0
+    low: np.ndarray | None = None  # (d,): pepper and salt
+    high: np.ndarray | None = None
+    seed: int = 0
+    layer: int = 0
+    first_sample: int = 0  # of one-pass operations
+    contraction: float = 0.0
+    penalty: str | None = None  # of PENALTIES
+    penalty_weight: float = 0.0
+    penalty_parameter: float = 0.0
+    dropout: float = 0.0
+    revive: float = 0.0
+    dead_rows: int = 0
+    rows_unused: np.ndarray | None = None  # (k,) int64
+
+    @property
+    def couples_rows(self):
+        """Whether a row's loss depends on the rest of its batch."""
+        return self.penalty is not None and PENALTIES[self.penalty]["of_means"]
+
+
+PLAIN = Variant()
+
+
+def without_noise(variant):
+    """What one-pass operations need of it: missing entries are filled, nothing is corrupted. None where that is nothing."""
+    return None if variant.fill is None else Variant(fill=variant.fill)
+
+
+def check_variants(estimator):
+    """The parameters that validate_parameter_constraints cannot check, and which of them do not go together."""
+    check_corruption(estimator.corruption)
+    check_sparsity(estimator.sparsity, estimator.activation)
+    if estimator.top_k is not None and estimator.top_k > estimator.n_components:
+        raise ValueError(
+            f"top_k must be at most n_components = {estimator.n_components}, got {estimator.top_k}"
+        )
+    if estimator.top_k is not None and estimator.dropout > 0:
+        raise ValueError("top_k and dropout both drop units of the code: choose one of them")
+    if estimator.precision == "bfloat16" and estimator.top_k is not None:
+        raise ValueError("precision='bfloat16' has no form for top_k: set precision='auto'")
+
+
+def check_corruption(given):
+    if given is None:
+        return
+    if not (isinstance(given, tuple) and len(given) == 2 and given[0] in CORRUPTIONS):
+        raise ValueError(
+            f"corruption must be None or a tuple (one of {list(CORRUPTIONS)}, level), got {given!r}"
+        )
+    kind, level = given
+    limit = np.inf if kind == "gaussian" else 1
+    if not isinstance(level, Real) or isinstance(level, bool) or not 0 <= level <= limit:
+        what = "standard deviation" if kind == "gaussian" else "probability"
+        raise ValueError(f"corruption={given!r}: the level must be a {what}, got {level!r}")
+
+
+def check_sparsity(given, activation):
+    """ValueError for what no code of this activation can be penalised by."""
+    if given is None:
+        return
+    if not (isinstance(given, tuple) and given and given[0] in PENALTIES):
+        forms = " or ".join(map(_sparsity_form, PENALTIES.values()))
+        raise ValueError(f"sparsity must be None, {forms}, got {given!r}")
+    row, numbers = PENALTIES[given[0]], given[1:]
+    good = len(numbers) == 1 + (row["parameter"] is not None) and all(
+        isinstance(x, Real) and not isinstance(x, bool) and 0 <= x < np.inf for x in numbers
+    )
+    if not good or (row["parameter"] and not row["low"] < numbers[0] < row["high"]):
+        raise ValueError(f"sparsity must be {_sparsity_form(row)}, got {given!r}")
+    if row["of_unit_codes"] and activation not in UNIT_ACTIVATIONS:
+        wanted = " or ".join(map(repr, UNIT_ACTIVATIONS))
+        raise ValueError(
+            f"sparsity=({given[0]!r}, ...) needs codes in (0, 1): activation={wanted}, got {activation!r}"
+        )
+
+
+def _sparsity_form(row):
+    own = f"{row['parameter']} in ({row['low']:g}, {row['high']:g}), " if row["parameter"] else ""
+    return f"({row['name']!r}, {own}weight >= 0)"
+
+
+def variant_of(estimator, model, dtype, *, seed, fill=None, limits=None, n_rows=0):
+    """The variant of a fit. limits: (low, high) arrays (d,) of the rows, for salt and pepper; n_rows: of a pass."""
+    options = {"seed": seed}
+    if fill is not None:
+        options["fill"] = fill.astype(dtype)
+    if estimator.corruption is not None:
+        kind, level = estimator.corruption
+        options |= {"corruption": kind, "corruption_level": float(level)}
+        if kind == "salt_and_pepper":
+            low, high = noise_limits(model, limits)
+            options |= {"low": low.astype(dtype), "high": high.astype(dtype)}
+    if estimator.sparsity is not None:
+        name, *parameter, weight = estimator.sparsity
+        options |= {"penalty": name, "penalty_weight": float(weight)}
+        options["penalty_parameter"] = parameter[0] if parameter else 0.0
+    if estimator.top_k is not None:
+        options |= {
+            "revive": REVIVE,
+            "dead_rows": n_rows,
+            "rows_unused": np.zeros(model.n_components, np.int64),
+        }
+    return Variant(
+        contraction=float(estimator.contraction), dropout=float(estimator.dropout), **options
+    )
+
+
+def check_precision_of_groups(model, precision):
+    if model.has_groups and precision == "bfloat16":
+        raise ValueError(
+            "precision='bfloat16' has no form for categorical and multinomial outputs: set precision='auto'"
+        )
+
+
+def noise_limits(model, limits):
+    """The ends of each column's domain, or of its entries where the domain has no end."""
+    low, high = (
+        np.broadcast_to(end, model.n_features).astype(float)
+        for end in outputs.domain_of(model.output, model.n_features)
+    )
+    return np.where(np.isfinite(low), low, limits[0]), np.where(np.isfinite(high), high, limits[1])
+
+
+def needs_limits(estimator):
+    return estimator.corruption is not None and estimator.corruption[0] == "salt_and_pepper"

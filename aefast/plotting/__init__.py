@@ -1,0 +1,5 @@
+"""Pictures of models and of what they do with data, drawn by matplotlib."""
+
+from aefast.plotting.networks import filters, loss, reconstructions, save, walk
+
+__all__ = ["filters", "loss", "reconstructions", "save", "walk"]

@@ -1,0 +1,199 @@
+"""Pictures of a linear factor model: its scree plot, its loadings, its likelihood.
+
+As in `aefast.plotting`: each function returns a `matplotlib.figure.Figure` that belongs to no window; matplotlib is imported when a picture is asked for.
+"""
+
+import math
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from aefast.plotting.figures import (
+    count_of,
+    diverging_map,
+    feature_names,
+    mosaic_of,
+    new_figure,
+    resolve_image_shape,
+    robust_scale,
+    show_image,
+)
+
+_MOST_LOADINGS = 144
+_MOST_NAMES = 40
+_N_BINS = 60
+
+
+def scree(model):
+    """Draw how much of the variance each component stands for.
+
+    Parameters
+    ----------
+    model : ProbabilisticPCA or FactorAnalysis
+        A fitted estimator.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+        Probabilistic PCA: the variance along each component, the noise variance as a line; on the right, the share of the variance by so many components.
+        Factor analysis: each factor's sum of squared loadings, of features in units of their standard deviations, and the same sum over factors.
+    """
+    check_is_fitted(model)
+    figure = new_figure(9.0, 3.8)
+    left, right = figure.subplots(1, 2)
+    k, d = model.components_.shape
+    numbers = np.arange(1, k + 1)
+    if hasattr(model, "explained_variance_"):
+        heights, ratio = model.explained_variance_, model.explained_variance_ratio_
+        noise = model.noise_variance_
+        left.axhline(noise, color="0.5", linestyle="--", label=f"noise: {noise:.3g}")
+        left.legend(frameon=False)
+        left.set(ylabel="variance along the component")
+    else:
+        variance = np.diagonal(model.get_covariance())
+        heights = (model.components_**2 / variance).sum(axis=1)
+        ratio = heights / d
+        left.set(ylabel="sum of squared loadings (standardised)")
+    style = {"marker": "."} if k <= 100 else {}
+    left.plot(numbers, heights, **style)
+    if heights.min() > 0 and heights.max() > 50 * heights.min():
+        left.set_yscale("log")
+    right.plot(numbers, 100 * np.cumsum(ratio), **style)
+    right.set(ylabel="% of the variance, cumulated", ylim=(0, 100))
+    for axes in (left, right):
+        axes.set_xlabel("component")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        _tidy(axes)
+    figure.suptitle(f"{type(model).__name__}: {count_of(d, 'feature')}, {count_of(k, 'component')}")
+    return figure
+
+
+def loadings(model, image_shape=None):
+    """Draw the loadings W, the first components first.
+
+    Parameters
+    ----------
+    model : ProbabilisticPCA or FactorAnalysis
+        A fitted estimator.
+    image_shape : tuple of int, optional
+        As for `aefast.plotting.filters`.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+        For images one tile a component (at most 144), in the units of X; otherwise a heat map of features by components, each feature in units of its standard
+        deviation (for independent factors: its correlations with them), with the share of its variance that the factors explain beside it.
+
+    Raises
+    ------
+    ValueError
+        If `image_shape` does not have as many pixels as there are features.
+    """
+    image_shape = resolve_image_shape(model, image_shape)
+    shown = model.components_[:_MOST_LOADINGS]
+    k = len(model.components_)
+    part = "" if len(shown) == k else f"{len(shown)} of "
+    title = f"loadings of {part}{count_of(k, 'component')}"
+    if image_shape:
+        return _draw_images(shown, image_shape, title)
+    return _draw_table(model, shown, title)
+
+
+def likelihood(model, X):
+    """Draw the likelihood by iteration, and the log-likelihoods of rows.
+
+    Parameters
+    ----------
+    model : ProbabilisticPCA or FactorAnalysis
+        A fitted estimator.
+    X : array-like (n_samples, n_features)
+        Rows, best ones that the model was not fitted to.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+        A histogram of ``log p(x)`` of the rows of X, and of as many rows drawn from the model: they look alike where the model fits. Before it, unless the fit
+        was one closed form, how far the mean log-likelihood of the rows fitted to lies below its end (nats), by iteration.
+    """
+    check_is_fitted(model)
+    curve = np.asarray(model.log_likelihood_curve_)
+    if len(curve) == 1:
+        figure = new_figure(6.0, 3.8)
+        _draw_histogram(figure.add_subplot(), model, X)
+    else:
+        figure = new_figure(9.0, 3.8)
+        left, right = figure.subplots(1, 2)
+        _draw_curve(left, curve)
+        _draw_histogram(right, model, X)
+    figure.suptitle(
+        f"log-likelihood of the rows fitted to: {curve[-1]:.6g} nats a row", fontsize=11
+    )
+    return figure
+
+
+def _draw_curve(axes, curve):
+    below = curve[-1] - curve[:-1] + np.spacing(abs(curve[-1]))
+    axes.semilogy(np.arange(1, len(curve)), below, marker=".")
+    axes.set(xlabel="iteration", ylabel="nats a row below the end")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    _tidy(axes)
+
+
+def _draw_histogram(axes, model, X):
+    observed = model.score_samples(X)
+    drawn = model.score_samples(model.sample(len(observed), 0))
+    low = min(np.quantile(observed, 0.01), drawn.min())  # a few outliers would leave no room
+    bins = np.linspace(low, max(observed.max(), drawn.max()), _N_BINS)
+    for values, label in ((observed, "rows"), (drawn, "drawn from the model")):
+        axes.hist(np.maximum(values, low), bins, alpha=0.5, label=label)
+    axes.legend(frameon=False)
+    axes.set(xlabel="log p(x) (nats)", ylabel="rows")
+    axes.set_title(f"{count_of(len(observed), 'row')}: mean {observed.mean():.6g}", fontsize=10)
+    _tidy(axes)
+
+
+def _draw_images(shown, image_shape, title):
+    height, width = image_shape[:2]
+    n_columns = min(len(shown), max(1, round(math.sqrt(len(shown) * height / width))))
+    figure = new_figure(6.0, 5.9)
+    axes, scale = figure.add_subplot(), robust_scale(shown)
+    mosaic = mosaic_of(shown.reshape(-1, *image_shape), n_columns)
+    image = show_image(axes, mosaic, diverging_map(), -scale, scale)
+    axes.set_axis_off()
+    axes.set_title(title, fontsize=10)
+    if len(image_shape) == 2:
+        figure.colorbar(image, ax=axes, shrink=0.6, extend="both")
+    return figure
+
+
+def _draw_table(model, shown, title):
+    k, d = shown.shape
+    names = feature_names(model)
+    variance = np.diagonal(model.get_covariance())
+    width, height = np.clip([0.25 * k, 0.25 * d], 3.0, 9.0)
+    figure = new_figure(width + 4.0, height + 1.2)
+    left, right = figure.subplots(1, 2, sharey=True, width_ratios=(width, 2.0))
+    image = left.imshow(
+        (shown / np.sqrt(variance)).T,
+        cmap=diverging_map(),
+        vmin=-1,
+        vmax=1,
+        extent=(0.5, k + 0.5, d - 0.5, -0.5),
+        aspect="auto",
+        interpolation="nearest",
+    )
+    figure.colorbar(image, ax=left)
+    left.set(xlabel="component", ylabel="feature" if names is None else "")
+    left.set_title(f"{title}, standardised", fontsize=10)
+    left.xaxis.get_major_locator().set_params(integer=True)
+    if d <= _MOST_NAMES:
+        left.set_yticks(range(d), range(d) if names is None else names)
+    right.barh(range(d), 1 - np.broadcast_to(model.noise_variance_, d) / variance, color="0.45")
+    right.set(xlim=(0, 1), xlabel="share of the\nfeature's variance")
+    _tidy(right)
+    return figure
+
+
+def _tidy(axes):
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25)

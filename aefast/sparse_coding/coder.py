@@ -1,0 +1,344 @@
+"""Sparse codes for a given dictionary: a function, and an estimator around it."""
+
+from abc import ABC, abstractmethod
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+
+from aefast._base import arrays as check
+from aefast._base import threads
+from aefast.networks.scan import scan_rows
+from aefast.sparse_coding import coding
+from aefast.sparse_coding.coding import ALGORITHMS, OUTPUT_FORMATS, Settings
+
+__all__ = ["SparseCoder", "sparse_encode"]
+
+# Shared with DictionaryLearning.
+CODING_CONSTRAINTS = {
+    "algorithm": [StrOptions(set(ALGORITHMS))],
+    "alpha": [Interval(Real, 0, None, closed="neither")],
+    "n_nonzero_coefs": [None, Interval(Integral, 1, None, closed="left")],
+    "n_threads": [None, Interval(Integral, 1, threads.MOST_THREADS, closed="both")],
+}
+
+
+def sparse_encode(
+    X,
+    dictionary,
+    *,
+    algorithm="lasso_active",
+    alpha=1.0,
+    n_nonzero_coefs=None,
+    positive=False,
+    tol=1e-4,
+    max_iter=1000,
+    atom_weights=None,
+    init=None,
+    output_format="dense",
+    return_gap=False,
+    n_threads=None,
+):
+    """Sparse codes of rows: for each row x of X, with D the dictionary and an atom in each of its rows,
+
+        ``min_h ½ ‖x − h D‖² + α Σ_j w_j |h_j|``                        "lasso_active", "lasso_lars", "lasso_cd", "fista", "ista"
+        ``min_h ‖x − h D‖²`` over ``‖h‖₀ ≤ n_nonzero_coefs``, greedily      "omp"
+        ``h_j = soft(x · D_j / w_j, α) / w_j``                           "threshold"
+
+    Parameters
+    ----------
+    X : array-like (n_samples, n_features)
+        Finite; a row whose squared norm underflows may be coded as 0. float32, uint8 and bool rows with a float32 dictionary are computed in float32, anything else in float64.
+    dictionary : array-like (n_components, n_features)
+        D. Atoms need not have norm 1, but none may be zero.
+    algorithm : {"lasso_active", "lasso_lars", "lasso_cd", "omp", "fista", "ista", "threshold"}, default="lasso_active"
+        All five lasso algorithms find the same codes. "lasso_active": active sets, several atoms at a time (after the feature-sign search of Lee et al. 2007): the
+        fastest. "lasso_lars" follows the solution path (Efron et al. 2004). "lasso_cd": coordinate descent (Friedman et al. 2010), and what it has not settled
+        after a few sweeps is finished by active sets from there. "fista", "ista": proximal gradient steps (Beck & Teboulle 2009). "omp": orthogonal matching pursuit (Pati et al. 1993). "threshold": one
+        soft threshold, exact for orthonormal atoms.
+    alpha : float, default=1.0
+        α > 0, in units of X times those of D. For "omp" without `n_nonzero_coefs`: rows end at ``‖x − h D‖² ≤ alpha``.
+    n_nonzero_coefs : int or None, default=None
+        Of "omp": atoms in a code, at most.
+    positive : bool, default=False
+        h ≥ 0. For "omp": atoms are chosen by positive correlation only, and the least-squares code may still have negative entries, so that it is refused.
+    tol : float, default=1e-4
+        A lasso code ends with a duality gap ``≤ tol · ½ ‖x‖²``, computed from the row and the code in the end, in either real type. float32 cannot tell gaps below about 1e-6.
+    max_iter : int, default=1000
+        Sweeps ("lasso_cd", and codes that "lasso_active" or "lasso_lars" has to improve) or steps ("fista", "ista") for a row, at most.
+    atom_weights : array-like (n_components,) or None, default=None
+        w > 0: each atom's weight in the penalty. None: 1. Of no use to "omp".
+    init : array-like (n_samples, n_components), fitted estimator or None, default=None
+        Where "lasso_active", "lasso_cd", "fista" and "ista" start: codes, or what ``init.transform(X)`` (or ``predict``) gives. None: 0. It changes the time, not the codes.
+    output_format : {"dense", "csr"}, default="dense"
+        "csr" never holds more than a slice of rows with their zeros.
+    return_gap : bool, default=False
+        Return the certificates too.
+    n_threads : int or None, default=None
+        As of `Autoencoder`. Results are the same bits for any number; a row's code is the same bits alone and among others.
+
+    Returns
+    -------
+    H : ndarray or csr_matrix (n_samples, n_components)
+    gap : ndarray (n_samples,), float64
+        With return_gap=True: the relative duality gap of each code, (primal − dual) / ½‖x‖², an upper bound of its distance from the optimal objective.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For bad arguments, named.
+    FloatingPointError
+        Where finite rows are too large for their real type.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If a gap is above tol after max_iter.
+
+    Notes
+    -----
+    Memory beyond the codes: O(k² + k d) for the Gram matrix and the forms of D, and O(k min(k, d)) for each thread.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from aefast import sparse_encode
+    >>> sparse_encode([[3.0, 0.5]], np.eye(2), alpha=1.0)
+    array([[2., 0.]])
+    """
+    X = check.as_rows(X, "X")
+    D = coding.as_dictionary(dictionary)
+    if X.shape[1] != D.shape[1]:
+        raise ValueError(
+            f"X must have {D.shape[1]} columns, as many as the dictionary, got shape {X.shape}"
+        )
+    check.check_name(output_format, "output_format", OUTPUT_FORMATS)
+    settings = Settings(algorithm, alpha, n_nonzero_coefs, positive, tol, max_iter, n_threads)
+    coding.check_settings(settings, len(D))
+    check_options(settings, init, return_gap)
+    result = encode(X, D, settings, atom_weights, init, output_format)
+    return tuple(result) if return_gap else result.codes
+
+
+def check_options(settings, init=None, return_gap=False):
+    """ValueError for options that an algorithm does not have."""
+    name, facts = settings.algorithm, ALGORITHMS[settings.algorithm]
+    if name == "omp" and settings.positive:
+        raise ValueError("positive=True: expected another algorithm than 'omp', got 'omp'")
+    if init is not None and not facts["starts"]:
+        able = [name for name, facts in ALGORITHMS.items() if facts["starts"]]
+        raise ValueError(f"init expects an algorithm that starts from codes, {able}, got {name!r}")
+    if return_gap and not facts["has_gap"]:
+        able = [name for name, facts in ALGORITHMS.items() if facts["has_gap"]]
+        raise ValueError(f"return_gap=True expects a lasso algorithm, {able}, got {name!r}")
+
+
+def encode(rows, D, settings, atom_weights, init, output_format):
+    """`coding.Codes` of validated rows and dictionary, in their common real type."""
+    D = D.astype(check.real_type(rows.dtype, D.dtype), copy=False)
+    weights = coding.as_atom_weights(atom_weights, len(D))
+    init = coding.as_init(init, rows, len(D), D.dtype)
+    return coding.code_rows(
+        rows, D, settings, weights=weights, init=init, output_format=output_format
+    )
+
+
+class DecodesCodes(ABC):
+    """What an estimator with a dictionary makes of codes."""
+
+    @abstractmethod
+    def _dictionary(self):
+        """D (k, d)."""
+
+    def inverse_transform(self, H):
+        """``X̂ = H D``.
+
+        Parameters
+        ----------
+        H : array-like or sparse matrix (n_samples, n_components)
+
+        Returns
+        -------
+        X_hat : ndarray (n_samples, n_features)
+        """
+        D = self._dictionary()
+        H = check.as_csr(H, "H") if hasattr(H, "tocsr") else check.as_rows(H, "H")
+        if H.shape[1] != len(D):
+            raise ValueError(f"H must have {len(D)} columns, one an atom, got shape {H.shape}")
+        if isinstance(H, np.ndarray) and not np.isfinite(H).all():
+            raise ValueError("H must be finite, got NaN or infinity")
+        return np.asarray(H @ D.astype(check.real_type(H.dtype, D.dtype), copy=False))
+
+
+class SparseCoder(DecodesCodes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Sparse codes of rows for a fixed dictionary. Stateless: `transform` works without `fit`.
+
+    `sparse_encode` says what is minimised, and what the parameters mean.
+
+    Parameters
+    ----------
+    dictionary : array-like (n_components, n_features)
+    algorithm : {"lasso_active", "lasso_lars", "lasso_cd", "omp", "fista", "ista", "threshold"}, default="lasso_active"
+    alpha : float, default=1.0
+    n_nonzero_coefs : int or None, default=None
+    positive : bool, default=False
+    tol : float, default=1e-4
+    code_max_iter : int, default=1000
+        `max_iter` of `sparse_encode`.
+    atom_weights : array-like (n_components,) or None, default=None
+    init : fitted estimator or None, default=None
+        What predicts codes for "lasso_active", "lasso_cd", "fista" and "ista" to start from: a trained `Autoencoder` with as many components, or anything else with `transform` or `predict`.
+    output_format : {"dense", "csr"}, default="dense"
+    n_threads : int or None, default=None
+
+    Attributes
+    ----------
+    n_components_ : int
+    n_features_in_ : int
+        After `fit`.
+    feature_names_in_ : ndarray of str
+        After `fit`, where X has string column names.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from aefast import SparseCoder
+    >>> SparseCoder(np.eye(3), algorithm="omp", n_nonzero_coefs=1).transform([[1.0, -2.0, 0.5]])
+    array([[ 0., -2.,  0.]])
+    """
+
+    _parameter_constraints: dict = {
+        "dictionary": ["array-like"],
+        **CODING_CONSTRAINTS,
+        "positive": ["boolean"],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "code_max_iter": [Interval(Integral, 1, None, closed="left")],
+        "atom_weights": ["array-like", None],
+        "init": [HasMethods("transform"), HasMethods("predict"), None],
+        "output_format": [StrOptions(set(OUTPUT_FORMATS))],
+    }
+
+    def __init__(
+        self,
+        dictionary,
+        *,
+        algorithm="lasso_active",
+        alpha=1.0,
+        n_nonzero_coefs=None,
+        positive=False,
+        tol=1e-4,
+        code_max_iter=1000,
+        atom_weights=None,
+        init=None,
+        output_format="dense",
+        n_threads=None,
+    ):
+        self.dictionary = dictionary
+        self.algorithm = algorithm
+        self.alpha = alpha
+        self.n_nonzero_coefs = n_nonzero_coefs
+        self.positive = positive
+        self.tol = tol
+        self.code_max_iter = code_max_iter
+        self.atom_weights = atom_weights
+        self.init = init
+        self.output_format = output_format
+        self.n_threads = n_threads
+
+    def fit(self, X, y=None):
+        """Checks parameters and X, and remembers its columns' names; there is nothing to learn.
+
+        Parameters
+        ----------
+        X : array-like (n_samples, n_features)
+        y : ignored
+
+        Returns
+        -------
+        self
+        """
+        settings, D = self._settings()
+        rows = self._rows(X, D, reset=True)
+        dtype = check.real_type(rows.dtype, D.dtype)
+        scan_rows(rows, np.arange(len(rows)), "gaussian", dtype, settings.n_threads)
+        check.remember_features(self, X)
+        return self
+
+    def transform(self, X):
+        """Codes H of rows.
+
+        Parameters
+        ----------
+        X : array-like (n_samples, n_features)
+
+        Returns
+        -------
+        H : ndarray or csr_matrix (n_samples, n_components)
+            float32 for float32, uint8 and bool rows, float64 otherwise.
+        """
+        rows, result = self._encode(X)
+        return result.codes.astype(check.real_type(rows.dtype), copy=False)
+
+    def duality_gap(self, X):
+        """The certificates of `transform`: relative duality gaps, each at most `tol` unless a ConvergenceWarning said otherwise.
+
+        Parameters
+        ----------
+        X : array-like (n_samples, n_features)
+
+        Returns
+        -------
+        gap : ndarray (n_samples,)
+        """
+        return self._encode(X, return_gap=True)[1].gaps
+
+    @property
+    def n_components_(self):
+        return np.shape(self.dictionary)[0]
+
+    @property
+    def _n_features_out(self):
+        return self.n_components_
+
+    def _dictionary(self):
+        return coding.as_dictionary(self.dictionary)
+
+    def _settings(self):
+        self._validate_params()
+        settings = Settings(
+            self.algorithm,
+            self.alpha,
+            self.n_nonzero_coefs,
+            self.positive,
+            self.tol,
+            self.code_max_iter,
+            self.n_threads,
+        )
+        D = self._dictionary()
+        coding.check_settings(settings, len(D))
+        check_options(settings, self.init)
+        return settings, D
+
+    def _encode(self, X, return_gap=False):
+        settings, D = self._settings()
+        check_options(settings, self.init, return_gap)
+        rows = self._rows(X, D, reset=not hasattr(self, "n_features_in_"))
+        return rows, encode(rows, D, settings, self.atom_weights, self.init, self.output_format)
+
+    def _rows(self, X, D, reset):
+        rows = check.estimator_rows(self, X, reset=reset)
+        if rows.shape[1] != D.shape[1]:
+            raise ValueError(
+                f"X has {rows.shape[1]} features, but SparseCoder is expecting {D.shape[1]} features as input, as its dictionary has"
+            )
+        return rows
+
+    def __sklearn_is_fitted__(self):
+        return True
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.requires_fit = False
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags

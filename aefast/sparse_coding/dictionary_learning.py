@@ -1,0 +1,346 @@
+"""Dictionary learning: the estimator."""
+
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from aefast._base import arrays as check
+from aefast.networks.scan import scan_rows
+from aefast.networks.training.minibatches import as_list, progress_bar, split_rows
+from aefast.networks.training.schedules import Patience
+from aefast.sparse_coding import coding
+from aefast.sparse_coding.coder import CODING_CONSTRAINTS, check_options
+from aefast.sparse_coding.coding import OUTPUT_FORMATS, Settings
+from aefast.sparse_coding.fitted_dictionary import CollectedStatistics, FittedDictionary
+from aefast.sparse_coding.learner import DictionaryState, Learner, initial_atoms, no_statistics
+
+__all__ = ["DictionaryLearning"]
+
+
+class DictionaryLearning(
+    CollectedStatistics,
+    FittedDictionary,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    BaseEstimator,
+):
+    """Learns the dictionary whose sparse codes say most about the rows, online (Mairal et al. 2010).
+
+    Minimises over D, whose atoms (rows) have norm 1 at most, the mean over rows of
+
+        ``f(x, D) = min_h ½ ‖x − h D‖² + α ‖h‖₁``
+
+    (for "omp" ``½ ‖x − h D‖²`` with at most `n_nonzero_coefs` atoms). For each batch: codes of its rows; ``A ← (1 − 1/t)^forgetting A + Σ hᵀh`` and B likewise with
+    ``Σ hᵀx``; then each atom in turn to its best value for ``½ tr(Dᵀ A D) − tr(Dᵀ B)``.
+
+    Parameters
+    ----------
+    n_components : int, default=100
+        k, the number of atoms; may exceed the number of rows or of features.
+    alpha : float, default=1.0
+    algorithm : {"lasso_active", "lasso_lars", "lasso_cd", "omp", "fista", "ista", "threshold"}, default="lasso_active"
+        Finds the codes, as in `sparse_encode`; so do `alpha`, `n_nonzero_coefs`, `positive_code`, `code_tol` and `code_max_iter`.
+    n_nonzero_coefs : int or None, default=None
+    batch_size : int, default=256
+        Rows between two updates; at most all of them.
+    max_epochs : int, default=10
+        Passes over the rows; 0 only initialises.
+    forgetting : float, default=5.0
+        How fast codes against older dictionaries count less: at batch t those of batch s count ``(s / t)^forgetting``. 0: all alike.
+    positive_code, positive_dict : bool, default=False
+        h ≥ 0, D ≥ 0.
+    dict_init : {"data"} or array-like (n_components, n_features) or None, default="data"
+        "data" (and None): different rows in random order, scaled to norm 1; random directions where these run out. Atoms of an array that are longer than 1 are scaled to 1.
+    replace_unused : bool, default=True
+        Atoms that no code has used over the last 10 · n_components rows become the rows that are coded worst.
+    early_stopping : bool, default=False
+        Hold out rows, monitor the objective on them, keep the dictionary of the best epoch.
+    validation_fraction : float in (0, 1), default=0.1
+        Of rows held out by `early_stopping`.
+    n_epochs_no_change : int, default=3
+        Epochs without an improvement of `tol` after which learning stops.
+    tol : float, default=1e-3
+        Relative improvement of the monitored objective (on held-out rows with `early_stopping`, on the batches without). 0 runs all epochs.
+    code_tol : float, default=1e-4
+        Relative duality gap of the codes.
+    code_max_iter : int, default=1000
+        Sweeps or steps of the algorithm for one row, at most.
+    shuffle : bool, default=True
+        Visit rows in a new random order in each pass.
+    output_format : {"dense", "csr"}, default="dense"
+        Of `transform`.
+    n_threads : int or None, default=None
+        As of `Autoencoder`: the same bits for any number.
+    random_state : int, RandomState instance or None, default=None
+    callbacks : callable, list of callables or None, default=None
+        As of `Autoencoder`: ``callback(epoch, objective, validation_objective, estimator)``; one that returns True stops learning.
+    verbose : int, default=0
+        1 shows a progress bar.
+
+    Attributes
+    ----------
+    components_ : ndarray (n_components, n_features)
+        D. float32 for float32, uint8 and bool rows, float64 otherwise.
+    objective_curve_ : list of float
+        Of each pass, the mean over rows of f(x, D) before the update of their batch.
+    validation_objective_curve_ : list of float
+        Mean of f over the held-out rows after each pass; empty without `early_stopping`.
+    statistics_ : Statistics
+        What `accumulate` has collected: named tuple ``(A, B, objective, n_rows)``.
+    n_epochs_, n_features_in_ : int
+    feature_names_in_ : ndarray of str
+        Only where X has string column names.
+
+    Notes
+    -----
+    X is read where it lies (memory maps too) if it holds float32, float64, uint8 or bool. Ctrl-C leaves a usable estimator with the dictionary
+    reached. Beyond the rows, memory is O(k² + k d).
+
+    References
+    ----------
+    .. [1] Mairal, Bach, Ponce & Sapiro (2010), Online learning for matrix factorization and sparse coding, algorithms 1 and 2.
+    .. [2] Olshausen & Field (1996), Emergence of simple-cell receptive field properties by learning a sparse code for natural images.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from aefast import DictionaryLearning
+    >>> X = load_digits().data / 16
+    >>> learner = DictionaryLearning(80, alpha=0.2, max_epochs=3, random_state=0).fit(X)
+    >>> learner.transform(X).shape
+    (1797, 80)
+    """
+
+    _parameter_constraints: dict = {
+        "n_components": [Interval(Integral, 1, coding.MOST_ATOMS, closed="both")],
+        **CODING_CONSTRAINTS,
+        "code_max_iter": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "max_epochs": [Interval(Integral, 0, None, closed="left")],
+        "forgetting": [Interval(Real, 0, None, closed="left")],
+        "positive_code": ["boolean"],
+        "positive_dict": ["boolean"],
+        "dict_init": [StrOptions({"data"}), "array-like", None],
+        "replace_unused": ["boolean"],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_epochs_no_change": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "code_tol": [Interval(Real, 0, None, closed="left")],
+        "shuffle": ["boolean"],
+        "output_format": [StrOptions(set(OUTPUT_FORMATS))],
+        "random_state": ["random_state"],
+        "callbacks": [None, callable, list, tuple],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        n_components=100,
+        *,
+        alpha=1.0,
+        algorithm="lasso_active",
+        n_nonzero_coefs=None,
+        batch_size=256,
+        max_epochs=10,
+        forgetting=5.0,
+        positive_code=False,
+        positive_dict=False,
+        dict_init="data",
+        replace_unused=True,
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_epochs_no_change=3,
+        tol=1e-3,
+        code_tol=1e-4,
+        code_max_iter=1000,
+        shuffle=True,
+        output_format="dense",
+        n_threads=None,
+        random_state=None,
+        callbacks=None,
+        verbose=0,
+    ):
+        self.n_components = n_components
+        self.alpha = alpha
+        self.algorithm = algorithm
+        self.n_nonzero_coefs = n_nonzero_coefs
+        self.batch_size = batch_size
+        self.max_epochs = max_epochs
+        self.forgetting = forgetting
+        self.positive_code = positive_code
+        self.positive_dict = positive_dict
+        self.dict_init = dict_init
+        self.replace_unused = replace_unused
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_epochs_no_change = n_epochs_no_change
+        self.tol = tol
+        self.code_tol = code_tol
+        self.code_max_iter = code_max_iter
+        self.shuffle = shuffle
+        self.output_format = output_format
+        self.n_threads = n_threads
+        self.random_state = random_state
+        self.callbacks = callbacks
+        self.verbose = verbose
+
+    # ---- learning ----
+
+    def fit(self, X, y=None):
+        """Learns a dictionary from X, from the start.
+
+        Parameters
+        ----------
+        X : array-like (n_samples, n_features)
+        y : ignored
+
+        Returns
+        -------
+        self
+        """
+        settings = self._settings()
+        rows = check.estimator_rows(self, X, reset=True)
+        if self.early_stopping and len(rows) < 2:
+            raise ValueError(
+                f"early_stopping=True needs at least 2 samples to hold one out, got n_samples = {len(rows)}"
+            )
+        seed = self._draw_seed()
+        train, held_out = np.arange(len(rows)), None
+        if self.early_stopping:
+            train, held_out = split_rows(len(rows), self.validation_fraction, seed)
+        state = self._initial_state(rows, train, held_out, seed)
+        self._begin(X, state, ([], [], 0))
+        self._learn(settings, rows, train, held_out, self.max_epochs)
+        return self
+
+    def partial_fit(self, X, y=None):
+        """One pass over X, going on from what has been learnt (or initialising, at the first call). `max_epochs`, `early_stopping` and `tol` play no part.
+
+        Parameters
+        ----------
+        X : array-like (n_samples, n_features)
+        y : ignored
+
+        Returns
+        -------
+        self
+        """
+        settings = self._settings()
+        rows = self._rows_to_go_on(X)
+        self._learn(settings, rows, np.arange(len(rows)), None, 1)
+        return self
+
+    def _settings(self):
+        self._validate_params()
+        for callback in as_list(self.callbacks):
+            if not callable(callback):
+                raise TypeError(
+                    f"callbacks must be a callable, a list of callables or None, got {self.callbacks!r}"
+                )
+        settings = Settings(
+            self.algorithm,
+            self.alpha,
+            self.n_nonzero_coefs,
+            self.positive_code,
+            self.code_tol,
+            self.code_max_iter,
+            self.n_threads,
+        )
+        coding.check_settings(settings, self.n_components)
+        check_options(settings)
+        return settings
+
+    def _draw_seed(self):
+        return int(
+            check_random_state(self.random_state).randint(np.iinfo(np.int64).max, dtype=np.int64)
+        )
+
+    def _initial_state(self, rows, train, held_out, seed):
+        dtype, k = check.real_type(rows.dtype), int(self.n_components)
+        for part in (train, held_out):
+            if part is not None:
+                scan_rows(rows, part, "gaussian", dtype, self.n_threads)
+        atoms = initial_atoms(rows, train, k, self.dict_init, self.positive_dict, dtype, seed)
+        return DictionaryState(atoms, *no_statistics(atoms)[:2], 0, 0, seed)
+
+    def _rows_to_go_on(self, X):
+        """X's rows for a fitted estimator; one that is not becomes initialised."""
+        goes_on = self.__sklearn_is_fitted__()
+        rows = check.estimator_rows(self, X, reset=not goes_on)
+        every_row = np.arange(len(rows))
+        if not goes_on:
+            state = self._initial_state(rows, every_row, None, self._draw_seed())
+            self._begin(X, state, ([], [], 0))
+            return rows
+        if self.n_components != len(self.components_):
+            raise ValueError(
+                f"n_components={self.n_components} does not continue the dictionary learnt, which has {len(self.components_)} atoms: fit anew, or set it back"
+            )
+        scan_rows(rows, every_row, "gaussian", self.components_.dtype, self.n_threads)
+        return rows
+
+    def _begin(self, X, state, record):
+        check.remember_features(self, X)
+        self._state = state
+        self.statistics_ = no_statistics(state.components)
+        self.objective_curve_, self.validation_objective_curve_, self.n_epochs_ = record
+
+    def _learner(self, state, rows, settings):
+        return Learner(
+            state,
+            rows,
+            settings,
+            batch_size=min(int(self.batch_size), len(rows)),
+            forgetting=self.forgetting,
+            positive_dict=self.positive_dict,
+            replace_unused=self.replace_unused,
+        )
+
+    def _learn(self, settings, rows, train, held_out, n_epochs):
+        learner = self._learner(self._state, rows, settings)
+        try:
+            self._run_epochs(learner, train, held_out, n_epochs)
+        except BaseException:  # Ctrl-C too
+            self._keep(learner)
+            raise
+        self._warn(learner)
+
+    def _keep(self, learner):
+        self._state = learner.state()
+        self.statistics_ = no_statistics(self._state.components)
+
+    def _run_epochs(self, learner, train, held_out, n_epochs):
+        patience, best, validation = _Patience(self.tol, self.n_epochs_no_change), None, None
+        with progress_bar(self.verbose, n_epochs, len(train)) as start_epoch:
+            for pass_number in range(1, n_epochs + 1):
+                on_batch = start_epoch(pass_number, validation)
+                objective = learner.epoch(train, self.shuffle, on_batch)
+                self.objective_curve_.append(objective)
+                self.n_epochs_ += 1
+                self._keep(learner)
+                if held_out is not None:
+                    validation = self._mean_objective(learner.rows, held_out)
+                    self.validation_objective_curve_.append(validation)
+                    best = self._state if validation <= patience.best else best
+                stops = [
+                    callback(self.n_epochs_, objective, validation, self) is True
+                    for callback in as_list(self.callbacks)
+                ]
+                if patience.is_over(objective if validation is None else validation) or any(stops):
+                    break
+        if best is not None:
+            self._state = best
+
+
+class _Patience(Patience):
+    """With a relative improvement."""
+
+    def is_over(self, loss):
+        self.tol, kept = self.tol * abs(loss), self.tol
+        over = super().is_over(loss)
+        self.tol = kept
+        return over

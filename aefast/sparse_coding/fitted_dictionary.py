@@ -1,0 +1,257 @@
+"""What a fitted `DictionaryLearning` can do besides learning from batches: use its dictionary, be saved, collect statistics."""
+
+import warnings
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from aefast._base import arrays as check
+from aefast._base import threads
+from aefast._base.saving import COUNT, CURVE, SIZE, Saved, Tensor
+from aefast.networks.scan import scan_rows
+from aefast.sparse_coding import _sparse_coding, coding
+from aefast.sparse_coding.coder import DecodesCodes
+from aefast.sparse_coding.learner import DictionaryState, Statistics, least_use, no_statistics
+
+SAME_TO_MERGE = ("alpha", "algorithm", "n_nonzero_coefs", "positive_code")
+
+
+class FittedDictionary(DecodesCodes, Saved):
+    """What an estimator with a dictionary in its `_state` shows of it."""
+
+    def transform(self, X):
+        """Sparse codes H of rows.
+
+        Parameters
+        ----------
+        X : array-like (n_samples, n_features)
+
+        Returns
+        -------
+        H : ndarray or, with output_format="csr", csr_matrix (n_samples, n_components)
+            float32 for float32, uint8 and bool input to a float32 dictionary, float64 otherwise.
+        """
+        check_is_fitted(self)
+        settings = self._settings()
+        rows = check.estimator_rows(self, X, reset=False)
+        atoms = self._atoms_for(rows)
+        H = coding.code_rows(rows, atoms, settings, output_format=self.output_format).codes
+        return H.astype(check.real_type(rows.dtype), copy=False)
+
+    def score(self, X, y=None):
+        """Minus the mean over rows of f(x, D): greater is better.
+
+        Parameters
+        ----------
+        X : array-like (n_samples, n_features)
+        y : ignored
+
+        Returns
+        -------
+        score : float
+        """
+        check_is_fitted(self)
+        rows = check.estimator_rows(self, X, reset=False)
+        scan_rows(rows, np.arange(len(rows)), "gaussian", self.components_.dtype, self.n_threads)
+        return -self._mean_objective(rows, np.arange(len(rows)))
+
+    def _dictionary(self):
+        check_is_fitted(self)
+        return self.components_
+
+    def _atoms_for(self, rows):
+        return self.components_.astype(
+            check.real_type(rows.dtype, self.components_.dtype), copy=False
+        )
+
+    def _mean_objective(self, rows, order):
+        """Over rows that are known to be good; no array of their codes is kept."""
+        settings = self._settings()
+        learner = self._learner(
+            self._state._replace(components=self._atoms_for(rows)), rows, settings
+        )
+        total = sum(
+            learner.objectives(order[first : first + learner.batch_size])
+            for first in range(0, len(order), learner.batch_size)
+        )
+        return total / len(order)
+
+    @property
+    def components_(self):
+        check_is_fitted(self)
+        return self._state.components
+
+    @property
+    def _n_features_out(self):
+        return len(self.components_)
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "_state")
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    # ---- in a file ----
+
+    file_format = "aefast dictionary"
+    parameters_not_saved = ("callbacks", "dict_init")
+
+    def saved_state(self):
+        k, d = self.components_.shape
+        return {
+            "n_components": k,
+            "n_features": d,
+            "n_batches": int(self._state.n_batches),
+            "n_rows_seen": int(self._state.n_rows_seen),
+            "seed": int(self._state.seed),
+            "n_epochs": int(self.n_epochs_),
+            "objective_curve": [float(value) for value in self.objective_curve_],
+            "validation_objective_curve": [
+                float(value) for value in self.validation_objective_curve_
+            ],
+        }
+
+    def saved_tensors(self):
+        return {"components": self.components_, "A": self._state.A, "B": self._state.B}
+
+    @classmethod
+    def state_checks(cls):
+        return {
+            "n_components": SIZE,
+            "n_features": SIZE,
+            "n_batches": COUNT,
+            "n_rows_seen": COUNT,
+            "seed": COUNT,
+            "n_epochs": COUNT,
+            "objective_curve": CURVE,
+            "validation_objective_curve": CURVE,
+        }
+
+    @classmethod
+    def tensor_layout(cls, state):
+        k, d = state["n_components"], state["n_features"]
+        return {
+            "components": Tensor((k, d)),
+            "A": Tensor((k, k), "F64"),
+            "B": Tensor((k, d), "F64"),
+        }
+
+    def restore(self, state, tensors):
+        self.n_features_in_ = state["n_features"]
+        self._state = DictionaryState(
+            *(tensors[name] for name in ("components", "A", "B")),
+            state["n_batches"],
+            state["n_rows_seen"],
+            state["seed"],
+        )
+        self.statistics_ = no_statistics(self.components_)
+        self.objective_curve_ = state["objective_curve"]
+        self.validation_objective_curve_ = state["validation_objective_curve"]
+        self.n_epochs_ = state["n_epochs"]
+
+
+class CollectedStatistics:
+    """Sums over rows coded against one dictionary, collected here and there, added, and turned into the next dictionary."""
+
+    def accumulate(self, X):
+        """Codes X against the present dictionary and adds to `statistics_`; the dictionary stays as it is (at the first call it is initialised).
+
+        Parameters
+        ----------
+        X : array-like (n_samples, n_features)
+
+        Returns
+        -------
+        self
+        """
+        settings = self._settings()
+        rows = self._rows_to_go_on(X)
+        blank = self._state._replace(A=np.zeros_like(self._state.A), B=np.zeros_like(self._state.B))
+        learner = self._learner(blank, rows, settings)
+        objective = 0.0
+        for first in range(0, len(rows), learner.batch_size):
+            end = min(first + learner.batch_size, len(rows))
+            objective += learner.collect(np.arange(first, end))
+        self._warn(learner)
+        self.statistics_ += Statistics(learner.A, learner.B, objective, len(rows))
+        return self
+
+    def merge(self, other):
+        """Adds the `statistics_` of another learner, which has collected them against the same dictionary with the same settings.
+
+        Parameters
+        ----------
+        other : DictionaryLearning
+            Fitted; stays as it is.
+
+        Returns
+        -------
+        self
+        """
+        if not isinstance(other, CollectedStatistics):
+            raise TypeError(f"other must be a DictionaryLearning, got {type(other).__name__}")
+        check_is_fitted(self)
+        check_is_fitted(other)
+        mine, its = self.components_, other.components_
+        if mine.dtype != its.dtype or not np.array_equal(mine, its):
+            raise ValueError(
+                "other must have the same dictionary, bit for bit: statistics collected against another one cannot be added "
+                "(give all learners the same dict_init)"
+            )
+        for name in SAME_TO_MERGE:
+            if getattr(self, name) != getattr(other, name):
+                raise ValueError(
+                    f"other must have {name}={getattr(self, name)!r}, got {getattr(other, name)!r}"
+                )
+        self.statistics_ += other.statistics_
+        return self
+
+    def update(self, n_sweeps=10):
+        """The dictionary becomes the best one for the codes in `statistics_`, as far as n_sweeps over the atoms lead; these are then used up.
+
+        One `accumulate` of all rows and one `update` are a step of batch learning.
+
+        Parameters
+        ----------
+        n_sweeps : int, default=10
+
+        Returns
+        -------
+        self
+        """
+        check_is_fitted(self)
+        if check.as_integer(n_sweeps, "n_sweeps") < 1:
+            raise ValueError(f"n_sweeps must be at least 1, got {n_sweeps}")
+        A, B, objective, n_rows = self.statistics_
+        if n_rows == 0:
+            raise ValueError("update needs statistics: call accumulate first")
+        components, k, d = self.components_.copy(), *self.components_.shape
+        _sparse_coding.update(
+            components,
+            A,
+            B,
+            positive=self.positive_dict,
+            n_sweeps=n_sweeps,
+            least_use=least_use(A),
+            n_threads=threads.effective_n_threads(self.n_threads, 2.0 * k * k * d),
+        )
+        state = self._state
+        n_batches = max(1, n_rows // self.batch_size)
+        n_seen = state.n_rows_seen + n_rows
+        self._state = DictionaryState(components, A, B, n_batches, n_seen, state.seed)
+        self.objective_curve_ = [*self.objective_curve_, objective / n_rows]
+        self.statistics_ = no_statistics(components)
+        return self
+
+    def _warn(self, learner):
+        if learner.n_open_gaps:
+            from sklearn.exceptions import ConvergenceWarning
+
+            warnings.warn(
+                f"{learner.n_open_gaps} codes had a relative duality gap above code_tol={self.code_tol:g} after code_max_iter={self.code_max_iter} "
+                "iterations: raise code_max_iter or code_tol",
+                ConvergenceWarning,
+                stacklevel=3,
+            )

@@ -1,0 +1,210 @@
+"""Online dictionary learning: batches, forgetting, atoms that nobody uses. The arithmetic on rows is `_sparse_coding`'s."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from aefast._base import arrays as check
+from aefast._base import threads
+from aefast.networks.training.minibatches import SHUFFLE, WEIGHTS, random_stream
+from aefast.sparse_coding import _sparse_coding, coding
+
+ROWS_PER_ATOM_WATCHED = 10  # rows for each atom, after which one that no code has used is replaced
+UPDATE_SWEEPS = 1  # over the atoms, after each batch
+
+
+class DictionaryState(NamedTuple):
+    """Everything that learning goes on from."""
+
+    components: np.ndarray  # D (k, d)
+    A: np.ndarray  # (k, k) float64: sum of hᵀh over the batches, older ones forgotten
+    B: np.ndarray  # (k, d) float64: of hᵀx
+    n_batches: int
+    n_rows_seen: int
+    seed: int  # of all random numbers
+
+
+class Statistics(NamedTuple):
+    """Sums over rows coded against one dictionary."""
+
+    A: np.ndarray  # (k, k) float64: sum of hᵀh
+    B: np.ndarray  # (k, d) float64: of hᵀx
+    objective: float  # sum of the rows' objectives
+    n_rows: int
+
+    def __add__(self, other):
+        return Statistics(*(mine + its for mine, its in zip(self, other, strict=True)))
+
+
+def no_statistics(components):
+    k, d = components.shape
+    return Statistics(np.zeros((k, k)), np.zeros((k, d)), 0.0, 0)
+
+
+def initial_atoms(rows, order, n_components, dict_init, positive, dtype, seed):
+    """Atoms of norm 1 (at most, where they are given): different rows of the data in a random order, random directions where these run out."""
+    d = rows.shape[1]
+    if dict_init is not None and not isinstance(dict_init, str):
+        atoms = coding.as_dictionary(dict_init, "dict_init").astype(dtype)
+        if atoms.shape != (n_components, d):
+            raise ValueError(
+                f"dict_init must have shape (n_components, n_features) = {(n_components, d)}, got {atoms.shape}"
+            )
+        if positive and (atoms < 0).any():
+            raise ValueError("dict_init must not be negative with positive_dict=True")
+        norms = np.linalg.norm(atoms.astype(np.float64), axis=1, keepdims=True)
+        return np.ascontiguousarray(atoms / np.maximum(norms, 1.0), dtype)
+    random = random_stream(seed, WEIGHTS)
+    atoms = random.standard_normal((n_components, d))
+    chosen = random.permutation(order)[:n_components]
+    atoms[: len(chosen)] = rows[np.sort(chosen)]
+    return unit_atoms(atoms, random, positive, dtype)
+
+
+def unit_atoms(atoms, random, positive, dtype):
+    """Rows scaled to norm 1; random directions in place of those that have none, or one beyond what float64 can square."""
+    atoms = np.maximum(atoms, 0.0) if positive else atoms
+    with np.errstate(over="ignore"):
+        norms = np.linalg.norm(atoms, axis=1)
+    empty = ~((norms > np.finfo(np.float32).tiny) & (norms < np.inf))
+    directions = random.standard_normal((empty.sum(), atoms.shape[1]))
+    atoms[empty] = np.abs(directions) if positive else directions
+    return np.ascontiguousarray(atoms / np.linalg.norm(atoms, axis=1, keepdims=True), dtype)
+
+
+class Learner:
+    """One learning: it owns copies of the state's arrays, which it changes in place.
+
+    Parameters
+    ----------
+    state : DictionaryState
+    rows : ndarray (n, d)
+    settings : coding.Settings
+    batch_size : int
+    forgetting : float
+    positive_dict, replace_unused : bool
+    """
+
+    def __init__(
+        self, state, rows, settings, *, batch_size, forgetting, positive_dict, replace_unused
+    ):
+        self.rows, self.settings, self.batch_size = rows, settings, batch_size
+        self.forgetting, self.positive_dict = forgetting, positive_dict
+        self.replace_unused = replace_unused
+        self.components, self.A, self.B = (array.copy() for array in state[:3])
+        self.n_batches, self.n_rows_seen, self.seed = state[3:]
+        k, d = self.components.shape
+        self.n_threads = threads.effective_n_threads(settings.n_threads, 20.0 * k * d * batch_size)
+        self.update_threads = self.n_threads if 2.0 * k * k * d >= coding.SHARED_WORK else 1
+        self.batch = _Batch(batch_size, k, self.components.dtype)
+        self.encoder = coding.make_encoder(self.components, settings, work_rows=batch_size)
+        self.used = np.diagonal(self.A).copy()
+        self.n_rows_watched = 0
+        self.n_open_gaps = 0
+
+    def state(self):
+        return DictionaryState(
+            self.components.copy(),
+            self.A.copy(),
+            self.B.copy(),
+            self.n_batches,
+            self.n_rows_seen,
+            self.seed,
+        )
+
+    def epoch(self, order, shuffle, on_batch=None):
+        """One pass. Returns the mean over rows of the objective before the update of their batch."""
+        if shuffle:
+            order = random_stream(self.seed, SHUFFLE, self.n_rows_seen).permutation(order)
+        total = 0.0
+        for first in range(0, len(order), self.batch_size):
+            part = order[first : first + self.batch_size]
+            total += self.learn(part)
+            if on_batch is not None:
+                on_batch(len(part), total / (first + len(part)))
+        return total / len(order)
+
+    def learn(self, order):
+        """One batch: codes, statistics, atoms. Returns the sum of the rows' objectives."""
+        total = self.collect(order, self.forget)
+        k = len(self.components)
+        _sparse_coding.update(
+            self.components,
+            self.A,
+            self.B,
+            positive=self.positive_dict,
+            n_sweeps=UPDATE_SWEEPS,
+            least_use=least_use(self.A),
+            n_threads=self.update_threads,
+        )
+        self.n_rows_seen += len(order)
+        self.n_rows_watched += len(order)
+        if self.replace_unused and self.n_rows_watched >= ROWS_PER_ATOM_WATCHED * k:
+            self.replace(order)
+        self.encoder.prepare()
+        return total
+
+    def forget(self):
+        """Older batches count less: the weight of batch s at batch t falls as (s / t)^forgetting (Mairal et al. 2010, section 3.4.2)."""
+        self.n_batches += 1
+        kept = (1.0 - 1.0 / self.n_batches) ** self.forgetting
+        if kept < 1.0:
+            self.A *= kept
+            self.B *= kept
+            self.used *= kept
+
+    def collect(self, order, before=lambda: None):
+        """Codes rows and adds to A and B, after `before`. Returns the sum of the rows' objectives."""
+        memory = self.code(order)
+        before()
+        codes = (memory["indices"], memory["values"], memory["counts"])
+        _sparse_coding.accumulate(self.rows, order, *codes, self.A, self.B, self.update_threads)
+        return float(memory["objectives"].sum())
+
+    def objectives(self, order):
+        """The sum of these rows' objectives; nothing is learnt."""
+        return float(self.code(order)["objectives"].sum())
+
+    def code(self, order):
+        """Codes of at most batch_size rows, as `Encoder.code` writes them, in memory that the next call uses again."""
+        memory, gaps = self.batch.of(len(order)), self.batch.gaps[: len(order)]
+        has_gap = coding.ALGORITHMS[self.settings.algorithm]["has_gap"]
+        status = self.encoder.code(
+            self.rows, check.ANYWHERE, order=order, gaps=gaps if has_gap else None, **memory
+        )
+        if status:
+            raise coding.status_error(status, self.rows[order], "X", self.components.dtype)
+        if has_gap:
+            self.n_open_gaps += int((gaps > self.settings.tol).sum())
+        return memory
+
+    def replace(self, order):
+        """Atoms that no code has used become the rows of this batch that are coded worst."""
+        unused = np.flatnonzero(np.diagonal(self.A) <= self.used)
+        worst = np.argsort(-self.batch.objectives[: len(order)], kind="stable")
+        unused = unused[: len(worst)]
+        if len(unused):
+            atoms = self.rows[order[worst[: len(unused)]]].astype(np.float64)
+            random = random_stream(self.seed, WEIGHTS, 1 + self.n_rows_seen)
+            atoms = unit_atoms(atoms, random, self.positive_dict, self.components.dtype)
+            self.components[unused] = atoms
+            self.A[unused], self.A[:, unused], self.B[unused] = 0.0, 0.0, 0.0
+        self.used[:] = np.diagonal(self.A)
+        self.n_rows_watched = 0
+
+
+def least_use(A):
+    """A_jj that is nothing but what forgetting has left: such atoms stay as they are."""
+    return 1e-12 * float(np.diagonal(A).max(initial=0.0))
+
+
+class _Batch:
+    """Room for the codes of one batch."""
+
+    def __init__(self, n, k, dtype):
+        self.indices, self.values = np.empty((n, k), np.int32), np.empty((n, k), dtype)
+        self.counts, self.objectives, self.gaps = np.empty(n, np.int64), np.empty(n), np.empty(n)
+
+    def of(self, n):
+        names = ("indices", "values", "counts", "objectives")
+        return {name: getattr(self, name)[:n] for name in names}

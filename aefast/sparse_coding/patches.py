@@ -1,0 +1,227 @@
+"""Patches of images: drawn at random, all of them, and put back together."""
+
+import os
+from collections.abc import Iterable, Mapping, Set
+from pathlib import Path
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from sklearn.utils import check_random_state
+
+from aefast._base import arrays as check
+
+__all__ = ["all_patches", "assemble_patches", "extract_patches", "load_image"]
+
+
+def extract_patches(images, size, n_patches=10_000, random_state=None):
+    """Random patches of images. One image is in memory at a time, and none of its patches but those drawn.
+
+    Each patch is equally likely to begin at any place of any image; places are drawn with replacement, but no place twice while there are others
+    in its image (n_patches up to the number of places gives distinct ones).
+
+    Parameters
+    ----------
+    images : array-like, path, or iterable of these
+        One image (height, width) or (height, width, channels), a stack of them (n, height, width, channels), or an iterable (a list or a generator) of images and
+        of paths to image files (Pillow reads these, as values in [0, 1]).
+        Paths are opened one at a time.
+    size : int or tuple (height, width)
+    n_patches : int, default=10_000
+    random_state : int, RandomState instance or None, default=None
+
+    Returns
+    -------
+    patches : ndarray (n_patches, height · width [· channels])
+        One patch a row, in rows of pixels; of the images' type.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from aefast import extract_patches
+    >>> extract_patches(np.zeros((32, 32)), 8, 100).shape
+    (100, 64)
+    """
+    size = _as_size(size)
+    n_patches = check.as_integer(n_patches, "n_patches")
+    if n_patches < 1:
+        raise ValueError(f"n_patches must be at least 1, got {n_patches}")
+    random = check_random_state(random_state)
+    images, shares = _shares(images, size, n_patches, random)
+    rows = []
+    for image, share in zip(images, shares, strict=True):
+        image = as_image(image)
+        _check_fits(image, size)
+        rows.append(_random_patches(image, size, share, random))
+        if rows[-1].shape[1] != rows[0].shape[1]:
+            raise ValueError(
+                f"images must all have as many channels, got patches of {rows[0].shape[1]} and {rows[-1].shape[1]} values"
+            )
+    patches = np.concatenate(rows)
+    return patches[random.permutation(len(patches))]
+
+
+def _as_size(size):
+    is_pair = isinstance(size, Iterable) and not isinstance(size, str)
+    pair = tuple(size) if is_pair else (size, size)
+    if len(pair) != 2 or any(check.as_integer(side, "size") < 1 for side in pair):
+        raise ValueError(
+            f"size must be a positive integer or (height, width) of them, got {size!r}"
+        )
+    return tuple(int(side) for side in pair)
+
+
+def _shares(images, size, n_patches, random):
+    """Images, and how many patches each of them gives."""
+    if isinstance(images, (str, os.PathLike)):
+        return [images], [n_patches]
+    if isinstance(images, (Set, Mapping)):
+        raise TypeError(
+            f"images must be an image, a path, or an iterable of these that has an order, got {type(images).__name__}"
+        )
+    if isinstance(images, np.ndarray) and images.ndim == 4:
+        images = list(images)  # views
+    if isinstance(images, np.ndarray) or not isinstance(images, Iterable):
+        return [images], [n_patches]
+    images = list(images) if not hasattr(images, "__len__") else images
+    if len(images) == 0:
+        raise ValueError("images must hold at least one image, got none")
+    if not isinstance(images[0], (str, os.PathLike)) and np.ndim(images[0]) < 2:
+        return [check.as_array(images, "images")], [n_patches]
+    shapes = [image_shape(image) for image in images]
+    for shape in shapes:
+        _check_shape_fits(shape, size)
+    places = np.array([_n_places(shape, size) for shape in shapes], dtype=np.float64)
+    return images, random.multinomial(n_patches, places / places.sum())
+
+
+def _n_places(shape, size):
+    return (shape[0] - size[0] + 1) * (shape[1] - size[1] + 1)
+
+
+def pillow():
+    """Pillow's module Image: an extra, imported when an image file is asked for."""
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise ImportError("image files need Pillow: pip install 'aefast[plot]'") from error
+    return Image
+
+
+def image_shape(image):
+    """Of an image file without reading its pixels, or of an array."""
+    if not isinstance(image, (str, os.PathLike)):
+        return np.shape(image)
+    with pillow().open(Path(image)) as file:
+        return (file.height, file.width)
+
+
+def load_image(path, grey=False):
+    """The pixels of an image file as float64 in [0, 1]: (height, width) for grey images, (height, width, 3) for others.
+
+    Parameters
+    ----------
+    path : path
+    grey : bool, default=False
+        Colours become their luminance.
+
+    Returns
+    -------
+    image : ndarray
+    """
+    with pillow().open(Path(path)) as file:
+        depth = 65535.0 if file.mode.startswith("I") else 255.0
+        if depth == 255.0:
+            is_grey = grey or file.mode in ("1", "L", "LA")
+            file = file.convert("L" if is_grey else "RGB")
+        return np.asarray(file, np.float64) / depth
+
+
+def as_image(image, name="images"):
+    """An array (height, width) or (height, width, channels), from an array or a path."""
+    if isinstance(image, (str, os.PathLike)):
+        return load_image(image)
+    image = check.as_array(image, name)
+    if image.ndim not in (2, 3) or 0 in image.shape:
+        raise ValueError(
+            f"{name} must be (height, width) or (height, width, channels), got shape {image.shape}"
+        )
+    return image
+
+
+def _check_fits(image, size):
+    _check_shape_fits(image.shape, size)
+
+
+def _check_shape_fits(shape, size):
+    if shape[0] < size[0] or shape[1] < size[1]:
+        raise ValueError(f"size must fit into every image, got {size} for an image {tuple(shape)}")
+
+
+def _windows(image, size):
+    """A view (rows, columns, height, width[, channels]) of every patch."""
+    views = sliding_window_view(image, size, axis=(0, 1))
+    return np.moveaxis(views, 2, -1) if image.ndim == 3 else views
+
+
+def _random_patches(image, size, n, random):
+    views = _windows(image, size)
+    n_places, n_columns = views.shape[0] * views.shape[1], views.shape[1]
+    whole, rest = divmod(n, n_places)
+    drawn = [np.arange(n_places)] * whole + [_sample(n_places, rest, random)]
+    rows, columns = np.divmod(np.concatenate(drawn), n_columns)
+    return views[rows, columns].reshape(n, -1)
+
+
+def _sample(n_places, n, random):
+    """n different numbers below n_places."""
+    from sklearn.utils.random import sample_without_replacement
+
+    return sample_without_replacement(n_places, n, random_state=random)
+
+
+def all_patches(image, size, first_row=0, end_row=None):
+    """Every patch that begins in rows [first_row, end_row) of an image: (n, height · width [· channels]), row by row.
+
+    Parameters
+    ----------
+    image : ndarray (height, width) or (height, width, channels)
+    size : int or tuple (height, width)
+    first_row, end_row : int
+        To take an image in strips, so that not all of its patches are in memory.
+
+    Returns
+    -------
+    patches : ndarray
+        A copy.
+    """
+    image, size = as_image(image, "image"), _as_size(size)
+    _check_fits(image, size)
+    views = _windows(image, size)[first_row:end_row]
+    return views.reshape(views.shape[0] * views.shape[1], -1)
+
+
+def assemble_patches(patches, total, count, size, first_row=0):
+    """Adds overlapping patches, as `all_patches` gives them, to an image of their sums, and 1 to `count` wherever one lies.
+
+    ``total / count`` is then each pixel's mean over the patches that cover it.
+
+    Parameters
+    ----------
+    patches : array (n, height · width [· channels])
+    total : ndarray (height, width) or (height, width, channels), float64
+        Added to.
+    count : ndarray (height, width), float64
+        Added to.
+    size : int or tuple (height, width)
+    first_row : int
+        Where the patches' first row begins.
+    """
+    height, width = _as_size(size)
+    n_columns = total.shape[1] - width + 1
+    n_rows = len(patches) // n_columns
+    tiles = np.asarray(patches).reshape(n_rows, n_columns, height, width, *total.shape[2:])
+    for i in range(height):
+        for j in range(width):
+            rows, columns = slice(first_row + i, first_row + i + n_rows), slice(j, j + n_columns)
+            total[rows, columns] += tiles[:, :, i, j]
+            count[rows, columns] += 1

@@ -1,0 +1,61 @@
+"""A rival must compute what the reference computes: a fast wrong answer is not timed."""
+
+import numpy as np
+
+from benchmarks.harness import problems
+
+LOSS_TOLERANCE = 1e-4  # relative, float32
+PRECISION_TOLERANCE = {"float32": LOSS_TOLERANCE, "bfloat16": 1e-2}
+UPDATE_TOLERANCE = 1e-3  # ‖update - reference's update‖ / ‖reference's update‖, float32
+N_CHECKED_STEPS = 3
+
+
+class WrongResult(Exception):
+    """A rival computes something else than the reference."""
+
+
+def check_loss(peer):
+    """Hold the loss of the initial weights on the first batch to the reference; return both."""
+    loss = peer.loss()
+    reference = problems.reference_loss(peer.problem, tied=peer.tied, output=peer.output)
+    tolerance = PRECISION_TOLERANCE[peer.problem.precision]
+    if not abs(loss - reference) <= tolerance * abs(reference):
+        raise WrongResult(f"{peer.name}: loss {loss}, expected {reference}")
+    return loss, reference
+
+
+def update_errors(peer_class, shape, solver, n_threads):
+    """Relative error of each parameter's change over three steps on three batches, by name."""
+    problem = problems.make_problem(shape, solver, n_batches=N_CHECKED_STEPS)
+    peer = peer_class(problem, n_threads)
+    peer.run(N_CHECKED_STEPS)
+    start = problems.initial_parameters(problem, tied=peer.tied)
+    expected = problems.reference_training(
+        problem, N_CHECKED_STEPS, tied=peer.tied, output=peer.output
+    )
+    trained = peer.parameters()
+    return {
+        name: float(
+            np.linalg.norm(trained[name] - expected[name])
+            / np.linalg.norm(expected[name] - start[name])
+        )
+        for name in expected
+    }
+
+
+def check_updates(peer_class, shape, solver, n_threads):
+    """Hold the parameters after three steps to the reference; return the errors."""
+    errors = update_errors(peer_class, shape, solver, n_threads)
+    for name, error in errors.items():
+        if not error <= UPDATE_TOLERANCE:
+            raise WrongResult(
+                f"{peer_class.name}: the update of {name} is off by {error:.1e} of its norm"
+            )
+    return errors
+
+
+def check_finite(peer):
+    """After timing: a run that diverged was not timed at the work it claims."""
+    for name, value in peer.parameters().items():
+        if not np.isfinite(value).all():
+            raise WrongResult(f"{peer.name}: {name} is not finite after timing")

@@ -1,0 +1,78 @@
+"""What was measured on what: processor, system, versions, commit."""
+
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from benchmarks.harness import cores
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("aefast", "numpy", "scipy", "scikit-learn", "torch", "jax", "jaxlib")
+
+
+def output_of(*command):
+    """The standard output of a command, stripped, or an empty string where it fails."""
+    try:
+        process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return process.stdout.strip() if process.returncode == 0 else ""
+
+
+def processor():
+    """The processor's model as the system names it; a virtual machine may name only its family."""
+    facts = {}
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().split("\n\n")[0].splitlines():
+            key, _, value = line.partition(":")
+            facts[key.strip()] = value.strip()
+    model = facts.get("model name") or output_of("sysctl", "-n", "machdep.cpu.brand_string")
+    if "cpu family" in facts:
+        model += f" (family {facts['cpu family']}, model {facts.get('model', '?')})"
+    return model or platform.processor() or platform.machine()
+
+
+def vector_extensions():
+    """Those of the processor's flags that decide how fast a product can be."""
+    cpuinfo = Path("/proc/cpuinfo")
+    flags = set(cpuinfo.read_text().split()) if cpuinfo.exists() else set()
+    known = ("avx2", "fma", "avx512f", "avx512_bf16", "amx_tile", "asimd", "sve", "sve2")
+    return [flag for flag in known if flag in flags]
+
+
+def precisions():
+    """What a comparison is worth making in: emulated bfloat16 products are slower than float32's."""
+    return ["float32", "bfloat16"] if "avx512_bf16" in vector_extensions() else ["float32"]
+
+
+def commit():
+    """The commit measured, marked where the files differ from it: other files than the record, which each piece of it changes."""
+    revision = output_of("git", "rev-parse", "--short=12", "HEAD")
+    files = (".", ":!benchmarks/results", ":!benchmarks/RESULTS.md")
+    changed = output_of("git", "status", "--porcelain", "--untracked-files=no", "--", *files)
+    return revision + ("+changes" if changed else "") if revision else "unknown"
+
+
+def installed_versions():
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def describe():
+    return {
+        "processor": processor(),
+        "vector extensions": vector_extensions(),
+        "usable cores": len(cores.usable_cores()),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "load before": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
+        "commit": commit(),
+        "versions": installed_versions(),
+    }

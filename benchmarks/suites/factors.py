@@ -1,0 +1,263 @@
+"""``python -m benchmarks.suites.factors``: linear factor models and their statistics, beside what their users would use otherwise.
+
+Each measurement is a process of its own; rivals take turns. Covariances, likelihoods and captured variances that rivals find must agree, or nothing is printed.
+"""
+
+import argparse
+import importlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def factor_rows(n, d, k, dtype=np.float64):
+    """Rows of a factor model."""
+    rng = np.random.default_rng(0)
+    W, spread = rng.normal(size=(k, d)), rng.uniform(0.3, 2.0, d)
+    X = rng.standard_normal((n, d), dtype=np.float32) * spread.astype(np.float32)
+    X += rng.standard_normal((n, k), dtype=np.float32) @ W.astype(np.float32)
+    return (X + 3).astype(dtype, copy=False)
+
+
+def word_rows(n, d, per_row=100, n_topics=60):
+    """Logarithms of counts, CSR: columns drawn from topics, each a power law over a shuffled vocabulary."""
+    from scipy import sparse
+
+    rng = np.random.default_rng(0)
+    words = np.cumsum(1 / np.arange(1, d + 1) ** 0.8)
+    orders = np.array([rng.permutation(d) for _ in range(n_topics)])
+    mixtures = rng.dirichlet(np.full(3, 0.5), n).cumsum(axis=1)
+    own = rng.integers(0, n_topics, (n, 3))
+    which = (mixtures[:, None, :] < rng.random((n, per_row, 1))).sum(axis=2).clip(0, 2)
+    topics = np.take_along_axis(own, which, axis=1)
+    ranks = np.searchsorted(words / words[-1], rng.random((n, per_row))).clip(0, d - 1)
+    columns, begin = orders[topics, ranks].ravel(), np.arange(0, n * per_row + 1, per_row)
+    X = sparse.csr_matrix((np.ones(n * per_row, np.float32), columns, begin), (n, d))
+    X.sum_duplicates()
+    X.data = np.log1p(X.data)
+    return X
+
+
+class Task:
+    """``setup()`` once, then ``rivals[name](data)`` is timed; it returns a number that all rivals must agree on to `tolerance`."""
+
+    repeats = 3
+    tolerance = 1e-6
+
+
+class Factors(Task):
+    """Factor analysis to convergence, 10 000 x 100, 20 factors: mean log-likelihood."""
+
+    n, repeats = 10_000, 1
+
+    def setup(self):
+        return factor_rows(self.n, 100, 20)
+
+    def aefast(self, X):
+        from aefast import FactorAnalysis
+
+        return FactorAnalysis(20).fit(X).log_likelihood_curve_[-1]
+
+    def sklearn(self, X):
+        from sklearn.decomposition import FactorAnalysis
+
+        model = FactorAnalysis(20, tol=1e-4, max_iter=2000, svd_method="lapack").fit(X)
+        return model.loglike_[-1] / len(X)
+
+
+class FactorsLarge(Factors):
+    """The same of 100 000 x 100; scikit-learn makes 5 of the iterations it needs (its number stands for them: not checked)."""
+
+    n, tolerance = 100_000, np.inf
+
+    def sklearn(self, X):
+        import warnings
+
+        from sklearn.decomposition import FactorAnalysis
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model = FactorAnalysis(20, tol=0, max_iter=5, svd_method="lapack").fit(X)
+        return model.loglike_[-1] / len(X)
+
+
+class Streamed(Task):
+    """Probabilistic PCA of 1 000 000 x 100 float32 from a memory map, 20 components: variance along them."""
+
+    tolerance = 1e-2  # IncrementalPCA approximates
+
+    def setup(self):
+        path = Path(tempfile.gettempdir()) / f"aefast-benchmark-{os.getpid()}.npy"
+        np.save(path, factor_rows(1_000_000, 100, 20, np.float32))
+        X = np.load(path, mmap_mode="r")
+        path.unlink()
+        return X
+
+    def aefast(self, X):
+        from aefast import ProbabilisticPCA
+
+        return float(ProbabilisticPCA(20).fit(X).explained_variance_.sum())
+
+    def sklearn(self, X):
+        from sklearn.decomposition import IncrementalPCA
+
+        return float(IncrementalPCA(20, batch_size=10_000).fit(X).explained_variance_.sum())
+
+    def reading(self, X):
+        """The file's bytes, read and added up as integers: what any method pays (not checked)."""
+        np.add.reduce(X.view(np.int64).ravel())
+        return None
+
+
+class Statistics(Task):
+    """Mean and covariance of 100 000 x 1 000 float32; NumPy's X.T @ X, uncentred, computes one triangle (its number: not checked)."""
+
+    tolerance = 1e-5
+
+    def setup(self):
+        return factor_rows(100_000, 1_000, 20, np.float32)
+
+    def aefast(self, X):
+        from aefast import SufficientStatistics
+
+        return float(np.trace(SufficientStatistics(1_000).update(X).covariance()))
+
+    def numpy(self, X):
+        X.T @ X
+        return None
+
+
+class Likelihood(Task):
+    """log p(x) of 1 000 000 rows of 100 float32 features, 20 components: the mean."""
+
+    tolerance = 1e-4
+
+    def setup(self):
+        return factor_rows(1_000_000, 100, 20, np.float32)
+
+    def prepare(self, name, X):
+        from sklearn.decomposition import PCA
+
+        from aefast import ProbabilisticPCA
+
+        of = ProbabilisticPCA(20) if name == "aefast" else PCA(20, svd_solver="covariance_eigh")
+        return of.fit(X[:100_000]), X
+
+    def aefast(self, data):
+        return float(data[0].score_samples(data[1]).mean())
+
+    def sklearn(self, data):
+        return float(data[0].score_samples(data[1]).mean(dtype=np.float64))
+
+
+class Sparse(Task):
+    """Probabilistic PCA of CSR, 100 000 x 20 000, 0.5 % not zero, float32, 50 components: captured variance."""
+
+    tolerance, repeats = 1e-5, 3
+
+    def setup(self):
+        return word_rows(100_000, 20_000)
+
+    def aefast(self, X):
+        from aefast import ProbabilisticPCA
+
+        return float(ProbabilisticPCA(50).fit(X).explained_variance_.sum())
+
+    def sklearn(self, X):
+        from sklearn.decomposition import PCA
+
+        return float(PCA(50, svd_solver="arpack").fit(X).explained_variance_.sum())
+
+
+TASKS = {
+    "factors": Factors,
+    "factors-large": FactorsLarge,
+    "streamed": Streamed,
+    "statistics": Statistics,
+    "likelihood": Likelihood,
+    "sparse": Sparse,
+}
+TIMED_MODULES = (
+    "aefast.linear.factor_analysis",
+    "aefast.linear.probabilistic_pca",
+    "aefast._base.moments",
+    "sklearn.decomposition",
+)
+RIVALS = ("aefast", "numpy", "sklearn", "reading")
+
+
+def measure(task_name, rival):
+    """One rival in this process: seconds of each run, and the number that it found."""
+    for module in TIMED_MODULES:  # their import is not timed
+        importlib.import_module(module)
+    task = TASKS[task_name]()
+    data = task.setup()
+    if hasattr(task, "prepare"):
+        data = task.prepare(rival, data)
+    seconds, run = [], getattr(task, rival)
+    for _ in range(task.repeats):
+        start = time.perf_counter()
+        value = run(data)
+        seconds.append(time.perf_counter() - start)
+    return {"seconds": seconds, "value": value}
+
+
+def run_worker(task, rival, threads):
+    command = [sys.executable, "-m", "benchmarks.suites.factors", "--worker", task, rival]
+    limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
+    done = subprocess.run(
+        command, env={**os.environ, **limits}, cwd=ROOT, capture_output=True, text=True
+    )
+    if done.returncode:
+        raise RuntimeError(f"{task}, {rival}: {done.stderr.strip().splitlines()[-1]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def compare(task, threads, rounds):
+    """Lines of a table: best seconds of each rival over all rounds, and their ratio to aefast's."""
+    rivals = [name for name in RIVALS if hasattr(TASKS[task], name)]
+    best, values = {}, {}
+    for _ in range(rounds):
+        for rival in rivals:
+            result = run_worker(task, rival, threads)
+            best[rival] = min([*result["seconds"], best.get(rival, np.inf)])
+            values[rival] = result["value"]
+    for rival in rivals:
+        expected, got = values["aefast"], values[rival]
+        if got is not None and not abs(got - expected) <= TASKS[task].tolerance * abs(expected):
+            raise RuntimeError(f"{task}: {rival} found {got}, aefast {expected}")
+        shown = "" if got is None else f"{got:.9g}"
+        yield f"| {task} | {rival} | {best[rival]:.3f} | {best[rival] / best['aefast']:.2f} | {shown} |"
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.suites.factors", description=__doc__
+    )
+    parser.add_argument("tasks", nargs="*", help=f"any of {', '.join(TASKS)}; default: all")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--worker", nargs=2, metavar=("TASK", "RIVAL"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        print(json.dumps(measure(*options.worker)))
+        return
+    for name in options.tasks:
+        if name not in TASKS:
+            parser.error(f"unknown task {name!r}: expected any of {', '.join(TASKS)}")
+    print("| task | rival | s | over aefast | found |\n|---|---|--:|--:|--:|")
+    for task in options.tasks or TASKS:
+        for line in compare(task, options.threads, options.rounds):
+            print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()

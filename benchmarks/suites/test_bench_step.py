@@ -1,0 +1,20 @@
+"""One training step at every shape, what a call costs once left out; with ``--peers``, of rivals.
+
+To track aefast from one version to the next::
+
+    pytest benchmarks/test_bench_step.py --benchmark-autosave
+    pytest benchmarks/test_bench_step.py --benchmark-compare --benchmark-compare-fail=median:10%
+
+and to see the rivals beside it, ``--peers all`` or ``--peers aefast,numpy``.
+"""
+
+import pytest
+
+from benchmarks.conftest import reported_seconds
+from benchmarks.harness.checks import LOSS_TOLERANCE
+
+
+@pytest.mark.benchmark(timer=reported_seconds)
+def test_step(benchmark_worker, peer, shape):
+    result = benchmark_worker(peer, shape, "step")
+    assert result["loss"] == pytest.approx(result["reference_loss"], rel=LOSS_TOLERANCE)

@@ -1,0 +1,61 @@
+"""The guard: what it takes for noise, and that it sees what is slower."""
+
+import shutil
+
+import pytest
+
+from benchmarks import compare
+from benchmarks.harness import runner
+
+SLOW = """
+
+def _slow_slice(self, rows, loss_sum, fast=Training._slice):
+    start = time.perf_counter()
+    result = fast(self, rows, loss_sum)
+    time.sleep(time.perf_counter() - start)
+    return result
+
+
+Training._slice = _slow_slice
+"""
+
+
+def test_the_interval_is_the_binomial_one():
+    # 6: 2 / 2^6 = 0.03 is outside; 9: 2 (1 + 9) / 2^9 = 0.039; 20: 2 (1 + 20 + ... + C(20, 5)) / 2^20 = 0.041
+    for n, rank in ((6, 0), (8, 0), (9, 1), (11, 1), (12, 2), (20, 5)):
+        assert compare.interval(range(n, 0, -1)) == (rank + 1, n - rank)
+
+
+def test_noise_is_no_slowdown():
+    noise = [0.7, 0.98, 1.0, 1.02, 1.05, 1.1, 1.6]
+    assert not compare.is_slower(noise, 0.05)
+    assert not compare.is_slower([1.04] * 9, 0.05)
+    assert compare.is_slower([1.06] * 9, 0.05)
+    assert compare.is_slower([0.9, *[1.2] * 8], 0.05)  # one lucky pair
+
+
+@pytest.fixture
+def checkouts(tmp_path):
+    """Two copies of this checkout as it is built."""
+    for name in ("base", "head"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(runner.ROOT / "aefast", tmp_path / name / "aefast", ignore=ignored)
+    return tmp_path / "base", tmp_path / "head"
+
+
+ARGUMENTS = ["--built", "--shapes", "64x32x32", "--pairs", "6", "--budget", "0.1", "--margin"]
+
+
+def test_an_injected_slowdown_is_seen(checkouts, capsys):
+    base, head = checkouts
+    with open(head / "aefast" / "_training.py", "a") as file:
+        file.write(SLOW)
+    with pytest.raises(SystemExit, match="head is slower than base by more than 20% at: 64x32x32"):
+        compare.main([str(base), str(head), *ARGUMENTS, "0.2"])
+    assert "SLOWER" in capsys.readouterr().out
+    compare.main([str(head), str(base), *ARGUMENTS, "0.2"])  # what became faster passes
+
+
+def test_what_is_not_built_is_refused(tmp_path):
+    with pytest.raises(SystemExit, match="expected a checkout built in place"):
+        compare.main([str(tmp_path), str(tmp_path), *ARGUMENTS, "0.2"])

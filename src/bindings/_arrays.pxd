@@ -1,0 +1,54 @@
+# What every extension does with arrays: the user's table as kernels read it, and memory for them.
+
+from libc.stdint cimport int64_t
+
+cimport numpy as cnp
+
+
+cdef extern from "kernels/base/rows_view.h":
+    enum: ROWS_FLOAT32, ROWS_FLOAT64, ROWS_UINT8
+    enum: STATUS_NOT_FINITE, STATUS_BAD_ROWS
+
+    ctypedef struct rows_view:
+        const char* data
+        int64_t stride
+        int64_t n_rows
+        const int64_t* order
+        int kind
+        int checked
+        double low
+        double high
+        const double* lows
+        const double* highs
+        int missing
+
+
+cdef inline void* data_of(array):
+    return NULL if array is None else cnp.PyArray_DATA(<cnp.ndarray> array)
+
+
+cdef inline cnp.ndarray allocate(int64_t n_bytes):
+    """Memory for a kernel. Never so little that NumPy would keep it for its next array: a debug build poisons gaps in it."""
+    cdef cnp.npy_intp size = max(n_bytes, 1 << 12)
+    return cnp.PyArray_SimpleNew(1, &size, cnp.NPY_UINT8)
+
+
+cdef inline rows_view view_rows(cnp.ndarray X, order=None, domain=None):
+    """X (n, d) of float32, float64, uint8 or bool, columns adjacent; `order`: the rows to visit; `domain`: (low, high) to check entries against, numbers
+    or float64 arrays (d,), which the caller keeps."""
+    cdef rows_view rows
+    cdef int kind = cnp.PyArray_TYPE(X)
+    rows.data = cnp.PyArray_BYTES(X)
+    rows.stride = cnp.PyArray_STRIDE(X, 0)
+    rows.n_rows = cnp.PyArray_DIM(X, 0) if order is None else len(order)
+    rows.order = <const int64_t*> data_of(order)
+    rows.kind = ROWS_FLOAT32 if kind == cnp.NPY_FLOAT32 else ROWS_FLOAT64 if kind == cnp.NPY_FLOAT64 else ROWS_UINT8
+    rows.checked = domain is not None
+    rows.low = rows.high = 0
+    rows.lows = rows.highs = NULL
+    rows.missing = False
+    if domain is not None and isinstance(domain[0], cnp.ndarray):
+        rows.lows, rows.highs = <const double*> data_of(domain[0]), <const double*> data_of(domain[1])
+    elif domain is not None:
+        rows.low, rows.high = domain
+    return rows

@@ -1,0 +1,392 @@
+# cython: freethreading_compatible=True
+"""Arrays in, one call without the GIL, status out. Callers (aefast/*.py) have validated everything: nothing is checked here.
+
+A model is described by `Model` and `Parameters` of aefast/_model.py. X is an ndarray (n, d) of float32, float64, uint8 or bool whose columns are
+adjacent. Parameters W, V (V is W when tied), b and c are C-contiguous and of one real type, in which everything is computed; `flat` arrays have their
+layout [W | V unless tied | b | c]."""
+
+import numpy as np
+
+from aefast._base import _runtime
+
+cimport numpy as cnp
+from cpython.pycapsule cimport PyCapsule_GetPointer
+from libc.stdint cimport INT32_MAX, int64_t
+from libc.string cimport memset
+from numpy.random cimport bitgen_t
+
+from _arrays cimport STATUS_BAD_ROWS, STATUS_NOT_FINITE, allocate, data_of, view_rows
+from _autoencoder_kernels cimport (
+    MOST_LAYERS,
+    PRODUCTS_BLAS,
+    PRODUCTS_FEW_ROWS,
+    PRODUCTS_TILES,
+    activation_info,
+    autoencoder_bfloat16_tables,
+    autoencoder_kernels,
+    autoencoder_model,
+    autoencoder_tables,
+    forward_job,
+    gemm_function,
+    generator,
+    output_info,
+    penalty_info,
+    scan_job,
+    solver_info,
+    training_job,
+)
+from _blas cimport gemm_f32, gemm_f64
+
+cnp.import_array()
+
+
+cdef extern from "numpy/random/distributions.h":
+    ctypedef struct binomial_t:
+        pass
+
+    double random_standard_uniform(bitgen_t*) noexcept nogil
+    double random_standard_normal(bitgen_t*) noexcept nogil
+    double random_standard_exponential(bitgen_t*) noexcept nogil
+    double random_standard_gamma(bitgen_t*, double) noexcept nogil
+    int64_t random_poisson(bitgen_t*, double) noexcept nogil
+    int64_t random_binomial(bitgen_t*, double, int64_t, binomial_t*) noexcept nogil
+
+
+N_LAYERS_AT_MOST = MOST_LAYERS
+NOT_FINITE = STATUS_NOT_FINITE
+BAD_ROWS = STATUS_BAD_ROWS
+
+
+cdef const autoencoder_kernels* kernels_of(cnp.ndarray array):
+    """The kernels for this array's real type and the instruction set in use."""
+    return autoencoder_tables[<int> _runtime.isa_index()][cnp.PyArray_TYPE(array) == cnp.NPY_FLOAT64]
+
+
+cdef gemm_function* gemm_of(cnp.ndarray array):
+    return gemm_f64 if cnp.PyArray_TYPE(array) == cnp.NPY_FLOAT64 else gemm_f32
+
+
+def is_plain(array, int n_dimensions):
+    """Whether a kernel can read this just as it is: an ndarray (no subclass) with so many dimensions, none of them 0 or beyond 32 bits but the first,
+    C-contiguous, aligned, in native order, of a type that kernels read."""
+    if not cnp.PyArray_CheckExact(array):
+        return False
+    cdef cnp.ndarray a = array
+    cdef int kind = cnp.PyArray_TYPE(a)
+    if cnp.PyArray_NDIM(a) != n_dimensions or cnp.PyArray_SIZE(a) == 0 or not cnp.PyArray_CHKFLAGS(a, cnp.NPY_ARRAY_CARRAY_RO):
+        return False
+    if n_dimensions == 2 and cnp.PyArray_DIM(a, 1) > INT32_MAX:
+        return False
+    return (kind in (cnp.NPY_FLOAT32, cnp.NPY_FLOAT64, cnp.NPY_UINT8, cnp.NPY_BOOL)) and cnp.PyArray_ISNOTSWAPPED(a)
+
+
+include "_model_views.pxi"
+
+
+# ---- the tables, for Python's registries ----
+
+
+def activation_table():
+    """One dict for each activation of the hidden layer: name, low and high (the ends of what it gives), weight_scale (initial weights are uniform in ±weight_scale sqrt(6 / (d + k)))."""
+    cdef activation_info info
+    rows = []
+    table = autoencoder_tables[0][1]
+    for i in range(table.n_activations):
+        table.activation_info(i, &info)
+        rows.append({"name": info.name.decode(), "low": info.low, "high": info.high, "weight_scale": info.weight_scale})
+    return rows
+
+
+cdef text_or_none(const char* text):
+    return None if text == NULL else text.decode()
+
+
+def output_table():
+    """One dict for each output distribution: name, link, domain (of x, in words), low and high (its ends), parameter (that each column has, or None), option
+    (a constant, or None), default_option (None: the option fixes the parameter, which is learned otherwise), is_group (one distribution for all of its
+    columns), row_total (what a group's entries add up to, or None) and has_base (whether what the loss leaves out depends on x)."""
+    cdef output_info info
+    rows = []
+    table = autoencoder_tables[0][1]
+    for i in range(table.n_outputs):
+        table.output_info(i, &info)
+        rows.append({"name": info.name.decode(), "link": info.link.decode(), "domain": info.domain.decode(), "low": info.low, "high": info.high,
+                     "parameter": text_or_none(info.parameter), "option": text_or_none(info.option),
+                     "default_option": None if info.default_option != info.default_option or not info.option else info.default_option,
+                     "is_group": bool(info.is_group), "row_total": info.row_total or None, "has_base": bool(table.output_has_base(i))})
+    return rows
+
+
+def penalty_table():
+    """One dict for each penalty on codes: name, parameter (that it has besides its weight, or None), low and high (between which that lies), of_unit_codes
+    (codes must lie in (0, 1)) and of_means (a function of the mean codes of a batch)."""
+    cdef penalty_info info
+    rows = []
+    table = autoencoder_tables[0][1]
+    for i in range(table.n_penalties):
+        table.penalty_info(i, &info)
+        rows.append({"name": info.name.decode(), "parameter": text_or_none(info.parameter), "low": info.low, "high": info.high,
+                     "of_unit_codes": bool(info.of_unit_codes), "of_means": bool(table.penalty_is_of_means(i))})
+    return rows
+
+
+def solver_table():
+    """One dict for each solver: name, n_state (arrays of the parameters' size), only_with_momentum (none of them where momentum is 0)."""
+    cdef solver_info info
+    rows = []
+    table = autoencoder_tables[0][1]
+    for i in range(table.n_solvers):
+        table.solver_info(i, &info)
+        rows.append({"name": info.name.decode(), "n_state": info.n_state, "only_with_momentum": bool(info.only_with_momentum)})
+    return rows
+
+
+ACTIVATIONS = [row["name"] for row in activation_table()]
+UNIT_ACTIVATIONS = [row["name"] for row in activation_table() if (row["low"], row["high"]) == (0, 1)]  # whose codes may be probabilities
+OUTPUT_TABLE = output_table()
+OUTPUTS = [row["name"] for row in OUTPUT_TABLE]  # the last is the caller's own
+PENALTIES = {row["name"]: row for row in penalty_table()}
+SOLVERS = [row["name"] for row in solver_table()]
+SCHEDULES = [autoencoder_tables[0][1].schedule_name(i).decode() for i in range(autoencoder_tables[0][1].n_schedules)]
+
+
+def output_link(output, means):
+    """The pre-activations whose means are these (float64), kept off the ends of the domain."""
+    cdef int index = OUTPUTS.index(output)
+    return np.array([autoencoder_tables[0][1].output_link(index, mean) for mean in means])
+
+
+def output_log_base(output, cnp.ndarray x, double constant):
+    """What the losses of x (n, m) float64, contiguous, leave out: (n, m), or (n,) of a group; 0 where an entry is NaN."""
+    cdef int index = OUTPUTS.index(output)
+    cdef int64_t n = cnp.PyArray_DIM(x, 0), m = cnp.PyArray_DIM(x, 1)
+    cdef const double* entries = <const double*> data_of(x)
+    out = np.empty(n) if OUTPUT_TABLE[index]["is_group"] else np.empty((n, m))
+    cdef double* to = <double*> data_of(out)
+    with nogil:
+        autoencoder_tables[0][1].output_log_base(index, n, m, entries, constant, to)
+    return out
+
+
+cdef int64_t draw_binomial(bitgen_t* bits, int64_t n, double p) noexcept nogil:
+    cdef binomial_t scratch
+    memset(&scratch, 0, sizeof(scratch))
+    return random_binomial(bits, p, n, &scratch)
+
+
+def output_sample(output, cnp.ndarray eta, theta, double constant, n_draws, random):
+    """Draws x (n, m) from p(x | mu(eta)); all float64 and contiguous: eta (n, m), theta (m,) or None, n_draws (n,) of a multinomial, or None: one each.
+    random: a numpy.random.Generator."""
+    cdef int index = OUTPUTS.index(output)
+    cdef int64_t n = cnp.PyArray_DIM(eta, 0), m = cnp.PyArray_DIM(eta, 1)
+    cdef generator chance
+    chance.bits = <bitgen_t*> PyCapsule_GetPointer(random.bit_generator.capsule, "BitGenerator")
+    chance.uniform, chance.normal, chance.exponential = random_standard_uniform, random_standard_normal, random_standard_exponential
+    chance.gamma, chance.poisson, chance.binomial = random_standard_gamma, random_poisson, draw_binomial
+    cdef const double* etas = <const double*> data_of(eta)
+    cdef const double* thetas = <const double*> data_of(theta)
+    cdef const double* counts = <const double*> data_of(n_draws)
+    x = np.empty((n, m))
+    cdef double* to = <double*> data_of(x)
+    with random.bit_generator.lock, nogil:
+        autoencoder_tables[0][1].output_sample(index, n, m, etas, thetas, constant, counts, &chance, to)
+    return x
+
+
+# ---- training ----
+
+
+cdef class Trainer:
+    """The parameters, the optimizer's state, the counters and the workspace of one training, which owns them while it runs.
+
+    `flat` parameters and `state` (n_state, n_parameters) are taken over and changed in place; `n_steps` counts updates, `n_rows_seen` rows trained on
+    before. sample_weight (n,) float64 is by row of X, or None. `variant` is that of aefast/_variants.py. With bfloat16, which the
+    instruction set in use must have, they are float32, and products multiply their operands rounded to bfloat16.
+    """
+
+    cdef training_job job
+    cdef autoencoder_model upper[MOST_LAYERS]
+    cdef const autoencoder_kernels* kernels
+    cdef cnp.ndarray flat, state, X, workspace, packed
+    cdef readonly object variant
+    cdef object sample_weight
+    cdef list parts
+    cdef OwnOutputs own
+    cdef int64_t n_rows_seen
+    cdef bint is_packed, is_unpacked  # which of the two forms of the weights are up to date
+
+    def __init__(self, model, cnp.ndarray X, cnp.ndarray flat, cnp.ndarray state, *, solver, batch_size, learning_rate,
+                 momentum, nesterov, alpha, n_threads, n_steps, variant, n_rows_seen=0, sample_weight=None, bfloat16=False, weight_decay=0.0,
+                 schedule="constant", schedule_step=0, schedule_steps=1, clip_norm=None, max_norm=None):
+        memset(&self.job, 0, sizeof(self.job))
+        self.X, self.flat, self.state = X, flat, state
+        self.parts, self.variant, self.sample_weight = [], variant, sample_weight
+        self.n_rows_seen = n_rows_seen
+        self.job.model = view_layers(model, flat, self.parts, self.upper)
+        self.job.upper, self.job.n_upper = self.upper, len(self.parts) - 1
+        self.own = own_outputs(model.layer_views(flat)[0][0], flat, &self.job.model)
+        self.job.rows = view_rows(X)
+        self.job.sample_weight = <const double*> data_of(sample_weight)
+        view_inputs(&self.job.inputs, &self.job.rows, variant)
+        view_terms(&self.job.terms, variant)
+        self.job.batch_size = batch_size
+        self.job.n_threads = n_threads
+        self.job.gemm = gemm_of(flat)
+        self.job.solver = SOLVERS.index(solver)
+        self.job.learning_rate, self.job.momentum, self.job.nesterov, self.job.alpha = learning_rate, momentum, nesterov, alpha
+        self.job.weight_decay, self.job.schedule = weight_decay, SCHEDULES.index(schedule)
+        self.job.schedule_step, self.job.schedule_steps = schedule_step, schedule_steps
+        self.job.clip_norm, self.job.max_norm = clip_norm or 0.0, max_norm or 0.0
+        self.job.n_steps = n_steps
+        for i in range(len(state)):
+            self.job.state[i] = data_of(state[i])
+        self.kernels = autoencoder_bfloat16_tables[<int> _runtime.isa_index()] if bfloat16 else kernels_of(flat)
+        self.job.tiled, self.is_packed, self.is_unpacked = bfloat16 or _runtime.products() == "tiles", False, True
+        self.workspace = allocate(self.kernels.training_workspace_bytes(&self.job))
+        self.packed = allocate(self.kernels.packed_bytes(&self.job))
+        self.job.workspace, self.job.packed = data_of(self.workspace), data_of(self.packed)
+
+    @property
+    def n_steps(self):
+        return self.job.n_steps
+
+    @property
+    def learning_rate(self):
+        """Before the schedule's factor; may be set between runs."""
+        return self.job.learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, rate):
+        self.job.learning_rate = rate
+
+    @property
+    def n_rows_done(self):
+        """Rows trained on since this trainer was made: right even where an interrupt swallowed what `run` returned."""
+        return self.job.n_rows_done
+
+    def values(self):
+        """(parameters, state, n_steps): the arrays that were given, up to date."""
+        if not self.is_unpacked:
+            self.kernels.unpack(&self.job)
+            self.is_unpacked = True
+        return self.flat, self.state, self.job.n_steps
+
+    def reread(self):
+        """Somebody may have written to the arrays that `values` gave: they count from now on."""
+        self.is_packed = False
+
+    def restore(self, cnp.ndarray flat, cnp.ndarray state, n_steps):
+        """Goes back to values kept earlier."""
+        self.flat[...], self.state[...], self.job.n_steps = flat, state, n_steps
+        self.is_packed, self.is_unpacked = False, True
+
+    def run(self, const int64_t[::1] order, double loss_sum):
+        """Trains on these rows, batch_size at a time. Returns (loss_sum plus, over rows, their batch's loss; status): status NOT_FINITE
+        means that the batch after the rows done has a loss that is not finite; it changed nothing."""
+        self.job.rows.order, self.job.rows.n_rows, self.job.loss_sum = &order[0], order.shape[0], loss_sum
+        self.job.inputs.first_sample = self.n_rows_seen + self.job.n_rows_done
+        with nogil:
+            if self.job.tiled and not self.is_packed:
+                self.kernels.pack(&self.job)
+            self.kernels.train(&self.job)
+            self.is_packed, self.is_unpacked = self.job.tiled, not self.job.tiled
+        if self.own is not None:
+            self.own.reraise()
+        return self.job.loss_sum, self.job.status
+
+
+def loss_and_gradients(model, cnp.ndarray X, parameters, weight, domain, batch_size, n_threads, variant):
+    """Weighted mean loss and its gradient, float64 in the flat layout. weight (n,) float64 adds up to 1; None: 1/n. Noise is that of the first samples.
+    parameters: `Parameters`, or a flat array of them.
+
+    Returns (loss, gradients, status)."""
+    cdef training_job job
+    cdef autoencoder_model upper[MOST_LAYERS]
+    cdef cnp.ndarray example = parameters if isinstance(parameters, np.ndarray) else parameters.W
+    cdef const autoencoder_kernels* kernels = kernels_of(example)
+    memset(&job, 0, sizeof(job))
+    gradients, parts = np.zeros(model.n_parameters), []
+    if example is parameters:
+        job.model = view_layers(model, parameters, parts, upper)
+        job.upper, job.n_upper = upper, len(parts) - 1
+    else:
+        parts.append(output_parts(model.output, model.n_features))
+        job.model = view_model(model, parameters, parts[0])
+    job.rows = view_rows(X, None, domain)
+    cdef OwnOutputs own = own_outputs(model.layer_views(example)[0][0], example, &job.model)
+    view_inputs(&job.inputs, &job.rows, variant)
+    view_terms(&job.terms, variant)
+    job.batch_size, job.n_threads, job.gemm, job.schedule_steps = batch_size, n_threads, gemm_of(example), 1
+    job.sample_weight, job.gradients = <const double*> data_of(weight), <double*> data_of(gradients)
+    job.tiled = _runtime.products() == "tiles"
+    workspace = allocate(kernels.training_workspace_bytes(&job))
+    packed = allocate(kernels.packed_bytes(&job))
+    job.workspace, job.packed = data_of(workspace), data_of(packed)
+    with nogil:
+        if job.tiled:
+            kernels.pack(&job)
+        kernels.train(&job)
+    if own is not None:
+        own.reraise()
+    return job.loss_sum, gradients, job.status
+
+
+# ---- one pass ----
+
+
+def forward(model, cnp.ndarray rows, parameters, order, domain, int64_t block_rows, int n_threads, bint many_rows, *, bint from_codes=False, codes=None,
+            reconstructions=None, row_losses=None, feature_losses=None, targets=None, variant=None):
+    """Encodes rows (or starts from codes; for losses against `targets`, (rows, order), then) and fills the outputs that are given; many_rows are worth
+    packing the weights for. Of `variant` it takes what becomes of inputs: missing entries, noise. Returns the status."""
+    cdef forward_job job
+    cdef OutputParts parts = output_parts(model.output, model.n_features)
+    cdef const autoencoder_kernels* kernels = kernels_of(parameters.W)
+    memset(&job, 0, sizeof(job))
+    job.model, job.rows = view_model(model, parameters, parts), view_rows(rows, order, None if targets else domain)
+    cdef OwnOutputs own = own_outputs(model, parameters.W, &job.model)
+    if targets:
+        job.targets = view_rows(targets[0], targets[1], domain)
+    if variant is not None:
+        view_inputs(&job.inputs, &job.targets if from_codes else &job.rows, variant)
+        job.inputs.first_sample = variant.first_sample
+    job.from_codes, job.block_rows, job.n_threads, job.gemm = from_codes, block_rows, n_threads, gemm_of(parameters.W)
+    job.products = PRODUCTS_BLAS if _runtime.products() == "blas" else PRODUCTS_TILES if many_rows else PRODUCTS_FEW_ROWS
+    job.codes, job.reconstructions = data_of(codes), data_of(reconstructions)
+    job.row_losses, job.feature_losses = <double*> data_of(row_losses), data_of(feature_losses)
+    workspace = allocate(kernels.forward_workspace_bytes(&job))
+    job.workspace = data_of(workspace)
+    with nogil:
+        kernels.forward(&job)
+    if own is not None:
+        own.reraise()
+    return job.status
+
+
+def scan(cnp.ndarray X, order, domain, cnp.ndarray real_example, n_threads, cnp.ndarray sums, cnp.ndarray weights, *, bint missing=False,
+         sample_weight=None, low=None, high=None):
+    """Checks rows as they will be read with `real_example`'s type (NaN passes with `missing`), and adds each column's weighted entries to `sums` (d,)
+    float64, their weights to `weights`; the least and greatest entries go to `low` and `high`. Returns the status."""
+    cdef scan_job job
+    cdef const autoencoder_kernels* kernels = kernels_of(real_example)
+    job.rows, job.n_features, job.n_threads = view_rows(X, order, domain), cnp.PyArray_DIM(X, 1), n_threads
+    job.rows.missing = missing
+    job.sample_weight = <const double*> data_of(sample_weight)
+    job.column_sums, job.column_weights = <double*> data_of(sums), <double*> data_of(weights)
+    job.column_low, job.column_high = <double*> data_of(low), <double*> data_of(high)
+    with nogil:
+        kernels.scan(&job)
+    return job.status
+
+
+def apply(str name, cnp.ndarray x, cnp.ndarray out, int n_threads):
+    """out <- sigmoid or softplus of x, both contiguous and of one real type."""
+    cdef const autoencoder_kernels* kernels = kernels_of(x)
+    cdef void* source = data_of(x)
+    cdef void* target = data_of(out)
+    cdef int64_t n = cnp.PyArray_SIZE(x)
+    cdef bint is_sigmoid = name == "sigmoid"
+    with nogil:
+        if is_sigmoid:
+            kernels.sigmoid(source, target, n, n_threads)
+        else:
+            kernels.softplus(source, target, n, n_threads)

@@ -1,0 +1,137 @@
+# cython: freethreading_compatible=True
+"""Which kernels this process uses, and facts of the build."""
+
+import os
+import time
+
+from libc.stdint cimport int64_t
+
+
+cdef extern from "runtime/dispatch.h":
+    enum: AEFAST_N_ISAS
+    const char* aefast_isa_name(int)
+    int aefast_isa_supported(int)
+    int aefast_bfloat16_built(int)
+    int aefast_bfloat16_supported(int)
+
+
+cdef extern from "runtime/peak.h":
+    ctypedef struct peak_kernels:
+        double (*multiply_adds)(int64_t rounds, int n_threads, double* sink) noexcept nogil
+    const peak_kernels* peak_tables[][2]
+
+
+cdef extern from *:
+    """
+    #ifdef _OPENMP
+    #include <omp.h>
+    enum { BUILT_WITH_OPENMP = 1 };
+    static int openmp_threads(void) { return omp_get_max_threads(); }
+    #else
+    enum { BUILT_WITH_OPENMP = 0 };
+    static int openmp_threads(void) { return 1; }
+    #endif
+    #ifdef AEFAST_DEBUG
+    enum { BUILT_FOR_DEBUGGING = 1 };
+    #else
+    enum { BUILT_FOR_DEBUGGING = 0 };
+    #endif
+    #ifdef __clang__
+    #define COMPILER_NAME "clang "
+    #elif defined(__GNUC__)
+    #define COMPILER_NAME "gcc "
+    #else
+    #define COMPILER_NAME ""
+    #endif
+    #ifdef __VERSION__
+    #define COMPILER COMPILER_NAME __VERSION__
+    #else
+    #define COMPILER "unknown"
+    #endif
+    """
+    enum: BUILT_WITH_OPENMP
+    enum: BUILT_FOR_DEBUGGING
+    int openmp_threads()
+    const char* COMPILER
+
+
+OPENMP = bool(BUILT_WITH_OPENMP)
+DEBUG = bool(BUILT_FOR_DEBUGGING)
+COMPILER_VERSION = COMPILER.decode()
+
+# "wide" is a test's instruction set: it runs everywhere, and is never chosen unasked.
+_NAMES = [aefast_isa_name(i).decode() for i in range(AEFAST_N_ISAS)]
+cdef int _current = 0
+
+
+def openmp_max_threads():
+    """The team size that OpenMP would use now: OMP_NUM_THREADS, threadpoolctl; 1 in a serial build."""
+    return openmp_threads()
+
+
+def isa_available():
+    """Names of the instruction sets that this build has kernels for and this processor can execute, in rising order."""
+    return [name for i, name in enumerate(_NAMES) if aefast_isa_supported(i)]
+
+
+def isa():
+    """Name of the instruction set whose kernels are in use."""
+    return _NAMES[_current]
+
+
+def isa_index():
+    """Index of the tables in use."""
+    return _current
+
+
+def set_isa(name):
+    """Uses another instruction set from now on. For tests: no kernel may be running."""
+    global _current
+    if name not in isa_available():
+        raise ValueError(
+            f"AEFAST_ISA must be one of {isa_available()} (what this build has and this processor can execute), got {name!r}"
+        )
+    _current = _NAMES.index(name)
+
+
+def bfloat16_built():
+    """Names of the instruction sets for which this build has kernels for bfloat16."""
+    return [name for i, name in enumerate(_NAMES) if aefast_bfloat16_built(i)]
+
+
+def bfloat16_available():
+    """Of these, the names of those whose kernels for bfloat16 this processor can execute."""
+    return [name for i, name in enumerate(_NAMES) if aefast_bfloat16_supported(i)]
+
+
+def products():
+    """Where matrix products come from: "tiles", our own, or "blas", SciPy's."""
+    return _products
+
+
+def set_products(name):
+    """Uses other products from now on. For tests and benchmarks."""
+    global _products
+    if name not in ("tiles", "blas"):
+        raise ValueError(f"AEFAST_PRODUCTS must be 'tiles' or 'blas', got {name!r}")
+    _products = name
+
+
+def fma_peak(str dtype="float32", int n_threads=1, double seconds=0.2):
+    """Floating-point operations a second of a register-only loop of fused multiply-adds: the ceiling of any product."""
+    cdef const peak_kernels* kernels = peak_tables[_current][dtype == "float64"]
+    cdef int64_t rounds = 200_000
+    cdef double sink = 0, made, best = 0
+    deadline = time.perf_counter() + seconds
+    while True:
+        start = time.perf_counter()
+        with nogil:
+            made = kernels.multiply_adds(rounds, n_threads, &sink)
+        stop = time.perf_counter()
+        best = max(best, made / (stop - start))
+        if stop >= deadline:
+            return best
+
+
+set_isa(os.environ.get("AEFAST_ISA") or [name for name in isa_available() if name != "wide"][-1])
+set_products(os.environ.get("AEFAST_PRODUCTS") or "tiles")

@@ -1,0 +1,66 @@
+/* What enters the encoder in the place of a row x: missing entries are filled, then the row is
+ * corrupted. The row itself stays the target of the loss. */
+#ifndef AEFAST_INPUTS_H
+#define AEFAST_INPUTS_H
+
+#include "kernels/autoencoder/groups.h"
+#include "kernels/autoencoder/noise.h"
+
+static inline int inputs_differ(const input_view *inputs)
+{
+    return inputs->fill || inputs->corruption != CORRUPTION_NONE;
+}
+
+/* values[0 .. n), n <= NOISE_COLUMNS, columns from `column` on. */
+static inline void corrupt_columns(const input_view *inputs, int64_t column, int64_t n,
+                                   const uint32_t *words, real *values)
+{
+    uint32_t threshold = threshold_of(inputs->corruption_level),
+             half = threshold_of(0.5 * inputs->corruption_level);
+    real normal[NOISE_COLUMNS], scale = (real)inputs->corruption_level;
+    const real *low = (const real *)inputs->low, *high = (const real *)inputs->high;
+    switch (inputs->corruption) {
+    case CORRUPTION_MASKING:
+        for (int64_t j = 0; j < n; ++j)
+            values[j] = words[j] < threshold ? 0 : values[j];
+        break;
+    case CORRUPTION_SALT_AND_PEPPER:
+        for (int64_t j = 0; j < n; ++j)
+            values[j] = words[j] < half        ? low[column + j]
+                        : words[j] < threshold ? high[column + j]
+                                               : values[j];
+        break;
+    case CORRUPTION_GAUSSIAN:
+        normal_of(words, normal);
+        for (int64_t j = 0; j < n; ++j)
+            values[j] += scale * normal[j];
+        break;
+    }
+}
+
+/* to <- the input that a row of d columns gives. */
+static void make_input(const input_view *inputs, int64_t d, int64_t sample, row_entries row,
+                       row_entries to)
+{
+    const real *fill = (const real *)inputs->fill;
+    uint32_t words[NOISE_COLUMNS];
+    real values[NOISE_COLUMNS];
+    for (int64_t first = 0; first < d; first += NOISE_COLUMNS) {
+        int64_t n = min_i64(NOISE_COLUMNS, d - first);
+        for (int64_t j = 0; j < n; j += PANEL) /* NOISE_COLUMNS is a multiple of PANEL */
+            memcpy(values + j, entry_of(row, first + j),
+                   (size_t)min_i64(PANEL, n - j) * sizeof(real));
+        for (int64_t j = 0; fill && j < n; ++j)
+            values[j] = values[j] == values[j] ? values[j] : fill[first + j];
+        if (inputs->corruption != CORRUPTION_NONE) {
+            random_words((noise_key){inputs->seed, inputs->layer}, NOISE_INPUT, sample,
+                         first / NOISE_COLUMNS, words);
+            corrupt_columns(inputs, first, n, words, values);
+        }
+        for (int64_t j = 0; j < n; j += PANEL)
+            memcpy(entry_of(to, first + j), values + j,
+                   (size_t)min_i64(PANEL, n - j) * sizeof(real));
+    }
+}
+
+#endif

@@ -1,0 +1,34 @@
+/* Likelihoods and samples, by the tables of distributions: what a loss leaves out, and draws. Once
+ * a call, not once a step: an entry at a time, in double. */
+#ifndef AEFAST_LIKELIHOODS_H
+#define AEFAST_LIKELIHOODS_H
+
+#include "kernels/autoencoder/tables/distributions.h"
+
+/* out (n, m), or of a group (n) <- what the losses of x (n, m) leave out; 0 where an entry is
+ * missing. */
+static void output_log_base(int output, int64_t n, int64_t m, const double *x, double constant,
+                            double *out)
+{
+    const output_entry *entry = &outputs[output];
+    double normalizer = entry->log_normalizer ? entry->log_normalizer(constant) : 0;
+    for (int64_t i = 0; entry->info.is_group && i < n; ++i)
+        out[i] = x[i * m] == x[i * m] && entry->group_base ? entry->group_base(m, x + i * m) : 0;
+    for (int64_t i = 0; !entry->info.is_group && i < n * m; ++i)
+        out[i] = x[i] != x[i] ? 0 : normalizer + (entry->base ? entry->base(x[i]) : 0);
+}
+
+/* x (n, m) <- draws from p(x | mu(eta)), eta (n, m), theta (m) or NULL; n_draws (n): of a
+ * multinomial, or NULL: one. */
+static void output_sample(int output, int64_t n, int64_t m, const double *eta, const double *theta,
+                          double constant, const double *n_draws, const generator *random,
+                          double *x)
+{
+    const output_entry *entry = &outputs[output];
+    for (int64_t i = 0; entry->info.is_group && i < n; ++i)
+        entry->group_sample(m, eta + i * m, n_draws ? n_draws[i] : 1, random, x + i * m);
+    for (int64_t i = 0; !entry->info.is_group && i < n * m; ++i)
+        x[i] = entry->sample(eta[i], theta ? theta[i % m] : 0, constant, random);
+}
+
+#endif

@@ -1,0 +1,34 @@
+/* The parameters of one layer, and where each part begins in the flat layout. */
+#ifndef AEFAST_PARAMETERS_H
+#define AEFAST_PARAMETERS_H
+
+#include "kernels/autoencoder/autoencoder.h"
+#include "kernels/base/real.h"
+
+/* The model's parameters as reals, and where each part begins in the flat layout. */
+typedef struct {
+    real *W, *V, *b, *c, *theta;
+    int64_t W_at, V_at, b_at, c_at, theta_at;
+} parameter_views;
+
+static inline parameter_views view_parameters(const autoencoder_model *model)
+{
+    int64_t d = model->n_features, k = model->n_components;
+    parameter_views p = {(real *)model->W,
+                         (real *)model->V,
+                         (real *)model->b,
+                         (real *)model->c,
+                         (real *)model->theta,
+                         0,
+                         0,
+                         0,
+                         0,
+                         0};
+    p.V_at = model->tied ? 0 : k * d;
+    p.b_at = p.V_at + k * d;
+    p.c_at = p.b_at + k;
+    p.theta_at = p.c_at + d;
+    return p;
+}
+
+#endif

@@ -1,0 +1,272 @@
+/* What a training step does to codes and to groups of columns beyond products and strips: units are
+   dropped, codes penalised, whole rows looked at.
+
+   Nothing of this runs in a plain autoencoder. Both kinds of products store rows that `row_entries`
+   can read. */
+#ifndef AEFAST_CODE_PHASES_H
+#define AEFAST_CODE_PHASES_H
+
+#include "kernels/autoencoder/step/step.h"
+#include "kernels/autoencoder/top_k.h"
+
+enum { GROUP_ROWS = 32 }; /* of a chunk: one member's, and one partial sum */
+
+/* ---- codes, a strip at a time, before they are decoded ---- */
+
+/* Strip of H with columns from `column` on, rows from `row` of the batch on; sums (n_columns) of
+ * weight h. */
+static void sum_codes(const strip *s, const real *weight, double *sums)
+{
+    for (int64_t j = 0; j < s->n_columns; ++j) {
+        double sum = 0;
+        for (int64_t i = 0; i < s->n_rows; ++i)
+            sum += (double)weight[i] * (double)s->values[i * s->ld + j];
+        sums[j] = sum;
+    }
+}
+
+/* values <- values / (1 - dropout), or -0 where a unit is dropped; a unit that is kept is never -0.
+ */
+static void drop_units(const training *t, const strip *s, int64_t sample, int64_t column)
+{
+    const training_job *job = t->job;
+    uint32_t words[NOISE_COLUMNS], threshold = threshold_of(job->terms.dropout);
+    real scale = (real)(1 / (1 - job->terms.dropout));
+    for (int64_t i = 0; i < s->n_rows; ++i)
+        for (int64_t j = 0; j < s->n_columns;) {
+            int64_t begin = (column + j) % NOISE_COLUMNS,
+                    n = min_i64(NOISE_COLUMNS - begin, s->n_columns - j);
+            random_words((noise_key){job->inputs.seed, job->inputs.layer}, NOISE_CODE, sample + i,
+                         (column + j) / NOISE_COLUMNS, words);
+            real *h = s->values + i * s->ld + j;
+            for (int64_t q = 0; q < n; ++q)
+                h[q] = words[begin + q] < threshold ? (real)-0.0 : h[q] * scale + (real)0;
+            j += n;
+        }
+}
+
+/* After the activation: `s` is the strip of H, `clean` its copy's place, `first` the sample that
+ * row 0 is, `row` its place in the batch. */
+static void finish_code_strip(const training *t, strip *s, real *clean, double *sums, int64_t row,
+                              int64_t column, int64_t sample)
+{
+    if (t->code_sums)
+        sum_codes(s, t->weight + row, sums);
+    if (t->clean != t->H)
+        for (int64_t i = 0; i < s->n_rows; ++i)
+            memcpy(clean + i * s->ld, s->values + i * s->ld,
+                   (size_t)(s->padded ? PANEL : s->n_columns) * sizeof(real));
+    if (t->job->terms.dropout > 0)
+        drop_units(t, s, sample, column);
+}
+
+/* ---- codes, going back ---- */
+
+/* slopes (n) <- weight p'(m) / sum of rows' weights, m the units' (weighted) mean codes; returns
+ * weight p(m), summed over them. */
+static double mean_slopes(const training *t, const batch_plan *plan, int64_t column, int64_t n,
+                          real *slopes)
+{
+    const code_terms *terms = &t->job->terms;
+    double total = 0, loss = 0;
+    for (int64_t i = 0; i < plan->n; ++i)
+        total += (double)t->weight[i];
+    for (int64_t j = 0; j < n; ++j) {
+        double m = 0, slope;
+        for (int64_t r = 0; r < plan->row_blocks_k; ++r)
+            m += t->code_sums[r * t->k + column + j];
+        loss += terms->penalty_weight *
+                penalty_of_means(terms)(m / total, terms->penalty_parameter, &slope);
+        slopes[j] = (real)(terms->penalty_weight * slope / total);
+    }
+    return loss;
+}
+
+/* What `backward` needs for units [column, column + n) of row block r; slopes has room for n.
+ * Returns the penalty that belongs to no row. */
+static double view_code(const training *t, const batch_plan *plan, int64_t r, int64_t column,
+                        int64_t n, real *slopes, code_view *code)
+{
+    const code_terms *terms = &t->job->terms;
+    *code = (code_view){.scale = (real)(1 / (1 - terms->dropout)),
+                        .contraction = (real)terms->contraction};
+    code->norms = t->norms ? t->norms + column : 0;
+    code->revive = t->revive ? t->revive + column : 0;
+    code->decoder_norms = t->decoder_norms ? t->decoder_norms + column : 0;
+    code->square_sums = t->square_sums ? t->square_sums + r * t->k + column : 0;
+    code->kept = t->kept ? t->kept + r * t->k + column : 0;
+    if (terms->penalty_weight == 0)
+        return 0;
+    code->penalty = penalties[terms->penalty].of_codes,
+    code->penalty_weight = (real)terms->penalty_weight;
+    if (!penalty_of_means(terms))
+        return 0;
+    double loss = mean_slopes(t, plan, column, n, slopes);
+    code->mean_slope = slopes;
+    return r == 0 ? loss : 0;
+}
+
+/* factors (n) <- 2 lambda (sum of weight (dh/da)^2) of units from `row` on: the penalty's gradient
+ * at the encoder's weights is this times W. */
+static void contraction_factors(const training *t, const batch_plan *plan, int64_t row, int64_t n,
+                                real *factors)
+{
+    for (int64_t i = 0; i < n; ++i) {
+        double sum = 0;
+        for (int64_t r = 0; r < plan->row_blocks_k; ++r)
+            sum += t->square_sums[r * t->k + row + i];
+        factors[i] = (real)(2 * t->job->terms.contraction * sum);
+    }
+}
+
+/* gradient (n, n_columns) += factors (n) times rows of W. */
+ALWAYS_INLINE void add_scaled_rows(const real *factors, int64_t n, int64_t n_columns, const real *W,
+                                   int64_t W_ld, real *gradient, int64_t ld)
+{
+    for (int64_t i = 0; i < n; ++i)
+        for (int64_t j = 0; j < n_columns; j += LANES) {
+            vec w = vec_load_n(W + i * W_ld + j, n_columns - j),
+                sum = vec_load_n(gradient + i * ld + j, n_columns - j);
+            vec_store_n(gradient + i * ld + j, vec_fma(vec_set(factors[i]), w, sum), n_columns - j);
+        }
+}
+
+enum {
+    NORM_ROWS = 8
+}; /* whose squares are summed side by side: no sum waits for itself, and a panel's rows are
+      adjacent */
+
+/* sums (n) <- squares of rows [row, row + n), n <= NORM_ROWS. */
+static void squares_of_rows(const training *t, const weight_matrix *M, int64_t row, int64_t n,
+                            vec *sums)
+{
+    int64_t d = t->d;
+    for (int64_t i = 0; i < n; ++i)
+        sums[i] = (vec){0};
+    for (int64_t j = 0; t->job->tiled && j < n_panels(d); ++j)
+        for (int64_t i = 0; i < n; ++i)
+            for (int v = 0; v < PANEL; v += LANES) {
+                vec w = vec_load(M->by_d + (j * t->k + row + i) * PANEL + v);
+                sums[i] = vec_fma(w, w, sums[i]);
+            }
+    for (int64_t j = 0; !t->job->tiled && j < d; j += LANES)
+        for (int64_t i = 0; i < n; ++i) {
+            vec w = vec_load_n(M->rows + (row + i) * d + j, d - j);
+            sums[i] = vec_fma(w, w, sums[i]);
+        }
+}
+
+/* norms (k) <- the squared norms of a matrix's rows; with `wanted` at least those where it is not
+ * 0, finite numbers elsewhere; members share them. */
+static void norms_of_rows(const training *t, member m, const weight_matrix *M, const real *wanted,
+                          real *norms)
+{
+    for (int64_t row = share_begin(m, t->k), end = share_end(m, t->k), n; row < end; row += n) {
+        vec sums[NORM_ROWS];
+        int any = !wanted;
+        n = min_i64(NORM_ROWS, end - row);
+        for (int64_t i = row; i < row + n; ++i)
+            any |= wanted && wanted[i] != 0;
+        if (any)
+            squares_of_rows(t, M, row, n, sums);
+        for (int64_t i = 0; i < n; ++i)
+            norms[row + i] = any ? (real)vec_sum(sums[i]) : 0;
+    }
+}
+
+static void norms_phase(const training *t, member m)
+{
+    if (t->norms)
+        norms_of_rows(t, m, &t->W, 0, t->norms);
+    if (t->decoder_norms)
+        norms_of_rows(t, m, &t->V, t->revive, t->decoder_norms);
+}
+
+/* ---- whole rows ---- */
+
+static int64_t n_group_chunks(const training *t, int64_t n)
+{
+    return t->job->model.has_groups ? ceil_div(n, GROUP_ROWS) + t->job->model.has_own : 0;
+}
+
+typedef row_entries row_function(const training *, const batch_plan *, real *activation,
+                                 int64_t columns, int64_t i);
+
+/* The units of each row that are kept; members share rows, as each row is its own. */
+static void top_k_phase(const training *t, member m, const batch_plan *plan, row_function *row_of)
+{
+    for (int64_t i = share_begin(m, plan->n); i < share_end(m, plan->n); ++i)
+        keep_top_k(t->job->model.top_k, t->k, row_of(t, plan, t->H, t->k, i),
+                   t->members[m.index].row);
+}
+
+/* All rows for the caller's distributions: the last chunk. */
+static double own_chunk(const training *t, member m, const batch_plan *plan, row_function *row_of,
+                        double *sums)
+{
+    scratch *own = &t->members[m.index];
+    row_entries *values = own->own_rows, *targets = values + plan->n;
+    double loss = 0;
+    int failed = 0;
+    for (int64_t i = 0; i < plan->n; ++i) {
+        values[i] = row_of(t, plan, t->E, t->d, i);
+        targets[i] = row_of(t, plan, t->T, t->d, i);
+    }
+    for (int q = 0; q < t->job->model.n_parts; ++q)
+        if (t->job->model.parts[q].is_own)
+            loss += own_output_rows(&t->job->model, q, plan->n, values, targets, t->weight, sums, 0,
+                                    0, own->own_reals, &failed);
+    own->bad_rows |= failed ? STATUS_OWN_FAILED : STATUS_OK;
+    return failed ? (double)NAN : loss; /* which ends the call before an update */
+}
+
+static double group_chunk(const training *t, member m, const batch_plan *plan, row_function *row_of,
+                          int64_t chunk, double *sums)
+{
+    const autoencoder_model *model = &t->job->model;
+    double loss = 0;
+    for (int64_t i = chunk * GROUP_ROWS; i < min_i64(plan->n, (chunk + 1) * GROUP_ROWS); ++i)
+        for (int q = 0; q < model->n_parts; ++q)
+            if (model->parts[q].is_group)
+                loss += (double)t->weight[i] *
+                        group_loss(&model->parts[q], row_of(t, plan, t->E, t->d, i),
+                                   row_of(t, plan, t->T, t->d, i), t->weight[i], sums, 0,
+                                   t->members[m.index].row);
+    return loss;
+}
+
+/* Losses, derivatives, their sums by column. Members share chunks of rows. */
+static void groups_phase(const training *t, member m, const batch_plan *plan, row_function *row_of)
+{
+    for (int64_t chunk = share_begin(m, plan->n_chunks); chunk < share_end(m, plan->n_chunks);
+         ++chunk) {
+        double *sums = t->c_sums + (plan->row_blocks_d + chunk) * t->d;
+        memset(sums, 0, (size_t)t->d * sizeof *sums);
+        int is_own = t->job->model.has_own && chunk == plan->n_chunks - 1;
+        t->losses[plan->n_losses + chunk] = is_own ? own_chunk(t, m, plan, row_of, sums)
+                                                   : group_chunk(t, m, plan, row_of, chunk, sums);
+    }
+}
+
+/* ---- units that no row keeps ---- */
+
+static void refresh_revival(const training *t)
+{
+    const code_terms *terms = &t->job->terms;
+    for (int64_t j = 0; t->revive && j < t->k; ++j)
+        t->revive[j] = terms->rows_unused[j] >= terms->dead_rows ? (real)terms->revive : 0;
+}
+
+/* One member, after the deltas. */
+static void count_unused(const training *t, const batch_plan *plan)
+{
+    for (int64_t j = 0; t->kept && t->job->terms.rows_unused && j < t->k; ++j) {
+        double kept = 0;
+        for (int64_t r = 0; r < plan->row_blocks_k; ++r)
+            kept += t->kept[r * t->k + j];
+        t->job->terms.rows_unused[j] = kept > 0 ? 0 : t->job->terms.rows_unused[j] + plan->n;
+    }
+    refresh_revival(t);
+}
+
+#endif

@@ -1,0 +1,48 @@
+/* Limits on norms: the whole gradient's, before the weights move; rows' of the weights, after it.
+
+   Both need sums over everything: partial sums are made where blocks are in cache, and added in one
+   order by every member after a barrier. */
+#ifndef AEFAST_LIMITS_H
+#define AEFAST_LIMITS_H
+
+#include "kernels/autoencoder/step/weights.h"
+
+/* w *= factor for a row, its squares likewise. */
+static void scale_row(const training_job *job, const weight_matrix *m, int64_t row, double factor)
+{
+    int64_t d = job->model.n_features, k = job->model.n_components;
+    if (!job->tiled)
+        scale_run((real)factor, m->rows + row * d, d);
+    for (int64_t j = 0; j < row_panels(job); ++j) {
+        if (job->tiled)
+            scale_run((real)factor, m->by_d + (j * k + row) * PANEL, PANEL);
+        m->row_squares[j * k + row] *= factor * factor;
+    }
+}
+
+/* Rows [row, row + n), n <= PANEL, row a multiple of PANEL: those longer than max_norm get that
+ * length (Srivastava et al. 2014, section 5.1). */
+static void limit_rows(const training_job *job, const weight_matrix *m, int64_t row, int64_t n)
+{
+    double most = job->max_norm * job->max_norm;
+    int any = 0;
+    for (int64_t i = row; i < row + n; ++i) {
+        double square = row_square(job, m, i);
+        if (square > most) {
+            scale_row(job, m, i, sqrt(most / square));
+            any = 1;
+        }
+    }
+    for (int64_t j = 0; any && job->tiled && j < n_panels(job->model.n_features); ++j)
+        refresh_operands(job, m, j, row, n);
+}
+
+/* What brings a gradient whose squares add up to this to the norm clip_norm, if it is longer
+ * (Pascanu, Mikolov & Bengio 2013, algorithm 1). */
+static real clipping_factor(const training_job *job, double square)
+{
+    double norm = sqrt(square);
+    return norm > job->clip_norm ? (real)(job->clip_norm / norm) : 1;
+}
+
+#endif

@@ -1,0 +1,208 @@
+/* The layers of a network, and the memory in which they train: the weights live in one block from
+   `pack` to `unpack`, everything else of a call in another. */
+#ifndef AEFAST_NETWORK_H
+#define AEFAST_NETWORK_H
+
+#include "kernels/autoencoder/step/blas_phases.h"
+#include "kernels/autoencoder/step/tile_phases.h"
+
+typedef struct {
+    training_job *job;
+    int n_layers;
+    training layers[MOST_LAYERS];
+    training_job jobs[MOST_LAYERS]; /* of the layers above the first: the job, with their model and
+                                       their part of the flat arrays */
+} network;
+
+static batch_plan plan_batch(const training *t, int64_t n)
+{
+    batch_plan plan = t->job->tiled ? plan_tiles(t, n) : plan_blas(t, n);
+    plan.n_chunks = n_group_chunks(t, n);
+    return plan;
+}
+
+/* ---- memory ---- */
+
+static void carve_weights(training *t, arena *packed)
+{
+    const autoencoder_model *model = &t->job->model;
+    t->p = view_parameters(model);
+    t->W = t->V = carve_matrix(t->job, packed, model->W, t->p.W_at);
+    if (!model->tied)
+        t->V = carve_matrix(t->job, packed, model->V, t->p.V_at);
+}
+
+static void carve_code_terms(training *t, arena *a, int64_t stored_rows, int64_t n_losses,
+                             int64_t row_blocks)
+{
+    const code_terms *terms = &t->job->terms;
+    t->code_losses = CARVE(a, double, n_losses);
+    t->code_sums = penalty_of_means(terms) ? CARVE(a, double, row_blocks * t->k) : 0;
+    t->square_sums = terms->contraction > 0 ? CARVE(a, double, row_blocks * t->k) : 0;
+    t->norms = terms->contraction > 0 ? CARVE(a, real, padded(t->k)) : 0;
+    t->kept = drops_units(t->job) ? CARVE(a, double, row_blocks * t->k) : 0;
+    t->revive = terms->revive > 0 ? CARVE(a, real, padded(t->k)) : 0;
+    t->decoder_norms = terms->revive > 0 ? CARVE(a, real, padded(t->k)) : 0;
+    if (drops_units(t->job) && t->kept_units.kept == 0)
+        t->clean = CARVE(a, real, stored_rows * t->width_k);
+}
+
+/* A smaller batch needs no more of anything than a whole one, once there are as many blocks as BLAS
+ * wants. */
+static void carve_activations(training *t, arena *a)
+{
+    int64_t n_more = t->job->tiled ? 0 : 2 * BLOCKS_WANTED;
+    batch_plan plan = plan_batch(t, t->job->batch_size);
+    int64_t n_blocks = (plan.n_penalties + n_more) * n_matrices(t);
+    t->X = t->T = t->below ? t->below->H : CARVE(a, real, plan.stored_rows * t->width_d);
+    if (inputs_differ(&t->job->inputs))
+        t->T = CARVE(a, real, plan.stored_rows * t->width_d);
+    t->E = CARVE(a, real, plan.stored_rows * t->width_d);
+    t->H = CARVE(a, real, plan.stored_rows * t->width_k);
+    t->D = CARVE(a, real, plan.stored_rows * t->width_k);
+    t->X_forms = t->below     ? t->below->H_forms
+                 : GROUP == 1 ? t->X
+                              : CARVE(a, real, plan.stored_rows * t->width_d);
+    t->H_forms = GROUP == 1 ? t->H : CARVE(a, real, plan.stored_rows * t->width_k);
+    t->weight = CARVE(a, real, t->job->batch_size);
+    t->losses = CARVE(a, double, plan.n_losses + plan.n_chunks + n_more);
+    t->penalties = CARVE(a, double, n_blocks);
+    t->c_sums = CARVE(a, double, (plan.row_blocks_d + plan.n_chunks + n_more) * t->d);
+    t->b_sums = CARVE(a, double, (plan.row_blocks_k + n_more) * t->k);
+    t->squares = t->job->clip_norm > 0 ? CARVE(a, double, n_blocks + MOST_BIASES) : 0;
+    t->bias_gradient = t->job->clip_norm > 0 ? CARVE(a, real, t->k + 2 * t->d) : 0;
+    t->theta_sums = t->p.theta ? CARVE(a, double, (plan.row_blocks_d + n_more) * t->d) : 0;
+    t->R = t->clean = t->H, t->R_forms = t->H_forms, t->G = t->D, t->g_sums = t->b_sums;
+    if (goes_through_kept(t->job))
+        t->kept_units = carve_kept_units(t->job, &plan, a);
+    if (has_code_terms(t->job))
+        carve_code_terms(t, a, plan.stored_rows, plan.n_code_losses + n_more,
+                         plan.row_blocks_k + n_more);
+    t->shares = CARVE(a, share, t->job->n_threads);
+}
+
+/* What lies between a layer and the one above it. */
+static void carve_between(training *t, const training *above, arena *a)
+{
+    int64_t size = plan_batch(t, t->job->batch_size).stored_rows * t->width_k;
+    t->R = t->clean = CARVE(a, real, size);
+    t->R_forms = GROUP == 1 ? t->R : CARVE(a, real, size);
+    t->G = above->E;
+    t->g_sums = above->c_sums;
+}
+
+static scratch *carve_members(const training_job *job, arena *a)
+{
+    int64_t size = job->tiled ? STRIP_ROWS * PANEL * STRIP_PANELS : BLOCK_ROWS * BLOCK_COLUMNS;
+    scratch *members = CARVE(a, scratch, job->n_threads);
+    for (int i = 0; i < job->n_threads; ++i) {
+        scratch own = {0};
+        own.gradient = CARVE(a, real, size);
+        own.wide_gradient = CARVE(a, double, job->batch_size > CHUNK_ROWS ? size : 0);
+        own.row = CARVE(
+            a, real,
+            max_i64(GROUP_BUFFERS * widest_group(&job->model),
+                    job->model.top_k > 0 ? TOP_K_BUFFERS * padded(job->model.n_components) : 0));
+        own.own_rows = CARVE(a, row_entries, job->model.has_own ? 2 * job->batch_size : 0);
+        own.own_reals = CARVE(a, real, own_output_reals(&job->model, job->batch_size));
+        if (members)
+            members[i] = own;
+    }
+    return members;
+}
+
+static int64_t n_parameters(const autoencoder_model *model)
+{
+    return view_parameters(model).theta_at + (model->theta ? model->n_features : 0);
+}
+
+/* The job of layer l > 0; `at` is where its part of the flat arrays begins. */
+static training_job job_of_layer(const training_job *job, int l, int64_t at)
+{
+    training_job own = *job;
+    own.model = job->upper[l - 1];
+    own.inputs = (input_view){0};
+    own.terms = (code_terms){0};
+    own.gradients = job->gradients ? job->gradients + at : 0;
+    for (int i = 0; i < MOST_STATES; ++i)
+        own.state[i] = job->state[i] ? (real *)job->state[i] + at : 0;
+    return own;
+}
+
+static void carve_layer(training *t, training_job *job, const training *below, arena *working,
+                        arena *packed)
+{
+    *t = (training){
+        .job = job, .d = job->model.n_features, .k = job->model.n_components, .below = below};
+    t->width_d = job->tiled ? padded(t->d) : t->d;
+    t->width_k = job->tiled ? padded(t->k) : t->k;
+    carve_weights(t, packed);
+    carve_activations(t, working);
+}
+
+static void carve_network(network *net, training_job *job, void *workspace, void *packed,
+                          int64_t *workspace_bytes, int64_t *packed_bytes)
+{
+    arena working = arena_at(workspace), weights = arena_at(packed);
+    int64_t at = 0;
+    net->job = job;
+    net->n_layers = 1 + job->n_upper;
+    for (int l = 0; l < net->n_layers; ++l) {
+        if (l > 0)
+            net->jobs[l] = job_of_layer(job, l, at);
+        training_job *own = l > 0 ? &net->jobs[l] : job;
+        carve_layer(&net->layers[l], own, l > 0 ? &net->layers[l - 1] : 0, &working, &weights);
+        if (l > 0)
+            carve_between(&net->layers[l - 1], &net->layers[l], &working);
+        at += n_parameters(&own->model);
+    }
+    scratch *members = carve_members(job, &working);
+    for (int l = 0; l < net->n_layers; ++l)
+        net->layers[l].members = members;
+    *workspace_bytes = arena_bytes(&working);
+    *packed_bytes = arena_bytes(&weights);
+}
+
+/* Bytes of the two blocks. */
+static void measure_network(const training_job *job, int64_t *workspace, int64_t *packed)
+{
+    training_job measured = *job;
+    network net;
+    carve_network(&net, &measured, 0, 0, workspace, packed);
+}
+
+static int64_t training_workspace_bytes(const training_job *job)
+{
+    int64_t workspace, packed;
+    return measure_network(job, &workspace, &packed), workspace;
+}
+
+static int64_t packed_bytes(const training_job *job)
+{
+    int64_t workspace, packed;
+    return measure_network(job, &workspace, &packed), packed;
+}
+
+static void carved_network(network *net, training_job *job)
+{
+    int64_t bytes, packed;
+    carve_network(net, job, job->workspace, job->packed, &bytes, &packed);
+}
+
+static void pack_or_unpack(training_job *job,
+                           void (*matrix)(const training_job *, const weight_matrix *))
+{
+    network net;
+    carved_network(&net, job);
+    for (int l = 0; l < net.n_layers; ++l) {
+        const training *t = &net.layers[l];
+        matrix(t->job, &t->W);
+        if (!t->job->model.tied)
+            matrix(t->job, &t->V);
+    }
+}
+
+static void pack(training_job *job) { pack_or_unpack(job, pack_matrix); }
+static void unpack(training_job *job) { pack_or_unpack(job, unpack_matrix); }
+
+#endif

@@ -1,0 +1,405 @@
+/* The phases of a training step by register tiles.
+
+   The n rows of a batch are cut evenly into blocks of at most TILE_BLOCK_ROWS. An activation keeps
+   each block in panels, [block][panel][row][PANEL]: the form in which a tile leaves its result, so
+   that epilogues run over adjacent memory, and the forms in which products read it (forms.h): by
+   columns as the left operand of the next layer, by rows as either operand of the weights'
+   gradient. In full precision all are one, and nothing is packed. In bfloat16 each panel is
+   rewritten in the place of its values once they are done; X and H, which epilogues read again,
+   keep theirs. */
+#ifndef AEFAST_TILE_PHASES_H
+#define AEFAST_TILE_PHASES_H
+
+#include "kernels/autoencoder/step/code_phases.h"
+
+enum {
+    RUN_PANELS = 8, /* of a result that are computed together: they stay in L2, beside DEPTH columns
+                       of the left operand */
+    CHUNK_BLOCKS = CHUNK_ROWS / TILE_BLOCK_ROWS, /* that add up in `real` */
+    STRIP_PANELS = 4 /* of a gradient that are summed together where a batch has several blocks:
+                        operands pass less often */
+};
+
+static batch_plan plan_tiles(const training *t, int64_t n)
+{
+    int64_t row_blocks = ceil_div(n, TILE_BLOCK_ROWS);
+    batch_plan plan = {.n = n,
+                       .block_rows = grouped(ceil_div(n, row_blocks)),
+                       .row_blocks_d = row_blocks,
+                       .row_blocks_k = row_blocks};
+    plan.stored_rows = plan.block_rows * row_blocks;
+    plan.n_losses = n_panels(t->d) * row_blocks;
+    plan.n_code_losses = n_panels(t->k) * row_blocks;
+    plan.strips = ceil_div(t->k, STRIP_ROWS);
+    int has_blocks = t->job->batch_size > TILE_BLOCK_ROWS,
+        has_strips = plan.strips * n_panels(t->d) >= BLOCKS_WANTED * STRIP_PANELS;
+    plan.strip_panels = has_blocks && has_strips ? STRIP_PANELS : 1;
+    plan.n_penalties = plan.strips * ceil_div(n_panels(t->d), plan.strip_panels);
+    return plan;
+}
+
+static inline int64_t block_begin(const batch_plan *plan, int64_t r)
+{
+    return part_begin(plan->n, 1, plan->row_blocks_d, r);
+}
+static inline int64_t block_size(const batch_plan *plan, int64_t r)
+{
+    return block_begin(plan, r + 1) - block_begin(plan, r);
+}
+static inline int64_t panel_size(const batch_plan *plan) { return plan->block_rows * PANEL; }
+
+/* Panel j of row block r of an activation with so many panels. */
+static inline real *panel_of(real *activation, const batch_plan *plan, int64_t panels, int64_t r,
+                             int64_t j)
+{
+    return activation + (r * panels + j) * panel_size(plan);
+}
+
+/* What products read of it. */
+static inline operand *by_columns(real *forms, const batch_plan *plan, int64_t panels, int64_t r,
+                                  int64_t j)
+{
+    return form_by_columns(panel_of(forms, plan, panels, r, j));
+}
+
+static inline operand *by_rows(real *forms, const batch_plan *plan, int64_t panels, int64_t r,
+                               int64_t j)
+{
+    return form_by_rows(panel_of(forms, plan, panels, r, j), plan->block_rows);
+}
+
+/* Row i of the batch. */
+static row_entries row_in_panels(const training *t, const batch_plan *plan, real *activation,
+                                 int64_t columns, int64_t i)
+{
+    (void)t;
+    int64_t r = i / plan->block_rows; /* of blocks that are cut evenly none is longer: row i lies in
+                                         this one or in a later one */
+    while (block_begin(plan, r + 1) <= i)
+        ++r;
+    return (row_entries){panel_of(activation, plan, n_panels(columns), r, 0) +
+                             (i - block_begin(plan, r)) * PANEL,
+                         panel_size(plan)};
+}
+
+/* A group of n rows, from row i of row block r on; the first of them is the row at `place`. */
+static void load_group(const training *t, member m, const batch_plan *plan, const lookahead *later,
+                       int64_t place, int64_t r, int64_t i, int64_t n)
+{
+    const rows_view rows = t->job->rows; /* which no store can change */
+    const lookahead ahead = *later;
+    int64_t panels = n_panels(t->d), d = t->d;
+    int bad = STATUS_OK;
+    for (int64_t q = 0; q < n; ++q) {
+        row_entries row = {panel_of(t->T, plan, panels, r, 0) + (i + q) * PANEL, panel_size(plan)};
+        fetch_later_row(&rows, &ahead, place + q, d);
+        bad |= load_row_in_panels(&rows, place + q, d, row.at, row.panel_stride);
+        if (t->T != t->X) {
+            row_entries input = {panel_of(t->X, plan, panels, r, 0) + (i + q) * PANEL,
+                                 panel_size(plan)};
+            make_input(&t->job->inputs, t->d, t->job->inputs.first_sample + place + q, row, input);
+            if (t->d % PANEL) /* what the last panel lacks is multiplied with zeros */
+                memset(entry_of(input, t->d), 0, (size_t)(PANEL - t->d % PANEL) * sizeof(real));
+        }
+    }
+    t->members[m.index].bad_rows |= bad;
+    for (int64_t j = 0; GROUP > 1 && j < panels; ++j)
+        store_forms(n, panel_of(t->X, plan, panels, r, j) + i * PANEL,
+                    by_columns(t->X_forms, plan, panels, r, j) + i * PANEL,
+                    by_rows(t->X_forms, plan, panels, r, j) + i * PANEL);
+}
+
+/* Members share whole groups of each block. */
+static void load_tiles(const training *t, member m, const batch_plan *plan, int64_t first)
+{
+    int64_t begin = share_begin(m, plan->n), end = share_end(m, plan->n);
+    lookahead later = look_ahead(&t->job->rows, t->d, plan->n, first + begin, first + end);
+    for (int64_t r = 0; r < plan->row_blocks_d; ++r) {
+        int64_t low = block_begin(plan, r), size = block_size(plan, r),
+                last = min_i64(size, grouped(max_i64(0, end - low)));
+        int64_t i = grouped(max_i64(0, begin - low));
+        if (GROUP == 1 && i < last)
+            load_group(t, m, plan, &later, first + low + i, r, i, last - i);
+        for (; GROUP > 1 && i < last; i += GROUP)
+            load_group(t, m, plan, &later, first + low + i, r, i, min_i64(GROUP, size - i));
+    }
+}
+
+/* Adjacent panels of a row block. */
+typedef struct {
+    int64_t r, j, n_panels;
+} run;
+
+/* Of `panels` x row blocks, numbered in groups of RUN_PANELS panels, in each block by block: those
+   from `item` on, short of `end`. Who computes them does not matter to any of them. */
+static inline run run_at(const batch_plan *plan, int64_t panels, int64_t item, int64_t end)
+{
+    int64_t first = item / (RUN_PANELS * plan->row_blocks_d) * RUN_PANELS,
+            width = min_i64(RUN_PANELS, panels - first);
+    int64_t rest = item - first * plan->row_blocks_d, j = rest % width;
+    return (run){rest / width, first + j, min_i64(width - j, end - item)};
+}
+
+/* One run of a phase: what its epilogue needs. */
+typedef struct {
+    const training *t;
+    const batch_plan *plan;
+    run at;
+    int64_t sample; /* the counter of the batch's row 0 */
+} tile_phase;
+
+static strip strip_of(const tile_phase *phase, real *activation, int64_t columns, int64_t j)
+{
+    const batch_plan *plan = phase->plan;
+    return (strip){
+        .values = panel_of(activation, plan, n_panels(columns), phase->at.r, phase->at.j + j),
+        .ld = PANEL,
+        .padded = 1,
+        .n_rows = block_size(plan, phase->at.r),
+        .n_columns = min_i64(PANEL, columns - (phase->at.j + j) * PANEL)};
+}
+
+static void finish_hidden(void *context, int64_t j)
+{
+    const tile_phase *phase = (const tile_phase *)context;
+    const training *t = phase->t;
+    strip s = strip_of(phase, t->H, t->k, j);
+    s.bias = t->p.b + (phase->at.j + j) * PANEL;
+    activations[t->job->model.activation].forward(&s);
+    if (has_code_terms(t->job)) {
+        int64_t panel = phase->at.j + j, r = phase->at.r, row = block_begin(phase->plan, r);
+        finish_code_strip(t, &s, panel_of(t->clean, phase->plan, n_panels(t->k), r, panel),
+                          t->code_sums ? t->code_sums + r * t->k + panel * PANEL : 0, row,
+                          panel * PANEL, phase->sample + row);
+    }
+    make_forms(s.n_rows, s.values,
+               panel_of(t->H_forms, phase->plan, n_panels(t->k), phase->at.r, phase->at.j + j),
+               phase->plan->block_rows);
+}
+
+static void finish_output(void *context, int64_t j)
+{
+    const tile_phase *phase = (const tile_phase *)context;
+    const training *t = phase->t;
+    int64_t panel = phase->at.j + j, r = phase->at.r;
+    strip s = strip_of(phase, t->E, t->d, j);
+    s.bias = t->p.c + panel * PANEL;
+    s.operand = panel_of(t->T, phase->plan, n_panels(t->d), r, panel);
+    s.operand_ld = PANEL;
+    s.weight = t->weight + block_begin(phase->plan, r);
+    s.column_sums = t->c_sums + r * t->d + panel * PANEL;
+    s.theta_sums = t->theta_sums ? t->theta_sums + r * t->d + panel * PANEL : 0;
+    output_gradients(t, &s, panel * PANEL);
+    make_forms(s.n_rows, s.values, s.values, phase->plan->block_rows);
+    t->losses[r * n_panels(t->d) + panel] = s.loss;
+}
+
+/* used (n_rows, PANEL): see code_view. */
+static void finish_delta_panel(const tile_phase *phase, int64_t j, const real *used)
+{
+    const training *t = phase->t;
+    int64_t panel = phase->at.j + j, r = phase->at.r;
+    strip s = strip_of(phase, t->G, t->k, j);
+    s.operand = panel_of(t->clean, phase->plan, n_panels(t->k), r, panel);
+    s.operand_ld = PANEL;
+    s.column_sums = t->g_sums + r * t->k + panel * PANEL;
+    code_view code;
+    real slopes[PANEL];
+    if (has_code_terms(t->job)) {
+        s.loss = view_code(t, phase->plan, r, panel * PANEL, s.n_columns, slopes, &code);
+        code.used = used;
+        s.code = &code;
+        s.weight = t->weight + block_begin(phase->plan, r);
+    }
+    activations[t->job->model.activation].backward(&s);
+    if (has_code_terms(t->job))
+        t->code_losses[r * n_panels(t->k) + panel] = s.loss;
+    make_forms(s.n_rows, s.values, s.values, phase->plan->block_rows);
+}
+
+static void finish_delta(void *context, int64_t j)
+{
+    const tile_phase *phase = (const tile_phase *)context;
+    const training *t = phase->t;
+    finish_delta_panel(phase, j,
+                       drops_units(t->job) ? panel_of(t->H, phase->plan, n_panels(t->k),
+                                                      phase->at.r, phase->at.j + j)
+                                           : 0);
+}
+
+/* Of a deep network's upper layers: reconstructions of the codes below, and the derivative that
+ * comes down to these codes. */
+
+static void finish_decode(void *context, int64_t j)
+{
+    const tile_phase *phase = (const tile_phase *)context;
+    const training *t = phase->t, *below = t->below;
+    int64_t panel = phase->at.j + j;
+    strip s = strip_of(phase, below->R, t->d, j);
+    s.bias = t->p.c + panel * PANEL;
+    activations[below->job->model.activation].forward(&s);
+    make_forms(s.n_rows, s.values,
+               panel_of(below->R_forms, phase->plan, n_panels(t->d), phase->at.r, panel),
+               phase->plan->block_rows);
+}
+
+static void finish_code_delta(void *context, int64_t j)
+{
+    const tile_phase *phase = (const tile_phase *)context;
+    const training *t = phase->t, *below = t->below;
+    int64_t panel = phase->at.j + j, r = phase->at.r;
+    strip s = strip_of(phase, below->D, t->d, j);
+    s.operand = panel_of(below->H, phase->plan, n_panels(t->d), r, panel);
+    s.operand_ld = PANEL;
+    s.column_sums = below->b_sums + r * t->d + panel * PANEL;
+    activations[below->job->model.activation].backward(&s);
+    make_forms(s.n_rows, s.values, s.values, phase->plan->block_rows);
+}
+
+/* C = A B with A (n, depth) the forms of an activation and C (n, columns) one, B in panels of so
+ * many rows: the member's share of it. */
+static void phase_by_tiles(const training *t, member m, const batch_plan *plan, real *A,
+                           int64_t depth, const operand *B, int64_t b_rows, real *C,
+                           int64_t columns, finish_panel *finish, int64_t sample)
+{
+    int64_t panels = n_panels(columns), stride = panel_size(plan);
+    tile_phase phase = {.t = t, .plan = plan, .sample = sample};
+    for (work w = begin_work(m, t->shares, panels * plan->row_blocks_d);
+         take_items(&w, RUN_PANELS);)
+        for (int64_t item = w.begin; item < w.end; item += phase.at.n_panels) {
+            run at = phase.at = run_at(plan, panels, item, w.end);
+            product_in_panels(block_size(plan, at.r), at.n_panels, depth,
+                              by_columns(A, plan, n_panels(depth), at.r, 0), GROUP * stride,
+                              B + at.j * b_rows * PANEL, b_rows * PANEL,
+                              panel_of(C, plan, panels, at.r, at.j), stride, finish, &phase);
+        }
+}
+
+static void hidden_by_tiles(const training *t, member m, const batch_plan *plan, int64_t sample)
+{
+    phase_by_tiles(t, m, plan, t->X_forms, t->d, t->W.operands_by_k, padded(t->d), t->H, t->k,
+                   finish_hidden, sample);
+}
+
+static void output_by_tiles(const training *t, member m, const batch_plan *plan)
+{
+    phase_by_tiles(t, m, plan, t->R_forms, t->k, t->V.operands_by_d, grouped(t->k), t->E, t->d,
+                   finish_output, 0);
+}
+
+static void delta_by_tiles(const training *t, member m, const batch_plan *plan)
+{
+    phase_by_tiles(t, m, plan, t->E, t->d, t->V.operands_by_k, padded(t->d), t->G, t->k,
+                   finish_delta, 0);
+}
+
+static void decode_by_tiles(const training *t, member m, const batch_plan *plan)
+{
+    phase_by_tiles(t, m, plan, t->R_forms, t->k, t->V.operands_by_d, grouped(t->k), t->below->R,
+                   t->d, finish_decode, 0);
+}
+
+static void code_delta_by_tiles(const training *t, member m, const batch_plan *plan)
+{
+    phase_by_tiles(t, m, plan, t->D, t->k, t->W.operands_by_d, grouped(t->k), t->below->D, t->d,
+                   finish_code_delta, 0);
+}
+
+/* ---- weights: strips of STRIP_ROWS components, in each a few panels of features together ---- */
+
+/* gradient (n_rows, PANEL) (+)= D^T X + R^T E over row block r, or the part that is asked for: rows
+ * [row, row + n_rows), panel j. */
+static void add_gradient(const training *t, const batch_plan *plan, weight_part part, int64_t r,
+                         int64_t row, int64_t n_rows, int64_t j, real *gradient, int add)
+{
+    real *left[2];
+    const operand *right[2];
+    int n_pairs = 0;
+    if (part.encoder)
+        left[n_pairs] = t->D, right[n_pairs++] = by_rows(t->X_forms, plan, n_panels(t->d), r, j);
+    if (part.decoder)
+        left[n_pairs] = t->R_forms, right[n_pairs++] = by_rows(t->E, plan, n_panels(t->d), r, j);
+    int at_once = pairs_at_once(n_pairs, block_size(plan, r));
+    for (int first = 0; first < n_pairs; first += at_once, add = 1)
+        for (int64_t i = 0; i < n_rows; i += PANEL) {
+            panel_pair pair[2];
+            for (int q = 0; q < at_once; ++q)
+                pair[q] = (panel_pair){
+                    by_rows(left[first + q], plan, n_panels(t->k), r, (row + i) / PANEL),
+                    right[first + q]};
+            product_of_columns(min_i64(PANEL, n_rows - i), at_once, pair, block_size(plan, r),
+                               gradient + i * PANEL, add);
+        }
+}
+
+/* gradient (n_rows, PANEL) (+)= what row block r adds to that of units [row, row + n_rows) and
+ * panel j of features. */
+typedef void block_gradient(const training *, const batch_plan *, weight_part, int64_t r,
+                            int64_t row, int64_t n_rows, int64_t j, real *gradient, int add);
+
+/* Rows [row, row + n_rows) of panels [j, j + n_j). */
+typedef struct {
+    int64_t row, n_rows, j, n_j;
+} strips;
+
+static strips strips_at(const training *t, const batch_plan *plan, int64_t index)
+{
+    int64_t groups = plan->n_penalties / plan->strips, strip = index / groups,
+            j = index % groups * plan->strip_panels;
+    int64_t row = part_begin(t->k, PANEL, plan->strips, strip),
+            end = part_begin(t->k, PANEL, plan->strips, strip + 1);
+    return (strips){row, end - row, j, min_i64(plan->strip_panels, n_panels(t->d) - j)};
+}
+
+/* own->gradient <- the strips' gradients, STRIP_ROWS * PANEL reals apart. */
+static void gradients_of_strips(const training *t, const batch_plan *plan, weight_part part,
+                                const strips *at, scratch *own, block_gradient *of_block)
+{
+    int64_t blocks = plan->row_blocks_d;
+    for (int64_t first = 0; first < blocks; first += CHUNK_BLOCKS) {
+        int64_t end = min_i64(blocks, first + CHUNK_BLOCKS);
+        for (int64_t r = first; r < end; ++r)
+            for (int64_t i = 0; i < at->n_j; ++i)
+                of_block(t, plan, part, r, at->row, at->n_rows, at->j + i,
+                         own->gradient + i * STRIP_ROWS * PANEL, r > first);
+        add_chunk(own->gradient, own->wide_gradient, at->n_j * STRIP_ROWS * PANEL, first == 0,
+                  end == blocks);
+    }
+}
+
+/* Returns the penalty. */
+static double weights_by_tiles(const training *t, const batch_plan *plan,
+                               const step_constants *constants, weight_part part, scratch *own,
+                               double *squares)
+{
+    strips at = strips_at(t, plan, part.index);
+    int64_t row = at.row, n_rows = at.n_rows, j = at.j, n_j = at.n_j;
+    gradients_of_strips(t, plan, part, &at, own, add_gradient);
+    double penalty = 0;
+    if (t->norms && part.encoder) {
+        real factors[STRIP_ROWS];
+        contraction_factors(t, plan, row, n_rows, factors);
+        for (int64_t i = 0; i < n_j; ++i)
+            add_scaled_rows(factors, n_rows, PANEL, t->W.by_d + ((j + i) * t->k + row) * PANEL,
+                            PANEL, own->gradient + i * STRIP_ROWS * PANEL, PANEL);
+    }
+    for (int64_t i = 0; i < n_j; ++i)
+        penalty += use_gradient_strip(t->job, constants, matrix_of(t, part), j + i, row, n_rows,
+                                      own->gradient + i * STRIP_ROWS * PANEL, squares);
+    return penalty;
+}
+
+/* Where gradients were kept: scales this part of them, and the weights move. */
+static void move_by_tiles(const training *t, const batch_plan *plan,
+                          const step_constants *constants, weight_part part, real factor)
+{
+    strips at = strips_at(t, plan, part.index);
+    const weight_matrix *m = matrix_of(t, part);
+    for (int64_t j = at.j; j < at.j + at.n_j; ++j) {
+        real *gradient = m->gradient + (j * t->k + at.row) * PANEL;
+        scale_run(factor, gradient, at.n_rows * PANEL);
+        move_strip(t->job, constants, m, j, at.row, at.n_rows, gradient);
+    }
+}
+
+#endif

@@ -1,0 +1,355 @@
+/* Training steps, and gradients without an update.
+
+   A batch of n rows goes through five phases; after each the team meets at a barrier. Within a
+   phase the members share blocks that follow from the shapes alone, and an epilogue acts on each
+   block while it is in cache:
+
+       load     X        <- rows, gathered and converted
+       hidden   H        <- g(X W^T + b)
+       output   E        <- weight o dloss/deta at eta = H V + c;       dc <- column sums
+       delta    D        <- (E V^T) o g'(H);                             db <- column sums
+       weights  dW = D^T X (+ H^T E when tied), dV = H^T E               -> optimizer, block by
+   block; or added to gradients
+
+   mathematics: backpropagation with E = dA^ (the output's) and D = dA (the hidden layer's). V == W
+   when tied: the gradient is the sum of two.
+
+   In a deep network the layers l = 0, 1, ... share this: X of layer l + 1 is H of layer l. Between
+   hidden and output the codes come down again,
+
+       decode   R of l - 1  <- g(R V + c), from the last layer (where R is H) on;
+
+   delta gives G, the E of the layer above, on the way up (in the last layer: D), and then
+
+       code     D of l - 1  <- (D W) o g'(H of l - 1), on the way down;
+
+   dW = D^T X + R^T E. With one layer R is H, G is D, and there is nothing between.
+
+   The phases stand in tile_phases.h, for register tiles, and in blas_phases.h. */
+#ifndef AEFAST_TRAINING_H
+#define AEFAST_TRAINING_H
+
+#include "kernels/autoencoder/step/kept_units.h"
+#include "kernels/autoencoder/step/limits.h"
+#include "kernels/autoencoder/step/network.h"
+
+/* ---- the phases, by either kind of products ---- */
+
+static void load_phase(const training *t, member m, const batch_plan *plan, int64_t first)
+{
+    weigh_rows(t->job, first, plan->n, share_begin(m, plan->n), share_end(m, plan->n), t->weight);
+    norms_phase(t, m);
+    if (t->job->tiled)
+        load_tiles(t, m, plan, first);
+    else
+        load_rows(t, m, plan, first);
+}
+
+/* Then, where only some units of a row are kept, whole rows. */
+static void hidden_phase(const training *t, member m, const batch_plan *plan, int64_t sample)
+{
+    (t->job->tiled ? hidden_by_tiles : hidden_by_blas)(t, m, plan, sample);
+    if (t->job->model.top_k == 0)
+        return;
+    team_barrier(m);
+    if (t->kept_units.kept == 0) {
+        top_k_phase(t, m, plan, t->job->tiled ? row_in_panels : row_in_rows);
+        return;
+    }
+    choose_phase(t, m, plan);
+    team_barrier(m);
+    arrange_phase(t, m, plan);
+}
+
+static void decode_phase(const training *t, member m, const batch_plan *plan)
+{
+    (t->job->tiled ? decode_by_tiles : decode_by_blas)(t, m, plan);
+}
+
+/* Then groups of columns. */
+static void output_phase(const training *t, member m, const batch_plan *plan)
+{
+    (t->kept_units.kept ? output_through_kept
+     : t->job->tiled    ? output_by_tiles
+                        : output_by_blas)(t, m, plan);
+    if (plan->n_chunks > 0) {
+        team_barrier(m);
+        groups_phase(t, m, plan, t->job->tiled ? row_in_panels : row_in_rows);
+    }
+}
+
+static void delta_phase(const training *t, member m, const batch_plan *plan)
+{
+    (t->kept_units.kept ? delta_through_kept
+     : t->job->tiled    ? delta_by_tiles
+                        : delta_by_blas)(t, m, plan);
+}
+
+static void code_phase(const training *t, member m, const batch_plan *plan)
+{
+    (t->job->tiled ? code_delta_by_tiles : code_delta_by_blas)(t, m, plan);
+}
+
+/* Blocks of weights, those of W and then those of V. */
+static int64_t n_parts(const training *t, const batch_plan *plan)
+{
+    return plan->n_penalties * n_matrices(t);
+}
+
+static weight_part part_at(const training *t, const batch_plan *plan, int64_t i)
+{
+    int64_t blocks = plan->n_penalties;
+    return (weight_part){
+        .encoder = i < blocks, .decoder = t->job->model.tied || i >= blocks, .index = i % blocks};
+}
+
+typedef double weight_function(const training *, const batch_plan *, const step_constants *,
+                               weight_part, scratch *, double *squares);
+
+static void weight_phase(const training *t, member m, const batch_plan *plan,
+                         const step_constants *constants)
+{
+    weight_function *function = t->kept_units.kept ? weights_through_kept
+                                : t->job->tiled    ? weights_by_tiles
+                                                   : weights_by_blas;
+    for (work w = begin_work(m, t->shares, n_parts(t, plan)); take_items(&w, RUN_PANELS);)
+        for (int64_t i = w.begin; i < w.end; ++i) {
+            double squares = 0;
+            t->penalties[i] = function(t, plan, constants, part_at(t, plan, i),
+                                       &t->members[m.index], &squares);
+            if (t->squares)
+                t->squares[i] = squares;
+        }
+}
+
+/* Where gradients were kept. */
+static void move_phase(const training *t, member m, const batch_plan *plan,
+                       const step_constants *constants, real factor)
+{
+    for (int64_t i = share_begin(m, n_parts(t, plan)), end = share_end(m, n_parts(t, plan));
+         i < end; ++i)
+        (t->job->tiled ? move_by_tiles : move_by_blas)(t, plan, constants, part_at(t, plan, i),
+                                                       factor);
+}
+
+static void limit_phase(const training *t, member m)
+{
+    int64_t strips = ceil_div(t->k, PANEL), items = strips * n_matrices(t);
+    for (int64_t i = share_begin(m, items), end = share_end(m, items); i < end; ++i) {
+        int64_t row = i % strips * PANEL;
+        limit_rows(t->job, i < strips ? &t->W : &t->V, row, min_i64(PANEL, t->k - row));
+    }
+}
+
+/* ---- biases: too few to share ---- */
+
+/* A bias, and the partial sums that its gradient is the sum of. */
+typedef struct {
+    real *values;
+    int64_t at, n;         /* in the flat layout */
+    const double *partial; /* (row_blocks, n) */
+    int64_t row_blocks;
+} bias_part;
+
+static bias_part bias_of(const network *net, const batch_plan *plans, int l, int i)
+{
+    const training *t =
+        &net->layers[l]; /* partial sums have the row blocks of the layer that made them */
+    if (i == 0)
+        return (bias_part){t->p.c, t->p.c_at, t->d, t->c_sums,
+                           l > 0 ? plans[l - 1].row_blocks_k
+                                 : plans[l].row_blocks_d + plans[l].n_chunks};
+    if (i == 1)
+        return (bias_part){t->p.theta, t->p.theta_at, t->p.theta ? t->d : 0, t->theta_sums,
+                           plans[l].row_blocks_d};
+    return (bias_part){t->p.b, t->p.b_at, t->k, t->b_sums,
+                       l + 1 < net->n_layers ? plans[l + 1].row_blocks_d : plans[l].row_blocks_k};
+}
+
+static void move_bias(const training *t, const step_constants *constants, const bias_part *bias,
+                      int64_t first, int64_t n, real *gradient)
+{
+    real *state[MOST_STATES];
+    for (int i = 0; i < MOST_STATES; ++i)
+        state[i] = t->job->state[i] ? (real *)t->job->state[i] + bias->at : 0;
+    update_run(t->job, constants, bias->values, gradient, state, first, n);
+}
+
+/* The gradient is added to gradients; kept, to be clipped; or the bias moves by it. Returns its
+ * squares where it is kept. */
+static double use_bias_gradient(const training *t, const step_constants *constants,
+                                const bias_part *bias)
+{
+    real gradient[BLOCK_COLUMNS];
+    double sums[BLOCK_COLUMNS], squares = 0;
+    for (int64_t first = 0; first < bias->n; first += BLOCK_COLUMNS) {
+        int64_t columns = min_i64(BLOCK_COLUMNS, bias->n - first);
+        memcpy(sums, bias->partial + first, (size_t)columns * sizeof *sums);
+        for (int64_t r = 1; r < bias->row_blocks; ++r)
+            for (int64_t j = 0; j < columns; ++j)
+                sums[j] += bias->partial[r * bias->n + first + j];
+        for (int64_t j = 0; j < columns; ++j)
+            gradient[j] = (real)sums[j];
+        if (t->job->gradients) {
+            keep_gradient(t->job, bias->at + first, gradient, columns);
+        } else if (t->bias_gradient) {
+            memcpy(t->bias_gradient + bias->at - t->p.b_at + first, gradient,
+                   (size_t)columns * sizeof(real));
+            squares += sum_of_squares(gradient, columns);
+        } else {
+            move_bias(t, constants, bias, first, columns, gradient);
+        }
+    }
+    return squares;
+}
+
+static void move_clipped_bias(const training *t, const step_constants *constants,
+                              const bias_part *bias, real factor)
+{
+    real *gradient = t->bias_gradient + bias->at - t->p.b_at;
+    scale_run(factor, gradient, bias->n);
+    move_bias(t, constants, bias, 0, bias->n, gradient);
+}
+
+/* ---- a batch, a call ---- */
+
+static double sum_of(const double *x, int64_t n)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < n; ++i)
+        sum += x[i];
+    return sum;
+}
+
+static void update_phase(const network *net, member m, const batch_plan *plans,
+                         const step_constants *constants)
+{
+    for (int l = 0; l < net->n_layers; ++l) {
+        const training *t = &net->layers[l];
+        weight_phase(t, m, &plans[l], constants);
+        for (int i = 0; m.index == 0 && i < MOST_BIASES; ++i) {
+            bias_part bias = bias_of(net, plans, l, i);
+            double squares = use_bias_gradient(t, constants, &bias);
+            if (t->squares)
+                t->squares[n_parts(t, &plans[l]) + i] = squares;
+        }
+    }
+}
+
+/* The second half of an update whose gradient is clipped. Returns the gradient's norm; nothing
+ * moves if it is not finite. */
+static double clipped_phase(const network *net, member m, const batch_plan *plans,
+                            const step_constants *constants)
+{
+    double square = 0;
+    for (int l = 0; l < net->n_layers; ++l)
+        square += sum_of(net->layers[l].squares, n_parts(&net->layers[l], &plans[l]) + MOST_BIASES);
+    if (!isfinite(square))
+        return square;
+    real factor = clipping_factor(net->job, square);
+    for (int l = 0; l < net->n_layers; ++l) {
+        const training *t = &net->layers[l];
+        move_phase(t, m, &plans[l], constants, factor);
+        for (int i = 0; m.index == 0 && i < MOST_BIASES; ++i) {
+            bias_part bias = bias_of(net, plans, l, i);
+            move_clipped_bias(t, constants, &bias, factor);
+        }
+    }
+    return sqrt(square);
+}
+
+/* Returns the batch's loss, the same number in every member; one that is not finite means that
+ * nothing was updated. */
+static double train_batch(const network *net, member m, const batch_plan *plans,
+                          const step_constants *constants, int64_t first)
+{
+    const training *layers = net->layers;
+    int last = net->n_layers - 1;
+    load_phase(&layers[0], m, &plans[0], first);
+    team_barrier(m);
+    for (int l = 0; l <= last; ++l, team_barrier(m))
+        hidden_phase(&layers[l], m, &plans[l], net->job->inputs.first_sample + first);
+    for (int l = last; l > 0; --l, team_barrier(m))
+        decode_phase(&layers[l], m, &plans[l]);
+    output_phase(&layers[0], m, &plans[0]);
+    team_barrier(m);
+    double loss = sum_of(layers[0].losses, plans[0].n_losses + plans[0].n_chunks);
+    if (!isfinite(loss))
+        return loss;
+    for (int l = 0; l <= last; ++l, team_barrier(m))
+        delta_phase(&layers[l], m, &plans[l]);
+    for (int l = last; l > 0; --l, team_barrier(m))
+        code_phase(&layers[l], m, &plans[l]);
+    update_phase(net, m, plans, constants);
+    if (m.index == 0)
+        count_unused(&layers[0], &plans[0]);
+    team_barrier(m);
+    if (net->job->clip_norm > 0) {
+        double norm = clipped_phase(net, m, plans, constants);
+        if (!isfinite(norm))
+            return norm;
+        team_barrier(m);
+    }
+    if (net->job->max_norm > 0) {
+        for (int l = 0; l <= last; ++l)
+            limit_phase(&layers[l], m);
+        team_barrier(m);
+    }
+    for (int l = 0; l <= last; ++l)
+        loss += sum_of(layers[l].penalties, n_parts(&layers[l], &plans[l]));
+    if (has_code_penalty(&net->job->terms))
+        loss += sum_of(layers[0].code_losses, plans[0].n_code_losses);
+    return loss;
+}
+
+static void train_member(void *context, member m)
+{
+    const network *net = (const network *)context;
+    training_job *job = net->job;
+    training_job now = *job; /* what this member keeps of the job's progress */
+    batch_plan plans[MOST_LAYERS];
+    int64_t planned = 0;
+    for (int64_t first = 0; first < job->rows.n_rows; first += job->batch_size) {
+        int64_t n = min_i64(job->batch_size, job->rows.n_rows - first);
+        for (int l = 0; n != planned && l < net->n_layers; ++l)
+            plans[l] = plan_batch(&net->layers[l], n);
+        planned = n;
+        step_constants constants = constants_of_step(&now);
+        double loss = train_batch(net, m, plans, &constants, first);
+        if (!isfinite(loss)) {
+            now.status = STATUS_NOT_FINITE;
+            break;
+        }
+        now.loss_sum += job->gradients ? loss : loss * (double)n;
+        now.n_rows_done += n;
+        now.n_steps += 1;
+        now.schedule_step += 1;
+    }
+    team_barrier(m);
+    if (m.index == 0) {
+        job->loss_sum = now.loss_sum;
+        job->n_rows_done = now.n_rows_done;
+        job->n_steps = now.n_steps;
+        job->schedule_step = now.schedule_step;
+        job->status = now.status;
+    }
+}
+
+static void train(training_job *job)
+{
+    network net;
+    carved_network(&net, job);
+    const scratch *members = net.layers[0].members;
+    for (int i = 0; i < job->n_threads; ++i)
+        net.layers[0].members[i].bad_rows = STATUS_OK;
+    for (int l = 0; l < net.n_layers; ++l)
+        for (int i = 0; i < job->n_threads; ++i)
+            net.layers[l].shares[i] = (share){0};
+    refresh_revival(&net.layers[0]);
+    job->status = STATUS_OK;
+    team_run(job->n_threads, FLOAT_MODE_FLUSH, train_member, &net);
+    for (int i = 0; i < job->n_threads; ++i)
+        job->status |= members[i].bad_rows;
+}
+
+#endif

@@ -1,0 +1,472 @@
+/* The output distributions p(x | mu), mu = mean(eta). All that the package knows of one stands
+   here:
+
+       -log p(x | mu) = loss(eta, x; theta) + base(x) + log_normalizer(constant)
+
+   of which training needs the first, on vectors; the others, and samples, are of one entry in
+   double. Either may be NULL: 0. To add one: its functions, an OUTPUT line, a line of the table;
+   and its twin in tests/reference/outputs.py. Nothing else. */
+#ifndef AEFAST_DISTRIBUTIONS_H
+#define AEFAST_DISTRIBUTIONS_H
+
+#include "kernels/autoencoder/outputs.h"
+#include "kernels/base/special.h"
+
+#define DISTRIBUTION(name)                                                                         \
+    ALWAYS_INLINE vec name##_loss(vec eta, vec x, const vec *known, vec *by_eta, vec *by_theta)
+#define PLAIN_DISTRIBUTION(name)                                                                   \
+    ALWAYS_INLINE vec name##_plain_loss(vec eta, vec e, vec x, vec *by_eta)
+#define UNUSED(a, b) ((void)(a), (void)(b))
+
+static double identity_link(double mean) { return mean; }
+static double log_link(double mean) { return log(mean > 1e-4 ? mean : 1e-4); }
+static double logit_link(double mean)
+{
+    const double edge = 1e-4;
+    mean = mean < edge ? edge : mean > 1 - edge ? 1 - edge : mean;
+    return log(mean / (1 - mean));
+}
+
+#define PI 3.14159265358979323846
+#define HALF_LOG_2PI 0.91893853320467274178
+#define SAMPLE(name)                                                                               \
+    static double name##_sample(double eta, double theta, double constant, const generator *random)
+#define UNUSED_BY_SAMPLE ((void)theta, (void)constant)
+
+static double half_log_2pi(double constant) { return (void)constant, HALF_LOG_2PI; }
+static double log_factorial(double x) { return lgamma(x + 1); }
+
+/* Beyond the counts that integers hold, by the limit. */
+static double draw_poisson(double mean, const generator *random)
+{
+    return mean < 1e15 ? (double)random->poisson(random->bits, mean)
+                       : rint(mean + sqrt(mean) * random->normal(random->bits));
+}
+
+/* gaussian: N(x | eta, 1) */
+ALWAYS_INLINE vec gaussian_mean(vec eta) { return eta; }
+PLAIN_DISTRIBUTION(gaussian)
+{
+    (void)e;
+    *by_eta = eta - x;
+    return (real)0.5 * *by_eta * *by_eta;
+}
+DISTRIBUTION(gaussian)
+{
+    UNUSED(known, by_theta);
+    return gaussian_plain_loss(eta, eta, x, by_eta);
+}
+SAMPLE(gaussian) { return UNUSED_BY_SAMPLE, eta + random->normal(random->bits); }
+PLAIN_OUTPUT(gaussian, 0)
+
+/* bernoulli: mu^x (1 - mu)^(1 - x), mu = sigmoid(eta): loss max(eta, 0) - x eta + log(1 +
+ * exp(-|eta|)), one exponential for all */
+ALWAYS_INLINE vec bernoulli_mean(vec eta) { return vec_sigmoid(eta); }
+PLAIN_DISTRIBUTION(bernoulli)
+{
+    *by_eta = vec_select(vec_sign_mask(eta), e, vec_set(1)) / (e + (real)1) -
+              x; /* sigmoid(eta) - x */
+    return vec_fma(-x, eta, vec_max(eta, vec_set(0))) + vec_log1p_unit(e);
+}
+DISTRIBUTION(bernoulli)
+{
+    UNUSED(known, by_theta);
+    return bernoulli_plain_loss(eta, exp_minus_abs_normal(eta), x, by_eta);
+}
+SAMPLE(bernoulli)
+{
+    return UNUSED_BY_SAMPLE, random->uniform(random->bits) < 1 / (1 + exp(-eta)) ? 1 : 0;
+}
+PLAIN_OUTPUT(bernoulli, exp_minus_abs_normal)
+
+/* continuous_bernoulli (Loaiza-Ganem & Cunningham 2019): exp(x eta - A(eta)) on [0, 1], A(eta) =
+   log((exp(eta) - 1) / eta), mu = A'(eta). Up to |eta| = 2: A = eta/2 + z CB_A(z), mu = 1/2 + eta
+   CB_MEAN(z), z = eta^2, by Chebyshev interpolation (errors below 2e-11 and 1e-22): from mpmath
+   import mp, mpf, sinh, coth, log, sqrt, chebyfit; mp.dps = 60; x = lambda z: sqrt(z) / 2
+       chebyfit(lambda z: log(sinh(x(z)) / x(z)) / z if z > 1e-12 else mpf(1) / 24 - z / 2880, [0,
+   4], 6)[::-1] (13 terms for float64) chebyfit(lambda z: (coth(x(z)) / 2 - 1 / sqrt(z)) / sqrt(z)
+   if z > 1e-12 else mpf(1) / 12 - z / 720, [0, 4], 6)[::-1] Beyond, with u = |eta|, e = exp(-u): A
+   = max(eta, 0) + log((1 - e) / u), A'(u) = 1/(1 - e) - 1/u, A'(-u) = 1 - A'(u). */
+#if AEFAST_REAL_BITS == 32
+static const real CB_A[] = {0.0416666666651879930596f,     -0.000347222195573459149405f,
+                            0.00000551138562621370973505f, -1.03255414664053495355e-7f,
+                            2.0458850199935198909e-9f,     -3.42397462410091827027e-11f};
+static const real CB_MEAN[] = {0.0833333333133661801837f,    -0.0013888885289743872054f,
+                               0.0000330677256770223914968f, -8.25574633617907214011e-7f,
+                               2.03086437336558359926e-8f,   -3.94226408903938987677e-10f};
+#else
+static const real CB_A[] = {
+    0.0416666666666666666667,    -0.000347222222222222221924, 0.00000551146384479717394265,
+    -1.03339947089923996699e-7,  2.08767569872056679804e-9,   -4.40349177091462001301e-11,
+    9.55895341966012069295e-13,  -2.11854098782277055813e-14, 4.76956759775659678566e-16,
+    -1.08579663311249521379e-17, 2.46485320519428026291e-19,  -5.19344799041195800039e-21,
+    7.53554377639926124798e-23};
+static const real CB_MEAN[] = {
+    0.0833333333333333333332,    -0.00138888888888888888087,  0.0000330687830687829563054,
+    -8.26719576718956360758e-7,  2.0876756986088071607e-8,    -5.2841901082432774887e-10,
+    1.33825331815689983958e-11,  -3.38965553721550153887e-13, 8.58480380241859203959e-15,
+    -2.17044764180000853184e-16, 5.40280266466986303223e-18,  -1.22666030158503194138e-19,
+    1.87338102151424292367e-21};
+#endif
+ALWAYS_INLINE vec continuous_bernoulli_parts(vec eta, vec *A)
+{
+    vec size = vec_abs(eta), near = vec_min(size, vec_set(2)), z = near * near,
+        e = exp_minus_abs(eta);
+    const int n = sizeof CB_A / sizeof *CB_A;
+    vec signed_near = vec_select(vec_sign_mask(eta), -near, near);
+    vec far_mean = (real)1 / ((real)1 - e) - (real)1 / size;
+    far_mean = vec_select(vec_sign_mask(eta), (real)1 - far_mean, far_mean);
+    ivec is_near = size <= vec_set(2);
+    *A = vec_select(is_near, vec_fma(z, polynomial(z, CB_A, n), (real)0.5 * eta),
+                    vec_max(eta, vec_set(0)) + vec_log(((real)1 - e) / size));
+    return vec_select(is_near, vec_fma(signed_near, polynomial(z, CB_MEAN, n), vec_set((real)0.5)),
+                      far_mean);
+}
+ALWAYS_INLINE vec continuous_bernoulli_mean(vec eta)
+{
+    vec unused;
+    return continuous_bernoulli_parts(eta, &unused);
+}
+DISTRIBUTION(continuous_bernoulli)
+{
+    UNUSED(known, by_theta);
+    vec A, mu = continuous_bernoulli_parts(eta, &A);
+    *by_eta = mu - x;
+    return vec_fma(-x, eta, A);
+}
+/* A' rises: by bisection. */
+static double continuous_bernoulli_link(double mean)
+{
+    const double edge = 1e-3;
+    mean = mean < edge ? edge : mean > 1 - edge ? 1 - edge : mean;
+    double low = -1001, high = 1001;
+    for (int i = 0; i < 100; ++i) {
+        double eta = 0.5 * (low + high), u = fabs(eta);
+        double mu = u < 1e-4 ? 0.5 + u / 12 : -1 / expm1(-u) - 1 / u;
+        *((eta < 0 ? 1 - mu : mu) < mean ? &low : &high) = eta;
+    }
+    return 0.5 * (low + high);
+}
+/* The inverse of the distribution function, log(1 + u (exp(eta) - 1)) / eta, written for -|eta|:
+ * mirrored where eta is positive. */
+SAMPLE(continuous_bernoulli)
+{
+    UNUSED_BY_SAMPLE;
+    double rate = fmax(fabs(eta), 1e-12),
+           x = -log1p(random->uniform(random->bits) * expm1(-rate)) / rate;
+    return fmin(fmax(eta > 0 ? 1 - x : x, 0), 1);
+}
+OUTPUT(continuous_bernoulli, prepare_nothing)
+
+/* gaussian_diagonal: N(x | eta, s), s = floor + exp(theta) */
+ALWAYS_INLINE void gaussian_diagonal_prepare(vec theta, vec floor, vec *known)
+{
+    vec grown = vec_exp(theta), s = floor + grown;
+    known[0] = (real)1 / s;
+    known[1] = (real)0.5 * vec_log(s);
+    known[2] = (real)0.5 * grown / s;
+}
+ALWAYS_INLINE vec gaussian_diagonal_mean(vec eta) { return eta; }
+DISTRIBUTION(gaussian_diagonal)
+{
+    vec r = eta - x, squared = r * r * known[0];
+    *by_eta = r * known[0];
+    *by_theta = known[2] * ((real)1 - squared);
+    return vec_fma(vec_set((real)0.5), squared, known[1]);
+}
+SAMPLE(gaussian_diagonal)
+{
+    return eta + sqrt(constant + exp(theta)) * random->normal(random->bits);
+}
+OUTPUT(gaussian_diagonal, gaussian_diagonal_prepare)
+
+/* poisson: mu^x exp(-mu) / x!, mu = exp(eta) */
+ALWAYS_INLINE vec poisson_mean(vec eta) { return vec_exp(eta); }
+DISTRIBUTION(poisson)
+{
+    UNUSED(known, by_theta);
+    vec mu = vec_exp(eta);
+    *by_eta = mu - x;
+    return vec_fma(-x, eta, mu);
+}
+SAMPLE(poisson) { return UNUSED_BY_SAMPLE, draw_poisson(exp(eta), random); }
+OUTPUT(poisson, prepare_nothing)
+
+/* exponential: exp(-x / mu) / mu, mu = exp(eta) */
+ALWAYS_INLINE vec exponential_mean(vec eta) { return vec_exp(eta); }
+DISTRIBUTION(exponential)
+{
+    UNUSED(known, by_theta);
+    vec t = x * vec_exp(-eta);
+    *by_eta = (real)1 - t;
+    return eta + t;
+}
+SAMPLE(exponential) { return UNUSED_BY_SAMPLE, exp(eta) * random->exponential(random->bits); }
+OUTPUT(exponential, prepare_nothing)
+
+/* gamma: mean mu = exp(eta), shape k = exp(theta): -log p = k (t - 1 - log t) + log Gamma(k) - k
+ * log k + k + log x, t = x / mu */
+ALWAYS_INLINE void gamma_prepare(vec theta, vec constant, vec *known)
+{
+    (void)constant;
+    known[0] = vec_exp(theta);
+    for (int i = 0; i < LANES; ++i) {
+        double k = (double)known[0][i] > 0 ? (double)known[0][i] : DBL_MIN;
+        known[1][i] = (real)log_gamma_rest(k);
+        known[2][i] = (real)digamma_minus_log(k);
+    }
+}
+ALWAYS_INLINE vec gamma_mean(vec eta) { return vec_exp(eta); }
+DISTRIBUTION(gamma)
+{
+    vec t = x * vec_exp(-eta), u = t - (real)1 - (vec_log(x) - eta), k = known[0];
+    *by_eta = k * ((real)1 - t);
+    *by_theta = k * (u + known[2]);
+    return vec_fma(k, u, known[1]);
+}
+static double gamma_base(double x) { return log(x); }
+SAMPLE(gamma)
+{
+    (void)constant;
+    double shape = exp(theta), x = random->gamma(random->bits, shape) * (exp(eta) / shape);
+    return fmax(x, DBL_MIN); /* a small shape underflows; x > 0 */
+}
+OUTPUT(gamma, gamma_prepare)
+
+/* negative_binomial: mean mu = exp(eta), variance mu + mu^2 / r, r = exp(theta): with q = eta -
+   theta, -log p = -log(Gamma(x + r) / Gamma(r))
+   + (x + r) softplus(q) - x q + log x! */
+ALWAYS_INLINE void negative_binomial_prepare(vec theta, vec constant, vec *known)
+{
+    (void)constant;
+    known[0] = vec_exp(theta);
+    known[1] = theta;
+}
+ALWAYS_INLINE vec negative_binomial_mean(vec eta) { return vec_exp(eta); }
+DISTRIBUTION(negative_binomial)
+{
+    vec r = known[0], q = eta - known[1], share = vec_sigmoid(q), growth = vec_softplus(q),
+        by_r; /* share = mu / (r + mu) */
+    vec rising = vec_log_rising(x, r, &by_r);
+    *by_eta = vec_fma(x + r, share, -x);
+    *by_theta = vec_fma(r, growth - by_r, x * ((real)1 - share) - r * share);
+    return vec_fma(x + r, growth, -x * q) - rising;
+}
+/* Poisson with a mean that is gamma distributed: of mean mu and variance mu + mu^2 / r. */
+SAMPLE(negative_binomial)
+{
+    (void)constant;
+    double r = exp(theta);
+    return draw_poisson(random->gamma(random->bits, r) * (exp(eta) / r), random);
+}
+OUTPUT(negative_binomial, negative_binomial_prepare)
+
+/* laplace: exp(-|x - eta|) / 2 */
+ALWAYS_INLINE vec laplace_mean(vec eta) { return eta; }
+DISTRIBUTION(laplace)
+{
+    UNUSED(known, by_theta);
+    vec r = eta - x, zero = vec_set(0);
+    *by_eta = vec_select(r > zero, vec_set(1),
+                         vec_select(r < zero, vec_set(-1), r * zero)); /* NaN and 0 pass */
+    return vec_abs(r);
+}
+static double laplace_normalizer(double constant) { return (void)constant, log(2); }
+SAMPLE(laplace)
+{
+    UNUSED_BY_SAMPLE;
+    double distance = random->exponential(random->bits);
+    return eta + (random->uniform(random->bits) < 0.5 ? distance : -distance);
+}
+OUTPUT(laplace, prepare_nothing)
+
+/* huber: a Gaussian within delta of eta, Laplace tails beyond (Huber 1964) */
+ALWAYS_INLINE void huber_prepare(vec theta, vec delta, vec *known)
+{
+    (void)theta;
+    known[0] = delta;
+}
+ALWAYS_INLINE vec huber_mean(vec eta) { return eta; }
+DISTRIBUTION(huber)
+{
+    (void)by_theta;
+    vec r = eta - x, inner = vec_max(-known[0], vec_min(known[0], r)); /* NaN passes */
+    *by_eta = inner;
+    return inner * (r - (real)0.5 * inner);
+}
+/* The integral of exp(-loss): a normal distribution within delta of its middle, */
+static double huber_middle(double delta) { return sqrt(2 * PI) * erf(delta * sqrt(0.5)); }
+/* exponential tails without. */
+static double huber_tails(double delta) { return 2 / delta * exp(-0.5 * delta * delta); }
+static double huber_normalizer(double delta)
+{
+    return log(huber_middle(delta) + huber_tails(delta));
+}
+SAMPLE(huber)
+{
+    (void)theta;
+    double delta = constant, middle = huber_middle(delta), r,
+           u = random->uniform(random->bits) * (middle + huber_tails(delta));
+    if (u < middle && delta < 1) { /* by rejection: of normal numbers, or of uniform ones where few
+                                      of those are within delta */
+        do
+            r = delta * (2 * random->uniform(random->bits) - 1);
+        while (random->uniform(random->bits) > exp(-0.5 * r * r));
+    } else if (u < middle) {
+        do
+            r = random->normal(random->bits);
+        while (fabs(r) > delta);
+    } else {
+        r = delta + random->exponential(random->bits) / delta;
+        r = random->uniform(random->bits) < 0.5 ? r : -r;
+    }
+    return eta + r;
+}
+OUTPUT(huber, huber_prepare)
+
+/* student_t (Lange, Little & Taylor 1989): eta + s t, t of nu = `df` degrees of freedom, s^2 = 1e-6
+   + exp(2 theta): a constant column stays finite. Loss (nu + 1)/2 log(1 + r^2 / (nu s^2)) + log s.
+ */
+ALWAYS_INLINE void student_t_prepare(vec theta, vec df, vec *known)
+{
+    vec grown = vec_exp((real)2 * theta), s_squared = grown + (real)1e-6;
+    known[0] = (real)1 / (df * s_squared);
+    known[1] = (real)0.5 * vec_log(s_squared);
+    known[2] = (real)0.5 * (df + (real)1);
+    known[3] = grown / s_squared;
+}
+ALWAYS_INLINE vec student_t_mean(vec eta) { return eta; }
+DISTRIBUTION(student_t)
+{
+    vec r = eta - x, u = r * r * known[0], pull = (real)2 * known[2] / (u + (real)1);
+    *by_eta = pull * known[0] * r;
+    *by_theta = known[3] * ((real)1 - pull * u);
+    return vec_fma(known[2], vec_log1p_positive(u), known[1]);
+}
+static double student_t_normalizer(double df)
+{
+    return lgamma(0.5 * df) - lgamma(0.5 * (df + 1)) + 0.5 * log(PI * df);
+}
+SAMPLE(student_t)
+{
+    double z = random->normal(random->bits),
+           chi_squared = 2 * random->gamma(random->bits, 0.5 * constant);
+    return eta + sqrt(1e-6 + exp(2 * theta)) * z / sqrt(chi_squared / constant);
+}
+OUTPUT(student_t, student_t_prepare)
+
+/* One of n columns, with probability softmax(eta): where eta plus Gumbel's noise is largest. */
+static void categorical_sample(int64_t n, const double *eta, double n_draws,
+                               const generator *random, double *x)
+{
+    (void)n_draws;
+    int64_t chosen = 0;
+    double largest = -INFINITY;
+    for (int64_t j = 0; j < n; ++j) {
+        double value = eta[j] - log(random->exponential(random->bits));
+        x[j] = 0;
+        if (value > largest)
+            largest = value, chosen = j;
+    }
+    x[chosen] = 1;
+}
+
+/* log(prod x_j! / N!) */
+static double multinomial_base(int64_t n, const double *x)
+{
+    double sum = 0, total = 0;
+    for (int64_t j = 0; j < n; ++j)
+        sum += log_factorial(x[j]), total += x[j];
+    return sum - log_factorial(total);
+}
+/* Column after column, each binomial given those before it. */
+static void multinomial_sample(int64_t n, const double *eta, double n_draws,
+                               const generator *random, double *x)
+{
+    double largest = -INFINITY, rest = 0;
+    for (int64_t j = 0; j < n; ++j)
+        largest = fmax(largest, eta[j]);
+    for (int64_t j = 0; j < n; ++j)
+        rest += exp(eta[j] - largest);
+    int64_t left = n_draws > 0 && n_draws < 9e18 ? (int64_t)rint(n_draws) : 0;
+    for (int64_t j = 0; j < n; ++j) {
+        double weight = exp(eta[j] - largest);
+        int64_t drawn = j + 1 == n || weight >= rest
+                            ? left
+                            : random->binomial(random->bits, left, weight / rest);
+        x[j] = (double)drawn;
+        left -= drawn, rest -= weight;
+    }
+}
+
+#define ENTRIES(name)                                                                              \
+    name##_sample, 0, 0, name##_mean_strip, name##_loss_strip, name##_gradient_strip
+#define OF_GROUP(base, sample)                                                                     \
+    0, 0, 0, base, sample, group_eta_strip, group_eta_strip, group_eta_strip
+#define REALS "real numbers", -INFINITY, INFINITY
+#define UNIT_INTERVAL "0 ≤ x ≤ 1", 0, 1
+#define COUNTS "x ≥ 0, counts", 0, INFINITY
+#define POSITIVE "x > 0", 1e-30, INFINITY /* whose logarithm is taken in float32 too */
+
+/* name, link, domain; the parameter that columns have (0: none), learned unless an option fixes it;
+   the option (0: none) and its default, NAN where the option fixes the parameter (at the option's
+   logarithm) and is not given by default; whether it is one of groups; what a group's entries add
+   up to (0: anything). Then link, log_normalizer, base, sample. */
+static const output_entry outputs[] = {
+    {{"gaussian", "identity", REALS, 0, 0, 0, 0, 0},
+     identity_link,
+     half_log_2pi,
+     0,
+     ENTRIES(gaussian)},
+    {{"bernoulli", "logit", UNIT_INTERVAL, 0, 0, 0, 0, 0}, logit_link, 0, 0, ENTRIES(bernoulli)},
+    {{"continuous_bernoulli", "mean", UNIT_INTERVAL, 0, 0, 0, 0, 0},
+     continuous_bernoulli_link,
+     0,
+     0,
+     ENTRIES(continuous_bernoulli)},
+    {{"gaussian_diagonal", "identity", REALS, "log_variance", "floor", 1e-6, 0, 0},
+     identity_link,
+     half_log_2pi,
+     0,
+     ENTRIES(gaussian_diagonal)},
+    {{"poisson", "log", COUNTS, 0, 0, 0, 0, 0}, log_link, 0, log_factorial, ENTRIES(poisson)},
+    {{"exponential", "log", "x ≥ 0", 0, INFINITY, 0, 0, 0, 0, 0},
+     log_link,
+     0,
+     0,
+     ENTRIES(exponential)},
+    {{"gamma", "log", POSITIVE, "log_shape", "shape", NAN, 0, 0},
+     log_link,
+     0,
+     gamma_base,
+     ENTRIES(gamma)},
+    {{"negative_binomial", "log", COUNTS, "log_r", "r", NAN, 0, 0},
+     log_link,
+     0,
+     log_factorial,
+     ENTRIES(negative_binomial)},
+    {{"laplace", "identity", REALS, 0, 0, 0, 0, 0},
+     identity_link,
+     laplace_normalizer,
+     0,
+     ENTRIES(laplace)},
+    {{"huber", "identity", REALS, 0, "delta", 1, 0, 0},
+     identity_link,
+     huber_normalizer,
+     0,
+     ENTRIES(huber)},
+    {{"student_t", "identity", REALS, "log_scale", "df", 4, 0, 0},
+     identity_link,
+     student_t_normalizer,
+     0,
+     ENTRIES(student_t)},
+    {{"categorical", "softmax", "one-hot rows, which add up to 1", 0, 1, 0, 0, 0, 1, 1},
+     log_link,
+     OF_GROUP(0, categorical_sample)},
+    {{"multinomial", "softmax", COUNTS, 0, 0, 0, 1, 0},
+     log_link,
+     OF_GROUP(multinomial_base, multinomial_sample)},
+    {{"own", "own", REALS, 0, 0, 0, 0, 0}, identity_link, OF_GROUP(0, 0)}, /* the caller's */
+};
+
+#endif

@@ -1,0 +1,146 @@
+/* Optimizers: w <- update(w, gradient, state), on a run of parameters, while it is in cache.
+
+   To add one: the update of a vector, that of a run and a line of the table; and its twin in
+   tests/reference/. */
+#ifndef AEFAST_OPTIMIZERS_H
+#define AEFAST_OPTIMIZERS_H
+
+#include "kernels/autoencoder/autoencoder.h"
+#include "kernels/autoencoder/tables/schedules.h"
+#include "kernels/base/vec.h"
+
+/* What one step needs to know, the same for all parameters. */
+typedef struct {
+    real learning_rate, momentum;
+    real decay; /* 1 - rate weight_decay: what is left of a weight */
+    int nesterov;
+    real first_correction, second_correction; /* 1 / (1 - beta^t) of Adam */
+} step_constants;
+
+typedef struct {
+    solver_info info;
+    void (*update)(const step_constants *, real *w, const real *gradient, real *state0,
+                   real *state1, int64_t n);
+    int rests; /* neither parameters nor state change where the gradient is 0; of a solver with
+                  momentum: without it */
+} solver_entry;
+
+/* The update of one vector, of which `left` lanes are parameters; a constant for whole vectors. */
+typedef void update_vector(const step_constants *, real *w, const real *gradient, real *state0,
+                           real *state1, int64_t left);
+
+ALWAYS_INLINE void update_by_vectors(const step_constants *constants, real *w, const real *gradient,
+                                     real *state0, real *state1, int64_t n, update_vector *update)
+{
+    const step_constants c = *constants; /* which no store can change */
+    int64_t j = 0;
+    for (; j + LANES <= n; j += LANES)
+        update(&c, w + j, gradient + j, state0 ? state0 + j : 0, state1 ? state1 + j : 0, LANES);
+    if (j < n)
+        update(&c, w + j, gradient + j, state0 ? state0 + j : 0, state1 ? state1 + j : 0, n - j);
+}
+
+/* sgd, without momentum: w -= rate g. With it: v = momentum v + g, w -= rate v; Nesterov: w -= rate
+   (g + momentum v) (Sutskever et al. 2013, with the rate outside v). state0: v, needed only with
+   momentum. */
+ALWAYS_INLINE void plain_sgd_vector(const step_constants *c, real *w, const real *gradient,
+                                    real *unused, real *unused_too, int64_t left)
+{
+    (void)unused, (void)unused_too;
+    vec_store_n(
+        w, vec_fma(vec_set(-c->learning_rate), vec_load_n(gradient, left), vec_load_n(w, left)),
+        left);
+}
+
+ALWAYS_INLINE void momentum_vector(const step_constants *c, real *w, const real *gradient,
+                                   real *velocity, real *unused, int64_t left)
+{
+    (void)unused;
+    vec g = vec_load_n(gradient, left),
+        v = vec_fma(vec_set(c->momentum), vec_load_n(velocity, left), g);
+    vec_store_n(velocity, v, left);
+    vec direction = c->nesterov ? vec_fma(vec_set(c->momentum), v, g) : v;
+    vec_store_n(w, vec_fma(vec_set(-c->learning_rate), direction, vec_load_n(w, left)), left);
+}
+
+static void sgd_update(const step_constants *constants, real *w, const real *gradient,
+                       real *velocity, real *unused, int64_t n)
+{
+    if (velocity)
+        update_by_vectors(constants, w, gradient, velocity, unused, n, momentum_vector);
+    else
+        update_by_vectors(constants, w, gradient, 0, unused, n, plain_sgd_vector);
+}
+
+/* adam (Kingma & Ba 2015, algorithm 1): m and v the moving averages of g and g^2, w -= rate m^ /
+ * (sqrt(v^) + epsilon) */
+#define ADAM_BETA1 0.9
+#define ADAM_BETA2 0.999
+#define ADAM_EPSILON 1e-8
+
+ALWAYS_INLINE void adam_vector(const step_constants *c, real *w, const real *gradient, real *first,
+                               real *second, int64_t left)
+{
+    vec g = vec_load_n(gradient, left);
+    vec m = vec_fma(vec_set((real)ADAM_BETA1), vec_load_n(first, left), g * (real)(1 - ADAM_BETA1));
+    vec v = vec_fma(vec_set((real)ADAM_BETA2), vec_load_n(second, left),
+                    g * g * (real)(1 - ADAM_BETA2));
+    vec_store_n(first, m, left);
+    vec_store_n(second, v, left);
+    vec root = vec_sqrt(v * vec_set(c->second_correction)) + (real)ADAM_EPSILON;
+    vec rate = vec_set(-c->learning_rate * c->first_correction);
+    vec_store_n(w, vec_load_n(w, left) + rate * m / root, left);
+}
+
+static void adam_update(const step_constants *constants, real *w, const real *gradient, real *first,
+                        real *second, int64_t n)
+{
+    update_by_vectors(constants, w, gradient, first, second, n, adam_vector);
+}
+
+/* adagrad (Duchi, Hazan & Singer 2011, with the diagonal of G): s += g^2, w -= rate g / (sqrt(s) +
+ * epsilon) */
+#define ADAGRAD_EPSILON 1e-10
+
+ALWAYS_INLINE void adagrad_vector(const step_constants *c, real *w, const real *gradient,
+                                  real *squares, real *unused, int64_t left)
+{
+    (void)unused;
+    vec g = vec_load_n(gradient, left), s = vec_fma(g, g, vec_load_n(squares, left));
+    vec_store_n(squares, s, left);
+    vec_store_n(w,
+                vec_load_n(w, left) -
+                    vec_set(c->learning_rate) * g / (vec_sqrt(s) + (real)ADAGRAD_EPSILON),
+                left);
+}
+
+static void adagrad_update(const step_constants *constants, real *w, const real *gradient,
+                           real *squares, real *unused, int64_t n)
+{
+    update_by_vectors(constants, w, gradient, squares, unused, n, adagrad_vector);
+}
+
+static const solver_entry solvers[] = {
+    {{"sgd", 1, 1}, sgd_update, 1},
+    {{"adam", 2, 0}, adam_update, 0},
+    {{"adagrad", 1, 0}, adagrad_update, 1},
+};
+
+static inline step_constants constants_of_step(const training_job *job)
+{
+    double t = (double)(job->n_steps + 1);
+    double rate = job->learning_rate *
+                  schedules[job->schedule].factor(t, (double)job->schedule_step /
+                                                         (double)job->schedule_steps);
+    step_constants constants = {.learning_rate = (real)rate,
+                                .momentum = (real)job->momentum,
+                                .decay = (real)(1 - rate * job->weight_decay),
+                                .nesterov = job->nesterov};
+    if (job->state[1]) { /* two powers take as long as a small phase */
+        constants.first_correction = (real)(1 / (1 - pow(ADAM_BETA1, t)));
+        constants.second_correction = (real)(1 / (1 - pow(ADAM_BETA2, t)));
+    }
+    return constants;
+}
+
+#endif

@@ -1,0 +1,57 @@
+/* Penalties that make codes sparse. Of two kinds, each times a weight:
+
+       of codes     mean_rows sum_j p(h_j)      `of_codes` gives p and dp/dh of a vector of them
+       of means     sum_j p(m_j; parameter)     `of_mean`  p and dp/dm, m_j the (weighted) mean of a
+   unit's codes over the batch
+
+   To add one: its function and a line of the table; and its twin in tests/reference/variants.py.
+   Nothing else. */
+#ifndef AEFAST_PENALTIES_H
+#define AEFAST_PENALTIES_H
+
+#include "kernels/autoencoder/autoencoder.h"
+#include "kernels/base/special.h"
+
+typedef vec code_penalty(vec h, vec *slope);
+typedef double mean_penalty(double m, double parameter, double *slope);
+
+typedef struct {
+    penalty_info info;
+    code_penalty *of_codes; /* the one or */
+    mean_penalty *of_mean;  /* the other; NULL */
+} penalty_entry;
+
+/* kl: the divergence of coins that show heads with probability m from those with rho (Ng 2011,
+ * CS294A lecture notes). m is kept off 0 and 1. */
+static double kl_penalty(double m, double rho, double *slope)
+{
+    const double edge = 1e-6;
+    m = m < edge ? edge : m > 1 - edge ? 1 - edge : m;
+    *slope = (1 - rho) / (1 - m) - rho / m;
+    return rho * log(rho / m) + (1 - rho) * log((1 - rho) / (1 - m));
+}
+
+/* l1: |h| */
+static vec l1_penalty(vec h, vec *slope)
+{
+    vec zero = vec_set(0);
+    *slope = vec_select(h > zero, vec_set(1), vec_select(h < zero, vec_set(-1), zero));
+    return vec_abs(h);
+}
+
+/* log: log(1 + h^2) (Olshausen & Field 1996) */
+static vec log_penalty(vec h, vec *slope)
+{
+    *slope = (h + h) / (h * h + (real)1);
+    return vec_log1p_positive(h * h);
+}
+
+/* name; the parameter that it has besides its weight (0: none), and the ends between which that
+ * lies; whether codes must lie in (0, 1) */
+static const penalty_entry penalties[] = {
+    {{"kl", "rho", 0, 1, 1}, 0, kl_penalty},
+    {{"l1", 0, 0, 0, 0}, l1_penalty, 0},
+    {{"log", 0, 0, 0, 0}, log_penalty, 0},
+};
+
+#endif

@@ -1,0 +1,130 @@
+/* The k-sparse code (Makhzani & Frey 2013): the largest units of a row keep their values. */
+#ifndef AEFAST_TOP_K_H
+#define AEFAST_TOP_K_H
+
+#include "kernels/autoencoder/groups.h"
+
+#define LARGEST_KEY ((real_int)(~(uint64_t)0 >> (65 - AEFAST_REAL_BITS)))
+
+/* Integers in the order of the reals, NaN above all, 0 and -0 equal; lanes past the first n come
+ * below all. */
+ALWAYS_INLINE ivec order_keys(vec x, int64_t n)
+{
+    x = x + (vec){0}; /* -0 becomes 0 */
+    ivec inside = lanes_below(n), is_nan = x != x, largest = ivec_set(LARGEST_KEY);
+    ivec key = (ivec)x ^ (vec_sign_mask(x) & largest);
+    key = (is_nan & largest) | (~is_nan & key);
+    return (inside & key) | (~inside & ~largest);
+}
+
+/* The k-th largest of n keys, 1 <= k <= n, which change places (Hoare's selection). */
+static inline real_int kth_largest(real_int *key, int64_t n, int64_t k)
+{
+    int64_t low = 0, high = n - 1, place = k - 1;
+    while (low < high) {
+        real_int pivot = key[low + (high - low) / 2];
+        int64_t i = low, j = high;
+        while (i <= j) {
+            while (key[i] > pivot)
+                ++i;
+            while (key[j] < pivot)
+                --j;
+            if (i <= j) {
+                real_int other = key[i];
+                key[i++] = key[j];
+                key[j--] = other;
+            }
+        }
+        if (place <= j)
+            high = j;
+        else if (place >= i)
+            low = i;
+        else
+            break;
+    }
+    return key[place];
+}
+
+/* The largest keys of each group of `height` panels, lane by lane; maxima (groups * PANEL). */
+static inline void maxima_of_groups(int64_t n_units, row_entries row, int64_t height,
+                                    int64_t groups, real_int *maxima)
+{
+    int64_t panels = n_panels(n_units);
+    for (int64_t g = 0; g < groups; ++g)
+        for (int v = 0; v < PANEL; v += LANES) {
+            ivec most = ivec_set(~LARGEST_KEY);
+            for (int64_t j = g * height; j < min_i64(panels, (g + 1) * height); ++j) {
+                int64_t left = n_units - j * PANEL - v;
+                ivec key =
+                    left > 0 ? order_keys(vec_load_n(row.at + j * row.panel_stride + v, left), left)
+                             : most;
+                ivec more = key > most;
+                most = (more & key) | (~more & most);
+            }
+            memcpy(maxima + g * PANEL + v, &most, sizeof most);
+        }
+}
+
+/* The units whose keys are not below `limit`, rising, with their keys. Returns their number. */
+static inline int64_t units_from(int64_t n_units, row_entries row, real_int limit, real_int *keys,
+                                 real_int *units)
+{
+    int64_t m = 0;
+    for (int64_t j = 0; j < n_units; j += LANES) {
+        ivec key = order_keys(vec_load_n(entry_of(row, j), n_units - j), n_units - j),
+             good = key >= ivec_set(limit);
+        for (int l = 0; any_lane(good) && l < LANES && j + l < n_units; ++l) {
+            keys[m] = key[l];
+            units[m] = (real_int)(j + l);
+            m += good[l] != 0;
+        }
+    }
+    return m;
+}
+
+enum {
+    TOP_K_BUFFERS = 4,
+    MAXIMA_WANTED = 4
+}; /* of padded(n_units) reals each; maxima for each unit that is kept */
+
+/* units (kept) <- the row's largest units, rising; of equal ones the first. buffer: TOP_K_BUFFERS,
+   the last of which is not touched.
+
+   The kept-th largest of maxima of groups is not above the kept-th largest of all: few units remain
+   above it, and only these are looked at one by one. */
+static void choose_units(int64_t kept, int64_t n_units, row_entries row, real *buffer,
+                         int32_t *units)
+{
+    int64_t panels = n_panels(n_units),
+            height = max_i64(1, panels * PANEL / (MAXIMA_WANTED * kept)),
+            groups = ceil_div(panels, height);
+    real_int *some = (real_int *)buffer, *keys = some + padded(n_units),
+             *candidates = keys + padded(n_units);
+    maxima_of_groups(n_units, row, height, groups, some);
+    real_int limit = kth_largest(some, groups * PANEL, kept);
+    int64_t m = units_from(n_units, row, limit, keys, candidates), above = 0, n = 0;
+    if (height > 1) {
+        memcpy(some, keys, (size_t)m * sizeof *keys);
+        limit = kth_largest(some, m, kept);
+    }
+    for (int64_t i = 0; i < m; ++i)
+        above += keys[i] > limit;
+    for (int64_t i = 0, ties = kept - above; n < kept; ++i)
+        if (keys[i] > limit || (keys[i] == limit && ties-- > 0))
+            units[n++] = (int32_t)candidates[i];
+}
+
+/* All units of a row but its `kept` largest become -0. A unit that is kept is never -0. */
+static void keep_top_k(int64_t kept, int64_t n_units, row_entries row, real *buffer)
+{
+    int32_t *units = (int32_t *)(buffer + (TOP_K_BUFFERS - 1) * padded(n_units));
+    choose_units(kept, n_units, row, buffer, units);
+    for (int64_t i = 0; i < kept; ++i)
+        buffer[i] = *entry_of(row, units[i]) + (real)0;
+    for (int64_t j = 0; j < n_units; j += LANES)
+        vec_store_n(entry_of(row, j), vec_set((real)-0.0), n_units - j);
+    for (int64_t i = 0; i < kept; ++i)
+        *entry_of(row, units[i]) = buffer[i];
+}
+
+#endif

@@ -1,0 +1,342 @@
+/* The lasso by active sets (feature-sign search, Lee et al. 2007, with several atoms at a time;
+   Osborne et al. 2000).
+
+   For atoms S with signs s the code that solves  min 1/2 ||x - h D||^2 + alpha h_S . s  over codes
+   of S alone is a linear system. A round q = c - h G; the atoms that break |q_j| <= alpha most
+   become active, with the sign of q_j h_S <- h_S + G_SS^-1 (q_S - alpha s) goes only as far as the
+   signs hold: the first code that reaches 0 leaves, and the rest is solved again. The objective
+   falls in each round. Starting from q, each solution also corrects the last one's rounding. K =
+   G_SS^-1 is kept itself: an atom that enters or leaves changes it by a multiple of v^T v. */
+#ifndef AEFAST_ACTIVE_SET_H
+#define AEFAST_ACTIVE_SET_H
+
+#include "kernels/sparse_coding/basis.h"
+#include "kernels/sparse_coding/coder.h"
+
+/* The idle atoms with the largest |q| of each lane of every second (fourth) vector: candidates that
+ * cost no branch. */
+enum { LEADING_VECTORS = LANES < 8 ? 4 : 2, MOST_LEADERS = LEADING_VECTORS * LANES };
+
+typedef struct {
+    vec size[LEADING_VECTORS];
+    ivec atom[LEADING_VECTORS];
+} leaders;
+
+typedef struct {
+    int64_t n, capacity, ld;
+    int64_t most;      /* n at its largest, for this row */
+    int64_t *atom;     /* (capacity): S */
+    const real **gram; /* (capacity): their rows of G */
+    real *h, *sign;    /* (padded capacity): arrays over S are 0 past n */
+    real *lacking;     /* q_S - alpha s */
+    real *step;        /* K lacking */
+    real *border;      /* scratch */
+    real *inverse;     /* K (capacity + 1, ld), 0 outside (n, n) */
+    real_int *idle;    /* (ld_k): all ones where an atom is not active */
+    int64_t candidate[MOST_LEADERS];
+} active_set;
+
+static active_set carve_active_set(const dictionary_forms *f, arena *a)
+{
+    int64_t capacity = min_i64(f->d, f->k);
+    active_set s = {.capacity = capacity, .ld = leading_dimension(capacity)};
+    s.atom = CARVE(a, int64_t, capacity);
+    s.gram = CARVE(a, const real *, capacity);
+    s.h = CARVE(a, real, padded(capacity));
+    s.sign = CARVE(a, real, padded(capacity));
+    s.lacking = CARVE(a, real, padded(capacity));
+    s.step = CARVE(a, real, padded(capacity));
+    s.border = CARVE(a, real, padded(capacity));
+    s.inverse = CARVE(a, real, (capacity + 1) * s.ld);
+    s.idle = CARVE(a, real_int, f->ld_k);
+    return s;
+}
+
+/* ---- K ---- */
+
+/* out = K from, for `from` that is 0 past n. */
+static inline void multiply_inverse(const active_set *s, const real *from, real *out)
+{
+    for (int64_t v = 0; v < s->n; v += PANEL) {
+        const real *K = s->inverse + v;
+        vec sum[2][2] = {{{0}}};
+        for (int64_t i = 0; i < s->n; i += 2, K += 2 * s->ld) {
+            vec x = vec_set(from[i]), y = vec_set(from[i + 1]); /* past n: 0, times a row of 0 */
+            sum[0][0] = vec_fma(x, vec_load(K), sum[0][0]);
+            sum[0][1] = vec_fma(x, vec_load(K + LANES), sum[0][1]);
+            sum[1][0] = vec_fma(y, vec_load(K + s->ld), sum[1][0]);
+            sum[1][1] = vec_fma(y, vec_load(K + s->ld + LANES), sum[1][1]);
+        }
+        vec_store(out + v, sum[0][0] + sum[1][0]);
+        vec_store(out + v + LANES, sum[0][1] + sum[1][1]);
+    }
+}
+
+/* K += scale v^T v, for v of n entries and 0 past them. */
+static inline void add_outer_product(const active_set *s, int64_t n, real scale, const real *v)
+{
+    for (int64_t column = 0; column < n; column += PANEL) {
+        vec v0 = vec_set(scale) * vec_load(v + column),
+            v1 = vec_set(scale) * vec_load(v + column + LANES);
+        real *K = s->inverse + column;
+        for (int64_t i = 0; i < n; ++i, K += s->ld) {
+            vec x = vec_set(v[i]);
+            vec_store(K, vec_fma(x, v0, vec_load(K)));
+            vec_store(K + LANES, vec_fma(x, v1, vec_load(K + LANES)));
+        }
+    }
+}
+
+/* Atom j becomes active, with code `code`. Returns 0 where it depends on those that are. */
+static int activate(active_set *s, const row_problem *p, int64_t j, real code, real sign)
+{
+    const dictionary_forms *f = p->dictionary;
+    const real *gram = f->gram + j * f->ld_k;
+    int64_t n = s->n;
+    if (n == s->capacity)
+        return 0;
+    for (int64_t i = 0; i < n; ++i)
+        s->lacking[i] = gram[s->atom[i]];
+    multiply_inverse(s, s->lacking, s->border);
+    vec projected = {0};
+    for (int64_t i = 0; i < n; i += LANES)
+        projected = vec_fma(vec_load(s->lacking + i), vec_load(s->border + i), projected);
+    real added = f->diagonal[j] - (real)vec_sum(projected);
+    if (!(added > DEPENDENT_ATOM * f->diagonal[j]))
+        return 0;
+    s->border[n] = -1; /* K becomes [K + v^T v / added, -v^T / added; -v / added, 1 / added] */
+    s->n = n + 1;
+    s->most = s->n > s->most ? s->n : s->most;
+    add_outer_product(s, n + 1, 1 / added, s->border);
+    s->atom[n] = j, s->gram[n] = gram, s->h[n] = code, s->sign[n] = sign;
+    s->idle[j] = 0;
+    return 1;
+}
+
+/* The atom at this place leaves; the last one takes it. */
+static void deactivate(active_set *s, int64_t place)
+{
+    int64_t last = s->n - 1;
+    real *K = s->inverse, *row = K + place * s->ld, *last_row = K + last * s->ld;
+    s->idle[s->atom[place]] = -1;
+    s->atom[place] = s->atom[last], s->gram[place] = s->gram[last];
+    s->h[place] = s->h[last], s->sign[place] = s->sign[last], s->lacking[place] = s->lacking[last];
+    s->h[last] = s->sign[last] = s->lacking[last] = 0;
+    memcpy(s->border, row, (size_t)whole_vectors(s->n) * sizeof(real));
+    memmove(row, last_row, (size_t)whole_vectors(s->n) * sizeof(real));
+    for (int64_t i = 0; i < s->n; ++i)
+        K[i * s->ld + place] = K[i * s->ld + last];
+    real own = s->border[place];
+    s->border[place] = s->border[last];
+    s->border[last] = 0;
+    for (int64_t i = 0; i <= last; ++i)
+        K[i * s->ld + last] = last_row[i] = 0;
+    s->n = last;
+    add_outer_product(s, last, -1 / own, s->border);
+}
+
+/* ---- a round ---- */
+
+/* q = c - h G over `vectors` vectors from v on. */
+ALWAYS_INLINE void correlate_lanes(const int vectors, const active_set *s, const row_problem *p,
+                                   int64_t v, leaders *found)
+{
+    vec q[8];
+#pragma GCC unroll 8
+    for (int l = 0; l < vectors; ++l)
+        q[l] = vec_load(p->c + v + l * LANES);
+    for (int64_t i = 0; i < s->n; ++i) {
+        vec minus = vec_set(-s->h[i]);
+        const real *G = s->gram[i] + v;
+#pragma GCC unroll 8
+        for (int l = 0; l < vectors; ++l)
+            q[l] = vec_fma(minus, vec_load(G + l * LANES), q[l]);
+    }
+    ivec mask = magnitude_mask(p->job->positive), atom = lanes_from(v);
+#pragma GCC unroll 8
+    for (int l = 0; l < vectors; ++l, atom += ivec_set(LANES)) {
+        vec_store(p->q + v + l * LANES, q[l]);
+        vec size = (vec)((ivec)magnitude(q[l], mask) & ivec_load(s->idle + v + l * LANES));
+        int place = l % LEADING_VECTORS;
+        ivec better = size > found->size[place];
+        found->size[place] = vec_select(better, size, found->size[place]);
+        found->atom[place] = (better & atom) | (~better & found->atom[place]);
+    }
+}
+
+/* q = c - h G. */
+static leaders correlate_active(const active_set *s, const row_problem *p)
+{
+    int64_t v = 0, n = p->dictionary->ld_k;
+    leaders found;
+    memset(&found, 0, sizeof found);
+    for (; v + 8 * LANES <= n; v += 8 * LANES)
+        correlate_lanes(8, s, p, v, &found);
+    for (; v < n; v += 2 * LANES)
+        correlate_lanes(2, s, p, v, &found);
+    return found;
+}
+
+static inline real largest_leader(const leaders *found)
+{
+    vec largest = found->size[0];
+    for (int l = 1; l < LEADING_VECTORS; ++l)
+        largest = vec_max(found->size[l], largest);
+    return vec_largest(largest);
+}
+
+/* The leaders above the bound, the largest first, at most `most` of them. */
+static int64_t list_candidates(active_set *s, const leaders *found, real bound, int64_t most)
+{
+    real size[MOST_LEADERS];
+    int64_t n = 0;
+    for (int i = 0; i < MOST_LEADERS; ++i) {
+        real own = found->size[i / LANES][i % LANES];
+        if (!(own > bound) || (n == most && !(own > size[n - 1])))
+            continue;
+        int64_t place = n < most ? n++ : n - 1;
+        for (; place > 0 && own > size[place - 1]; --place) {
+            size[place] = size[place - 1];
+            s->candidate[place] = s->candidate[place - 1];
+        }
+        size[place] = own;
+        s->candidate[place] = found->atom[i / LANES][i % LANES];
+    }
+    return n;
+}
+
+/* The place of the first code that reaches 0 on the way to h + step; *fraction becomes how far
+   along the way. -1: none. New codes, which are still 0 and would get the wrong sign, come first.
+ */
+static int64_t first_obstacle(const active_set *s, real *fraction)
+{
+    int64_t first = -1;
+    *fraction = 1;
+    for (int64_t v = 0; v < s->n; v += LANES) {
+        vec h = vec_load(s->h + v), end = h + vec_load(s->step + v);
+        if (!any_lane((end * vec_load(s->sign + v) <= vec_set(0)) & lanes_below(s->n - v)))
+            continue;
+        for (int64_t i = v; i < min_i64(v + LANES, s->n); ++i)
+            if ((s->h[i] + s->step[i]) * s->sign[i] <= 0) {
+                real share = s->h[i] * s->sign[i] > 0 ? -s->h[i] / s->step[i] : 0;
+                if (first < 0 || share < *fraction) {
+                    first = i;
+                    *fraction = share < 1 ? share : 1;
+                }
+            }
+    }
+    return first;
+}
+
+/* Codes of the active atoms to their best values; those that reach 0 leave. Returns whether any
+ * code has changed. */
+static int settle(active_set *s, const row_problem *p)
+{
+    int moved = 0;
+    for (int64_t i = 0; i < s->n; ++i)
+        s->lacking[i] = p->q[s->atom[i]] - p->alpha * s->sign[i];
+    for (;;) {
+        real fraction;
+        multiply_inverse(s, s->lacking, s->step);
+        int64_t obstacle = first_obstacle(s, &fraction);
+        add_multiple(s->h, fraction, s->step, whole_vectors(s->n));
+        moved |= fraction > 0;
+        if (obstacle < 0)
+            return moved;
+        for (int64_t i = 0; i < s->n; ++i)
+            s->lacking[i] *= 1 - fraction;
+        deactivate(s, obstacle);
+    }
+}
+
+/* What the last row has left, of which nothing may reach the next one, NaN least of all. */
+static void deactivate_all(active_set *s)
+{
+    size_t bytes = (size_t)padded(s->most) * sizeof(real);
+    for (int64_t i = 0; i < s->n; ++i)
+        s->idle[s->atom[i]] = -1;
+    for (int64_t i = 0; i <= s->most; ++i)
+        memset(s->inverse + i * s->ld, 0, bytes);
+    real *arrays[] = {s->h, s->sign, s->lacking, s->border};
+    for (int i = 0; i < 4; ++i)
+        memset(arrays[i], 0, bytes);
+    s->n = s->most = 0;
+}
+
+/* Once, before the first row. */
+static void clear_active_set(active_set *s, const dictionary_forms *f)
+{
+    memset(s->idle, -1, (size_t)f->ld_k * sizeof(real_int));
+    s->n = 0, s->most = s->capacity;
+    deactivate_all(s);
+}
+
+enum { FEWEST_AT_ONCE = 2, ACTIVE_PER_NEW = 3 }; /* a round activates at most 2 + n / 3 atoms, */
+#define WORTH_ACTIVATING                                                                           \
+    ((real)0.4) /* and none whose |q| is not this far above alpha, of the largest one's way */
+#define ROUNDING (16 * REAL_EPSILON)
+
+/* An idle atom with |q_j| <= (1 + slack) alpha adds slack to the relative gap, at most: alpha
+ * ||h||_1 <= 1/2 ||x||^2. */
+static real bound_of_idle(const row_problem *p)
+{
+    real slack = (real)(p->job->tol / 4);
+    return p->alpha * (1 + (slack > ROUNDING ? slack : ROUNDING));
+}
+
+/* The atoms that the leaders name become active, `most` of them at most. Returns how many did. */
+static int64_t activate_leaders(active_set *s, const row_problem *p, const leaders *found,
+                                real largest, real bound, int64_t most)
+{
+    real enough = p->alpha + WORTH_ACTIVATING * (largest - p->alpha);
+    int64_t n = list_candidates(s, found, enough > bound ? enough : bound, most), n_new = 0;
+    for (int64_t i = 0; i < n; ++i)
+        n_new += activate(s, p, s->candidate[i], 0, p->q[s->candidate[i]] > 0 ? 1 : -1);
+    return n_new;
+}
+
+static void begin_active_set(active_set *s, const row_problem *p)
+{
+    for (int64_t v = 0; v < p->dictionary->ld_k; v += LANES) {
+        if (!any_lane(vec_load(p->h + v) != vec_set(0)))
+            continue;
+        for (int64_t j = v; j < v + LANES; ++j)
+            if (p->h[j] != 0)
+                activate(s, p, j, p->h[j], p->h[j] > 0 ? 1 : -1);
+    }
+}
+
+static void end_active_set(active_set *s, const row_problem *p)
+{
+    real sum = 0;
+    memset(p->h, 0, (size_t)p->dictionary->ld_k * sizeof(real));
+    for (int64_t i = 0; i < s->n; ++i)
+        sum += p->h[s->atom[i]] = s->h[i];
+    if (!(sum - sum == 0)) /* K has broken down: a path begins at 0 */
+        memset(p->h, 0, (size_t)p->dictionary->ld_k * sizeof(real));
+    deactivate_all(s);
+}
+
+/* From p->h. Leaves the code in p->h; where atoms that depend on each other have stopped it, the
+ * gap will tell. */
+static void solve_active(active_set *s, const row_problem *p, int64_t max_rounds)
+{
+    begin_active_set(s, p);
+    int starts = s->n > 0, stuck = 0; /* codes to start from are settled before others join them */
+    int64_t most = FEWEST_AT_ONCE;
+    real bound = bound_of_idle(p);
+    for (int64_t round = 0; round < max_rounds && !stuck; ++round) {
+        leaders found = correlate_active(s, p);
+        real largest = largest_leader(&found);
+        if (!starts && !(largest > bound))
+            break;
+        int64_t n_new = starts ? 0 : activate_leaders(s, p, &found, largest, bound, most);
+        int moved = settle(s, p);
+        stuck = !starts && (n_new == 0 || (!moved && most == 1));
+        most = moved ? FEWEST_AT_ONCE + s->n / ACTIVE_PER_NEW : 1;
+        starts = 0;
+    }
+    end_active_set(s, p);
+}
+
+#endif

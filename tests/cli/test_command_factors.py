@@ -1,0 +1,177 @@
+"""`aefast factors`, `aefast sample`, and what the other commands make of such models."""
+
+import io
+import json
+import os
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.datasets import load_digits, load_wine
+from support.commands import refused
+
+import aefast
+from aefast import FactorAnalysis, ProbabilisticPCA, SufficientStatistics
+from aefast.cli import main
+from aefast.cli.data_files import hold_out
+
+FILES = ["likelihood.png", "loadings.png", "metrics.json", "model.safetensors", "scree.png"]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """An empty folder, which is the current one."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def wine(folder):
+    """A table with names; the folder has two models of it."""
+    frame = load_wine(as_frame=True).data
+    frame.to_csv("wine.csv", index=False)
+    argv = ["factors", "wine.csv", "--quiet", "--no-plots"]
+    assert main([*argv, "--model", "fa", "-k", "2", "--rotation", "promax", "--out", "fa"]) == 0
+    assert main([*argv, "-k", "0.9", "--out", "ppca"]) == 0
+    return frame
+
+
+def test_main_job(folder, capsys):
+    assert main("factors digits -k 20".split()) == 0
+    assert sorted(os.listdir("aefast-factors")) == FILES
+    for name in FILES:
+        if name.endswith(".png"):
+            assert (folder / "aefast-factors" / name).read_bytes().startswith(b"\x89PNG")
+    X = (load_digits().data / 16).astype(np.float32)
+    train, test = hold_out(X, 0.1, 0)
+    model = ProbabilisticPCA(20).fit(train)
+    metrics = json.loads((folder / "aefast-factors" / "metrics.json").read_text())
+    assert metrics["log_likelihood"] == {"train": model.score(train), "test": model.score(test)}
+    assert metrics["noise_variance"] == model.noise_variance_
+    assert (metrics["aic"], metrics["bic"]) == (model.aic(train), model.bic(train))
+    assert metrics["n_rows"] == {"train": 1617, "test": 180}
+    loaded = aefast.load("aefast-factors/model.safetensors")
+    np.testing.assert_array_equal(loaded.components_, model.components_)
+    out = capsys.readouterr().out
+    for word in (f"{model.score(test):.4f} (held-out rows)", "probabilistic PCA, 20", *FILES):
+        assert word in out
+
+
+def test_factor_analysis_of_a_table(wine, capsys):
+    assert main("factors wine.csv --model fa -k 3 --rotation varimax --out rotated".split()) == 0
+    assert sorted(os.listdir("rotated")) == FILES
+    metrics = json.loads(open("rotated/metrics.json").read())
+    assert (np.diff(metrics["log_likelihood_curve"]) >= 0).all()
+    assert metrics["n_iter"] == len(metrics["log_likelihood_curve"])
+    assert "factor analysis, 3 components" in capsys.readouterr().out
+    assert list(aefast.load("rotated/model.safetensors").feature_names_in_) == list(wine.columns)
+
+
+@pytest.mark.parametrize("k", ["mle", "cv", "0.5", "4"])
+def test_ways_to_say_how_many(k, wine):
+    assert main(["factors", "wine.csv", "-k", k, "--quiet", "--no-plots", "--out", "out"]) == 0
+    assert sorted(os.listdir("out")) == ["metrics.json", "model.safetensors"]
+
+
+def test_missing_entries(folder):
+    X = load_wine().data
+    X[::7, 3] = np.nan
+    np.save("X.npy", X)
+    assert main("factors X.npy -k 2 --test-fraction 0 --quiet".split()) == 0
+    metrics = json.loads(open("aefast-factors/metrics.json").read())
+    assert metrics["n_iter"] > 1 and list(metrics["n_rows"]) == ["train"]
+
+
+def test_sample(wine, capsys):
+    assert main("sample fa -n 5 --seed 3".split()) == 0
+    printed = pd.read_csv(io.StringIO(capsys.readouterr().out))
+    model = aefast.load("fa/model.safetensors")
+    np.testing.assert_array_equal(printed.to_numpy(), model.sample(5, 3))
+    assert list(printed.columns) == list(wine.columns)
+    assert main("sample ppca -n 100 -o rows.npy".split()) == 0
+    expected = aefast.load("ppca/model.safetensors").sample(100, 0)
+    np.testing.assert_array_equal(np.load("rows.npy"), expected)
+
+
+def test_other_commands(wine, capsys):
+    for name in ("fa", "ppca"):
+        model = aefast.load(f"{name}/model.safetensors")
+        assert main(f"encode {name} wine.csv -o H.npy".split()) == 0
+        np.testing.assert_array_equal(np.load("H.npy"), model.transform(wine))
+        assert main(f"reconstruct {name} wine.csv -o X.npy".split()) == 0
+        np.testing.assert_array_equal(np.load("X.npy"), model.reconstruct(wine))
+        assert main(f"score {name} wine.csv -o S.csv".split()) == 0
+        scores = pd.read_csv("S.csv")
+        np.testing.assert_array_equal(scores["mahalanobis"], model.mahalanobis(wine))
+        np.testing.assert_array_equal(scores["log_likelihood"], model.score_samples(wine))
+        assert main(["info", name]) == 0
+        out = capsys.readouterr().out
+        for line in (
+            "features +13",
+            "rows seen +160",
+            "log-likelihood +-",
+            f"model +{type(model).__name__}",
+        ):
+            assert re.search(f"^{line}", out, flags=re.M)
+
+
+def test_refusals(wine, folder, capsys):
+    SufficientStatistics(2).update(np.eye(2)).save("stats")
+    aefast.Whitening().fit(np.eye(3)).save("whitening")
+    cases = {
+        "factors wine.csv -k 0": "n_components",
+        "factors wine.csv -k 14": "at most n_features = 13, got 14",
+        "factors wine.csv -k 1.5": "n_components",
+        "factors wine.csv --rotation varimax": "--rotation is of factor analysis",
+        "factors wine.csv --model fa -k mle": "n_components",
+        "factors wine.csv --threads 0": "n_threads",
+        "factors nothing.csv": "nothing.csv: No such file",
+        "sample fa -n 0": "n_samples must be at least 1, got 0",
+        "sample nothing": "nothing: No such file",
+        "sample whitening": "Whitening, which has no distribution",
+        "sample fa -o nowhere/rows.npy": "nowhere",
+        "encode stats wine.csv -o H.npy": "SufficientStatistics, which is no model",
+        "score whitening wine.csv": "Whitening, which has no score_samples",
+    }
+    for argv, match in cases.items():
+        assert re.search(match, refused(capsys, *argv.split())), argv
+    constant = np.ones((20, 3))
+    np.save("constant.npy", constant)
+    assert "no variance" in refused(capsys, "factors", "constant.npy")
+
+
+@pytest.mark.parametrize(
+    "argv", ["factors", "factors X --model pca", "factors X -k many", "sample", "sample X -n many"]
+)
+def test_usage_errors(argv, capsys):
+    with pytest.raises(SystemExit) as exit:
+        main(argv.split())
+    assert exit.value.code == 2
+    assert capsys.readouterr().err.startswith("usage: aefast")
+
+
+@pytest.mark.parametrize("of", [ProbabilisticPCA(5), FactorAnalysis(3)], ids=["ppca", "fa"])
+def test_pictures(of):
+    """What is drawn: numbers of the model, in panels with labels."""
+    from aefast.plotting import factors
+
+    X = load_wine().data
+    model = of.fit(X)
+    (left, right) = factors.scree(model).axes
+    k = len(model.components_)
+    assert len(left.lines[-1].get_xdata()) == k == len(right.lines[-1].get_xdata())
+    share = right.lines[-1].get_ydata()[-1]
+    assert 0 < share <= 100
+    if k == 5:
+        assert share == pytest.approx(100 * model.explained_variance_ratio_.sum())
+    table = factors.loadings(model).axes[0].images[0].get_array()
+    spread = np.sqrt(np.diagonal(model.get_covariance()))
+    np.testing.assert_allclose(table, (model.components_ / spread).T)
+    assert np.abs(table).max() <= 1
+    assert len(factors.likelihood(model, X).axes) == (1 if k == 5 else 2)
+    digits = load_digits().data
+    images = factors.loadings(ProbabilisticPCA(9).fit(digits)).axes[0].images[0]
+    assert images.get_array().shape == (3 * 8 + 2, 3 * 8 + 2)
+    with pytest.raises(ValueError, match="expected 13 pixels"):
+        factors.loadings(model, (3, 4))

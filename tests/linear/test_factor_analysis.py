@@ -1,0 +1,107 @@
+"""Factor analysis: its optimum, rotations, Heywood cases."""
+
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.decomposition import FactorAnalysis as SklearnFactorAnalysis
+from sklearn.exceptions import ConvergenceWarning
+from support.factor_problems import make_rows
+
+from aefast import FactorAnalysis
+
+
+@pytest.fixture
+def X():
+    return make_rows()
+
+
+def test_factor_analysis_reaches_scikit_learns_likelihood(X):
+    theirs = SklearnFactorAnalysis(3, tol=1e-12, max_iter=20_000, svd_method="lapack").fit(X)
+    model = FactorAnalysis(3).fit(X)
+    assert model.score(X) == pytest.approx(theirs.score(X), rel=1e-8)
+    np.testing.assert_allclose(model.noise_variance_, theirs.noise_variance_, rtol=1e-3)
+    assert model.log_likelihood_curve_[-1] == pytest.approx(model.score(X), rel=1e-12)
+
+
+def test_curves_rise(X):
+    for model in (FactorAnalysis(3), FactorAnalysis(6, tol=1e-14)):
+        curve = model.fit(X).log_likelihood_curve_
+        assert len(curve) == model.n_iter_ > 3
+        assert (np.diff(curve) >= 0).all()
+
+
+def test_factor_analysis_does_not_depend_on_units(X):
+    scale = 10.0 ** np.arange(-5, 5)
+    model, scaled = FactorAnalysis(3).fit(X), FactorAnalysis(3).fit(X * scale)
+    np.testing.assert_allclose(scaled.components_, model.components_ * scale, rtol=2e-3)
+    np.testing.assert_allclose(scaled.noise_variance_, model.noise_variance_ * scale**2, rtol=1e-4)
+
+
+def test_wide_covariances_by_lanczos(monkeypatch):
+    """From some number of columns on the leading eigenpairs come from ARPACK: the same optimum as by LAPACK."""
+    from aefast.linear import factor_analysis
+
+    X, calls, eigsh = make_rows(600, 80, 4), [], factor_analysis.eigsh
+    monkeypatch.setattr(
+        factor_analysis, "eigsh", lambda *args, **kw: calls.append(1) or eigsh(*args, **kw)
+    )
+    by_lapack = FactorAnalysis(4).fit(X)
+    assert not calls
+    monkeypatch.setattr(factor_analysis, "LANCZOS_FROM", 80)
+    by_lanczos = FactorAnalysis(4).fit(X)
+    assert calls
+    assert by_lanczos.score(X) == pytest.approx(by_lapack.score(X), rel=1e-10)
+
+
+@pytest.mark.parametrize("rotation", ["varimax", "quartimax", "promax"])
+def test_rotations_keep_the_distribution(rotation, X):
+    plain, rotated = FactorAnalysis(3).fit(X), FactorAnalysis(3, rotation=rotation).fit(X)
+    np.testing.assert_allclose(rotated.get_covariance(), plain.get_covariance(), rtol=1e-9)
+    np.testing.assert_allclose(rotated.score_samples(X), plain.score_samples(X), rtol=1e-9)
+    np.testing.assert_allclose(
+        rotated.inverse_transform(rotated.transform(X)),
+        plain.inverse_transform(plain.transform(X)),
+        rtol=1e-8,
+    )
+    Phi = rotated.factor_covariance_
+    np.testing.assert_allclose(np.diagonal(Phi), 1.0, rtol=1e-10)
+    assert (rotation == "promax") == (np.abs(Phi - np.eye(3)).max() > 1e-3)
+
+
+def test_varimax_and_quartimax_like_scikit_learn(X):
+    """The criterion is no smaller than theirs, on loadings normalised as Kaiser has it."""
+    from sklearn.decomposition._factor_analysis import _ortho_rotation
+
+    def criterion(W, gamma):
+        B = W / np.linalg.norm(W, axis=0)
+        return (B**4).sum() - gamma / B.shape[1] * ((B**2).sum(axis=1) ** 2).sum()
+
+    W = FactorAnalysis(3).fit(X).components_
+    norms = np.linalg.norm(W, axis=0)
+    for rotation, gamma in (("varimax", 1.0), ("quartimax", 0.0)):
+        ours = FactorAnalysis(3, rotation=rotation).fit(X).components_
+        theirs = _ortho_rotation((W / norms).T, rotation, 1e-12, 10_000) * norms
+        assert criterion(ours, gamma) >= criterion(theirs, gamma) - 1e-9
+
+
+def test_heywood_cases_are_bounded_with_a_warning():
+    X = make_rows()
+    X[:, 1] = X[:, 0]
+    with pytest.warns(ConvergenceWarning, match=r"Heywood case.*column\(s\) 0, 1"):
+        model = FactorAnalysis(2, min_noise=1e-3).fit(X)
+    np.testing.assert_allclose(model.noise_variance_[:2], 1e-3 * X[:, 0].var(), rtol=1e-6)
+
+
+def test_too_few_iterations_are_told(X):
+    with pytest.warns(ConvergenceWarning, match="max_iter=2 "):
+        FactorAnalysis(3, max_iter=2).fit(X)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        FactorAnalysis(3).fit(X)
+
+
+def test_the_default_is_ledermanns_bound(X):
+    assert len(FactorAnalysis().fit(X).components_) == 6  # (10 − 6)² = 16 = 10 + 6
+    with pytest.warns(ConvergenceWarning, match="Heywood"):  # as four rows must be
+        assert len(FactorAnalysis().fit(X[:4]).components_) == 3

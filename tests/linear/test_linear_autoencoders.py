@@ -1,0 +1,175 @@
+"""The marginalised denoising autoencoder and the item autoencoder against their closed forms, written as the papers have them."""
+
+import numpy as np
+import pytest
+from scipy import sparse
+from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import make_pipeline
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import aefast
+from aefast import ItemAutoencoder, MarginalizedAutoencoder, SufficientStatistics
+from aefast.linear import autoencoders
+
+
+@parametrize_with_checks([MarginalizedAutoencoder(), ItemAutoencoder(), ItemAutoencoder(0.5)])
+def test_estimator_checks(estimator, check, monkeypatch):
+    monkeypatch.setenv("SCIPY_ARRAY_API", "1")
+    check(estimator)
+
+
+@pytest.fixture
+def X():
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(200, 3)) @ rng.normal(size=(3, 7)) + rng.normal(size=(200, 7)) + 1
+
+
+def paper_mapping(X, p):
+    """Chen et al. (2012): W = P Q⁻¹ with a constant feature that is never corrupted. (d, d + 1)"""
+    X1 = np.hstack([X, np.ones((len(X), 1))])
+    S = X1.T @ X1
+    q = np.r_[np.full(X.shape[1], 1 - p), 1.0]
+    Q = S * np.outer(q, q)
+    Q[np.diag_indices_from(Q)] = np.diagonal(S) * q
+    P = S[:-1] * q
+    return np.linalg.solve(Q.T, P.T).T
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+def test_marginalised_closed_form(p, X, isa):
+    model = MarginalizedAutoencoder(p).fit(X)
+    W = paper_mapping(X, p)
+    np.testing.assert_allclose(model.coef_, W[:, :-1], rtol=1e-9, atol=1e-11)
+    np.testing.assert_allclose(model.intercept_, W[:, -1], rtol=1e-9, atol=1e-11)
+    expected = X @ W[:, :-1].T + W[:, -1]
+    np.testing.assert_allclose(model.reconstruct(X), expected, rtol=1e-9, atol=1e-10)
+    np.testing.assert_allclose(model.transform(X), np.tanh(expected), rtol=1e-9, atol=1e-10)
+    plain = MarginalizedAutoencoder(p, activation="identity").fit_transform(X)
+    np.testing.assert_array_equal(plain, model.reconstruct(X))
+
+
+def test_marginalised_is_what_corrupted_copies_give(X):
+    """Least squares on many copies with masked entries."""
+    rng = np.random.default_rng(1)
+    copies = np.tile(X, (400, 1))
+    corrupted = copies * (rng.random(copies.shape) >= 0.4)
+    design = np.hstack([corrupted, np.ones((len(corrupted), 1))])
+    expected = np.linalg.lstsq(design, copies)[0]
+    model = MarginalizedAutoencoder(0.4).fit(X)
+    np.testing.assert_allclose(model.coef_.T, expected[:-1], atol=0.02)
+    np.testing.assert_allclose(model.intercept_, expected[-1], atol=0.02)
+
+
+def test_marginalised_with_dead_and_copied_columns(X):
+    table = np.hstack([X, np.zeros((200, 1)), X[:, :1], np.full((200, 1), 3.0)])
+    model = MarginalizedAutoencoder(0.5).fit(table)
+    assert np.isfinite(model.coef_).all()
+    assert not model.coef_[7].any() and not model.coef_[:, 7].any()
+    np.testing.assert_allclose(model.reconstruct(table)[:, 9], 3.0, rtol=1e-12)
+    assert not MarginalizedAutoencoder().fit_transform(np.zeros((3, 2))).any()
+
+
+def test_marginalised_pipeline_and_float32(X):
+    deep = make_pipeline(MarginalizedAutoencoder(0.3), MarginalizedAutoencoder(0.3))
+    assert deep.fit_transform(X.astype(np.float32)).dtype == np.float32
+    np.testing.assert_allclose(
+        deep.fit_transform(X.astype(np.float32)), deep.fit_transform(X), atol=1e-4
+    )
+
+
+def choices(n_users=300, n_items=12, seed=2):
+    rng = np.random.default_rng(seed)
+    taste = rng.normal(size=(n_users, 2)) @ rng.normal(size=(2, n_items))
+    return sparse.csr_matrix((taste + rng.normal(size=taste.shape) > 1.5).astype(float))
+
+
+@pytest.mark.parametrize("l2", [0.5, 50.0])
+def test_items_closed_form(l2, isa):
+    X = choices()
+    model = ItemAutoencoder(l2).fit(X)
+    P = np.linalg.inv(X.T.toarray() @ X.toarray() + l2 * np.eye(12))
+    B = P / -np.diag(P)
+    np.fill_diagonal(B, 0)
+    np.testing.assert_allclose(model.components_, B, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(model.transform(X), X @ B, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(model.transform(X.toarray()), X @ B, rtol=1e-9, atol=1e-12)
+    dense = ItemAutoencoder(l2).fit(X.toarray())
+    np.testing.assert_allclose(dense.components_, B, rtol=1e-9, atol=1e-12)
+
+
+def test_items_minimise_the_loss():
+    """Each column is the ridge regression of an item on the others."""
+    X = choices().toarray()
+    B = ItemAutoencoder(3.0).fit(X).components_
+    for j in range(12):
+        others = np.delete(np.arange(12), j)
+        A = X[:, others]
+        ridge = np.linalg.solve(A.T @ A + 3.0 * np.eye(11), A.T @ X[:, j])
+        np.testing.assert_allclose(B[others, j], ridge, rtol=1e-9, atol=1e-12)
+
+
+def test_recommendations(monkeypatch):
+
+    X = choices()
+    model = ItemAutoencoder(5.0).fit(X)
+    scores = model.transform(X)
+    items, best = model.recommend(X, 4)
+    assert items.shape == best.shape == (300, 4) and items.dtype == np.int64
+    for row in range(300):
+        unseen = np.flatnonzero(X[row].toarray()[0] == 0)
+        expected = unseen[np.argsort(-scores[row, unseen], kind="stable")][:4]
+        found = items[row][items[row] >= 0]
+        np.testing.assert_array_equal(found, expected)
+        np.testing.assert_allclose(best[row][: len(found)], scores[row, found])
+    everything, _ = model.recommend(X[:3], 12, exclude_seen=False)
+    assert (np.sort(everything, axis=1) == np.arange(12)).all()
+    full, none = model.recommend(np.ones((1, 12)), 2)
+    assert (full == -1).all() and np.isneginf(none).all()
+    monkeypatch.setattr(autoencoders, "_SCORES_AT_ONCE", 100)
+    np.testing.assert_array_equal(model.recommend(X, 4)[0], items)
+    np.testing.assert_array_equal(model.recommend(X.toarray(), 4)[0], items)
+
+
+@pytest.mark.parametrize("model", [MarginalizedAutoencoder(0.3), ItemAutoencoder(2.0)], ids=repr)
+def test_streams_and_files(model, tmp_path):
+    X = choices().toarray()
+    expected = model.fit(X).transform(X)
+    streamed = type(model)(**model.get_params())
+    for chunk in np.array_split(X, 5):
+        streamed.partial_fit(chunk)
+    merged = type(model)(**model.get_params()).fit_statistics(SufficientStatistics(12).update(X))
+    for other in (streamed, merged):
+        np.testing.assert_allclose(other.transform(X), expected, rtol=1e-8, atol=1e-10)
+    model.save(tmp_path / "m")
+    loaded = aefast.load(tmp_path / "m")
+    assert loaded.transform(X).tobytes() == expected.tobytes()
+    assert loaded.get_params() == model.get_params()
+
+
+def test_refusals():
+    X = choices()
+    for model in (MarginalizedAutoencoder(0.0), MarginalizedAutoencoder(1.0), ItemAutoencoder(0.0)):
+        with pytest.raises(ValueError, match="parameter of"):
+            model.fit(X)
+    with pytest.raises(NotFittedError):
+        ItemAutoencoder().recommend(X, 2)
+    model = ItemAutoencoder().fit(X)
+    for n, error in ((0, ValueError), (13, ValueError), (2.5, TypeError)):
+        with pytest.raises(error, match="n must be"):
+            model.recommend(X, n)
+    with pytest.raises(ValueError, match="NaN at row 1, column 2"):
+        bad = X.toarray()
+        bad[1, 2] = np.nan
+        ItemAutoencoder().fit(bad)
+    with pytest.raises(ValueError, match="expecting 12 features"):
+        model.recommend(X[:, :5], 2)
+
+
+@pytest.mark.parametrize("estimator", [ItemAutoencoder(l2=1.0), MarginalizedAutoencoder(0.3)])
+def test_loaded_from_a_file_partial_fit_does_not_begin_anew(estimator, path, X):
+    estimator.fit(X).save(path)
+    loaded = aefast.load(path)
+    before = loaded.transform(X)
+    with pytest.raises(ValueError, match="partial_fit cannot go on"):
+        loaded.partial_fit(X[:5])
+    assert np.array_equal(loaded.transform(X), before)

@@ -1,0 +1,433 @@
+"""The mathematics of aefast a second time: plain float64 NumPy, a formula a line, no speed, and never an import of aefast.
+
+Every kernel has its twin here and the tests compare the two. Notation, for n rows, d features and k components:
+
+    X (n, d)   W (k, d)   b (k,)   c (d,)   W* (k, d), the decoder's weights: W itself when tied
+    A = X Wᵀ + b     H = f(A)     A_hat = H W* + c     X_hat = o(A_hat)
+
+`product` is the matrix product: training in lower precision multiplies rounded operands (reference_bfloat16.py).
+
+The loss of a row is the sum of its entries' losses; the loss of a batch is the mean over its rows (weighted, with sample weights).
+A gradient is named d + the variable it belongs to.
+
+`output` is the name of a distribution, or a list of (name, columns, constant, theta): reference_outputs.py. Missing entries are NaN. Variants of the
+autoencoder are keyword arguments, the fields of `reference_variants.Variant`.
+
+A new activation, output or solver gets one entry in its table; the tests that loop over the compiled tables ask for it.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from reference import outputs as reference_outputs
+from reference.outputs import OUTPUTS, sigmoid, softplus
+from reference.variants import (
+    ACTIVATIONS,
+    Variant,
+    auxiliary_gradient,
+    code_penalty,
+    code_penalty_gradients,
+    encoder_rows,
+    passed,
+)
+
+__all__ = ["ACTIVATIONS", "OUTPUTS", "sigmoid", "softplus"]
+
+# -------------------------------------------------------------------------------------------------------------------- solvers
+
+
+class Solver(NamedTuple):
+    """``update(w, g, state, n_steps, **options)`` gives the new w and state (n_states(options), n_parameters); n_steps counts from 1."""
+
+    n_states: Callable
+    update: Callable
+
+
+def sgd(w, g, state, n_steps, *, learning_rate, momentum=0.0, nesterov=False):
+    """Gradient descent with the momentum of Polyak (1964) or Nesterov (1983), as written by Sutskever et al. (2013), with the rate outside v."""
+    if momentum == 0:
+        return w - learning_rate * g, state
+    velocity = momentum * state[0] + g
+    step = g + momentum * velocity if nesterov else velocity
+    return w - learning_rate * step, velocity[np.newaxis]
+
+
+def adam(w, g, state, n_steps, *, learning_rate, beta_1=0.9, beta_2=0.999, epsilon=1e-8):
+    """Kingma & Ba (2015), algorithm 1."""
+    first = beta_1 * state[0] + (1 - beta_1) * g
+    second = beta_2 * state[1] + (1 - beta_2) * g**2
+    first_unbiased = first / (1 - beta_1**n_steps)
+    second_unbiased = second / (1 - beta_2**n_steps)
+    w = w - learning_rate * first_unbiased / (np.sqrt(second_unbiased) + epsilon)
+    return w, np.stack([first, second])
+
+
+def adagrad(w, g, state, n_steps, *, learning_rate, epsilon=1e-10):
+    """Duchi, Hazan & Singer (2011), with the diagonal of their matrix."""
+    squares = state + g**2
+    return w - learning_rate * g / (np.sqrt(squares[0]) + epsilon), squares
+
+
+SOLVERS = {
+    "sgd": Solver(n_states=lambda options: 1 if options.get("momentum") else 0, update=sgd),
+    "adam": Solver(n_states=lambda options: 2, update=adam),
+    "adagrad": Solver(n_states=lambda options: 1, update=adagrad),
+}
+
+
+# -------------------------------------------------------------------------------------------------------------------- parameters
+
+
+class Parameters(NamedTuple):
+    """The parameters of an autoencoder, or a gradient in their shape; ``decoder_weights`` is None when tied."""
+
+    W: np.ndarray
+    b: np.ndarray
+    c: np.ndarray
+    decoder_weights: np.ndarray | None = None
+
+    @property
+    def decoder(self):
+        """W*, whichever array holds it."""
+        return self.W if self.decoder_weights is None else self.decoder_weights
+
+
+def flatten(parameters):
+    """The parameters in one vector, [W | W*, only when untied | b | c]."""
+    W, b, c, decoder_weights = parameters
+    parts = [W, b, c] if decoder_weights is None else [W, decoder_weights, b, c]
+    return np.concatenate([np.ravel(part) for part in parts]).astype(np.float64)
+
+
+def unflatten(vector, n_components, n_features, tied):
+    """The inverse of `flatten`."""
+    k, d = n_components, n_features
+    n_weights = k * d if tied else 2 * k * d
+    matrices = vector[:n_weights].reshape(-1, k, d)
+    b, c = vector[n_weights : n_weights + k], vector[n_weights + k :]
+    return Parameters(matrices[0], b, c, None if tied else matrices[1])
+
+
+# --------------------------------------------------------------------------------------------------------------- forward and loss
+
+
+class Forward(NamedTuple):
+    """Every array of a forward pass."""
+
+    A: np.ndarray
+    H: np.ndarray
+    A_hat: np.ndarray
+    X_hat: np.ndarray
+
+
+def forward(X, parameters, output, activation="sigmoid", product=np.matmul, **variant):
+    variant = Variant(**variant)
+    A = product(encoder_rows(X, variant), parameters.W.T) + parameters.b
+    G = ACTIVATIONS[activation].function(A)
+    H = G * passed(G, variant)
+    A_hat = product(H, parameters.decoder) + parameters.c
+    return Forward(A, H, A_hat, reference_outputs.means(X, A_hat, output))
+
+
+def entry_losses(X, parameters, output, activation="sigmoid", product=np.matmul, **variant):
+    """The loss of every entry (n, d); those of a group's entries add up to the group's."""
+    A_hat = forward(X, parameters, output, activation, product, **variant).A_hat
+    return reference_outputs.losses(X, A_hat, output)
+
+
+def row_losses(X, parameters, output, activation="sigmoid", product=np.matmul, **variant):
+    """The loss of every row (n,)."""
+    return entry_losses(X, parameters, output, activation, product, **variant).sum(axis=1)
+
+
+def log_likelihood(X, parameters, output, activation="sigmoid", *, per_feature=False, **variant):
+    """log p(x | mu(h(x))), constants included, of every row (n,), or of every column (n, d), a group's in its first."""
+    A_hat = forward(X, parameters, output, activation, **variant).A_hat
+    entries = -reference_outputs.losses(X, A_hat, output)
+    entries -= reference_outputs.log_bases(X, A_hat, output)
+    return reference_outputs.collapsed(entries, output) if per_feature else entries.sum(axis=1)
+
+
+def penalty(parameters, alpha):
+    """½ alpha ‖W‖², plus ½ alpha ‖W*‖² when that is another matrix."""
+    weights = (
+        [parameters.W]
+        if parameters.decoder_weights is None
+        else [parameters.W, parameters.decoder_weights]
+    )
+    return 0.5 * alpha * sum(np.sum(matrix**2) for matrix in weights)
+
+
+def row_shares(n_samples, sample_weight=None, total=None):
+    """What each row's loss counts in the mean: v_i / Σ v, 1 / n without weights; v_i / total in a batch of weighted training."""
+    v = np.ones(n_samples) if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
+    return v / (v.sum() if total is None else total)
+
+
+def loss(
+    X,
+    parameters,
+    output,
+    activation="sigmoid",
+    sample_weight=None,
+    alpha=0.0,
+    product=np.matmul,
+    *,
+    total=None,
+    **variant,
+):
+    """The (weighted) mean of the rows' losses, plus the penalties on weights and code."""
+    share = row_shares(len(X), sample_weight, total)
+    A = forward(X, parameters, output, activation, product, **variant).A
+    on_code = code_penalty(A, parameters.W, activation, share, Variant(**variant))
+    losses = row_losses(X, parameters, output, activation, product, **variant)
+    return share @ losses + on_code + penalty(parameters, alpha)
+
+
+# ----------------------------------------------------------------------------------------------------------------------- backward
+
+
+class Backward(NamedTuple):
+    """The gradients at the pre-activations and the two parts of the weights' gradient."""
+
+    dA: np.ndarray
+    dA_hat: np.ndarray
+    dW_encoder: np.ndarray
+    dW_decoder: np.ndarray
+
+
+def backward(
+    X,
+    parameters,
+    output,
+    activation="sigmoid",
+    sample_weight=None,
+    product=np.matmul,
+    *,
+    total=None,
+    **variant,
+):
+    A, H, A_hat, _ = forward(X, parameters, output, activation, product, **variant)
+    share, variant = row_shares(len(X), sample_weight, total), Variant(**variant)
+    dA_hat = reference_outputs.residuals(X, A_hat, output) * share[:, np.newaxis]
+    dH = product(dA_hat, parameters.decoder.T)
+    f = ACTIVATIONS[activation]
+    from_code, dW_of_code = code_penalty_gradients(A, parameters.W, activation, share, variant)
+    G = f.function(A)
+    dG = dH * passed(G, variant) + auxiliary_gradient(G, dH, parameters.decoder, share, variant)
+    dA = dG * f.derivative(A) + from_code
+    dW_encoder = product(dA.T, encoder_rows(X, variant)) + dW_of_code
+    return Backward(dA, dA_hat, dW_encoder, dW_decoder=product(H.T, dA_hat))
+
+
+def gradients(
+    X,
+    parameters,
+    output,
+    activation="sigmoid",
+    sample_weight=None,
+    alpha=0.0,
+    product=np.matmul,
+    **options,
+):
+    """The gradient of `loss`: tied weights stand in the encoder and in the decoder, so theirs is the sum of two parts."""
+    W, _, _, decoder_weights = parameters
+    dA, dA_hat, dW_encoder, dW_decoder = backward(
+        X, parameters, output, activation, sample_weight, product, **options
+    )
+    db, dc = dA.sum(axis=0), dA_hat.sum(axis=0)
+    if decoder_weights is None:
+        return Parameters(dW_encoder + dW_decoder + alpha * W, db, dc)
+    return Parameters(dW_encoder + alpha * W, db, dc, dW_decoder + alpha * decoder_weights)
+
+
+def theta_gradients(
+    X,
+    parameters,
+    output,
+    activation="sigmoid",
+    sample_weight=None,
+    product=np.matmul,
+    *,
+    total=None,
+    **variant,
+):
+    """The gradient of `loss` at what each segment of `output` learns for its columns; None for one that learns nothing."""
+    A_hat = forward(X, parameters, output, activation, product, **variant).A_hat
+    share = row_shares(len(X), sample_weight, total)
+    return reference_outputs.theta_gradients(X, A_hat, output, share)
+
+
+def finite_differences(function, x, step=1e-3):
+    """The gradient of a function of one vector, by central differences of fourth order (error of the order of step⁴)."""
+    gradient = np.empty_like(x)
+    for i in range(x.size):
+        h = step * max(1.0, abs(x[i]))
+        f = {m: function(x + m * h * (np.arange(x.size) == i)) for m in (-2, -1, 1, 2)}
+        gradient[i] = (f[-2] - 8 * f[-1] + 8 * f[1] - f[2]) / (12 * h)
+    return gradient
+
+
+# ----------------------------------------------------------------------------------------------------------------------- training
+
+
+class Training(NamedTuple):
+    parameters: Parameters
+    state: np.ndarray
+    loss_curve: list
+    thetas: list
+
+
+def train(
+    X,
+    parameters,
+    row_orders,
+    *,
+    batch_size,
+    output,
+    solver,
+    alpha=0.0,
+    activation="sigmoid",
+    product=np.matmul,
+    sample_weight=None,
+    variant=None,
+    **options,
+):
+    """One epoch for each order of rows in ``row_orders``, in batches of which the last may be shorter.
+
+    Weights are scaled to mean 1 over the rows, a batch's loss is divided by its rows. `variant` is a dict of keyword arguments of `loss`. What the
+    distributions learn follows the other parameters, from the thetas of `output` on, in `thetas` at the end (a fixed theta is not for training:
+    give its segment none). The loss curve holds, for each epoch, the mean over its rows of their batch's loss before that batch's update.
+    """
+    X = np.asarray(X, dtype=np.float64)
+    v = np.ones(len(X)) if sample_weight is None else sample_weight / np.mean(sample_weight)
+    k, d = parameters.W.shape
+    segments = reference_outputs.segments(output, d)
+    tied, n_fixed = parameters.decoder_weights is None, len(flatten(parameters))
+    thetas = [segment.theta for segment in segments if segment.theta is not None]
+    w = np.concatenate([flatten(parameters), *thetas])
+    state = np.zeros((SOLVERS[solver].n_states(options), w.size))
+    n_steps, loss_curve = 0, []
+    for order in row_orders:
+        epoch_loss = 0.0
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            problem = {
+                "parameters": unflatten(w[:n_fixed], k, d, tied),
+                "output": with_thetas(segments, w[n_fixed:]),
+                "activation": activation,
+                "sample_weight": v[rows],
+                "total": len(rows),
+                "product": product,
+                **(variant or {}),
+            }
+            epoch_loss += len(rows) * loss(X[rows], alpha=alpha, **problem)
+            g = flatten(gradients(X[rows], alpha=alpha, **problem))
+            of_thetas = [part for part in theta_gradients(X[rows], **problem) if part is not None]
+            n_steps += 1
+            w, state = SOLVERS[solver].update(
+                w, np.concatenate([g, *of_thetas]), state, n_steps, **options
+            )
+        loss_curve.append(epoch_loss / len(order))
+    thetas = [segment.theta for segment in with_thetas(segments, w[n_fixed:])]
+    return Training(unflatten(w[:n_fixed], k, d, tied), state, loss_curve, thetas)
+
+
+def with_thetas(segments, vector):
+    """The segments with thetas from a vector, in order."""
+    out, begin = [], 0
+    for segment in segments:
+        n = 0 if segment.theta is None else len(segment.theta)
+        out.append(segment._replace(theta=vector[begin : begin + n]) if n else segment)
+        begin += n
+    return out
+
+
+# ----------------------------------------------------------------------------------------------------- how far apart twins may be
+
+
+class Rounding(NamedTuple):
+    """How far rounding may carry each result, elementwise, in units of the machine epsilon of the arithmetic."""
+
+    H: np.ndarray
+    X_hat: np.ndarray
+    entry_losses: np.ndarray
+    row_losses: np.ndarray
+    loss: float
+    gradients: Parameters
+
+
+def rounding(X, parameters, output, activation="sigmoid", sample_weight=None, **variant):
+    """First-order error analysis of one step, for activations whose slope and its slope are at most 1, without penalties on the code.
+
+    A sum of products makes errors in proportion to the sum of its terms' magnitudes and to `growth` (Higham & Mary 2019), and
+    inherits those of its factors; the inherited errors are independent of each other and add in squares.
+    """
+    n, (k, d) = len(X), parameters.W.shape
+    A, H, A_hat, X_hat = forward(X, parameters, output, activation, **variant)
+    dA, dA_hat, *_ = backward(X, parameters, output, activation, sample_weight, **variant)
+    residual = reference_outputs.residuals(X, A_hat, output)
+    losses = entry_losses(X, parameters, output, activation, **variant)
+    sizes = reference_outputs.sizes(X, A_hat, output)
+    share = row_shares(n, sample_weight)
+    X, factor = (
+        encoder_rows(X, Variant(**variant)),
+        passed(ACTIVATIONS[activation].function(A), Variant(**variant)),
+    )
+    slope = ACTIVATIONS[activation].derivative(A) * factor
+    parts = (parameters.W, parameters.decoder, parameters.b, parameters.c)
+    W, W_decoder, b, c = (np.abs(part) for part in parts)
+    arrays = (X, H, X_hat, dA, dA_hat, residual, losses)
+    X, H, X_hat, dA, dA_hat, residual, losses = (np.abs(array) for array in arrays)
+    losses = losses.sum(axis=1)
+
+    e_H = slope * growth(d) * (X @ W.T + b) + H
+    e_A_hat = in_squares(e_H, W_decoder) + growth(k) * (H @ W_decoder + c)
+    for name, columns, *_ in reference_outputs.segments(output, d):
+        if OUTPUTS[name].is_group:  # an entry's mean depends on all pre-activations of its group
+            e_A_hat[:, columns] = e_A_hat[:, columns].max(axis=1, keepdims=True)
+    e_X_hat = sizes.slope * e_A_hat + X_hat
+    e_residual = sizes.curvature * e_A_hat + sizes.residual
+    e_entries = (1.0 + residual) * e_A_hat + sizes.loss
+    e_rows = np.sqrt(np.sum(e_entries**2, axis=1)) + growth(d) * losses
+    e_loss = np.sqrt(np.sum((share * e_rows) ** 2)) + growth(n) * share @ losses
+
+    e_dA_hat = share[:, np.newaxis] * e_residual
+    dH = dA_hat @ W_decoder.T
+    e_dH = in_squares(e_dA_hat, W_decoder.T) + growth(d) * dH
+    e_dA = slope * e_dH + dH * e_H
+    encoder_part = in_squares(e_dA.T, X) + growth(n) * dA.T @ X
+    decoder_part = in_squares(e_H.T, dA_hat) + in_squares(H.T, e_dA_hat) + growth(n) * H.T @ dA_hat
+    e_db = np.sqrt(np.sum(e_dA**2, axis=0)) + growth(n) * dA.sum(axis=0)
+    e_dc = np.sqrt(np.sum(e_dA_hat**2, axis=0)) + growth(n) * dA_hat.sum(axis=0)
+    if parameters.decoder_weights is None:
+        e_gradients = Parameters(encoder_part + decoder_part, e_db, e_dc)
+    else:
+        e_gradients = Parameters(encoder_part, e_db, e_dc, decoder_part)
+    return Rounding(e_H, e_X_hat, e_entries, e_rows, e_loss, e_gradients)
+
+
+def growth(n_terms):
+    """How errors grow along a running sum: a random walk, whose standard deviation is √n / 6 (roundings 1/√12, partial sums 1/√3)."""
+    return max(1.0, np.sqrt(n_terms) / 4.0)
+
+
+def in_squares(E, F):
+    """The size of E @ F when the signs of its terms are random."""
+    return np.sqrt(E**2 @ F**2)
+
+
+def assert_within_rounding(actual, expected, scale, slack=3.0):
+    """Assert |actual - expected| <= slack · eps · scale, with the eps of actual's type; the slack covers both twins' errors."""
+    limits = np.finfo(actual.dtype)
+    expected = np.asarray(expected)
+    assert actual.shape == expected.shape, f"shape {actual.shape}, expected {expected.shape}"
+    tolerance = slack * float(limits.eps) * np.asarray(scale) + float(limits.smallest_subnormal)
+    error = np.abs(np.asarray(actual, dtype=np.float64) - expected)
+    excess = np.where(error <= tolerance, 0.0, error / tolerance)  # a NaN counts as an excess
+    worst = np.unravel_index(np.argmax(excess), excess.shape)
+    assert not excess.any(), (
+        f"at {worst}: {actual[worst]!r}, expected {expected[worst]!r}, tolerance {tolerance[worst]:.2g}"
+    )

@@ -1,0 +1,60 @@
+"""The twin of training in bfloat16: the reference with products of rounded operands; and how far rounding may carry the two apart."""
+
+import numpy as np
+
+from reference.autoencoder import ACTIVATIONS, Parameters, backward, forward, growth
+
+SMALLEST_NORMAL = 2.0**-126
+
+
+def rounded(x):
+    """The nearest numbers with 8 significant bits, ties to even; zero below the smallest normal float32."""
+    fraction, exponent = np.frexp(np.asarray(x, dtype=np.float64))
+    nearest = np.ldexp(np.rint(np.ldexp(fraction, 8)), exponent - 8)
+    return np.where(np.abs(x) < SMALLEST_NORMAL, 0.0, nearest)
+
+
+def product(A, B):
+    """The matrix product of rounded operands."""
+    return rounded(A) @ rounded(B)
+
+
+def rounding(X, parameters, output, activation="sigmoid", slack=3.0):
+    """How far float32 arithmetic may carry each gradient from `product`'s, elementwise: the loss's mean, absolute units.
+
+    Sums in float32 err as in `reference.rounding`. An operand that errs before it is rounded to bfloat16 errs not at all after it, unless a
+    boundary between two neighbours lies within its error: then by the distance of the neighbours. Such errors are added by their magnitudes.
+    """
+    eps = slack * float(np.finfo(np.float32).eps)
+    n, (k, d) = len(X), parameters.W.shape
+    X = np.asarray(X, dtype=np.float64)
+    A, H, _, X_hat = forward(X, parameters, output, activation, product)
+    dA, dA_hat, *_ = backward(X, parameters, output, activation, product=product)
+    slope = ACTIVATIONS[activation].derivative(A)
+    dH = np.abs(product(dA_hat, parameters.decoder.T))
+    size = {name: np.abs(rounded(x)) for name, x in {"X": X, "H": H, "E": dA_hat, "D": dA}.items()}
+    W, V = np.abs(rounded(parameters.W)), np.abs(rounded(parameters.decoder))
+    b, c = np.abs(parameters.b), np.abs(parameters.c)
+
+    e_H = eps * (slope * growth(d) * (size["X"] @ W.T + b) + H)
+    o_H = operand_error(H, e_H)
+    e_A_hat = o_H @ V + eps * growth(k) * (size["H"] @ V + c)
+    e_E = (e_A_hat + eps * (np.abs(X_hat) + np.abs(X))) / n
+    o_E = operand_error(dA_hat, e_E)
+    e_dH = o_E @ V.T + eps * growth(d) * size["E"] @ V.T
+    e_D = slope * e_dH + dH * e_H + eps * np.abs(dA)
+    o_D = operand_error(dA, e_D)
+    encoder = o_D.T @ size["X"] + eps * growth(n) * size["D"].T @ size["X"]
+    decoder = (
+        o_H.T @ size["E"] + (size["H"] + o_H).T @ o_E + eps * growth(n) * size["H"].T @ size["E"]
+    )
+    e_b = (e_D + eps * growth(n) * np.abs(dA)).sum(axis=0)
+    e_c = (e_E + eps * growth(n) * np.abs(dA_hat)).sum(axis=0)
+    if parameters.decoder_weights is None:
+        return Parameters(encoder + decoder, e_b, e_c)
+    return Parameters(encoder, e_b, e_c, decoder)
+
+
+def operand_error(x, error):
+    """How far apart the roundings of two numbers can be that lie within `error` of x."""
+    return rounded(x + error) - rounded(x - error)

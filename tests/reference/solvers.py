@@ -1,0 +1,83 @@
+"""What happens to a gradient between backpropagation and the weights, a second time: schedules, decay, limits on norms.
+
+`train` is `reference.train` with all of them; one step, for weights w and biases:
+
+    g <- the gradient of loss and penalty;   g <- g min(1, clip_norm / |g|)
+    weights <- (1 - rate weight_decay) weights;   then the solver's update with the rate of the step
+    rows of W (and of W* when untied) <- row min(1, max_norm / |row|)
+"""
+
+import numpy as np
+
+from reference.autoencoder import SOLVERS, Parameters, Training, flatten, gradients, loss, unflatten
+
+SCHEDULES = {
+    "constant": lambda step, n_steps: 1.0,
+    "invscaling": lambda step, n_steps: 1.0 / np.sqrt(step + 1),
+    "cosine": lambda step, n_steps: (1.0 + np.cos(np.pi * step / n_steps)) / 2.0,
+}
+
+
+def clipped(g, clip_norm):
+    """The gradient, no longer than that (Pascanu et al. 2013, algorithm 1)."""
+    return g if clip_norm is None else g * min(1.0, clip_norm / np.linalg.norm(g))
+
+
+def with_short_rows(W, max_norm):
+    """Each row on or in the ball of that radius (Srivastava et al. 2014, section 5.1)."""
+    if W is None or max_norm is None:
+        return W
+    norms = np.linalg.norm(W, axis=1, keepdims=True)
+    return np.where(norms > max_norm, W * (max_norm / norms), W)
+
+
+def decayed(parameters, share):
+    """Weights less that share of them; biases as they were."""
+    W, b, c, decoder_weights = parameters
+    return Parameters(
+        W - share * W, b, c, None if decoder_weights is None else decoder_weights * (1 - share)
+    )
+
+
+def train(
+    X,
+    parameters,
+    row_orders,
+    *,
+    batch_size,
+    output,
+    solver,
+    learning_rate,
+    alpha=0.0,
+    activation="sigmoid",
+    weight_decay=0.0,
+    learning_rate_schedule="constant",
+    clip_norm=None,
+    max_norm=None,
+    **options,
+):
+    """One epoch for each order of rows; the schedule is spread over all of them."""
+    X = np.asarray(X, dtype=np.float64)
+    (k, d), tied = parameters.W.shape, parameters.decoder_weights is None
+    problem = {"output": output, "activation": activation, "alpha": alpha}
+    batches = [
+        [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+        for order in row_orders
+    ]
+    n_steps, step, loss_curve = sum(map(len, batches)), 0, []
+    state = np.zeros((SOLVERS[solver].n_states(options), flatten(parameters).size))
+    for epoch in batches:
+        total = 0.0
+        for rows in epoch:
+            total += len(rows) * loss(X[rows], parameters, **problem)
+            g = clipped(flatten(gradients(X[rows], parameters, **problem)), clip_norm)
+            rate = learning_rate * SCHEDULES[learning_rate_schedule](step, n_steps)
+            step += 1
+            w = flatten(decayed(parameters, rate * weight_decay))
+            w, state = SOLVERS[solver].update(w, g, state, step, learning_rate=rate, **options)
+            W, b, c, decoder_weights = unflatten(w, k, d, tied)
+            limited = (with_short_rows(matrix, max_norm) for matrix in (W, decoder_weights))
+            W, decoder_weights = limited
+            parameters = Parameters(W, b, c, decoder_weights)
+        loss_curve.append(total / sum(map(len, epoch)))
+    return Training(parameters, state, loss_curve, [])

@@ -1,0 +1,137 @@
+"""A deep tied autoencoder a second time: plain float64 NumPy, and never an import of aefast.
+
+    encoder   H_0 = X,   A_l = H_{l-1} W_lᵀ + b_l,   H_l = g_l(A_l)
+    decoder   R_L = H_L, B_l = R_l W_l + c_l,        R_{l-1} = g_{l-1}(B_l);   B_1 is the output's pre-activation
+
+Each W_l stands in the encoder and in the decoder: its gradient is the sum of two parts. A NaN in X is missing, and enters the encoder as `fill`; `share` (n,)
+is what each row counts, 1/n by default.
+"""
+
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from reference import solvers as reference_solvers
+from reference.autoencoder import ACTIVATIONS, SOLVERS
+from reference.outputs import losses, residuals
+
+
+class Layer(NamedTuple):
+    W: np.ndarray
+    b: np.ndarray
+    c: np.ndarray
+
+
+def flatten(layers):
+    return np.concatenate([np.ravel(part) for layer in layers for part in layer])
+
+
+def unflatten(vector, sizes):
+    """sizes: d, k_1, ..., k_L."""
+    layers, begin = [], 0
+    for d, k in pairwise(sizes):
+        parts = []
+        for shape in ((k, d), (k,), (d,)):
+            end = begin + int(np.prod(shape))
+            parts.append(vector[begin:end].reshape(shape))
+            begin = end
+        layers.append(Layer(*parts))
+    return layers
+
+
+def encode(X, layers, activations, fill=0.0):
+    """[A_1, ...] and [H_0, H_1, ...]."""
+    X = np.asarray(X, dtype=np.float64)
+    A, H = [], [np.where(np.isnan(X), fill, X)]
+    for layer, name in zip(layers, activations, strict=True):
+        A.append(H[-1] @ layer.W.T + layer.b)
+        H.append(ACTIVATIONS[name].function(A[-1]))
+    return A, H
+
+
+def decode(code, layers, activations):
+    """{l: B_l} and {l: R_l}, l from 1."""
+    R, B = {len(layers): code}, {}
+    for level in range(len(layers), 0, -1):
+        B[level] = R[level] @ layers[level - 1].W + layers[level - 1].c
+        if level > 1:
+            R[level - 1] = ACTIVATIONS[activations[level - 2]].function(B[level])
+    return B, R
+
+
+def row_losses(X, layers, activations, output, fill=0.0):
+    B, _ = decode(encode(X, layers, activations, fill)[1][-1], layers, activations)
+    return losses(X, B[1], output).sum(axis=1)
+
+
+def loss(X, layers, activations, output, alpha=0.0, share=None, fill=0.0):
+    penalty = 0.5 * alpha * sum(np.sum(layer.W**2) for layer in layers)
+    of_rows = row_losses(X, layers, activations, output, fill)
+    return (of_rows.mean() if share is None else share @ of_rows) + penalty
+
+
+def gradients(X, layers, activations, output, alpha=0.0, share=None, fill=0.0):
+    """The gradient of `loss`, layer by layer: down the decoder's arrows and up again, then back through the encoder."""
+    depth, share = len(layers), np.full(len(X), 1 / len(X)) if share is None else share
+    A, H = encode(X, layers, activations, fill)
+    B, R = decode(H[-1], layers, activations)
+
+    def slope(level):
+        return ACTIVATIONS[activations[level - 1]].derivative
+
+    dB = {1: residuals(X, B[1], output) * share[:, np.newaxis]}
+    for level in range(1, depth):
+        dB[level + 1] = dB[level] @ layers[level - 1].W.T * slope(level)(B[level + 1])
+    dA = {depth: dB[depth] @ layers[-1].W.T * slope(depth)(A[-1])}
+    for level in range(depth, 1, -1):
+        dA[level - 1] = dA[level] @ layers[level - 1].W * slope(level - 1)(A[level - 2])
+    return [
+        Layer(
+            W=dA[level].T @ H[level - 1] + R[level].T @ dB[level] + alpha * layers[level - 1].W,
+            b=dA[level].sum(axis=0),
+            c=dB[level].sum(axis=0),
+        )
+        for level in range(1, depth + 1)
+    ]
+
+
+def train(
+    X,
+    layers,
+    activations,
+    output,
+    row_orders,
+    *,
+    batch_size,
+    solver,
+    alpha=0.0,
+    clip_norm=None,
+    max_norm=None,
+    sample_weight=None,
+    fill=0.0,
+    **options,
+):
+    """As `reference.train`. Returns (layers, the solver's state, loss curve)."""
+    sizes = [layers[0].W.shape[1]] + [len(layer.b) for layer in layers]
+    w, n_steps, loss_curve = flatten(layers), 0, []
+    state = np.zeros((SOLVERS[solver].n_states(options), w.size))
+    for order in row_orders:
+        total = 0.0
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            batch = X[rows]
+            share = None if sample_weight is None else sample_weight[rows] / len(rows)
+            given = layers, activations, output, alpha, share, fill
+            total += len(batch) * loss(batch, *given)
+            g = flatten(gradients(batch, *given))
+            n_steps += 1
+            g = reference_solvers.clipped(g, clip_norm)
+            w, state = SOLVERS[solver].update(w, g, state, n_steps, **options)
+            layers = [
+                layer._replace(W=reference_solvers.with_short_rows(layer.W, max_norm))
+                for layer in unflatten(w, sizes)
+            ]
+            w = flatten(layers)
+        loss_curve.append(total / len(order))
+    return layers, state, loss_curve

@@ -1,0 +1,303 @@
+"""Sparse codes against their twin, against the conditions of the minimum, alone and in company, from starts, for awkward dictionaries."""
+
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reference import sparse_coding as reference
+from reference.sparse_coding import make_problem
+from scipy import sparse
+from sklearn.decomposition import sparse_encode as sklearn_sparse_encode
+
+from aefast import Autoencoder, SparseCoder, sparse_encode
+from aefast.sparse_coding import _sparse_coding
+
+TABLE = {row["name"]: row for row in _sparse_coding.algorithm_table()}
+LASSO = [name for name, row in TABLE.items() if row["has_gap"]]
+DTYPES = [np.float32, np.float64]
+
+
+# ---- against the twin ----
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 1, 5), (5, 7, 3), (29, 17, 33), (7, 19, 70)])
+@pytest.mark.parametrize("algorithm", ["lasso_active", "lasso_lars"])
+def test_lasso_codes_are_the_twins(algorithm, shape, dtype, isa):
+    X, D = make_problem(*shape, dtype)
+    tol = 1e-12 if dtype == np.float64 else 1e-6
+    H = sparse_encode(X, D, algorithm=algorithm, alpha=0.1, tol=tol)
+    assert H.dtype == dtype
+    twin = np.array([reference.lasso(x, D.astype(np.float64), 0.1) for x in X.astype(np.float64)])
+    np.testing.assert_allclose(H, twin, rtol=0, atol=1e-6 if dtype == np.float64 else 2e-3)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("positive", [False, True])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("algorithm", LASSO)
+def test_optimality_and_certificate(algorithm, dtype, positive, weighted, isa):
+    """One test for every algorithm and option: the gap that is promised, that it is the textbook's, and the conditions of the minimum."""
+    X, D = make_problem(31, 23, 41, dtype, seed=1)
+    weights = np.random.default_rng(2).uniform(0.5, 2.0, 41) if weighted else None
+    tol = 1e-5
+    options = {"positive": positive, "atom_weights": weights, "max_iter": 20_000}
+    H, gap = sparse_encode(
+        X, D, algorithm=algorithm, alpha=0.2, tol=tol, return_gap=True, **options
+    )
+    assert (gap <= tol).all()
+    assert 0 < np.count_nonzero(H) < H.size
+    wide_X, wide_D, wide_H = (a.astype(np.float64) for a in (X, D, H))
+    eps = float(np.finfo(dtype).eps)
+    for x, h, g in zip(wide_X, wide_H, gap, strict=True):
+        twin = reference.relative_gap(x, h, wide_D, 0.2, weights, positive)
+        assert abs(twin - g) <= 32 * eps + 1e-2 * tol
+        # strong duality of the residual: 1/2 ||r - r*||^2 <= gap, so that no correlation is further off than ||D_j|| sqrt(2 gap)
+        bound = np.sqrt(2 * max(twin, eps) * 0.5 * (x @ x)) / (0.2 * (0.5 if weighted else 1.0))
+        off = reference.optimality(x, h, wide_D, 0.2, weights, positive)
+        assert off <= 2 * bound + 1e3 * eps
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n_nonzero_coefs", [1, 4, 9])
+def test_pursuit_is_the_twins(n_nonzero_coefs, dtype, isa):
+    X, D = make_problem(40, 21, 37, dtype, seed=3)
+    D *= np.random.default_rng(4).uniform(0.5, 2.0, (37, 1)).astype(dtype)
+    H = sparse_encode(X, D, algorithm="omp", n_nonzero_coefs=n_nonzero_coefs)
+    assert (np.count_nonzero(H, axis=1) <= n_nonzero_coefs).all()
+    for x, h in zip(X.astype(np.float64), H.astype(np.float64), strict=True):
+        wide = D.astype(np.float64)
+        twin = reference.pursuit(x, wide, n_nonzero_coefs)
+        if dtype == np.float64:
+            np.testing.assert_allclose(h, twin, rtol=0, atol=1e-9)
+        else:  # near ties may fall the other way: the residual is what counts
+            ours, its = (np.sum((x - code @ wide) ** 2) for code in (h, twin))
+            assert ours <= its * 1.05 + 1e-6
+        chosen = np.flatnonzero(h)
+        fit = np.linalg.lstsq(wide[chosen].T, x, rcond=None)[0]
+        np.testing.assert_allclose(
+            h[chosen], fit, rtol=0, atol=1e-9 if dtype == np.float64 else 1e-4
+        )
+
+
+def test_pursuit_until_a_target():
+    """Without a number of atoms, a row ends at the squared error alpha."""
+    X, D = make_problem(60, 30, 50, seed=5)
+    H = sparse_encode(X, D, algorithm="omp", alpha=0.5)
+    twin = np.array([reference.pursuit(x, D, target=0.5) for x in X])
+    np.testing.assert_allclose(H, twin, atol=1e-9)
+    assert (np.sum((X - H @ D) ** 2, axis=1) <= 0.5 + 1e-12).all()
+
+
+@pytest.mark.parametrize("positive", [False, True])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_threshold_is_the_twins(dtype, positive, isa):
+    X, D = make_problem(13, 9, 21, dtype, seed=6)
+    weights = np.linspace(0.5, 2.0, 21)
+    H = sparse_encode(
+        X, D, algorithm="threshold", alpha=0.3, positive=positive, atom_weights=weights
+    )
+    wide_X, wide_D = X.astype(np.float64), D.astype(np.float64)
+    twin = np.array([reference.threshold(x, wide_D, 0.3, weights, positive) for x in wide_X])
+    np.testing.assert_allclose(H, twin, rtol=0, atol=1e-12 if dtype == np.float64 else 1e-5)
+
+
+@pytest.mark.parametrize("algorithm", ["lasso_active", "lasso_lars", "lasso_cd"])
+def test_scikit_learns_codes(algorithm):
+    X, D = make_problem(50, 16, 40, seed=7)
+    expected = sklearn_sparse_encode(X, D, algorithm="lasso_lars", alpha=0.1)
+    actual = sparse_encode(X, D, algorithm=algorithm, alpha=0.1, tol=1e-13)
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-6)
+
+
+def test_scikit_learns_pursuit():
+    X, D = make_problem(50, 16, 40, seed=7)
+    expected = sklearn_sparse_encode(X, D, algorithm="omp", n_nonzero_coefs=5)
+    actual = sparse_encode(X, D, algorithm="omp", n_nonzero_coefs=5)
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-6)
+
+
+@given(
+    sizes=st.tuples(st.integers(1, 30), st.integers(1, 40), st.integers(1, 40)),
+    alpha=st.floats(1e-3, 2.0),
+    positive=st.booleans(),
+    dtype=st.sampled_from(DTYPES),
+    algorithm=st.sampled_from(["lasso_active", "lasso_lars", "lasso_cd"]),
+    seed=st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=120, deadline=None, derandomize=True)
+def test_any_problem_keeps_the_promise(sizes, alpha, positive, dtype, algorithm, seed):
+    X, D = make_problem(*sizes, dtype, seed)
+    options = {"algorithm": algorithm, "alpha": alpha, "positive": positive}
+    H, gap = sparse_encode(X, D, return_gap=True, **options)
+    assert (gap <= 1e-4).all()
+    for x, h in zip(X.astype(np.float64), H.astype(np.float64), strict=True):
+        assert reference.relative_gap(x, h, D.astype(np.float64), alpha, None, positive) <= 1.1e-4
+
+
+# ---- formats, company, threads, starts ----
+
+
+@pytest.mark.parametrize("algorithm", TABLE)
+def test_csr_holds_the_dense_codes(algorithm):
+    X, D = make_problem(2000, 12, 30, seed=8)
+    options = {"algorithm": algorithm, "alpha": 0.3, "n_nonzero_coefs": 3, "tol": 1e-3}
+    dense = sparse_encode(X, D, **options)
+    codes = sparse_encode(X, D, output_format="csr", **options)
+    assert sparse.issparse(codes) and codes.format == "csr"
+    assert codes.nnz == np.count_nonzero(dense) == np.count_nonzero(codes.data)
+    np.testing.assert_array_equal(codes.toarray(), dense)
+    codes.has_sorted_indices = False
+    before = codes.indices.copy()
+    codes.sort_indices()
+    np.testing.assert_array_equal(codes.indices, before)
+
+
+@pytest.mark.parametrize("algorithm", TABLE)
+def test_codes_depend_on_neither_threads_nor_company(algorithm, isa):
+    X, D = make_problem(131, 14, 35, np.float32, seed=9)
+    options = {
+        "algorithm": algorithm,
+        "alpha": 0.2,
+        "n_nonzero_coefs": 4,
+        "max_iter": 5000,
+        "tol": 1e-3,
+    }
+    H = sparse_encode(X, D, n_threads=1, **options)
+    for n_threads in (2, 3):
+        np.testing.assert_array_equal(sparse_encode(X, D, n_threads=n_threads, **options), H)
+    for part in (slice(0, 1), slice(7, 40), slice(130, 131)):
+        np.testing.assert_array_equal(sparse_encode(X[part], D, **options), H[part])
+    np.testing.assert_array_equal(sparse_encode(X[::-1], D, **options), H[::-1])
+
+
+@pytest.mark.parametrize("algorithm", [name for name, row in TABLE.items() if row["starts"]])
+def test_starts_change_no_code(algorithm):
+    X, D = make_problem(60, 12, 30, seed=10)
+    options = {"algorithm": algorithm, "alpha": 0.2, "tol": 1e-10, "max_iter": 100_000}
+    H = sparse_encode(X, D, **options)
+    rng = np.random.default_rng(0)
+    for init in (
+        H,
+        H + 0.1 * rng.normal(size=H.shape),
+        rng.normal(size=H.shape),
+        sparse.csr_matrix(H),
+    ):
+        np.testing.assert_allclose(sparse_encode(X, D, init=init, **options), H, atol=1e-4)
+    weights = np.linspace(0.5, 2, 30)
+    weighted = sparse_encode(X, D, atom_weights=weights, **options)
+    again = sparse_encode(X, D, atom_weights=weights, init=weighted, **options)
+    np.testing.assert_allclose(again, weighted, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_starts_with_more_atoms_than_can_be_active(dtype):
+    X, D = make_problem(20, 9, 50, dtype, seed=20)
+    init = np.random.default_rng(21).normal(size=(20, 50))
+    for algorithm in ("lasso_active", "lasso_cd"):
+        options = {"algorithm": algorithm, "alpha": 0.05, "tol": 1e-5}
+        _, gap = sparse_encode(X, D, init=init, return_gap=True, **options)
+        assert (gap <= 1e-5).all()
+
+
+def test_a_start_at_the_codes_needs_no_steps():
+    X, D = make_problem(60, 12, 30, seed=11)
+    for algorithm in ("lasso_cd", "fista", "ista"):
+        H = sparse_encode(X, D, alpha=0.2, tol=1e-8)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            again = sparse_encode(
+                X, D, alpha=0.2, algorithm=algorithm, init=H, max_iter=1, tol=1e-6
+            )
+        np.testing.assert_array_equal(again, H)
+
+
+def test_an_autoencoder_predicts_the_start():
+    X, _ = make_problem(300, 20, 25, seed=12)
+    ae = Autoencoder(25, max_epochs=5, random_state=0).fit(X)
+    D = ae.decoder_components_
+    coder = SparseCoder(D, algorithm="lasso_cd", alpha=0.3, init=ae)
+    cold = SparseCoder(D, alpha=0.3)
+    assert (coder.duality_gap(X) <= 1e-4).all()
+    difference = np.linalg.norm((coder.transform(X) - cold.transform(X)) @ D, axis=1)
+    assert (difference <= 0.05 * np.linalg.norm(X, axis=1)).all()
+
+
+# ---- degenerate dictionaries and rows ----
+
+
+def degenerate_dictionaries():
+    rng = np.random.default_rng(13)
+    D = rng.normal(size=(12, 8))
+    return {
+        "duplicates": np.vstack([D, D, D[:3]]),
+        "opposites": np.vstack([D, -D]),
+        "collinear": np.vstack([D, D[:5] * 2, D[:5] + D[5:10]]),
+        "nearly the same": np.vstack([D, D + 1e-7 * rng.normal(size=D.shape)]),
+        "one direction": np.outer(rng.uniform(0.5, 2, 10), D[0]),
+        "more atoms than features": rng.normal(size=(200, 5)),
+        "one atom": D[:1],
+    }
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", degenerate_dictionaries())
+def test_degenerate_dictionaries(name, dtype):
+    D = degenerate_dictionaries()[name].astype(dtype)
+    X = np.random.default_rng(14).normal(size=(40, D.shape[1])).astype(dtype)
+    X[0], X[1], X[2] = 0.0, D[0], 1.0
+    for alpha in (1e-2, 0.3):
+        for algorithm in ("lasso_active", "lasso_lars", "lasso_cd"):
+            H, gap = sparse_encode(X, D, algorithm=algorithm, alpha=alpha, return_gap=True)
+            assert (gap <= 1e-4).all()
+            assert np.isfinite(H).all() and not H[0].any()
+    for count in (1, min(5, len(D)), len(D)):
+        H = sparse_encode(X, D, algorithm="omp", n_nonzero_coefs=count)
+        assert np.isfinite(H).all() and not H[0].any()
+        assert (np.count_nonzero(H, axis=1) <= min(count, D.shape[1])).all()
+        assert np.abs(H).max() < 1e4
+
+
+def test_orthonormal_atoms_have_a_formula():
+    Q = np.linalg.qr(np.random.default_rng(15).normal(size=(9, 9)))[0]
+    X = np.random.default_rng(16).normal(size=(20, 9))
+    for algorithm in (*LASSO, "threshold"):
+        H = sparse_encode(X, Q, algorithm=algorithm, alpha=0.4, tol=1e-14)
+        np.testing.assert_allclose(H, reference.soft(X @ Q.T, 0.4), atol=1e-6)
+
+
+def test_large_alpha_gives_nothing():
+    X, D = make_problem(10, 8, 12, seed=17)
+    largest = np.abs(X @ D.T).max()
+    for algorithm in (*LASSO, "threshold"):
+        assert not sparse_encode(X, D, algorithm=algorithm, alpha=1.0001 * largest).any()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.bool_, np.int64])
+def test_other_types(dtype):
+    X = np.random.default_rng(18).integers(0, 2, (30, 9)).astype(dtype)
+    _, D = make_problem(1, 9, 15, np.float32)
+    H = sparse_encode(X, D, alpha=0.1)
+    assert H.dtype == (np.float64 if dtype == np.int64 else np.float32)
+    np.testing.assert_allclose(
+        H, sparse_encode(X.astype(np.float64), D.astype(np.float64), alpha=0.1), atol=2e-3
+    )
+
+
+def test_a_memory_map_is_coded_in_place(tmp_path):
+    X, D = make_problem(500, 10, 20, np.float32)
+    np.save(tmp_path / "rows.npy", X)
+    mapped = np.load(tmp_path / "rows.npy", mmap_mode="r")
+    np.testing.assert_array_equal(
+        sparse_encode(mapped, D, alpha=0.2), sparse_encode(X, D, alpha=0.2)
+    )
+
+
+@pytest.mark.parametrize("n_atoms", [1, 2])
+def test_more_threads_than_atoms(n_atoms):
+    D = np.random.default_rng(0).normal(size=(n_atoms, 7))
+    X = np.random.default_rng(1).normal(size=(9, 7))
+    one, five = (sparse_encode(X, D, alpha=0.1, n_threads=n) for n in (1, 5))
+    np.testing.assert_array_equal(one, five)

@@ -1,0 +1,1 @@
+"""Problems, helpers and fixtures that several test files share."""
