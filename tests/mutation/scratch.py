@@ -85,9 +85,17 @@ class Scratch:
             changed = [o for o in pool.map(self._compile, commands) if o]
         for link in self.links:
             if set(changed) & set(link):
-                self._keep(self.tree / _output(link))
-                self._run(link, stderr=subprocess.PIPE, text=True)
+                self._link(link)
         return bool(changed)
+
+    def _link(self, command):
+        """Link an extension; the build links it beside the package and copies it there."""
+        output = self.tree / _output(command)
+        (target,) = (self.tree / "aefast").rglob(output.name)
+        self._keep(target)
+        self._run(command, stderr=subprocess.PIPE, text=True)
+        target.unlink()  # a new file: a process may still have the old one mapped
+        shutil.copy(output, target)
 
     def _compile(self, command):
         """Compile; return the object's name if its bytes changed."""
@@ -102,7 +110,7 @@ class Scratch:
 
     def restore(self):
         for path, content in self.changed.items():
-            path.unlink(missing_ok=True)  # a new file: an old library may still be mapped
+            path.unlink()
             path.write_bytes(content)
         self.changed.clear()
 

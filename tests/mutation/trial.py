@@ -9,15 +9,23 @@ import threading
 import time
 from typing import NamedTuple
 
-# Test folders that look at a kernel folder most closely; the others follow.
+# Test files and folders that look at a kernel folder most closely; the others follow.
 CLOSEST = {
-    "autoencoder": ["networks"],
-    "base": ["base", "networks"],
-    "products": ["base", "networks"],
-    "sparse_coding": ["sparse_coding"],
-    "statistics": ["linear"],
+    "autoencoder": [
+        *(
+            "networks/test_gradients.py",
+            "networks/test_distributions.py",
+            "networks/test_solvers.py",
+        ),
+        *("networks/test_variants.py", "networks/test_stacked.py", "networks/test_ops.py"),
+        *("networks/test_recipe.py", "networks"),
+    ],
+    "base": ["base/test_vmath.py", "base/test_kernels.py", "networks", "base"],
+    "products": ["base/test_kernels.py", "networks/test_gradients.py", "networks", "base"],
+    "sparse_coding": ["sparse_coding/test_sparse_coding.py", "sparse_coding"],
+    "statistics": ["linear/test_statistics.py", "linear/test_missing.py", "linear"],
 }
-FURTHER = ["base", "networks", "sparse_coding", "linear", "cli", "plotting", "project"]
+FURTHER = ["base", "networks", "sparse_coding", "linear", "cli", "plotting", "project", ""]
 NOT_FOUND, NO_TESTS = 4, 5  # pytest's exit statuses
 FIRST_FAILURE = re.compile(r"^(?:FAILED|ERROR) (.+?)(?: - |$)", re.MULTILINE)
 CURRENT_TEST = re.compile(r'File "[^"]*/(tests/[^"]*test_\w+\.py)", line \d+ in (test_\w+)')
@@ -32,14 +40,13 @@ class Outcome(NamedTuple):
 
 def test_files(tree, folder, closest_only=False):
     """Return the test files in the order in which a mutant of src/kernels/`folder` meets them."""
-    closest = CLOSEST.get(folder, []) + ([] if closest_only else FURTHER)
-    by_family = {}
-    for path in sorted((tree / "tests").rglob("test_*.py")):
-        name = path.relative_to(tree)
-        by_family.setdefault(name.parts[1], []).append(str(name))
-    if not closest_only:
-        closest += sorted(set(by_family) - set(closest))
-    return [name for family in dict.fromkeys(closest) for name in by_family.get(family, [])]
+    places = CLOSEST.get(folder, []) + ([] if closest_only else FURTHER)
+    found = {}
+    for place in (tree / "tests" / place for place in places):
+        for path in sorted(place.rglob("test_*.py")) if place.is_dir() else [place]:
+            if path.exists():
+                found[str(path.relative_to(tree))] = None
+    return list(found)
 
 
 class Tests:
