@@ -96,6 +96,8 @@ class Scratch:
         self._run(command, stderr=subprocess.PIPE, text=True)
         target.unlink()  # a new file: a process may still have the old one mapped
         shutil.copy(output, target)
+        if target.read_bytes() == self.changed[target]:
+            raise SystemExit(f"{target} does not contain the mutant")
 
     def _compile(self, command):
         """Compile; return the object's name if its bytes changed."""
