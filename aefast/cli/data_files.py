@@ -12,13 +12,7 @@ import zipfile
 
 import numpy as np
 
-from aefast.model_file import replacing
-
-DATA_HELP = (
-    "what to read: a .npy file (memory-mapped), an array of a .npz file as FILE.npz:KEY, a .csv file of numbers (with or "
-    "without a header), or 'digits', the 1797 handwritten digits of 8 x 8 pixels that come with scikit-learn. One row is "
-    "one sample; the further dimensions of an array are flattened"
-)
+import aefast
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +47,7 @@ def read_table(name, writeable=False, missing=False):
     Parameters
     ----------
     name : str
-        See `DATA_HELP`.
+        See `DATA_HELP` in `common`.
     writeable : bool, default=False
         Whether rows are going to be exchanged in memory. A memory-mapped file is then mapped copy-on-write: the file
         itself is never written to.
@@ -298,7 +292,7 @@ def check_can_write_file(path):
 
 def write_array(path, array):
     """Write an array as a .npy file at exactly this path."""
-    with replacing(path) as file:
+    with aefast.model_file.replacing(path) as file:
         np.save(file, array, allow_pickle=False)
 
 

@@ -11,51 +11,46 @@ import numpy as np
 import aefast
 from aefast.cli import data_files
 from aefast.cli.common import (
+    DATA_HELP,
     METRICS_NAME,
     MODEL_NAME,
     MOST_PICTURED_ROWS,
-    add_command,
     add_scale,
     add_threads,
+    describe,
     image_shape,
     model_path,
     read_data,
     test_fraction,
 )
 from aefast.linear.rotation import ROTATIONS
-from aefast.model_file import replacing
 
 _PICTURE_NAMES = ("scree.png", "loadings.png", "likelihood.png")
 _NAMES = {"ppca": "probabilistic PCA", "fa": "factor analysis"}
 
 
-def add_commands(commands):
-    _add_factors(commands)
-    sample = add_command(
-        commands,
-        "sample",
+def add_sample(command):
+    describe(
+        command,
         _sample,
-        "draw rows from a linear factor model",
         "Factors are drawn from their normal distribution, then each row given its factors. The rows go to a .npy file or, as CSV, to standard output.",
     )
-    add = sample.add_argument
+    add = command.add_argument
     add("model", metavar="MODEL", help="a model file, or the folder of a fit")
     add("-n", "--rows", type=int, default=1, metavar="N", help="how many (default: %(default)s)")
     add("-o", "--out", metavar="FILE.npy", help="the file to write; by default standard output")
     add("--seed", type=int, default=0, metavar="N", help="of the draws (default: %(default)s)")
 
 
-def _add_factors(commands):
-    command = add_command(
-        commands,
-        "factors",
+def add_factors(command):
+    describe(
+        command,
         _factors,
-        "fit a linear factor model",
         "Rows of DATA chosen at random are held out, to tell the model's likelihood of rows it has not seen. What comes of it goes to one folder: "
         f"{MODEL_NAME}, {METRICS_NAME} and, with matplotlib, {', '.join(_PICTURE_NAMES)}. A .npy or .npz file may have missing entries (NaN).",
     )
     add = command.add_argument
-    add("data", metavar="DATA", help=data_files.DATA_HELP)
+    add("data", metavar="DATA", help=DATA_HELP)
     add(
         "--model",
         choices=list(_NAMES),
@@ -118,7 +113,7 @@ def _factors(arguments):
     metrics = _metrics(arguments, model, parts, seconds)
     out.mkdir(parents=True, exist_ok=True)
     model.save(out / MODEL_NAME)
-    with replacing(out / METRICS_NAME) as file:
+    with aefast.model_file.replacing(out / METRICS_NAME) as file:
         file.write(json.dumps(metrics, indent=2, allow_nan=False).encode() + b"\n")
     written = f"{MODEL_NAME}, {METRICS_NAME}"
     if not arguments.no_plots:

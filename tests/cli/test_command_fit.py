@@ -145,6 +145,15 @@ def test_defaults_are_the_estimators(model):
     assert parameters == aefast.Autoencoder(**changed).get_params()
 
 
+def test_defaults_of_options_are_the_constructors():
+    """Except those the command documents as its own."""
+    constructors = aefast.StackedAutoencoder().get_params() | aefast.Autoencoder().get_params()
+    own = {"layer_sizes": None, "max_epochs": 30, "random_state": 0}
+    for _, name, default, _ in fit._PARAMETERS:
+        expected = own.get(name, constructors[name])
+        assert (type(default), default) == (type(expected), expected), name
+
+
 def test_same_command_same_model(model, tmp_path):
     argv = (
         "fit digits --output bernoulli -k 8 --epochs 3 --no-plots --quiet --threads 1 --out".split()

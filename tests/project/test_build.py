@@ -92,6 +92,40 @@ def test_nothing_is_imported_but_what_is_needed(before, statement):
     assert done.stdout.split() == ["aefast"], done.stderr
 
 
+@pytest.mark.parametrize(
+    "arguments, expected",
+    [
+        ("--version", ""),
+        ("--help", ""),
+        ("fit", "numpy scipy"),  # an error: DATA is missing. The choices are the compiled table's
+        ("fit --help", "numpy scipy"),
+        ("score --help", "numpy"),
+        ("dictionary --help", "numpy"),
+        ("info --help", "numpy"),
+    ],
+)
+def test_help_imports_no_estimator(arguments, expected):
+    """No library that does the work is loaded for what the command says of itself."""
+    done = run_python(f"""
+        import sys
+        from aefast.cli import main
+        try:
+            main({arguments.split()!r})
+        except SystemExit as end:
+            heavy = ("numpy", "scipy", "sklearn", "safetensors", "joblib", "matplotlib")
+            print(*(name for name in heavy if name in sys.modules), file=sys.stderr)
+    """)
+    assert done.stderr.splitlines()[-1] == expected, done.stderr
+
+
+def test_errors_in_front_of_help_take_one_line():
+    code = "import sys; from aefast.cli import main; sys.exit(main(['fit', '--help']))"
+    done = run_python(code, AEFAST_PRODUCTS="fpga")
+    assert done.returncode == 2
+    assert done.stderr.startswith("aefast: error: AEFAST_PRODUCTS must be")
+    assert done.stderr.count("\n") == 1
+
+
 def test_unknown_products_are_refused_at_import():
     done = run_python("import aefast.ops", AEFAST_PRODUCTS="fpga")
     assert done.returncode != 0
