@@ -78,14 +78,14 @@ def save(estimator, path):
     names = getattr(estimator, "feature_names_in_", None)
     feature_names = None if names is None else [str(name) for name in names]
     header = {
-        "format": estimator.file_format,
-        "format_version": estimator.file_version,
+        "format": estimator._file_format,
+        "format_version": estimator._file_version,
         "aefast_version": __version__,
-        "parameters": estimator.saved_parameters(),
-        "state": estimator.saved_state() | {"feature_names": feature_names},
+        "parameters": estimator._saved_parameters(),
+        "state": estimator._saved_state() | {"feature_names": feature_names},
     }
     metadata = {_METADATA_KEY: json.dumps(header, allow_nan=False)}
-    tensors = estimator.saved_tensors()
+    tensors = estimator._saved_tensors()
     for name, tensor in tensors.items():
         if not np.isfinite(tensor).all():
             raise ValueError(f"{name} must be finite to be saved")
@@ -176,14 +176,14 @@ def _read(file):
     header = _read_header(file.metadata())
     module, name = HOMES[header["format"]]
     cls = getattr(importlib.import_module(module), name)
-    _check_version(header, cls.file_version)
+    _check_version(header, cls._file_version)
     check_entries("header", header, _HEADER_CHECKS)
     state = header["state"]
-    check_entries("state", state, cls.state_checks() | _FEATURE_NAMES)
-    estimator = cls.from_parameters(header["parameters"])
+    check_entries("state", state, cls._state_checks() | _FEATURE_NAMES)
+    estimator = cls._from_parameters(header["parameters"])
     feature_names = state.pop("feature_names")
-    estimator.restore(state, _read_tensors(file, cls.tensor_layout(state)))
-    estimator.check_parameters()
+    estimator._restore(state, _read_tensors(file, cls._tensor_layout(state)))
+    estimator._check_restored()
     if feature_names is not None:
         if len(feature_names) != estimator.n_features_in_:
             raise ValueError(

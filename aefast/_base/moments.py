@@ -185,7 +185,7 @@ class SufficientStatistics(Saved):
         self._check_not_empty()
         return _moved(self.weight_sum_, self._sums, self._scatter, self._sums / self.weight_sum_)[1]
 
-    def check_variance(self):
+    def _check_variance(self):
         """TooFewRowsError, a ValueError, unless some column has a variance."""
         if not np.trace(self.scatter_) > 0:
             raise TooFewRowsError(
@@ -304,40 +304,40 @@ class SufficientStatistics(Saved):
 
     # ---- in a file ----
 
-    file_format = "aefast sufficient statistics"
+    _file_format = "aefast sufficient statistics"
 
-    def saved_parameters(self):
+    def _saved_parameters(self):
         return {"n_features": self.n_features_in_, "n_threads": self.n_threads}
 
     @classmethod
-    def from_parameters(cls, parameters):
+    def _from_parameters(cls, parameters):
         check_names("constructor parameters", parameters, ("n_features", "n_threads"))
         return cls(parameters["n_features"], n_threads=parameters["n_threads"])
 
-    def check_parameters(self):
+    def _check_restored(self):
         pass
 
-    def saved_state(self):
+    def _saved_state(self):
         return {
             "n_features": self.n_features_in_,
             "n_samples": int(self.n_samples_),
             "weight_sum": self.weight_sum_,
         }
 
-    def saved_tensors(self):
+    def _saved_tensors(self):
         return {"reference": self._reference, "sums": self._sums, "scatter": self._scatter}
 
     @classmethod
-    def state_checks(cls):
+    def _state_checks(cls):
         return {"n_features": SIZE, "n_samples": COUNT, "weight_sum": NUMBER}
 
     @classmethod
-    def tensor_layout(cls, state):
+    def _tensor_layout(cls, state):
         d = state["n_features"]
         shapes = {"reference": (d,), "sums": (d,), "scatter": (d, d)}
         return {name: Tensor(shape, "F64") for name, shape in shapes.items()}
 
-    def restore(self, state, tensors):
+    def _restore(self, state, tensors):
         if state["weight_sum"] < 0 or (state["n_samples"] == 0 and state["weight_sum"] > 0):
             raise ValueError("its sum of weights contradicts its number of rows")
         if state["n_features"] != self.n_features_in_:

@@ -3,9 +3,9 @@
 A class that can be saved inherits `Saved`, and its home is named in `model_file.HOMES`. A file has four parts:
 
 parameters  the constructor's, as JSON
-state       the rest of the fitted state that is no array, as JSON: described by `state_checks`, so that nothing unchecked is read
-tensors     the arrays: described by `tensor_layout(state)`
-format      `file_format` and `file_version`: a file of a later version is refused, with the advice to upgrade
+state       the rest of the fitted state that is no array, as JSON: described by `_state_checks`, so that nothing unchecked is read
+tensors     the arrays: described by `_tensor_layout(state)`
+format      `_file_format` and `_file_version`: a file of a later version is refused, with the advice to upgrade
 """
 
 import math
@@ -36,10 +36,10 @@ class Check(NamedTuple):
 class Saved(ABC):
     """Base of whatever can be saved. All methods but `save` are for `aefast.model_file`."""
 
-    file_format = None  # the kind of file: its key in model_file.HOMES
-    file_version = 1
-    parameters_not_saved = ()  # constructor parameters that do not travel; None in what is loaded
-    structured_parameters = ()  # those that may be lists in JSON; `parameter_of_json` makes them what they were
+    _file_format = None  # the kind of file: its key in model_file.HOMES
+    _file_version = 1
+    _parameters_not_saved = ()  # constructor parameters that do not travel; None in what is loaded
+    _structured_parameters = ()  # those that may be lists in JSON; `_parameter_of_json` makes them what they were
 
     def save(self, path):
         """Writes the object to one safetensors file, which `aefast.load` reads.
@@ -60,59 +60,59 @@ class Saved(ABC):
     # ---- for subclasses to say ----
 
     @abstractmethod
-    def saved_state(self):
-        """A dict with the keys of `state_checks`, of what JSON has: numbers, strings, lists, dicts, None."""
+    def _saved_state(self):
+        """A dict with the keys of `_state_checks`, of what JSON has: numbers, strings, lists, dicts, None."""
 
     @abstractmethod
-    def saved_tensors(self):
-        """A dict of ndarrays, as `tensor_layout` describes them."""
+    def _saved_tensors(self):
+        """A dict of ndarrays, as `_tensor_layout` describes them."""
 
     @classmethod
     @abstractmethod
-    def state_checks(cls):
+    def _state_checks(cls):
         """For each key of the state a `Check`, or a dict of them for an object within."""
 
     @classmethod
     @abstractmethod
-    def tensor_layout(cls, state):
+    def _tensor_layout(cls, state):
         """Name and `Tensor` of each array that belongs to this state, whose entries are checked; ValueError where they contradict each other."""
 
     @abstractmethod
-    def restore(self, state, tensors):
+    def _restore(self, state, tensors):
         """Becomes the object that was saved, `n_features_in_` included. Everything has been checked, finite arrays too."""
 
     # ---- the constructor's parameters; as scikit-learn's estimators have them ----
 
-    def saved_parameters(self):
+    def _saved_parameters(self):
         """The parameters by name, valid and as JSON has them."""
         self._validate_params()  # what is written can be read again
         parameters = self.get_params(deep=False)
-        for name in self.parameters_not_saved:
+        for name in self._parameters_not_saved:
             del parameters[name]
         if isinstance(parameters.get("random_state"), np.random.RandomState):
             parameters["random_state"] = None
         return {name: _as_json(value) for name, value in parameters.items()}
 
     @classmethod
-    def from_parameters(cls, parameters):
-        """A new object; ValueError if these are not all the parameters that are saved. Whether they are valid, `check_parameters` says."""
-        known = set(cls._get_param_names()) - set(cls.parameters_not_saved)
+    def _from_parameters(cls, parameters):
+        """A new object; ValueError if these are not all the parameters that are saved. Whether they are valid, `_check_restored` says."""
+        known = set(cls._get_param_names()) - set(cls._parameters_not_saved)
         check_names("constructor parameters", parameters, known)
         for name, value in parameters.items():
-            if not _is_json_scalar(value) and name not in cls.structured_parameters:
+            if not _is_json_scalar(value) and name not in cls._structured_parameters:
                 raise ValueError(
                     f"expected a number, a string or null as {name!r}, got {shortened(value)}"
                 )
-        made = {name: cls.parameter_of_json(name, value) for name, value in parameters.items()}
-        return cls(**made, **dict.fromkeys(cls.parameters_not_saved))
+        made = {name: cls._parameter_of_json(name, value) for name, value in parameters.items()}
+        return cls(**made, **dict.fromkeys(cls._parameters_not_saved))
 
     @classmethod
-    def parameter_of_json(cls, name, value):
-        """ValueError where a list cannot be one of `structured_parameters`."""
+    def _parameter_of_json(cls, name, value):
+        """ValueError where a list cannot be one of `_structured_parameters`."""
         return value
 
-    def check_parameters(self):
-        """ValueError where a parameter is not valid, called after `restore`."""
+    def _check_restored(self):
+        """ValueError where a parameter is not valid, called after `_restore`."""
         self._validate_params()
 
 

@@ -122,7 +122,7 @@ def model_facts(path):
     facts |= _network_facts(model) if is_network else _facts(model)
     if hasattr(model, "feature_names_in_"):
         facts["feature names"] = list(model.feature_names_in_)
-    return facts | model.saved_parameters()
+    return facts | model._saved_parameters()
 
 
 def _network_facts(model):

@@ -19,26 +19,26 @@ _SCORES_AT_ONCE = 1 << 22
 
 
 class _SquareMap(StatisticsMixin, Saved, OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
-    """A map from features to features, fitted to sufficient statistics; `tensors_` names its arrays and their dimensions."""
+    """A map from features to features, fitted to sufficient statistics; `_tensors` names its arrays and their dimensions."""
 
-    tensors_ = {}
+    _tensors = {}
 
-    def saved_state(self):
+    def _saved_state(self):
         return {"n_features": self.n_features_in_, "n_samples_seen": int(self.n_samples_seen_)}
 
-    def saved_tensors(self):
-        return {name: getattr(self, f"{name}_") for name in self.tensors_}
+    def _saved_tensors(self):
+        return {name: getattr(self, f"{name}_") for name in self._tensors}
 
     @classmethod
-    def state_checks(cls):
+    def _state_checks(cls):
         return {"n_features": SIZE, "n_samples_seen": COUNT}
 
     @classmethod
-    def tensor_layout(cls, state):
+    def _tensor_layout(cls, state):
         d = state["n_features"]
-        return {name: Tensor((d,) * n_dims, "F64") for name, n_dims in cls.tensors_.items()}
+        return {name: Tensor((d,) * n_dims, "F64") for name, n_dims in cls._tensors.items()}
 
-    def restore(self, state, tensors):
+    def _restore(self, state, tensors):
         self.n_features_in_ = state["n_features"]
         self.n_samples_seen_ = state["n_samples_seen"]
         self.__dict__.update({f"{name}_": tensor for name, tensor in tensors.items()})
@@ -95,8 +95,8 @@ class MarginalizedAutoencoder(_SquareMap):
         "activation": [StrOptions({"tanh", "identity"})],
         "n_threads": _THREADS,
     }
-    file_format = "aefast marginalized autoencoder"
-    tensors_ = {"coef": 2, "intercept": 1, "mean": 1}
+    _file_format = "aefast marginalized autoencoder"
+    _tensors = {"coef": 2, "intercept": 1, "mean": 1}
 
     def __init__(self, corruption=0.5, *, activation="tanh", n_threads=None):
         self.corruption = corruption
@@ -199,8 +199,8 @@ class ItemAutoencoder(_SquareMap):
         "l2": [Interval(Real, 0, None, closed="neither")],
         "n_threads": _THREADS,
     }
-    file_format = "aefast item autoencoder"
-    tensors_ = {"components": 2}
+    _file_format = "aefast item autoencoder"
+    _tensors = {"components": 2}
 
     def __init__(self, l2=100.0, *, n_threads=None):
         self.l2 = l2

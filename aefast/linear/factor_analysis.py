@@ -108,7 +108,7 @@ class FactorAnalysis(FactorModel):
     # ---- fitting ----
 
     def _fit_statistics(self, statistics):
-        statistics.check_variance()
+        statistics._check_variance()
         covariance = statistics.covariance()
         scale, varies = self._scales(covariance)
         correlation = covariance / np.outer(scale, scale)
@@ -125,7 +125,7 @@ class FactorAnalysis(FactorModel):
 
     def _fit_missing(self, rows, weight):
         filled = self._statistics_of_filled(rows, self._means_of_observed(rows), weight)
-        filled.check_variance()
+        filled._check_variance()
         scale, varies = self._scales(filled.covariance())
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
@@ -199,29 +199,29 @@ class FactorAnalysis(FactorModel):
 
     # ---- in a file ----
 
-    file_format = "aefast factor analysis"
+    _file_format = "aefast factor analysis"
 
     @classmethod
-    def tensor_layout(cls, state):
+    def _tensor_layout(cls, state):
         d, k = state["n_features"], state["n_components"]
-        return super().tensor_layout(state) | {
+        return super()._tensor_layout(state) | {
             "noise_variance": Tensor((d,), "F64"),
             "factor_covariance": Tensor((k, k), "F64"),
         }
 
-    def saved_tensors(self):
-        return super().saved_tensors() | {
+    def _saved_tensors(self):
+        return super()._saved_tensors() | {
             "noise_variance": self.noise_variance_,
             "factor_covariance": self.factor_covariance_,
         }
 
-    def restore(self, state, tensors):
+    def _restore(self, state, tensors):
         psi, Phi = tensors["noise_variance"], tensors["factor_covariance"]
         if not (psi > 0).all():
             raise ValueError("expected positive noise variances")
         if not (np.allclose(Phi, Phi.T) and linalg.eigvalsh(Phi).min() > 0):
             raise ValueError("expected a positive definite factor covariance")
-        super().restore(state, tensors)
+        super()._restore(state, tensors)
 
 
 # ---- the likelihood of the noise variances ----

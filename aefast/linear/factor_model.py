@@ -357,7 +357,7 @@ class FactorModel(
 
     # ---- in a file ----
 
-    def saved_state(self):
+    def _saved_state(self):
         return {
             "n_features": self.n_features_in_,
             "n_components": len(self.components_),
@@ -367,7 +367,7 @@ class FactorModel(
         }
 
     @classmethod
-    def state_checks(cls):
+    def _state_checks(cls):
         return {
             "n_features": SIZE,
             "n_components": SIZE,
@@ -377,14 +377,14 @@ class FactorModel(
         }
 
     @classmethod
-    def tensor_layout(cls, state):
+    def _tensor_layout(cls, state):
         d, k = state["n_features"], state["n_components"]
         return {"mean": Tensor((d,), "F64"), "components": Tensor((k, d), "F64")}
 
-    def saved_tensors(self):
+    def _saved_tensors(self):
         return {"mean": self.mean_, "components": self.components_}
 
-    def restore(self, state, tensors):
+    def _restore(self, state, tensors):
         names = ("n_samples_seen", "n_iter", "log_likelihood_curve")
         fitted = {f"{name}_": state[name] for name in names}
         fitted |= {f"{name}_": tensor for name, tensor in tensors.items()}

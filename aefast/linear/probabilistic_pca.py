@@ -166,7 +166,7 @@ class ProbabilisticPCA(FactorModel):
 
     def _fit_statistics(self, statistics, k=None):
         """`k`: the number of components, where it has been found already."""
-        statistics.check_variance()
+        statistics._check_variance()
         covariance, d = statistics.covariance(), statistics.n_features_in_
         values, vectors = linalg.eigh(covariance, overwrite_a=True, check_finite=False)
         values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1].T
@@ -231,7 +231,7 @@ class ProbabilisticPCA(FactorModel):
             for i in range(n_folds)
         ]
         whole = sum(folds[1:], folds[0])
-        whole.check_variance()
+        whole._check_variance()
         pairs = [(whole - fold, fold) for fold in folds if 0 < fold.weight_sum_ < whole.weight_sum_]
         scores = sum(
             dimension.held_out_scores(train, fold)
@@ -320,29 +320,29 @@ class ProbabilisticPCA(FactorModel):
 
     # ---- in a file ----
 
-    file_format = "aefast probabilistic pca"
+    _file_format = "aefast probabilistic pca"
 
-    def saved_state(self):
-        return super().saved_state() | {"noise_variance": self.noise_variance_}
-
-    @classmethod
-    def state_checks(cls):
-        return super().state_checks() | {"noise_variance": NUMBER}
+    def _saved_state(self):
+        return super()._saved_state() | {"noise_variance": self.noise_variance_}
 
     @classmethod
-    def tensor_layout(cls, state):
+    def _state_checks(cls):
+        return super()._state_checks() | {"noise_variance": NUMBER}
+
+    @classmethod
+    def _tensor_layout(cls, state):
         if not state["noise_variance"] > 0:
             raise ValueError(f"expected a positive noise variance, got {state['noise_variance']}")
         k = state["n_components"]
         names = ("explained_variance", "explained_variance_ratio")
-        return super().tensor_layout(state) | dict.fromkeys(names, Tensor((k,), "F64"))
+        return super()._tensor_layout(state) | dict.fromkeys(names, Tensor((k,), "F64"))
 
-    def saved_tensors(self):
-        return super().saved_tensors() | {
+    def _saved_tensors(self):
+        return super()._saved_tensors() | {
             "explained_variance": self.explained_variance_,
             "explained_variance_ratio": self.explained_variance_ratio_,
         }
 
-    def restore(self, state, tensors):
+    def _restore(self, state, tensors):
         self.noise_variance_ = state["noise_variance"]
-        super().restore(state, tensors)
+        super()._restore(state, tensors)

@@ -135,9 +135,9 @@ class Whitening(
 
     # ---- in a file ----
 
-    file_format = "aefast whitening"
+    _file_format = "aefast whitening"
 
-    def saved_state(self):
+    def _saved_state(self):
         k, d = len(self.components_), self.n_features_in_
         return {
             "n_features": d,
@@ -146,7 +146,7 @@ class Whitening(
             "n_samples_seen": int(self.n_samples_seen_),
         }
 
-    def saved_tensors(self):
+    def _saved_tensors(self):
         return {
             "mean": self.mean_,
             "components": self.components_,
@@ -155,7 +155,7 @@ class Whitening(
         }
 
     @classmethod
-    def state_checks(cls):
+    def _state_checks(cls):
         return {
             "n_features": SIZE,
             "n_outputs": SIZE,
@@ -164,13 +164,13 @@ class Whitening(
         }
 
     @classmethod
-    def tensor_layout(cls, state):
+    def _tensor_layout(cls, state):
         d, k = state["n_features"], state["n_outputs"]
         shapes = {"mean": (d,), "components": (k, d), "inverse": (k, d)}
         shapes["explained_variance"] = (state["n_directions"],)
         return {name: Tensor(shape, "F64") for name, shape in shapes.items()}
 
-    def restore(self, state, tensors):
+    def _restore(self, state, tensors):
         self.n_features_in_ = state["n_features"]
         self.n_samples_seen_ = state["n_samples_seen"]
         self.mean_, self.components_ = tensors["mean"], tensors["components"]

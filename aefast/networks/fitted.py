@@ -103,7 +103,7 @@ def continued_state(state, model, solver, momentum, precision):
 class FittedNetwork(Saved):
     """What an estimator shows and saves of its `_state`, so that there is one truth to train, pickle and save."""
 
-    model_checks = {  # of the model's entries in a file
+    _model_checks = {  # of the model's entries in a file
         "n_features": SIZE,
         "n_components": SIZE,
         "tied": FLAG,
@@ -133,25 +133,25 @@ class FittedNetwork(Saved):
 
     # ---- in a file ----
 
-    parameters_not_saved = ("callbacks",)
-    structured_parameters = ("output", "corruption", "sparsity")
+    _parameters_not_saved = ("callbacks",)
+    _structured_parameters = ("output", "corruption", "sparsity")
 
-    def saved_parameters(self):
-        parameters = super().saved_parameters()
+    def _saved_parameters(self):
+        parameters = super()._saved_parameters()
         if not isinstance(self.output, str):
             names = getattr(self, "feature_names_in_", None)
             resolved = outputs.resolve_output(self.output, self.n_features_in_, names)
             parameters["output"] = outputs.as_parameter(resolved)
         return parameters
 
-    def check_parameters(self):
-        super().check_parameters()
+    def _check_restored(self):
+        super()._check_restored()
         self._check_variants()
         names = getattr(self, "feature_names_in_", None)
         outputs.resolve_output(self.output, self.n_features_in_, names)
 
     @classmethod
-    def parameter_of_json(cls, name, value):
+    def _parameter_of_json(cls, name, value):
         if not isinstance(value, list):
             return value
         try:
@@ -159,7 +159,7 @@ class FittedNetwork(Saved):
         except (TypeError, ValueError) as error:
             raise ValueError(f"expected a valid {name!r}: {error}") from None
 
-    def saved_state(self):
+    def _saved_state(self):
         state = self._state
         return {
             "model": state.model._asdict() | {"output": outputs.as_json(state.model.output)},
@@ -174,7 +174,7 @@ class FittedNetwork(Saved):
             "validation_loss_curve": [float(loss) for loss in self.validation_loss_curve_],
         }
 
-    def saved_tensors(self):
+    def _saved_tensors(self):
         state = self._state
         flats = {"": state.parameters}
         flats |= {f"optimizer.{i}.": flat for i, flat in enumerate(state.optimizer_state)}
@@ -186,18 +186,18 @@ class FittedNetwork(Saved):
         }
 
     @classmethod
-    def state_checks(cls):
+    def _state_checks(cls):
         counts = ("n_optimizer_states", "n_steps", "n_rows_seen", "seed", "n_epochs")
         curves = ("loss_curve", "validation_loss_curve")
         solver = one_of([*_autoencoder.SOLVERS, "lbfgs"])
         return (
-            {"model": cls.model_checks, "solver": solver, "fills": FLAG}
+            {"model": cls._model_checks, "solver": solver, "fills": FLAG}
             | dict.fromkeys(counts, COUNT)
             | dict.fromkeys(curves, CURVE)
         )
 
     @classmethod
-    def model_of(cls, state):
+    def _model_of_file(cls, state):
         """The model that a file describes; ValueError where its parts contradict each other."""
         given = state["model"]
         output = outputs.from_json(given["output"], given["n_features"])
@@ -208,7 +208,7 @@ class FittedNetwork(Saved):
         return Model(**(given | {"output": output}))
 
     @classmethod
-    def tensor_layout(cls, state):
+    def _tensor_layout(cls, state):
         allowed = {n_optimizer_states(state["solver"], momentum) for momentum in (0.0, 0.5)}
         if state["n_optimizer_states"] not in allowed:
             raise ValueError(
@@ -216,7 +216,7 @@ class FittedNetwork(Saved):
                 f"got {state['n_optimizer_states']}"
             )
         prefixes = ["", *(f"optimizer.{index}." for index in range(state["n_optimizer_states"]))]
-        model = cls.model_of(state)
+        model = cls._model_of_file(state)
         fill = {"missing_fill": Tensor((model.n_features,), "F64")} if state["fills"] else {}
         return fill | {
             prefix + name: Tensor(shape)
@@ -224,8 +224,8 @@ class FittedNetwork(Saved):
             for name, shape in model.layout.items()
         }
 
-    def restore(self, state, tensors):
-        model = self.model_of(state)
+    def _restore(self, state, tensors):
+        model = self._model_of_file(state)
         dtype = tensors[next(iter(model.layout))].dtype
         flats = np.empty((1 + state["n_optimizer_states"], model.n_parameters), dtype)
         for index, flat in enumerate(flats):
@@ -249,7 +249,7 @@ class FittedNetwork(Saved):
 class FittedAutoencoder(FittedNetwork):
     """One layer: its parameters are views of the state's."""
 
-    file_format = "aefast autoencoder"
+    _file_format = "aefast autoencoder"
 
     @property
     def components_(self):

@@ -79,6 +79,8 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
         Of fine-tuning, as `Autoencoder` has them.
     n_epochs_ : int
         Passes of fine-tuning made.
+    output_parameters_ : dict of str to ndarray (n_features,)
+        As `Autoencoder` has them.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         Only where X has string column names.
@@ -283,9 +285,9 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
 
     # ---- in a file ----
 
-    file_format = "aefast stacked autoencoder"
-    structured_parameters = ("output", "corruption", "sparsity", "layer_sizes")
-    model_checks = {
+    _file_format = "aefast stacked autoencoder"
+    _structured_parameters = ("output", "corruption", "sparsity", "layer_sizes")
+    _model_checks = {
         "n_features": SIZE,
         "layer_sizes": _SIZES,
         "activation": one_of(_autoencoder.ACTIVATIONS),
@@ -294,35 +296,35 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
     }
 
     @classmethod
-    def model_of(cls, state):
+    def _model_of_file(cls, state):
         given = state["model"]
         output = outputs.from_json(given["output"], given["n_features"])
         sizes = tuple(given["layer_sizes"])
         return DeepModel(**(given | {"layer_sizes": sizes, "output": output}))
 
-    def saved_parameters(self):
-        parameters = super().saved_parameters()
+    def _saved_parameters(self):
+        parameters = super()._saved_parameters()
         return parameters | {"layer_sizes": [int(size) for size in self.layer_sizes]}
 
-    def saved_state(self):
+    def _saved_state(self):
         curves = [[float(loss) for loss in curve] for curve in self.pretraining_loss_curves_]
-        return super().saved_state() | {"pretraining_loss_curves": curves}
+        return super()._saved_state() | {"pretraining_loss_curves": curves}
 
     @classmethod
-    def state_checks(cls):
+    def _state_checks(cls):
         curves = Check(is_list_of(CURVE.is_valid), "a list of lists of finite floats")
-        return super().state_checks() | {"pretraining_loss_curves": curves}
+        return super()._state_checks() | {"pretraining_loss_curves": curves}
 
     @classmethod
-    def tensor_layout(cls, state):
+    def _tensor_layout(cls, state):
         n_curves, n_layers = (
             len(state["pretraining_loss_curves"]),
             len(state["model"]["layer_sizes"]),
         )
         if n_curves != n_layers:
             raise ValueError(f"expected {n_layers} 'pretraining_loss_curves', got {n_curves}")
-        return super().tensor_layout(state)
+        return super()._tensor_layout(state)
 
-    def restore(self, state, tensors):
-        super().restore(state, tensors)
+    def _restore(self, state, tensors):
+        super()._restore(state, tensors)
         self.pretraining_loss_curves_ = state["pretraining_loss_curves"]

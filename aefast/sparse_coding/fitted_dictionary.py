@@ -95,10 +95,10 @@ class FittedDictionary(DecodesCodes, Saved):
 
     # ---- in a file ----
 
-    file_format = "aefast dictionary"
-    parameters_not_saved = ("callbacks", "dict_init")
+    _file_format = "aefast dictionary"
+    _parameters_not_saved = ("callbacks", "dict_init")
 
-    def saved_state(self):
+    def _saved_state(self):
         k, d = self.components_.shape
         return {
             "n_components": k,
@@ -113,11 +113,11 @@ class FittedDictionary(DecodesCodes, Saved):
             ],
         }
 
-    def saved_tensors(self):
+    def _saved_tensors(self):
         return {"components": self.components_, "A": self._state.A, "B": self._state.B}
 
     @classmethod
-    def state_checks(cls):
+    def _state_checks(cls):
         return {
             "n_components": SIZE,
             "n_features": SIZE,
@@ -130,7 +130,7 @@ class FittedDictionary(DecodesCodes, Saved):
         }
 
     @classmethod
-    def tensor_layout(cls, state):
+    def _tensor_layout(cls, state):
         k, d = state["n_components"], state["n_features"]
         return {
             "components": Tensor((k, d)),
@@ -138,7 +138,7 @@ class FittedDictionary(DecodesCodes, Saved):
             "B": Tensor((k, d), "F64"),
         }
 
-    def restore(self, state, tensors):
+    def _restore(self, state, tensors):
         self.n_features_in_ = state["n_features"]
         self._state = DictionaryState(
             *(tensors[name] for name in ("components", "A", "B")),
