@@ -19,6 +19,10 @@ from aefast.networks.outputs import OWN
 __all__ = ["FAMILIES", "Distribution", "Family", "check_distribution", "distribution_table"]
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 class Distribution(abc.ABC):
     """A distribution p(x | μ(η)) of your own, for ``Autoencoder(output=...)``: four methods, elementwise, in NumPy.
 

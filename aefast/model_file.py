@@ -25,6 +25,13 @@ from aefast._base import saving
 from aefast._base.saving import COUNT, NAMES, OBJECT, TEXT, check_entries, check_names, shortened
 from aefast._version import __version__
 
+__all__ = ["load", "save"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 HOMES = {  # of each format: module and class
     "aefast autoencoder": ("aefast.networks.autoencoder", "Autoencoder"),
     "aefast stacked autoencoder": ("aefast.networks.stacked", "StackedAutoencoder"),

@@ -25,6 +25,11 @@ from aefast.networks.variants import PLAIN
 
 __all__ = ["Gradients", "decode", "encode", "loss", "loss_and_gradients", "sigmoid", "softplus"]
 
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 GRADIENT_CHUNK_ROWS = 512  # sums over more rows go on in double
 
 

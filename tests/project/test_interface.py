@@ -1,6 +1,9 @@
 """The interface as completion shows it: every public name is documented, nothing else is public."""
 
+import ast
+import importlib
 import inspect
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -63,3 +66,27 @@ def test_hooks_of_files_are_not_public(name):
     """Of what `model_file` asks of an estimator, users see `save` alone."""
     hooks = vars(aefast.model_file.saving.Saved)
     assert [hook for hook in hooks if not hook.startswith("_")] == ["save"]
+
+
+@pytest.mark.parametrize("name", ["aefast", *(f"aefast.{module}" for module in aefast._MODULES)])
+def test_public_modules_show_their_interface_alone(name):
+    module = importlib.import_module(name)
+    submodules = aefast._MODULES if module is aefast else ()
+    assert dir(module) == sorted({*module.__all__, *submodules})
+    for public in dir(module):
+        value = getattr(module, public)
+        assert public == "__version__" or value.__doc__, public
+    with pytest.raises(AttributeError):
+        module.np_or_importlib_or_anything  # noqa: B018
+
+
+def test_type_checkers_see_the_lazy_names():
+    """`if TYPE_CHECKING` in `aefast/__init__.py` imports what `__getattr__` does."""
+    tree = ast.parse(Path(aefast.__file__).read_text(encoding="utf-8"))
+    (block,) = (
+        node
+        for node in tree.body
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    )
+    imported = {alias.name: node.module for node in block.body for alias in node.names}
+    assert imported == aefast._HOMES | dict.fromkeys(aefast._MODULES, "aefast")
