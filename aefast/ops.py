@@ -15,8 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from aefast._base import _runtime, threads
-from aefast._base import arrays as check
+from aefast._base import _runtime, arrays as check, threads
 from aefast.networks import _autoencoder, outputs
 from aefast.networks.network import Model, Parameters
 from aefast.networks.one_pass import forward, overflow_error

@@ -10,8 +10,7 @@ from scipy.sparse.linalg import ArpackNoConvergence, eigsh
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from aefast._base import arrays as check
-from aefast._base import threads
+from aefast._base import arrays as check, threads
 from aefast._base.saving import Tensor
 from aefast.linear import dimension, patterns
 from aefast.linear.factor_model import FactorModel

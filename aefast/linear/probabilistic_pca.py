@@ -9,8 +9,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from aefast._base import arrays as check
-from aefast._base import krylov, threads
+from aefast._base import arrays as check, krylov, threads
 from aefast._base.moments import SufficientStatistics
 from aefast._base.saving import NUMBER, Tensor
 from aefast.linear import dimension, patterns

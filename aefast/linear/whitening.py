@@ -8,8 +8,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from aefast._base import arrays as check
-from aefast._base import threads
+from aefast._base import arrays as check, threads
 from aefast._base.projection import project
 from aefast._base.saving import COUNT, SIZE, Saved, Tensor
 from aefast.linear.linear_model import StatisticsMixin

@@ -9,8 +9,7 @@ from sklearn.utils._param_validation import (
     StrOptions,
 )
 
-from aefast._base import arrays as check
-from aefast._base import threads
+from aefast._base import arrays as check, threads
 from aefast.networks import _autoencoder
 from aefast.networks.fitted import FittedAutoencoder
 from aefast.networks.inference import NetworkInference

@@ -7,8 +7,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
-from aefast._base import arrays as check
-from aefast._base import threads
+from aefast._base import arrays as check, threads
 from aefast.networks.scan import scan_rows
 from aefast.sparse_coding import coding
 from aefast.sparse_coding.coding import ALGORITHMS, OUTPUT_FORMATS, Settings

@@ -5,8 +5,7 @@ import warnings
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from aefast._base import arrays as check
-from aefast._base import threads
+from aefast._base import arrays as check, threads
 from aefast._base.saving import COUNT, CURVE, SIZE, Saved, Tensor
 from aefast.networks.scan import scan_rows
 from aefast.sparse_coding import _sparse_coding, coding
