@@ -21,16 +21,14 @@ from aefast._version import __version__
 TYPE_CHECKING = False  # as `typing` has it, whose import takes longer than all of ours
 
 if TYPE_CHECKING:  # the imports of `__getattr__`, for type checkers
-    from aefast import (
-        denoising as denoising,
-        distributions as distributions,
-        model_file as model_file,
-        ops as ops,
-        patches as patches,
-        plotting as plotting,
-        sparse_coding as sparse_coding,
-        statistics as statistics,
-    )
+    from aefast import denoising as denoising
+    from aefast import distributions as distributions
+    from aefast import model_file as model_file
+    from aefast import ops as ops
+    from aefast import patches as patches
+    from aefast import plotting as plotting
+    from aefast import sparse_coding as sparse_coding
+    from aefast import statistics as statistics
     from aefast._base.moments import SufficientStatistics
     from aefast._build_info import build_info
     from aefast.linear.autoencoders import ItemAutoencoder, MarginalizedAutoencoder

@@ -1,11 +1,13 @@
 """What this build is and uses."""
 
+from typing import Any
+
 from aefast._base import _runtime, threads
 from aefast._version import __version__
 from aefast.networks import precision
 
 
-def build_info():
+def build_info() -> dict[str, Any]:
     """What this build is and uses, for reports of bugs and benchmarks.
 
     Returns

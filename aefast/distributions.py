@@ -8,10 +8,12 @@ subclass of `Distribution`, and looked over by `check_distribution`.
 """
 
 import abc
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
+from aefast._base.types import Reals
 from aefast.networks import _autoencoder
 from aefast.networks.check_distribution import check_distribution
 from aefast.networks.outputs import OWN
@@ -58,11 +60,11 @@ class Distribution(abc.ABC):
     domain = (-np.inf, np.inf)
 
     @property
-    def name(self):
+    def name(self) -> str:
         return type(self).__name__
 
     @abc.abstractmethod
-    def mean(self, eta):
+    def mean(self, eta: Reals) -> Any:
         """μ(η), what `reconstruct` gives.
 
         Parameters
@@ -75,7 +77,7 @@ class Distribution(abc.ABC):
         """
 
     @abc.abstractmethod
-    def link(self, mean):
+    def link(self, mean: Reals) -> Any:
         """The η whose mean is `mean`: training starts there, from the columns' means. Finite on the ends of the domain too.
 
         Parameters
@@ -88,7 +90,7 @@ class Distribution(abc.ABC):
         """
 
     @abc.abstractmethod
-    def loss(self, eta, x):
+    def loss(self, eta: Reals, x: Reals) -> tuple[Any, Any]:
         """−log p(x | μ(η)), constants included, and its derivative by η.
 
         Parameters
@@ -102,7 +104,7 @@ class Distribution(abc.ABC):
         """
 
     @abc.abstractmethod
-    def sample(self, eta, random):
+    def sample(self, eta: Reals, random: np.random.Generator) -> Any:
         """Draws x from p(x | μ(η)).
 
         Parameters
@@ -116,7 +118,7 @@ class Distribution(abc.ABC):
         x : ndarray (n, m)
         """
 
-    def check(self, x):  # noqa: B027
+    def check(self, x: Reals) -> None:  # noqa: B027
         """Raises ValueError where x is in the interval `domain` but not in the domain: where that is the integers, for instance.
 
         Parameters
@@ -154,7 +156,7 @@ class Family(NamedTuple):
     option: str | None = None
     default: float | None = None
 
-    def log_base(self, x, constant=None):
+    def log_base(self, x: ArrayLike, constant: float | None = None) -> NDArray[np.float64]:
         """What the training loss leaves out: ``log p(x | μ) = −loss − log_base``.
 
         Parameters
@@ -171,7 +173,14 @@ class Family(NamedTuple):
         x = np.ascontiguousarray(x, dtype=np.float64)
         return _autoencoder.output_log_base(self.name, x, self._constant(constant))
 
-    def sample(self, eta, theta=None, constant=None, random=None, totals=None):
+    def sample(
+        self,
+        eta: ArrayLike,
+        theta: ArrayLike | None = None,
+        constant: float | None = None,
+        random: np.random.Generator | None = None,
+        totals: ArrayLike | None = None,
+    ) -> NDArray[np.float64]:
         """Draws x from p(x | μ(η)).
 
         Parameters
@@ -214,7 +223,7 @@ FAMILIES = {
 }
 
 
-def distribution_table():
+def distribution_table() -> list[dict[str, Any]]:
     """The built-in distributions, in the order of the compiled table.
 
     Returns

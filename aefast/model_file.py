@@ -14,6 +14,8 @@ import os
 import secrets
 import shutil
 import stat
+from collections.abc import Iterator
+from typing import Any, BinaryIO
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -22,7 +24,17 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from aefast._base import saving
-from aefast._base.saving import COUNT, NAMES, OBJECT, TEXT, check_entries, check_names, shortened
+from aefast._base.saving import (
+    COUNT,
+    NAMES,
+    OBJECT,
+    TEXT,
+    Saved,
+    check_entries,
+    check_names,
+    shortened,
+)
+from aefast._base.types import PathLike
 from aefast._version import __version__
 
 __all__ = ["load", "save"]
@@ -56,7 +68,7 @@ _HEADER_CHECKS = {
 _FEATURE_NAMES = {"feature_names": saving.optional(NAMES)}  # of every format's state
 
 
-def save(estimator, path):
+def save(estimator: Saved, path: PathLike) -> None:
     """Write a fitted estimator to one safetensors file.
 
     The file holds the parameters bit for bit (and an autoencoder's optimizer state), so that predictions and a later
@@ -103,7 +115,7 @@ def save(estimator, path):
         file.write(contents)
 
 
-def load(path):
+def load(path: PathLike) -> Any:
     """Read an object that `save` has written.
 
     Parameters
@@ -134,7 +146,7 @@ def load(path):
 
 
 @contextlib.contextmanager
-def replacing(path):
+def replacing(path: PathLike) -> Iterator[BinaryIO]:
     """Give a binary file that takes the place of `path` when the block ends well.
 
     Until then, and on any error or interrupt, whatever is at `path` stays as it is. A link keeps pointing where it

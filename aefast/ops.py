@@ -11,11 +11,15 @@ result's shape and type, nothing that is read meanwhile (two maps of one file lo
 again and again spares the time in which the system clears new memory.
 """
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from aefast._base import _runtime, arrays as check, threads
+from aefast._base import _runtime, threads
+from aefast._base import arrays as check
+from aefast._base.types import Array, OutputLike, Reals
 from aefast.networks import _autoencoder, outputs
 from aefast.networks.network import Model, Parameters
 from aefast.networks.one_pass import forward, overflow_error
@@ -75,7 +79,15 @@ def _network(
     return Model(d, k, tied, activation, segments), Parameters(W, W if tied else V, b, c, theta)
 
 
-def encode(X, W, b, *, activation="sigmoid", n_threads=None, out=None):
+def encode(
+    X: ArrayLike,
+    W: ArrayLike,
+    b: ArrayLike,
+    *,
+    activation: str = "sigmoid",
+    n_threads: int | None = None,
+    out: Array | None = None,
+) -> Reals:
     """Codes ``H = g(X Wᵀ + b)``, g the activation.
 
     Parameters
@@ -111,7 +123,16 @@ def encode(X, W, b, *, activation="sigmoid", n_threads=None, out=None):
     return out
 
 
-def decode(H, W, c, *, output="gaussian", output_parameters=None, n_threads=None, out=None):
+def decode(
+    H: ArrayLike,
+    W: ArrayLike,
+    c: ArrayLike,
+    *,
+    output: OutputLike = "gaussian",
+    output_parameters: Mapping[str, ArrayLike] | None = None,
+    n_threads: int | None = None,
+    out: Array | None = None,
+) -> Reals:
     """Reconstructions ``X̂ = o(H W + c)``, the mean of p(x | h): o is the identity for "gaussian", sigmoid for "bernoulli".
 
     Parameters
@@ -146,18 +167,18 @@ def decode(H, W, c, *, output="gaussian", output_parameters=None, n_threads=None
 
 
 def loss(
-    X,
-    W,
-    b,
-    c,
-    decoder_weights=None,
+    X: ArrayLike,
+    W: ArrayLike,
+    b: ArrayLike,
+    c: ArrayLike,
+    decoder_weights: ArrayLike | None = None,
     *,
-    output="gaussian",
-    output_parameters=None,
-    sample_weight=None,
-    activation="sigmoid",
-    n_threads=None,
-):
+    output: OutputLike = "gaussian",
+    output_parameters: Mapping[str, ArrayLike] | None = None,
+    sample_weight: ArrayLike | None = None,
+    activation: str = "sigmoid",
+    n_threads: int | None = None,
+) -> float:
     """Mean over samples of the training loss, summed over features: nats, without the constants of the log-likelihood.
 
     ``gaussian``: ``½ Σ_j (x̂_j − x_j)²``; ``bernoulli``: ``−Σ_j [x_j log x̂_j + (1 − x_j) log(1 − x̂_j)]``, computed from the
@@ -194,18 +215,18 @@ def loss(
 
 
 def loss_and_gradients(
-    X,
-    W,
-    b,
-    c,
-    decoder_weights=None,
-    output="gaussian",
-    sample_weight=None,
+    X: ArrayLike,
+    W: ArrayLike,
+    b: ArrayLike,
+    c: ArrayLike,
+    decoder_weights: ArrayLike | None = None,
+    output: OutputLike = "gaussian",
+    sample_weight: ArrayLike | None = None,
     *,
-    output_parameters=None,
-    activation="sigmoid",
-    n_threads=None,
-):
+    output_parameters: Mapping[str, ArrayLike] | None = None,
+    activation: str = "sigmoid",
+    n_threads: int | None = None,
+) -> tuple[float, Gradients]:
     """The mean loss, as `loss` has it, and its gradients by backpropagation.
 
     With ``dÂ = (dl/dÂ) v_i / Σv``, ``dA = (dÂ W*ᵀ) ∘ g'(A)``: ``dc = Σ dÂ``, ``db = Σ dA``, ``dW = dAᵀ X``, ``dW* = Hᵀ dÂ``. Tied
@@ -273,7 +294,7 @@ def _check_width(rows, name, n_columns):
         raise ValueError(f"{name} must have {n_columns} columns to fit W, got shape {rows.shape}")
 
 
-def sigmoid(x, *, n_threads=None, out=None):
+def sigmoid(x: ArrayLike, *, n_threads: int | None = None, out: Array | None = None) -> Any:
     """``1 / (1 + exp(-x))`` elementwise, for any shape: at most 2 ULP off in float32, 4 in float64.
 
     Parameters
@@ -291,7 +312,7 @@ def sigmoid(x, *, n_threads=None, out=None):
     return _elementwise("sigmoid", x, n_threads, out)
 
 
-def softplus(x, *, n_threads=None, out=None):
+def softplus(x: ArrayLike, *, n_threads: int | None = None, out: Array | None = None) -> Any:
     """``log(1 + exp(x))`` elementwise, for any shape, without overflow: at most 2 ULP off in float32, 4 in float64.
 
     Parameters

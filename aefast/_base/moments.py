@@ -5,7 +5,8 @@ import time
 import numpy as np
 from scipy import sparse
 
-from aefast._base import arrays as check, sparse_rows, threads
+from aefast._base import arrays as check
+from aefast._base import sparse_rows, threads
 from aefast._base._statistics import BAD_ROWS, Accumulator
 from aefast._base.passes import MappedRows, PassInOrder
 from aefast._base.saving import COUNT, NUMBER, SIZE, Saved, Tensor, check_names

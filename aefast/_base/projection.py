@@ -3,7 +3,8 @@
 import numpy as np
 from scipy import sparse
 
-from aefast._base import _statistics, arrays as check, threads
+from aefast._base import _statistics, threads
+from aefast._base import arrays as check
 from aefast._base._statistics import BAD_ROWS
 from aefast._base.passes import PassInOrder
 from aefast._base.sparse_rows import csr_arrays

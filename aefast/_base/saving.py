@@ -10,11 +10,13 @@ format      `_file_format` and `_file_version`: a file of a later version is ref
 
 import math
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from aefast._base.arrays import LARGEST_SIZE
+from aefast._base.types import Array, PathLike
 
 
 class Tensor(NamedTuple):
@@ -41,7 +43,7 @@ class Saved(ABC):
     _parameters_not_saved = ()  # constructor parameters that do not travel; None in what is loaded
     _structured_parameters = ()  # those that may be lists in JSON; `_parameter_of_json` makes them what they were
 
-    def save(self, path):
+    def save(self, path: PathLike) -> None:
         """Writes the object to one safetensors file, which `aefast.load` reads.
 
         Parameters
@@ -60,30 +62,30 @@ class Saved(ABC):
     # ---- for subclasses to say ----
 
     @abstractmethod
-    def _saved_state(self):
+    def _saved_state(self) -> dict[str, Any]:
         """A dict with the keys of `_state_checks`, of what JSON has: numbers, strings, lists, dicts, None."""
 
     @abstractmethod
-    def _saved_tensors(self):
+    def _saved_tensors(self) -> dict[str, Array]:
         """A dict of ndarrays, as `_tensor_layout` describes them."""
 
     @classmethod
     @abstractmethod
-    def _state_checks(cls):
+    def _state_checks(cls) -> dict[str, Any]:
         """For each key of the state a `Check`, or a dict of them for an object within."""
 
     @classmethod
     @abstractmethod
-    def _tensor_layout(cls, state):
+    def _tensor_layout(cls, state: dict[str, Any]) -> dict[str, Tensor]:
         """Name and `Tensor` of each array that belongs to this state, whose entries are checked; ValueError where they contradict each other."""
 
     @abstractmethod
-    def _restore(self, state, tensors):
+    def _restore(self, state: dict[str, Any], tensors: dict[str, Array]) -> None:
         """Becomes the object that was saved, `n_features_in_` included. Everything has been checked, finite arrays too."""
 
     # ---- the constructor's parameters; as scikit-learn's estimators have them ----
 
-    def _saved_parameters(self):
+    def _saved_parameters(self) -> dict[str, Any]:
         """The parameters by name, valid and as JSON has them."""
         self._validate_params()  # what is written can be read again
         parameters = self.get_params(deep=False)
@@ -94,7 +96,7 @@ class Saved(ABC):
         return {name: _as_json(value) for name, value in parameters.items()}
 
     @classmethod
-    def _from_parameters(cls, parameters):
+    def _from_parameters(cls, parameters: dict[str, Any]) -> Self:
         """A new object; ValueError if these are not all the parameters that are saved. Whether they are valid, `_check_restored` says."""
         known = set(cls._get_param_names()) - set(cls._parameters_not_saved)
         check_names("constructor parameters", parameters, known)
@@ -107,11 +109,11 @@ class Saved(ABC):
         return cls(**made, **dict.fromkeys(cls._parameters_not_saved))
 
     @classmethod
-    def _parameter_of_json(cls, name, value):
+    def _parameter_of_json(cls, name: str, value: Any) -> Any:
         """ValueError where a list cannot be one of `_structured_parameters`."""
         return value
 
-    def _check_restored(self):
+    def _check_restored(self) -> None:
         """ValueError where a parameter is not valid, called after `_restore`."""
         self._validate_params()
 
@@ -119,38 +121,38 @@ class Saved(ABC):
 # ---- what JSON may hold ----
 
 
-def _as_json(value):
+def _as_json(value: Any) -> Any:
     """NumPy's scalars as Python's; what else a valid parameter can be, JSON knows."""
     if isinstance(value, np.floating):
         return float(value)
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _is_json_scalar(value):
+def _is_json_scalar(value: object) -> bool:
     if isinstance(value, float):
         return math.isfinite(value)
     return value is None or isinstance(value, (bool, int, str))
 
 
-def is_list_of(is_item):
+def is_list_of(is_item: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, list) and all(map(is_item, value))
 
 
-def _is_finite_float(value):
+def _is_finite_float(value: object) -> bool:
     return isinstance(value, float) and math.isfinite(value)
 
 
-def is_count(value):
+def is_count(value: Any) -> bool:
     return type(value) is int and 0 <= value < 2**63
 
 
-def one_of(names):
+def one_of(names: Iterable[str]) -> Check:
     """The check for one of some strings."""
     names = list(names)
     return Check(lambda value: isinstance(value, str) and value in names, f"one of {names}")
 
 
-def optional(check):
+def optional(check: Check) -> Check:
     """The check for null, or else what another one checks."""
     return Check(lambda value: value is None or check.is_valid(value), f"{check.expected}, or null")
 
@@ -168,7 +170,9 @@ CURVE = Check(is_list_of(_is_finite_float), "a list of finite floats")
 NAMES = Check(is_list_of(TEXT.is_valid), "a list of strings")
 
 
-def check_entries(what, entries, checks):
+def check_entries(
+    what: str, entries: dict[str, Any], checks: Mapping[str, Check | dict[str, Any]]
+) -> None:
     """ValueError unless an object has exactly the keys of `checks`, with valid values."""
     check_names(f"{what} entries", entries, checks)
     for name, check in checks.items():
@@ -180,7 +184,7 @@ def check_entries(what, entries, checks):
             check_entries(name, entries[name], check)
 
 
-def check_names(what, got, expected):
+def check_names(what: str, got: Iterable[str], expected: Iterable[str]) -> None:
     """ValueError unless two collections of names are the same."""
     missing, unknown = sorted(set(expected) - set(got)), sorted(set(got) - set(expected))
     if missing or unknown:
@@ -189,7 +193,7 @@ def check_names(what, got, expected):
         )
 
 
-def shortened(value):
+def shortened(value: object) -> str:
     """A value as an error shows it."""
     text = repr(value)
     return text if len(text) <= 100 else text[:97] + "..."

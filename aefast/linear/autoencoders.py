@@ -3,14 +3,17 @@
 from numbers import Integral, Real
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import linalg, sparse
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from aefast._base import arrays as check, threads
+from aefast._base import arrays as check
+from aefast._base import threads
 from aefast._base.projection import project
 from aefast._base.saving import COUNT, SIZE, Saved, Tensor
+from aefast._base.types import Reals, Table
 from aefast.linear.linear_model import StatisticsMixin
 
 _THREADS = [None, Interval(Integral, 1, threads.MOST_THREADS, closed="both")]
@@ -97,7 +100,9 @@ class MarginalizedAutoencoder(_SquareMap):
     _file_format = "aefast marginalized autoencoder"
     _tensors = {"coef": 2, "intercept": 1, "mean": 1}
 
-    def __init__(self, corruption=0.5, *, activation="tanh", n_threads=None):
+    def __init__(
+        self, corruption: float = 0.5, *, activation: str = "tanh", n_threads: int | None = None
+    ) -> None:
         self.corruption = corruption
         self.activation = activation
         self.n_threads = n_threads
@@ -116,7 +121,7 @@ class MarginalizedAutoencoder(_SquareMap):
         self.intercept_ = mean - (1 - p) * mean @ A_T
         self.n_samples_seen_ = statistics.n_samples_
 
-    def reconstruct(self, X):
+    def reconstruct(self, X: Table) -> Reals:
         """``X Aᵀ + b``.
 
         Parameters
@@ -134,7 +139,7 @@ class MarginalizedAutoencoder(_SquareMap):
         A_T, offset = self.coef_.T, self.intercept_ + self.coef_ @ self.mean_
         return project(rows, self.mean_, A_T, offset=offset, n_threads=self.n_threads)
 
-    def transform(self, X):
+    def transform(self, X: Table) -> Reals:
         """``tanh(X Aᵀ + b)``, or without the tanh for activation="identity".
 
         Parameters
@@ -201,7 +206,7 @@ class ItemAutoencoder(_SquareMap):
     _file_format = "aefast item autoencoder"
     _tensors = {"components": 2}
 
-    def __init__(self, l2=100.0, *, n_threads=None):
+    def __init__(self, l2: float = 100.0, *, n_threads: int | None = None) -> None:
         self.l2 = l2
         self.n_threads = n_threads
 
@@ -223,7 +228,7 @@ class ItemAutoencoder(_SquareMap):
         np.fill_diagonal(self.components_, 0.0)
         self.n_samples_seen_ = statistics.n_samples_
 
-    def transform(self, X):
+    def transform(self, X: Table) -> Reals:
         """Scores ``X B``: how well each item suits each user.
 
         Parameters
@@ -238,7 +243,9 @@ class ItemAutoencoder(_SquareMap):
         check_is_fitted(self)
         return self._scores(check.estimator_table(self, X, reset=False))
 
-    def recommend(self, user_rows, n, *, exclude_seen=True):
+    def recommend(
+        self, user_rows: Table, n: int, *, exclude_seen: bool = True
+    ) -> tuple[NDArray[np.int64], Reals]:
         """The items of highest score for each user.
 
         Parameters

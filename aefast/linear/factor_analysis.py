@@ -10,7 +10,8 @@ from scipy.sparse.linalg import ArpackNoConvergence, eigsh
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from aefast._base import arrays as check, threads
+from aefast._base import arrays as check
+from aefast._base import threads
 from aefast._base.saving import Tensor
 from aefast.linear import dimension, patterns
 from aefast.linear.factor_model import FactorModel
@@ -89,14 +90,14 @@ class FactorAnalysis(FactorModel):
 
     def __init__(
         self,
-        n_components=None,
+        n_components: int | None = None,
         *,
-        rotation=None,
-        min_noise=1e-6,
-        tol=1e-8,
-        max_iter=1000,
-        n_threads=None,
-    ):
+        rotation: str | None = None,
+        min_noise: float = 1e-6,
+        tol: float = 1e-8,
+        max_iter: int = 1000,
+        n_threads: int | None = None,
+    ) -> None:
         self.n_components = n_components
         self.rotation = rotation
         self.min_noise = min_noise

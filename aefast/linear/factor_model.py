@@ -1,8 +1,10 @@
 """What probabilistic PCA and factor analysis have in common: everything but how they are fitted."""
 
 from abc import abstractmethod
+from typing import Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
@@ -12,6 +14,7 @@ from aefast._base import arrays as check
 from aefast._base.moments import SufficientStatistics
 from aefast._base.projection import project
 from aefast._base.saving import COUNT, CURVE, SIZE, Saved, Tensor
+from aefast._base.types import RandomState, Reals, Table
 from aefast.linear import patterns
 from aefast.linear.gaussian import LinearGaussian
 from aefast.linear.linear_model import StatisticsMixin
@@ -26,7 +29,7 @@ class FactorModel(
 
     # ---- fitting ----
 
-    def fit(self, X, y=None, sample_weight=None):
+    def fit(self, X: Table, y: object = None, sample_weight: ArrayLike | None = None) -> Self:
         """Fits to the rows of X: from their sufficient statistics, in one pass; by EM where entries are missing.
 
         Parameters
@@ -115,7 +118,7 @@ class FactorModel(
 
     # ---- codes ----
 
-    def transform(self, X):
+    def transform(self, X: Table) -> Reals:
         """Posterior means ``E[h | x] = (x − μ) Ψ⁻¹ Wᵀ (Φ⁻¹ + W Ψ⁻¹ Wᵀ)⁻¹``.
 
         Parameters
@@ -130,7 +133,7 @@ class FactorModel(
         """
         return self._posterior(X)[0]
 
-    def posterior(self, X):
+    def posterior(self, X: Table) -> tuple[Reals, Reals]:
         """Mean and covariance of the factors given each row.
 
         Parameters
@@ -148,7 +151,7 @@ class FactorModel(
         mean, covariances = self._posterior(X, with_covariances=True)
         return mean, covariances
 
-    def inverse_transform(self, H):
+    def inverse_transform(self, H: ArrayLike) -> Reals:
         """Means of p(x | h): ``h W + μ``.
 
         Parameters
@@ -169,7 +172,7 @@ class FactorModel(
         W, zeros = self.components_, np.zeros(k)
         return project(H, zeros, W, offset=self.mean_, name="H", n_threads=self.n_threads)
 
-    def reconstruct(self, X):
+    def reconstruct(self, X: Table) -> Reals:
         """``inverse_transform(transform(X))``: ``E[x' | x]`` of a row with the same factors, which shrinks towards the mean.
 
         Parameters
@@ -182,7 +185,7 @@ class FactorModel(
         """
         return self.inverse_transform(self._posterior(X)[0])
 
-    def impute(self, X):
+    def impute(self, X: Table) -> Reals:
         """X with each missing entry (NaN) replaced by its mean given the observed entries of its row, ``E[h | x_o] W + μ``.
 
         Parameters
@@ -202,7 +205,7 @@ class FactorModel(
             imputed[missing] = means[missing]
         return imputed
 
-    def sample(self, n_samples=1, random_state=None):
+    def sample(self, n_samples: int = 1, random_state: RandomState | None = None) -> Reals:
         """Draws rows: h from N(0, Φ), then x from p(x | h).
 
         Parameters
@@ -226,7 +229,7 @@ class FactorModel(
 
     # ---- likelihoods ----
 
-    def score_samples(self, X):
+    def score_samples(self, X: Table) -> Reals:
         """``log p(x)`` of each row, the factors integrated out: ``x ~ N(μ, Wᵀ Φ W + Ψ)``.
 
         Parameters
@@ -241,7 +244,7 @@ class FactorModel(
         """
         return self._distances(X)[1]
 
-    def score(self, X, y=None):
+    def score(self, X: Table, y: object = None) -> float:
         """Mean of `score_samples`; greater is better.
 
         Parameters
@@ -255,7 +258,7 @@ class FactorModel(
         """
         return float(self.score_samples(X).mean())
 
-    def mahalanobis(self, X):
+    def mahalanobis(self, X: Table) -> Reals:
         """Squared Mahalanobis distances ``(x − μ) Σ⁻¹ (x − μ)ᵀ``, as scikit-learn's covariance estimators give them.
 
         Parameters
@@ -270,7 +273,7 @@ class FactorModel(
         """
         return self._distances(X)[0]
 
-    def aic(self, X):
+    def aic(self, X: Table) -> float:
         """Akaike's criterion of X, ``2 p − 2 Σ log p(x)`` with p free parameters; smaller is better.
 
         Parameters
@@ -283,7 +286,7 @@ class FactorModel(
         """
         return 2.0 * self._n_parameters() - 2.0 * float(self.score_samples(X).sum())
 
-    def bic(self, X):
+    def bic(self, X: Table) -> float:
         """Bayes' criterion of X, ``p log n − 2 Σ log p(x)`` with p free parameters; smaller is better.
 
         Parameters
@@ -297,12 +300,12 @@ class FactorModel(
         log_p = self.score_samples(X)
         return self._n_parameters() * float(np.log(len(log_p))) - 2.0 * float(log_p.sum())
 
-    def get_covariance(self):
+    def get_covariance(self) -> Reals:
         """``Wᵀ Φ W + Ψ`` (n_features, n_features), float64."""
         check_is_fitted(self)
         return self._gaussian.covariance()
 
-    def get_precision(self):
+    def get_precision(self) -> Reals:
         """The inverse of `get_covariance`, by Woodbury's identity."""
         check_is_fitted(self)
         return self._gaussian.precision()

@@ -2,9 +2,13 @@
 
 import contextlib
 from abc import ABC, abstractmethod
+from typing import Self
+
+from numpy.typing import ArrayLike
 
 from aefast._base import arrays as check
 from aefast._base.moments import SufficientStatistics, TooFewRowsError
+from aefast._base.types import Table
 
 
 class StatisticsMixin(ABC):
@@ -14,7 +18,7 @@ class StatisticsMixin(ABC):
     def _fit_statistics(self, statistics):
         """Sets the attributes, `n_samples_seen_` among them; raises before it sets any where it cannot."""
 
-    def fit(self, X, y=None, sample_weight=None):
+    def fit(self, X: Table, y: object = None, sample_weight: ArrayLike | None = None) -> Self:
         """Fits to the rows of X, in one pass.
 
         Parameters
@@ -36,7 +40,9 @@ class StatisticsMixin(ABC):
         self._statistics = statistics
         return self
 
-    def partial_fit(self, X, y=None, sample_weight=None):
+    def partial_fit(
+        self, X: Table, y: object = None, sample_weight: ArrayLike | None = None
+    ) -> Self:
         """Adds rows: afterwards the estimator is what `fit` makes of all rows together. The first ones may be too few or too much alike to be fitted to:
         they are kept then, and the estimator is not fitted before more have come.
 
@@ -67,7 +73,7 @@ class StatisticsMixin(ABC):
         self._statistics = statistics
         return self
 
-    def fit_statistics(self, statistics):
+    def fit_statistics(self, statistics: SufficientStatistics) -> Self:
         """Fits to the rows that statistics have seen, without them.
 
         Parameters

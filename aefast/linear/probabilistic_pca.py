@@ -9,9 +9,11 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from aefast._base import arrays as check, krylov, threads
+from aefast._base import arrays as check
+from aefast._base import krylov, threads
 from aefast._base.moments import SufficientStatistics
 from aefast._base.saving import NUMBER, Tensor
+from aefast._base.types import RandomState
 from aefast.linear import dimension, patterns
 from aefast.linear.dimension import SMALLEST_NOISE
 from aefast.linear.factor_model import FactorModel
@@ -103,14 +105,14 @@ class ProbabilisticPCA(FactorModel):
 
     def __init__(
         self,
-        n_components=None,
+        n_components: int | float | str | None = None,
         *,
-        svd_solver="auto",
-        tol=1e-6,
-        max_iter=1000,
-        random_state=0,
-        n_threads=None,
-    ):
+        svd_solver: str = "auto",
+        tol: float = 1e-6,
+        max_iter: int = 1000,
+        random_state: RandomState | None = 0,
+        n_threads: int | None = None,
+    ) -> None:
         self.n_components = n_components
         self.svd_solver = svd_solver
         self.tol = tol

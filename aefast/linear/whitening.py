@@ -3,14 +3,17 @@
 from numbers import Integral, Real
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import linalg
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from aefast._base import arrays as check, threads
+from aefast._base import arrays as check
+from aefast._base import threads
 from aefast._base.projection import project
 from aefast._base.saving import COUNT, SIZE, Saved, Tensor
+from aefast._base.types import Reals, Table
 from aefast.linear.linear_model import StatisticsMixin
 
 
@@ -68,7 +71,14 @@ class Whitening(
         "n_threads": [None, Interval(Integral, 1, threads.MOST_THREADS, closed="both")],
     }
 
-    def __init__(self, method="zca", *, epsilon=1e-5, n_components=None, n_threads=None):
+    def __init__(
+        self,
+        method: str = "zca",
+        *,
+        epsilon: float = 1e-5,
+        n_components: int | None = None,
+        n_threads: int | None = None,
+    ) -> None:
         self.method = method
         self.epsilon = epsilon
         self.n_components = n_components
@@ -91,7 +101,7 @@ class Whitening(
         self.mean_, self.explained_variance_ = statistics.mean_, variance
         self.n_samples_seen_ = statistics.n_samples_
 
-    def transform(self, X):
+    def transform(self, X: Table) -> Reals:
         """Whitened rows.
 
         Parameters
@@ -107,7 +117,7 @@ class Whitening(
         rows = check.estimator_table(self, X, reset=False)
         return project(rows, self.mean_, self.components_.T, n_threads=self.n_threads)
 
-    def inverse_transform(self, Z):
+    def inverse_transform(self, Z: ArrayLike) -> Reals:
         """``Z U (Λ + epsilon)^½ Uᵀ + mean`` ("pca": without the first U): what was transformed, up to the directions left out.
 
         Parameters

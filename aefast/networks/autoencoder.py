@@ -1,6 +1,7 @@
 """The estimator."""
 
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -9,7 +10,9 @@ from sklearn.utils._param_validation import (
     StrOptions,
 )
 
-from aefast._base import arrays as check, threads
+from aefast._base import arrays as check
+from aefast._base import threads
+from aefast._base.types import Callbacks, OutputLike, RandomState
 from aefast.networks import _autoencoder
 from aefast.networks.fitted import FittedAutoencoder
 from aefast.networks.inference import NetworkInference
@@ -210,41 +213,41 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, NetworkInference, BaseEstim
 
     def __init__(
         self,
-        n_components=64,
+        n_components: int = 64,
         *,
-        activation="sigmoid",
-        output="gaussian",
-        tied=True,
-        solver="adam",
-        learning_rate=1e-3,
-        momentum=0.9,
-        nesterov=False,
-        batch_size=128,
-        max_epochs=50,
-        early_stopping=False,
-        validation_fraction=0.1,
-        n_epochs_no_change=5,
-        tol=1e-4,
-        alpha=0.0,
-        missing="error",
-        missing_fill="mean",
-        corruption=None,
-        contraction=0.0,
-        sparsity=None,
-        top_k=None,
-        dropout=0.0,
-        weight_decay=0.0,
-        clip_norm=None,
-        max_norm=None,
-        learning_rate_schedule="constant",
-        shuffle=True,
-        warm_start=False,
-        precision="auto",
-        n_threads=None,
-        random_state=None,
-        callbacks=None,
-        verbose=0,
-    ):
+        activation: str = "sigmoid",
+        output: OutputLike = "gaussian",
+        tied: bool = True,
+        solver: str = "adam",
+        learning_rate: float = 1e-3,
+        momentum: float = 0.9,
+        nesterov: bool = False,
+        batch_size: int = 128,
+        max_epochs: int = 50,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_epochs_no_change: int = 5,
+        tol: float = 1e-4,
+        alpha: float = 0.0,
+        missing: str = "error",
+        missing_fill: str = "mean",
+        corruption: tuple[str, float] | None = None,
+        contraction: float = 0.0,
+        sparsity: tuple[Any, ...] | None = None,
+        top_k: int | None = None,
+        dropout: float = 0.0,
+        weight_decay: float = 0.0,
+        clip_norm: float | None = None,
+        max_norm: float | None = None,
+        learning_rate_schedule: str = "constant",
+        shuffle: bool = True,
+        warm_start: bool = False,
+        precision: str = "auto",
+        n_threads: int | None = None,
+        random_state: RandomState | None = None,
+        callbacks: Callbacks | None = None,
+        verbose: int | bool = 0,
+    ) -> None:
         self.n_components = n_components
         self.activation = activation
         self.output = output

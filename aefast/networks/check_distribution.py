@@ -1,6 +1,11 @@
 """What `aefast.distributions.check_distribution` looks at, a function each."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
+
+from aefast._base.types import DistributionLike, RandomState
 
 ETA = np.linspace(-2.6, 2.7, 9)  # where everything is looked at
 FAR = np.array([-20.0, 20.0])  # where losses must still be finite
@@ -12,13 +17,13 @@ WORST_DISTANCE = 3.0  # Kolmogorov's distance times √n: larger once in 30 mill
 
 
 def check_distribution(
-    distribution,
+    distribution: DistributionLike,
     *,
-    density=True,
-    average=None,
-    n_samples=20_000,
-    random_state=0,
-):
+    density: bool = True,
+    average: Callable[..., Any] | None = None,
+    n_samples: int = 20_000,
+    random_state: RandomState | None = 0,
+) -> None:
     """Looks a user's distribution over, at values of η between −2.6 and 2.7.
 
     Shapes and types; losses finite, also at η = ±20; the derivative within the loss's one-sided differences; each entry by itself; `link` the inverse of `mean`, and finite at

@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from aefast._base.saving import COUNT, CURVE, FLAG, SIZE, Check, Saved, Tensor, one_of
+from aefast._base.types import Array, Reals
 from aefast.networks import _autoencoder, outputs
 from aefast.networks.network import Model
 from aefast.networks.precision import parameter_type
@@ -113,7 +114,7 @@ class FittedNetwork(Saved):
     }
 
     @property
-    def output_parameters_(self):
+    def output_parameters_(self) -> dict[str, Array]:
         """{name: (d,)} of what the distributions of p(x | μ) have for each column, NaN where a column does not; empty where none has any."""
         model = self._fitted_model()
         bottom, flat = model.layer_views(self._state.parameters)[0]
@@ -252,19 +253,19 @@ class FittedAutoencoder(FittedNetwork):
     _file_format = "aefast autoencoder"
 
     @property
-    def components_(self):
+    def components_(self) -> Reals:
         return self._part("components")
 
     @property
-    def decoder_components_(self):
+    def decoder_components_(self) -> Reals:
         return self._part("components" if self._fitted_model().tied else "decoder_components")
 
     @property
-    def hidden_bias_(self):
+    def hidden_bias_(self) -> Reals:
         return self._part("hidden_bias")
 
     @property
-    def visible_bias_(self):
+    def visible_bias_(self) -> Reals:
         return self._part("visible_bias")
 
     def _part(self, name):

@@ -1,11 +1,13 @@
 """What a fitted network is used for: codes, reconstructions, losses, likelihoods of rows."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from aefast._base import arrays as check
+from aefast._base.types import RandomState, Reals
 from aefast.networks.likelihoods import log_likelihoods, sample_of_outputs
 from aefast.networks.one_pass import forward, overflow_error
 from aefast.networks.outputs import is_of_nonnegative, plain_output
@@ -15,7 +17,7 @@ from aefast.networks.variants import Variant, noise_limits
 class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     """The methods of an estimator that has a `_state`: a model and its flat parameters."""
 
-    def transform(self, X):
+    def transform(self, X: ArrayLike) -> Reals:
         """Codes ``H = g(X Wᵀ + b)``, in (0, 1) for the sigmoid.
 
         Parameters
@@ -29,7 +31,7 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """
         return self._forward(self._checked(X), "codes")
 
-    def inverse_transform(self, H):
+    def inverse_transform(self, H: ArrayLike) -> Reals:
         """Means of p(x | h): ``X̂ = o(H W* + c)``.
 
         Parameters
@@ -43,7 +45,7 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         check_is_fitted(self)
         return self._decode(H, self._state.model)
 
-    def reconstruct(self, X):
+    def reconstruct(self, X: ArrayLike) -> Reals:
         """``inverse_transform(transform(X))`` in one pass.
 
         Parameters
@@ -56,7 +58,7 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """
         return self._forward(self._checked(X), "reconstructions")
 
-    def reconstruction_error(self, X, per_feature=False):
+    def reconstruction_error(self, X: ArrayLike, per_feature: bool = False) -> Reals:
         """The training loss of each row (nats, constants dropped, no penalty).
 
         Parameters
@@ -71,7 +73,7 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """
         return self._losses(self._checked(X), "feature_losses" if per_feature else "row_losses")
 
-    def score_samples(self, X, per_feature=False):
+    def score_samples(self, X: ArrayLike, per_feature: bool = False) -> Reals:
         """``log p(x | μ(h(x)))`` of each row, in nats, constants included.
 
         "gaussian": ``−½ ‖x̂ − x‖² − (d/2) log 2π``. "bernoulli": minus the cross-entropy; for values strictly between 0 and 1 that
@@ -94,7 +96,9 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         missing = state.fill is not None
         return log_likelihoods(state.model.output, rows, losses, per_feature, missing)
 
-    def score(self, X, y=None, sample_weight=None):
+    def score(
+        self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
+    ) -> float:
         """Mean of `score_samples`; greater is better.
 
         Parameters
@@ -113,7 +117,7 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             return float(scores.mean(dtype=np.float64))
         return float((scores * weight).mean(dtype=np.float64))
 
-    def sample_output(self, H, random_state=None):
+    def sample_output(self, H: ArrayLike, random_state: RandomState | None = None) -> Reals:
         """Draws x from p(x | μ(h)), one for each code.
 
         Parameters
@@ -176,7 +180,7 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             )
         return losses
 
-    def impute(self, X):
+    def impute(self, X: ArrayLike) -> Reals:
         """X with each missing entry (NaN) replaced by its reconstruction; needs missing="mask".
 
         Parameters
@@ -196,7 +200,9 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         means = self._forward(rows, "reconstructions")
         return np.where(np.isnan(rows), means, rows).astype(means.dtype, copy=False)
 
-    def walk_back(self, X, n_steps=10, random_state=None):
+    def walk_back(
+        self, X: ArrayLike, n_steps: int = 10, random_state: RandomState | None = None
+    ) -> Reals:
         """A sampling chain of a denoising autoencoder: corrupt, encode, draw from p(x | μ(h)), and again from there.
 
         With enough capacity and training such a chain samples from the distribution of the data (Bengio, Yao, Alain & Vincent 2013). Rows are corrupted

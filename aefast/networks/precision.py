@@ -1,5 +1,7 @@
 """What `precision` means: the type of the parameters, and whether this machine can compute with it."""
 
+from typing import Any
+
 import numpy as np
 
 from aefast._base import _runtime
@@ -8,19 +10,19 @@ from aefast._base.arrays import real_type
 PRECISIONS = ("auto", "bfloat16")
 
 
-def parameter_type(precision, rows_dtype):
+def parameter_type(precision: str, rows_dtype: np.dtype[Any]) -> np.dtype[Any]:
     """The type of the parameters of a new fit to rows of some type."""
     return np.dtype(np.float32) if precision == "bfloat16" else real_type(rows_dtype)
 
 
-def is_available(precision):
+def is_available(precision: str) -> bool:
     """Whether the kernels in use can train with it."""
     if precision != "bfloat16":
         return True
     return _runtime.isa() in _runtime.bfloat16_available() and _runtime.products() == "tiles"
 
 
-def check_available(precision):
+def check_available(precision: str) -> None:
     """ValueError where the kernels in use cannot train with it. Nothing is emulated: float32 would be faster."""
     if is_available(precision):
         return

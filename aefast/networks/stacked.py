@@ -1,6 +1,8 @@
 """Deep autoencoders: pre-trained layer by layer, then fine-tuned as a whole."""
 
+from collections.abc import Sequence
 from numbers import Integral
+from typing import Any
 
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -8,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from aefast._base import arrays as check
 from aefast._base.saving import CURVE, SIZE, Check, is_list_of, one_of
+from aefast._base.types import Array, Callbacks, OutputLike, RandomState
 from aefast.networks import _autoencoder, outputs
 from aefast.networks._autoencoder import N_LAYERS_AT_MOST as MOST_LAYERS
 from aefast.networks.autoencoder import Autoencoder
@@ -115,40 +118,40 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
 
     def __init__(
         self,
-        layer_sizes=(128, 32),
+        layer_sizes: Sequence[int] | Array = (128, 32),
         *,
-        activation="sigmoid",
-        code_activation=None,
-        output="gaussian",
-        missing="error",
-        missing_fill="mean",
-        corruption=None,
-        contraction=0.0,
-        sparsity=None,
-        solver="adam",
-        learning_rate=1e-3,
-        momentum=0.9,
-        nesterov=False,
-        batch_size=128,
-        pretrain_epochs=20,
-        max_epochs=50,
-        early_stopping=False,
-        validation_fraction=0.1,
-        n_epochs_no_change=5,
-        tol=1e-4,
-        alpha=0.0,
-        weight_decay=0.0,
-        clip_norm=None,
-        max_norm=None,
-        learning_rate_schedule="constant",
-        shuffle=True,
-        warm_start=False,
-        precision="auto",
-        n_threads=None,
-        random_state=None,
-        callbacks=None,
-        verbose=0,
-    ):
+        activation: str = "sigmoid",
+        code_activation: str | None = None,
+        output: OutputLike = "gaussian",
+        missing: str = "error",
+        missing_fill: str = "mean",
+        corruption: tuple[str, float] | None = None,
+        contraction: float = 0.0,
+        sparsity: tuple[Any, ...] | None = None,
+        solver: str = "adam",
+        learning_rate: float = 1e-3,
+        momentum: float = 0.9,
+        nesterov: bool = False,
+        batch_size: int = 128,
+        pretrain_epochs: int = 20,
+        max_epochs: int = 50,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_epochs_no_change: int = 5,
+        tol: float = 1e-4,
+        alpha: float = 0.0,
+        weight_decay: float = 0.0,
+        clip_norm: float | None = None,
+        max_norm: float | None = None,
+        learning_rate_schedule: str = "constant",
+        shuffle: bool = True,
+        warm_start: bool = False,
+        precision: str = "auto",
+        n_threads: int | None = None,
+        random_state: RandomState | None = None,
+        callbacks: Callbacks | None = None,
+        verbose: int | bool = 0,
+    ) -> None:
         self.layer_sizes = layer_sizes
         self.activation = activation
         self.code_activation = code_activation
@@ -264,7 +267,7 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
         return estimator
 
     @property
-    def layers_(self):
+    def layers_(self) -> list[Autoencoder]:
         check_is_fitted(self)
         state, begin, layers = self._state, 0, []
         for number, (layer, flat) in enumerate(state.model.layer_views(state.parameters)):

@@ -4,8 +4,10 @@ As in `aefast.plotting`: each function returns a `matplotlib.figure.Figure` that
 """
 
 import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
 from aefast.plotting.figures import (
@@ -19,12 +21,15 @@ from aefast.plotting.figures import (
     show_image,
 )
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 _MOST_LOADINGS = 144
 _MOST_NAMES = 40
 _N_BINS = 60
 
 
-def scree(model):
+def scree(model: Any) -> "Figure":
     """Draw how much of the variance each component stands for.
 
     Parameters
@@ -68,7 +73,7 @@ def scree(model):
     return figure
 
 
-def loadings(model, image_shape=None):
+def loadings(model: Any, image_shape: tuple[int, ...] | None = None) -> "Figure":
     """Draw the loadings W, the first components first.
 
     Parameters
@@ -99,7 +104,7 @@ def loadings(model, image_shape=None):
     return _draw_table(model, shown, title)
 
 
-def likelihood(model, X):
+def likelihood(model: Any, X: ArrayLike) -> "Figure":
     """Draw the likelihood by iteration, and the log-likelihoods of rows.
 
     Parameters

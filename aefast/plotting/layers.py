@@ -1,19 +1,24 @@
 """Pictures of a fitted deep autoencoder: what the units of each layer draw, and how it was trained."""
 
 import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
 from aefast.networks.one_pass import forward
 from aefast.plotting import figures
 from aefast.plotting.networks import draw_loss, finish_loss
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 _MOST_TILES = 64
 _MOST_NAMES = 40
 
 
-def layers(stack, X, image_shape=None):
+def layers(stack: Any, X: ArrayLike, image_shape: tuple[int, ...] | None = None) -> "Figure":
     """Draw, for each layer, what the network adds to its reconstruction when a unit's activation rises, units that do most first.
 
     Units of upper layers have no weights to pixels. Here all units of a layer stand at their means over `X`, one rises by its standard deviation, and the difference
@@ -79,7 +84,7 @@ def _draw_images(panels, image_shape):
     return figure
 
 
-def losses(stack):
+def losses(stack: Any) -> "Figure":
     """Draw the losses of pre-training, each over that of its first epoch (codes of different layers have losses of different size), and of fine-tuning.
 
     Parameters

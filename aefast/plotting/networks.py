@@ -9,10 +9,13 @@ Features that are the pixels of an image are drawn as images, other features as 
 
 import math
 import os
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
+from aefast._base.types import PathLike
 from aefast.model_file import replacing
 from aefast.networks import outputs
 from aefast.plotting.figures import (
@@ -29,6 +32,9 @@ from aefast.plotting.figures import (
     with_means,
 )
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 _MOST_FILTERS = 144
 _MOST_NAMES = 40
 _N_EXAMPLES = 12
@@ -37,7 +43,9 @@ _N_SCATTERS = 6
 _MOST_POINTS = 1000
 
 
-def filters(ae, image_shape=None, X=None):
+def filters(
+    ae: Any, image_shape: tuple[int, ...] | None = None, X: ArrayLike | None = None
+) -> "Figure":
     """Draw what the components of an autoencoder look for, those that matter most first.
 
     Early in training, and in directions in which the data do not vary, weights keep the noise they started from. With
@@ -85,7 +93,7 @@ def filters(ae, image_shape=None, X=None):
     return figure
 
 
-def reconstructions(ae, X, image_shape=None):
+def reconstructions(ae: Any, X: ArrayLike, image_shape: tuple[int, ...] | None = None) -> "Figure":
     """Draw rows of X beside what the autoencoder makes of them, from the best to the worst.
 
     Parameters
@@ -115,7 +123,7 @@ def reconstructions(ae, X, image_shape=None):
     return _draw_feature_fits(np.asarray(X, dtype=float), ae.reconstruct(X), feature_names(ae))
 
 
-def loss(ae):
+def loss(ae: Any) -> float:
     """Draw the training loss by epoch, and the validation loss where there is one.
 
     Parameters
@@ -164,7 +172,9 @@ def finish_loss(axes, title, label):
     axes.grid(alpha=0.25)
 
 
-def walk(ae, X, chain, image_shape=None):
+def walk(
+    ae: Any, X: ArrayLike, chain: ArrayLike, image_shape: tuple[int, ...] | None = None
+) -> "Figure":
     """Draw sampling chains: a line for each row, its start and what was drawn in each step.
 
     Parameters
@@ -205,7 +215,7 @@ def walk(ae, X, chain, image_shape=None):
     return figure
 
 
-def save(figure, path, dpi=150):
+def save(figure: "Figure", path: PathLike, dpi: int = 150) -> None:
     """Write a figure to a file, in the format its suffix names.
 
     Parameters

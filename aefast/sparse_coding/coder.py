@@ -2,12 +2,16 @@
 
 from abc import ABC, abstractmethod
 from numbers import Integral, Real
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
-from aefast._base import arrays as check, threads
+from aefast._base import arrays as check
+from aefast._base import threads
+from aefast._base.types import Reals, Table
 from aefast.networks.scan import scan_rows
 from aefast.sparse_coding import coding
 from aefast.sparse_coding.coding import ALGORITHMS, OUTPUT_FORMATS, Settings
@@ -24,21 +28,21 @@ CODING_CONSTRAINTS = {
 
 
 def sparse_encode(
-    X,
-    dictionary,
+    X: Table,
+    dictionary: ArrayLike,
     *,
-    algorithm="lasso_active",
-    alpha=1.0,
-    n_nonzero_coefs=None,
-    positive=False,
-    tol=1e-4,
-    max_iter=1000,
-    atom_weights=None,
-    init=None,
-    output_format="dense",
-    return_gap=False,
-    n_threads=None,
-):
+    algorithm: str = "lasso_active",
+    alpha: float = 1.0,
+    n_nonzero_coefs: int | None = None,
+    positive: bool = False,
+    tol: float = 1e-4,
+    max_iter: int = 1000,
+    atom_weights: ArrayLike | None = None,
+    init: ArrayLike | None = None,
+    output_format: str = "dense",
+    return_gap: bool = False,
+    n_threads: int | None = None,
+) -> Any:
     """Sparse codes of rows: for each row x of X, with D the dictionary and an atom in each of its rows,
 
         ``min_h ½ ‖x − h D‖² + α Σ_j w_j |h_j|``                        "lasso_active", "lasso_lars", "lasso_cd", "fista", "ista"
@@ -150,7 +154,7 @@ class DecodesCodes(ABC):
     def _dictionary(self):
         """D (k, d)."""
 
-    def inverse_transform(self, H):
+    def inverse_transform(self, H: ArrayLike) -> Reals:
         """``X̂ = H D``.
 
         Parameters
@@ -220,19 +224,19 @@ class SparseCoder(DecodesCodes, ClassNamePrefixFeaturesOutMixin, TransformerMixi
 
     def __init__(
         self,
-        dictionary,
+        dictionary: ArrayLike,
         *,
-        algorithm="lasso_active",
-        alpha=1.0,
-        n_nonzero_coefs=None,
-        positive=False,
-        tol=1e-4,
-        code_max_iter=1000,
-        atom_weights=None,
-        init=None,
-        output_format="dense",
-        n_threads=None,
-    ):
+        algorithm: str = "lasso_active",
+        alpha: float = 1.0,
+        n_nonzero_coefs: int | None = None,
+        positive: bool = False,
+        tol: float = 1e-4,
+        code_max_iter: int = 1000,
+        atom_weights: ArrayLike | None = None,
+        init: ArrayLike | None = None,
+        output_format: str = "dense",
+        n_threads: int | None = None,
+    ) -> None:
         self.dictionary = dictionary
         self.algorithm = algorithm
         self.alpha = alpha
@@ -245,7 +249,7 @@ class SparseCoder(DecodesCodes, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         self.output_format = output_format
         self.n_threads = n_threads
 
-    def fit(self, X, y=None):
+    def fit(self, X: Table, y: object = None) -> Self:
         """Checks parameters and X, and remembers its columns' names; there is nothing to learn.
 
         Parameters
@@ -264,7 +268,7 @@ class SparseCoder(DecodesCodes, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         check.remember_features(self, X)
         return self
 
-    def transform(self, X):
+    def transform(self, X: Table) -> Any:
         """Codes H of rows.
 
         Parameters
@@ -279,7 +283,7 @@ class SparseCoder(DecodesCodes, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         rows, result = self._encode(X)
         return result.codes.astype(check.real_type(rows.dtype), copy=False)
 
-    def duality_gap(self, X):
+    def duality_gap(self, X: Table) -> Reals:
         """The certificates of `transform`: relative duality gaps, each at most `tol` unless a ConvergenceWarning said otherwise.
 
         Parameters
@@ -293,7 +297,7 @@ class SparseCoder(DecodesCodes, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         return self._encode(X, return_gap=True)[1].gaps
 
     @property
-    def n_components_(self):
+    def n_components_(self) -> int:
         return np.shape(self.dictionary)[0]
 
     @property

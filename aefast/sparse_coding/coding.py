@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import linalg, sparse
 
-from aefast._base import arrays as check, threads
+from aefast._base import arrays as check
+from aefast._base import threads
 from aefast.networks._autoencoder import BAD_ROWS, NOT_FINITE
 from aefast.sparse_coding import _sparse_coding
 

@@ -1,13 +1,16 @@
 """Dictionary learning: the estimator."""
 
 from numbers import Integral, Real
+from typing import Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from aefast._base import arrays as check
+from aefast._base.types import Callbacks, RandomState, Table
 from aefast.networks.scan import scan_rows
 from aefast.networks.training.minibatches import as_list, progress_bar, split_rows
 from aefast.networks.training.schedules import Patience
@@ -139,31 +142,31 @@ class DictionaryLearning(
 
     def __init__(
         self,
-        n_components=100,
+        n_components: int = 100,
         *,
-        alpha=1.0,
-        algorithm="lasso_active",
-        n_nonzero_coefs=None,
-        batch_size=256,
-        max_epochs=10,
-        forgetting=5.0,
-        positive_code=False,
-        positive_dict=False,
-        dict_init="data",
-        replace_unused=True,
-        early_stopping=False,
-        validation_fraction=0.1,
-        n_epochs_no_change=3,
-        tol=1e-3,
-        code_tol=1e-4,
-        code_max_iter=1000,
-        shuffle=True,
-        output_format="dense",
-        n_threads=None,
-        random_state=None,
-        callbacks=None,
-        verbose=0,
-    ):
+        alpha: float = 1.0,
+        algorithm: str = "lasso_active",
+        n_nonzero_coefs: int | None = None,
+        batch_size: int = 256,
+        max_epochs: int = 10,
+        forgetting: float = 5.0,
+        positive_code: bool = False,
+        positive_dict: bool = False,
+        dict_init: str | ArrayLike | None = "data",
+        replace_unused: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_epochs_no_change: int = 3,
+        tol: float = 1e-3,
+        code_tol: float = 1e-4,
+        code_max_iter: int = 1000,
+        shuffle: bool = True,
+        output_format: str = "dense",
+        n_threads: int | None = None,
+        random_state: RandomState | None = None,
+        callbacks: Callbacks | None = None,
+        verbose: int | bool = 0,
+    ) -> None:
         self.n_components = n_components
         self.alpha = alpha
         self.algorithm = algorithm
@@ -190,7 +193,7 @@ class DictionaryLearning(
 
     # ---- learning ----
 
-    def fit(self, X, y=None):
+    def fit(self, X: Table, y: object = None) -> Self:
         """Learns a dictionary from X, from the start.
 
         Parameters
@@ -217,7 +220,7 @@ class DictionaryLearning(
         self._learn(settings, rows, train, held_out, self.max_epochs)
         return self
 
-    def partial_fit(self, X, y=None):
+    def partial_fit(self, X: Table, y: object = None) -> Self:
         """One pass over X, going on from what has been learnt (or initialising, at the first call). `max_epochs`, `early_stopping` and `tol` play no part.
 
         Parameters

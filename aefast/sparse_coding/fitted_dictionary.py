@@ -1,12 +1,15 @@
 """What a fitted `DictionaryLearning` can do besides learning from batches: use its dictionary, be saved, collect statistics."""
 
 import warnings
+from typing import Any, Self
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from aefast._base import arrays as check, threads
+from aefast._base import arrays as check
+from aefast._base import threads
 from aefast._base.saving import COUNT, CURVE, SIZE, Saved, Tensor
+from aefast._base.types import Reals, Table
 from aefast.networks.scan import scan_rows
 from aefast.sparse_coding import _sparse_coding, coding
 from aefast.sparse_coding.coder import DecodesCodes
@@ -18,7 +21,7 @@ SAME_TO_MERGE = ("alpha", "algorithm", "n_nonzero_coefs", "positive_code")
 class FittedDictionary(DecodesCodes, Saved):
     """What an estimator with a dictionary in its `_state` shows of it."""
 
-    def transform(self, X):
+    def transform(self, X: Table) -> Any:
         """Sparse codes H of rows.
 
         Parameters
@@ -37,7 +40,7 @@ class FittedDictionary(DecodesCodes, Saved):
         H = coding.code_rows(rows, atoms, settings, output_format=self.output_format).codes
         return H.astype(check.real_type(rows.dtype), copy=False)
 
-    def score(self, X, y=None):
+    def score(self, X: Table, y: object = None) -> float:
         """Minus the mean over rows of f(x, D): greater is better.
 
         Parameters
@@ -76,7 +79,7 @@ class FittedDictionary(DecodesCodes, Saved):
         return total / len(order)
 
     @property
-    def components_(self):
+    def components_(self) -> Reals:
         check_is_fitted(self)
         return self._state.components
 
@@ -154,7 +157,7 @@ class FittedDictionary(DecodesCodes, Saved):
 class CollectedStatistics:
     """Sums over rows coded against one dictionary, collected here and there, added, and turned into the next dictionary."""
 
-    def accumulate(self, X):
+    def accumulate(self, X: Table) -> Self:
         """Codes X against the present dictionary and adds to `statistics_`; the dictionary stays as it is (at the first call it is initialised).
 
         Parameters
@@ -177,7 +180,7 @@ class CollectedStatistics:
         self.statistics_ += Statistics(learner.A, learner.B, objective, len(rows))
         return self
 
-    def merge(self, other):
+    def merge(self, other: "CollectedStatistics") -> Self:
         """Adds the `statistics_` of another learner, which has collected them against the same dictionary with the same settings.
 
         Parameters
@@ -207,7 +210,7 @@ class CollectedStatistics:
         self.statistics_ += other.statistics_
         return self
 
-    def update(self, n_sweeps=10):
+    def update(self, n_sweeps: int = 10) -> Self:
         """The dictionary becomes the best one for the codes in `statistics_`, as far as n_sweeps over the atoms lead; these are then used up.
 
         One `accumulate` of all rows and one `update` are a step of batch learning.

@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from aefast._base import arrays as check, threads
+from aefast._base import arrays as check
+from aefast._base import threads
 from aefast.networks.training.minibatches import SHUFFLE, WEIGHTS, random_stream
 from aefast.sparse_coding import _sparse_coding, coding
 

@@ -3,8 +3,10 @@
 import threading
 from functools import lru_cache
 from numbers import Integral
+from typing import Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 from sklearn.utils._available_if import available_if
 from sklearn.utils._param_validation import validate_parameter_constraints
@@ -105,7 +107,7 @@ class NetworkFitting:
             n_steps=training.trainer.values()[2], n_rows_seen=training.n_rows_seen
         )
 
-    def fit(self, X, y=None, sample_weight=None):
+    def fit(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> Self:
         """Trains on X.
 
         Parameters
@@ -148,7 +150,9 @@ class NetworkFitting:
         return start_training(self, rows, train, state, variant, weight)
 
     @available_if(lbfgs.works_in_batches)
-    def partial_fit(self, X, y=None, sample_weight=None):
+    def partial_fit(
+        self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
+    ) -> Self:
         """One pass over X, going on from the fitted parameters and optimizer state (or initialising, at the first call).
 
         X is computed in the type of the first call. `max_epochs`, `early_stopping` and `tol` play no part.
