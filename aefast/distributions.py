@@ -215,7 +215,12 @@ class Family(NamedTuple):
 
 FAMILIES = {
     row["name"]: Family(
-        *(row[field] for field in ("name", "link", "domain", "is_group", "parameter", "option")),
+        row["name"],
+        row["link"],
+        row["domain"],
+        row["is_group"],
+        row["parameter"],
+        row["option"],
         row["default_option"],
     )
     for row in _autoencoder.OUTPUT_TABLE

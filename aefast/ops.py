@@ -244,19 +244,19 @@ def loss_and_gradients(
         Named tuple ``(W, b, c, decoder_weights, output_parameters)`` of arrays of the computation's type; ``decoder_weights`` is None when tied,
         ``output_parameters`` a dict of arrays (d,), 0 where a column does not have the parameter or does not learn it. Sums over more than 512 samples are accumulated in float64.
     """
-    model, parameters, X, weight = _loss_problem(
+    model, parameters, rows, weight = _loss_problem(
         X, W, b, c, decoder_weights, output, output_parameters, sample_weight, activation
     )
-    d, k, n = model.n_features, model.n_components, len(X)
-    rows, domain = min(n, GRADIENT_CHUNK_ROWS), outputs.domain_of(model.output, d)
-    n_threads = threads.effective_n_threads(n_threads, 10.0 * rows * d * k)
+    d, k, n = model.n_features, model.n_components, len(rows)
+    chunk_rows, domain = min(n, GRADIENT_CHUNK_ROWS), outputs.domain_of(model.output, d)
+    n_threads = threads.effective_n_threads(n_threads, 10.0 * chunk_rows * d * k)
     with threads.single_threaded_blas(_runtime.products() == "blas"):
         value, flat, status = _autoencoder.loss_and_gradients(
-            model, X, parameters, weight, domain, rows, n_threads, PLAIN
+            model, rows, parameters, weight, domain, chunk_rows, n_threads, PLAIN
         )
     if status & _autoencoder.BAD_ROWS:
-        raise check.bad_row_error(X, "X", domain, parameters.W.dtype, output=model.output)
-    check_groups(X, "X", model.output)
+        raise check.bad_row_error(rows, "X", domain, parameters.W.dtype, output=model.output)
+    check_groups(rows, "X", model.output)
     if status & _autoencoder.NOT_FINITE or not np.isfinite(flat).all():
         raise overflow_error("X", parameters)
     parts = model.parts(flat.astype(parameters.W.dtype, copy=False))

@@ -7,9 +7,11 @@ converted to float64. The real type of a computation is float32 for float32, uin
 import sys
 import warnings
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 
+from aefast._base.types import Array
 from aefast.networks._autoencoder import is_plain
 
 ROW_TYPES = (np.dtype(np.float64), np.dtype(np.float32), np.dtype(np.uint8), np.dtype(np.bool_))
@@ -28,7 +30,7 @@ def real_type(*dtypes):
 # ---- plain arrays, without scikit-learn ----
 
 
-def as_array(value, name, n_dimensions=None):
+def as_array(value, name, n_dimensions=None) -> Array:
     """An ndarray of one of ROW_TYPES, native and aligned, from anything that NumPy can read as real numbers."""
     if n_dimensions is not None and is_plain(value, n_dimensions):
         return value
@@ -73,7 +75,7 @@ def refuse_types(name, dtypes, kinds):
             raise ValueError(f"{name} must hold real numbers, got {kind}: dtype {dtype}")
 
 
-def as_rows(X, name):
+def as_rows(X, name) -> Array:
     """A table that a kernel can read: two dimensions, sizes within BLAS integers, columns of a row adjacent."""
     if is_plain(X, 2):
         return X
@@ -84,14 +86,14 @@ def as_rows(X, name):
     return with_adjacent_columns(X)
 
 
-def with_adjacent_columns(X):
+def with_adjacent_columns(X) -> Array:
     """X itself where each row's columns are adjacent in memory (any distance between rows), a copy otherwise."""
     if X.shape[1] > 1 and X.strides[1] != X.itemsize:
         return np.ascontiguousarray(X)
     return X
 
 
-def as_parameter(value, name, shape):
+def as_parameter(value, name, shape) -> Array:
     """An array with this shape, C-contiguous. Its entries are not looked at: results that are not finite tell."""
     array = as_array(value, name, len(shape))
     if array.shape != shape:
@@ -99,7 +101,7 @@ def as_parameter(value, name, shape):
     return np.ascontiguousarray(array)
 
 
-def as_out(out, shape, dtype, *, in_place=None, **inputs):
+def as_out(out, shape, dtype, *, in_place=None, **inputs) -> Array:
     """`out` as a plain array, where a result of this shape and type can be written into it while the inputs are read; nothing is converted or copied.
     in_place: the one input that may have its very place."""
     if (
@@ -134,14 +136,14 @@ def _out_error(out, shape, dtype):
     )
 
 
-def as_mean_weight(value, n_samples):
+def as_mean_weight(value, n_samples) -> Array | None:
     """Weights (n,) in float64 whose mean is 1; None stays None. One number weighs all alike."""
     if value is None or np.asarray(value).ndim == 0:
         return None
     return as_sample_weight(value, n_samples) * n_samples
 
 
-def as_sample_weight(value, n_samples):
+def as_sample_weight(value, n_samples) -> Array | None:
     """Weights (n,) in float64 that add up to 1; None stays None."""
     if value is None:
         return None
@@ -282,7 +284,7 @@ def _slices(rows):
 # ---- scikit-learn's conventions ----
 
 
-def estimator_rows(estimator, X, *, reset):
+def estimator_rows(estimator, X, *, reset) -> Array:
     """The user's X as a table that a kernel can read, checked as scikit-learn does, except for what is in it.
 
     With `reset` nothing is written to the estimator yet: `remember_features` does, once everything else is known to be good.
@@ -311,7 +313,7 @@ def _is_as_fitted(estimator, X):
     return X.shape[1] == estimator.n_features_in_ and not hasattr(estimator, "feature_names_in_")
 
 
-def estimator_table(estimator, X, *, reset):
+def estimator_table(estimator, X, *, reset) -> Any:
     """As `estimator_rows`, but sparse matrices are welcome: they come back in CSR form, finite."""
     if not _is_sparse(X):
         return estimator_rows(estimator, X, reset=reset)
@@ -353,7 +355,7 @@ def remember_features(estimator, X):
 # ---- weights that are no average, sparse rows ----
 
 
-def as_row_weights(value, n_samples):
+def as_row_weights(value, n_samples) -> Array | None:
     """Weights (n,) in float64, each finite and not negative; None stays None."""
     if value is None:
         return None

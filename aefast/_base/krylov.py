@@ -1,6 +1,6 @@
 """Leading eigenpairs of the covariance of rows, from products with the rows alone: wide tables have no room for the covariance."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import linalg, sparse
@@ -114,7 +114,7 @@ def leading_eigenpairs(X, k, tol, max_iter, random_state, n_threads, *, weight=N
             f"the rows have no variance: expected at least 2 different ones, got n_samples = {X.shape[0]}"
         )
     if sparse.issparse(X):
-        C = _SparseCovariance(X, weight, mean, n_threads)
+        C: Any = _SparseCovariance(X, weight, mean, n_threads)
     else:
         C = _DenseCovariance(X, weight, mean, means is not None)
     d, width = X.shape[1], min(-(-(k + EXTRA) // BLOCK_UNIT) * BLOCK_UNIT, *X.shape)

@@ -31,17 +31,21 @@ class Tensor(NamedTuple):
 class Check(NamedTuple):
     """What a value in JSON must be."""
 
-    is_valid: object  # a function of the value
+    is_valid: Callable[[Any], bool]
     expected: str  # in words, for the error
 
 
 class Saved(ABC):
     """Base of whatever can be saved. All methods but `save` are for `aefast.model_file`."""
 
-    _file_format = None  # the kind of file: its key in model_file.HOMES
+    _file_format: str  # the kind of file: its key in model_file.HOMES
     _file_version = 1
-    _parameters_not_saved = ()  # constructor parameters that do not travel; None in what is loaded
-    _structured_parameters = ()  # those that may be lists in JSON; `_parameter_of_json` makes them what they were
+    _parameters_not_saved: tuple[
+        str, ...
+    ] = ()  # constructor parameters that do not travel; None in what is loaded
+    _structured_parameters: tuple[
+        str, ...
+    ] = ()  # those that may be lists in JSON; `_parameter_of_json` makes them what they were
 
     def save(self, path: PathLike) -> None:
         """Writes the object to one safetensors file, which `aefast.load` reads.
@@ -58,6 +62,12 @@ class Saved(ABC):
         from aefast.model_file import save
 
         save(self, path)
+
+    # ---- of scikit-learn's estimators ----
+
+    _validate_params: Callable[[], None]
+    get_params: Callable[..., dict[str, Any]]
+    _get_param_names: Callable[[], list[str]]
 
     # ---- for subclasses to say ----
 
@@ -170,9 +180,7 @@ CURVE = Check(is_list_of(_is_finite_float), "a list of finite floats")
 NAMES = Check(is_list_of(TEXT.is_valid), "a list of strings")
 
 
-def check_entries(
-    what: str, entries: dict[str, Any], checks: Mapping[str, Check | dict[str, Any]]
-) -> None:
+def check_entries(what: str, entries: dict[str, Any], checks: Mapping[str, Any]) -> None:
     """ValueError unless an object has exactly the keys of `checks`, with valid values."""
     check_names(f"{what} entries", entries, checks)
     for name, check in checks.items():

@@ -51,7 +51,9 @@ def effective_n_threads(n_threads: int | None, work: float) -> int:
 
 def _is_n_threads(value: object) -> bool:
     return (
-        isinstance(value, Integral) and not isinstance(value, bool) and 1 <= value <= MOST_THREADS
+        isinstance(value, Integral)
+        and not isinstance(value, bool)
+        and 1 <= int(value) <= MOST_THREADS
     )
 
 
@@ -59,7 +61,7 @@ def _is_n_threads(value: object) -> bool:
 
 
 @lru_cache(maxsize=1)
-def _blas_libraries() -> list[dict[str, Any]]:
+def _blas_libraries() -> list[Any]:
     """Controllers of the BLAS behind scipy.linalg.cython_blas.
 
     NumPy's wheels bring another copy, which is left alone where paths tell the two apart.
@@ -101,7 +103,7 @@ class _BlasLimit:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.n_holders = 0
-        self.found = []
+        self.found: list[tuple[Any, int]] = []
 
     def acquire(self) -> None:
         with self.lock:

@@ -4,6 +4,7 @@ import json
 import math
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -174,7 +175,7 @@ def _add_parameters(group):
         "precision": PRECISIONS,
     }
     for flags, name, default, description in _PARAMETERS:
-        settings = {"dest": name, "default": default, "help": description}
+        settings: dict[str, Any] = {"dest": name, "default": default, "help": description}
         if isinstance(default, bool):
             settings["action"] = "store_false" if default else "store_true"
         else:

@@ -2,6 +2,7 @@
 
 import copy
 import os
+from typing import Any
 
 import numpy as np
 
@@ -113,7 +114,7 @@ def _cell(loss):
 def model_facts(path):
     """What `info` prints of a model file, by name."""
     model = aefast.load(path)
-    facts = {
+    facts: dict[str, Any] = {
         "file": f"{path} ({os.path.getsize(path):,} bytes)",
         "model": type(model).__name__,
         "features": f"{model.n_features_in_:,}",

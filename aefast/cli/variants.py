@@ -36,7 +36,7 @@ def _distribution(text):
 
 
 def _columns(text):
-    columns = []
+    columns: list[int | str] = []
     for part in text.split(","):
         part = part.strip()
         ends = re.fullmatch(r"(\d+)-(\d+)", part)

@@ -23,7 +23,7 @@ _SCORES_AT_ONCE = 1 << 22
 class _SquareMap(StatisticsMixin, Saved, OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """A map from features to features, fitted to sufficient statistics; `_tensors` names its arrays and their dimensions."""
 
-    _tensors = {}
+    _tensors: dict[str, int] = {}
 
     def _saved_state(self):
         return {"n_features": self.n_features_in_, "n_samples_seen": int(self.n_samples_seen_)}

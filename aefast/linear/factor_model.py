@@ -341,7 +341,7 @@ class FactorModel(
         for part, block in patterns.blocks(rows, gaussian.mean, k):
             post = patterns.posterior(block, gaussian.W0, gaussian.psi)
             means[part][block.places] = post.means @ L.T
-            if with_covariances:
+            if covariances is not None:
                 covariances[part][block.places] = (L @ post.covariances @ L.T)[block.of_row]
         return means, covariances
 

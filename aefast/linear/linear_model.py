@@ -2,6 +2,7 @@
 
 import contextlib
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Self
 
 from numpy.typing import ArrayLike
@@ -13,6 +14,11 @@ from aefast._base.types import Table
 
 class StatisticsMixin(ABC):
     """What is fitted from sufficient statistics."""
+
+    n_threads: int | None
+    n_features_in_: int
+    _statistics: SufficientStatistics | None
+    _validate_params: Callable[[], None]
 
     @abstractmethod
     def _fit_statistics(self, statistics):
@@ -102,7 +108,7 @@ class StatisticsMixin(ABC):
         return hasattr(self, "n_samples_seen_")
 
     def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
+        tags = super().__sklearn_tags__()  # type: ignore[misc]  # the estimator's
         tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags

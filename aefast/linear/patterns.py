@@ -140,7 +140,7 @@ def expectation_maximization(rows, weight, start, isotropic, floor, tol, max_ite
         curve: mean log-likelihood of each iteration's parameters, the last of which are returned; rising.
     """
     mean, W, psi = reached = start
-    curve = []
+    curve: list[float] = []
     for _ in range(max_iter):
         moments = Moments(*W.shape)
         for part, block in blocks(rows, mean, len(W)):

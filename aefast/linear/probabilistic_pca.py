@@ -2,6 +2,7 @@
 
 import warnings
 from numbers import Integral, Real
+from typing import cast
 
 import numpy as np
 from scipy import linalg
@@ -153,7 +154,7 @@ class ProbabilisticPCA(FactorModel):
         """By the Lanczos method; entries that are missing count as those means of their columns."""
         found = krylov.leading_eigenpairs(
             table,
-            int(self.n_components),
+            int(cast(int, self.n_components)),
             self.tol,
             self.max_iter,
             self.random_state,

@@ -1,7 +1,8 @@
 """The state of a fitted estimator: how it starts, goes on, and is kept."""
 
+from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -104,6 +105,8 @@ def continued_state(state, model, solver, momentum, precision):
 class FittedNetwork(Saved):
     """What an estimator shows and saves of its `_state`, so that there is one truth to train, pickle and save."""
 
+    output: Any
+    _check_variants: Callable[[], None]
     _model_checks = {  # of the model's entries in a file
         "n_features": SIZE,
         "n_components": SIZE,
@@ -135,7 +138,7 @@ class FittedNetwork(Saved):
     # ---- in a file ----
 
     _parameters_not_saved = ("callbacks",)
-    _structured_parameters = ("output", "corruption", "sparsity")
+    _structured_parameters: tuple[str, ...] = ("output", "corruption", "sparsity")
 
     def _saved_parameters(self):
         parameters = super()._saved_parameters()

@@ -155,7 +155,8 @@ def through_layers(
 
 def _decoders(model, parameters):
     """From the last layer to the second, the network that makes the codes below: an encoder by the transposed weights."""
-    decoders, output = [], plain_output("gaussian")
+    decoders: list[tuple[Model, Parameters]] = []
+    output = plain_output("gaussian")
     for layer, below, own in zip(model.layers[1:], model.layers, parameters[1:], strict=False):
         W = np.ascontiguousarray(own.W.T)
         encoder = Model(layer.n_components, layer.n_features, True, below.activation, output)
@@ -171,7 +172,7 @@ def overflow_error(name, parameters, results=None):
             argument = {"V": "decoder_weights", "theta": "output_parameters"}.get(part, part)
             found = "NaN" if np.isnan(array).any() else "infinity"
             return ValueError(f"{argument} contains {found}: expected finite numbers")
-    bad = [] if results is None else np.flatnonzero(~np.isfinite(results).all(axis=0))
+    bad = [] if results is None else np.flatnonzero(~np.isfinite(results).all(axis=0)).tolist()
     where = f" in column {bad[0]}" if len(bad) else ""
     return FloatingPointError(
         f"a result overflows {layers[0].W.dtype}{where} though {name} and the parameters are finite: scale {name} down"

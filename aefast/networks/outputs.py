@@ -1,7 +1,7 @@
 """What `output` means: which columns have which distribution p(x | μ)."""
 
 from numbers import Integral, Real
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -19,7 +19,7 @@ class Segment(NamedTuple):
     distribution: str
     columns: tuple | None  # rising; None: all
     option: float | None  # a constant of the formula, or what the columns' parameter is fixed at
-    own: object = None  # a user's distributions.Distribution
+    own: Any = None  # a user's distributions.Distribution
 
     @property
     def name(self):
@@ -65,7 +65,7 @@ class Segment(NamedTuple):
     @property
     def start(self):
         """Of the parameter."""
-        return float(np.log(self.option)) if self.fixes_parameter else 0.0
+        return float(np.log(cast(float, self.option))) if self.fixes_parameter else 0.0
 
     @property
     def learned(self):
@@ -87,7 +87,8 @@ def resolve_output(output, n_features, feature_names=None):
         return (_with_all_columns(segment, n_features),)
     if not output:
         raise ValueError("output must name at least one distribution, got []")
-    owner, chosen = {}, {}
+    owner: dict[int, Any] = {}
+    chosen: dict[tuple, Any] = {}
     for entry in output:
         if not isinstance(entry, tuple) or len(entry) != 2:
             raise TypeError(f"output as a list holds (distribution, columns) pairs, got {entry!r}")
@@ -164,7 +165,7 @@ def starting_parameters(output, n_features):
 
 def by_name(output, theta, rest=np.nan):
     """{parameter: values (d,)}, `rest` in columns that do not have it."""
-    named = {}
+    named: dict[str, np.ndarray] = {}
     for segment in output:
         if segment.parameter:
             columns = columns_of(segment, len(theta))
@@ -257,8 +258,8 @@ def from_json(value, n_features):
     )
     if len(output) == 1 and output[0].columns is None:
         return output
-    lists = [segment.columns for segment in output]
-    good = None not in lists and all(list(c) == sorted(c) for c in lists)
+    lists = [segment.columns for segment in output if segment.columns is not None]
+    good = len(lists) == len(output) and all(list(c) == sorted(c) for c in lists)
     if not good or sorted(column for c in lists for column in c) != list(range(n_features)):
         raise ValueError(f"expected an output with each of {n_features} columns once")
     return output
@@ -270,7 +271,7 @@ def description(output):
     return ", ".join(dict.fromkeys(names))
 
 
-def _name_and_options(given):
+def _name_and_options(given) -> tuple[Any, dict[str, Any]]:
     if not isinstance(given, str | tuple) and _is_own(given):
         return given, {}
     name, options = given if isinstance(given, tuple) and len(given) == 2 else (given, {})
@@ -307,7 +308,7 @@ def _segment(name, options, columns):
 
 
 def _is_option(value):
-    return isinstance(value, Real) and not isinstance(value, bool) and 0 < value < 1e300
+    return isinstance(value, Real) and not isinstance(value, bool) and 0 < value < 1e300  # type: ignore[operator]  # typeshed's Real has no <
 
 
 def _column_numbers(given, n_features, feature_names):

@@ -194,7 +194,7 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
         lbfgs.check(self)
         sizes = list(self.layer_sizes)
         in_range = [
-            isinstance(size, Integral) and 1 <= size <= check.LARGEST_SIZE for size in sizes
+            isinstance(size, Integral) and 1 <= int(size) <= check.LARGEST_SIZE for size in sizes
         ]
         if not (1 <= len(sizes) <= MOST_LAYERS and all(in_range)):
             raise ValueError(
@@ -213,7 +213,7 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
     def _begin(self, X, state, keep_features, record=None):
         super()._begin(X, state, keep_features, record)
         if not keep_features:
-            self.pretraining_loss_curves_ = [[] for _ in state.model.layer_sizes]
+            self.pretraining_loss_curves_: list[list[float]] = [[] for _ in state.model.layer_sizes]
 
     # ---- pre-training ----
 

@@ -47,7 +47,7 @@ def picture_of_atoms(
         axes, mosaic_of(atoms.reshape(-1, *image_shape), n_columns), diverging_map(), -1.0, 1.0
     )
     axes.set_axis_off()
-    axes.set_title(title or f"{len(components)} atoms")
+    axes.set_title(title or f"{len(np.asarray(components))} atoms")
     return figure
 
 

@@ -123,7 +123,7 @@ def reconstructions(ae: Any, X: ArrayLike, image_shape: tuple[int, ...] | None =
     return _draw_feature_fits(np.asarray(X, dtype=float), ae.reconstruct(X), feature_names(ae))
 
 
-def loss(ae: Any) -> float:
+def loss(ae: Any) -> "Figure":
     """Draw the training loss by epoch, and the validation loss where there is one.
 
     Parameters

@@ -154,7 +154,7 @@ class DecodesCodes(ABC):
     def _dictionary(self):
         """D (k, d)."""
 
-    def inverse_transform(self, H: ArrayLike) -> Reals:
+    def inverse_transform(self, H: Table) -> Reals:
         """``X̂ = H D``.
 
         Parameters

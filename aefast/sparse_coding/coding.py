@@ -3,7 +3,7 @@
 import math
 import time
 import warnings
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import linalg, sparse
@@ -80,9 +80,9 @@ def check_atoms(atoms, name):
     with np.errstate(over="ignore"):
         norms2 = np.einsum("ij,ij->i", atoms, atoms)
     limits = np.finfo(atoms.dtype)
-    bad = np.flatnonzero(~((norms2 >= limits.tiny / limits.eps) & (norms2 < np.inf)))
-    if len(bad):
-        j = bad[0]
+    unusable = np.flatnonzero(~((norms2 >= limits.tiny / limits.eps) & (norms2 < np.inf)))
+    if len(unusable):
+        j = unusable[0]
         norm = math.hypot(*atoms[j].tolist())
         what = (
             "is zero" if norm == 0 else f"has norm {norm:g}, beyond what {atoms.dtype} can square"
@@ -161,7 +161,7 @@ def code_rows(rows, atoms, settings, *, weights=None, init=None, output_format="
         else k
     )
     codes = _SparseSlices(k, width, atoms.dtype) if output_format == "csr" else None
-    dense = np.empty((n, k), atoms.dtype) if codes is None else None
+    dense: Any = np.empty((n, k), atoms.dtype) if codes is None else None
     most_rows = n if codes is None else max(1, SPARSE_SLICE_ENTRIES // width)
     first, n_rows = 0, min(FIRST_SLICE_ROWS, most_rows)
     while first < n:

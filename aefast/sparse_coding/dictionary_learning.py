@@ -268,7 +268,8 @@ class DictionaryLearning(
             if part is not None:
                 scan_rows(rows, part, "gaussian", dtype, self.n_threads)
         atoms = initial_atoms(rows, train, k, self.dict_init, self.positive_dict, dtype, seed)
-        return DictionaryState(atoms, *no_statistics(atoms)[:2], 0, 0, seed)
+        nothing = no_statistics(atoms)
+        return DictionaryState(atoms, nothing.A, nothing.B, 0, 0, seed)
 
     def _rows_to_go_on(self, X):
         """X's rows for a fitted estimator; one that is not becomes initialised."""

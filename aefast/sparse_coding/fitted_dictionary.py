@@ -1,6 +1,7 @@
 """What a fitted `DictionaryLearning` can do besides learning from batches: use its dictionary, be saved, collect statistics."""
 
 import warnings
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
@@ -20,6 +21,13 @@ SAME_TO_MERGE = ("alpha", "algorithm", "n_nonzero_coefs", "positive_code")
 
 class FittedDictionary(DecodesCodes, Saved):
     """What an estimator with a dictionary in its `_state` shows of it."""
+
+    # the estimator's own
+    _state: DictionaryState
+    _settings: Callable[..., coding.Settings]
+    _learner: Callable[..., Any]
+    output_format: str
+    n_threads: int | None
 
     def transform(self, X: Table) -> Any:
         """Sparse codes H of rows.
@@ -91,7 +99,7 @@ class FittedDictionary(DecodesCodes, Saved):
         return hasattr(self, "_state")
 
     def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
+        tags = super().__sklearn_tags__()  # type: ignore[misc]  # the estimator's
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
@@ -143,7 +151,9 @@ class FittedDictionary(DecodesCodes, Saved):
     def _restore(self, state, tensors):
         self.n_features_in_ = state["n_features"]
         self._state = DictionaryState(
-            *(tensors[name] for name in ("components", "A", "B")),
+            tensors["components"],
+            tensors["A"],
+            tensors["B"],
             state["n_batches"],
             state["n_rows_seen"],
             state["seed"],
@@ -156,6 +166,20 @@ class FittedDictionary(DecodesCodes, Saved):
 
 class CollectedStatistics:
     """Sums over rows coded against one dictionary, collected here and there, added, and turned into the next dictionary."""
+
+    # the estimator's own
+    _state: DictionaryState
+    _settings: Callable[..., coding.Settings]
+    _learner: Callable[..., Any]
+    _rows_to_go_on: Callable[..., Any]
+    statistics_: Statistics
+    objective_curve_: list[float]
+    positive_dict: bool
+    batch_size: int
+    code_tol: float
+    code_max_iter: int
+    n_threads: int | None
+    components_: Any
 
     def accumulate(self, X: Table) -> Self:
         """Codes X against the present dictionary and adds to `statistics_`; the dictionary stays as it is (at the first call it is initialised).
@@ -229,7 +253,8 @@ class CollectedStatistics:
         A, B, objective, n_rows = self.statistics_
         if n_rows == 0:
             raise ValueError("update needs statistics: call accumulate first")
-        components, k, d = self.components_.copy(), *self.components_.shape
+        components = self.components_.copy()
+        k, d = components.shape
         _sparse_coding.update(
             components,
             A,

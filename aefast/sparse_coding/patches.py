@@ -54,9 +54,9 @@ def extract_patches(
     if n_patches < 1:
         raise ValueError(f"n_patches must be at least 1, got {n_patches}")
     random = check_random_state(random_state)
-    images, shares = _shares(images, size, n_patches, random)
+    chosen, shares = _shares(images, size, n_patches, random)
     rows = []
-    for image, share in zip(images, shares, strict=True):
+    for image, share in zip(chosen, shares, strict=True):
         image = as_image(image)
         _check_fits(image, size)
         rows.append(_random_patches(image, size, share, random))

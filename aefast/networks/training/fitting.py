@@ -1,9 +1,10 @@
 """What fits of all networks have in common."""
 
 import threading
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from numbers import Integral
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,7 +13,7 @@ from sklearn.utils._available_if import available_if
 from sklearn.utils._param_validation import validate_parameter_constraints
 
 from aefast._base import arrays as check
-from aefast.networks.fitted import continued_state, initial_state
+from aefast.networks.fitted import FittedState, continued_state, initial_state
 from aefast.networks.outputs import resolve_output
 from aefast.networks.precision import check_available, parameter_type
 from aefast.networks.scan import scan_table
@@ -50,6 +51,31 @@ class NetworkFitting:
     """`fit` and `partial_fit` of an estimator with a `_state` and curves, which says what its network is (`_model_of`) and what a step does beyond the plain
     one (`_check_variants`, `_variant_of`)."""
 
+    # the estimator's own
+    _parameter_constraints: dict
+    _state: FittedState
+    _model_of: Callable[..., Any]
+    _check_variants: Callable[[], None]
+    _variant_of: Callable[..., Any]
+    __sklearn_is_fitted__: Callable[[], bool]
+    output: Any
+    missing: str
+    missing_fill: str
+    solver: str
+    momentum: float
+    batch_size: int
+    max_epochs: int
+    early_stopping: bool
+    validation_fraction: float
+    warm_start: bool
+    precision: str
+    n_threads: int | None
+    random_state: Any
+    callbacks: Any
+    loss_curve_: list[float]
+    validation_loss_curve_: list[float]
+    n_epochs_: int
+
     _stage = ""  # of a training that has several: what the progress bar begins with
 
     def _check_parameters(self):
@@ -57,10 +83,10 @@ class NetworkFitting:
         constraints = self._parameter_constraints
         given = {name: getattr(self, name) for name in constraints}
         checked = [name for name, rule in constraints.items() if rule != "no_validation"]
-        one_by_one = CHECKED_EACH_TIME
+        one_by_one: Sequence[str] = CHECKED_EACH_TIME
         try:
             _check_constraints_once(
-                type(self),
+                type(self),  # type: ignore[arg-type]  # mypy finds no __hash__ in a class
                 tuple((n, type(given[n]), given[n]) for n in checked if n not in one_by_one),
             )
         except TypeError:  # a value cannot be hashed
