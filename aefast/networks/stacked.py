@@ -7,6 +7,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from aefast._base import arrays as check
+from aefast._base.random import LAYERS, random_stream
 from aefast._base.saving import CURVE, SIZE, Check, is_list_of, one_of
 from aefast.networks import _autoencoder, outputs
 from aefast.networks._autoencoder import N_LAYERS_AT_MOST as MOST_LAYERS
@@ -17,7 +18,6 @@ from aefast.networks.network import DeepModel
 from aefast.networks.one_pass import forward
 from aefast.networks.training import lbfgs
 from aefast.networks.training.fitting import NetworkFitting
-from aefast.networks.training.minibatches import LAYERS, random_stream
 from aefast.networks.variants import PLAIN, Variant, check_corruption, check_sparsity
 
 _SIZES = Check(

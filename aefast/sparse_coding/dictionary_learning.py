@@ -8,9 +8,10 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from aefast._base import arrays as check
+from aefast._base.progress import as_list, progress_bar
+from aefast._base.random import split_rows
+from aefast._base.stopping import Patience
 from aefast.networks.scan import scan_rows
-from aefast.networks.training.minibatches import as_list, progress_bar, split_rows
-from aefast.networks.training.schedules import Patience
 from aefast.sparse_coding import coding
 from aefast.sparse_coding.coder import CODING_CONSTRAINTS, check_options
 from aefast.sparse_coding.coding import OUTPUT_FORMATS, Settings

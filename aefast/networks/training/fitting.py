@@ -10,12 +10,14 @@ from sklearn.utils._available_if import available_if
 from sklearn.utils._param_validation import validate_parameter_constraints
 
 from aefast._base import arrays as check
+from aefast._base.progress import as_list
+from aefast._base.random import split_rows
 from aefast.networks.fitted import continued_state, initial_state
 from aefast.networks.outputs import resolve_output
 from aefast.networks.precision import check_available, parameter_type
 from aefast.networks.scan import scan_table
 from aefast.networks.training import lbfgs
-from aefast.networks.training.minibatches import as_list, run_epochs, split_rows, start_training
+from aefast.networks.training.minibatches import run_epochs, start_training
 from aefast.networks.variants import check_precision_of_groups, needs_limits
 
 # What differs from fit to fit, or should not be kept alive by a cache.
