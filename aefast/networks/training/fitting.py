@@ -10,6 +10,7 @@ from sklearn.utils._available_if import available_if
 from sklearn.utils._param_validation import validate_parameter_constraints
 
 from aefast._base import arrays as check
+from aefast._base.errors import table_name
 from aefast._base.progress import as_list
 from aefast._base.random import split_rows
 from aefast.networks.fitted import continued_state, initial_state
@@ -193,6 +194,7 @@ class NetworkFitting:
             dtype = self._state.parameters.dtype
         options = {"missing": self.missing == "mask", "sample_weight": weight}
         options["with_limits"] = needs_limits(self)
+        options["name"] = table_name(X, self if goes_on else None)
         scan = scan_table(rows, train, model.output, dtype, self.n_threads, **options)
         n_missing = scan.n_missing
         if held_out is not None:

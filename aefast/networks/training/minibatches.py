@@ -6,6 +6,7 @@ from contextlib import closing
 import numpy as np
 
 from aefast._base import _runtime, threads
+from aefast._base.errors import column_label, table_name
 from aefast._base.passes import RowOrder
 from aefast._base.progress import as_list, progress_bar
 from aefast._base.random import SHUFFLE, random_stream, rewind
@@ -250,7 +251,9 @@ def _one_epoch(estimator, training, epoch, on_slice):
 
 
 def divergence_error(estimator, epoch, column=None):
-    what = "the loss or a parameter" if column is None else f"the loss of column {column} of X"
+    what = "the loss or a parameter"
+    if column is not None:
+        what = f"the loss of column {column_label(table_name(None, estimator), column)} of X"
     return FloatingPointError(
         f"training diverged in epoch {epoch}: {what} is no longer finite. The last finite parameters are "
         f"kept. Lower learning_rate (it is {estimator.learning_rate:g}) or scale X to a smaller range"
