@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 
 from aefast._base import _runtime, threads
 from aefast._base import arrays as check
-from aefast._base.types import Array, OutputLike, Reals
+from aefast._base.errors import bad_row_error
 from aefast.networks import _autoencoder, outputs
 from aefast.networks.network import Model, Parameters
 from aefast.networks.one_pass import forward, overflow_error
@@ -255,8 +255,8 @@ def loss_and_gradients(
             model, rows, parameters, weight, domain, chunk_rows, n_threads, PLAIN
         )
     if status & _autoencoder.BAD_ROWS:
-        raise check.bad_row_error(rows, "X", domain, parameters.W.dtype, output=model.output)
-    check_groups(rows, "X", model.output)
+        raise bad_row_error(X, "X", domain, parameters.W.dtype, output=model.output)
+    check_groups(X, "X", model.output)
     if status & _autoencoder.NOT_FINITE or not np.isfinite(flat).all():
         raise overflow_error("X", parameters)
     parts = model.parts(flat.astype(parameters.W.dtype, copy=False))

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from aefast._base.types import DistributionLike, RandomState
+from aefast.networks.distribution import Distribution
 
 ETA = np.linspace(-2.6, 2.7, 9)  # where everything is looked at
 FAR = np.array([-20.0, 20.0])  # where losses must still be finite
@@ -53,8 +53,6 @@ def check_distribution(
 
 class _Check:
     def __init__(self, distribution, random_state, n_samples):
-        from aefast.distributions import Distribution
-
         if not isinstance(distribution, Distribution):
             raise AssertionError(
                 f"expected an instance of a subclass of aefast.distributions.Distribution, got {distribution!r}"

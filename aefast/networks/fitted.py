@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from aefast._base.random import WEIGHTS, random_stream
 from aefast._base.saving import COUNT, CURVE, FLAG, SIZE, Check, Saved, Tensor, one_of
 from aefast._base.types import Array, Reals
 from aefast.networks import _autoencoder, outputs
 from aefast.networks.network import Model
 from aefast.networks.precision import parameter_type
-from aefast.networks.training.minibatches import WEIGHTS, random_stream
 
 
 class FittedState(NamedTuple):

@@ -5,7 +5,8 @@ import time
 import numpy as np
 
 from aefast._base import _runtime, threads
-from aefast._base.arrays import ANYWHERE, bad_row_error
+from aefast._base.arrays import ANYWHERE
+from aefast._base.errors import bad_row_error, column_label
 from aefast._base.passes import MappedRows, RowOrder
 from aefast.networks import _autoencoder
 from aefast.networks._autoencoder import BAD_ROWS, NOT_FINITE
@@ -106,7 +107,9 @@ def forward(
         if check and of_loss:
             check_groups(table, name, model.output, numbers, missing, first_row=first_row + first)
         if status & NOT_FINITE:
-            raise overflow_error(name, parameters, out[part] if out.ndim == 2 else None)
+            # the columns of codes are units: they do not have the names of X's columns
+            named = str(name) if result == "codes" else name
+            raise overflow_error(named, parameters, out[part] if out.ndim == 2 else None)
         if mapped is not None:
             mapped.done_with([(first, min(part.stop, n))])
         first = part.stop
@@ -172,8 +175,8 @@ def overflow_error(name, parameters, results=None):
             argument = {"V": "decoder_weights", "theta": "output_parameters"}.get(part, part)
             found = "NaN" if np.isnan(array).any() else "infinity"
             return ValueError(f"{argument} contains {found}: expected finite numbers")
-    bad = [] if results is None else np.flatnonzero(~np.isfinite(results).all(axis=0)).tolist()
-    where = f" in column {bad[0]}" if len(bad) else ""
+    bad = [] if results is None else np.flatnonzero(~np.isfinite(results).all(axis=0))
+    where = f" in column {column_label(name, bad[0])}" if len(bad) else ""
     return FloatingPointError(
         f"a result overflows {layers[0].W.dtype}{where} though {name} and the parameters are finite: scale {name} down"
     )

@@ -9,6 +9,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from aefast._base import arrays as check
+from aefast._base.random import LAYERS, random_stream
 from aefast._base.saving import CURVE, SIZE, Check, is_list_of, one_of
 from aefast._base.types import Array, Callbacks, OutputLike, RandomState
 from aefast.networks import _autoencoder, outputs
@@ -20,7 +21,6 @@ from aefast.networks.network import DeepModel
 from aefast.networks.one_pass import forward
 from aefast.networks.training import lbfgs
 from aefast.networks.training.fitting import NetworkFitting
-from aefast.networks.training.minibatches import LAYERS, random_stream
 from aefast.networks.variants import PLAIN, Variant, check_corruption, check_sparsity
 
 _SIZES = Check(

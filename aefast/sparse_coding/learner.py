@@ -6,7 +6,7 @@ import numpy as np
 
 from aefast._base import arrays as check
 from aefast._base import threads
-from aefast.networks.training.minibatches import SHUFFLE, WEIGHTS, random_stream
+from aefast._base.random import SHUFFLE, WEIGHTS, random_stream
 from aefast.sparse_coding import _sparse_coding, coding
 
 ROWS_PER_ATOM_WATCHED = 10  # rows for each atom, after which one that no code has used is replaced

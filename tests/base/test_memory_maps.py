@@ -13,6 +13,7 @@ from support.helpers import run_python, same_bits
 from aefast import Autoencoder, ProbabilisticPCA
 from aefast._base import passes
 from aefast._base.passes import MappedRows, RowOrder
+from aefast._base.random import SHUFFLE, random_stream, rewind
 from aefast.networks.training import minibatches
 
 
@@ -42,7 +43,7 @@ def table():
 
 
 def seeded(counter=0):
-    return minibatches.random_stream(5, minibatches.SHUFFLE, counter)
+    return random_stream(5, SHUFFLE, counter)
 
 
 # ---- the order ----
@@ -87,12 +88,12 @@ def test_each_pass_has_an_order_of_its_own(small_blocks, save_and_map, table):
 
 
 def test_a_rewound_stream_is_a_new_one():
-    random = minibatches.random_stream(5, 1)
+    random = random_stream(5, 1)
     for counter in (0, 3, 10**12):
         random.permutation(101)  # leaves half a word behind
         random.integers(7, dtype=np.uint32)  # and half a word more
-        expected = minibatches.random_stream(5, 1, counter).permutation(50)
-        np.testing.assert_array_equal(minibatches.rewind(random, counter).permutation(50), expected)
+        expected = random_stream(5, 1, counter).permutation(50)
+        np.testing.assert_array_equal(rewind(random, counter).permutation(50), expected)
 
 
 def test_a_small_file_is_shuffled_as_an_array_is(save_and_map, table):

@@ -167,7 +167,7 @@ def test_learning_stops_early():
 
 
 def held_out_rows(learner, X):
-    from aefast.networks.training.minibatches import split_rows
+    from aefast._base.random import split_rows
 
     return split_rows(len(X), learner.validation_fraction, learner._state.seed)[1]
 

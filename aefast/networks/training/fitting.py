@@ -13,12 +13,15 @@ from sklearn.utils._available_if import available_if
 from sklearn.utils._param_validation import validate_parameter_constraints
 
 from aefast._base import arrays as check
-from aefast.networks.fitted import FittedState, continued_state, initial_state
+from aefast._base.errors import table_name
+from aefast._base.progress import as_list
+from aefast._base.random import split_rows
+from aefast.networks.fitted import continued_state, initial_state
 from aefast.networks.outputs import resolve_output
 from aefast.networks.precision import check_available, parameter_type
 from aefast.networks.scan import scan_table
 from aefast.networks.training import lbfgs
-from aefast.networks.training.minibatches import as_list, run_epochs, split_rows, start_training
+from aefast.networks.training.minibatches import run_epochs, start_training
 from aefast.networks.variants import check_precision_of_groups, needs_limits
 
 # What differs from fit to fit, or should not be kept alive by a cache.
@@ -221,6 +224,7 @@ class NetworkFitting:
             dtype = self._state.parameters.dtype
         options = {"missing": self.missing == "mask", "sample_weight": weight}
         options["with_limits"] = needs_limits(self)
+        options["name"] = table_name(X, self if goes_on else None)
         scan = scan_table(rows, train, model.output, dtype, self.n_threads, **options)
         n_missing = scan.n_missing
         if held_out is not None:

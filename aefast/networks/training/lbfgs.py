@@ -3,10 +3,11 @@
 import numpy as np
 
 from aefast._base import _runtime, threads
+from aefast._base.progress import as_list, progress_bar
+from aefast._base.stopping import Patience
 from aefast.networks import _autoencoder
 from aefast.networks._autoencoder import NOT_FINITE
-from aefast.networks.training.minibatches import as_list, divergence_error, progress_bar
-from aefast.networks.training.schedules import Patience
+from aefast.networks.training.minibatches import divergence_error
 
 NAME = "lbfgs"
 CHUNK_ROWS = 512  # sums over more rows go on in double

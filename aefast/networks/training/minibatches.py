@@ -1,12 +1,15 @@
 """Epochs: row orders, slices, early stopping, progress. No arithmetic on data: that is `_autoencoder.Trainer`'s."""
 
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing
 
 import numpy as np
 
 from aefast._base import _runtime, threads
+from aefast._base.errors import column_label, table_name
 from aefast._base.passes import RowOrder
+from aefast._base.progress import as_list, progress_bar
+from aefast._base.random import SHUFFLE, random_stream, rewind
 from aefast.networks._autoencoder import NOT_FINITE, Trainer
 from aefast.networks.one_pass import forward, mean_loss
 from aefast.networks.training.schedules import patience_of, place_in_schedule, schedule_of_steps
@@ -16,30 +19,6 @@ SLICE_SECONDS = 0.05  # of training between two looks at the keyboard and the pr
 # What a first slice reckons with: slow cores, and something of each step that is not products.
 FLOPS_A_SECOND, SECONDS_A_STEP = 1e9, 1e-4
 FASTEST_GROWTH = 8  # of the steps in a slice, from one slice to the next
-
-# Purposes of random numbers: streams with different keys never meet.
-WEIGHTS, SHUFFLE, SPLIT, LAYERS = range(4)
-
-
-def random_stream(seed, purpose, counter=0):
-    """A generator keyed by (seed, purpose, counter), so that training resumes anywhere with the numbers it would have drawn."""
-    return np.random.Generator(np.random.Philox(key=[seed, purpose], counter=[0, 0, 0, counter]))
-
-
-def rewind(random, counter):
-    """Brings a generator of `random_stream` to another counter; a new one would ask the system for entropy first."""
-    state = random.bit_generator.state
-    state["state"]["counter"][:] = 0, 0, 0, counter
-    state["buffer_pos"], state["has_uint32"] = 4, 0
-    random.bit_generator.state = state
-    return random
-
-
-def split_rows(n, validation_fraction, seed):
-    """Row numbers for training and for validation, at least one of each."""
-    order = random_stream(seed, SPLIT).permutation(n)
-    n_validation = min(max(1, round(validation_fraction * n)), n - 1)
-    return np.sort(order[n_validation:]), np.sort(order[:n_validation])
 
 
 class Snapshot:
@@ -187,29 +166,6 @@ class EarlyStopping:
         self.best.restore(self.trainer)
 
 
-@contextmanager
-def progress_bar(verbose, n_epochs, n_rows, stage=""):
-    """A function (epoch, validation loss) -> on_slice for `Training.epoch`; None where nothing is shown."""
-    if not verbose:
-        yield lambda epoch, validation_loss: None
-        return
-    from tqdm.auto import tqdm
-
-    with tqdm(total=n_epochs * n_rows, unit=" rows", unit_scale=True, dynamic_ncols=True) as bar:
-
-        def start_epoch(epoch, validation_loss):
-            bar.set_description(f"{stage}epoch {epoch}/{n_epochs}", refresh=False)
-            shown = {} if validation_loss is None else {"validation": f"{validation_loss:.4g}"}
-
-            def on_slice(n_rows_done, loss):
-                bar.set_postfix(loss=f"{loss:.4g}", **shown, refresh=False)
-                bar.update(n_rows_done)
-
-            return on_slice
-
-        yield start_epoch
-
-
 def start_training(
     estimator, rows, train, state, variant=PLAIN, sample_weight=None, n_epochs_made=0
 ):
@@ -287,12 +243,6 @@ def run_epochs(estimator, training, model, X, held_out, n_epochs, sample_weight=
         stopping.restore_best()
 
 
-def as_list(callbacks):
-    if callbacks is None:
-        return []
-    return list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
-
-
 def _one_epoch(estimator, training, epoch, on_slice):
     try:
         return training.epoch(on_slice)
@@ -301,7 +251,9 @@ def _one_epoch(estimator, training, epoch, on_slice):
 
 
 def divergence_error(estimator, epoch, column=None):
-    what = "the loss or a parameter" if column is None else f"the loss of column {column} of X"
+    what = "the loss or a parameter"
+    if column is not None:
+        what = f"the loss of column {column_label(table_name(None, estimator), column)} of X"
     return FloatingPointError(
         f"training diverged in epoch {epoch}: {what} is no longer finite. The last finite parameters are "
         f"kept. Lower learning_rate (it is {estimator.learning_rate:g}) or scale X to a smaller range"

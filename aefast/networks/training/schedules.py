@@ -1,7 +1,6 @@
 """The learning rate over the steps of a fit, and when training stops: what happens between epochs. Within them: src/kernels/schedules.h."""
 
-import numpy as np
-
+from aefast._base.stopping import Patience
 from aefast.networks import _autoencoder
 
 SCHEDULES = (*_autoencoder.SCHEDULES, "plateau")
@@ -18,22 +17,6 @@ def place_in_schedule(max_epochs, n_epochs_made, steps_in_epoch):
     """(the next step's place, all steps) of a schedule that ends: max_epochs epochs, over and over."""
     n_epochs = max(1, int(max_epochs))
     return n_epochs_made % n_epochs * steps_in_epoch, n_epochs * steps_in_epoch
-
-
-class Patience:
-    """Tells when the monitored loss has not improved by more than tol for n_epochs_no_change epochs; with tol=0 never."""
-
-    def __init__(self, tol, n_epochs_no_change):
-        self.tol, self.n_epochs_no_change = tol, n_epochs_no_change
-        self.best, self.n_bad = np.inf, 0
-
-    def is_over(self, loss):
-        return self.has_run_out(loss) and self.tol > 0
-
-    def has_run_out(self, loss):
-        self.n_bad = 0 if loss < self.best - self.tol else self.n_bad + 1
-        self.best = min(self.best, loss)
-        return self.n_bad >= self.n_epochs_no_change
 
 
 class Plateau(Patience):
