@@ -7,18 +7,21 @@ subclass of `Distribution`, and looked over by `check_distribution`.
 η and x are arrays (n, m), one column for each feature that has the distribution; losses are in nats.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from aefast._base.types import Reals
 from aefast.networks import _autoencoder
 from aefast.networks.check_distribution import check_distribution
 from aefast.networks.distribution import Distribution
 from aefast.networks.outputs import OWN
 
 __all__ = ["FAMILIES", "Distribution", "Family", "check_distribution", "distribution_table"]
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 class Family(NamedTuple):

@@ -10,8 +10,7 @@ import importlib
 import json
 import os
 import stat
-from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -19,9 +18,15 @@ from safetensors import SafetensorError, safe_open
 from aefast._base import saving
 from aefast._base.files import METADATA_KEY, replacing, save
 from aefast._base.saving import COUNT, NAMES, OBJECT, TEXT, check_entries, check_names, shortened
+from aefast._base.types import PathLike
 from aefast._version import __version__
 
 __all__ = ["HOMES", "load", "replacing", "save"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 HOMES = {  # of each format: module and class
     "aefast autoencoder": ("aefast.networks.autoencoder", "Autoencoder"),
@@ -46,7 +51,7 @@ _HEADER_CHECKS = {
 _FEATURE_NAMES = {"feature_names": saving.optional(NAMES)}  # of every format's state
 
 
-def load(path):
+def load(path: PathLike) -> Any:
     """Read an object that `save` has written.
 
     Parameters

@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike
 from aefast._base import _runtime, threads
 from aefast._base import arrays as check
 from aefast._base.errors import bad_row_error
+from aefast._base.types import Array, OutputLike, Reals
 from aefast.networks import _autoencoder, outputs
 from aefast.networks.network import Model, Parameters
 from aefast.networks.one_pass import forward, overflow_error

@@ -12,6 +12,7 @@ import numpy as np
 
 from aefast._base._rows import is_plain
 from aefast._base.errors import entry_error
+from aefast._base.types import Array
 
 ROW_TYPES = (np.dtype(np.float64), np.dtype(np.float32), np.dtype(np.uint8), np.dtype(np.bool_))
 LARGEST_SIZE = 2**31 - 1  # of n_features and n_components: BLAS counts with 32-bit integers

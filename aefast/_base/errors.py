@@ -1,5 +1,7 @@
 """Errors about what is in the user's rows: which entry, where it stands, and what was expected there."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 
@@ -16,6 +18,7 @@ class TableName(str):
     """
 
     __slots__ = ("columns",)
+    columns: Sequence[str] | None
 
     def __new__(cls, name, columns=None):
         made = super().__new__(cls, name)

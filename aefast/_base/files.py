@@ -6,18 +6,22 @@ import json
 import os
 import secrets
 import shutil
+from collections.abc import Iterator
+from typing import BinaryIO
 
 import numpy as np
 from safetensors.numpy import save as serialize
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from aefast._base.saving import Saved
+from aefast._base.types import PathLike
 from aefast._version import __version__
 
 METADATA_KEY = "aefast"
 
 
-def save(estimator, path):
+def save(estimator: Saved, path: PathLike) -> None:
     """Write a fitted estimator to one safetensors file.
 
     The file holds the parameters bit for bit (and an autoencoder's optimizer state), so that predictions and a later
@@ -46,14 +50,14 @@ def save(estimator, path):
     names = getattr(estimator, "feature_names_in_", None)
     feature_names = None if names is None else [str(name) for name in names]
     header = {
-        "format": estimator.file_format,
-        "format_version": estimator.file_version,
+        "format": estimator._file_format,
+        "format_version": estimator._file_version,
         "aefast_version": __version__,
-        "parameters": estimator.saved_parameters(),
-        "state": estimator.saved_state() | {"feature_names": feature_names},
+        "parameters": estimator._saved_parameters(),
+        "state": estimator._saved_state() | {"feature_names": feature_names},
     }
     metadata = {METADATA_KEY: json.dumps(header, allow_nan=False)}
-    tensors = estimator.saved_tensors()
+    tensors = estimator._saved_tensors()
     for name, tensor in tensors.items():
         if not np.isfinite(tensor).all():
             raise ValueError(f"{name} must be finite to be saved")
@@ -65,7 +69,7 @@ def save(estimator, path):
 
 
 @contextlib.contextmanager
-def replacing(path):
+def replacing(path: PathLike) -> Iterator[BinaryIO]:
     """Give a binary file that takes the place of `path` when the block ends well.
 
     Until then, and on any error or interrupt, whatever is at `path` stays as it is. A link keeps pointing where it

@@ -1,8 +1,10 @@
 """What a table says to a linear Gaussian model: its weighted count, sum and scatter matrix."""
 
 import time
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from aefast._base import arrays as check
@@ -13,6 +15,7 @@ from aefast._base.errors import bad_row_error, table_name, too_large_error
 from aefast._base.missing import is_incomplete
 from aefast._base.passes import MappedRows, PassInOrder
 from aefast._base.saving import COUNT, NUMBER, SIZE, Saved, Tensor, check_names
+from aefast._base.types import Array, Table
 
 SLICE_SECONDS = 0.05  # between two looks at the keyboard
 SLICE_UNIT = 1024  # a multiple of the kernel's blocks and slabs: how rows are sliced changes no bit
@@ -75,7 +78,7 @@ class SufficientStatistics(Saved):
     True
     """
 
-    def __init__(self, n_features, *, n_threads=None):
+    def __init__(self, n_features: int, *, n_threads: int | None = None) -> None:
         check.check_sizes(n_features=check.as_integer(n_features, "n_features"))
         threads.effective_n_threads(n_threads, 0)  # refuses what is no number of threads
         self.n_features_in_, self.n_threads = int(n_features), n_threads
@@ -86,7 +89,7 @@ class SufficientStatistics(Saved):
 
     # ---- rows ----
 
-    def update(self, X, sample_weight=None):
+    def update(self, X: Table, sample_weight: ArrayLike | None = None) -> Self:
         """Adds rows.
 
         Parameters
@@ -107,7 +110,7 @@ class SufficientStatistics(Saved):
         """
         return self._become(self + self._of_rows(X, sample_weight))
 
-    def downdate(self, X, sample_weight=None):
+    def downdate(self, X: Table, sample_weight: ArrayLike | None = None) -> Self:
         """Takes rows away that were added before: the inverse of `update`, to the rounding of the larger sums.
 
         Parameters
@@ -126,7 +129,7 @@ class SufficientStatistics(Saved):
         """
         return self._become(self - self._of_rows(X, sample_weight))
 
-    def merge(self, other):
+    def merge(self, other: "SufficientStatistics") -> Self:
         """Adds the rows that another object has seen.
 
         Parameters
@@ -141,7 +144,7 @@ class SufficientStatistics(Saved):
         self._check_other(other)
         return self._become(self + other)
 
-    def copy(self):
+    def copy(self) -> "SufficientStatistics":
         """An independent copy."""
         twin = SufficientStatistics(self.n_features_in_, n_threads=self.n_threads)
         twin._set(
@@ -179,27 +182,27 @@ class SufficientStatistics(Saved):
     # ---- results ----
 
     @property
-    def mean_(self):
+    def mean_(self) -> NDArray[np.float64]:
         self._check_not_empty()
         return self._reference + self._sums / self.weight_sum_
 
     @property
-    def scatter_(self):
+    def scatter_(self) -> NDArray[np.float64]:
         self._check_not_empty()
         return _moved(self.weight_sum_, self._sums, self._scatter, self._sums / self.weight_sum_)[1]
 
-    def _check_variance(self):
+    def _check_variance(self) -> None:
         """TooFewRowsError, a ValueError, unless some column has a variance."""
         if not np.trace(self.scatter_) > 0:
             raise TooFewRowsError(
                 f"the rows have no variance: expected at least 2 different ones, got n_samples = {self.n_samples_}"
             )
 
-    def second_moments(self):
+    def second_moments(self) -> NDArray[np.float64]:
         """Σ w x xᵀ (n_features, n_features), not centred; float64."""
         return _moved(self.weight_sum_, self._sums, self._scatter, -self._reference)[1]
 
-    def covariance(self, ddof=0):
+    def covariance(self, ddof: int = 0) -> NDArray[np.float64]:
         """``scatter_ / (weight_sum_ − ddof)``.
 
         Parameters
@@ -229,11 +232,11 @@ class SufficientStatistics(Saved):
 
     # ---- how ----
 
-    def _check_not_empty(self):
+    def _check_not_empty(self) -> None:
         if not self.weight_sum_ > 0:
             raise TooFewRowsError(f"no rows yet, or all weights are zero: {self!r}")
 
-    def _check_other(self, other):
+    def _check_other(self, other: Any) -> None:
         if not isinstance(other, SufficientStatistics):
             raise TypeError(f"expected SufficientStatistics, got {type(other).__name__}")
         if other.n_features_in_ != self.n_features_in_:
@@ -294,38 +297,38 @@ class SufficientStatistics(Saved):
 
     _file_format = "aefast sufficient statistics"
 
-    def _saved_parameters(self):
+    def _saved_parameters(self) -> dict[str, Any]:
         return {"n_features": self.n_features_in_, "n_threads": self.n_threads}
 
     @classmethod
-    def _from_parameters(cls, parameters):
+    def _from_parameters(cls, parameters: dict[str, Any]) -> Self:
         check_names("constructor parameters", parameters, ("n_features", "n_threads"))
         return cls(parameters["n_features"], n_threads=parameters["n_threads"])
 
-    def _check_restored(self):
+    def _check_restored(self) -> None:
         pass
 
-    def _saved_state(self):
+    def _saved_state(self) -> dict[str, Any]:
         return {
             "n_features": self.n_features_in_,
             "n_samples": int(self.n_samples_),
             "weight_sum": self.weight_sum_,
         }
 
-    def _saved_tensors(self):
+    def _saved_tensors(self) -> dict[str, Array]:
         return {"reference": self._reference, "sums": self._sums, "scatter": self._scatter}
 
     @classmethod
-    def _state_checks(cls):
+    def _state_checks(cls) -> dict[str, Any]:
         return {"n_features": SIZE, "n_samples": COUNT, "weight_sum": NUMBER}
 
     @classmethod
-    def _tensor_layout(cls, state):
+    def _tensor_layout(cls, state: dict[str, Any]) -> dict[str, Tensor]:
         d = state["n_features"]
         shapes = {"reference": (d,), "sums": (d,), "scatter": (d, d)}
         return {name: Tensor(shape, "F64") for name, shape in shapes.items()}
 
-    def _restore(self, state, tensors):
+    def _restore(self, state: dict[str, Any], tensors: dict[str, Array]) -> None:
         if state["weight_sum"] < 0 or (state["n_samples"] == 0 and state["weight_sum"] > 0):
             raise ValueError("its sum of weights contradicts its number of rows")
         if state["n_features"] != self.n_features_in_:
@@ -337,7 +340,14 @@ class SufficientStatistics(Saved):
         self._set(state["n_samples"], state["weight_sum"], *tensors.values())
 
 
-def statistics_of(rows, sample_weight, *, n_threads=None, name="X", none_if_missing=False):
+def statistics_of(
+    rows: Any,
+    sample_weight: ArrayLike | None,
+    *,
+    n_threads: int | None = None,
+    name: str = "X",
+    none_if_missing: bool = False,
+) -> Any:
     """`SufficientStatistics` of checked rows (an ndarray or CSR matrix), called `name` in errors; with `none_if_missing` None where an entry is NaN."""
     n, d = rows.shape
     statistics = SufficientStatistics(d, n_threads=n_threads)

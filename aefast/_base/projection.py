@@ -88,7 +88,7 @@ def _run(rows, shift, B, dtype, name, n_threads, options, result, out, may_be_mi
             check.ANYWHERE,
             block_rows,
             n_threads,
-            **arrays,
+            **arrays,  # type: ignore[arg-type]  # arrays, none of them `sign`
             **{result: out[part]},
         )
         if status & BAD_ROWS:

@@ -28,7 +28,9 @@ def has_small_means(X: Any, weight: Array | None, far: float) -> bool:
     return bool((square <= far * (square - mean**2)).all())
 
 
-def add_scatter(X: Any, weight: Array | None, sums: Array, scatter: Array, n_threads: int) -> None:
+def add_scatter(
+    X: Any, weight: Array | None, sums: Array, scatter: Array, n_threads: int | None
+) -> None:
     """sums (d,) += Σ w x, scatter (d, d) += Σ w x xᵀ, in float64."""
     work = 2.0 * X.nnz * max(1, X.nnz // X.shape[0])
     n_threads = threads.effective_n_threads(n_threads, work)
@@ -42,7 +44,7 @@ def add_scatter(X: Any, weight: Array | None, sums: Array, scatter: Array, n_thr
 class SparseProducts:
     """Products ``X B`` and ``Xᵀ Y`` with dense matrices, of a CSR matrix of which the transpose is made once."""
 
-    def __init__(self, X: Any, n_threads: int) -> None:
+    def __init__(self, X: Any, n_threads: int | None) -> None:
         self.shape, self.dtype, self.nnz, self.n_threads = X.shape, X.dtype, X.nnz, n_threads
         self.rows, self.columns = csr_arrays(X), csr_arrays(X.T.tocsr())
 

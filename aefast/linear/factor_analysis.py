@@ -110,7 +110,7 @@ class FactorAnalysis(FactorModel):
     # ---- fitting ----
 
     def _fit_statistics(self, statistics, name="X"):
-        statistics.check_variance()
+        statistics._check_variance()
         covariance = statistics.covariance()
         scale, varies = self._scales(covariance)
         correlation = covariance / np.outer(scale, scale)
@@ -128,7 +128,7 @@ class FactorAnalysis(FactorModel):
     def _fit_missing(self, rows, weight, name):
         means = self._means_of_observed(rows, name)
         filled = self._statistics_of_filled(rows, means, weight)
-        filled.check_variance()
+        filled._check_variance()
         scale, varies = self._scales(filled.covariance())
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)

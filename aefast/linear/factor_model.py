@@ -4,6 +4,7 @@ from abc import abstractmethod
 from typing import Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
@@ -54,7 +55,8 @@ class FactorModel(
         is_complete, statistics = self._fit_complete(table, sample_weight, name)
         if not is_complete:
             weight = check.as_row_weights(sample_weight, len(table))
-            self._fit_missing(*patterns.of_positive_weight(table, weight), name)
+            rows, weight = patterns.of_positive_weight(table, weight)
+            self._fit_missing(rows, weight, name)
             self.n_samples_seen_ = len(table)
         self._statistics = statistics
         check.remember_features(self, X)

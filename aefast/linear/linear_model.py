@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from aefast._base import arrays as check
 from aefast._base.errors import table_name
 from aefast._base.moments import SufficientStatistics, TooFewRowsError, statistics_of
+from aefast._base.types import Table
 
 
 class StatisticsMixin(ABC):

@@ -15,6 +15,7 @@ from aefast._base import krylov, threads
 from aefast._base.errors import column_label
 from aefast._base.moments import statistics_of
 from aefast._base.saving import NUMBER, Tensor
+from aefast._base.types import RandomState
 from aefast._base.warnings import warn, warn_of_iterations
 from aefast.linear import dimension, patterns
 from aefast.linear.dimension import SMALLEST_NOISE

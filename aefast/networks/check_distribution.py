@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from aefast._base.types import DistributionLike, RandomState
 from aefast.networks.distribution import Distribution
 
 ETA = np.linspace(-2.6, 2.7, 9)  # where everything is looked at

@@ -1,8 +1,11 @@
 """The base class of users' distributions: public as `aefast.distributions.Distribution`."""
 
 import abc
+from typing import Any
 
 import numpy as np
+
+from aefast._base.types import Reals
 
 
 class Distribution(abc.ABC):
@@ -40,11 +43,11 @@ class Distribution(abc.ABC):
     domain = (-np.inf, np.inf)
 
     @property
-    def name(self):
+    def name(self) -> str:
         return type(self).__name__
 
     @abc.abstractmethod
-    def mean(self, eta):
+    def mean(self, eta: Reals) -> Any:
         """μ(η), what `reconstruct` gives.
 
         Parameters
@@ -57,7 +60,7 @@ class Distribution(abc.ABC):
         """
 
     @abc.abstractmethod
-    def link(self, mean):
+    def link(self, mean: Reals) -> Any:
         """The η whose mean is `mean`: training starts there, from the columns' means. Finite on the ends of the domain too.
 
         Parameters
@@ -70,7 +73,7 @@ class Distribution(abc.ABC):
         """
 
     @abc.abstractmethod
-    def loss(self, eta, x):
+    def loss(self, eta: Reals, x: Reals) -> tuple[Any, Any]:
         """−log p(x | μ(η)), constants included, and its derivative by η.
 
         Parameters
@@ -84,7 +87,7 @@ class Distribution(abc.ABC):
         """
 
     @abc.abstractmethod
-    def sample(self, eta, random):
+    def sample(self, eta: Reals, random: np.random.Generator) -> Any:
         """Draws x from p(x | μ(η)).
 
         Parameters
@@ -98,7 +101,7 @@ class Distribution(abc.ABC):
         x : ndarray (n, m)
         """
 
-    def check(self, x):  # noqa: B027
+    def check(self, x: Reals) -> None:  # noqa: B027
         """Raises ValueError where x is in the interval `domain` but not in the domain: where that is the integers, for instance.
 
         Parameters

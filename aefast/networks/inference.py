@@ -8,6 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from aefast._base import arrays as check
 from aefast._base.errors import table_name
+from aefast._base.types import RandomState, Reals
 from aefast.networks.likelihoods import log_likelihoods, sample_of_outputs
 from aefast.networks.one_pass import forward, overflow_error
 from aefast.networks.outputs import is_of_nonnegative, plain_output

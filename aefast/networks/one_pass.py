@@ -1,6 +1,7 @@
 """One-pass operations for `ops` and the estimators: allocation, slices, threads, status."""
 
 import time
+from typing import Any
 
 import numpy as np
 
@@ -175,7 +176,7 @@ def overflow_error(name, parameters, results=None):
             argument = {"V": "decoder_weights", "theta": "output_parameters"}.get(part, part)
             found = "NaN" if np.isnan(array).any() else "infinity"
             return ValueError(f"{argument} contains {found}: expected finite numbers")
-    bad = [] if results is None else np.flatnonzero(~np.isfinite(results).all(axis=0))
+    bad: Any = [] if results is None else np.flatnonzero(~np.isfinite(results).all(axis=0))
     where = f" in column {column_label(name, bad[0])}" if len(bad) else ""
     return FloatingPointError(
         f"a result overflows {layers[0].W.dtype}{where} though {name} and the parameters are finite: scale {name} down"

@@ -89,7 +89,9 @@ def resolve_output(output, n_features, feature_names=None):
         return (_with_all_columns(segment, n_features),)
     if not output:
         raise ValueError("output must name at least one distribution, got []")
-    owner, chosen, table = {}, {}, TableName("X", feature_names)
+    owner: dict[int, Any] = {}
+    chosen: dict[tuple, Any] = {}
+    table = TableName("X", feature_names)
     for entry in output:
         if not isinstance(entry, tuple) or len(entry) != 2:
             raise TypeError(f"output as a list holds (distribution, columns) pairs, got {entry!r}")
@@ -272,7 +274,7 @@ def description(output):
     return ", ".join(dict.fromkeys(names))
 
 
-def _name_and_options(given):
+def _name_and_options(given) -> tuple[Any, dict[str, Any]]:
     if isinstance(given, Distribution):
         return given, {}
     name, options = given if isinstance(given, tuple) and len(given) == 2 else (given, {})

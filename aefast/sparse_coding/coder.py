@@ -13,6 +13,7 @@ from aefast._base import arrays as check
 from aefast._base import threads
 from aefast._base.errors import table_name
 from aefast._base.scan import scan_rows
+from aefast._base.types import Reals, Table
 from aefast.sparse_coding import coding
 from aefast.sparse_coding.coding import ALGORITHMS, OUTPUT_FORMATS, Settings
 

@@ -15,6 +15,7 @@ from aefast._base.progress import as_list, progress_bar
 from aefast._base.random import split_rows
 from aefast._base.scan import scan_rows
 from aefast._base.stopping import Patience
+from aefast._base.types import Callbacks, RandomState, Table
 from aefast.sparse_coding import coding
 from aefast.sparse_coding.coder import CODING_CONSTRAINTS, check_options
 from aefast.sparse_coding.coding import OUTPUT_FORMATS, Settings

@@ -1,5 +1,8 @@
 """What a fitted `DictionaryLearning` can do besides learning from batches: use its dictionary, be saved, collect statistics."""
 
+from collections.abc import Callable
+from typing import Any, Self
+
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
@@ -8,6 +11,7 @@ from aefast._base import threads
 from aefast._base.errors import table_name
 from aefast._base.saving import COUNT, CURVE, SIZE, Saved, Tensor
 from aefast._base.scan import scan_rows
+from aefast._base.types import Reals, Table
 from aefast._base.warnings import warn
 from aefast.sparse_coding import _sparse_coding, coding
 from aefast.sparse_coding.coder import DecodesCodes

@@ -16,7 +16,7 @@ from aefast._base import arrays as check
 from aefast._base.errors import table_name
 from aefast._base.progress import as_list
 from aefast._base.random import split_rows
-from aefast.networks.fitted import continued_state, initial_state
+from aefast.networks.fitted import FittedState, continued_state, initial_state
 from aefast.networks.outputs import resolve_output
 from aefast.networks.precision import check_available, parameter_type
 from aefast.networks.scan import scan_table
