@@ -79,7 +79,10 @@ int main(void) {
 
 BFLOAT16_TRIAL = """
 #include <immintrin.h>
-__m512 add_products(__m512 sum, __m512i a, __m512i b) { return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b); }
+__m512 add_products(__m512 sum, __m512i a, __m512i b)
+{
+    return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b);
+}
 __m256i rounded(__m512 x) { return (__m256i)_mm512_cvtneps_pbh(x); }
 int main(void) { return __builtin_cpu_supports("avx512bf16") < 0; }
 """

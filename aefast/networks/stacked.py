@@ -66,8 +66,9 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
         Passes over the rows for each layer, at most (`tol` may stop a layer earlier); 0: no pre-training.
     max_epochs : int, default=50
         Passes of fine-tuning.
-    solver, learning_rate, momentum, nesterov, batch_size, early_stopping, validation_fraction, n_epochs_no_change, tol, alpha, weight_decay, clip_norm, \
-    max_norm, learning_rate_schedule, shuffle, precision, n_threads, random_state, callbacks, verbose
+    solver, learning_rate, momentum, nesterov, batch_size, early_stopping, validation_fraction, \
+    n_epochs_no_change, tol, alpha, weight_decay, clip_norm, max_norm, learning_rate_schedule, \
+    shuffle, precision, n_threads, random_state, callbacks, verbose
         As for `Autoencoder`, for both stages; solver="lbfgs" too; `early_stopping` and `callbacks` belong to fine-tuning, but rows held out are not pre-trained on either.
     warm_start : bool, default=False
         `fit` goes on fine-tuning from the fitted parameters, without pre-training.
@@ -105,7 +106,8 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
     >>> from sklearn.datasets import load_digits
     >>> from aefast import StackedAutoencoder
     >>> X = load_digits().data / 16
-    >>> stack = StackedAutoencoder((32, 8), output="bernoulli", pretrain_epochs=3, max_epochs=3, random_state=0).fit(X)
+    >>> stack = StackedAutoencoder((32, 8), output="bernoulli", random_state=0)
+    >>> stack = stack.set_params(pretrain_epochs=3, max_epochs=3).fit(X)
     >>> stack.transform(X).shape
     (1797, 8)
     """

@@ -98,8 +98,8 @@ def test_fine_tuning_is_the_twins(solver, options, output, limits, rows, isa):
     start = stack.set_params(max_epochs=0).fit(X, sample_weight=weight)._state.parameters.copy()
     stack.set_params(max_epochs=3).fit(X, sample_weight=weight)
     layers, state, curve = twin.train(
-        X, twin.unflatten(start, SIZES), ["tanh", "tanh", "linear"], output, [np.arange(75)] * 3, **settings,
-        **of_rows,
+        X, twin.unflatten(start, SIZES), ["tanh", "tanh", "linear"], output, [np.arange(75)] * 3,
+        **settings, **of_rows,
     )  # fmt: skip
     np.testing.assert_allclose(stack._state.parameters, twin.flatten(layers), rtol=0, atol=1e-11)
     np.testing.assert_allclose(stack._state.optimizer_state, state, rtol=0, atol=1e-11)

@@ -86,7 +86,8 @@ def test_nothing_is_imported_but_what_is_needed(before, statement):
         {before}
         known = set(sys.modules)
         {statement}
-        new = {{name.partition(".")[0] for name in set(sys.modules) - known}} - sys.stdlib_module_names
+        new = {{name.partition(".")[0] for name in set(sys.modules) - known}}
+        new -= sys.stdlib_module_names
         print(*(name for name in new if not name.startswith("_cython_")))
     """
     done = run_python(code)

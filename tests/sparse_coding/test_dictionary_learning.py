@@ -354,14 +354,16 @@ def test_an_interrupt_keeps_the_dictionary():
         import numpy as np
         from aefast import DictionaryLearning
 
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+        # a shell's background jobs ignore it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         X = np.random.default_rng(0).normal(size=(20_000, 64)).astype(np.float32)
         learner = DictionaryLearning(128, alpha=2.0, max_epochs=100_000, tol=0, random_state=0)
         threading.Timer(1.0, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
         try:
             learner.fit(X)
         except KeyboardInterrupt:
-            print("interrupted", learner._state.n_batches > 0, np.isfinite(learner.transform(X[:10])).all())
+            codes = learner.transform(X[:10])
+            print("interrupted", learner._state.n_batches > 0, np.isfinite(codes).all())
     """
     result = run_python(script)
     assert result.stdout.split() == ["interrupted", "True", "True"], result.stderr
