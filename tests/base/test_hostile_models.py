@@ -5,11 +5,11 @@ import warnings
 
 import numpy as np
 import pytest
-from base.test_model_file_refusals import assert_refused, edited, unpack
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load as read_tensors
 from safetensors.numpy import save as foreign_file
+from support.model_files import assert_refused, edited, unpack
 
 import aefast
 from aefast.model_file import HOMES

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from reference import autoencoder as reference
 from reference.autoencoder import assert_within_rounding
 from support.helpers import PLAIN_OUTPUTS
+from support.layouts import DTYPES, LAYOUTS, strided
 
 from aefast import Autoencoder, ops
 from aefast.networks import _autoencoder
@@ -17,37 +18,10 @@ from aefast.networks import _autoencoder
 OUTPUTS = PLAIN_OUTPUTS  # the others: test_recipe.py
 BUILT_IN = [entry for entry in _autoencoder.output_table() if entry["name"] != "own"]
 ACTIVATIONS = [entry["name"] for entry in _autoencoder.activation_table()]
-DTYPES = [np.float32, np.float64, np.uint8, np.bool_, np.int32]
 # None is a multiple of 16 lanes but (2, 64, 32); blocks hold up to 256 rows or columns, chunks 512 rows.
 SHAPES = [(1, 1, 1), (1, 7, 3), (5, 1, 3), (3, 5, 1), (2, 64, 32), (33, 17, 9)]
 SHAPES += [(129, 257, 65), (257, 33, 130), (513, 131, 19), (521, 18, 257), (1031, 3, 2)]
 SHAPES += [(3, 2101, 301)]  # few rows: sums longer than a chunk in both directions
-
-
-def unaligned(X):
-    buffer = np.empty(X.nbytes + 1, np.uint8)
-    view = buffer[1:].view(X.dtype).reshape(X.shape)
-    view[...] = X
-    return view
-
-
-def strided(X, rows, columns):
-    """X in every |rows|-th row and |columns|-th column of a larger table, backwards where the step is negative."""
-    table = np.zeros((X.shape[0] * abs(rows), X.shape[1] * abs(columns)), X.dtype)
-    view = table[::rows, ::columns]
-    view[...] = X
-    return view
-
-
-LAYOUTS = {
-    "C": np.ascontiguousarray,
-    "Fortran": np.asfortranarray,
-    "every third row": lambda X: strided(X, 3, 1),
-    "rows backwards": lambda X: strided(X, -1, 1),
-    "every second column": lambda X: strided(X, 1, 2),
-    "columns backwards": lambda X: strided(X, 1, -1),
-    "unaligned": unaligned,
-}
 
 
 def result_type(dtype):

@@ -10,16 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load as read_tensors
 from safetensors.numpy import save as foreign_file
-from support.model_files import edited, pack, unpack
+from support.model_files import assert_refused, edited, pack, unpack
 
 import aefast
 from aefast import Autoencoder
-
-
-def assert_refused(path, match=None):
-    with pytest.raises(ValueError, match=match) as caught:
-        aefast.load(path)
-    assert str(path) in str(caught.value)
 
 
 def test_editing_nothing_changes_nothing(saved, X):

@@ -4,11 +4,11 @@ import itertools
 
 import numpy as np
 import pytest
-from base.test_kernels import LAYOUTS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import statistics as reference
 from scipy import sparse
+from support.layouts import DTYPES, LAYOUTS
 
 import aefast
 from aefast import SufficientStatistics
@@ -44,11 +44,7 @@ def test_shapes(shape, dtype, isa):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize(
-    "dtype",
-    [np.float32, np.float64, np.uint8, np.bool_, np.int32],
-    ids=lambda dtype: dtype.__name__,
-)
+@pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
 def test_types_and_layouts(dtype, layout, isa):
     X = np.random.default_rng(1).normal(2, 3, (270, 21))
     X = LAYOUTS[layout](np.abs(X).astype(dtype) if dtype != np.bool_ else X > 2)

@@ -1,5 +1,7 @@
-"""Training in bfloat16 against its twin. Collected where an instruction set has it: on a processor with AVX512_BF16, and in a debug build, whose
-"wide" kernels emulate the instructions."""
+"""Training in bfloat16 against the reference implementation.
+
+It needs an instruction set with bfloat16: AVX512_BF16, or `wide` of a debug build, which emulates it.
+"""
 
 import numpy as np
 import pytest
@@ -15,6 +17,10 @@ from aefast.networks import _autoencoder
 from aefast.networks.network import Model
 from aefast.networks.outputs import plain_output
 from aefast.networks.variants import PLAIN
+
+pytestmark = pytest.mark.skipif(
+    not _runtime.bfloat16_available(), reason="no instruction set here has bfloat16"
+)
 
 OUTPUTS = PLAIN_OUTPUTS  # the others: test_recipe.py
 
