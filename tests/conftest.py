@@ -4,9 +4,15 @@ import numpy as np
 import pytest
 from reference.autoencoder import Parameters, flatten
 from sklearn.datasets import load_digits
+from support.tiers import mark_tiers
 
 from aefast import Autoencoder
 from aefast._base import _runtime
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m and -k select
+def pytest_collection_modifyitems(items):
+    mark_tiers(items)
 
 
 @pytest.fixture(params=[*_runtime.isa_available(), "blas"])

@@ -19,6 +19,8 @@ from support.problems import DomainAutoencoder
 from aefast import Autoencoder
 from aefast.networks import _autoencoder
 
+ACTIVATIONS = [row["name"] for row in _autoencoder.activation_table()]
+
 
 def what_batches_exclude(estimator):
     """A row that comes twice fills two places in batches and may be held out once; one of weight 2 does neither."""
@@ -37,7 +39,7 @@ def what_batches_exclude(estimator):
         Autoencoder(early_stopping=True, shuffle=False),
         Autoencoder(batch_size=1, max_epochs=3),
         Autoencoder(solver="lbfgs"),
-        *(Autoencoder(activation=row["name"]) for row in _autoencoder.activation_table()),
+        *(Autoencoder(activation=name) for name in ACTIVATIONS if name != "sigmoid"),
         DomainAutoencoder(output="bernoulli", tied=False, early_stopping=True),
         DomainAutoencoder(output="bernoulli"),
     ],
