@@ -17,16 +17,19 @@ from aefast._base import _runtime
 SHAPES = [(1, 1), (2, 7), (5, 33), (130, 17), (256, 16), (257, 8), (300, 65), (513, 130), (1031, 3)]
 
 
-def assert_same(stats, X, weight=None, dtype=np.float64):
+def assert_same(stats, X, weight=None, dtype=np.float64, expected=None):
     """Against two passes in extended precision."""
-    expected = reference.statistics(X, weight)
-    bound, mean_bound = reference.rounding(X, weight, dtype)
+    expected, (bound, mean_bound) = expected or expected_of(X, weight, dtype)
     assert stats.weight_sum_ == pytest.approx(expected.weight_sum, rel=1e-14)
     assert stats.n_samples_ == len(X)
     assert (np.abs(stats.mean_ - expected.mean) <= mean_bound).all()
     error = np.abs(stats.covariance() - expected.scatter / expected.weight_sum)
     assert (error <= bound).all()
     assert np.array_equal(stats.scatter_, stats.scatter_.T)
+
+
+def expected_of(X, weight, dtype):
+    return reference.statistics(X, weight), reference.rounding(X, weight, dtype)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=lambda dtype: dtype.__name__)
@@ -36,11 +39,11 @@ def test_shapes(shape, dtype, isa):
     X = (rng.normal(size=shape) * rng.uniform(0.1, 10, shape[1]) + 3).astype(dtype)
     weight = rng.uniform(0, 3, shape[0])
     weight[::7] = 0
-    for n_threads in (1, 2, 5):
-        assert_same(SufficientStatistics(shape[1], n_threads=n_threads).update(X), X, None, dtype)
-        if weight.sum() > 0:
-            stats = SufficientStatistics(shape[1], n_threads=n_threads).update(X, weight)
-            assert_same(stats, X, weight, dtype)
+    for weights in (None, weight) if weight.sum() > 0 else (None,):
+        expected = expected_of(X, weights, dtype)
+        for n_threads in (1, 2, 5):
+            stats = SufficientStatistics(shape[1], n_threads=n_threads).update(X, weights)
+            assert_same(stats, X, weights, dtype, expected)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -38,7 +38,6 @@ def random_layers(sizes, seed=0):
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("output", OUTPUTS)
 def test_gradients_of_the_unrolled_network(output, activation, isa):
-    """The kernels against the twin, and the twin against differences of its loss."""
     X = np.random.default_rng(1).uniform(size=(7, SIZES[0]))
     layers = random_layers(SIZES)
     activations = [activation, activation, "tanh"]
@@ -49,8 +48,18 @@ def test_gradients_of_the_unrolled_network(output, activation, isa):
     assert status == 0
     assert value == pytest.approx(twin.loss(X, layers, activations, output), rel=1e-12)
     np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-11 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_gradients_of_the_reference_are_differences_of_its_loss(output, activation):
+    sizes, activations = (9, 7, 5, 3), [activation, activation, "tanh"]
+    X = np.random.default_rng(1).uniform(size=(7, sizes[0]))
+    layers = random_layers(sizes)
+    expected = twin.flatten(twin.gradients(X, layers, activations, output))
     differences = reference.finite_differences(
-        lambda vector: twin.loss(X, twin.unflatten(vector, SIZES), activations, output), flat
+        lambda vector: twin.loss(X, twin.unflatten(vector, sizes), activations, output),
+        twin.flatten(layers),
     )
     assert np.abs(differences - expected).max() < 1e-7 * np.abs(expected).max()
 

@@ -94,6 +94,7 @@ def test_training_in_float32(tied, kept, isa, make_problem):
     np.testing.assert_allclose(ae.loss_curve_, twin.loss_curve, rtol=2e-6)
 
 
+@pytest.mark.each_value_once
 @pytest.mark.parametrize("n_dead", [0, 21, K - 9])
 @pytest.mark.parametrize("batch_size", [1, 300, 700])
 def test_batch_sizes(batch_size, n_dead, isa, make_problem):

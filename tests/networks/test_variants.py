@@ -307,7 +307,7 @@ def test_dead_units_come_back(digits):
 
 def test_linear_reaches_pca(digits):
     """The tied linear autoencoder with squared error: PCA's reconstruction error to 1e-6 relative (Baldi & Hornik 1989)."""
-    X = digits - digits.mean(axis=0)
+    X = digits[::6] - digits[::6].mean(axis=0)
     pca = PCA(10).fit(X)
     best = 0.5 * ((pca.inverse_transform(pca.transform(X)) - X) ** 2).sum(axis=1).mean()
     ae = Autoencoder(

@@ -51,7 +51,7 @@ def with_entry(array, value, place=(1, 0)):
         ({"atom_weights": np.full(7, 1e-200)}, ["atom_weights", "atom 0", "norm"]),
         ({"n_threads": 0}, ["n_threads"]),
     ],
-    ids=str,
+    ids=lambda value: " ".join(value),
 )
 def test_bad_input_is_named(change, fragments):
     X, D = make_problem(5, 4, 7)

@@ -1,6 +1,7 @@
 """Sparse codes against their twin, against the conditions of the minimum, alone and in company, from starts, for awkward dictionaries."""
 
 import warnings
+from functools import cache
 
 import numpy as np
 import pytest
@@ -22,15 +23,22 @@ DTYPES = [np.float32, np.float64]
 # ---- against the twin ----
 
 
+@cache
+def lasso_problem(shape, dtype):
+    """Rows, a dictionary, and the codes of the reference implementation."""
+    X, D = make_problem(*shape, dtype)
+    codes = [reference.lasso(x, D.astype(np.float64), 0.1) for x in X.astype(np.float64)]
+    return X, D, np.array(codes)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", [(1, 1, 1), (3, 1, 5), (5, 7, 3), (29, 17, 33), (7, 19, 70)])
 @pytest.mark.parametrize("algorithm", ["lasso_active", "lasso_lars"])
 def test_lasso_codes_are_the_twins(algorithm, shape, dtype, isa):
-    X, D = make_problem(*shape, dtype)
+    X, D, twin = lasso_problem(shape, dtype)
     tol = 1e-12 if dtype == np.float64 else 1e-6
     H = sparse_encode(X, D, algorithm=algorithm, alpha=0.1, tol=tol)
     assert H.dtype == dtype
-    twin = np.array([reference.lasso(x, D.astype(np.float64), 0.1) for x in X.astype(np.float64)])
     np.testing.assert_allclose(H, twin, rtol=0, atol=1e-6 if dtype == np.float64 else 2e-3)
 
 
