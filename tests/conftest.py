@@ -1,5 +1,13 @@
 """Fixtures that the tests of several folders share."""
 
+import os
+
+# Workers of pytest-xdist share the cores: OpenMP and BLAS read their limits when they are loaded.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    share = max(1, (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
+    for limit in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(limit, str(share))
+
 import numpy as np
 import pytest
 from reference.autoencoder import Parameters, flatten
