@@ -1,4 +1,7 @@
-"""The elementary functions of the kernels in units in the last place (ULP), against mpmath and, over every float32, float64."""
+"""Errors of the elementary functions in units in the last place (ULP).
+
+They are measured against mpmath and, for every float32, against float64.
+"""
 
 from functools import cache
 
@@ -49,7 +52,10 @@ def ulp_errors(actual, function, dtype):
 
 
 def sample(dtype):
-    """Both signs of: every binade from the subnormals to the largest number; the range in which the functions bend; their edges."""
+    """Numbers of both signs from every binade, the subnormal ones included.
+
+    More of them lie in the range in which the functions bend, and at its edges.
+    """
     rng = np.random.default_rng(0)
     limits = np.finfo(dtype)
     lowest = int(np.log2(float(limits.smallest_normal))) - limits.nmant
@@ -152,7 +158,7 @@ def test_the_argument_is_left_as_it_was():
 
 
 def check_float32(function, bits):
-    """At these bit patterns the float64 twin, right to a few 1e-16, is exact enough to be the measure."""
+    """Check bit patterns against the float64 reference, which is right to a few 1e-16."""
     x = bits.astype(np.uint32).view(np.float32)
     actual = getattr(ops, function)(x)
     number = ~np.isnan(x)
@@ -177,7 +183,10 @@ def test_one_float32_in_a_thousand(function, isa):
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_float32_where_errors_are_largest(function, isa):
-    """Below softplus(x) = 1/2 an ULP is half of one of exp(x): without fused multiply-adds it was off by 2.018 at the middle one."""
+    """Below softplus(x) = 1/2 an ULP is half an ULP of exp(x).
+
+    Without fused multiply-adds softplus was off by 2.018 ULP at the middle number.
+    """
     middle = int(np.float32(-0.4402959).view(np.uint32))
     check_float32(function, np.arange(middle - (1 << 15), middle + (1 << 15), dtype=np.uint64))
 

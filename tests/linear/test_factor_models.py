@@ -1,4 +1,4 @@
-"""Probabilistic PCA and factor analysis alike: likelihoods, posteriors, samples, chunks, files, bad input."""
+"""Probabilistic PCA and factor analysis: what both estimators promise."""
 
 import copy
 import pickle
@@ -246,7 +246,10 @@ def test_bad_parameters(X):
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_rows_and_weights_that_say_nothing(model, X):
-    """Rows of weight 0 do not matter, whatever they are; a row of which all is missing changes nothing but the count."""
+    """Rows of weight 0 do not matter, whatever they are.
+
+    A row of which all is missing changes nothing but the count.
+    """
     weight = np.ones(600)
     weight[::3] = 0
     spoilt = X.copy()

@@ -1,4 +1,4 @@
-"""Streaming statistics: the kernel against its twin, chunks, merging, taking away, files, bad input."""
+"""Streaming statistics: the kernel against its reference, chunks, merging, files, bad input."""
 
 import itertools
 
@@ -66,7 +66,7 @@ def test_same_bits_for_any_number_of_threads(isa):
 
 @pytest.mark.parametrize("mean", [0.0, 1e4, -1e8, 1e12])
 def test_large_means_lose_nothing(mean):
-    """float64 with unit variance: the values themselves are rounded to 1e12 · 1e-16, and nothing more happens."""
+    """Values of unit variance are rounded to 1e12 · 1e-16 in float64, and nothing more is lost."""
     X = np.random.default_rng(3).normal(mean, 1.0, (5000, 6))
     stats = SufficientStatistics(6)
     for chunk in np.array_split(X, 11):
@@ -105,7 +105,7 @@ def test_trend_in_float32():
 )
 @settings(max_examples=60, deadline=None, derandomize=True)
 def test_chunks_and_merging(n, d, cuts, mean, weighted, seed):
-    """However rows are cut, streamed, merged in any order, or added and taken away: the same to rounding."""
+    """Rows give the same statistics however they are cut, streamed, merged or taken away."""
     rng = np.random.default_rng(seed)
     X = rng.normal(mean, rng.uniform(0.1, 10, d), (n, d))
     weight = rng.integers(0, 4, n).astype(float) if weighted else None

@@ -1,4 +1,4 @@
-"""The README does what it says: its Python runs, its commands run, its figures are those of a run."""
+"""The README is true: its Python runs, its commands run, and its figures are those of a run."""
 
 import re
 import shlex

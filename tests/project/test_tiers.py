@@ -8,7 +8,6 @@ import pytest
 from support.tiers import covering
 
 TESTS = Path(__file__).parents[1]
-SHARED = {"support", "reference"}
 
 
 def combinations_of(cases, strength):
@@ -46,15 +45,22 @@ def test_repeats_spread_over_all_values():
     assert max(counts) - min(counts) <= 8
 
 
+def imported(path):
+    """The names of the modules that a file imports."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield f"{'.' * node.level}{node.module or ''}"
+
+
 def test_no_test_file_imports_another():
+    """What files share is in tests/support and tests/reference, fixtures in conftest.py."""
     files = sorted(TESTS.rglob("*.py"))
-    own = {path.name for path in TESTS.iterdir() if path.is_dir()} - SHARED
-    own |= {path.stem for path in files if path.parent.name not in SHARED}
+    folders = {path.parent.name for path in files if path.name.startswith("test_")}
+    assert {"base", "networks"} <= folders
     for path in files:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            if isinstance(node, ast.ImportFrom):
-                assert node.level == 0 or path.parent.name in SHARED, path
-                names = [node.module or ""]
-            for name in names:
-                assert name.split(".")[0] not in own, f"{path}: {name}"
+        for name in imported(path):
+            first, *others = name.split(".")
+            assert first not in folders, f"{path} imports {name}"
+            assert not any(part.startswith(("test_", "conftest")) for part in (first, *others))

@@ -1,4 +1,4 @@
-"""`SparseCoder`, and what users of sparse codes can get wrong."""
+"""`SparseCoder`, and refusals of wrong arguments."""
 
 import functools
 
@@ -140,7 +140,7 @@ def random_atoms(width):
 
 
 class WideEnoughCoder(SparseCoder):
-    """A SparseCoder whose random dictionary is as wide as each table, so that checks which make up tables reach it."""
+    """A SparseCoder with a random dictionary as wide as each table that a check makes up."""
 
     def fit(self, X, y=None):
         self._atoms = self._atoms_for(X)

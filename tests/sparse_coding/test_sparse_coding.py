@@ -1,4 +1,7 @@
-"""Sparse codes against their twin, against the conditions of the minimum, alone and in company, from starts, for awkward dictionaries."""
+"""Sparse codes against their reference and the conditions of the minimum.
+
+Starts, numbers of threads and awkward dictionaries are varied too.
+"""
 
 import warnings
 from functools import cache
@@ -20,7 +23,7 @@ LASSO = [name for name, row in TABLE.items() if row["has_gap"]]
 DTYPES = [np.float32, np.float64]
 
 
-# ---- against the twin ----
+# ---- against the reference ----
 
 
 @cache
@@ -47,7 +50,7 @@ def test_lasso_codes_are_the_twins(algorithm, shape, dtype, isa):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("algorithm", LASSO)
 def test_optimality_and_certificate(algorithm, dtype, positive, weighted, isa):
-    """One test for every algorithm and option: the gap that is promised, that it is the textbook's, and the conditions of the minimum."""
+    """The gap is as promised, and the textbook's; the conditions of the minimum hold."""
     X, D = make_problem(31, 23, 41, dtype, seed=1)
     weights = np.random.default_rng(2).uniform(0.5, 2.0, 41) if weighted else None
     tol = 1e-5
@@ -62,7 +65,8 @@ def test_optimality_and_certificate(algorithm, dtype, positive, weighted, isa):
     for x, h, g in zip(wide_X, wide_H, gap, strict=True):
         twin = reference.relative_gap(x, h, wide_D, 0.2, weights, positive)
         assert abs(twin - g) <= 32 * eps + 1e-2 * tol
-        # strong duality of the residual: 1/2 ||r - r*||^2 <= gap, so that no correlation is further off than ||D_j|| sqrt(2 gap)
+        # strong duality of the residual: 1/2 ||r - r*||^2 <= gap, so that no correlation is further
+        # off than ||D_j|| sqrt(2 gap)
         bound = np.sqrt(2 * max(twin, eps) * 0.5 * (x @ x)) / (0.2 * (0.5 if weighted else 1.0))
         off = reference.optimality(x, h, wide_D, 0.2, weights, positive)
         assert off <= 2 * bound + 1e3 * eps

@@ -1,4 +1,4 @@
-"""Taking model files apart, and putting them together again."""
+"""Helpers that take model files apart and put them together again."""
 
 import contextlib
 import json

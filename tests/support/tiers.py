@@ -45,7 +45,7 @@ def values_of(item):
 
 
 def strength_of(item):
-    """How many values meet in the default tier: two, or one where the marker or the cost says so."""
+    """How many values meet in the default tier: two, or one where a marker says so."""
     once = item.get_closest_marker("each_value_once")
     return 1 if once or "check" in item.callspec.params else 2
 
