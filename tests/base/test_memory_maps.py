@@ -1,4 +1,4 @@
-"""Training from files: block shuffles, memory, what stays as it was."""
+"""Training from memory-mapped files: block shuffles, memory use, and unchanged results."""
 
 import itertools
 import mmap
@@ -278,7 +278,10 @@ LARGER_THAN_MEMORY = """
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads what Linux says of a process")
 def test_a_file_larger_than_the_memory_limit():
-    """390 MiB with 48 MiB to allocate: and no more than a few windows are in memory at once, pages of the file included."""
+    """A file of 390 MiB, with 48 MiB to allocate.
+
+    Only a few windows are in memory at once, pages of the file included.
+    """
     done = run_python(LARGER_THAN_MEMORY)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 200

@@ -1,4 +1,4 @@
-"""`out` of the functional backend: the same bits in the caller's memory, and what it refuses."""
+"""`out` of the functional interface: the same bits in the caller's memory, and refusals."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Deep autoencoders: the unrolled network against the twin's and against finite differences, and the estimator."""
+"""Deep autoencoders: gradients, fine-tuning and pre-training, and the estimator."""
 
 import copy
 from itertools import pairwise
@@ -32,13 +32,12 @@ def random_layers(sizes, seed=0):
     return twin.unflatten(vector, sizes)
 
 
-# --------------------------------------------------------------------------------------------------------------------- gradients
+# ---- gradients ----
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("output", OUTPUTS)
 def test_gradients_of_the_unrolled_network(output, activation, isa):
-    """The kernels against the twin, and the twin against differences of its loss."""
     X = np.random.default_rng(1).uniform(size=(7, SIZES[0]))
     layers = random_layers(SIZES)
     activations = [activation, activation, "tanh"]
@@ -49,8 +48,18 @@ def test_gradients_of_the_unrolled_network(output, activation, isa):
     assert status == 0
     assert value == pytest.approx(twin.loss(X, layers, activations, output), rel=1e-12)
     np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-11 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_gradients_of_the_reference_are_differences_of_its_loss(output, activation):
+    sizes, activations = (9, 7, 5, 3), [activation, activation, "tanh"]
+    X = np.random.default_rng(1).uniform(size=(7, sizes[0]))
+    layers = random_layers(sizes)
+    expected = twin.flatten(twin.gradients(X, layers, activations, output))
     differences = reference.finite_differences(
-        lambda vector: twin.loss(X, twin.unflatten(vector, SIZES), activations, output), flat
+        lambda vector: twin.loss(X, twin.unflatten(vector, sizes), activations, output),
+        twin.flatten(layers),
     )
     assert np.abs(differences - expected).max() < 1e-7 * np.abs(expected).max()
 
@@ -72,7 +81,7 @@ def test_gradients_of_large_networks(n, dtype, n_threads, isa):
     np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * np.abs(expected).max())
 
 
-# ------------------------------------------------------------------------------------------------------------------- fine-tuning
+# ---- fine-tuning ----
 
 LIMITS = {"free": {}, "limited": {"clip_norm": 0.5, "max_norm": 1.5}}
 
@@ -109,7 +118,7 @@ def test_fine_tuning_is_the_twins(solver, options, output, limits, rows, isa):
 
 @pytest.mark.parametrize("output", ALL_OUTPUTS)
 def test_one_layer_is_an_autoencoder(output, isa):
-    """For every distribution, with missing entries and weights: what is learnt, and what becomes of rows."""
+    """Parameters and results are the same for every distribution, with gaps and weights."""
     X = with_gaps(rows_of(ALL_OUTPUTS[output], 60), ALL_OUTPUTS[output])
     options = {"output": ALL_OUTPUTS[output], "max_epochs": 3, "random_state": 0, "tol": 0}
     options["missing"] = "mask"
@@ -142,7 +151,7 @@ def test_the_number_of_threads_changes_no_bit(dtype, isa):
         np.testing.assert_array_equal(one.score_samples(X), other.score_samples(X))
 
 
-# ------------------------------------------------------------------------------------------------------------------- pre-training
+# ---- pre-training ----
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +178,7 @@ def test_layers_reconstruct_the_codes_below(digits):
 
 
 def test_pretraining_and_fine_tuning_pay(stack, digits):
-    """With 6 sigmoid codes after three layers: better pre-trained than not, better fine-tuned than not."""
+    """Six sigmoid codes after three layers are better pre-trained, and better fine-tuned."""
     random = StackedAutoencoder((40, 20, 6), pretrain_epochs=0, max_epochs=15)
     settings = {"output": "bernoulli", "learning_rate": 0.005, "random_state": 0}
     random.set_params(**settings).fit(digits)
@@ -196,7 +205,7 @@ def test_rows_held_out_are_not_pretrained_on():
     assert len(expected.validation_loss_curve_) == 2
 
 
-# -------------------------------------------------------------------------------------------------------------------- estimator
+# ---- estimator ----
 
 
 def test_methods_are_the_twins(stack, digits, isa):
