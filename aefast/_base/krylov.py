@@ -62,7 +62,10 @@ class _SparseCovariance:
 
 
 def _moments(X, weight, means, name):
-    """(mean, total variance) of the columns, or None where an entry is missing and no `means` are given; ValueError for infinite entries."""
+    """(mean, total variance) of the columns; ValueError for infinite entries.
+
+    None: an entry is missing, and no `means` are given.
+    """
     n, d = X.shape
     weight_sum = weight.sum()
     if sparse.issparse(X):

@@ -337,8 +337,27 @@ class SufficientStatistics(Saved):
         self._set(state["n_samples"], state["weight_sum"], *tensors.values())
 
 
-def statistics_of(rows, sample_weight, *, n_threads=None, name="X", none_if_missing=False):
-    """`SufficientStatistics` of checked rows (an ndarray or CSR matrix), called `name` in errors; with `none_if_missing` None where an entry is NaN."""
+def statistics_of(
+    rows, sample_weight, *, n_threads=None, name="X", none_if_missing=False, table=None
+):
+    """`SufficientStatistics` of checked rows (an ndarray or CSR matrix).
+
+    Parameters
+    ----------
+    rows : ndarray or CSR matrix (n, d)
+    sample_weight : array-like (n,) or None
+    n_threads : int or None
+    name : str or TableName
+        Of the rows, in errors.
+    none_if_missing : bool
+        Return None where an entry is NaN.
+    table : ndarray or CSR matrix, optional
+        Where the rows were picked from: errors look for an entry there, and give its row in it.
+
+    Returns
+    -------
+    SufficientStatistics or None
+    """
     n, d = rows.shape
     statistics = SufficientStatistics(d, n_threads=n_threads)
     weight = check.as_row_weights(sample_weight, n)
@@ -354,9 +373,12 @@ def statistics_of(rows, sample_weight, *, n_threads=None, name="X", none_if_miss
         reference = _sample_mean(rows, weight)
         bad = _add_dense(rows, weight, reference, sums, scatter, n_threads)
         if bad is not None:
-            if none_if_missing and not sparse.issparse(rows) and is_incomplete(rows, name):
+            whole, refused, first_row = rows, rows[bad], bad.start
+            if table is not None:
+                whole, refused, first_row = table, table, 0
+            if none_if_missing and not sparse.issparse(whole) and is_incomplete(whole, name):
                 return None
-            raise _unusable(_dense(rows[bad]), reference, bad.start, name)
+            raise _unusable(_dense(refused), reference, first_row, name)
     if not (np.isfinite(sums).all() and np.isfinite(scatter).all()):
         raise too_large_error(f"the squares of {name}", check.real_type(rows.dtype))
     statistics._set(n, weight_sum, reference.astype(np.float64), sums, scatter)
@@ -399,9 +421,9 @@ def _dense(rows):
 
 
 def _add_dense(X, weight, reference, sums, scatter, n_threads):
-    """Adds the sums of dense rows about the reference point, slice after slice; sparse rows are made dense in each.
+    """Add the sums of rows about the reference point, slice after slice; each is made dense.
 
-    Returns the slice, if there is one, whose rows have something that is not finite: then nothing is added.
+    Returns the slice, if there is one, in whose rows something is not finite: nothing is added then.
     """
     n, d = X.shape
     n_threads = threads.effective_n_threads(n_threads, float(n) * d * d)

@@ -19,9 +19,9 @@ BLOCK_ENTRIES = 1 << 20  # of a block of wide rows
 def project(
     rows, shift, B, *, offset=None, dtype=None, name="X", n_threads=None, none_if_missing=False
 ):
-    """``(X − shift) B + offset`` (n, k), computed in the rows' real type unless another is given; ValueError for entries that are not finite.
+    """``(X − shift) B + offset`` (n, k), computed in the rows' real type unless another is given.
 
-    With `none_if_missing` it returns None where an entry is NaN.
+    ValueError for entries that are not finite; with `none_if_missing` None where one is NaN.
     """
     dtype = np.dtype(dtype or check.real_type(rows.dtype))
     if sparse.issparse(rows):
@@ -49,7 +49,10 @@ def _project_sparse(rows, shift, B, dtype, n_threads):
 
 
 def quadratic_forms(rows, shift, B, p, sign, *, name="X", n_threads=None, none_if_missing=False):
-    """``Σ_j p_j (x − shift)_j² + sign ‖(x − shift) B‖²`` (n,) of each row, in float64; None and errors as of `project`."""
+    """``Σ_j p_j (x − shift)_j² + sign ‖(x − shift) B‖²`` (n,) of each row, in float64.
+
+    None and errors as of `project`.
+    """
     out, options = np.empty(len(rows)), {"p": p, "sign": sign}
     done = _run(
         rows,
@@ -67,7 +70,7 @@ def quadratic_forms(rows, shift, B, p, sign, *, name="X", n_threads=None, none_i
 
 
 def _run(rows, shift, B, dtype, name, n_threads, options, result, out, may_be_missing):
-    """Fill `out` and return True; return False for rows with missing entries, where these are no error."""
+    """Fill `out` and return True, or return False where an entry is missing and that is no error."""
     d, k = B.shape
     arrays = {
         key: np.ascontiguousarray(value, dtype) if isinstance(value, np.ndarray) else value

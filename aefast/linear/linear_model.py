@@ -13,7 +13,10 @@ class StatisticsMixin(ABC):
 
     @abstractmethod
     def _fit_statistics(self, statistics, name="X"):
-        """Sets the attributes, `n_samples_seen_` among them; raises before it sets any where it cannot. Messages call the rows `name`."""
+        """Set the attributes, `n_samples_seen_` among them, or raise before any is set.
+
+        Messages call the rows `name`.
+        """
 
     def fit(self, X, y=None, sample_weight=None):
         """Fits to the rows of X, in one pass.
