@@ -6,10 +6,10 @@ from scipy import sparse
 from aefast._base import _statistics, threads
 from aefast._base import arrays as check
 from aefast._base._statistics import BAD_ROWS
-from aefast._base.passes import PassInOrder
+from aefast._base.passes import Pace, slices
 from aefast._base.sparse_rows import csr_arrays
 
-WORK_PER_CALL = 2e9  # floating-point operations between two looks at the keyboard
+OPERATIONS_A_SECOND = 4e10  # that a first slice reckons with
 BLOCK_ROWS = 96
 BLOCK_ENTRIES = 1 << 20  # of a block of wide rows
 
@@ -65,11 +65,8 @@ def _run(rows, shift, B, dtype, name, n_threads, options, result, out):
     shift, B = np.ascontiguousarray(shift, dtype), np.ascontiguousarray(B, dtype)
     block_rows = max(1, min(BLOCK_ROWS, BLOCK_ENTRIES // (d + k)))
     n_threads = threads.effective_n_threads(n_threads, 2.0 * len(rows) * d * k)
-    visits = PassInOrder(rows)
-    step = block_rows * max(1, visits.most(int(WORK_PER_CALL / (2.0 * d * k))) // block_rows)
-    for first in range(0, len(rows), step):
-        part = slice(first, min(len(rows), first + step))
-        visits.visit(first, part.stop)
+    pace = Pace.expecting(block_rows, 2.0 * block_rows * d * k / OPERATIONS_A_SECOND)
+    for part in slices(len(rows), pace, rows):
         status = _statistics.project(
             rows[part],
             shift,
@@ -81,4 +78,4 @@ def _run(rows, shift, B, dtype, name, n_threads, options, result, out):
             **{result: out[part]},
         )
         if status & BAD_ROWS:
-            raise check.bad_row_error(rows[part], name, check.ANYWHERE, dtype, first_row=first)
+            raise check.bad_row_error(rows[part], name, check.ANYWHERE, dtype, first_row=part.start)
