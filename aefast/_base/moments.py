@@ -1,7 +1,5 @@
 """What a table says to a linear Gaussian model: its weighted count, sum and scatter matrix."""
 
-import time
-
 import numpy as np
 from scipy import sparse
 
@@ -11,11 +9,11 @@ from aefast._base._rows import BAD_ROWS
 from aefast._base._statistics import Accumulator
 from aefast._base.errors import bad_row_error, table_name, too_large_error
 from aefast._base.missing import is_incomplete
-from aefast._base.passes import MappedRows, PassInOrder
+from aefast._base.passes import MappedRows, Pace, slices
 from aefast._base.saving import COUNT, NUMBER, SIZE, Saved, Tensor, check_names
 
-SLICE_SECONDS = 0.05  # between two looks at the keyboard
 SLICE_UNIT = 1024  # a multiple of the kernel's blocks and slabs: how rows are sliced changes no bit
+SLICE_ENTRIES = 1 << 26  # at most
 SAMPLE_ROWS = 256  # that tell where the rows lie,
 SAMPLE_RUN = 8  # so many of them neighbours: each run costs a read of the disk
 FAR = 16.0  # squared distance, in variances, from which the reference point follows the mean
@@ -428,21 +426,11 @@ def _add_dense(X, weight, reference, sums, scatter, n_threads):
     n, d = X.shape
     n_threads = threads.effective_n_threads(n_threads, float(n) * d * d)
     accumulator = Accumulator(reference, n_threads)
-    visits = PassInOrder(X)
-    first, step = 0, SLICE_UNIT
-    while first < n:
-        part = slice(first, min(n, first + step))
-        visits.visit(first, part.stop)
+    for part in slices(n, Pace(SLICE_UNIT, most=SLICE_ENTRIES // d), X):
         rows = _dense(X[part])
-        start = time.perf_counter()
         status = accumulator.add(rows, None if weight is None else weight[part])
-        seconds = max(time.perf_counter() - start, 1e-9)
         if status & BAD_ROWS:
             return part
-        first += step
-        wanted = min(int(len(rows) * SLICE_SECONDS / seconds), 8 * step, (1 << 26) // d)
-        wanted = visits.most(wanted)
-        step = max(1, wanted // SLICE_UNIT) * SLICE_UNIT
     accumulator.finish(sums, scatter)
     return None
 

@@ -8,10 +8,10 @@ from aefast._base import arrays as check
 from aefast._base._rows import BAD_ROWS
 from aefast._base.errors import bad_row_error
 from aefast._base.missing import is_incomplete
-from aefast._base.passes import PassInOrder
+from aefast._base.passes import Pace, slices
 from aefast._base.sparse_rows import csr_arrays
 
-WORK_PER_CALL = 2e9  # floating-point operations between two looks at the keyboard
+OPERATIONS_A_SECOND = 4e10  # that a first slice reckons with
 BLOCK_ROWS = 96
 BLOCK_ENTRIES = 1 << 20  # of a block of wide rows
 
@@ -79,11 +79,8 @@ def _run(rows, shift, B, dtype, name, n_threads, options, result, out, may_be_mi
     shift, B = np.ascontiguousarray(shift, dtype), np.ascontiguousarray(B, dtype)
     block_rows = max(1, min(BLOCK_ROWS, BLOCK_ENTRIES // (d + k)))
     n_threads = threads.effective_n_threads(n_threads, 2.0 * len(rows) * d * k)
-    visits = PassInOrder(rows)
-    step = block_rows * max(1, visits.most(int(WORK_PER_CALL / (2.0 * d * k))) // block_rows)
-    for first in range(0, len(rows), step):
-        part = slice(first, min(len(rows), first + step))
-        visits.visit(first, part.stop)
+    pace = Pace.expecting(block_rows, 2.0 * block_rows * d * k / OPERATIONS_A_SECOND)
+    for part in slices(len(rows), pace, rows):
         status = _statistics.project(
             rows[part],
             shift,
@@ -97,5 +94,5 @@ def _run(rows, shift, B, dtype, name, n_threads, options, result, out, may_be_mi
         if status & BAD_ROWS:
             if may_be_missing and is_incomplete(rows, name):
                 return False
-            raise bad_row_error(rows[part], name, check.ANYWHERE, dtype, first_row=first)
+            raise bad_row_error(rows[part], name, check.ANYWHERE, dtype, first_row=part.start)
     return True

@@ -11,8 +11,7 @@ from support.helpers import run_python
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from aefast import Autoencoder, build_info
-from aefast._base import _runtime
-from aefast.networks.training import minibatches
+from aefast._base import _runtime, passes
 
 
 def blas_threads():
@@ -140,7 +139,7 @@ def test_ctrl_c(options):
 
 def test_other_python_threads_run_during_a_slice(monkeypatch):
     """One epoch in one slice: a thread that wakes every millisecond would see it as a single long sleep if the GIL were kept."""
-    monkeypatch.setattr(minibatches, "SLICE_SECONDS", 1e3)
+    monkeypatch.setattr(passes, "SLICE_SECONDS", 1e3)
     X = np.random.default_rng(0).random((100_000, 256), dtype=np.float32)
     ae = Autoencoder(128, batch_size=32, max_epochs=1, n_threads=1, random_state=0)
     ticks, done = [], threading.Event()
