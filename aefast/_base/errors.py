@@ -1,4 +1,4 @@
-"""Errors about what is in the user's rows: which entry, where it stands, and what was expected there."""
+"""Errors about entries of the user's rows: which one, where it stands, and what was expected."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 class TableName(str):
-    """The name of a table in error messages, which knows the names of the table's columns where it has some.
+    """The name of a table in error messages, with the names of the table's columns where it has some.
 
     Code that reads the rows passes it on as it would a plain string.
 
@@ -27,7 +27,10 @@ class TableName(str):
 
 
 def table_name(X, estimator=None, *, name="X"):
-    """The name of the user's X for errors: with X's column names if these are strings, else with those that a fitted estimator has seen."""
+    """The name of the user's X for errors.
+
+    It has X's column names if these are strings, else those that a fitted estimator has seen.
+    """
     columns = getattr(X, "columns", None)
     if columns is None or not all(isinstance(column, str) for column in columns):
         columns = getattr(estimator, "feature_names_in_", None)
@@ -35,7 +38,7 @@ def table_name(X, estimator=None, *, name="X"):
 
 
 def column_label(name, column):
-    """How an error names a column of the table `name`: 3, or 'delay' where the table has column names."""
+    """How an error names a column of this table: 3, or 'delay' where columns have names."""
     columns = getattr(name, "columns", None)
     return str(int(column)) if columns is None else repr(str(columns[column]))
 
@@ -52,7 +55,7 @@ def too_large_error(what, dtype):
 
 
 def bad_row_error(rows, name, domain, dtype, *, output=None, first_row=0, missing=False):
-    """The error for rows in which a kernel found something it cannot use: names the first such entry.
+    """The error for rows that a kernel cannot use: it names the first entry that is to blame.
 
     Parameters
     ----------
@@ -93,7 +96,7 @@ def _output_at(output, column):
 
 
 def entry_error(value, name, place, domain, dtype, output=None):
-    """The error for one entry at `place`, (row, column), that is not finite or not in the domain of its distribution."""
+    """The error for the entry at `place`, (row, column), which is not finite or not in its domain."""
     row, column = place
     where = f"at row {row}, column {column_label(name, column)}"
     if np.isnan(value):

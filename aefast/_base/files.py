@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all; the writing of model files, which `aefast.model_file` reads."""
+"""Files that are written whole or not at all, model files (`aefast.model_file`) among them."""
 
 import contextlib
 import errno
@@ -24,24 +24,26 @@ METADATA_KEY = "aefast"
 def save(estimator: Saved, path: PathLike) -> None:
     """Write a fitted estimator to one safetensors file.
 
-    The file holds the parameters bit for bit (and an autoencoder's optimizer state), so that predictions and a later
-    `partial_fit` are those of the estimator itself. Some constructor parameters do not travel: `callbacks`, which are
-    code, and a `random_state` that is a generator object (saved as None; the seed drawn from it is part of the state).
+    The file holds the parameters bit for bit (and an autoencoder's optimizer state), so that
+    predictions and a later `partial_fit` are those of the estimator itself. Some constructor
+    parameters do not travel: `callbacks`, which are code, and a `random_state` that is a generator
+    object (saved as None; the seed drawn from it is part of the state).
 
     Parameters
     ----------
     estimator : any object of aefast that has a method `save`
         Fitted.
     path : str or path-like
-        Where to write; used as it is, no suffix is added. The file is written beside its target and renamed into
-        place, so that on any failure what was there before is untouched.
+        Where to write; used as it is, no suffix is added. The file is written beside its target
+        and renamed into place, so that on any failure what was there before is untouched.
 
     Raises
     ------
     sklearn.exceptions.NotFittedError
         If the estimator has not been fitted.
     ValueError
-        If a constructor parameter has been set to a value it cannot have, or a number of the state is not finite.
+        If a constructor parameter has been set to a value it cannot have, or a number of the state
+        is not finite.
     OSError
         If the file cannot be written.
     """
@@ -72,8 +74,8 @@ def save(estimator: Saved, path: PathLike) -> None:
 def replacing(path: PathLike) -> Iterator[BinaryIO]:
     """Give a binary file that takes the place of `path` when the block ends well.
 
-    Until then, and on any error or interrupt, whatever is at `path` stays as it is. A link keeps pointing where it
-    points; the permissions of a file that is replaced are kept.
+    Until then, and on any error or interrupt, whatever is at `path` stays as it is. A link keeps
+    pointing where it points; the permissions of a file that is replaced are kept.
     """
     target = os.path.realpath(os.fsdecode(path))
     if os.path.isdir(target):

@@ -8,7 +8,7 @@ from sklearn.utils import check_random_state
 
 from aefast._base import arrays as check
 from aefast._base.errors import too_large_error
-from aefast._base.passes import PassInOrder
+from aefast._base.passes import Pace, slices
 from aefast._base.scan import scan_rows
 from aefast._base.sparse_rows import SparseProducts
 from aefast._base.warnings import warn_of_iterations
@@ -37,11 +37,9 @@ class _DenseCovariance:
         self.weight, self.has_missing = weight / weight.sum(), has_missing
 
     def times(self, Q):
-        out, n, visits = np.zeros_like(Q), len(self.X), PassInOrder(self.X)
+        out = np.zeros_like(Q)
         Q = Q.astype(self.mean.dtype, copy=False)
-        for first in range(0, n, self.ROWS):
-            part = slice(first, min(n, first + self.ROWS))
-            visits.visit(first, part.stop)
+        for part in slices(len(self.X), Pace.fixed(self.ROWS), self.X):
             rows = self.X[part] - self.mean
             if self.has_missing:
                 rows[np.isnan(rows)] = 0
@@ -62,7 +60,10 @@ class _SparseCovariance:
 
 
 def _moments(X, weight, means, name):
-    """(mean, total variance) of the columns, or None where an entry is missing and no `means` are given; ValueError for infinite entries."""
+    """(mean, total variance) of the columns; ValueError for infinite entries.
+
+    None: an entry is missing, and no `means` are given.
+    """
     n, d = X.shape
     weight_sum = weight.sum()
     if sparse.issparse(X):
@@ -77,11 +78,9 @@ def _moments(X, weight, means, name):
         if found is None:
             return None
         mean = found.means
-    step, visits, total = max(1, (1 << 20) // d), PassInOrder(X), 0.0
+    pace, total = Pace.fixed(max(1, (1 << 20) // d)), 0.0
     with np.errstate(over="ignore"):
-        for first in range(0, n, step):
-            part = slice(first, min(n, first + step))
-            visits.visit(first, part.stop)
+        for part in slices(n, pace, X):
             squares = np.square(X[part].astype(np.float64) - mean)
             total += float(weight[part] @ np.nansum(squares, axis=1))
     return mean, total / float(weight_sum)

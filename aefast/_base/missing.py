@@ -24,7 +24,10 @@ def check_no_infinity(rows, name):
 
 
 def is_incomplete(rows, name):
-    """Whether rows that a kernel could not use have missing entries; ValueError where they have infinite ones besides."""
+    """Whether rows that a kernel could not use have missing entries.
+
+    ValueError where they have infinite ones besides.
+    """
     if not has_missing(rows):
         return False
     check_no_infinity(rows, name)

@@ -1,8 +1,5 @@
 """What a table says to a linear Gaussian model: its weighted count, sum and scatter matrix."""
 
-import time
-from typing import Any, Self
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
@@ -13,12 +10,12 @@ from aefast._base._rows import BAD_ROWS
 from aefast._base._statistics import Accumulator
 from aefast._base.errors import bad_row_error, table_name, too_large_error
 from aefast._base.missing import is_incomplete
-from aefast._base.passes import MappedRows, PassInOrder
+from aefast._base.passes import MappedRows, Pace, slices
 from aefast._base.saving import COUNT, NUMBER, SIZE, Saved, Tensor, check_names
 from aefast._base.types import Array, Table
 
-SLICE_SECONDS = 0.05  # between two looks at the keyboard
 SLICE_UNIT = 1024  # a multiple of the kernel's blocks and slabs: how rows are sliced changes no bit
+SLICE_ENTRIES = 1 << 26  # at most
 SAMPLE_ROWS = 256  # that tell where the rows lie,
 SAMPLE_RUN = 8  # so many of them neighbours: each run costs a read of the disk
 FAR = 16.0  # squared distance, in variances, from which the reference point follows the mean
@@ -341,14 +338,26 @@ class SufficientStatistics(Saved):
 
 
 def statistics_of(
-    rows: Any,
-    sample_weight: ArrayLike | None,
-    *,
-    n_threads: int | None = None,
-    name: str = "X",
-    none_if_missing: bool = False,
-) -> Any:
-    """`SufficientStatistics` of checked rows (an ndarray or CSR matrix), called `name` in errors; with `none_if_missing` None where an entry is NaN."""
+    rows, sample_weight, *, n_threads=None, name="X", none_if_missing=False, table=None
+):
+    """`SufficientStatistics` of checked rows (an ndarray or CSR matrix).
+
+    Parameters
+    ----------
+    rows : ndarray or CSR matrix (n, d)
+    sample_weight : array-like (n,) or None
+    n_threads : int or None
+    name : str or TableName
+        Of the rows, in errors.
+    none_if_missing : bool
+        Return None where an entry is NaN.
+    table : ndarray or CSR matrix, optional
+        Where the rows were picked from: errors look for an entry there, and give its row in it.
+
+    Returns
+    -------
+    SufficientStatistics or None
+    """
     n, d = rows.shape
     statistics = SufficientStatistics(d, n_threads=n_threads)
     weight = check.as_row_weights(sample_weight, n)
@@ -364,9 +373,12 @@ def statistics_of(
         reference = _sample_mean(rows, weight)
         bad = _add_dense(rows, weight, reference, sums, scatter, n_threads)
         if bad is not None:
-            if none_if_missing and not sparse.issparse(rows) and is_incomplete(rows, name):
+            whole, refused, first_row = rows, rows[bad], bad.start
+            if table is not None:
+                whole, refused, first_row = table, table, 0
+            if none_if_missing and not sparse.issparse(whole) and is_incomplete(whole, name):
                 return None
-            raise _unusable(_dense(rows[bad]), reference, bad.start, name)
+            raise _unusable(_dense(refused), reference, first_row, name)
     if not (np.isfinite(sums).all() and np.isfinite(scatter).all()):
         raise too_large_error(f"the squares of {name}", check.real_type(rows.dtype))
     statistics._set(n, weight_sum, reference.astype(np.float64), sums, scatter)
@@ -409,28 +421,18 @@ def _dense(rows):
 
 
 def _add_dense(X, weight, reference, sums, scatter, n_threads):
-    """Adds the sums of dense rows about the reference point, slice after slice; sparse rows are made dense in each.
+    """Add the sums of rows about the reference point, slice after slice; each is made dense.
 
-    Returns the slice, if there is one, whose rows have something that is not finite: then nothing is added.
+    Returns the slice, if there is one, in whose rows something is not finite: nothing is added then.
     """
     n, d = X.shape
     n_threads = threads.effective_n_threads(n_threads, float(n) * d * d)
     accumulator = Accumulator(reference, n_threads)
-    visits = PassInOrder(X)
-    first, step = 0, SLICE_UNIT
-    while first < n:
-        part = slice(first, min(n, first + step))
-        visits.visit(first, part.stop)
+    for part in slices(n, Pace(SLICE_UNIT, most=SLICE_ENTRIES // d), X):
         rows = _dense(X[part])
-        start = time.perf_counter()
         status = accumulator.add(rows, None if weight is None else weight[part])
-        seconds = max(time.perf_counter() - start, 1e-9)
         if status & BAD_ROWS:
             return part
-        first += step
-        wanted = min(int(len(rows) * SLICE_SECONDS / seconds), 8 * step, (1 << 26) // d)
-        wanted = visits.most(wanted)
-        step = max(1, wanted // SLICE_UNIT) * SLICE_UNIT
     accumulator.finish(sums, scatter)
     return None
 

@@ -8,10 +8,10 @@ from aefast._base import arrays as check
 from aefast._base._rows import BAD_ROWS
 from aefast._base.errors import bad_row_error
 from aefast._base.missing import is_incomplete
-from aefast._base.passes import PassInOrder
+from aefast._base.passes import Pace, slices
 from aefast._base.sparse_rows import csr_arrays
 
-WORK_PER_CALL = 2e9  # floating-point operations between two looks at the keyboard
+OPERATIONS_A_SECOND = 4e10  # that a first slice reckons with
 BLOCK_ROWS = 96
 BLOCK_ENTRIES = 1 << 20  # of a block of wide rows
 
@@ -19,9 +19,9 @@ BLOCK_ENTRIES = 1 << 20  # of a block of wide rows
 def project(
     rows, shift, B, *, offset=None, dtype=None, name="X", n_threads=None, none_if_missing=False
 ):
-    """``(X − shift) B + offset`` (n, k), computed in the rows' real type unless another is given; ValueError for entries that are not finite.
+    """``(X − shift) B + offset`` (n, k), computed in the rows' real type unless another is given.
 
-    With `none_if_missing` it returns None where an entry is NaN.
+    ValueError for entries that are not finite; with `none_if_missing` None where one is NaN.
     """
     dtype = np.dtype(dtype or check.real_type(rows.dtype))
     if sparse.issparse(rows):
@@ -49,7 +49,10 @@ def _project_sparse(rows, shift, B, dtype, n_threads):
 
 
 def quadratic_forms(rows, shift, B, p, sign, *, name="X", n_threads=None, none_if_missing=False):
-    """``Σ_j p_j (x − shift)_j² + sign ‖(x − shift) B‖²`` (n,) of each row, in float64; None and errors as of `project`."""
+    """``Σ_j p_j (x − shift)_j² + sign ‖(x − shift) B‖²`` (n,) of each row, in float64.
+
+    None and errors as of `project`.
+    """
     out, options = np.empty(len(rows)), {"p": p, "sign": sign}
     done = _run(
         rows,
@@ -67,7 +70,7 @@ def quadratic_forms(rows, shift, B, p, sign, *, name="X", n_threads=None, none_i
 
 
 def _run(rows, shift, B, dtype, name, n_threads, options, result, out, may_be_missing):
-    """Fill `out` and return True; return False for rows with missing entries, where these are no error."""
+    """Fill `out` and return True, or return False where an entry is missing and that is no error."""
     d, k = B.shape
     arrays = {
         key: np.ascontiguousarray(value, dtype) if isinstance(value, np.ndarray) else value
@@ -76,11 +79,8 @@ def _run(rows, shift, B, dtype, name, n_threads, options, result, out, may_be_mi
     shift, B = np.ascontiguousarray(shift, dtype), np.ascontiguousarray(B, dtype)
     block_rows = max(1, min(BLOCK_ROWS, BLOCK_ENTRIES // (d + k)))
     n_threads = threads.effective_n_threads(n_threads, 2.0 * len(rows) * d * k)
-    visits = PassInOrder(rows)
-    step = block_rows * max(1, visits.most(int(WORK_PER_CALL / (2.0 * d * k))) // block_rows)
-    for first in range(0, len(rows), step):
-        part = slice(first, min(len(rows), first + step))
-        visits.visit(first, part.stop)
+    pace = Pace.expecting(block_rows, 2.0 * block_rows * d * k / OPERATIONS_A_SECOND)
+    for part in slices(len(rows), pace, rows):
         status = _statistics.project(
             rows[part],
             shift,
@@ -94,5 +94,5 @@ def _run(rows, shift, B, dtype, name, n_threads, options, result, out, may_be_mi
         if status & BAD_ROWS:
             if may_be_missing and is_incomplete(rows, name):
                 return False
-            raise bad_row_error(rows[part], name, check.ANYWHERE, dtype, first_row=first)
+            raise bad_row_error(rows[part], name, check.ANYWHERE, dtype, first_row=part.start)
     return True

@@ -9,7 +9,7 @@ from aefast._base import _rows, threads
 from aefast._base.arrays import ANYWHERE
 from aefast._base.errors import bad_row_error
 from aefast._base.missing import is_incomplete
-from aefast._base.passes import RowOrder
+from aefast._base.passes import Pace, RowOrder, slices_of_windows
 
 ENTRIES_PER_SCAN = 1 << 26  # between two looks at the keyboard
 
@@ -78,21 +78,19 @@ def scan_rows(
     sums, weights = np.zeros(d), np.zeros(d)
     limits = (np.full(d, np.inf), np.full(d, -np.inf)) if with_limits else (None, None)
     n_threads = threads.effective_n_threads(n_threads, order.n_rows * d)
-    step = max(1, ENTRIES_PER_SCAN // d)
+    pace = Pace.fixed(max(1, ENTRIES_PER_SCAN // d))
     options = {"missing": missing, "sample_weight": sample_weight}
     options |= dict(zip(("low", "high"), limits, strict=True))
-    for window in order.windows():
-        for first in range(0, len(window), step):
-            part = window[first : first + step]
-            status = _rows.scan(
-                X, part, domain, np.empty(0, dtype), n_threads, sums, weights, **options
-            )
-            if status & _rows.BAD_ROWS:
-                if none_if_missing and is_incomplete(X, name):
-                    return None
-                raise bad_row_error(X, name, domain, dtype, output=output, missing=missing)
-            if check_slice is not None:
-                check_slice(part)
+    for part in slices_of_windows(order.windows(), pace):
+        status = _rows.scan(
+            X, part, domain, np.empty(0, dtype), n_threads, sums, weights, **options
+        )
+        if status & _rows.BAD_ROWS:
+            if none_if_missing and is_incomplete(X, name):
+                return None
+            raise bad_row_error(X, name, domain, dtype, output=output, missing=missing)
+        if check_slice is not None:
+            check_slice(part)
     total = order.n_rows if sample_weight is None else sample_weight[_all(rows)].sum()
     return Scan(
         means=np.divide(sums, weights, out=np.zeros(d), where=weights > 0),

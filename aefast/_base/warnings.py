@@ -3,13 +3,16 @@
 import sys
 import warnings
 
-# Packages whose frames lie between the user's call and a warning: scikit-learn wraps `transform` and calls
-# estimators from pipelines and searches, joblib from its loops.
+# Packages whose frames lie between the user's call and a warning: scikit-learn wraps `transform`
+# and calls estimators from pipelines and searches, joblib from its loops.
 INNER_PACKAGES = ("aefast", "sklearn", "joblib")
 
 
 def warn(message, category):
-    """Issue a warning at the innermost line that belongs to none of INNER_PACKAGES, or at the outermost line of all."""
+    """Issue a warning at the innermost line that belongs to none of INNER_PACKAGES.
+
+    Where there is no such line it is issued at the outermost one.
+    """
     frame, level = sys._getframe(1), 2
     while _is_inner(frame) and frame.f_back is not None:
         frame, level = frame.f_back, level + 1

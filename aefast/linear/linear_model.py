@@ -23,7 +23,10 @@ class StatisticsMixin(ABC):
 
     @abstractmethod
     def _fit_statistics(self, statistics, name="X"):
-        """Sets the attributes, `n_samples_seen_` among them; raises before it sets any where it cannot. Messages call the rows `name`."""
+        """Set the attributes, `n_samples_seen_` among them, or raise before any is set.
+
+        Messages call the rows `name`.
+        """
 
     def fit(self, X: Table, y: object = None, sample_weight: ArrayLike | None = None) -> Self:
         """Fits to the rows of X, in one pass.

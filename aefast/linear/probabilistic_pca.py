@@ -156,8 +156,10 @@ class ProbabilisticPCA(FactorModel):
         return self.svd_solver == "krylov"
 
     def _fit_wide(self, table, name, weight=None, means=None):
-        """By the Lanczos method; entries that are missing count as those means of their columns. Returns False, and fits nothing, where an entry is missing and there
-        are no means."""
+        """Fit by the Lanczos method; entries that are missing count as those means of their columns.
+
+        Returns False, and fits nothing, where an entry is missing and there are no means.
+        """
         found = krylov.leading_eigenpairs(
             table,
             int(cast(int, self.n_components)),
@@ -236,6 +238,7 @@ class ProbabilisticPCA(FactorModel):
             raise ValueError(f"n_components='cv' needs at least 2 samples, got n_samples = {n}")
         weight = check.as_row_weights(sample_weight, n)
         options = {"n_threads": self.n_threads, "name": name, "none_if_missing": True}
+        options["table"] = table
         folds = [
             statistics_of(
                 table[i::n_folds], None if weight is None else weight[i::n_folds], **options

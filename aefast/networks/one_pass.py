@@ -1,14 +1,11 @@
 """One-pass operations for `ops` and the estimators: allocation, slices, threads, status."""
 
-import time
-from typing import Any
-
 import numpy as np
 
 from aefast._base import _runtime, threads
 from aefast._base.arrays import ANYWHERE
 from aefast._base.errors import bad_row_error, column_label
-from aefast._base.passes import MappedRows, RowOrder
+from aefast._base.passes import Pace, RowOrder, slices, slices_of_windows
 from aefast.networks import _autoencoder
 from aefast.networks._autoencoder import BAD_ROWS, NOT_FINITE
 from aefast.networks.network import DeepModel, Model, Parameters
@@ -16,11 +13,11 @@ from aefast.networks.outputs import domain_of, plain_output
 from aefast.networks.scan import check_groups
 from aefast.networks.variants import without_noise
 
-WORK_PER_CALL = 1e9  # floating-point operations of the first call,
-CALL_SECONDS = 0.05  # and what the others may take: between two looks at the keyboard
+OPERATIONS_A_SECOND = 2e10  # that a first call reckons with
 BLOCK_ROWS = 96  # go through the network together, from FEWEST_BLOCKS of them on; fewer rows are cut finer, to occupy a few threads
 FEWEST_BLOCKS = 8
 MANY_ROWS = 32  # worth packing the weights for, in each call
+MEAN_ROWS = 1 << 16  # whose losses are kept, for their mean
 DEEP_ENTRIES = 1 << 22  # of the codes of one layer that are kept at a time
 BLOCK_ENTRIES = 1 << 22  # of a block's rows and codes, at most
 
@@ -74,15 +71,11 @@ def forward(
     domain = domain_of(model.output, model.n_features) if of_loss else ANYWHERE
     block_rows = _block_rows(model, n)
     work = 2.0 * model.n_features * model.n_components * (1 if result == "codes" else 2)
-    blocks = max(1, int(WORK_PER_CALL / (work * block_rows)))  # of rows in a call
+    pace = Pace.expecting(block_rows, work * block_rows / OPERATIONS_A_SECOND)
     n_threads = threads.effective_n_threads(n_threads, work * n)
     uses_blas = _runtime.products() == "blas"
-    mapped = MappedRows.under(rows) if order is None and n >= MANY_ROWS else None
-    most = n if mapped is None else -(-mapped.window_rows // block_rows)
-    first = 0
-    while first < n:
-        part = slice(first, first + min(blocks, most) * block_rows)
-        start = time.perf_counter()
+    for part in slices(n, pace, rows if order is None and n >= MANY_ROWS else None):
+        first = part.start
         data, places = (rows[part], None) if order is None else (rows, order[part])
         with threads.single_threaded_blas(uses_blas):
             status = _autoencoder.forward(
@@ -111,12 +104,6 @@ def forward(
             # the columns of codes are units: they do not have the names of X's columns
             named = str(name) if result == "codes" else name
             raise overflow_error(named, parameters, out[part] if out.ndim == 2 else None)
-        if mapped is not None:
-            mapped.done_with([(first, min(part.stop, n))])
-        first = part.stop
-        blocks = max(
-            1, int(min(blocks, most) * CALL_SECONDS / max(time.perf_counter() - start, 1e-6))
-        )
     return out
 
 
@@ -185,16 +172,14 @@ def overflow_error(name, parameters, results=None):
 
 def mean_loss(model, parameters, rows, order, n_threads=None, *, sample_weight=None, variant=None):
     """(Weighted) mean of the losses of these rows, which are known to be good; may be infinite. No array of n losses is kept."""
-    total, weights, step = 0.0, 0.0, 1 << 16
+    total, weights = 0.0, 0.0
     options = {"n_threads": n_threads, "check": False, "variant": variant}
-    for window in RowOrder(rows, order).windows():
-        for first in range(0, len(window), step):
-            part = window[first : first + step]
-            losses = forward(model, parameters, rows, "row_losses", order=part, **options)
-            if sample_weight is None:
-                total += losses.sum()
-                weights += len(part)
-            else:
-                total += sample_weight[part] @ losses
-                weights += sample_weight[part].sum()
+    for part in slices_of_windows(RowOrder(rows, order).windows(), Pace.fixed(MEAN_ROWS)):
+        losses = forward(model, parameters, rows, "row_losses", order=part, **options)
+        if sample_weight is None:
+            total += losses.sum()
+            weights += len(part)
+        else:
+            total += sample_weight[part] @ losses
+            weights += sample_weight[part].sum()
     return float(total / weights)

@@ -1,4 +1,7 @@
-"""What is in the rows of a fit beyond what every family checks: the output's domain, groups of columns, users' distributions."""
+"""Checks of the rows of a fit that only networks make.
+
+They concern the output's domain, groups of columns, users' distributions.
+"""
 
 import numpy as np
 

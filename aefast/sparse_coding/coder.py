@@ -140,7 +140,7 @@ def check_options(settings, init=None, return_gap=False):
 
 
 def encode(rows, D, settings, atom_weights, init, output_format, name):
-    """`coding.Codes` of validated rows and dictionary, in their common real type; errors call the rows `name`."""
+    """`coding.Codes` of validated rows, called `name` in errors, in the common real type with D."""
     D = D.astype(check.real_type(rows.dtype, D.dtype), copy=False)
     weights = coding.as_atom_weights(atom_weights, len(D))
     init = coding.as_init(init, rows, len(D), D.dtype)

@@ -1,8 +1,7 @@
 """Codes of rows: the dictionary's checks, slices, output formats, the duality gap's warning. No arithmetic on rows: that is `_sparse_coding.Encoder`'s."""
 
 import math
-import time
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from scipy import linalg, sparse
@@ -11,13 +10,14 @@ from aefast._base import arrays as check
 from aefast._base import threads
 from aefast._base._rows import BAD_ROWS, NOT_FINITE
 from aefast._base.errors import bad_row_error, column_label, table_name
+from aefast._base.passes import Pace, slices
 from aefast._base.warnings import warn
 from aefast.sparse_coding import _sparse_coding
 
 ALGORITHMS = {row["name"]: row for row in _sparse_coding.algorithm_table()}
 OUTPUT_FORMATS = ("dense", "csr")
-SLICE_SECONDS = 0.05  # between two looks at the keyboard
-FIRST_SLICE_ROWS = 960
+SLICE_UNIT = 24  # rows
+FIRST_SLICE_UNITS = 40
 SPARSE_SLICE_ENTRIES = (
     1 << 18
 )  # of the room that a slice's sparse codes are written to: it stays in cache
@@ -164,10 +164,8 @@ def code_rows(rows, atoms, settings, *, weights=None, init=None, output_format="
     codes = _SparseSlices(k, width, atoms.dtype) if output_format == "csr" else None
     dense: Any = np.empty((n, k), atoms.dtype) if codes is None else None
     most_rows = n if codes is None else max(1, SPARSE_SLICE_ENTRIES // width)
-    first, n_rows = 0, min(FIRST_SLICE_ROWS, most_rows)
-    while first < n:
-        part = slice(first, min(n, first + n_rows))
-        start = time.perf_counter()
+    pace = Pace(min(SLICE_UNIT, most_rows), FIRST_SLICE_UNITS, most_rows)
+    for part in slices(n, pace, rows):
         target = {"codes": dense[part]} if codes is None else codes.room(part.stop - part.start)
         status = encoder.code(
             rows[part],
@@ -177,13 +175,9 @@ def code_rows(rows, atoms, settings, *, weights=None, init=None, output_format="
             **target,
         )
         if status:
-            raise status_error(status, rows[part], name, atoms.dtype, first)
+            raise status_error(status, rows[part], name, atoms.dtype, part.start)
         if codes is not None:
             codes.keep(target)
-        seconds = max(time.perf_counter() - start, 1e-9)
-        first = part.stop
-        n_rows = max(24, min(8 * n_rows, int(n_rows * SLICE_SECONDS / seconds)))
-        n_rows = min(n_rows, most_rows)
     if gaps is not None:
         warn_of_gaps(gaps, settings)
     return Codes(dense if codes is None else codes.matrix(n), gaps)

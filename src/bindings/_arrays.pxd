@@ -46,8 +46,10 @@ cdef inline int kind_of(cnp.ndarray X) except -1:
 
 
 cdef inline rows_view view_rows(cnp.ndarray X, order=None, domain=None) except *:
-    """X (n, d) of float32, float64, uint8 or bool, columns adjacent; `order`: the rows to visit; `domain`: (low, high) to check entries against, numbers
-    or float64 arrays (d,), which the caller keeps. TypeError for a type that the loader does not know."""
+    """X (n, d) of float32, float64, uint8 or bool, columns adjacent, as kernels read it.
+
+    order: the rows to visit. domain: (low, high) to check entries against, numbers or float64
+    arrays (d,), which the caller keeps. TypeError for a type that the loader does not know."""
     cdef rows_view rows
     rows.data = cnp.PyArray_BYTES(X)
     rows.stride = cnp.PyArray_STRIDE(X, 0)

@@ -1,5 +1,5 @@
 # cython: freethreading_compatible=True
-"""What every family asks of a table of rows: whether kernels can read it, and what is in it; and the statuses of kernels."""
+"""Whether kernels can read a table of rows, what is in it, and the statuses of kernels."""
 
 from aefast._base import _runtime
 
@@ -39,26 +39,33 @@ cdef const scan_kernels* kernels_of(cnp.ndarray array):
 
 
 def is_plain(array, int n_dimensions):
-    """Whether a kernel can read this just as it is: an ndarray (no subclass) with so many dimensions, none of them 0 or beyond 32 bits but the first,
-    C-contiguous, aligned, in native order, of a type that kernels read."""
+    """Whether a kernel can read this just as it is.
+
+    That is an ndarray (no subclass) with so many dimensions, none of them 0 or beyond 32 bits but
+    the first, C-contiguous, aligned, in native order, of a type that kernels read."""
     if not cnp.PyArray_CheckExact(array):
         return False
     cdef cnp.ndarray a = array
     cdef int kind = cnp.PyArray_TYPE(a)
-    if cnp.PyArray_NDIM(a) != n_dimensions or cnp.PyArray_SIZE(a) == 0 or not cnp.PyArray_CHKFLAGS(a, cnp.NPY_ARRAY_CARRAY_RO):
+    if cnp.PyArray_NDIM(a) != n_dimensions or cnp.PyArray_SIZE(a) == 0:
+        return False
+    if not cnp.PyArray_CHKFLAGS(a, cnp.NPY_ARRAY_CARRAY_RO) or not cnp.PyArray_ISNOTSWAPPED(a):
         return False
     if n_dimensions == 2 and cnp.PyArray_DIM(a, 1) > INT32_MAX:
         return False
-    return (kind in (cnp.NPY_FLOAT32, cnp.NPY_FLOAT64, cnp.NPY_UINT8, cnp.NPY_BOOL)) and cnp.PyArray_ISNOTSWAPPED(a)
+    return kind in (cnp.NPY_FLOAT32, cnp.NPY_FLOAT64, cnp.NPY_UINT8, cnp.NPY_BOOL)
 
 
-def scan(cnp.ndarray X, order, domain, cnp.ndarray real_example, n_threads, cnp.ndarray sums, cnp.ndarray weights, *, bint missing=False,
-         sample_weight=None, low=None, high=None):
-    """Checks rows as they will be read with `real_example`'s type (NaN passes with `missing`), and adds each column's weighted entries to `sums` (d,)
-    float64, their weights to `weights`; the least and greatest entries go to `low` and `high`. Returns the status."""
+def scan(cnp.ndarray X, order, domain, cnp.ndarray real_example, n_threads, cnp.ndarray sums,
+         cnp.ndarray weights, *, bint missing=False, sample_weight=None, low=None, high=None):
+    """Check rows as they will be read with `real_example`'s type; NaN passes with `missing`.
+
+    Each column's weighted entries are added to `sums` (d,) float64, their weights to `weights`; the
+    least and greatest entries go to `low` and `high`. Returns the status."""
     cdef scan_job job
     cdef const scan_kernels* kernels = kernels_of(real_example)
-    job.rows, job.n_features, job.n_threads = view_rows(X, order, domain), cnp.PyArray_DIM(X, 1), n_threads
+    job.rows, job.n_threads = view_rows(X, order, domain), n_threads
+    job.n_features = cnp.PyArray_DIM(X, 1)
     job.rows.missing = missing
     job.sample_weight = <const double*> data_of(sample_weight)
     job.column_sums, job.column_weights = <double*> data_of(sums), <double*> data_of(weights)

@@ -1,4 +1,4 @@
-"""Errors and warnings name a column of a DataFrame by its name, a column of an array by its number."""
+"""Errors and warnings name a DataFrame's column by its name, an array's by its number."""
 
 import numpy as np
 import pytest
@@ -188,6 +188,15 @@ def test_missing_entries_name_the_column():
     X.iloc[3, 0] = np.nan
     with pytest.raises(ValueError, match=r"infinity .* at row 7, column 'delay'"):
         FactorAnalysis(1).fit(X)
+
+
+def test_rows_are_numbered_in_the_users_table_in_cross_validation_too():
+    with pytest.raises(ValueError, match="row 7, column 'delay'"):
+        ProbabilisticPCA("cv").fit(frame(INFINITE))
+    X = frame(INFINITE)
+    X.iloc[3, 0] = np.nan
+    with pytest.raises(ValueError, match="row 7, column 'delay'"):
+        ProbabilisticPCA("cv").fit(X)
 
 
 def test_a_heywood_case_names_the_columns():

@@ -5,7 +5,7 @@ import pytest
 
 import aefast
 from aefast import Autoencoder
-from aefast._base import _runtime
+from aefast._base import _runtime, passes
 from aefast.networks.training import minibatches
 
 
@@ -22,7 +22,7 @@ def interrupt_slice(monkeypatch):
                 raise KeyboardInterrupt
             return slices[-1]
 
-        monkeypatch.setattr(minibatches, "SLICE_SECONDS", 1e-9)  # a step each
+        monkeypatch.setattr(passes, "SLICE_SECONDS", 1e-9)  # a step each
         monkeypatch.setattr(minibatches.Training, "_slice", run_and_interrupt)
 
     return interrupt_slice

@@ -11,8 +11,7 @@ from support.helpers import run_python
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from aefast import Autoencoder, build_info
-from aefast._base import _runtime
-from aefast.networks.training import minibatches
+from aefast._base import _runtime, passes
 
 
 def blas_threads():
@@ -145,11 +144,8 @@ def test_ctrl_c():
 
 
 def test_other_python_threads_run_during_a_slice(monkeypatch):
-    """Other threads run while a kernel computes an epoch in one slice.
-
-    If the GIL were kept, a thread that wakes every millisecond would sleep all the time.
-    """
-    monkeypatch.setattr(minibatches, "SLICE_SECONDS", 1e3)
+    """One epoch in one slice: a thread that wakes every millisecond would see it as a single long sleep if the GIL were kept."""
+    monkeypatch.setattr(passes, "SLICE_SECONDS", 1e3)
     X = np.random.default_rng(0).random((100_000, 256), dtype=np.float32)
     ae = Autoencoder(128, batch_size=32, max_epochs=1, n_threads=1, random_state=0)
     ticks, done = [], threading.Event()

@@ -310,6 +310,6 @@ def test_slices_change_no_bit(dtype, isa, monkeypatch):
     X = np.random.default_rng(0).normal(3, 1, (5000, 21)).astype(dtype)
     found = set()
     for seconds in (0.0, 1e-4, 1e9):
-        monkeypatch.setattr("aefast._base.moments.SLICE_SECONDS", seconds)
+        monkeypatch.setattr("aefast._base.passes.SLICE_SECONDS", seconds)
         found.add(SufficientStatistics(21).update(X).scatter_.tobytes())
     assert len(found) == 1

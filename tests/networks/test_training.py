@@ -8,7 +8,7 @@ from reference import autoencoder as reference
 from support.helpers import PLAIN_OUTPUTS, SOLVER_NAMES, SOLVERS, same_bits
 
 from aefast import Autoencoder
-from aefast.networks.training import minibatches
+from aefast._base import passes
 
 OUTPUTS = PLAIN_OUTPUTS  # the others: test_recipe.py
 
@@ -155,7 +155,7 @@ def test_the_number_of_threads_changes_no_bit(shape, tied, dtype, isa, make_prob
 @pytest.mark.parametrize("early_stopping", [False, True])
 def test_how_an_epoch_is_sliced_changes_no_bit(early_stopping, monkeypatch, digits):
     def fit(seconds):
-        monkeypatch.setattr(minibatches, "SLICE_SECONDS", seconds)
+        monkeypatch.setattr(passes, "SLICE_SECONDS", seconds)
         return Autoencoder(
             12, batch_size=16, max_epochs=3, random_state=0, early_stopping=early_stopping
         ).fit(digits)

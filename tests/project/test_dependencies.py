@@ -1,4 +1,4 @@
-"""Who may import whom: the base imports no family, no family another one, and nothing goes in circles."""
+"""The base imports no family, no family another one, and nothing goes in circles."""
 
 import pytest
 from support.dependencies import (
@@ -43,7 +43,7 @@ def test_headers_and_bindings_include_downwards(c):
 
 
 def test_everything_was_read(python, c):
-    """What is read has every family in it, compiled modules, and imports that stand inside functions."""
+    """Every family is read, compiled modules too, and imports that stand inside functions."""
     assert {python_component(module) for module in python} >= {
         "_base",
         "cli",

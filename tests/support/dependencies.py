@@ -1,6 +1,7 @@
-"""Which module imports which, and what is wrong with it: Python modules and compiled ones, C headers and their bindings.
+"""Imports of Python modules, compiled ones included, and includes of C headers and bindings.
 
-Both are read as a mapping: name -> names that it imports. `faults` judges such a mapping, so that tests can add a line to it.
+Both are read as a mapping: name -> names that it imports. `faults` judges such a mapping, so that
+tests can add a line to it.
 """
 
 import ast
@@ -10,8 +11,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 FAMILIES = ("networks", "linear", "sparse_coding")
 
-# Each component of the Python package may import these and itself. Pictures stand above the families that they draw: a
-# file of plotting/ may import any family, and no family imports a picture.
+# Each component of the Python package may import these and itself. Pictures stand above the
+# families that they draw: a file of plotting/ may import any family, no family imports plotting.
 PYTHON_LAYERS = {
     "_base": {"_version"},
     "_version": set(),
@@ -23,7 +24,8 @@ PYTHON_LAYERS = {
     "cli": {"root", "_base", "_version", "public", "plotting", "interop", *FAMILIES},
 }
 
-# Each folder of src/ may include these and itself. runtime/dispatch.h, the list of instruction sets, is everybody's.
+# Each folder of src/ may include these and itself. runtime/dispatch.h, the list of instruction
+# sets, is for whoever has a table of kernels.
 KERNEL_FAMILIES = ("autoencoder", "sparse_coding", "statistics")
 C_LAYERS = {
     "dispatch": set(),
@@ -53,7 +55,7 @@ C_LAYERS = {
 
 
 def faults(imports, component_of, layers):
-    """What is wrong with a mapping of imports, as a list of sentences: layers first, then circles."""
+    """What is wrong with a mapping of imports, a sentence each: layers first, then circles."""
     found = []
     for importer, names in sorted(imports.items()):
         component = component_of(importer)
@@ -127,7 +129,10 @@ def _module_name(path):
 
 
 def imported_by(source, known):
-    """The modules among `known` that a source imports, at its top or anywhere inside. What is imported for type checkers alone does not count."""
+    """The modules among `known` that a source imports, at its top or anywhere inside.
+
+    Imports for type checkers alone do not count.
+    """
     found = set()
     for node in _running_nodes(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -174,7 +179,7 @@ def c_component(file):
 
 
 def _is_part(stem, extension):
-    """Whether a file of src/bindings serves this one extension: by its name, or because the extension includes its text."""
+    """Whether a file of src/bindings serves this extension alone: by its name, or as its text."""
     text = (ROOT / "src/bindings" / f"{extension}.pyx").read_text()
     return stem.startswith(f"{extension}_") or f'include "{stem}.pxi"' in text
 

@@ -1,13 +1,12 @@
 """Epochs: row orders, slices, early stopping, progress. No arithmetic on data: that is `_autoencoder.Trainer`'s."""
 
-import time
 from contextlib import closing
 
 import numpy as np
 
 from aefast._base import _runtime, threads
 from aefast._base.errors import column_label, table_name
-from aefast._base.passes import RowOrder
+from aefast._base.passes import Pace, RowOrder, slices_of_windows
 from aefast._base.progress import as_list, progress_bar
 from aefast._base.random import SHUFFLE, random_stream, rewind
 from aefast.networks._autoencoder import NOT_FINITE, Trainer
@@ -15,10 +14,8 @@ from aefast.networks.one_pass import forward, mean_loss
 from aefast.networks.training.schedules import patience_of, place_in_schedule, schedule_of_steps
 from aefast.networks.variants import PLAIN, without_noise
 
-SLICE_SECONDS = 0.05  # of training between two looks at the keyboard and the progress bar
-# What a first slice reckons with: slow cores, and something of each step that is not products.
-FLOPS_A_SECOND, SECONDS_A_STEP = 1e9, 1e-4
-FASTEST_GROWTH = 8  # of the steps in a slice, from one slice to the next
+# A first slice reckons with slow cores, and with something of each step that is not products.
+OPERATIONS_A_SECOND, SECONDS_A_STEP = 1e9, 1e-4
 
 
 class Snapshot:
@@ -70,8 +67,8 @@ class Training:
         self.random = None if seed is None else random_stream(seed, SHUFFLE)
         self.n_rows_before = n_rows_seen
         self.last_finite = Snapshot(trainer)
-        seconds = SECONDS_A_STEP + work_of_step(model, order) / FLOPS_A_SECOND
-        self.steps_per_slice = max(1, int(SLICE_SECONDS / seconds))
+        seconds = SECONDS_A_STEP + work_of_step(model, order) / OPERATIONS_A_SECOND
+        self.pace = Pace.expecting(order.batch_size, seconds)
 
     @property
     def n_rows_seen(self):
@@ -116,25 +113,14 @@ class Training:
         return int(bad[0]) if 0 < len(bad) < losses.shape[1] else None
 
     def _slices(self):
-        """The rows of one pass, in the order of training; how many at a time follows from the time they take."""
+        """Row numbers of one pass, some at a time, in the order of training."""
         random = None if self.random is None else rewind(self.random, self.n_rows_seen)
-        for window in self.order.windows(random):
-            first = 0
-            while first < len(window):
-                n_rows = self.steps_per_slice * self.order.batch_size
-                yield window[first : first + n_rows]
-                first += n_rows
+        return slices_of_windows(self.order.windows(random), self.pace)
 
     def _slice(self, rows, loss_sum):
-        """Steps that take about SLICE_SECONDS, without the GIL. How training is sliced changes no bit."""
-        start = time.perf_counter()
+        """Steps over these rows, without the GIL. How training is sliced changes no bit."""
         with threads.single_threaded_blas(_runtime.products() == "blas"):
-            result = self.trainer.run(rows, loss_sum)
-        seconds = max(time.perf_counter() - start, 1e-9)
-        n_steps = -(-len(rows) // self.order.batch_size)
-        wanted = int(n_steps * SLICE_SECONDS / seconds)
-        self.steps_per_slice = max(1, min(wanted, FASTEST_GROWTH * self.steps_per_slice))
-        return result
+            return self.trainer.run(rows, loss_sum)
 
 
 def work_of_step(model, order):
