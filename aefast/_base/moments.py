@@ -1,5 +1,7 @@
 """What a table says to a linear Gaussian model: its weighted count, sum and scatter matrix."""
 
+from typing import Any, Self
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
@@ -338,8 +340,14 @@ class SufficientStatistics(Saved):
 
 
 def statistics_of(
-    rows, sample_weight, *, n_threads=None, name="X", none_if_missing=False, table=None
-):
+    rows: Any,
+    sample_weight: ArrayLike | None,
+    *,
+    n_threads: int | None = None,
+    name: str = "X",
+    none_if_missing: bool = False,
+    table: Any = None,
+) -> Any:
     """`SufficientStatistics` of checked rows (an ndarray or CSR matrix).
 
     Parameters

@@ -1,5 +1,7 @@
 """One-pass operations for `ops` and the estimators: allocation, slices, threads, status."""
 
+from typing import Any
+
 import numpy as np
 
 from aefast._base import _runtime, threads

@@ -258,7 +258,7 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
 
     def _layer_estimator(self, number):
         """An Autoencoder with this estimator's parameters, as far as they concern a layer in pre-training."""
-        layer = self._state.model.layers[number]
+        layer = self._state.model.layers[number]  # type: ignore[attr-defined]  # DeepModel
         given = {name: getattr(self, name) for name in _SHARED}
         given |= {"activation": layer.activation, "n_components": layer.n_components}
         given |= {"max_epochs": self.pretrain_epochs, "early_stopping": False, "callbacks": None}
