@@ -1,0 +1,1 @@
+"""Mutation testing of the kernels: small faults are put into them, and the tests must notice."""
