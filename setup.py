@@ -1,10 +1,13 @@
-"""Builds the extensions. What is particular: every file of src/kernels is compiled once per (instruction set, precision), each with that
-set's flags; OpenMP is found by compiling and running a trial. Everything else is in pyproject.toml.
+"""Builds the extensions. What is particular: every file of src/kernels is compiled once per
+(instruction set, precision), each with that set's flags; OpenMP is found by compiling and running a
+trial. Everything else is in pyproject.toml.
 
-AEFAST_DEBUG=1   address and undefined-behaviour sanitizers, poisoned gaps between arrays (CONTRIBUTING.md says how to run the tests under them)
+AEFAST_DEBUG=1   address and undefined-behaviour sanitizers, poisoned gaps between arrays
+(CONTRIBUTING.md says how to run the tests under them)
                  the sets of instructions that this processor cannot execute are left out
 AEFAST_OPENMP=0  a serial build
-AEFAST_WITHOUT=  "avx512" or "avx2 avx512": instruction sets to leave out, for a quicker build; wheels have all
+AEFAST_WITHOUT=  "avx512" or "avx2 avx512": instruction sets to leave out, for a quicker build;
+wheels have all
 """
 
 import os
@@ -27,7 +30,8 @@ if (
 
 DEBUG = os.environ.get("AEFAST_DEBUG", "0") not in ("", "0")
 
-# Later flags win: they stand after the environment's CFLAGS, so that -march=native or -ffast-math there cannot reach the baseline.
+# Later flags win: they stand after the environment's CFLAGS, so that -march=native or -ffast-math
+# there cannot reach the baseline.
 X86_64 = ["-march=x86-64", "-mtune=generic"]
 OPTIONAL = {  # what a processor must have; a build may leave these out
     "avx2": 'return !(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"));',
@@ -58,7 +62,8 @@ KERNEL_FLAGS = [
     "-fvisibility=hidden",
     "-Wall",
     "-Wextra",
-    "-Werror=implicit-function-declaration",  # or a name gone from a header is found missing when Python loads the library
+    # or a name gone from a header is found missing when Python loads the library
+    "-Werror=implicit-function-declaration",
 ]
 OPTIMIZE = ["-O1", "-g1", "-fno-omit-frame-pointer"] if DEBUG else ["-O3"]
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]

@@ -13,9 +13,12 @@ def build_info() -> dict[str, Any]:
     Returns
     -------
     info : dict
-        ``version``; ``openmp`` (bool: built with it); ``n_threads`` (what ``n_threads=None`` means here, where the work is large
-        enough); ``isa`` (instruction set whose kernels are in use; the environment variable ``AEFAST_ISA`` forces one);
-        ``isa_available`` (list of names); ``bfloat16`` (bool: ``precision="bfloat16"`` can be used); ``products`` ("tiles": our own register tiles; "blas": SciPy's, forced by ``AEFAST_PRODUCTS=blas``); ``blas`` (library, version and architecture behind SciPy); ``compiler``; ``debug`` (bool).
+        ``version``; ``openmp`` (bool: built with it); ``n_threads`` (what ``n_threads=None`` means
+        here, where the work is large enough); ``isa`` (instruction set whose kernels are in use;
+        the environment variable ``AEFAST_ISA`` forces one); ``isa_available`` (list of names);
+        ``bfloat16`` (bool: ``precision="bfloat16"`` can be used); ``products`` ("tiles": our own
+        register tiles; "blas": SciPy's, forced by ``AEFAST_PRODUCTS=blas``); ``blas`` (library,
+        version and architecture behind SciPy); ``compiler``; ``debug`` (bool).
     """
     return {
         "version": __version__,

@@ -1,10 +1,12 @@
 """The distributions p(x | μ) that `output=` names, and the base class for your own.
 
-The recipe: choose p(x | μ), a relation between μ and the pre-activation η = c + h W*, and train on −log p(x | μ). The built-in distributions are compiled: loss,
-constants, samples and the table of all of them stand in src/kernels/distributions.h, and are looked up here. One that is not there is written in NumPy, as a
-subclass of `Distribution`, and looked over by `check_distribution`.
+The recipe: choose p(x | μ), a relation between μ and the pre-activation η = c + h W*, and train on
+−log p(x | μ). The built-in distributions are compiled: loss, constants, samples and the table of
+all of them stand in src/kernels/distributions.h, and are looked up here. One that is not there is
+written in NumPy, as a subclass of `Distribution`, and looked over by `check_distribution`.
 
-η and x are arrays (n, m), one column for each feature that has the distribution; losses are in nats.
+η and x are arrays (n, m), one column for each feature that has the distribution; losses are in
+nats.
 """
 
 from typing import Any, NamedTuple
@@ -131,6 +133,7 @@ def distribution_table() -> list[dict[str, Any]]:
     Returns
     -------
     table : list of dict
-        With keys name, link, domain (in words), is_group, parameter (learnt for each column, or None), option and default.
+        With keys name, link, domain (in words), is_group, parameter (learnt for each column, or
+        None), option and default.
     """
     return [family._asdict() for family in FAMILIES.values()]

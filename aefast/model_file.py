@@ -1,9 +1,13 @@
-"""Model files: one safetensors file per object, written whole or not at all, and read without pickle.
+"""Model files: one safetensors file per object, written whole or not at all, and read without
+pickle.
 
-What can be saved describes itself: `aefast._base.saving`. Tensors have the names of the public attributes without the underscore at the end: an autoencoder's
-are ``components``, ``decoder_components`` (only when untied), ``hidden_bias``, ``visible_bias``, and ``optimizer.0.components`` and so on for what the
-solver remembers of each. One metadata entry, ``aefast``, holds as JSON the format's name and version, the constructor's parameters and the rest of the
-fitted state. (One entry, because safetensors writes several in no fixed order: so the same model gives the same bytes.)
+What can be saved describes itself: `aefast._base.saving`. Tensors have the names of the public
+attributes without the underscore at the end: an autoencoder's are ``components``,
+``decoder_components`` (only when untied), ``hidden_bias``, ``visible_bias``, and
+``optimizer.0.components`` and so on for what the solver remembers of each. One metadata entry,
+``aefast``, holds as JSON the format's name and version, the constructor's parameters and the rest
+of the fitted state. (One entry, because safetensors writes several in no fixed order: so the same
+model gives the same bytes.)
 """
 
 import importlib
@@ -62,8 +66,8 @@ def load(path: PathLike) -> Any:
     Returns
     -------
     estimator : object
-        Of the class that was saved, fitted: it predicts, and goes on with `partial_fit` where there is one, bit for
-        bit like the one that was saved.
+        Of the class that was saved, fitted: it predicts, and goes on with `partial_fit` where there
+        is one, bit for bit like the one that was saved.
 
     Raises
     ------
@@ -94,7 +98,8 @@ def _check_is_regular_file(path):
 def _read(file):
     """The object in an open safetensors file; ValueError for whatever is wrong with it.
 
-    safetensors itself has checked that every tensor lies within the file, so nothing read here can be larger than it.
+    safetensors itself has checked that every tensor lies within the file, so nothing read here can
+    be larger than it.
     """
     header = _read_header(file.metadata())
     module, name = HOMES[header["format"]]
@@ -128,7 +133,8 @@ def _read_header(metadata):
         raise ValueError("expected a JSON object with a format in its metadata")
     if header["format"] not in HOMES:
         raise ValueError(
-            f"its format is {shortened(header['format'])}; aefast {__version__} reads {', '.join(HOMES)}"
+            f"its format is {shortened(header['format'])}; aefast {__version__} reads "
+            f"{', '.join(HOMES)}"
         )
     return header
 
@@ -145,13 +151,16 @@ def _check_version(header, newest):
         )
     if version > newest:
         raise ValueError(
-            f"it has format version {version}, written by aefast {shortened(header.get('aefast_version'))}; "
+            f"it has format version {version}, written by aefast "
+            f"{shortened(header.get('aefast_version'))}; "
             f"aefast {__version__} reads versions up to {newest}: upgrade aefast"
         )
 
 
 def _read_tensors(file, layout):
-    """The arrays of a layout, after checking names, shapes, types (of all of them, before one is read) and values."""
+    """The arrays of a layout, after checking names, shapes, types (of all of them, before one is
+    read) and values.
+    """
     check_names("tensors", file.keys(), layout)
     own_type = None
     for name, (shape, wanted) in layout.items():

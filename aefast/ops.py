@@ -1,14 +1,18 @@
 """The functional backend: arrays in, arrays out, no state, no scikit-learn.
 
-Rows are samples: X (n, d); W (k, d); b (k,); c (d,); decoder_weights (k, d), or None for tied weights, where the decoder uses W. Losses are in nats.
-float32, uint8 and bool arrays are computed in float32 (a float64 one among them makes it float64); results have the computation's type. X is not
-copied where the columns of a row are adjacent; parameters are not where they are C-contiguous and have the computation's type.
+Rows are samples: X (n, d); W (k, d); b (k,); c (d,); decoder_weights (k, d), or None for tied
+weights, where the decoder uses W. Losses are in nats. float32, uint8 and bool arrays are computed
+in float32 (a float64 one among them makes it float64); results have the computation's type. X is
+not copied where the columns of a row are adjacent; parameters are not where they are C-contiguous
+and have the computation's type.
 
-All functions raise ValueError or TypeError for arrays of the wrong shape or type and for entries that are not finite, naming the argument;
-FloatingPointError where finite input overflows. ``n_threads``: None (what this process may use, one where the work is small) or a positive integer;
-results are the same bits for any number. ``out``: an array that the result is written into, instead of a new one: writeable, aligned, C-contiguous, of the
-result's shape and type, nothing that is read meanwhile (two maps of one file look like two arrays); after an error its content is undefined. Who computes
-again and again spares the time in which the system clears new memory.
+All functions raise ValueError or TypeError for arrays of the wrong shape or type and for entries
+that are not finite, naming the argument; FloatingPointError where finite input overflows.
+``n_threads``: None (what this process may use, one where the work is small) or a positive integer;
+results are the same bits for any number. ``out``: an array that the result is written into, instead
+of a new one: writeable, aligned, C-contiguous, of the result's shape and type, nothing that is read
+meanwhile (two maps of one file look like two arrays); after an error its content is undefined. Who
+computes again and again spares the time in which the system clears new memory.
 """
 
 from collections.abc import Mapping
@@ -38,7 +42,9 @@ GRADIENT_CHUNK_ROWS = 512  # sums over more rows go on in double
 
 
 class Gradients(NamedTuple):
-    """Gradients of the loss, by parameter; ``decoder_weights`` is None when tied, ``output_parameters`` a dict as that of the argument."""
+    """Gradients of the loss, by parameter; ``decoder_weights`` is None when tied,
+    ``output_parameters`` a dict as that of the argument.
+    """
 
     W: np.ndarray
     b: np.ndarray
@@ -58,7 +64,9 @@ def _network(
     output_parameters=None,
     activation="sigmoid",
 ):
-    """Checks names, shapes and types. Returns (model, parameters). A bias that plays no part is given as None."""
+    """Checks names, shapes and types. Returns (model, parameters). A bias that plays no part is
+    given as None.
+    """
     check.check_name(activation, "activation", _autoencoder.ACTIVATIONS)
     W = check.as_array(W, "W", 2)
     k, d = W.shape
@@ -134,7 +142,8 @@ def decode(
     n_threads: int | None = None,
     out: Array | None = None,
 ) -> Reals:
-    """Reconstructions ``X̂ = o(H W + c)``, the mean of p(x | h): o is the identity for "gaussian", sigmoid for "bernoulli".
+    """Reconstructions ``X̂ = o(H W + c)``, the mean of p(x | h): o is the identity for "gaussian",
+    sigmoid for "bernoulli".
 
     Parameters
     ----------
@@ -144,7 +153,8 @@ def decode(
         The decoder's weights.
     c : array-like (d,)
     output : str, (str, dict) or list of (one of these, columns)
-        As `Autoencoder` has it, columns by number. A "multinomial" group gives the means of one trial, its probabilities.
+        As `Autoencoder` has it, columns by number. A "multinomial" group gives the means of one
+        trial, its probabilities.
     output_parameters : dict or None
         As for `loss`; the means of p(x | h) do not depend on it.
     n_threads : int or None
@@ -180,10 +190,12 @@ def loss(
     activation: str = "sigmoid",
     n_threads: int | None = None,
 ) -> float:
-    """Mean over samples of the training loss, summed over features: nats, without the constants of the log-likelihood.
+    """Mean over samples of the training loss, summed over features: nats, without the constants of
+    the log-likelihood.
 
-    ``gaussian``: ``½ Σ_j (x̂_j − x_j)²``; ``bernoulli``: ``−Σ_j [x_j log x̂_j + (1 − x_j) log(1 − x̂_j)]``, computed from the
-    pre-activation, so that it is finite and accurate for any size of it.
+    ``gaussian``: ``½ Σ_j (x̂_j − x_j)²``; ``bernoulli``:
+    ``−Σ_j [x_j log x̂_j + (1 − x_j) log(1 − x̂_j)]``, computed from the pre-activation, so that it
+    is finite and accurate for any size of it.
 
     Parameters
     ----------
@@ -230,8 +242,9 @@ def loss_and_gradients(
 ) -> tuple[float, Gradients]:
     """The mean loss, as `loss` has it, and its gradients by backpropagation.
 
-    With ``dÂ = (dl/dÂ) v_i / Σv``, ``dA = (dÂ W*ᵀ) ∘ g'(A)``: ``dc = Σ dÂ``, ``db = Σ dA``, ``dW = dAᵀ X``, ``dW* = Hᵀ dÂ``. Tied
-    weights stand in the encoder and in the decoder: their gradient is the sum ``dAᵀ X + Hᵀ dÂ``.
+    With ``dÂ = (dl/dÂ) v_i / Σv``, ``dA = (dÂ W*ᵀ) ∘ g'(A)``: ``dc = Σ dÂ``, ``db = Σ dA``,
+    ``dW = dAᵀ X``, ``dW* = Hᵀ dÂ``. Tied weights stand in the encoder and in the decoder: their
+    gradient is the sum ``dAᵀ X + Hᵀ dÂ``.
 
     Parameters
     ----------
@@ -242,8 +255,10 @@ def loss_and_gradients(
     -------
     loss : float
     gradients : Gradients
-        Named tuple ``(W, b, c, decoder_weights, output_parameters)`` of arrays of the computation's type; ``decoder_weights`` is None when tied,
-        ``output_parameters`` a dict of arrays (d,), 0 where a column does not have the parameter or does not learn it. Sums over more than 512 samples are accumulated in float64.
+        Named tuple ``(W, b, c, decoder_weights, output_parameters)`` of arrays of the computation's
+        type; ``decoder_weights`` is None when tied, ``output_parameters`` a dict of arrays (d,), 0
+        where a column does not have the parameter or does not learn it. Sums over more than 512
+        samples are accumulated in float64.
     """
     model, parameters, rows, weight = _loss_problem(
         X, W, b, c, decoder_weights, output, output_parameters, sample_weight, activation
@@ -314,7 +329,8 @@ def sigmoid(x: ArrayLike, *, n_threads: int | None = None, out: Array | None = N
 
 
 def softplus(x: ArrayLike, *, n_threads: int | None = None, out: Array | None = None) -> Any:
-    """``log(1 + exp(x))`` elementwise, for any shape, without overflow: at most 2 ULP off in float32, 4 in float64.
+    """``log(1 + exp(x))`` elementwise, for any shape, without overflow: at most 2 ULP off in
+    float32, 4 in float64.
 
     Parameters
     ----------

@@ -94,7 +94,9 @@ def warn_of_load(load):
 
 
 def measure(options, peers, path):
-    """Run all measurements, appending to the record; Ctrl-C ends them and keeps the finished ones."""
+    """Run all measurements, appending to the record; Ctrl-C ends them and keeps the finished
+    ones.
+    """
     session = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     facts = machine.describe()
     warn_of_load(facts["load before"])

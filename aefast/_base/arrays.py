@@ -1,7 +1,8 @@
 """The only place where arrays are checked, converted or copied.
 
-Tables of float32, float64, uint8 and bool are read by the kernels where they lie, as long as the columns of a row are adjacent; anything else is
-converted to float64. The real type of a computation is float32 for float32, uint8 and bool, and float64 otherwise.
+Tables of float32, float64, uint8 and bool are read by the kernels where they lie, as long as the
+columns of a row are adjacent; anything else is converted to float64. The real type of a computation
+is float32 for float32, uint8 and bool, and float64 otherwise.
 """
 
 import sys
@@ -31,7 +32,9 @@ def real_type(*dtypes):
 
 
 def as_array(value, name, n_dimensions=None) -> Array:
-    """An ndarray of one of ROW_TYPES, native and aligned, from anything that NumPy can read as real numbers."""
+    """An ndarray of one of ROW_TYPES, native and aligned, from anything that NumPy can read as real
+    numbers.
+    """
     if n_dimensions is not None and is_plain(value, n_dimensions):
         return value
     if _is_sparse(value):
@@ -76,7 +79,9 @@ def refuse_types(name, dtypes, kinds):
 
 
 def as_rows(X, name) -> Array:
-    """A table that a kernel can read: two dimensions, sizes within BLAS integers, columns of a row adjacent."""
+    """A table that a kernel can read: two dimensions, sizes within BLAS integers, columns of a row
+    adjacent.
+    """
     if is_plain(X, 2):
         return X
     X = as_array(X, name, 2)
@@ -87,14 +92,18 @@ def as_rows(X, name) -> Array:
 
 
 def with_adjacent_columns(X) -> Array:
-    """X itself where each row's columns are adjacent in memory (any distance between rows), a copy otherwise."""
+    """X itself where each row's columns are adjacent in memory (any distance between rows), a copy
+    otherwise.
+    """
     if X.shape[1] > 1 and X.strides[1] != X.itemsize:
         return np.ascontiguousarray(X)
     return X
 
 
 def as_parameter(value, name, shape) -> Array:
-    """An array with this shape, C-contiguous. Its entries are not looked at: results that are not finite tell."""
+    """An array with this shape, C-contiguous. Its entries are not looked at: results that are not
+    finite tell.
+    """
     array = as_array(value, name, len(shape))
     if array.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
@@ -102,8 +111,9 @@ def as_parameter(value, name, shape) -> Array:
 
 
 def as_out(out, shape, dtype, *, in_place=None, **inputs) -> Array:
-    """`out` as a plain array, where a result of this shape and type can be written into it while the inputs are read; nothing is converted or copied.
-    in_place: the one input that may have its very place."""
+    """`out` as a plain array, where a result of this shape and type can be written into it while
+    the inputs are read; nothing is converted or copied. in_place: the one input that may have its
+    very place."""
     if (
         not isinstance(out, np.ndarray)
         or isinstance(out, np.ma.MaskedArray)
@@ -124,7 +134,10 @@ def _same_place(out, array):
 
 
 def _out_error(out, shape, dtype):
-    wanted = f"out must be a writeable, aligned, C-contiguous array of shape {shape} and dtype {dtype}, got"
+    wanted = (
+        f"out must be a writeable, aligned, C-contiguous array of shape {shape} and dtype "
+        f"{dtype}, got"
+    )
     if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):
         return TypeError(f"{wanted} {type(out).__name__}")
     if out.shape != shape or out.dtype != dtype:
@@ -162,7 +175,8 @@ def check_sizes(**sizes):
     for name, size in sizes.items():
         if not 1 <= size <= LARGEST_SIZE:
             raise ValueError(
-                f"{name} must be in [1, {LARGEST_SIZE}] (BLAS counts with 32-bit integers), got {size}"
+                f"{name} must be in [1, {LARGEST_SIZE}] (BLAS counts with 32-bit integers), got "
+                f"{size}"
             )
 
 
@@ -189,9 +203,11 @@ def check_name(value, name, choices):
 
 
 def estimator_rows(estimator, X, *, reset) -> Array:
-    """The user's X as a table that a kernel can read, checked as scikit-learn does, except for what is in it.
+    """The user's X as a table that a kernel can read, checked as scikit-learn does, except for what
+    is in it.
 
-    With `reset` nothing is written to the estimator yet: `remember_features` does, once everything else is known to be good.
+    With `reset` nothing is written to the estimator yet: `remember_features` does, once everything
+    else is known to be good.
     """
     if is_plain(X, 2) and (reset or _is_as_fitted(estimator, X)):
         return X
@@ -213,7 +229,9 @@ def estimator_rows(estimator, X, *, reset) -> Array:
 
 
 def _is_as_fitted(estimator, X):
-    """Whether a plain array passes scikit-learn's checks: one row should not wait longer for these than for its code."""
+    """Whether a plain array passes scikit-learn's checks: one row should not wait longer for these
+    than for its code.
+    """
     return X.shape[1] == estimator.n_features_in_ and not hasattr(estimator, "feature_names_in_")
 
 
@@ -266,7 +284,9 @@ def as_row_weights(value, n_samples) -> Array | None:
 
 
 def as_csr(X, name, dtype=None):
-    """A CSR matrix of float32 or float64 with columns in rising order and no duplicates; finite. X itself where it is one."""
+    """A CSR matrix of float32 or float64 with columns in rising order and no duplicates; finite. X
+    itself where it is one.
+    """
     refuse_types(name, [X.dtype], "cmM")
     X = X.tocsr()
     if X.ndim != 2 or 0 in X.shape:

@@ -6,7 +6,8 @@ import numpy as np
 
 
 class TableName(str):
-    """The name of a table in error messages, with the names of the table's columns where it has some.
+    """The name of a table in error messages, with the names of the table's columns where it has
+    some.
 
     Code that reads the rows passes it on as it would a plain string.
 
@@ -96,7 +97,9 @@ def _output_at(output, column):
 
 
 def entry_error(value, name, place, domain, dtype, output=None):
-    """The error for the entry at `place`, (row, column), which is not finite or not in its domain."""
+    """The error for the entry at `place`, (row, column), which is not finite or not in its
+    domain.
+    """
     row, column = place
     where = f"at row {row}, column {column_label(name, column)}"
     if np.isnan(value):

@@ -1,4 +1,6 @@
-"""Leading eigenpairs of the covariance of rows, from products with the rows alone: wide tables have no room for the covariance."""
+"""Leading eigenpairs of the covariance of rows, from products with the rows alone: wide tables have
+no room for the covariance.
+"""
 
 from typing import Any, NamedTuple
 
@@ -28,7 +30,9 @@ class Found(NamedTuple):
 
 
 class _DenseCovariance:
-    """``C Q`` for dense rows, which are centred some at a time; what is missing counts as the mean."""
+    """``C Q`` for dense rows, which are centred some at a time; what is missing counts as the
+    mean.
+    """
 
     ROWS = 4096
 
@@ -48,7 +52,9 @@ class _DenseCovariance:
 
 
 class _SparseCovariance:
-    """``C Q = Xᵀ diag(w) X Q / Σ w − meanᵀ (mean Q)`` for sparse rows, whose means are no larger than their spread."""
+    """``C Q = Xᵀ diag(w) X Q / Σ w − meanᵀ (mean Q)`` for sparse rows, whose means are no larger
+    than their spread.
+    """
 
     def __init__(self, X, weight, mean, n_threads):
         self.products, self.mean = SparseProducts(X, n_threads), mean
@@ -89,10 +95,13 @@ def _moments(X, weight, means, name):
 def leading_eigenpairs(
     X, k, tol, max_iter, random_state, n_threads, *, weight=None, means=None, name="X"
 ):
-    """The k largest eigenvalues of ``C = Σ w (x − mean)(x − mean)ᵀ / Σ w`` and their vectors, by block Lanczos with full orthogonalisation and thick restarts.
+    """The k largest eigenvalues of ``C = Σ w (x − mean)(x − mean)ᵀ / Σ w`` and their vectors, by
+    block Lanczos with full orthogonalisation and thick restarts.
 
-    A step multiplies a block Q of vectors by C, which takes two products with X; ``C B`` of the whole basis B is kept, so that Rayleigh-Ritz needs none. Ends
-    when ``‖C v − λ v‖² ≤ tol λ²`` for all k pairs (an eigenvalue's error is quadratic in that norm), or after max_iter steps, with a ConvergenceWarning (Golub & Van Loan 2013, §10.3.6; Halko et al. 2011).
+    A step multiplies a block Q of vectors by C, which takes two products with X; ``C B`` of the
+    whole basis B is kept, so that Rayleigh-Ritz needs none. Ends when ``‖C v − λ v‖² ≤ tol λ²`` for
+    all k pairs (an eigenvalue's error is quadratic in that norm), or after max_iter steps, with a
+    ConvergenceWarning (Golub & Van Loan 2013, §10.3.6; Halko et al. 2011).
 
     Parameters
     ----------
@@ -105,7 +114,8 @@ def leading_eigenpairs(
     weight : ndarray (n,), optional
         w, not negative and not all zero; default 1.
     means : ndarray (d,), optional
-        Of the observed entries of the columns: where given, entries of X may be missing (NaN), and count as these.
+        Of the observed entries of the columns: where given, entries of X may be missing (NaN), and
+        count as these.
     name : str or TableName
         Of X, in errors.
 
@@ -123,7 +133,8 @@ def leading_eigenpairs(
         raise too_large_error("the squares of X", np.dtype(np.float64))
     if not total > 0:
         raise ValueError(
-            f"the rows have no variance: expected at least 2 different ones, got n_samples = {X.shape[0]}"
+            "the rows have no variance: expected at least 2 different ones, got n_samples = "
+            f"{X.shape[0]}"
         )
     if sparse.issparse(X):
         C: Any = _SparseCovariance(X, weight, mean, n_threads)
@@ -159,7 +170,9 @@ def _symmetric(A):
 
 
 def _orthogonal_to(basis, block):
-    """An orthonormal basis of what a block adds to the span of another one, through its Gram matrix, twice."""
+    """An orthonormal basis of what a block adds to the span of another one, through its Gram
+    matrix, twice.
+    """
     norms = np.linalg.norm(block, axis=0)
     block = block[:, norms > 0] / norms[norms > 0]
     for _ in range(2):

@@ -24,15 +24,20 @@ FAR = 16.0  # squared distance, in variances, from which the reference point fol
 
 
 class TooFewRowsError(ValueError):
-    """The rows are so few, so much alike or of so little weight that nothing can be fitted to them; more may come."""
+    """The rows are so few, so much alike or of so little weight that nothing can be fitted to them;
+    more may come.
+    """
 
 
 class SufficientStatistics(Saved):
-    """Weighted count, sum and scatter matrix of rows, which stream, merge and can be taken away again.
+    """Weighted count, sum and scatter matrix of rows, which stream, merge and can be taken away
+    again.
 
-    With weights ``w`` and a reference point ``r`` near the rows, it keeps ``W = Σ w``, ``s = Σ w (x − r)`` and ``S = Σ w (x − r)(x − r)ᵀ`` in float64: nothing
-    is lost to a mean that is large beside the spread. Everything that a linear Gaussian model (`ProbabilisticPCA`, `FactorAnalysis`, `Whitening`,
-    `MarginalizedAutoencoder`) needs of complete data follows from them, in O(d²) memory for any number of rows.
+    With weights ``w`` and a reference point ``r`` near the rows, it keeps ``W = Σ w``,
+    ``s = Σ w (x − r)`` and ``S = Σ w (x − r)(x − r)ᵀ`` in float64: nothing is lost to a mean that
+    is large beside the spread. Everything that a linear Gaussian model (`ProbabilisticPCA`,
+    `FactorAnalysis`, `Whitening`, `MarginalizedAutoencoder`) needs of complete data follows from
+    them, in O(d²) memory for any number of rows.
 
     Parameters
     ----------
@@ -56,10 +61,11 @@ class SufficientStatistics(Saved):
 
     Notes
     -----
-    Rows of float32, uint8 and bool are multiplied in float32, in blocks of 128 whose sums are added in float64: relative errors of some
-    1e-7 of the variances. Other rows are multiplied in float64. Each `update` shifts its rows by their own sampled mean; merging moves to one reference
-    point exactly, up to rounding. Sparse (CSR) rows whose columns have no large means are multiplied entry by entry in float64, others are made dense,
-    some rows at a time.
+    Rows of float32, uint8 and bool are multiplied in float32, in blocks of 128 whose sums are added
+    in float64: relative errors of some 1e-7 of the variances. Other rows are multiplied in float64.
+    Each `update` shifts its rows by their own sampled mean; merging moves to one reference point
+    exactly, up to rounding. Sparse (CSR) rows whose columns have no large means are multiplied
+    entry by entry in float64, others are made dense, some rows at a time.
 
     References
     ----------
@@ -105,12 +111,14 @@ class SufficientStatistics(Saved):
         Raises
         ------
         ValueError
-            For entries that are not finite, a wrong number of columns, bad weights. Nothing has been added then, nor after Ctrl-C.
+            For entries that are not finite, a wrong number of columns, bad weights. Nothing has
+            been added then, nor after Ctrl-C.
         """
         return self._become(self + self._of_rows(X, sample_weight))
 
     def downdate(self, X: Table, sample_weight: ArrayLike | None = None) -> Self:
-        """Takes rows away that were added before: the inverse of `update`, to the rounding of the larger sums.
+        """Takes rows away that were added before: the inverse of `update`, to the rounding of the
+        larger sums.
 
         Parameters
         ----------
@@ -124,7 +132,8 @@ class SufficientStatistics(Saved):
         Raises
         ------
         ValueError
-            If the rows were not all among those added, as far as that shows; nothing has been taken away then.
+            If the rows were not all among those added, as far as that shows; nothing has been taken
+            away then.
         """
         return self._become(self - self._of_rows(X, sample_weight))
 
@@ -194,7 +203,8 @@ class SufficientStatistics(Saved):
         """TooFewRowsError, a ValueError, unless some column has a variance."""
         if not np.trace(self.scatter_) > 0:
             raise TooFewRowsError(
-                f"the rows have no variance: expected at least 2 different ones, got n_samples = {self.n_samples_}"
+                "the rows have no variance: expected at least 2 different ones, got n_samples = "
+                f"{self.n_samples_}"
             )
 
     def second_moments(self) -> NDArray[np.float64]:
@@ -254,7 +264,9 @@ class SufficientStatistics(Saved):
         return self
 
     def _combined(self, other, sign):
-        """self ± other about the reference point of the heavier one, or about the mean where that has moved far away."""
+        """self ± other about the reference point of the heavier one, or about the mean where that
+        has moved far away.
+        """
         self._check_other(other)
         if self.weight_sum_ == 0 and sign > 0:
             (total := other.copy()).n_samples_ += self.n_samples_
@@ -396,7 +408,8 @@ def statistics_of(
 def _moved(weight, sums, scatter, delta):
     """Sums and scatter about r + delta, from those about r; the scatter is a new array.
 
-    S' = S − u δᵀ − δ uᵀ with u = s − W δ / 2: exactly symmetric, because both terms are added first.
+    S' = S − u δᵀ − δ uᵀ with u = s − W δ / 2: exactly symmetric, because both terms are added
+    first.
     """
     if not delta.any():
         return sums, scatter.copy()
@@ -405,7 +418,9 @@ def _moved(weight, sums, scatter, delta):
 
 
 def _sample_mean(X, weight):
-    """The mean of some rows from all over X, of those that have weight, rounded to the type that X is computed in."""
+    """The mean of some rows from all over X, of those that have weight, rounded to the type that X
+    is computed in.
+    """
     n = X.shape[0]
     if n <= SAMPLE_ROWS or weight is not None:
         places = np.arange(n) if weight is None else np.flatnonzero(weight)
@@ -431,7 +446,8 @@ def _dense(rows):
 def _add_dense(X, weight, reference, sums, scatter, n_threads):
     """Add the sums of rows about the reference point, slice after slice; each is made dense.
 
-    Returns the slice, if there is one, in whose rows something is not finite: nothing is added then.
+    Returns the slice, if there is one, in whose rows something is not finite: nothing is added
+    then.
     """
     n, d = X.shape
     n_threads = threads.effective_n_threads(n_threads, float(n) * d * d)

@@ -5,7 +5,9 @@ from contextlib import contextmanager
 
 @contextmanager
 def progress_bar(verbose, n_epochs, n_rows, stage=""):
-    """A function (epoch, validation loss) -> on_slice for `Training.epoch`; None where nothing is shown."""
+    """A function (epoch, validation loss) -> on_slice for `Training.epoch`; None where nothing is
+    shown.
+    """
     if not verbose:
         yield lambda epoch, validation_loss: None
         return

@@ -1,4 +1,6 @@
-"""Linear maps and quadratic forms of rows, in slices: what transforms, reconstructions and likelihoods of linear models are."""
+"""Linear maps and quadratic forms of rows, in slices: what transforms, reconstructions and
+likelihoods of linear models are.
+"""
 
 import numpy as np
 from scipy import sparse
@@ -38,7 +40,9 @@ def project(
 
 
 def _project_sparse(rows, shift, B, dtype, n_threads):
-    """``X B − shift B``: each product as it is, since a mean of sparse columns is no larger than their spread."""
+    """``X B − shift B``: each product as it is, since a mean of sparse columns is no larger than
+    their spread.
+    """
     Z = np.empty((rows.shape[0], B.shape[1]), np.float64)
     work = 2.0 * rows.nnz * B.shape[1]
     n_threads = threads.effective_n_threads(n_threads, work)
@@ -70,7 +74,9 @@ def quadratic_forms(rows, shift, B, p, sign, *, name="X", n_threads=None, none_i
 
 
 def _run(rows, shift, B, dtype, name, n_threads, options, result, out, may_be_missing):
-    """Fill `out` and return True, or return False where an entry is missing and that is no error."""
+    """Fill `out` and return True, or return False where an entry is missing and that is no
+    error.
+    """
     d, k = B.shape
     arrays = {
         key: np.ascontiguousarray(value, dtype) if isinstance(value, np.ndarray) else value

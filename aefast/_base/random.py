@@ -7,12 +7,16 @@ WEIGHTS, SHUFFLE, SPLIT, LAYERS = range(4)
 
 
 def random_stream(seed, purpose, counter=0):
-    """A generator keyed by (seed, purpose, counter), so that training resumes anywhere with the numbers it would have drawn."""
+    """A generator keyed by (seed, purpose, counter), so that training resumes anywhere with the
+    numbers it would have drawn.
+    """
     return np.random.Generator(np.random.Philox(key=[seed, purpose], counter=[0, 0, 0, counter]))
 
 
 def rewind(random, counter):
-    """Brings a generator of `random_stream` to another counter; a new one would ask the system for entropy first."""
+    """Brings a generator of `random_stream` to another counter; a new one would ask the system for
+    entropy first.
+    """
     state = random.bit_generator.state
     state["state"]["counter"][:] = 0, 0, 0, counter
     state["buffer_pos"], state["has_uint32"] = 4, 0

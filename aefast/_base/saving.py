@@ -1,11 +1,14 @@
 """What an object tells `aefast.model_file`, so that it can be written to a file and be read again.
 
-A class that can be saved inherits `Saved`, and its home is named in `model_file.HOMES`. A file has four parts:
+A class that can be saved inherits `Saved`, and its home is named in `model_file.HOMES`. A file has
+four parts:
 
 parameters  the constructor's, as JSON
-state       the rest of the fitted state that is no array, as JSON: described by `_state_checks`, so that nothing unchecked is read
+state       the rest of the fitted state that is no array, as JSON: described by `_state_checks`, so
+            that nothing unchecked is read
 tensors     the arrays: described by `_tensor_layout(state)`
-format      `_file_format` and `_file_version`: a file of a later version is refused, with the advice to upgrade
+format      `_file_format` and `_file_version`: a file of a later version is refused, with the
+            advice to upgrade
 """
 
 import math
@@ -73,7 +76,9 @@ class Saved(ABC):
 
     @abstractmethod
     def _saved_state(self) -> dict[str, Any]:
-        """A dict with the keys of `_state_checks`, of what JSON has: numbers, strings, lists, dicts, None."""
+        """A dict with the keys of `_state_checks`, of what JSON has: numbers, strings, lists,
+        dicts, None.
+        """
 
     @abstractmethod
     def _saved_tensors(self) -> dict[str, Array]:
@@ -87,11 +92,15 @@ class Saved(ABC):
     @classmethod
     @abstractmethod
     def _tensor_layout(cls, state: dict[str, Any]) -> dict[str, Tensor]:
-        """Name and `Tensor` of each array that belongs to this state, whose entries are checked; ValueError where they contradict each other."""
+        """Name and `Tensor` of each array that belongs to this state, whose entries are checked;
+        ValueError where they contradict each other.
+        """
 
     @abstractmethod
     def _restore(self, state: dict[str, Any], tensors: dict[str, Array]) -> None:
-        """Becomes the object that was saved, `n_features_in_` included. Everything has been checked, finite arrays too."""
+        """Becomes the object that was saved, `n_features_in_` included. Everything has been
+        checked, finite arrays too.
+        """
 
     # ---- the constructor's parameters; as scikit-learn's estimators have them ----
 
@@ -107,7 +116,9 @@ class Saved(ABC):
 
     @classmethod
     def _from_parameters(cls, parameters: dict[str, Any]) -> Self:
-        """A new object; ValueError if these are not all the parameters that are saved. Whether they are valid, `_check_restored` says."""
+        """A new object; ValueError if these are not all the parameters that are saved. Whether they
+        are valid, `_check_restored` says.
+        """
         known = set(cls._get_param_names()) - set(cls._parameters_not_saved)
         check_names("constructor parameters", parameters, known)
         for name, value in parameters.items():
@@ -197,7 +208,8 @@ def check_names(what: str, got: Iterable[str], expected: Iterable[str]) -> None:
     missing, unknown = sorted(set(expected) - set(got)), sorted(set(got) - set(expected))
     if missing or unknown:
         raise ValueError(
-            f"its {what} are not those of a model: missing {shortened(missing)}, unknown {shortened(unknown)}"
+            f"its {what} are not those of a model: missing {shortened(missing)}, unknown "
+            f"{shortened(unknown)}"
         )
 
 

@@ -9,7 +9,9 @@ from aefast._base.types import Array
 
 
 def csr_arrays(X: Any) -> tuple[Array, Array, Array]:
-    """(row_begin, columns, values) as kernels read them; the matrix's own arrays where they have the types."""
+    """(row_begin, columns, values) as kernels read them; the matrix's own arrays where they have
+    the types.
+    """
     return (
         np.ascontiguousarray(X.indptr, np.int64),
         np.ascontiguousarray(X.indices, np.int32),
@@ -18,7 +20,9 @@ def csr_arrays(X: Any) -> tuple[Array, Array, Array]:
 
 
 def has_small_means(X: Any, weight: Array | None, far: float) -> bool:
-    """Whether sums of unshifted squares lose no more than a digit or so to the means: E x² ≤ far · var x for every column."""
+    """Whether sums of unshifted squares lose no more than a digit or so to the means: E x² ≤ far ·
+    var x for every column.
+    """
     weight = np.ones(X.shape[0]) if weight is None else weight
     of_entries = np.repeat(weight, np.diff(X.indptr))
     d, total = X.shape[1], weight.sum()
@@ -42,7 +46,9 @@ def add_scatter(
 
 
 class SparseProducts:
-    """Products ``X B`` and ``Xᵀ Y`` with dense matrices, of a CSR matrix of which the transpose is made once."""
+    """Products ``X B`` and ``Xᵀ Y`` with dense matrices, of a CSR matrix of which the transpose is
+    made once.
+    """
 
     def __init__(self, X: Any, n_threads: int | None) -> None:
         self.shape, self.dtype, self.nnz, self.n_threads = X.shape, X.dtype, X.nnz, n_threads

@@ -4,7 +4,9 @@ import numpy as np
 
 
 class Patience:
-    """Tells when the monitored loss has not improved by more than tol for n_epochs_no_change epochs; with tol=0 never."""
+    """Tells when the monitored loss has not improved by more than tol for n_epochs_no_change
+    epochs; with tol=0 never.
+    """
 
     def __init__(self, tol, n_epochs_no_change):
         self.tol, self.n_epochs_no_change = tol, n_epochs_no_change

@@ -11,7 +11,8 @@ from typing import Any
 
 from aefast._base import _runtime
 
-# A thread more pays from so many floating-point operations of a step or a pass on (benchmarks/RESULTS.md).
+# A thread more pays from so many floating-point operations of a step or a pass on
+# (benchmarks/RESULTS.md).
 WORK_PER_THREAD = 1e6
 MOST_THREADS = 1024
 
@@ -27,14 +28,17 @@ def _n_cores() -> int:
 
 
 def default_n_threads() -> int:
-    """What n_threads=None means for large work: the cores this process may use, at most what OpenMP was told."""
+    """What n_threads=None means for large work: the cores this process may use, at most what OpenMP
+    was told.
+    """
     return max(1, min(_n_cores(), _runtime.openmp_max_threads()))
 
 
 def effective_n_threads(n_threads: int | None, work: float) -> int:
     """The size of the team for `work` floating-point operations; results do not depend on it.
 
-    A forked child computes alone: GNU's OpenMP would wait for threads that did not survive the fork.
+    A forked child computes alone: GNU's OpenMP would wait for threads that did not survive the
+    fork.
     """
     if n_threads is not None and not _is_n_threads(n_threads):
         raise ValueError(
@@ -88,7 +92,9 @@ def blas_description() -> str:
 
 
 def _blas_of_scipy_build() -> str:
-    """What SciPy was built with, for libraries that threadpoolctl does not know (Apple's Accelerate)."""
+    """What SciPy was built with, for libraries that threadpoolctl does not know (Apple's
+    Accelerate).
+    """
     import scipy
 
     return scipy.show_config(mode="dicts")["Build Dependencies"]["blas"]["name"]
@@ -134,7 +140,8 @@ _no_limit = nullcontext()
 
 
 def single_threaded_blas(is_used: bool = True) -> AbstractContextManager[Any]:
-    """BLAS computes with one thread inside: our own threads share the work, and a threaded BLAS would change its bits with their number.
+    """BLAS computes with one thread inside: our own threads share the work, and a threaded BLAS
+    would change its bits with their number.
 
     Where BLAS is not used inside, it is left alone.
     """

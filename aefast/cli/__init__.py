@@ -1,8 +1,8 @@
 """The command `aefast`: its parser, its exit codes, its errors.
 
 A subcommand is an entry of `COMMANDS` and a function ``add_NAME(parser)`` of the module named
-there, which adds the arguments and sets ``run``, called with the parsed arguments. That module alone
-is imported: the others, and what they need, do not delay a command or its ``--help``.
+there, which adds the arguments and sets ``run``, called with the parsed arguments. That module
+alone is imported: the others, and what they need, do not delay a command or its ``--help``.
 """
 
 import argparse
@@ -47,7 +47,8 @@ def main(argv=None):
     argv = sys.argv[1:] if argv is None else argv
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
-        # the header of a CSV file is compared with the model's names here; the arrays passed on have none
+        # the header of a CSV file is compared with the model's names here; the arrays passed on
+        # have none
         warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
         try:
             arguments = _parser(argv).parse_args(argv)

@@ -9,8 +9,10 @@ MODEL_NAME = "model.safetensors"
 METRICS_NAME = "metrics.json"
 MOST_PICTURED_ROWS = 1000
 DATA_HELP = (
-    "what to read: a .npy file (memory-mapped), an array of a .npz file as FILE.npz:KEY, a .csv file of numbers (with or "
-    "without a header), or 'digits', the 1797 handwritten digits of 8 x 8 pixels that come with scikit-learn. One row is "
+    "what to read: a .npy file (memory-mapped), an array of a .npz file as FILE.npz:KEY, a .csv "
+    "file of numbers (with or "
+    "without a header), or 'digits', the 1797 handwritten digits of 8 x 8 pixels that come with "
+    "scikit-learn. One row is "
     "one sample; the further dimensions of an array are flattened"
 )
 
@@ -25,7 +27,8 @@ def add_scale(command):
     command.add_argument(
         "--scale",
         action="store_true",
-        help="divide uint8 values by 255, in a float32 copy; a model fitted with it needs it for all data",
+        help="divide uint8 values by 255, in a float32 copy; a model fitted with it needs it for "
+        "all data",
     )
 
 
@@ -70,7 +73,8 @@ def read_model_and_data(arguments):
     names = getattr(model, "feature_names_in_", None)
     if names is not None and table.feature_names not in (None, tuple(names)):
         raise ValueError(
-            f"{arguments.data}: expected the columns that the model was fitted on, {', '.join(names)}; "
+            f"{arguments.data}: expected the columns that the model was fitted on, "
+            f"{', '.join(names)}; "
             f"got {', '.join(table.feature_names)}"
         )
     return model, table

@@ -1,4 +1,6 @@
-"""`aefast dictionary`: learn a dictionary from images or rows. `aefast denoise`: remove noise from an image with one."""
+"""`aefast dictionary`: learn a dictionary from images or rows. `aefast denoise`: remove noise from
+an image with one.
+"""
 
 import json
 import time
@@ -23,8 +25,10 @@ def add_dictionary(command):
     describe(
         command,
         _dictionary,
-        "From images: grey patches, the mean of each taken off, all divided by their standard deviation. From rows: as they are. A tenth is held out. "
-        f"What comes of it goes to one folder: {MODEL_NAME}, {METRICS_NAME} and, with matplotlib, {_PICTURE_NAME}, most used atoms first. Ctrl-C ends "
+        "From images: grey patches, the mean of each taken off, all divided by their standard "
+        "deviation. From rows: as they are. A tenth is held out. "
+        f"What comes of it goes to one folder: {MODEL_NAME}, {METRICS_NAME} and, with matplotlib, "
+        f"{_PICTURE_NAME}, most used atoms first. Ctrl-C ends "
         "the learning and saves what there is.",
     )
     add = command.add_argument
@@ -33,7 +37,8 @@ def add_dictionary(command):
         metavar="DATA|IMAGE",
         nargs="*",
         default=list(_SAMPLE_IMAGES),
-        help=f"images ({', '.join(_IMAGE_SUFFIXES)}), or one table: {DATA_HELP}. Default: the two photographs that come with scikit-learn",
+        help=f"images ({', '.join(_IMAGE_SUFFIXES)}), or one table: {DATA_HELP}. Default: the two "
+        "photographs that come with scikit-learn",
     )
     add(
         "-k",
@@ -74,7 +79,8 @@ def add_dictionary(command):
     add(
         "--whiten",
         action="store_true",
-        help="whiten patches first (ZCA): atoms become localised and oriented, but are none for denoising",
+        help="whiten patches first (ZCA): atoms become localised and oriented, but are none for "
+        "denoising",
     )
     add("--positive", action="store_true", help="codes and atoms that are not negative")
     add(
@@ -104,14 +110,16 @@ def add_denoise(command):
     describe(
         command,
         _denoise,
-        "Overlapping patches are coded with as few atoms as explain them up to the noise; a pixel becomes the mean of the patches that cover it.",
+        "Overlapping patches are coded with as few atoms as explain them up to the noise; a pixel "
+        "becomes the mean of the patches that cover it.",
     )
     add = command.add_argument
     add("image", metavar="IMAGE", help=_IMAGE_HELP)
     add(
         "--dictionary",
         metavar="DICTIONARY",
-        help="a model file, or the folder of `aefast dictionary`; by default one is learnt from IMAGE itself",
+        help="a model file, or the folder of `aefast dictionary`; by default one is learnt from "
+        "IMAGE itself",
     )
     add(
         "--noise",
@@ -180,7 +188,8 @@ def _dictionary(arguments):
         file.write(json.dumps(metrics, indent=2, allow_nan=False).encode() + b"\n")
     if interrupted is not None:
         raise KeyboardInterrupt(
-            f"interrupted after {learner.n_epochs_} whole epochs; the dictionary reached is saved in {out}"
+            f"interrupted after {learner.n_epochs_} whole epochs; the dictionary reached is saved "
+            f"in {out}"
         ) from interrupted
     written = f"{MODEL_NAME}, {METRICS_NAME}"
     if not arguments.no_plots and shape:
@@ -281,12 +290,16 @@ def _summary(metrics, out, written):
     rows, objective = metrics["n_rows"], metrics["objective"]
     return "\n".join(
         [
-            f"{metrics['n_components']} atoms of {metrics['n_features']} features from {rows['train']} rows, "
+            f"{metrics['n_components']} atoms of {metrics['n_features']} features from "
+            f"{rows['train']} rows, "
             f"{metrics['epochs']} epochs in {metrics['seconds']:.1f} s",
-            f"on {rows['test'] or rows['train']} {'held-out' if rows['test'] else 'training'} rows:",
-            f"  objective 1/2 ||x - h D||^2 + alpha ||h||_1   {objective['learnt']:.4g}, with rows as atoms {objective['rows as atoms']:.4g}",
+            f"on {rows['test'] or rows['train']} {'held-out' if rows['test'] else 'training'} "
+            "rows:",
+            f"  objective 1/2 ||x - h D||^2 + alpha ||h||_1   {objective['learnt']:.4g}, with rows "
+            f"as atoms {objective['rows as atoms']:.4g}",
             f"  atoms in a code                               {metrics['atoms_in_a_code']:.1f}",
-            f"  energy explained                              {100 * metrics['energy_explained']:.1f} %",
+            "  energy explained                              "
+            f"{100 * metrics['energy_explained']:.1f} %",
             f"  atoms that no code uses                       {metrics['unused_atoms']}",
             f"written to {out}: {written}",
         ]

@@ -33,7 +33,8 @@ def add_sample(command):
     describe(
         command,
         _sample,
-        "Factors are drawn from their normal distribution, then each row given its factors. The rows go to a .npy file or, as CSV, to standard output.",
+        "Factors are drawn from their normal distribution, then each row given its factors. The "
+        "rows go to a .npy file or, as CSV, to standard output.",
     )
     add = command.add_argument
     add("model", metavar="MODEL", help="a model file, or the folder of a fit")
@@ -46,8 +47,10 @@ def add_factors(command):
     describe(
         command,
         _factors,
-        "Rows of DATA chosen at random are held out, to tell the model's likelihood of rows it has not seen. What comes of it goes to one folder: "
-        f"{MODEL_NAME}, {METRICS_NAME} and, with matplotlib, {', '.join(_PICTURE_NAMES)}. A .npy or .npz file may have missing entries (NaN).",
+        "Rows of DATA chosen at random are held out, to tell the model's likelihood of rows it has "
+        "not seen. What comes of it goes to one folder: "
+        f"{MODEL_NAME}, {METRICS_NAME} and, with matplotlib, {', '.join(_PICTURE_NAMES)}. A .npy "
+        "or .npz file may have missing entries (NaN).",
     )
     add = command.add_argument
     add("data", metavar="DATA", help=DATA_HELP)
@@ -55,14 +58,16 @@ def add_factors(command):
         "--model",
         choices=list(_NAMES),
         default="ppca",
-        help="ppca: probabilistic PCA, noise of one variance; fa: factor analysis, each feature its own (default: %(default)s)",
+        help="ppca: probabilistic PCA, noise of one variance; fa: factor analysis, each feature "
+        "its own (default: %(default)s)",
     )
     add(
         "-k",
         "--components",
         type=_components,
         metavar="K",
-        help="factors; for ppca also a share of the variance below 1, mle, or cv (held-out likelihood); by default what the model has",
+        help="factors; for ppca also a share of the variance below 1, mle, or cv (held-out "
+        "likelihood); by default what the model has",
     )
     add("--rotation", choices=list(ROTATIONS), help="of the loadings, for fa")
     add("--out", metavar="DIR", default="aefast-factors", help="the folder (default: %(default)s)")
@@ -71,7 +76,8 @@ def add_factors(command):
         type=test_fraction,
         metavar="F",
         default=0.1,
-        help="share of rows held out (default: %(default)s); with 0 a .npy file is only mapped, and may be larger than memory",
+        help="share of rows held out (default: %(default)s); with 0 a .npy file is only mapped, "
+        "and may be larger than memory",
     )
     add(
         "--seed",
@@ -85,7 +91,8 @@ def add_factors(command):
         "--image-shape",
         type=image_shape,
         metavar="HxW",
-        help="draw loadings as images of this shape (28x28, or 32x32x3 for colour), or as a table (none)",
+        help="draw loadings as images of this shape (28x28, or 32x32x3 for colour), or as a table "
+        "(none)",
     )
     add("--no-plots", action="store_true", help="draw no pictures")
     add("--quiet", action="store_true", help="no summary")
@@ -162,7 +169,8 @@ def _metrics(arguments, model, parts, seconds):
 def _summary(arguments, model, metrics, written):
     n_rows, log_p = metrics["n_rows"], metrics["log_likelihood"]
     lines = [
-        f"{arguments.data}: {n_rows['train']:,} rows of {metrics['n_features']:,} features to fit to, {n_rows.get('test', 0):,} held out",
+        f"{arguments.data}: {n_rows['train']:,} rows of {metrics['n_features']:,} features to fit "
+        f"to, {n_rows.get('test', 0):,} held out",
         f"{_NAMES[arguments.model]}, {metrics['n_components']:,} components",
         "",
         f"mean log p(x), nats per row: {log_p['train']:.4f} (training rows)"
@@ -171,7 +179,8 @@ def _summary(arguments, model, metrics, written):
     if arguments.model == "ppca":
         share = sum(metrics["explained_variance_ratio"])
         lines.append(
-            f"variance along the components: {share:.1%} of all; of the noise: {model.noise_variance_:.4g} in each direction"
+            f"variance along the components: {share:.1%} of all; of the noise: "
+            f"{model.noise_variance_:.4g} in each direction"
         )
     iterations = f"{metrics['n_iter']:,} iteration{'s' * (metrics['n_iter'] > 1)}"
     lines += ["", f"{iterations} in {metrics['seconds']:.2f} s", f"{arguments.out}: {written}"]

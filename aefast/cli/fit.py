@@ -28,15 +28,16 @@ from aefast.networks.training.schedules import SCHEDULES
 _PICTURE_NAMES = ("filters.png", "reconstructions.png", "loss.png")
 
 # Options that are constructor parameters: flags, parameter, default, help. The defaults are the
-# constructor's (a test compares them; --layers, --epochs and --seed have their own), written here so
-# that --help need not import scikit-learn.
+# constructor's (a test compares them; --layers, --epochs and --seed have their own), written here
+# so that --help need not import scikit-learn.
 _PARAMETERS = (
     ("-k --components", "n_components", 64, "hidden units"),
     (
         "--layers",
         "layer_sizes",
         None,
-        "hidden units of several layers, from the data up, as 500,250,30: a deep autoencoder, pre-trained layer by layer",
+        "hidden units of several layers, from the data up, as 500,250,30: a deep autoencoder, "
+        "pre-trained layer by layer",
     ),
     (
         "--pretrain-epochs",
@@ -78,7 +79,8 @@ _PARAMETERS = (
         "--missing",
         "missing",
         "error",
-        "what NaN (in a .csv file: an empty field, or nan) means: error, or mask for entries that are missing",
+        "what NaN (in a .csv file: an empty field, or nan) means: error, or mask for entries that "
+        "are missing",
     ),
     ("--missing-fill", "missing_fill", "mean", "what a missing entry enters the encoder as"),
     ("--corruption", "corruption", None, "noise: masking:P, salt_and_pepper:P or gaussian:SIGMA"),
@@ -114,7 +116,9 @@ _PARAMETERS = (
     ),
     ("--threads", "n_threads", None, "at most; by default the cores this process may use"),
 )
-_TYPES = {  # of parameters whose default is None, where it is not int; and of those that are written in a form of their own
+# of parameters whose default is None, where it is not int; and of those that are written in a form
+# of their own
+_TYPES = {
     "layer_sizes": variants.layers,
     "code_activation": str,
     "clip_norm": float,
@@ -136,7 +140,8 @@ def add_fit(command):
     describe(
         command,
         _fit,
-        "Rows of DATA chosen at random are held out: the autoencoder is tested on them and never sees them in training. "
+        "Rows of DATA chosen at random are held out: the autoencoder is tested on them and never "
+        "sees them in training. "
         f"What comes of it goes to one folder: {MODEL_NAME}, {METRICS_NAME} and, with matplotlib, "
         f"{', '.join(_PICTURE_NAMES)}. Ctrl-C ends the training and saves what there is.",
     )
@@ -148,7 +153,8 @@ def add_fit(command):
         type=test_fraction,
         metavar="F",
         default=0.1,
-        help="share of rows held out (default: %(default)s). They change places with the last rows, in memory; with 0 "
+        help="share of rows held out (default: %(default)s). They change places with the last "
+        "rows, in memory; with 0 "
         "a .npy file is only mapped, and may be larger than memory",
     )
     add_scale(command)
@@ -156,7 +162,8 @@ def add_fit(command):
         "--image-shape",
         type=image_shape,
         metavar="HxW",
-        help="draw features as images of this shape (28x28, or 32x32x3 for colour), or as a table (none); by default the "
+        help="draw features as images of this shape (28x28, or 32x32x3 for colour), or as a table "
+        "(none); by default the "
         "shape of DATA's rows, and a square where the number of features is one of at least 64",
     )
     add("--no-plots", action="store_true", help="draw no pictures")

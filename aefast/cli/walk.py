@@ -15,7 +15,8 @@ def add_walk(command):
     describe(
         command,
         _walk,
-        "Each chain starts at a row of DATA; in each step it is corrupted, encoded, and a row is drawn from what is decoded.",
+        "Each chain starts at a row of DATA; in each step it is corrupted, encoded, and a row is "
+        "drawn from what is decoded.",
     )
     add = command.add_argument
     add("model", metavar="MODEL", help="a model file, or the folder of a fit")

@@ -1,4 +1,6 @@
-"""Linear autoencoders in closed form: denoising with the corruption integrated out, and recommendation with a zero diagonal."""
+"""Linear autoencoders in closed form: denoising with the corruption integrated out, and
+recommendation with a zero diagonal.
+"""
 
 from numbers import Integral, Real
 
@@ -22,7 +24,9 @@ _SCORES_AT_ONCE = 1 << 22
 
 
 class _SquareMap(StatisticsMixin, Saved, OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
-    """A map from features to features, fitted to sufficient statistics; `_tensors` names its arrays and their dimensions."""
+    """A map from features to features, fitted to sufficient statistics; `_tensors` names its arrays
+    and their dimensions.
+    """
 
     _tensors: dict[str, int] = {}
 
@@ -49,10 +53,12 @@ class _SquareMap(StatisticsMixin, Saved, OneToOneFeatureMixin, TransformerMixin,
 
 
 class MarginalizedAutoencoder(_SquareMap):
-    """Linear denoising autoencoder, its corruption integrated out: what training on infinitely many corrupted copies of the rows would give, in closed form.
+    """Linear denoising autoencoder, its corruption integrated out: what training on infinitely many
+    corrupted copies of the rows would give, in closed form.
 
-    Each entry is set to 0 with probability p. ``X̂ = X̃ Aᵀ + b`` that minimises ``E ‖x − x̃ Aᵀ − b‖²``, averaged over rows and corruptions, needs only the mean μ and the covariance C
-    (divided by n):
+    Each entry is set to 0 with probability p. ``X̂ = X̃ Aᵀ + b`` that minimises
+    ``E ‖x − x̃ Aᵀ − b‖²``, averaged over rows and corruptions, needs only the mean μ and the
+    covariance C (divided by n):
 
         ``Aᵀ = [(1 − p) C + p diag(E x²)]⁻¹ C``,   ``b = μ − (1 − p) μ Aᵀ``
 
@@ -61,7 +67,8 @@ class MarginalizedAutoencoder(_SquareMap):
     corruption : float in (0, 1), default=0.5
         p.
     activation : {"tanh", "identity"}, default="tanh"
-        Of what `transform` returns. Deep: several in a scikit-learn pipeline, each fitted to what the one before returns.
+        Of what `transform` returns. Deep: several in a scikit-learn pipeline, each fitted to what
+        the one before returns.
     n_threads : int or None, default=None
         As of `Autoencoder`.
 
@@ -83,7 +90,8 @@ class MarginalizedAutoencoder(_SquareMap):
 
     References
     ----------
-    .. [1] Chen, Xu, Weinberger & Sha (2012), Marginalized denoising autoencoders for domain adaptation, eqs. 3 and 6.
+    .. [1] Chen, Xu, Weinberger & Sha (2012), Marginalized denoising autoencoders for domain
+    adaptation, eqs. 3 and 6.
 
     Examples
     --------
@@ -158,9 +166,11 @@ class MarginalizedAutoencoder(_SquareMap):
 
 
 class ItemAutoencoder(_SquareMap):
-    """Linear autoencoder with a zero diagonal, for implicit feedback (EASE): each item is predicted from the other ones.
+    """Linear autoencoder with a zero diagonal, for implicit feedback (EASE): each item is predicted
+    from the other ones.
 
-    Rows of X are users, columns are items, entries say how strongly a user chose an item (0: not seen). Minimises
+    Rows of X are users, columns are items, entries say how strongly a user chose an item (0: not
+    seen). Minimises
 
         ``‖X − X B‖² + l2 ‖B‖²``   with ``diag(B) = 0``
 
@@ -223,7 +233,8 @@ class ItemAutoencoder(_SquareMap):
             inverse, info = linalg.lapack.dpotri(inverse, lower=True)
         if info != 0:
             raise ValueError(
-                f"Xᵀ X + l2 I is singular to rounding: l2 = {self.l2} is too small for entries of this size"
+                f"Xᵀ X + l2 I is singular to rounding: l2 = {self.l2} is too small for entries of "
+                "this size"
             )
         P = np.tril(inverse)
         P += np.tril(P, -1).T
@@ -263,7 +274,8 @@ class ItemAutoencoder(_SquareMap):
         Returns
         -------
         items : ndarray (n_samples, n) of int64
-            Columns of X, best first; of equal scores the smaller column first. −1 where a user has seen all others.
+            Columns of X, best first; of equal scores the smaller column first. −1 where a user has
+            seen all others.
         scores : ndarray (n_samples, n)
             Theirs; −inf with −1.
         """

@@ -25,22 +25,28 @@ GRADIENT_TOLERANCE = 1e-7  # of the mean log-likelihood by the logarithm of a no
 
 
 class FactorAnalysis(FactorModel):
-    """Factor analysis: ``h ~ N(0, I)``, ``x = h W + μ + noise`` with noise of its own variance ψ_j in each column.
+    """Factor analysis: ``h ~ N(0, I)``, ``x = h W + μ + noise`` with noise of its own variance ψ_j
+    in each column.
 
-    Maximises ``Σ log p(x)``, ``x ~ N(μ, Wᵀ W + Ψ)``, the factors h integrated out. The data enter through their covariance (divided by n) only: one pass over the
-    rows, then L-BFGS on the likelihood as a function of log ψ, the best W for each ψ being known in closed form (Jöreskog 1967). With missing entries by EM.
+    Maximises ``Σ log p(x)``, ``x ~ N(μ, Wᵀ W + Ψ)``, the factors h integrated out. The data enter
+    through their covariance (divided by n) only: one pass over the rows, then L-BFGS on the
+    likelihood as a function of log ψ, the best W for each ψ being known in closed form (Jöreskog
+    1967). With missing entries by EM.
 
     Parameters
     ----------
     n_components : int or None, default=None
-        k. None: the most that d columns can identify, the largest k with ``(d − k)² ≥ d + k`` (Ledermann's bound), at least 1 and at most
-        the rank of the centred rows.
+        k. None: the most that d columns can identify, the largest k with ``(d − k)² ≥ d + k``
+        (Ledermann's bound), at least 1 and at most the rank of the centred rows.
     rotation : {None, "varimax", "quartimax", "promax"}, default=None
-        Of the loadings towards simple structure. Without it ``W Ψ⁻¹ Wᵀ`` is diagonal, largest first. "promax" gives correlated factors.
+        Of the loadings towards simple structure. Without it ``W Ψ⁻¹ Wᵀ`` is diagonal, largest
+        first. "promax" gives correlated factors.
     min_noise : float in (0, 1), default=1e-6
-        Least noise variance of a column, as a fraction of its variance: what keeps Heywood cases finite. A warning names the columns that reach it.
+        Least noise variance of a column, as a fraction of its variance: what keeps Heywood cases
+        finite. A warning names the columns that reach it.
     tol : float, default=1e-8
-        Iterations end when the mean log-likelihood rises by less, relative to its magnitude (with missing entries: absolutely), or its gradient vanishes.
+        Iterations end when the mean log-likelihood rises by less, relative to its magnitude (with
+        missing entries: absolutely), or its gradient vanishes.
     max_iter : int, default=1000
     n_threads : int or None, default=None
         As of `Autoencoder`.
@@ -64,7 +70,8 @@ class FactorAnalysis(FactorModel):
 
     Notes
     -----
-    Each column is fitted in units of its own: the result does not depend on scales. Constant columns have no loadings and the least noise.
+    Each column is fitted in units of its own: the result does not depend on scales. Constant
+    columns have no loadings and the least noise.
 
     References
     ----------
@@ -154,7 +161,9 @@ class FactorAnalysis(FactorModel):
         self._set_loadings(mean, W / scale, psi / scale**2, scale, curve, len(rows))
 
     def _scales(self, covariance):
-        """Standard deviations, and which columns have one; a constant column gets a thousandth of the mean one, for units of its own."""
+        """Standard deviations, and which columns have one; a constant column gets a thousandth of
+        the mean one, for units of its own.
+        """
         variance = np.diagonal(covariance)
         mean = variance.mean()
         varies = variance > np.finfo(np.float64).eps ** 2 * mean
@@ -177,13 +186,17 @@ class FactorAnalysis(FactorModel):
         if len(at_bound):
             shown = column_labels(name, at_bound[:10]) + (", ..." if len(at_bound) > 10 else "")
             warn(
-                f"Heywood case: the noise variance of column(s) {shown} is at its bound, min_noise={self.min_noise} of "
-                "the column's variance: the factors explain it altogether. Fewer components, or columns that are no copies of others, help",
+                f"Heywood case: the noise variance of column(s) {shown} is at its bound, "
+                f"min_noise={self.min_noise} of "
+                "the column's variance: the factors explain it altogether. Fewer components, or "
+                "columns that are no copies of others, help",
                 ConvergenceWarning,
             )
 
     def _set_loadings(self, mean, W, psi, scale, curve, n_samples):
-        """W and psi are of columns in units of `scale`: signs, order and rotation do not depend on the units of X."""
+        """W and psi are of columns in units of `scale`: signs, order and rotation do not depend on
+        the units of X.
+        """
         W, Phi = rotate(fixed_signs(W), self.rotation)
         self._set_fitted(
             mean_=mean,
@@ -241,8 +254,9 @@ class Profile(NamedTuple):
 class ProfileLikelihood:
     """Minus the mean log-likelihood as a function of log ψ, W at its best.
 
-    With the eigenvalues θ of ``Ψ^-½ C Ψ^-½``: ``½ [d log 2π + Σ log ψ_j + Σ_{i ≤ k, θ_i > 1} (log θ_i + 1 − θ_i) + tr C Ψ⁻¹]``, and the derivative by log ψ_j is
-    ``½ (Σ_jj − C_jj) / ψ_j``, because the gradient by W vanishes.
+    With the eigenvalues θ of ``Ψ^-½ C Ψ^-½``:
+    ``½ [d log 2π + Σ log ψ_j + Σ_{i ≤ k, θ_i > 1} (log θ_i + 1 − θ_i) + tr C Ψ⁻¹]``, and the
+    derivative by log ψ_j is ``½ (Σ_jj − C_jj) / ψ_j``, because the gradient by W vanishes.
     """
 
     def __init__(self, C, k):
@@ -317,7 +331,9 @@ def maximize_profile(C, k, varies, floor, tol, max_iter):
 
 
 def _starting_noise(C, k):
-    """Jöreskog's ``(1 − k / 2d) / (C⁻¹)_jj``: C⁻¹ gives what each column keeps for itself. A little is added to C, so that copies of columns do no harm."""
+    """Jöreskog's ``(1 − k / 2d) / (C⁻¹)_jj``: C⁻¹ gives what each column keeps for itself. A little
+    is added to C, so that copies of columns do no harm.
+    """
     d = len(C)
     inverse = linalg.inv(C + 1e-3 * np.eye(d))
     return (1 - k / (2 * d)) / np.diagonal(inverse)

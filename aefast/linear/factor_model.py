@@ -26,12 +26,15 @@ _ROWS_FILLED = 1 << 14  # at a time
 class FactorModel(
     StatisticsMixin, Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 ):
-    """``h ~ N(0, Φ)``, ``x = h W + μ + noise``. A subclass fits, sets `mean_`, `components_`, `noise_variance_`, and counts its parameters."""
+    """``h ~ N(0, Φ)``, ``x = h W + μ + noise``. A subclass fits, sets `mean_`, `components_`,
+    `noise_variance_`, and counts its parameters.
+    """
 
     # ---- fitting ----
 
     def fit(self, X: Table, y: object = None, sample_weight: ArrayLike | None = None) -> Self:
-        """Fits to the rows of X: from their sufficient statistics, in one pass; by EM where entries are missing.
+        """Fits to the rows of X: from their sufficient statistics, in one pass; by EM where entries
+        are missing.
 
         Parameters
         ----------
@@ -48,7 +51,8 @@ class FactorModel(
         Raises
         ------
         ValueError
-            For infinite entries, columns without an observed entry, rows without variance, bad parameters.
+            For infinite entries, columns without an observed entry, rows without variance, bad
+            parameters.
         """
         self._validate_params()
         table, name = check.estimator_table(self, X, reset=True), table_name(X)
@@ -92,7 +96,8 @@ class FactorModel(
         if not counts.all():
             column = int(np.flatnonzero(counts == 0)[0])
             raise ValueError(
-                f"column {column_label(name, column)} of X has no observed entry: leave it out, there is nothing to learn of it"
+                f"column {column_label(name, column)} of X has no observed entry: leave it out, "
+                "there is nothing to learn of it"
             )
         return means
 
@@ -154,7 +159,8 @@ class FactorModel(
         -------
         mean : ndarray (n_samples, n_components)
             As `transform` gives it.
-        covariance : ndarray (n_components, n_components), or (n_samples, n_components, n_components) where entries are missing
+        covariance : ndarray (n_components, n_components), or (n_samples, n_components,
+            n_components) where entries are missing
             ``(Φ⁻¹ + W Ψ⁻¹ Wᵀ)⁻¹``, the same for every complete row; float64.
         """
         mean, covariances = self._posterior(X, with_covariances=True)
@@ -182,7 +188,8 @@ class FactorModel(
         return project(H, zeros, W, offset=self.mean_, name="H", n_threads=self.n_threads)
 
     def reconstruct(self, X: Table) -> Reals:
-        """``inverse_transform(transform(X))``: ``E[x' | x]`` of a row with the same factors, which shrinks towards the mean.
+        """``inverse_transform(transform(X))``: ``E[x' | x]`` of a row with the same factors, which
+        shrinks towards the mean.
 
         Parameters
         ----------
@@ -195,7 +202,8 @@ class FactorModel(
         return self.inverse_transform(self._posterior(X)[0])
 
     def impute(self, X: Table) -> Reals:
-        """X with each missing entry (NaN) replaced by its mean given the observed entries of its row, ``E[h | x_o] W + μ``.
+        """X with each missing entry (NaN) replaced by its mean given the observed entries of its
+        row, ``E[h | x_o] W + μ``.
 
         Parameters
         ----------
@@ -268,7 +276,8 @@ class FactorModel(
         return float(self.score_samples(X).mean())
 
     def mahalanobis(self, X: Table) -> Reals:
-        """Squared Mahalanobis distances ``(x − μ) Σ⁻¹ (x − μ)ᵀ``, as scikit-learn's covariance estimators give them.
+        """Squared Mahalanobis distances ``(x − μ) Σ⁻¹ (x − μ)ᵀ``, as scikit-learn's covariance
+        estimators give them.
 
         Parameters
         ----------
@@ -278,12 +287,14 @@ class FactorModel(
         Returns
         -------
         distance : ndarray (n_samples,)
-            Under the model chi-squared, with as many degrees of freedom as entries are observed; float64.
+            Under the model chi-squared, with as many degrees of freedom as entries are observed;
+            float64.
         """
         return self._distances(X)[0]
 
     def aic(self, X: Table) -> float:
-        """Akaike's criterion of X, ``2 p − 2 Σ log p(x)`` with p free parameters; smaller is better.
+        """Akaike's criterion of X, ``2 p − 2 Σ log p(x)`` with p free parameters; smaller is
+        better.
 
         Parameters
         ----------
@@ -296,7 +307,8 @@ class FactorModel(
         return 2.0 * self._n_parameters() - 2.0 * float(self.score_samples(X).sum())
 
     def bic(self, X: Table) -> float:
-        """Bayes' criterion of X, ``p log n − 2 Σ log p(x)`` with p free parameters; smaller is better.
+        """Bayes' criterion of X, ``p log n − 2 Σ log p(x)`` with p free parameters; smaller is
+        better.
 
         Parameters
         ----------

@@ -1,4 +1,6 @@
-"""What estimators share that are fitted from sufficient statistics: `fit`, `partial_fit`, `fit_statistics`."""
+"""What estimators share that are fitted from sufficient statistics: `fit`, `partial_fit`,
+`fit_statistics`.
+"""
 
 import contextlib
 from abc import ABC, abstractmethod
@@ -54,8 +56,9 @@ class StatisticsMixin(ABC):
     def partial_fit(
         self, X: Table, y: object = None, sample_weight: ArrayLike | None = None
     ) -> Self:
-        """Adds rows: afterwards the estimator is what `fit` makes of all rows together. The first ones may be too few or too much alike to be fitted to:
-        they are kept then, and the estimator is not fitted before more have come.
+        """Adds rows: afterwards the estimator is what `fit` makes of all rows together. The first
+        ones may be too few or too much alike to be fitted to: they are kept then, and the estimator
+        is not fitted before more have come.
 
         Parameters
         ----------
@@ -70,8 +73,10 @@ class StatisticsMixin(ABC):
         goes_on = getattr(self, "_statistics", None) is not None
         if not goes_on and hasattr(self, "n_samples_seen_"):
             raise ValueError(
-                "partial_fit cannot go on: this estimator was loaded from a file, or fitted with missing entries or without a matrix of "
-                "features by features, and has no statistics; save SufficientStatistics, or fit anew"
+                "partial_fit cannot go on: this estimator was loaded from a file, or fitted with "
+                "missing entries or without a matrix of "
+                "features by features, and has no statistics; save SufficientStatistics, or fit "
+                "anew"
             )
         rows = check.estimator_table(self, X, reset=not goes_on)
         name = table_name(X, self if goes_on else None)

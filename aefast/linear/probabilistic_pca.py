@@ -27,24 +27,31 @@ N_FOLDS = 5
 
 
 class ProbabilisticPCA(FactorModel):
-    """Probabilistic PCA: ``h ~ N(0, I)``, ``x = h W + μ + noise`` with noise of one variance σ² in every direction.
+    """Probabilistic PCA: ``h ~ N(0, I)``, ``x = h W + μ + noise`` with noise of one variance σ² in
+    every direction.
 
-    Maximises ``Σ log p(x)``, ``x ~ N(μ, Wᵀ W + σ² I)``, the factors h integrated out. On complete data in closed form from one pass over the rows: with the
-    covariance ``C = U Λ Uᵀ`` (divided by n), ``W = (Λ_k − σ² I)^½ U_kᵀ`` and σ² the mean of the d − k eigenvalues left out. With missing entries by EM.
+    Maximises ``Σ log p(x)``, ``x ~ N(μ, Wᵀ W + σ² I)``, the factors h integrated out. On complete
+    data in closed form from one pass over the rows: with the covariance ``C = U Λ Uᵀ`` (divided by
+    n), ``W = (Λ_k − σ² I)^½ U_kᵀ`` and σ² the mean of the d − k eigenvalues left out. With missing
+    entries by EM.
 
     Parameters
     ----------
     n_components : int, float in (0, 1), "mle", "cv" or None, default=None
-        k. None: min(n_samples, n_features) − 1, at least 1, and at most the rank of the centred rows. A float: the fewest components with that share of the variance. "mle": Minka's
-        estimate. "cv": the k of greatest held-out likelihood over 5 folds of the rows, all k at once from 5 decompositions; where entries are missing, by EM for
-        each k that a bisection tries, which takes the likelihood to rise with k and then to fall.
+        k. None: min(n_samples, n_features) − 1, at least 1, and at most the rank of the centred
+        rows. A float: the fewest components with that share of the variance. "mle": Minka's
+        estimate. "cv": the k of greatest held-out likelihood over 5 folds of the rows, all k at
+        once from 5 decompositions; where entries are missing, by EM for each k that a bisection
+        tries, which takes the likelihood to rise with k and then to fall.
     svd_solver : {"auto", "covariance", "krylov"}, default="auto"
-        "covariance": from `SufficientStatistics`, d² numbers. "krylov": block Lanczos on products with X, a few passes over it and O((n + d) k) memory,
-        for an int k and wide X; where entries are missing EM starts from there. "auto": "krylov" from 5000 features on where k is an int of at most a
-        tenth of them, and less than the number of rows.
+        "covariance": from `SufficientStatistics`, d² numbers. "krylov": block Lanczos on products
+        with X, a few passes over it and O((n + d) k) memory, for an int k and wide X; where entries
+        are missing EM starts from there. "auto": "krylov" from 5000 features on where k is an int
+        of at most a tenth of them, and less than the number of rows.
     tol : float, default=1e-6
-        Of EM and of the Lanczos method: EM ends when the mean log-likelihood rises by less, Lanczos when the square of every
-        component's residual, ``‖C v − λ v‖²``, is at most tol λ²: the relative error of its variance.
+        Of EM and of the Lanczos method: EM ends when the mean log-likelihood rises by less, Lanczos
+        when the square of every component's residual, ``‖C v − λ v‖²``, is at most tol λ²: the
+        relative error of its variance.
     max_iter : int, default=1000
         Of EM and of the Lanczos method.
     random_state : int, RandomState instance or None, default=0
@@ -67,16 +74,19 @@ class ProbabilisticPCA(FactorModel):
     n_iter_ : int
         Of EM or the Lanczos method; 1 in closed form.
     log_likelihood_curve_ : list of float
-        Mean log-likelihood (nats) of the rows fitted to; one value in closed form, one an iteration with EM.
+        Mean log-likelihood (nats) of the rows fitted to; one value in closed form, one an iteration
+        with EM.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         Only where X has string column names.
 
     Notes
     -----
-    ``inverse_transform(transform(X))`` shrinks towards the mean, by ``1 − σ²/λ`` along a component: the posterior mean allows for noise. PCA's
-    projection does not. Where the rows lie in fewer directions than there are components, σ² is bounded below by 1e-10 of the mean variance, and a warning
-    says so. `partial_fit` and `fit_statistics` need complete data and `svd_solver` other than "krylov".
+    ``inverse_transform(transform(X))`` shrinks towards the mean, by ``1 − σ²/λ`` along a component:
+    the posterior mean allows for noise. PCA's projection does not. Where the rows lie in fewer
+    directions than there are components, σ² is bounded below by 1e-10 of the mean variance, and a
+    warning says so. `partial_fit` and `fit_statistics` need complete data and `svd_solver` other
+    than "krylov".
 
     References
     ----------
@@ -150,13 +160,15 @@ class ProbabilisticPCA(FactorModel):
             return d >= WIDEST_COVARIANCE and is_whole and self.n_components <= min(d // 10, n - 1)
         if self.svd_solver == "krylov" and not (is_whole and self.n_components < min(n, d)):
             raise ValueError(
-                f"svd_solver='krylov' needs an integer n_components below min(n_samples, n_features) = {min(n, d)}, "
+                "svd_solver='krylov' needs an integer n_components below min(n_samples, "
+                f"n_features) = {min(n, d)}, "
                 f"got {self.n_components!r}"
             )
         return self.svd_solver == "krylov"
 
     def _fit_wide(self, table, name, weight=None, means=None):
-        """Fit by the Lanczos method; entries that are missing count as those means of their columns.
+        """Fit by the Lanczos method; entries that are missing count as those means of their
+        columns.
 
         Returns False, and fits nothing, where an entry is missing and there are no means.
         """
@@ -212,7 +224,8 @@ class ProbabilisticPCA(FactorModel):
         noise = float(max(left_out, floor))
         if left_out < floor and d > k:
             warn(
-                f"the rows lie in {k} directions or fewer: the noise variance is bounded at {noise:.3g}",
+                f"the rows lie in {k} directions or fewer: the noise variance is bounded at "
+                f"{noise:.3g}",
                 ConvergenceWarning,
             )
         vectors = fixed_signs(vectors)
@@ -258,7 +271,9 @@ class ProbabilisticPCA(FactorModel):
         return 1 + int(np.argmax(scores)), whole
 
     def _searched(self, rows, weight, name):
-        """Number of components of the greatest likelihood of what is observed in rows held out; by EM for each number that the search tries."""
+        """Number of components of the greatest likelihood of what is observed in rows held out; by
+        EM for each number that the search tries.
+        """
         n_folds = min(N_FOLDS, len(rows))
         if n_folds < 2:
             raise ValueError(
@@ -270,7 +285,8 @@ class ProbabilisticPCA(FactorModel):
             if not (is_seen := observed[of_fold != fold].any(axis=0)).all():
                 column = column_label(name, np.argmin(is_seen))
                 raise ValueError(
-                    f"column {column} of X is observed in too few rows for n_components='cv': one fold has all of them"
+                    f"column {column} of X is observed in too few rows for n_components='cv': one "
+                    "fold has all of them"
                 )
 
         def score(k):

@@ -24,7 +24,8 @@ class Whitening(
 ):
     """Makes columns uncorrelated and of variance 1, from one pass over the rows.
 
-    With the covariance ``C = U Λ Uᵀ`` (divided by n, columns of U its eigenvectors) and ``D = (Λ + epsilon)^-½``:
+    With the covariance ``C = U Λ Uᵀ`` (divided by n, columns of U its eigenvectors) and
+    ``D = (Λ + epsilon)^-½``:
 
         "zca": ``Z = (X − mean) U D Uᵀ``, the whitened rows that are nearest to the centred ones
         "pca": ``Z = (X − mean) U D``, in the order of falling variance
@@ -33,10 +34,12 @@ class Whitening(
     ----------
     method : {"zca", "pca"}, default="zca"
     epsilon : float, default=1e-5
-        Added to each variance, in squared units of X: directions of less variance stay below 1. For image patches with
-        values in [0, 1], 1e-2 to 1e-1 keeps the noise of the finest details down. With 0, directions without variance (to rounding) become 0.
+        Added to each variance, in squared units of X: directions of less variance stay below 1. For
+        image patches with values in [0, 1], 1e-2 to 1e-1 keeps the noise of the finest details
+        down. With 0, directions without variance (to rounding) become 0.
     n_components : int or None, default=None
-        Leading directions that are kept; the others become 0 ("zca") or are left out ("pca"). None: all.
+        Leading directions that are kept; the others become 0 ("zca") or are left out ("pca"). None:
+        all.
     n_threads : int or None, default=None
         As of `Autoencoder`.
 
@@ -121,7 +124,8 @@ class Whitening(
         return project(rows, self.mean_, self.components_.T, **options)
 
     def inverse_transform(self, Z: ArrayLike) -> Reals:
-        """``Z U (Λ + epsilon)^½ Uᵀ + mean`` ("pca": without the first U): what was transformed, up to the directions left out.
+        """``Z U (Λ + epsilon)^½ Uᵀ + mean`` ("pca": without the first U): what was transformed, up
+        to the directions left out.
 
         Parameters
         ----------

@@ -9,10 +9,12 @@ from aefast._base.types import Reals
 
 
 class Distribution(abc.ABC):
-    """A distribution p(x | μ(η)) of your own, for ``Autoencoder(output=...)``: four methods, elementwise, in NumPy.
+    """A distribution p(x | μ(η)) of your own, for ``Autoencoder(output=...)``: four methods,
+    elementwise, in NumPy.
 
-    Arrays are (n, m): n rows, and the m columns that have this distribution. Entries are independent of each other. They may be read-only. Training calls
-    `loss` once a batch, at NumPy's speed; `check_distribution` finds mistakes.
+    Arrays are (n, m): n rows, and the m columns that have this distribution. Entries are
+    independent of each other. They may be read-only. Training calls `loss` once a batch, at NumPy's
+    speed; `check_distribution` finds mistakes.
 
     Attributes
     ----------
@@ -61,7 +63,8 @@ class Distribution(abc.ABC):
 
     @abc.abstractmethod
     def link(self, mean: Reals) -> Any:
-        """The η whose mean is `mean`: training starts there, from the columns' means. Finite on the ends of the domain too.
+        """The η whose mean is `mean`: training starts there, from the columns' means. Finite on the
+        ends of the domain too.
 
         Parameters
         ----------
@@ -102,7 +105,8 @@ class Distribution(abc.ABC):
         """
 
     def check(self, x: Reals) -> None:  # noqa: B027
-        """Raises ValueError where x is in the interval `domain` but not in the domain: where that is the integers, for instance.
+        """Raises ValueError where x is in the interval `domain` but not in the domain: where that
+        is the integers, for instance.
 
         Parameters
         ----------

@@ -57,7 +57,9 @@ def initial_bias(model, column_means):
 
 
 def initial_state(model, solver, momentum, column_means, dtype, seed, fill=None):
-    """Weights uniform in ±weight_limit, hidden bias 0, visible bias at the link of the column means (in upper layers 0)."""
+    """Weights uniform in ±weight_limit, hidden bias 0, visible bias at the link of the column means
+    (in upper layers 0).
+    """
     flat = np.zeros(model.n_parameters, dtype)
     random = random_stream(seed, WEIGHTS)
     for layer, own in model.layer_views(flat):
@@ -76,12 +78,14 @@ def initial_state(model, solver, momentum, column_means, dtype, seed, fill=None)
 def continued_state(state, model, solver, momentum, precision):
     """A copy to train on. Another solver starts with a state of its own.
 
-    Raises ValueError if the constructor's parameters now ask for another network than the fitted one.
+    Raises ValueError if the constructor's parameters now ask for another network than the fitted
+    one.
     """
     dtype = state.parameters.dtype
     if parameter_type(precision, dtype) != dtype:
         raise ValueError(
-            f"precision={precision!r} does not continue the fitted network, whose parameters are {dtype}: fit anew, or set "
+            f"precision={precision!r} does not continue the fitted network, whose parameters are "
+            f"{dtype}: fit anew, or set "
             "precision='auto'"
         )
     for field in (name for name in model._fields if name != "n_features"):
@@ -92,7 +96,8 @@ def continued_state(state, model, solver, momentum, precision):
                 fitted, wanted = f"other columns or options of {fitted}", wanted
         if fitted != wanted:
             raise ValueError(
-                f"{field}={wanted!r} does not continue the fitted network, which has {field}={fitted!r}: fit anew, or set it back"
+                f"{field}={wanted!r} does not continue the fitted network, which has "
+                f"{field}={fitted!r}: fit anew, or set it back"
             )
     flat = state.parameters.copy()
     n_states = n_optimizer_states(solver, momentum)
@@ -103,7 +108,9 @@ def continued_state(state, model, solver, momentum, precision):
 
 
 class FittedNetwork(Saved):
-    """What an estimator shows and saves of its `_state`, so that there is one truth to train, pickle and save."""
+    """What an estimator shows and saves of its `_state`, so that there is one truth to train,
+    pickle and save.
+    """
 
     output: Any
     _check_variants: Callable[[], None]
@@ -118,7 +125,9 @@ class FittedNetwork(Saved):
 
     @property
     def output_parameters_(self) -> dict[str, Array]:
-        """{name: (d,)} of what the distributions of p(x | μ) have for each column, NaN where a column does not; empty where none has any."""
+        """{name: (d,)} of what the distributions of p(x | μ) have for each column, NaN where a
+        column does not; empty where none has any.
+        """
         model = self._fitted_model()
         bottom, flat = model.layer_views(self._state.parameters)[0]
         theta = bottom.split(flat).theta

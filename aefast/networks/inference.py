@@ -28,7 +28,8 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         Returns
         -------
         H : ndarray (n_samples, n_components)
-            float32 for float32, uint8 and bool input, float64 otherwise; likewise for the other methods.
+            float32 for float32, uint8 and bool input, float64 otherwise; likewise for the other
+            methods.
         """
         return self._forward(self._checked(X), "codes")
 
@@ -77,15 +78,17 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     def score_samples(self, X: ArrayLike, per_feature: bool = False) -> Reals:
         """``log p(x | μ(h(x)))`` of each row, in nats, constants included.
 
-        "gaussian": ``−½ ‖x̂ − x‖² − (d/2) log 2π``. "bernoulli": minus the cross-entropy; for values strictly between 0 and 1 that
-        is a loss but not the logarithm of a density. The code h(x) has seen x: this is no marginal likelihood. Missing entries count nothing.
+        "gaussian": ``−½ ‖x̂ − x‖² − (d/2) log 2π``. "bernoulli": minus the cross-entropy; for
+        values strictly between 0 and 1 that is a loss but not the logarithm of a density. The code
+        h(x) has seen x: this is no marginal likelihood. Missing entries count nothing.
 
         Parameters
         ----------
         X : array-like (n_samples, n_features)
         per_feature : bool, default=False
-            What each column contributes, so that columns of different types compare; the sum over a categorical or multinomial group, which has one
-            distribution, stands in its first column, and 0 in the others.
+            What each column contributes, so that columns of different types compare; the sum over a
+            categorical or multinomial group, which has one distribution, stands in its first
+            column, and 0 in the others.
 
         Returns
         -------
@@ -146,7 +149,8 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         H = check.as_rows(H, "H")
         if H.shape[1] != model.n_components:
             raise ValueError(
-                f"H must have {model.n_components} columns, one for each component, got shape {H.shape}"
+                f"H must have {model.n_components} columns, one for each component, got shape "
+                f"{H.shape}"
             )
         parameters = model.split(self._state.parameters)
         options = {"name": "H", "from_codes": True, "n_threads": self.n_threads}
@@ -205,10 +209,12 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     def walk_back(
         self, X: ArrayLike, n_steps: int = 10, random_state: RandomState | None = None
     ) -> Reals:
-        """A sampling chain of a denoising autoencoder: corrupt, encode, draw from p(x | μ(h)), and again from there.
+        """A sampling chain of a denoising autoencoder: corrupt, encode, draw from p(x | μ(h)), and
+        again from there.
 
-        With enough capacity and training such a chain samples from the distribution of the data (Bengio, Yao, Alain & Vincent 2013). Rows are corrupted
-        as `corruption` says; without it nothing is, and the chain draws from p(x | μ(h(x))) alone.
+        With enough capacity and training such a chain samples from the distribution of the data
+        (Bengio, Yao, Alain & Vincent 2013). Rows are corrupted as `corruption` says; without it
+        nothing is, and the chain draws from p(x | μ(h(x))) alone.
 
         Parameters
         ----------
@@ -225,7 +231,8 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         Raises
         ------
         ValueError
-            For corruption by salt and pepper where the columns' domains have no ends: the chain has no rows to take them from.
+            For corruption by salt and pepper where the columns' domains have no ends: the chain has
+            no rows to take them from.
         """
         rows = self._checked(X)
         if check.as_integer(n_steps, "n_steps") < 1:
@@ -256,7 +263,8 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             low, high = noise_limits(model, (np.nan, np.nan))
             if not (np.isfinite(low).all() and np.isfinite(high).all()):
                 raise ValueError(
-                    "walk_back with salt and pepper needs columns whose domain has two ends, as bernoulli's"
+                    "walk_back with salt and pepper needs columns whose domain has two ends, as "
+                    "bernoulli's"
                 )
             ends = {"low": low.astype(dtype), "high": high.astype(dtype)}
         return Variant(fill=fill, corruption=kind, corruption_level=level, seed=seed, **ends)

@@ -1,4 +1,6 @@
-"""From losses to log-likelihoods, and from pre-activations to samples: segment by segment of an output."""
+"""From losses to log-likelihoods, and from pre-activations to samples: segment by segment of an
+output.
+"""
 
 import numpy as np
 
@@ -9,7 +11,9 @@ ENTRIES_AT_A_TIME = 1 << 18
 
 
 def log_likelihoods(output, rows, losses, per_feature, missing):
-    """log p(x | mu): minus the losses, (n,) or with per_feature (n, d), minus the terms that these leave out."""
+    """log p(x | mu): minus the losses, (n,) or with per_feature (n, d), minus the terms that these
+    leave out.
+    """
     out = np.negative(losses)
     step = max(1, ENTRIES_AT_A_TIME // rows.shape[1])
     for segment in output:

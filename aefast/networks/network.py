@@ -79,7 +79,9 @@ class Model(NamedTuple):
 
 
 class DeepModel(NamedTuple):
-    """Layers on top of each other, tied, unrolled for training; what `Model` is for one. The flat array is that of one layer after the other."""
+    """Layers on top of each other, tied, unrolled for training; what `Model` is for one. The flat
+    array is that of one layer after the other.
+    """
 
     n_features: int
     layer_sizes: tuple
@@ -89,7 +91,9 @@ class DeepModel(NamedTuple):
 
     @property
     def layers(self):
-        """The model of each layer on its own: upper ones reconstruct codes, by Bernoulli's loss where these lie in (0, 1)."""
+        """The model of each layer on its own: upper ones reconstruct codes, by Bernoulli's loss
+        where these lie in (0, 1).
+        """
         sizes = (self.n_features, *self.layer_sizes)
         activations = [self.activation] * (len(sizes) - 2) + [self.code_activation]
         of_codes = [

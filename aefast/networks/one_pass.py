@@ -16,7 +16,9 @@ from aefast.networks.scan import check_groups
 from aefast.networks.variants import without_noise
 
 OPERATIONS_A_SECOND = 2e10  # that a first call reckons with
-BLOCK_ROWS = 96  # go through the network together, from FEWEST_BLOCKS of them on; fewer rows are cut finer, to occupy a few threads
+# go through the network together, from FEWEST_BLOCKS of them on; fewer rows are cut finer, to
+# occupy a few threads
+BLOCK_ROWS = 96
 FEWEST_BLOCKS = 8
 MANY_ROWS = 32  # worth packing the weights for, in each call
 MEAN_ROWS = 1 << 16  # whose losses are kept, for their mean
@@ -56,11 +58,14 @@ def forward(
     first_row=0,
     out=None,
 ):
-    """One of RESULTS for each row: codes (n, k), reconstructions (n, d), row_losses (n,) or feature_losses (n, d).
+    """One of RESULTS for each row: codes (n, k), reconstructions (n, d), row_losses (n,) or
+    feature_losses (n, d).
 
-    Of `variant` it takes what becomes of inputs: with its `fill` NaN means missing. targets: for losses from codes, and for means of as many trials as rows
-    have, (rows, order) of X; first_row: what errors call row 0; out: an array for the result, of one layer, else a new one. Computed in the parameters' real type. Raises ValueError for entries that are not finite (or, for losses, outside the output's
-    domain), FloatingPointError where finite input gives results that are not.
+    Of `variant` it takes what becomes of inputs: with its `fill` NaN means missing. targets: for
+    losses from codes, and for means of as many trials as rows have, (rows, order) of X; first_row:
+    what errors call row 0; out: an array for the result, of one layer, else a new one. Computed in
+    the parameters' real type. Raises ValueError for entries that are not finite (or, for losses,
+    outside the output's domain), FloatingPointError where finite input gives results that are not.
     """
     if isinstance(model, DeepModel):
         assert out is None
@@ -119,7 +124,9 @@ def _part_of(targets, part):
 def through_layers(
     model, parameters, rows, result, name, order, from_codes, n_threads, check, variant
 ):
-    """`forward` of a deep model: up to the last layer's codes, and down again, some rows at a time."""
+    """`forward` of a deep model: up to the last layer's codes, and down again, some rows at a
+    time.
+    """
     layers, n = model.layers, len(rows) if order is None else len(order)
     out = _allocate(model, result, n, parameters[0].W.dtype)
     step = max(BLOCK_ROWS, DEEP_ENTRIES // max(model.layer_sizes) // BLOCK_ROWS * BLOCK_ROWS)
@@ -147,7 +154,9 @@ def through_layers(
 
 
 def _decoders(model, parameters):
-    """From the last layer to the second, the network that makes the codes below: an encoder by the transposed weights."""
+    """From the last layer to the second, the network that makes the codes below: an encoder by the
+    transposed weights.
+    """
     decoders: list[tuple[Model, Parameters]] = []
     output = plain_output("gaussian")
     for layer, below, own in zip(model.layers[1:], model.layers, parameters[1:], strict=False):
@@ -158,7 +167,9 @@ def _decoders(model, parameters):
 
 
 def overflow_error(name, parameters, results=None):
-    """The error for finite rows with a result that is not: the parameters' fault, or the size of the numbers. results (n, columns) tell the column."""
+    """The error for finite rows with a result that is not: the parameters' fault, or the size of
+    the numbers. results (n, columns) tell the column.
+    """
     layers = parameters if isinstance(parameters, list) else [parameters]
     for part, array in (item for layer in layers for item in layer._asdict().items()):
         if array is not None and not np.isfinite(array).all():
@@ -168,12 +179,15 @@ def overflow_error(name, parameters, results=None):
     bad: Any = [] if results is None else np.flatnonzero(~np.isfinite(results).all(axis=0))
     where = f" in column {column_label(name, bad[0])}" if len(bad) else ""
     return FloatingPointError(
-        f"a result overflows {layers[0].W.dtype}{where} though {name} and the parameters are finite: scale {name} down"
+        f"a result overflows {layers[0].W.dtype}{where} though {name} and the parameters are "
+        f"finite: scale {name} down"
     )
 
 
 def mean_loss(model, parameters, rows, order, n_threads=None, *, sample_weight=None, variant=None):
-    """(Weighted) mean of the losses of these rows, which are known to be good; may be infinite. No array of n losses is kept."""
+    """(Weighted) mean of the losses of these rows, which are known to be good; may be infinite. No
+    array of n losses is kept.
+    """
     total, weights = 0.0, 0.0
     options = {"n_threads": n_threads, "check": False, "variant": variant}
     for part in slices_of_windows(RowOrder(rows, order).windows(), Pace.fixed(MEAN_ROWS)):

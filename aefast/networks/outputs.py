@@ -16,7 +16,9 @@ MOST_SEGMENTS = 2**16 - 1
 
 
 class Segment(NamedTuple):
-    """Columns that share a distribution: each column a variable of its own, or one variable for all of them where it is one of groups."""
+    """Columns that share a distribution: each column a variable of its own, or one variable for all
+    of them where it is one of groups.
+    """
 
     distribution: str
     columns: tuple | None  # rising; None: all
@@ -80,9 +82,11 @@ def plain_output(name):
 
 
 def resolve_output(output, n_features, feature_names=None):
-    """The segments of a constructor's `output`, in the order given; columns of equal distributions are put together.
+    """The segments of a constructor's `output`, in the order given; columns of equal distributions
+    are put together.
 
-    Raises ValueError or TypeError that names what is wrong: an unknown distribution or option, a column that is named twice or not at all.
+    Raises ValueError or TypeError that names what is wrong: an unknown distribution or option, a
+    column that is named twice or not at all.
     """
     if not isinstance(output, list):
         segment = _segment(*_name_and_options(output), None)
@@ -102,7 +106,8 @@ def resolve_output(output, n_features, feature_names=None):
         for column in columns:
             if column in owner:
                 raise ValueError(
-                    f"output names column {column_label(table, column)} twice: for {owner[column]!r} and for {name!r}"
+                    f"output names column {column_label(table, column)} twice: for "
+                    f"{owner[column]!r} and for {name!r}"
                 )
             owner[column] = name
         segment = _segment(name, options, None)
@@ -112,7 +117,8 @@ def resolve_output(output, n_features, feature_names=None):
     if missing:
         more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
         raise ValueError(
-            f"output names no distribution for column(s) [{column_labels(table, missing[:5])}]{more} of {n_features}: every column needs one"
+            "output names no distribution for column(s) "
+            f"[{column_labels(table, missing[:5])}]{more} of {n_features}: every column needs one"
         )
     if len(chosen) > MOST_SEGMENTS:
         raise ValueError(f"output has {len(chosen)} parts: at most {MOST_SEGMENTS} are possible")
@@ -122,7 +128,9 @@ def resolve_output(output, n_features, feature_names=None):
 
 
 def is_of_nonnegative(output):
-    """Whether no distribution that a constructor's `output` names takes negative numbers; False where it makes no sense."""
+    """Whether no distribution that a constructor's `output` names takes negative numbers; False
+    where it makes no sense.
+    """
     entries = output if isinstance(output, list) else [(output, None)]
     try:
         segments = [_segment(*_name_and_options(given), None) for given, _ in entries]
@@ -194,7 +202,8 @@ def from_names(output, given, n_features):
             values = np.asarray(given[segment.parameter], dtype=np.float64)
             if values.shape not in ((), (n_features,)):
                 raise ValueError(
-                    f"output_parameters[{segment.parameter!r}] must have shape ({n_features},), got {values.shape}"
+                    f"output_parameters[{segment.parameter!r}] must have shape ({n_features},), "
+                    f"got {values.shape}"
                 )
             columns = columns_of(segment, n_features)
             theta[columns] = np.broadcast_to(values, (n_features,))[columns]
@@ -207,7 +216,8 @@ def as_parameter(output):
     for segment in output:
         if segment.own is not None:
             raise ValueError(
-                f"a distribution of your own, {segment.name!r}, cannot be saved to a file: pickle the estimator"
+                f"a distribution of your own, {segment.name!r}, cannot be saved to a file: pickle "
+                "the estimator"
             )
         options = {TABLE[segment.distribution]["option"]: segment.option}
         name = segment.distribution if segment.option is None else [segment.distribution, options]
@@ -232,7 +242,9 @@ def as_json(output):
 
 
 def is_json(value):
-    """Whether `from_json` can read it, but for the columns: these must be each of the features once."""
+    """Whether `from_json` can read it, but for the columns: these must be each of the features
+    once.
+    """
     return (
         isinstance(value, list)
         and 0 < len(value) <= MOST_SEGMENTS
@@ -255,7 +267,9 @@ def _is_segment(name, columns, option):
 
 
 def from_json(value, n_features):
-    """The segments; ValueError where their columns are not each of the features once, in rising order."""
+    """The segments; ValueError where their columns are not each of the features once, in rising
+    order.
+    """
     output = tuple(
         Segment(name, columns and tuple(columns), option) for name, columns, option in value
     )
@@ -280,7 +294,8 @@ def _name_and_options(given) -> tuple[Any, dict[str, Any]]:
     name, options = given if isinstance(given, tuple) and len(given) == 2 else (given, {})
     if not isinstance(name, str) or name not in NAMES:
         raise ValueError(
-            f"output must be one of {NAMES}, a Distribution, (name, options), or a list of (distribution, columns); got {given!r}"
+            f"output must be one of {NAMES}, a Distribution, (name, options), or a list of "
+            f"(distribution, columns); got {given!r}"
         )
     if not isinstance(options, dict):
         raise TypeError(f"options of output {name!r} must be a dict, got {options!r}")

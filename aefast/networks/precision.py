@@ -1,4 +1,6 @@
-"""What `precision` means: the type of the parameters, and whether this machine can compute with it."""
+"""What `precision` means: the type of the parameters, and whether this machine can compute with
+it.
+"""
 
 from typing import Any
 
@@ -23,12 +25,16 @@ def is_available(precision: str) -> bool:
 
 
 def check_available(precision: str) -> None:
-    """ValueError where the kernels in use cannot train with it. Nothing is emulated: float32 would be faster."""
+    """ValueError where the kernels in use cannot train with it. Nothing is emulated: float32 would
+    be faster.
+    """
     if is_available(precision):
         return
     raise ValueError(
-        f"precision={precision!r} needs a processor with AVX512_BF16 (AMD from Zen 4 on; Intel Xeon: Cooper Lake, and from "
-        f"Sapphire Rapids on), but {_what_is_missing()}. precision='auto' computes in float32 or float64"
+        f"precision={precision!r} needs a processor with AVX512_BF16 (AMD from Zen 4 on; Intel "
+        "Xeon: Cooper Lake, and from "
+        f"Sapphire Rapids on), but {_what_is_missing()}. precision='auto' computes in float32 or "
+        "float64"
     )
 
 
@@ -37,7 +43,10 @@ def _what_is_missing():
     if not _runtime.bfloat16_built():
         return "this build has no kernels for it: the compiler did not know the instructions"
     if not _runtime.bfloat16_available():
-        return f"this one does not have it: of the instruction sets that aefast is built for, it has {', '.join(has)}"
+        return (
+            "this one does not have it: of the instruction sets that aefast is built for, it "
+            f"has {', '.join(has)}"
+        )
     if _runtime.products() != "tiles":
         return f"AEFAST_PRODUCTS={_runtime.products()} chose products that do not know it"
     return f"AEFAST_ISA={isa} chose kernels that do not use it"

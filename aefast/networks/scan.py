@@ -32,7 +32,9 @@ def scan_table(X, rows, output, dtype, n_threads, *, name="X", missing=False, **
 
 
 def check_groups(X, name, output, rows=None, missing=False, first_row=0):
-    """ValueError for a row in which a categorical group does not add up to 1, only part of a group is missing, or a user's distribution refuses an entry."""
+    """ValueError for a row in which a categorical group does not add up to 1, only part of a group
+    is missing, or a user's distribution refuses an entry.
+    """
     for segment in output:
         if not segment.is_group and segment.own is None:
             continue
@@ -48,7 +50,9 @@ def check_groups(X, name, output, rows=None, missing=False, first_row=0):
 
 
 def _check_own(values, numbers, columns, name, own):
-    """What `own.check` raises, with the place of the first entry that it refuses; missing entries are not shown to it."""
+    """What `own.check` raises, with the place of the first entry that it refuses; missing entries
+    are not shown to it.
+    """
     i, j = np.nonzero(~np.isnan(values))
 
     def refusal(first, last):
@@ -76,7 +80,8 @@ def _check_group(values, numbers, name, segment, missing):
     if partly.any():
         row = numbers[partly.argmax()]
         raise ValueError(
-            f"output {segment.distribution!r} of {shown}: in row {row} of {name} only part of the group is missing (NaN); "
+            f"output {segment.distribution!r} of {shown}: in row {row} of {name} only part of the "
+            "group is missing (NaN); "
             "a group is missing as a whole"
         )
     if segment.row_total is not None:
@@ -85,5 +90,6 @@ def _check_group(values, numbers, name, segment, missing):
         if wrong.any():
             row, total = numbers[wrong.argmax()], totals[wrong.argmax()]
             raise ValueError(
-                f"output {segment.distribution!r} of {shown} expects {TABLE[segment.distribution]['domain']}: row {row} of {name} adds up to {total:g}"
+                f"output {segment.distribution!r} of {shown} expects "
+                f"{TABLE[segment.distribution]['domain']}: row {row} of {name} adds up to {total:g}"
             )

@@ -37,15 +37,19 @@ _SHARED = (  # parameters that mean for each layer what they mean for an Autoenc
 
 
 class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEstimator):
-    """Deep autoencoder with tied weights: greedy layer-wise pre-training, then fine-tuning of the unrolled network.
+    """Deep autoencoder with tied weights: greedy layer-wise pre-training, then fine-tuning of the
+    unrolled network.
 
-    Encoder ``H_l = g_l(H_{l-1} W_lᵀ + b_l)`` from ``H_0 = X`` to the code ``H_L``; decoder ``R_{l-1} = g_{l-1}(R_l W_l + c_l)`` from ``R_L = H_L`` down
-    to ``X̂ = o(R_1 W_1 + c_1)``. Pre-training fits layer l as an `Autoencoder` of the codes below it (Bengio et al. 2007; Vincent et al. 2010); fine-tuning
-    minimises, over batches of n rows and over all layers at once (Hinton & Salakhutdinov 2006),
+    Encoder ``H_l = g_l(H_{l-1} W_lᵀ + b_l)`` from ``H_0 = X`` to the code ``H_L``; decoder
+    ``R_{l-1} = g_{l-1}(R_l W_l + c_l)`` from ``R_L = H_L`` down to ``X̂ = o(R_1 W_1 + c_1)``.
+    Pre-training fits layer l as an `Autoencoder` of the codes below it (Bengio et al. 2007; Vincent
+    et al. 2010); fine-tuning minimises, over batches of n rows and over all layers at once (Hinton
+    & Salakhutdinov 2006),
 
         ``(1/n) Σ_i l(x_i, x̂_i) + ½ α Σ_l ‖W_l‖²``
 
-    with the losses l of `Autoencoder`. The gradient of each W_l is the sum of its encoder's and its decoder's part. Both happen in the compiled kernels.
+    with the losses l of `Autoencoder`. The gradient of each W_l is the sum of its encoder's and its
+    decoder's part. Both happen in the compiled kernels.
 
     Parameters
     ----------
@@ -54,22 +58,27 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
     activation : {"sigmoid", "tanh", "relu", "softplus", "linear", ...}, default="sigmoid"
         Of all layers, in encoder and decoder.
     code_activation : str or None, default=None
-        Of the last layer's code, where it is another one ("linear", for example, as Hinton & Salakhutdinov have it).
+        Of the last layer's code, where it is another one ("linear", for example, as Hinton &
+        Salakhutdinov have it).
     output : str, tuple or list, default="gaussian"
-        p(x | μ) of the data, as for `Autoencoder`. In pre-training inner layers reconstruct codes: "bernoulli" for sigmoid codes, "gaussian" for others.
+        p(x | μ) of the data, as for `Autoencoder`. In pre-training inner layers reconstruct codes:
+        "bernoulli" for sigmoid codes, "gaussian" for others.
     missing, missing_fill
         As for `Autoencoder`: with "mask" NaN is an entry that is missing, in both stages.
     corruption, contraction, sparsity
-        As for `Autoencoder`, of each layer in pre-training: a stacked denoising (Vincent et al. 2010), contractive (Rifai et al. 2011) or sparse (Ng 2011)
-        autoencoder. Fine-tuning sees clean rows and minimises the loss alone.
+        As for `Autoencoder`, of each layer in pre-training: a stacked denoising (Vincent et al.
+        2010), contractive (Rifai et al. 2011) or sparse (Ng 2011) autoencoder. Fine-tuning sees
+        clean rows and minimises the loss alone.
     pretrain_epochs : int, default=20
-        Passes over the rows for each layer, at most (`tol` may stop a layer earlier); 0: no pre-training.
+        Passes over the rows for each layer, at most (`tol` may stop a layer earlier); 0: no
+        pre-training.
     max_epochs : int, default=50
         Passes of fine-tuning.
     solver, learning_rate, momentum, nesterov, batch_size, early_stopping, validation_fraction, \
     n_epochs_no_change, tol, alpha, weight_decay, clip_norm, max_norm, learning_rate_schedule, \
     shuffle, precision, n_threads, random_state, callbacks, verbose
-        As for `Autoencoder`, for both stages; solver="lbfgs" too; `early_stopping` and `callbacks` belong to fine-tuning, but rows held out are not pre-trained on either.
+        As for `Autoencoder`, for both stages; solver="lbfgs" too; `early_stopping` and `callbacks`
+        belong to fine-tuning, but rows held out are not pre-trained on either.
     warm_start : bool, default=False
         `fit` goes on fine-tuning from the fitted parameters, without pre-training.
 
@@ -91,15 +100,18 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
 
     Notes
     -----
-    `fit` pre-trains, then fine-tunes; `partial_fit` is one pass of fine-tuning, from random weights where nothing is fitted: ``max_epochs=0`` makes `fit` do nothing
-    but pre-train. Weights are tied, and all units of a code take part: there is no `tied`, `top_k` or `dropout`.
+    `fit` pre-trains, then fine-tunes; `partial_fit` is one pass of fine-tuning, from random weights
+    where nothing is fitted: ``max_epochs=0`` makes `fit` do nothing but pre-train. Weights are
+    tied, and all units of a code take part: there is no `tied`, `top_k` or `dropout`.
 
-    Pre-training keeps the codes of one layer for all rows in memory. Ctrl-C, at any time, leaves a usable estimator with the parameters reached.
+    Pre-training keeps the codes of one layer for all rows in memory. Ctrl-C, at any time, leaves a
+    usable estimator with the parameters reached.
 
     References
     ----------
     .. [1] Hinton & Salakhutdinov (2006), Reducing the dimensionality of data with neural networks.
-    .. [2] Bengio, Lamblin, Popovici & Larochelle (2007), Greedy layer-wise training of deep networks.
+    .. [2] Bengio, Lamblin, Popovici & Larochelle (2007), Greedy layer-wise training of deep
+    networks.
 
     Examples
     --------
@@ -200,7 +212,8 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
         ]
         if not (1 <= len(sizes) <= MOST_LAYERS and all(in_range)):
             raise ValueError(
-                f"layer_sizes must be 1 to {MOST_LAYERS} integers in [1, {check.LARGEST_SIZE}], got {self.layer_sizes!r}"
+                f"layer_sizes must be 1 to {MOST_LAYERS} integers in [1, {check.LARGEST_SIZE}], "
+                f"got {self.layer_sizes!r}"
             )
 
     def _model_of(self, n_features, output):
@@ -257,7 +270,9 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
             self.pretraining_loss_curves_[number] = estimator.loss_curve_
 
     def _layer_estimator(self, number):
-        """An Autoencoder with this estimator's parameters, as far as they concern a layer in pre-training."""
+        """An Autoencoder with this estimator's parameters, as far as they concern a layer in
+        pre-training.
+        """
         layer = self._state.model.layers[number]  # type: ignore[attr-defined]  # DeepModel
         given = {name: getattr(self, name) for name in _SHARED}
         given |= {"activation": layer.activation, "n_components": layer.n_components}

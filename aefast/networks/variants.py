@@ -1,4 +1,6 @@
-"""What a training step does beyond the plain autoencoder: the constructor's variants in the form that kernels read."""
+"""What a training step does beyond the plain autoencoder: the constructor's variants in the form
+that kernels read.
+"""
 
 from numbers import Real
 from typing import NamedTuple
@@ -41,12 +43,16 @@ PLAIN = Variant()
 
 
 def without_noise(variant):
-    """What one-pass operations need of it: missing entries are filled, nothing is corrupted. None where that is nothing."""
+    """What one-pass operations need of it: missing entries are filled, nothing is corrupted. None
+    where that is nothing.
+    """
     return None if variant.fill is None else Variant(fill=variant.fill)
 
 
 def check_variants(estimator):
-    """The parameters that validate_parameter_constraints cannot check, and which of them do not go together."""
+    """The parameters that validate_parameter_constraints cannot check, and which of them do not go
+    together.
+    """
     check_corruption(estimator.corruption)
     check_sparsity(estimator.sparsity, estimator.activation)
     if estimator.top_k is not None and estimator.top_k > estimator.n_components:
@@ -90,7 +96,8 @@ def check_sparsity(given, activation):
     if row["of_unit_codes"] and activation not in UNIT_ACTIVATIONS:
         wanted = " or ".join(map(repr, UNIT_ACTIVATIONS))
         raise ValueError(
-            f"sparsity=({given[0]!r}, ...) needs codes in (0, 1): activation={wanted}, got {activation!r}"
+            f"sparsity=({given[0]!r}, ...) needs codes in (0, 1): activation={wanted}, got "
+            f"{activation!r}"
         )
 
 
@@ -100,7 +107,9 @@ def _sparsity_form(row):
 
 
 def variant_of(estimator, model, dtype, *, seed, fill=None, limits=None, n_rows=0):
-    """The variant of a fit. limits: (low, high) arrays (d,) of the rows, for salt and pepper; n_rows: of a pass."""
+    """The variant of a fit. limits: (low, high) arrays (d,) of the rows, for salt and pepper;
+    n_rows: of a pass.
+    """
     options = {"seed": seed}
     if fill is not None:
         options["fill"] = fill.astype(dtype)
@@ -128,7 +137,8 @@ def variant_of(estimator, model, dtype, *, seed, fill=None, limits=None, n_rows=
 def check_precision_of_groups(model, precision):
     if model.has_groups and precision == "bfloat16":
         raise ValueError(
-            "precision='bfloat16' has no form for categorical and multinomial outputs: set precision='auto'"
+            "precision='bfloat16' has no form for categorical and multinomial outputs: set "
+            "precision='auto'"
         )
 
 

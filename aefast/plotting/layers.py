@@ -1,4 +1,6 @@
-"""Pictures of a fitted deep autoencoder: what the units of each layer draw, and how it was trained."""
+"""Pictures of a fitted deep autoencoder: what the units of each layer draw, and how it was
+trained.
+"""
 
 import math
 from typing import TYPE_CHECKING, Any
@@ -19,10 +21,12 @@ _MOST_NAMES = 40
 
 
 def layers(stack: Any, X: ArrayLike, image_shape: tuple[int, ...] | None = None) -> "Figure":
-    """Draw, for each layer, what the network adds to its reconstruction when a unit's activation rises, units that do most first.
+    """Draw, for each layer, what the network adds to its reconstruction when a unit's activation
+    rises, units that do most first.
 
-    Units of upper layers have no weights to pixels. Here all units of a layer stand at their means over `X`, one rises by its standard deviation, and the difference
-    goes down through the decoder to the reconstruction.
+    Units of upper layers have no weights to pixels. Here all units of a layer stand at their means
+    over `X`, one rises by its standard deviation, and the difference goes down through the decoder
+    to the reconstruction.
 
     Parameters
     ----------
@@ -36,12 +40,14 @@ def layers(stack: Any, X: ArrayLike, image_shape: tuple[int, ...] | None = None)
     Returns
     -------
     figure : matplotlib.figure.Figure
-        A panel for each layer: for images one tile per unit, at most 64; otherwise a heat map of features by units.
+        A panel for each layer: for images one tile per unit, at most 64; otherwise a heat map of
+        features by units.
 
     Raises
     ------
     ValueError
-        If `image_shape` does not have as many pixels as there are features, or X does not suit the estimator.
+        If `image_shape` does not have as many pixels as there are features, or X does not suit the
+        estimator.
     """
     image_shape = figures.resolve_image_shape(stack, image_shape)
     codes, panels = X, {}
@@ -85,7 +91,8 @@ def _draw_images(panels, image_shape):
 
 
 def losses(stack: Any) -> "Figure":
-    """Draw the losses of pre-training, each over that of its first epoch (codes of different layers have losses of different size), and of fine-tuning.
+    """Draw the losses of pre-training, each over that of its first epoch (codes of different layers
+    have losses of different size), and of fine-tuning.
 
     Parameters
     ----------

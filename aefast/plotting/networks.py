@@ -1,8 +1,8 @@
 """Pictures of a fitted autoencoder: its filters, its reconstructions, its loss.
 
-Each function returns a `matplotlib.figure.Figure` that belongs to no window and touches no global state of pyplot;
-`save` writes one to a file. matplotlib is an extra, imported when a picture is asked for: ``pip install 'aefast[plot]'``;
-without it each function raises ImportError.
+Each function returns a `matplotlib.figure.Figure` that belongs to no window and touches no global
+state of pyplot; `save` writes one to a file. matplotlib is an extra, imported when a picture is
+asked for: ``pip install 'aefast[plot]'``; without it each function raises ImportError.
 
 Features that are the pixels of an image are drawn as images, other features as a table.
 """
@@ -48,32 +48,35 @@ def filters(
 ) -> "Figure":
     """Draw what the components of an autoencoder look for, those that matter most first.
 
-    Early in training, and in directions in which the data do not vary, weights keep the noise they started from. With
-    `X` a second panel shows what that hides: the pattern in the input that raises a component's activation,
-    ``mean_i (x_i - mean x) (h_ij - mean h_j) / std h_j`` (Haufe et al. 2014, theorem 1, for one unit at a time), in
-    the units of `X`.
+    Early in training, and in directions in which the data do not vary, weights keep the noise they
+    started from. With `X` a second panel shows what that hides: the pattern in the input that
+    raises a component's activation, ``mean_i (x_i - mean x) (h_ij - mean h_j) / std h_j`` (Haufe et
+    al. 2014, theorem 1, for one unit at a time), in the units of `X`.
 
     Parameters
     ----------
     ae : Autoencoder
         A fitted estimator.
     image_shape : tuple of int, optional
-        ``(height, width)`` or ``(height, width, 3)`` when features are the pixels of an image; ``()`` when they are
-        not. By default a square number of at least 64 features without names is taken for a square image.
+        ``(height, width)`` or ``(height, width, 3)`` when features are the pixels of an image;
+        ``()`` when they are not. By default a square number of at least 64 features without names
+        is taken for a square image.
     X : array-like of shape (n_samples, n_features), optional
-        Rows to draw patterns from; a thousand are plenty. They also give the order: by what a component
-        contributes, ``std h_j * ||W*_j||``; without `X` the order is by ``||W*_j||``.
+        Rows to draw patterns from; a thousand are plenty. They also give the order: by what a
+        component contributes, ``std h_j * ||W*_j||``; without `X` the order is by ``||W*_j||``.
 
     Returns
     -------
     figure : matplotlib.figure.Figure
-        For images, one tile per component (at most 144); otherwise a heat map of features by components. One panel
-        for tied weights, two for untied ones, one more with `X`, all in the same order.
+        For images, one tile per component (at most 144); otherwise a heat map of features by
+        components. One panel for tied weights, two for untied ones, one more with `X`, all in the
+        same order.
 
     Raises
     ------
     ValueError
-        If `image_shape` does not have as many pixels as there are features, or X does not suit the estimator.
+        If `image_shape` does not have as many pixels as there are features, or X does not suit the
+        estimator.
     """
     image_shape = resolve_image_shape(ae, image_shape)
     importance = np.linalg.norm(ae.decoder_components_, axis=1)
@@ -108,14 +111,16 @@ def reconstructions(ae: Any, X: ArrayLike, image_shape: tuple[int, ...] | None =
     Returns
     -------
     figure : matplotlib.figure.Figure
-        For images, at most 12 rows evenly spaced in rank from the smallest to the largest loss: input, reconstruction,
-        difference, with the row's loss (nats) above. Otherwise the share of each feature's variance that the
-        reconstructions miss, and scatter plots of the features from the best to the worst reconstructed.
+        For images, at most 12 rows evenly spaced in rank from the smallest to the largest loss:
+        input, reconstruction, difference, with the row's loss (nats) above. Otherwise the share of
+        each feature's variance that the reconstructions miss, and scatter plots of the features
+        from the best to the worst reconstructed.
 
     Raises
     ------
     ValueError
-        If `image_shape` does not have as many pixels as there are features, or X does not suit the estimator.
+        If `image_shape` does not have as many pixels as there are features, or X does not suit the
+        estimator.
     """
     image_shape = resolve_image_shape(ae, image_shape)
     if image_shape:
@@ -134,8 +139,8 @@ def loss(ae: Any) -> "Figure":
     Returns
     -------
     figure : matplotlib.figure.Figure
-        Loss (nats per sample, summed over features) against epoch, on a logarithmic scale where the loss falls to less
-        than half; the smallest validation loss is marked.
+        Loss (nats per sample, summed over features) against epoch, on a logarithmic scale where the
+        loss falls to less than half; the smallest validation loss is marked.
     """
     check_is_fitted(ae)
     figure = new_figure(6.4, 4.0)
@@ -199,7 +204,8 @@ def walk(
     image_shape = resolve_image_shape(ae, image_shape)
     if not image_shape:
         raise ValueError(
-            f"image_shape: rows of {ae.n_features_in_} features are no squares: give the shape of an image"
+            f"image_shape: rows of {ae.n_features_in_} features are no squares: give the shape of "
+            "an image"
         )
     chain = np.concatenate([np.asarray(X, dtype=float)[np.newaxis], chain])
     n_steps, n_chains = chain.shape[:2]
@@ -241,7 +247,9 @@ def save(figure: "Figure", path: PathLike, dpi: int = 150) -> None:
 
 
 def _patterns(ae, X):
-    """Covariance of the input, means for gaps, with each standardised activation (k, d), and the activations' standard deviations (k,)."""
+    """Covariance of the input, means for gaps, with each standardised activation (k, d), and the
+    activations' standard deviations (k,).
+    """
     H = np.asarray(ae.transform(X), dtype=float)
     X = with_means(np.asarray(X, dtype=float))
     spread = H.std(axis=0)
@@ -322,13 +330,16 @@ def _draw_examples(ae, X, image_shape):
     for axes, row_loss in zip(grid[0], losses[chosen], strict=True):
         axes.set_title(f"{row_loss:.3g}", fontsize=9)
     figure.suptitle(
-        f"Best to worst reconstructed of {count_of(len(losses), 'row')}; above, the row's loss in nats"
+        f"Best to worst reconstructed of {count_of(len(losses), 'row')}; above, the row's loss in "
+        "nats"
     )
     return figure
 
 
 def _draw_feature_fits(original, reconstructed, names):
-    """What share of each feature's variance is missed, and scatter plots of features from the best to the worst."""
+    """What share of each feature's variance is missed, and scatter plots of features from the best
+    to the worst.
+    """
     n_rows, n_features = original.shape
     names = [f"feature {index}" for index in range(n_features)] if names is None else names
     gaps = np.isnan(original)  # which nothing can be compared with

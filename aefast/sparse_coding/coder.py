@@ -44,49 +44,62 @@ def sparse_encode(
     return_gap: bool = False,
     n_threads: int | None = None,
 ) -> Any:
-    """Sparse codes of rows: for each row x of X, with D the dictionary and an atom in each of its rows,
+    """Sparse codes of rows: for each row x of X, with D the dictionary and an atom in each of its
+    rows,
 
-        ``min_h ½ ‖x − h D‖² + α Σ_j w_j |h_j|``                        "lasso_active", "lasso_lars", "lasso_cd", "fista", "ista"
-        ``min_h ‖x − h D‖²`` over ``‖h‖₀ ≤ n_nonzero_coefs``, greedily      "omp"
-        ``h_j = soft(x · D_j / w_j, α) / w_j``                           "threshold"
+        ``min_h ½ ‖x − h D‖² + α Σ_j w_j |h_j|``                        "lasso_active",
+        "lasso_lars", "lasso_cd", "fista", "ista" ``min_h ‖x − h D‖²`` over
+        ``‖h‖₀ ≤ n_nonzero_coefs``, greedily      "omp" ``h_j = soft(x · D_j / w_j, α) / w_j``
+        "threshold"
 
     Parameters
     ----------
     X : array-like (n_samples, n_features)
-        Finite; a row whose squared norm underflows may be coded as 0. float32, uint8 and bool rows with a float32 dictionary are computed in float32, anything else in float64.
+        Finite; a row whose squared norm underflows may be coded as 0. float32, uint8 and bool rows
+        with a float32 dictionary are computed in float32, anything else in float64.
     dictionary : array-like (n_components, n_features)
         D. Atoms need not have norm 1, but none may be zero.
-    algorithm : {"lasso_active", "lasso_lars", "lasso_cd", "omp", "fista", "ista", "threshold"}, default="lasso_active"
-        All five lasso algorithms find the same codes. "lasso_active": active sets, several atoms at a time (after the feature-sign search of Lee et al. 2007): the
-        fastest. "lasso_lars" follows the solution path (Efron et al. 2004). "lasso_cd": coordinate descent (Friedman et al. 2010), and what it has not settled
-        after a few sweeps is finished by active sets from there. "fista", "ista": proximal gradient steps (Beck & Teboulle 2009). "omp": orthogonal matching pursuit (Pati et al. 1993). "threshold": one
-        soft threshold, exact for orthonormal atoms.
+    algorithm : {"lasso_active", "lasso_lars", "lasso_cd", "omp", "fista", "ista", "threshold"},
+        default="lasso_active"
+        All five lasso algorithms find the same codes. "lasso_active": active sets, several atoms at
+        a time (after the feature-sign search of Lee et al. 2007): the fastest. "lasso_lars" follows
+        the solution path (Efron et al. 2004). "lasso_cd": coordinate descent (Friedman et al.
+        2010), and what it has not settled after a few sweeps is finished by active sets from there.
+        "fista", "ista": proximal gradient steps (Beck & Teboulle 2009). "omp": orthogonal matching
+        pursuit (Pati et al. 1993). "threshold": one soft threshold, exact for orthonormal atoms.
     alpha : float, default=1.0
-        α > 0, in units of X times those of D. For "omp" without `n_nonzero_coefs`: rows end at ``‖x − h D‖² ≤ alpha``.
+        α > 0, in units of X times those of D. For "omp" without `n_nonzero_coefs`: rows end at
+        ``‖x − h D‖² ≤ alpha``.
     n_nonzero_coefs : int or None, default=None
         Of "omp": atoms in a code, at most.
     positive : bool, default=False
-        h ≥ 0. For "omp": atoms are chosen by positive correlation only, and the least-squares code may still have negative entries, so that it is refused.
+        h ≥ 0. For "omp": atoms are chosen by positive correlation only, and the least-squares code
+        may still have negative entries, so that it is refused.
     tol : float, default=1e-4
-        A lasso code ends with a duality gap ``≤ tol · ½ ‖x‖²``, computed from the row and the code in the end, in either real type. float32 cannot tell gaps below about 1e-6.
+        A lasso code ends with a duality gap ``≤ tol · ½ ‖x‖²``, computed from the row and the code
+        in the end, in either real type. float32 cannot tell gaps below about 1e-6.
     max_iter : int, default=1000
-        Sweeps ("lasso_cd", and codes that "lasso_active" or "lasso_lars" has to improve) or steps ("fista", "ista") for a row, at most.
+        Sweeps ("lasso_cd", and codes that "lasso_active" or "lasso_lars" has to improve) or steps
+        ("fista", "ista") for a row, at most.
     atom_weights : array-like (n_components,) or None, default=None
         w > 0: each atom's weight in the penalty. None: 1. Of no use to "omp".
     init : array-like (n_samples, n_components), fitted estimator or None, default=None
-        Where "lasso_active", "lasso_cd", "fista" and "ista" start: codes, or what ``init.transform(X)`` (or ``predict``) gives. None: 0. It changes the time, not the codes.
+        Where "lasso_active", "lasso_cd", "fista" and "ista" start: codes, or what
+        ``init.transform(X)`` (or ``predict``) gives. None: 0. It changes the time, not the codes.
     output_format : {"dense", "csr"}, default="dense"
         "csr" never holds more than a slice of rows with their zeros.
     return_gap : bool, default=False
         Return the certificates too.
     n_threads : int or None, default=None
-        As of `Autoencoder`. Results are the same bits for any number; a row's code is the same bits alone and among others.
+        As of `Autoencoder`. Results are the same bits for any number; a row's code is the same bits
+        alone and among others.
 
     Returns
     -------
     H : ndarray or csr_matrix (n_samples, n_components)
     gap : ndarray (n_samples,), float64
-        With return_gap=True: the relative duality gap of each code, (primal − dual) / ½‖x‖², an upper bound of its distance from the optimal objective.
+        With return_gap=True: the relative duality gap of each code, (primal − dual) / ½‖x‖², an
+        upper bound of its distance from the optimal objective.
 
     Raises
     ------
@@ -102,7 +115,8 @@ def sparse_encode(
 
     Notes
     -----
-    Memory beyond the codes: O(k² + k d) for the Gram matrix and the forms of D, and O(k min(k, d)) for each thread.
+    Memory beyond the codes: O(k² + k d) for the Gram matrix and the forms of D, and O(k min(k, d))
+    for each thread.
 
     Examples
     --------
@@ -183,7 +197,8 @@ class SparseCoder(DecodesCodes, ClassNamePrefixFeaturesOutMixin, TransformerMixi
     Parameters
     ----------
     dictionary : array-like (n_components, n_features)
-    algorithm : {"lasso_active", "lasso_lars", "lasso_cd", "omp", "fista", "ista", "threshold"}, default="lasso_active"
+    algorithm : {"lasso_active", "lasso_lars", "lasso_cd", "omp", "fista", "ista", "threshold"},
+        default="lasso_active"
     alpha : float, default=1.0
     n_nonzero_coefs : int or None, default=None
     positive : bool, default=False
@@ -192,7 +207,9 @@ class SparseCoder(DecodesCodes, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         `max_iter` of `sparse_encode`.
     atom_weights : array-like (n_components,) or None, default=None
     init : fitted estimator or None, default=None
-        What predicts codes for "lasso_active", "lasso_cd", "fista" and "ista" to start from: a trained `Autoencoder` with as many components, or anything else with `transform` or `predict`.
+        What predicts codes for "lasso_active", "lasso_cd", "fista" and "ista" to start from: a
+        trained `Autoencoder` with as many components, or anything else with `transform` or
+        `predict`.
     output_format : {"dense", "csr"}, default="dense"
     n_threads : int or None, default=None
 
@@ -285,7 +302,8 @@ class SparseCoder(DecodesCodes, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         return result.codes.astype(check.real_type(rows.dtype), copy=False)
 
     def duality_gap(self, X: Table) -> Reals:
-        """The certificates of `transform`: relative duality gaps, each at most `tol` unless a ConvergenceWarning said otherwise.
+        """The certificates of `transform`: relative duality gaps, each at most `tol` unless a
+        ConvergenceWarning said otherwise.
 
         Parameters
         ----------
@@ -335,7 +353,8 @@ class SparseCoder(DecodesCodes, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         rows = check.estimator_rows(self, X, reset=reset)
         if rows.shape[1] != D.shape[1]:
             raise ValueError(
-                f"X has {rows.shape[1]} features, but SparseCoder is expecting {D.shape[1]} features as input, as its dictionary has"
+                f"X has {rows.shape[1]} features, but SparseCoder is expecting {D.shape[1]} "
+                "features as input, as its dictionary has"
             )
         return rows
 

@@ -1,4 +1,6 @@
-"""Codes of rows: the dictionary's checks, slices, output formats, the duality gap's warning. No arithmetic on rows: that is `_sparse_coding.Encoder`'s."""
+"""Codes of rows: the dictionary's checks, slices, output formats, the duality gap's warning. No
+arithmetic on rows: that is `_sparse_coding.Encoder`'s.
+"""
 
 import math
 from typing import Any, NamedTuple
@@ -23,12 +25,16 @@ SPARSE_SLICE_ENTRIES = (
 )  # of the room that a slice's sparse codes are written to: it stays in cache
 MOST_ATOMS = 1 << 28  # the Gram matrix of more would not be counted by 64 bits
 MOST_ITERATIONS = 1 << 62
-SHARED_WORK = 2e8  # operations between k x k and k x d numbers from which on more than one thread pays: each meeting of threads costs, most beside other processes
+# operations between k x k and k x d numbers from which on more than one thread pays: each meeting
+# of threads costs, most beside other processes
+SHARED_WORK = 2e8
 STEP_SAFETY = 1e-5  # of 1 / ||D||², which is itself rounded
 
 
 class Settings(NamedTuple):
-    """What is minimised and how: the parameters that `sparse_encode`, `SparseCoder` and `DictionaryLearning` share."""
+    """What is minimised and how: the parameters that `sparse_encode`, `SparseCoder` and
+    `DictionaryLearning` share.
+    """
 
     algorithm: str
     alpha: float
@@ -40,7 +46,9 @@ class Settings(NamedTuple):
 
 
 def check_settings(settings, n_components):
-    """ValueError or TypeError for what no problem can have. Estimators have checked types and ranges already; functions have not."""
+    """ValueError or TypeError for what no problem can have. Estimators have checked types and
+    ranges already; functions have not.
+    """
     check.check_name(settings.algorithm, "algorithm", ALGORITHMS)
     for name in ("alpha", "tol"):
         check.check_number(getattr(settings, name), name)
@@ -76,7 +84,8 @@ def check_atoms(atoms, name):
     if len(bad):
         j, column = bad[0]
         raise ValueError(
-            f"{name} must be finite, got {atoms[j, column]} in atom {j}, column {column_label(name, column)}"
+            f"{name} must be finite, got {atoms[j, column]} in atom {j}, column "
+            f"{column_label(name, column)}"
         )
     with np.errstate(over="ignore"):
         norms2 = np.einsum("ij,ij->i", atoms, atoms)
@@ -239,14 +248,18 @@ def warn_of_gaps(gaps, settings):
     from sklearn.exceptions import ConvergenceWarning
 
     warn(
-        f"{n_above} of {len(gaps)} codes have a relative duality gap above the tolerance of {settings.tol:g} after {settings.max_iter} "
-        f"iterations; the largest is {gaps.max():.2g}. Raise one of the two; float32 reaches about 1e-6",
+        f"{n_above} of {len(gaps)} codes have a relative duality gap above the tolerance of "
+        f"{settings.tol:g} after {settings.max_iter} "
+        f"iterations; the largest is {gaps.max():.2g}. Raise one of the two; float32 reaches about "
+        "1e-6",
         ConvergenceWarning,
     )
 
 
 def as_init(init, rows, n_components, dtype):
-    """Starting codes (n, k) from an array, or from a fitted object that predicts them for rows; None stays None."""
+    """Starting codes (n, k) from an array, or from a fitted object that predicts them for rows;
+    None stays None.
+    """
     if init is None:
         return None
     if hasattr(init, "transform") or hasattr(init, "predict"):

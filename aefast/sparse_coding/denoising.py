@@ -22,8 +22,9 @@ def denoise(
 ) -> NDArray[np.float64]:
     """An image without its Gaussian noise.
 
-    Each overlapping patch, its mean taken off, is coded by orthogonal matching pursuit until the squared error is ``(1.15 noise)² d``, d its number of
-    pixels; each pixel becomes the mean over the patches that cover it. The channels of a colour image are treated one after another.
+    Each overlapping patch, its mean taken off, is coded by orthogonal matching pursuit until the
+    squared error is ``(1.15 noise)² d``, d its number of pixels; each pixel becomes the mean over
+    the patches that cover it. The channels of a colour image are treated one after another.
 
     Parameters
     ----------
@@ -40,7 +41,8 @@ def denoise(
 
     References
     ----------
-    .. [1] Elad & Aharon (2006), Image denoising via sparse and redundant representations over learned dictionaries.
+    .. [1] Elad & Aharon (2006), Image denoising via sparse and redundant representations over
+    learned dictionaries.
     """
     image = as_image(image, "image").astype(np.float64)
     D = coding.as_dictionary(dictionary)
@@ -82,7 +84,8 @@ def _denoise_channel(image, D, side, noise, n_threads):
 def estimate_noise(image: ArrayLike) -> float:
     """The standard deviation of an image's white noise, from its finest diagonal details.
 
-    ``median |w| / 0.6745`` over the Haar wavelet's diagonal coefficients w (Donoho & Johnstone 1994); the mean over channels.
+    ``median |w| / 0.6745`` over the Haar wavelet's diagonal coefficients w (Donoho & Johnstone
+    1994); the mean over channels.
 
     Parameters
     ----------

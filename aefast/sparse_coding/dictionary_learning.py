@@ -32,35 +32,42 @@ class DictionaryLearning(
     TransformerMixin,
     BaseEstimator,
 ):
-    """Learns the dictionary whose sparse codes say most about the rows, online (Mairal et al. 2010).
+    """Learns the dictionary whose sparse codes say most about the rows, online (Mairal et al.
+    2010).
 
     Minimises over D, whose atoms (rows) have norm 1 at most, the mean over rows of
 
         ``f(x, D) = min_h ½ ‖x − h D‖² + α ‖h‖₁``
 
-    (for "omp" ``½ ‖x − h D‖²`` with at most `n_nonzero_coefs` atoms). For each batch: codes of its rows; ``A ← (1 − 1/t)^forgetting A + Σ hᵀh`` and B likewise with
-    ``Σ hᵀx``; then each atom in turn to its best value for ``½ tr(Dᵀ A D) − tr(Dᵀ B)``.
+    (for "omp" ``½ ‖x − h D‖²`` with at most `n_nonzero_coefs` atoms). For each batch: codes of its
+    rows; ``A ← (1 − 1/t)^forgetting A + Σ hᵀh`` and B likewise with ``Σ hᵀx``; then each atom in
+    turn to its best value for ``½ tr(Dᵀ A D) − tr(Dᵀ B)``.
 
     Parameters
     ----------
     n_components : int, default=100
         k, the number of atoms; may exceed the number of rows or of features.
     alpha : float, default=1.0
-    algorithm : {"lasso_active", "lasso_lars", "lasso_cd", "omp", "fista", "ista", "threshold"}, default="lasso_active"
-        Finds the codes, as in `sparse_encode`; so do `alpha`, `n_nonzero_coefs`, `positive_code`, `code_tol` and `code_max_iter`.
+    algorithm : {"lasso_active", "lasso_lars", "lasso_cd", "omp", "fista", "ista", "threshold"},
+        default="lasso_active"
+        Finds the codes, as in `sparse_encode`; so do `alpha`, `n_nonzero_coefs`, `positive_code`,
+        `code_tol` and `code_max_iter`.
     n_nonzero_coefs : int or None, default=None
     batch_size : int, default=256
         Rows between two updates; at most all of them.
     max_epochs : int, default=10
         Passes over the rows; 0 only initialises.
     forgetting : float, default=5.0
-        How fast codes against older dictionaries count less: at batch t those of batch s count ``(s / t)^forgetting``. 0: all alike.
+        How fast codes against older dictionaries count less: at batch t those of batch s count
+        ``(s / t)^forgetting``. 0: all alike.
     positive_code, positive_dict : bool, default=False
         h ≥ 0, D ≥ 0.
     dict_init : {"data"} or array-like (n_components, n_features) or None, default="data"
-        "data" (and None): different rows in random order, scaled to norm 1; random directions where these run out. Atoms of an array that are longer than 1 are scaled to 1.
+        "data" (and None): different rows in random order, scaled to norm 1; random directions where
+        these run out. Atoms of an array that are longer than 1 are scaled to 1.
     replace_unused : bool, default=True
-        Atoms that no code has used over the last 10 · n_components rows become the rows that are coded worst.
+        Atoms that no code has used over the last 10 · n_components rows become the rows that are
+        coded worst.
     early_stopping : bool, default=False
         Hold out rows, monitor the objective on them, keep the dictionary of the best epoch.
     validation_fraction : float in (0, 1), default=0.1
@@ -68,7 +75,8 @@ class DictionaryLearning(
     n_epochs_no_change : int, default=3
         Epochs without an improvement of `tol` after which learning stops.
     tol : float, default=1e-3
-        Relative improvement of the monitored objective (on held-out rows with `early_stopping`, on the batches without). 0 runs all epochs.
+        Relative improvement of the monitored objective (on held-out rows with `early_stopping`, on
+        the batches without). 0 runs all epochs.
     code_tol : float, default=1e-4
         Relative duality gap of the codes.
     code_max_iter : int, default=1000
@@ -81,7 +89,8 @@ class DictionaryLearning(
         As of `Autoencoder`: the same bits for any number.
     random_state : int, RandomState instance or None, default=None
     callbacks : callable, list of callables or None, default=None
-        As of `Autoencoder`: ``callback(epoch, objective, validation_objective, estimator)``; one that returns True stops learning.
+        As of `Autoencoder`: ``callback(epoch, objective, validation_objective, estimator)``; one
+        that returns True stops learning.
     verbose : int, default=0
         1 shows a progress bar.
 
@@ -101,13 +110,15 @@ class DictionaryLearning(
 
     Notes
     -----
-    X is read where it lies (memory maps too) if it holds float32, float64, uint8 or bool. Ctrl-C leaves a usable estimator with the dictionary
-    reached. Beyond the rows, memory is O(k² + k d).
+    X is read where it lies (memory maps too) if it holds float32, float64, uint8 or bool. Ctrl-C
+    leaves a usable estimator with the dictionary reached. Beyond the rows, memory is O(k² + k d).
 
     References
     ----------
-    .. [1] Mairal, Bach, Ponce & Sapiro (2010), Online learning for matrix factorization and sparse coding, algorithms 1 and 2.
-    .. [2] Olshausen & Field (1996), Emergence of simple-cell receptive field properties by learning a sparse code for natural images.
+    .. [1] Mairal, Bach, Ponce & Sapiro (2010), Online learning for matrix factorization and sparse
+    coding, algorithms 1 and 2.
+    .. [2] Olshausen & Field (1996), Emergence of simple-cell receptive field properties by learning
+    a sparse code for natural images.
 
     Examples
     --------
@@ -211,7 +222,8 @@ class DictionaryLearning(
         rows = check.estimator_rows(self, X, reset=True)
         if self.early_stopping and len(rows) < 2:
             raise ValueError(
-                f"early_stopping=True needs at least 2 samples to hold one out, got n_samples = {len(rows)}"
+                "early_stopping=True needs at least 2 samples to hold one out, got n_samples = "
+                f"{len(rows)}"
             )
         seed = self._draw_seed()
         train, held_out = np.arange(len(rows)), None
@@ -223,7 +235,8 @@ class DictionaryLearning(
         return self
 
     def partial_fit(self, X: Table, y: object = None) -> Self:
-        """One pass over X, going on from what has been learnt (or initialising, at the first call). `max_epochs`, `early_stopping` and `tol` play no part.
+        """One pass over X, going on from what has been learnt (or initialising, at the first call).
+        `max_epochs`, `early_stopping` and `tol` play no part.
 
         Parameters
         ----------
@@ -244,7 +257,8 @@ class DictionaryLearning(
         for callback in as_list(self.callbacks):
             if not callable(callback):
                 raise TypeError(
-                    f"callbacks must be a callable, a list of callables or None, got {self.callbacks!r}"
+                    "callbacks must be a callable, a list of callables or None, got "
+                    f"{self.callbacks!r}"
                 )
         settings = Settings(
             self.algorithm,
@@ -284,7 +298,8 @@ class DictionaryLearning(
             return rows
         if self.n_components != len(self.components_):
             raise ValueError(
-                f"n_components={self.n_components} does not continue the dictionary learnt, which has {len(self.components_)} atoms: fit anew, or set it back"
+                f"n_components={self.n_components} does not continue the dictionary learnt, which "
+                f"has {len(self.components_)} atoms: fit anew, or set it back"
             )
         dtype, name = self.components_.dtype, table_name(X, self)
         scan_rows(rows, every_row, dtype, self.n_threads, name=name)

@@ -1,4 +1,6 @@
-"""What a fitted `DictionaryLearning` can do besides learning from batches: use its dictionary, be saved, collect statistics."""
+"""What a fitted `DictionaryLearning` can do besides learning from batches: use its dictionary, be
+saved, collect statistics.
+"""
 
 from collections.abc import Callable
 from typing import Any, Self
@@ -168,7 +170,9 @@ class FittedDictionary(DecodesCodes, Saved):
 
 
 class CollectedStatistics:
-    """Sums over rows coded against one dictionary, collected here and there, added, and turned into the next dictionary."""
+    """Sums over rows coded against one dictionary, collected here and there, added, and turned into
+    the next dictionary.
+    """
 
     # the estimator's own
     _state: DictionaryState
@@ -185,7 +189,8 @@ class CollectedStatistics:
     components_: Any
 
     def accumulate(self, X: Table) -> Self:
-        """Codes X against the present dictionary and adds to `statistics_`; the dictionary stays as it is (at the first call it is initialised).
+        """Codes X against the present dictionary and adds to `statistics_`; the dictionary stays as
+        it is (at the first call it is initialised).
 
         Parameters
         ----------
@@ -208,7 +213,8 @@ class CollectedStatistics:
         return self
 
     def merge(self, other: "CollectedStatistics") -> Self:
-        """Adds the `statistics_` of another learner, which has collected them against the same dictionary with the same settings.
+        """Adds the `statistics_` of another learner, which has collected them against the same
+        dictionary with the same settings.
 
         Parameters
         ----------
@@ -226,7 +232,8 @@ class CollectedStatistics:
         mine, its = self.components_, other.components_
         if mine.dtype != its.dtype or not np.array_equal(mine, its):
             raise ValueError(
-                "other must have the same dictionary, bit for bit: statistics collected against another one cannot be added "
+                "other must have the same dictionary, bit for bit: statistics collected against "
+                "another one cannot be added "
                 "(give all learners the same dict_init)"
             )
         for name in SAME_TO_MERGE:
@@ -238,7 +245,8 @@ class CollectedStatistics:
         return self
 
     def update(self, n_sweeps: int = 10) -> Self:
-        """The dictionary becomes the best one for the codes in `statistics_`, as far as n_sweeps over the atoms lead; these are then used up.
+        """The dictionary becomes the best one for the codes in `statistics_`, as far as n_sweeps
+        over the atoms lead; these are then used up.
 
         One `accumulate` of all rows and one `update` are a step of batch learning.
 
@@ -280,7 +288,8 @@ class CollectedStatistics:
             from sklearn.exceptions import ConvergenceWarning
 
             warn(
-                f"{learner.n_open_gaps} codes had a relative duality gap above code_tol={self.code_tol:g} after code_max_iter={self.code_max_iter} "
+                f"{learner.n_open_gaps} codes had a relative duality gap above "
+                f"code_tol={self.code_tol:g} after code_max_iter={self.code_max_iter} "
                 "iterations: raise code_max_iter or code_tol",
                 ConvergenceWarning,
             )

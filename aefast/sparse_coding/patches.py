@@ -22,17 +22,19 @@ def extract_patches(
     n_patches: int = 10_000,
     random_state: RandomState | None = None,
 ) -> Array:
-    """Random patches of images. One image is in memory at a time, and none of its patches but those drawn.
+    """Random patches of images. One image is in memory at a time, and none of its patches but those
+    drawn.
 
-    Each patch is equally likely to begin at any place of any image; places are drawn with replacement, but no place twice while there are others
-    in its image (n_patches up to the number of places gives distinct ones).
+    Each patch is equally likely to begin at any place of any image; places are drawn with
+    replacement, but no place twice while there are others in its image (n_patches up to the number
+    of places gives distinct ones).
 
     Parameters
     ----------
     images : array-like, path, or iterable of these
-        One image (height, width) or (height, width, channels), a stack of them (n, height, width, channels), or an iterable (a list or a generator) of images and
-        of paths to image files (Pillow reads these, as values in [0, 1]).
-        Paths are opened one at a time.
+        One image (height, width) or (height, width, channels), a stack of them (n, height, width,
+        channels), or an iterable (a list or a generator) of images and of paths to image files
+        (Pillow reads these, as values in [0, 1]). Paths are opened one at a time.
     size : int or tuple (height, width)
     n_patches : int, default=10_000
     random_state : int, RandomState instance or None, default=None
@@ -62,7 +64,8 @@ def extract_patches(
         rows.append(_random_patches(image, size, share, random))
         if rows[-1].shape[1] != rows[0].shape[1]:
             raise ValueError(
-                f"images must all have as many channels, got patches of {rows[0].shape[1]} and {rows[-1].shape[1]} values"
+                f"images must all have as many channels, got patches of {rows[0].shape[1]} and "
+                f"{rows[-1].shape[1]} values"
             )
     patches = np.concatenate(rows)
     return patches[random.permutation(len(patches))]
@@ -84,7 +87,8 @@ def _shares(images, size, n_patches, random):
         return [images], [n_patches]
     if isinstance(images, (Set, Mapping)):
         raise TypeError(
-            f"images must be an image, a path, or an iterable of these that has an order, got {type(images).__name__}"
+            "images must be an image, a path, or an iterable of these that has an order, got "
+            f"{type(images).__name__}"
         )
     if isinstance(images, np.ndarray) and images.ndim == 4:
         images = list(images)  # views
@@ -124,7 +128,8 @@ def image_shape(image: ArrayLike) -> tuple[int, ...]:
 
 
 def load_image(path: PathLike, grey: bool = False) -> Array:
-    """The pixels of an image file as float64 in [0, 1]: (height, width) for grey images, (height, width, 3) for others.
+    """The pixels of an image file as float64 in [0, 1]: (height, width) for grey images, (height,
+    width, 3) for others.
 
     Parameters
     ----------
@@ -190,7 +195,8 @@ def _sample(n_places, n, random):
 def all_patches(
     image: ArrayLike, size: int | tuple[int, int], first_row: int = 0, end_row: int | None = None
 ) -> Array:
-    """Every patch that begins in rows [first_row, end_row) of an image: (n, height · width [· channels]), row by row.
+    """Every patch that begins in rows [first_row, end_row) of an image: (n, height · width [·
+    channels]), row by row.
 
     Parameters
     ----------
@@ -213,7 +219,8 @@ def all_patches(
 def assemble_patches(
     patches: Reals, total: Array, count: Array, size: int | tuple[int, int], first_row: int = 0
 ) -> None:
-    """Adds overlapping patches, as `all_patches` gives them, to an image of their sums, and 1 to `count` wherever one lies.
+    """Adds overlapping patches, as `all_patches` gives them, to an image of their sums, and 1 to
+    `count` wherever one lies.
 
     ``total / count`` is then each pixel's mean over the patches that cover it.
 

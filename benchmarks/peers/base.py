@@ -56,7 +56,9 @@ class BasePeer(ABC):
 
     @property
     def steps_per_call(self):
-        """Steps that one call of the library makes; runs are timed over multiples of this number."""
+        """Steps that one call of the library makes; runs are timed over multiples of this
+        number.
+        """
         return 1
 
     @abstractmethod

@@ -311,7 +311,9 @@ def table(options, operation, threads):
         first = times[options.libraries[0]]
         ratio = median(s / f for s, f in zip(seconds, first, strict=True))
         share = f"{100 * flop / typical / peak:5.1f} % of peak"
-        yield f"  {name:<12} {1e3 * typical:7.1f} ms  {share}  {ratio:5.2f} x {options.libraries[0]}"
+        yield (
+            f"  {name:<12} {1e3 * typical:7.1f} ms  {share}  {ratio:5.2f} x {options.libraries[0]}"
+        )
 
 
 def main(arguments=None):

@@ -66,7 +66,9 @@ def objective(X, D, alpha):
 
 
 def coder(rival, task, X, D, alpha, tol, threads):
-    """Return a function that codes X as the rival's users would, and one that makes codes (n, k)."""
+    """Return a function that codes X as the rival's users would, and one that makes codes (n,
+    k).
+    """
     if rival.startswith("aefast"):
         import aefast
 

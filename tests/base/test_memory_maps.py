@@ -318,7 +318,9 @@ def test_a_pass_over_an_array_in_memory_asks_for_nothing(table):
 
 
 def test_slices_of_a_map_are_no_longer_than_a_window(small_blocks, save_and_map, table):
-    """A whole window of reading and a whole window of work overlap; rows in memory have no windows."""
+    """A whole window of reading and a whole window of work overlap; rows in memory have no
+    windows.
+    """
     for X, most in ((save_and_map(table), 170), (table, 4000)):
         parts = list(passes.slices(4000, passes.Pace(10, first=1000), X))
         assert parts[0] == slice(0, most)

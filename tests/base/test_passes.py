@@ -23,7 +23,9 @@ def clock(monkeypatch):
 
 
 def cut(n_rows, pace, clock, seconds_a_row):
-    """The lengths of the slices of a pass whose rows take so long each; every row is in one of them, in order."""
+    """The lengths of the slices of a pass whose rows take so long each; every row is in one of
+    them, in order.
+    """
     lengths, last = [], 0
     for part in slices(n_rows, pace):
         assert part.start == last

@@ -1,4 +1,6 @@
-"""What the base asks of a table of rows: whether kernels can read it, and what one pass finds in it."""
+"""What the base asks of a table of rows: whether kernels can read it, and what one pass finds in
+it.
+"""
 
 import numpy as np
 import pytest

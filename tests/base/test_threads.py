@@ -144,7 +144,9 @@ def test_ctrl_c():
 
 
 def test_other_python_threads_run_during_a_slice(monkeypatch):
-    """One epoch in one slice: a thread that wakes every millisecond would see it as a single long sleep if the GIL were kept."""
+    """One epoch in one slice: a thread that wakes every millisecond would see it as a single long
+    sleep if the GIL were kept.
+    """
     monkeypatch.setattr(passes, "SLICE_SECONDS", 1e3)
     X = np.random.default_rng(0).random((100_000, 256), dtype=np.float32)
     ae = Autoencoder(128, batch_size=32, max_epochs=1, n_threads=1, random_state=0)

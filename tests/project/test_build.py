@@ -48,7 +48,9 @@ def test_instances_export_their_tables_alone():
 @pytest.mark.parametrize("bits", [32, 64])
 @pytest.mark.parametrize("name", KERNELS)
 def test_clang_reads_the_kernels(name, bits):
-    """Whichever compiler built this: no error, and no warning but of pragmas that it does not know."""
+    """Whichever compiler built this: no error, and no warning but of pragmas that it does not
+    know.
+    """
     clang = next((path for path in map(shutil.which, ("clang", "clang-14")) if path), None)
     if clang is None or platform.machine() != "x86_64":
         pytest.skip("needs clang on x86-64")
@@ -80,7 +82,9 @@ def test_peak_is_a_rate(dtype):
     ],
 )
 def test_nothing_is_imported_but_what_is_needed(before, statement):
-    """Start-up: what each door to the library costs beyond what it is built on is our own modules."""
+    """Start-up: what each door to the library costs beyond what it is built on is our own
+    modules.
+    """
     code = f"""
         import sys
         {before}
@@ -164,7 +168,8 @@ def test_serial_build_says_so_and_works(tmp_path):
     assert built.returncode == 0, built.stdout + built.stderr
     assert "SERIAL" in built.stdout + built.stderr
     code = (
-        "import aefast, numpy as np; i = aefast.build_info(); assert not i['openmp'] and i['n_threads'] == 1; "
+        "import aefast, numpy as np; i = aefast.build_info(); assert not i['openmp'] and "
+        "i['n_threads'] == 1; "
         "print(aefast.Autoencoder(2, n_threads=2, max_epochs=2).fit(np.eye(5)).n_epochs_)"
     )
     done = subprocess.run(

@@ -37,7 +37,9 @@ def _check_constraints_once(estimator_class, given):
 
 
 class _OwnRandomState(threading.local):
-    """One a thread, for integer seeds: to make a RandomState takes a hundred times as long as to seed one."""
+    """One a thread, for integer seeds: to make a RandomState takes a hundred times as long as to
+    seed one.
+    """
 
     def __init__(self):
         self.random = np.random.RandomState()
@@ -51,8 +53,9 @@ _own_random_state = _OwnRandomState()
 
 
 class NetworkFitting:
-    """`fit` and `partial_fit` of an estimator with a `_state` and curves, which says what its network is (`_model_of`) and what a step does beyond the plain
-    one (`_check_variants`, `_variant_of`)."""
+    """`fit` and `partial_fit` of an estimator with a `_state` and curves, which says what its
+    network is (`_model_of`) and what a step does beyond the plain one (`_check_variants`,
+    `_variant_of`)."""
 
     # the estimator's own
     _parameter_constraints: dict
@@ -82,7 +85,8 @@ class NetworkFitting:
     _stage = ""  # of a training that has several: what the progress bar begins with
 
     def _check_parameters(self):
-        # what get_params gives, without its inspection of the signature; scikit-learn's checks alone took a fifth of a small fit
+        # what get_params gives, without its inspection of the signature; scikit-learn's checks
+        # alone took a fifth of a small fit
         constraints = self._parameter_constraints
         given = {name: getattr(self, name) for name in constraints}
         checked = [name for name, rule in constraints.items() if rule != "no_validation"]
@@ -102,7 +106,8 @@ class NetworkFitting:
         for callback in as_list(self.callbacks):
             if not callable(callback):
                 raise TypeError(
-                    f"callbacks must be a callable, a list of callables or None, got {self.callbacks!r}"
+                    "callbacks must be a callable, a list of callables or None, got "
+                    f"{self.callbacks!r}"
                 )
 
     def _draw_seed(self):
@@ -142,10 +147,12 @@ class NetworkFitting:
         Parameters
         ----------
         X : array-like (n_samples, n_features)
-            In the domain of the output's distributions, finite (with missing="mask": or NaN). Dense. See Notes for what is copied.
+            In the domain of the output's distributions, finite (with missing="mask": or NaN).
+            Dense. See Notes for what is copied.
         y : ignored
         sample_weight : array-like (n_samples,) or None, default=None
-            Non-negative; scaled to mean 1. A batch's loss is the sum of its weighted losses over the number of its rows.
+            Non-negative; scaled to mean 1. A batch's loss is the sum of its weighted losses over
+            the number of its rows.
 
         Returns
         -------
@@ -154,7 +161,8 @@ class NetworkFitting:
         Raises
         ------
         ValueError, TypeError
-            For bad parameters (also a precision that this processor does not have) or input; the fitted state stays as it was.
+            For bad parameters (also a precision that this processor does not have) or input; the
+            fitted state stays as it was.
         FloatingPointError
             If training diverges; the last finite parameters are kept.
         """
@@ -182,9 +190,11 @@ class NetworkFitting:
     def partial_fit(
         self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
     ) -> Self:
-        """One pass over X, going on from the fitted parameters and optimizer state (or initialising, at the first call).
+        """One pass over X, going on from the fitted parameters and optimizer state (or
+        initialising, at the first call).
 
-        X is computed in the type of the first call. `max_epochs`, `early_stopping` and `tol` play no part.
+        X is computed in the type of the first call. `max_epochs`, `early_stopping` and `tol` play
+        no part.
 
         Parameters
         ----------
@@ -215,7 +225,9 @@ class NetworkFitting:
         return self
 
     def _start(self, X, rows, weight, train, held_out, seed, goes_on):
-        """(state, variant) that training starts from. Checks what is in the rows; held-out ones leave no trace. Nothing of the estimator changes."""
+        """(state, variant) that training starts from. Checks what is in the rows; held-out ones
+        leave no trace. Nothing of the estimator changes.
+        """
         d = rows.shape[1]
         names = getattr(self, "feature_names_in_", None) if goes_on else check.feature_names(X)
         model = self._model_of(d, resolve_output(self.output, d, names))
@@ -250,10 +262,13 @@ class NetworkFitting:
         return state._replace(fill=None) if fill is None else state, variant
 
     def _seed_and_parts(self, rows, goes_on):
-        """The seed of all random numbers, and the rows for training and, or None, for early stopping."""
+        """The seed of all random numbers, and the rows for training and, or None, for early
+        stopping.
+        """
         if self.early_stopping and len(rows) < 2:
             raise ValueError(
-                f"early_stopping=True needs at least 2 samples to hold one out, got n_samples = {len(rows)}"
+                "early_stopping=True needs at least 2 samples to hold one out, got n_samples = "
+                f"{len(rows)}"
             )
         seed = self._state.seed if goes_on else self._draw_seed()
         if not self.early_stopping:

@@ -26,7 +26,8 @@ def check(estimator):
     ):
         if getattr(estimator, name) != off:
             raise ValueError(
-                f"{name}={getattr(estimator, name)!r} belongs to solvers that work in batches: solver='lbfgs' minimises the loss of "
+                f"{name}={getattr(estimator, name)!r} belongs to solvers that work in batches: "
+                "solver='lbfgs' minimises the loss of "
                 f"all rows (set {name}={off!r}, or use alpha to keep weights small)"
             )
     if estimator.precision != "auto":
@@ -41,7 +42,9 @@ def works_in_batches(estimator):
 
 
 class FullBatch:
-    """A fit by L-BFGS: the part of `_training.Training` that an estimator asks for. Noise is drawn once, as for the first pass."""
+    """A fit by L-BFGS: the part of `_training.Training` that an estimator asks for. Noise is drawn
+    once, as for the first pass.
+    """
 
     def __init__(self, estimator, X, state, variant, sample_weight):
         self.X, self.model, self.flat, self.state = X, state.model, state.parameters, state
@@ -88,7 +91,9 @@ class FullBatch:
 
 
 def run_lbfgs(estimator, training, n_iterations):
-    """Up to n_iterations of L-BFGS, an epoch each, writing the estimator's curves; callbacks see the estimator with the iterate's parameters."""
+    """Up to n_iterations of L-BFGS, an epoch each, writing the estimator's curves; callbacks see
+    the estimator with the iterate's parameters.
+    """
     from scipy.optimize import minimize
 
     patience = Patience(estimator.tol, estimator.n_epochs_no_change)

@@ -1,4 +1,6 @@
-"""Epochs: row orders, slices, early stopping, progress. No arithmetic on data: that is `_autoencoder.Trainer`'s."""
+"""Epochs: row orders, slices, early stopping, progress. No arithmetic on data: that is
+`_autoencoder.Trainer`'s.
+"""
 
 from contextlib import closing
 
@@ -72,7 +74,9 @@ class Training:
 
     @property
     def n_rows_seen(self):
-        """By all trainings up to now. The trainer counts: an interrupt swallows what a slice returns."""
+        """By all trainings up to now. The trainer counts: an interrupt swallows what a slice
+        returns.
+        """
         return self.n_rows_before + self.trainer.n_rows_done
 
     def settle(self):
@@ -82,7 +86,9 @@ class Training:
             self.last_finite.restore(self.trainer)
 
     def epoch(self, on_slice=None):
-        """One pass. Returns the mean over rows of the loss of their batch. After `Diverged` the trainer is where the pass began."""
+        """One pass. Returns the mean over rows of the loss of their batch. After `Diverged` the
+        trainer is where the pass began.
+        """
         total, n_done = 0.0, 0
         with closing(self._slices()) as slices:
             for rows in slices:
@@ -101,7 +107,9 @@ class Training:
         return total / n_done
 
     def _overflowing_column(self, rows):
-        """The column whose loss is not finite in the batch that ended a slice; None where that is no column's."""
+        """The column whose loss is not finite in the batch that ended a slice; None where that is
+        no column's.
+        """
         model, flat = self.model, self.trainer.values()[0]
         options = {"order": rows[: self.order.batch_size], "check": False}
         options["variant"] = without_noise(self.trainer.variant)
@@ -129,7 +137,9 @@ def work_of_step(model, order):
 
 
 class EarlyStopping:
-    """Keeps the parameters of the epoch with the lowest loss on the held-out rows; `options` are those of `mean_loss`."""
+    """Keeps the parameters of the epoch with the lowest loss on the held-out rows; `options` are
+    those of `mean_loss`.
+    """
 
     def __init__(self, trainer, model, X, rows, options):
         self.trainer, self.model, self.X, self.rows, self.options = trainer, model, X, rows, options
@@ -155,9 +165,11 @@ class EarlyStopping:
 def start_training(
     estimator, rows, train, state, variant=PLAIN, sample_weight=None, n_epochs_made=0
 ):
-    """What trains on these rows (that many from row 0 on, or these numbers); allocates all that training needs.
+    """What trains on these rows (that many from row 0 on, or these numbers); allocates all that
+    training needs.
 
-    sample_weight is by row of `rows`; n_epochs_made: of those that the schedule of the learning rate is spread over.
+    sample_weight is by row of `rows`; n_epochs_made: of those that the schedule of the learning
+    rate is spread over.
     """
     model, order = state.model, RowOrder(rows, train, int(estimator.batch_size))
     schedule_step, schedule_steps = place_in_schedule(
@@ -193,9 +205,11 @@ def start_training(
 
 
 def run_epochs(estimator, training, model, X, held_out, n_epochs, sample_weight=None):
-    """Trains for up to n_epochs, writing the estimator's curves; callbacks see the estimator with the epoch's parameters.
+    """Trains for up to n_epochs, writing the estimator's curves; callbacks see the estimator with
+    the epoch's parameters.
 
-    held_out: row numbers for early stopping, or None. Raises FloatingPointError where training diverges.
+    held_out: row numbers for early stopping, or None. Raises FloatingPointError where training
+    diverges.
     """
     stopping = None
     if held_out is not None:
@@ -241,6 +255,8 @@ def divergence_error(estimator, epoch, column=None):
     if column is not None:
         what = f"the loss of column {column_label(table_name(None, estimator), column)} of X"
     return FloatingPointError(
-        f"training diverged in epoch {epoch}: {what} is no longer finite. The last finite parameters are "
-        f"kept. Lower learning_rate (it is {estimator.learning_rate:g}) or scale X to a smaller range"
+        f"training diverged in epoch {epoch}: {what} is no longer finite. The last finite "
+        "parameters are "
+        f"kept. Lower learning_rate (it is {estimator.learning_rate:g}) or scale X to a smaller "
+        "range"
     )

@@ -1,4 +1,6 @@
-"""The learning rate over the steps of a fit, and when training stops: what happens between epochs. Within them: src/kernels/schedules.h."""
+"""The learning rate over the steps of a fit, and when training stops: what happens between epochs.
+Within them: src/kernels/schedules.h.
+"""
 
 from aefast._base.stopping import Patience
 from aefast.networks import _autoencoder
@@ -14,13 +16,17 @@ def schedule_of_steps(name):
 
 
 def place_in_schedule(max_epochs, n_epochs_made, steps_in_epoch):
-    """(the next step's place, all steps) of a schedule that ends: max_epochs epochs, over and over."""
+    """(the next step's place, all steps) of a schedule that ends: max_epochs epochs, over and
+    over.
+    """
     n_epochs = max(1, int(max_epochs))
     return n_epochs_made % n_epochs * steps_in_epoch, n_epochs * steps_in_epoch
 
 
 class Plateau(Patience):
-    """Where patience runs out, divides the trainer's learning rate, and patience begins anew; is over where the rate would become too small."""
+    """Where patience runs out, divides the trainer's learning rate, and patience begins anew; is
+    over where the rate would become too small.
+    """
 
     def __init__(self, tol, n_epochs_no_change, trainer):
         super().__init__(tol, n_epochs_no_change)
