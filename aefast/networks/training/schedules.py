@@ -37,12 +37,15 @@ class Plateau(Patience):
         return False
 
 
+def absolute_patience(estimator):
+    return Patience(estimator.tol, estimator.n_epochs_no_change)
+
+
 def patience_of(estimator, trainer):
-    """The one that an estimator asks for, having seen the epochs of its loss curve."""
-    limits = estimator.tol, estimator.n_epochs_no_change
+    """The patience that an estimator asks for, having seen the epochs of its loss curve."""
     if estimator.learning_rate_schedule != "plateau":
-        return Patience(*limits)
-    plateau = Plateau(*limits, trainer)
+        return absolute_patience(estimator)
+    plateau = Plateau(estimator.tol, estimator.n_epochs_no_change, trainer)
     for loss in estimator.loss_curve_:
         plateau.is_over(loss)
     return plateau
