@@ -264,6 +264,11 @@ setup(
             ["src/runtime/peak.c"],
         ),
         extension(
+            "_base._rows",
+            ["src/bindings/_rows.pyx"],
+            ["src/kernels/products/scan.c"],
+        ),
+        extension(
             "networks._autoencoder",
             ["src/bindings/_autoencoder.pyx"],
             ["src/kernels/autoencoder/autoencoder.c"],

@@ -17,6 +17,7 @@ import numpy as np
 
 from aefast._base import _runtime, threads
 from aefast._base import arrays as check
+from aefast._base.errors import bad_row_error
 from aefast.networks import _autoencoder, outputs
 from aefast.networks.network import Model, Parameters
 from aefast.networks.one_pass import forward, overflow_error
@@ -230,7 +231,7 @@ def loss_and_gradients(
             model, X, parameters, weight, domain, rows, n_threads, PLAIN
         )
     if status & _autoencoder.BAD_ROWS:
-        raise check.bad_row_error(X, "X", domain, parameters.W.dtype, output=model.output)
+        raise bad_row_error(X, "X", domain, parameters.W.dtype, output=model.output)
     check_groups(X, "X", model.output)
     if status & _autoencoder.NOT_FINITE or not np.isfinite(flat).all():
         raise overflow_error("X", parameters)

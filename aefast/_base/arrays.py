@@ -5,12 +5,12 @@ converted to float64. The real type of a computation is float32 for float32, uin
 """
 
 import sys
-import warnings
 from numbers import Integral, Real
 
 import numpy as np
 
-from aefast.networks._autoencoder import is_plain
+from aefast._base._rows import is_plain
+from aefast._base.errors import entry_error
 
 ROW_TYPES = (np.dtype(np.float64), np.dtype(np.float32), np.dtype(np.uint8), np.dtype(np.bool_))
 LARGEST_SIZE = 2**31 - 1  # of n_features and n_components: BLAS counts with 32-bit integers
@@ -183,102 +183,6 @@ def check_name(value, name, choices):
         raise ValueError(f"{name} must be one of {list(choices)}, got {value!r}")
 
 
-# ---- what is in the rows ----
-
-
-def overflow_error(what, dtype):
-    """The error for finite entries whose `what` are not finite."""
-    advice = "scale X down, or pass float64" if dtype == np.float32 else "scale X down"
-    return ValueError(f"{what} overflow {dtype}: {advice}")
-
-
-def bad_row_error(rows, name, domain, dtype, *, output=None, first_row=0, missing=False):
-    """The error for rows in which a kernel found something it cannot use: names the first such entry."""
-    low, high = domain
-    step = max(1, (1 << 20) // rows.shape[1])
-    for first in range(0, len(rows), step):
-        part = rows[first : first + step].astype(dtype)
-        good = np.isfinite(part) & (part >= low) & (part <= high)
-        bad = np.argwhere(~(good | np.isnan(part)) if missing else ~good)
-        if len(bad):
-            row, column = bad[0]
-            value = rows[first + row, column]
-            where = f"at row {first_row + first + row}, column {column}"
-            ends = [np.broadcast_to(end, rows.shape[1])[column] for end in domain]
-            return ValueError(
-                _describe_entry(value, where, name, ends, dtype, _output_at(output, column))
-            )
-    return ValueError(f"Input {name} changed while it was read")
-
-
-def _output_at(output, column):
-    """The name of a column's distribution."""
-    for segment in output or ():
-        if segment.columns is None or column in segment.columns:
-            return segment.name
-    return None
-
-
-def _describe_entry(value, where, name, domain, dtype, output):
-    if np.isnan(value):
-        return f"Input {name} contains NaN {where}: expected finite numbers"
-    if np.isinf(value):
-        return f"Input {name} contains infinity ({value}) {where}: expected finite numbers"
-    if not np.isfinite(dtype.type(value)):
-        return f"Input {name} contains a value too large for {dtype} ({value}) {where}"
-    low, high = domain
-    expected = f"in [{low:g}, {high:g}]" if low in (0, 1) or low < 0 else "above 0"
-    what = "Negative values in data: " if value < 0 <= low else ""
-    return f"{what}output={output!r} expects values of {name} {expected}, got {value} {where}"
-
-
-def warn_of_iterations(max_iter):
-    """The ConvergenceWarning of iterations that were not enough."""
-    from sklearn.exceptions import ConvergenceWarning
-
-    message = f"max_iter={max_iter} iterations were not enough for tol: raise one of them"
-    warnings.warn(message, ConvergenceWarning, stacklevel=5)
-
-
-# ---- missing entries ----
-
-
-def has_missing(rows):
-    """Whether an entry is NaN."""
-    return any(np.isnan(part).any() for part in _slices(rows))
-
-
-def check_no_infinity(rows):
-    """ValueError for the first infinite entry; NaN passes."""
-    for first, part in zip(range(0, len(rows), _rows_in_slice(rows)), _slices(rows), strict=True):
-        bad = np.argwhere(np.isinf(part))
-        if len(bad):
-            row, column = bad[0]
-            where = f"at row {first + row}, column {column}"
-            raise ValueError(
-                _describe_entry(part[row, column], where, "X", ANYWHERE, rows.dtype, None)
-            )
-
-
-def observed_means(rows):
-    """(means, counts) of the entries of each column that are not NaN; the mean of none is 0."""
-    sums, counts = np.zeros(rows.shape[1]), np.zeros(rows.shape[1], np.int64)
-    for part in _slices(rows):
-        observed = ~np.isnan(part)
-        sums += np.where(observed, part, 0).sum(axis=0, dtype=np.float64)
-        counts += observed.sum(axis=0)
-    return sums / np.maximum(counts, 1), counts
-
-
-def _rows_in_slice(rows):
-    return max(1, (1 << 20) // rows.shape[1])
-
-
-def _slices(rows):
-    step = _rows_in_slice(rows)
-    return (rows[first : first + step] for first in range(0, len(rows), step))
-
-
 # ---- scikit-learn's conventions ----
 
 
@@ -322,13 +226,6 @@ def estimator_table(estimator, X, *, reset):
     if not reset:
         validate_data(estimator, X, reset=False, skip_check_array=True)
     return as_csr(X, "X")
-
-
-def fixed_signs(rows):
-    """Rows with their signs turned so that the entry of largest magnitude is positive: eigenvectors have no signs of their own."""
-    largest = np.abs(rows).argmax(axis=1)
-    signs = np.sign(rows[np.arange(len(rows)), largest])
-    return rows * np.where(signs == 0, 1.0, signs)[:, None]
 
 
 def feature_names(X):
@@ -381,6 +278,5 @@ def as_csr(X, name, dtype=None):
     if not np.isfinite(X.data).all():
         place = np.flatnonzero(~np.isfinite(X.data))[0]
         row = np.searchsorted(X.indptr, place, side="right") - 1
-        where = f"at row {row}, column {X.indices[place]}"
-        raise ValueError(_describe_entry(X.data[place], where, name, ANYWHERE, X.dtype, None))
+        raise entry_error(X.data[place], name, (row, X.indices[place]), ANYWHERE, X.dtype)
     return X

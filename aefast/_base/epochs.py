@@ -56,7 +56,7 @@ class Training(Protocol):
     @property
     @abstractmethod
     def n_rows_seen(self) -> int:
-        """Number of rows whose steps are in the values, from the first training of the estimator on.
+        """Number of rows whose steps are in the values, from the estimator's first training on.
 
         Random numbers are keyed by it (see `aefast._base.random`), so that training which was
         interrupted, saved or split into several calls goes on with the numbers that one long call

@@ -7,10 +7,11 @@ from scipy import linalg, sparse
 from sklearn.utils import check_random_state
 
 from aefast._base import arrays as check
+from aefast._base.errors import too_large_error
 from aefast._base.passes import Pace, slices
+from aefast._base.scan import scan_rows
 from aefast._base.sparse_rows import SparseProducts
-from aefast.networks.outputs import plain_output
-from aefast.networks.scan import scan_table
+from aefast._base.warnings import warn_of_iterations
 
 EXTRA = 10  # columns of a block beyond the components asked for,
 BLOCK_UNIT = 16  # of which a block has a multiple: cache lines
@@ -58,8 +59,11 @@ class _SparseCovariance:
         return product - np.outer(self.mean, self.mean @ Q)
 
 
-def _moments(X, weight, means):
-    """(mean, total variance) of the columns; ValueError for entries that are not finite, or infinite where `means` are given."""
+def _moments(X, weight, means, name):
+    """(mean, total variance) of the columns; ValueError for infinite entries.
+
+    None: an entry is missing, and no `means` are given.
+    """
     n, d = X.shape
     weight_sum = weight.sum()
     if sparse.issparse(X):
@@ -69,7 +73,11 @@ def _moments(X, weight, means):
         return mean, float((of_entries * values**2).sum() / weight_sum - (mean**2).sum())
     mean, dtype = means, check.real_type(X.dtype)
     if means is None:
-        mean = scan_table(X, n, plain_output("gaussian"), dtype, None, sample_weight=weight).means
+        options = {"name": name, "sample_weight": weight, "none_if_missing": True}
+        found = scan_rows(X, n, dtype, None, **options)
+        if found is None:
+            return None
+        mean = found.means
     pace, total = Pace.fixed(max(1, (1 << 20) // d)), 0.0
     with np.errstate(over="ignore"):
         for part in slices(n, pace, X):
@@ -78,7 +86,9 @@ def _moments(X, weight, means):
     return mean, total / float(weight_sum)
 
 
-def leading_eigenpairs(X, k, tol, max_iter, random_state, n_threads, *, weight=None, means=None):
+def leading_eigenpairs(
+    X, k, tol, max_iter, random_state, n_threads, *, weight=None, means=None, name="X"
+):
     """The k largest eigenvalues of ``C = Σ w (x − mean)(x − mean)ᵀ / Σ w`` and their vectors, by block Lanczos with full orthogonalisation and thick restarts.
 
     A step multiplies a block Q of vectors by C, which takes two products with X; ``C B`` of the whole basis B is kept, so that Rayleigh-Ritz needs none. Ends
@@ -96,15 +106,21 @@ def leading_eigenpairs(X, k, tol, max_iter, random_state, n_threads, *, weight=N
         w, not negative and not all zero; default 1.
     means : ndarray (d,), optional
         Of the observed entries of the columns: where given, entries of X may be missing (NaN), and count as these.
+    name : str or TableName
+        Of X, in errors.
 
     Returns
     -------
-    Found
+    Found or None
+        None: an entry of X is missing, and no means are given.
     """
     weight = np.ones(X.shape[0]) if weight is None else weight
-    mean, total = _moments(X, weight, means)
+    moments = _moments(X, weight, means, name)
+    if moments is None:
+        return None
+    mean, total = moments
     if not np.isfinite(total):
-        raise check.overflow_error("the squares of X", np.dtype(np.float64))
+        raise too_large_error("the squares of X", np.dtype(np.float64))
     if not total > 0:
         raise ValueError(
             f"the rows have no variance: expected at least 2 different ones, got n_samples = {X.shape[0]}"
@@ -127,7 +143,7 @@ def leading_eigenpairs(X, k, tol, max_iter, random_state, n_threads, *, weight=N
         if (errors**2 <= tol * np.maximum(values[:k], total / d) ** 2).all():
             break
         if n_iter == max_iter:
-            check.warn_of_iterations(max_iter)
+            warn_of_iterations(max_iter)
             break
         if basis.shape[1] + width > min(d, MOST_BLOCKS * width):
             basis, image = ritz, ritz_image

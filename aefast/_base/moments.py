@@ -5,7 +5,10 @@ from scipy import sparse
 
 from aefast._base import arrays as check
 from aefast._base import sparse_rows, threads
-from aefast._base._statistics import BAD_ROWS, Accumulator
+from aefast._base._rows import BAD_ROWS
+from aefast._base._statistics import Accumulator
+from aefast._base.errors import bad_row_error, table_name, too_large_error
+from aefast._base.missing import is_incomplete
 from aefast._base.passes import MappedRows, Pace, slices
 from aefast._base.saving import COUNT, NUMBER, SIZE, Saved, Tensor, check_names
 
@@ -241,7 +244,9 @@ class SufficientStatistics(Saved):
         self._reference, self._sums, self._scatter = reference, sums, scatter
 
     def _become(self, other):
-        self.__dict__.update(other.__dict__ | {"n_threads": self.n_threads})
+        self._set(
+            other.n_samples_, other.weight_sum_, other._reference, other._sums, other._scatter
+        )
         return self
 
     def _combined(self, other, sign):
@@ -277,28 +282,11 @@ class SufficientStatistics(Saved):
 
     def _of_rows(self, X, sample_weight):
         """The statistics of these rows alone."""
-        own = SufficientStatistics(self.n_features_in_, n_threads=self.n_threads)
-        is_sparse = sparse.issparse(X)
-        X = check.as_csr(X, "X") if is_sparse else check.as_rows(X, "X")
-        n, d = X.shape
-        if d != own.n_features_in_:
-            raise ValueError(f"X must have {own.n_features_in_} columns, got shape {X.shape}")
-        weight = check.as_row_weights(sample_weight, n)
-        weight_sum = float(n if weight is None else weight.sum())
-        if weight_sum == 0:
-            own.n_samples_ = n
-            return own
-        sums, scatter = np.zeros(d), np.zeros((d, d))
-        if is_sparse and sparse_rows.has_small_means(X, weight, FAR):
-            reference = np.zeros(d)
-            sparse_rows.add_scatter(X, weight, sums, scatter, self.n_threads)
-        else:
-            reference = _sample_mean(X, weight)
-            _add_dense(X, weight, reference, sums, scatter, self.n_threads)
-        if not (np.isfinite(sums).all() and np.isfinite(scatter).all()):
-            raise check.overflow_error("the squares of X", check.real_type(X.dtype))
-        own._set(n, weight_sum, reference.astype(np.float64), sums, scatter)
-        return own
+        name = table_name(X)
+        X = check.as_csr(X, name) if sparse.issparse(X) else check.as_rows(X, name)
+        if X.shape[1] != self.n_features_in_:
+            raise ValueError(f"X must have {self.n_features_in_} columns, got shape {X.shape}")
+        return statistics_of(X, sample_weight, n_threads=self.n_threads, name=name)
 
     # ---- in a file ----
 
@@ -347,6 +335,54 @@ class SufficientStatistics(Saved):
         self._set(state["n_samples"], state["weight_sum"], *tensors.values())
 
 
+def statistics_of(
+    rows, sample_weight, *, n_threads=None, name="X", none_if_missing=False, table=None
+):
+    """`SufficientStatistics` of checked rows (an ndarray or CSR matrix).
+
+    Parameters
+    ----------
+    rows : ndarray or CSR matrix (n, d)
+    sample_weight : array-like (n,) or None
+    n_threads : int or None
+    name : str or TableName
+        Of the rows, in errors.
+    none_if_missing : bool
+        Return None where an entry is NaN.
+    table : ndarray or CSR matrix, optional
+        Where the rows were picked from: errors look for an entry there, and give its row in it.
+
+    Returns
+    -------
+    SufficientStatistics or None
+    """
+    n, d = rows.shape
+    statistics = SufficientStatistics(d, n_threads=n_threads)
+    weight = check.as_row_weights(sample_weight, n)
+    weight_sum = float(n if weight is None else weight.sum())
+    if weight_sum == 0:
+        statistics.n_samples_ = n
+        return statistics
+    sums, scatter = np.zeros(d), np.zeros((d, d))
+    if sparse.issparse(rows) and sparse_rows.has_small_means(rows, weight, FAR):
+        reference = np.zeros(d)
+        sparse_rows.add_scatter(rows, weight, sums, scatter, n_threads)
+    else:
+        reference = _sample_mean(rows, weight)
+        bad = _add_dense(rows, weight, reference, sums, scatter, n_threads)
+        if bad is not None:
+            whole, refused, first_row = rows, rows[bad], bad.start
+            if table is not None:
+                whole, refused, first_row = table, table, 0
+            if none_if_missing and not sparse.issparse(whole) and is_incomplete(whole, name):
+                return None
+            raise _unusable(_dense(refused), reference, first_row, name)
+    if not (np.isfinite(sums).all() and np.isfinite(scatter).all()):
+        raise too_large_error(f"the squares of {name}", check.real_type(rows.dtype))
+    statistics._set(n, weight_sum, reference.astype(np.float64), sums, scatter)
+    return statistics
+
+
 def _moved(weight, sums, scatter, delta):
     """Sums and scatter about r + delta, from those about r; the scatter is a new array.
 
@@ -371,29 +407,37 @@ def _sample_mean(X, weight):
     if mapped is not None:
         mapped.will_need((int(place), int(place) + 1) for place in places)
     rows = X[places]
-    rows = rows.toarray() if sparse.issparse(rows) else rows
+    rows = _dense(rows)
     with np.errstate(all="ignore"):
         mean = rows.mean(axis=0, dtype=np.float64).astype(check.real_type(X.dtype))
     mean[~np.isfinite(mean)] = 0
     return mean
 
 
+def _dense(rows):
+    return rows.toarray() if sparse.issparse(rows) else rows
+
+
 def _add_dense(X, weight, reference, sums, scatter, n_threads):
-    """Adds the sums of dense rows about the reference point, slice after slice; sparse rows are made dense in each."""
+    """Add the sums of rows about the reference point, slice after slice; each is made dense.
+
+    Returns the slice, if there is one, in whose rows something is not finite: nothing is added then.
+    """
     n, d = X.shape
     n_threads = threads.effective_n_threads(n_threads, float(n) * d * d)
     accumulator = Accumulator(reference, n_threads)
     for part in slices(n, Pace(SLICE_UNIT, most=SLICE_ENTRIES // d), X):
-        rows = X[part].toarray() if sparse.issparse(X) else X[part]
+        rows = _dense(X[part])
         status = accumulator.add(rows, None if weight is None else weight[part])
         if status & BAD_ROWS:
-            raise _unusable(rows, reference, part.start)
+            return part
     accumulator.finish(sums, scatter)
+    return None
 
 
-def _unusable(rows, reference, first_row):
+def _unusable(rows, reference, first_row, name):
     """The error for rows in which the kernel met something that is not finite."""
     dtype = reference.dtype
     if np.isfinite(rows.astype(dtype, copy=False)).all():
-        return check.overflow_error("differences of rows of X", dtype)
-    return check.bad_row_error(rows, "X", check.ANYWHERE, dtype, first_row=first_row)
+        return too_large_error(f"differences of rows of {name}", dtype)
+    return bad_row_error(rows, name, check.ANYWHERE, dtype, first_row=first_row)

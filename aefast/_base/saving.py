@@ -53,7 +53,7 @@ class Saved(ABC):
         --------
         aefast.model_file.save : what is kept and what is not.
         """
-        from aefast.model_file import save
+        from aefast._base.files import save  # which needs safetensors: not every user does
 
         save(self, path)
 

@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from aefast._base import arrays as check
 from aefast._base import threads
+from aefast._base.errors import table_name
 from aefast._base.projection import project
 from aefast._base.saving import COUNT, SIZE, Saved, Tensor
 from aefast.linear.linear_model import StatisticsMixin
@@ -41,7 +42,8 @@ class _SquareMap(StatisticsMixin, Saved, OneToOneFeatureMixin, TransformerMixin,
     def restore(self, state, tensors):
         self.n_features_in_ = state["n_features"]
         self.n_samples_seen_ = state["n_samples_seen"]
-        self.__dict__.update({f"{name}_": tensor for name, tensor in tensors.items()})
+        for name, tensor in tensors.items():
+            setattr(self, f"{name}_", tensor)
 
 
 class MarginalizedAutoencoder(_SquareMap):
@@ -103,7 +105,7 @@ class MarginalizedAutoencoder(_SquareMap):
         self.activation = activation
         self.n_threads = n_threads
 
-    def _fit_statistics(self, statistics):
+    def _fit_statistics(self, statistics, name="X"):
         C, mean, p = statistics.covariance(), statistics.mean_, self.corruption
         squares = np.diagonal(C) + mean**2
         lives = squares > 0
@@ -133,7 +135,8 @@ class MarginalizedAutoencoder(_SquareMap):
         check_is_fitted(self)
         rows = check.estimator_table(self, X, reset=False)
         A_T, offset = self.coef_.T, self.intercept_ + self.coef_ @ self.mean_
-        return project(rows, self.mean_, A_T, offset=offset, n_threads=self.n_threads)
+        options = {"name": table_name(X, self), "n_threads": self.n_threads}
+        return project(rows, self.mean_, A_T, offset=offset, **options)
 
     def transform(self, X):
         """``tanh(X Aᵀ + b)``, or without the tanh for activation="identity".
@@ -206,7 +209,7 @@ class ItemAutoencoder(_SquareMap):
         self.l2 = l2
         self.n_threads = n_threads
 
-    def _fit_statistics(self, statistics):
+    def _fit_statistics(self, statistics, name="X"):
         if not statistics.weight_sum_ > 0:
             raise ValueError(f"no users, or all weights are zero: {statistics!r}")
         gram = statistics.second_moments()
@@ -285,4 +288,5 @@ class ItemAutoencoder(_SquareMap):
 
     def _scores(self, rows):
         zeros = np.zeros(self.n_features_in_)
-        return project(rows, zeros, self.components_, n_threads=self.n_threads)
+        options = {"name": table_name(None, self), "n_threads": self.n_threads}
+        return project(rows, zeros, self.components_, **options)

@@ -12,11 +12,13 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from aefast._base import arrays as check
 from aefast._base import threads
+from aefast._base.errors import column_labels
 from aefast._base.saving import Tensor
+from aefast._base.warnings import warn, warn_of_iterations
 from aefast.linear import dimension, patterns
 from aefast.linear.factor_model import FactorModel
 from aefast.linear.gaussian import LOG_2PI
-from aefast.linear.rotation import ROTATIONS, rotate
+from aefast.linear.rotation import ROTATIONS, fixed_signs, rotate
 
 LANCZOS_FROM = 400  # features from which few eigenpairs are found by Lanczos, in O(d² k)
 GRADIENT_TOLERANCE = 1e-7  # of the mean log-likelihood by the logarithm of a noise variance
@@ -107,7 +109,7 @@ class FactorAnalysis(FactorModel):
 
     # ---- fitting ----
 
-    def _fit_statistics(self, statistics):
+    def _fit_statistics(self, statistics, name="X"):
         statistics.check_variance()
         covariance = statistics.covariance()
         scale, varies = self._scales(covariance)
@@ -116,15 +118,16 @@ class FactorAnalysis(FactorModel):
         k = self._n_components(correlation, statistics.n_samples_)
         found = maximize_profile(correlation, k, varies, self.min_noise, self.tol, self.max_iter)
         if not found.converged:
-            check.warn_of_iterations(self.max_iter)
-        self._warn_of_heywood(found.psi[varies], np.flatnonzero(varies))
+            warn_of_iterations(self.max_iter)
+        self._warn_of_heywood(found.psi[varies], np.flatnonzero(varies), name)
         curve = [value - float(np.log(scale).sum()) for value in found.curve]
         self._set_loadings(
             statistics.mean_, found.W, found.psi, scale, curve, statistics.n_samples_
         )
 
-    def _fit_missing(self, rows, weight):
-        filled = self._statistics_of_filled(rows, self._means_of_observed(rows), weight)
+    def _fit_missing(self, rows, weight, name):
+        means = self._means_of_observed(rows, name)
+        filled = self._statistics_of_filled(rows, means, weight)
         filled.check_variance()
         scale, varies = self._scales(filled.covariance())
         with warnings.catch_warnings():
@@ -132,7 +135,7 @@ class FactorAnalysis(FactorModel):
             start = FactorAnalysis(
                 self.n_components, min_noise=self.min_noise, tol=1e-3, n_threads=self.n_threads
             )
-            start._fit_statistics(filled)
+            start._fit_statistics(filled, name)
         floor = self.min_noise * scale**2
         mean, W, psi, curve, converged = patterns.expectation_maximization(
             rows,
@@ -144,8 +147,8 @@ class FactorAnalysis(FactorModel):
             self.max_iter,
         )
         if not converged:
-            check.warn_of_iterations(self.max_iter)
-        self._warn_of_heywood((psi / scale**2)[varies], np.flatnonzero(varies))
+            warn_of_iterations(self.max_iter)
+        self._warn_of_heywood((psi / scale**2)[varies], np.flatnonzero(varies), name)
         U = linalg.eigh((W / psi) @ W.T)[1]
         W = U[:, ::-1].T @ W
         self._set_loadings(mean, W / scale, psi / scale**2, scale, curve, len(rows))
@@ -169,20 +172,19 @@ class FactorAnalysis(FactorModel):
             )
         return int(self.n_components)
 
-    def _warn_of_heywood(self, psi, columns):
+    def _warn_of_heywood(self, psi, columns, name):
         at_bound = columns[psi <= self.min_noise * (1 + 1e-6)]
         if len(at_bound):
-            shown = ", ".join(map(str, at_bound[:10])) + (", ..." if len(at_bound) > 10 else "")
-            warnings.warn(
+            shown = column_labels(name, at_bound[:10]) + (", ..." if len(at_bound) > 10 else "")
+            warn(
                 f"Heywood case: the noise variance of column(s) {shown} is at its bound, min_noise={self.min_noise} of "
                 "the column's variance: the factors explain it altogether. Fewer components, or columns that are no copies of others, help",
                 ConvergenceWarning,
-                stacklevel=5,
             )
 
     def _set_loadings(self, mean, W, psi, scale, curve, n_samples):
         """W and psi are of columns in units of `scale`: signs, order and rotation do not depend on the units of X."""
-        W, Phi = rotate(check.fixed_signs(W), self.rotation)
+        W, Phi = rotate(fixed_signs(W), self.rotation)
         self._set_fitted(
             mean_=mean,
             components_=W * scale,

@@ -3,12 +3,13 @@
 from abc import abstractmethod
 
 import numpy as np
-from scipy import sparse
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from aefast._base import arrays as check
+from aefast._base.errors import column_label, table_name
+from aefast._base.missing import observed_means
 from aefast._base.moments import SufficientStatistics
 from aefast._base.projection import project
 from aefast._base.saving import COUNT, CURVE, SIZE, Saved, Tensor
@@ -47,41 +48,47 @@ class FactorModel(
             For infinite entries, columns without an observed entry, rows without variance, bad parameters.
         """
         self._validate_params()
-        table = check.estimator_table(self, X, reset=True)
-        try:
-            statistics = self._fit_complete(table, sample_weight)
-        except ValueError:
-            if sparse.issparse(table) or not check.has_missing(table):
-                raise
-            check.check_no_infinity(table)
+        table, name = check.estimator_table(self, X, reset=True), table_name(X)
+        is_complete, statistics = self._fit_complete(table, sample_weight, name)
+        if not is_complete:
             weight = check.as_row_weights(sample_weight, len(table))
-            self._fit_missing(*patterns.of_positive_weight(table, weight))
-            self.n_samples_seen_, statistics = len(table), None
+            self._fit_missing(*patterns.of_positive_weight(table, weight), name)
+            self.n_samples_seen_ = len(table)
         self._statistics = statistics
         check.remember_features(self, X)
         return self
 
-    def _fit_complete(self, table, sample_weight):
-        """Fits to rows of which no entry is missing, or raises ValueError. Returns their statistics, or None if it made none."""
-        statistics = self._statistics_of(table, sample_weight)
-        self._fit_statistics(statistics)
-        return statistics
+    def _fit_complete(self, table, sample_weight, name):
+        """Fits to rows of which no entry is missing.
+
+        Returns
+        -------
+        is_complete : bool
+            False: an entry is missing, and nothing has been fitted.
+        statistics : SufficientStatistics or None
+            Of the rows, where they were made.
+        """
+        statistics = self._statistics_of(table, sample_weight, name, none_if_missing=True)
+        if statistics is None:
+            return False, None
+        self._fit_statistics(statistics, name)
+        return True, statistics
 
     @abstractmethod
-    def _fit_missing(self, rows, weight):
+    def _fit_missing(self, rows, weight, name):
         """Fits to rows of which entries are missing (NaN), of positive weights."""
 
     @abstractmethod
     def _n_parameters(self):
         """Free parameters of the fitted distribution."""
 
-    def _means_of_observed(self, rows):
+    def _means_of_observed(self, rows, name):
         """Of the columns of rows with missing entries, from which EM starts."""
-        means, counts = check.observed_means(rows)
+        means, counts = observed_means(rows)
         if not counts.all():
             column = int(np.flatnonzero(counts == 0)[0])
             raise ValueError(
-                f"column {column} of X has no observed entry: leave it out, there is nothing to learn of it"
+                f"column {column_label(name, column)} of X has no observed entry: leave it out, there is nothing to learn of it"
             )
         return means
 
@@ -96,7 +103,8 @@ class FactorModel(
 
     def _set_fitted(self, **attributes):
         """Sets the attributes that a fit has found, and the distribution that they describe."""
-        self.__dict__.update(attributes)
+        for name, value in attributes.items():
+            setattr(self, name, value)
         psi = np.broadcast_to(self.noise_variance_, self.mean_.shape).astype(np.float64)
         Phi = getattr(self, "factor_covariance_", None)
         is_identity = Phi is None or np.array_equal(Phi, np.eye(len(Phi)))
@@ -313,23 +321,11 @@ class FactorModel(
         check_is_fitted(self)
         return check.estimator_rows(self, X, reset=False)
 
-    def _complete(self, rows, function):
-        """What `function` makes of rows if none of their entries is missing, None if one is."""
-        try:
-            return function(rows, self.n_threads)
-        except ValueError:
-            if not check.has_missing(rows):
-                raise
-            check.check_no_infinity(rows)
-            return None
-
     def _posterior(self, X, with_covariances=False):
         check_is_fitted(self)
         gaussian = self._gaussian
         rows = check.estimator_table(self, X, reset=False)
-        if sparse.issparse(rows):
-            return gaussian.posterior_means(rows, self.n_threads), gaussian.posterior_covariance
-        means = self._complete(rows, gaussian.posterior_means)
+        means = gaussian.posterior_means(rows, self.n_threads, table_name(X, self))
         if means is not None:
             return means, gaussian.posterior_covariance
         k, L = len(gaussian.W0), gaussian.L
@@ -345,7 +341,7 @@ class FactorModel(
     def _distances(self, X):
         """(squared distances, log-likelihoods)"""
         rows, gaussian = self._rows(X), self._gaussian
-        distances = self._complete(rows, gaussian.mahalanobis)
+        distances = gaussian.mahalanobis(rows, self.n_threads, table_name(X, self))
         if distances is not None:
             return distances, gaussian.log_likelihood(distances)
         distances, log_p = np.empty(len(rows)), np.empty(len(rows))

@@ -89,15 +89,18 @@ class LinearGaussian:
         B = linalg.solve_triangular(self.M_factor, self.W0 / self.psi, lower=True).T
         return B, 1 / self.psi, -1.0
 
-    # ---- rows without missing entries ----
+    # ---- rows without missing entries: the results are None where one is missing ----
 
-    def posterior_means(self, rows, n_threads):
-        return project(rows, self.mean, self.posterior_map, n_threads=n_threads)
+    def posterior_means(self, rows, n_threads, name):
+        """(n, k); `name` is that of the rows, in errors."""
+        options = {"n_threads": n_threads, "name": name, "none_if_missing": True}
+        return project(rows, self.mean, self.posterior_map, **options)
 
-    def mahalanobis(self, rows, n_threads):
-        B, p, sign = self._quadratic_terms
-        squared = quadratic_forms(rows, self.mean, B, p, sign, n_threads=n_threads)
-        return np.maximum(squared, 0.0, out=squared)
+    def mahalanobis(self, rows, n_threads, name):
+        """Squared distances (n,)."""
+        options = {"n_threads": n_threads, "name": name, "none_if_missing": True}
+        squared = quadratic_forms(rows, self.mean, *self._quadratic_terms, **options)
+        return None if squared is None else np.maximum(squared, 0.0, out=squared)
 
     def log_likelihood(self, squared_distances):
         return -0.5 * (squared_distances + (self.n_features * LOG_2PI + self.log_det))

@@ -4,15 +4,19 @@ import contextlib
 from abc import ABC, abstractmethod
 
 from aefast._base import arrays as check
-from aefast._base.moments import SufficientStatistics, TooFewRowsError
+from aefast._base.errors import table_name
+from aefast._base.moments import SufficientStatistics, TooFewRowsError, statistics_of
 
 
 class StatisticsMixin(ABC):
     """What is fitted from sufficient statistics."""
 
     @abstractmethod
-    def _fit_statistics(self, statistics):
-        """Sets the attributes, `n_samples_seen_` among them; raises before it sets any where it cannot."""
+    def _fit_statistics(self, statistics, name="X"):
+        """Set the attributes, `n_samples_seen_` among them, or raise before any is set.
+
+        Messages call the rows `name`.
+        """
 
     def fit(self, X, y=None, sample_weight=None):
         """Fits to the rows of X, in one pass.
@@ -30,8 +34,9 @@ class StatisticsMixin(ABC):
         """
         self._validate_params()
         rows = check.estimator_table(self, X, reset=True)
-        statistics = self._statistics_of(rows, sample_weight)
-        self._fit_statistics(statistics)
+        name = table_name(X)
+        statistics = self._statistics_of(rows, sample_weight, name)
+        self._fit_statistics(statistics, name)
         check.remember_features(self, X)
         self._statistics = statistics
         return self
@@ -57,11 +62,12 @@ class StatisticsMixin(ABC):
                 "features by features, and has no statistics; save SufficientStatistics, or fit anew"
             )
         rows = check.estimator_table(self, X, reset=not goes_on)
-        statistics = self._statistics_of(rows, sample_weight)
+        name = table_name(X, self if goes_on else None)
+        statistics = self._statistics_of(rows, sample_weight, name)
         if goes_on:
             statistics = self._statistics + statistics
         with contextlib.suppress(TooFewRowsError):
-            self._fit_statistics(statistics)
+            self._fit_statistics(statistics, name)
         if not goes_on:
             check.remember_features(self, X)
         self._statistics = statistics
@@ -101,6 +107,6 @@ class StatisticsMixin(ABC):
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
-    def _statistics_of(self, rows, sample_weight):
-        statistics = SufficientStatistics(rows.shape[1], n_threads=self.n_threads)
-        return statistics.update(rows, sample_weight)
+    def _statistics_of(self, rows, sample_weight, name, **options):
+        options |= {"n_threads": self.n_threads, "name": name}
+        return statistics_of(rows, sample_weight, **options)

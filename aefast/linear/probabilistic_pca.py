@@ -11,11 +11,14 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from aefast._base import arrays as check
 from aefast._base import krylov, threads
-from aefast._base.moments import SufficientStatistics
+from aefast._base.errors import column_label
+from aefast._base.moments import statistics_of
 from aefast._base.saving import NUMBER, Tensor
+from aefast._base.warnings import warn, warn_of_iterations
 from aefast.linear import dimension, patterns
 from aefast.linear.dimension import SMALLEST_NOISE
 from aefast.linear.factor_model import FactorModel
+from aefast.linear.rotation import fixed_signs
 
 WIDEST_COVARIANCE = 5000  # features up to which svd_solver="auto" makes a covariance matrix
 N_FOLDS = 5
@@ -121,19 +124,21 @@ class ProbabilisticPCA(FactorModel):
 
     # ---- fitting ----
 
-    def _fit_complete(self, table, sample_weight):
+    def _fit_complete(self, table, sample_weight, name):
         is_wide = self._is_wide(table)
         if self.n_components == "cv":
-            k, statistics = self._cross_validated(table, sample_weight)
-            self._fit_statistics(statistics, k)
-            return statistics
+            found = self._cross_validated(table, sample_weight, name)
+            if found is None:
+                return False, None
+            k, statistics = found
+            self._fit_statistics(statistics, name, k)
+            return True, statistics
         if not is_wide:
-            return super()._fit_complete(table, sample_weight)
+            return super()._fit_complete(table, sample_weight, name)
         weight = check.as_row_weights(sample_weight, table.shape[0])
         if weight is not None and not weight.any():
             raise ValueError("all weights are zero: there is nothing to fit to")
-        self._fit_wide(table, weight)
-        return None
+        return self._fit_wide(table, name, weight), None
 
     def _is_wide(self, table):
         """Whether there shall be no d x d matrix; ValueError if there has to be one."""
@@ -148,8 +153,11 @@ class ProbabilisticPCA(FactorModel):
             )
         return self.svd_solver == "krylov"
 
-    def _fit_wide(self, table, weight=None, means=None):
-        """By the Lanczos method; entries that are missing count as those means of their columns."""
+    def _fit_wide(self, table, name, weight=None, means=None):
+        """Fit by the Lanczos method; entries that are missing count as those means of their columns.
+
+        Returns False, and fits nothing, where an entry is missing and there are no means.
+        """
         found = krylov.leading_eigenpairs(
             table,
             int(self.n_components),
@@ -159,12 +167,16 @@ class ProbabilisticPCA(FactorModel):
             self.n_threads,
             weight=weight,
             means=means,
+            name=name,
         )
+        if found is None:
+            return False
         n = table.shape[0]
         self._set_eigenpairs(found.values, found.vectors, found.total, found.mean, n)
         self.n_iter_ = found.n_iter
+        return True
 
-    def _fit_statistics(self, statistics, k=None):
+    def _fit_statistics(self, statistics, name="X", k=None):
         """`k`: the number of components, where it has been found already."""
         statistics.check_variance()
         covariance, d = statistics.covariance(), statistics.n_features_in_
@@ -197,12 +209,11 @@ class ProbabilisticPCA(FactorModel):
         left_out = (total - values.sum()) / (d - k) if d > k else 0.0
         noise = float(max(left_out, floor))
         if left_out < floor and d > k:
-            warnings.warn(
+            warn(
                 f"the rows lie in {k} directions or fewer: the noise variance is bounded at {noise:.3g}",
                 ConvergenceWarning,
-                stacklevel=4,
             )
-        vectors = check.fixed_signs(vectors)
+        vectors = fixed_signs(vectors)
         W = np.sqrt(np.maximum(values - noise, 0.0))[:, None] * vectors
         log_det = np.log(np.maximum(values, noise)).sum() + (d - k) * np.log(noise)
         distance = (values / np.maximum(values, noise)).sum() + (d - k) * left_out / noise
@@ -217,19 +228,23 @@ class ProbabilisticPCA(FactorModel):
             log_likelihood_curve_=[float(-0.5 * (d * np.log(2 * np.pi) + log_det + distance))],
         )
 
-    def _cross_validated(self, table, sample_weight):
-        """(number of components, statistics of all rows)"""
-        n, d = table.shape
+    def _cross_validated(self, table, sample_weight, name):
+        """(number of components, statistics of all rows), or None where an entry is missing."""
+        n = table.shape[0]
         n_folds = min(N_FOLDS, n)
         if n_folds < 2:
             raise ValueError(f"n_components='cv' needs at least 2 samples, got n_samples = {n}")
         weight = check.as_row_weights(sample_weight, n)
+        options = {"n_threads": self.n_threads, "name": name, "none_if_missing": True}
+        options["table"] = table
         folds = [
-            SufficientStatistics(d, n_threads=self.n_threads).update(
-                table[i::n_folds], None if weight is None else weight[i::n_folds]
+            statistics_of(
+                table[i::n_folds], None if weight is None else weight[i::n_folds], **options
             )
             for i in range(n_folds)
         ]
+        if any(fold is None for fold in folds):
+            return None
         whole = sum(folds[1:], folds[0])
         whole.check_variance()
         pairs = [(whole - fold, fold) for fold in folds if 0 < fold.weight_sum_ < whole.weight_sum_]
@@ -240,7 +255,7 @@ class ProbabilisticPCA(FactorModel):
         )
         return 1 + int(np.argmax(scores)), whole
 
-    def _searched(self, rows, weight):
+    def _searched(self, rows, weight, name):
         """Number of components of the greatest likelihood of what is observed in rows held out; by EM for each number that the search tries."""
         n_folds = min(N_FOLDS, len(rows))
         if n_folds < 2:
@@ -251,8 +266,9 @@ class ProbabilisticPCA(FactorModel):
         observed = ~np.isnan(rows)
         for fold in range(n_folds):
             if not (is_seen := observed[of_fold != fold].any(axis=0)).all():
+                column = column_label(name, np.argmin(is_seen))
                 raise ValueError(
-                    f"column {int(np.argmin(is_seen))} of X is observed in too few rows for n_components='cv': one fold has all of them"
+                    f"column {column} of X is observed in too few rows for n_components='cv': one fold has all of them"
                 )
 
         def score(k):
@@ -267,12 +283,12 @@ class ProbabilisticPCA(FactorModel):
             warnings.simplefilter("ignore", ConvergenceWarning)
             return dimension.highest(score, 1, max(1, rows.shape[1] - 1))
 
-    def _fit_missing(self, rows, weight):
-        means = self._means_of_observed(rows)
+    def _fit_missing(self, rows, weight, name):
+        means = self._means_of_observed(rows, name)
         d = rows.shape[1]
         start = clone(self)
         if self.n_components == "cv":
-            start.n_components = self._searched(rows, weight)
+            start.n_components = self._searched(rows, weight, name)
         elif (
             self.n_components == d > 1
         ):  # σ² takes the last one's place: the same distributions, without a noise of 0
@@ -280,9 +296,9 @@ class ProbabilisticPCA(FactorModel):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             if self._is_wide(rows):
-                start._fit_wide(rows, weight, means)
+                start._fit_wide(rows, name, weight, means)
             else:
-                start._fit_statistics(self._statistics_of_filled(rows, means, weight))
+                start._fit_statistics(self._statistics_of_filled(rows, means, weight), name)
         W0 = start.components_
         if self.n_components == d > 1:
             W0 = np.vstack([W0, np.zeros(d)])
@@ -300,12 +316,12 @@ class ProbabilisticPCA(FactorModel):
             self.max_iter,
         )
         if not converged:
-            check.warn_of_iterations(self.max_iter)
+            warn_of_iterations(self.max_iter)
         _, s, vectors = linalg.svd(W, full_matrices=False)
         noise = float(psi[0])
         self._set_fitted(
             mean_=mean,
-            components_=s[:, None] * check.fixed_signs(vectors),
+            components_=s[:, None] * fixed_signs(vectors),
             noise_variance_=noise,
             explained_variance_=s**2 + noise,
             explained_variance_ratio_=(s**2 + noise) / ((s**2).sum() + d * noise),

@@ -1,10 +1,20 @@
-"""Rotations of loadings towards simple structure."""
+"""Rotations of loadings towards simple structure, and their signs."""
 
 import numpy as np
 from scipy import linalg
 
 ROTATIONS = ("varimax", "quartimax", "promax")
 PROMAX_POWER = 4
+
+
+def fixed_signs(rows):
+    """Rows with their signs turned so that the entry of largest magnitude is positive.
+
+    Eigenvectors have no signs of their own.
+    """
+    largest = np.abs(rows).argmax(axis=1)
+    signs = np.sign(rows[np.arange(len(rows)), largest])
+    return rows * np.where(signs == 0, 1.0, signs)[:, None]
 
 
 def rotate(W, method):

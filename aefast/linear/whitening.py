@@ -10,9 +10,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from aefast._base import arrays as check
 from aefast._base import threads
+from aefast._base.errors import table_name
 from aefast._base.projection import project
 from aefast._base.saving import COUNT, SIZE, Saved, Tensor
 from aefast.linear.linear_model import StatisticsMixin
+from aefast.linear.rotation import fixed_signs
 
 
 class Whitening(
@@ -75,13 +77,13 @@ class Whitening(
         self.n_components = n_components
         self.n_threads = n_threads
 
-    def _fit_statistics(self, statistics):
+    def _fit_statistics(self, statistics, name="X"):
         d = statistics.n_features_in_
         k = d if self.n_components is None else self.n_components
         if k > d:
             raise ValueError(f"n_components must be at most n_features = {d}, got {k}")
         variance, U = linalg.eigh(statistics.covariance())
-        variance, U = np.maximum(variance[::-1][:k], 0.0), check.fixed_signs(U[:, ::-1][:, :k].T)
+        variance, U = np.maximum(variance[::-1][:k], 0.0), fixed_signs(U[:, ::-1][:, :k].T)
         scale = np.sqrt(variance + self.epsilon)
         if self.epsilon == 0:
             scale[variance <= d * np.finfo(np.float64).eps * variance[0]] = np.inf
@@ -106,7 +108,8 @@ class Whitening(
         """
         check_is_fitted(self)
         rows = check.estimator_table(self, X, reset=False)
-        return project(rows, self.mean_, self.components_.T, n_threads=self.n_threads)
+        options = {"name": table_name(X, self), "n_threads": self.n_threads}
+        return project(rows, self.mean_, self.components_.T, **options)
 
     def inverse_transform(self, Z):
         """``Z U (Λ + epsilon)^½ Uᵀ + mean`` ("pca": without the first U): what was transformed, up to the directions left out.

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from aefast.networks.distribution import Distribution
+
 ETA = np.linspace(-2.6, 2.7, 9)  # where everything is looked at
 FAR = np.array([-20.0, 20.0])  # where losses must still be finite
 STEP = 1e-5  # of finite differences
@@ -48,8 +50,6 @@ def check_distribution(
 
 class _Check:
     def __init__(self, distribution, random_state, n_samples):
-        from aefast.distributions import Distribution
-
         if not isinstance(distribution, Distribution):
             raise AssertionError(
                 f"expected an instance of a subclass of aefast.distributions.Distribution, got {distribution!r}"

@@ -6,6 +6,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from aefast._base import arrays as check
+from aefast._base.errors import table_name
 from aefast.networks.likelihoods import log_likelihoods, sample_of_outputs
 from aefast.networks.one_pass import forward, overflow_error
 from aefast.networks.outputs import is_of_nonnegative, plain_output
@@ -161,6 +162,7 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             state.model.split(state.parameters),
             rows,
             result,
+            name=table_name(None, self),
             n_threads=self.n_threads,
             variant=variant,
         )
@@ -170,7 +172,7 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         losses = self._forward(rows, result)
         if not np.isfinite(losses).all():
             raise overflow_error(
-                "X",
+                table_name(None, self),
                 self._state.model.split(self._state.parameters),
                 losses if losses.ndim == 2 else None,
             )
@@ -225,10 +227,11 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         random = check_random_state(random_state)
         noise, model = self._noise(random), self._state.model
         parameters = model.split(self._state.parameters)
-        chain = []
+        chain, name = [], table_name(X, self)
         for step in range(n_steps):
             variant = noise._replace(first_sample=step * len(rows))
-            H = forward(model, parameters, rows, "codes", n_threads=self.n_threads, variant=variant)
+            options = {"name": name, "n_threads": self.n_threads, "variant": variant}
+            H = forward(model, parameters, rows, "codes", **options)
             chain.append(self.sample_output(H, random))
             rows = chain[-1]
         return np.stack(chain)

@@ -3,7 +3,8 @@
 import numpy as np
 
 from aefast._base import _runtime, threads
-from aefast._base.arrays import ANYWHERE, bad_row_error
+from aefast._base.arrays import ANYWHERE
+from aefast._base.errors import bad_row_error, column_label
 from aefast._base.passes import Pace, RowOrder, slices, slices_of_windows
 from aefast.networks import _autoencoder
 from aefast.networks._autoencoder import BAD_ROWS, NOT_FINITE
@@ -100,7 +101,9 @@ def forward(
         if check and of_loss:
             check_groups(table, name, model.output, numbers, missing, first_row=first_row + first)
         if status & NOT_FINITE:
-            raise overflow_error(name, parameters, out[part] if out.ndim == 2 else None)
+            # the columns of codes are units: they do not have the names of X's columns
+            named = str(name) if result == "codes" else name
+            raise overflow_error(named, parameters, out[part] if out.ndim == 2 else None)
     return out
 
 
@@ -160,7 +163,7 @@ def overflow_error(name, parameters, results=None):
             found = "NaN" if np.isnan(array).any() else "infinity"
             return ValueError(f"{argument} contains {found}: expected finite numbers")
     bad = [] if results is None else np.flatnonzero(~np.isfinite(results).all(axis=0))
-    where = f" in column {bad[0]}" if len(bad) else ""
+    where = f" in column {column_label(name, bad[0])}" if len(bad) else ""
     return FloatingPointError(
         f"a result overflows {layers[0].W.dtype}{where} though {name} and the parameters are finite: scale {name} down"
     )

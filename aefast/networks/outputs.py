@@ -5,7 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from aefast._base.errors import TableName, column_label, column_labels
 from aefast.networks import _autoencoder
+from aefast.networks.distribution import Distribution
 
 TABLE = {row["name"]: row for row in _autoencoder.OUTPUT_TABLE}
 OWN = "own"  # the name of a user's distributions in the table
@@ -87,7 +89,7 @@ def resolve_output(output, n_features, feature_names=None):
         return (_with_all_columns(segment, n_features),)
     if not output:
         raise ValueError("output must name at least one distribution, got []")
-    owner, chosen = {}, {}
+    owner, chosen, table = {}, {}, TableName("X", feature_names)
     for entry in output:
         if not isinstance(entry, tuple) or len(entry) != 2:
             raise TypeError(f"output as a list holds (distribution, columns) pairs, got {entry!r}")
@@ -98,7 +100,7 @@ def resolve_output(output, n_features, feature_names=None):
         for column in columns:
             if column in owner:
                 raise ValueError(
-                    f"output names column {column} twice: for {owner[column]!r} and for {name!r}"
+                    f"output names column {column_label(table, column)} twice: for {owner[column]!r} and for {name!r}"
                 )
             owner[column] = name
         segment = _segment(name, options, None)
@@ -108,7 +110,7 @@ def resolve_output(output, n_features, feature_names=None):
     if missing:
         more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
         raise ValueError(
-            f"output names no distribution for column(s) {missing[:5]}{more} of {n_features}: every column needs one"
+            f"output names no distribution for column(s) [{column_labels(table, missing[:5])}]{more} of {n_features}: every column needs one"
         )
     if len(chosen) > MOST_SEGMENTS:
         raise ValueError(f"output has {len(chosen)} parts: at most {MOST_SEGMENTS} are possible")
@@ -271,7 +273,7 @@ def description(output):
 
 
 def _name_and_options(given):
-    if not isinstance(given, str | tuple) and _is_own(given):
+    if isinstance(given, Distribution):
         return given, {}
     name, options = given if isinstance(given, tuple) and len(given) == 2 else (given, {})
     if not isinstance(name, str) or name not in NAMES:
@@ -281,12 +283,6 @@ def _name_and_options(given):
     if not isinstance(options, dict):
         raise TypeError(f"options of output {name!r} must be a dict, got {options!r}")
     return name, options
-
-
-def _is_own(value):
-    from aefast.distributions import Distribution  # which needs scipy.special: not every user does
-
-    return isinstance(value, Distribution)
 
 
 def _segment(name, options, columns):

@@ -9,7 +9,8 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from aefast._base import arrays as check
 from aefast._base import threads
-from aefast.networks.scan import scan_rows
+from aefast._base.errors import table_name
+from aefast._base.scan import scan_rows
 from aefast.sparse_coding import coding
 from aefast.sparse_coding.coding import ALGORITHMS, OUTPUT_FORMATS, Settings
 
@@ -107,7 +108,8 @@ def sparse_encode(
     >>> sparse_encode([[3.0, 0.5]], np.eye(2), alpha=1.0)
     array([[2., 0.]])
     """
-    X = check.as_rows(X, "X")
+    name = table_name(X)
+    X = check.as_rows(X, name)
     D = coding.as_dictionary(dictionary)
     if X.shape[1] != D.shape[1]:
         raise ValueError(
@@ -117,7 +119,7 @@ def sparse_encode(
     settings = Settings(algorithm, alpha, n_nonzero_coefs, positive, tol, max_iter, n_threads)
     coding.check_settings(settings, len(D))
     check_options(settings, init, return_gap)
-    result = encode(X, D, settings, atom_weights, init, output_format)
+    result = encode(X, D, settings, atom_weights, init, output_format, name)
     return tuple(result) if return_gap else result.codes
 
 
@@ -134,14 +136,13 @@ def check_options(settings, init=None, return_gap=False):
         raise ValueError(f"return_gap=True expects a lasso algorithm, {able}, got {name!r}")
 
 
-def encode(rows, D, settings, atom_weights, init, output_format):
-    """`coding.Codes` of validated rows and dictionary, in their common real type."""
+def encode(rows, D, settings, atom_weights, init, output_format, name):
+    """`coding.Codes` of validated rows, called `name` in errors, in the common real type with D."""
     D = D.astype(check.real_type(rows.dtype, D.dtype), copy=False)
     weights = coding.as_atom_weights(atom_weights, len(D))
     init = coding.as_init(init, rows, len(D), D.dtype)
-    return coding.code_rows(
-        rows, D, settings, weights=weights, init=init, output_format=output_format
-    )
+    options = {"init": init, "output_format": output_format, "name": name}
+    return coding.code_rows(rows, D, settings, weights=weights, **options)
 
 
 class DecodesCodes(ABC):
@@ -261,7 +262,7 @@ class SparseCoder(DecodesCodes, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         settings, D = self._settings()
         rows = self._rows(X, D, reset=True)
         dtype = check.real_type(rows.dtype, D.dtype)
-        scan_rows(rows, np.arange(len(rows)), "gaussian", dtype, settings.n_threads)
+        scan_rows(rows, len(rows), dtype, settings.n_threads, name=table_name(X))
         check.remember_features(self, X)
         return self
 
@@ -324,7 +325,8 @@ class SparseCoder(DecodesCodes, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         settings, D = self._settings()
         check_options(settings, self.init, return_gap)
         rows = self._rows(X, D, reset=not hasattr(self, "n_features_in_"))
-        return rows, encode(rows, D, settings, self.atom_weights, self.init, self.output_format)
+        options = self.atom_weights, self.init, self.output_format, table_name(X, self)
+        return rows, encode(rows, D, settings, *options)
 
     def _rows(self, X, D, reset):
         rows = check.estimator_rows(self, X, reset=reset)

@@ -1,7 +1,6 @@
 """Codes of rows: the dictionary's checks, slices, output formats, the duality gap's warning. No arithmetic on rows: that is `_sparse_coding.Encoder`'s."""
 
 import math
-import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -9,8 +8,10 @@ from scipy import linalg, sparse
 
 from aefast._base import arrays as check
 from aefast._base import threads
+from aefast._base._rows import BAD_ROWS, NOT_FINITE
+from aefast._base.errors import bad_row_error, column_label, table_name
 from aefast._base.passes import Pace, slices
-from aefast.networks._autoencoder import BAD_ROWS, NOT_FINITE
+from aefast._base.warnings import warn
 from aefast.sparse_coding import _sparse_coding
 
 ALGORITHMS = {row["name"]: row for row in _sparse_coding.algorithm_table()}
@@ -65,7 +66,7 @@ def as_dictionary(value, name="dictionary"):
     if len(atoms) > MOST_ATOMS:
         raise ValueError(f"{name} must have at most {MOST_ATOMS} atoms, got {len(atoms)}")
     atoms = np.ascontiguousarray(atoms, check.real_type(atoms.dtype))
-    check_atoms(atoms, name)
+    check_atoms(atoms, table_name(value, name=name))
     return atoms
 
 
@@ -75,7 +76,7 @@ def check_atoms(atoms, name):
     if len(bad):
         j, column = bad[0]
         raise ValueError(
-            f"{name} must be finite, got {atoms[j, column]} in atom {j}, column {column}"
+            f"{name} must be finite, got {atoms[j, column]} in atom {j}, column {column_label(name, column)}"
         )
     with np.errstate(over="ignore"):
         norms2 = np.einsum("ij,ij->i", atoms, atoms)
@@ -223,7 +224,7 @@ class _SparseSlices:
 def status_error(status, rows, name, dtype, first_row=0):
     """The error for a status that `Encoder.code` has returned."""
     if status & BAD_ROWS:
-        return check.bad_row_error(rows, name, check.ANYWHERE, dtype, first_row=first_row)
+        return bad_row_error(rows, name, check.ANYWHERE, dtype, first_row=first_row)
     assert status & NOT_FINITE
     return FloatingPointError(
         f"a code overflows {dtype} though {name} and the dictionary are finite: scale {name} down"
@@ -237,11 +238,10 @@ def warn_of_gaps(gaps, settings):
         return
     from sklearn.exceptions import ConvergenceWarning
 
-    warnings.warn(
+    warn(
         f"{n_above} of {len(gaps)} codes have a relative duality gap above the tolerance of {settings.tol:g} after {settings.max_iter} "
         f"iterations; the largest is {gaps.max():.2g}. Raise one of the two; float32 reaches about 1e-6",
         ConvergenceWarning,
-        stacklevel=4,
     )
 
 

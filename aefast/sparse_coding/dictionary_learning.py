@@ -10,10 +10,11 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from aefast._base import arrays as check
 from aefast._base.epochs import run_epochs
+from aefast._base.errors import table_name
 from aefast._base.progress import check_callbacks
 from aefast._base.random import split_rows
+from aefast._base.scan import scan_rows
 from aefast._base.stopping import EarlyStopping, Patience
-from aefast.networks.scan import scan_rows
 from aefast.sparse_coding import coding
 from aefast.sparse_coding.coder import CODING_CONSTRAINTS, check_options
 from aefast.sparse_coding.coding import OUTPUT_FORMATS, Settings
@@ -216,7 +217,7 @@ class DictionaryLearning(
         train, held_out = np.arange(len(rows)), None
         if self.early_stopping:
             train, held_out = split_rows(len(rows), self.validation_fraction, seed)
-        state = self._initial_state(rows, train, held_out, seed)
+        state = self._initial_state(rows, train, held_out, seed, table_name(X))
         self._begin(X, state, ([], [], 0))
         self._learn(settings, rows, train, held_out, self.max_epochs)
         return self
@@ -259,11 +260,11 @@ class DictionaryLearning(
             check_random_state(self.random_state).randint(np.iinfo(np.int64).max, dtype=np.int64)
         )
 
-    def _initial_state(self, rows, train, held_out, seed):
+    def _initial_state(self, rows, train, held_out, seed, name):
         dtype, k = check.real_type(rows.dtype), int(self.n_components)
         for part in (train, held_out):
             if part is not None:
-                scan_rows(rows, part, "gaussian", dtype, self.n_threads)
+                scan_rows(rows, part, dtype, self.n_threads, name=name)
         atoms = initial_atoms(rows, train, k, self.dict_init, self.positive_dict, dtype, seed)
         return DictionaryState(atoms, *no_statistics(atoms)[:2], 0, 0, seed)
 
@@ -273,14 +274,15 @@ class DictionaryLearning(
         rows = check.estimator_rows(self, X, reset=not goes_on)
         every_row = np.arange(len(rows))
         if not goes_on:
-            state = self._initial_state(rows, every_row, None, self._draw_seed())
+            state = self._initial_state(rows, every_row, None, self._draw_seed(), table_name(X))
             self._begin(X, state, ([], [], 0))
             return rows
         if self.n_components != len(self.components_):
             raise ValueError(
                 f"n_components={self.n_components} does not continue the dictionary learnt, which has {len(self.components_)} atoms: fit anew, or set it back"
             )
-        scan_rows(rows, every_row, "gaussian", self.components_.dtype, self.n_threads)
+        dtype, name = self.components_.dtype, table_name(X, self)
+        scan_rows(rows, every_row, dtype, self.n_threads, name=name)
         return rows
 
     def _begin(self, X, state, record):

@@ -1,14 +1,14 @@
 """What a fitted `DictionaryLearning` can do besides learning from batches: use its dictionary, be saved, collect statistics."""
 
-import warnings
-
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from aefast._base import arrays as check
 from aefast._base import threads
+from aefast._base.errors import table_name
 from aefast._base.saving import COUNT, CURVE, SIZE, Saved, Tensor
-from aefast.networks.scan import scan_rows
+from aefast._base.scan import scan_rows
+from aefast._base.warnings import warn
 from aefast.sparse_coding import _sparse_coding, coding
 from aefast.sparse_coding.coder import DecodesCodes
 from aefast.sparse_coding.learner import DictionaryState, Statistics, least_use, no_statistics
@@ -35,7 +35,8 @@ class FittedDictionary(DecodesCodes, Saved):
         settings = self._settings()
         rows = check.estimator_rows(self, X, reset=False)
         atoms = self._atoms_for(rows)
-        H = coding.code_rows(rows, atoms, settings, output_format=self.output_format).codes
+        options = {"output_format": self.output_format, "name": table_name(X, self)}
+        H = coding.code_rows(rows, atoms, settings, **options).codes
         return H.astype(check.real_type(rows.dtype), copy=False)
 
     def score(self, X, y=None):
@@ -52,7 +53,8 @@ class FittedDictionary(DecodesCodes, Saved):
         """
         check_is_fitted(self)
         rows = check.estimator_rows(self, X, reset=False)
-        scan_rows(rows, np.arange(len(rows)), "gaussian", self.components_.dtype, self.n_threads)
+        dtype, name = self.components_.dtype, table_name(X, self)
+        scan_rows(rows, len(rows), dtype, self.n_threads, name=name)
         return -self._mean_objective(rows, np.arange(len(rows)))
 
     def _dictionary(self):
@@ -249,9 +251,8 @@ class CollectedStatistics:
         if learner.n_open_gaps:
             from sklearn.exceptions import ConvergenceWarning
 
-            warnings.warn(
+            warn(
                 f"{learner.n_open_gaps} codes had a relative duality gap above code_tol={self.code_tol:g} after code_max_iter={self.code_max_iter} "
                 "iterations: raise code_max_iter or code_tol",
                 ConvergenceWarning,
-                stacklevel=3,
             )

@@ -45,7 +45,7 @@ class DictionaryTraining(EpochTraining):
         self.learner.go_back_to(self.best)
 
     def epoch(self, on_slice=None):
-        """Learn from each row once. Returns the mean of their objectives before their batch's update."""
+        """Learn from each row once. Return the mean of objectives before each batch's update."""
         order, total = self.order, 0.0
         if self.shuffle:
             random = random_stream(self.learner.seed, SHUFFLE, self.learner.n_rows_seen)

@@ -33,16 +33,29 @@ cdef inline cnp.ndarray allocate(int64_t n_bytes):
     return cnp.PyArray_SimpleNew(1, &size, cnp.NPY_UINT8)
 
 
-cdef inline rows_view view_rows(cnp.ndarray X, order=None, domain=None):
-    """X (n, d) of float32, float64, uint8 or bool, columns adjacent; `order`: the rows to visit; `domain`: (low, high) to check entries against, numbers
-    or float64 arrays (d,), which the caller keeps."""
-    cdef rows_view rows
+cdef inline int kind_of(cnp.ndarray X) except -1:
+    """How the loader reads the entries of X."""
     cdef int kind = cnp.PyArray_TYPE(X)
+    if kind == cnp.NPY_FLOAT32:
+        return ROWS_FLOAT32
+    if kind == cnp.NPY_FLOAT64:
+        return ROWS_FLOAT64
+    if kind == cnp.NPY_UINT8 or kind == cnp.NPY_BOOL:
+        return ROWS_UINT8
+    raise TypeError(f"kernels read rows of float32, float64, uint8 or bool, got {X.dtype}")
+
+
+cdef inline rows_view view_rows(cnp.ndarray X, order=None, domain=None) except *:
+    """X (n, d) of float32, float64, uint8 or bool, columns adjacent, as kernels read it.
+
+    order: the rows to visit. domain: (low, high) to check entries against, numbers or float64
+    arrays (d,), which the caller keeps. TypeError for a type that the loader does not know."""
+    cdef rows_view rows
     rows.data = cnp.PyArray_BYTES(X)
     rows.stride = cnp.PyArray_STRIDE(X, 0)
     rows.n_rows = cnp.PyArray_DIM(X, 0) if order is None else len(order)
     rows.order = <const int64_t*> data_of(order)
-    rows.kind = ROWS_FLOAT32 if kind == cnp.NPY_FLOAT32 else ROWS_FLOAT64 if kind == cnp.NPY_FLOAT64 else ROWS_UINT8
+    rows.kind = kind_of(X)
     rows.checked = domain is not None
     rows.low = rows.high = 0
     rows.lows = rows.highs = NULL

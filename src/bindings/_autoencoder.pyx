@@ -11,7 +11,7 @@ from aefast._base import _runtime
 
 cimport numpy as cnp
 from cpython.pycapsule cimport PyCapsule_GetPointer
-from libc.stdint cimport INT32_MAX, int64_t
+from libc.stdint cimport int64_t
 from libc.string cimport memset
 from numpy.random cimport bitgen_t
 
@@ -31,7 +31,6 @@ from _autoencoder_kernels cimport (
     generator,
     output_info,
     penalty_info,
-    scan_job,
     solver_info,
     training_job,
 )
@@ -64,20 +63,6 @@ cdef const autoencoder_kernels* kernels_of(cnp.ndarray array):
 
 cdef gemm_function* gemm_of(cnp.ndarray array):
     return gemm_f64 if cnp.PyArray_TYPE(array) == cnp.NPY_FLOAT64 else gemm_f32
-
-
-def is_plain(array, int n_dimensions):
-    """Whether a kernel can read this just as it is: an ndarray (no subclass) with so many dimensions, none of them 0 or beyond 32 bits but the first,
-    C-contiguous, aligned, in native order, of a type that kernels read."""
-    if not cnp.PyArray_CheckExact(array):
-        return False
-    cdef cnp.ndarray a = array
-    cdef int kind = cnp.PyArray_TYPE(a)
-    if cnp.PyArray_NDIM(a) != n_dimensions or cnp.PyArray_SIZE(a) == 0 or not cnp.PyArray_CHKFLAGS(a, cnp.NPY_ARRAY_CARRAY_RO):
-        return False
-    if n_dimensions == 2 and cnp.PyArray_DIM(a, 1) > INT32_MAX:
-        return False
-    return (kind in (cnp.NPY_FLOAT32, cnp.NPY_FLOAT64, cnp.NPY_UINT8, cnp.NPY_BOOL)) and cnp.PyArray_ISNOTSWAPPED(a)
 
 
 include "_model_views.pxi"
@@ -359,22 +344,6 @@ def forward(model, cnp.ndarray rows, parameters, order, domain, int64_t block_ro
         kernels.forward(&job)
     if own is not None:
         own.reraise()
-    return job.status
-
-
-def scan(cnp.ndarray X, order, domain, cnp.ndarray real_example, n_threads, cnp.ndarray sums, cnp.ndarray weights, *, bint missing=False,
-         sample_weight=None, low=None, high=None):
-    """Checks rows as they will be read with `real_example`'s type (NaN passes with `missing`), and adds each column's weighted entries to `sums` (d,)
-    float64, their weights to `weights`; the least and greatest entries go to `low` and `high`. Returns the status."""
-    cdef scan_job job
-    cdef const autoencoder_kernels* kernels = kernels_of(real_example)
-    job.rows, job.n_features, job.n_threads = view_rows(X, order, domain), cnp.PyArray_DIM(X, 1), n_threads
-    job.rows.missing = missing
-    job.sample_weight = <const double*> data_of(sample_weight)
-    job.column_sums, job.column_weights = <double*> data_of(sums), <double*> data_of(weights)
-    job.column_low, job.column_high = <double*> data_of(low), <double*> data_of(high)
-    with nogil:
-        kernels.scan(&job)
     return job.status
 
 

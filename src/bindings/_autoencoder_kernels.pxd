@@ -115,17 +115,6 @@ cdef extern from "kernels/autoencoder/autoencoder.h":
         void* feature_losses
         int status
 
-    ctypedef struct scan_job:
-        rows_view rows
-        int64_t n_features
-        int n_threads
-        const double* sample_weight
-        double* column_sums
-        double* column_weights
-        double* column_low
-        double* column_high
-        int status
-
     ctypedef struct activation_info:
         const char* name
         double low
@@ -188,7 +177,6 @@ cdef extern from "kernels/autoencoder/autoencoder.h":
         void (*train)(training_job*) noexcept nogil
         int64_t (*forward_workspace_bytes)(const forward_job*) noexcept nogil
         void (*forward)(forward_job*) noexcept nogil
-        void (*scan)(scan_job*) noexcept nogil
         void (*sigmoid)(const void*, void*, int64_t, int) noexcept nogil
         void (*softplus)(const void*, void*, int64_t, int) noexcept nogil
 

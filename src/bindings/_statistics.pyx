@@ -7,7 +7,7 @@ cimport numpy as cnp
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memset
 
-from _arrays cimport STATUS_BAD_ROWS, allocate, data_of, rows_view, view_rows
+from _arrays cimport allocate, data_of, rows_view, view_rows
 
 cnp.import_array()
 
@@ -72,9 +72,6 @@ cdef extern from "kernels/statistics/statistics.h":
         void (*project)(projection_job*) noexcept nogil
 
     const statistics_kernels* statistics_tables[][2]
-
-
-BAD_ROWS = STATUS_BAD_ROWS
 
 
 cdef const statistics_kernels* kernels_of(cnp.ndarray array):

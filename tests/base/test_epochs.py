@@ -137,7 +137,7 @@ def test_every_callback_hears_of_the_epoch_in_which_one_stops():
     "relative, losses, expected",
     [
         (False, [100.0, 99.5, 99.0, 98.9, 98.8], 4),  # 99.0 is the last better by 0.4 than the best
-        (True, [1.0, 0.5, 0.4, 0.35, 0.32, 0.3], 4),  # 0.35 · 1.4 > 0.4: worse, twice from there on
+        (True, [1.0, 0.5, 0.4, 0.35, 0.32, 0.3], 4),  # 0.35 · 1.4 > 0.4: no better
         (True, [1.0, 0.0, 0.0, 0.0, 0.0], 5),  # no margin is left below zero
     ],
 )

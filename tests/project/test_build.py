@@ -17,6 +17,7 @@ from aefast.networks import _autoencoder
 ROOT = Path(__file__).parents[2]
 KERNELS = [
     "kernels/autoencoder/autoencoder.c",
+    "kernels/products/scan.c",
     "kernels/sparse_coding/sparse_coding.c",
     "kernels/statistics/statistics.c",
     "runtime/peak.c",

@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import validate_parameter_constraints
 
 from aefast._base import arrays as check
 from aefast._base.epochs import run_epochs
+from aefast._base.errors import table_name
 from aefast._base.progress import check_callbacks
 from aefast._base.random import split_rows
 from aefast._base.stopping import EarlyStopping
@@ -199,6 +200,7 @@ class NetworkFitting:
             dtype = self._state.parameters.dtype
         options = {"missing": self.missing == "mask", "sample_weight": weight}
         options["with_limits"] = needs_limits(self)
+        options["name"] = table_name(X, self if goes_on else None)
         scan = scan_table(rows, train, model.output, dtype, self.n_threads, **options)
         n_missing = scan.n_missing
         if held_out is not None:

@@ -13,7 +13,7 @@ MOST_CORRECTIONS = 10  # pairs that approximate the Hessian
 
 
 def check(estimator):
-    """What does not go together with full batches."""
+    """ValueError for parameters that do not go together with full batches."""
     if estimator.solver != NAME:
         return
     for name, off in (
@@ -24,8 +24,9 @@ def check(estimator):
     ):
         if getattr(estimator, name) != off:
             raise ValueError(
-                f"{name}={getattr(estimator, name)!r} belongs to solvers that work in batches: solver='lbfgs' minimises the loss of "
-                f"all rows (set {name}={off!r}, or use alpha to keep weights small)"
+                f"{name}={getattr(estimator, name)!r} belongs to solvers that work in batches: "
+                "solver='lbfgs' minimises the loss of all rows "
+                f"(set {name}={off!r}, or use alpha to keep weights small)"
             )
     if estimator.precision != "auto":
         raise ValueError("solver='lbfgs' needs precision='auto': line searches need exact losses")
@@ -46,7 +47,7 @@ class FullBatch(Training):
 
     def __init__(self, estimator, X, state, variant, sample_weight):
         self.X, self.model, self.flat, self.state = X, state.model, state.parameters, state
-        # whether a unit is dead is known from step to step, which there are none of
+        # units die and are revived between the steps of a pass, and here a pass is one step
         self.variant = variant._replace(revive=0.0, rows_unused=None)
         self.n_iterations = 0
         self.weight = None if sample_weight is None else sample_weight / len(X)

@@ -6,6 +6,7 @@ import numpy as np
 
 from aefast._base import _runtime, threads
 from aefast._base.epochs import Diverged, EpochTraining
+from aefast._base.errors import column_label, table_name
 from aefast._base.passes import Pace, RowOrder, slices_of_windows
 from aefast._base.random import SHUFFLE, random_stream, rewind
 from aefast.networks._autoencoder import NOT_FINITE, Trainer
@@ -67,7 +68,7 @@ class MiniBatches(EpochTraining):
 
     @property
     def n_rows_seen(self):
-        """By all trainings up to now. The trainer counts: an interrupt swallows what a slice returns."""
+        """Rows seen by all trainings; the trainer counts, since Ctrl-C loses what a slice returns."""
         return self.n_rows_before + self.trainer.n_rows_done
 
     def values(self):
@@ -87,7 +88,7 @@ class MiniBatches(EpochTraining):
         self.best.restore(self.trainer)
 
     def settle(self):
-        """After an interrupt: goes back to the last epoch's end if a value is not finite."""
+        """Go back to the last epoch's end if a value is not finite."""
         flat, state, _ = self.trainer.values()
         if not (np.isfinite(flat).all() and np.isfinite(state).all()):
             self.last_finite.restore(self.trainer)
@@ -123,7 +124,7 @@ class MiniBatches(EpochTraining):
         )
 
     def _overflowing_column(self, rows):
-        """The column whose loss is not finite in the batch that ended a slice; None where that is no column's."""
+        """The column whose loss is not finite in the first batch of rows, or None."""
         model, flat = self.model, self.trainer.values()[0]
         options = {"order": rows[: self.order.batch_size], "check": False}
         options["variant"] = without_noise(self.trainer.variant)
@@ -146,16 +147,16 @@ class MiniBatches(EpochTraining):
 
 
 def work_of_step(model, order):
-    """Floating-point operations of its products."""
+    """Floating-point operations of a step's products."""
     return 10.0 * order.batch_size * model.n_multiplied
 
 
 def start_training(
     estimator, rows, train, state, variant=PLAIN, sample_weight=None, n_epochs_made=0
 ):
-    """What trains on these rows (that many from row 0 on, or these numbers); allocates all that training needs.
+    """A training on these rows (that many from row 0 on, or these numbers), all memory allocated.
 
-    sample_weight is by row of `rows`; n_epochs_made: of those that the schedule of the learning rate is spread over.
+    sample_weight is by row of `rows`; n_epochs_made counts epochs of the learning rate's schedule.
     """
     model, order = state.model, RowOrder(rows, train, int(estimator.batch_size))
     schedule_step, schedule_steps = place_in_schedule(
@@ -191,8 +192,11 @@ def start_training(
 
 
 def divergence_error(estimator, epoch, column=None):
-    what = "the loss or a parameter" if column is None else f"the loss of column {column} of X"
+    what = "the loss or a parameter"
+    if column is not None:
+        what = f"the loss of column {column_label(table_name(None, estimator), column)} of X"
     return FloatingPointError(
-        f"training diverged in epoch {epoch}: {what} is no longer finite. The last finite parameters are "
-        f"kept. Lower learning_rate (it is {estimator.learning_rate:g}) or scale X to a smaller range"
+        f"training diverged in epoch {epoch}: {what} is no longer finite. The last finite "
+        "parameters are kept. "
+        f"Lower learning_rate (it is {estimator.learning_rate:g}) or scale X to a smaller range"
     )

@@ -52,7 +52,6 @@ const autoencoder_kernels INSTANCE(autoencoder) = {
     .train = train,
     .forward_workspace_bytes = forward_workspace_bytes,
     .forward = forward,
-    .scan = scan,
     .sigmoid = map_sigmoid,
     .softplus = map_softplus,
 };

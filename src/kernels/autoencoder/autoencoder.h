@@ -145,18 +145,6 @@ typedef struct {
     int status; /* out: flags STATUS_NOT_FINITE (a result) | STATUS_BAD_ROWS (an input) */
 } forward_job;
 
-/* Checks of all rows and their sums by column. */
-typedef struct {
-    rows_view rows;
-    int64_t n_features;
-    int n_threads;
-    const double *sample_weight;      /* by row number; NULL: 1 */
-    double *column_sums;              /* (d): added to, weighted, missing entries left out; */
-    double *column_weights;           /* (d): the weights of the others */
-    double *column_low, *column_high; /* in/out (d): the least and the greatest entry, or NULL */
-    int status;                       /* out */
-} scan_job;
-
 typedef struct {
     const char *name;
     double low, high;    /* the ends of what it gives */
@@ -225,7 +213,6 @@ typedef struct {
     void (*train)(training_job *);
     int64_t (*forward_workspace_bytes)(const forward_job *);
     void (*forward)(forward_job *);
-    void (*scan)(scan_job *);
     void (*sigmoid)(const void *x, void *y, int64_t n, int n_threads);
     void (*softplus)(const void *x, void *y, int64_t n, int n_threads);
 } autoencoder_kernels;
