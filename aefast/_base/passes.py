@@ -14,7 +14,7 @@ import contextlib
 import mmap
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 
 import numpy as np
 
@@ -179,22 +179,22 @@ class RowOrder:
             Shuffles; None leaves the rows in order.
         """
         if self.map is not None and self.n_blocks > self.window_blocks:
-            yield from self._windows_of_blocks(random)
+            yield from self._windows_of_blocks(self.map, random)
         elif random is not None:
             yield random.permutation(self.rows)
         else:
             yield np.arange(self.rows) if isinstance(self.rows, int) else self.rows
 
-    def _windows_of_blocks(self, random):
+    def _windows_of_blocks(self, mapped, random):
         blocks = np.arange(self.n_blocks) if random is None else random.permutation(self.n_blocks)
         windows = np.split(blocks, range(self.window_blocks, self.n_blocks, self.window_blocks))
         left = np.empty(0, np.int64)  # of the last window, too few for a batch
-        wait = self.map.start_reading(self._ranges_of(windows[:1]))
+        wait = mapped.start_reading(self._ranges_of(windows[:1]))
         for i, window in enumerate(windows):
             wait()
             is_last = i + 1 == len(windows)
             if not is_last:
-                wait = self.map.start_reading(self._ranges_of([windows[i + 1]]))
+                wait = mapped.start_reading(self._ranges_of([windows[i + 1]]))
             mixed = np.concatenate([self._rows_of(block) for block in window])
             if random is not None:
                 random.shuffle(mixed)
@@ -203,7 +203,7 @@ class RowOrder:
             left = order[len(order) - n_left :]
             yield order[: len(order) - n_left]
             # the rows that were left came from all over the window before: only now is it done with
-            self.map.done_with(self._ranges_of(windows[max(i - 1, 0) : i + 1 if is_last else i]))
+            mapped.done_with(self._ranges_of(windows[max(i - 1, 0) : i + 1 if is_last else i]))
 
     def _ranges_of(self, windows):
         return [self._range_of(block) for window in windows for block in window]
@@ -251,7 +251,7 @@ class PassInOrder:
             self.left = first
 
 
-def slices(n_rows: int, pace: Pace, X=None) -> Iterator[slice]:
+def slices(n_rows: int, pace: Pace, X=None) -> Generator[slice, None, None]:
     """Cut rows 0 to n_rows, in order, into slices on which the caller works for some 50 ms each.
 
     X : array or sparse matrix (n_rows, n_features), or None
@@ -271,7 +271,9 @@ def slices(n_rows: int, pace: Pace, X=None) -> Iterator[slice]:
         first = part.stop
 
 
-def slices_of_windows(windows: Iterable[np.ndarray], pace: Pace) -> Iterator[np.ndarray]:
+def slices_of_windows(
+    windows: Iterable[np.ndarray], pace: Pace
+) -> Generator[np.ndarray, None, None]:
     """Cut arrays of row numbers, such as those of `RowOrder.windows`, into slices of some 50 ms."""
     for window in windows:
         for part in slices(len(window), pace):

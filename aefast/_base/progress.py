@@ -5,8 +5,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def progress_bar(verbose, n_epochs, n_rows, stage=""):
-    """A function (epoch, validation loss) -> on_slice for `Training.epoch`; None where nothing is
-    shown.
+    """Show the progress of a training.
+
+    Gives a function (number of the epoch, last validation loss or None) that returns the `on_slice`
+    of `aefast._base.epochs.EpochTraining.epoch`, or None where nothing is shown.
     """
     if not verbose:
         yield lambda epoch, validation_loss: None
@@ -26,6 +28,15 @@ def progress_bar(verbose, n_epochs, n_rows, stage=""):
             return on_slice
 
         yield start_epoch
+
+
+def check_callbacks(callbacks):
+    """TypeError unless callbacks are a callable, a list of callables or None."""
+    for callback in as_list(callbacks):
+        if not callable(callback):
+            raise TypeError(
+                f"callbacks must be a callable, a list of callables or None, got {callbacks!r}"
+            )
 
 
 def as_list(callbacks):

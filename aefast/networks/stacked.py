@@ -237,7 +237,7 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
         if not goes_on and self.pretrain_epochs > 0:
             self._pretrain(X, rows, weight, train)
         training = self._training(rows, train, state, variant, weight)
-        self._run(training, rows, held_out, self.max_epochs, weight)
+        self._run(training, self.max_epochs, held_out, weight)
 
     def _pretrain(self, X, rows, weight, train):
         """Each layer learns to reconstruct the codes of those below."""
@@ -262,7 +262,7 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
         training = estimator._training(rows, train, state, variant, weight)
         estimator._begin(X, state, keep_features=True)
         try:
-            estimator._run(training, rows, None, self.pretrain_epochs, weight)
+            estimator._run(training, self.pretrain_epochs)
         except FloatingPointError as error:
             raise FloatingPointError(f"pre-training of layer {number + 1}: {error}") from None
         finally:

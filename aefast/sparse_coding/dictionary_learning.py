@@ -1,5 +1,6 @@
 """Dictionary learning: the estimator."""
 
+from functools import partial
 from numbers import Integral, Real
 from typing import Self
 
@@ -10,17 +11,18 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from aefast._base import arrays as check
+from aefast._base.epochs import run_epochs
 from aefast._base.errors import table_name
-from aefast._base.progress import as_list, progress_bar
+from aefast._base.progress import check_callbacks
 from aefast._base.random import split_rows
 from aefast._base.scan import scan_rows
-from aefast._base.stopping import Patience
-from aefast._base.types import Callbacks, RandomState, Table
+from aefast._base.stopping import EarlyStopping, Patience
 from aefast.sparse_coding import coding
 from aefast.sparse_coding.coder import CODING_CONSTRAINTS, check_options
 from aefast.sparse_coding.coding import OUTPUT_FORMATS, Settings
 from aefast.sparse_coding.fitted_dictionary import CollectedStatistics, FittedDictionary
 from aefast.sparse_coding.learner import DictionaryState, Learner, initial_atoms, no_statistics
+from aefast.sparse_coding.training import DictionaryTraining
 
 __all__ = ["DictionaryLearning"]
 
@@ -254,12 +256,7 @@ class DictionaryLearning(
 
     def _settings(self):
         self._validate_params()
-        for callback in as_list(self.callbacks):
-            if not callable(callback):
-                raise TypeError(
-                    "callbacks must be a callable, a list of callables or None, got "
-                    f"{self.callbacks!r}"
-                )
+        check_callbacks(self.callbacks)
         settings = Settings(
             self.algorithm,
             self.alpha,
@@ -324,45 +321,27 @@ class DictionaryLearning(
 
     def _learn(self, settings, rows, train, held_out, n_epochs):
         learner = self._learner(self._state, rows, settings)
-        try:
-            self._run_epochs(learner, train, held_out, n_epochs)
-        except BaseException:  # Ctrl-C too
-            self._keep(learner)
-            raise
+        training = DictionaryTraining(learner, train, self.shuffle)
+        early_stopping = None
+        if held_out is not None:
+            loss = partial(self._mean_objective, rows, held_out)
+            early_stopping = EarlyStopping(training, loss)
+        patience = Patience(self.tol, self.n_epochs_no_change, relative=True)
+        run_epochs(self, training, n_epochs, patience, early_stopping)
         self._warn(learner)
 
-    def _keep(self, learner):
-        self._state = learner.state()
+    # ---- for run_epochs ----
+
+    def _curves(self):
+        return self.objective_curve_, self.validation_objective_curve_
+
+    def _keep(self, training):
+        """The estimator's state becomes a copy of what training has reached."""
+        self._state = training.values()
         self.statistics_ = no_statistics(self._state.components)
 
-    def _run_epochs(self, learner, train, held_out, n_epochs):
-        patience, best, validation = _Patience(self.tol, self.n_epochs_no_change), None, None
-        with progress_bar(self.verbose, n_epochs, len(train)) as start_epoch:
-            for pass_number in range(1, n_epochs + 1):
-                on_batch = start_epoch(pass_number, validation)
-                objective = learner.epoch(train, self.shuffle, on_batch)
-                self.objective_curve_.append(objective)
-                self.n_epochs_ += 1
-                self._keep(learner)
-                if held_out is not None:
-                    validation = self._mean_objective(learner.rows, held_out)
-                    self.validation_objective_curve_.append(validation)
-                    best = self._state if validation <= patience.best else best
-                stops = [
-                    callback(self.n_epochs_, objective, validation, self) is True
-                    for callback in as_list(self.callbacks)
-                ]
-                if patience.is_over(objective if validation is None else validation) or any(stops):
-                    break
-        if best is not None:
-            self._state = best
-
-
-class _Patience(Patience):
-    """With a relative improvement."""
-
-    def is_over(self, loss):
-        self.tol, kept = self.tol * abs(loss), self.tol
-        over = super().is_over(loss)
-        self.tol = kept
-        return over
+    def _divergence_error(self, epoch, column):
+        return FloatingPointError(
+            f"learning diverged in epoch {epoch}: the objective is no longer finite. The dictionary "
+            "reached is kept. Scale X to a smaller range"
+        )

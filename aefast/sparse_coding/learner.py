@@ -8,7 +8,7 @@ import numpy as np
 
 from aefast._base import arrays as check
 from aefast._base import threads
-from aefast._base.random import SHUFFLE, WEIGHTS, random_stream
+from aefast._base.random import WEIGHTS, random_stream
 from aefast.sparse_coding import _sparse_coding, coding
 
 ROWS_PER_ATOM_WATCHED = 10  # rows for each atom, after which one that no code has used is replaced
@@ -119,19 +119,14 @@ class Learner:
             self.seed,
         )
 
-    def epoch(self, order, shuffle, on_batch=None):
-        """One pass. Returns the mean over rows of the objective before the update of their
-        batch.
-        """
-        if shuffle:
-            order = random_stream(self.seed, SHUFFLE, self.n_rows_seen).permutation(order)
-        total = 0.0
-        for first in range(0, len(order), self.batch_size):
-            part = order[first : first + self.batch_size]
-            total += self.learn(part)
-            if on_batch is not None:
-                on_batch(len(part), total / (first + len(part)))
-        return total / len(order)
+    def go_back_to(self, state):
+        """Learn on from an earlier state."""
+        for array, earlier in zip((self.components, self.A, self.B), state[:3], strict=True):
+            array[...] = earlier
+        self.n_batches, self.n_rows_seen = state.n_batches, state.n_rows_seen
+        self.used[:] = np.diagonal(self.A)
+        self.n_rows_watched = 0
+        self.encoder.prepare()
 
     def learn(self, order):
         """One batch: codes, statistics, atoms. Returns the sum of the rows' objectives."""

@@ -319,7 +319,7 @@ def test_divergence_names_the_layer(digits):
 @pytest.mark.parametrize("n_calls", [2, 7])
 def test_an_interrupt_leaves_what_was_reached(n_calls, digits, monkeypatch):
     """In the first layer's pre-training, or in the second's."""
-    run, calls = minibatches.Training.epoch, []
+    run, calls = minibatches.MiniBatches.epoch, []
 
     def epoch(self, *arguments):
         calls.append(self)
@@ -327,7 +327,7 @@ def test_an_interrupt_leaves_what_was_reached(n_calls, digits, monkeypatch):
             raise KeyboardInterrupt
         return run(self, *arguments)
 
-    monkeypatch.setattr(minibatches.Training, "epoch", epoch)
+    monkeypatch.setattr(minibatches.MiniBatches, "epoch", epoch)
     stack = StackedAutoencoder((9, 4), pretrain_epochs=5, max_epochs=5, random_state=0)
     with pytest.raises(KeyboardInterrupt):
         stack.fit(digits)

@@ -1,8 +1,7 @@
 """What fits of all networks have in common."""
 
 import threading
-from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from numbers import Integral
 from typing import Any, Self
 
@@ -13,15 +12,18 @@ from sklearn.utils._available_if import available_if
 from sklearn.utils._param_validation import validate_parameter_constraints
 
 from aefast._base import arrays as check
+from aefast._base.epochs import run_epochs
 from aefast._base.errors import table_name
-from aefast._base.progress import as_list
+from aefast._base.progress import check_callbacks
 from aefast._base.random import split_rows
-from aefast.networks.fitted import FittedState, continued_state, initial_state
+from aefast._base.stopping import EarlyStopping
+from aefast.networks.fitted import continued_state, initial_state
 from aefast.networks.outputs import resolve_output
 from aefast.networks.precision import check_available, parameter_type
 from aefast.networks.scan import scan_table
 from aefast.networks.training import lbfgs
-from aefast.networks.training.minibatches import run_epochs, start_training
+from aefast.networks.training.minibatches import divergence_error, start_training
+from aefast.networks.training.schedules import absolute_patience, patience_of
 from aefast.networks.variants import check_precision_of_groups, needs_limits
 
 # What differs from fit to fit, or should not be kept alive by a cache.
@@ -103,12 +105,7 @@ class NetworkFitting:
         )
         check_available(self.precision)
         self._check_variants()
-        for callback in as_list(self.callbacks):
-            if not callable(callback):
-                raise TypeError(
-                    "callbacks must be a callable, a list of callables or None, got "
-                    f"{self.callbacks!r}"
-                )
+        check_callbacks(self.callbacks)
 
     def _draw_seed(self):
         seed = self.random_state
@@ -123,23 +120,30 @@ class NetworkFitting:
         self._state = state
         self.loss_curve_, self.validation_loss_curve_, self.n_epochs_ = record or ([], [], 0)
 
-    def _run(self, training, rows, held_out, n_epochs, weight=None):
-        try:
-            if isinstance(training, lbfgs.FullBatch):
-                lbfgs.run_lbfgs(self, training, n_epochs)
-            else:
-                run_epochs(self, training, self._state.model, rows, held_out, n_epochs, weight)
-        except BaseException:  # Ctrl-C too
-            training.settle()
-            raise
-        finally:
-            self._keep(training)
+    def _run(self, training, n_epochs, held_out=None, weight=None):
+        """Train; the estimator's state follows. `held_out`: row numbers for early stopping."""
+        is_lbfgs = self.solver == lbfgs.NAME
+        patience = absolute_patience(self) if is_lbfgs else patience_of(self, training.trainer)
+        early_stopping = None
+        if held_out is not None:
+            loss = partial(training.mean_loss, held_out, self.n_threads, weight)
+            early_stopping = EarlyStopping(training, loss)
+        run_epochs(self, training, n_epochs, patience, early_stopping, stage=self._stage)
+
+    # ---- for run_epochs ----
+
+    def _curves(self):
+        return self.loss_curve_, self.validation_loss_curve_
 
     def _keep(self, training):
-        """The estimator's state becomes what training has reached."""
-        self._state = self._state._replace(
-            n_steps=training.trainer.values()[2], n_rows_seen=training.n_rows_seen
-        )
+        """The estimator's state becomes what training has reached; their parameters are one array."""
+        n_steps = training.values()[2]
+        self._state = self._state._replace(n_steps=n_steps, n_rows_seen=training.n_rows_seen)
+
+    def _divergence_error(self, epoch, column):
+        return divergence_error(self, epoch, column)
+
+    # ---- fitting ----
 
     def fit(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> Self:
         """Trains on X.
@@ -178,7 +182,7 @@ class NetworkFitting:
     def _fit_from(self, X, rows, weight, train, held_out, state, variant, goes_on):
         training = self._training(rows, train, state, variant, weight)
         self._begin(X, state, keep_features=goes_on)
-        self._run(training, rows, held_out, self.max_epochs, weight)
+        self._run(training, self.max_epochs, held_out, weight)
 
     def _training(self, rows, train, state, variant, weight):
         """What trains on these rows by the estimator's solver."""
@@ -221,7 +225,7 @@ class NetworkFitting:
             self, rows, len(rows), state, variant, weight, n_epochs_made=record[-1]
         )
         self._begin(X, state, keep_features=goes_on, record=record)
-        self._run(training, rows, None, 1)
+        self._run(training, 1)
         return self
 
     def _start(self, X, rows, weight, train, held_out, seed, goes_on):

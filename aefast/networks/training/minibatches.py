@@ -1,19 +1,17 @@
-"""Epochs: row orders, slices, early stopping, progress. No arithmetic on data: that is
-`_autoencoder.Trainer`'s.
-"""
+"""Training in mini-batches: row orders, slices, snapshots. `_autoencoder.Trainer` computes."""
 
 from contextlib import closing
 
 import numpy as np
 
 from aefast._base import _runtime, threads
+from aefast._base.epochs import Diverged, EpochTraining
 from aefast._base.errors import column_label, table_name
 from aefast._base.passes import Pace, RowOrder, slices_of_windows
-from aefast._base.progress import as_list, progress_bar
 from aefast._base.random import SHUFFLE, random_stream, rewind
 from aefast.networks._autoencoder import NOT_FINITE, Trainer
 from aefast.networks.one_pass import forward, mean_loss
-from aefast.networks.training.schedules import patience_of, place_in_schedule, schedule_of_steps
+from aefast.networks.training.schedules import place_in_schedule, schedule_of_steps
 from aefast.networks.variants import PLAIN, without_noise
 
 # A first slice reckons with slow cores, and with something of each step that is not products.
@@ -39,16 +37,8 @@ class Snapshot:
         trainer.restore(self.flat, self.state, self.n_steps)
 
 
-class Diverged(Exception):
-    """The loss, a parameter or the optimizer's state is not finite."""
-
-    def __init__(self, column=None):
-        super().__init__(column)
-        self.column = column  # of the output whose loss it is, or None
-
-
-class Training:
-    """Epochs over the rows of one table, and their record.
+class MiniBatches(EpochTraining):
+    """Training of a network, a step for each mini-batch.
 
     Parameters
     ----------
@@ -57,7 +47,7 @@ class Training:
     X : ndarray
         The table.
     order : RowOrder
-        Of the rows to train on.
+        Rows to train on.
     seed : int or None
         Rows are shuffled in each pass, keyed by (seed, rows seen); None leaves them in order.
     n_rows_seen : int
@@ -68,27 +58,42 @@ class Training:
         self.trainer, self.model, self.X, self.order = trainer, model, X, order
         self.random = None if seed is None else random_stream(seed, SHUFFLE)
         self.n_rows_before = n_rows_seen
-        self.last_finite = Snapshot(trainer)
+        self.last_finite, self.best = Snapshot(trainer), None
         seconds = SECONDS_A_STEP + work_of_step(model, order) / OPERATIONS_A_SECOND
         self.pace = Pace.expecting(order.batch_size, seconds)
 
     @property
+    def n_rows(self):
+        return self.order.n_rows
+
+    @property
     def n_rows_seen(self):
-        """By all trainings up to now. The trainer counts: an interrupt swallows what a slice
-        returns.
-        """
+        """Rows seen by all trainings; the trainer counts, since Ctrl-C loses what a slice returns."""
         return self.n_rows_before + self.trainer.n_rows_done
 
+    def values(self):
+        """(parameters, optimizer state, number of steps), of which the arrays are the trainer's."""
+        return self.trainer.values()
+
+    def reread(self):
+        self.trainer.reread()
+
+    def keep_best(self):
+        if self.best is None:
+            self.best = Snapshot(self.trainer)
+        else:
+            self.best.take(self.trainer)
+
+    def restore_best(self):
+        self.best.restore(self.trainer)
+
     def settle(self):
-        """After an interrupt: goes back to the last epoch's end if a value is not finite."""
+        """Go back to the last epoch's end if a value is not finite."""
         flat, state, _ = self.trainer.values()
         if not (np.isfinite(flat).all() and np.isfinite(state).all()):
             self.last_finite.restore(self.trainer)
 
     def epoch(self, on_slice=None):
-        """One pass. Returns the mean over rows of the loss of their batch. After `Diverged` the
-        trainer is where the pass began.
-        """
         total, n_done = 0.0, 0
         with closing(self._slices()) as slices:
             for rows in slices:
@@ -106,10 +111,20 @@ class Training:
             raise Diverged
         return total / n_done
 
+    def mean_loss(self, rows, n_threads, sample_weight):
+        """Mean loss of these rows of the table, without noise or penalties."""
+        return mean_loss(
+            self.model,
+            self.model.split(self.trainer.values()[0]),
+            self.X,
+            rows,
+            n_threads=n_threads,
+            sample_weight=sample_weight,
+            variant=without_noise(self.trainer.variant),
+        )
+
     def _overflowing_column(self, rows):
-        """The column whose loss is not finite in the batch that ended a slice; None where that is
-        no column's.
-        """
+        """The column whose loss is not finite in the first batch of rows, or None."""
         model, flat = self.model, self.trainer.values()[0]
         options = {"order": rows[: self.order.batch_size], "check": False}
         options["variant"] = without_noise(self.trainer.variant)
@@ -132,44 +147,16 @@ class Training:
 
 
 def work_of_step(model, order):
-    """Floating-point operations of its products."""
+    """Floating-point operations of a step's products."""
     return 10.0 * order.batch_size * model.n_multiplied
-
-
-class EarlyStopping:
-    """Keeps the parameters of the epoch with the lowest loss on the held-out rows; `options` are
-    those of `mean_loss`.
-    """
-
-    def __init__(self, trainer, model, X, rows, options):
-        self.trainer, self.model, self.X, self.rows, self.options = trainer, model, X, rows, options
-        self.best, self.best_loss = Snapshot(trainer), np.inf
-
-    def validation_loss(self):
-        loss = mean_loss(
-            self.model,
-            self.model.split(self.trainer.values()[0]),
-            self.X,
-            self.rows,
-            **self.options,
-        )
-        if loss < self.best_loss:
-            self.best_loss = loss
-            self.best.take(self.trainer)
-        return loss
-
-    def restore_best(self):
-        self.best.restore(self.trainer)
 
 
 def start_training(
     estimator, rows, train, state, variant=PLAIN, sample_weight=None, n_epochs_made=0
 ):
-    """What trains on these rows (that many from row 0 on, or these numbers); allocates all that
-    training needs.
+    """A training on these rows (that many from row 0 on, or these numbers), all memory allocated.
 
-    sample_weight is by row of `rows`; n_epochs_made: of those that the schedule of the learning
-    rate is spread over.
+    sample_weight is by row of `rows`; n_epochs_made counts epochs of the learning rate's schedule.
     """
     model, order = state.model, RowOrder(rows, train, int(estimator.batch_size))
     schedule_step, schedule_steps = place_in_schedule(
@@ -201,53 +188,7 @@ def start_training(
         bfloat16=estimator.precision == "bfloat16",
     )
     seed = state.seed if estimator.shuffle else None
-    return Training(trainer, model, rows, order, seed, state.n_rows_seen)
-
-
-def run_epochs(estimator, training, model, X, held_out, n_epochs, sample_weight=None):
-    """Trains for up to n_epochs, writing the estimator's curves; callbacks see the estimator with
-    the epoch's parameters.
-
-    held_out: row numbers for early stopping, or None. Raises FloatingPointError where training
-    diverges.
-    """
-    stopping = None
-    if held_out is not None:
-        options = {"n_threads": estimator.n_threads, "sample_weight": sample_weight}
-        options["variant"] = without_noise(training.trainer.variant)
-        stopping = EarlyStopping(training.trainer, model, X, held_out, options)
-    patience = patience_of(estimator, training.trainer)
-    callbacks = as_list(estimator.callbacks)
-    validation_loss = None
-    n_rows, stage = training.order.n_rows, estimator._stage
-    with progress_bar(estimator.verbose, n_epochs, n_rows, stage) as start_epoch:
-        for pass_number in range(1, n_epochs + 1):
-            epoch = estimator.n_epochs_ + 1
-            loss = _one_epoch(estimator, training, epoch, start_epoch(pass_number, validation_loss))
-            estimator.loss_curve_.append(loss)
-            estimator.n_epochs_ = epoch
-            if stopping is not None:
-                validation_loss = stopping.validation_loss()
-                if not np.isfinite(validation_loss):
-                    raise divergence_error(estimator, epoch)
-                estimator.validation_loss_curve_.append(validation_loss)
-            estimator._keep(training)
-            stops = [
-                callback(epoch, loss, validation_loss, estimator) is True for callback in callbacks
-            ]
-            if callbacks:
-                training.trainer.reread()
-            if any(stops) or patience.is_over(loss if validation_loss is None else validation_loss):
-                break
-    if stopping is not None and n_epochs > 0:
-        stopping.restore_best()
-
-
-def _one_epoch(estimator, training, epoch, on_slice):
-    try:
-        return training.epoch(on_slice)
-    except Diverged as error:
-        raise divergence_error(estimator, epoch, error.column) from None
+    return MiniBatches(trainer, model, rows, order, seed, state.n_rows_seen)
 
 
 def divergence_error(estimator, epoch, column=None):
@@ -256,7 +197,6 @@ def divergence_error(estimator, epoch, column=None):
         what = f"the loss of column {column_label(table_name(None, estimator), column)} of X"
     return FloatingPointError(
         f"training diverged in epoch {epoch}: {what} is no longer finite. The last finite "
-        "parameters are "
-        f"kept. Lower learning_rate (it is {estimator.learning_rate:g}) or scale X to a smaller "
-        "range"
+        "parameters are kept. "
+        f"Lower learning_rate (it is {estimator.learning_rate:g}) or scale X to a smaller range"
     )
