@@ -17,6 +17,7 @@ from aefast._base.progress import check_callbacks
 from aefast._base.random import split_rows
 from aefast._base.scan import scan_rows
 from aefast._base.stopping import EarlyStopping, Patience
+from aefast._base.types import Callbacks, RandomState, Table
 from aefast.sparse_coding import coding
 from aefast.sparse_coding.coder import CODING_CONSTRAINTS, check_options
 from aefast.sparse_coding.coding import OUTPUT_FORMATS, Settings
@@ -342,6 +343,6 @@ class DictionaryLearning(
 
     def _divergence_error(self, epoch, column):
         return FloatingPointError(
-            f"learning diverged in epoch {epoch}: the objective is no longer finite. The dictionary "
-            "reached is kept. Scale X to a smaller range"
+            f"learning diverged in epoch {epoch}: the objective is no longer finite. "
+            "The dictionary reached is kept. Scale X to a smaller range"
         )

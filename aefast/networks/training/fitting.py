@@ -1,6 +1,7 @@
 """What fits of all networks have in common."""
 
 import threading
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from numbers import Integral
 from typing import Any, Self
@@ -17,7 +18,7 @@ from aefast._base.errors import table_name
 from aefast._base.progress import check_callbacks
 from aefast._base.random import split_rows
 from aefast._base.stopping import EarlyStopping
-from aefast.networks.fitted import continued_state, initial_state
+from aefast.networks.fitted import FittedState, continued_state, initial_state
 from aefast.networks.outputs import resolve_output
 from aefast.networks.precision import check_available, parameter_type
 from aefast.networks.scan import scan_table
@@ -136,7 +137,7 @@ class NetworkFitting:
         return self.loss_curve_, self.validation_loss_curve_
 
     def _keep(self, training):
-        """The estimator's state becomes what training has reached; their parameters are one array."""
+        """Adopt what training has reached as the state; both share one array of parameters."""
         n_steps = training.values()[2]
         self._state = self._state._replace(n_steps=n_steps, n_rows_seen=training.n_rows_seen)
 

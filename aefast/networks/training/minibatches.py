@@ -68,7 +68,7 @@ class MiniBatches(EpochTraining):
 
     @property
     def n_rows_seen(self):
-        """Rows seen by all trainings; the trainer counts, since Ctrl-C loses what a slice returns."""
+        """Rows seen by all trainings: the trainer counts, as Ctrl-C loses what a slice returns."""
         return self.n_rows_before + self.trainer.n_rows_done
 
     def values(self):
