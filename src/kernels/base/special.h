@@ -17,7 +17,7 @@ ALWAYS_INLINE vec vec_log(vec x)
     vec f = (vec)((ivec)x - (e << MANTISSA_BITS)) - (real)1;
     vec s = f / (f + (real)2), z = s * s, R = {0}, half_square = (real)0.5 * f * f;
     const int terms = AEFAST_REAL_BITS == 32 ? 4 : 11;
-#pragma GCC unroll 11
+    UNROLL(11)
     for (int i = terms; i > 0; --i)
         R = vec_fma(R, z, vec_set((real)2 / (real)(2 * i + 1)));
     R *= z;
@@ -44,7 +44,7 @@ static const real STIRLING[] = {
 ALWAYS_INLINE vec stirling(vec z, vec *slope)
 {
     vec w = (real)1 / z, square = w * w, s = {0}, t = {0};
-#pragma GCC unroll 8
+    UNROLL(8)
     for (int i = STIRLING_TERMS - 1; i >= 0; --i) {
         s = vec_fma(s, square, vec_set(STIRLING[i]));
         t = vec_fma(t, square, vec_set(DIGAMMA_TERM(i)));

@@ -112,8 +112,8 @@ ALWAYS_INLINE vec vec_fma(vec a, vec b, vec c)
     return (vec)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
 #elif defined(__FMA__) && VEC_IS(32, 64)
     return (vec)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
-#elif defined(__FP_FAST_FMA) && defined(__FP_FAST_FMAF)
-    vec v;
+#elif (defined(__FP_FAST_FMA) && defined(__FP_FAST_FMAF)) || defined(__ARM_FEATURE_FMA)
+    vec v; /* AArch64 has the instruction, and clang 14 defines the last macro alone */
     for (int i = 0; i < LANES; ++i)
         v[i] = AEFAST_REAL_BITS == 32
                    ? (real)__builtin_fmaf((float)a[i], (float)b[i], (float)c[i])

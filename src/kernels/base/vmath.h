@@ -48,15 +48,15 @@ enum { MANTISSA_BITS = 52, EXPONENT_BIAS = 1023 };
 ALWAYS_INLINE vec polynomial_by_halves(vec x, const real *coefficient, const int n)
 {
     vec term[16];
-#pragma GCC unroll 16
+    UNROLL(16)
     for (int i = 0; i < n / 2; ++i)
         term[i] = vec_fma(vec_set(coefficient[2 * i + 1]), x, vec_set(coefficient[2 * i]));
     if (n % 2)
         term[n / 2] = vec_set(coefficient[n - 1]);
-#pragma GCC unroll 5
+    UNROLL(5)
     for (int terms = (n + 1) / 2; terms > 1; terms = (terms + 1) / 2) {
         x *= x;
-#pragma GCC unroll 8
+        UNROLL(8)
         for (int i = 0; i < terms / 2; ++i)
             term[i] = vec_fma(term[2 * i + 1], x, term[2 * i]);
         if (terms % 2)

@@ -45,10 +45,10 @@ typedef struct {
 ALWAYS_INLINE void multiply_add(const int rows, tile_sums *t, int64_t steps, const operand *a,
                                 int64_t a_row, int64_t a_step, const operand *b)
 {
-#pragma GCC unroll 4
+    UNROLL_BY(4)
     for (int64_t p = 0; p < steps; p += GROUP, b += GROUP * PANEL, a += a_step) {
         group_vec b0 = load_groups(b), b1 = load_groups(b + GROUP * LANES);
-#pragma GCC unroll 16
+        UNROLL(16)
         for (int r = 0; r < rows; ++r) {
             group_vec x = broadcast_group(a + r * a_row);
             t->sum[r][0] = add_products(x, b0, t->sum[r][0]);
@@ -59,7 +59,7 @@ ALWAYS_INLINE void multiply_add(const int rows, tile_sums *t, int64_t steps, con
 
 ALWAYS_INLINE void clear_sums(const int rows, tile_sums *t)
 {
-#pragma GCC unroll 16
+    UNROLL(16)
     for (int r = 0; r < rows; ++r)
         t->sum[r][0] = t->sum[r][1] = (vec){0};
 }
@@ -68,7 +68,7 @@ ALWAYS_INLINE void clear_sums(const int rows, tile_sums *t)
  * neither length. */
 ALWAYS_INLINE void store_sums(const int rows, const tile_sums *t, real *c, int64_t ldc, int add)
 {
-#pragma GCC unroll 16
+    UNROLL(16)
     for (int r = 0; r < rows; ++r) {
         vec_store(c + r * ldc, add ? vec_load(c + r * ldc) + t->sum[r][0] : t->sum[r][0]);
         vec_store(c + r * ldc + LANES,

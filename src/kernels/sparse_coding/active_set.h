@@ -142,18 +142,18 @@ ALWAYS_INLINE void correlate_lanes(const int vectors, const active_set *s, const
                                    int64_t v, leaders *found)
 {
     vec q[8];
-#pragma GCC unroll 8
+    UNROLL(8)
     for (int l = 0; l < vectors; ++l)
         q[l] = vec_load(p->c + v + l * LANES);
     for (int64_t i = 0; i < s->n; ++i) {
         vec minus = vec_set(-s->h[i]);
         const real *G = s->gram[i] + v;
-#pragma GCC unroll 8
+        UNROLL(8)
         for (int l = 0; l < vectors; ++l)
             q[l] = vec_fma(minus, vec_load(G + l * LANES), q[l]);
     }
     ivec mask = magnitude_mask(p->job->positive), atom = lanes_from(v);
-#pragma GCC unroll 8
+    UNROLL(8)
     for (int l = 0; l < vectors; ++l, atom += ivec_set(LANES)) {
         vec_store(p->q + v + l * LANES, q[l]);
         vec size = (vec)((ivec)magnitude(q[l], mask) & ivec_load(s->idle + v + l * LANES));

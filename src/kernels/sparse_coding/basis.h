@@ -32,12 +32,12 @@ ALWAYS_INLINE void subtract_rows(const int count, int64_t width, const real *coe
                                  real *out)
 {
     vec minus[8], factor = vec_set(scale);
-#pragma GCC unroll 8
+    UNROLL(8)
     for (int i = 0; i < count; ++i)
         minus[i] = vec_set(-coefficients[i]);
     for (int64_t v = 0; v < width; v += LANES) {
         vec sum = vec_load(from + v);
-#pragma GCC unroll 8
+        UNROLL(8)
         for (int i = 0; i < count; ++i)
             sum = vec_fma(minus[i], vec_load(rows + i * ld + v), sum);
         vec_store(out + v, sum * factor);

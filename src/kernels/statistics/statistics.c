@@ -173,31 +173,33 @@ ALWAYS_INLINE void add_tile(const int height, const int width, int64_t depth, co
                             const real *b, double *out)
 {
     vec sum[16][VECTORS];
-#pragma GCC unroll 16
-    for (int r = 0; r < height; ++r)
-#pragma GCC unroll 4
+    UNROLL(16)
+    for (int r = 0; r < height; ++r) {
+        UNROLL(4)
         for (int v = 0; v < width; ++v)
             sum[r][v] = (vec){0};
-#pragma GCC unroll 4
+    }
+    UNROLL_BY(4)
     for (int64_t p = 0; p < depth; ++p, a += COLUMNS, b += COLUMNS) {
         vec right[VECTORS];
-#pragma GCC unroll 4
+        UNROLL(4)
         for (int v = 0; v < width; ++v)
             right[v] = vec_load(b + v * LANES);
-#pragma GCC unroll 16
+        UNROLL(16)
         for (int r = 0; r < height; ++r) {
             vec x = vec_set(a[r]);
-#pragma GCC unroll 4
+            UNROLL(4)
             for (int v = 0; v < width; ++v)
                 sum[r][v] = vec_fma(x, right[v], sum[r][v]);
         }
     }
     real c[16 * VECTORS * LANES];
-#pragma GCC unroll 16
-    for (int r = 0; r < height; ++r)
-#pragma GCC unroll 4
+    UNROLL(16)
+    for (int r = 0; r < height; ++r) {
+        UNROLL(4)
         for (int v = 0; v < width; ++v)
             vec_store(c + (r * width + v) * LANES, sum[r][v]);
+    }
     add_to_doubles(height * width * LANES, c, out);
 }
 
@@ -373,7 +375,7 @@ ALWAYS_INLINE void sparse_product_strip(const sparse_product_job *job, int64_t i
         for (int64_t j = 0; j < n; j += CACHE_LINE / (int64_t)sizeof(real))
             __builtin_prefetch(next + j);
         vec x = vec_set(values[p]);
-#pragma GCC unroll 8
+        UNROLL(8)
         for (int v = 0; v < STRIP_VECTORS; ++v)
             if (whole || n > v * LANES)
                 sum[v] = vec_fma(x,
