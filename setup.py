@@ -56,6 +56,7 @@ PRECISIONS = {  # macros of an instance
 BFLOAT16_FLAGS = {"avx512": ["-mavx512bf16"], "wide": []}
 KERNEL_FLAGS = [
     "-std=gnu17",
+    "-D_GNU_SOURCE",
     "-fno-fast-math",
     "-ffp-contract=off",
     "-fno-math-errno",

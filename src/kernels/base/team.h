@@ -6,11 +6,14 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #ifdef _OPENMP
 #include <omp.h>
 #endif
+
+#include "kernels/base/thread_supply.h"
 
 enum { CACHE_LINE = 64 }; /* bytes */
 
@@ -162,23 +165,41 @@ static inline void run_member(int mode, team_function *function, void *context, 
     float_mode_swap(found);
 }
 
+#ifdef _OPENMP
+/* Returns 0, and has run nothing, where there is no memory for the members' arrivals: these stand
+   on the heap, because a caller's thread may have a stack smaller than a large team's arrivals. */
+static inline int run_in_parallel(int n_threads, int mode, team_function *function, void *context)
+{
+    arrival *arrived = aligned_alloc(CACHE_LINE, (size_t)n_threads * sizeof *arrived);
+    if (!arrived)
+        return 0;
+    memset(arrived, 0, (size_t)n_threads * sizeof *arrived);
+    team together = {.arrived = arrived,
+                     .spins = spins_of_team(n_threads, omp_get_num_procs()),
+                     .lock = PTHREAD_MUTEX_INITIALIZER,
+                     .awake = PTHREAD_COND_INITIALIZER};
+#pragma omp parallel num_threads(n_threads)
+    {
+        member m = {omp_get_thread_num(), omp_get_num_threads(), &together};
+        if (m.index == 0)
+            pool_size = m.size;
+        run_member(mode, function, context, m);
+    }
+    pthread_cond_destroy(&together.awake);
+    pthread_mutex_destroy(&together.lock);
+    free(arrived);
+    return 1;
+}
+#endif
+
+/* Runs `function` in a team of at most n_threads members. A team of one never enters OpenMP. */
 static inline void team_run(int n_threads, int mode, team_function *function, void *context)
 {
 #ifdef _OPENMP
-    if (n_threads > 1) {
-        arrival arrived[n_threads];
-        memset(arrived, 0, sizeof arrived);
-        team together = {.arrived = arrived,
-                         .spins = spins_of_team(n_threads, omp_get_num_procs()),
-                         .lock = PTHREAD_MUTEX_INITIALIZER,
-                         .awake = PTHREAD_COND_INITIALIZER};
-#pragma omp parallel num_threads(n_threads)
-        run_member(mode, function, context,
-                   (member){omp_get_thread_num(), omp_get_num_threads(), &together});
-        pthread_cond_destroy(&together.awake);
-        pthread_mutex_destroy(&together.lock);
+    if (n_threads > 1)
+        n_threads = affordable_team(n_threads);
+    if (n_threads > 1 && run_in_parallel(n_threads, mode, function, context))
         return;
-    }
 #endif
     (void)n_threads;
     run_member(mode, function, context, (member){.index = 0, .size = 1});
