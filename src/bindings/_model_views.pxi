@@ -32,7 +32,7 @@ cdef class OutputParts:
         self.n_parts, self.has_groups, self.has_own = len(output), False, False
         self.columns = np.empty(n_features, np.int64)
         self.part_of_column = np.zeros(n_features, np.uint16)
-        self.memory = np.empty(max(1, self.n_parts * sizeof(output_part)), np.uint8)
+        self.memory = np.empty(max(1, self.n_parts) * sizeof(output_part), np.uint8)
         for i, segment in enumerate(output):
             columns = np.arange(n_features) if segment.columns is None else np.asarray(segment.columns)
             self.columns[begin : begin + len(columns)] = columns
@@ -50,7 +50,7 @@ cdef class OutputParts:
         view.n_parts, view.has_groups, view.has_own = self.n_parts, self.has_groups, self.has_own
         view.own = NULL
         view.parts = <const output_part*> cnp.PyArray_DATA(self.memory)
-        view.part_of_column = NULL if self.n_parts == 1 else <const uint16_t*> cnp.PyArray_DATA(self.part_of_column)
+        view.part_of_column = NULL if self.n_parts == 1 else <uint16_t*> cnp.PyArray_DATA(self.part_of_column)
 
 
 cdef class OwnOutputs:

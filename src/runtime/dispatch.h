@@ -3,7 +3,12 @@
 #ifndef AEFAST_DISPATCH_H
 #define AEFAST_DISPATCH_H
 
-#ifndef AEFAST_WITHOUT_AVX2 /* setup.py may leave sets out */
+#ifndef AEFAST_WITHOUT_BASELINE /* setup.py may leave sets out */
+#define AEFAST_BASELINE(X) X(baseline)
+#else
+#define AEFAST_BASELINE(X)
+#endif
+#ifndef AEFAST_WITHOUT_AVX2
 #define AEFAST_AVX2(X) X(avx2)
 #else
 #define AEFAST_AVX2(X)
@@ -15,7 +20,7 @@
 #endif
 
 #if defined(__x86_64__)
-#define AEFAST_EACH_NATIVE_ISA(X) X(baseline) AEFAST_AVX2(X) AEFAST_AVX512(X)
+#define AEFAST_EACH_NATIVE_ISA(X) AEFAST_BASELINE(X) AEFAST_AVX2(X) AEFAST_AVX512(X)
 #else
 #define AEFAST_EACH_NATIVE_ISA(X) X(generic)
 #endif
