@@ -2,8 +2,6 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-BAD_ROWS: int
-
 class Accumulator:
     def __init__(self, shift: NDArray[Any], n_threads: int) -> None: ...
     def add(self, X: NDArray[Any], weight: NDArray[Any] | None = None) -> int: ...

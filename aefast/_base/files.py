@@ -7,21 +7,20 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from safetensors.numpy import save as serialize
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from aefast._base.saving import Saved
 from aefast._base.types import PathLike
 from aefast._version import __version__
 
 METADATA_KEY = "aefast"
 
 
-def save(estimator: Saved, path: PathLike) -> None:
+def save(estimator: Any, path: PathLike) -> None:
     """Write a fitted estimator to one safetensors file.
 
     The file holds the parameters bit for bit (and an autoencoder's optimizer state), so that

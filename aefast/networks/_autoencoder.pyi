@@ -15,7 +15,6 @@ PENALTIES: dict[str, dict[str, Any]]
 SOLVERS: list[str]
 SCHEDULES: list[str]
 
-def is_plain(array: object, n_dimensions: int) -> bool: ...
 def activation_table() -> list[dict[str, Any]]: ...
 def output_table() -> list[dict[str, Any]]: ...
 def penalty_table() -> list[dict[str, Any]]: ...
@@ -99,19 +98,5 @@ def forward(
     feature_losses: NDArray[np.float64] | None = None,
     targets: tuple[NDArray[Any], NDArray[np.int64] | None] | None = None,
     variant: Any = None,
-) -> int: ...
-def scan(
-    X: NDArray[Any],
-    order: NDArray[np.int64] | None,
-    domain: Any,
-    real_example: NDArray[Any],
-    n_threads: int,
-    sums: NDArray[np.float64],
-    weights: NDArray[np.float64],
-    *,
-    missing: bool = False,
-    sample_weight: NDArray[np.float64] | None = None,
-    low: NDArray[np.float64] | None = None,
-    high: NDArray[np.float64] | None = None,
 ) -> int: ...
 def apply(name: str, x: NDArray[Any], out: NDArray[Any], n_threads: int) -> None: ...

@@ -28,7 +28,9 @@ cdef inline void* data_of(array):
 
 
 cdef inline cnp.ndarray allocate(int64_t n_bytes):
-    """Memory for a kernel. Never so little that NumPy would keep it for its next array: a debug build poisons gaps in it."""
+    """Memory for a kernel. Never so little that NumPy would keep it for its next array: a debug
+    build poisons gaps in it.
+    """
     cdef cnp.npy_intp size = max(n_bytes, 1 << 12)
     return cnp.PyArray_SimpleNew(1, &size, cnp.NPY_UINT8)
 
@@ -61,7 +63,8 @@ cdef inline rows_view view_rows(cnp.ndarray X, order=None, domain=None) except *
     rows.lows = rows.highs = NULL
     rows.missing = False
     if domain is not None and isinstance(domain[0], cnp.ndarray):
-        rows.lows, rows.highs = <const double*> data_of(domain[0]), <const double*> data_of(domain[1])
+        rows.lows = <const double*> data_of(domain[0])
+        rows.highs = <const double*> data_of(domain[1])
     elif domain is not None:
         rows.low, rows.high = domain
     return rows

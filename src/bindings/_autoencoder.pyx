@@ -1,9 +1,11 @@
 # cython: freethreading_compatible=True
-"""Arrays in, one call without the GIL, status out. Callers (aefast/*.py) have validated everything: nothing is checked here.
+"""Arrays in, one call without the GIL, status out. Callers (aefast/*.py) have validated everything:
+nothing is checked here.
 
-A model is described by `Model` and `Parameters` of aefast/_model.py. X is an ndarray (n, d) of float32, float64, uint8 or bool whose columns are
-adjacent. Parameters W, V (V is W when tied), b and c are C-contiguous and of one real type, in which everything is computed; `flat` arrays have their
-layout [W | V unless tied | b | c]."""
+A model is described by `Model` and `Parameters` of aefast/_model.py. X is an ndarray (n, d) of
+float32, float64, uint8 or bool whose columns are adjacent. Parameters W, V (V is W when tied), b
+and c are C-contiguous and of one real type, in which everything is computed; `flat` arrays have
+their layout [W | V unless tied | b | c]."""
 
 import numpy as np
 
@@ -58,7 +60,8 @@ BAD_ROWS = STATUS_BAD_ROWS
 
 cdef const autoencoder_kernels* kernels_of(cnp.ndarray array):
     """The kernels for this array's real type and the instruction set in use."""
-    return autoencoder_tables[<int> _runtime.isa_index()][cnp.PyArray_TYPE(array) == cnp.NPY_FLOAT64]
+    cdef bint is_float64 = cnp.PyArray_TYPE(array) == cnp.NPY_FLOAT64
+    return autoencoder_tables[<int> _runtime.isa_index()][is_float64]
 
 
 cdef gemm_function* gemm_of(cnp.ndarray array):
@@ -72,13 +75,16 @@ include "_model_views.pxi"
 
 
 def activation_table():
-    """One dict for each activation of the hidden layer: name, low and high (the ends of what it gives), weight_scale (initial weights are uniform in ±weight_scale sqrt(6 / (d + k)))."""
+    """One dict for each activation of the hidden layer: name, low and high (the ends of what it
+    gives), weight_scale (initial weights are uniform in ±weight_scale sqrt(6 / (d + k))).
+    """
     cdef activation_info info
     rows = []
     table = autoencoder_tables[0][1]
     for i in range(table.n_activations):
         table.activation_info(i, &info)
-        rows.append({"name": info.name.decode(), "low": info.low, "high": info.high, "weight_scale": info.weight_scale})
+        rows.append({"name": info.name.decode(), "low": info.low, "high": info.high,
+                     "weight_scale": info.weight_scale})
     return rows
 
 
@@ -86,53 +92,73 @@ cdef text_or_none(const char* text):
     return None if text == NULL else text.decode()
 
 
+cdef default_or_none(const output_info* info):
+    is_nan = info.default_option != info.default_option
+    return None if is_nan or not info.option else info.default_option
+
+
 def output_table():
-    """One dict for each output distribution: name, link, domain (of x, in words), low and high (its ends), parameter (that each column has, or None), option
-    (a constant, or None), default_option (None: the option fixes the parameter, which is learned otherwise), is_group (one distribution for all of its
-    columns), row_total (what a group's entries add up to, or None) and has_base (whether what the loss leaves out depends on x)."""
+    """One dict for each output distribution: name, link, domain (of x, in words), low and high (its
+    ends), parameter (that each column has, or None), option (a constant, or None), default_option
+    (None: the option fixes the parameter, which is learned otherwise), is_group (one distribution
+    for all of its columns), row_total (what a group's entries add up to, or None) and has_base
+    (whether what the loss leaves out depends on x)."""
     cdef output_info info
     rows = []
     table = autoencoder_tables[0][1]
     for i in range(table.n_outputs):
         table.output_info(i, &info)
-        rows.append({"name": info.name.decode(), "link": info.link.decode(), "domain": info.domain.decode(), "low": info.low, "high": info.high,
+        rows.append({"name": info.name.decode(), "link": info.link.decode(),
+                     "domain": info.domain.decode(), "low": info.low, "high": info.high,
                      "parameter": text_or_none(info.parameter), "option": text_or_none(info.option),
-                     "default_option": None if info.default_option != info.default_option or not info.option else info.default_option,
-                     "is_group": bool(info.is_group), "row_total": info.row_total or None, "has_base": bool(table.output_has_base(i))})
+                     "default_option": default_or_none(&info), "is_group": bool(info.is_group),
+                     "row_total": info.row_total or None,
+                     "has_base": bool(table.output_has_base(i))})
     return rows
 
 
 def penalty_table():
-    """One dict for each penalty on codes: name, parameter (that it has besides its weight, or None), low and high (between which that lies), of_unit_codes
-    (codes must lie in (0, 1)) and of_means (a function of the mean codes of a batch)."""
+    """One dict for each penalty on codes: name, parameter (that it has besides its weight, or
+    None), low and high (between which that lies), of_unit_codes (codes must lie in (0, 1)) and
+    of_means (a function of the mean codes of a batch)."""
     cdef penalty_info info
     rows = []
     table = autoencoder_tables[0][1]
     for i in range(table.n_penalties):
         table.penalty_info(i, &info)
-        rows.append({"name": info.name.decode(), "parameter": text_or_none(info.parameter), "low": info.low, "high": info.high,
-                     "of_unit_codes": bool(info.of_unit_codes), "of_means": bool(table.penalty_is_of_means(i))})
+        rows.append({"name": info.name.decode(), "parameter": text_or_none(info.parameter),
+                     "low": info.low, "high": info.high, "of_unit_codes": bool(info.of_unit_codes),
+                     "of_means": bool(table.penalty_is_of_means(i))})
     return rows
 
 
 def solver_table():
-    """One dict for each solver: name, n_state (arrays of the parameters' size), only_with_momentum (none of them where momentum is 0)."""
+    """One dict for each solver: name, n_state (arrays of the parameters' size), only_with_momentum
+    (none of them where momentum is 0).
+    """
     cdef solver_info info
     rows = []
     table = autoencoder_tables[0][1]
     for i in range(table.n_solvers):
         table.solver_info(i, &info)
-        rows.append({"name": info.name.decode(), "n_state": info.n_state, "only_with_momentum": bool(info.only_with_momentum)})
+        rows.append({"name": info.name.decode(), "n_state": info.n_state,
+                     "only_with_momentum": bool(info.only_with_momentum)})
     return rows
 
 
 ACTIVATIONS = [row["name"] for row in activation_table()]
-UNIT_ACTIVATIONS = [row["name"] for row in activation_table() if (row["low"], row["high"]) == (0, 1)]  # whose codes may be probabilities
+# whose codes may be probabilities
+UNIT_ACTIVATIONS = [
+    row["name"] for row in activation_table() if (row["low"], row["high"]) == (0, 1)
+]
 OUTPUT_TABLE = output_table()
 OUTPUTS = [row["name"] for row in OUTPUT_TABLE]  # the last is the caller's own
 PENALTIES = {row["name"]: row for row in penalty_table()}
 SOLVERS = [row["name"] for row in solver_table()]
-SCHEDULES = [autoencoder_tables[0][1].schedule_name(i).decode() for i in range(autoencoder_tables[0][1].n_schedules)]
+SCHEDULES = [
+    autoencoder_tables[0][1].schedule_name(i).decode()
+    for i in range(autoencoder_tables[0][1].n_schedules)
+]
 
 
 def output_link(output, means):
@@ -142,7 +168,9 @@ def output_link(output, means):
 
 
 def output_log_base(output, cnp.ndarray x, double constant):
-    """What the losses of x (n, m) float64, contiguous, leave out: (n, m), or (n,) of a group; 0 where an entry is NaN."""
+    """What the losses of x (n, m) float64, contiguous, leave out: (n, m), or (n,) of a group; 0
+    where an entry is NaN.
+    """
     cdef int index = OUTPUTS.index(output)
     cdef int64_t n = cnp.PyArray_DIM(x, 0), m = cnp.PyArray_DIM(x, 1)
     cdef const double* entries = <const double*> data_of(x)
@@ -160,21 +188,26 @@ cdef int64_t draw_binomial(bitgen_t* bits, int64_t n, double p) noexcept nogil:
 
 
 def output_sample(output, cnp.ndarray eta, theta, double constant, n_draws, random):
-    """Draws x (n, m) from p(x | mu(eta)); all float64 and contiguous: eta (n, m), theta (m,) or None, n_draws (n,) of a multinomial, or None: one each.
-    random: a numpy.random.Generator."""
+    """Draws x (n, m) from p(x | mu(eta)); all float64 and contiguous: eta (n, m), theta (m,) or
+    None, n_draws (n,) of a multinomial, or None: one each. random: a numpy.random.Generator."""
     cdef int index = OUTPUTS.index(output)
     cdef int64_t n = cnp.PyArray_DIM(eta, 0), m = cnp.PyArray_DIM(eta, 1)
     cdef generator chance
     chance.bits = <bitgen_t*> PyCapsule_GetPointer(random.bit_generator.capsule, "BitGenerator")
-    chance.uniform, chance.normal, chance.exponential = random_standard_uniform, random_standard_normal, random_standard_exponential
-    chance.gamma, chance.poisson, chance.binomial = random_standard_gamma, random_poisson, draw_binomial
+    chance.uniform = random_standard_uniform
+    chance.normal = random_standard_normal
+    chance.exponential = random_standard_exponential
+    chance.gamma = random_standard_gamma
+    chance.poisson = random_poisson
+    chance.binomial = draw_binomial
     cdef const double* etas = <const double*> data_of(eta)
     cdef const double* thetas = <const double*> data_of(theta)
     cdef const double* counts = <const double*> data_of(n_draws)
     x = np.empty((n, m))
     cdef double* to = <double*> data_of(x)
     with random.bit_generator.lock, nogil:
-        autoencoder_tables[0][1].output_sample(index, n, m, etas, thetas, constant, counts, &chance, to)
+        autoencoder_tables[0][1].output_sample(index, n, m, etas, thetas, constant, counts, &chance,
+                                               to)
     return x
 
 
@@ -182,11 +215,14 @@ def output_sample(output, cnp.ndarray eta, theta, double constant, n_draws, rand
 
 
 cdef class Trainer:
-    """The parameters, the optimizer's state, the counters and the workspace of one training, which owns them while it runs.
+    """The parameters, the optimizer's state, the counters and the workspace of one training, which
+    owns them while it runs.
 
-    `flat` parameters and `state` (n_state, n_parameters) are taken over and changed in place; `n_steps` counts updates, `n_rows_seen` rows trained on
-    before. sample_weight (n,) float64 is by row of X, or None. `variant` is that of aefast/_variants.py. With bfloat16, which the
-    instruction set in use must have, they are float32, and products multiply their operands rounded to bfloat16.
+    `flat` parameters and `state` (n_state, n_parameters) are taken over and changed in place;
+    `n_steps` counts updates, `n_rows_seen` rows trained on before. sample_weight (n,) float64 is by
+    row of X, or None. `variant` is that of aefast/_variants.py. With bfloat16, which the
+    instruction set in use must have, they are float32, and products multiply their operands rounded
+    to bfloat16.
     """
 
     cdef training_job job
@@ -200,9 +236,11 @@ cdef class Trainer:
     cdef int64_t n_rows_seen
     cdef bint is_packed, is_unpacked  # which of the two forms of the weights are up to date
 
-    def __init__(self, model, cnp.ndarray X, cnp.ndarray flat, cnp.ndarray state, *, solver, batch_size, learning_rate,
-                 momentum, nesterov, alpha, n_threads, n_steps, variant, n_rows_seen=0, sample_weight=None, bfloat16=False, weight_decay=0.0,
-                 schedule="constant", schedule_step=0, schedule_steps=1, clip_norm=None, max_norm=None):
+    def __init__(self, model, cnp.ndarray X, cnp.ndarray flat, cnp.ndarray state, *, solver,
+                 batch_size, learning_rate, momentum, nesterov, alpha, n_threads, n_steps, variant,
+                 n_rows_seen=0, sample_weight=None, bfloat16=False, weight_decay=0.0,
+                 schedule="constant", schedule_step=0, schedule_steps=1, clip_norm=None,
+                 max_norm=None):
         memset(&self.job, 0, sizeof(self.job))
         self.X, self.flat, self.state = X, flat, state
         self.parts, self.variant, self.sample_weight = [], variant, sample_weight
@@ -218,15 +256,21 @@ cdef class Trainer:
         self.job.n_threads = n_threads
         self.job.gemm = gemm_of(flat)
         self.job.solver = SOLVERS.index(solver)
-        self.job.learning_rate, self.job.momentum, self.job.nesterov, self.job.alpha = learning_rate, momentum, nesterov, alpha
+        self.job.learning_rate = learning_rate
+        self.job.momentum = momentum
+        self.job.nesterov = nesterov
+        self.job.alpha = alpha
         self.job.weight_decay, self.job.schedule = weight_decay, SCHEDULES.index(schedule)
         self.job.schedule_step, self.job.schedule_steps = schedule_step, schedule_steps
         self.job.clip_norm, self.job.max_norm = clip_norm or 0.0, max_norm or 0.0
         self.job.n_steps = n_steps
         for i in range(len(state)):
             self.job.state[i] = data_of(state[i])
-        self.kernels = autoencoder_bfloat16_tables[<int> _runtime.isa_index()] if bfloat16 else kernels_of(flat)
-        self.job.tiled, self.is_packed, self.is_unpacked = bfloat16 or _runtime.products() == "tiles", False, True
+        self.kernels = (autoencoder_bfloat16_tables[<int> _runtime.isa_index()] if bfloat16
+                        else kernels_of(flat))
+        self.job.tiled = bfloat16 or _runtime.products() == "tiles"
+        self.is_packed = False
+        self.is_unpacked = True
         self.workspace = allocate(self.kernels.training_workspace_bytes(&self.job))
         self.packed = allocate(self.kernels.packed_bytes(&self.job))
         self.job.workspace, self.job.packed = data_of(self.workspace), data_of(self.packed)
@@ -246,7 +290,9 @@ cdef class Trainer:
 
     @property
     def n_rows_done(self):
-        """Rows trained on since this trainer was made: right even where an interrupt swallowed what `run` returned."""
+        """Rows trained on since this trainer was made: right even where an interrupt swallowed what
+        `run` returned.
+        """
         return self.job.n_rows_done
 
     def values(self):
@@ -266,9 +312,12 @@ cdef class Trainer:
         self.is_packed, self.is_unpacked = False, True
 
     def run(self, const int64_t[::1] order, double loss_sum):
-        """Trains on these rows, batch_size at a time. Returns (loss_sum plus, over rows, their batch's loss; status): status NOT_FINITE
-        means that the batch after the rows done has a loss that is not finite; it changed nothing."""
-        self.job.rows.order, self.job.rows.n_rows, self.job.loss_sum = &order[0], order.shape[0], loss_sum
+        """Trains on these rows, batch_size at a time. Returns (loss_sum plus, over rows, their
+        batch's loss; status): status NOT_FINITE means that the batch after the rows done has a loss
+        that is not finite; it changed nothing."""
+        self.job.rows.order = &order[0]
+        self.job.rows.n_rows = order.shape[0]
+        self.job.loss_sum = loss_sum
         self.job.inputs.first_sample = self.n_rows_seen + self.job.n_rows_done
         with nogil:
             if self.job.tiled and not self.is_packed:
@@ -280,9 +329,11 @@ cdef class Trainer:
         return self.job.loss_sum, self.job.status
 
 
-def loss_and_gradients(model, cnp.ndarray X, parameters, weight, domain, batch_size, n_threads, variant):
-    """Weighted mean loss and its gradient, float64 in the flat layout. weight (n,) float64 adds up to 1; None: 1/n. Noise is that of the first samples.
-    parameters: `Parameters`, or a flat array of them.
+def loss_and_gradients(model, cnp.ndarray X, parameters, weight, domain, batch_size, n_threads,
+                       variant):
+    """Weighted mean loss and its gradient, float64 in the flat layout. weight (n,) float64 adds up
+    to 1; None: 1/n. Noise is that of the first samples. parameters: `Parameters`, or a flat array
+    of them.
 
     Returns (loss, gradients, status)."""
     cdef training_job job
@@ -301,7 +352,10 @@ def loss_and_gradients(model, cnp.ndarray X, parameters, weight, domain, batch_s
     cdef OwnOutputs own = own_outputs(model.layer_views(example)[0][0], example, &job.model)
     view_inputs(&job.inputs, &job.rows, variant)
     view_terms(&job.terms, variant)
-    job.batch_size, job.n_threads, job.gemm, job.schedule_steps = batch_size, n_threads, gemm_of(example), 1
+    job.batch_size = batch_size
+    job.n_threads = n_threads
+    job.gemm = gemm_of(example)
+    job.schedule_steps = 1
     job.sample_weight, job.gradients = <const double*> data_of(weight), <double*> data_of(gradients)
     job.tiled = _runtime.products() == "tiles"
     workspace = allocate(kernels.training_workspace_bytes(&job))
@@ -319,23 +373,31 @@ def loss_and_gradients(model, cnp.ndarray X, parameters, weight, domain, batch_s
 # ---- one pass ----
 
 
-def forward(model, cnp.ndarray rows, parameters, order, domain, int64_t block_rows, int n_threads, bint many_rows, *, bint from_codes=False, codes=None,
-            reconstructions=None, row_losses=None, feature_losses=None, targets=None, variant=None):
-    """Encodes rows (or starts from codes; for losses against `targets`, (rows, order), then) and fills the outputs that are given; many_rows are worth
-    packing the weights for. Of `variant` it takes what becomes of inputs: missing entries, noise. Returns the status."""
+def forward(model, cnp.ndarray rows, parameters, order, domain, int64_t block_rows, int n_threads,
+            bint many_rows, *, bint from_codes=False, codes=None, reconstructions=None,
+            row_losses=None, feature_losses=None, targets=None, variant=None):
+    """Encodes rows (or starts from codes; for losses against `targets`, (rows, order), then) and
+    fills the outputs that are given; many_rows are worth packing the weights for. Of `variant` it
+    takes what becomes of inputs: missing entries, noise. Returns the status."""
     cdef forward_job job
     cdef OutputParts parts = output_parts(model.output, model.n_features)
     cdef const autoencoder_kernels* kernels = kernels_of(parameters.W)
     memset(&job, 0, sizeof(job))
-    job.model, job.rows = view_model(model, parameters, parts), view_rows(rows, order, None if targets else domain)
+    job.model = view_model(model, parameters, parts)
+    job.rows = view_rows(rows, order, None if targets else domain)
     cdef OwnOutputs own = own_outputs(model, parameters.W, &job.model)
     if targets:
         job.targets = view_rows(targets[0], targets[1], domain)
     if variant is not None:
         view_inputs(&job.inputs, &job.targets if from_codes else &job.rows, variant)
         job.inputs.first_sample = variant.first_sample
-    job.from_codes, job.block_rows, job.n_threads, job.gemm = from_codes, block_rows, n_threads, gemm_of(parameters.W)
-    job.products = PRODUCTS_BLAS if _runtime.products() == "blas" else PRODUCTS_TILES if many_rows else PRODUCTS_FEW_ROWS
+    job.from_codes = from_codes
+    job.block_rows = block_rows
+    job.n_threads = n_threads
+    job.gemm = gemm_of(parameters.W)
+    job.products = (PRODUCTS_BLAS if _runtime.products() == "blas"
+                    else PRODUCTS_TILES if many_rows
+                    else PRODUCTS_FEW_ROWS)
     job.codes, job.reconstructions = data_of(codes), data_of(reconstructions)
     job.row_losses, job.feature_losses = <double*> data_of(row_losses), data_of(feature_losses)
     workspace = allocate(kernels.forward_workspace_bytes(&job))

@@ -1,4 +1,5 @@
-# What kernels/autoencoder.h declares, as Cython sees it: the job that a kernel is handed, the tables of kernels.
+# What kernels/autoencoder.h declares, as Cython sees it: the job that a kernel is handed, the
+# tables of kernels.
 
 from libc.stdint cimport int64_t, uint16_t, uint64_t
 from numpy.random cimport bitgen_t
@@ -7,7 +8,8 @@ from _arrays cimport rows_view
 
 
 cdef extern from "kernels/autoencoder/autoencoder.h":
-    ctypedef void gemm_function(int, int, int64_t, int64_t, int64_t, const void*, int64_t, const void*, int64_t, double, void*, int64_t) noexcept nogil
+    ctypedef void gemm_function(int, int, int64_t, int64_t, int64_t, const void*, int64_t,
+                                const void*, int64_t, double, void*, int64_t) noexcept nogil
 
     enum: PRODUCTS_BLAS, PRODUCTS_TILES, PRODUCTS_FEW_ROWS
 
@@ -168,8 +170,10 @@ cdef extern from "kernels/autoencoder/autoencoder.h":
         const char* (*schedule_name)(int) noexcept nogil
         double (*output_link)(int, double) noexcept nogil
         int (*output_has_base)(int) noexcept nogil
-        void (*output_log_base)(int, int64_t, int64_t, const double*, double, double*) noexcept nogil
-        void (*output_sample)(int, int64_t, int64_t, const double*, const double*, double, const double*, const generator*, double*) noexcept nogil
+        void (*output_log_base)(int, int64_t, int64_t, const double*, double,
+                                double*) noexcept nogil
+        void (*output_sample)(int, int64_t, int64_t, const double*, const double*, double,
+                              const double*, const generator*, double*) noexcept nogil
         int64_t (*training_workspace_bytes)(const training_job*) noexcept nogil
         int64_t (*packed_bytes)(const training_job*) noexcept nogil
         void (*pack)(training_job*) noexcept nogil

@@ -1,4 +1,5 @@
-# How kernels see the models, distributions and variants of Python: C structures over memory that the caller keeps. Text of _autoencoder.pyx.
+# How kernels see the models, distributions and variants of Python: C structures over memory that
+# the caller keeps. Text of _autoencoder.pyx.
 
 from functools import lru_cache
 
@@ -34,15 +35,18 @@ cdef class OutputParts:
         self.part_of_column = np.zeros(n_features, np.uint16)
         self.memory = np.empty(max(1, self.n_parts) * sizeof(output_part), np.uint8)
         for i, segment in enumerate(output):
-            columns = np.arange(n_features) if segment.columns is None else np.asarray(segment.columns)
+            columns = (np.arange(n_features) if segment.columns is None
+                       else np.asarray(segment.columns))
             self.columns[begin : begin + len(columns)] = columns
             self.part_of_column[columns] = i
             part = <output_part*> cnp.PyArray_DATA(self.memory) + <int> i
             part.output = OUTPUTS.index(segment.distribution)
-            part.is_group, part.is_own = OUTPUT_TABLE[part.output]["is_group"], segment.own is not None
+            part.is_group = OUTPUT_TABLE[part.output]["is_group"]
+            part.is_own = segment.own is not None
             self.has_own |= part.is_own
             part.learned, part.constant = segment.learned, segment.constant
-            part.n_columns, part.columns = len(columns), <const int64_t*> cnp.PyArray_DATA(self.columns) + begin
+            part.n_columns = len(columns)
+            part.columns = <const int64_t*> cnp.PyArray_DATA(self.columns) + begin
             self.has_groups |= part.is_group or part.is_own
             begin += len(columns)
 
@@ -50,11 +54,14 @@ cdef class OutputParts:
         view.n_parts, view.has_groups, view.has_own = self.n_parts, self.has_groups, self.has_own
         view.own = NULL
         view.parts = <const output_part*> cnp.PyArray_DATA(self.memory)
-        view.part_of_column = NULL if self.n_parts == 1 else <uint16_t*> cnp.PyArray_DATA(self.part_of_column)
+        view.part_of_column = (NULL if self.n_parts == 1
+                               else <uint16_t*> cnp.PyArray_DATA(self.part_of_column))
 
 
 cdef class OwnOutputs:
-    """The caller's distributions during a pass: what a kernel calls, with the GIL, and the exception that one of them raised."""
+    """The caller's distributions during a pass: what a kernel calls, with the GIL, and the
+    exception that one of them raised.
+    """
 
     cdef own_output view
     cdef tuple output
@@ -65,7 +72,8 @@ cdef class OwnOutputs:
         self.output, self.kind = output, cnp.PyArray_TYPE(example)
         self.view.function, self.view.context = call_own_output, <void*> self
 
-    cdef int call(self, int part, int64_t n, const void* eta, const void* x, void* result, void* losses):
+    cdef int call(self, int part, int64_t n, const void* eta, const void* x, void* result,
+                  void* losses):
         cdef cnp.npy_intp shape[2]
         if self.error is not None:
             return 1
@@ -92,7 +100,8 @@ cdef class OwnOutputs:
             raise error
 
 
-cdef int call_own_output(void* context, int part, int64_t n, const void* eta, const void* x, void* result, void* losses) noexcept with gil:
+cdef int call_own_output(void* context, int part, int64_t n, const void* eta, const void* x,
+                         void* result, void* losses) noexcept with gil:
     return (<OwnOutputs> context).call(part, n, eta, x, result, losses)
 
 
@@ -121,7 +130,9 @@ cdef autoencoder_model view_model(model, parameters, OutputParts parts):
 
 
 cdef autoencoder_model view_layers(model, flat, list parts, autoencoder_model* upper):
-    """The first layer; writes the others, fewer than MOST_LAYERS, to `upper`, and what the caller keeps to `parts`."""
+    """The first layer; writes the others, fewer than MOST_LAYERS, to `upper`, and what the caller
+    keeps to `parts`.
+    """
     layers = model.layer_views(flat)
     for layer, part in layers:
         parts.append(output_parts(layer.output, layer.n_features))
@@ -130,11 +141,14 @@ cdef autoencoder_model view_layers(model, flat, list parts, autoencoder_model* u
     return view_model(layers[0][0], layers[0][0].split(layers[0][1]), parts[0])
 
 
-CORRUPTIONS = {"masking": CORRUPTION_MASKING, "salt_and_pepper": CORRUPTION_SALT_AND_PEPPER, "gaussian": CORRUPTION_GAUSSIAN}
+CORRUPTIONS = {"masking": CORRUPTION_MASKING, "salt_and_pepper": CORRUPTION_SALT_AND_PEPPER,
+               "gaussian": CORRUPTION_GAUSSIAN}
 
 
 cdef void view_inputs(input_view* inputs, rows_view* rows, variant):
-    """What `variant` (aefast/_variants.py) asks of what enters the encoder; the caller keeps it and its arrays."""
+    """What `variant` (aefast/_variants.py) asks of what enters the encoder; the caller keeps it and
+    its arrays.
+    """
     inputs.fill = data_of(variant.fill)
     rows.missing = variant.fill is not None
     inputs.corruption = CORRUPTIONS[variant.corruption] if variant.corruption else CORRUPTION_NONE
@@ -147,7 +161,8 @@ cdef void view_terms(code_terms* terms, variant):
     """What it asks of codes."""
     terms.contraction = variant.contraction
     terms.penalty = list(PENALTIES).index(variant.penalty) if variant.penalty else 0
-    terms.penalty_weight, terms.penalty_parameter = variant.penalty_weight, variant.penalty_parameter
+    terms.penalty_weight = variant.penalty_weight
+    terms.penalty_parameter = variant.penalty_parameter
     terms.dropout = variant.dropout
     terms.revive, terms.dead_rows = variant.revive, variant.dead_rows
     terms.rows_unused = <int64_t*> data_of(variant.rows_unused)

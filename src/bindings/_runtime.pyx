@@ -65,12 +65,16 @@ cdef int _current = 0
 
 
 def openmp_max_threads():
-    """The team size that OpenMP would use now: OMP_NUM_THREADS, threadpoolctl; 1 in a serial build."""
+    """The team size that OpenMP would use now: OMP_NUM_THREADS, threadpoolctl; 1 in a serial
+    build.
+    """
     return openmp_threads()
 
 
 def isa_available():
-    """Names of the instruction sets that this build has kernels for and this processor can execute, in rising order."""
+    """Names of the instruction sets that this build has kernels for and this processor can execute,
+    in rising order.
+    """
     return [name for i, name in enumerate(_NAMES) if aefast_isa_supported(i)]
 
 
@@ -89,7 +93,8 @@ def set_isa(name):
     global _current
     if name not in isa_available():
         raise ValueError(
-            f"AEFAST_ISA must be one of {isa_available()} (what this build has and this processor can execute), got {name!r}"
+            f"AEFAST_ISA must be one of {isa_available()} (what this build has and this "
+            f"processor can execute), got {name!r}"
         )
     _current = _NAMES.index(name)
 
@@ -118,7 +123,9 @@ def set_products(name):
 
 
 def fma_peak(str dtype="float32", int n_threads=1, double seconds=0.2):
-    """Floating-point operations a second of a register-only loop of fused multiply-adds: the ceiling of any product."""
+    """Floating-point operations a second of a register-only loop of fused multiply-adds: the
+    ceiling of any product.
+    """
     cdef const peak_kernels* kernels = peak_tables[_current][dtype == "float64"]
     cdef int64_t rounds = 200_000
     cdef double sink = 0, made, best = 0

@@ -1,5 +1,7 @@
 # cython: freethreading_compatible=True
-"""Arrays in, one call without the GIL, sums out. Callers (aefast/*.py) have validated everything: nothing is checked here."""
+"""Arrays in, one call without the GIL, sums out. Callers (aefast/*.py) have validated everything:
+nothing is checked here.
+"""
 
 from aefast._base import _runtime
 
@@ -80,7 +82,9 @@ cdef const statistics_kernels* kernels_of(cnp.ndarray array):
 
 
 cdef class Accumulator:
-    """Sums over slices of dense rows: `add` any number of times, then `finish`, once. shift (d,) has the computation's real type."""
+    """Sums over slices of dense rows: `add` any number of times, then `finish`, once. shift (d,)
+    has the computation's real type.
+    """
 
     cdef statistics_job job
     cdef cnp.ndarray shift, workspace
@@ -95,7 +99,9 @@ cdef class Accumulator:
         kernels_of(shift).begin(&self.job)
 
     def add(self, cnp.ndarray X, cnp.ndarray weight=None):
-        """Adds rows X (n, d), weighted by float64 weights (n,). Returns the status: BAD_ROWS where something is not finite."""
+        """Adds rows X (n, d), weighted by float64 weights (n,). Returns the status: BAD_ROWS where
+        something is not finite.
+        """
         cdef const statistics_kernels* kernels = kernels_of(self.shift)
         self.job.rows, self.job.weight = view_rows(X), <const double*> data_of(weight)
         with nogil:
@@ -110,12 +116,16 @@ cdef class Accumulator:
             kernels.finish(&self.job)
 
 
-def add_sparse(cnp.ndarray row_begin, cnp.ndarray columns, cnp.ndarray values, cnp.ndarray weight, cnp.ndarray sums,
-               cnp.ndarray scatter, int n_threads):
-    """Adds CSR rows (int64, int32, real; columns rising) to float64 sums (d,) and to the upper triangle of scatter (d, d)."""
+def add_sparse(cnp.ndarray row_begin, cnp.ndarray columns, cnp.ndarray values, cnp.ndarray weight,
+               cnp.ndarray sums, cnp.ndarray scatter, int n_threads):
+    """Adds CSR rows (int64, int32, real; columns rising) to float64 sums (d,) and to the upper
+    triangle of scatter (d, d).
+    """
     cdef sparse_statistics_job job
     cdef const statistics_kernels* kernels = kernels_of(values)
-    job.row_begin, job.columns, job.values = <const int64_t*> data_of(row_begin), <const int32_t*> data_of(columns), data_of(values)
+    job.row_begin = <const int64_t*> data_of(row_begin)
+    job.columns = <const int32_t*> data_of(columns)
+    job.values = data_of(values)
     job.n_rows, job.n_features = cnp.PyArray_DIM(row_begin, 0) - 1, cnp.PyArray_DIM(sums, 0)
     job.weight, job.n_threads = <const double*> data_of(weight), n_threads
     job.sums, job.scatter = <double*> data_of(sums), <double*> data_of(scatter)
@@ -123,20 +133,25 @@ def add_sparse(cnp.ndarray row_begin, cnp.ndarray columns, cnp.ndarray values, c
         kernels.add_sparse(&job)
 
 
-def sparse_product(cnp.ndarray row_begin, cnp.ndarray columns, cnp.ndarray values, cnp.ndarray B, cnp.ndarray Y, int n_threads):
+def sparse_product(cnp.ndarray row_begin, cnp.ndarray columns, cnp.ndarray values, cnp.ndarray B,
+                   cnp.ndarray Y, int n_threads):
     """Y (n, k) <- CSR rows times B (d, k); values, B and Y of one real type, C-contiguous."""
     cdef sparse_product_job job
     cdef const statistics_kernels* kernels = kernels_of(values)
-    job.row_begin, job.columns, job.values = <const int64_t*> data_of(row_begin), <const int32_t*> data_of(columns), data_of(values)
+    job.row_begin = <const int64_t*> data_of(row_begin)
+    job.columns = <const int32_t*> data_of(columns)
+    job.values = data_of(values)
     job.n_rows, job.n_columns = cnp.PyArray_DIM(Y, 0), cnp.PyArray_DIM(Y, 1)
     job.B, job.Y, job.n_threads = data_of(B), data_of(Y), n_threads
     with nogil:
         kernels.sparse_product(&job)
 
 
-def project(cnp.ndarray X, cnp.ndarray shift, cnp.ndarray B, domain, block_rows, n_threads, *, cnp.ndarray offset=None, cnp.ndarray p=None,
-            double sign=0, cnp.ndarray Z=None, cnp.ndarray quadratic=None):
-    """Z (n, k) <- (X - shift) B + offset, or quadratic (n,) float64 <- sum_j p_j (x - shift)_j^2 + sign * the sum of squares of (x - shift) B.
+def project(cnp.ndarray X, cnp.ndarray shift, cnp.ndarray B, domain, block_rows, n_threads, *,
+            cnp.ndarray offset=None, cnp.ndarray p=None, double sign=0, cnp.ndarray Z=None,
+            cnp.ndarray quadratic=None):
+    """Z (n, k) <- (X - shift) B + offset, or quadratic (n,) float64 <- sum_j p_j (x - shift)_j^2 +
+    sign * the sum of squares of (x - shift) B.
 
     shift, B, offset, p and Z have the computation's real type. Returns the status."""
     cdef projection_job job
