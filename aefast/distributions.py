@@ -14,7 +14,7 @@ import numpy as np
 
 from aefast.networks import _autoencoder
 from aefast.networks.check_distribution import check_distribution
-from aefast.networks.outputs import OWN
+from aefast.networks.outputs import CUSTOM
 
 __all__ = ["FAMILIES", "Distribution", "Family", "check_distribution", "distribution_table"]
 
@@ -206,7 +206,7 @@ FAMILIES = {
         row["default_option"],
     )
     for row in _autoencoder.OUTPUT_TABLE
-    if row["name"] != OWN
+    if row["name"] != CUSTOM
 }
 
 

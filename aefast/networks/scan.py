@@ -33,17 +33,17 @@ def scan_rows(X, rows, output, dtype, n_threads):
 
 
 def scan_table(
-    X, rows, output, dtype, n_threads, *, missing=False, sample_weight=None, with_limits=False
+    X, rows, output, dtype, n_threads, *, missing=False, sample_weight=None, with_extremes=False
 ):
     """The same for an output with parts; with `missing` NaN passes. Weights (n,) are by row of X. Returns a `Scan`."""
     d = X.shape[1]
     domain, order = outputs.domain_of(output, d), RowOrder(X, rows)
     sums, weights = np.zeros(d), np.zeros(d)
-    limits = (np.full(d, np.inf), np.full(d, -np.inf)) if with_limits else (None, None)
+    extremes = (np.full(d, np.inf), np.full(d, -np.inf)) if with_extremes else (None, None)
     n_threads = threads.effective_n_threads(n_threads, order.n_rows * d)
     step = max(1, ENTRIES_PER_SCAN // d)
     options = {"missing": missing, "sample_weight": sample_weight}
-    options |= dict(zip(("low", "high"), limits, strict=True))
+    options |= dict(zip(("low", "high"), extremes, strict=True))
     for window in order.windows():
         for first in range(0, len(window), step):
             part = window[first : first + step]
@@ -57,8 +57,8 @@ def scan_table(
     return Scan(
         means=np.divide(sums, weights, out=np.zeros(d), where=weights > 0),
         n_missing=int((weights < total * (1 - 1e-12)).sum()),
-        low=limits[0],
-        high=limits[1],
+        low=extremes[0],
+        high=extremes[1],
     )
 
 
@@ -69,26 +69,26 @@ def _all(rows):
 def check_groups(X, name, output, rows=None, missing=False, first_row=0):
     """ValueError for a row in which a categorical group does not add up to 1, only part of a group is missing, or a user's distribution refuses an entry."""
     for segment in output:
-        if not segment.is_group and segment.own is None:
+        if not segment.is_group and segment.custom is None:
             continue
         columns = outputs.columns_of(segment, X.shape[1])
         for first in range(0, len(X) if rows is None else len(rows), 1 << 16):
             part = slice(first, first + (1 << 16))
             numbers = np.arange(len(X))[part] if rows is None else rows[part]
             values = X[numbers][:, columns].astype(np.float64)
-            if segment.own is None:
+            if segment.custom is None:
                 _check_group(values, numbers + first_row, name, segment, missing)
             else:
-                _check_own(values, numbers + first_row, columns, name, segment.own)
+                _check_custom(values, numbers + first_row, columns, name, segment.custom)
 
 
-def _check_own(values, numbers, columns, name, own):
-    """What `own.check` raises, with the place of the first entry that it refuses; missing entries are not shown to it."""
+def _check_custom(values, numbers, columns, name, custom):
+    """What `custom.check` raises, with the place of the first entry that it refuses; missing entries are not shown to it."""
     i, j = np.nonzero(~np.isnan(values))
 
     def refusal(first, last):
         try:
-            own.check(values[i[first:last], j[first:last], np.newaxis])
+            custom.check(values[i[first:last], j[first:last], np.newaxis])
         except ValueError as error:
             return error
 
@@ -99,7 +99,7 @@ def _check_own(values, numbers, columns, name, own):
         middle = (first + last) // 2
         first, last = (middle, last) if refusal(first, middle) is None else (first, middle)
     where = f"at row {numbers[i[first]]}, column {columns[j[first]]}"
-    raise ValueError(f"output {own.name!r} refuses {name} {where}: {refusal(first, last)}")
+    raise ValueError(f"output {custom.name!r} refuses {name} {where}: {refusal(first, last)}")
 
 
 def _check_group(values, numbers, name, segment, missing):

@@ -8,8 +8,9 @@ import numpy as np
 from aefast._base import _runtime, threads
 from aefast._base.passes import RowOrder
 from aefast.networks._autoencoder import NOT_FINITE, Trainer
-from aefast.networks.one_pass import forward, mean_loss
-from aefast.networks.training.schedules import patience_of, place_in_schedule, schedule_of_steps
+from aefast.networks.one_pass import mean_loss, one_pass
+from aefast.networks.training.hyperparameters import hyperparameters_of
+from aefast.networks.training.schedules import patience_of, place_in_schedule
 from aefast.networks.variants import PLAIN, without_noise
 
 SLICE_SECONDS = 0.05  # of training between two looks at the keyboard and the progress bar
@@ -75,7 +76,7 @@ class Training:
     Parameters
     ----------
     trainer : _autoencoder.Trainer
-    model : Model or DeepModel
+    model : Network
     X : ndarray
         The table.
     order : RowOrder
@@ -130,7 +131,7 @@ class Training:
         options = {"order": rows[: self.order.batch_size], "check": False}
         options["variant"] = without_noise(self.trainer.variant)
         try:
-            losses = forward(model, model.split(flat), self.X, "feature_losses", **options)
+            losses = one_pass(model, model.split(flat), self.X, "feature_losses", **options)
         except (FloatingPointError, ValueError):  # a code, a parameter
             return None
         bad = np.flatnonzero(~np.isfinite(losses).all(axis=0))
@@ -227,18 +228,10 @@ def start_training(
         rows,
         state.parameters,
         state.optimizer_state,
-        solver=estimator.solver,
+        hyperparameters_of(estimator),
         batch_size=order.batch_size,
-        learning_rate=estimator.learning_rate,
-        momentum=estimator.momentum,
-        nesterov=estimator.nesterov,
-        alpha=estimator.alpha,
-        weight_decay=estimator.weight_decay,
-        schedule=schedule_of_steps(estimator.learning_rate_schedule),
         schedule_step=schedule_step,
         schedule_steps=schedule_steps,
-        clip_norm=estimator.clip_norm,
-        max_norm=estimator.max_norm,
         n_threads=threads.effective_n_threads(estimator.n_threads, work),
         n_steps=state.n_steps,
         variant=variant,
