@@ -18,7 +18,7 @@ import numpy as np
 from aefast._base import _runtime, threads
 from aefast._base import arrays as check
 from aefast.networks import _autoencoder, outputs
-from aefast.networks.network import Layer, Network, Parameters
+from aefast.networks.network import Parameters, single_layer
 from aefast.networks.one_pass import one_pass, overflow_error
 from aefast.networks.scan import check_groups
 from aefast.networks.variants import PLAIN
@@ -68,8 +68,8 @@ def _network(
     segments = outputs.resolve_output(output, d)
     theta = outputs.from_names(segments, output_parameters, d)
     theta = theta.astype(dtype) if outputs.has_parameters(segments) else None
-    layer = Layer(d, k, tied, activation, segments)
-    return Network((layer,)), (Parameters(W, W if tied else V, b, c, theta),)
+    network = single_layer(d, k, tied, activation, segments)
+    return network, (Parameters(W, W if tied else V, b, c, theta),)
 
 
 def encode(X, W, b, *, activation="sigmoid", n_threads=None, out=None):
