@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from aefast.networks import _autoencoder
 from aefast.networks.check_distribution import check_distribution
 from aefast.networks.distribution import Distribution
-from aefast.networks.outputs import OWN
+from aefast.networks.outputs import CUSTOM
 
 __all__ = ["FAMILIES", "Distribution", "Family", "check_distribution", "distribution_table"]
 
@@ -123,7 +123,7 @@ FAMILIES = {
         row["default_option"],
     )
     for row in _autoencoder.OUTPUT_TABLE
-    if row["name"] != OWN
+    if row["name"] != CUSTOM
 }
 
 

@@ -26,8 +26,8 @@ from aefast._base import arrays as check
 from aefast._base.errors import bad_row_error
 from aefast._base.types import Array, OutputLike, Reals
 from aefast.networks import _autoencoder, outputs
-from aefast.networks.network import Model, Parameters
-from aefast.networks.one_pass import forward, overflow_error
+from aefast.networks.network import Parameters, single_layer
+from aefast.networks.one_pass import one_pass, overflow_error
 from aefast.networks.scan import check_groups
 from aefast.networks.variants import PLAIN
 
@@ -64,9 +64,7 @@ def _network(
     output_parameters=None,
     activation="sigmoid",
 ):
-    """Checks names, shapes and types. Returns (model, parameters). A bias that plays no part is
-    given as None.
-    """
+    """Checks names, shapes and types. Returns a network of one layer and its parameters. A bias that plays no part is given as None."""
     check.check_name(activation, "activation", _autoencoder.ACTIVATIONS)
     W = check.as_array(W, "W", 2)
     k, d = W.shape
@@ -85,7 +83,8 @@ def _network(
     segments = outputs.resolve_output(output, d)
     theta = outputs.from_names(segments, output_parameters, d)
     theta = theta.astype(dtype) if outputs.has_parameters(segments) else None
-    return Model(d, k, tied, activation, segments), Parameters(W, W if tied else V, b, c, theta)
+    network = single_layer(d, k, tied, activation, segments)
+    return network, (Parameters(W, W if tied else V, b, c, theta),)
 
 
 def encode(
@@ -122,13 +121,13 @@ def encode(
     array([[0.5, 1. ]])
     """
     X = check.as_rows(X, "X")
-    model, parameters = _network(X, W, b, None, activation=activation)
-    _check_width(X, "X", model.n_features)
+    network, parameters = _network(X, W, b, None, activation=activation)
+    _check_width(X, "X", network.n_features)
     if out is None:
-        return forward(model, parameters, X, "codes", n_threads=n_threads)
-    own = parameters
-    plain = check.as_out(out, (len(X), model.n_components), own.W.dtype, X=X, W=own.W, b=own.b)
-    forward(model, parameters, X, "codes", n_threads=n_threads, out=plain)
+        return one_pass(network, parameters, X, "codes", n_threads=n_threads)
+    W, b = parameters[0].W, parameters[0].b
+    plain = check.as_out(out, (len(X), network.n_components), W.dtype, X=X, W=W, b=b)
+    one_pass(network, parameters, X, "codes", n_threads=n_threads, out=plain)
     return out
 
 
@@ -166,14 +165,16 @@ def decode(
         `out`, where it is given.
     """
     H = check.as_rows(H, "H")
-    model, parameters = _network(H, W, None, c, output=output, output_parameters=output_parameters)
-    _check_width(H, "H", model.n_components)
+    network, parameters = _network(
+        H, W, None, c, output=output, output_parameters=output_parameters
+    )
+    _check_width(H, "H", network.n_components)
     options = {"name": "H", "from_codes": True, "n_threads": n_threads}
     if out is None:
-        return forward(model, parameters, H, "reconstructions", **options)
-    own = parameters
-    plain = check.as_out(out, (len(H), model.n_features), own.W.dtype, H=H, W=own.V, c=own.c)
-    forward(model, parameters, H, "reconstructions", **options, out=plain)
+        return one_pass(network, parameters, H, "reconstructions", **options)
+    V, c = parameters[0].V, parameters[0].c
+    plain = check.as_out(out, (len(H), network.n_features), V.dtype, H=H, W=V, c=c)
+    one_pass(network, parameters, H, "reconstructions", **options, out=plain)
     return out
 
 
@@ -217,10 +218,10 @@ def loss(
     -------
     loss : float
     """
-    model, parameters, X, weight = _loss_problem(
+    network, parameters, X, weight = _loss_problem(
         X, W, b, c, decoder_weights, output, output_parameters, sample_weight, activation
     )
-    losses = forward(model, parameters, X, "row_losses", n_threads=n_threads)
+    losses = one_pass(network, parameters, X, "row_losses", n_threads=n_threads)
     value = float(losses.mean() if weight is None else (weight * losses).sum())
     if not np.isfinite(value):
         raise overflow_error("X", parameters)
@@ -260,28 +261,29 @@ def loss_and_gradients(
         where a column does not have the parameter or does not learn it. Sums over more than 512
         samples are accumulated in float64.
     """
-    model, parameters, rows, weight = _loss_problem(
+    network, parameters, rows, weight = _loss_problem(
         X, W, b, c, decoder_weights, output, output_parameters, sample_weight, activation
     )
-    d, k, n = model.n_features, model.n_components, len(rows)
-    chunk_rows, domain = min(n, GRADIENT_CHUNK_ROWS), outputs.domain_of(model.output, d)
+    d, k, n = network.n_features, network.n_components, len(rows)
+    chunk_rows, domain = min(n, GRADIENT_CHUNK_ROWS), outputs.domain_of(network.output, d)
     n_threads = threads.effective_n_threads(n_threads, 10.0 * chunk_rows * d * k)
     with threads.single_threaded_blas(_runtime.products() == "blas"):
         value, flat, status = _autoencoder.loss_and_gradients(
-            model, rows, parameters, weight, domain, chunk_rows, n_threads, PLAIN
+            network, rows, parameters, weight, domain, chunk_rows, n_threads, PLAIN
         )
     if status & _autoencoder.BAD_ROWS:
-        raise bad_row_error(X, "X", domain, parameters.W.dtype, output=model.output)
-    check_groups(X, "X", model.output)
+        raise bad_row_error(X, "X", domain, parameters[0].W.dtype, output=network.output)
+    check_groups(X, "X", network.output)
     if status & _autoencoder.NOT_FINITE or not np.isfinite(flat).all():
         raise overflow_error("X", parameters)
-    parts = model.parts(flat.astype(parameters.W.dtype, copy=False))
+    [layer] = network.layers
+    parts = layer.parts(flat.astype(parameters[0].W.dtype, copy=False))
     return value, Gradients(
         parts["components"],
         parts["hidden_bias"],
         parts["visible_bias"],
         parts.get("decoder_components"),
-        outputs.by_name(model.output, parts["output_parameters"], rest=0)
+        outputs.by_name(network.output, parts["output_parameters"], rest=0)
         if "output_parameters" in parts
         else {},
     )
@@ -291,7 +293,7 @@ def _loss_problem(
     X, W, b, c, decoder_weights, output, output_parameters, sample_weight, activation
 ):
     X = check.as_rows(X, "X")
-    model, parameters = _network(
+    network, parameters = _network(
         X,
         W,
         b,
@@ -301,8 +303,8 @@ def _loss_problem(
         output_parameters=output_parameters,
         activation=activation,
     )
-    _check_width(X, "X", model.n_features)
-    return model, parameters, X, check.as_sample_weight(sample_weight, len(X))
+    _check_width(X, "X", network.n_features)
+    return network, parameters, X, check.as_sample_weight(sample_weight, len(X))
 
 
 def _check_width(rows, name, n_columns):

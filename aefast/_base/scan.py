@@ -35,7 +35,7 @@ def scan_rows(
     missing=False,
     none_if_missing=False,
     sample_weight=None,
-    with_limits=False,
+    with_extremes=False,
     check_slice=None,
 ):
     """Check that entries are finite and in a domain, and sum columns.
@@ -60,7 +60,7 @@ def scan_rows(
         Return None where an entry is NaN.
     sample_weight : ndarray (n,) or None
         By row of X.
-    with_limits : bool
+    with_extremes : bool
         Find the least and the greatest entry of each column too.
     check_slice : callable or None
         Called with the numbers of the rows of each slice that passed.
@@ -76,11 +76,11 @@ def scan_rows(
     """
     d, order = X.shape[1], RowOrder(X, rows)
     sums, weights = np.zeros(d), np.zeros(d)
-    limits = (np.full(d, np.inf), np.full(d, -np.inf)) if with_limits else (None, None)
+    extremes = (np.full(d, np.inf), np.full(d, -np.inf)) if with_extremes else (None, None)
     n_threads = threads.effective_n_threads(n_threads, order.n_rows * d)
     pace = Pace.fixed(max(1, ENTRIES_PER_SCAN // d))
     options = {"missing": missing, "sample_weight": sample_weight}
-    options |= dict(zip(("low", "high"), limits, strict=True))
+    options |= dict(zip(("low", "high"), extremes, strict=True))
     for part in slices_of_windows(order.windows(), pace):
         status = _rows.scan(
             X, part, domain, np.empty(0, dtype), n_threads, sums, weights, **options
@@ -95,8 +95,8 @@ def scan_rows(
     return Scan(
         means=np.divide(sums, weights, out=np.zeros(d), where=weights > 0),
         n_missing=int((weights < total * (1 - 1e-12)).sum()),
-        low=limits[0],
-        high=limits[1],
+        low=extremes[0],
+        high=extremes[1],
     )
 
 

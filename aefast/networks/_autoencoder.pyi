@@ -42,29 +42,22 @@ class Trainer:
     def n_rows_done(self) -> int: ...
     def __init__(
         self,
-        model: Any,
+        network: Any,
         X: NDArray[Any],
         flat: NDArray[Any],
         state: NDArray[Any],
+        hyperparameters: Any,
         *,
-        solver: str,
         batch_size: int,
-        learning_rate: float,
-        momentum: float,
-        nesterov: bool,
-        alpha: float,
         n_threads: int,
         n_steps: int,
         variant: Any,
         n_rows_seen: int = 0,
         sample_weight: NDArray[np.float64] | None = None,
         bfloat16: bool = False,
-        weight_decay: float = 0.0,
-        schedule: str = "constant",
         schedule_step: int = 0,
         schedule_steps: int = 1,
-        clip_norm: float | None = None,
-        max_norm: float | None = None,
+        stores_gradient: bool = False,
     ) -> None: ...
     def values(self) -> tuple[NDArray[Any], NDArray[Any], int]: ...
     def reread(self) -> None: ...
@@ -72,7 +65,7 @@ class Trainer:
     def run(self, order: NDArray[np.int64], loss_sum: float) -> tuple[float, int]: ...
 
 def loss_and_gradients(
-    model: Any,
+    network: Any,
     X: NDArray[Any],
     parameters: Any,
     weight: NDArray[np.float64] | None,
@@ -81,8 +74,8 @@ def loss_and_gradients(
     n_threads: int,
     variant: Any,
 ) -> tuple[float, NDArray[np.float64], int]: ...
-def forward(
-    model: Any,
+def one_pass(
+    layer: Any,
     rows: NDArray[Any],
     parameters: Any,
     order: NDArray[np.int64] | None,

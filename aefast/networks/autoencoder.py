@@ -16,7 +16,7 @@ from aefast._base.types import Callbacks, OutputLike, RandomState
 from aefast.networks import _autoencoder
 from aefast.networks.fitted import FittedAutoencoder
 from aefast.networks.inference import NetworkInference
-from aefast.networks.network import Model
+from aefast.networks.network import single_layer
 from aefast.networks.precision import PRECISIONS
 from aefast.networks.training import lbfgs
 from aefast.networks.training.fitting import NetworkFitting
@@ -324,7 +324,7 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, NetworkInference, BaseEstim
     def _model_of(self, n_features, output):
         top_k = 0 if self.top_k is None else int(self.top_k)
         k, tied = int(self.n_components), bool(self.tied)
-        return Model(n_features, k, tied, self.activation, output, top_k)
+        return single_layer(n_features, k, tied, self.activation, output, top_k)
 
     def _variant_of(self, model, dtype, **found):
         return variant_of(self, model, dtype, **found)

@@ -10,9 +10,9 @@ from aefast._base import arrays as check
 from aefast._base.errors import table_name
 from aefast._base.types import RandomState, Reals
 from aefast.networks.likelihoods import log_likelihoods, sample_of_outputs
-from aefast.networks.one_pass import forward, overflow_error
+from aefast.networks.one_pass import one_pass, overflow_error
 from aefast.networks.outputs import is_of_nonnegative, plain_output
-from aefast.networks.variants import Variant, noise_limits
+from aefast.networks.variants import Variant, noise_extremes
 
 
 class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
@@ -31,7 +31,7 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             float32 for float32, uint8 and bool input, float64 otherwise; likewise for the other
             methods.
         """
-        return self._forward(self._checked(X), "codes")
+        return self._one_pass(self._checked(X), "codes")
 
     def inverse_transform(self, H: ArrayLike) -> Reals:
         """Means of p(x | h): ``X̂ = o(H W* + c)``.
@@ -58,7 +58,7 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         -------
         X_hat : ndarray (n_samples, n_features)
         """
-        return self._forward(self._checked(X), "reconstructions")
+        return self._one_pass(self._checked(X), "reconstructions")
 
     def reconstruction_error(self, X: ArrayLike, per_feature: bool = False) -> Reals:
         """The training loss of each row (nats, constants dropped, no penalty).
@@ -138,7 +138,7 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         state = self._state
         bottom, flat = state.model.layer_views(state.parameters)[0]
         # a Gaussian's mean is the pre-activation itself
-        eta = self._decode(H, state.model._replace(output=plain_output("gaussian")))
+        eta = self._decode(H, state.model.with_output(plain_output("gaussian")))
         seed = check_random_state(random_state).randint(np.iinfo(np.int64).max, dtype=np.int64)
         random = np.random.default_rng(
             seed
@@ -154,18 +154,18 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             )
         parameters = model.split(self._state.parameters)
         options = {"name": "H", "from_codes": True, "n_threads": self.n_threads}
-        out = forward(model, parameters, H, "reconstructions", **options)
+        out = one_pass(model, parameters, H, "reconstructions", **options)
         return out.astype(check.real_type(H.dtype), copy=False)
 
     def _checked(self, X):
         check_is_fitted(self)
         return check.estimator_rows(self, X, reset=False)
 
-    def _forward(self, rows, result):
+    def _one_pass(self, rows, result):
         state = self._state
         dtype = state.parameters.dtype
         variant = None if state.fill is None else Variant(fill=state.fill.astype(dtype))
-        out = forward(
+        out = one_pass(
             state.model,
             state.model.split(state.parameters),
             rows,
@@ -177,7 +177,7 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return out.astype(check.real_type(rows.dtype), copy=False)
 
     def _losses(self, rows, result):
-        losses = self._forward(rows, result)
+        losses = self._one_pass(rows, result)
         if not np.isfinite(losses).all():
             raise overflow_error(
                 table_name(None, self),
@@ -203,7 +203,7 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             raise ValueError(
                 f"impute needs a fit with missing='mask', got missing={self.missing!r}"
             )
-        means = self._forward(rows, "reconstructions")
+        means = self._one_pass(rows, "reconstructions")
         return np.where(np.isnan(rows), means, rows).astype(means.dtype, copy=False)
 
     def walk_back(
@@ -244,7 +244,7 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         for step in range(n_steps):
             variant = noise._replace(first_sample=step * len(rows))
             options = {"name": name, "n_threads": self.n_threads, "variant": variant}
-            H = forward(model, parameters, rows, "codes", **options)
+            H = one_pass(model, parameters, rows, "codes", **options)
             chain.append(self.sample_output(H, random))
             rows = chain[-1]
         return np.stack(chain)
@@ -260,7 +260,7 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         kind, level = self.corruption
         ends = {}
         if kind == "salt_and_pepper":
-            low, high = noise_limits(model, (np.nan, np.nan))
+            low, high = noise_extremes(model, (np.nan, np.nan))
             if not (np.isfinite(low).all() and np.isfinite(high).all()):
                 raise ValueError(
                     "walk_back with salt and pepper needs columns whose domain has two ends, as "

@@ -1,7 +1,8 @@
 """What `output` means: which columns have which distribution p(x | μ)."""
 
+from functools import cached_property, lru_cache
 from numbers import Integral, Real
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -10,51 +11,57 @@ from aefast.networks import _autoencoder
 from aefast.networks.distribution import Distribution
 
 TABLE = {row["name"]: row for row in _autoencoder.OUTPUT_TABLE}
-OWN = "own"  # the name of a user's distributions in the table
-NAMES = [name for name in TABLE if name != OWN]
+CUSTOM = "custom"  # the name of a user's distributions in the table
+NAMES = [name for name in TABLE if name != CUSTOM]
 MOST_SEGMENTS = 2**16 - 1
 
 
-class Segment(NamedTuple):
-    """Columns that share a distribution: each column a variable of its own, or one variable for all
-    of them where it is one of groups.
-    """
-
+class _SegmentFields(NamedTuple):
     distribution: str
     columns: tuple | None  # rising; None: all
     option: float | None  # a constant of the formula, or what the columns' parameter is fixed at
-    own: Any = None  # a user's distributions.Distribution
+    custom: object = None  # a user's distributions.Distribution
+
+
+class Segment(_SegmentFields):
+    """Columns that share a distribution: each column a variable of its own, or one variable for all of them where it is one of groups.
+
+    Immutable: quantities that follow from the fields are computed once.
+    """
+
+    def __getstate__(self):
+        return None  # the fields are the whole state: nothing that is cached is pickled
 
     @property
     def name(self):
-        return self.distribution if self.own is None else self.own.name
+        return self.distribution if self.custom is None else self.custom.name
 
-    @property
+    @cached_property
     def domain(self):
         row = TABLE[self.distribution]
-        return (row["low"], row["high"]) if self.own is None else tuple(self.own.domain)
+        return (row["low"], row["high"]) if self.custom is None else tuple(self.custom.domain)
 
     def link(self, means):
         """The pre-activations with these means."""
-        if self.own is None:
+        if self.custom is None:
             return _autoencoder.output_link(self.distribution, means)
-        return np.asarray(self.own.link(means), np.float64)
+        return np.asarray(self.custom.link(means), np.float64)
 
-    @property
+    @cached_property
     def is_group(self):
         return TABLE[self.distribution]["is_group"]
 
-    @property
+    @cached_property
     def row_total(self):
-        """What a group's entries add up to, or None."""
+        """The sum of a group's entries, or None."""
         return TABLE[self.distribution]["row_total"]
 
-    @property
+    @cached_property
     def parameter(self):
-        """The name of what each column has for itself, or None."""
+        """The name of the parameter that each column has for itself, or None."""
         return TABLE[self.distribution]["parameter"]
 
-    @property
+    @cached_property
     def fixes_parameter(self):
         """Whether the option is the parameter's exponential."""
         row = TABLE[self.distribution]
@@ -62,20 +69,21 @@ class Segment(NamedTuple):
             self.option is not None and row["default_option"] is None and row["option"] is not None
         )
 
-    @property
+    @cached_property
     def constant(self):
         return 0.0 if self.option is None or self.fixes_parameter else self.option
 
     @property
     def start(self):
-        """Of the parameter."""
-        return float(np.log(cast(float, self.option))) if self.fixes_parameter else 0.0
+        """The starting value of the parameter."""
+        return float(np.log(self.option)) if self.fixes_parameter else 0.0
 
-    @property
+    @cached_property
     def learned(self):
         return self.parameter is not None and not self.fixes_parameter
 
 
+@lru_cache(maxsize=64)
 def plain_output(name):
     """All columns with one distribution, its options by default."""
     return (_segment(name, {}, None),)
@@ -88,6 +96,8 @@ def resolve_output(output, n_features, feature_names=None):
     Raises ValueError or TypeError that names what is wrong: an unknown distribution or option, a
     column that is named twice or not at all.
     """
+    if isinstance(output, str) and output in NAMES:
+        return plain_output(output)
     if not isinstance(output, list):
         segment = _segment(*_name_and_options(output), None)
         return (_with_all_columns(segment, n_features),)
@@ -141,7 +151,7 @@ def is_of_nonnegative(output):
 
 def _with_all_columns(segment, n_features):
     """A user's distribution names its columns even where these are all."""
-    return segment if segment.own is None else segment._replace(columns=tuple(range(n_features)))
+    return segment if segment.custom is None else segment._replace(columns=tuple(range(n_features)))
 
 
 def columns_of(segment, n_features):
@@ -151,11 +161,11 @@ def columns_of(segment, n_features):
 
 def domain_of(output, n_features):
     """(low, high), closed: two numbers where all columns agree, else arrays (d,)."""
-    limits = [segment.domain for segment in output]
-    if len(set(limits)) == 1:
-        return limits[0]
+    domains = [segment.domain for segment in output]
+    if len(set(domains)) == 1:
+        return domains[0]
     low, high = np.empty(n_features), np.empty(n_features)
-    for segment, (least, most) in zip(output, limits, strict=True):
+    for segment, (least, most) in zip(output, domains, strict=True):
         columns = columns_of(segment, n_features)
         low[columns], high[columns] = least, most
     return low, high
@@ -214,7 +224,7 @@ def as_parameter(output):
     """What JSON holds of a constructor's `output` that resolves to these segments."""
     pairs = []
     for segment in output:
-        if segment.own is not None:
+        if segment.custom is not None:
             raise ValueError(
                 f"a distribution of your own, {segment.name!r}, cannot be saved to a file: pickle "
                 "the estimator"
@@ -248,8 +258,8 @@ def is_json(value):
     return (
         isinstance(value, list)
         and 0 < len(value) <= MOST_SEGMENTS
-        and all(isinstance(part, list) and len(part) == 3 for part in value)
-        and all(_is_segment(*part) for part in value)
+        and all(isinstance(segment, list) and len(segment) == 3 for segment in value)
+        and all(_is_segment(*segment) for segment in value)
     )
 
 
@@ -304,7 +314,7 @@ def _name_and_options(given) -> tuple[Any, dict[str, Any]]:
 
 def _segment(name, options, columns):
     if not isinstance(name, str):
-        return Segment(OWN, columns, None, name)
+        return Segment(CUSTOM, columns, None, name)
     row = TABLE[name]
     if strange := set(options) - {row["option"]}:
         known = [row["option"]] if row["option"] else []

@@ -36,28 +36,28 @@ def check_groups(X, name, output, rows=None, missing=False, first_row=0):
     is missing, or a user's distribution refuses an entry.
     """
     for segment in output:
-        if not segment.is_group and segment.own is None:
+        if not segment.is_group and segment.custom is None:
             continue
         columns = outputs.columns_of(segment, X.shape[1])
         for first in range(0, len(X) if rows is None else len(rows), 1 << 16):
             part = slice(first, first + (1 << 16))
             numbers = np.arange(len(X))[part] if rows is None else rows[part]
             values = X[numbers][:, columns].astype(np.float64)
-            if segment.own is None:
+            if segment.custom is None:
                 _check_group(values, numbers + first_row, name, segment, missing)
             else:
-                _check_own(values, numbers + first_row, columns, name, segment.own)
+                _check_custom(values, numbers + first_row, columns, name, segment.custom)
 
 
-def _check_own(values, numbers, columns, name, own):
-    """What `own.check` raises, with the place of the first entry that it refuses; missing entries
-    are not shown to it.
+def _check_custom(values, numbers, columns, name, custom):
+    """What `custom.check` raises, with the place of the first entry that it refuses; missing
+    entries are not shown to it.
     """
     i, j = np.nonzero(~np.isnan(values))
 
     def refusal(first, last):
         try:
-            own.check(values[i[first:last], j[first:last], np.newaxis])
+            custom.check(values[i[first:last], j[first:last], np.newaxis])
         except ValueError as error:
             return error
 
@@ -68,7 +68,7 @@ def _check_own(values, numbers, columns, name, own):
         middle = (first + last) // 2
         first, last = (middle, last) if refusal(first, middle) is None else (first, middle)
     where = f"at row {numbers[i[first]]}, column {column_label(name, columns[j[first]])}"
-    raise ValueError(f"output {own.name!r} refuses {name} {where}: {refusal(first, last)}")
+    raise ValueError(f"output {custom.name!r} refuses {name} {where}: {refusal(first, last)}")
 
 
 def _check_group(values, numbers, name, segment, missing):

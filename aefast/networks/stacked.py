@@ -17,8 +17,8 @@ from aefast.networks._autoencoder import N_LAYERS_AT_MOST as MOST_LAYERS
 from aefast.networks.autoencoder import Autoencoder
 from aefast.networks.fitted import FittedNetwork
 from aefast.networks.inference import NetworkInference
-from aefast.networks.network import DeepModel
-from aefast.networks.one_pass import forward
+from aefast.networks.network import Network, stacked_network
+from aefast.networks.one_pass import one_pass
 from aefast.networks.training import lbfgs
 from aefast.networks.training.fitting import NetworkFitting
 from aefast.networks.variants import PLAIN, Variant, check_corruption, check_sparsity
@@ -219,7 +219,7 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
     def _model_of(self, n_features, output):
         sizes = tuple(int(size) for size in self.layer_sizes)
         of_code = self.code_activation or self.activation
-        return DeepModel(n_features, sizes, self.activation, of_code, output)
+        return stacked_network(n_features, sizes, self.activation, of_code, output)
 
     def _variant_of(self, model, dtype, *, fill, **found):
         """Of fine-tuning: noise and penalties are for pre-training."""
@@ -228,7 +228,7 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
     def _begin(self, X, state, keep_features, record=None):
         super()._begin(X, state, keep_features, record)
         if not keep_features:
-            self.pretraining_loss_curves_: list[list[float]] = [[] for _ in state.model.layer_sizes]
+            self.pretraining_loss_curves_: list[list[float]] = [[] for _ in state.model.layers]
 
     # ---- pre-training ----
 
@@ -247,12 +247,13 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
         fill = None if state.fill is None else Variant(fill=state.fill.astype(views[0][1].dtype))
         for number, (_, flat) in enumerate(views):
             if number > 0:
-                below, own = views[number - 1]
+                below, of_below = views[number - 1]
                 options = {"variant": fill if number == 1 else None, "n_threads": self.n_threads}
                 if not isinstance(train, int):
                     options["order"] = train
                     weight = None if weight is None else weight[train]
-                X = rows = forward(below, below.split(own), rows, "codes", **options)
+                network, parameters = Network((below,)), (below.split(of_below),)
+                X = rows = one_pass(network, parameters, rows, "codes", **options)
                 train = len(rows)
             self._pretrain_layer(number, X, rows, weight, train, flat, int(seeds[number]))
 
@@ -273,7 +274,7 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
         """An Autoencoder with this estimator's parameters, as far as they concern a layer in
         pre-training.
         """
-        layer = self._state.model.layers[number]  # type: ignore[attr-defined]  # DeepModel
+        layer = self._state.model.layers[number]
         given = {name: getattr(self, name) for name in _SHARED}
         given |= {"activation": layer.activation, "n_components": layer.n_components}
         given |= {"max_epochs": self.pretrain_epochs, "early_stopping": False, "callbacks": None}
@@ -291,7 +292,7 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
             estimator = self._layer_estimator(number)
             end = begin + flat.size
             estimator._state = state._replace(
-                model=layer,
+                model=Network((layer,)),
                 parameters=flat,
                 optimizer_state=state.optimizer_state[:, begin:end],
                 fill=state.fill if number == 0 else None,
@@ -302,6 +303,16 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
             layers.append(estimator)
             begin = end
         return layers
+
+    def _describe(self, network):
+        first, last = network.layers[0], network.layers[-1]
+        return {
+            "n_features": network.n_features,
+            "layer_sizes": tuple(layer.n_components for layer in network.layers),
+            "activation": self.activation if first is last else first.activation,
+            "code_activation": last.activation,
+            "output": network.output,
+        }
 
     # ---- in a file ----
 
@@ -320,7 +331,7 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
         given = state["model"]
         output = outputs.from_json(given["output"], given["n_features"])
         sizes = tuple(given["layer_sizes"])
-        return DeepModel(**(given | {"layer_sizes": sizes, "output": output}))
+        return stacked_network(**(given | {"layer_sizes": sizes, "output": output}))
 
     def _saved_parameters(self):
         parameters = super()._saved_parameters()
@@ -329,6 +340,10 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
     def _saved_state(self):
         curves = [[float(loss) for loss in curve] for curve in self.pretraining_loss_curves_]
         return super()._saved_state() | {"pretraining_loss_curves": curves}
+
+    @staticmethod
+    def _part_name(number, name):
+        return f"layers.{number}.{name}"
 
     @classmethod
     def _state_checks(cls):

@@ -102,14 +102,14 @@ def check_sparsity(given, activation):
 
 
 def _sparsity_form(row):
-    own = f"{row['parameter']} in ({row['low']:g}, {row['high']:g}), " if row["parameter"] else ""
-    return f"({row['name']!r}, {own}weight >= 0)"
+    parameter = (
+        f"{row['parameter']} in ({row['low']:g}, {row['high']:g}), " if row["parameter"] else ""
+    )
+    return f"({row['name']!r}, {parameter}weight >= 0)"
 
 
-def variant_of(estimator, model, dtype, *, seed, fill=None, limits=None, n_rows=0):
-    """The variant of a fit. limits: (low, high) arrays (d,) of the rows, for salt and pepper;
-    n_rows: of a pass.
-    """
+def variant_of(estimator, model, dtype, *, seed, fill=None, extremes=None, n_rows=0):
+    """The variant of a fit. extremes: (low, high) arrays (d,) of the rows, for salt and pepper; n_rows: of a pass."""
     options = {"seed": seed}
     if fill is not None:
         options["fill"] = fill.astype(dtype)
@@ -117,7 +117,7 @@ def variant_of(estimator, model, dtype, *, seed, fill=None, limits=None, n_rows=
         kind, level = estimator.corruption
         options |= {"corruption": kind, "corruption_level": float(level)}
         if kind == "salt_and_pepper":
-            low, high = noise_limits(model, limits)
+            low, high = noise_extremes(model, extremes)
             options |= {"low": low.astype(dtype), "high": high.astype(dtype)}
     if estimator.sparsity is not None:
         name, *parameter, weight = estimator.sparsity
@@ -142,14 +142,16 @@ def check_precision_of_groups(model, precision):
         )
 
 
-def noise_limits(model, limits):
+def noise_extremes(model, extremes):
     """The ends of each column's domain, or of its entries where the domain has no end."""
     low, high = (
         np.broadcast_to(end, model.n_features).astype(float)
         for end in outputs.domain_of(model.output, model.n_features)
     )
-    return np.where(np.isfinite(low), low, limits[0]), np.where(np.isfinite(high), high, limits[1])
+    return np.where(np.isfinite(low), low, extremes[0]), np.where(
+        np.isfinite(high), high, extremes[1]
+    )
 
 
-def needs_limits(estimator):
+def needs_extremes(estimator):
     return estimator.corruption is not None and estimator.corruption[0] == "salt_and_pepper"

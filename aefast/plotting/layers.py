@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
-from aefast.networks.one_pass import forward
+from aefast.networks.network import Network
+from aefast.networks.one_pass import one_pass
 from aefast.plotting import figures
 from aefast.plotting.networks import draw_loss, finish_loss
 
@@ -68,11 +69,11 @@ def layers(stack: Any, X: ArrayLike, image_shape: tuple[int, ...] | None = None)
 def _what_units_draw(stack, number, codes):
     """(k, d) of the layers up to this one, whose codes are (n, k)."""
     state = stack._state
-    sizes = state.model.layer_sizes[:number]
-    model, parameters = state.model._replace(layer_sizes=sizes), state.model.split(state.parameters)
+    network = Network(state.model.layers[:number])
+    parameters = state.model.split(state.parameters)[:number]
     mean, spread = codes.mean(axis=0, dtype=float), codes.std(axis=0, dtype=float)
     H = np.vstack([mean, mean + np.diag(spread)]).astype(state.parameters.dtype)
-    means = forward(model, parameters[:number], H, "reconstructions", from_codes=True)
+    means = one_pass(network, parameters, H, "reconstructions", from_codes=True)
     return means[1:].astype(float) - means[0]
 
 

@@ -2,10 +2,9 @@
 """Arrays in, one call without the GIL, status out. Callers (aefast/*.py) have validated everything:
 nothing is checked here.
 
-A model is described by `Model` and `Parameters` of aefast/_model.py. X is an ndarray (n, d) of
-float32, float64, uint8 or bool whose columns are adjacent. Parameters W, V (V is W when tied), b
-and c are C-contiguous and of one real type, in which everything is computed; `flat` arrays have
-their layout [W | V unless tied | b | c]."""
+A network is described by `Network` and a `Parameters` for each layer (aefast/networks/network.py). X is an ndarray (n, d) of float32, float64, uint8 or bool whose columns are
+adjacent. Parameters W, V (V is W when tied), b and c are C-contiguous and of one real type, in which everything is computed; `flat` arrays have their
+layout [W | V unless tied | b | c]."""
 
 import numpy as np
 
@@ -28,7 +27,7 @@ from _autoencoder_kernels cimport (
     autoencoder_kernels,
     autoencoder_model,
     autoencoder_tables,
-    forward_job,
+    one_pass_job,
     gemm_function,
     generator,
     output_info,
@@ -133,16 +132,15 @@ def penalty_table():
 
 
 def solver_table():
-    """One dict for each solver: name, n_state (arrays of the parameters' size), only_with_momentum
-    (none of them where momentum is 0).
-    """
+    """One dict for each solver: name, n_state (arrays of the parameters' size), only_with_momentum (none of them where momentum is 0) and whole_gradient (it needs the
+    gradient of a whole matrix before any weight of it moves)."""
     cdef solver_info info
     rows = []
     table = autoencoder_tables[0][1]
     for i in range(table.n_solvers):
         table.solver_info(i, &info)
-        rows.append({"name": info.name.decode(), "n_state": info.n_state,
-                     "only_with_momentum": bool(info.only_with_momentum)})
+        rows.append({"name": info.name.decode(), "n_state": info.n_state, "only_with_momentum": bool(info.only_with_momentum),
+                     "whole_gradient": bool(info.whole_gradient)})
     return rows
 
 
@@ -152,8 +150,9 @@ UNIT_ACTIVATIONS = [
     row["name"] for row in activation_table() if (row["low"], row["high"]) == (0, 1)
 ]
 OUTPUT_TABLE = output_table()
-OUTPUTS = [row["name"] for row in OUTPUT_TABLE]  # the last is the caller's own
+OUTPUTS = [row["name"] for row in OUTPUT_TABLE]  # the last stands for the caller's distributions
 PENALTIES = {row["name"]: row for row in penalty_table()}
+PENALTY_NAMES = list(PENALTIES)
 SOLVERS = [row["name"] for row in solver_table()]
 SCHEDULES = [
     autoencoder_tables[0][1].schedule_name(i).decode()
@@ -218,11 +217,10 @@ cdef class Trainer:
     """The parameters, the optimizer's state, the counters and the workspace of one training, which
     owns them while it runs.
 
-    `flat` parameters and `state` (n_state, n_parameters) are taken over and changed in place;
-    `n_steps` counts updates, `n_rows_seen` rows trained on before. sample_weight (n,) float64 is by
-    row of X, or None. `variant` is that of aefast/_variants.py. With bfloat16, which the
-    instruction set in use must have, they are float32, and products multiply their operands rounded
-    to bfloat16.
+    `flat` parameters and `state` (n_state, n_parameters) are taken over and changed in place; `n_steps` counts updates, `n_rows_seen` rows trained on
+    before. sample_weight (n,) float64 is by row of X, or None. `variant` is that of aefast/networks/variants.py. With bfloat16, which the
+    instruction set in use must have, they are float32, and products multiply their operands rounded to bfloat16.
+    stores_gradient: the whole gradient is stored before weights move, as clipping and some solvers need it, whether or not they do: for tests.
     """
 
     cdef training_job job
@@ -231,38 +229,28 @@ cdef class Trainer:
     cdef cnp.ndarray flat, state, X, workspace, packed
     cdef readonly object variant
     cdef object sample_weight
-    cdef list parts
-    cdef OwnOutputs own
+    cdef list segments
+    cdef CustomOutputs custom
     cdef int64_t n_rows_seen
     cdef bint is_packed, is_unpacked  # which of the two forms of the weights are up to date
 
-    def __init__(self, model, cnp.ndarray X, cnp.ndarray flat, cnp.ndarray state, *, solver,
-                 batch_size, learning_rate, momentum, nesterov, alpha, n_threads, n_steps, variant,
-                 n_rows_seen=0, sample_weight=None, bfloat16=False, weight_decay=0.0,
-                 schedule="constant", schedule_step=0, schedule_steps=1, clip_norm=None,
-                 max_norm=None):
+    def __init__(self, network, cnp.ndarray X, cnp.ndarray flat, cnp.ndarray state, hyperparameters, *, batch_size, n_threads, n_steps, variant,
+                 n_rows_seen=0, sample_weight=None, bfloat16=False, schedule_step=0, schedule_steps=1, stores_gradient=False):
         memset(&self.job, 0, sizeof(self.job))
         self.X, self.flat, self.state = X, flat, state
-        self.parts, self.variant, self.sample_weight = [], variant, sample_weight
+        self.variant, self.sample_weight = variant, sample_weight
         self.n_rows_seen = n_rows_seen
-        self.job.model = view_layers(model, flat, self.parts, self.upper)
-        self.job.upper, self.job.n_upper = self.upper, len(self.parts) - 1
-        self.own = own_outputs(model.layer_views(flat)[0][0], flat, &self.job.model)
+        self.segments = view_network(&self.job, network, network.split(flat), self.upper)
+        self.custom = custom_outputs(network.output, flat, &self.job.model)
         self.job.rows = view_rows(X)
         self.job.sample_weight = <const double*> data_of(sample_weight)
         view_inputs(&self.job.inputs, &self.job.rows, variant)
-        view_terms(&self.job.terms, variant)
+        self.job.terms, self.job.rows_unused = terms_of(variant), <int64_t*> data_of(variant.rows_unused)
         self.job.batch_size = batch_size
         self.job.n_threads = n_threads
         self.job.gemm = gemm_of(flat)
-        self.job.solver = SOLVERS.index(solver)
-        self.job.learning_rate = learning_rate
-        self.job.momentum = momentum
-        self.job.nesterov = nesterov
-        self.job.alpha = alpha
-        self.job.weight_decay, self.job.schedule = weight_decay, SCHEDULES.index(schedule)
+        self.job.hyper, self.job.stores_gradient = view_hyperparameters(hyperparameters), stores_gradient
         self.job.schedule_step, self.job.schedule_steps = schedule_step, schedule_steps
-        self.job.clip_norm, self.job.max_norm = clip_norm or 0.0, max_norm or 0.0
         self.job.n_steps = n_steps
         for i in range(len(state)):
             self.job.state[i] = data_of(state[i])
@@ -282,11 +270,11 @@ cdef class Trainer:
     @property
     def learning_rate(self):
         """Before the schedule's factor; may be set between runs."""
-        return self.job.learning_rate
+        return self.job.hyper.learning_rate
 
     @learning_rate.setter
     def learning_rate(self, rate):
-        self.job.learning_rate = rate
+        self.job.hyper.learning_rate = rate
 
     @property
     def n_rows_done(self):
@@ -324,38 +312,28 @@ cdef class Trainer:
                 self.kernels.pack(&self.job)
             self.kernels.train(&self.job)
             self.is_packed, self.is_unpacked = self.job.tiled, not self.job.tiled
-        if self.own is not None:
-            self.own.reraise()
+        if self.custom is not None:
+            self.custom.reraise()
         return self.job.loss_sum, self.job.status
 
 
-def loss_and_gradients(model, cnp.ndarray X, parameters, weight, domain, batch_size, n_threads,
-                       variant):
-    """Weighted mean loss and its gradient, float64 in the flat layout. weight (n,) float64 adds up
-    to 1; None: 1/n. Noise is that of the first samples. parameters: `Parameters`, or a flat array
-    of them.
+def loss_and_gradients(network, cnp.ndarray X, parameters, weight, domain, batch_size, n_threads, variant):
+    """Weighted mean loss and its gradient, float64 in the flat layout. weight (n,) float64 adds up to 1; None: 1/n. Noise is that of the first samples.
+    parameters: `Parameters` of each layer.
 
     Returns (loss, gradients, status)."""
     cdef training_job job
     cdef autoencoder_model upper[MOST_LAYERS]
-    cdef cnp.ndarray example = parameters if isinstance(parameters, np.ndarray) else parameters.W
+    cdef cnp.ndarray example = parameters[0].W
     cdef const autoencoder_kernels* kernels = kernels_of(example)
     memset(&job, 0, sizeof(job))
-    gradients, parts = np.zeros(model.n_parameters), []
-    if example is parameters:
-        job.model = view_layers(model, parameters, parts, upper)
-        job.upper, job.n_upper = upper, len(parts) - 1
-    else:
-        parts.append(output_parts(model.output, model.n_features))
-        job.model = view_model(model, parameters, parts[0])
+    gradients = np.zeros(network.n_parameters)
+    segments = view_network(&job, network, parameters, upper)  # kept until the end
     job.rows = view_rows(X, None, domain)
-    cdef OwnOutputs own = own_outputs(model.layer_views(example)[0][0], example, &job.model)
+    cdef CustomOutputs custom = custom_outputs(network.output, example, &job.model)
     view_inputs(&job.inputs, &job.rows, variant)
-    view_terms(&job.terms, variant)
-    job.batch_size = batch_size
-    job.n_threads = n_threads
-    job.gemm = gemm_of(example)
-    job.schedule_steps = 1
+    job.terms, job.rows_unused = terms_of(variant), <int64_t*> data_of(variant.rows_unused)
+    job.batch_size, job.n_threads, job.gemm, job.schedule_steps = batch_size, n_threads, gemm_of(example), 1
     job.sample_weight, job.gradients = <const double*> data_of(weight), <double*> data_of(gradients)
     job.tiled = _runtime.products() == "tiles"
     workspace = allocate(kernels.training_workspace_bytes(&job))
@@ -365,27 +343,24 @@ def loss_and_gradients(model, cnp.ndarray X, parameters, weight, domain, batch_s
         if job.tiled:
             kernels.pack(&job)
         kernels.train(&job)
-    if own is not None:
-        own.reraise()
+    if custom is not None:
+        custom.reraise()
     return job.loss_sum, gradients, job.status
 
 
 # ---- one pass ----
 
 
-def forward(model, cnp.ndarray rows, parameters, order, domain, int64_t block_rows, int n_threads,
-            bint many_rows, *, bint from_codes=False, codes=None, reconstructions=None,
-            row_losses=None, feature_losses=None, targets=None, variant=None):
-    """Encodes rows (or starts from codes; for losses against `targets`, (rows, order), then) and
-    fills the outputs that are given; many_rows are worth packing the weights for. Of `variant` it
-    takes what becomes of inputs: missing entries, noise. Returns the status."""
-    cdef forward_job job
-    cdef OutputParts parts = output_parts(model.output, model.n_features)
+def one_pass(layer, cnp.ndarray rows, parameters, order, domain, int64_t block_rows, int n_threads, bint many_rows, *, bint from_codes=False, codes=None,
+            reconstructions=None, row_losses=None, feature_losses=None, targets=None, variant=None):
+    """Encodes rows by a layer (or starts from codes; for losses against `targets`, (rows, order), then) and fills the outputs that are given; many_rows are worth
+    packing the weights for. Of `variant` it takes what becomes of inputs: missing entries, noise. Returns the status."""
+    cdef one_pass_job job
+    cdef OutputSegments segments = output_segments(layer.output, layer.n_features)
     cdef const autoencoder_kernels* kernels = kernels_of(parameters.W)
     memset(&job, 0, sizeof(job))
-    job.model = view_model(model, parameters, parts)
-    job.rows = view_rows(rows, order, None if targets else domain)
-    cdef OwnOutputs own = own_outputs(model, parameters.W, &job.model)
+    job.model, job.rows = view_layer(layer, parameters, segments), view_rows(rows, order, None if targets else domain)
+    cdef CustomOutputs custom = custom_outputs(layer.output, parameters.W, &job.model)
     if targets:
         job.targets = view_rows(targets[0], targets[1], domain)
     if variant is not None:
@@ -400,12 +375,12 @@ def forward(model, cnp.ndarray rows, parameters, order, domain, int64_t block_ro
                     else PRODUCTS_FEW_ROWS)
     job.codes, job.reconstructions = data_of(codes), data_of(reconstructions)
     job.row_losses, job.feature_losses = <double*> data_of(row_losses), data_of(feature_losses)
-    workspace = allocate(kernels.forward_workspace_bytes(&job))
+    workspace = allocate(kernels.one_pass_workspace_bytes(&job))
     job.workspace = data_of(workspace)
     with nogil:
-        kernels.forward(&job)
-    if own is not None:
-        own.reraise()
+        kernels.one_pass(&job)
+    if custom is not None:
+        custom.reraise()
     return job.status
 
 

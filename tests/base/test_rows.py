@@ -63,18 +63,18 @@ def test_row_types_that_the_loader_knows_are_read(kernel, dtype):
 @pytest.mark.parametrize("dtype", ROW_TYPES)
 @pytest.mark.parametrize("some", [False, True])
 @pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("with_limits", [False, True])
-def test_a_scan_is_numpys_sums(dtype, some, weighted, with_limits):
+@pytest.mark.parametrize("with_extremes", [False, True])
+def test_a_scan_is_numpys_sums(dtype, some, weighted, with_extremes):
     X = table(dtype)
     rows = np.flatnonzero(np.arange(len(X)) % 3) if some else len(X)
     weight = np.random.default_rng(1).integers(0, 3, len(X)).astype(float) if weighted else None
-    options = {"sample_weight": weight, "with_limits": with_limits}
+    options = {"sample_weight": weight, "with_extremes": with_extremes}
     found = scan_rows(X, rows, FLOAT64, 1, **options)
     chosen = (X[rows] if some else X).astype(np.float64)
     expected = np.average(chosen, axis=0, weights=weight[rows] if weighted and some else weight)
     np.testing.assert_allclose(found.means, expected, rtol=1e-14)
     assert found.n_missing == 0
-    if with_limits:
+    if with_extremes:
         np.testing.assert_array_equal(found.low, chosen.min(axis=0))
         np.testing.assert_array_equal(found.high, chosen.max(axis=0))
     shared = scan_rows(X, rows, FLOAT64, 3, **options)

@@ -14,8 +14,9 @@ import aefast
 from aefast import Autoencoder
 from aefast._base import _runtime
 from aefast.networks import _autoencoder
-from aefast.networks.network import Model
+from aefast.networks.network import single_layer
 from aefast.networks.outputs import plain_output
+from aefast.networks.training.hyperparameters import Hyperparameters
 from aefast.networks.variants import PLAIN
 
 pytestmark = pytest.mark.skipif(
@@ -36,20 +37,16 @@ def bfloat16_isa(request):
 def step_gradients(X, parameters, output, n_threads=1):
     """The float32 gradients of one step on all rows: what the momentum of its first step is."""
     (k, d), tied = parameters.W.shape, parameters.decoder_weights is None
-    model = Model(d, k, tied, "sigmoid", plain_output(output))
+    network = single_layer(d, k, tied, "sigmoid", plain_output(output))
     flat = reference.flatten(parameters).astype(np.float32)
     state = np.zeros((1, flat.size), np.float32)
     trainer = _autoencoder.Trainer(
-        model,
+        network,
         X,
         flat,
         state,
-        solver="sgd",
+        Hyperparameters("sgd", learning_rate=1e-3, momentum=0.5),
         batch_size=len(X),
-        learning_rate=1e-3,
-        momentum=0.5,
-        nesterov=False,
-        alpha=0.0,
         n_threads=n_threads,
         n_steps=0,
         variant=PLAIN,

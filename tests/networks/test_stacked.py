@@ -16,7 +16,7 @@ from support.problems import ALL_OUTPUTS, rows_of, with_gaps
 import aefast
 from aefast import Autoencoder, StackedAutoencoder
 from aefast.networks import _autoencoder
-from aefast.networks.network import DeepModel
+from aefast.networks.network import stacked_network
 from aefast.networks.outputs import plain_output
 from aefast.networks.training import minibatches
 from aefast.networks.variants import PLAIN
@@ -41,9 +41,11 @@ def test_gradients_of_the_unrolled_network(output, activation, isa):
     X = np.random.default_rng(1).uniform(size=(7, SIZES[0]))
     layers = random_layers(SIZES)
     activations = [activation, activation, "tanh"]
-    model = DeepModel(SIZES[0], SIZES[1:], activation, "tanh", plain_output(output))
+    network = stacked_network(SIZES[0], SIZES[1:], activation, "tanh", plain_output(output))
     flat = twin.flatten(layers)
-    value, actual, status = _autoencoder.loss_and_gradients(model, X, flat, None, None, 7, 1, PLAIN)
+    value, actual, status = _autoencoder.loss_and_gradients(
+        network, X, network.split(flat), None, None, 7, 1, PLAIN
+    )
     expected = twin.flatten(twin.gradients(X, layers, activations, output))
     assert status == 0
     assert value == pytest.approx(twin.loss(X, layers, activations, output), rel=1e-12)
@@ -71,9 +73,9 @@ def test_gradients_of_large_networks(n, dtype, n_threads, isa):
     sizes = (150, 70, 40)
     X = np.random.default_rng(1).uniform(size=(n, sizes[0])).astype(dtype)
     flat = (0.2 * twin.flatten(random_layers(sizes))).astype(dtype)
-    model = DeepModel(sizes[0], sizes[1:], "sigmoid", "sigmoid", plain_output("bernoulli"))
+    network = stacked_network(sizes[0], sizes[1:], "sigmoid", "sigmoid", plain_output("bernoulli"))
     _, actual, _ = _autoencoder.loss_and_gradients(
-        model, X, flat, None, None, min(n, 512), n_threads, PLAIN
+        network, X, network.split(flat), None, None, min(n, 512), n_threads, PLAIN
     )
     layers = twin.unflatten(flat.astype(np.float64), sizes)
     expected = twin.flatten(twin.gradients(X, layers, ["sigmoid"] * 2, "bernoulli"))

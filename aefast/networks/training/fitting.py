@@ -25,7 +25,7 @@ from aefast.networks.scan import scan_table
 from aefast.networks.training import lbfgs
 from aefast.networks.training.minibatches import divergence_error, start_training
 from aefast.networks.training.schedules import absolute_patience, patience_of
-from aefast.networks.variants import check_precision_of_groups, needs_limits
+from aefast.networks.variants import check_precision_of_groups, needs_extremes
 
 # What differs from fit to fit, or should not be kept alive by a cache.
 CHECKED_EACH_TIME = ("random_state", "callbacks", "verbose")
@@ -97,7 +97,7 @@ class NetworkFitting:
         try:
             _check_constraints_once(
                 type(self),  # type: ignore[arg-type]  # mypy finds no __hash__ in a class
-                tuple((n, type(given[n]), given[n]) for n in checked if n not in one_by_one),
+                tuple([(n, type(given[n]), given[n]) for n in checked if n not in one_by_one]),
             )
         except TypeError:  # a value cannot be hashed
             one_by_one = checked
@@ -240,7 +240,7 @@ class NetworkFitting:
         if goes_on:
             dtype = self._state.parameters.dtype
         options = {"missing": self.missing == "mask", "sample_weight": weight}
-        options["with_limits"] = needs_limits(self)
+        options["with_extremes"] = needs_extremes(self)
         options["name"] = table_name(X, self if goes_on else None)
         scan = scan_table(rows, train, model.output, dtype, self.n_threads, **options)
         n_missing = scan.n_missing
@@ -251,7 +251,9 @@ class NetworkFitting:
         if self.missing == "mask":
             fill = scan.means if self.missing_fill == "mean" else np.zeros(d)
         if goes_on:
-            state = continued_state(self._state, model, self.solver, self.momentum, self.precision)
+            state = continued_state(
+                self._state, model, self._describe, self.solver, self.momentum, self.precision
+            )
             state = state._replace(fill=fill if state.fill is None else state.fill)
         else:
             state = initial_state(model, self.solver, self.momentum, scan.means, dtype, seed, fill)
@@ -261,7 +263,7 @@ class NetworkFitting:
             dtype,
             seed=seed,
             fill=state.fill if fill is not None and n_missing else None,
-            limits=(scan.low, scan.high),
+            extremes=(scan.low, scan.high),
             n_rows=train if held_out is None else len(train),
         )
         return state._replace(fill=None) if fill is None else state, variant

@@ -116,14 +116,22 @@ class FullBatch(Training):
         rows = len(self.X) if self.variant.couples_rows else min(len(self.X), CHUNK_ROWS)
         with threads.single_threaded_blas(_runtime.products() == "blas"):
             loss, gradient, status = _autoencoder.loss_and_gradients(
-                model, self.X, self.flat, self.weight, None, rows, self.n_threads, self.variant
+                model,
+                self.X,
+                model.split(self.flat),
+                self.weight,
+                None,
+                rows,
+                self.n_threads,
+                self.variant,
             )
         if status & NOT_FINITE or not (np.isfinite(loss) and np.isfinite(gradient).all()):
             raise Diverged
         if self.alpha:
-            for name, part in model.parts(gradient).items():
+            both = zip(model.parts(gradient), model.parts(self.flat), strict=True)
+            for (_, _, part), (_, _, W) in both:
                 if part.ndim == 2:
-                    W = model.parts(self.flat)[name].astype(np.float64)
+                    W = W.astype(np.float64)
                     loss += 0.5 * self.alpha * (W * W).sum()
                     part += self.alpha * W
         return loss, gradient

@@ -10,8 +10,9 @@ from aefast._base.errors import column_label, table_name
 from aefast._base.passes import Pace, RowOrder, slices_of_windows
 from aefast._base.random import SHUFFLE, random_stream, rewind
 from aefast.networks._autoencoder import NOT_FINITE, Trainer
-from aefast.networks.one_pass import forward, mean_loss
-from aefast.networks.training.schedules import place_in_schedule, schedule_of_steps
+from aefast.networks.one_pass import mean_loss, one_pass
+from aefast.networks.training.hyperparameters import hyperparameters_of
+from aefast.networks.training.schedules import place_in_schedule
 from aefast.networks.variants import PLAIN, without_noise
 
 # A first slice reckons with slow cores, and with something of each step that is not products.
@@ -43,7 +44,7 @@ class MiniBatches(EpochTraining):
     Parameters
     ----------
     trainer : _autoencoder.Trainer
-    model : Model or DeepModel
+    model : Network
     X : ndarray
         The table.
     order : RowOrder
@@ -129,7 +130,7 @@ class MiniBatches(EpochTraining):
         options = {"order": rows[: self.order.batch_size], "check": False}
         options["variant"] = without_noise(self.trainer.variant)
         try:
-            losses = forward(model, model.split(flat), self.X, "feature_losses", **options)
+            losses = one_pass(model, model.split(flat), self.X, "feature_losses", **options)
         except (FloatingPointError, ValueError):  # a code, a parameter
             return None
         bad = np.flatnonzero(~np.isfinite(losses).all(axis=0))
@@ -168,18 +169,10 @@ def start_training(
         rows,
         state.parameters,
         state.optimizer_state,
-        solver=estimator.solver,
+        hyperparameters_of(estimator),
         batch_size=order.batch_size,
-        learning_rate=estimator.learning_rate,
-        momentum=estimator.momentum,
-        nesterov=estimator.nesterov,
-        alpha=estimator.alpha,
-        weight_decay=estimator.weight_decay,
-        schedule=schedule_of_steps(estimator.learning_rate_schedule),
         schedule_step=schedule_step,
         schedule_steps=schedule_steps,
-        clip_norm=estimator.clip_norm,
-        max_norm=estimator.max_norm,
         n_threads=threads.effective_n_threads(estimator.n_threads, work),
         n_steps=state.n_steps,
         variant=variant,

@@ -25,6 +25,6 @@ typedef struct {
     int missing;                /* NaN passes the check */
 } rows_view;
 
-enum { STATUS_OK = 0, STATUS_NOT_FINITE = 1, STATUS_BAD_ROWS = 2, STATUS_OWN_FAILED = 4 };
+enum { STATUS_OK = 0, STATUS_NOT_FINITE = 1, STATUS_BAD_ROWS = 2, STATUS_CUSTOM_FAILED = 4 };
 
 #endif

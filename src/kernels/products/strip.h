@@ -21,8 +21,8 @@ typedef struct {
     const real *revive; /* the weight of a unit's auxiliary loss where it was not kept, or NULL; */
     const real *decoder_norms; /* ||V_j||^2, which that needs */
     real scale, penalty_weight, contraction;
-    double *square_sums; /* out: sum of weight (dh/da)^2, with norms */
-    double *kept;        /* out: the weight of rows that kept the unit, with used */
+    double *square_sums;  /* out: sum of weight (dh/da)^2, with norms */
+    double *kept_weights; /* out: the weight of rows that kept the unit, with used */
 } code_view;
 
 typedef struct {
@@ -37,12 +37,12 @@ typedef struct {
     int64_t operand_ld;
     const real *weight; /* (n_rows): of each row's loss */
 
-    const uint16_t *part_of_column; /* (n_columns): which part of the output each belongs to; NULL:
-                                       all to this one */
-    int part, learned, missing; /* this one; whether its theta is learned; whether entries of the
+    const uint16_t *segment_of_column; /* (n_columns): which segment of the output each belongs to;
+                                       NULL: all to this one */
+    int segment, learned, missing; /* this one; whether its theta is learned; whether entries of the
                                    operand may be NaN: missing */
-    const real *theta;          /* (n_columns): the columns' parameter, or NULL */
-    real constant;              /* of the part */
+    const real *theta;             /* (n_columns): the columns' parameter, or NULL */
+    real constant;                 /* of the segment */
 
     const code_view *code; /* of a delta, or NULL */
 

@@ -4,8 +4,8 @@
 
    Members take blocks as they come: a row's code does not depend on which other rows share its
    block, its thread or its call. */
-#ifndef AEFAST_INFERENCE_H
-#define AEFAST_INFERENCE_H
+#ifndef AEFAST_CODE_ROWS_H
+#define AEFAST_CODE_ROWS_H
 
 #include "kernels/sparse_coding/active_set.h"
 #include "kernels/sparse_coding/descent.h"
