@@ -199,9 +199,9 @@ class Objects:
         (path,) = self.compiler.object_filenames([job.source], output_dir=folder)
         rule, stamp = path + ".d", Path(path + ".command")
         arguments = [*job.flags, "-MMD", "-MF", rule]
-        command = "\n".join(
-            [*self.compiler.compiler_so, *self.compiler.include_dirs, job.source, *arguments]
-        )
+        # Not Python's include directory, which an isolated build has elsewhere each time: a binding
+        # names its headers, and a kernel includes none of them.
+        command = "\n".join([*self.compiler.compiler_so, job.source, *arguments])
         if self.force or not self.is_up_to_date(path, rule, stamp, command):
             stamp.unlink(missing_ok=True)
             self.compiler.compile([job.source], output_dir=folder, extra_postargs=arguments)
