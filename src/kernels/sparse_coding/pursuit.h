@@ -2,8 +2,7 @@
    the residual becomes active, and the code is the least-squares one on the active atoms.
 
    With the basis of basis.h, a new atom changes the correlations of the residual by a multiple of
-   the new row of the basis and the residual's square by a known amount. The code is computed last.
- */
+   the new row of the basis and the residual's square by a known amount. The code comes last. */
 #ifndef AEFAST_PURSUIT_H
 #define AEFAST_PURSUIT_H
 
