@@ -1,4 +1,4 @@
-# What every extension does with arrays: the user's table as kernels read it, and memory for them.
+# Functions on arrays that all extensions share: views of the user's table for kernels, and memory.
 
 from libc.stdint cimport int64_t
 
@@ -24,19 +24,21 @@ cdef extern from "kernels/base/rows_view.h":
 
 
 cdef inline void* data_of(array):
+    """Return the address of an array's entries, or NULL for None."""
     return NULL if array is None else cnp.PyArray_DATA(<cnp.ndarray> array)
 
 
 cdef inline cnp.ndarray allocate(int64_t n_bytes):
-    """Memory for a kernel. Never so little that NumPy would keep it for its next array: a debug
-    build poisons gaps in it.
-    """
+    """Return memory for a kernel, an array of n_bytes or more.
+
+    Debug builds poison gaps in it. It is never so small that NumPy would keep it in its cache of
+    small blocks and use it for the next array."""
     cdef cnp.npy_intp size = max(n_bytes, 1 << 12)
     return cnp.PyArray_SimpleNew(1, &size, cnp.NPY_UINT8)
 
 
 cdef inline int kind_of(cnp.ndarray X) except -1:
-    """How the loader reads the entries of X."""
+    """Return the ROWS_... kind of X's entries; TypeError for types that kernels do not read."""
     cdef int kind = cnp.PyArray_TYPE(X)
     if kind == cnp.NPY_FLOAT32:
         return ROWS_FLOAT32
@@ -48,10 +50,11 @@ cdef inline int kind_of(cnp.ndarray X) except -1:
 
 
 cdef inline rows_view view_rows(cnp.ndarray X, order=None, domain=None) except *:
-    """X (n, d) of float32, float64, uint8 or bool, columns adjacent, as kernels read it.
+    """Return the view of X (n, d) for kernels. Entries of a row are adjacent.
 
-    order: the rows to visit. domain: (low, high) to check entries against, numbers or float64
-    arrays (d,), which the caller keeps. TypeError for a type that the loader does not know."""
+    The types float32, float64, uint8 and bool are supported; others raise TypeError. `order` has
+    the indices of the rows to visit. `domain` is None or (low, high), the bounds of a check of all
+    entries: numbers or float64 arrays (d,). The caller keeps all arrays alive."""
     cdef rows_view rows
     rows.data = cnp.PyArray_BYTES(X)
     rows.stride = cnp.PyArray_STRIDE(X, 0)

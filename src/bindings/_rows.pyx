@@ -1,5 +1,5 @@
 # cython: freethreading_compatible=True
-"""Whether kernels can read a table of rows, what is in it, and the statuses of kernels."""
+"""Checks of tables of rows, sums of their columns, and the statuses that kernels return."""
 
 from aefast._base import _runtime
 
@@ -29,20 +29,21 @@ cdef extern from "kernels/products/scan.h":
     const scan_kernels* scan_tables[][2]
 
 
-NOT_FINITE = STATUS_NOT_FINITE  # a result
-BAD_ROWS = STATUS_BAD_ROWS  # an entry of the rows
+NOT_FINITE = STATUS_NOT_FINITE  # a result is not finite
+BAD_ROWS = STATUS_BAD_ROWS  # an entry of the rows fails the check
 
 
 cdef const scan_kernels* kernels_of(cnp.ndarray array):
-    """The kernels for this array's real type and the instruction set in use."""
+    """Return the kernels for this array's real type and the instruction set in use."""
     return scan_tables[<int> _runtime.isa_index()][cnp.PyArray_TYPE(array) == cnp.NPY_FLOAT64]
 
 
 def is_plain(array, int n_dimensions):
-    """Whether a kernel can read this just as it is.
+    """Return whether a kernel can read `array` as it is.
 
-    That is an ndarray (no subclass) with so many dimensions, none of them 0 or beyond 32 bits but
-    the first, C-contiguous, aligned, in native order, of a type that kernels read."""
+    This holds for an ndarray, not of a subclass, that has n_dimensions dimensions, is not empty, is
+    C-contiguous, aligned, in native byte order and of a type that kernels read. The number of
+    columns of a matrix must fit 32 bits."""
     if not cnp.PyArray_CheckExact(array):
         return False
     cdef cnp.ndarray a = array
@@ -58,10 +59,11 @@ def is_plain(array, int n_dimensions):
 
 def scan(cnp.ndarray X, order, domain, cnp.ndarray real_example, n_threads, cnp.ndarray sums,
          cnp.ndarray weights, *, bint missing=False, sample_weight=None, low=None, high=None):
-    """Check rows as they will be read with `real_example`'s type; NaN passes with `missing`.
+    """Check rows, sum their columns and return the status.
 
-    Each column's weighted entries are added to `sums` (d,) float64, their weights to `weights`; the
-    least and greatest entries go to `low` and `high`. Returns the status."""
+    Entries are checked after conversion to the real type of `real_example`; with `missing`, NaN
+    passes. Each column's entries times their rows' weights are added to `sums` (d,) float64, the
+    weights to `weights`. `low` and `high` are updated with the least and the greatest entries."""
     cdef scan_job job
     cdef const scan_kernels* kernels = kernels_of(real_example)
     job.rows, job.n_threads = view_rows(X, order, domain), n_threads

@@ -1,14 +1,14 @@
-/* How many threads the system grants, asked before OpenMP asks.
+/* A test, made before OpenMP creates threads, of how many the system grants.
 
    Where libgomp cannot create a thread (RLIMIT_NPROC, the pids limit of a container, no address
-   space for another stack) it prints a line and calls exit: no exception, no cleanup, every unsaved
-   model gone. It has no error path. So, before a team grows beyond the threads that the calling
-   thread's pool has, as many threads of the same stack size are created here, all alive at once,
-   and joined; the team takes as many as could be had. Results do not depend on their number.
+   space for another stack) it prints a line and calls exit: it has no error path, and every unsaved
+   model would be lost. Before a team grows beyond the pool of the calling thread, the functions
+   below therefore create as many threads of the same stack size, all alive at once, and join them;
+   the team takes as many as could be created. Results do not depend on the number of threads.
 
-   A race remains: another process, or another thread of this one, may take the last thread in
-   between. So does a pool that another user of OpenMP has made smaller in the same thread since our
-   last team: libgomp does not tell. */
+   Two gaps remain. Another process, or another thread of this one, may take the last thread in
+   between. Another user of OpenMP in the same thread may have made libgomp's pool smaller since the
+   last team of this module; libgomp does not report the size of its pool. */
 #ifndef AEFAST_THREAD_SUPPLY_H
 #define AEFAST_THREAD_SUPPLY_H
 
@@ -20,7 +20,7 @@
 #include <stdlib.h>
 
 /* The stack size in bytes that OMP_STACKSIZE (or GOMP_STACKSIZE) asks for: a number, in KiB unless
-   B, K, M or G follows. 0: the system's default. */
+   B, K, M or G follows. Returns 0 for the system's default. */
 static inline size_t openmp_stack_bytes(void)
 {
     const char *text = getenv("OMP_STACKSIZE");
@@ -42,7 +42,7 @@ static inline size_t openmp_stack_bytes(void)
     return size > (SIZE_MAX >> shift) ? 0 : (size_t)size << shift;
 }
 
-/* Waits until the thread that asks has counted how many could be created. */
+/* Body of a test thread: wait until the creating thread has counted how many could be created. */
 static void *wait_for_count(void *gate)
 {
     pthread_mutex_lock(gate);
@@ -50,7 +50,7 @@ static void *wait_for_count(void *gate)
     return 0;
 }
 
-/* Of `wanted` threads beside the calling one, the number that can be had at this moment. */
+/* Return how many of `wanted` threads beside the calling one the system grants at present. */
 static inline int count_threads_to_be_had(int wanted)
 {
     pthread_t *threads = malloc((size_t)wanted * sizeof *threads);
@@ -61,7 +61,8 @@ static inline int count_threads_to_be_had(int wanted)
     }
     size_t stack_bytes = openmp_stack_bytes();
     if (stack_bytes)
-        pthread_attr_setstacksize(&attributes, stack_bytes); /* refused: the default, as libgomp */
+        /* If the size is refused the default applies, as in libgomp. */
+        pthread_attr_setstacksize(&attributes, stack_bytes);
     pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
     int n = 0;
     pthread_mutex_lock(&gate);
@@ -76,8 +77,8 @@ static inline int count_threads_to_be_had(int wanted)
     return n;
 }
 
-/* The largest team that libgomp starts from what is left of the calling thread's stack: it keeps
-   there what each new thread is told, some 100 bytes. */
+/* The largest team for which the calling thread's stack has room: libgomp keeps a description of
+   each new thread there, some 100 bytes. */
 static inline int team_for_stack(void)
 {
 #ifdef __GLIBC__
@@ -96,11 +97,11 @@ static inline int team_for_stack(void)
     return INT_MAX;
 }
 
-/* Members of the calling thread's last team: libgomp keeps so many threads, no more, for the next.
- */
+/* Size of the calling thread's last team. libgomp's pool keeps exactly so many threads for the next
+   one. */
 static _Thread_local int pool_size = 1;
 
-/* The size of a team of at most n_threads that OpenMP can start from this thread. */
+/* Return the largest team size, at most n_threads, that OpenMP can start from this thread. */
 static inline int affordable_team(int n_threads)
 {
     if (n_threads <= pool_size)

@@ -1,9 +1,10 @@
-/* Checks of rows and sums of their columns. Members of the team share the columns, so that each sum
- * has one order. */
+/* Checks of rows and sums of their columns. The members of a team divide the columns, not the rows,
+   so that the order of each sum is fixed. */
 #include "kernels/products/scan.h"
 
 #include "kernels/products/rows.h"
 
+/* Add n entries of the row at a place, from `column` on, to all sums and extremes. */
 static void scan_entries(scan_job *job, const real *x, int64_t place, int64_t column, int64_t n)
 {
     double weight = job->sample_weight
@@ -15,8 +16,8 @@ static void scan_entries(scan_job *job, const real *x, int64_t place, int64_t co
         job->column_weights[column + j] += missing ? 0 : weight;
     }
     for (int64_t j = 0; job->column_low && j < n; ++j) {
-        double *low = &job->column_low[column + j],
-               *high = &job->column_high[column + j]; /* comparisons with NaN are false */
+        /* Comparisons with NaN are false: a missing entry changes neither extreme. */
+        double *low = &job->column_low[column + j], *high = &job->column_high[column + j];
         *low = (double)x[j] < *low ? (double)x[j] : *low;
         *high = (double)x[j] > *high ? (double)x[j] : *high;
     }

@@ -1,5 +1,5 @@
-/* One pass over the rows of a table that checks them and sums their columns: what Python hands to
-   the kernel, and its table. */
+/* One pass over the rows of a table that checks them and sums their columns: the kernel's arguments
+   and the table of its instances. */
 #ifndef AEFAST_SCAN_H
 #define AEFAST_SCAN_H
 
@@ -10,19 +10,24 @@ typedef struct {
     rows_view rows;
     int64_t n_features;
     int n_threads;
-    const double *sample_weight;      /* by row number; NULL: 1 */
-    double *column_sums;              /* (d): added to, weighted, missing entries left out; */
-    double *column_weights;           /* (d): the weights of the others */
-    double *column_low, *column_high; /* in/out (d): the least and the greatest entry, or NULL */
-    int status;                       /* out */
+    /* Weight of each row, by its index in the table; NULL: 1. */
+    const double *sample_weight;
+    /* in/out (d): the weighted sum of each column's entries that are not missing is added. */
+    double *column_sums;
+    /* in/out (d): the sum of the weights of these entries is added. */
+    double *column_weights;
+    /* in/out (d): the least and the greatest entry of each column; NULL: not wanted. */
+    double *column_low, *column_high;
+    /* out: STATUS_... flags. */
+    int status;
 } scan_job;
 
 typedef struct {
     void (*scan)(scan_job *);
 } scan_kernels;
 
-#ifndef AEFAST_ISA /* for the caller, who is no instance: scan_tables[instruction set][0: float32, \
-                      1: float64] */
+/* For callers outside instances: scan_tables[instruction set][0: float32, 1: float64]. */
+#ifndef AEFAST_ISA
 #define X(isa) extern const scan_kernels scan_f32_##isa, scan_f64_##isa;
 AEFAST_EACH_ISA(X)
 #undef X

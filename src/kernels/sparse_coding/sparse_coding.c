@@ -1,4 +1,4 @@
-/* The kernels of sparse coding and dictionary learning: one instance exports one table of them. */
+/* The kernels of sparse coding and dictionary learning. Each instance exports one table of them. */
 #include "kernels/sparse_coding/sparse_coding.h"
 
 #include "kernels/sparse_coding/code_rows.h"
