@@ -7,6 +7,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     share = max(1, (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
     for limit in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(limit, str(share))
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # who spins holds another worker's core
 
 import numpy as np
 import pytest
