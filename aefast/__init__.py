@@ -16,9 +16,31 @@ build_info     what this build is and uses
 Attributes are loaded on first use: `import aefast.ops` does not import scikit-learn.
 """
 
-import importlib
-
 from aefast._version import __version__
+
+TYPE_CHECKING = False  # as `typing` has it, whose import takes longer than all of ours
+
+if TYPE_CHECKING:  # the imports of `__getattr__`, for type checkers
+    from aefast import denoising as denoising
+    from aefast import distributions as distributions
+    from aefast import model_file as model_file
+    from aefast import ops as ops
+    from aefast import patches as patches
+    from aefast import plotting as plotting
+    from aefast import sparse_coding as sparse_coding
+    from aefast import statistics as statistics
+    from aefast._base.moments import SufficientStatistics
+    from aefast._build_info import build_info
+    from aefast.linear.autoencoders import ItemAutoencoder, MarginalizedAutoencoder
+    from aefast.linear.factor_analysis import FactorAnalysis
+    from aefast.linear.probabilistic_pca import ProbabilisticPCA
+    from aefast.linear.whitening import Whitening
+    from aefast.model_file import load
+    from aefast.networks.autoencoder import Autoencoder
+    from aefast.networks.stacked import StackedAutoencoder
+    from aefast.sparse_coding.coder import SparseCoder, sparse_encode
+    from aefast.sparse_coding.dictionary_learning import DictionaryLearning
+    from aefast.sparse_coding.patches import extract_patches
 
 _HOMES = {
     "Autoencoder": "aefast.networks.autoencoder",
@@ -36,7 +58,16 @@ _HOMES = {
     "load": "aefast.model_file",
     "build_info": "aefast._build_info",
 }
-_MODULES = ("distributions", "model_file", "ops", "plotting")
+_MODULES = (
+    "denoising",
+    "distributions",
+    "model_file",
+    "ops",
+    "patches",
+    "plotting",
+    "sparse_coding",
+    "statistics",
+)
 
 __all__ = [
     "Autoencoder",
@@ -59,15 +90,19 @@ __all__ = [
 ]
 
 
-def __getattr__(name):
-    if name in _HOMES:
-        value = getattr(importlib.import_module(_HOMES[name]), name)
-        globals()[name] = value
-        return value
-    if name in _MODULES:
-        return importlib.import_module(f"aefast.{name}")
-    raise AttributeError(f"module 'aefast' has no attribute {name!r}")
+if not TYPE_CHECKING:  # where a checker sees it, it takes any name for one of ours
+
+    def __getattr__(name):
+        from importlib import import_module
+
+        if name in _HOMES:
+            value = getattr(import_module(_HOMES[name]), name)
+            globals()[name] = value
+            return value
+        if name in _MODULES:
+            return import_module(f"aefast.{name}")
+        raise AttributeError(f"module 'aefast' has no attribute {name!r}")
 
 
-def __dir__():
-    return sorted([*globals(), *_HOMES, *_MODULES])
+def __dir__() -> list[str]:
+    return sorted({*__all__, *_MODULES})

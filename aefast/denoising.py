@@ -3,3 +3,7 @@
 from aefast.sparse_coding.denoising import denoise, estimate_noise, psnr
 
 __all__ = ["denoise", "estimate_noise", "psnr"]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,124 +1,29 @@
 """The distributions p(x | μ) that `output=` names, and the base class for your own.
 
-The recipe: choose p(x | μ), a relation between μ and the pre-activation η = c + h W*, and train on −log p(x | μ). The built-in distributions are compiled: loss,
-constants, samples and the table of all of them stand in src/kernels/distributions.h, and are looked up here. One that is not there is written in NumPy, as a
-subclass of `Distribution`, and looked over by `check_distribution`.
+The recipe: choose p(x | μ), a relation between μ and the pre-activation η = c + h W*, and train on
+−log p(x | μ). The built-in distributions are compiled: loss, constants, samples and the table of
+all of them stand in src/kernels/distributions.h, and are looked up here. One that is not there is
+written in NumPy, as a subclass of `Distribution`, and looked over by `check_distribution`.
 
-η and x are arrays (n, m), one column for each feature that has the distribution; losses are in nats.
+η and x are arrays (n, m), one column for each feature that has the distribution; losses are in
+nats.
 """
 
-import abc
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from aefast.networks import _autoencoder
 from aefast.networks.check_distribution import check_distribution
-from aefast.networks.outputs import OWN
+from aefast.networks.distribution import Distribution
+from aefast.networks.outputs import CUSTOM
 
 __all__ = ["FAMILIES", "Distribution", "Family", "check_distribution", "distribution_table"]
 
 
-class Distribution(abc.ABC):
-    """A distribution p(x | μ(η)) of your own, for ``Autoencoder(output=...)``: four methods, elementwise, in NumPy.
-
-    Arrays are (n, m): n rows, and the m columns that have this distribution. Entries are independent of each other. They may be read-only. Training calls
-    `loss` once a batch, at NumPy's speed; `check_distribution` finds mistakes.
-
-    Attributes
-    ----------
-    name : str
-        In messages and reports; the name of the class unless set.
-    domain : (float, float)
-        The closed interval in which x lies; the whole line unless set.
-
-    Examples
-    --------
-    The logistic distribution, whose loss is a soft absolute error:
-
-    >>> import numpy as np
-    >>> from aefast.distributions import Distribution, check_distribution
-    >>> class Logistic(Distribution):
-    ...     def mean(self, eta):
-    ...         return eta
-    ...     def link(self, mean):
-    ...         return mean
-    ...     def loss(self, eta, x):
-    ...         half = (x - eta) / 2
-    ...         return 2 * np.logaddexp(half, -half), -np.tanh(half)
-    ...     def sample(self, eta, random):
-    ...         return random.logistic(eta)
-    >>> check_distribution(Logistic())
-    """
-
-    domain = (-np.inf, np.inf)
-
-    @property
-    def name(self):
-        return type(self).__name__
-
-    @abc.abstractmethod
-    def mean(self, eta):
-        """μ(η), what `reconstruct` gives.
-
-        Parameters
-        ----------
-        eta : ndarray (n, m)
-
-        Returns
-        -------
-        mean : ndarray (n, m)
-        """
-
-    @abc.abstractmethod
-    def link(self, mean):
-        """The η whose mean is `mean`: training starts there, from the columns' means. Finite on the ends of the domain too.
-
-        Parameters
-        ----------
-        mean : ndarray (m,) or (n, m)
-
-        Returns
-        -------
-        eta : ndarray of its shape
-        """
-
-    @abc.abstractmethod
-    def loss(self, eta, x):
-        """−log p(x | μ(η)), constants included, and its derivative by η.
-
-        Parameters
-        ----------
-        eta, x : ndarray (n, m)
-            x is NaN where an entry is missing; what is returned there is not used.
-
-        Returns
-        -------
-        loss, derivative : ndarray (n, m)
-        """
-
-    @abc.abstractmethod
-    def sample(self, eta, random):
-        """Draws x from p(x | μ(η)).
-
-        Parameters
-        ----------
-        eta : ndarray (n, m)
-        random : numpy.random.Generator
-            The only source of chance.
-
-        Returns
-        -------
-        x : ndarray (n, m)
-        """
-
-    def check(self, x):  # noqa: B027
-        """Raises ValueError where x is in the interval `domain` but not in the domain: where that is the integers, for instance.
-
-        Parameters
-        ----------
-        x : ndarray (n, m)
-        """
+def __dir__() -> list[str]:
+    return __all__
 
 
 class Family(NamedTuple):
@@ -150,7 +55,7 @@ class Family(NamedTuple):
     option: str | None = None
     default: float | None = None
 
-    def log_base(self, x, constant=None):
+    def log_base(self, x: ArrayLike, constant: float | None = None) -> NDArray[np.float64]:
         """What the training loss leaves out: ``log p(x | μ) = −loss − log_base``.
 
         Parameters
@@ -167,7 +72,14 @@ class Family(NamedTuple):
         x = np.ascontiguousarray(x, dtype=np.float64)
         return _autoencoder.output_log_base(self.name, x, self._constant(constant))
 
-    def sample(self, eta, theta=None, constant=None, random=None, totals=None):
+    def sample(
+        self,
+        eta: ArrayLike,
+        theta: ArrayLike | None = None,
+        constant: float | None = None,
+        random: np.random.Generator | None = None,
+        totals: ArrayLike | None = None,
+    ) -> NDArray[np.float64]:
         """Draws x from p(x | μ(η)).
 
         Parameters
@@ -202,20 +114,26 @@ class Family(NamedTuple):
 
 FAMILIES = {
     row["name"]: Family(
-        *(row[field] for field in ("name", "link", "domain", "is_group", "parameter", "option")),
+        row["name"],
+        row["link"],
+        row["domain"],
+        row["is_group"],
+        row["parameter"],
+        row["option"],
         row["default_option"],
     )
     for row in _autoencoder.OUTPUT_TABLE
-    if row["name"] != OWN
+    if row["name"] != CUSTOM
 }
 
 
-def distribution_table():
+def distribution_table() -> list[dict[str, Any]]:
     """The built-in distributions, in the order of the compiled table.
 
     Returns
     -------
     table : list of dict
-        With keys name, link, domain (in words), is_group, parameter (learnt for each column, or None), option and default.
+        With keys name, link, domain (in words), is_group, parameter (learnt for each column, or
+        None), option and default.
     """
     return [family._asdict() for family in FAMILIES.values()]

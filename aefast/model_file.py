@@ -1,29 +1,36 @@
-"""Model files: one safetensors file per object, written whole or not at all, and read without pickle.
+"""Model files: one safetensors file per object, written whole or not at all, and read without
+pickle.
 
-What can be saved describes itself: `aefast._base.saving`. Tensors have the names of the public attributes without the underscore at the end: an autoencoder's
-are ``components``, ``decoder_components`` (only when untied), ``hidden_bias``, ``visible_bias``, and ``optimizer.0.components`` and so on for what the
-solver remembers of each. One metadata entry, ``aefast``, holds as JSON the format's name and version, the constructor's parameters and the rest of the
-fitted state. (One entry, because safetensors writes several in no fixed order: so the same model gives the same bytes.)
+What can be saved describes itself: `aefast._base.saving`. Tensors have the names of the public
+attributes without the underscore at the end: an autoencoder's are ``components``,
+``decoder_components`` (only when untied), ``hidden_bias``, ``visible_bias``, and
+``optimizer.0.components`` and so on for what the solver remembers of each. One metadata entry,
+``aefast``, holds as JSON the format's name and version, the constructor's parameters and the rest
+of the fitted state. (One entry, because safetensors writes several in no fixed order: so the same
+model gives the same bytes.)
 """
 
-import contextlib
-import errno
 import importlib
 import json
 import os
-import secrets
-import shutil
 import stat
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save as serialize
-from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted
 
 from aefast._base import saving
+from aefast._base.files import METADATA_KEY, replacing, save
 from aefast._base.saving import COUNT, NAMES, OBJECT, TEXT, check_entries, check_names, shortened
+from aefast._base.types import PathLike
 from aefast._version import __version__
+
+__all__ = ["HOMES", "load", "replacing", "save"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 HOMES = {  # of each format: module and class
     "aefast autoencoder": ("aefast.networks.autoencoder", "Autoencoder"),
@@ -37,7 +44,6 @@ HOMES = {  # of each format: module and class
     "aefast item autoencoder": ("aefast.linear.autoencoders", "ItemAutoencoder"),
 }
 
-_METADATA_KEY = "aefast"
 _DTYPES = {"F32": np.float32, "F64": np.float64}
 _HEADER_CHECKS = {
     "format": TEXT,
@@ -49,54 +55,7 @@ _HEADER_CHECKS = {
 _FEATURE_NAMES = {"feature_names": saving.optional(NAMES)}  # of every format's state
 
 
-def save(estimator, path):
-    """Write a fitted estimator to one safetensors file.
-
-    The file holds the parameters bit for bit (and an autoencoder's optimizer state), so that predictions and a later
-    `partial_fit` are those of the estimator itself. Some constructor parameters do not travel: `callbacks`, which are
-    code, and a `random_state` that is a generator object (saved as None; the seed drawn from it is part of the state).
-
-    Parameters
-    ----------
-    estimator : any object of aefast that has a method `save`
-        Fitted.
-    path : str or path-like
-        Where to write; used as it is, no suffix is added. The file is written beside its target and renamed into
-        place, so that on any failure what was there before is untouched.
-
-    Raises
-    ------
-    sklearn.exceptions.NotFittedError
-        If the estimator has not been fitted.
-    ValueError
-        If a constructor parameter has been set to a value it cannot have, or a number of the state is not finite.
-    OSError
-        If the file cannot be written.
-    """
-    if isinstance(estimator, BaseEstimator):
-        check_is_fitted(estimator)
-    names = getattr(estimator, "feature_names_in_", None)
-    feature_names = None if names is None else [str(name) for name in names]
-    header = {
-        "format": estimator.file_format,
-        "format_version": estimator.file_version,
-        "aefast_version": __version__,
-        "parameters": estimator.saved_parameters(),
-        "state": estimator.saved_state() | {"feature_names": feature_names},
-    }
-    metadata = {_METADATA_KEY: json.dumps(header, allow_nan=False)}
-    tensors = estimator.saved_tensors()
-    for name, tensor in tensors.items():
-        if not np.isfinite(tensor).all():
-            raise ValueError(f"{name} must be finite to be saved")
-    contents = serialize(
-        {name: np.ascontiguousarray(part) for name, part in tensors.items()}, metadata
-    )
-    with replacing(path) as file:
-        file.write(contents)
-
-
-def load(path):
+def load(path: PathLike) -> Any:
     """Read an object that `save` has written.
 
     Parameters
@@ -107,8 +66,8 @@ def load(path):
     Returns
     -------
     estimator : object
-        Of the class that was saved, fitted: it predicts, and goes on with `partial_fit` where there is one, bit for
-        bit like the one that was saved.
+        Of the class that was saved, fitted: it predicts, and goes on with `partial_fit` where there
+        is one, bit for bit like the one that was saved.
 
     Raises
     ------
@@ -126,38 +85,6 @@ def load(path):
         raise ValueError(f"{path} is not a model file that aefast can load: {error}") from error
 
 
-@contextlib.contextmanager
-def replacing(path):
-    """Give a binary file that takes the place of `path` when the block ends well.
-
-    Until then, and on any error or interrupt, whatever is at `path` stays as it is. A link keeps pointing where it
-    points; the permissions of a file that is replaced are kept.
-    """
-    target = os.path.realpath(os.fsdecode(path))
-    if os.path.isdir(target):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), target)
-    if os.path.exists(target) and not os.path.isfile(target):
-        raise OSError(errno.EINVAL, "Not a regular file, so it cannot be replaced", target)
-    beside = os.path.join(os.path.dirname(target), f".aefast-{secrets.token_hex(8)}.tmp")
-    try:
-        with open(beside, "xb") as file:
-            yield file
-            file.flush()
-            os.fsync(
-                file.fileno()
-            )  # a disk that fails or is full says so before the old file is gone
-        if os.path.exists(target):
-            shutil.copymode(target, beside)
-        os.replace(beside, target)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            os.unlink(beside)
-        if isinstance(error, OSError) and error.filename in (None, beside):
-            message = error.strerror or str(error)
-            raise OSError(error.errno or errno.EIO, message, target) from error
-        raise
-
-
 # ---- what is read ----
 
 
@@ -171,19 +98,20 @@ def _check_is_regular_file(path):
 def _read(file):
     """The object in an open safetensors file; ValueError for whatever is wrong with it.
 
-    safetensors itself has checked that every tensor lies within the file, so nothing read here can be larger than it.
+    safetensors itself has checked that every tensor lies within the file, so nothing read here can
+    be larger than it.
     """
     header = _read_header(file.metadata())
     module, name = HOMES[header["format"]]
     cls = getattr(importlib.import_module(module), name)
-    _check_version(header, cls.file_version)
+    _check_version(header, cls._file_version)
     check_entries("header", header, _HEADER_CHECKS)
     state = header["state"]
-    check_entries("state", state, cls.state_checks() | _FEATURE_NAMES)
-    estimator = cls.from_parameters(header["parameters"])
+    check_entries("state", state, cls._state_checks() | _FEATURE_NAMES)
+    estimator = cls._from_parameters(header["parameters"])
     feature_names = state.pop("feature_names")
-    estimator.restore(state, _read_tensors(file, cls.tensor_layout(state)))
-    estimator.check_parameters()
+    estimator._restore(state, _read_tensors(file, cls._tensor_layout(state)))
+    estimator._check_restored()
     if feature_names is not None:
         if len(feature_names) != estimator.n_features_in_:
             raise ValueError(
@@ -194,11 +122,9 @@ def _read(file):
 
 
 def _read_header(metadata):
-    text = (metadata or {}).get(_METADATA_KEY)
+    text = (metadata or {}).get(METADATA_KEY)
     if text is None:
-        raise ValueError(
-            f"its metadata has no entry {_METADATA_KEY!r}, so another program wrote it"
-        )
+        raise ValueError(f"its metadata has no entry {METADATA_KEY!r}, so another program wrote it")
     try:
         header = json.loads(text, parse_constant=_refuse_constant)
     except RecursionError:
@@ -207,7 +133,8 @@ def _read_header(metadata):
         raise ValueError("expected a JSON object with a format in its metadata")
     if header["format"] not in HOMES:
         raise ValueError(
-            f"its format is {shortened(header['format'])}; aefast {__version__} reads {', '.join(HOMES)}"
+            f"its format is {shortened(header['format'])}; aefast {__version__} reads "
+            f"{', '.join(HOMES)}"
         )
     return header
 
@@ -224,13 +151,16 @@ def _check_version(header, newest):
         )
     if version > newest:
         raise ValueError(
-            f"it has format version {version}, written by aefast {shortened(header.get('aefast_version'))}; "
+            f"it has format version {version}, written by aefast "
+            f"{shortened(header.get('aefast_version'))}; "
             f"aefast {__version__} reads versions up to {newest}: upgrade aefast"
         )
 
 
 def _read_tensors(file, layout):
-    """The arrays of a layout, after checking names, shapes, types (of all of them, before one is read) and values."""
+    """The arrays of a layout, after checking names, shapes, types (of all of them, before one is
+    read) and values.
+    """
     check_names("tensors", file.keys(), layout)
     own_type = None
     for name, (shape, wanted) in layout.items():

@@ -1,35 +1,50 @@
 """The functional backend: arrays in, arrays out, no state, no scikit-learn.
 
-Rows are samples: X (n, d); W (k, d); b (k,); c (d,); decoder_weights (k, d), or None for tied weights, where the decoder uses W. Losses are in nats.
-float32, uint8 and bool arrays are computed in float32 (a float64 one among them makes it float64); results have the computation's type. X is not
-copied where the columns of a row are adjacent; parameters are not where they are C-contiguous and have the computation's type.
+Rows are samples: X (n, d); W (k, d); b (k,); c (d,); decoder_weights (k, d), or None for tied
+weights, where the decoder uses W. Losses are in nats. float32, uint8 and bool arrays are computed
+in float32 (a float64 one among them makes it float64); results have the computation's type. X is
+not copied where the columns of a row are adjacent; parameters are not where they are C-contiguous
+and have the computation's type.
 
-All functions raise ValueError or TypeError for arrays of the wrong shape or type and for entries that are not finite, naming the argument;
-FloatingPointError where finite input overflows. ``n_threads``: None (what this process may use, one where the work is small) or a positive integer;
-results are the same bits for any number. ``out``: an array that the result is written into, instead of a new one: writeable, aligned, C-contiguous, of the
-result's shape and type, nothing that is read meanwhile (two maps of one file look like two arrays); after an error its content is undefined. Who computes
-again and again spares the time in which the system clears new memory.
+All functions raise ValueError or TypeError for arrays of the wrong shape or type and for entries
+that are not finite, naming the argument; FloatingPointError where finite input overflows.
+``n_threads``: None (what this process may use, one where the work is small) or a positive integer;
+results are the same bits for any number. ``out``: an array that the result is written into, instead
+of a new one: writeable, aligned, C-contiguous, of the result's shape and type, nothing that is read
+meanwhile (two maps of one file look like two arrays); after an error its content is undefined. Who
+computes again and again spares the time in which the system clears new memory.
 """
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from aefast._base import _runtime, threads
 from aefast._base import arrays as check
+from aefast._base.errors import bad_row_error
+from aefast._base.types import Array, OutputLike, Reals
 from aefast.networks import _autoencoder, outputs
-from aefast.networks.network import Model, Parameters
-from aefast.networks.one_pass import forward, overflow_error
+from aefast.networks.network import Parameters, single_layer
+from aefast.networks.one_pass import one_pass, overflow_error
 from aefast.networks.scan import check_groups
 from aefast.networks.variants import PLAIN
 
 __all__ = ["Gradients", "decode", "encode", "loss", "loss_and_gradients", "sigmoid", "softplus"]
 
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 GRADIENT_CHUNK_ROWS = 512  # sums over more rows go on in double
 
 
 class Gradients(NamedTuple):
-    """Gradients of the loss, by parameter; ``decoder_weights`` is None when tied, ``output_parameters`` a dict as that of the argument."""
+    """Gradients of the loss, by parameter; ``decoder_weights`` is None when tied,
+    ``output_parameters`` a dict as that of the argument.
+    """
 
     W: np.ndarray
     b: np.ndarray
@@ -49,7 +64,7 @@ def _network(
     output_parameters=None,
     activation="sigmoid",
 ):
-    """Checks names, shapes and types. Returns (model, parameters). A bias that plays no part is given as None."""
+    """Checks names, shapes and types. Returns a network of one layer and its parameters. A bias that plays no part is given as None."""
     check.check_name(activation, "activation", _autoencoder.ACTIVATIONS)
     W = check.as_array(W, "W", 2)
     k, d = W.shape
@@ -68,10 +83,19 @@ def _network(
     segments = outputs.resolve_output(output, d)
     theta = outputs.from_names(segments, output_parameters, d)
     theta = theta.astype(dtype) if outputs.has_parameters(segments) else None
-    return Model(d, k, tied, activation, segments), Parameters(W, W if tied else V, b, c, theta)
+    network = single_layer(d, k, tied, activation, segments)
+    return network, (Parameters(W, W if tied else V, b, c, theta),)
 
 
-def encode(X, W, b, *, activation="sigmoid", n_threads=None, out=None):
+def encode(
+    X: ArrayLike,
+    W: ArrayLike,
+    b: ArrayLike,
+    *,
+    activation: str = "sigmoid",
+    n_threads: int | None = None,
+    out: Array | None = None,
+) -> Reals:
     """Codes ``H = g(X Wᵀ + b)``, g the activation.
 
     Parameters
@@ -97,18 +121,28 @@ def encode(X, W, b, *, activation="sigmoid", n_threads=None, out=None):
     array([[0.5, 1. ]])
     """
     X = check.as_rows(X, "X")
-    model, parameters = _network(X, W, b, None, activation=activation)
-    _check_width(X, "X", model.n_features)
+    network, parameters = _network(X, W, b, None, activation=activation)
+    _check_width(X, "X", network.n_features)
     if out is None:
-        return forward(model, parameters, X, "codes", n_threads=n_threads)
-    own = parameters
-    plain = check.as_out(out, (len(X), model.n_components), own.W.dtype, X=X, W=own.W, b=own.b)
-    forward(model, parameters, X, "codes", n_threads=n_threads, out=plain)
+        return one_pass(network, parameters, X, "codes", n_threads=n_threads)
+    W, b = parameters[0].W, parameters[0].b
+    plain = check.as_out(out, (len(X), network.n_components), W.dtype, X=X, W=W, b=b)
+    one_pass(network, parameters, X, "codes", n_threads=n_threads, out=plain)
     return out
 
 
-def decode(H, W, c, *, output="gaussian", output_parameters=None, n_threads=None, out=None):
-    """Reconstructions ``X̂ = o(H W + c)``, the mean of p(x | h): o is the identity for "gaussian", sigmoid for "bernoulli".
+def decode(
+    H: ArrayLike,
+    W: ArrayLike,
+    c: ArrayLike,
+    *,
+    output: OutputLike = "gaussian",
+    output_parameters: Mapping[str, ArrayLike] | None = None,
+    n_threads: int | None = None,
+    out: Array | None = None,
+) -> Reals:
+    """Reconstructions ``X̂ = o(H W + c)``, the mean of p(x | h): o is the identity for "gaussian",
+    sigmoid for "bernoulli".
 
     Parameters
     ----------
@@ -118,7 +152,8 @@ def decode(H, W, c, *, output="gaussian", output_parameters=None, n_threads=None
         The decoder's weights.
     c : array-like (d,)
     output : str, (str, dict) or list of (one of these, columns)
-        As `Autoencoder` has it, columns by number. A "multinomial" group gives the means of one trial, its probabilities.
+        As `Autoencoder` has it, columns by number. A "multinomial" group gives the means of one
+        trial, its probabilities.
     output_parameters : dict or None
         As for `loss`; the means of p(x | h) do not depend on it.
     n_threads : int or None
@@ -130,34 +165,38 @@ def decode(H, W, c, *, output="gaussian", output_parameters=None, n_threads=None
         `out`, where it is given.
     """
     H = check.as_rows(H, "H")
-    model, parameters = _network(H, W, None, c, output=output, output_parameters=output_parameters)
-    _check_width(H, "H", model.n_components)
+    network, parameters = _network(
+        H, W, None, c, output=output, output_parameters=output_parameters
+    )
+    _check_width(H, "H", network.n_components)
     options = {"name": "H", "from_codes": True, "n_threads": n_threads}
     if out is None:
-        return forward(model, parameters, H, "reconstructions", **options)
-    own = parameters
-    plain = check.as_out(out, (len(H), model.n_features), own.W.dtype, H=H, W=own.V, c=own.c)
-    forward(model, parameters, H, "reconstructions", **options, out=plain)
+        return one_pass(network, parameters, H, "reconstructions", **options)
+    V, c = parameters[0].V, parameters[0].c
+    plain = check.as_out(out, (len(H), network.n_features), V.dtype, H=H, W=V, c=c)
+    one_pass(network, parameters, H, "reconstructions", **options, out=plain)
     return out
 
 
 def loss(
-    X,
-    W,
-    b,
-    c,
-    decoder_weights=None,
+    X: ArrayLike,
+    W: ArrayLike,
+    b: ArrayLike,
+    c: ArrayLike,
+    decoder_weights: ArrayLike | None = None,
     *,
-    output="gaussian",
-    output_parameters=None,
-    sample_weight=None,
-    activation="sigmoid",
-    n_threads=None,
-):
-    """Mean over samples of the training loss, summed over features: nats, without the constants of the log-likelihood.
+    output: OutputLike = "gaussian",
+    output_parameters: Mapping[str, ArrayLike] | None = None,
+    sample_weight: ArrayLike | None = None,
+    activation: str = "sigmoid",
+    n_threads: int | None = None,
+) -> float:
+    """Mean over samples of the training loss, summed over features: nats, without the constants of
+    the log-likelihood.
 
-    ``gaussian``: ``½ Σ_j (x̂_j − x_j)²``; ``bernoulli``: ``−Σ_j [x_j log x̂_j + (1 − x_j) log(1 − x̂_j)]``, computed from the
-    pre-activation, so that it is finite and accurate for any size of it.
+    ``gaussian``: ``½ Σ_j (x̂_j − x_j)²``; ``bernoulli``:
+    ``−Σ_j [x_j log x̂_j + (1 − x_j) log(1 − x̂_j)]``, computed from the pre-activation, so that it
+    is finite and accurate for any size of it.
 
     Parameters
     ----------
@@ -179,10 +218,10 @@ def loss(
     -------
     loss : float
     """
-    model, parameters, X, weight = _loss_problem(
+    network, parameters, X, weight = _loss_problem(
         X, W, b, c, decoder_weights, output, output_parameters, sample_weight, activation
     )
-    losses = forward(model, parameters, X, "row_losses", n_threads=n_threads)
+    losses = one_pass(network, parameters, X, "row_losses", n_threads=n_threads)
     value = float(losses.mean() if weight is None else (weight * losses).sum())
     if not np.isfinite(value):
         raise overflow_error("X", parameters)
@@ -190,22 +229,23 @@ def loss(
 
 
 def loss_and_gradients(
-    X,
-    W,
-    b,
-    c,
-    decoder_weights=None,
-    output="gaussian",
-    sample_weight=None,
+    X: ArrayLike,
+    W: ArrayLike,
+    b: ArrayLike,
+    c: ArrayLike,
+    decoder_weights: ArrayLike | None = None,
+    output: OutputLike = "gaussian",
+    sample_weight: ArrayLike | None = None,
     *,
-    output_parameters=None,
-    activation="sigmoid",
-    n_threads=None,
-):
+    output_parameters: Mapping[str, ArrayLike] | None = None,
+    activation: str = "sigmoid",
+    n_threads: int | None = None,
+) -> tuple[float, Gradients]:
     """The mean loss, as `loss` has it, and its gradients by backpropagation.
 
-    With ``dÂ = (dl/dÂ) v_i / Σv``, ``dA = (dÂ W*ᵀ) ∘ g'(A)``: ``dc = Σ dÂ``, ``db = Σ dA``, ``dW = dAᵀ X``, ``dW* = Hᵀ dÂ``. Tied
-    weights stand in the encoder and in the decoder: their gradient is the sum ``dAᵀ X + Hᵀ dÂ``.
+    With ``dÂ = (dl/dÂ) v_i / Σv``, ``dA = (dÂ W*ᵀ) ∘ g'(A)``: ``dc = Σ dÂ``, ``db = Σ dA``,
+    ``dW = dAᵀ X``, ``dW* = Hᵀ dÂ``. Tied weights stand in the encoder and in the decoder: their
+    gradient is the sum ``dAᵀ X + Hᵀ dÂ``.
 
     Parameters
     ----------
@@ -216,31 +256,34 @@ def loss_and_gradients(
     -------
     loss : float
     gradients : Gradients
-        Named tuple ``(W, b, c, decoder_weights, output_parameters)`` of arrays of the computation's type; ``decoder_weights`` is None when tied,
-        ``output_parameters`` a dict of arrays (d,), 0 where a column does not have the parameter or does not learn it. Sums over more than 512 samples are accumulated in float64.
+        Named tuple ``(W, b, c, decoder_weights, output_parameters)`` of arrays of the computation's
+        type; ``decoder_weights`` is None when tied, ``output_parameters`` a dict of arrays (d,), 0
+        where a column does not have the parameter or does not learn it. Sums over more than 512
+        samples are accumulated in float64.
     """
-    model, parameters, X, weight = _loss_problem(
+    network, parameters, rows, weight = _loss_problem(
         X, W, b, c, decoder_weights, output, output_parameters, sample_weight, activation
     )
-    d, k, n = model.n_features, model.n_components, len(X)
-    rows, domain = min(n, GRADIENT_CHUNK_ROWS), outputs.domain_of(model.output, d)
-    n_threads = threads.effective_n_threads(n_threads, 10.0 * rows * d * k)
+    d, k, n = network.n_features, network.n_components, len(rows)
+    chunk_rows, domain = min(n, GRADIENT_CHUNK_ROWS), outputs.domain_of(network.output, d)
+    n_threads = threads.effective_n_threads(n_threads, 10.0 * chunk_rows * d * k)
     with threads.single_threaded_blas(_runtime.products() == "blas"):
         value, flat, status = _autoencoder.loss_and_gradients(
-            model, X, parameters, weight, domain, rows, n_threads, PLAIN
+            network, rows, parameters, weight, domain, chunk_rows, n_threads, PLAIN
         )
     if status & _autoencoder.BAD_ROWS:
-        raise check.bad_row_error(X, "X", domain, parameters.W.dtype, output=model.output)
-    check_groups(X, "X", model.output)
+        raise bad_row_error(X, "X", domain, parameters[0].W.dtype, output=network.output)
+    check_groups(X, "X", network.output)
     if status & _autoencoder.NOT_FINITE or not np.isfinite(flat).all():
         raise overflow_error("X", parameters)
-    parts = model.parts(flat.astype(parameters.W.dtype, copy=False))
+    [layer] = network.layers
+    parts = layer.parts(flat.astype(parameters[0].W.dtype, copy=False))
     return value, Gradients(
         parts["components"],
         parts["hidden_bias"],
         parts["visible_bias"],
         parts.get("decoder_components"),
-        outputs.by_name(model.output, parts["output_parameters"], rest=0)
+        outputs.by_name(network.output, parts["output_parameters"], rest=0)
         if "output_parameters" in parts
         else {},
     )
@@ -250,7 +293,7 @@ def _loss_problem(
     X, W, b, c, decoder_weights, output, output_parameters, sample_weight, activation
 ):
     X = check.as_rows(X, "X")
-    model, parameters = _network(
+    network, parameters = _network(
         X,
         W,
         b,
@@ -260,8 +303,8 @@ def _loss_problem(
         output_parameters=output_parameters,
         activation=activation,
     )
-    _check_width(X, "X", model.n_features)
-    return model, parameters, X, check.as_sample_weight(sample_weight, len(X))
+    _check_width(X, "X", network.n_features)
+    return network, parameters, X, check.as_sample_weight(sample_weight, len(X))
 
 
 def _check_width(rows, name, n_columns):
@@ -269,7 +312,7 @@ def _check_width(rows, name, n_columns):
         raise ValueError(f"{name} must have {n_columns} columns to fit W, got shape {rows.shape}")
 
 
-def sigmoid(x, *, n_threads=None, out=None):
+def sigmoid(x: ArrayLike, *, n_threads: int | None = None, out: Array | None = None) -> Any:
     """``1 / (1 + exp(-x))`` elementwise, for any shape: at most 2 ULP off in float32, 4 in float64.
 
     Parameters
@@ -287,8 +330,9 @@ def sigmoid(x, *, n_threads=None, out=None):
     return _elementwise("sigmoid", x, n_threads, out)
 
 
-def softplus(x, *, n_threads=None, out=None):
-    """``log(1 + exp(x))`` elementwise, for any shape, without overflow: at most 2 ULP off in float32, 4 in float64.
+def softplus(x: ArrayLike, *, n_threads: int | None = None, out: Array | None = None) -> Any:
+    """``log(1 + exp(x))`` elementwise, for any shape, without overflow: at most 2 ULP off in
+    float32, 4 in float64.
 
     Parameters
     ----------

@@ -3,3 +3,7 @@
 from aefast._base.moments import SufficientStatistics, TooFewRowsError
 
 __all__ = ["SufficientStatistics", "TooFewRowsError"]
+
+
+def __dir__() -> list[str]:
+    return __all__

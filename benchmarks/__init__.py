@@ -1,5 +1,6 @@
-"""How fast aefast trains, beside what its users would use otherwise.
+"""Speed of aefast beside the libraries that its users would use otherwise.
 
-``python -m benchmarks`` compares, ``pytest benchmarks`` tracks regressions, ``RESULTS.md`` tells
-the method.
+``python -m benchmarks`` compares training steps, ``python -m benchmarks.suites.NAME`` one other
+subject each, ``python -m benchmarks.compare`` two versions of aefast, and ``pytest benchmarks``
+runs the checks. ``RESULTS.md`` describes the method and has the results.
 """

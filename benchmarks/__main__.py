@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: measure the rivals on this machine and say how they compare."""
+"""``python -m benchmarks``: measure training steps of aefast and its rivals on this machine."""
 
 import argparse
 import datetime
@@ -31,7 +31,7 @@ def parse_arguments(arguments, peers):
         metavar="PEER",
         choices=list(peers),
         default=list(peers),
-        help=f"any of {', '.join(peers)}; default: all; aefast is what the ratios are to",
+        help=f"any of {', '.join(peers)}; default: all; ratios are to aefast",
     )
     add(
         "--solvers",
@@ -56,11 +56,11 @@ def parse_arguments(arguments, peers):
     add(
         "--out",
         type=Path,
-        default=runner.ROOT / "benchmarks" / "results",
+        default=runner.ROOT / "benchmarks" / "records",
         help="folder of the record, to which measurements are appended, and of tables and pictures",
     )
     add("--report", action="store_true", help="measure nothing: tables of what the record holds")
-    add("--readme", action="store_true", help="put tables and picture into README.md and docs")
+    add("--readme", action="store_true", help="put tables and pictures into README.md and docs")
     options = parser.parse_args(arguments)
     if options.quick:
         vars(options).update(QUICK)
@@ -87,14 +87,16 @@ def show_progress(text):
 
 
 def warn_of_load(load):
-    """Say so where other work shares the cores: threads that spin then wait for it."""
+    """Warn where other work shares the cores, for which threads that spin would wait."""
     if load and load[0] > BUSY:
         message = f"warning: the load average is {load[0]:.1f}; figures of a busy machine mislead"
         print(message, file=sys.stderr)
 
 
 def measure(options, peers, path):
-    """Run it all, appending to the record. Ctrl-C ends the measurements and keeps those there are."""
+    """Run all measurements, appending to the record; Ctrl-C ends them and keeps the finished
+    ones.
+    """
     session = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     facts = machine.describe()
     warn_of_load(facts["load before"])

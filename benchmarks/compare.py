@@ -1,8 +1,10 @@
-"""``python -m benchmarks.compare BASE HEAD``: is head slower than base? A guard against regressions.
+"""``python -m benchmarks.compare BASE HEAD``: guard against regressions of the speed of training.
 
-BASE and HEAD are checkouts (folders) or git revisions of this one. Each is built and installed into a folder of its own; then the two take turns, a process each, base
-first and head first alternately, measured by the benchmarks of this checkout. For each shape and solver the median of head's time over base's, pair
-by pair, is printed with a confidence interval for it from the order of the ratios (no distribution assumed). Head is slower where the whole
+BASE and HEAD are checkouts (folders) or git revisions of this checkout. Each is built and installed
+into a folder of its own. Then the two take turns, a process each, base first and head first
+alternately, measured by the benchmarks of this checkout. For each shape and solver the median of
+the ratios (head's time over base's, pair by pair) is printed with a confidence interval, which
+follows from the order of the ratios and assumes no distribution. Head is slower where the whole
 interval lies above 1 + margin; then the exit code is 1.
 """
 
@@ -21,15 +23,15 @@ from benchmarks.harness.summary import seconds_per_step
 from benchmarks.peers import load_peers
 
 CONFIDENCE = 0.95
-FEWEST_PAIRS = (
-    6  # with fewer even the smallest and largest ratio enclose the median with less than 95 %
-)
+# With fewer pairs even the smallest and largest ratio enclose the median with less than 95 %.
+FEWEST_PAIRS = 6
 
 
 def interval(ratios):
-    """The narrowest interval between two ratios of equal rank from both ends that holds the median with `CONFIDENCE`.
+    """Narrowest interval that holds the median with `CONFIDENCE`.
 
-    Each ratio is below the median with probability 1/2: the number below is binomial (Thompson 1936).
+    Its ends are two ratios of equal rank from both ends. Each ratio is below the median with
+    probability 1/2, so that the number of ratios below is binomial (Thompson 1936).
     """
     ordered, n = sorted(ratios), len(ratios)
     rank, outside = 0, 2 / 2**n  # what is beyond the smallest and the largest
@@ -54,7 +56,7 @@ def run(*command, **options):
 
 
 def source_of(name, folder):
-    """The folder of a checkout: itself, or a revision's files unpacked into `folder`."""
+    """Folder of a checkout: the checkout itself, or a revision's files unpacked into `folder`."""
     if Path(name).is_dir():
         return Path(name).absolute()
     archive = folder / "archive.tar"
@@ -66,7 +68,10 @@ def source_of(name, folder):
 
 
 def build(name, folder):
-    """Builds and installs a checkout or revision; returns the folder to import it from. What it depends on is this environment's."""
+    """Build and install a checkout or revision; return the folder to import it from.
+
+    Its dependencies are the packages of the running environment.
+    """
     folder.mkdir()
     site = folder / "site"
     options = ["--quiet", "--no-deps", "--no-build-isolation", "--target", site]
@@ -75,8 +80,8 @@ def build(name, folder):
 
 
 def check_is_built(name):
-    """The folder of a checkout that has been built in place."""
-    if not list(Path(name, "aefast").glob("_autoencoder*.so")):
+    """Return the folder of a checkout that has been built in place; refuse any other."""
+    if not list(Path(name, "aefast").rglob("_autoencoder*.so")):
         raise SystemExit(
             f"{name}: expected a checkout built in place (pip install -e), as --built says"
         )
@@ -87,7 +92,7 @@ def check_is_built(name):
 
 
 def measure(site, shape, options, solver, tools):
-    """Seconds of a step with the aefast of this folder. `tools` is a folder with these benchmarks and no aefast."""
+    """Seconds of a step with the aefast in `site`; `tools` has these benchmarks and no aefast."""
     result = runner.run_worker(
         load_peers()["aefast"],
         shape.name,
@@ -103,7 +108,7 @@ def measure(site, shape, options, solver, tools):
 
 
 def compare(sites, shape, solver, options, tools):
-    """Head's time over base's, a ratio a pair of processes."""
+    """Ratios of head's time over base's, one for each pair of processes."""
     ratios = []
     for i in range(options.pairs):
         order = ("base", "head") if i % 2 == 0 else ("head", "base")
@@ -153,10 +158,8 @@ def main(arguments=None):
                 low, high = interval(ratios)
                 verdict = "SLOWER" if is_slower(ratios, options.margin) else "ok"
                 label = f"{shape.name} ({shape.label}), {solver}"
-                print(
-                    f"{label:<36} head / base {median(ratios):.3f} [{low:.3f}, {high:.3f}]  {verdict}",
-                    flush=True,
-                )
+                ratio = f"{median(ratios):.3f} [{low:.3f}, {high:.3f}]"
+                print(f"{label:<36} head / base {ratio}  {verdict}", flush=True)
                 slower += [label] * (verdict == "SLOWER")
     if slower:
         raise SystemExit(

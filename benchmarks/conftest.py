@@ -13,7 +13,7 @@ SECONDS = [0.0]  # reported so far
 
 
 def reported_seconds():
-    """The clock of every benchmark here. It stands still but for what workers report."""
+    """Clock of every benchmark here: it advances by the seconds that workers report."""
     return SECONDS[0]
 
 
@@ -31,7 +31,7 @@ def pytest_addoption(parser):
 
 
 def chosen(option, names, known):
-    """Those of ``known`` (a dict) that ``names`` lists."""
+    """Values of the dict ``known`` whose names are in the list ``names``."""
     names = list(known) if names == "all" else names.split(",")
     if unknown := sorted(set(names) - set(known)):
         expected = ", ".join(["all", *known])
@@ -59,9 +59,9 @@ def pytest_report_header(config):
 
 @pytest.fixture
 def benchmark_worker(benchmark, pytestconfig):
-    """Benchmark what a worker measures of a rival; each round is a process of its own.
+    """Benchmark a worker's measurement of a rival; each round is a process of its own.
 
-    The worker has held the rival's loss to the reference before it measures, and fails otherwise.
+    The worker first compares the rival's loss with the reference, and fails where they differ.
     """
 
     def run(peer, shape, measure):

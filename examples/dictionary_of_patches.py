@@ -1,4 +1,6 @@
-"""Atoms learnt from whitened patches of two photographs, localised and oriented (Olshausen & Field 1996). Draws dictionary_of_patches.png."""
+"""Atoms learnt from whitened patches of two photographs, localised and oriented (Olshausen & Field
+1996). Draws dictionary_of_patches.png.
+"""
 
 import numpy as np
 from sklearn.datasets import load_sample_image

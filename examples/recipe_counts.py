@@ -1,7 +1,10 @@
-"""Counts of words, told by normal and by counting distributions: held-out log-likelihood. Prints a table and draws recipe_counts.png.
+"""Counts of words, told by normal and by counting distributions: held-out log-likelihood. Prints a
+table and draws recipe_counts.png.
 
-A row is the documentation of a function of NumPy, SciPy or scikit-learn, a column a word. A normal distribution gives counts no probability, only a density: what
-stands in the table for it is the probability of the unit interval around each count, so that all rows of the table are log-probabilities of the same counts.
+A row is the documentation of a function of NumPy, SciPy or scikit-learn, a column a word. A normal
+distribution gives counts no probability, only a density: what stands in the table for it is the
+probability of the unit interval around each count, so that all rows of the table are
+log-probabilities of the same counts.
 """
 
 import importlib

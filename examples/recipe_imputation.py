@@ -1,4 +1,6 @@
-"""Missing entries filled in: errors on held-out rows of which 20 % is missing, as it is in the rows learnt from. Prints a table and draws recipe_imputation.png."""
+"""Missing entries filled in: errors on held-out rows of which 20 % is missing, as it is in the rows
+learnt from. Prints a table and draws recipe_imputation.png.
+"""
 
 import warnings
 
@@ -19,7 +21,9 @@ TABLES = {
 
 
 class ByAutoencoder:
-    """Entries are hidden in training too, so that the network learns to tell them from the others."""
+    """Entries are hidden in training too, so that the network learns to tell them from the
+    others.
+    """
 
     def __init__(self, n_components):
         self.network = Autoencoder(

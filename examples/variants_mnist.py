@@ -1,6 +1,8 @@
-"""What variants of the autoencoder learn of handwritten digits: filters, and how well a linear classifier does on codes. Draws variants_mnist.png and prints a table.
+"""What variants of the autoencoder learn of handwritten digits: filters, and how well a linear
+classifier does on codes. Draws variants_mnist.png and prints a table.
 
-`python variants_mnist.py mnist.npz` takes MNIST, from a file with x_train, y_train, x_test, y_test; without it, scikit-learn's digits of 8 x 8 pixels.
+`python variants_mnist.py mnist.npz` takes MNIST, from a file with x_train, y_train, x_test, y_test;
+without it, scikit-learn's digits of 8 x 8 pixels.
 """
 
 import sys

@@ -1,21 +1,32 @@
-"""Fixtures that several test files share."""
+"""Fixtures that the tests of several folders share."""
+
+import os
+
+# Workers of pytest-xdist share the cores: OpenMP and BLAS read their limits when they are loaded.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    share = max(1, (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
+    for limit in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(limit, str(share))
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # who spins holds another worker's core
 
 import numpy as np
 import pytest
 from reference.autoencoder import Parameters, flatten
 from sklearn.datasets import load_digits
+from support.tiers import mark_tiers
 
 from aefast import Autoencoder
 from aefast._base import _runtime
-from aefast.cli import main
 
-# What no instruction set here has cannot be tested here: CONTRIBUTING.md, "Sanitizers", says how it is.
-collect_ignore = [] if _runtime.bfloat16_available() else ["test_bfloat16_training.py"]
+
+@pytest.hookimpl(tryfirst=True)  # before -m and -k select
+def pytest_collection_modifyitems(items):
+    mark_tiers(items)
 
 
 @pytest.fixture(params=[*_runtime.isa_available(), "blas"])
 def isa(request):
-    """Run the test once with each instruction set that this processor has, and once with SciPy's matrix products."""
+    """Run the test with each instruction set that this processor has, and with SciPy's products."""
     isa, products = _runtime.isa(), _runtime.products()
     if request.param == "blas":
         _runtime.set_products("blas")
@@ -37,7 +48,7 @@ def digits():
 
 @pytest.fixture(scope="session")
 def make_problem():
-    """A function that draws rows in [0, 1], the domain of every output, and parameters of a size met in training."""
+    """A function that draws rows in [0, 1] and parameters of a size met in training."""
 
     def make_problem(n_samples, n_features, n_components, *, tied=True, dtype=np.float64, seed=0):
         rng = np.random.default_rng(seed)
@@ -56,7 +67,7 @@ def make_problem():
 
 @pytest.fixture(scope="session")
 def make_fitted():
-    """A function that gives an initialised estimator the parameters wanted: the kernels behind its methods, without a training."""
+    """A function that gives an estimator chosen parameters, without training it."""
 
     def make_fitted(X, parameters, **options):
         estimator = Autoencoder(
@@ -68,18 +79,6 @@ def make_fitted():
     return make_fitted
 
 
-# ---- of the command's tests, and of the model files' ----
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    """The folder of a fit to the digits."""
-    out = tmp_path_factory.mktemp("fit") / "model"
-    argv = "fit digits --output bernoulli -k 8 --epochs 3 --no-plots --quiet --out".split()
-    assert main([*argv, str(out)]) == 0
-    return out
-
-
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """An empty folder, which is the current one."""
@@ -88,19 +87,6 @@ def folder(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def X():
-    """A small table, (40, 6) float32."""
-    return np.random.default_rng(0).random((40, 6), dtype=np.float32)
-
-
-@pytest.fixture
 def path(tmp_path):
     """Where a model file goes."""
     return tmp_path / "model.safetensors"
-
-
-@pytest.fixture
-def saved(X, path):
-    """A model file: tied, two optimizer states, float32."""
-    Autoencoder(3, max_epochs=2, batch_size=16, random_state=0).fit(X).save(path)
-    return path

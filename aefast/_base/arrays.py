@@ -1,16 +1,19 @@
 """The only place where arrays are checked, converted or copied.
 
-Tables of float32, float64, uint8 and bool are read by the kernels where they lie, as long as the columns of a row are adjacent; anything else is
-converted to float64. The real type of a computation is float32 for float32, uint8 and bool, and float64 otherwise.
+Tables of float32, float64, uint8 and bool are read by the kernels where they lie, as long as the
+columns of a row are adjacent; anything else is converted to float64. The real type of a computation
+is float32 for float32, uint8 and bool, and float64 otherwise.
 """
 
 import sys
-import warnings
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 
-from aefast.networks._autoencoder import is_plain
+from aefast._base._rows import is_plain
+from aefast._base.errors import entry_error
+from aefast._base.types import Array
 
 ROW_TYPES = (np.dtype(np.float64), np.dtype(np.float32), np.dtype(np.uint8), np.dtype(np.bool_))
 LARGEST_SIZE = 2**31 - 1  # of n_features and n_components: BLAS counts with 32-bit integers
@@ -28,8 +31,10 @@ def real_type(*dtypes):
 # ---- plain arrays, without scikit-learn ----
 
 
-def as_array(value, name, n_dimensions=None):
-    """An ndarray of one of ROW_TYPES, native and aligned, from anything that NumPy can read as real numbers."""
+def as_array(value, name, n_dimensions=None) -> Array:
+    """An ndarray of one of ROW_TYPES, native and aligned, from anything that NumPy can read as real
+    numbers.
+    """
     if n_dimensions is not None and is_plain(value, n_dimensions):
         return value
     if _is_sparse(value):
@@ -73,8 +78,10 @@ def refuse_types(name, dtypes, kinds):
             raise ValueError(f"{name} must hold real numbers, got {kind}: dtype {dtype}")
 
 
-def as_rows(X, name):
-    """A table that a kernel can read: two dimensions, sizes within BLAS integers, columns of a row adjacent."""
+def as_rows(X, name) -> Array:
+    """A table that a kernel can read: two dimensions, sizes within BLAS integers, columns of a row
+    adjacent.
+    """
     if is_plain(X, 2):
         return X
     X = as_array(X, name, 2)
@@ -84,24 +91,29 @@ def as_rows(X, name):
     return with_adjacent_columns(X)
 
 
-def with_adjacent_columns(X):
-    """X itself where each row's columns are adjacent in memory (any distance between rows), a copy otherwise."""
+def with_adjacent_columns(X) -> Array:
+    """X itself where each row's columns are adjacent in memory (any distance between rows), a copy
+    otherwise.
+    """
     if X.shape[1] > 1 and X.strides[1] != X.itemsize:
         return np.ascontiguousarray(X)
     return X
 
 
-def as_parameter(value, name, shape):
-    """An array with this shape, C-contiguous. Its entries are not looked at: results that are not finite tell."""
+def as_parameter(value, name, shape) -> Array:
+    """An array with this shape, C-contiguous. Its entries are not looked at: results that are not
+    finite tell.
+    """
     array = as_array(value, name, len(shape))
     if array.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
     return np.ascontiguousarray(array)
 
 
-def as_out(out, shape, dtype, *, in_place=None, **inputs):
-    """`out` as a plain array, where a result of this shape and type can be written into it while the inputs are read; nothing is converted or copied.
-    in_place: the one input that may have its very place."""
+def as_out(out, shape, dtype, *, in_place=None, **inputs) -> Array:
+    """`out` as a plain array, where a result of this shape and type can be written into it while
+    the inputs are read; nothing is converted or copied. in_place: the one input that may have its
+    very place."""
     if (
         not isinstance(out, np.ndarray)
         or isinstance(out, np.ma.MaskedArray)
@@ -122,7 +134,10 @@ def _same_place(out, array):
 
 
 def _out_error(out, shape, dtype):
-    wanted = f"out must be a writeable, aligned, C-contiguous array of shape {shape} and dtype {dtype}, got"
+    wanted = (
+        f"out must be a writeable, aligned, C-contiguous array of shape {shape} and dtype "
+        f"{dtype}, got"
+    )
     if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):
         return TypeError(f"{wanted} {type(out).__name__}")
     if out.shape != shape or out.dtype != dtype:
@@ -134,14 +149,14 @@ def _out_error(out, shape, dtype):
     )
 
 
-def as_mean_weight(value, n_samples):
+def as_mean_weight(value, n_samples) -> Array | None:
     """Weights (n,) in float64 whose mean is 1; None stays None. One number weighs all alike."""
     if value is None or np.asarray(value).ndim == 0:
         return None
     return as_sample_weight(value, n_samples) * n_samples
 
 
-def as_sample_weight(value, n_samples):
+def as_sample_weight(value, n_samples) -> Array | None:
     """Weights (n,) in float64 that add up to 1; None stays None."""
     if value is None:
         return None
@@ -160,7 +175,8 @@ def check_sizes(**sizes):
     for name, size in sizes.items():
         if not 1 <= size <= LARGEST_SIZE:
             raise ValueError(
-                f"{name} must be in [1, {LARGEST_SIZE}] (BLAS counts with 32-bit integers), got {size}"
+                f"{name} must be in [1, {LARGEST_SIZE}] (BLAS counts with 32-bit integers), got "
+                f"{size}"
             )
 
 
@@ -183,109 +199,15 @@ def check_name(value, name, choices):
         raise ValueError(f"{name} must be one of {list(choices)}, got {value!r}")
 
 
-# ---- what is in the rows ----
-
-
-def overflow_error(what, dtype):
-    """The error for finite entries whose `what` are not finite."""
-    advice = "scale X down, or pass float64" if dtype == np.float32 else "scale X down"
-    return ValueError(f"{what} overflow {dtype}: {advice}")
-
-
-def bad_row_error(rows, name, domain, dtype, *, output=None, first_row=0, missing=False):
-    """The error for rows in which a kernel found something it cannot use: names the first such entry."""
-    low, high = domain
-    step = max(1, (1 << 20) // rows.shape[1])
-    for first in range(0, len(rows), step):
-        part = rows[first : first + step].astype(dtype)
-        good = np.isfinite(part) & (part >= low) & (part <= high)
-        bad = np.argwhere(~(good | np.isnan(part)) if missing else ~good)
-        if len(bad):
-            row, column = bad[0]
-            value = rows[first + row, column]
-            where = f"at row {first_row + first + row}, column {column}"
-            ends = [np.broadcast_to(end, rows.shape[1])[column] for end in domain]
-            return ValueError(
-                _describe_entry(value, where, name, ends, dtype, _output_at(output, column))
-            )
-    return ValueError(f"Input {name} changed while it was read")
-
-
-def _output_at(output, column):
-    """The name of a column's distribution."""
-    for segment in output or ():
-        if segment.columns is None or column in segment.columns:
-            return segment.name
-    return None
-
-
-def _describe_entry(value, where, name, domain, dtype, output):
-    if np.isnan(value):
-        return f"Input {name} contains NaN {where}: expected finite numbers"
-    if np.isinf(value):
-        return f"Input {name} contains infinity ({value}) {where}: expected finite numbers"
-    if not np.isfinite(dtype.type(value)):
-        return f"Input {name} contains a value too large for {dtype} ({value}) {where}"
-    low, high = domain
-    expected = f"in [{low:g}, {high:g}]" if low in (0, 1) or low < 0 else "above 0"
-    what = "Negative values in data: " if value < 0 <= low else ""
-    return f"{what}output={output!r} expects values of {name} {expected}, got {value} {where}"
-
-
-def warn_of_iterations(max_iter):
-    """The ConvergenceWarning of iterations that were not enough."""
-    from sklearn.exceptions import ConvergenceWarning
-
-    message = f"max_iter={max_iter} iterations were not enough for tol: raise one of them"
-    warnings.warn(message, ConvergenceWarning, stacklevel=5)
-
-
-# ---- missing entries ----
-
-
-def has_missing(rows):
-    """Whether an entry is NaN."""
-    return any(np.isnan(part).any() for part in _slices(rows))
-
-
-def check_no_infinity(rows):
-    """ValueError for the first infinite entry; NaN passes."""
-    for first, part in zip(range(0, len(rows), _rows_in_slice(rows)), _slices(rows), strict=True):
-        bad = np.argwhere(np.isinf(part))
-        if len(bad):
-            row, column = bad[0]
-            where = f"at row {first + row}, column {column}"
-            raise ValueError(
-                _describe_entry(part[row, column], where, "X", ANYWHERE, rows.dtype, None)
-            )
-
-
-def observed_means(rows):
-    """(means, counts) of the entries of each column that are not NaN; the mean of none is 0."""
-    sums, counts = np.zeros(rows.shape[1]), np.zeros(rows.shape[1], np.int64)
-    for part in _slices(rows):
-        observed = ~np.isnan(part)
-        sums += np.where(observed, part, 0).sum(axis=0, dtype=np.float64)
-        counts += observed.sum(axis=0)
-    return sums / np.maximum(counts, 1), counts
-
-
-def _rows_in_slice(rows):
-    return max(1, (1 << 20) // rows.shape[1])
-
-
-def _slices(rows):
-    step = _rows_in_slice(rows)
-    return (rows[first : first + step] for first in range(0, len(rows), step))
-
-
 # ---- scikit-learn's conventions ----
 
 
-def estimator_rows(estimator, X, *, reset):
-    """The user's X as a table that a kernel can read, checked as scikit-learn does, except for what is in it.
+def estimator_rows(estimator, X, *, reset) -> Array:
+    """The user's X as a table that a kernel can read, checked as scikit-learn does, except for what
+    is in it.
 
-    With `reset` nothing is written to the estimator yet: `remember_features` does, once everything else is known to be good.
+    With `reset` nothing is written to the estimator yet: `remember_features` does, once everything
+    else is known to be good.
     """
     if is_plain(X, 2) and (reset or _is_as_fitted(estimator, X)):
         return X
@@ -307,11 +229,13 @@ def estimator_rows(estimator, X, *, reset):
 
 
 def _is_as_fitted(estimator, X):
-    """Whether a plain array passes scikit-learn's checks: one row should not wait longer for these than for its code."""
+    """Whether a plain array passes scikit-learn's checks: one row should not wait longer for these
+    than for its code.
+    """
     return X.shape[1] == estimator.n_features_in_ and not hasattr(estimator, "feature_names_in_")
 
 
-def estimator_table(estimator, X, *, reset):
+def estimator_table(estimator, X, *, reset) -> Any:
     """As `estimator_rows`, but sparse matrices are welcome: they come back in CSR form, finite."""
     if not _is_sparse(X):
         return estimator_rows(estimator, X, reset=reset)
@@ -322,13 +246,6 @@ def estimator_table(estimator, X, *, reset):
     if not reset:
         validate_data(estimator, X, reset=False, skip_check_array=True)
     return as_csr(X, "X")
-
-
-def fixed_signs(rows):
-    """Rows with their signs turned so that the entry of largest magnitude is positive: eigenvectors have no signs of their own."""
-    largest = np.abs(rows).argmax(axis=1)
-    signs = np.sign(rows[np.arange(len(rows)), largest])
-    return rows * np.where(signs == 0, 1.0, signs)[:, None]
 
 
 def feature_names(X):
@@ -353,7 +270,7 @@ def remember_features(estimator, X):
 # ---- weights that are no average, sparse rows ----
 
 
-def as_row_weights(value, n_samples):
+def as_row_weights(value, n_samples) -> Array | None:
     """Weights (n,) in float64, each finite and not negative; None stays None."""
     if value is None:
         return None
@@ -367,7 +284,9 @@ def as_row_weights(value, n_samples):
 
 
 def as_csr(X, name, dtype=None):
-    """A CSR matrix of float32 or float64 with columns in rising order and no duplicates; finite. X itself where it is one."""
+    """A CSR matrix of float32 or float64 with columns in rising order and no duplicates; finite. X
+    itself where it is one.
+    """
     refuse_types(name, [X.dtype], "cmM")
     X = X.tocsr()
     if X.ndim != 2 or 0 in X.shape:
@@ -381,6 +300,5 @@ def as_csr(X, name, dtype=None):
     if not np.isfinite(X.data).all():
         place = np.flatnonzero(~np.isfinite(X.data))[0]
         row = np.searchsorted(X.indptr, place, side="right") - 1
-        where = f"at row {row}, column {X.indices[place]}"
-        raise ValueError(_describe_entry(X.data[place], where, name, ANYWHERE, X.dtype, None))
+        raise entry_error(X.data[place], name, (row, X.indices[place]), ANYWHERE, X.dtype)
     return X

@@ -1,16 +1,19 @@
-"""Leading eigenpairs of the covariance of rows, from products with the rows alone: wide tables have no room for the covariance."""
+"""Leading eigenpairs of the covariance of rows, from products with the rows alone: wide tables have
+no room for the covariance.
+"""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import linalg, sparse
 from sklearn.utils import check_random_state
 
 from aefast._base import arrays as check
-from aefast._base.passes import PassInOrder
+from aefast._base.errors import too_large_error
+from aefast._base.passes import Pace, slices
+from aefast._base.scan import scan_rows
 from aefast._base.sparse_rows import SparseProducts
-from aefast.networks.outputs import plain_output
-from aefast.networks.scan import scan_table
+from aefast._base.warnings import warn_of_iterations
 
 EXTRA = 10  # columns of a block beyond the components asked for,
 BLOCK_UNIT = 16  # of which a block has a multiple: cache lines
@@ -27,7 +30,9 @@ class Found(NamedTuple):
 
 
 class _DenseCovariance:
-    """``C Q`` for dense rows, which are centred some at a time; what is missing counts as the mean."""
+    """``C Q`` for dense rows, which are centred some at a time; what is missing counts as the
+    mean.
+    """
 
     ROWS = 4096
 
@@ -36,11 +41,9 @@ class _DenseCovariance:
         self.weight, self.has_missing = weight / weight.sum(), has_missing
 
     def times(self, Q):
-        out, n, visits = np.zeros_like(Q), len(self.X), PassInOrder(self.X)
+        out = np.zeros_like(Q)
         Q = Q.astype(self.mean.dtype, copy=False)
-        for first in range(0, n, self.ROWS):
-            part = slice(first, min(n, first + self.ROWS))
-            visits.visit(first, part.stop)
+        for part in slices(len(self.X), Pace.fixed(self.ROWS), self.X):
             rows = self.X[part] - self.mean
             if self.has_missing:
                 rows[np.isnan(rows)] = 0
@@ -49,7 +52,9 @@ class _DenseCovariance:
 
 
 class _SparseCovariance:
-    """``C Q = Xᵀ diag(w) X Q / Σ w − meanᵀ (mean Q)`` for sparse rows, whose means are no larger than their spread."""
+    """``C Q = Xᵀ diag(w) X Q / Σ w − meanᵀ (mean Q)`` for sparse rows, whose means are no larger
+    than their spread.
+    """
 
     def __init__(self, X, weight, mean, n_threads):
         self.products, self.mean = SparseProducts(X, n_threads), mean
@@ -60,8 +65,11 @@ class _SparseCovariance:
         return product - np.outer(self.mean, self.mean @ Q)
 
 
-def _moments(X, weight, means):
-    """(mean, total variance) of the columns; ValueError for entries that are not finite, or infinite where `means` are given."""
+def _moments(X, weight, means, name):
+    """(mean, total variance) of the columns; ValueError for infinite entries.
+
+    None: an entry is missing, and no `means` are given.
+    """
     n, d = X.shape
     weight_sum = weight.sum()
     if sparse.issparse(X):
@@ -71,22 +79,29 @@ def _moments(X, weight, means):
         return mean, float((of_entries * values**2).sum() / weight_sum - (mean**2).sum())
     mean, dtype = means, check.real_type(X.dtype)
     if means is None:
-        mean = scan_table(X, n, plain_output("gaussian"), dtype, None, sample_weight=weight).means
-    step, visits, total = max(1, (1 << 20) // d), PassInOrder(X), 0.0
+        options = {"name": name, "sample_weight": weight, "none_if_missing": True}
+        found = scan_rows(X, n, dtype, None, **options)
+        if found is None:
+            return None
+        mean = found.means
+    pace, total = Pace.fixed(max(1, (1 << 20) // d)), 0.0
     with np.errstate(over="ignore"):
-        for first in range(0, n, step):
-            part = slice(first, min(n, first + step))
-            visits.visit(first, part.stop)
+        for part in slices(n, pace, X):
             squares = np.square(X[part].astype(np.float64) - mean)
             total += float(weight[part] @ np.nansum(squares, axis=1))
     return mean, total / float(weight_sum)
 
 
-def leading_eigenpairs(X, k, tol, max_iter, random_state, n_threads, *, weight=None, means=None):
-    """The k largest eigenvalues of ``C = Σ w (x − mean)(x − mean)ᵀ / Σ w`` and their vectors, by block Lanczos with full orthogonalisation and thick restarts.
+def leading_eigenpairs(
+    X, k, tol, max_iter, random_state, n_threads, *, weight=None, means=None, name="X"
+):
+    """The k largest eigenvalues of ``C = Σ w (x − mean)(x − mean)ᵀ / Σ w`` and their vectors, by
+    block Lanczos with full orthogonalisation and thick restarts.
 
-    A step multiplies a block Q of vectors by C, which takes two products with X; ``C B`` of the whole basis B is kept, so that Rayleigh-Ritz needs none. Ends
-    when ``‖C v − λ v‖² ≤ tol λ²`` for all k pairs (an eigenvalue's error is quadratic in that norm), or after max_iter steps, with a ConvergenceWarning (Golub & Van Loan 2013, §10.3.6; Halko et al. 2011).
+    A step multiplies a block Q of vectors by C, which takes two products with X; ``C B`` of the
+    whole basis B is kept, so that Rayleigh-Ritz needs none. Ends when ``‖C v − λ v‖² ≤ tol λ²`` for
+    all k pairs (an eigenvalue's error is quadratic in that norm), or after max_iter steps, with a
+    ConvergenceWarning (Golub & Van Loan 2013, §10.3.6; Halko et al. 2011).
 
     Parameters
     ----------
@@ -99,22 +114,30 @@ def leading_eigenpairs(X, k, tol, max_iter, random_state, n_threads, *, weight=N
     weight : ndarray (n,), optional
         w, not negative and not all zero; default 1.
     means : ndarray (d,), optional
-        Of the observed entries of the columns: where given, entries of X may be missing (NaN), and count as these.
+        Of the observed entries of the columns: where given, entries of X may be missing (NaN), and
+        count as these.
+    name : str or TableName
+        Of X, in errors.
 
     Returns
     -------
-    Found
+    Found or None
+        None: an entry of X is missing, and no means are given.
     """
     weight = np.ones(X.shape[0]) if weight is None else weight
-    mean, total = _moments(X, weight, means)
+    moments = _moments(X, weight, means, name)
+    if moments is None:
+        return None
+    mean, total = moments
     if not np.isfinite(total):
-        raise check.overflow_error("the squares of X", np.dtype(np.float64))
+        raise too_large_error("the squares of X", np.dtype(np.float64))
     if not total > 0:
         raise ValueError(
-            f"the rows have no variance: expected at least 2 different ones, got n_samples = {X.shape[0]}"
+            "the rows have no variance: expected at least 2 different ones, got n_samples = "
+            f"{X.shape[0]}"
         )
     if sparse.issparse(X):
-        C = _SparseCovariance(X, weight, mean, n_threads)
+        C: Any = _SparseCovariance(X, weight, mean, n_threads)
     else:
         C = _DenseCovariance(X, weight, mean, means is not None)
     d, width = X.shape[1], min(-(-(k + EXTRA) // BLOCK_UNIT) * BLOCK_UNIT, *X.shape)
@@ -131,7 +154,7 @@ def leading_eigenpairs(X, k, tol, max_iter, random_state, n_threads, *, weight=N
         if (errors**2 <= tol * np.maximum(values[:k], total / d) ** 2).all():
             break
         if n_iter == max_iter:
-            check.warn_of_iterations(max_iter)
+            warn_of_iterations(max_iter)
             break
         if basis.shape[1] + width > min(d, MOST_BLOCKS * width):
             basis, image = ritz, ritz_image
@@ -147,7 +170,9 @@ def _symmetric(A):
 
 
 def _orthogonal_to(basis, block):
-    """An orthonormal basis of what a block adds to the span of another one, through its Gram matrix, twice."""
+    """An orthonormal basis of what a block adds to the span of another one, through its Gram
+    matrix, twice.
+    """
     norms = np.linalg.norm(block, axis=0)
     block = block[:, norms > 0] / norms[norms > 0]
     for _ in range(2):

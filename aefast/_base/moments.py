@@ -1,33 +1,43 @@
 """What a table says to a linear Gaussian model: its weighted count, sum and scatter matrix."""
 
-import time
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from aefast._base import arrays as check
 from aefast._base import sparse_rows, threads
-from aefast._base._statistics import BAD_ROWS, Accumulator
-from aefast._base.passes import MappedRows, PassInOrder
+from aefast._base._rows import BAD_ROWS
+from aefast._base._statistics import Accumulator
+from aefast._base.errors import bad_row_error, table_name, too_large_error
+from aefast._base.missing import is_incomplete
+from aefast._base.passes import MappedRows, Pace, slices
 from aefast._base.saving import COUNT, NUMBER, SIZE, Saved, Tensor, check_names
+from aefast._base.types import Array, Table
 
-SLICE_SECONDS = 0.05  # between two looks at the keyboard
 SLICE_UNIT = 1024  # a multiple of the kernel's blocks and slabs: how rows are sliced changes no bit
+SLICE_ENTRIES = 1 << 26  # at most
 SAMPLE_ROWS = 256  # that tell where the rows lie,
 SAMPLE_RUN = 8  # so many of them neighbours: each run costs a read of the disk
 FAR = 16.0  # squared distance, in variances, from which the reference point follows the mean
 
 
 class TooFewRowsError(ValueError):
-    """The rows are so few, so much alike or of so little weight that nothing can be fitted to them; more may come."""
+    """The rows are so few, so much alike or of so little weight that nothing can be fitted to them;
+    more may come.
+    """
 
 
 class SufficientStatistics(Saved):
-    """Weighted count, sum and scatter matrix of rows, which stream, merge and can be taken away again.
+    """Weighted count, sum and scatter matrix of rows, which stream, merge and can be taken away
+    again.
 
-    With weights ``w`` and a reference point ``r`` near the rows, it keeps ``W = Σ w``, ``s = Σ w (x − r)`` and ``S = Σ w (x − r)(x − r)ᵀ`` in float64: nothing
-    is lost to a mean that is large beside the spread. Everything that a linear Gaussian model (`ProbabilisticPCA`, `FactorAnalysis`, `Whitening`,
-    `MarginalizedAutoencoder`) needs of complete data follows from them, in O(d²) memory for any number of rows.
+    With weights ``w`` and a reference point ``r`` near the rows, it keeps ``W = Σ w``,
+    ``s = Σ w (x − r)`` and ``S = Σ w (x − r)(x − r)ᵀ`` in float64: nothing is lost to a mean that
+    is large beside the spread. Everything that a linear Gaussian model (`ProbabilisticPCA`,
+    `FactorAnalysis`, `Whitening`, `MarginalizedAutoencoder`) needs of complete data follows from
+    them, in O(d²) memory for any number of rows.
 
     Parameters
     ----------
@@ -51,10 +61,11 @@ class SufficientStatistics(Saved):
 
     Notes
     -----
-    Rows of float32, uint8 and bool are multiplied in float32, in blocks of 128 whose sums are added in float64: relative errors of some
-    1e-7 of the variances. Other rows are multiplied in float64. Each `update` shifts its rows by their own sampled mean; merging moves to one reference
-    point exactly, up to rounding. Sparse (CSR) rows whose columns have no large means are multiplied entry by entry in float64, others are made dense,
-    some rows at a time.
+    Rows of float32, uint8 and bool are multiplied in float32, in blocks of 128 whose sums are added
+    in float64: relative errors of some 1e-7 of the variances. Other rows are multiplied in float64.
+    Each `update` shifts its rows by their own sampled mean; merging moves to one reference point
+    exactly, up to rounding. Sparse (CSR) rows whose columns have no large means are multiplied
+    entry by entry in float64, others are made dense, some rows at a time.
 
     References
     ----------
@@ -72,7 +83,7 @@ class SufficientStatistics(Saved):
     True
     """
 
-    def __init__(self, n_features, *, n_threads=None):
+    def __init__(self, n_features: int, *, n_threads: int | None = None) -> None:
         check.check_sizes(n_features=check.as_integer(n_features, "n_features"))
         threads.effective_n_threads(n_threads, 0)  # refuses what is no number of threads
         self.n_features_in_, self.n_threads = int(n_features), n_threads
@@ -83,7 +94,7 @@ class SufficientStatistics(Saved):
 
     # ---- rows ----
 
-    def update(self, X, sample_weight=None):
+    def update(self, X: Table, sample_weight: ArrayLike | None = None) -> Self:
         """Adds rows.
 
         Parameters
@@ -100,12 +111,14 @@ class SufficientStatistics(Saved):
         Raises
         ------
         ValueError
-            For entries that are not finite, a wrong number of columns, bad weights. Nothing has been added then, nor after Ctrl-C.
+            For entries that are not finite, a wrong number of columns, bad weights. Nothing has
+            been added then, nor after Ctrl-C.
         """
         return self._become(self + self._of_rows(X, sample_weight))
 
-    def downdate(self, X, sample_weight=None):
-        """Takes rows away that were added before: the inverse of `update`, to the rounding of the larger sums.
+    def downdate(self, X: Table, sample_weight: ArrayLike | None = None) -> Self:
+        """Takes rows away that were added before: the inverse of `update`, to the rounding of the
+        larger sums.
 
         Parameters
         ----------
@@ -119,11 +132,12 @@ class SufficientStatistics(Saved):
         Raises
         ------
         ValueError
-            If the rows were not all among those added, as far as that shows; nothing has been taken away then.
+            If the rows were not all among those added, as far as that shows; nothing has been taken
+            away then.
         """
         return self._become(self - self._of_rows(X, sample_weight))
 
-    def merge(self, other):
+    def merge(self, other: "SufficientStatistics") -> Self:
         """Adds the rows that another object has seen.
 
         Parameters
@@ -138,7 +152,7 @@ class SufficientStatistics(Saved):
         self._check_other(other)
         return self._become(self + other)
 
-    def copy(self):
+    def copy(self) -> "SufficientStatistics":
         """An independent copy."""
         twin = SufficientStatistics(self.n_features_in_, n_threads=self.n_threads)
         twin._set(
@@ -176,27 +190,28 @@ class SufficientStatistics(Saved):
     # ---- results ----
 
     @property
-    def mean_(self):
+    def mean_(self) -> NDArray[np.float64]:
         self._check_not_empty()
         return self._reference + self._sums / self.weight_sum_
 
     @property
-    def scatter_(self):
+    def scatter_(self) -> NDArray[np.float64]:
         self._check_not_empty()
         return _moved(self.weight_sum_, self._sums, self._scatter, self._sums / self.weight_sum_)[1]
 
-    def check_variance(self):
+    def _check_variance(self) -> None:
         """TooFewRowsError, a ValueError, unless some column has a variance."""
         if not np.trace(self.scatter_) > 0:
             raise TooFewRowsError(
-                f"the rows have no variance: expected at least 2 different ones, got n_samples = {self.n_samples_}"
+                "the rows have no variance: expected at least 2 different ones, got n_samples = "
+                f"{self.n_samples_}"
             )
 
-    def second_moments(self):
+    def second_moments(self) -> NDArray[np.float64]:
         """Σ w x xᵀ (n_features, n_features), not centred; float64."""
         return _moved(self.weight_sum_, self._sums, self._scatter, -self._reference)[1]
 
-    def covariance(self, ddof=0):
+    def covariance(self, ddof: int = 0) -> NDArray[np.float64]:
         """``scatter_ / (weight_sum_ − ddof)``.
 
         Parameters
@@ -226,11 +241,11 @@ class SufficientStatistics(Saved):
 
     # ---- how ----
 
-    def _check_not_empty(self):
+    def _check_not_empty(self) -> None:
         if not self.weight_sum_ > 0:
             raise TooFewRowsError(f"no rows yet, or all weights are zero: {self!r}")
 
-    def _check_other(self, other):
+    def _check_other(self, other: Any) -> None:
         if not isinstance(other, SufficientStatistics):
             raise TypeError(f"expected SufficientStatistics, got {type(other).__name__}")
         if other.n_features_in_ != self.n_features_in_:
@@ -243,11 +258,15 @@ class SufficientStatistics(Saved):
         self._reference, self._sums, self._scatter = reference, sums, scatter
 
     def _become(self, other):
-        self.__dict__.update(other.__dict__ | {"n_threads": self.n_threads})
+        self._set(
+            other.n_samples_, other.weight_sum_, other._reference, other._sums, other._scatter
+        )
         return self
 
     def _combined(self, other, sign):
-        """self ± other about the reference point of the heavier one, or about the mean where that has moved far away."""
+        """self ± other about the reference point of the heavier one, or about the mean where that
+        has moved far away.
+        """
         self._check_other(other)
         if self.weight_sum_ == 0 and sign > 0:
             (total := other.copy()).n_samples_ += self.n_samples_
@@ -279,65 +298,48 @@ class SufficientStatistics(Saved):
 
     def _of_rows(self, X, sample_weight):
         """The statistics of these rows alone."""
-        own = SufficientStatistics(self.n_features_in_, n_threads=self.n_threads)
-        is_sparse = sparse.issparse(X)
-        X = check.as_csr(X, "X") if is_sparse else check.as_rows(X, "X")
-        n, d = X.shape
-        if d != own.n_features_in_:
-            raise ValueError(f"X must have {own.n_features_in_} columns, got shape {X.shape}")
-        weight = check.as_row_weights(sample_weight, n)
-        weight_sum = float(n if weight is None else weight.sum())
-        if weight_sum == 0:
-            own.n_samples_ = n
-            return own
-        sums, scatter = np.zeros(d), np.zeros((d, d))
-        if is_sparse and sparse_rows.has_small_means(X, weight, FAR):
-            reference = np.zeros(d)
-            sparse_rows.add_scatter(X, weight, sums, scatter, self.n_threads)
-        else:
-            reference = _sample_mean(X, weight)
-            _add_dense(X, weight, reference, sums, scatter, self.n_threads)
-        if not (np.isfinite(sums).all() and np.isfinite(scatter).all()):
-            raise check.overflow_error("the squares of X", check.real_type(X.dtype))
-        own._set(n, weight_sum, reference.astype(np.float64), sums, scatter)
-        return own
+        name = table_name(X)
+        X = check.as_csr(X, name) if sparse.issparse(X) else check.as_rows(X, name)
+        if X.shape[1] != self.n_features_in_:
+            raise ValueError(f"X must have {self.n_features_in_} columns, got shape {X.shape}")
+        return statistics_of(X, sample_weight, n_threads=self.n_threads, name=name)
 
     # ---- in a file ----
 
-    file_format = "aefast sufficient statistics"
+    _file_format = "aefast sufficient statistics"
 
-    def saved_parameters(self):
+    def _saved_parameters(self) -> dict[str, Any]:
         return {"n_features": self.n_features_in_, "n_threads": self.n_threads}
 
     @classmethod
-    def from_parameters(cls, parameters):
+    def _from_parameters(cls, parameters: dict[str, Any]) -> Self:
         check_names("constructor parameters", parameters, ("n_features", "n_threads"))
         return cls(parameters["n_features"], n_threads=parameters["n_threads"])
 
-    def check_parameters(self):
+    def _check_restored(self) -> None:
         pass
 
-    def saved_state(self):
+    def _saved_state(self) -> dict[str, Any]:
         return {
             "n_features": self.n_features_in_,
             "n_samples": int(self.n_samples_),
             "weight_sum": self.weight_sum_,
         }
 
-    def saved_tensors(self):
+    def _saved_tensors(self) -> dict[str, Array]:
         return {"reference": self._reference, "sums": self._sums, "scatter": self._scatter}
 
     @classmethod
-    def state_checks(cls):
+    def _state_checks(cls) -> dict[str, Any]:
         return {"n_features": SIZE, "n_samples": COUNT, "weight_sum": NUMBER}
 
     @classmethod
-    def tensor_layout(cls, state):
+    def _tensor_layout(cls, state: dict[str, Any]) -> dict[str, Tensor]:
         d = state["n_features"]
         shapes = {"reference": (d,), "sums": (d,), "scatter": (d, d)}
         return {name: Tensor(shape, "F64") for name, shape in shapes.items()}
 
-    def restore(self, state, tensors):
+    def _restore(self, state: dict[str, Any], tensors: dict[str, Array]) -> None:
         if state["weight_sum"] < 0 or (state["n_samples"] == 0 and state["weight_sum"] > 0):
             raise ValueError("its sum of weights contradicts its number of rows")
         if state["n_features"] != self.n_features_in_:
@@ -349,10 +351,65 @@ class SufficientStatistics(Saved):
         self._set(state["n_samples"], state["weight_sum"], *tensors.values())
 
 
+def statistics_of(
+    rows: Any,
+    sample_weight: ArrayLike | None,
+    *,
+    n_threads: int | None = None,
+    name: str = "X",
+    none_if_missing: bool = False,
+    table: Any = None,
+) -> Any:
+    """`SufficientStatistics` of checked rows (an ndarray or CSR matrix).
+
+    Parameters
+    ----------
+    rows : ndarray or CSR matrix (n, d)
+    sample_weight : array-like (n,) or None
+    n_threads : int or None
+    name : str or TableName
+        Of the rows, in errors.
+    none_if_missing : bool
+        Return None where an entry is NaN.
+    table : ndarray or CSR matrix, optional
+        Where the rows were picked from: errors look for an entry there, and give its row in it.
+
+    Returns
+    -------
+    SufficientStatistics or None
+    """
+    n, d = rows.shape
+    statistics = SufficientStatistics(d, n_threads=n_threads)
+    weight = check.as_row_weights(sample_weight, n)
+    weight_sum = float(n if weight is None else weight.sum())
+    if weight_sum == 0:
+        statistics.n_samples_ = n
+        return statistics
+    sums, scatter = np.zeros(d), np.zeros((d, d))
+    if sparse.issparse(rows) and sparse_rows.has_small_means(rows, weight, FAR):
+        reference = np.zeros(d)
+        sparse_rows.add_scatter(rows, weight, sums, scatter, n_threads)
+    else:
+        reference = _sample_mean(rows, weight)
+        bad = _add_dense(rows, weight, reference, sums, scatter, n_threads)
+        if bad is not None:
+            whole, refused, first_row = rows, rows[bad], bad.start
+            if table is not None:
+                whole, refused, first_row = table, table, 0
+            if none_if_missing and not sparse.issparse(whole) and is_incomplete(whole, name):
+                return None
+            raise _unusable(_dense(refused), reference, first_row, name)
+    if not (np.isfinite(sums).all() and np.isfinite(scatter).all()):
+        raise too_large_error(f"the squares of {name}", check.real_type(rows.dtype))
+    statistics._set(n, weight_sum, reference.astype(np.float64), sums, scatter)
+    return statistics
+
+
 def _moved(weight, sums, scatter, delta):
     """Sums and scatter about r + delta, from those about r; the scatter is a new array.
 
-    S' = S − u δᵀ − δ uᵀ with u = s − W δ / 2: exactly symmetric, because both terms are added first.
+    S' = S − u δᵀ − δ uᵀ with u = s − W δ / 2: exactly symmetric, because both terms are added
+    first.
     """
     if not delta.any():
         return sums, scatter.copy()
@@ -361,7 +418,9 @@ def _moved(weight, sums, scatter, delta):
 
 
 def _sample_mean(X, weight):
-    """The mean of some rows from all over X, of those that have weight, rounded to the type that X is computed in."""
+    """The mean of some rows from all over X, of those that have weight, rounded to the type that X
+    is computed in.
+    """
     n = X.shape[0]
     if n <= SAMPLE_ROWS or weight is not None:
         places = np.arange(n) if weight is None else np.flatnonzero(weight)
@@ -373,39 +432,38 @@ def _sample_mean(X, weight):
     if mapped is not None:
         mapped.will_need((int(place), int(place) + 1) for place in places)
     rows = X[places]
-    rows = rows.toarray() if sparse.issparse(rows) else rows
+    rows = _dense(rows)
     with np.errstate(all="ignore"):
         mean = rows.mean(axis=0, dtype=np.float64).astype(check.real_type(X.dtype))
     mean[~np.isfinite(mean)] = 0
     return mean
 
 
+def _dense(rows):
+    return rows.toarray() if sparse.issparse(rows) else rows
+
+
 def _add_dense(X, weight, reference, sums, scatter, n_threads):
-    """Adds the sums of dense rows about the reference point, slice after slice; sparse rows are made dense in each."""
+    """Add the sums of rows about the reference point, slice after slice; each is made dense.
+
+    Returns the slice, if there is one, in whose rows something is not finite: nothing is added
+    then.
+    """
     n, d = X.shape
     n_threads = threads.effective_n_threads(n_threads, float(n) * d * d)
     accumulator = Accumulator(reference, n_threads)
-    visits = PassInOrder(X)
-    first, step = 0, SLICE_UNIT
-    while first < n:
-        part = slice(first, min(n, first + step))
-        visits.visit(first, part.stop)
-        rows = X[part].toarray() if sparse.issparse(X) else X[part]
-        start = time.perf_counter()
+    for part in slices(n, Pace(SLICE_UNIT, most=SLICE_ENTRIES // d), X):
+        rows = _dense(X[part])
         status = accumulator.add(rows, None if weight is None else weight[part])
-        seconds = max(time.perf_counter() - start, 1e-9)
         if status & BAD_ROWS:
-            raise _unusable(rows, reference, first)
-        first += step
-        wanted = min(int(len(rows) * SLICE_SECONDS / seconds), 8 * step, (1 << 26) // d)
-        wanted = visits.most(wanted)
-        step = max(1, wanted // SLICE_UNIT) * SLICE_UNIT
+            return part
     accumulator.finish(sums, scatter)
+    return None
 
 
-def _unusable(rows, reference, first_row):
+def _unusable(rows, reference, first_row, name):
     """The error for rows in which the kernel met something that is not finite."""
     dtype = reference.dtype
     if np.isfinite(rows.astype(dtype, copy=False)).all():
-        return check.overflow_error("differences of rows of X", dtype)
-    return check.bad_row_error(rows, "X", check.ANYWHERE, dtype, first_row=first_row)
+        return too_large_error(f"differences of rows of {name}", dtype)
+    return bad_row_error(rows, name, check.ANYWHERE, dtype, first_row=first_row)

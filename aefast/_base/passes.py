@@ -1,21 +1,77 @@
-"""In which order rows are visited, and how rows of a memory map come and go meanwhile.
+"""Passes over rows: their order, how many rows at a time, and the pages of memory maps.
 
-Rows of an array in memory are shuffled one by one. In a file that is larger than memory a random row at a time would read a page for each, so a map is
-shuffled by blocks: blocks in random order, rows mixed within a window of them; the next window is read while the present one is trained on, and
-pages that have been visited are given back.
+Kernels release the GIL and hear no Ctrl-C, so a pass calls them for slices of some 50 ms: `slices`
+(rows in order) and `slices_of_windows` (rows in any order) cut a pass, and a `Pace` says how many
+rows come next from the time that the slices before took.
+
+Rows of an array in memory are shuffled one by one. In a file that is larger than memory a random
+row at a time would read a page for each, so a map is shuffled by blocks: blocks in random order,
+rows mixed within a window of them; the next window is read while the present one is trained on,
+and pages that have been visited are given back.
 """
 
 import contextlib
 import mmap
 import threading
+import time
+from collections.abc import Generator, Iterable
 
 import numpy as np
+
+SLICE_SECONDS = 0.05  # of work between two looks at the keyboard and the progress bar
+FASTEST_GROWTH = 8  # of the rows in a slice, from one slice to the next
 
 BLOCK_BYTES = 1 << 20  # of a map that are read in one go, at least
 WINDOW_BLOCKS = 32  # whose rows are mixed
 WINDOW_BATCHES = 8  # in a window, at least
 HUGE_PAGE_BYTES = 1 << 21  # Linux may map so much at once, a visited block's neighbours too
 ADVICE_BYTES = 1 << 17  # Linux reads no more ahead in one call on devices with its default settings
+
+
+class Pace:
+    """The number of rows in a slice, which follows from the time that the slices before took.
+
+    Results must not depend on it: the clock is no part of them.
+
+    Parameters
+    ----------
+    unit : int
+        Rows in a slice are a multiple of this number (the last slice has what is left).
+    first : float, default=1
+        Units in the first slice; at least one is taken.
+    most : int or None, default=None
+        Rows in a slice at most; one unit may be more.
+    """
+
+    def __init__(self, unit: int, first: float = 1, most: int | None = None) -> None:
+        self.unit, self.most = unit, most
+        self._aim_at(unit * int(first))
+
+    @classmethod
+    def expecting(cls, unit: int, seconds: float, most: int | None = None) -> "Pace":
+        """Return a pace whose first slice reckons with so many seconds for a unit."""
+        return cls(unit, SLICE_SECONDS / seconds, most)
+
+    @classmethod
+    def fixed(cls, n_rows: int) -> "Pace":
+        """Return a pace of equal slices, for sums that depend on how rows are grouped."""
+        return cls(n_rows, most=n_rows)
+
+    def limit(self, most: int) -> None:
+        """Lower the number of rows in a slice to `most`, or to one unit."""
+        self.most = most if self.most is None else min(most, self.most)
+        self._aim_at(self.n_rows)
+
+    def took(self, n_rows: int, seconds: float) -> None:
+        """Learn that so many rows took so long."""
+        wanted = int(n_rows * SLICE_SECONDS / (seconds or 1e-9))
+        most = FASTEST_GROWTH * self.n_rows
+        self._aim_at(wanted if wanted < most else most)
+
+    def _aim_at(self, n_rows):
+        if self.most is not None and n_rows > self.most:
+            n_rows = self.most
+        self.n_rows = n_rows // self.unit * self.unit or self.unit  # in the next slice
 
 
 class MappedRows:
@@ -52,15 +108,18 @@ class MappedRows:
 
     @property
     def window_rows(self):
-        """Rows of about a window, however they lie."""
+        """About the number of rows in a window, however they lie."""
         return max(1, WINDOW_BLOCKS * BLOCK_BYTES // max(abs(self.stride), 1))
 
     def will_need(self, ranges):
-        """Has the system read these rows, [first, last) each, if they are not in memory."""
+        """Have the system read these rows, [first, last) each, if they are not in memory."""
         self._advise(ranges, "MADV_WILLNEED", ADVICE_BYTES)
 
     def start_reading(self, ranges):
-        """`will_need` in a thread: where the disk has more to do than it can queue, advice waits. Returns what waits for its end."""
+        """Call `will_need` in a thread, since advice waits where the disk's queue is full.
+
+        Returns a function that waits until the thread has ended.
+        """
         reader = threading.Thread(target=self.will_need, args=(ranges,))
         try:
             reader.start()
@@ -69,12 +128,12 @@ class MappedRows:
         return reader.join
 
     def done_with(self, ranges):
-        """Gives these rows' pages back. A private map may hold changes that the file has not: it keeps its pages."""
+        """Give these rows' pages back; a private map may hold changes that its file has not."""
         if self.is_shared:
             self._advise(ranges, "MADV_DONTNEED", HUGE_PAGE_BYTES)
 
     def _advise(self, ranges, name, unit):
-        """Gives advice for each unit of bytes, counted from the map's begin, in which one of the rows lies."""
+        """Give advice for each unit of bytes, from the map's begin, that holds a row."""
         advice = getattr(mmap, name, None)
         if advice is None:
             return
@@ -85,13 +144,13 @@ class MappedRows:
                     self.table.madvise(advice, at, min(unit, len(self.table) - at))
 
     def _bytes_of(self, first, last):
-        """Where rows [first, last) lie in the map."""
+        """First and last byte (excluded) of rows [first, last) in the map."""
         ends = [self.begin + first * self.stride, self.begin + (last - 1) * self.stride]
         return min(ends), max(ends) + self.row_bytes
 
 
 class RowOrder:
-    """The rows that each pass visits, and their order.
+    """Rows that each pass visits, and their order.
 
     Parameters
     ----------
@@ -114,28 +173,28 @@ class RowOrder:
             self.window_blocks = max(WINDOW_BLOCKS, batches)
 
     def windows(self, random=None):
-        """One pass: yields arrays of row numbers, all but the last a multiple of batch_size long.
+        """Yield the row numbers of one pass, in arrays of whole batches but for the last.
 
         random : numpy.random.Generator or None
-            What shuffles; None leaves the rows in order.
+            Shuffles; None leaves the rows in order.
         """
         if self.map is not None and self.n_blocks > self.window_blocks:
-            yield from self._windows_of_blocks(random)
+            yield from self._windows_of_blocks(self.map, random)
         elif random is not None:
             yield random.permutation(self.rows)
         else:
             yield np.arange(self.rows) if isinstance(self.rows, int) else self.rows
 
-    def _windows_of_blocks(self, random):
+    def _windows_of_blocks(self, mapped, random):
         blocks = np.arange(self.n_blocks) if random is None else random.permutation(self.n_blocks)
         windows = np.split(blocks, range(self.window_blocks, self.n_blocks, self.window_blocks))
         left = np.empty(0, np.int64)  # of the last window, too few for a batch
-        wait = self.map.start_reading(self._ranges_of(windows[:1]))
+        wait = mapped.start_reading(self._ranges_of(windows[:1]))
         for i, window in enumerate(windows):
             wait()
             is_last = i + 1 == len(windows)
             if not is_last:
-                wait = self.map.start_reading(self._ranges_of([windows[i + 1]]))
+                wait = mapped.start_reading(self._ranges_of([windows[i + 1]]))
             mixed = np.concatenate([self._rows_of(block) for block in window])
             if random is not None:
                 random.shuffle(mixed)
@@ -144,13 +203,13 @@ class RowOrder:
             left = order[len(order) - n_left :]
             yield order[: len(order) - n_left]
             # the rows that were left came from all over the window before: only now is it done with
-            self.map.done_with(self._ranges_of(windows[max(i - 1, 0) : i + 1 if is_last else i]))
+            mapped.done_with(self._ranges_of(windows[max(i - 1, 0) : i + 1 if is_last else i]))
 
     def _ranges_of(self, windows):
         return [self._range_of(block) for window in windows for block in window]
 
     def _range_of(self, block):
-        """Its rows in the table, whether or not they are visited."""
+        """First and last row of a block in the table, whether or not the pass visits them."""
         first = int(block) * self.block_rows
         return first, min(first + self.block_rows, self.n_table)
 
@@ -163,7 +222,9 @@ class RowOrder:
 
 
 class PassInOrder:
-    """Keeps a memory map a window ahead of one that visits its rows in order, and gives back what lies behind. Does nothing for an array in memory.
+    """Reads a memory map a window ahead of a pass in order, and gives back the pages behind it.
+
+    Does nothing for an array in memory.
 
     Parameters
     ----------
@@ -175,12 +236,8 @@ class PassInOrder:
         self.asked = self.left = 0  # rows before these are on their way; have been given back
         self.wait = None
 
-    def most(self, step):
-        """Rows to visit together: so many, or fewer where waiting for them would leave nothing to do meanwhile."""
-        return step if self.map is None else min(step, self.map.window_rows)
-
     def visit(self, first, last):
-        """To be called before rows [first, last) are visited."""
+        """Prepare for a visit of rows [first, last)."""
         if self.map is None:
             return
         window = self.map.window_rows
@@ -192,3 +249,32 @@ class PassInOrder:
         if first - self.left >= window:
             self.map.done_with([(self.left, first)])
             self.left = first
+
+
+def slices(n_rows: int, pace: Pace, X=None) -> Generator[slice, None, None]:
+    """Cut rows 0 to n_rows, in order, into slices on which the caller works for some 50 ms each.
+
+    X : array or sparse matrix (n_rows, n_features), or None
+        If it lies in a memory map, its pages are read ahead and given back.
+    """
+    ahead = None if X is None else PassInOrder(X)
+    if ahead is not None and ahead.map is not None:
+        pace.limit(ahead.map.window_rows)
+    first = 0
+    while first < n_rows:
+        part = slice(first, min(n_rows, first + pace.n_rows))
+        if ahead is not None:
+            ahead.visit(first, part.stop)
+        start = time.perf_counter()
+        yield part
+        pace.took(part.stop - first, time.perf_counter() - start)
+        first = part.stop
+
+
+def slices_of_windows(
+    windows: Iterable[np.ndarray], pace: Pace
+) -> Generator[np.ndarray, None, None]:
+    """Cut arrays of row numbers, such as those of `RowOrder.windows`, into slices of some 50 ms."""
+    for window in windows:
+        for part in slices(len(window), pace):
+            yield window[part]

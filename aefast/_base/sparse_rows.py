@@ -1,12 +1,17 @@
 """CSR matrices and the kernels: sums of outer products, products with dense matrices."""
 
+from typing import Any
+
 import numpy as np
 
 from aefast._base import _statistics, threads
+from aefast._base.types import Array
 
 
-def csr_arrays(X):
-    """(row_begin, columns, values) as kernels read them; the matrix's own arrays where they have the types."""
+def csr_arrays(X: Any) -> tuple[Array, Array, Array]:
+    """(row_begin, columns, values) as kernels read them; the matrix's own arrays where they have
+    the types.
+    """
     return (
         np.ascontiguousarray(X.indptr, np.int64),
         np.ascontiguousarray(X.indices, np.int32),
@@ -14,8 +19,10 @@ def csr_arrays(X):
     )
 
 
-def has_small_means(X, weight, far):
-    """Whether sums of unshifted squares lose no more than a digit or so to the means: E x² ≤ far · var x for every column."""
+def has_small_means(X: Any, weight: Array | None, far: float) -> bool:
+    """Whether sums of unshifted squares lose no more than a digit or so to the means: E x² ≤ far ·
+    var x for every column.
+    """
     weight = np.ones(X.shape[0]) if weight is None else weight
     of_entries = np.repeat(weight, np.diff(X.indptr))
     d, total = X.shape[1], weight.sum()
@@ -25,7 +32,9 @@ def has_small_means(X, weight, far):
     return bool((square <= far * (square - mean**2)).all())
 
 
-def add_scatter(X, weight, sums, scatter, n_threads):
+def add_scatter(
+    X: Any, weight: Array | None, sums: Array, scatter: Array, n_threads: int | None
+) -> None:
     """sums (d,) += Σ w x, scatter (d, d) += Σ w x xᵀ, in float64."""
     work = 2.0 * X.nnz * max(1, X.nnz // X.shape[0])
     n_threads = threads.effective_n_threads(n_threads, work)
@@ -37,19 +46,21 @@ def add_scatter(X, weight, sums, scatter, n_threads):
 
 
 class SparseProducts:
-    """Products ``X B`` and ``Xᵀ Y`` with dense matrices, of a CSR matrix of which the transpose is made once."""
+    """Products ``X B`` and ``Xᵀ Y`` with dense matrices, of a CSR matrix of which the transpose is
+    made once.
+    """
 
-    def __init__(self, X, n_threads):
+    def __init__(self, X: Any, n_threads: int | None) -> None:
         self.shape, self.dtype, self.nnz, self.n_threads = X.shape, X.dtype, X.nnz, n_threads
         self.rows, self.columns = csr_arrays(X), csr_arrays(X.T.tocsr())
 
-    def times(self, B):
+    def times(self, B: Array) -> Array:
         return self._product(self.rows, self.shape[0], B)
 
-    def transposed_times(self, Y):
+    def transposed_times(self, Y: Array) -> Array:
         return self._product(self.columns, self.shape[1], Y)
 
-    def _product(self, arrays, n_rows, B):
+    def _product(self, arrays: tuple[Array, Array, Array], n_rows: int, B: Array) -> Array:
         B = np.ascontiguousarray(B, self.dtype)
         out = np.empty((n_rows, B.shape[1]), self.dtype)
         n_threads = threads.effective_n_threads(self.n_threads, 2.0 * self.nnz * B.shape[1])

@@ -2,14 +2,17 @@
 
 import os
 import threading
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
 from numbers import Integral
 from pathlib import Path
+from typing import Any
 
 from aefast._base import _runtime
 
-# A thread more pays from so many floating-point operations of a step or a pass on (benchmarks/RESULTS.md).
+# A thread more pays from so many floating-point operations of a step or a pass on
+# (benchmarks/RESULTS.md).
 WORK_PER_THREAD = 1e6
 MOST_THREADS = 1024
 
@@ -17,22 +20,25 @@ _process = os.getpid()
 
 
 @lru_cache(maxsize=1)
-def _n_cores():
+def _n_cores() -> int:
     """Cores this process may use: affinity and cgroup limits count."""
     from joblib import cpu_count
 
     return cpu_count()
 
 
-def default_n_threads():
-    """What n_threads=None means for large work: the cores this process may use, at most what OpenMP was told."""
+def default_n_threads() -> int:
+    """What n_threads=None means for large work: the cores this process may use, at most what OpenMP
+    was told.
+    """
     return max(1, min(_n_cores(), _runtime.openmp_max_threads()))
 
 
-def effective_n_threads(n_threads, work):
+def effective_n_threads(n_threads: int | None, work: float) -> int:
     """The size of the team for `work` floating-point operations; results do not depend on it.
 
-    A forked child computes alone: GNU's OpenMP would wait for threads that did not survive the fork.
+    A forked child computes alone: GNU's OpenMP would wait for threads that did not survive the
+    fork.
     """
     if n_threads is not None and not _is_n_threads(n_threads):
         raise ValueError(
@@ -47,9 +53,11 @@ def effective_n_threads(n_threads, work):
     return int(n_threads)
 
 
-def _is_n_threads(value):
+def _is_n_threads(value: object) -> bool:
     return (
-        isinstance(value, Integral) and not isinstance(value, bool) and 1 <= value <= MOST_THREADS
+        isinstance(value, Integral)
+        and not isinstance(value, bool)
+        and 1 <= int(value) <= MOST_THREADS
     )
 
 
@@ -57,7 +65,7 @@ def _is_n_threads(value):
 
 
 @lru_cache(maxsize=1)
-def _blas_libraries():
+def _blas_libraries() -> list[Any]:
     """Controllers of the BLAS behind scipy.linalg.cython_blas.
 
     NumPy's wheels bring another copy, which is left alone where paths tell the two apart.
@@ -73,7 +81,7 @@ def _blas_libraries():
     return of_scipy or libraries
 
 
-def blas_description():
+def blas_description() -> str:
     """Name, version and architecture of the BLAS behind SciPy, as far as it tells."""
     descriptions = []
     for library in _blas_libraries():
@@ -83,8 +91,10 @@ def blas_description():
     return ", ".join(descriptions) or _blas_of_scipy_build()
 
 
-def _blas_of_scipy_build():
-    """What SciPy was built with, for libraries that threadpoolctl does not know (Apple's Accelerate)."""
+def _blas_of_scipy_build() -> str:
+    """What SciPy was built with, for libraries that threadpoolctl does not know (Apple's
+    Accelerate).
+    """
     import scipy
 
     return scipy.show_config(mode="dicts")["Build Dependencies"]["blas"]["name"]
@@ -96,12 +106,12 @@ class _BlasLimit:
     The number is the process's, not a thread's: concurrent fits are counted.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.lock = threading.Lock()
         self.n_holders = 0
-        self.found = []
+        self.found: list[tuple[Any, int]] = []
 
-    def acquire(self):
+    def acquire(self) -> None:
         with self.lock:
             if self.n_holders == 0:
                 self.found = [(library, library.get_num_threads()) for library in _blas_libraries()]
@@ -112,13 +122,13 @@ class _BlasLimit:
                 library.set_num_threads(1)
             self.n_holders += 1
 
-    def release(self):
+    def release(self) -> None:
         with self.lock:
             self.n_holders -= 1
             if self.n_holders == 0:
                 self.restore()
 
-    def restore(self):
+    def restore(self) -> None:
         for library, n_threads in self.found:
             library.set_num_threads(n_threads)
 
@@ -129,8 +139,9 @@ _limit = _BlasLimit()
 _no_limit = nullcontext()
 
 
-def single_threaded_blas(is_used=True):
-    """BLAS computes with one thread inside: our own threads share the work, and a threaded BLAS would change its bits with their number.
+def single_threaded_blas(is_used: bool = True) -> AbstractContextManager[Any]:
+    """BLAS computes with one thread inside: our own threads share the work, and a threaded BLAS
+    would change its bits with their number.
 
     Where BLAS is not used inside, it is left alone.
     """
@@ -138,7 +149,7 @@ def single_threaded_blas(is_used=True):
 
 
 @contextmanager
-def _held_limit():
+def _held_limit() -> Iterator[None]:
     held = False
     try:
         _limit.acquire()
@@ -149,7 +160,7 @@ def _held_limit():
             _limit.release()
 
 
-def _after_fork_in_child():
+def _after_fork_in_child() -> None:
     """The threads that held the limit do not exist here."""
     global _limit
     if _limit.n_holders:

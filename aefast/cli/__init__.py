@@ -1,19 +1,30 @@
 """The command `aefast`: its parser, its exit codes, its errors.
 
-Each family of subcommands is a module: its `add_commands(commands)` adds them to the parser, and
-each sets ``run``, which is called with the parsed arguments. A new family is a module here and its
-name in `FAMILIES`.
+A subcommand is an entry of `COMMANDS` and a function ``add_NAME(parser)`` of the module named
+there, which adds the arguments and sets ``run``, called with the parsed arguments. That module
+alone is imported: the others, and what they need, do not delay a command or its ``--help``.
 """
 
 import argparse
+import importlib
 import os
 import sys
 import warnings
 
 import aefast
-from aefast.cli import apply, dictionary, factors, fit, info, walk
 
-FAMILIES = (fit, apply, walk, factors, dictionary, info)
+COMMANDS = {  # by name: the module in this folder, and the summary
+    "fit": ("fit", "train an autoencoder"),
+    "encode": ("apply", "write the codes of DATA, (rows, components), to a .npy file"),
+    "reconstruct": ("apply", "write the reconstruction of DATA, in its shape, to a .npy file"),
+    "score": ("apply", "tell how anomalous each row of DATA is, as CSV"),
+    "walk": ("walk", "let a denoising autoencoder draw rows"),
+    "factors": ("factors", "fit a linear factor model"),
+    "sample": ("factors", "draw rows from a linear factor model"),
+    "dictionary": ("dictionary", "learn a dictionary for sparse codes"),
+    "denoise": ("dictionary", "remove noise from an image"),
+    "info": ("info", "describe this build of aefast, or a model"),
+}
 
 _EXIT_ERROR = 2  # argparse's own
 _EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -33,12 +44,14 @@ def main(argv=None):
     int
         The exit code: 0; 2 after an error, which one line on stderr tells; 130 when interrupted.
     """
-    arguments = _parser().parse_args(argv)
+    argv = sys.argv[1:] if argv is None else argv
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
-        # the header of a CSV file is compared with the model's names here; the arrays passed on have none
+        # the header of a CSV file is compared with the model's names here; the arrays passed on
+        # have none
         warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
         try:
+            arguments = _parser(argv).parse_args(argv)
             arguments.run(arguments)
             sys.stdout.flush()
         except BrokenPipeError:
@@ -64,12 +77,19 @@ def _show_warning(message, *_):
     print(f"aefast: warning: {_on_one_line(message)}", file=sys.stderr)
 
 
-def _parser():
+def _parser(argv):
+    """Return the parser, with the arguments of the command that `argv` names."""
+    # options before a command take no values: the command is the first argument that is no option
+    chosen = next((argument for argument in argv if not argument.startswith("-")), None)
     parser = argparse.ArgumentParser(
         prog="aefast", description="Train autoencoders on CPUs, and use them."
     )
     parser.add_argument("--version", action="version", version=f"aefast {aefast.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for family in FAMILIES:
-        family.add_commands(commands)
+    for name, (module, summary) in COMMANDS.items():
+        command = commands.add_parser(
+            name, help=summary, description=f"{summary[0].upper()}{summary[1:]}."
+        )
+        if name == chosen:
+            getattr(importlib.import_module(f"aefast.cli.{module}"), f"add_{name}")(command)
     return parser

@@ -2,21 +2,45 @@
 
 import sys
 
+import aefast
 from aefast.cli import data_files
-from aefast.cli.common import add_command, add_scale, add_threads, read_model_and_data
-from aefast.model_file import replacing
+from aefast.cli.common import (
+    DATA_HELP,
+    add_scale,
+    add_threads,
+    describe,
+    read_model_and_data,
+)
 
 
-def add_commands(commands):
-    for name, run, summary, details in _COMMANDS:
-        _add_arguments(add_command(commands, name, run, summary, details), name)
+def add_encode(command):
+    describe(command, _encode)
+    _add_arguments(command)
 
 
-def _add_arguments(command, name):
+def add_reconstruct(command):
+    describe(command, _reconstruct)
+    _add_arguments(command)
+
+
+def add_score(command):
+    describe(
+        command,
+        _score,
+        "One line for each row of DATA, in order. reconstruction_error is the anomaly score: the "
+        "training loss of the row in nats, HIGHER = MORE ANOMALOUS. log_likelihood is "
+        "log p(x | mu(h(x))) in nats, constants included: the other way round, lower = more "
+        "anomalous. A linear factor model (aefast factors) gives mahalanobis, the squared "
+        "distance, in its place, and its log_likelihood is log p(x), the factors integrated out.",
+    )
+    _add_arguments(command, is_table=True)
+
+
+def _add_arguments(command, is_table=False):
     add = command.add_argument
     add("model", metavar="MODEL", help="a model file, or the folder of a fit")
-    add("data", metavar="DATA", help=data_files.DATA_HELP)
-    if name == "score":
+    add("data", metavar="DATA", help=DATA_HELP)
+    if is_table:
         add("-o", "--out", metavar="S.csv", help="the file to write; by default standard output")
     else:
         add("-o", "--out", metavar="FILE.npy", required=True, help="the file to write")
@@ -57,25 +81,5 @@ def _score(arguments):
     if arguments.out is None:
         data_files.write_columns(sys.stdout, columns)
     else:
-        with replacing(arguments.out) as file:
+        with aefast.model_file.replacing(arguments.out) as file:
             data_files.write_columns(file, columns)
-
-
-_COMMANDS = (
-    ("encode", _encode, "write the codes of DATA, (rows, components), to a .npy file", ""),
-    (
-        "reconstruct",
-        _reconstruct,
-        "write the reconstruction of DATA, in its shape, to a .npy file",
-        "",
-    ),
-    (
-        "score",
-        _score,
-        "tell how anomalous each row of DATA is, as CSV",
-        "One line for each row of DATA, in order. reconstruction_error is the anomaly score: the training loss of the row "
-        "in nats, HIGHER = MORE ANOMALOUS. log_likelihood is log p(x | mu(h(x))) in nats, constants included: the other "
-        "way round, lower = more anomalous. A linear factor model (aefast factors) gives mahalanobis, the squared distance, in its place, and its "
-        "log_likelihood is log p(x), the factors integrated out.",
-    ),
-)

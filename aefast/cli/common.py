@@ -1,29 +1,34 @@
-"""What the command's families share: arguments, models and data read from files."""
+"""Arguments that commands share, and models and data read from files."""
 
 import argparse
 import os
 
 import aefast
-from aefast.cli import data_files
 
 MODEL_NAME = "model.safetensors"
 METRICS_NAME = "metrics.json"
 MOST_PICTURED_ROWS = 1000
+DATA_HELP = (
+    "what to read: a .npy file (memory-mapped), an array of a .npz file as FILE.npz:KEY, a .csv "
+    "file of numbers (with or "
+    "without a header), or 'digits', the 1797 handwritten digits of 8 x 8 pixels that come with "
+    "scikit-learn. One row is "
+    "one sample; the further dimensions of an array are flattened"
+)
 
 
-def add_command(commands, name, run, summary, details=""):
-    command = commands.add_parser(
-        name, help=summary, description=f"{summary[0].upper()}{summary[1:]}. {details}"
-    )
+def describe(command, run, details=""):
+    """Set the function that runs a command, and add details to its description."""
+    command.description += f" {details}"
     command.set_defaults(run=run)
-    return command
 
 
 def add_scale(command):
     command.add_argument(
         "--scale",
         action="store_true",
-        help="divide uint8 values by 255, in a float32 copy; a model fitted with it needs it for all data",
+        help="divide uint8 values by 255, in a float32 copy; a model fitted with it needs it for "
+        "all data",
     )
 
 
@@ -68,12 +73,15 @@ def read_model_and_data(arguments):
     names = getattr(model, "feature_names_in_", None)
     if names is not None and table.feature_names not in (None, tuple(names)):
         raise ValueError(
-            f"{arguments.data}: expected the columns that the model was fitted on, {', '.join(names)}; "
+            f"{arguments.data}: expected the columns that the model was fitted on, "
+            f"{', '.join(names)}; "
             f"got {', '.join(table.feature_names)}"
         )
     return model, table
 
 
 def read_data(arguments, writeable=False, missing=False):
+    from aefast.cli import data_files  # NumPy: not for --help
+
     table = data_files.read_table(arguments.data, writeable, missing)
     return table.scaled() if arguments.scale else table

@@ -1,4 +1,6 @@
-"""The command's tables: read from what DATA names, and split into rows to train on and rows held out."""
+"""The command's tables: read from what DATA names, and split into rows to train on and rows held
+out.
+"""
 
 import contextlib
 import csv
@@ -12,13 +14,7 @@ import zipfile
 
 import numpy as np
 
-from aefast.model_file import replacing
-
-DATA_HELP = (
-    "what to read: a .npy file (memory-mapped), an array of a .npz file as FILE.npz:KEY, a .csv file of numbers (with or "
-    "without a header), or 'digits', the 1797 handwritten digits of 8 x 8 pixels that come with scikit-learn. One row is "
-    "one sample; the further dimensions of an array are flattened"
-)
+import aefast
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +36,9 @@ class Table:
 
     @property
     def image_shape(self):
-        """The shape of one sample as a picture; () where it has dimensions but is none; None where it has no say."""
+        """The shape of one sample as a picture; () where it has dimensions but is none; None where
+        it has no say.
+        """
         if len(self.row_shape) == 1:
             return None
         shape = tuple(size for size in self.row_shape if size != 1)
@@ -53,10 +51,10 @@ def read_table(name, writeable=False, missing=False):
     Parameters
     ----------
     name : str
-        See `DATA_HELP`.
+        See `DATA_HELP` in `common`.
     writeable : bool, default=False
-        Whether rows are going to be exchanged in memory. A memory-mapped file is then mapped copy-on-write: the file
-        itself is never written to.
+        Whether rows are going to be exchanged in memory. A memory-mapped file is then mapped
+        copy-on-write: the file itself is never written to.
     missing : bool, default=False
         Whether a field of a CSV file may be empty or "nan": both become NaN.
 
@@ -132,7 +130,9 @@ def _read_npz(name, key):
 
 @contextlib.contextmanager
 def _as_value_error(name, kind):
-    """Name the file in whatever NumPy and zipfile raise for contents that are damaged: nearly anything, it turns out."""
+    """Name the file in whatever NumPy and zipfile raise for contents that are damaged: nearly
+    anything, it turns out.
+    """
     try:
         with np.errstate(
             over="ignore"
@@ -150,8 +150,9 @@ def _as_value_error(name, kind):
 def _read_csv(name, missing):
     """The numbers of a CSV file, and the names in its header, None where it has none.
 
-    A first row without a single number is a header. NumPy's parser reads the numbers; only where it fails, or meets a
-    value that is not finite, is the file read again field by field, to say which row and column is to blame.
+    A first row without a single number is a header. NumPy's parser reads the numbers; only where it
+    fails, or meets a value that is not finite, is the file read again field by field, to say which
+    row and column is to blame.
     """
     try:
         with open(name, encoding="utf-8-sig", newline="") as file:
@@ -208,7 +209,8 @@ def _parse_numbers(file, n_header_lines, missing):
 
 
 def _check_fields(name, file, n_header_lines, n_columns, missing):
-    """Raise the ValueError that names the first field that is no finite number, or the first row of another length.
+    """Raise the ValueError that names the first field that is no finite number, or the first row of
+    another length.
 
     Rows are counted as the lines of the file are, from 1.
     """
@@ -219,7 +221,8 @@ def _check_fields(name, file, n_header_lines, n_columns, missing):
             continue
         if len(row) != n_columns:
             raise ValueError(
-                f"{name}: row {reader.line_num}: expected {n_columns} columns as in the first row, got {len(row)}"
+                f"{name}: row {reader.line_num}: expected {n_columns} columns as in the first row, "
+                f"got {len(row)}"
             )
         for column, field in enumerate(row, start=1):
             if missing and (not field.strip() or field.strip().lower() == "nan"):
@@ -227,7 +230,8 @@ def _check_fields(name, file, n_header_lines, n_columns, missing):
             if not _is_number(field) or not math.isfinite(float(field)):
                 hint = "" if field.strip() else " (--missing mask takes empty fields as missing)"
                 raise ValueError(
-                    f"{name}: row {reader.line_num} column {column}: expected a finite number, got {field!r}{hint}"
+                    f"{name}: row {reader.line_num} column {column}: expected a finite number, got "
+                    f"{field!r}{hint}"
                 )
 
 
@@ -237,15 +241,17 @@ def _check_fields(name, file, n_header_lines, n_columns, missing):
 def hold_out(rows, fraction, seed):
     """Split rows into those to train on and those held out, chosen at random.
 
-    The rows chosen change places with the last ones, in `rows` itself, so that both parts are slices of it: only rows
-    that change places are copied. (In a copy-on-write map of a file these rows take memory, the others stay in the file.)
+    The rows chosen change places with the last ones, in `rows` itself, so that both parts are
+    slices of it: only rows that change places are copied. (In a copy-on-write map of a file these
+    rows take memory, the others stay in the file.)
 
     Parameters
     ----------
     rows : ndarray of shape (n_samples, n_features)
         Changed in place, unless `fraction` is 0.
     fraction : float
-        The share to hold out, in [0, 1): rounded, at least one row unless it is 0, and never all of them.
+        The share to hold out, in [0, 1): rounded, at least one row unless it is 0, and never all of
+        them.
     seed : int
         Chooses the rows.
 
@@ -298,12 +304,14 @@ def check_can_write_file(path):
 
 def write_array(path, array):
     """Write an array as a .npy file at exactly this path."""
-    with replacing(path) as file:
+    with aefast.model_file.replacing(path) as file:
         np.save(file, array, allow_pickle=False)
 
 
 def write_columns(file, columns):
-    """Write equally long columns, by name, as CSV with a header; floats in the digits that give them back exactly."""
+    """Write equally long columns, by name, as CSV with a header; floats in the digits that give
+    them back exactly.
+    """
     digits = 9 if all(column.dtype == np.float32 for column in columns.values()) else 17
     np.savetxt(
         file,

@@ -1,4 +1,6 @@
-"""`aefast dictionary`: learn a dictionary from images or rows. `aefast denoise`: remove noise from an image with one."""
+"""`aefast dictionary`: learn a dictionary from images or rows. `aefast denoise`: remove noise from
+an image with one.
+"""
 
 import json
 import time
@@ -7,12 +9,8 @@ from pathlib import Path
 import numpy as np
 
 import aefast
-from aefast.sparse_coding import denoising
 from aefast.cli import data_files
-from aefast.cli.common import METRICS_NAME, MODEL_NAME, add_command, model_path
-from aefast.model_file import replacing
-from aefast.sparse_coding.dictionary_learning import DictionaryLearning
-from aefast.sparse_coding.patches import as_image, extract_patches, load_image, pillow
+from aefast.cli.common import DATA_HELP, METRICS_NAME, MODEL_NAME, describe, model_path
 
 _PICTURE_NAME = "dictionary.png"
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".pgm", ".ppm", ".webp")
@@ -23,19 +21,14 @@ _IMAGE_HELP = (
 _MOST_TESTED_ROWS = 5000
 
 
-def add_commands(commands):
-    _add_dictionary(commands)
-    _add_denoise(commands)
-
-
-def _add_dictionary(commands):
-    command = add_command(
-        commands,
-        "dictionary",
+def add_dictionary(command):
+    describe(
+        command,
         _dictionary,
-        "learn a dictionary for sparse codes",
-        "From images: grey patches, the mean of each taken off, all divided by their standard deviation. From rows: as they are. A tenth is held out. "
-        f"What comes of it goes to one folder: {MODEL_NAME}, {METRICS_NAME} and, with matplotlib, {_PICTURE_NAME}, most used atoms first. Ctrl-C ends "
+        "From images: grey patches, the mean of each taken off, all divided by their standard "
+        "deviation. From rows: as they are. A tenth is held out. "
+        f"What comes of it goes to one folder: {MODEL_NAME}, {METRICS_NAME} and, with matplotlib, "
+        f"{_PICTURE_NAME}, most used atoms first. Ctrl-C ends "
         "the learning and saves what there is.",
     )
     add = command.add_argument
@@ -44,7 +37,8 @@ def _add_dictionary(commands):
         metavar="DATA|IMAGE",
         nargs="*",
         default=list(_SAMPLE_IMAGES),
-        help=f"images ({', '.join(_IMAGE_SUFFIXES)}), or one table: {data_files.DATA_HELP}. Default: the two photographs that come with scikit-learn",
+        help=f"images ({', '.join(_IMAGE_SUFFIXES)}), or one table: {DATA_HELP}. Default: the two "
+        "photographs that come with scikit-learn",
     )
     add(
         "-k",
@@ -85,7 +79,8 @@ def _add_dictionary(commands):
     add(
         "--whiten",
         action="store_true",
-        help="whiten patches first (ZCA): atoms become localised and oriented, but are none for denoising",
+        help="whiten patches first (ZCA): atoms become localised and oriented, but are none for "
+        "denoising",
     )
     add("--positive", action="store_true", help="codes and atoms that are not negative")
     add(
@@ -111,20 +106,20 @@ def _add_dictionary(commands):
     add("--quiet", action="store_true", help="no progress, no summary")
 
 
-def _add_denoise(commands):
-    command = add_command(
-        commands,
-        "denoise",
+def add_denoise(command):
+    describe(
+        command,
         _denoise,
-        "remove noise from an image",
-        "Overlapping patches are coded with as few atoms as explain them up to the noise; a pixel becomes the mean of the patches that cover it.",
+        "Overlapping patches are coded with as few atoms as explain them up to the noise; a pixel "
+        "becomes the mean of the patches that cover it.",
     )
     add = command.add_argument
     add("image", metavar="IMAGE", help=_IMAGE_HELP)
     add(
         "--dictionary",
         metavar="DICTIONARY",
-        help="a model file, or the folder of `aefast dictionary`; by default one is learnt from IMAGE itself",
+        help="a model file, or the folder of `aefast dictionary`; by default one is learnt from "
+        "IMAGE itself",
     )
     add(
         "--noise",
@@ -174,7 +169,7 @@ def _dictionary(arguments):
     n_test = min(_MOST_TESTED_ROWS, len(rows) // 10)
     order = np.random.default_rng(arguments.seed).permutation(len(rows))
     test, train = rows[np.sort(order[:n_test])], rows[np.sort(order[n_test:])]
-    learner = DictionaryLearning(
+    learner = aefast.DictionaryLearning(
         arguments.components,
         alpha=arguments.alpha,
         max_epochs=arguments.epochs,
@@ -189,11 +184,12 @@ def _dictionary(arguments):
     metrics = _metrics(arguments, learner, train, test, scale, seconds, interrupted)
     out.mkdir(parents=True, exist_ok=True)
     learner.save(out / MODEL_NAME)
-    with replacing(out / METRICS_NAME) as file:
+    with aefast.model_file.replacing(out / METRICS_NAME) as file:
         file.write(json.dumps(metrics, indent=2, allow_nan=False).encode() + b"\n")
     if interrupted is not None:
         raise KeyboardInterrupt(
-            f"interrupted after {learner.n_epochs_} whole epochs; the dictionary reached is saved in {out}"
+            f"interrupted after {learner.n_epochs_} whole epochs; the dictionary reached is saved "
+            f"in {out}"
         ) from interrupted
     written = f"{MODEL_NAME}, {METRICS_NAME}"
     if not arguments.no_plots and shape:
@@ -215,7 +211,7 @@ def _rows_and_shape(arguments):
         raise ValueError(f"DATA: expected images or one table, got both: {', '.join(names)}")
     side = arguments.patch
     images = [_read_image(name, grey=True) for name in names]
-    patches = extract_patches(images, side, arguments.patches, arguments.seed)
+    patches = aefast.extract_patches(images, side, arguments.patches, arguments.seed)
     patches -= patches.mean(axis=1, keepdims=True)
     if arguments.whiten:
         patches = aefast.Whitening(epsilon=1e-2).fit_transform(patches)
@@ -224,13 +220,15 @@ def _rows_and_shape(arguments):
 
 
 def _read_image(name, grey=False):
+    from aefast.sparse_coding import patches
+
     if name in _SAMPLE_IMAGES and not Path(name).exists():
-        pillow()  # scikit-learn's own message would not tell how to install it with aefast
+        patches.pillow()  # scikit-learn's own message would not tell how to install it with aefast
         from sklearn.datasets import load_sample_image
 
         image = load_sample_image(name) / 255.0
         return image @ [0.299, 0.587, 0.114] if grey else image
-    return load_image(name, grey)
+    return patches.load_image(name, grey)
 
 
 def _learn(learner, rows):
@@ -246,7 +244,9 @@ def _learn(learner, rows):
 
 def _metrics(arguments, learner, train, test, scale, seconds, interrupted):
     held_out = test if len(test) else train
-    start = DictionaryLearning(**{**learner.get_params(), "max_epochs": 0, "verbose": 0}).fit(train)
+    start = aefast.DictionaryLearning(
+        **{**learner.get_params(), "max_epochs": 0, "verbose": 0}
+    ).fit(train)
     H = learner.set_params(output_format="csr").transform(held_out)
     learner.set_params(output_format="dense")
     left = np.sum((held_out - learner.inverse_transform(H)) ** 2, dtype=np.float64)
@@ -290,12 +290,16 @@ def _summary(metrics, out, written):
     rows, objective = metrics["n_rows"], metrics["objective"]
     return "\n".join(
         [
-            f"{metrics['n_components']} atoms of {metrics['n_features']} features from {rows['train']} rows, "
+            f"{metrics['n_components']} atoms of {metrics['n_features']} features from "
+            f"{rows['train']} rows, "
             f"{metrics['epochs']} epochs in {metrics['seconds']:.1f} s",
-            f"on {rows['test'] or rows['train']} {'held-out' if rows['test'] else 'training'} rows:",
-            f"  objective 1/2 ||x - h D||^2 + alpha ||h||_1   {objective['learnt']:.4g}, with rows as atoms {objective['rows as atoms']:.4g}",
+            f"on {rows['test'] or rows['train']} {'held-out' if rows['test'] else 'training'} "
+            "rows:",
+            f"  objective 1/2 ||x - h D||^2 + alpha ||h||_1   {objective['learnt']:.4g}, with rows "
+            f"as atoms {objective['rows as atoms']:.4g}",
             f"  atoms in a code                               {metrics['atoms_in_a_code']:.1f}",
-            f"  energy explained                              {100 * metrics['energy_explained']:.1f} %",
+            "  energy explained                              "
+            f"{100 * metrics['energy_explained']:.1f} %",
             f"  atoms that no code uses                       {metrics['unused_atoms']}",
             f"written to {out}: {written}",
         ]
@@ -306,6 +310,8 @@ def _summary(metrics, out, written):
 
 
 def _denoise(arguments):
+    from aefast.sparse_coding import denoising, patches
+
     data_files.check_can_write_file(arguments.out)
     for name in ("noise", "add_noise"):
         value = getattr(arguments, name)
@@ -313,8 +319,8 @@ def _denoise(arguments):
             raise ValueError(f"--{name.replace('_', '-')}: expected a positive number, got {value}")
     if arguments.add_noise is not None and arguments.clean is not None:
         raise ValueError("--add-noise takes IMAGE as the clean one: expected no --clean")
-    image = as_image(_read_image(arguments.image))
-    clean = None if arguments.clean is None else as_image(_read_image(arguments.clean))
+    image = patches.as_image(_read_image(arguments.image))
+    clean = None if arguments.clean is None else patches.as_image(_read_image(arguments.clean))
     if clean is not None and clean.shape != image.shape:
         raise ValueError(f"--clean: expected an image of shape {image.shape}, got {clean.shape}")
     if arguments.add_noise is not None:
@@ -343,6 +349,8 @@ def _denoise(arguments):
 
 
 def _noise_of(arguments, image):
+    from aefast.sparse_coding import denoising
+
     if arguments.noise is not None:
         return arguments.noise / 255
     noise = denoising.estimate_noise(image)
@@ -352,17 +360,19 @@ def _noise_of(arguments, image):
 
 
 def _dictionary_for(arguments, image, noise):
+    from aefast.sparse_coding import denoising
+
     if arguments.dictionary is not None:
         learner = aefast.load(model_path(arguments.dictionary))
-        if not isinstance(learner, DictionaryLearning):
+        if not isinstance(learner, aefast.DictionaryLearning):
             raise ValueError(f"--dictionary: expected a dictionary, got a {type(learner).__name__}")
         return learner.components_
     grey = image if image.ndim == 2 else image.mean(axis=2)
-    patches = extract_patches(grey, 8, 30_000, arguments.seed).astype(np.float32)
+    patches = aefast.extract_patches(grey, 8, 30_000, arguments.seed).astype(np.float32)
     patches -= patches.mean(axis=1, keepdims=True)
     level = noise if image.ndim == 2 else noise / np.sqrt(image.shape[2])
     target = (denoising.NOISE_GAIN * level) ** 2 * patches.shape[1]
-    learner = DictionaryLearning(
+    learner = aefast.DictionaryLearning(
         256,
         algorithm="omp",
         alpha=target,
@@ -374,8 +384,10 @@ def _dictionary_for(arguments, image, noise):
 
 
 def _write_image(path, image):
+    from aefast.sparse_coding.patches import pillow
+
     Image = pillow()
     pixels = Image.fromarray(np.round(255 * image).astype(np.uint8))
     suffix = Path(path).suffix.lower()
-    with replacing(path) as file:
+    with aefast.model_file.replacing(path) as file:
         pixels.save(file, format=Image.registered_extensions().get(suffix, "PNG"))

@@ -11,63 +11,63 @@ import numpy as np
 import aefast
 from aefast.cli import data_files
 from aefast.cli.common import (
+    DATA_HELP,
     METRICS_NAME,
     MODEL_NAME,
     MOST_PICTURED_ROWS,
-    add_command,
     add_scale,
     add_threads,
+    describe,
     image_shape,
     model_path,
     read_data,
     test_fraction,
 )
 from aefast.linear.rotation import ROTATIONS
-from aefast.model_file import replacing
 
 _PICTURE_NAMES = ("scree.png", "loadings.png", "likelihood.png")
 _NAMES = {"ppca": "probabilistic PCA", "fa": "factor analysis"}
 
 
-def add_commands(commands):
-    _add_factors(commands)
-    sample = add_command(
-        commands,
-        "sample",
+def add_sample(command):
+    describe(
+        command,
         _sample,
-        "draw rows from a linear factor model",
-        "Factors are drawn from their normal distribution, then each row given its factors. The rows go to a .npy file or, as CSV, to standard output.",
+        "Factors are drawn from their normal distribution, then each row given its factors. The "
+        "rows go to a .npy file or, as CSV, to standard output.",
     )
-    add = sample.add_argument
+    add = command.add_argument
     add("model", metavar="MODEL", help="a model file, or the folder of a fit")
     add("-n", "--rows", type=int, default=1, metavar="N", help="how many (default: %(default)s)")
     add("-o", "--out", metavar="FILE.npy", help="the file to write; by default standard output")
     add("--seed", type=int, default=0, metavar="N", help="of the draws (default: %(default)s)")
 
 
-def _add_factors(commands):
-    command = add_command(
-        commands,
-        "factors",
+def add_factors(command):
+    describe(
+        command,
         _factors,
-        "fit a linear factor model",
-        "Rows of DATA chosen at random are held out, to tell the model's likelihood of rows it has not seen. What comes of it goes to one folder: "
-        f"{MODEL_NAME}, {METRICS_NAME} and, with matplotlib, {', '.join(_PICTURE_NAMES)}. A .npy or .npz file may have missing entries (NaN).",
+        "Rows of DATA chosen at random are held out, to tell the model's likelihood of rows it has "
+        "not seen. What comes of it goes to one folder: "
+        f"{MODEL_NAME}, {METRICS_NAME} and, with matplotlib, {', '.join(_PICTURE_NAMES)}. A .npy "
+        "or .npz file may have missing entries (NaN).",
     )
     add = command.add_argument
-    add("data", metavar="DATA", help=data_files.DATA_HELP)
+    add("data", metavar="DATA", help=DATA_HELP)
     add(
         "--model",
         choices=list(_NAMES),
         default="ppca",
-        help="ppca: probabilistic PCA, noise of one variance; fa: factor analysis, each feature its own (default: %(default)s)",
+        help="ppca: probabilistic PCA, noise of one variance; fa: factor analysis, each feature "
+        "its own (default: %(default)s)",
     )
     add(
         "-k",
         "--components",
         type=_components,
         metavar="K",
-        help="factors; for ppca also a share of the variance below 1, mle, or cv (held-out likelihood); by default what the model has",
+        help="factors; for ppca also a share of the variance below 1, mle, or cv (held-out "
+        "likelihood); by default what the model has",
     )
     add("--rotation", choices=list(ROTATIONS), help="of the loadings, for fa")
     add("--out", metavar="DIR", default="aefast-factors", help="the folder (default: %(default)s)")
@@ -76,7 +76,8 @@ def _add_factors(commands):
         type=test_fraction,
         metavar="F",
         default=0.1,
-        help="share of rows held out (default: %(default)s); with 0 a .npy file is only mapped, and may be larger than memory",
+        help="share of rows held out (default: %(default)s); with 0 a .npy file is only mapped, "
+        "and may be larger than memory",
     )
     add(
         "--seed",
@@ -90,7 +91,8 @@ def _add_factors(commands):
         "--image-shape",
         type=image_shape,
         metavar="HxW",
-        help="draw loadings as images of this shape (28x28, or 32x32x3 for colour), or as a table (none)",
+        help="draw loadings as images of this shape (28x28, or 32x32x3 for colour), or as a table "
+        "(none)",
     )
     add("--no-plots", action="store_true", help="draw no pictures")
     add("--quiet", action="store_true", help="no summary")
@@ -118,7 +120,7 @@ def _factors(arguments):
     metrics = _metrics(arguments, model, parts, seconds)
     out.mkdir(parents=True, exist_ok=True)
     model.save(out / MODEL_NAME)
-    with replacing(out / METRICS_NAME) as file:
+    with aefast.model_file.replacing(out / METRICS_NAME) as file:
         file.write(json.dumps(metrics, indent=2, allow_nan=False).encode() + b"\n")
     written = f"{MODEL_NAME}, {METRICS_NAME}"
     if not arguments.no_plots:
@@ -167,7 +169,8 @@ def _metrics(arguments, model, parts, seconds):
 def _summary(arguments, model, metrics, written):
     n_rows, log_p = metrics["n_rows"], metrics["log_likelihood"]
     lines = [
-        f"{arguments.data}: {n_rows['train']:,} rows of {metrics['n_features']:,} features to fit to, {n_rows.get('test', 0):,} held out",
+        f"{arguments.data}: {n_rows['train']:,} rows of {metrics['n_features']:,} features to fit "
+        f"to, {n_rows.get('test', 0):,} held out",
         f"{_NAMES[arguments.model]}, {metrics['n_components']:,} components",
         "",
         f"mean log p(x), nats per row: {log_p['train']:.4f} (training rows)"
@@ -176,7 +179,8 @@ def _summary(arguments, model, metrics, written):
     if arguments.model == "ppca":
         share = sum(metrics["explained_variance_ratio"])
         lines.append(
-            f"variance along the components: {share:.1%} of all; of the noise: {model.noise_variance_:.4g} in each direction"
+            f"variance along the components: {share:.1%} of all; of the noise: "
+            f"{model.noise_variance_:.4g} in each direction"
         )
     iterations = f"{metrics['n_iter']:,} iteration{'s' * (metrics['n_iter'] > 1)}"
     lines += ["", f"{iterations} in {metrics['seconds']:.2f} s", f"{arguments.out}: {written}"]

@@ -4,76 +4,121 @@ import json
 import math
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import aefast
 from aefast.cli import data_files, report, variants
 from aefast.cli.common import (
+    DATA_HELP,
     METRICS_NAME,
     MODEL_NAME,
     MOST_PICTURED_ROWS,
-    add_command,
     add_scale,
+    describe,
     image_shape,
     read_data,
     test_fraction,
 )
-from aefast.model_file import replacing
 from aefast.networks import _autoencoder
 from aefast.networks.precision import PRECISIONS
 from aefast.networks.training.schedules import SCHEDULES
 
 _PICTURE_NAMES = ("filters.png", "reconstructions.png", "loss.png")
 
-# Options that are constructor parameters: flags, parameter, help. Types and defaults are the constructor's.
+# Options that are constructor parameters: flags, parameter, default, help. The defaults are the
+# constructor's (a test compares them; --layers, --epochs and --seed have their own), written here
+# so that --help need not import scikit-learn.
 _PARAMETERS = (
-    ("-k --components", "n_components", "hidden units"),
+    ("-k --components", "n_components", 64, "hidden units"),
     (
         "--layers",
         "layer_sizes",
-        "hidden units of several layers, from the data up, as 500,250,30: a deep autoencoder, pre-trained layer by layer",
+        None,
+        "hidden units of several layers, from the data up, as 500,250,30: a deep autoencoder, "
+        "pre-trained layer by layer",
     ),
-    ("--pretrain-epochs", "pretrain_epochs", "passes over the training rows for each of --layers"),
-    ("--code-activation", "code_activation", "of the last of --layers, where it is another one"),
-    ("--activation", "activation", "of the hidden units"),
-    ("--output", "output", variants.OUTPUT_HELP),
-    ("--untied", "tied", "give the decoder weights of its own"),
-    ("--epochs", "max_epochs", "passes over the training rows, at most"),
-    ("--batch-size", "batch_size", "rows in a training step"),
-    ("--solver", "solver", "optimizer"),
-    ("--learning-rate", "learning_rate", "step size of the optimizer"),
-    ("--momentum", "momentum", "of sgd"),
-    ("--nesterov", "nesterov", "Nesterov's momentum for sgd"),
-    ("--alpha", "alpha", "L2 penalty: 1/2 alpha ||W||^2 is added to the loss"),
+    (
+        "--pretrain-epochs",
+        "pretrain_epochs",
+        20,
+        "passes over the training rows for each of --layers",
+    ),
+    (
+        "--code-activation",
+        "code_activation",
+        None,
+        "of the last of --layers, where it is another one",
+    ),
+    ("--activation", "activation", "sigmoid", "of the hidden units"),
+    ("--output", "output", "gaussian", variants.OUTPUT_HELP),
+    ("--untied", "tied", True, "give the decoder weights of its own"),
+    ("--epochs", "max_epochs", 30, "passes over the training rows, at most"),
+    ("--batch-size", "batch_size", 128, "rows in a training step"),
+    ("--solver", "solver", "adam", "optimizer"),
+    ("--learning-rate", "learning_rate", 0.001, "step size of the optimizer"),
+    ("--momentum", "momentum", 0.9, "of sgd"),
+    ("--nesterov", "nesterov", False, "Nesterov's momentum for sgd"),
+    ("--alpha", "alpha", 0.0, "L2 penalty: 1/2 alpha ||W||^2 is added to the loss"),
     (
         "--weight-decay",
         "weight_decay",
+        0.0,
         "share of the weights, times the rate, that each step takes away",
     ),
-    ("--clip-norm", "clip_norm", "norm of a step's gradient at most"),
-    ("--max-norm", "max_norm", "norm of a hidden unit's weights at most"),
-    ("--learning-rate-schedule", "learning_rate_schedule", "how the rate changes: see the guide"),
+    ("--clip-norm", "clip_norm", None, "norm of a step's gradient at most"),
+    ("--max-norm", "max_norm", None, "norm of a hidden unit's weights at most"),
+    (
+        "--learning-rate-schedule",
+        "learning_rate_schedule",
+        "constant",
+        "how the rate changes: see the guide",
+    ),
     (
         "--missing",
         "missing",
-        "what NaN (in a .csv file: an empty field, or nan) means: error, or mask for entries that are missing",
+        "error",
+        "what NaN (in a .csv file: an empty field, or nan) means: error, or mask for entries that "
+        "are missing",
     ),
-    ("--missing-fill", "missing_fill", "what a missing entry enters the encoder as"),
-    ("--corruption", "corruption", "noise: masking:P, salt_and_pepper:P or gaussian:SIGMA"),
-    ("--contraction", "contraction", "weight of the contractive penalty"),
-    ("--sparsity", "sparsity", variants.SPARSITY_HELP),
-    ("--top-k", "top_k", "units of each code that keep their value"),
-    ("--dropout", "dropout", "probability that a unit of the code is dropped in training"),
-    ("--early-stopping", "early_stopping", "watch the loss on training rows set aside for that"),
-    ("--validation-fraction", "validation_fraction", "share of training rows set aside for that"),
-    ("--patience", "n_epochs_no_change", "epochs without improvement after which training stops"),
-    ("--tol", "tol", "least improvement of the loss, in nats; 0 runs all epochs"),
-    ("--seed", "random_state", "of initial weights, shuffles and held-out rows"),
-    ("--precision", "precision", "of the products: auto, or bfloat16 on processors that have it"),
-    ("--threads", "n_threads", "at most; by default the cores this process may use"),
+    ("--missing-fill", "missing_fill", "mean", "what a missing entry enters the encoder as"),
+    ("--corruption", "corruption", None, "noise: masking:P, salt_and_pepper:P or gaussian:SIGMA"),
+    ("--contraction", "contraction", 0.0, "weight of the contractive penalty"),
+    ("--sparsity", "sparsity", None, variants.SPARSITY_HELP),
+    ("--top-k", "top_k", None, "units of each code that keep their value"),
+    ("--dropout", "dropout", 0.0, "probability that a unit of the code is dropped in training"),
+    (
+        "--early-stopping",
+        "early_stopping",
+        False,
+        "watch the loss on training rows set aside for that",
+    ),
+    (
+        "--validation-fraction",
+        "validation_fraction",
+        0.1,
+        "share of training rows set aside for that",
+    ),
+    (
+        "--patience",
+        "n_epochs_no_change",
+        5,
+        "epochs without improvement after which training stops",
+    ),
+    ("--tol", "tol", 0.0001, "least improvement of the loss, in nats; 0 runs all epochs"),
+    ("--seed", "random_state", 0, "of initial weights, shuffles and held-out rows"),
+    (
+        "--precision",
+        "precision",
+        "auto",
+        "of the products: auto, or bfloat16 on processors that have it",
+    ),
+    ("--threads", "n_threads", None, "at most; by default the cores this process may use"),
 )
-_TYPES = {  # of parameters whose default is None, where it is not int; and of those that are written in a form of their own
+# of parameters whose default is None, where it is not int; and of those that are written in a form
+# of their own
+_TYPES = {
     "layer_sizes": variants.layers,
     "code_activation": str,
     "clip_norm": float,
@@ -88,29 +133,28 @@ _METAVARS = {
     "corruption": "KIND:LEVEL",
     "sparsity": "KIND:...",
 }
-_OTHER_DEFAULTS = {"layer_sizes": None, "max_epochs": 30, "random_state": 0}
 _EPOCHS = ("max_epochs", "pretrain_epochs")
 
 
-def add_commands(commands):
-    command = add_command(
-        commands,
-        "fit",
+def add_fit(command):
+    describe(
+        command,
         _fit,
-        "train an autoencoder",
-        "Rows of DATA chosen at random are held out: the autoencoder is tested on them and never sees them in training. "
+        "Rows of DATA chosen at random are held out: the autoencoder is tested on them and never "
+        "sees them in training. "
         f"What comes of it goes to one folder: {MODEL_NAME}, {METRICS_NAME} and, with matplotlib, "
         f"{', '.join(_PICTURE_NAMES)}. Ctrl-C ends the training and saves what there is.",
     )
     add = command.add_argument
-    add("data", metavar="DATA", help=data_files.DATA_HELP)
+    add("data", metavar="DATA", help=DATA_HELP)
     add("--out", metavar="DIR", default="aefast-model", help="the folder (default: %(default)s)")
     add(
         "--test-fraction",
         type=test_fraction,
         metavar="F",
         default=0.1,
-        help="share of rows held out (default: %(default)s). They change places with the last rows, in memory; with 0 "
+        help="share of rows held out (default: %(default)s). They change places with the last "
+        "rows, in memory; with 0 "
         "a .npy file is only mapped, and may be larger than memory",
     )
     add_scale(command)
@@ -118,7 +162,8 @@ def add_commands(commands):
         "--image-shape",
         type=image_shape,
         metavar="HxW",
-        help="draw features as images of this shape (28x28, or 32x32x3 for colour), or as a table (none); by default the "
+        help="draw features as images of this shape (28x28, or 32x32x3 for colour), or as a table "
+        "(none); by default the "
         "shape of DATA's rows, and a square where the number of features is one of at least 64",
     )
     add("--no-plots", action="store_true", help="draw no pictures")
@@ -127,7 +172,6 @@ def add_commands(commands):
 
 
 def _add_parameters(group):
-    defaults = _defaults()
     choices = {
         "activation": _autoencoder.ACTIVATIONS,
         "code_activation": _autoencoder.ACTIVATIONS,
@@ -137,9 +181,8 @@ def _add_parameters(group):
         "learning_rate_schedule": SCHEDULES,
         "precision": PRECISIONS,
     }
-    for flags, name, description in _PARAMETERS:
-        default = defaults[name]
-        settings = {"dest": name, "default": default, "help": description}
+    for flags, name, default, description in _PARAMETERS:
+        settings: dict[str, Any] = {"dest": name, "default": default, "help": description}
         if isinstance(default, bool):
             settings["action"] = "store_false" if default else "store_true"
         else:
@@ -153,21 +196,16 @@ def _add_parameters(group):
         group.add_argument(*flags.split(), **settings)
 
 
-def _defaults():
-    deep, flat = aefast.StackedAutoencoder(), aefast.Autoencoder()
-    return deep.get_params(deep=False) | flat.get_params(deep=False) | _OTHER_DEFAULTS
-
-
 def _new_model(arguments, feature_names):
     """The estimator asked for, with no passes to make yet, and how many there will be."""
     estimator = aefast.StackedAutoencoder if arguments.layer_sizes else aefast.Autoencoder
-    known, defaults = estimator().get_params(deep=False), _defaults()
+    known = estimator().get_params(deep=False)
     parameters = {}
-    for flags, name, _ in _PARAMETERS:
+    for flags, name, default, _ in _PARAMETERS:
         value = getattr(arguments, name)
         if name in known:
             parameters[name] = value
-        elif value != defaults[name]:
+        elif value != default:
             where = "one layer: not with" if arguments.layer_sizes else "several layers: give"
             raise ValueError(f"{flags.split()[-1]} belongs to {where} --layers")
     parameters["output"] = variants.with_column_numbers(arguments.output, feature_names)
@@ -199,7 +237,7 @@ def _fit(arguments):
     for name, rows in parts.items():
         losses[name]["after"] = report.mean_loss(model, rows)
     metrics = report.metrics(arguments, model, parts, losses, seconds, stopped)
-    with replacing(out / METRICS_NAME) as file:
+    with aefast.model_file.replacing(out / METRICS_NAME) as file:
         file.write(json.dumps(metrics, indent=2, allow_nan=False).encode() + b"\n")
     if stopped is not None:
         reason = str(stopped) or f"interrupted after {report.n_passes(model)} whole epochs"

@@ -2,11 +2,11 @@
 
 import aefast
 from aefast.cli import report
-from aefast.cli.common import add_command, model_path
+from aefast.cli.common import describe, model_path
 
 
-def add_commands(commands):
-    command = add_command(commands, "info", _info, "describe this build of aefast, or a model")
+def add_info(command):
+    describe(command, _info)
     command.add_argument(
         "model", metavar="MODEL", nargs="?", help="a model file, or the folder of a fit"
     )

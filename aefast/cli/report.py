@@ -2,6 +2,7 @@
 
 import copy
 import os
+from typing import Any
 
 import numpy as np
 
@@ -10,8 +11,11 @@ from aefast._base import threads
 
 
 def losses_before(model, parts):
-    """The losses of an autoencoder that is only initialised, and of one that gives each column's mean for any row."""
-    # without weights the output is what the visible bias starts at: the link of the training rows' means
+    """The losses of an autoencoder that is only initialised, and of one that gives each column's
+    mean for any row.
+    """
+    # without weights the output is what the visible bias starts at: the link of the training rows'
+    # means
     constant = copy.deepcopy(model)
     state = constant._state
     for layer, flat in state.model.layer_views(state.parameters):
@@ -78,7 +82,8 @@ def summary(arguments, metrics, written):
     n_rows, losses = metrics["n_rows"], metrics["loss"]
     n_held_out = n_rows.get("test", 0)
     lines = [
-        f"{arguments.data}: {n_rows['train']:,} rows of {metrics['n_features']:,} features to train on, "
+        f"{arguments.data}: {n_rows['train']:,} rows of {metrics['n_features']:,} features to "
+        "train on, "
         f"{n_held_out:,} held out",
         "",
         f"{'loss in nats per row':<22}{'before':>12}{'after':>12}{'column means':>16}",
@@ -99,7 +104,8 @@ def summary(arguments, metrics, written):
     n_threads = metrics["n_threads"]
     lines += [
         "",
-        f"{metrics['n_epochs']} epochs in {metrics['seconds']:.2f} s: {metrics['rows_per_second']:,.0f} rows/s "
+        f"{metrics['n_epochs']} epochs in {metrics['seconds']:.2f} s: "
+        f"{metrics['rows_per_second']:,.0f} rows/s "
         f"with {n_threads} thread{'s' * (n_threads > 1)}, {metrics['isa']} instructions",
         f"{arguments.out}: {written}",
     ]
@@ -113,7 +119,7 @@ def _cell(loss):
 def model_facts(path):
     """What `info` prints of a model file, by name."""
     model = aefast.load(path)
-    facts = {
+    facts: dict[str, Any] = {
         "file": f"{path} ({os.path.getsize(path):,} bytes)",
         "model": type(model).__name__,
         "features": f"{model.n_features_in_:,}",
@@ -122,7 +128,7 @@ def model_facts(path):
     facts |= _network_facts(model) if is_network else _facts(model)
     if hasattr(model, "feature_names_in_"):
         facts["feature names"] = list(model.feature_names_in_)
-    return facts | model.saved_parameters()
+    return facts | model._saved_parameters()
 
 
 def _network_facts(model):
@@ -133,12 +139,14 @@ def _network_facts(model):
         "components": " → ".join(f"{layer.n_components:,}" for layer in layers),
         "weights": f"{'tied' if layers[0].tied else 'untied'}, {state.parameters.dtype}",
         "parameters": f"{state.parameters.size:,}",
-        "training": f"{model.n_epochs_:,} epochs, {state.n_steps:,} steps, {state.n_rows_seen:,} rows",
+        "training": f"{model.n_epochs_:,} epochs, {state.n_steps:,} steps, {state.n_rows_seen:,} "
+        "rows",
     }
     for number, losses in enumerate(getattr(model, "pretraining_loss_curves_", ()), 1):
         if losses:
             facts[f"pre-training of layer {number}"] = (
-                f"{len(losses):,} epochs, loss {losses[0]:.6g} in the first, {losses[-1]:.6g} in the last"
+                f"{len(losses):,} epochs, loss {losses[0]:.6g} in the first, {losses[-1]:.6g} in "
+                "the last"
             )
     if curve:
         facts["loss"] = (

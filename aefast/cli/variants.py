@@ -1,4 +1,6 @@
-"""How the command writes parameters that are no single number or name: outputs, corruption, sparsity."""
+"""How the command writes parameters that are no single number or name: outputs, corruption,
+sparsity.
+"""
 
 import argparse
 import re
@@ -6,8 +8,10 @@ import re
 from aefast.networks._autoencoder import PENALTIES
 
 OUTPUT_HELP = (
-    "the data's distribution: a name (gaussian, bernoulli, poisson, ...; the guide has all), a name with its option, as "
-    "'huber(delta=2)', or several with their columns, as 'poisson:visits,3;bernoulli:4-8;categorical:9-12'"
+    "the data's distribution: a name (gaussian, bernoulli, poisson, ...; the guide has all), a "
+    "name with its option, as "
+    "'huber(delta=2)', or several with their columns, as "
+    "'poisson:visits,3;bernoulli:4-8;categorical:9-12'"
 )
 SPARSITY_HELP = "penalty on the code: " + " or ".join(
     ":".join((name, *([row["parameter"].upper()] if row["parameter"] else ()), "WEIGHT"))
@@ -36,7 +40,7 @@ def _distribution(text):
 
 
 def _columns(text):
-    columns = []
+    columns: list[int | str] = []
     for part in text.split(","):
         part = part.strip()
         ends = re.fullmatch(r"(\d+)-(\d+)", part)
@@ -73,7 +77,9 @@ def _number(text, whole):
 
 
 def with_column_numbers(output, names):
-    """Columns by number in an `output` that may name them: the rows that are fitted have no names."""
+    """Columns by number in an `output` that may name them: the rows that are fitted have no
+    names.
+    """
     if not isinstance(output, list):
         return output
     return [

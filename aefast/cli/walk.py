@@ -2,25 +2,25 @@
 
 from aefast.cli import data_files
 from aefast.cli.common import (
-    add_command,
+    DATA_HELP,
     add_scale,
     add_threads,
+    describe,
     image_shape,
     read_model_and_data,
 )
 
 
-def add_commands(commands):
-    command = add_command(
-        commands,
-        "walk",
+def add_walk(command):
+    describe(
+        command,
         _walk,
-        "let a denoising autoencoder draw rows",
-        "Each chain starts at a row of DATA; in each step it is corrupted, encoded, and a row is drawn from what is decoded.",
+        "Each chain starts at a row of DATA; in each step it is corrupted, encoded, and a row is "
+        "drawn from what is decoded.",
     )
     add = command.add_argument
     add("model", metavar="MODEL", help="a model file, or the folder of a fit")
-    add("data", metavar="DATA", help=data_files.DATA_HELP)
+    add("data", metavar="DATA", help=DATA_HELP)
     add(
         "-o",
         "--out",

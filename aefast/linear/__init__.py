@@ -1,1 +1,3 @@
-"""Linear models fitted from sufficient statistics: factor models, whitening, closed-form autoencoders."""
+"""Linear models fitted from sufficient statistics: factor models, whitening, closed-form
+autoencoders.
+"""

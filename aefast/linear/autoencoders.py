@@ -1,8 +1,11 @@
-"""Linear autoencoders in closed form: denoising with the corruption integrated out, and recommendation with a zero diagonal."""
+"""Linear autoencoders in closed form: denoising with the corruption integrated out, and
+recommendation with a zero diagonal.
+"""
 
 from numbers import Integral, Real
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import linalg, sparse
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -10,8 +13,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from aefast._base import arrays as check
 from aefast._base import threads
+from aefast._base.errors import table_name
 from aefast._base.projection import project
 from aefast._base.saving import COUNT, SIZE, Saved, Tensor
+from aefast._base.types import Reals, Table
 from aefast.linear.linear_model import StatisticsMixin
 
 _THREADS = [None, Interval(Integral, 1, threads.MOST_THREADS, closed="both")]
@@ -19,36 +24,41 @@ _SCORES_AT_ONCE = 1 << 22
 
 
 class _SquareMap(StatisticsMixin, Saved, OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
-    """A map from features to features, fitted to sufficient statistics; `tensors_` names its arrays and their dimensions."""
+    """A map from features to features, fitted to sufficient statistics; `_tensors` names its arrays
+    and their dimensions.
+    """
 
-    tensors_ = {}
+    _tensors: dict[str, int] = {}
 
-    def saved_state(self):
+    def _saved_state(self):
         return {"n_features": self.n_features_in_, "n_samples_seen": int(self.n_samples_seen_)}
 
-    def saved_tensors(self):
-        return {name: getattr(self, f"{name}_") for name in self.tensors_}
+    def _saved_tensors(self):
+        return {name: getattr(self, f"{name}_") for name in self._tensors}
 
     @classmethod
-    def state_checks(cls):
+    def _state_checks(cls):
         return {"n_features": SIZE, "n_samples_seen": COUNT}
 
     @classmethod
-    def tensor_layout(cls, state):
+    def _tensor_layout(cls, state):
         d = state["n_features"]
-        return {name: Tensor((d,) * n_dims, "F64") for name, n_dims in cls.tensors_.items()}
+        return {name: Tensor((d,) * n_dims, "F64") for name, n_dims in cls._tensors.items()}
 
-    def restore(self, state, tensors):
+    def _restore(self, state, tensors):
         self.n_features_in_ = state["n_features"]
         self.n_samples_seen_ = state["n_samples_seen"]
-        self.__dict__.update({f"{name}_": tensor for name, tensor in tensors.items()})
+        for name, tensor in tensors.items():
+            setattr(self, f"{name}_", tensor)
 
 
 class MarginalizedAutoencoder(_SquareMap):
-    """Linear denoising autoencoder, its corruption integrated out: what training on infinitely many corrupted copies of the rows would give, in closed form.
+    """Linear denoising autoencoder, its corruption integrated out: what training on infinitely many
+    corrupted copies of the rows would give, in closed form.
 
-    Each entry is set to 0 with probability p. ``X̂ = X̃ Aᵀ + b`` that minimises ``E ‖x − x̃ Aᵀ − b‖²``, averaged over rows and corruptions, needs only the mean μ and the covariance C
-    (divided by n):
+    Each entry is set to 0 with probability p. ``X̂ = X̃ Aᵀ + b`` that minimises
+    ``E ‖x − x̃ Aᵀ − b‖²``, averaged over rows and corruptions, needs only the mean μ and the
+    covariance C (divided by n):
 
         ``Aᵀ = [(1 − p) C + p diag(E x²)]⁻¹ C``,   ``b = μ − (1 − p) μ Aᵀ``
 
@@ -57,7 +67,8 @@ class MarginalizedAutoencoder(_SquareMap):
     corruption : float in (0, 1), default=0.5
         p.
     activation : {"tanh", "identity"}, default="tanh"
-        Of what `transform` returns. Deep: several in a scikit-learn pipeline, each fitted to what the one before returns.
+        Of what `transform` returns. Deep: several in a scikit-learn pipeline, each fitted to what
+        the one before returns.
     n_threads : int or None, default=None
         As of `Autoencoder`.
 
@@ -79,7 +90,8 @@ class MarginalizedAutoencoder(_SquareMap):
 
     References
     ----------
-    .. [1] Chen, Xu, Weinberger & Sha (2012), Marginalized denoising autoencoders for domain adaptation, eqs. 3 and 6.
+    .. [1] Chen, Xu, Weinberger & Sha (2012), Marginalized denoising autoencoders for domain
+    adaptation, eqs. 3 and 6.
 
     Examples
     --------
@@ -95,15 +107,17 @@ class MarginalizedAutoencoder(_SquareMap):
         "activation": [StrOptions({"tanh", "identity"})],
         "n_threads": _THREADS,
     }
-    file_format = "aefast marginalized autoencoder"
-    tensors_ = {"coef": 2, "intercept": 1, "mean": 1}
+    _file_format = "aefast marginalized autoencoder"
+    _tensors = {"coef": 2, "intercept": 1, "mean": 1}
 
-    def __init__(self, corruption=0.5, *, activation="tanh", n_threads=None):
+    def __init__(
+        self, corruption: float = 0.5, *, activation: str = "tanh", n_threads: int | None = None
+    ) -> None:
         self.corruption = corruption
         self.activation = activation
         self.n_threads = n_threads
 
-    def _fit_statistics(self, statistics):
+    def _fit_statistics(self, statistics, name="X"):
         C, mean, p = statistics.covariance(), statistics.mean_, self.corruption
         squares = np.diagonal(C) + mean**2
         lives = squares > 0
@@ -117,7 +131,7 @@ class MarginalizedAutoencoder(_SquareMap):
         self.intercept_ = mean - (1 - p) * mean @ A_T
         self.n_samples_seen_ = statistics.n_samples_
 
-    def reconstruct(self, X):
+    def reconstruct(self, X: Table) -> Reals:
         """``X Aᵀ + b``.
 
         Parameters
@@ -133,9 +147,10 @@ class MarginalizedAutoencoder(_SquareMap):
         check_is_fitted(self)
         rows = check.estimator_table(self, X, reset=False)
         A_T, offset = self.coef_.T, self.intercept_ + self.coef_ @ self.mean_
-        return project(rows, self.mean_, A_T, offset=offset, n_threads=self.n_threads)
+        options = {"name": table_name(X, self), "n_threads": self.n_threads}
+        return project(rows, self.mean_, A_T, offset=offset, **options)
 
-    def transform(self, X):
+    def transform(self, X: Table) -> Reals:
         """``tanh(X Aᵀ + b)``, or without the tanh for activation="identity".
 
         Parameters
@@ -151,9 +166,11 @@ class MarginalizedAutoencoder(_SquareMap):
 
 
 class ItemAutoencoder(_SquareMap):
-    """Linear autoencoder with a zero diagonal, for implicit feedback (EASE): each item is predicted from the other ones.
+    """Linear autoencoder with a zero diagonal, for implicit feedback (EASE): each item is predicted
+    from the other ones.
 
-    Rows of X are users, columns are items, entries say how strongly a user chose an item (0: not seen). Minimises
+    Rows of X are users, columns are items, entries say how strongly a user chose an item (0: not
+    seen). Minimises
 
         ``‖X − X B‖² + l2 ‖B‖²``   with ``diag(B) = 0``
 
@@ -199,14 +216,14 @@ class ItemAutoencoder(_SquareMap):
         "l2": [Interval(Real, 0, None, closed="neither")],
         "n_threads": _THREADS,
     }
-    file_format = "aefast item autoencoder"
-    tensors_ = {"components": 2}
+    _file_format = "aefast item autoencoder"
+    _tensors = {"components": 2}
 
-    def __init__(self, l2=100.0, *, n_threads=None):
+    def __init__(self, l2: float = 100.0, *, n_threads: int | None = None) -> None:
         self.l2 = l2
         self.n_threads = n_threads
 
-    def _fit_statistics(self, statistics):
+    def _fit_statistics(self, statistics, name="X"):
         if not statistics.weight_sum_ > 0:
             raise ValueError(f"no users, or all weights are zero: {statistics!r}")
         gram = statistics.second_moments()
@@ -216,7 +233,8 @@ class ItemAutoencoder(_SquareMap):
             inverse, info = linalg.lapack.dpotri(inverse, lower=True)
         if info != 0:
             raise ValueError(
-                f"Xᵀ X + l2 I is singular to rounding: l2 = {self.l2} is too small for entries of this size"
+                f"Xᵀ X + l2 I is singular to rounding: l2 = {self.l2} is too small for entries of "
+                "this size"
             )
         P = np.tril(inverse)
         P += np.tril(P, -1).T
@@ -224,7 +242,7 @@ class ItemAutoencoder(_SquareMap):
         np.fill_diagonal(self.components_, 0.0)
         self.n_samples_seen_ = statistics.n_samples_
 
-    def transform(self, X):
+    def transform(self, X: Table) -> Reals:
         """Scores ``X B``: how well each item suits each user.
 
         Parameters
@@ -239,7 +257,9 @@ class ItemAutoencoder(_SquareMap):
         check_is_fitted(self)
         return self._scores(check.estimator_table(self, X, reset=False))
 
-    def recommend(self, user_rows, n, *, exclude_seen=True):
+    def recommend(
+        self, user_rows: Table, n: int, *, exclude_seen: bool = True
+    ) -> tuple[NDArray[np.int64], Reals]:
         """The items of highest score for each user.
 
         Parameters
@@ -254,7 +274,8 @@ class ItemAutoencoder(_SquareMap):
         Returns
         -------
         items : ndarray (n_samples, n) of int64
-            Columns of X, best first; of equal scores the smaller column first. −1 where a user has seen all others.
+            Columns of X, best first; of equal scores the smaller column first. −1 where a user has
+            seen all others.
         scores : ndarray (n_samples, n)
             Theirs; −inf with −1.
         """
@@ -285,4 +306,5 @@ class ItemAutoencoder(_SquareMap):
 
     def _scores(self, rows):
         zeros = np.zeros(self.n_features_in_)
-        return project(rows, zeros, self.components_, n_threads=self.n_threads)
+        options = {"name": table_name(None, self), "n_threads": self.n_threads}
+        return project(rows, zeros, self.components_, **options)

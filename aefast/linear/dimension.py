@@ -14,7 +14,9 @@ def rank(values):
 
 
 def highest(score, low, high):
-    """The k in [low, high] of the highest score(k), which rises and then falls: by bisection of its slope."""
+    """The k in [low, high] of the highest score(k), which rises and then falls: by bisection of its
+    slope.
+    """
     score = functools.cache(score)
     while high - low > 1:
         middle = (low + high) // 2
@@ -26,7 +28,9 @@ def highest(score, low, high):
 
 
 def held_out_scores(train, held_out):
-    """Log-likelihood of the held-out rows with 1, ..., d − 1 components fitted to the others (at least one entry), from one decomposition."""
+    """Log-likelihood of the held-out rows with 1, ..., d − 1 components fitted to the others (at
+    least one entry), from one decomposition.
+    """
     values, U = linalg.eigh(train.covariance())
     values, U = np.maximum(values[::-1], 0.0), U[:, ::-1]
     delta = held_out.mean_ - train.mean_
@@ -45,7 +49,9 @@ def held_out_scores(train, held_out):
 
 
 def minka(values, n):
-    """The k of greatest Laplace evidence (Minka 2000, eq. 30), of eigenvalues of the covariance that fall; 1 ≤ k < d."""
+    """The k of greatest Laplace evidence (Minka 2000, eq. 30), of eigenvalues of the covariance
+    that fall; 1 ≤ k < d.
+    """
     values = values[: rank(values)]
     d = len(values)
     evidence = [_minka_evidence(values, k, d, n) for k in range(1, d)]

@@ -12,33 +12,41 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from aefast._base import arrays as check
 from aefast._base import threads
+from aefast._base.errors import column_labels
 from aefast._base.saving import Tensor
+from aefast._base.warnings import warn, warn_of_iterations
 from aefast.linear import dimension, patterns
 from aefast.linear.factor_model import FactorModel
 from aefast.linear.gaussian import LOG_2PI
-from aefast.linear.rotation import ROTATIONS, rotate
+from aefast.linear.rotation import ROTATIONS, fixed_signs, rotate
 
 LANCZOS_FROM = 400  # features from which few eigenpairs are found by Lanczos, in O(d² k)
 GRADIENT_TOLERANCE = 1e-7  # of the mean log-likelihood by the logarithm of a noise variance
 
 
 class FactorAnalysis(FactorModel):
-    """Factor analysis: ``h ~ N(0, I)``, ``x = h W + μ + noise`` with noise of its own variance ψ_j in each column.
+    """Factor analysis: ``h ~ N(0, I)``, ``x = h W + μ + noise`` with noise of its own variance ψ_j
+    in each column.
 
-    Maximises ``Σ log p(x)``, ``x ~ N(μ, Wᵀ W + Ψ)``, the factors h integrated out. The data enter through their covariance (divided by n) only: one pass over the
-    rows, then L-BFGS on the likelihood as a function of log ψ, the best W for each ψ being known in closed form (Jöreskog 1967). With missing entries by EM.
+    Maximises ``Σ log p(x)``, ``x ~ N(μ, Wᵀ W + Ψ)``, the factors h integrated out. The data enter
+    through their covariance (divided by n) only: one pass over the rows, then L-BFGS on the
+    likelihood as a function of log ψ, the best W for each ψ being known in closed form (Jöreskog
+    1967). With missing entries by EM.
 
     Parameters
     ----------
     n_components : int or None, default=None
-        k. None: the most that d columns can identify, the largest k with ``(d − k)² ≥ d + k`` (Ledermann's bound), at least 1 and at most
-        the rank of the centred rows.
+        k. None: the most that d columns can identify, the largest k with ``(d − k)² ≥ d + k``
+        (Ledermann's bound), at least 1 and at most the rank of the centred rows.
     rotation : {None, "varimax", "quartimax", "promax"}, default=None
-        Of the loadings towards simple structure. Without it ``W Ψ⁻¹ Wᵀ`` is diagonal, largest first. "promax" gives correlated factors.
+        Of the loadings towards simple structure. Without it ``W Ψ⁻¹ Wᵀ`` is diagonal, largest
+        first. "promax" gives correlated factors.
     min_noise : float in (0, 1), default=1e-6
-        Least noise variance of a column, as a fraction of its variance: what keeps Heywood cases finite. A warning names the columns that reach it.
+        Least noise variance of a column, as a fraction of its variance: what keeps Heywood cases
+        finite. A warning names the columns that reach it.
     tol : float, default=1e-8
-        Iterations end when the mean log-likelihood rises by less, relative to its magnitude (with missing entries: absolutely), or its gradient vanishes.
+        Iterations end when the mean log-likelihood rises by less, relative to its magnitude (with
+        missing entries: absolutely), or its gradient vanishes.
     max_iter : int, default=1000
     n_threads : int or None, default=None
         As of `Autoencoder`.
@@ -62,7 +70,8 @@ class FactorAnalysis(FactorModel):
 
     Notes
     -----
-    Each column is fitted in units of its own: the result does not depend on scales. Constant columns have no loadings and the least noise.
+    Each column is fitted in units of its own: the result does not depend on scales. Constant
+    columns have no loadings and the least noise.
 
     References
     ----------
@@ -90,14 +99,14 @@ class FactorAnalysis(FactorModel):
 
     def __init__(
         self,
-        n_components=None,
+        n_components: int | None = None,
         *,
-        rotation=None,
-        min_noise=1e-6,
-        tol=1e-8,
-        max_iter=1000,
-        n_threads=None,
-    ):
+        rotation: str | None = None,
+        min_noise: float = 1e-6,
+        tol: float = 1e-8,
+        max_iter: int = 1000,
+        n_threads: int | None = None,
+    ) -> None:
         self.n_components = n_components
         self.rotation = rotation
         self.min_noise = min_noise
@@ -107,8 +116,8 @@ class FactorAnalysis(FactorModel):
 
     # ---- fitting ----
 
-    def _fit_statistics(self, statistics):
-        statistics.check_variance()
+    def _fit_statistics(self, statistics, name="X"):
+        statistics._check_variance()
         covariance = statistics.covariance()
         scale, varies = self._scales(covariance)
         correlation = covariance / np.outer(scale, scale)
@@ -116,23 +125,24 @@ class FactorAnalysis(FactorModel):
         k = self._n_components(correlation, statistics.n_samples_)
         found = maximize_profile(correlation, k, varies, self.min_noise, self.tol, self.max_iter)
         if not found.converged:
-            check.warn_of_iterations(self.max_iter)
-        self._warn_of_heywood(found.psi[varies], np.flatnonzero(varies))
+            warn_of_iterations(self.max_iter)
+        self._warn_of_heywood(found.psi[varies], np.flatnonzero(varies), name)
         curve = [value - float(np.log(scale).sum()) for value in found.curve]
         self._set_loadings(
             statistics.mean_, found.W, found.psi, scale, curve, statistics.n_samples_
         )
 
-    def _fit_missing(self, rows, weight):
-        filled = self._statistics_of_filled(rows, self._means_of_observed(rows), weight)
-        filled.check_variance()
+    def _fit_missing(self, rows, weight, name):
+        means = self._means_of_observed(rows, name)
+        filled = self._statistics_of_filled(rows, means, weight)
+        filled._check_variance()
         scale, varies = self._scales(filled.covariance())
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             start = FactorAnalysis(
                 self.n_components, min_noise=self.min_noise, tol=1e-3, n_threads=self.n_threads
             )
-            start._fit_statistics(filled)
+            start._fit_statistics(filled, name)
         floor = self.min_noise * scale**2
         mean, W, psi, curve, converged = patterns.expectation_maximization(
             rows,
@@ -144,14 +154,16 @@ class FactorAnalysis(FactorModel):
             self.max_iter,
         )
         if not converged:
-            check.warn_of_iterations(self.max_iter)
-        self._warn_of_heywood((psi / scale**2)[varies], np.flatnonzero(varies))
+            warn_of_iterations(self.max_iter)
+        self._warn_of_heywood((psi / scale**2)[varies], np.flatnonzero(varies), name)
         U = linalg.eigh((W / psi) @ W.T)[1]
         W = U[:, ::-1].T @ W
         self._set_loadings(mean, W / scale, psi / scale**2, scale, curve, len(rows))
 
     def _scales(self, covariance):
-        """Standard deviations, and which columns have one; a constant column gets a thousandth of the mean one, for units of its own."""
+        """Standard deviations, and which columns have one; a constant column gets a thousandth of
+        the mean one, for units of its own.
+        """
         variance = np.diagonal(covariance)
         mean = variance.mean()
         varies = variance > np.finfo(np.float64).eps ** 2 * mean
@@ -169,20 +181,23 @@ class FactorAnalysis(FactorModel):
             )
         return int(self.n_components)
 
-    def _warn_of_heywood(self, psi, columns):
+    def _warn_of_heywood(self, psi, columns, name):
         at_bound = columns[psi <= self.min_noise * (1 + 1e-6)]
         if len(at_bound):
-            shown = ", ".join(map(str, at_bound[:10])) + (", ..." if len(at_bound) > 10 else "")
-            warnings.warn(
-                f"Heywood case: the noise variance of column(s) {shown} is at its bound, min_noise={self.min_noise} of "
-                "the column's variance: the factors explain it altogether. Fewer components, or columns that are no copies of others, help",
+            shown = column_labels(name, at_bound[:10]) + (", ..." if len(at_bound) > 10 else "")
+            warn(
+                f"Heywood case: the noise variance of column(s) {shown} is at its bound, "
+                f"min_noise={self.min_noise} of "
+                "the column's variance: the factors explain it altogether. Fewer components, or "
+                "columns that are no copies of others, help",
                 ConvergenceWarning,
-                stacklevel=5,
             )
 
     def _set_loadings(self, mean, W, psi, scale, curve, n_samples):
-        """W and psi are of columns in units of `scale`: signs, order and rotation do not depend on the units of X."""
-        W, Phi = rotate(check.fixed_signs(W), self.rotation)
+        """W and psi are of columns in units of `scale`: signs, order and rotation do not depend on
+        the units of X.
+        """
+        W, Phi = rotate(fixed_signs(W), self.rotation)
         self._set_fitted(
             mean_=mean,
             components_=W * scale,
@@ -199,29 +214,29 @@ class FactorAnalysis(FactorModel):
 
     # ---- in a file ----
 
-    file_format = "aefast factor analysis"
+    _file_format = "aefast factor analysis"
 
     @classmethod
-    def tensor_layout(cls, state):
+    def _tensor_layout(cls, state):
         d, k = state["n_features"], state["n_components"]
-        return super().tensor_layout(state) | {
+        return super()._tensor_layout(state) | {
             "noise_variance": Tensor((d,), "F64"),
             "factor_covariance": Tensor((k, k), "F64"),
         }
 
-    def saved_tensors(self):
-        return super().saved_tensors() | {
+    def _saved_tensors(self):
+        return super()._saved_tensors() | {
             "noise_variance": self.noise_variance_,
             "factor_covariance": self.factor_covariance_,
         }
 
-    def restore(self, state, tensors):
+    def _restore(self, state, tensors):
         psi, Phi = tensors["noise_variance"], tensors["factor_covariance"]
         if not (psi > 0).all():
             raise ValueError("expected positive noise variances")
         if not (np.allclose(Phi, Phi.T) and linalg.eigvalsh(Phi).min() > 0):
             raise ValueError("expected a positive definite factor covariance")
-        super().restore(state, tensors)
+        super()._restore(state, tensors)
 
 
 # ---- the likelihood of the noise variances ----
@@ -239,8 +254,9 @@ class Profile(NamedTuple):
 class ProfileLikelihood:
     """Minus the mean log-likelihood as a function of log ψ, W at its best.
 
-    With the eigenvalues θ of ``Ψ^-½ C Ψ^-½``: ``½ [d log 2π + Σ log ψ_j + Σ_{i ≤ k, θ_i > 1} (log θ_i + 1 − θ_i) + tr C Ψ⁻¹]``, and the derivative by log ψ_j is
-    ``½ (Σ_jj − C_jj) / ψ_j``, because the gradient by W vanishes.
+    With the eigenvalues θ of ``Ψ^-½ C Ψ^-½``:
+    ``½ [d log 2π + Σ log ψ_j + Σ_{i ≤ k, θ_i > 1} (log θ_i + 1 − θ_i) + tr C Ψ⁻¹]``, and the
+    derivative by log ψ_j is ``½ (Σ_jj − C_jj) / ψ_j``, because the gradient by W vanishes.
     """
 
     def __init__(self, C, k):
@@ -315,7 +331,9 @@ def maximize_profile(C, k, varies, floor, tol, max_iter):
 
 
 def _starting_noise(C, k):
-    """Jöreskog's ``(1 − k / 2d) / (C⁻¹)_jj``: C⁻¹ gives what each column keeps for itself. A little is added to C, so that copies of columns do no harm."""
+    """Jöreskog's ``(1 − k / 2d) / (C⁻¹)_jj``: C⁻¹ gives what each column keeps for itself. A little
+    is added to C, so that copies of columns do no harm.
+    """
     d = len(C)
     inverse = linalg.inv(C + 1e-3 * np.eye(d))
     return (1 - k / (2 * d)) / np.diagonal(inverse)

@@ -1,17 +1,21 @@
 """What probabilistic PCA and factor analysis have in common: everything but how they are fitted."""
 
 from abc import abstractmethod
+from typing import Self
 
 import numpy as np
-from scipy import sparse
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from aefast._base import arrays as check
+from aefast._base.errors import column_label, table_name
+from aefast._base.missing import observed_means
 from aefast._base.moments import SufficientStatistics
 from aefast._base.projection import project
 from aefast._base.saving import COUNT, CURVE, SIZE, Saved, Tensor
+from aefast._base.types import RandomState, Reals, Table
 from aefast.linear import patterns
 from aefast.linear.gaussian import LinearGaussian
 from aefast.linear.linear_model import StatisticsMixin
@@ -22,12 +26,15 @@ _ROWS_FILLED = 1 << 14  # at a time
 class FactorModel(
     StatisticsMixin, Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 ):
-    """``h ~ N(0, Φ)``, ``x = h W + μ + noise``. A subclass fits, sets `mean_`, `components_`, `noise_variance_`, and counts its parameters."""
+    """``h ~ N(0, Φ)``, ``x = h W + μ + noise``. A subclass fits, sets `mean_`, `components_`,
+    `noise_variance_`, and counts its parameters.
+    """
 
     # ---- fitting ----
 
-    def fit(self, X, y=None, sample_weight=None):
-        """Fits to the rows of X: from their sufficient statistics, in one pass; by EM where entries are missing.
+    def fit(self, X: Table, y: object = None, sample_weight: ArrayLike | None = None) -> Self:
+        """Fits to the rows of X: from their sufficient statistics, in one pass; by EM where entries
+        are missing.
 
         Parameters
         ----------
@@ -44,44 +51,53 @@ class FactorModel(
         Raises
         ------
         ValueError
-            For infinite entries, columns without an observed entry, rows without variance, bad parameters.
+            For infinite entries, columns without an observed entry, rows without variance, bad
+            parameters.
         """
         self._validate_params()
-        table = check.estimator_table(self, X, reset=True)
-        try:
-            statistics = self._fit_complete(table, sample_weight)
-        except ValueError:
-            if sparse.issparse(table) or not check.has_missing(table):
-                raise
-            check.check_no_infinity(table)
+        table, name = check.estimator_table(self, X, reset=True), table_name(X)
+        is_complete, statistics = self._fit_complete(table, sample_weight, name)
+        if not is_complete:
             weight = check.as_row_weights(sample_weight, len(table))
-            self._fit_missing(*patterns.of_positive_weight(table, weight))
-            self.n_samples_seen_, statistics = len(table), None
+            rows, weight = patterns.of_positive_weight(table, weight)
+            self._fit_missing(rows, weight, name)
+            self.n_samples_seen_ = len(table)
         self._statistics = statistics
         check.remember_features(self, X)
         return self
 
-    def _fit_complete(self, table, sample_weight):
-        """Fits to rows of which no entry is missing, or raises ValueError. Returns their statistics, or None if it made none."""
-        statistics = self._statistics_of(table, sample_weight)
-        self._fit_statistics(statistics)
-        return statistics
+    def _fit_complete(self, table, sample_weight, name):
+        """Fits to rows of which no entry is missing.
+
+        Returns
+        -------
+        is_complete : bool
+            False: an entry is missing, and nothing has been fitted.
+        statistics : SufficientStatistics or None
+            Of the rows, where they were made.
+        """
+        statistics = self._statistics_of(table, sample_weight, name, none_if_missing=True)
+        if statistics is None:
+            return False, None
+        self._fit_statistics(statistics, name)
+        return True, statistics
 
     @abstractmethod
-    def _fit_missing(self, rows, weight):
+    def _fit_missing(self, rows, weight, name):
         """Fits to rows of which entries are missing (NaN), of positive weights."""
 
     @abstractmethod
     def _n_parameters(self):
         """Free parameters of the fitted distribution."""
 
-    def _means_of_observed(self, rows):
+    def _means_of_observed(self, rows, name):
         """Of the columns of rows with missing entries, from which EM starts."""
-        means, counts = check.observed_means(rows)
+        means, counts = observed_means(rows)
         if not counts.all():
             column = int(np.flatnonzero(counts == 0)[0])
             raise ValueError(
-                f"column {column} of X has no observed entry: leave it out, there is nothing to learn of it"
+                f"column {column_label(name, column)} of X has no observed entry: leave it out, "
+                "there is nothing to learn of it"
             )
         return means
 
@@ -96,7 +112,8 @@ class FactorModel(
 
     def _set_fitted(self, **attributes):
         """Sets the attributes that a fit has found, and the distribution that they describe."""
-        self.__dict__.update(attributes)
+        for name, value in attributes.items():
+            setattr(self, name, value)
         psi = np.broadcast_to(self.noise_variance_, self.mean_.shape).astype(np.float64)
         Phi = getattr(self, "factor_covariance_", None)
         is_identity = Phi is None or np.array_equal(Phi, np.eye(len(Phi)))
@@ -115,7 +132,7 @@ class FactorModel(
 
     # ---- codes ----
 
-    def transform(self, X):
+    def transform(self, X: Table) -> Reals:
         """Posterior means ``E[h | x] = (x − μ) Ψ⁻¹ Wᵀ (Φ⁻¹ + W Ψ⁻¹ Wᵀ)⁻¹``.
 
         Parameters
@@ -130,7 +147,7 @@ class FactorModel(
         """
         return self._posterior(X)[0]
 
-    def posterior(self, X):
+    def posterior(self, X: Table) -> tuple[Reals, Reals]:
         """Mean and covariance of the factors given each row.
 
         Parameters
@@ -142,13 +159,14 @@ class FactorModel(
         -------
         mean : ndarray (n_samples, n_components)
             As `transform` gives it.
-        covariance : ndarray (n_components, n_components), or (n_samples, n_components, n_components) where entries are missing
+        covariance : ndarray (n_components, n_components), or (n_samples, n_components,
+            n_components) where entries are missing
             ``(Φ⁻¹ + W Ψ⁻¹ Wᵀ)⁻¹``, the same for every complete row; float64.
         """
         mean, covariances = self._posterior(X, with_covariances=True)
         return mean, covariances
 
-    def inverse_transform(self, H):
+    def inverse_transform(self, H: ArrayLike) -> Reals:
         """Means of p(x | h): ``h W + μ``.
 
         Parameters
@@ -169,8 +187,9 @@ class FactorModel(
         W, zeros = self.components_, np.zeros(k)
         return project(H, zeros, W, offset=self.mean_, name="H", n_threads=self.n_threads)
 
-    def reconstruct(self, X):
-        """``inverse_transform(transform(X))``: ``E[x' | x]`` of a row with the same factors, which shrinks towards the mean.
+    def reconstruct(self, X: Table) -> Reals:
+        """``inverse_transform(transform(X))``: ``E[x' | x]`` of a row with the same factors, which
+        shrinks towards the mean.
 
         Parameters
         ----------
@@ -182,8 +201,9 @@ class FactorModel(
         """
         return self.inverse_transform(self._posterior(X)[0])
 
-    def impute(self, X):
-        """X with each missing entry (NaN) replaced by its mean given the observed entries of its row, ``E[h | x_o] W + μ``.
+    def impute(self, X: Table) -> Reals:
+        """X with each missing entry (NaN) replaced by its mean given the observed entries of its
+        row, ``E[h | x_o] W + μ``.
 
         Parameters
         ----------
@@ -202,7 +222,7 @@ class FactorModel(
             imputed[missing] = means[missing]
         return imputed
 
-    def sample(self, n_samples=1, random_state=None):
+    def sample(self, n_samples: int = 1, random_state: RandomState | None = None) -> Reals:
         """Draws rows: h from N(0, Φ), then x from p(x | h).
 
         Parameters
@@ -226,7 +246,7 @@ class FactorModel(
 
     # ---- likelihoods ----
 
-    def score_samples(self, X):
+    def score_samples(self, X: Table) -> Reals:
         """``log p(x)`` of each row, the factors integrated out: ``x ~ N(μ, Wᵀ Φ W + Ψ)``.
 
         Parameters
@@ -241,7 +261,7 @@ class FactorModel(
         """
         return self._distances(X)[1]
 
-    def score(self, X, y=None):
+    def score(self, X: Table, y: object = None) -> float:
         """Mean of `score_samples`; greater is better.
 
         Parameters
@@ -255,8 +275,9 @@ class FactorModel(
         """
         return float(self.score_samples(X).mean())
 
-    def mahalanobis(self, X):
-        """Squared Mahalanobis distances ``(x − μ) Σ⁻¹ (x − μ)ᵀ``, as scikit-learn's covariance estimators give them.
+    def mahalanobis(self, X: Table) -> Reals:
+        """Squared Mahalanobis distances ``(x − μ) Σ⁻¹ (x − μ)ᵀ``, as scikit-learn's covariance
+        estimators give them.
 
         Parameters
         ----------
@@ -266,12 +287,14 @@ class FactorModel(
         Returns
         -------
         distance : ndarray (n_samples,)
-            Under the model chi-squared, with as many degrees of freedom as entries are observed; float64.
+            Under the model chi-squared, with as many degrees of freedom as entries are observed;
+            float64.
         """
         return self._distances(X)[0]
 
-    def aic(self, X):
-        """Akaike's criterion of X, ``2 p − 2 Σ log p(x)`` with p free parameters; smaller is better.
+    def aic(self, X: Table) -> float:
+        """Akaike's criterion of X, ``2 p − 2 Σ log p(x)`` with p free parameters; smaller is
+        better.
 
         Parameters
         ----------
@@ -283,8 +306,9 @@ class FactorModel(
         """
         return 2.0 * self._n_parameters() - 2.0 * float(self.score_samples(X).sum())
 
-    def bic(self, X):
-        """Bayes' criterion of X, ``p log n − 2 Σ log p(x)`` with p free parameters; smaller is better.
+    def bic(self, X: Table) -> float:
+        """Bayes' criterion of X, ``p log n − 2 Σ log p(x)`` with p free parameters; smaller is
+        better.
 
         Parameters
         ----------
@@ -297,12 +321,12 @@ class FactorModel(
         log_p = self.score_samples(X)
         return self._n_parameters() * float(np.log(len(log_p))) - 2.0 * float(log_p.sum())
 
-    def get_covariance(self):
+    def get_covariance(self) -> Reals:
         """``Wᵀ Φ W + Ψ`` (n_features, n_features), float64."""
         check_is_fitted(self)
         return self._gaussian.covariance()
 
-    def get_precision(self):
+    def get_precision(self) -> Reals:
         """The inverse of `get_covariance`, by Woodbury's identity."""
         check_is_fitted(self)
         return self._gaussian.precision()
@@ -313,23 +337,11 @@ class FactorModel(
         check_is_fitted(self)
         return check.estimator_rows(self, X, reset=False)
 
-    def _complete(self, rows, function):
-        """What `function` makes of rows if none of their entries is missing, None if one is."""
-        try:
-            return function(rows, self.n_threads)
-        except ValueError:
-            if not check.has_missing(rows):
-                raise
-            check.check_no_infinity(rows)
-            return None
-
     def _posterior(self, X, with_covariances=False):
         check_is_fitted(self)
         gaussian = self._gaussian
         rows = check.estimator_table(self, X, reset=False)
-        if sparse.issparse(rows):
-            return gaussian.posterior_means(rows, self.n_threads), gaussian.posterior_covariance
-        means = self._complete(rows, gaussian.posterior_means)
+        means = gaussian.posterior_means(rows, self.n_threads, table_name(X, self))
         if means is not None:
             return means, gaussian.posterior_covariance
         k, L = len(gaussian.W0), gaussian.L
@@ -338,14 +350,14 @@ class FactorModel(
         for part, block in patterns.blocks(rows, gaussian.mean, k):
             post = patterns.posterior(block, gaussian.W0, gaussian.psi)
             means[part][block.places] = post.means @ L.T
-            if with_covariances:
+            if covariances is not None:
                 covariances[part][block.places] = (L @ post.covariances @ L.T)[block.of_row]
         return means, covariances
 
     def _distances(self, X):
         """(squared distances, log-likelihoods)"""
         rows, gaussian = self._rows(X), self._gaussian
-        distances = self._complete(rows, gaussian.mahalanobis)
+        distances = gaussian.mahalanobis(rows, self.n_threads, table_name(X, self))
         if distances is not None:
             return distances, gaussian.log_likelihood(distances)
         distances, log_p = np.empty(len(rows)), np.empty(len(rows))
@@ -357,7 +369,7 @@ class FactorModel(
 
     # ---- in a file ----
 
-    def saved_state(self):
+    def _saved_state(self):
         return {
             "n_features": self.n_features_in_,
             "n_components": len(self.components_),
@@ -367,7 +379,7 @@ class FactorModel(
         }
 
     @classmethod
-    def state_checks(cls):
+    def _state_checks(cls):
         return {
             "n_features": SIZE,
             "n_components": SIZE,
@@ -377,14 +389,14 @@ class FactorModel(
         }
 
     @classmethod
-    def tensor_layout(cls, state):
+    def _tensor_layout(cls, state):
         d, k = state["n_features"], state["n_components"]
         return {"mean": Tensor((d,), "F64"), "components": Tensor((k, d), "F64")}
 
-    def saved_tensors(self):
+    def _saved_tensors(self):
         return {"mean": self.mean_, "components": self.components_}
 
-    def restore(self, state, tensors):
+    def _restore(self, state, tensors):
         names = ("n_samples_seen", "n_iter", "log_likelihood_curve")
         fitted = {f"{name}_": state[name] for name in names}
         fitted |= {f"{name}_": tensor for name, tensor in tensors.items()}

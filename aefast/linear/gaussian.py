@@ -1,4 +1,6 @@
-"""The distribution of a linear factor model, and what follows from it by Woodbury's identity: every solve is k x k."""
+"""The distribution of a linear factor model, and what follows from it by Woodbury's identity: every
+solve is k x k.
+"""
 
 from functools import cached_property
 
@@ -15,7 +17,8 @@ WIDEST_SQUARE = 4096  # features of which a matrix d x d may be made for that re
 
 
 class LinearGaussian:
-    """``h ~ N(0, Φ)``, ``x = h W + μ + noise`` with independent noise of variances ψ: ``x ~ N(μ, Wᵀ Φ W + Ψ)``.
+    """``h ~ N(0, Φ)``, ``x = h W + μ + noise`` with independent noise of variances ψ:
+    ``x ~ N(μ, Wᵀ Φ W + Ψ)``.
 
     Parameters
     ----------
@@ -28,7 +31,8 @@ class LinearGaussian:
 
     Notes
     -----
-    Inside, factors are independent: ``W₀ = Lᵀ W`` with ``L Lᵀ = Φ``, ``M = I + W₀ Ψ⁻¹ W₀ᵀ``. All arrays are float64.
+    Inside, factors are independent: ``W₀ = Lᵀ W`` with ``L Lᵀ = Φ``, ``M = I + W₀ Ψ⁻¹ W₀ᵀ``. All
+    arrays are float64.
     """
 
     def __init__(self, mean, W, psi, Phi=None):
@@ -73,7 +77,9 @@ class LinearGaussian:
         return root @ root.T
 
     def _precision_root(self):
-        """(d, d): A with A Aᵀ = Σ⁻¹. ``A = Ψ^-½ (I − U (1 − θ^-½) Uᵀ)``, θ and U of ``I + Ψ^-½ W₀ᵀ W₀ Ψ^-½``; nothing is subtracted from a large number."""
+        """(d, d): A with A Aᵀ = Σ⁻¹. ``A = Ψ^-½ (I − U (1 − θ^-½) Uᵀ)``, θ and U of
+        ``I + Ψ^-½ W₀ᵀ W₀ Ψ^-½``; nothing is subtracted from a large number.
+        """
         scale = 1 / np.sqrt(self.psi)
         U, s, _ = linalg.svd((self.W0 * scale).T, full_matrices=False)
         root = -(U * (1 - 1 / np.sqrt(1 + s**2))) @ U.T
@@ -89,21 +95,26 @@ class LinearGaussian:
         B = linalg.solve_triangular(self.M_factor, self.W0 / self.psi, lower=True).T
         return B, 1 / self.psi, -1.0
 
-    # ---- rows without missing entries ----
+    # ---- rows without missing entries: the results are None where one is missing ----
 
-    def posterior_means(self, rows, n_threads):
-        return project(rows, self.mean, self.posterior_map, n_threads=n_threads)
+    def posterior_means(self, rows, n_threads, name):
+        """(n, k); `name` is that of the rows, in errors."""
+        options = {"n_threads": n_threads, "name": name, "none_if_missing": True}
+        return project(rows, self.mean, self.posterior_map, **options)
 
-    def mahalanobis(self, rows, n_threads):
-        B, p, sign = self._quadratic_terms
-        squared = quadratic_forms(rows, self.mean, B, p, sign, n_threads=n_threads)
-        return np.maximum(squared, 0.0, out=squared)
+    def mahalanobis(self, rows, n_threads, name):
+        """Squared distances (n,)."""
+        options = {"n_threads": n_threads, "name": name, "none_if_missing": True}
+        squared = quadratic_forms(rows, self.mean, *self._quadratic_terms, **options)
+        return None if squared is None else np.maximum(squared, 0.0, out=squared)
 
     def log_likelihood(self, squared_distances):
         return -0.5 * (squared_distances + (self.n_features * LOG_2PI + self.log_det))
 
     def mean_log_likelihood(self, mean, covariance):
-        """Of rows with this mean and covariance (divided by n): ``−½ [d log 2π + log |Σ| + tr Σ⁻¹ (C + δ δᵀ)]``."""
+        """Of rows with this mean and covariance (divided by n):
+        ``−½ [d log 2π + log |Σ| + tr Σ⁻¹ (C + δ δᵀ)]``.
+        """
         delta = mean - self.mean
         root = self._precision_root()
         distance = np.einsum("ij,ij->", root, (covariance + np.outer(delta, delta)) @ root)

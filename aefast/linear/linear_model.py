@@ -1,20 +1,36 @@
-"""What estimators share that are fitted from sufficient statistics: `fit`, `partial_fit`, `fit_statistics`."""
+"""What estimators share that are fitted from sufficient statistics: `fit`, `partial_fit`,
+`fit_statistics`.
+"""
 
 import contextlib
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Self
+
+from numpy.typing import ArrayLike
 
 from aefast._base import arrays as check
-from aefast._base.moments import SufficientStatistics, TooFewRowsError
+from aefast._base.errors import table_name
+from aefast._base.moments import SufficientStatistics, TooFewRowsError, statistics_of
+from aefast._base.types import Table
 
 
 class StatisticsMixin(ABC):
     """What is fitted from sufficient statistics."""
 
-    @abstractmethod
-    def _fit_statistics(self, statistics):
-        """Sets the attributes, `n_samples_seen_` among them; raises before it sets any where it cannot."""
+    n_threads: int | None
+    n_features_in_: int
+    _statistics: SufficientStatistics | None
+    _validate_params: Callable[[], None]
 
-    def fit(self, X, y=None, sample_weight=None):
+    @abstractmethod
+    def _fit_statistics(self, statistics, name="X"):
+        """Set the attributes, `n_samples_seen_` among them, or raise before any is set.
+
+        Messages call the rows `name`.
+        """
+
+    def fit(self, X: Table, y: object = None, sample_weight: ArrayLike | None = None) -> Self:
         """Fits to the rows of X, in one pass.
 
         Parameters
@@ -30,15 +46,19 @@ class StatisticsMixin(ABC):
         """
         self._validate_params()
         rows = check.estimator_table(self, X, reset=True)
-        statistics = self._statistics_of(rows, sample_weight)
-        self._fit_statistics(statistics)
+        name = table_name(X)
+        statistics = self._statistics_of(rows, sample_weight, name)
+        self._fit_statistics(statistics, name)
         check.remember_features(self, X)
         self._statistics = statistics
         return self
 
-    def partial_fit(self, X, y=None, sample_weight=None):
-        """Adds rows: afterwards the estimator is what `fit` makes of all rows together. The first ones may be too few or too much alike to be fitted to:
-        they are kept then, and the estimator is not fitted before more have come.
+    def partial_fit(
+        self, X: Table, y: object = None, sample_weight: ArrayLike | None = None
+    ) -> Self:
+        """Adds rows: afterwards the estimator is what `fit` makes of all rows together. The first
+        ones may be too few or too much alike to be fitted to: they are kept then, and the estimator
+        is not fitted before more have come.
 
         Parameters
         ----------
@@ -53,21 +73,24 @@ class StatisticsMixin(ABC):
         goes_on = getattr(self, "_statistics", None) is not None
         if not goes_on and hasattr(self, "n_samples_seen_"):
             raise ValueError(
-                "partial_fit cannot go on: this estimator was loaded from a file, or fitted with missing entries or without a matrix of "
-                "features by features, and has no statistics; save SufficientStatistics, or fit anew"
+                "partial_fit cannot go on: this estimator was loaded from a file, or fitted with "
+                "missing entries or without a matrix of "
+                "features by features, and has no statistics; save SufficientStatistics, or fit "
+                "anew"
             )
         rows = check.estimator_table(self, X, reset=not goes_on)
-        statistics = self._statistics_of(rows, sample_weight)
+        name = table_name(X, self if goes_on else None)
+        statistics = self._statistics_of(rows, sample_weight, name)
         if goes_on:
             statistics = self._statistics + statistics
         with contextlib.suppress(TooFewRowsError):
-            self._fit_statistics(statistics)
+            self._fit_statistics(statistics, name)
         if not goes_on:
             check.remember_features(self, X)
         self._statistics = statistics
         return self
 
-    def fit_statistics(self, statistics):
+    def fit_statistics(self, statistics: SufficientStatistics) -> Self:
         """Fits to the rows that statistics have seen, without them.
 
         Parameters
@@ -96,11 +119,11 @@ class StatisticsMixin(ABC):
         return hasattr(self, "n_samples_seen_")
 
     def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
+        tags = super().__sklearn_tags__()  # type: ignore[misc]  # the estimator's
         tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
-    def _statistics_of(self, rows, sample_weight):
-        statistics = SufficientStatistics(rows.shape[1], n_threads=self.n_threads)
-        return statistics.update(rows, sample_weight)
+    def _statistics_of(self, rows, sample_weight, name, **options):
+        options |= {"n_threads": self.n_threads, "name": name}
+        return statistics_of(rows, sample_weight, **options)

@@ -1,7 +1,9 @@
-"""Rows with missing entries (NaN): their posteriors and likelihoods, and EM over the patterns of what is observed.
+"""Rows with missing entries (NaN): their posteriors and likelihoods, and EM over the patterns of
+what is observed.
 
-A pattern is a set of observed columns. For rows of one pattern ``M_o = I + Σ_{j observed} w_j w_jᵀ / ψ_j`` is the same, so it is made and factored once for
-each pattern; all patterns of a block of rows go through LAPACK as one stack.
+A pattern is a set of observed columns. For rows of one pattern
+``M_o = I + Σ_{j observed} w_j w_jᵀ / ψ_j`` is the same, so it is made and factored once for each
+pattern; all patterns of a block of rows go through LAPACK as one stack.
 """
 
 from typing import NamedTuple
@@ -90,7 +92,9 @@ def log_likelihoods(block, post):
 
 
 class Moments:
-    """What EM's M-step needs, summed over all rows with their weights: for each feature, of the rows where it is observed."""
+    """What EM's M-step needs, summed over all rows with their weights: for each feature, of the
+    rows where it is observed.
+    """
 
     def __init__(self, k, d):
         self.second = np.zeros((d, k + 1, k + 1))  # Σ E[h̃ h̃ᵀ], h̃ = (h, 1)
@@ -116,7 +120,8 @@ class Moments:
 
 
 def expectation_maximization(rows, weight, start, isotropic, floor, tol, max_iter):
-    """Maximum likelihood with missing entries: EM with an expanded parameter, the covariance of the factors (Liu, Rubin & Wu 1998).
+    """Maximum likelihood with missing entries: EM with an expanded parameter, the covariance of the
+    factors (Liu, Rubin & Wu 1998).
 
     Parameters
     ----------
@@ -137,10 +142,11 @@ def expectation_maximization(rows, weight, start, isotropic, floor, tol, max_ite
     Returns
     -------
     mean, W, psi, curve, converged
-        curve: mean log-likelihood of each iteration's parameters, the last of which are returned; rising.
+        curve: mean log-likelihood of each iteration's parameters, the last of which are returned;
+        rising.
     """
     mean, W, psi = reached = start
-    curve = []
+    curve: list[float] = []
     for _ in range(max_iter):
         moments = Moments(*W.shape)
         for part, block in blocks(rows, mean, len(W)):
@@ -157,7 +163,9 @@ def expectation_maximization(rows, weight, start, isotropic, floor, tol, max_ite
 
 
 def _maximize(moments, mean, isotropic, floor):
-    """M-step: a regression of each feature on the factors and 1, then the factors' covariance is moved into W."""
+    """M-step: a regression of each feature on the factors and 1, then the factors' covariance is
+    moved into W.
+    """
     k = len(moments.factors)
     coefficients = np.linalg.solve(moments.second, moments.cross[:, :, None])[:, :, 0]
     counts = moments.second[:, k, k]

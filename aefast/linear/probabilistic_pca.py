@@ -2,6 +2,7 @@
 
 import warnings
 from numbers import Integral, Real
+from typing import cast
 
 import numpy as np
 from scipy import linalg
@@ -11,35 +12,46 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from aefast._base import arrays as check
 from aefast._base import krylov, threads
-from aefast._base.moments import SufficientStatistics
+from aefast._base.errors import column_label
+from aefast._base.moments import statistics_of
 from aefast._base.saving import NUMBER, Tensor
+from aefast._base.types import RandomState
+from aefast._base.warnings import warn, warn_of_iterations
 from aefast.linear import dimension, patterns
 from aefast.linear.dimension import SMALLEST_NOISE
 from aefast.linear.factor_model import FactorModel
+from aefast.linear.rotation import fixed_signs
 
 WIDEST_COVARIANCE = 5000  # features up to which svd_solver="auto" makes a covariance matrix
 N_FOLDS = 5
 
 
 class ProbabilisticPCA(FactorModel):
-    """Probabilistic PCA: ``h ~ N(0, I)``, ``x = h W + μ + noise`` with noise of one variance σ² in every direction.
+    """Probabilistic PCA: ``h ~ N(0, I)``, ``x = h W + μ + noise`` with noise of one variance σ² in
+    every direction.
 
-    Maximises ``Σ log p(x)``, ``x ~ N(μ, Wᵀ W + σ² I)``, the factors h integrated out. On complete data in closed form from one pass over the rows: with the
-    covariance ``C = U Λ Uᵀ`` (divided by n), ``W = (Λ_k − σ² I)^½ U_kᵀ`` and σ² the mean of the d − k eigenvalues left out. With missing entries by EM.
+    Maximises ``Σ log p(x)``, ``x ~ N(μ, Wᵀ W + σ² I)``, the factors h integrated out. On complete
+    data in closed form from one pass over the rows: with the covariance ``C = U Λ Uᵀ`` (divided by
+    n), ``W = (Λ_k − σ² I)^½ U_kᵀ`` and σ² the mean of the d − k eigenvalues left out. With missing
+    entries by EM.
 
     Parameters
     ----------
     n_components : int, float in (0, 1), "mle", "cv" or None, default=None
-        k. None: min(n_samples, n_features) − 1, at least 1, and at most the rank of the centred rows. A float: the fewest components with that share of the variance. "mle": Minka's
-        estimate. "cv": the k of greatest held-out likelihood over 5 folds of the rows, all k at once from 5 decompositions; where entries are missing, by EM for
-        each k that a bisection tries, which takes the likelihood to rise with k and then to fall.
+        k. None: min(n_samples, n_features) − 1, at least 1, and at most the rank of the centred
+        rows. A float: the fewest components with that share of the variance. "mle": Minka's
+        estimate. "cv": the k of greatest held-out likelihood over 5 folds of the rows, all k at
+        once from 5 decompositions; where entries are missing, by EM for each k that a bisection
+        tries, which takes the likelihood to rise with k and then to fall.
     svd_solver : {"auto", "covariance", "krylov"}, default="auto"
-        "covariance": from `SufficientStatistics`, d² numbers. "krylov": block Lanczos on products with X, a few passes over it and O((n + d) k) memory,
-        for an int k and wide X; where entries are missing EM starts from there. "auto": "krylov" from 5000 features on where k is an int of at most a
-        tenth of them, and less than the number of rows.
+        "covariance": from `SufficientStatistics`, d² numbers. "krylov": block Lanczos on products
+        with X, a few passes over it and O((n + d) k) memory, for an int k and wide X; where entries
+        are missing EM starts from there. "auto": "krylov" from 5000 features on where k is an int
+        of at most a tenth of them, and less than the number of rows.
     tol : float, default=1e-6
-        Of EM and of the Lanczos method: EM ends when the mean log-likelihood rises by less, Lanczos when the square of every
-        component's residual, ``‖C v − λ v‖²``, is at most tol λ²: the relative error of its variance.
+        Of EM and of the Lanczos method: EM ends when the mean log-likelihood rises by less, Lanczos
+        when the square of every component's residual, ``‖C v − λ v‖²``, is at most tol λ²: the
+        relative error of its variance.
     max_iter : int, default=1000
         Of EM and of the Lanczos method.
     random_state : int, RandomState instance or None, default=0
@@ -62,16 +74,19 @@ class ProbabilisticPCA(FactorModel):
     n_iter_ : int
         Of EM or the Lanczos method; 1 in closed form.
     log_likelihood_curve_ : list of float
-        Mean log-likelihood (nats) of the rows fitted to; one value in closed form, one an iteration with EM.
+        Mean log-likelihood (nats) of the rows fitted to; one value in closed form, one an iteration
+        with EM.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         Only where X has string column names.
 
     Notes
     -----
-    ``inverse_transform(transform(X))`` shrinks towards the mean, by ``1 − σ²/λ`` along a component: the posterior mean allows for noise. PCA's
-    projection does not. Where the rows lie in fewer directions than there are components, σ² is bounded below by 1e-10 of the mean variance, and a warning
-    says so. `partial_fit` and `fit_statistics` need complete data and `svd_solver` other than "krylov".
+    ``inverse_transform(transform(X))`` shrinks towards the mean, by ``1 − σ²/λ`` along a component:
+    the posterior mean allows for noise. PCA's projection does not. Where the rows lie in fewer
+    directions than there are components, σ² is bounded below by 1e-10 of the mean variance, and a
+    warning says so. `partial_fit` and `fit_statistics` need complete data and `svd_solver` other
+    than "krylov".
 
     References
     ----------
@@ -104,14 +119,14 @@ class ProbabilisticPCA(FactorModel):
 
     def __init__(
         self,
-        n_components=None,
+        n_components: int | float | str | None = None,
         *,
-        svd_solver="auto",
-        tol=1e-6,
-        max_iter=1000,
-        random_state=0,
-        n_threads=None,
-    ):
+        svd_solver: str = "auto",
+        tol: float = 1e-6,
+        max_iter: int = 1000,
+        random_state: RandomState | None = 0,
+        n_threads: int | None = None,
+    ) -> None:
         self.n_components = n_components
         self.svd_solver = svd_solver
         self.tol = tol
@@ -121,19 +136,21 @@ class ProbabilisticPCA(FactorModel):
 
     # ---- fitting ----
 
-    def _fit_complete(self, table, sample_weight):
+    def _fit_complete(self, table, sample_weight, name):
         is_wide = self._is_wide(table)
         if self.n_components == "cv":
-            k, statistics = self._cross_validated(table, sample_weight)
-            self._fit_statistics(statistics, k)
-            return statistics
+            found = self._cross_validated(table, sample_weight, name)
+            if found is None:
+                return False, None
+            k, statistics = found
+            self._fit_statistics(statistics, name, k)
+            return True, statistics
         if not is_wide:
-            return super()._fit_complete(table, sample_weight)
+            return super()._fit_complete(table, sample_weight, name)
         weight = check.as_row_weights(sample_weight, table.shape[0])
         if weight is not None and not weight.any():
             raise ValueError("all weights are zero: there is nothing to fit to")
-        self._fit_wide(table, weight)
-        return None
+        return self._fit_wide(table, name, weight), None
 
     def _is_wide(self, table):
         """Whether there shall be no d x d matrix; ValueError if there has to be one."""
@@ -143,30 +160,39 @@ class ProbabilisticPCA(FactorModel):
             return d >= WIDEST_COVARIANCE and is_whole and self.n_components <= min(d // 10, n - 1)
         if self.svd_solver == "krylov" and not (is_whole and self.n_components < min(n, d)):
             raise ValueError(
-                f"svd_solver='krylov' needs an integer n_components below min(n_samples, n_features) = {min(n, d)}, "
+                "svd_solver='krylov' needs an integer n_components below min(n_samples, "
+                f"n_features) = {min(n, d)}, "
                 f"got {self.n_components!r}"
             )
         return self.svd_solver == "krylov"
 
-    def _fit_wide(self, table, weight=None, means=None):
-        """By the Lanczos method; entries that are missing count as those means of their columns."""
+    def _fit_wide(self, table, name, weight=None, means=None):
+        """Fit by the Lanczos method; entries that are missing count as those means of their
+        columns.
+
+        Returns False, and fits nothing, where an entry is missing and there are no means.
+        """
         found = krylov.leading_eigenpairs(
             table,
-            int(self.n_components),
+            int(cast(int, self.n_components)),
             self.tol,
             self.max_iter,
             self.random_state,
             self.n_threads,
             weight=weight,
             means=means,
+            name=name,
         )
+        if found is None:
+            return False
         n = table.shape[0]
         self._set_eigenpairs(found.values, found.vectors, found.total, found.mean, n)
         self.n_iter_ = found.n_iter
+        return True
 
-    def _fit_statistics(self, statistics, k=None):
+    def _fit_statistics(self, statistics, name="X", k=None):
         """`k`: the number of components, where it has been found already."""
-        statistics.check_variance()
+        statistics._check_variance()
         covariance, d = statistics.covariance(), statistics.n_features_in_
         values, vectors = linalg.eigh(covariance, overwrite_a=True, check_finite=False)
         values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1].T
@@ -197,12 +223,12 @@ class ProbabilisticPCA(FactorModel):
         left_out = (total - values.sum()) / (d - k) if d > k else 0.0
         noise = float(max(left_out, floor))
         if left_out < floor and d > k:
-            warnings.warn(
-                f"the rows lie in {k} directions or fewer: the noise variance is bounded at {noise:.3g}",
+            warn(
+                f"the rows lie in {k} directions or fewer: the noise variance is bounded at "
+                f"{noise:.3g}",
                 ConvergenceWarning,
-                stacklevel=4,
             )
-        vectors = check.fixed_signs(vectors)
+        vectors = fixed_signs(vectors)
         W = np.sqrt(np.maximum(values - noise, 0.0))[:, None] * vectors
         log_det = np.log(np.maximum(values, noise)).sum() + (d - k) * np.log(noise)
         distance = (values / np.maximum(values, noise)).sum() + (d - k) * left_out / noise
@@ -217,21 +243,25 @@ class ProbabilisticPCA(FactorModel):
             log_likelihood_curve_=[float(-0.5 * (d * np.log(2 * np.pi) + log_det + distance))],
         )
 
-    def _cross_validated(self, table, sample_weight):
-        """(number of components, statistics of all rows)"""
-        n, d = table.shape
+    def _cross_validated(self, table, sample_weight, name):
+        """(number of components, statistics of all rows), or None where an entry is missing."""
+        n = table.shape[0]
         n_folds = min(N_FOLDS, n)
         if n_folds < 2:
             raise ValueError(f"n_components='cv' needs at least 2 samples, got n_samples = {n}")
         weight = check.as_row_weights(sample_weight, n)
+        options = {"n_threads": self.n_threads, "name": name, "none_if_missing": True}
+        options["table"] = table
         folds = [
-            SufficientStatistics(d, n_threads=self.n_threads).update(
-                table[i::n_folds], None if weight is None else weight[i::n_folds]
+            statistics_of(
+                table[i::n_folds], None if weight is None else weight[i::n_folds], **options
             )
             for i in range(n_folds)
         ]
+        if any(fold is None for fold in folds):
+            return None
         whole = sum(folds[1:], folds[0])
-        whole.check_variance()
+        whole._check_variance()
         pairs = [(whole - fold, fold) for fold in folds if 0 < fold.weight_sum_ < whole.weight_sum_]
         scores = sum(
             dimension.held_out_scores(train, fold)
@@ -240,8 +270,10 @@ class ProbabilisticPCA(FactorModel):
         )
         return 1 + int(np.argmax(scores)), whole
 
-    def _searched(self, rows, weight):
-        """Number of components of the greatest likelihood of what is observed in rows held out; by EM for each number that the search tries."""
+    def _searched(self, rows, weight, name):
+        """Number of components of the greatest likelihood of what is observed in rows held out; by
+        EM for each number that the search tries.
+        """
         n_folds = min(N_FOLDS, len(rows))
         if n_folds < 2:
             raise ValueError(
@@ -251,8 +283,10 @@ class ProbabilisticPCA(FactorModel):
         observed = ~np.isnan(rows)
         for fold in range(n_folds):
             if not (is_seen := observed[of_fold != fold].any(axis=0)).all():
+                column = column_label(name, np.argmin(is_seen))
                 raise ValueError(
-                    f"column {int(np.argmin(is_seen))} of X is observed in too few rows for n_components='cv': one fold has all of them"
+                    f"column {column} of X is observed in too few rows for n_components='cv': one "
+                    "fold has all of them"
                 )
 
         def score(k):
@@ -267,12 +301,12 @@ class ProbabilisticPCA(FactorModel):
             warnings.simplefilter("ignore", ConvergenceWarning)
             return dimension.highest(score, 1, max(1, rows.shape[1] - 1))
 
-    def _fit_missing(self, rows, weight):
-        means = self._means_of_observed(rows)
+    def _fit_missing(self, rows, weight, name):
+        means = self._means_of_observed(rows, name)
         d = rows.shape[1]
         start = clone(self)
         if self.n_components == "cv":
-            start.n_components = self._searched(rows, weight)
+            start.n_components = self._searched(rows, weight, name)
         elif (
             self.n_components == d > 1
         ):  # σ² takes the last one's place: the same distributions, without a noise of 0
@@ -280,9 +314,9 @@ class ProbabilisticPCA(FactorModel):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             if self._is_wide(rows):
-                start._fit_wide(rows, weight, means)
+                start._fit_wide(rows, name, weight, means)
             else:
-                start._fit_statistics(self._statistics_of_filled(rows, means, weight))
+                start._fit_statistics(self._statistics_of_filled(rows, means, weight), name)
         W0 = start.components_
         if self.n_components == d > 1:
             W0 = np.vstack([W0, np.zeros(d)])
@@ -300,12 +334,12 @@ class ProbabilisticPCA(FactorModel):
             self.max_iter,
         )
         if not converged:
-            check.warn_of_iterations(self.max_iter)
+            warn_of_iterations(self.max_iter)
         _, s, vectors = linalg.svd(W, full_matrices=False)
         noise = float(psi[0])
         self._set_fitted(
             mean_=mean,
-            components_=s[:, None] * check.fixed_signs(vectors),
+            components_=s[:, None] * fixed_signs(vectors),
             noise_variance_=noise,
             explained_variance_=s**2 + noise,
             explained_variance_ratio_=(s**2 + noise) / ((s**2).sum() + d * noise),
@@ -320,29 +354,29 @@ class ProbabilisticPCA(FactorModel):
 
     # ---- in a file ----
 
-    file_format = "aefast probabilistic pca"
+    _file_format = "aefast probabilistic pca"
 
-    def saved_state(self):
-        return super().saved_state() | {"noise_variance": self.noise_variance_}
-
-    @classmethod
-    def state_checks(cls):
-        return super().state_checks() | {"noise_variance": NUMBER}
+    def _saved_state(self):
+        return super()._saved_state() | {"noise_variance": self.noise_variance_}
 
     @classmethod
-    def tensor_layout(cls, state):
+    def _state_checks(cls):
+        return super()._state_checks() | {"noise_variance": NUMBER}
+
+    @classmethod
+    def _tensor_layout(cls, state):
         if not state["noise_variance"] > 0:
             raise ValueError(f"expected a positive noise variance, got {state['noise_variance']}")
         k = state["n_components"]
         names = ("explained_variance", "explained_variance_ratio")
-        return super().tensor_layout(state) | dict.fromkeys(names, Tensor((k,), "F64"))
+        return super()._tensor_layout(state) | dict.fromkeys(names, Tensor((k,), "F64"))
 
-    def saved_tensors(self):
-        return super().saved_tensors() | {
+    def _saved_tensors(self):
+        return super()._saved_tensors() | {
             "explained_variance": self.explained_variance_,
             "explained_variance_ratio": self.explained_variance_ratio_,
         }
 
-    def restore(self, state, tensors):
+    def _restore(self, state, tensors):
         self.noise_variance_ = state["noise_variance"]
-        super().restore(state, tensors)
+        super()._restore(state, tensors)

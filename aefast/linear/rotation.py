@@ -1,4 +1,4 @@
-"""Rotations of loadings towards simple structure."""
+"""Rotations of loadings towards simple structure, and their signs."""
 
 import numpy as np
 from scipy import linalg
@@ -7,12 +7,24 @@ ROTATIONS = ("varimax", "quartimax", "promax")
 PROMAX_POWER = 4
 
 
+def fixed_signs(rows):
+    """Rows with their signs turned so that the entry of largest magnitude is positive.
+
+    Eigenvectors have no signs of their own.
+    """
+    largest = np.abs(rows).argmax(axis=1)
+    signs = np.sign(rows[np.arange(len(rows)), largest])
+    return rows * np.where(signs == 0, 1.0, signs)[:, None]
+
+
 def rotate(W, method):
     """Loadings ``(k, d)`` rotated, and the factors' covariance Φ: ``Wᵀ Φ W`` stays what it was.
 
-    "varimax" (Kaiser 1958) and "quartimax" maximise ``Σ_k [Σ_j w_kj⁴ − (γ/d)(Σ_j w_kj²)²]`` over orthogonal rotations, γ = 1 or 0, of loadings whose columns have been
-    scaled to norm 1 (Kaiser's normalisation). "promax" (Hendrickson & White 1964) fits oblique axes to the fourth powers of varimax's loadings; Φ has a diagonal of 1.
-    Factors without loadings stay as they are, behind the others.
+    "varimax" (Kaiser 1958) and "quartimax" maximise ``Σ_k [Σ_j w_kj⁴ − (γ/d)(Σ_j w_kj²)²]`` over
+    orthogonal rotations, γ = 1 or 0, of loadings whose columns have been scaled to norm 1 (Kaiser's
+    normalisation). "promax" (Hendrickson & White 1964) fits oblique axes to the fourth powers of
+    varimax's loadings; Φ has a diagonal of 1. Factors without loadings stay as they are, behind the
+    others.
     """
     size = np.square(W).sum(axis=1)
     live = size > 1e-12 * size.max()
@@ -42,7 +54,9 @@ def _rotate(W, method):
 
 
 def _orthomax(A, gamma, max_iter=1000, tol=1e-12):
-    """The orthogonal T whose ``Tᵀ A`` maximises the criterion, by repeated projection of its gradient."""
+    """The orthogonal T whose ``Tᵀ A`` maximises the criterion, by repeated projection of its
+    gradient.
+    """
     k, d = A.shape
     T, criterion = np.eye(k), 0.0
     for _ in range(max_iter):

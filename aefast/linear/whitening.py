@@ -3,6 +3,7 @@
 from numbers import Integral, Real
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import linalg
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -10,9 +11,12 @@ from sklearn.utils.validation import check_is_fitted
 
 from aefast._base import arrays as check
 from aefast._base import threads
+from aefast._base.errors import table_name
 from aefast._base.projection import project
 from aefast._base.saving import COUNT, SIZE, Saved, Tensor
+from aefast._base.types import Reals, Table
 from aefast.linear.linear_model import StatisticsMixin
+from aefast.linear.rotation import fixed_signs
 
 
 class Whitening(
@@ -20,7 +24,8 @@ class Whitening(
 ):
     """Makes columns uncorrelated and of variance 1, from one pass over the rows.
 
-    With the covariance ``C = U Λ Uᵀ`` (divided by n, columns of U its eigenvectors) and ``D = (Λ + epsilon)^-½``:
+    With the covariance ``C = U Λ Uᵀ`` (divided by n, columns of U its eigenvectors) and
+    ``D = (Λ + epsilon)^-½``:
 
         "zca": ``Z = (X − mean) U D Uᵀ``, the whitened rows that are nearest to the centred ones
         "pca": ``Z = (X − mean) U D``, in the order of falling variance
@@ -29,10 +34,12 @@ class Whitening(
     ----------
     method : {"zca", "pca"}, default="zca"
     epsilon : float, default=1e-5
-        Added to each variance, in squared units of X: directions of less variance stay below 1. For image patches with
-        values in [0, 1], 1e-2 to 1e-1 keeps the noise of the finest details down. With 0, directions without variance (to rounding) become 0.
+        Added to each variance, in squared units of X: directions of less variance stay below 1. For
+        image patches with values in [0, 1], 1e-2 to 1e-1 keeps the noise of the finest details
+        down. With 0, directions without variance (to rounding) become 0.
     n_components : int or None, default=None
-        Leading directions that are kept; the others become 0 ("zca") or are left out ("pca"). None: all.
+        Leading directions that are kept; the others become 0 ("zca") or are left out ("pca"). None:
+        all.
     n_threads : int or None, default=None
         As of `Autoencoder`.
 
@@ -69,19 +76,26 @@ class Whitening(
         "n_threads": [None, Interval(Integral, 1, threads.MOST_THREADS, closed="both")],
     }
 
-    def __init__(self, method="zca", *, epsilon=1e-5, n_components=None, n_threads=None):
+    def __init__(
+        self,
+        method: str = "zca",
+        *,
+        epsilon: float = 1e-5,
+        n_components: int | None = None,
+        n_threads: int | None = None,
+    ) -> None:
         self.method = method
         self.epsilon = epsilon
         self.n_components = n_components
         self.n_threads = n_threads
 
-    def _fit_statistics(self, statistics):
+    def _fit_statistics(self, statistics, name="X"):
         d = statistics.n_features_in_
         k = d if self.n_components is None else self.n_components
         if k > d:
             raise ValueError(f"n_components must be at most n_features = {d}, got {k}")
         variance, U = linalg.eigh(statistics.covariance())
-        variance, U = np.maximum(variance[::-1][:k], 0.0), check.fixed_signs(U[:, ::-1][:, :k].T)
+        variance, U = np.maximum(variance[::-1][:k], 0.0), fixed_signs(U[:, ::-1][:, :k].T)
         scale = np.sqrt(variance + self.epsilon)
         if self.epsilon == 0:
             scale[variance <= d * np.finfo(np.float64).eps * variance[0]] = np.inf
@@ -92,7 +106,7 @@ class Whitening(
         self.mean_, self.explained_variance_ = statistics.mean_, variance
         self.n_samples_seen_ = statistics.n_samples_
 
-    def transform(self, X):
+    def transform(self, X: Table) -> Reals:
         """Whitened rows.
 
         Parameters
@@ -106,10 +120,12 @@ class Whitening(
         """
         check_is_fitted(self)
         rows = check.estimator_table(self, X, reset=False)
-        return project(rows, self.mean_, self.components_.T, n_threads=self.n_threads)
+        options = {"name": table_name(X, self), "n_threads": self.n_threads}
+        return project(rows, self.mean_, self.components_.T, **options)
 
-    def inverse_transform(self, Z):
-        """``Z U (Λ + epsilon)^½ Uᵀ + mean`` ("pca": without the first U): what was transformed, up to the directions left out.
+    def inverse_transform(self, Z: ArrayLike) -> Reals:
+        """``Z U (Λ + epsilon)^½ Uᵀ + mean`` ("pca": without the first U): what was transformed, up
+        to the directions left out.
 
         Parameters
         ----------
@@ -135,9 +151,9 @@ class Whitening(
 
     # ---- in a file ----
 
-    file_format = "aefast whitening"
+    _file_format = "aefast whitening"
 
-    def saved_state(self):
+    def _saved_state(self):
         k, d = len(self.components_), self.n_features_in_
         return {
             "n_features": d,
@@ -146,7 +162,7 @@ class Whitening(
             "n_samples_seen": int(self.n_samples_seen_),
         }
 
-    def saved_tensors(self):
+    def _saved_tensors(self):
         return {
             "mean": self.mean_,
             "components": self.components_,
@@ -155,7 +171,7 @@ class Whitening(
         }
 
     @classmethod
-    def state_checks(cls):
+    def _state_checks(cls):
         return {
             "n_features": SIZE,
             "n_outputs": SIZE,
@@ -164,13 +180,13 @@ class Whitening(
         }
 
     @classmethod
-    def tensor_layout(cls, state):
+    def _tensor_layout(cls, state):
         d, k = state["n_features"], state["n_outputs"]
         shapes = {"mean": (d,), "components": (k, d), "inverse": (k, d)}
         shapes["explained_variance"] = (state["n_directions"],)
         return {name: Tensor(shape, "F64") for name, shape in shapes.items()}
 
-    def restore(self, state, tensors):
+    def _restore(self, state, tensors):
         self.n_features_in_ = state["n_features"]
         self.n_samples_seen_ = state["n_samples_seen"]
         self.mean_, self.components_ = tensors["mean"], tensors["components"]

@@ -1,6 +1,7 @@
 """The estimator."""
 
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -11,10 +12,11 @@ from sklearn.utils._param_validation import (
 
 from aefast._base import arrays as check
 from aefast._base import threads
+from aefast._base.types import Callbacks, OutputLike, RandomState
 from aefast.networks import _autoencoder
 from aefast.networks.fitted import FittedAutoencoder
 from aefast.networks.inference import NetworkInference
-from aefast.networks.network import Model
+from aefast.networks.network import single_layer
 from aefast.networks.precision import PRECISIONS
 from aefast.networks.training import lbfgs
 from aefast.networks.training.fitting import NetworkFitting
@@ -23,34 +25,45 @@ from aefast.networks.variants import check_variants, variant_of
 
 
 class Autoencoder(FittedAutoencoder, NetworkFitting, NetworkInference, BaseEstimator):
-    """Autoencoder with one hidden layer, trained by stochastic gradient descent in compiled kernels.
+    """Autoencoder with one hidden layer, trained by stochastic gradient descent in compiled
+    kernels.
 
-    Encoder ``H = g(X Wᵀ + b)`` with g the sigmoid by default, decoder ``X̂ = o(H W* + c)``; tied weights mean ``W* = W``. Minimises, over batches of n rows,
+    Encoder ``H = g(X Wᵀ + b)`` with g the sigmoid by default, decoder ``X̂ = o(H W* + c)``; tied
+    weights mean ``W* = W``. Minimises, over batches of n rows,
 
         ``(1/n) Σ_i l(x_i, x̂_i) + ½ α (‖W‖² [+ ‖W*‖² when untied])``
 
-    where the loss ``l = −log p(x | μ)`` follows from the type of input (nats, summed over features, constants dropped): ``½ ‖x̂ − x‖²`` with o the
-    identity for real inputs ("gaussian"), ``−Σ_j [x_j log x̂_j + (1 − x_j) log(1 − x̂_j)]`` with o = sigmoid for inputs in [0, 1] ("bernoulli"), and so
-    on, for tables with columns of several types too. Variants (denoising, contractive, sparse, k-sparse) are parameters that combine.
+    where the loss ``l = −log p(x | μ)`` follows from the type of input (nats, summed over features,
+    constants dropped): ``½ ‖x̂ − x‖²`` with o the identity for real inputs ("gaussian"),
+    ``−Σ_j [x_j log x̂_j + (1 − x_j) log(1 − x̂_j)]`` with o = sigmoid for inputs in [0, 1]
+    ("bernoulli"), and so on, for tables with columns of several types too. Variants (denoising,
+    contractive, sparse, k-sparse) are parameters that combine.
 
     Parameters
     ----------
     n_components : int, default=64
         k, the number of hidden units.
     activation : {"sigmoid", "tanh", "relu", "softplus", "linear", ...}, default="sigmoid"
-        g of the hidden layer: ``1 / (1 + exp(-a))``, ``tanh(a)``, ``max(a, 0)``, ``log(1 + exp(a))``, ``a``, and what else the guide's table has (an unknown
-        name's error lists all). With "linear" and squared error the components span the leading principal subspace at the optimum (Baldi & Hornik 1989).
+        g of the hidden layer: ``1 / (1 + exp(-a))``, ``tanh(a)``, ``max(a, 0)``,
+        ``log(1 + exp(a))``, ``a``, and what else the guide's table has (an unknown name's error
+        lists all). With "linear" and squared error the components span the leading principal
+        subspace at the optimum (Baldi & Hornik 1989).
     output : str, (str, dict) or list of (one of these, columns), default="gaussian"
-        p(x | μ), and with it the loss: "gaussian", "bernoulli", "poisson" and so on, for groups of columns "categorical" and "multinomial"
-        (``aefast.distributions.distribution_table()`` has all names, the guide their formulas), or a `aefast.distributions.Distribution` of your own.
-        With options: ``("huber", {"delta": 1.0})``. With several: ``[("poisson", ["visits"]), ("bernoulli", slice(1, 5)),
-        ("categorical", [5, 6, 7])]``, columns by number, name, slice or boolean mask, each exactly once.
+        p(x | μ), and with it the loss: "gaussian", "bernoulli", "poisson" and so on, for groups of
+        columns "categorical" and "multinomial" (``aefast.distributions.distribution_table()`` has
+        all names, the guide their formulas), or a `aefast.distributions.Distribution` of your own.
+        With options: ``("huber", {"delta": 1.0})``. With several:
+        ``[("poisson", ["visits"]), ("bernoulli", slice(1, 5)), ("categorical", [5, 6, 7])]``,
+        columns by number, name, slice or boolean mask, each exactly once.
     tied : bool, default=True
-        The decoder uses the encoder's weights; their gradient is the sum of two parts. False: it has its own.
+        The decoder uses the encoder's weights; their gradient is the sum of two parts. False: it
+        has its own.
     solver : {"sgd", "adam", "adagrad", "lbfgs"}, default="adam"
-        "adam": Kingma & Ba (2015) with β = (0.9, 0.999), ε = 1e-8. "sgd": with `momentum` and `nesterov`. "adagrad": Duchi, Hazan & Singer (2011),
-        ``s ← s + g²``, ``w ← w − rate·g / (√s + 1e-10)``. "lbfgs": SciPy's L-BFGS-B on the loss of all rows (Liu & Nocedal 1989), at most `max_epochs`
-        iterations, in float64 whatever the type of X, in which losses and gradients are computed; noise is drawn once; `batch_size`, the learning rate and
+        "adam": Kingma & Ba (2015) with β = (0.9, 0.999), ε = 1e-8. "sgd": with `momentum` and
+        `nesterov`. "adagrad": Duchi, Hazan & Singer (2011), ``s ← s + g²``,
+        ``w ← w − rate·g / (√s + 1e-10)``. "lbfgs": SciPy's L-BFGS-B on the loss of all rows (Liu &
+        Nocedal 1989), at most `max_epochs` iterations, in float64 whatever the type of X, in which
+        losses and gradients are computed; noise is drawn once; `batch_size`, the learning rate and
         what belongs to batches play no part.
     learning_rate : float, default=1e-3
     momentum : float in [0, 1), default=0.9
@@ -58,8 +71,8 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, NetworkInference, BaseEstim
     nesterov : bool, default=False
         Of "sgd": ``w ← w − learning_rate·(g + momentum·v)``.
     batch_size : int, default=128
-        Rows in a step; at most all of them. The last, shorter batch of a pass counts as a step. A fit's working memory is some 4 (d + k) numbers for
-        each row of a batch.
+        Rows in a step; at most all of them. The last, shorter batch of a pass counts as a step. A
+        fit's working memory is some 4 (d + k) numbers for each row of a batch.
     max_epochs : int, default=50
         Passes over the rows; 0 only initialises.
     early_stopping : bool, default=False
@@ -69,57 +82,73 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, NetworkInference, BaseEstim
     n_epochs_no_change : int, default=5
         Epochs without an improvement of `tol` after which training stops.
     tol : float, default=1e-4
-        Absolute improvement of the monitored loss (validation loss with `early_stopping`, training loss without). 0 runs all epochs.
+        Absolute improvement of the monitored loss (validation loss with `early_stopping`, training
+        loss without). 0 runs all epochs.
     alpha : float, default=0.0
         Weight of the L2 penalty ``½ α ‖W‖²``; biases are not penalised.
     missing : {"error", "mask"}, default="error"
-        What NaN in X means. "mask": a missing entry, which has neither loss nor gradient, and enters the encoder as `missing_fill` says.
+        What NaN in X means. "mask": a missing entry, which has neither loss nor gradient, and
+        enters the encoder as `missing_fill` says.
     missing_fill : {"mean", "zero"}, default="mean"
         The mean of the column's entries in the (first) fit, or 0.
     corruption : None or (kind, level), default=None
-        Denoising (Vincent et al. 2008): rows are corrupted before they are encoded, anew in each pass, and reconstructed clean. ("masking", p): entries
-        become 0 with probability p. ("salt_and_pepper", p): with probability p/2 each the least or the greatest value of the column (of its domain, where
-        that is bounded). ("gaussian", sigma): normal noise is added.
+        Denoising (Vincent et al. 2008): rows are corrupted before they are encoded, anew in each
+        pass, and reconstructed clean. ("masking", p): entries become 0 with probability p.
+        ("salt_and_pepper", p): with probability p/2 each the least or the greatest value of the
+        column (of its domain, where that is bounded). ("gaussian", sigma): normal noise is added.
     contraction : float, default=0.0
-        λ of the penalty ``λ mean_i ‖∂h/∂x_i‖²`` (Rifai et al. 2011), ``Σ_j g'(a_j)² ‖W_j‖²`` for each row.
+        λ of the penalty ``λ mean_i ‖∂h/∂x_i‖²`` (Rifai et al. 2011), ``Σ_j g'(a_j)² ‖W_j‖²`` for
+        each row.
     sparsity : None, ("kl", rho, beta), ("l1", lambda), ..., default=None
-        ``β Σ_j KL(ρ ‖ mean_i h_ij)`` over each batch, for sigmoid codes (Ng 2011, CS294A lecture notes), ``λ mean_i ‖h_i‖₁``, or another of the guide's table.
+        ``β Σ_j KL(ρ ‖ mean_i h_ij)`` over each batch, for sigmoid codes (Ng 2011, CS294A lecture
+        notes), ``λ mean_i ‖h_i‖₁``, or another of the guide's table.
     top_k : int or None, default=None
-        Only the top_k largest units of each row's code keep their value, the others are 0 (Makhzani & Frey 2013); gradients pass the kept ones alone, but
-        for units that no row of a whole pass has kept: 1/32 of the gradient passes to these, so that they come back (after Gao et al. 2024).
+        Only the top_k largest units of each row's code keep their value, the others are 0 (Makhzani
+        & Frey 2013); gradients pass the kept ones alone, but for units that no row of a whole pass
+        has kept: 1/32 of the gradient passes to these, so that they come back (after Gao et al.
+        2024).
     dropout : float in [0, 1), default=0.0
-        Probability that a unit of the code is dropped in training; the others are divided by 1 − dropout (Srivastava et al. 2014).
+        Probability that a unit of the code is dropped in training; the others are divided by 1 −
+        dropout (Srivastava et al. 2014).
     weight_decay : float, default=0.0
-        Decoupled from the gradient and from the loss (Loshchilov & Hutter 2019): ``w ← w − rate·weight_decay·w`` in each step, for weights, not for
-        biases. With "sgd" and no momentum that is the penalty `alpha`; other solvers would rescale a penalty's gradient.
+        Decoupled from the gradient and from the loss (Loshchilov & Hutter 2019):
+        ``w ← w − rate·weight_decay·w`` in each step, for weights, not for biases. With "sgd" and no
+        momentum that is the penalty `alpha`; other solvers would rescale a penalty's gradient.
     clip_norm : float or None, default=None
-        The gradient of a step, all parameters together and the penalty included, is scaled down to this Euclidean norm where it is longer (Pascanu,
-        Mikolov & Bengio 2013).
+        The gradient of a step, all parameters together and the penalty included, is scaled down to
+        this Euclidean norm where it is longer (Pascanu, Mikolov & Bengio 2013).
     max_norm : float or None, default=None
-        The weights of each hidden unit (a row of W, and of W* when untied) that have become longer than this in a step are scaled back to it
-        (Srivastava et al. 2014, section 5.1).
+        The weights of each hidden unit (a row of W, and of W* when untied) that have become longer
+        than this in a step are scaled back to it (Srivastava et al. 2014, section 5.1).
     learning_rate_schedule : {"constant", "invscaling", "cosine", "plateau"}, default="constant"
-        The rate of step t, from `learning_rate`: "invscaling": ``learning_rate / √t``, t counted from the first step, through `warm_start` and
-        `partial_fit`. "cosine": ``½ learning_rate (1 + cos(π s / S))``, s of all S steps of `max_epochs` epochs done (Loshchilov & Hutter 2017); each
-        `fit` begins anew, and so does `partial_fit` after every `max_epochs` calls. "plateau": divided by 5 whenever `n_epochs_no_change` epochs in a
-        row have not improved the monitored loss by `tol`, where training would stop otherwise; it stops when the rate would fall under a thousandth
-        of `learning_rate` (never with ``tol=0``). `partial_fit` looks back at `loss_curve_`.
+        The rate of step t, from `learning_rate`: "invscaling": ``learning_rate / √t``, t counted
+        from the first step, through `warm_start` and `partial_fit`. "cosine":
+        ``½ learning_rate (1 + cos(π s / S))``, s of all S steps of `max_epochs` epochs done
+        (Loshchilov & Hutter 2017); each `fit` begins anew, and so does `partial_fit` after every
+        `max_epochs` calls. "plateau": divided by 5 whenever `n_epochs_no_change` epochs in a row
+        have not improved the monitored loss by `tol`, where training would stop otherwise; it stops
+        when the rate would fall under a thousandth of `learning_rate` (never with ``tol=0``).
+        `partial_fit` looks back at `loss_curve_`.
     shuffle : bool, default=True
-        Visit rows in a new random order in each pass; in memory maps of more than 32 MiB blocks of 1 MiB, rows mixed among 32 of these.
+        Visit rows in a new random order in each pass; in memory maps of more than 32 MiB blocks of
+        1 MiB, rows mixed among 32 of these.
     warm_start : bool, default=False
         `fit` goes on from the fitted parameters and optimizer state.
     precision : {"auto", "bfloat16"}, default="auto"
-        Of training. "auto": all of it in float32 for X of float32, uint8 or bool, in float64 otherwise. "bfloat16": parameters and optimizer state are
-        float32 whatever the type of X; matrix products multiply operands rounded to bfloat16 (8 significant bits) and add up in float32. It needs a
-        processor with AVX512_BF16; `fit` raises ValueError where there is none (``aefast.build_info()["bfloat16"]`` tells). See Notes.
+        Of training. "auto": all of it in float32 for X of float32, uint8 or bool, in float64
+        otherwise. "bfloat16": parameters and optimizer state are float32 whatever the type of X;
+        matrix products multiply operands rounded to bfloat16 (8 significant bits) and add up in
+        float32. It needs a processor with AVX512_BF16; `fit` raises ValueError where there is none
+        (``aefast.build_info()["bfloat16"]`` tells). See Notes.
     n_threads : int or None, default=None
-        None: the cores this process may use (affinity, cgroup, OMP_NUM_THREADS, threadpoolctl), one where the work is small. Results are
-        the same bits for any number.
+        None: the cores this process may use (affinity, cgroup, OMP_NUM_THREADS, threadpoolctl), one
+        where the work is small. Results are the same bits for any number.
     random_state : int, RandomState instance or None, default=None
         Initial weights, shuffles, the held-out rows.
     callbacks : callable, list of callables or None, default=None
-        Each is called after each epoch as ``callback(epoch, loss, validation_loss, estimator)`` (epoch counts from 1; validation_loss is None
-        without `early_stopping`; the estimator has the epoch's parameters). One that returns True stops training.
+        Each is called after each epoch as ``callback(epoch, loss, validation_loss, estimator)``
+        (epoch counts from 1; validation_loss is None without `early_stopping`; the estimator has
+        the epoch's parameters). One that returns True stops training.
     verbose : int, default=0
         1 shows a progress bar.
 
@@ -134,29 +163,35 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, NetworkInference, BaseEstim
     visible_bias_ : ndarray (n_features,)
         c.
     loss_curve_ : list of float
-        Of each epoch, the mean over rows of the minimised loss of their batch (before its update), penalty included.
+        Of each epoch, the mean over rows of the minimised loss of their batch (before its update),
+        penalty included.
     validation_loss_curve_ : list of float
         Mean loss of the held-out rows after each epoch; empty without `early_stopping`.
     n_epochs_ : int
         Passes made.
     output_parameters_ : dict of str to ndarray (n_features,)
-        What distributions have for each column ("log_variance" of "gaussian_diagonal", for example); NaN in columns that do not.
+        What distributions have for each column ("log_variance" of "gaussian_diagonal", for
+        example); NaN in columns that do not.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         Only where X has string column names.
 
     Notes
     -----
-    X is read where it lies if it holds float32, float64, uint8 or bool and the columns of each row are adjacent (memory maps too); anything else is
-    converted to float64. float32, uint8 and bool are computed in float32, float64 too with precision="bfloat16". Weights start uniform in ±s·sqrt(6 / (d + k)), s = 4 for the
-    sigmoid and 1 for the other activations (Glorot & Bengio 2010), the visible bias at the link of the column means.
+    X is read where it lies if it holds float32, float64, uint8 or bool and the columns of each row
+    are adjacent (memory maps too); anything else is converted to float64. float32, uint8 and bool
+    are computed in float32, float64 too with precision="bfloat16". Weights start uniform in
+    ±s·sqrt(6 / (d + k)), s = 4 for the sigmoid and 1 for the other activations (Glorot & Bengio
+    2010), the visible bias at the link of the column means.
 
-    With precision="bfloat16" the rounded operands are the rows, the codes, the weights (a copy, made anew after each update) and the gradients at the
-    pre-activations; biases, losses, derivatives, sums and updates are float32. The other methods compute in float32. The kernels for it have
-    been tested by emulation only, not on a processor that has the instructions: neither is their speed known.
+    With precision="bfloat16" the rounded operands are the rows, the codes, the weights (a copy,
+    made anew after each update) and the gradients at the pre-activations; biases, losses,
+    derivatives, sums and updates are float32. The other methods compute in float32. The kernels for
+    it have been tested by emulation only, not on a processor that has the instructions: neither is
+    their speed known.
 
-    Ctrl-C leaves a usable estimator with the parameters reached, and raises KeyboardInterrupt. Training that diverges raises
-    FloatingPointError and leaves the last finite parameters.
+    Ctrl-C leaves a usable estimator with the parameters reached, and raises KeyboardInterrupt.
+    Training that diverges raises FloatingPointError and leaves the last finite parameters.
 
     References
     ----------
@@ -211,41 +246,41 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, NetworkInference, BaseEstim
 
     def __init__(
         self,
-        n_components=64,
+        n_components: int = 64,
         *,
-        activation="sigmoid",
-        output="gaussian",
-        tied=True,
-        solver="adam",
-        learning_rate=1e-3,
-        momentum=0.9,
-        nesterov=False,
-        batch_size=128,
-        max_epochs=50,
-        early_stopping=False,
-        validation_fraction=0.1,
-        n_epochs_no_change=5,
-        tol=1e-4,
-        alpha=0.0,
-        missing="error",
-        missing_fill="mean",
-        corruption=None,
-        contraction=0.0,
-        sparsity=None,
-        top_k=None,
-        dropout=0.0,
-        weight_decay=0.0,
-        clip_norm=None,
-        max_norm=None,
-        learning_rate_schedule="constant",
-        shuffle=True,
-        warm_start=False,
-        precision="auto",
-        n_threads=None,
-        random_state=None,
-        callbacks=None,
-        verbose=0,
-    ):
+        activation: str = "sigmoid",
+        output: OutputLike = "gaussian",
+        tied: bool = True,
+        solver: str = "adam",
+        learning_rate: float = 1e-3,
+        momentum: float = 0.9,
+        nesterov: bool = False,
+        batch_size: int = 128,
+        max_epochs: int = 50,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_epochs_no_change: int = 5,
+        tol: float = 1e-4,
+        alpha: float = 0.0,
+        missing: str = "error",
+        missing_fill: str = "mean",
+        corruption: tuple[str, float] | None = None,
+        contraction: float = 0.0,
+        sparsity: tuple[Any, ...] | None = None,
+        top_k: int | None = None,
+        dropout: float = 0.0,
+        weight_decay: float = 0.0,
+        clip_norm: float | None = None,
+        max_norm: float | None = None,
+        learning_rate_schedule: str = "constant",
+        shuffle: bool = True,
+        warm_start: bool = False,
+        precision: str = "auto",
+        n_threads: int | None = None,
+        random_state: RandomState | None = None,
+        callbacks: Callbacks | None = None,
+        verbose: int | bool = 0,
+    ) -> None:
         self.n_components = n_components
         self.activation = activation
         self.output = output
@@ -289,7 +324,7 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, NetworkInference, BaseEstim
     def _model_of(self, n_features, output):
         top_k = 0 if self.top_k is None else int(self.top_k)
         k, tied = int(self.n_components), bool(self.tied)
-        return Model(n_features, k, tied, self.activation, output, top_k)
+        return single_layer(n_features, k, tied, self.activation, output, top_k)
 
     def _variant_of(self, model, dtype, **found):
         return variant_of(self, model, dtype, **found)

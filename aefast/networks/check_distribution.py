@@ -1,6 +1,12 @@
 """What `aefast.distributions.check_distribution` looks at, a function each."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
+
+from aefast._base.types import DistributionLike, RandomState
+from aefast.networks.distribution import Distribution
 
 ETA = np.linspace(-2.6, 2.7, 9)  # where everything is looked at
 FAR = np.array([-20.0, 20.0])  # where losses must still be finite
@@ -12,18 +18,19 @@ WORST_DISTANCE = 3.0  # Kolmogorov's distance times √n: larger once in 30 mill
 
 
 def check_distribution(
-    distribution,
+    distribution: DistributionLike,
     *,
-    density=True,
-    average=None,
-    n_samples=20_000,
-    random_state=0,
-):
+    density: bool = True,
+    average: Callable[..., Any] | None = None,
+    n_samples: int = 20_000,
+    random_state: RandomState | None = 0,
+) -> None:
     """Looks a user's distribution over, at values of η between −2.6 and 2.7.
 
-    Shapes and types; losses finite, also at η = ±20; the derivative within the loss's one-sided differences; each entry by itself; `link` the inverse of `mean`, and finite at
-    the ends of the domain; samples reproducible, in the domain, and with the right average; the density integrates to 1 (sums to 1, where samples are integers), and
-    samples follow it (Kolmogorov–Smirnov).
+    Shapes and types; losses finite, also at η = ±20; the derivative within the loss's one-sided
+    differences; each entry by itself; `link` the inverse of `mean`, and finite at the ends of the
+    domain; samples reproducible, in the domain, and with the right average; the density integrates
+    to 1 (sums to 1, where samples are integers), and samples follow it (Kolmogorov–Smirnov).
 
     Parameters
     ----------
@@ -31,8 +38,9 @@ def check_distribution(
     density : bool, default=True
         False leaves out the last two: for a loss that is no density, or one that has atoms besides.
     average : callable or None, default=None
-        ``average(x)`` of samples (n_samples, m) gives what `mean` (m,) stands for; None: their arithmetic mean. For angles that is the mean direction; for heavy tails,
-        where a mean does not exist, the median.
+        ``average(x)`` of samples (n_samples, m) gives what `mean` (m,) stands for; None: their
+        arithmetic mean. For angles that is the mean direction; for heavy tails, where a mean does
+        not exist, the median.
     n_samples : int, default=20_000
         Drawn at each η.
     random_state : int, default=0
@@ -48,11 +56,10 @@ def check_distribution(
 
 class _Check:
     def __init__(self, distribution, random_state, n_samples):
-        from aefast.distributions import Distribution
-
         if not isinstance(distribution, Distribution):
             raise AssertionError(
-                f"expected an instance of a subclass of aefast.distributions.Distribution, got {distribution!r}"
+                "expected an instance of a subclass of aefast.distributions.Distribution, got "
+                f"{distribution!r}"
             )
         self.distribution, self.seed, self.n_samples = distribution, random_state, n_samples
         self.name = distribution.name
@@ -74,7 +81,9 @@ class _Check:
             raise AssertionError(f"{where}: {message}")
 
     def call(self, method, *arrays):
-        """A method's result, an array for each that it returns, checked for shape and type; arguments are read-only."""
+        """A method's result, an array for each that it returns, checked for shape and type;
+        arguments are read-only.
+        """
         for array in arrays:
             if isinstance(array, np.ndarray):
                 array.flags.writeable = False
@@ -92,7 +101,8 @@ class _Check:
             self.require(
                 isinstance(array, np.ndarray) and array.shape == expected,
                 method,
-                f"expected arrays of shape {expected}, as its arguments have, got shape {np.shape(array)}",
+                f"expected arrays of shape {expected}, as its arguments have, got shape "
+                f"{np.shape(array)}",
             )
             self.require(
                 array.dtype.kind in "fiub", method, f"expected real numbers, got {array.dtype}"
@@ -126,7 +136,10 @@ class _Check:
         for end in (self.low, self.high):
             if np.isfinite(end):
                 eta = self.call("link", np.full((1, 1), end))
-                message = f"expected a finite eta for the mean {end:g}, an end of the domain, got {eta[0, 0]}"
+                message = (
+                    f"expected a finite eta for the mean {end:g}, an end of the domain, got "
+                    f"{eta[0, 0]}"
+                )
                 self.require(np.isfinite(eta).all(), "link", message)
 
     def samples(self):
@@ -135,7 +148,8 @@ class _Check:
         self.require(
             np.array_equal(*draws),
             "sample",
-            "two generators with the same seed gave different samples; is there another source of chance than `random`?",
+            "two generators with the same seed gave different samples; is there another source of "
+            "chance than `random`?",
         )
         x = draws[0].astype(np.float64)
         other = self.call("sample", eta, np.random.default_rng(self.seed + 1))
@@ -189,12 +203,15 @@ class _Check:
                 self.require(
                     np.isclose(one[0, 0], all_of_them[i], rtol=1e-9, atol=1e-12),
                     "loss",
-                    f"expected each entry to count by itself; at {self.place(eta, x, i)} got {one[0, 0]} alone and "
+                    f"expected each entry to count by itself; at {self.place(eta, x, i)} got "
+                    f"{one[0, 0]} alone and "
                     f"{all_of_them[i]} among others",
                 )
 
     def derivatives(self, x):
-        """Between the one-sided differences of the loss: right for smooth losses, and at kinks of convex ones."""
+        """Between the one-sided differences of the loss: right for smooth losses, and at kinks of
+        convex ones.
+        """
         x = x[:40]
         eta = np.tile(ETA, (len(x), 1))
         loss, derivative = self.call("loss", eta, x)
@@ -209,7 +226,8 @@ class _Check:
             self.require(
                 False,
                 "loss",
-                f"the derivative at {self.place(eta, x, i)}: expected {(left[i] + right[i]) / 2:.6g}, the difference quotient of the "
+                f"the derivative at {self.place(eta, x, i)}: expected "
+                f"{(left[i] + right[i]) / 2:.6g}, the difference quotient of the "
                 f"loss, got {derivative[i]:.6g}",
             )
 
@@ -224,7 +242,8 @@ class _Check:
             self.require(
                 abs(got[i] - means[i]) <= WORST * error[i] + 1e-9 * (1 + abs(means[i])),
                 "sample",
-                f"the average of {len(x)} samples at eta = {eta:.4g}: expected mean(eta) = {means[i]:.5g}, got {got[i]:.5g}, "
+                f"the average of {len(x)} samples at eta = {eta:.4g}: expected mean(eta) = "
+                f"{means[i]:.5g}, got {got[i]:.5g}, "
                 f"standard error {error[i]:.2g}",
             )
 
@@ -240,8 +259,10 @@ class _Check:
             self.require(
                 abs(mass.sum() - 1) < 1e-3,
                 "loss",
-                f"exp(-loss) at eta = {eta:.4g}: expected it to {'sum' if discrete else 'integrate'} to 1 over the domain "
-                f"{(self.low, self.high)}, got {mass.sum():.6g} (density=False for a loss that is no density)",
+                f"exp(-loss) at eta = {eta:.4g}: expected it to "
+                f"{'sum' if discrete else 'integrate'} to 1 over the domain "
+                f"{(self.low, self.high)}, got {mass.sum():.6g} (density=False for a loss that is "
+                "no density)",
             )
             n = len(column)
             if discrete:
@@ -253,7 +274,8 @@ class _Check:
             self.require(
                 distance * np.sqrt(n) < WORST_DISTANCE,
                 "sample",
-                f"{n} samples at eta = {eta:.4g} do not follow exp(-loss): their distribution functions are {distance:.3g} apart",
+                f"{n} samples at eta = {eta:.4g} do not follow exp(-loss): their distribution "
+                f"functions are {distance:.3g} apart",
             )
 
     def counts(self, column):
@@ -263,7 +285,9 @@ class _Check:
         return points, np.ones(len(points))
 
     def quadrature(self, column):
-        """Points and weights of the trapezoidal rule after a change of variable that makes ends of the domain far: Takahasi & Mori (1974)."""
+        """Points and weights of the trapezoidal rule after a change of variable that makes ends of
+        the domain far: Takahasi & Mori (1974).
+        """
         low, high = self.low, self.high
         middle, scale = np.median(column), np.subtract(*np.quantile(column, [0.75, 0.25])) + 1e-12
         if np.isfinite(low) and np.isfinite(high):
@@ -291,7 +315,8 @@ class _Check:
             self.require(
                 False,
                 method,
-                f"{where(i[0] if len(i) == 1 else i)}: expected {expected[i]:.6g}, got {actual[i]:.6g}",
+                f"{where(i[0] if len(i) == 1 else i)}: expected {expected[i]:.6g}, got "
+                f"{actual[i]:.6g}",
             )
 
     @staticmethod

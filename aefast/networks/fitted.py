@@ -1,24 +1,26 @@
 """The state of a fitted estimator: how it starts, goes on, and is kept."""
 
+from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from aefast._base.random import WEIGHTS, random_stream
 from aefast._base.saving import COUNT, CURVE, FLAG, SIZE, Check, Saved, Tensor, one_of
+from aefast._base.types import Array, Reals
 from aefast.networks import _autoencoder, outputs
-from aefast.networks.network import Model
+from aefast.networks.network import Network, single_layer
 from aefast.networks.precision import parameter_type
-from aefast.networks.training.minibatches import WEIGHTS, random_stream
 
 
 class FittedState(NamedTuple):
     """Everything that training goes on from."""
 
-    model: Model
+    model: Network
     solver: str
-    parameters: np.ndarray  # flat, in Model.layout
+    parameters: np.ndarray  # flat, in the network's layout
     optimizer_state: np.ndarray  # (n_state, n_parameters)
     n_steps: int  # updates made
     n_rows_seen: int  # rows trained on, over all passes
@@ -40,57 +42,61 @@ def n_optimizer_states(solver, momentum):
 WEIGHT_SCALES = {row["name"]: row["weight_scale"] for row in _autoencoder.activation_table()}
 
 
-def weight_limit(model):
+def weight_bound(layer):
     """Initial weights are uniform in ± this (Glorot & Bengio 2010)."""
-    return WEIGHT_SCALES[model.activation] * np.sqrt(6.0 / (model.n_features + model.n_components))
+    return WEIGHT_SCALES[layer.activation] * np.sqrt(6.0 / (layer.n_features + layer.n_components))
 
 
-def initial_bias(model, column_means):
+def initial_bias(layer, column_means):
     """The visible bias (d,): the pre-activations whose means are the columns'."""
-    bias = np.empty(model.n_features)
-    for segment in model.output:
-        columns = outputs.columns_of(segment, model.n_features)
+    bias = np.empty(layer.n_features)
+    for segment in layer.output:
+        columns = outputs.columns_of(segment, layer.n_features)
         bias[columns] = segment.link(column_means[columns])
     return bias
 
 
 def initial_state(model, solver, momentum, column_means, dtype, seed, fill=None):
-    """Weights uniform in ±weight_limit, hidden bias 0, visible bias at the link of the column means (in upper layers 0)."""
+    """Weights uniform in ±weight_bound, hidden bias 0, visible bias at the link of the column means (in upper layers 0)."""
     flat = np.zeros(model.n_parameters, dtype)
     random = random_stream(seed, WEIGHTS)
-    for layer, own in model.layer_views(flat):
-        limit = weight_limit(layer)
-        for part in layer.parts(own).values():
+    for layer, of_layer in model.layer_views(flat):
+        bound = weight_bound(layer)
+        for part in layer.parts(of_layer).values():
             if part.ndim == 2:
-                part[...] = random.uniform(-limit, limit, part.shape)
-    bottom, own = model.layer_views(flat)[0]
-    bottom.split(own).c[...] = initial_bias(bottom, column_means)
-    if bottom.split(own).theta is not None:
-        bottom.split(own).theta[...] = outputs.starting_parameters(model.output, model.n_features)
+                part[...] = random.uniform(-bound, bound, part.shape)
+    bottom = model.split(flat)[0]
+    bottom.c[...] = initial_bias(model.layers[0], column_means)
+    if bottom.theta is not None:
+        bottom.theta[...] = outputs.starting_parameters(model.output, model.n_features)
     optimizer_state = np.zeros((n_optimizer_states(solver, momentum), flat.size), dtype)
     return FittedState(model, solver, flat, optimizer_state, 0, 0, seed, fill)
 
 
-def continued_state(state, model, solver, momentum, precision):
-    """A copy to train on. Another solver starts with a state of its own.
+def continued_state(state, model, describe, solver, momentum, precision):
+    """A copy to train on. Another solver starts with a state of its own. describe: `FittedNetwork._describe` of the estimator.
 
-    Raises ValueError if the constructor's parameters now ask for another network than the fitted one.
+    Raises ValueError if the constructor's parameters now ask for another network than the fitted
+    one.
     """
     dtype = state.parameters.dtype
     if parameter_type(precision, dtype) != dtype:
         raise ValueError(
-            f"precision={precision!r} does not continue the fitted network, whose parameters are {dtype}: fit anew, or set "
+            f"precision={precision!r} does not continue the fitted network, whose parameters are "
+            f"{dtype}: fit anew, or set "
             "precision='auto'"
         )
-    for field in (name for name in model._fields if name != "n_features"):
-        fitted, wanted = getattr(state.model, field), getattr(model, field)
+    of_state, of_model = describe(state.model), describe(model)
+    for field in (name for name in of_model if name != "n_features"):
+        fitted, wanted = of_state[field], of_model[field]
         if field == "output" and fitted != wanted:
             fitted, wanted = outputs.description(fitted), outputs.description(wanted)
             if fitted == wanted:
                 fitted, wanted = f"other columns or options of {fitted}", wanted
         if fitted != wanted:
             raise ValueError(
-                f"{field}={wanted!r} does not continue the fitted network, which has {field}={fitted!r}: fit anew, or set it back"
+                f"{field}={wanted!r} does not continue the fitted network, which has "
+                f"{field}={fitted!r}: fit anew, or set it back"
             )
     flat = state.parameters.copy()
     n_states = n_optimizer_states(solver, momentum)
@@ -101,9 +107,13 @@ def continued_state(state, model, solver, momentum, precision):
 
 
 class FittedNetwork(Saved):
-    """What an estimator shows and saves of its `_state`, so that there is one truth to train, pickle and save."""
+    """What an estimator shows and saves of its `_state`, so that there is one truth to train,
+    pickle and save.
+    """
 
-    model_checks = {  # of the model's entries in a file
+    output: Any
+    _check_variants: Callable[[], None]
+    _model_checks = {  # of the model's entries in a file
         "n_features": SIZE,
         "n_components": SIZE,
         "tied": FLAG,
@@ -113,11 +123,12 @@ class FittedNetwork(Saved):
     }
 
     @property
-    def output_parameters_(self):
-        """{name: (d,)} of what the distributions of p(x | μ) have for each column, NaN where a column does not; empty where none has any."""
+    def output_parameters_(self) -> dict[str, Array]:
+        """{name: (d,)} of what the distributions of p(x | μ) have for each column, NaN where a
+        column does not; empty where none has any.
+        """
         model = self._fitted_model()
-        bottom, flat = model.layer_views(self._state.parameters)[0]
-        theta = bottom.split(flat).theta
+        theta = model.split(self._state.parameters)[0].theta
         return {} if theta is None else outputs.by_name(model.output, theta)
 
     @property
@@ -131,27 +142,31 @@ class FittedNetwork(Saved):
     def __sklearn_is_fitted__(self):
         return hasattr(self, "_state")
 
+    def _describe(self, network):
+        """The network's shape by the names that its file, and errors, have for it: those of constructor parameters, where there are such."""
+        return network.layers[0]._asdict()
+
     # ---- in a file ----
 
-    parameters_not_saved = ("callbacks",)
-    structured_parameters = ("output", "corruption", "sparsity")
+    _parameters_not_saved = ("callbacks",)
+    _structured_parameters: tuple[str, ...] = ("output", "corruption", "sparsity")
 
-    def saved_parameters(self):
-        parameters = super().saved_parameters()
+    def _saved_parameters(self):
+        parameters = super()._saved_parameters()
         if not isinstance(self.output, str):
             names = getattr(self, "feature_names_in_", None)
             resolved = outputs.resolve_output(self.output, self.n_features_in_, names)
             parameters["output"] = outputs.as_parameter(resolved)
         return parameters
 
-    def check_parameters(self):
-        super().check_parameters()
+    def _check_restored(self):
+        super()._check_restored()
         self._check_variants()
         names = getattr(self, "feature_names_in_", None)
         outputs.resolve_output(self.output, self.n_features_in_, names)
 
     @classmethod
-    def parameter_of_json(cls, name, value):
+    def _parameter_of_json(cls, name, value):
         if not isinstance(value, list):
             return value
         try:
@@ -159,10 +174,10 @@ class FittedNetwork(Saved):
         except (TypeError, ValueError) as error:
             raise ValueError(f"expected a valid {name!r}: {error}") from None
 
-    def saved_state(self):
+    def _saved_state(self):
         state = self._state
         return {
-            "model": state.model._asdict() | {"output": outputs.as_json(state.model.output)},
+            "model": self._describe(state.model) | {"output": outputs.as_json(state.model.output)},
             "fills": state.fill is not None,
             "solver": state.solver,
             "n_optimizer_states": len(state.optimizer_state),
@@ -174,41 +189,46 @@ class FittedNetwork(Saved):
             "validation_loss_curve": [float(loss) for loss in self.validation_loss_curve_],
         }
 
-    def saved_tensors(self):
+    def _saved_tensors(self):
         state = self._state
         flats = {"": state.parameters}
         flats |= {f"optimizer.{i}.": flat for i, flat in enumerate(state.optimizer_state)}
         fill = {} if state.fill is None else {"missing_fill": state.fill}
         return fill | {
-            prefix + name: part
+            prefix + self._part_name(number, name): part
             for prefix, flat in flats.items()
-            for name, part in state.model.parts(flat).items()
+            for number, name, part in state.model.parts(flat)
         }
 
+    @staticmethod
+    def _part_name(number, name):
+        """The name in a file of a part of a layer's parameters."""
+        return name
+
     @classmethod
-    def state_checks(cls):
+    def _state_checks(cls):
         counts = ("n_optimizer_states", "n_steps", "n_rows_seen", "seed", "n_epochs")
         curves = ("loss_curve", "validation_loss_curve")
         solver = one_of([*_autoencoder.SOLVERS, "lbfgs"])
         return (
-            {"model": cls.model_checks, "solver": solver, "fills": FLAG}
+            {"model": cls._model_checks, "solver": solver, "fills": FLAG}
             | dict.fromkeys(counts, COUNT)
             | dict.fromkeys(curves, CURVE)
         )
 
     @classmethod
-    def model_of(cls, state):
-        """The model that a file describes; ValueError where its parts contradict each other."""
+    def _model_of_file(cls, state):
+        """Return the network that a file describes; ValueError where entries contradict each other."""
         given = state["model"]
         output = outputs.from_json(given["output"], given["n_features"])
         if given["top_k"] > given["n_components"]:
             raise ValueError(
                 f"expected 'top_k' of at most {given['n_components']} units, got {given['top_k']}"
             )
-        return Model(**(given | {"output": output}))
+        return single_layer(**(given | {"output": output}))
 
     @classmethod
-    def tensor_layout(cls, state):
+    def _tensor_layout(cls, state):
         allowed = {n_optimizer_states(state["solver"], momentum) for momentum in (0.0, 0.5)}
         if state["n_optimizer_states"] not in allowed:
             raise ValueError(
@@ -216,22 +236,22 @@ class FittedNetwork(Saved):
                 f"got {state['n_optimizer_states']}"
             )
         prefixes = ["", *(f"optimizer.{index}." for index in range(state["n_optimizer_states"]))]
-        model = cls.model_of(state)
+        model = cls._model_of_file(state)
         fill = {"missing_fill": Tensor((model.n_features,), "F64")} if state["fills"] else {}
         return fill | {
-            prefix + name: Tensor(shape)
+            prefix + cls._part_name(number, name): Tensor(shape)
             for prefix in prefixes
-            for name, shape in model.layout.items()
+            for number, name, shape in model.layout
         }
 
-    def restore(self, state, tensors):
-        model = self.model_of(state)
-        dtype = tensors[next(iter(model.layout))].dtype
+    def _restore(self, state, tensors):
+        model = self._model_of_file(state)
+        dtype = tensors[self._part_name(0, "components")].dtype
         flats = np.empty((1 + state["n_optimizer_states"], model.n_parameters), dtype)
         for index, flat in enumerate(flats):
             prefix = f"optimizer.{index - 1}." if index else ""
-            for name, part in model.parts(flat).items():
-                part[...] = tensors[prefix + name]
+            for number, name, part in model.parts(flat):
+                part[...] = tensors[prefix + self._part_name(number, name)]
         counters = {name: state[name] for name in ("solver", "n_steps", "n_rows_seen", "seed")}
         self._state = FittedState(
             model=model,
@@ -249,23 +269,23 @@ class FittedNetwork(Saved):
 class FittedAutoencoder(FittedNetwork):
     """One layer: its parameters are views of the state's."""
 
-    file_format = "aefast autoencoder"
+    _file_format = "aefast autoencoder"
 
     @property
-    def components_(self):
-        return self._part("components")
+    def components_(self) -> Reals:
+        return self._fitted_parameters().W
 
     @property
-    def decoder_components_(self):
-        return self._part("components" if self._fitted_model().tied else "decoder_components")
+    def decoder_components_(self) -> Reals:
+        return self._fitted_parameters().V
 
     @property
-    def hidden_bias_(self):
-        return self._part("hidden_bias")
+    def hidden_bias_(self) -> Reals:
+        return self._fitted_parameters().b
 
     @property
-    def visible_bias_(self):
-        return self._part("visible_bias")
+    def visible_bias_(self) -> Reals:
+        return self._fitted_parameters().c
 
-    def _part(self, name):
-        return self._fitted_model().parts(self._state.parameters)[name]
+    def _fitted_parameters(self):
+        return self._fitted_model().split(self._state.parameters)[0]

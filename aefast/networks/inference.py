@@ -1,21 +1,24 @@
 """What a fitted network is used for: codes, reconstructions, losses, likelihoods of rows."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from aefast._base import arrays as check
+from aefast._base.errors import table_name
+from aefast._base.types import RandomState, Reals
 from aefast.networks.likelihoods import log_likelihoods, sample_of_outputs
-from aefast.networks.one_pass import forward, overflow_error
+from aefast.networks.one_pass import one_pass, overflow_error
 from aefast.networks.outputs import is_of_nonnegative, plain_output
-from aefast.networks.variants import Variant, noise_limits
+from aefast.networks.variants import Variant, noise_extremes
 
 
 class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     """The methods of an estimator that has a `_state`: a model and its flat parameters."""
 
-    def transform(self, X):
+    def transform(self, X: ArrayLike) -> Reals:
         """Codes ``H = g(X Wᵀ + b)``, in (0, 1) for the sigmoid.
 
         Parameters
@@ -25,11 +28,12 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         Returns
         -------
         H : ndarray (n_samples, n_components)
-            float32 for float32, uint8 and bool input, float64 otherwise; likewise for the other methods.
+            float32 for float32, uint8 and bool input, float64 otherwise; likewise for the other
+            methods.
         """
-        return self._forward(self._checked(X), "codes")
+        return self._one_pass(self._checked(X), "codes")
 
-    def inverse_transform(self, H):
+    def inverse_transform(self, H: ArrayLike) -> Reals:
         """Means of p(x | h): ``X̂ = o(H W* + c)``.
 
         Parameters
@@ -43,7 +47,7 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         check_is_fitted(self)
         return self._decode(H, self._state.model)
 
-    def reconstruct(self, X):
+    def reconstruct(self, X: ArrayLike) -> Reals:
         """``inverse_transform(transform(X))`` in one pass.
 
         Parameters
@@ -54,9 +58,9 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         -------
         X_hat : ndarray (n_samples, n_features)
         """
-        return self._forward(self._checked(X), "reconstructions")
+        return self._one_pass(self._checked(X), "reconstructions")
 
-    def reconstruction_error(self, X, per_feature=False):
+    def reconstruction_error(self, X: ArrayLike, per_feature: bool = False) -> Reals:
         """The training loss of each row (nats, constants dropped, no penalty).
 
         Parameters
@@ -71,18 +75,20 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """
         return self._losses(self._checked(X), "feature_losses" if per_feature else "row_losses")
 
-    def score_samples(self, X, per_feature=False):
+    def score_samples(self, X: ArrayLike, per_feature: bool = False) -> Reals:
         """``log p(x | μ(h(x)))`` of each row, in nats, constants included.
 
-        "gaussian": ``−½ ‖x̂ − x‖² − (d/2) log 2π``. "bernoulli": minus the cross-entropy; for values strictly between 0 and 1 that
-        is a loss but not the logarithm of a density. The code h(x) has seen x: this is no marginal likelihood. Missing entries count nothing.
+        "gaussian": ``−½ ‖x̂ − x‖² − (d/2) log 2π``. "bernoulli": minus the cross-entropy; for
+        values strictly between 0 and 1 that is a loss but not the logarithm of a density. The code
+        h(x) has seen x: this is no marginal likelihood. Missing entries count nothing.
 
         Parameters
         ----------
         X : array-like (n_samples, n_features)
         per_feature : bool, default=False
-            What each column contributes, so that columns of different types compare; the sum over a categorical or multinomial group, which has one
-            distribution, stands in its first column, and 0 in the others.
+            What each column contributes, so that columns of different types compare; the sum over a
+            categorical or multinomial group, which has one distribution, stands in its first
+            column, and 0 in the others.
 
         Returns
         -------
@@ -94,7 +100,9 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         missing = state.fill is not None
         return log_likelihoods(state.model.output, rows, losses, per_feature, missing)
 
-    def score(self, X, y=None, sample_weight=None):
+    def score(
+        self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
+    ) -> float:
         """Mean of `score_samples`; greater is better.
 
         Parameters
@@ -113,7 +121,7 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             return float(scores.mean(dtype=np.float64))
         return float((scores * weight).mean(dtype=np.float64))
 
-    def sample_output(self, H, random_state=None):
+    def sample_output(self, H: ArrayLike, random_state: RandomState | None = None) -> Reals:
         """Draws x from p(x | μ(h)), one for each code.
 
         Parameters
@@ -130,7 +138,7 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         state = self._state
         bottom, flat = state.model.layer_views(state.parameters)[0]
         # a Gaussian's mean is the pre-activation itself
-        eta = self._decode(H, state.model._replace(output=plain_output("gaussian")))
+        eta = self._decode(H, state.model.with_output(plain_output("gaussian")))
         seed = check_random_state(random_state).randint(np.iinfo(np.int64).max, dtype=np.int64)
         random = np.random.default_rng(
             seed
@@ -141,42 +149,44 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         H = check.as_rows(H, "H")
         if H.shape[1] != model.n_components:
             raise ValueError(
-                f"H must have {model.n_components} columns, one for each component, got shape {H.shape}"
+                f"H must have {model.n_components} columns, one for each component, got shape "
+                f"{H.shape}"
             )
         parameters = model.split(self._state.parameters)
         options = {"name": "H", "from_codes": True, "n_threads": self.n_threads}
-        out = forward(model, parameters, H, "reconstructions", **options)
+        out = one_pass(model, parameters, H, "reconstructions", **options)
         return out.astype(check.real_type(H.dtype), copy=False)
 
     def _checked(self, X):
         check_is_fitted(self)
         return check.estimator_rows(self, X, reset=False)
 
-    def _forward(self, rows, result):
+    def _one_pass(self, rows, result):
         state = self._state
         dtype = state.parameters.dtype
         variant = None if state.fill is None else Variant(fill=state.fill.astype(dtype))
-        out = forward(
+        out = one_pass(
             state.model,
             state.model.split(state.parameters),
             rows,
             result,
+            name=table_name(None, self),
             n_threads=self.n_threads,
             variant=variant,
         )
         return out.astype(check.real_type(rows.dtype), copy=False)
 
     def _losses(self, rows, result):
-        losses = self._forward(rows, result)
+        losses = self._one_pass(rows, result)
         if not np.isfinite(losses).all():
             raise overflow_error(
-                "X",
+                table_name(None, self),
                 self._state.model.split(self._state.parameters),
                 losses if losses.ndim == 2 else None,
             )
         return losses
 
-    def impute(self, X):
+    def impute(self, X: ArrayLike) -> Reals:
         """X with each missing entry (NaN) replaced by its reconstruction; needs missing="mask".
 
         Parameters
@@ -193,14 +203,18 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             raise ValueError(
                 f"impute needs a fit with missing='mask', got missing={self.missing!r}"
             )
-        means = self._forward(rows, "reconstructions")
+        means = self._one_pass(rows, "reconstructions")
         return np.where(np.isnan(rows), means, rows).astype(means.dtype, copy=False)
 
-    def walk_back(self, X, n_steps=10, random_state=None):
-        """A sampling chain of a denoising autoencoder: corrupt, encode, draw from p(x | μ(h)), and again from there.
+    def walk_back(
+        self, X: ArrayLike, n_steps: int = 10, random_state: RandomState | None = None
+    ) -> Reals:
+        """A sampling chain of a denoising autoencoder: corrupt, encode, draw from p(x | μ(h)), and
+        again from there.
 
-        With enough capacity and training such a chain samples from the distribution of the data (Bengio, Yao, Alain & Vincent 2013). Rows are corrupted
-        as `corruption` says; without it nothing is, and the chain draws from p(x | μ(h(x))) alone.
+        With enough capacity and training such a chain samples from the distribution of the data
+        (Bengio, Yao, Alain & Vincent 2013). Rows are corrupted as `corruption` says; without it
+        nothing is, and the chain draws from p(x | μ(h(x))) alone.
 
         Parameters
         ----------
@@ -217,7 +231,8 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         Raises
         ------
         ValueError
-            For corruption by salt and pepper where the columns' domains have no ends: the chain has no rows to take them from.
+            For corruption by salt and pepper where the columns' domains have no ends: the chain has
+            no rows to take them from.
         """
         rows = self._checked(X)
         if check.as_integer(n_steps, "n_steps") < 1:
@@ -225,10 +240,11 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         random = check_random_state(random_state)
         noise, model = self._noise(random), self._state.model
         parameters = model.split(self._state.parameters)
-        chain = []
+        chain, name = [], table_name(X, self)
         for step in range(n_steps):
             variant = noise._replace(first_sample=step * len(rows))
-            H = forward(model, parameters, rows, "codes", n_threads=self.n_threads, variant=variant)
+            options = {"name": name, "n_threads": self.n_threads, "variant": variant}
+            H = one_pass(model, parameters, rows, "codes", **options)
             chain.append(self.sample_output(H, random))
             rows = chain[-1]
         return np.stack(chain)
@@ -244,10 +260,11 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         kind, level = self.corruption
         ends = {}
         if kind == "salt_and_pepper":
-            low, high = noise_limits(model, (np.nan, np.nan))
+            low, high = noise_extremes(model, (np.nan, np.nan))
             if not (np.isfinite(low).all() and np.isfinite(high).all()):
                 raise ValueError(
-                    "walk_back with salt and pepper needs columns whose domain has two ends, as bernoulli's"
+                    "walk_back with salt and pepper needs columns whose domain has two ends, as "
+                    "bernoulli's"
                 )
             ends = {"low": low.astype(dtype), "high": high.astype(dtype)}
         return Variant(fill=fill, corruption=kind, corruption_level=level, seed=seed, **ends)

@@ -1,4 +1,6 @@
-"""From losses to log-likelihoods, and from pre-activations to samples: segment by segment of an output."""
+"""From losses to log-likelihoods, and from pre-activations to samples: segment by segment of an
+output.
+"""
 
 import numpy as np
 
@@ -9,11 +11,13 @@ ENTRIES_AT_A_TIME = 1 << 18
 
 
 def log_likelihoods(output, rows, losses, per_feature, missing):
-    """log p(x | mu): minus the losses, (n,) or with per_feature (n, d), minus the terms that these leave out."""
+    """log p(x | mu): minus the losses, (n,) or with per_feature (n, d), minus the terms that these
+    leave out.
+    """
     out = np.negative(losses)
     step = max(1, ENTRIES_AT_A_TIME // rows.shape[1])
     for segment in output:
-        if segment.own is not None:  # whose loss is the whole of -log p
+        if segment.custom is not None:  # whose loss is the whole of -log p
             continue
         columns = columns_of(segment, rows.shape[1])
         if not missing and not TABLE[segment.distribution]["has_base"]:
@@ -57,8 +61,8 @@ def sample_of_outputs(output, eta, theta, random):
     out = np.empty_like(eta)
     for segment in output:
         columns = columns_of(segment, eta.shape[1])
-        if segment.own is not None:
-            out[:, columns] = segment.own.sample(eta[:, columns].astype(np.float64), random)
+        if segment.custom is not None:
+            out[:, columns] = segment.custom.sample(eta[:, columns].astype(np.float64), random)
             continue
         its_theta = None if theta is None else np.ascontiguousarray(theta[columns], np.float64)
         its_eta = np.ascontiguousarray(eta[:, columns], np.float64)

@@ -1,46 +1,42 @@
-"""What a fitted network is: its shape, and its parameters as one flat array with named parts."""
+"""The shape of a network, and its parameters as one flat array with named parts."""
 
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from math import prod
 from typing import NamedTuple
+
+import numpy as np
 
 from aefast.networks import outputs
 from aefast.networks._autoencoder import UNIT_ACTIVATIONS
 
 
 class Parameters(NamedTuple):
-    """The parts, all of one real type. V, the decoder's matrix, is W itself when tied."""
+    """The parts of one layer, all of one real type. V, the decoder's matrix, is W itself when tied."""
 
-    W: object  # (k, d)
-    V: object  # (k, d)
-    b: object  # (k,)
-    c: object  # (d,)
-    theta: object = (
-        None  # (d,): the parameter of each column's distribution; None: no distribution has one
-    )
+    W: np.ndarray  # (k, d)
+    V: np.ndarray  # (k, d)
+    b: np.ndarray | None  # (k,); None where it plays no part
+    c: np.ndarray | None  # (d,); None where it plays no part
+    theta: np.ndarray | None = None  # (d,): the parameter of each column's distribution
 
 
-def named_parts(layout, flat):
-    """Views of the parts of a flat array (or of one row of the optimizer's state), by name."""
-    views, begin = {}, 0
-    for name, shape in layout.items():
-        end = begin + prod(shape)
-        views[name] = flat[begin:end].reshape(shape)
-        begin = end
-    return views
-
-
-class Model(NamedTuple):
-    """What the parameters mean; fixed when a fit starts."""
-
+class _LayerFields(NamedTuple):
     n_features: int
     n_components: int
     tied: bool
     activation: str
-    output: tuple  # of outputs.Segment
+    output: tuple[outputs.Segment, ...]
     top_k: int = 0  # units of a row that keep their value; 0: all
 
-    @property
+
+class Layer(_LayerFields):
+    """One encoder and its decoder. Immutable: quantities that follow from the fields are computed once."""
+
+    def __getstate__(self):
+        return None  # the fields are the whole state: nothing that is cached is pickled
+
+    @cached_property
     def layout(self):
         """Name and shape of each part of the flat array, in order."""
         d, k = self.n_features, self.n_components
@@ -48,25 +44,32 @@ class Model(NamedTuple):
         theta = {"output_parameters": (d,)} if outputs.has_parameters(self.output) else {}
         return {"components": (k, d), **decoder, "hidden_bias": (k,), "visible_bias": (d,), **theta}
 
-    @property
+    @cached_property
+    def _places(self):
+        """Name, place in the flat array and shape of each part."""
+        places, begin = [], 0
+        for name, shape in self.layout.items():
+            end = begin + prod(shape)
+            places.append((name, slice(begin, end), shape))
+            begin = end
+        return places
+
+    @cached_property
+    def n_parameters(self):
+        return self._places[-1][1].stop
+
+    @cached_property
     def has_groups(self):
         return any(segment.is_group for segment in self.output)
 
-    @property
-    def n_parameters(self):
-        return sum(prod(shape) for shape in self.layout.values())
-
-    @property
+    @cached_property
     def n_multiplied(self):
         """Multiply-adds of a row in one of the products of a step."""
         return self.n_features * self.n_components
 
     def parts(self, flat):
-        return named_parts(self.layout, flat)
-
-    def layer_views(self, flat):
-        """(model, its part of a flat array) of each layer: of this one."""
-        return [(self, flat)]
+        """Views of the parts of a flat array (or of one row of the optimizer's state), by name."""
+        return {name: flat[place].reshape(shape) for name, place, shape in self._places}
 
     def split(self, flat):
         """The parts of a flat array as `Parameters`."""
@@ -78,62 +81,103 @@ class Model(NamedTuple):
         )
 
 
-class DeepModel(NamedTuple):
-    """Layers on top of each other, tied, unrolled for training; what `Model` is for one. The flat array is that of one layer after the other."""
+class _NetworkFields(NamedTuple):
+    layers: tuple[Layer, ...]
 
-    n_features: int
-    layer_sizes: tuple
-    activation: str
-    code_activation: str  # of the last layer
-    output: tuple  # of the first layer
+
+class Network(_NetworkFields):
+    """Layers on top of each other, of which one alone is the plain case. Immutable.
+
+    The features of each layer are the components of the layer below; where there are several, all are tied. The output is that of the first layer. The
+    flat array of parameters is that of one layer after the other.
+    """
+
+    def __getstate__(self):
+        return None
 
     @property
-    def layers(self):
-        """The model of each layer on its own: upper ones reconstruct codes, by Bernoulli's loss where these lie in (0, 1)."""
-        sizes = (self.n_features, *self.layer_sizes)
-        activations = [self.activation] * (len(sizes) - 2) + [self.code_activation]
-        of_codes = [
-            "bernoulli" if name in UNIT_ACTIVATIONS else "gaussian" for name in activations[:-1]
-        ]
-        layer_outputs = [self.output, *map(outputs.plain_output, of_codes)]
-        shapes = zip(pairwise(sizes), activations, layer_outputs, strict=True)
-        return [Model(d, k, True, activation, output) for (d, k), activation, output in shapes]
+    def n_features(self):
+        return self.layers[0].n_features
 
     @property
     def n_components(self):
-        return self.layer_sizes[-1]
+        return self.layers[-1].n_components
+
+    @property
+    def output(self):
+        return self.layers[0].output
 
     @property
     def has_groups(self):
         return self.layers[0].has_groups
 
-    @property
-    def layout(self):
-        return {
-            f"layers.{number}.{name}": shape
-            for number, layer in enumerate(self.layers)
-            for name, shape in layer.layout.items()
-        }
-
-    @property
-    def n_parameters(self):
-        return sum(layer.n_parameters for layer in self.layers)
-
-    @property
-    def n_multiplied(self):
-        return sum(layer.n_multiplied for layer in self.layers)
-
-    def parts(self, flat):
-        return named_parts(self.layout, flat)
-
-    def split(self, flat):
-        """The `Parameters` of each layer."""
-        return [layer.split(part) for layer, part in self.layer_views(flat)]
-
-    def layer_views(self, flat):
-        views, begin = [], 0
+    @cached_property
+    def _places(self):
+        """Each layer and its place in the flat array."""
+        places, begin = [], 0
         for layer in self.layers:
             end = begin + layer.n_parameters
-            views.append((layer, flat[begin:end]))
+            places.append((layer, slice(begin, end)))
             begin = end
-        return views
+        return places
+
+    @cached_property
+    def n_parameters(self):
+        return self._places[-1][1].stop
+
+    @cached_property
+    def n_multiplied(self):
+        """Multiply-adds of a row in one of the products of a step, all layers together."""
+        return sum(layer.n_multiplied for layer in self.layers)
+
+    @property
+    def layout(self):
+        """(the layer's number, name, shape) of each part of the flat array, in order."""
+        return [
+            (number, name, shape)
+            for number, layer in enumerate(self.layers)
+            for name, shape in layer.layout.items()
+        ]
+
+    def layer_views(self, flat):
+        """(layer, its part of a flat array) for each layer."""
+        return [(layer, flat[place]) for layer, place in self._places]
+
+    def parts(self, flat):
+        """(the layer's number, name, view) of each part of a flat array, in order."""
+        return [
+            (number, name, part)
+            for number, (layer, of_layer) in enumerate(self.layer_views(flat))
+            for name, part in layer.parts(of_layer).items()
+        ]
+
+    def split(self, flat):
+        """The parts of a flat array as a tuple of `Parameters`, one for each layer."""
+        return tuple([layer.split(flat[place]) for layer, place in self._places])
+
+    def with_output(self, output):
+        """A network that differs in the first layer's output alone."""
+        return Network((self.layers[0]._replace(output=output), *self.layers[1:]))
+
+
+# Fits of one shape share a network, and with it what is cached there.
+
+
+@lru_cache(maxsize=64)
+def single_layer(n_features, n_components, tied, activation, output, top_k=0):
+    """A network of one layer."""
+    return Network((Layer(n_features, n_components, tied, activation, output, top_k),))
+
+
+@lru_cache(maxsize=64)
+def stacked_network(n_features, layer_sizes, activation, code_activation, output):
+    """Tied layers on top of each other, the last with an activation of its own.
+
+    Each upper layer, taken alone, reconstructs the codes below: by Bernoulli's loss where these lie in (0, 1).
+    """
+    sizes = (n_features, *layer_sizes)
+    activations = [activation] * (len(layer_sizes) - 1) + [code_activation]
+    of_codes = ["bernoulli" if name in UNIT_ACTIVATIONS else "gaussian" for name in activations]
+    layer_outputs = [output, *map(outputs.plain_output, of_codes[:-1])]
+    shapes = zip(pairwise(sizes), activations, layer_outputs, strict=True)
+    return Network(tuple(Layer(d, k, True, act, of_layer) for (d, k), act, of_layer in shapes))

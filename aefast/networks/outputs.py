@@ -1,56 +1,67 @@
 """What `output` means: which columns have which distribution p(x | μ)."""
 
+from functools import cached_property, lru_cache
 from numbers import Integral, Real
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from aefast._base.errors import TableName, column_label, column_labels
 from aefast.networks import _autoencoder
+from aefast.networks.distribution import Distribution
 
 TABLE = {row["name"]: row for row in _autoencoder.OUTPUT_TABLE}
-OWN = "own"  # the name of a user's distributions in the table
-NAMES = [name for name in TABLE if name != OWN]
+CUSTOM = "custom"  # the name of a user's distributions in the table
+NAMES = [name for name in TABLE if name != CUSTOM]
 MOST_SEGMENTS = 2**16 - 1
 
 
-class Segment(NamedTuple):
-    """Columns that share a distribution: each column a variable of its own, or one variable for all of them where it is one of groups."""
-
+class _SegmentFields(NamedTuple):
     distribution: str
     columns: tuple | None  # rising; None: all
     option: float | None  # a constant of the formula, or what the columns' parameter is fixed at
-    own: object = None  # a user's distributions.Distribution
+    custom: object = None  # a user's distributions.Distribution
+
+
+class Segment(_SegmentFields):
+    """Columns that share a distribution: each column a variable of its own, or one variable for all of them where it is one of groups.
+
+    Immutable: quantities that follow from the fields are computed once.
+    """
+
+    def __getstate__(self):
+        return None  # the fields are the whole state: nothing that is cached is pickled
 
     @property
     def name(self):
-        return self.distribution if self.own is None else self.own.name
+        return self.distribution if self.custom is None else self.custom.name
 
-    @property
+    @cached_property
     def domain(self):
         row = TABLE[self.distribution]
-        return (row["low"], row["high"]) if self.own is None else tuple(self.own.domain)
+        return (row["low"], row["high"]) if self.custom is None else tuple(self.custom.domain)
 
     def link(self, means):
         """The pre-activations with these means."""
-        if self.own is None:
+        if self.custom is None:
             return _autoencoder.output_link(self.distribution, means)
-        return np.asarray(self.own.link(means), np.float64)
+        return np.asarray(self.custom.link(means), np.float64)
 
-    @property
+    @cached_property
     def is_group(self):
         return TABLE[self.distribution]["is_group"]
 
-    @property
+    @cached_property
     def row_total(self):
-        """What a group's entries add up to, or None."""
+        """The sum of a group's entries, or None."""
         return TABLE[self.distribution]["row_total"]
 
-    @property
+    @cached_property
     def parameter(self):
-        """The name of what each column has for itself, or None."""
+        """The name of the parameter that each column has for itself, or None."""
         return TABLE[self.distribution]["parameter"]
 
-    @property
+    @cached_property
     def fixes_parameter(self):
         """Whether the option is the parameter's exponential."""
         row = TABLE[self.distribution]
@@ -58,36 +69,43 @@ class Segment(NamedTuple):
             self.option is not None and row["default_option"] is None and row["option"] is not None
         )
 
-    @property
+    @cached_property
     def constant(self):
         return 0.0 if self.option is None or self.fixes_parameter else self.option
 
     @property
     def start(self):
-        """Of the parameter."""
+        """The starting value of the parameter."""
         return float(np.log(self.option)) if self.fixes_parameter else 0.0
 
-    @property
+    @cached_property
     def learned(self):
         return self.parameter is not None and not self.fixes_parameter
 
 
+@lru_cache(maxsize=64)
 def plain_output(name):
     """All columns with one distribution, its options by default."""
     return (_segment(name, {}, None),)
 
 
 def resolve_output(output, n_features, feature_names=None):
-    """The segments of a constructor's `output`, in the order given; columns of equal distributions are put together.
+    """The segments of a constructor's `output`, in the order given; columns of equal distributions
+    are put together.
 
-    Raises ValueError or TypeError that names what is wrong: an unknown distribution or option, a column that is named twice or not at all.
+    Raises ValueError or TypeError that names what is wrong: an unknown distribution or option, a
+    column that is named twice or not at all.
     """
+    if isinstance(output, str) and output in NAMES:
+        return plain_output(output)
     if not isinstance(output, list):
         segment = _segment(*_name_and_options(output), None)
         return (_with_all_columns(segment, n_features),)
     if not output:
         raise ValueError("output must name at least one distribution, got []")
-    owner, chosen = {}, {}
+    owner: dict[int, Any] = {}
+    chosen: dict[tuple, Any] = {}
+    table = TableName("X", feature_names)
     for entry in output:
         if not isinstance(entry, tuple) or len(entry) != 2:
             raise TypeError(f"output as a list holds (distribution, columns) pairs, got {entry!r}")
@@ -98,7 +116,8 @@ def resolve_output(output, n_features, feature_names=None):
         for column in columns:
             if column in owner:
                 raise ValueError(
-                    f"output names column {column} twice: for {owner[column]!r} and for {name!r}"
+                    f"output names column {column_label(table, column)} twice: for "
+                    f"{owner[column]!r} and for {name!r}"
                 )
             owner[column] = name
         segment = _segment(name, options, None)
@@ -108,7 +127,8 @@ def resolve_output(output, n_features, feature_names=None):
     if missing:
         more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
         raise ValueError(
-            f"output names no distribution for column(s) {missing[:5]}{more} of {n_features}: every column needs one"
+            "output names no distribution for column(s) "
+            f"[{column_labels(table, missing[:5])}]{more} of {n_features}: every column needs one"
         )
     if len(chosen) > MOST_SEGMENTS:
         raise ValueError(f"output has {len(chosen)} parts: at most {MOST_SEGMENTS} are possible")
@@ -118,7 +138,9 @@ def resolve_output(output, n_features, feature_names=None):
 
 
 def is_of_nonnegative(output):
-    """Whether no distribution that a constructor's `output` names takes negative numbers; False where it makes no sense."""
+    """Whether no distribution that a constructor's `output` names takes negative numbers; False
+    where it makes no sense.
+    """
     entries = output if isinstance(output, list) else [(output, None)]
     try:
         segments = [_segment(*_name_and_options(given), None) for given, _ in entries]
@@ -129,7 +151,7 @@ def is_of_nonnegative(output):
 
 def _with_all_columns(segment, n_features):
     """A user's distribution names its columns even where these are all."""
-    return segment if segment.own is None else segment._replace(columns=tuple(range(n_features)))
+    return segment if segment.custom is None else segment._replace(columns=tuple(range(n_features)))
 
 
 def columns_of(segment, n_features):
@@ -139,11 +161,11 @@ def columns_of(segment, n_features):
 
 def domain_of(output, n_features):
     """(low, high), closed: two numbers where all columns agree, else arrays (d,)."""
-    limits = [segment.domain for segment in output]
-    if len(set(limits)) == 1:
-        return limits[0]
+    domains = [segment.domain for segment in output]
+    if len(set(domains)) == 1:
+        return domains[0]
     low, high = np.empty(n_features), np.empty(n_features)
-    for segment, (least, most) in zip(output, limits, strict=True):
+    for segment, (least, most) in zip(output, domains, strict=True):
         columns = columns_of(segment, n_features)
         low[columns], high[columns] = least, most
     return low, high
@@ -164,7 +186,7 @@ def starting_parameters(output, n_features):
 
 def by_name(output, theta, rest=np.nan):
     """{parameter: values (d,)}, `rest` in columns that do not have it."""
-    named = {}
+    named: dict[str, np.ndarray] = {}
     for segment in output:
         if segment.parameter:
             columns = columns_of(segment, len(theta))
@@ -190,7 +212,8 @@ def from_names(output, given, n_features):
             values = np.asarray(given[segment.parameter], dtype=np.float64)
             if values.shape not in ((), (n_features,)):
                 raise ValueError(
-                    f"output_parameters[{segment.parameter!r}] must have shape ({n_features},), got {values.shape}"
+                    f"output_parameters[{segment.parameter!r}] must have shape ({n_features},), "
+                    f"got {values.shape}"
                 )
             columns = columns_of(segment, n_features)
             theta[columns] = np.broadcast_to(values, (n_features,))[columns]
@@ -201,9 +224,10 @@ def as_parameter(output):
     """What JSON holds of a constructor's `output` that resolves to these segments."""
     pairs = []
     for segment in output:
-        if segment.own is not None:
+        if segment.custom is not None:
             raise ValueError(
-                f"a distribution of your own, {segment.name!r}, cannot be saved to a file: pickle the estimator"
+                f"a distribution of your own, {segment.name!r}, cannot be saved to a file: pickle "
+                "the estimator"
             )
         options = {TABLE[segment.distribution]["option"]: segment.option}
         name = segment.distribution if segment.option is None else [segment.distribution, options]
@@ -228,12 +252,14 @@ def as_json(output):
 
 
 def is_json(value):
-    """Whether `from_json` can read it, but for the columns: these must be each of the features once."""
+    """Whether `from_json` can read it, but for the columns: these must be each of the features
+    once.
+    """
     return (
         isinstance(value, list)
         and 0 < len(value) <= MOST_SEGMENTS
-        and all(isinstance(part, list) and len(part) == 3 for part in value)
-        and all(_is_segment(*part) for part in value)
+        and all(isinstance(segment, list) and len(segment) == 3 for segment in value)
+        and all(_is_segment(*segment) for segment in value)
     )
 
 
@@ -251,14 +277,16 @@ def _is_segment(name, columns, option):
 
 
 def from_json(value, n_features):
-    """The segments; ValueError where their columns are not each of the features once, in rising order."""
+    """The segments; ValueError where their columns are not each of the features once, in rising
+    order.
+    """
     output = tuple(
         Segment(name, columns and tuple(columns), option) for name, columns, option in value
     )
     if len(output) == 1 and output[0].columns is None:
         return output
-    lists = [segment.columns for segment in output]
-    good = None not in lists and all(list(c) == sorted(c) for c in lists)
+    lists = [segment.columns for segment in output if segment.columns is not None]
+    good = len(lists) == len(output) and all(list(c) == sorted(c) for c in lists)
     if not good or sorted(column for c in lists for column in c) != list(range(n_features)):
         raise ValueError(f"expected an output with each of {n_features} columns once")
     return output
@@ -270,28 +298,23 @@ def description(output):
     return ", ".join(dict.fromkeys(names))
 
 
-def _name_and_options(given):
-    if not isinstance(given, str | tuple) and _is_own(given):
+def _name_and_options(given) -> tuple[Any, dict[str, Any]]:
+    if isinstance(given, Distribution):
         return given, {}
     name, options = given if isinstance(given, tuple) and len(given) == 2 else (given, {})
     if not isinstance(name, str) or name not in NAMES:
         raise ValueError(
-            f"output must be one of {NAMES}, a Distribution, (name, options), or a list of (distribution, columns); got {given!r}"
+            f"output must be one of {NAMES}, a Distribution, (name, options), or a list of "
+            f"(distribution, columns); got {given!r}"
         )
     if not isinstance(options, dict):
         raise TypeError(f"options of output {name!r} must be a dict, got {options!r}")
     return name, options
 
 
-def _is_own(value):
-    from aefast.distributions import Distribution  # which needs scipy.special: not every user does
-
-    return isinstance(value, Distribution)
-
-
 def _segment(name, options, columns):
     if not isinstance(name, str):
-        return Segment(OWN, columns, None, name)
+        return Segment(CUSTOM, columns, None, name)
     row = TABLE[name]
     if strange := set(options) - {row["option"]}:
         known = [row["option"]] if row["option"] else []
@@ -307,7 +330,7 @@ def _segment(name, options, columns):
 
 
 def _is_option(value):
-    return isinstance(value, Real) and not isinstance(value, bool) and 0 < value < 1e300
+    return isinstance(value, Real) and not isinstance(value, bool) and 0 < value < 1e300  # type: ignore[operator]  # typeshed's Real has no <
 
 
 def _column_numbers(given, n_features, feature_names):

@@ -1,4 +1,8 @@
-"""What `precision` means: the type of the parameters, and whether this machine can compute with it."""
+"""What `precision` means: the type of the parameters, and whether this machine can compute with
+it.
+"""
+
+from typing import Any
 
 import numpy as np
 
@@ -8,25 +12,29 @@ from aefast._base.arrays import real_type
 PRECISIONS = ("auto", "bfloat16")
 
 
-def parameter_type(precision, rows_dtype):
+def parameter_type(precision: str, rows_dtype: np.dtype[Any]) -> np.dtype[Any]:
     """The type of the parameters of a new fit to rows of some type."""
     return np.dtype(np.float32) if precision == "bfloat16" else real_type(rows_dtype)
 
 
-def is_available(precision):
+def is_available(precision: str) -> bool:
     """Whether the kernels in use can train with it."""
     if precision != "bfloat16":
         return True
     return _runtime.isa() in _runtime.bfloat16_available() and _runtime.products() == "tiles"
 
 
-def check_available(precision):
-    """ValueError where the kernels in use cannot train with it. Nothing is emulated: float32 would be faster."""
+def check_available(precision: str) -> None:
+    """ValueError where the kernels in use cannot train with it. Nothing is emulated: float32 would
+    be faster.
+    """
     if is_available(precision):
         return
     raise ValueError(
-        f"precision={precision!r} needs a processor with AVX512_BF16 (AMD from Zen 4 on; Intel Xeon: Cooper Lake, and from "
-        f"Sapphire Rapids on), but {_what_is_missing()}. precision='auto' computes in float32 or float64"
+        f"precision={precision!r} needs a processor with AVX512_BF16 (AMD from Zen 4 on; Intel "
+        "Xeon: Cooper Lake, and from "
+        f"Sapphire Rapids on), but {_what_is_missing()}. precision='auto' computes in float32 or "
+        "float64"
     )
 
 
@@ -35,7 +43,10 @@ def _what_is_missing():
     if not _runtime.bfloat16_built():
         return "this build has no kernels for it: the compiler did not know the instructions"
     if not _runtime.bfloat16_available():
-        return f"this one does not have it: of the instruction sets that aefast is built for, it has {', '.join(has)}"
+        return (
+            "this one does not have it: of the instruction sets that aefast is built for, it "
+            f"has {', '.join(has)}"
+        )
     if _runtime.products() != "tiles":
         return f"AEFAST_PRODUCTS={_runtime.products()} chose products that do not know it"
     return f"AEFAST_ISA={isa} chose kernels that do not use it"

@@ -1,23 +1,26 @@
 """Deep autoencoders: pre-trained layer by layer, then fine-tuned as a whole."""
 
+from collections.abc import Sequence
 from numbers import Integral
+from typing import Any
 
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from aefast._base import arrays as check
+from aefast._base.random import LAYERS, random_stream
 from aefast._base.saving import CURVE, SIZE, Check, is_list_of, one_of
+from aefast._base.types import Array, Callbacks, OutputLike, RandomState
 from aefast.networks import _autoencoder, outputs
 from aefast.networks._autoencoder import N_LAYERS_AT_MOST as MOST_LAYERS
 from aefast.networks.autoencoder import Autoencoder
 from aefast.networks.fitted import FittedNetwork
 from aefast.networks.inference import NetworkInference
-from aefast.networks.network import DeepModel
-from aefast.networks.one_pass import forward
+from aefast.networks.network import Network, stacked_network
+from aefast.networks.one_pass import one_pass
 from aefast.networks.training import lbfgs
 from aefast.networks.training.fitting import NetworkFitting
-from aefast.networks.training.minibatches import LAYERS, random_stream
 from aefast.networks.variants import PLAIN, Variant, check_corruption, check_sparsity
 
 _SIZES = Check(
@@ -34,15 +37,19 @@ _SHARED = (  # parameters that mean for each layer what they mean for an Autoenc
 
 
 class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEstimator):
-    """Deep autoencoder with tied weights: greedy layer-wise pre-training, then fine-tuning of the unrolled network.
+    """Deep autoencoder with tied weights: greedy layer-wise pre-training, then fine-tuning of the
+    unrolled network.
 
-    Encoder ``H_l = g_l(H_{l-1} W_lᵀ + b_l)`` from ``H_0 = X`` to the code ``H_L``; decoder ``R_{l-1} = g_{l-1}(R_l W_l + c_l)`` from ``R_L = H_L`` down
-    to ``X̂ = o(R_1 W_1 + c_1)``. Pre-training fits layer l as an `Autoencoder` of the codes below it (Bengio et al. 2007; Vincent et al. 2010); fine-tuning
-    minimises, over batches of n rows and over all layers at once (Hinton & Salakhutdinov 2006),
+    Encoder ``H_l = g_l(H_{l-1} W_lᵀ + b_l)`` from ``H_0 = X`` to the code ``H_L``; decoder
+    ``R_{l-1} = g_{l-1}(R_l W_l + c_l)`` from ``R_L = H_L`` down to ``X̂ = o(R_1 W_1 + c_1)``.
+    Pre-training fits layer l as an `Autoencoder` of the codes below it (Bengio et al. 2007; Vincent
+    et al. 2010); fine-tuning minimises, over batches of n rows and over all layers at once (Hinton
+    & Salakhutdinov 2006),
 
         ``(1/n) Σ_i l(x_i, x̂_i) + ½ α Σ_l ‖W_l‖²``
 
-    with the losses l of `Autoencoder`. The gradient of each W_l is the sum of its encoder's and its decoder's part. Both happen in the compiled kernels.
+    with the losses l of `Autoencoder`. The gradient of each W_l is the sum of its encoder's and its
+    decoder's part. Both happen in the compiled kernels.
 
     Parameters
     ----------
@@ -51,21 +58,27 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
     activation : {"sigmoid", "tanh", "relu", "softplus", "linear", ...}, default="sigmoid"
         Of all layers, in encoder and decoder.
     code_activation : str or None, default=None
-        Of the last layer's code, where it is another one ("linear", for example, as Hinton & Salakhutdinov have it).
+        Of the last layer's code, where it is another one ("linear", for example, as Hinton &
+        Salakhutdinov have it).
     output : str, tuple or list, default="gaussian"
-        p(x | μ) of the data, as for `Autoencoder`. In pre-training inner layers reconstruct codes: "bernoulli" for sigmoid codes, "gaussian" for others.
+        p(x | μ) of the data, as for `Autoencoder`. In pre-training inner layers reconstruct codes:
+        "bernoulli" for sigmoid codes, "gaussian" for others.
     missing, missing_fill
         As for `Autoencoder`: with "mask" NaN is an entry that is missing, in both stages.
     corruption, contraction, sparsity
-        As for `Autoencoder`, of each layer in pre-training: a stacked denoising (Vincent et al. 2010), contractive (Rifai et al. 2011) or sparse (Ng 2011)
-        autoencoder. Fine-tuning sees clean rows and minimises the loss alone.
+        As for `Autoencoder`, of each layer in pre-training: a stacked denoising (Vincent et al.
+        2010), contractive (Rifai et al. 2011) or sparse (Ng 2011) autoencoder. Fine-tuning sees
+        clean rows and minimises the loss alone.
     pretrain_epochs : int, default=20
-        Passes over the rows for each layer, at most (`tol` may stop a layer earlier); 0: no pre-training.
+        Passes over the rows for each layer, at most (`tol` may stop a layer earlier); 0: no
+        pre-training.
     max_epochs : int, default=50
         Passes of fine-tuning.
-    solver, learning_rate, momentum, nesterov, batch_size, early_stopping, validation_fraction, n_epochs_no_change, tol, alpha, weight_decay, clip_norm, \
-    max_norm, learning_rate_schedule, shuffle, precision, n_threads, random_state, callbacks, verbose
-        As for `Autoencoder`, for both stages; solver="lbfgs" too; `early_stopping` and `callbacks` belong to fine-tuning, but rows held out are not pre-trained on either.
+    solver, learning_rate, momentum, nesterov, batch_size, early_stopping, validation_fraction, \
+    n_epochs_no_change, tol, alpha, weight_decay, clip_norm, max_norm, learning_rate_schedule, \
+    shuffle, precision, n_threads, random_state, callbacks, verbose
+        As for `Autoencoder`, for both stages; solver="lbfgs" too; `early_stopping` and `callbacks`
+        belong to fine-tuning, but rows held out are not pre-trained on either.
     warm_start : bool, default=False
         `fit` goes on fine-tuning from the fitted parameters, without pre-training.
 
@@ -79,28 +92,34 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
         Of fine-tuning, as `Autoencoder` has them.
     n_epochs_ : int
         Passes of fine-tuning made.
+    output_parameters_ : dict of str to ndarray (n_features,)
+        As `Autoencoder` has them.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         Only where X has string column names.
 
     Notes
     -----
-    `fit` pre-trains, then fine-tunes; `partial_fit` is one pass of fine-tuning, from random weights where nothing is fitted: ``max_epochs=0`` makes `fit` do nothing
-    but pre-train. Weights are tied, and all units of a code take part: there is no `tied`, `top_k` or `dropout`.
+    `fit` pre-trains, then fine-tunes; `partial_fit` is one pass of fine-tuning, from random weights
+    where nothing is fitted: ``max_epochs=0`` makes `fit` do nothing but pre-train. Weights are
+    tied, and all units of a code take part: there is no `tied`, `top_k` or `dropout`.
 
-    Pre-training keeps the codes of one layer for all rows in memory. Ctrl-C, at any time, leaves a usable estimator with the parameters reached.
+    Pre-training keeps the codes of one layer for all rows in memory. Ctrl-C, at any time, leaves a
+    usable estimator with the parameters reached.
 
     References
     ----------
     .. [1] Hinton & Salakhutdinov (2006), Reducing the dimensionality of data with neural networks.
-    .. [2] Bengio, Lamblin, Popovici & Larochelle (2007), Greedy layer-wise training of deep networks.
+    .. [2] Bengio, Lamblin, Popovici & Larochelle (2007), Greedy layer-wise training of deep
+    networks.
 
     Examples
     --------
     >>> from sklearn.datasets import load_digits
     >>> from aefast import StackedAutoencoder
     >>> X = load_digits().data / 16
-    >>> stack = StackedAutoencoder((32, 8), output="bernoulli", pretrain_epochs=3, max_epochs=3, random_state=0).fit(X)
+    >>> stack = StackedAutoencoder((32, 8), output="bernoulli", random_state=0)
+    >>> stack = stack.set_params(pretrain_epochs=3, max_epochs=3).fit(X)
     >>> stack.transform(X).shape
     (1797, 8)
     """
@@ -113,40 +132,40 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
 
     def __init__(
         self,
-        layer_sizes=(128, 32),
+        layer_sizes: Sequence[int] | Array = (128, 32),
         *,
-        activation="sigmoid",
-        code_activation=None,
-        output="gaussian",
-        missing="error",
-        missing_fill="mean",
-        corruption=None,
-        contraction=0.0,
-        sparsity=None,
-        solver="adam",
-        learning_rate=1e-3,
-        momentum=0.9,
-        nesterov=False,
-        batch_size=128,
-        pretrain_epochs=20,
-        max_epochs=50,
-        early_stopping=False,
-        validation_fraction=0.1,
-        n_epochs_no_change=5,
-        tol=1e-4,
-        alpha=0.0,
-        weight_decay=0.0,
-        clip_norm=None,
-        max_norm=None,
-        learning_rate_schedule="constant",
-        shuffle=True,
-        warm_start=False,
-        precision="auto",
-        n_threads=None,
-        random_state=None,
-        callbacks=None,
-        verbose=0,
-    ):
+        activation: str = "sigmoid",
+        code_activation: str | None = None,
+        output: OutputLike = "gaussian",
+        missing: str = "error",
+        missing_fill: str = "mean",
+        corruption: tuple[str, float] | None = None,
+        contraction: float = 0.0,
+        sparsity: tuple[Any, ...] | None = None,
+        solver: str = "adam",
+        learning_rate: float = 1e-3,
+        momentum: float = 0.9,
+        nesterov: bool = False,
+        batch_size: int = 128,
+        pretrain_epochs: int = 20,
+        max_epochs: int = 50,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_epochs_no_change: int = 5,
+        tol: float = 1e-4,
+        alpha: float = 0.0,
+        weight_decay: float = 0.0,
+        clip_norm: float | None = None,
+        max_norm: float | None = None,
+        learning_rate_schedule: str = "constant",
+        shuffle: bool = True,
+        warm_start: bool = False,
+        precision: str = "auto",
+        n_threads: int | None = None,
+        random_state: RandomState | None = None,
+        callbacks: Callbacks | None = None,
+        verbose: int | bool = 0,
+    ) -> None:
         self.layer_sizes = layer_sizes
         self.activation = activation
         self.code_activation = code_activation
@@ -189,17 +208,18 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
         lbfgs.check(self)
         sizes = list(self.layer_sizes)
         in_range = [
-            isinstance(size, Integral) and 1 <= size <= check.LARGEST_SIZE for size in sizes
+            isinstance(size, Integral) and 1 <= int(size) <= check.LARGEST_SIZE for size in sizes
         ]
         if not (1 <= len(sizes) <= MOST_LAYERS and all(in_range)):
             raise ValueError(
-                f"layer_sizes must be 1 to {MOST_LAYERS} integers in [1, {check.LARGEST_SIZE}], got {self.layer_sizes!r}"
+                f"layer_sizes must be 1 to {MOST_LAYERS} integers in [1, {check.LARGEST_SIZE}], "
+                f"got {self.layer_sizes!r}"
             )
 
     def _model_of(self, n_features, output):
         sizes = tuple(int(size) for size in self.layer_sizes)
         of_code = self.code_activation or self.activation
-        return DeepModel(n_features, sizes, self.activation, of_code, output)
+        return stacked_network(n_features, sizes, self.activation, of_code, output)
 
     def _variant_of(self, model, dtype, *, fill, **found):
         """Of fine-tuning: noise and penalties are for pre-training."""
@@ -208,7 +228,7 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
     def _begin(self, X, state, keep_features, record=None):
         super()._begin(X, state, keep_features, record)
         if not keep_features:
-            self.pretraining_loss_curves_ = [[] for _ in state.model.layer_sizes]
+            self.pretraining_loss_curves_: list[list[float]] = [[] for _ in state.model.layers]
 
     # ---- pre-training ----
 
@@ -217,7 +237,7 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
         if not goes_on and self.pretrain_epochs > 0:
             self._pretrain(X, rows, weight, train)
         training = self._training(rows, train, state, variant, weight)
-        self._run(training, rows, held_out, self.max_epochs, weight)
+        self._run(training, self.max_epochs, held_out, weight)
 
     def _pretrain(self, X, rows, weight, train):
         """Each layer learns to reconstruct the codes of those below."""
@@ -227,12 +247,13 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
         fill = None if state.fill is None else Variant(fill=state.fill.astype(views[0][1].dtype))
         for number, (_, flat) in enumerate(views):
             if number > 0:
-                below, own = views[number - 1]
+                below, of_below = views[number - 1]
                 options = {"variant": fill if number == 1 else None, "n_threads": self.n_threads}
                 if not isinstance(train, int):
                     options["order"] = train
                     weight = None if weight is None else weight[train]
-                X = rows = forward(below, below.split(own), rows, "codes", **options)
+                network, parameters = Network((below,)), (below.split(of_below),)
+                X = rows = one_pass(network, parameters, rows, "codes", **options)
                 train = len(rows)
             self._pretrain_layer(number, X, rows, weight, train, flat, int(seeds[number]))
 
@@ -242,7 +263,7 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
         training = estimator._training(rows, train, state, variant, weight)
         estimator._begin(X, state, keep_features=True)
         try:
-            estimator._run(training, rows, None, self.pretrain_epochs, weight)
+            estimator._run(training, self.pretrain_epochs)
         except FloatingPointError as error:
             raise FloatingPointError(f"pre-training of layer {number + 1}: {error}") from None
         finally:
@@ -250,7 +271,9 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
             self.pretraining_loss_curves_[number] = estimator.loss_curve_
 
     def _layer_estimator(self, number):
-        """An Autoencoder with this estimator's parameters, as far as they concern a layer in pre-training."""
+        """An Autoencoder with this estimator's parameters, as far as they concern a layer in
+        pre-training.
+        """
         layer = self._state.model.layers[number]
         given = {name: getattr(self, name) for name in _SHARED}
         given |= {"activation": layer.activation, "n_components": layer.n_components}
@@ -262,14 +285,14 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
         return estimator
 
     @property
-    def layers_(self):
+    def layers_(self) -> list[Autoencoder]:
         check_is_fitted(self)
         state, begin, layers = self._state, 0, []
         for number, (layer, flat) in enumerate(state.model.layer_views(state.parameters)):
             estimator = self._layer_estimator(number)
             end = begin + flat.size
             estimator._state = state._replace(
-                model=layer,
+                model=Network((layer,)),
                 parameters=flat,
                 optimizer_state=state.optimizer_state[:, begin:end],
                 fill=state.fill if number == 0 else None,
@@ -281,11 +304,21 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
             begin = end
         return layers
 
+    def _describe(self, network):
+        first, last = network.layers[0], network.layers[-1]
+        return {
+            "n_features": network.n_features,
+            "layer_sizes": tuple(layer.n_components for layer in network.layers),
+            "activation": self.activation if first is last else first.activation,
+            "code_activation": last.activation,
+            "output": network.output,
+        }
+
     # ---- in a file ----
 
-    file_format = "aefast stacked autoencoder"
-    structured_parameters = ("output", "corruption", "sparsity", "layer_sizes")
-    model_checks = {
+    _file_format = "aefast stacked autoencoder"
+    _structured_parameters = ("output", "corruption", "sparsity", "layer_sizes")
+    _model_checks = {
         "n_features": SIZE,
         "layer_sizes": _SIZES,
         "activation": one_of(_autoencoder.ACTIVATIONS),
@@ -294,35 +327,39 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
     }
 
     @classmethod
-    def model_of(cls, state):
+    def _model_of_file(cls, state):
         given = state["model"]
         output = outputs.from_json(given["output"], given["n_features"])
         sizes = tuple(given["layer_sizes"])
-        return DeepModel(**(given | {"layer_sizes": sizes, "output": output}))
+        return stacked_network(**(given | {"layer_sizes": sizes, "output": output}))
 
-    def saved_parameters(self):
-        parameters = super().saved_parameters()
+    def _saved_parameters(self):
+        parameters = super()._saved_parameters()
         return parameters | {"layer_sizes": [int(size) for size in self.layer_sizes]}
 
-    def saved_state(self):
+    def _saved_state(self):
         curves = [[float(loss) for loss in curve] for curve in self.pretraining_loss_curves_]
-        return super().saved_state() | {"pretraining_loss_curves": curves}
+        return super()._saved_state() | {"pretraining_loss_curves": curves}
+
+    @staticmethod
+    def _part_name(number, name):
+        return f"layers.{number}.{name}"
 
     @classmethod
-    def state_checks(cls):
+    def _state_checks(cls):
         curves = Check(is_list_of(CURVE.is_valid), "a list of lists of finite floats")
-        return super().state_checks() | {"pretraining_loss_curves": curves}
+        return super()._state_checks() | {"pretraining_loss_curves": curves}
 
     @classmethod
-    def tensor_layout(cls, state):
+    def _tensor_layout(cls, state):
         n_curves, n_layers = (
             len(state["pretraining_loss_curves"]),
             len(state["model"]["layer_sizes"]),
         )
         if n_curves != n_layers:
             raise ValueError(f"expected {n_layers} 'pretraining_loss_curves', got {n_curves}")
-        return super().tensor_layout(state)
+        return super()._tensor_layout(state)
 
-    def restore(self, state, tensors):
-        super().restore(state, tensors)
+    def _restore(self, state, tensors):
+        super()._restore(state, tensors)
         self.pretraining_loss_curves_ = state["pretraining_loss_curves"]

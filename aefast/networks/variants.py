@@ -1,4 +1,6 @@
-"""What a training step does beyond the plain autoencoder: the constructor's variants in the form that kernels read."""
+"""What a training step does beyond the plain autoencoder: the constructor's variants in the form
+that kernels read.
+"""
 
 from numbers import Real
 from typing import NamedTuple
@@ -41,12 +43,16 @@ PLAIN = Variant()
 
 
 def without_noise(variant):
-    """What one-pass operations need of it: missing entries are filled, nothing is corrupted. None where that is nothing."""
+    """What one-pass operations need of it: missing entries are filled, nothing is corrupted. None
+    where that is nothing.
+    """
     return None if variant.fill is None else Variant(fill=variant.fill)
 
 
 def check_variants(estimator):
-    """The parameters that validate_parameter_constraints cannot check, and which of them do not go together."""
+    """The parameters that validate_parameter_constraints cannot check, and which of them do not go
+    together.
+    """
     check_corruption(estimator.corruption)
     check_sparsity(estimator.sparsity, estimator.activation)
     if estimator.top_k is not None and estimator.top_k > estimator.n_components:
@@ -68,7 +74,7 @@ def check_corruption(given):
         )
     kind, level = given
     limit = np.inf if kind == "gaussian" else 1
-    if not isinstance(level, Real) or isinstance(level, bool) or not 0 <= level <= limit:
+    if not isinstance(level, Real) or isinstance(level, bool) or not 0 <= level <= limit:  # type: ignore[operator]  # typeshed's Real has no <
         what = "standard deviation" if kind == "gaussian" else "probability"
         raise ValueError(f"corruption={given!r}: the level must be a {what}, got {level!r}")
 
@@ -82,24 +88,28 @@ def check_sparsity(given, activation):
         raise ValueError(f"sparsity must be None, {forms}, got {given!r}")
     row, numbers = PENALTIES[given[0]], given[1:]
     good = len(numbers) == 1 + (row["parameter"] is not None) and all(
-        isinstance(x, Real) and not isinstance(x, bool) and 0 <= x < np.inf for x in numbers
+        isinstance(x, Real) and not isinstance(x, bool) and 0 <= x < np.inf  # type: ignore[operator]  # typeshed's Real has no <
+        for x in numbers
     )
     if not good or (row["parameter"] and not row["low"] < numbers[0] < row["high"]):
         raise ValueError(f"sparsity must be {_sparsity_form(row)}, got {given!r}")
     if row["of_unit_codes"] and activation not in UNIT_ACTIVATIONS:
         wanted = " or ".join(map(repr, UNIT_ACTIVATIONS))
         raise ValueError(
-            f"sparsity=({given[0]!r}, ...) needs codes in (0, 1): activation={wanted}, got {activation!r}"
+            f"sparsity=({given[0]!r}, ...) needs codes in (0, 1): activation={wanted}, got "
+            f"{activation!r}"
         )
 
 
 def _sparsity_form(row):
-    own = f"{row['parameter']} in ({row['low']:g}, {row['high']:g}), " if row["parameter"] else ""
-    return f"({row['name']!r}, {own}weight >= 0)"
+    parameter = (
+        f"{row['parameter']} in ({row['low']:g}, {row['high']:g}), " if row["parameter"] else ""
+    )
+    return f"({row['name']!r}, {parameter}weight >= 0)"
 
 
-def variant_of(estimator, model, dtype, *, seed, fill=None, limits=None, n_rows=0):
-    """The variant of a fit. limits: (low, high) arrays (d,) of the rows, for salt and pepper; n_rows: of a pass."""
+def variant_of(estimator, model, dtype, *, seed, fill=None, extremes=None, n_rows=0):
+    """The variant of a fit. extremes: (low, high) arrays (d,) of the rows, for salt and pepper; n_rows: of a pass."""
     options = {"seed": seed}
     if fill is not None:
         options["fill"] = fill.astype(dtype)
@@ -107,7 +117,7 @@ def variant_of(estimator, model, dtype, *, seed, fill=None, limits=None, n_rows=
         kind, level = estimator.corruption
         options |= {"corruption": kind, "corruption_level": float(level)}
         if kind == "salt_and_pepper":
-            low, high = noise_limits(model, limits)
+            low, high = noise_extremes(model, extremes)
             options |= {"low": low.astype(dtype), "high": high.astype(dtype)}
     if estimator.sparsity is not None:
         name, *parameter, weight = estimator.sparsity
@@ -127,18 +137,21 @@ def variant_of(estimator, model, dtype, *, seed, fill=None, limits=None, n_rows=
 def check_precision_of_groups(model, precision):
     if model.has_groups and precision == "bfloat16":
         raise ValueError(
-            "precision='bfloat16' has no form for categorical and multinomial outputs: set precision='auto'"
+            "precision='bfloat16' has no form for categorical and multinomial outputs: set "
+            "precision='auto'"
         )
 
 
-def noise_limits(model, limits):
+def noise_extremes(model, extremes):
     """The ends of each column's domain, or of its entries where the domain has no end."""
     low, high = (
         np.broadcast_to(end, model.n_features).astype(float)
         for end in outputs.domain_of(model.output, model.n_features)
     )
-    return np.where(np.isfinite(low), low, limits[0]), np.where(np.isfinite(high), high, limits[1])
+    return np.where(np.isfinite(low), low, extremes[0]), np.where(
+        np.isfinite(high), high, extremes[1]
+    )
 
 
-def needs_limits(estimator):
+def needs_extremes(estimator):
     return estimator.corruption is not None and estimator.corruption[0] == "salt_and_pepper"

@@ -1,15 +1,27 @@
 """Pictures of dictionaries and of denoised images; `aefast.plotting` saves them."""
 
 import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from aefast._base.types import Array
 from aefast.plotting.figures import diverging_map, mosaic_of, new_figure, show_image
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MOST_ATOMS = 400
 
 
-def picture_of_atoms(components, image_shape, order=None, title=None):
+def picture_of_atoms(
+    components: ArrayLike,
+    image_shape: tuple[int, ...],
+    order: Array | None = None,
+    title: str | None = None,
+) -> "Figure":
     """Atoms as images, each in its own scale, as its sign and size say nothing.
 
     Parameters
@@ -35,11 +47,11 @@ def picture_of_atoms(components, image_shape, order=None, title=None):
         axes, mosaic_of(atoms.reshape(-1, *image_shape), n_columns), diverging_map(), -1.0, 1.0
     )
     axes.set_axis_off()
-    axes.set_title(title or f"{len(components)} atoms")
+    axes.set_title(title or f"{len(np.asarray(components))} atoms")
     return figure
 
 
-def picture_of_denoising(panels):
+def picture_of_denoising(panels: Mapping[str, Array]) -> "Figure":
     """Images side by side: panels is {title: image}, values in [0, 1]."""
     height, width = next(iter(panels.values())).shape[:2]
     figure = new_figure(4.2 * len(panels), 4.2 * height / width + 0.5)

@@ -1,11 +1,14 @@
 """Pictures of a linear factor model: its scree plot, its loadings, its likelihood.
 
-As in `aefast.plotting`: each function returns a `matplotlib.figure.Figure` that belongs to no window; matplotlib is imported when a picture is asked for.
+As in `aefast.plotting`: each function returns a `matplotlib.figure.Figure` that belongs to no
+window; matplotlib is imported when a picture is asked for.
 """
 
 import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
 from aefast.plotting.figures import (
@@ -19,12 +22,15 @@ from aefast.plotting.figures import (
     show_image,
 )
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 _MOST_LOADINGS = 144
 _MOST_NAMES = 40
 _N_BINS = 60
 
 
-def scree(model):
+def scree(model: Any) -> "Figure":
     """Draw how much of the variance each component stands for.
 
     Parameters
@@ -35,8 +41,10 @@ def scree(model):
     Returns
     -------
     figure : matplotlib.figure.Figure
-        Probabilistic PCA: the variance along each component, the noise variance as a line; on the right, the share of the variance by so many components.
-        Factor analysis: each factor's sum of squared loadings, of features in units of their standard deviations, and the same sum over factors.
+        Probabilistic PCA: the variance along each component, the noise variance as a line; on the
+        right, the share of the variance by so many components. Factor analysis: each factor's sum
+        of squared loadings, of features in units of their standard deviations, and the same sum
+        over factors.
     """
     check_is_fitted(model)
     figure = new_figure(9.0, 3.8)
@@ -68,7 +76,7 @@ def scree(model):
     return figure
 
 
-def loadings(model, image_shape=None):
+def loadings(model: Any, image_shape: tuple[int, ...] | None = None) -> "Figure":
     """Draw the loadings W, the first components first.
 
     Parameters
@@ -81,8 +89,10 @@ def loadings(model, image_shape=None):
     Returns
     -------
     figure : matplotlib.figure.Figure
-        For images one tile a component (at most 144), in the units of X; otherwise a heat map of features by components, each feature in units of its standard
-        deviation (for independent factors: its correlations with them), with the share of its variance that the factors explain beside it.
+        For images one tile a component (at most 144), in the units of X; otherwise a heat map of
+        features by components, each feature in units of its standard deviation (for independent
+        factors: its correlations with them), with the share of its variance that the factors
+        explain beside it.
 
     Raises
     ------
@@ -99,7 +109,7 @@ def loadings(model, image_shape=None):
     return _draw_table(model, shown, title)
 
 
-def likelihood(model, X):
+def likelihood(model: Any, X: ArrayLike) -> "Figure":
     """Draw the likelihood by iteration, and the log-likelihoods of rows.
 
     Parameters
@@ -112,8 +122,9 @@ def likelihood(model, X):
     Returns
     -------
     figure : matplotlib.figure.Figure
-        A histogram of ``log p(x)`` of the rows of X, and of as many rows drawn from the model: they look alike where the model fits. Before it, unless the fit
-        was one closed form, how far the mean log-likelihood of the rows fitted to lies below its end (nats), by iteration.
+        A histogram of ``log p(x)`` of the rows of X, and of as many rows drawn from the model: they
+        look alike where the model fits. Before it, unless the fit was one closed form, how far the
+        mean log-likelihood of the rows fitted to lies below its end (nats), by iteration.
     """
     check_is_fitted(model)
     curve = np.asarray(model.log_likelihood_curve_)

@@ -32,7 +32,9 @@ def diverging_map():
 
 
 def robust_scale(weights):
-    """The magnitude that all but one in two hundred weights stay under, so that a few large ones leave colour to the rest."""
+    """The magnitude that all but one in two hundred weights stay under, so that a few large ones
+    leave colour to the rest.
+    """
     return float(np.quantile(np.abs(weights), 0.995)) or 1.0
 
 
@@ -58,7 +60,8 @@ def resolve_image_shape(ae, image_shape):
         )
     if image_shape and (min(image_shape) < 1 or math.prod(image_shape) != n_features):
         raise ValueError(
-            f"image_shape: expected {n_features} pixels, one per feature, got {image_shape}, which has "
+            f"image_shape: expected {n_features} pixels, one per feature, got {image_shape}, which "
+            "has "
             f"{math.prod(image_shape)}"
         )
     return image_shape[:2] if image_shape[2:] == (1,) else image_shape
@@ -84,7 +87,9 @@ def intensity_range(images):
 
 
 def show_image(axes, image, color_map, low, high):
-    """Draw an image, NaN as grey lines; colour scales each channel to [low, high], so that a weight of 0 is mid-grey."""
+    """Draw an image, NaN as grey lines; colour scales each channel to [low, high], so that a weight
+    of 0 is mid-grey.
+    """
     if image.ndim == 3:
         image = np.nan_to_num(np.clip((image - low) / (high - low), 0, 1), nan=1.0)
     return axes.imshow(image, cmap=color_map, vmin=low, vmax=high, interpolation="nearest")

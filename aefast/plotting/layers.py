@@ -1,23 +1,33 @@
-"""Pictures of a fitted deep autoencoder: what the units of each layer draw, and how it was trained."""
+"""Pictures of a fitted deep autoencoder: what the units of each layer draw, and how it was
+trained.
+"""
 
 import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
-from aefast.networks.one_pass import forward
+from aefast.networks.network import Network
+from aefast.networks.one_pass import one_pass
 from aefast.plotting import figures
 from aefast.plotting.networks import draw_loss, finish_loss
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _MOST_TILES = 64
 _MOST_NAMES = 40
 
 
-def layers(stack, X, image_shape=None):
-    """Draw, for each layer, what the network adds to its reconstruction when a unit's activation rises, units that do most first.
+def layers(stack: Any, X: ArrayLike, image_shape: tuple[int, ...] | None = None) -> "Figure":
+    """Draw, for each layer, what the network adds to its reconstruction when a unit's activation
+    rises, units that do most first.
 
-    Units of upper layers have no weights to pixels. Here all units of a layer stand at their means over `X`, one rises by its standard deviation, and the difference
-    goes down through the decoder to the reconstruction.
+    Units of upper layers have no weights to pixels. Here all units of a layer stand at their means
+    over `X`, one rises by its standard deviation, and the difference goes down through the decoder
+    to the reconstruction.
 
     Parameters
     ----------
@@ -31,12 +41,14 @@ def layers(stack, X, image_shape=None):
     Returns
     -------
     figure : matplotlib.figure.Figure
-        A panel for each layer: for images one tile per unit, at most 64; otherwise a heat map of features by units.
+        A panel for each layer: for images one tile per unit, at most 64; otherwise a heat map of
+        features by units.
 
     Raises
     ------
     ValueError
-        If `image_shape` does not have as many pixels as there are features, or X does not suit the estimator.
+        If `image_shape` does not have as many pixels as there are features, or X does not suit the
+        estimator.
     """
     image_shape = figures.resolve_image_shape(stack, image_shape)
     codes, panels = X, {}
@@ -57,11 +69,11 @@ def layers(stack, X, image_shape=None):
 def _what_units_draw(stack, number, codes):
     """(k, d) of the layers up to this one, whose codes are (n, k)."""
     state = stack._state
-    sizes = state.model.layer_sizes[:number]
-    model, parameters = state.model._replace(layer_sizes=sizes), state.model.split(state.parameters)
+    network = Network(state.model.layers[:number])
+    parameters = state.model.split(state.parameters)[:number]
     mean, spread = codes.mean(axis=0, dtype=float), codes.std(axis=0, dtype=float)
     H = np.vstack([mean, mean + np.diag(spread)]).astype(state.parameters.dtype)
-    means = forward(model, parameters[:number], H, "reconstructions", from_codes=True)
+    means = one_pass(network, parameters, H, "reconstructions", from_codes=True)
     return means[1:].astype(float) - means[0]
 
 
@@ -79,8 +91,9 @@ def _draw_images(panels, image_shape):
     return figure
 
 
-def losses(stack):
-    """Draw the losses of pre-training, each over that of its first epoch (codes of different layers have losses of different size), and of fine-tuning.
+def losses(stack: Any) -> "Figure":
+    """Draw the losses of pre-training, each over that of its first epoch (codes of different layers
+    have losses of different size), and of fine-tuning.
 
     Parameters
     ----------

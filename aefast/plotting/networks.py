@@ -1,18 +1,21 @@
 """Pictures of a fitted autoencoder: its filters, its reconstructions, its loss.
 
-Each function returns a `matplotlib.figure.Figure` that belongs to no window and touches no global state of pyplot;
-`save` writes one to a file. matplotlib is an extra, imported when a picture is asked for: ``pip install 'aefast[plot]'``;
-without it each function raises ImportError.
+Each function returns a `matplotlib.figure.Figure` that belongs to no window and touches no global
+state of pyplot; `save` writes one to a file. matplotlib is an extra, imported when a picture is
+asked for: ``pip install 'aefast[plot]'``; without it each function raises ImportError.
 
 Features that are the pixels of an image are drawn as images, other features as a table.
 """
 
 import math
 import os
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
+from aefast._base.types import PathLike
 from aefast.model_file import replacing
 from aefast.networks import outputs
 from aefast.plotting.figures import (
@@ -29,6 +32,9 @@ from aefast.plotting.figures import (
     with_means,
 )
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 _MOST_FILTERS = 144
 _MOST_NAMES = 40
 _N_EXAMPLES = 12
@@ -37,35 +43,40 @@ _N_SCATTERS = 6
 _MOST_POINTS = 1000
 
 
-def filters(ae, image_shape=None, X=None):
+def filters(
+    ae: Any, image_shape: tuple[int, ...] | None = None, X: ArrayLike | None = None
+) -> "Figure":
     """Draw what the components of an autoencoder look for, those that matter most first.
 
-    Early in training, and in directions in which the data do not vary, weights keep the noise they started from. With
-    `X` a second panel shows what that hides: the pattern in the input that raises a component's activation,
-    ``mean_i (x_i - mean x) (h_ij - mean h_j) / std h_j`` (Haufe et al. 2014, theorem 1, for one unit at a time), in
-    the units of `X`.
+    Early in training, and in directions in which the data do not vary, weights keep the noise they
+    started from. With `X` a second panel shows what that hides: the pattern in the input that
+    raises a component's activation, ``mean_i (x_i - mean x) (h_ij - mean h_j) / std h_j`` (Haufe et
+    al. 2014, theorem 1, for one unit at a time), in the units of `X`.
 
     Parameters
     ----------
     ae : Autoencoder
         A fitted estimator.
     image_shape : tuple of int, optional
-        ``(height, width)`` or ``(height, width, 3)`` when features are the pixels of an image; ``()`` when they are
-        not. By default a square number of at least 64 features without names is taken for a square image.
+        ``(height, width)`` or ``(height, width, 3)`` when features are the pixels of an image;
+        ``()`` when they are not. By default a square number of at least 64 features without names
+        is taken for a square image.
     X : array-like of shape (n_samples, n_features), optional
-        Rows to draw patterns from; a thousand are plenty. They also give the order: by what a component
-        contributes, ``std h_j * ||W*_j||``; without `X` the order is by ``||W*_j||``.
+        Rows to draw patterns from; a thousand are plenty. They also give the order: by what a
+        component contributes, ``std h_j * ||W*_j||``; without `X` the order is by ``||W*_j||``.
 
     Returns
     -------
     figure : matplotlib.figure.Figure
-        For images, one tile per component (at most 144); otherwise a heat map of features by components. One panel
-        for tied weights, two for untied ones, one more with `X`, all in the same order.
+        For images, one tile per component (at most 144); otherwise a heat map of features by
+        components. One panel for tied weights, two for untied ones, one more with `X`, all in the
+        same order.
 
     Raises
     ------
     ValueError
-        If `image_shape` does not have as many pixels as there are features, or X does not suit the estimator.
+        If `image_shape` does not have as many pixels as there are features, or X does not suit the
+        estimator.
     """
     image_shape = resolve_image_shape(ae, image_shape)
     importance = np.linalg.norm(ae.decoder_components_, axis=1)
@@ -85,7 +96,7 @@ def filters(ae, image_shape=None, X=None):
     return figure
 
 
-def reconstructions(ae, X, image_shape=None):
+def reconstructions(ae: Any, X: ArrayLike, image_shape: tuple[int, ...] | None = None) -> "Figure":
     """Draw rows of X beside what the autoencoder makes of them, from the best to the worst.
 
     Parameters
@@ -100,14 +111,16 @@ def reconstructions(ae, X, image_shape=None):
     Returns
     -------
     figure : matplotlib.figure.Figure
-        For images, at most 12 rows evenly spaced in rank from the smallest to the largest loss: input, reconstruction,
-        difference, with the row's loss (nats) above. Otherwise the share of each feature's variance that the
-        reconstructions miss, and scatter plots of the features from the best to the worst reconstructed.
+        For images, at most 12 rows evenly spaced in rank from the smallest to the largest loss:
+        input, reconstruction, difference, with the row's loss (nats) above. Otherwise the share of
+        each feature's variance that the reconstructions miss, and scatter plots of the features
+        from the best to the worst reconstructed.
 
     Raises
     ------
     ValueError
-        If `image_shape` does not have as many pixels as there are features, or X does not suit the estimator.
+        If `image_shape` does not have as many pixels as there are features, or X does not suit the
+        estimator.
     """
     image_shape = resolve_image_shape(ae, image_shape)
     if image_shape:
@@ -115,7 +128,7 @@ def reconstructions(ae, X, image_shape=None):
     return _draw_feature_fits(np.asarray(X, dtype=float), ae.reconstruct(X), feature_names(ae))
 
 
-def loss(ae):
+def loss(ae: Any) -> "Figure":
     """Draw the training loss by epoch, and the validation loss where there is one.
 
     Parameters
@@ -126,8 +139,8 @@ def loss(ae):
     Returns
     -------
     figure : matplotlib.figure.Figure
-        Loss (nats per sample, summed over features) against epoch, on a logarithmic scale where the loss falls to less
-        than half; the smallest validation loss is marked.
+        Loss (nats per sample, summed over features) against epoch, on a logarithmic scale where the
+        loss falls to less than half; the smallest validation loss is marked.
     """
     check_is_fitted(ae)
     figure = new_figure(6.4, 4.0)
@@ -164,7 +177,9 @@ def finish_loss(axes, title, label):
     axes.grid(alpha=0.25)
 
 
-def walk(ae, X, chain, image_shape=None):
+def walk(
+    ae: Any, X: ArrayLike, chain: ArrayLike, image_shape: tuple[int, ...] | None = None
+) -> "Figure":
     """Draw sampling chains: a line for each row, its start and what was drawn in each step.
 
     Parameters
@@ -189,7 +204,8 @@ def walk(ae, X, chain, image_shape=None):
     image_shape = resolve_image_shape(ae, image_shape)
     if not image_shape:
         raise ValueError(
-            f"image_shape: rows of {ae.n_features_in_} features are no squares: give the shape of an image"
+            f"image_shape: rows of {ae.n_features_in_} features are no squares: give the shape of "
+            "an image"
         )
     chain = np.concatenate([np.asarray(X, dtype=float)[np.newaxis], chain])
     n_steps, n_chains = chain.shape[:2]
@@ -205,7 +221,7 @@ def walk(ae, X, chain, image_shape=None):
     return figure
 
 
-def save(figure, path, dpi=150):
+def save(figure: "Figure", path: PathLike, dpi: int = 150) -> None:
     """Write a figure to a file, in the format its suffix names.
 
     Parameters
@@ -231,7 +247,9 @@ def save(figure, path, dpi=150):
 
 
 def _patterns(ae, X):
-    """Covariance of the input, means for gaps, with each standardised activation (k, d), and the activations' standard deviations (k,)."""
+    """Covariance of the input, means for gaps, with each standardised activation (k, d), and the
+    activations' standard deviations (k,).
+    """
     H = np.asarray(ae.transform(X), dtype=float)
     X = with_means(np.asarray(X, dtype=float))
     spread = H.std(axis=0)
@@ -312,13 +330,16 @@ def _draw_examples(ae, X, image_shape):
     for axes, row_loss in zip(grid[0], losses[chosen], strict=True):
         axes.set_title(f"{row_loss:.3g}", fontsize=9)
     figure.suptitle(
-        f"Best to worst reconstructed of {count_of(len(losses), 'row')}; above, the row's loss in nats"
+        f"Best to worst reconstructed of {count_of(len(losses), 'row')}; above, the row's loss in "
+        "nats"
     )
     return figure
 
 
 def _draw_feature_fits(original, reconstructed, names):
-    """What share of each feature's variance is missed, and scatter plots of features from the best to the worst."""
+    """What share of each feature's variance is missed, and scatter plots of features from the best
+    to the worst.
+    """
     n_rows, n_features = original.shape
     names = [f"feature {index}" for index in range(n_features)] if names is None else names
     gaps = np.isnan(original)  # which nothing can be compared with

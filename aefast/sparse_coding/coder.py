@@ -2,14 +2,18 @@
 
 from abc import ABC, abstractmethod
 from numbers import Integral, Real
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from aefast._base import arrays as check
 from aefast._base import threads
-from aefast.networks.scan import scan_rows
+from aefast._base.errors import table_name
+from aefast._base.scan import scan_rows
+from aefast._base.types import Reals, Table
 from aefast.sparse_coding import coding
 from aefast.sparse_coding.coding import ALGORITHMS, OUTPUT_FORMATS, Settings
 
@@ -25,64 +29,77 @@ CODING_CONSTRAINTS = {
 
 
 def sparse_encode(
-    X,
-    dictionary,
+    X: Table,
+    dictionary: ArrayLike,
     *,
-    algorithm="lasso_active",
-    alpha=1.0,
-    n_nonzero_coefs=None,
-    positive=False,
-    tol=1e-4,
-    max_iter=1000,
-    atom_weights=None,
-    init=None,
-    output_format="dense",
-    return_gap=False,
-    n_threads=None,
-):
-    """Sparse codes of rows: for each row x of X, with D the dictionary and an atom in each of its rows,
+    algorithm: str = "lasso_active",
+    alpha: float = 1.0,
+    n_nonzero_coefs: int | None = None,
+    positive: bool = False,
+    tol: float = 1e-4,
+    max_iter: int = 1000,
+    atom_weights: ArrayLike | None = None,
+    init: ArrayLike | None = None,
+    output_format: str = "dense",
+    return_gap: bool = False,
+    n_threads: int | None = None,
+) -> Any:
+    """Sparse codes of rows: for each row x of X, with D the dictionary and an atom in each of its
+    rows,
 
-        ``min_h ½ ‖x − h D‖² + α Σ_j w_j |h_j|``                        "lasso_active", "lasso_lars", "lasso_cd", "fista", "ista"
-        ``min_h ‖x − h D‖²`` over ``‖h‖₀ ≤ n_nonzero_coefs``, greedily      "omp"
-        ``h_j = soft(x · D_j / w_j, α) / w_j``                           "threshold"
+        ``min_h ½ ‖x − h D‖² + α Σ_j w_j |h_j|``                        "lasso_active",
+        "lasso_lars", "lasso_cd", "fista", "ista" ``min_h ‖x − h D‖²`` over
+        ``‖h‖₀ ≤ n_nonzero_coefs``, greedily      "omp" ``h_j = soft(x · D_j / w_j, α) / w_j``
+        "threshold"
 
     Parameters
     ----------
     X : array-like (n_samples, n_features)
-        Finite; a row whose squared norm underflows may be coded as 0. float32, uint8 and bool rows with a float32 dictionary are computed in float32, anything else in float64.
+        Finite; a row whose squared norm underflows may be coded as 0. float32, uint8 and bool rows
+        with a float32 dictionary are computed in float32, anything else in float64.
     dictionary : array-like (n_components, n_features)
         D. Atoms need not have norm 1, but none may be zero.
-    algorithm : {"lasso_active", "lasso_lars", "lasso_cd", "omp", "fista", "ista", "threshold"}, default="lasso_active"
-        All five lasso algorithms find the same codes. "lasso_active": active sets, several atoms at a time (after the feature-sign search of Lee et al. 2007): the
-        fastest. "lasso_lars" follows the solution path (Efron et al. 2004). "lasso_cd": coordinate descent (Friedman et al. 2010), and what it has not settled
-        after a few sweeps is finished by active sets from there. "fista", "ista": proximal gradient steps (Beck & Teboulle 2009). "omp": orthogonal matching pursuit (Pati et al. 1993). "threshold": one
-        soft threshold, exact for orthonormal atoms.
+    algorithm : {"lasso_active", "lasso_lars", "lasso_cd", "omp", "fista", "ista", "threshold"},
+        default="lasso_active"
+        All five lasso algorithms find the same codes. "lasso_active": active sets, several atoms at
+        a time (after the feature-sign search of Lee et al. 2007): the fastest. "lasso_lars" follows
+        the solution path (Efron et al. 2004). "lasso_cd": coordinate descent (Friedman et al.
+        2010), and what it has not settled after a few sweeps is finished by active sets from there.
+        "fista", "ista": proximal gradient steps (Beck & Teboulle 2009). "omp": orthogonal matching
+        pursuit (Pati et al. 1993). "threshold": one soft threshold, exact for orthonormal atoms.
     alpha : float, default=1.0
-        α > 0, in units of X times those of D. For "omp" without `n_nonzero_coefs`: rows end at ``‖x − h D‖² ≤ alpha``.
+        α > 0, in units of X times those of D. For "omp" without `n_nonzero_coefs`: rows end at
+        ``‖x − h D‖² ≤ alpha``.
     n_nonzero_coefs : int or None, default=None
         Of "omp": atoms in a code, at most.
     positive : bool, default=False
-        h ≥ 0. For "omp": atoms are chosen by positive correlation only, and the least-squares code may still have negative entries, so that it is refused.
+        h ≥ 0. For "omp": atoms are chosen by positive correlation only, and the least-squares code
+        may still have negative entries, so that it is refused.
     tol : float, default=1e-4
-        A lasso code ends with a duality gap ``≤ tol · ½ ‖x‖²``, computed from the row and the code in the end, in either real type. float32 cannot tell gaps below about 1e-6.
+        A lasso code ends with a duality gap ``≤ tol · ½ ‖x‖²``, computed from the row and the code
+        in the end, in either real type. float32 cannot tell gaps below about 1e-6.
     max_iter : int, default=1000
-        Sweeps ("lasso_cd", and codes that "lasso_active" or "lasso_lars" has to improve) or steps ("fista", "ista") for a row, at most.
+        Sweeps ("lasso_cd", and codes that "lasso_active" or "lasso_lars" has to improve) or steps
+        ("fista", "ista") for a row, at most.
     atom_weights : array-like (n_components,) or None, default=None
         w > 0: each atom's weight in the penalty. None: 1. Of no use to "omp".
     init : array-like (n_samples, n_components), fitted estimator or None, default=None
-        Where "lasso_active", "lasso_cd", "fista" and "ista" start: codes, or what ``init.transform(X)`` (or ``predict``) gives. None: 0. It changes the time, not the codes.
+        Where "lasso_active", "lasso_cd", "fista" and "ista" start: codes, or what
+        ``init.transform(X)`` (or ``predict``) gives. None: 0. It changes the time, not the codes.
     output_format : {"dense", "csr"}, default="dense"
         "csr" never holds more than a slice of rows with their zeros.
     return_gap : bool, default=False
         Return the certificates too.
     n_threads : int or None, default=None
-        As of `Autoencoder`. Results are the same bits for any number; a row's code is the same bits alone and among others.
+        As of `Autoencoder`. Results are the same bits for any number; a row's code is the same bits
+        alone and among others.
 
     Returns
     -------
     H : ndarray or csr_matrix (n_samples, n_components)
     gap : ndarray (n_samples,), float64
-        With return_gap=True: the relative duality gap of each code, (primal − dual) / ½‖x‖², an upper bound of its distance from the optimal objective.
+        With return_gap=True: the relative duality gap of each code, (primal − dual) / ½‖x‖², an
+        upper bound of its distance from the optimal objective.
 
     Raises
     ------
@@ -98,7 +115,8 @@ def sparse_encode(
 
     Notes
     -----
-    Memory beyond the codes: O(k² + k d) for the Gram matrix and the forms of D, and O(k min(k, d)) for each thread.
+    Memory beyond the codes: O(k² + k d) for the Gram matrix and the forms of D, and O(k min(k, d))
+    for each thread.
 
     Examples
     --------
@@ -107,7 +125,8 @@ def sparse_encode(
     >>> sparse_encode([[3.0, 0.5]], np.eye(2), alpha=1.0)
     array([[2., 0.]])
     """
-    X = check.as_rows(X, "X")
+    name = table_name(X)
+    X = check.as_rows(X, name)
     D = coding.as_dictionary(dictionary)
     if X.shape[1] != D.shape[1]:
         raise ValueError(
@@ -117,7 +136,7 @@ def sparse_encode(
     settings = Settings(algorithm, alpha, n_nonzero_coefs, positive, tol, max_iter, n_threads)
     coding.check_settings(settings, len(D))
     check_options(settings, init, return_gap)
-    result = encode(X, D, settings, atom_weights, init, output_format)
+    result = encode(X, D, settings, atom_weights, init, output_format, name)
     return tuple(result) if return_gap else result.codes
 
 
@@ -134,14 +153,13 @@ def check_options(settings, init=None, return_gap=False):
         raise ValueError(f"return_gap=True expects a lasso algorithm, {able}, got {name!r}")
 
 
-def encode(rows, D, settings, atom_weights, init, output_format):
-    """`coding.Codes` of validated rows and dictionary, in their common real type."""
+def encode(rows, D, settings, atom_weights, init, output_format, name):
+    """`coding.Codes` of validated rows, called `name` in errors, in the common real type with D."""
     D = D.astype(check.real_type(rows.dtype, D.dtype), copy=False)
     weights = coding.as_atom_weights(atom_weights, len(D))
     init = coding.as_init(init, rows, len(D), D.dtype)
-    return coding.code_rows(
-        rows, D, settings, weights=weights, init=init, output_format=output_format
-    )
+    options = {"init": init, "output_format": output_format, "name": name}
+    return coding.code_rows(rows, D, settings, weights=weights, **options)
 
 
 class DecodesCodes(ABC):
@@ -151,7 +169,7 @@ class DecodesCodes(ABC):
     def _dictionary(self):
         """D (k, d)."""
 
-    def inverse_transform(self, H):
+    def inverse_transform(self, H: Table) -> Reals:
         """``X̂ = H D``.
 
         Parameters
@@ -179,7 +197,8 @@ class SparseCoder(DecodesCodes, ClassNamePrefixFeaturesOutMixin, TransformerMixi
     Parameters
     ----------
     dictionary : array-like (n_components, n_features)
-    algorithm : {"lasso_active", "lasso_lars", "lasso_cd", "omp", "fista", "ista", "threshold"}, default="lasso_active"
+    algorithm : {"lasso_active", "lasso_lars", "lasso_cd", "omp", "fista", "ista", "threshold"},
+        default="lasso_active"
     alpha : float, default=1.0
     n_nonzero_coefs : int or None, default=None
     positive : bool, default=False
@@ -188,7 +207,9 @@ class SparseCoder(DecodesCodes, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         `max_iter` of `sparse_encode`.
     atom_weights : array-like (n_components,) or None, default=None
     init : fitted estimator or None, default=None
-        What predicts codes for "lasso_active", "lasso_cd", "fista" and "ista" to start from: a trained `Autoencoder` with as many components, or anything else with `transform` or `predict`.
+        What predicts codes for "lasso_active", "lasso_cd", "fista" and "ista" to start from: a
+        trained `Autoencoder` with as many components, or anything else with `transform` or
+        `predict`.
     output_format : {"dense", "csr"}, default="dense"
     n_threads : int or None, default=None
 
@@ -221,19 +242,19 @@ class SparseCoder(DecodesCodes, ClassNamePrefixFeaturesOutMixin, TransformerMixi
 
     def __init__(
         self,
-        dictionary,
+        dictionary: ArrayLike,
         *,
-        algorithm="lasso_active",
-        alpha=1.0,
-        n_nonzero_coefs=None,
-        positive=False,
-        tol=1e-4,
-        code_max_iter=1000,
-        atom_weights=None,
-        init=None,
-        output_format="dense",
-        n_threads=None,
-    ):
+        algorithm: str = "lasso_active",
+        alpha: float = 1.0,
+        n_nonzero_coefs: int | None = None,
+        positive: bool = False,
+        tol: float = 1e-4,
+        code_max_iter: int = 1000,
+        atom_weights: ArrayLike | None = None,
+        init: ArrayLike | None = None,
+        output_format: str = "dense",
+        n_threads: int | None = None,
+    ) -> None:
         self.dictionary = dictionary
         self.algorithm = algorithm
         self.alpha = alpha
@@ -246,7 +267,7 @@ class SparseCoder(DecodesCodes, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         self.output_format = output_format
         self.n_threads = n_threads
 
-    def fit(self, X, y=None):
+    def fit(self, X: Table, y: object = None) -> Self:
         """Checks parameters and X, and remembers its columns' names; there is nothing to learn.
 
         Parameters
@@ -261,11 +282,11 @@ class SparseCoder(DecodesCodes, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         settings, D = self._settings()
         rows = self._rows(X, D, reset=True)
         dtype = check.real_type(rows.dtype, D.dtype)
-        scan_rows(rows, np.arange(len(rows)), "gaussian", dtype, settings.n_threads)
+        scan_rows(rows, len(rows), dtype, settings.n_threads, name=table_name(X))
         check.remember_features(self, X)
         return self
 
-    def transform(self, X):
+    def transform(self, X: Table) -> Any:
         """Codes H of rows.
 
         Parameters
@@ -280,8 +301,9 @@ class SparseCoder(DecodesCodes, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         rows, result = self._encode(X)
         return result.codes.astype(check.real_type(rows.dtype), copy=False)
 
-    def duality_gap(self, X):
-        """The certificates of `transform`: relative duality gaps, each at most `tol` unless a ConvergenceWarning said otherwise.
+    def duality_gap(self, X: Table) -> Reals:
+        """The certificates of `transform`: relative duality gaps, each at most `tol` unless a
+        ConvergenceWarning said otherwise.
 
         Parameters
         ----------
@@ -294,7 +316,7 @@ class SparseCoder(DecodesCodes, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         return self._encode(X, return_gap=True)[1].gaps
 
     @property
-    def n_components_(self):
+    def n_components_(self) -> int:
         return np.shape(self.dictionary)[0]
 
     @property
@@ -324,13 +346,15 @@ class SparseCoder(DecodesCodes, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         settings, D = self._settings()
         check_options(settings, self.init, return_gap)
         rows = self._rows(X, D, reset=not hasattr(self, "n_features_in_"))
-        return rows, encode(rows, D, settings, self.atom_weights, self.init, self.output_format)
+        options = self.atom_weights, self.init, self.output_format, table_name(X, self)
+        return rows, encode(rows, D, settings, *options)
 
     def _rows(self, X, D, reset):
         rows = check.estimator_rows(self, X, reset=reset)
         if rows.shape[1] != D.shape[1]:
             raise ValueError(
-                f"X has {rows.shape[1]} features, but SparseCoder is expecting {D.shape[1]} features as input, as its dictionary has"
+                f"X has {rows.shape[1]} features, but SparseCoder is expecting {D.shape[1]} "
+                "features as input, as its dictionary has"
             )
         return rows
 

@@ -1,33 +1,40 @@
-"""Codes of rows: the dictionary's checks, slices, output formats, the duality gap's warning. No arithmetic on rows: that is `_sparse_coding.Encoder`'s."""
+"""Codes of rows: the dictionary's checks, slices, output formats, the duality gap's warning. No
+arithmetic on rows: that is `_sparse_coding.Encoder`'s.
+"""
 
 import math
-import time
-import warnings
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import linalg, sparse
 
 from aefast._base import arrays as check
 from aefast._base import threads
-from aefast.networks._autoencoder import BAD_ROWS, NOT_FINITE
+from aefast._base._rows import BAD_ROWS, NOT_FINITE
+from aefast._base.errors import bad_row_error, column_label, table_name
+from aefast._base.passes import Pace, slices
+from aefast._base.warnings import warn
 from aefast.sparse_coding import _sparse_coding
 
 ALGORITHMS = {row["name"]: row for row in _sparse_coding.algorithm_table()}
 OUTPUT_FORMATS = ("dense", "csr")
-SLICE_SECONDS = 0.05  # between two looks at the keyboard
-FIRST_SLICE_ROWS = 960
+SLICE_UNIT = 24  # rows
+FIRST_SLICE_UNITS = 40
 SPARSE_SLICE_ENTRIES = (
     1 << 18
 )  # of the room that a slice's sparse codes are written to: it stays in cache
 MOST_ATOMS = 1 << 28  # the Gram matrix of more would not be counted by 64 bits
 MOST_ITERATIONS = 1 << 62
-SHARED_WORK = 2e8  # operations between k x k and k x d numbers from which on more than one thread pays: each meeting of threads costs, most beside other processes
+# operations between k x k and k x d numbers from which on more than one thread pays: each meeting
+# of threads costs, most beside other processes
+SHARED_WORK = 2e8
 STEP_SAFETY = 1e-5  # of 1 / ||D||², which is itself rounded
 
 
 class Settings(NamedTuple):
-    """What is minimised and how: the parameters that `sparse_encode`, `SparseCoder` and `DictionaryLearning` share."""
+    """What is minimised and how: the parameters that `sparse_encode`, `SparseCoder` and
+    `DictionaryLearning` share.
+    """
 
     algorithm: str
     alpha: float
@@ -39,7 +46,9 @@ class Settings(NamedTuple):
 
 
 def check_settings(settings, n_components):
-    """ValueError or TypeError for what no problem can have. Estimators have checked types and ranges already; functions have not."""
+    """ValueError or TypeError for what no problem can have. Estimators have checked types and
+    ranges already; functions have not.
+    """
     check.check_name(settings.algorithm, "algorithm", ALGORITHMS)
     for name in ("alpha", "tol"):
         check.check_number(getattr(settings, name), name)
@@ -65,7 +74,7 @@ def as_dictionary(value, name="dictionary"):
     if len(atoms) > MOST_ATOMS:
         raise ValueError(f"{name} must have at most {MOST_ATOMS} atoms, got {len(atoms)}")
     atoms = np.ascontiguousarray(atoms, check.real_type(atoms.dtype))
-    check_atoms(atoms, name)
+    check_atoms(atoms, table_name(value, name=name))
     return atoms
 
 
@@ -75,14 +84,15 @@ def check_atoms(atoms, name):
     if len(bad):
         j, column = bad[0]
         raise ValueError(
-            f"{name} must be finite, got {atoms[j, column]} in atom {j}, column {column}"
+            f"{name} must be finite, got {atoms[j, column]} in atom {j}, column "
+            f"{column_label(name, column)}"
         )
     with np.errstate(over="ignore"):
         norms2 = np.einsum("ij,ij->i", atoms, atoms)
     limits = np.finfo(atoms.dtype)
-    bad = np.flatnonzero(~((norms2 >= limits.tiny / limits.eps) & (norms2 < np.inf)))
-    if len(bad):
-        j = bad[0]
+    unusable = np.flatnonzero(~((norms2 >= limits.tiny / limits.eps) & (norms2 < np.inf)))
+    if len(unusable):
+        j = unusable[0]
         norm = math.hypot(*atoms[j].tolist())
         what = (
             "is zero" if norm == 0 else f"has norm {norm:g}, beyond what {atoms.dtype} can square"
@@ -161,12 +171,10 @@ def code_rows(rows, atoms, settings, *, weights=None, init=None, output_format="
         else k
     )
     codes = _SparseSlices(k, width, atoms.dtype) if output_format == "csr" else None
-    dense = np.empty((n, k), atoms.dtype) if codes is None else None
+    dense: Any = np.empty((n, k), atoms.dtype) if codes is None else None
     most_rows = n if codes is None else max(1, SPARSE_SLICE_ENTRIES // width)
-    first, n_rows = 0, min(FIRST_SLICE_ROWS, most_rows)
-    while first < n:
-        part = slice(first, min(n, first + n_rows))
-        start = time.perf_counter()
+    pace = Pace(min(SLICE_UNIT, most_rows), FIRST_SLICE_UNITS, most_rows)
+    for part in slices(n, pace, rows):
         target = {"codes": dense[part]} if codes is None else codes.room(part.stop - part.start)
         status = encoder.code(
             rows[part],
@@ -176,13 +184,9 @@ def code_rows(rows, atoms, settings, *, weights=None, init=None, output_format="
             **target,
         )
         if status:
-            raise status_error(status, rows[part], name, atoms.dtype, first)
+            raise status_error(status, rows[part], name, atoms.dtype, part.start)
         if codes is not None:
             codes.keep(target)
-        seconds = max(time.perf_counter() - start, 1e-9)
-        first = part.stop
-        n_rows = max(24, min(8 * n_rows, int(n_rows * SLICE_SECONDS / seconds)))
-        n_rows = min(n_rows, most_rows)
     if gaps is not None:
         warn_of_gaps(gaps, settings)
     return Codes(dense if codes is None else codes.matrix(n), gaps)
@@ -229,7 +233,7 @@ class _SparseSlices:
 def status_error(status, rows, name, dtype, first_row=0):
     """The error for a status that `Encoder.code` has returned."""
     if status & BAD_ROWS:
-        return check.bad_row_error(rows, name, check.ANYWHERE, dtype, first_row=first_row)
+        return bad_row_error(rows, name, check.ANYWHERE, dtype, first_row=first_row)
     assert status & NOT_FINITE
     return FloatingPointError(
         f"a code overflows {dtype} though {name} and the dictionary are finite: scale {name} down"
@@ -243,16 +247,19 @@ def warn_of_gaps(gaps, settings):
         return
     from sklearn.exceptions import ConvergenceWarning
 
-    warnings.warn(
-        f"{n_above} of {len(gaps)} codes have a relative duality gap above the tolerance of {settings.tol:g} after {settings.max_iter} "
-        f"iterations; the largest is {gaps.max():.2g}. Raise one of the two; float32 reaches about 1e-6",
+    warn(
+        f"{n_above} of {len(gaps)} codes have a relative duality gap above the tolerance of "
+        f"{settings.tol:g} after {settings.max_iter} "
+        f"iterations; the largest is {gaps.max():.2g}. Raise one of the two; float32 reaches about "
+        "1e-6",
         ConvergenceWarning,
-        stacklevel=4,
     )
 
 
 def as_init(init, rows, n_components, dtype):
-    """Starting codes (n, k) from an array, or from a fitted object that predicts them for rows; None stays None."""
+    """Starting codes (n, k) from an array, or from a fitted object that predicts them for rows;
+    None stays None.
+    """
     if init is None:
         return None
     if hasattr(init, "transform") or hasattr(init, "predict"):

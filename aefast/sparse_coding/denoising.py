@@ -2,6 +2,7 @@
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import ArrayLike, NDArray
 
 from aefast._base import arrays as check
 from aefast.sparse_coding import coding
@@ -16,11 +17,14 @@ NOISE_GAIN = (
 PATCHES_PER_STRIP = 1 << 16
 
 
-def denoise(image, dictionary, noise, n_threads=None):
+def denoise(
+    image: ArrayLike, dictionary: ArrayLike, noise: float, n_threads: int | None = None
+) -> NDArray[np.float64]:
     """An image without its Gaussian noise.
 
-    Each overlapping patch, its mean taken off, is coded by orthogonal matching pursuit until the squared error is ``(1.15 noise)² d``, d its number of
-    pixels; each pixel becomes the mean over the patches that cover it. The channels of a colour image are treated one after another.
+    Each overlapping patch, its mean taken off, is coded by orthogonal matching pursuit until the
+    squared error is ``(1.15 noise)² d``, d its number of pixels; each pixel becomes the mean over
+    the patches that cover it. The channels of a colour image are treated one after another.
 
     Parameters
     ----------
@@ -37,7 +41,8 @@ def denoise(image, dictionary, noise, n_threads=None):
 
     References
     ----------
-    .. [1] Elad & Aharon (2006), Image denoising via sparse and redundant representations over learned dictionaries.
+    .. [1] Elad & Aharon (2006), Image denoising via sparse and redundant representations over
+    learned dictionaries.
     """
     image = as_image(image, "image").astype(np.float64)
     D = coding.as_dictionary(dictionary)
@@ -76,10 +81,11 @@ def _denoise_channel(image, D, side, noise, n_threads):
     return total / count
 
 
-def estimate_noise(image):
+def estimate_noise(image: ArrayLike) -> float:
     """The standard deviation of an image's white noise, from its finest diagonal details.
 
-    ``median |w| / 0.6745`` over the Haar wavelet's diagonal coefficients w (Donoho & Johnstone 1994); the mean over channels.
+    ``median |w| / 0.6745`` over the Haar wavelet's diagonal coefficients w (Donoho & Johnstone
+    1994); the mean over channels.
 
     Parameters
     ----------
@@ -99,7 +105,7 @@ def estimate_noise(image):
     return float(np.median(np.abs(details), axis=(0, 1)).mean() / 0.6745)
 
 
-def psnr(image, clean, peak=1.0):
+def psnr(image: ArrayLike, clean: ArrayLike, peak: float = 1.0) -> float:
     """Peak signal-to-noise ratio ``10 log10(peak² / mean((image − clean)²))``, in decibels.
 
     Parameters

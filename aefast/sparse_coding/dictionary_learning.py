@@ -1,21 +1,29 @@
 """Dictionary learning: the estimator."""
 
+from functools import partial
 from numbers import Integral, Real
+from typing import Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from aefast._base import arrays as check
-from aefast.networks.scan import scan_rows
-from aefast.networks.training.minibatches import as_list, progress_bar, split_rows
-from aefast.networks.training.schedules import Patience
+from aefast._base.epochs import run_epochs
+from aefast._base.errors import table_name
+from aefast._base.progress import check_callbacks
+from aefast._base.random import split_rows
+from aefast._base.scan import scan_rows
+from aefast._base.stopping import EarlyStopping, Patience
+from aefast._base.types import Callbacks, RandomState, Table
 from aefast.sparse_coding import coding
 from aefast.sparse_coding.coder import CODING_CONSTRAINTS, check_options
 from aefast.sparse_coding.coding import OUTPUT_FORMATS, Settings
 from aefast.sparse_coding.fitted_dictionary import CollectedStatistics, FittedDictionary
 from aefast.sparse_coding.learner import DictionaryState, Learner, initial_atoms, no_statistics
+from aefast.sparse_coding.training import DictionaryTraining
 
 __all__ = ["DictionaryLearning"]
 
@@ -27,35 +35,42 @@ class DictionaryLearning(
     TransformerMixin,
     BaseEstimator,
 ):
-    """Learns the dictionary whose sparse codes say most about the rows, online (Mairal et al. 2010).
+    """Learns the dictionary whose sparse codes say most about the rows, online (Mairal et al.
+    2010).
 
     Minimises over D, whose atoms (rows) have norm 1 at most, the mean over rows of
 
         ``f(x, D) = min_h ½ ‖x − h D‖² + α ‖h‖₁``
 
-    (for "omp" ``½ ‖x − h D‖²`` with at most `n_nonzero_coefs` atoms). For each batch: codes of its rows; ``A ← (1 − 1/t)^forgetting A + Σ hᵀh`` and B likewise with
-    ``Σ hᵀx``; then each atom in turn to its best value for ``½ tr(Dᵀ A D) − tr(Dᵀ B)``.
+    (for "omp" ``½ ‖x − h D‖²`` with at most `n_nonzero_coefs` atoms). For each batch: codes of its
+    rows; ``A ← (1 − 1/t)^forgetting A + Σ hᵀh`` and B likewise with ``Σ hᵀx``; then each atom in
+    turn to its best value for ``½ tr(Dᵀ A D) − tr(Dᵀ B)``.
 
     Parameters
     ----------
     n_components : int, default=100
         k, the number of atoms; may exceed the number of rows or of features.
     alpha : float, default=1.0
-    algorithm : {"lasso_active", "lasso_lars", "lasso_cd", "omp", "fista", "ista", "threshold"}, default="lasso_active"
-        Finds the codes, as in `sparse_encode`; so do `alpha`, `n_nonzero_coefs`, `positive_code`, `code_tol` and `code_max_iter`.
+    algorithm : {"lasso_active", "lasso_lars", "lasso_cd", "omp", "fista", "ista", "threshold"},
+        default="lasso_active"
+        Finds the codes, as in `sparse_encode`; so do `alpha`, `n_nonzero_coefs`, `positive_code`,
+        `code_tol` and `code_max_iter`.
     n_nonzero_coefs : int or None, default=None
     batch_size : int, default=256
         Rows between two updates; at most all of them.
     max_epochs : int, default=10
         Passes over the rows; 0 only initialises.
     forgetting : float, default=5.0
-        How fast codes against older dictionaries count less: at batch t those of batch s count ``(s / t)^forgetting``. 0: all alike.
+        How fast codes against older dictionaries count less: at batch t those of batch s count
+        ``(s / t)^forgetting``. 0: all alike.
     positive_code, positive_dict : bool, default=False
         h ≥ 0, D ≥ 0.
     dict_init : {"data"} or array-like (n_components, n_features) or None, default="data"
-        "data" (and None): different rows in random order, scaled to norm 1; random directions where these run out. Atoms of an array that are longer than 1 are scaled to 1.
+        "data" (and None): different rows in random order, scaled to norm 1; random directions where
+        these run out. Atoms of an array that are longer than 1 are scaled to 1.
     replace_unused : bool, default=True
-        Atoms that no code has used over the last 10 · n_components rows become the rows that are coded worst.
+        Atoms that no code has used over the last 10 · n_components rows become the rows that are
+        coded worst.
     early_stopping : bool, default=False
         Hold out rows, monitor the objective on them, keep the dictionary of the best epoch.
     validation_fraction : float in (0, 1), default=0.1
@@ -63,7 +78,8 @@ class DictionaryLearning(
     n_epochs_no_change : int, default=3
         Epochs without an improvement of `tol` after which learning stops.
     tol : float, default=1e-3
-        Relative improvement of the monitored objective (on held-out rows with `early_stopping`, on the batches without). 0 runs all epochs.
+        Relative improvement of the monitored objective (on held-out rows with `early_stopping`, on
+        the batches without). 0 runs all epochs.
     code_tol : float, default=1e-4
         Relative duality gap of the codes.
     code_max_iter : int, default=1000
@@ -76,7 +92,8 @@ class DictionaryLearning(
         As of `Autoencoder`: the same bits for any number.
     random_state : int, RandomState instance or None, default=None
     callbacks : callable, list of callables or None, default=None
-        As of `Autoencoder`: ``callback(epoch, objective, validation_objective, estimator)``; one that returns True stops learning.
+        As of `Autoencoder`: ``callback(epoch, objective, validation_objective, estimator)``; one
+        that returns True stops learning.
     verbose : int, default=0
         1 shows a progress bar.
 
@@ -96,13 +113,15 @@ class DictionaryLearning(
 
     Notes
     -----
-    X is read where it lies (memory maps too) if it holds float32, float64, uint8 or bool. Ctrl-C leaves a usable estimator with the dictionary
-    reached. Beyond the rows, memory is O(k² + k d).
+    X is read where it lies (memory maps too) if it holds float32, float64, uint8 or bool. Ctrl-C
+    leaves a usable estimator with the dictionary reached. Beyond the rows, memory is O(k² + k d).
 
     References
     ----------
-    .. [1] Mairal, Bach, Ponce & Sapiro (2010), Online learning for matrix factorization and sparse coding, algorithms 1 and 2.
-    .. [2] Olshausen & Field (1996), Emergence of simple-cell receptive field properties by learning a sparse code for natural images.
+    .. [1] Mairal, Bach, Ponce & Sapiro (2010), Online learning for matrix factorization and sparse
+    coding, algorithms 1 and 2.
+    .. [2] Olshausen & Field (1996), Emergence of simple-cell receptive field properties by learning
+    a sparse code for natural images.
 
     Examples
     --------
@@ -139,31 +158,31 @@ class DictionaryLearning(
 
     def __init__(
         self,
-        n_components=100,
+        n_components: int = 100,
         *,
-        alpha=1.0,
-        algorithm="lasso_active",
-        n_nonzero_coefs=None,
-        batch_size=256,
-        max_epochs=10,
-        forgetting=5.0,
-        positive_code=False,
-        positive_dict=False,
-        dict_init="data",
-        replace_unused=True,
-        early_stopping=False,
-        validation_fraction=0.1,
-        n_epochs_no_change=3,
-        tol=1e-3,
-        code_tol=1e-4,
-        code_max_iter=1000,
-        shuffle=True,
-        output_format="dense",
-        n_threads=None,
-        random_state=None,
-        callbacks=None,
-        verbose=0,
-    ):
+        alpha: float = 1.0,
+        algorithm: str = "lasso_active",
+        n_nonzero_coefs: int | None = None,
+        batch_size: int = 256,
+        max_epochs: int = 10,
+        forgetting: float = 5.0,
+        positive_code: bool = False,
+        positive_dict: bool = False,
+        dict_init: str | ArrayLike | None = "data",
+        replace_unused: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_epochs_no_change: int = 3,
+        tol: float = 1e-3,
+        code_tol: float = 1e-4,
+        code_max_iter: int = 1000,
+        shuffle: bool = True,
+        output_format: str = "dense",
+        n_threads: int | None = None,
+        random_state: RandomState | None = None,
+        callbacks: Callbacks | None = None,
+        verbose: int | bool = 0,
+    ) -> None:
         self.n_components = n_components
         self.alpha = alpha
         self.algorithm = algorithm
@@ -190,7 +209,7 @@ class DictionaryLearning(
 
     # ---- learning ----
 
-    def fit(self, X, y=None):
+    def fit(self, X: Table, y: object = None) -> Self:
         """Learns a dictionary from X, from the start.
 
         Parameters
@@ -206,19 +225,21 @@ class DictionaryLearning(
         rows = check.estimator_rows(self, X, reset=True)
         if self.early_stopping and len(rows) < 2:
             raise ValueError(
-                f"early_stopping=True needs at least 2 samples to hold one out, got n_samples = {len(rows)}"
+                "early_stopping=True needs at least 2 samples to hold one out, got n_samples = "
+                f"{len(rows)}"
             )
         seed = self._draw_seed()
         train, held_out = np.arange(len(rows)), None
         if self.early_stopping:
             train, held_out = split_rows(len(rows), self.validation_fraction, seed)
-        state = self._initial_state(rows, train, held_out, seed)
+        state = self._initial_state(rows, train, held_out, seed, table_name(X))
         self._begin(X, state, ([], [], 0))
         self._learn(settings, rows, train, held_out, self.max_epochs)
         return self
 
-    def partial_fit(self, X, y=None):
-        """One pass over X, going on from what has been learnt (or initialising, at the first call). `max_epochs`, `early_stopping` and `tol` play no part.
+    def partial_fit(self, X: Table, y: object = None) -> Self:
+        """One pass over X, going on from what has been learnt (or initialising, at the first call).
+        `max_epochs`, `early_stopping` and `tol` play no part.
 
         Parameters
         ----------
@@ -236,11 +257,7 @@ class DictionaryLearning(
 
     def _settings(self):
         self._validate_params()
-        for callback in as_list(self.callbacks):
-            if not callable(callback):
-                raise TypeError(
-                    f"callbacks must be a callable, a list of callables or None, got {self.callbacks!r}"
-                )
+        check_callbacks(self.callbacks)
         settings = Settings(
             self.algorithm,
             self.alpha,
@@ -259,13 +276,14 @@ class DictionaryLearning(
             check_random_state(self.random_state).randint(np.iinfo(np.int64).max, dtype=np.int64)
         )
 
-    def _initial_state(self, rows, train, held_out, seed):
+    def _initial_state(self, rows, train, held_out, seed, name):
         dtype, k = check.real_type(rows.dtype), int(self.n_components)
         for part in (train, held_out):
             if part is not None:
-                scan_rows(rows, part, "gaussian", dtype, self.n_threads)
+                scan_rows(rows, part, dtype, self.n_threads, name=name)
         atoms = initial_atoms(rows, train, k, self.dict_init, self.positive_dict, dtype, seed)
-        return DictionaryState(atoms, *no_statistics(atoms)[:2], 0, 0, seed)
+        nothing = no_statistics(atoms)
+        return DictionaryState(atoms, nothing.A, nothing.B, 0, 0, seed)
 
     def _rows_to_go_on(self, X):
         """X's rows for a fitted estimator; one that is not becomes initialised."""
@@ -273,14 +291,16 @@ class DictionaryLearning(
         rows = check.estimator_rows(self, X, reset=not goes_on)
         every_row = np.arange(len(rows))
         if not goes_on:
-            state = self._initial_state(rows, every_row, None, self._draw_seed())
+            state = self._initial_state(rows, every_row, None, self._draw_seed(), table_name(X))
             self._begin(X, state, ([], [], 0))
             return rows
         if self.n_components != len(self.components_):
             raise ValueError(
-                f"n_components={self.n_components} does not continue the dictionary learnt, which has {len(self.components_)} atoms: fit anew, or set it back"
+                f"n_components={self.n_components} does not continue the dictionary learnt, which "
+                f"has {len(self.components_)} atoms: fit anew, or set it back"
             )
-        scan_rows(rows, every_row, "gaussian", self.components_.dtype, self.n_threads)
+        dtype, name = self.components_.dtype, table_name(X, self)
+        scan_rows(rows, every_row, dtype, self.n_threads, name=name)
         return rows
 
     def _begin(self, X, state, record):
@@ -302,45 +322,27 @@ class DictionaryLearning(
 
     def _learn(self, settings, rows, train, held_out, n_epochs):
         learner = self._learner(self._state, rows, settings)
-        try:
-            self._run_epochs(learner, train, held_out, n_epochs)
-        except BaseException:  # Ctrl-C too
-            self._keep(learner)
-            raise
+        training = DictionaryTraining(learner, train, self.shuffle)
+        early_stopping = None
+        if held_out is not None:
+            loss = partial(self._mean_objective, rows, held_out)
+            early_stopping = EarlyStopping(training, loss)
+        patience = Patience(self.tol, self.n_epochs_no_change, relative=True)
+        run_epochs(self, training, n_epochs, patience, early_stopping)
         self._warn(learner)
 
-    def _keep(self, learner):
-        self._state = learner.state()
+    # ---- for run_epochs ----
+
+    def _curves(self):
+        return self.objective_curve_, self.validation_objective_curve_
+
+    def _keep(self, training):
+        """The estimator's state becomes a copy of what training has reached."""
+        self._state = training.values()
         self.statistics_ = no_statistics(self._state.components)
 
-    def _run_epochs(self, learner, train, held_out, n_epochs):
-        patience, best, validation = _Patience(self.tol, self.n_epochs_no_change), None, None
-        with progress_bar(self.verbose, n_epochs, len(train)) as start_epoch:
-            for pass_number in range(1, n_epochs + 1):
-                on_batch = start_epoch(pass_number, validation)
-                objective = learner.epoch(train, self.shuffle, on_batch)
-                self.objective_curve_.append(objective)
-                self.n_epochs_ += 1
-                self._keep(learner)
-                if held_out is not None:
-                    validation = self._mean_objective(learner.rows, held_out)
-                    self.validation_objective_curve_.append(validation)
-                    best = self._state if validation <= patience.best else best
-                stops = [
-                    callback(self.n_epochs_, objective, validation, self) is True
-                    for callback in as_list(self.callbacks)
-                ]
-                if patience.is_over(objective if validation is None else validation) or any(stops):
-                    break
-        if best is not None:
-            self._state = best
-
-
-class _Patience(Patience):
-    """With a relative improvement."""
-
-    def is_over(self, loss):
-        self.tol, kept = self.tol * abs(loss), self.tol
-        over = super().is_over(loss)
-        self.tol = kept
-        return over
+    def _divergence_error(self, epoch, column):
+        return FloatingPointError(
+            f"learning diverged in epoch {epoch}: the objective is no longer finite. "
+            "The dictionary reached is kept. Scale X to a smaller range"
+        )

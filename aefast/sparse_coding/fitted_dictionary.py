@@ -1,14 +1,20 @@
-"""What a fitted `DictionaryLearning` can do besides learning from batches: use its dictionary, be saved, collect statistics."""
+"""What a fitted `DictionaryLearning` can do besides learning from batches: use its dictionary, be
+saved, collect statistics.
+"""
 
-import warnings
+from collections.abc import Callable
+from typing import Any, Self
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from aefast._base import arrays as check
 from aefast._base import threads
+from aefast._base.errors import table_name
 from aefast._base.saving import COUNT, CURVE, SIZE, Saved, Tensor
-from aefast.networks.scan import scan_rows
+from aefast._base.scan import scan_rows
+from aefast._base.types import Reals, Table
+from aefast._base.warnings import warn
 from aefast.sparse_coding import _sparse_coding, coding
 from aefast.sparse_coding.coder import DecodesCodes
 from aefast.sparse_coding.learner import DictionaryState, Statistics, least_use, no_statistics
@@ -19,7 +25,14 @@ SAME_TO_MERGE = ("alpha", "algorithm", "n_nonzero_coefs", "positive_code")
 class FittedDictionary(DecodesCodes, Saved):
     """What an estimator with a dictionary in its `_state` shows of it."""
 
-    def transform(self, X):
+    # the estimator's own
+    _state: DictionaryState
+    _settings: Callable[..., coding.Settings]
+    _learner: Callable[..., Any]
+    output_format: str
+    n_threads: int | None
+
+    def transform(self, X: Table) -> Any:
         """Sparse codes H of rows.
 
         Parameters
@@ -35,10 +48,11 @@ class FittedDictionary(DecodesCodes, Saved):
         settings = self._settings()
         rows = check.estimator_rows(self, X, reset=False)
         atoms = self._atoms_for(rows)
-        H = coding.code_rows(rows, atoms, settings, output_format=self.output_format).codes
+        options = {"output_format": self.output_format, "name": table_name(X, self)}
+        H = coding.code_rows(rows, atoms, settings, **options).codes
         return H.astype(check.real_type(rows.dtype), copy=False)
 
-    def score(self, X, y=None):
+    def score(self, X: Table, y: object = None) -> float:
         """Minus the mean over rows of f(x, D): greater is better.
 
         Parameters
@@ -52,7 +66,8 @@ class FittedDictionary(DecodesCodes, Saved):
         """
         check_is_fitted(self)
         rows = check.estimator_rows(self, X, reset=False)
-        scan_rows(rows, np.arange(len(rows)), "gaussian", self.components_.dtype, self.n_threads)
+        dtype, name = self.components_.dtype, table_name(X, self)
+        scan_rows(rows, len(rows), dtype, self.n_threads, name=name)
         return -self._mean_objective(rows, np.arange(len(rows)))
 
     def _dictionary(self):
@@ -77,7 +92,7 @@ class FittedDictionary(DecodesCodes, Saved):
         return total / len(order)
 
     @property
-    def components_(self):
+    def components_(self) -> Reals:
         check_is_fitted(self)
         return self._state.components
 
@@ -89,16 +104,16 @@ class FittedDictionary(DecodesCodes, Saved):
         return hasattr(self, "_state")
 
     def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
+        tags = super().__sklearn_tags__()  # type: ignore[misc]  # the estimator's
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
     # ---- in a file ----
 
-    file_format = "aefast dictionary"
-    parameters_not_saved = ("callbacks", "dict_init")
+    _file_format = "aefast dictionary"
+    _parameters_not_saved = ("callbacks", "dict_init")
 
-    def saved_state(self):
+    def _saved_state(self):
         k, d = self.components_.shape
         return {
             "n_components": k,
@@ -113,11 +128,11 @@ class FittedDictionary(DecodesCodes, Saved):
             ],
         }
 
-    def saved_tensors(self):
+    def _saved_tensors(self):
         return {"components": self.components_, "A": self._state.A, "B": self._state.B}
 
     @classmethod
-    def state_checks(cls):
+    def _state_checks(cls):
         return {
             "n_components": SIZE,
             "n_features": SIZE,
@@ -130,7 +145,7 @@ class FittedDictionary(DecodesCodes, Saved):
         }
 
     @classmethod
-    def tensor_layout(cls, state):
+    def _tensor_layout(cls, state):
         k, d = state["n_components"], state["n_features"]
         return {
             "components": Tensor((k, d)),
@@ -138,10 +153,12 @@ class FittedDictionary(DecodesCodes, Saved):
             "B": Tensor((k, d), "F64"),
         }
 
-    def restore(self, state, tensors):
+    def _restore(self, state, tensors):
         self.n_features_in_ = state["n_features"]
         self._state = DictionaryState(
-            *(tensors[name] for name in ("components", "A", "B")),
+            tensors["components"],
+            tensors["A"],
+            tensors["B"],
             state["n_batches"],
             state["n_rows_seen"],
             state["seed"],
@@ -153,10 +170,27 @@ class FittedDictionary(DecodesCodes, Saved):
 
 
 class CollectedStatistics:
-    """Sums over rows coded against one dictionary, collected here and there, added, and turned into the next dictionary."""
+    """Sums over rows coded against one dictionary, collected here and there, added, and turned into
+    the next dictionary.
+    """
 
-    def accumulate(self, X):
-        """Codes X against the present dictionary and adds to `statistics_`; the dictionary stays as it is (at the first call it is initialised).
+    # the estimator's own
+    _state: DictionaryState
+    _settings: Callable[..., coding.Settings]
+    _learner: Callable[..., Any]
+    _rows_to_go_on: Callable[..., Any]
+    statistics_: Statistics
+    objective_curve_: list[float]
+    positive_dict: bool
+    batch_size: int
+    code_tol: float
+    code_max_iter: int
+    n_threads: int | None
+    components_: Any
+
+    def accumulate(self, X: Table) -> Self:
+        """Codes X against the present dictionary and adds to `statistics_`; the dictionary stays as
+        it is (at the first call it is initialised).
 
         Parameters
         ----------
@@ -178,8 +212,9 @@ class CollectedStatistics:
         self.statistics_ += Statistics(learner.A, learner.B, objective, len(rows))
         return self
 
-    def merge(self, other):
-        """Adds the `statistics_` of another learner, which has collected them against the same dictionary with the same settings.
+    def merge(self, other: "CollectedStatistics") -> Self:
+        """Adds the `statistics_` of another learner, which has collected them against the same
+        dictionary with the same settings.
 
         Parameters
         ----------
@@ -197,7 +232,8 @@ class CollectedStatistics:
         mine, its = self.components_, other.components_
         if mine.dtype != its.dtype or not np.array_equal(mine, its):
             raise ValueError(
-                "other must have the same dictionary, bit for bit: statistics collected against another one cannot be added "
+                "other must have the same dictionary, bit for bit: statistics collected against "
+                "another one cannot be added "
                 "(give all learners the same dict_init)"
             )
         for name in SAME_TO_MERGE:
@@ -208,8 +244,9 @@ class CollectedStatistics:
         self.statistics_ += other.statistics_
         return self
 
-    def update(self, n_sweeps=10):
-        """The dictionary becomes the best one for the codes in `statistics_`, as far as n_sweeps over the atoms lead; these are then used up.
+    def update(self, n_sweeps: int = 10) -> Self:
+        """The dictionary becomes the best one for the codes in `statistics_`, as far as n_sweeps
+        over the atoms lead; these are then used up.
 
         One `accumulate` of all rows and one `update` are a step of batch learning.
 
@@ -227,7 +264,8 @@ class CollectedStatistics:
         A, B, objective, n_rows = self.statistics_
         if n_rows == 0:
             raise ValueError("update needs statistics: call accumulate first")
-        components, k, d = self.components_.copy(), *self.components_.shape
+        components = self.components_.copy()
+        k, d = components.shape
         _sparse_coding.update(
             components,
             A,
@@ -249,9 +287,9 @@ class CollectedStatistics:
         if learner.n_open_gaps:
             from sklearn.exceptions import ConvergenceWarning
 
-            warnings.warn(
-                f"{learner.n_open_gaps} codes had a relative duality gap above code_tol={self.code_tol:g} after code_max_iter={self.code_max_iter} "
+            warn(
+                f"{learner.n_open_gaps} codes had a relative duality gap above "
+                f"code_tol={self.code_tol:g} after code_max_iter={self.code_max_iter} "
                 "iterations: raise code_max_iter or code_tol",
                 ConvergenceWarning,
-                stacklevel=3,
             )

@@ -1,4 +1,6 @@
-"""Online dictionary learning: batches, forgetting, atoms that nobody uses. The arithmetic on rows is `_sparse_coding`'s."""
+"""Online dictionary learning: batches, forgetting, atoms that nobody uses. The arithmetic on rows
+is `_sparse_coding`'s.
+"""
 
 from typing import NamedTuple
 
@@ -6,7 +8,7 @@ import numpy as np
 
 from aefast._base import arrays as check
 from aefast._base import threads
-from aefast.networks.training.minibatches import SHUFFLE, WEIGHTS, random_stream
+from aefast._base.random import WEIGHTS, random_stream
 from aefast.sparse_coding import _sparse_coding, coding
 
 ROWS_PER_ATOM_WATCHED = 10  # rows for each atom, after which one that no code has used is replaced
@@ -42,13 +44,16 @@ def no_statistics(components):
 
 
 def initial_atoms(rows, order, n_components, dict_init, positive, dtype, seed):
-    """Atoms of norm 1 (at most, where they are given): different rows of the data in a random order, random directions where these run out."""
+    """Atoms of norm 1 (at most, where they are given): different rows of the data in a random
+    order, random directions where these run out.
+    """
     d = rows.shape[1]
     if dict_init is not None and not isinstance(dict_init, str):
         atoms = coding.as_dictionary(dict_init, "dict_init").astype(dtype)
         if atoms.shape != (n_components, d):
             raise ValueError(
-                f"dict_init must have shape (n_components, n_features) = {(n_components, d)}, got {atoms.shape}"
+                f"dict_init must have shape (n_components, n_features) = {(n_components, d)}, got "
+                f"{atoms.shape}"
             )
         if positive and (atoms < 0).any():
             raise ValueError("dict_init must not be negative with positive_dict=True")
@@ -62,7 +67,9 @@ def initial_atoms(rows, order, n_components, dict_init, positive, dtype, seed):
 
 
 def unit_atoms(atoms, random, positive, dtype):
-    """Rows scaled to norm 1; random directions in place of those that have none, or one beyond what float64 can square."""
+    """Rows scaled to norm 1; random directions in place of those that have none, or one beyond what
+    float64 can square.
+    """
     atoms = np.maximum(atoms, 0.0) if positive else atoms
     with np.errstate(over="ignore"):
         norms = np.linalg.norm(atoms, axis=1)
@@ -112,17 +119,14 @@ class Learner:
             self.seed,
         )
 
-    def epoch(self, order, shuffle, on_batch=None):
-        """One pass. Returns the mean over rows of the objective before the update of their batch."""
-        if shuffle:
-            order = random_stream(self.seed, SHUFFLE, self.n_rows_seen).permutation(order)
-        total = 0.0
-        for first in range(0, len(order), self.batch_size):
-            part = order[first : first + self.batch_size]
-            total += self.learn(part)
-            if on_batch is not None:
-                on_batch(len(part), total / (first + len(part)))
-        return total / len(order)
+    def go_back_to(self, state):
+        """Learn on from an earlier state."""
+        for array, earlier in zip((self.components, self.A, self.B), state[:3], strict=True):
+            array[...] = earlier
+        self.n_batches, self.n_rows_seen = state.n_batches, state.n_rows_seen
+        self.used[:] = np.diagonal(self.A)
+        self.n_rows_watched = 0
+        self.encoder.prepare()
 
     def learn(self, order):
         """One batch: codes, statistics, atoms. Returns the sum of the rows' objectives."""
@@ -145,7 +149,9 @@ class Learner:
         return total
 
     def forget(self):
-        """Older batches count less: the weight of batch s at batch t falls as (s / t)^forgetting (Mairal et al. 2010, section 3.4.2)."""
+        """Older batches count less: the weight of batch s at batch t falls as (s / t)^forgetting
+        (Mairal et al. 2010, section 3.4.2).
+        """
         self.n_batches += 1
         kept = (1.0 - 1.0 / self.n_batches) ** self.forgetting
         if kept < 1.0:
@@ -154,7 +160,9 @@ class Learner:
             self.used *= kept
 
     def collect(self, order, before=lambda: None):
-        """Codes rows and adds to A and B, after `before`. Returns the sum of the rows' objectives."""
+        """Codes rows and adds to A and B, after `before`. Returns the sum of the rows'
+        objectives.
+        """
         memory = self.code(order)
         before()
         codes = (memory["indices"], memory["values"], memory["counts"])
@@ -166,7 +174,9 @@ class Learner:
         return float(self.code(order)["objectives"].sum())
 
     def code(self, order):
-        """Codes of at most batch_size rows, as `Encoder.code` writes them, in memory that the next call uses again."""
+        """Codes of at most batch_size rows, as `Encoder.code` writes them, in memory that the next
+        call uses again.
+        """
         memory, gaps = self.batch.of(len(order)), self.batch.gaps[: len(order)]
         has_gap = coding.ALGORITHMS[self.settings.algorithm]["has_gap"]
         status = self.encoder.code(

@@ -3,28 +3,38 @@
 import os
 from collections.abc import Iterable, Mapping, Set
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 
 from aefast._base import arrays as check
+from aefast._base.types import Array, PathLike, RandomState, Reals
 
 __all__ = ["all_patches", "assemble_patches", "extract_patches", "load_image"]
 
 
-def extract_patches(images, size, n_patches=10_000, random_state=None):
-    """Random patches of images. One image is in memory at a time, and none of its patches but those drawn.
+def extract_patches(
+    images: ArrayLike | PathLike | Iterable[Any],
+    size: int | tuple[int, int],
+    n_patches: int = 10_000,
+    random_state: RandomState | None = None,
+) -> Array:
+    """Random patches of images. One image is in memory at a time, and none of its patches but those
+    drawn.
 
-    Each patch is equally likely to begin at any place of any image; places are drawn with replacement, but no place twice while there are others
-    in its image (n_patches up to the number of places gives distinct ones).
+    Each patch is equally likely to begin at any place of any image; places are drawn with
+    replacement, but no place twice while there are others in its image (n_patches up to the number
+    of places gives distinct ones).
 
     Parameters
     ----------
     images : array-like, path, or iterable of these
-        One image (height, width) or (height, width, channels), a stack of them (n, height, width, channels), or an iterable (a list or a generator) of images and
-        of paths to image files (Pillow reads these, as values in [0, 1]).
-        Paths are opened one at a time.
+        One image (height, width) or (height, width, channels), a stack of them (n, height, width,
+        channels), or an iterable (a list or a generator) of images and of paths to image files
+        (Pillow reads these, as values in [0, 1]). Paths are opened one at a time.
     size : int or tuple (height, width)
     n_patches : int, default=10_000
     random_state : int, RandomState instance or None, default=None
@@ -46,15 +56,16 @@ def extract_patches(images, size, n_patches=10_000, random_state=None):
     if n_patches < 1:
         raise ValueError(f"n_patches must be at least 1, got {n_patches}")
     random = check_random_state(random_state)
-    images, shares = _shares(images, size, n_patches, random)
+    chosen, shares = _shares(images, size, n_patches, random)
     rows = []
-    for image, share in zip(images, shares, strict=True):
+    for image, share in zip(chosen, shares, strict=True):
         image = as_image(image)
         _check_fits(image, size)
         rows.append(_random_patches(image, size, share, random))
         if rows[-1].shape[1] != rows[0].shape[1]:
             raise ValueError(
-                f"images must all have as many channels, got patches of {rows[0].shape[1]} and {rows[-1].shape[1]} values"
+                f"images must all have as many channels, got patches of {rows[0].shape[1]} and "
+                f"{rows[-1].shape[1]} values"
             )
     patches = np.concatenate(rows)
     return patches[random.permutation(len(patches))]
@@ -76,7 +87,8 @@ def _shares(images, size, n_patches, random):
         return [images], [n_patches]
     if isinstance(images, (Set, Mapping)):
         raise TypeError(
-            f"images must be an image, a path, or an iterable of these that has an order, got {type(images).__name__}"
+            "images must be an image, a path, or an iterable of these that has an order, got "
+            f"{type(images).__name__}"
         )
     if isinstance(images, np.ndarray) and images.ndim == 4:
         images = list(images)  # views
@@ -98,7 +110,7 @@ def _n_places(shape, size):
     return (shape[0] - size[0] + 1) * (shape[1] - size[1] + 1)
 
 
-def pillow():
+def pillow() -> Any:
     """Pillow's module Image: an extra, imported when an image file is asked for."""
     try:
         from PIL import Image
@@ -107,7 +119,7 @@ def pillow():
     return Image
 
 
-def image_shape(image):
+def image_shape(image: ArrayLike) -> tuple[int, ...]:
     """Of an image file without reading its pixels, or of an array."""
     if not isinstance(image, (str, os.PathLike)):
         return np.shape(image)
@@ -115,8 +127,9 @@ def image_shape(image):
         return (file.height, file.width)
 
 
-def load_image(path, grey=False):
-    """The pixels of an image file as float64 in [0, 1]: (height, width) for grey images, (height, width, 3) for others.
+def load_image(path: PathLike, grey: bool = False) -> Array:
+    """The pixels of an image file as float64 in [0, 1]: (height, width) for grey images, (height,
+    width, 3) for others.
 
     Parameters
     ----------
@@ -136,7 +149,7 @@ def load_image(path, grey=False):
         return np.asarray(file, np.float64) / depth
 
 
-def as_image(image, name="images"):
+def as_image(image: ArrayLike, name: str = "images") -> Array:
     """An array (height, width) or (height, width, channels), from an array or a path."""
     if isinstance(image, (str, os.PathLike)):
         return load_image(image)
@@ -179,8 +192,11 @@ def _sample(n_places, n, random):
     return sample_without_replacement(n_places, n, random_state=random)
 
 
-def all_patches(image, size, first_row=0, end_row=None):
-    """Every patch that begins in rows [first_row, end_row) of an image: (n, height · width [· channels]), row by row.
+def all_patches(
+    image: ArrayLike, size: int | tuple[int, int], first_row: int = 0, end_row: int | None = None
+) -> Array:
+    """Every patch that begins in rows [first_row, end_row) of an image: (n, height · width [·
+    channels]), row by row.
 
     Parameters
     ----------
@@ -200,8 +216,11 @@ def all_patches(image, size, first_row=0, end_row=None):
     return views.reshape(views.shape[0] * views.shape[1], -1)
 
 
-def assemble_patches(patches, total, count, size, first_row=0):
-    """Adds overlapping patches, as `all_patches` gives them, to an image of their sums, and 1 to `count` wherever one lies.
+def assemble_patches(
+    patches: Reals, total: Array, count: Array, size: int | tuple[int, int], first_row: int = 0
+) -> None:
+    """Adds overlapping patches, as `all_patches` gives them, to an image of their sums, and 1 to
+    `count` wherever one lies.
 
     ``total / count`` is then each pixel's mean over the patches that cover it.
 

@@ -1,0 +1,1 @@
+"""Problems, workers, records and reports: the parts that all benchmarks share."""

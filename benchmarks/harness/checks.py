@@ -15,7 +15,7 @@ class WrongResult(Exception):
 
 
 def check_loss(peer):
-    """Hold the loss of the initial weights on the first batch to the reference; return both."""
+    """Compare the first batch's loss at the initial weights with the reference; return both."""
     loss = peer.loss()
     reference = problems.reference_loss(peer.problem, tied=peer.tied, output=peer.output)
     tolerance = PRECISION_TOLERANCE[peer.problem.precision]
@@ -44,7 +44,7 @@ def update_errors(peer_class, shape, solver, n_threads):
 
 
 def check_updates(peer_class, shape, solver, n_threads):
-    """Hold the parameters after three steps to the reference; return the errors."""
+    """Compare the parameters after three steps with the reference; return the errors."""
     errors = update_errors(peer_class, shape, solver, n_threads)
     for name, error in errors.items():
         if not error <= UPDATE_TOLERANCE:
@@ -55,7 +55,7 @@ def check_updates(peer_class, shape, solver, n_threads):
 
 
 def check_finite(peer):
-    """After timing: a run that diverged was not timed at the work it claims."""
+    """Check the parameters after timing: a run that diverged did not do the work it claims."""
     for name, value in peer.parameters().items():
         if not np.isfinite(value).all():
             raise WrongResult(f"{peer.name}: {name} is not finite after timing")

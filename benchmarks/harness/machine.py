@@ -1,4 +1,4 @@
-"""What was measured on what: processor, system, versions, commit."""
+"""Facts of the machine and the version measured: processor, system, packages, commit."""
 
 import os
 import platform
@@ -36,7 +36,7 @@ def processor():
 
 
 def vector_extensions():
-    """Those of the processor's flags that decide how fast a product can be."""
+    """Flags of the processor that decide how fast a product can be."""
     cpuinfo = Path("/proc/cpuinfo")
     flags = set(cpuinfo.read_text().split()) if cpuinfo.exists() else set()
     known = ("avx2", "fma", "avx512f", "avx512_bf16", "amx_tile", "asimd", "sve", "sve2")
@@ -44,14 +44,17 @@ def vector_extensions():
 
 
 def precisions():
-    """What a comparison is worth making in: emulated bfloat16 products are slower than float32's."""
+    """Precisions worth comparing: emulated bfloat16 products are slower than float32 ones."""
     return ["float32", "bfloat16"] if "avx512_bf16" in vector_extensions() else ["float32"]
 
 
 def commit():
-    """The commit measured, marked where the files differ from it: other files than the record, which each piece of it changes."""
+    """Commit measured, marked where files differ from it.
+
+    Results and records do not count: each piece of a record changes them.
+    """
     revision = output_of("git", "rev-parse", "--short=12", "HEAD")
-    files = (".", ":!benchmarks/results", ":!benchmarks/RESULTS.md")
+    files = (".", ":!benchmarks/records", ":!benchmarks/results", ":!benchmarks/RESULTS.md")
     changed = output_of("git", "status", "--porcelain", "--untracked-files=no", "--", *files)
     return revision + ("+changes" if changed else "") if revision else "unknown"
 

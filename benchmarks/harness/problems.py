@@ -1,4 +1,4 @@
-"""The named shapes, their data and initial weights, and the float64 answer rivals are held to."""
+"""Named shapes, their data and initial weights, and the float64 reference of rivals."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +52,7 @@ SHAPES = {
 
 
 def parse_shape(text):
-    """The shape of that name, or of sizes written ``DxKxN``."""
+    """Return the shape of that name, or of sizes written ``DxKxN``."""
     if text in SHAPES:
         return SHAPES[text]
     sizes = text.split("x")
@@ -63,8 +63,10 @@ def parse_shape(text):
 
 @dataclass(frozen=True)
 class Problem:
-    """What a rival is given, all float32: rows ``X (n_batches * n_samples, d)`` in [0, 1], initial
-    weights ``W (k, d)``, ``b (k,)``, ``c (d,)``, and the solver.
+    """Problem that a rival is given, all float32.
+
+    Rows ``X (n_batches * n_samples, d)`` in [0, 1], initial weights ``W (k, d)``, ``b (k,)``,
+    ``c (d,)``, and the solver.
     """
 
     shape: Shape
@@ -90,7 +92,7 @@ class Problem:
 
 
 def make_problem(shape, solver="sgd", *, precision="float32", n_batches=None, pixels=None, seed=0):
-    """The problem of a shape: the same for every rival, as it depends on the arguments alone.
+    """Make the problem of a shape, which depends on the arguments alone.
 
     ``pixels`` is a flat array of values in [0, 1] (see `load_pixels`) to cut the rows from; without
     it, rows are uniform random numbers. The biases are small random numbers: at zero, a rival that

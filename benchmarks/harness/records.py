@@ -1,4 +1,7 @@
-"""The file of measurements: a line of JSON each, so that a record can be made in pieces, a shape or a rival at a time."""
+"""File of measurements, a line of JSON each.
+
+A record can be made in pieces, a shape or a rival at a time.
+"""
 
 import json
 
@@ -9,8 +12,10 @@ def append(path, record):
 
 
 def read(path):
-    """``(records, machines, ignored)`` of the last commit in the file: what was measured, a description of the machine for each session, and how
-    many records of other commits there are beside.
+    """Return ``(records, machines, ignored)`` of the last commit in the file.
+
+    ``records`` are the measurements, ``machines`` describe the machine of each session, and
+    ``ignored`` counts the records of other commits.
     """
     with open(path, encoding="utf-8") as file:
         lines = [json.loads(line) for line in file if line.strip()]

@@ -1,9 +1,11 @@
-"""The tables, for the terminal and as Markdown, the files, and what the README shows of them."""
+"""Tables for the terminal, as Markdown, and for the README; files and pictures."""
 
 import os
+import textwrap
 from importlib.util import find_spec
 from pathlib import Path
 
+WIDTH = 100  # columns of prose in README.md
 HEADINGS = (
     "d x k, n",
     "rival",
@@ -34,7 +36,7 @@ def format_fraction(value):
 
 
 def format_row(label, name, row):
-    """The cells of one rival at one shape."""
+    """Cells of one rival at one shape."""
     if row["status"] != "ok":
         return (label, name, row["status"], *[""] * (len(HEADINGS) - 3))
     ratio = quick_ratio = ""
@@ -67,7 +69,7 @@ def table_rows(table, missing):
 
 def text_table(table, missing):
     rows = [HEADINGS, *table_rows(table, missing)]
-    # what failed says so in the third column, at any length
+    # A failure is reported in the third column, at any length.
     widths = [max(len(r[i]) for r in rows if i != 2 or r[3]) for i in range(len(HEADINGS))]
     lines = []
     for row in rows:
@@ -90,13 +92,16 @@ def markdown_table(table, missing):
     return "\n".join(markdown_lines(HEADINGS, table_rows(table, missing)))
 
 
+def solver_name(table):
+    return {"sgd": "plain SGD", "adam": "Adam"}[table["solver"]]
+
+
 def headline(table):
     peak = table["peak_gflops"]
-    solver = {"sgd": "plain SGD", "adam": "Adam"}[table["solver"]]
     parts = (
         "training steps" if table["measure"] == "step" else "epochs",
         f"tied, sigmoid, cross-entropy, {table['precision']}",
-        solver,
+        solver_name(table),
         f"{table['threads']} thread" + "s" * (table["threads"] > 1),
         f"FMA peak {peak:.0f} GFLOP/s" if peak else "FMA peak not measured",
         f"pixels of {Path(table['data']).name}" if table["data"] else "random data",
@@ -116,7 +121,7 @@ def machine_lines(machine):
 
 
 def detail_lines(table):
-    """What the rivals said about themselves at the first shape."""
+    """Facts that rivals report of themselves at the first shape."""
     for name, row in table["shapes"][0]["peers"].items():
         if row.get("details"):
             facts = ", ".join(f"{key} {value}" for key, value in row["details"].items())
@@ -128,7 +133,7 @@ def notes(peers):
 
 
 def failures(tables):
-    """A line for each rival and shape without figures."""
+    """Lines that name each rival and shape without figures."""
     return [
         f"{shape['name']}, {table['solver']}, {name}: {row['status']}"
         for table in tables
@@ -139,7 +144,7 @@ def failures(tables):
 
 
 def text(tables, machine, peers, missing):
-    """What the terminal shows."""
+    """Text for the terminal."""
     parts = ["\n".join(machine_lines(machine))]
     for table in tables:
         parts += [headline(table), text_table(table, missing)]
@@ -157,14 +162,17 @@ def markdown(tables, machine, peers, missing, pictures):
 
 
 def roofline_text(table):
-    return f"GFLOP/s of a training step over its operations, {headline(table)}"
+    return f"GFLOP/s of a training step over its operations, {solver_name(table)}"
 
 
 # ---- files ----
 
 
 def draw_pictures(folder, tables, machine):
-    """``[(table, path)]``: a picture for each solver, precision and data, of its table with most threads; none without matplotlib."""
+    """Draw a picture for each solver, precision and data; return ``[(table, path)]``.
+
+    The table is the one with most threads. Without matplotlib there are no pictures.
+    """
     if find_spec("matplotlib") is None:
         return []
     from . import roofline
@@ -197,15 +205,15 @@ BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
 
 
 def readme_rows(table, rivals):
-    """aefast's figures, and each rival's time over aefast's."""
+    """Rows of aefast's figures and of each rival's time over aefast's."""
     for shape in table["shapes"]:
-        own = shape["peers"].get("aefast")
-        if own is None or own["status"] != "ok":
+        row = shape["peers"].get("aefast")
+        if row is None or row["status"] != "ok":
             continue
-        fraction, quick = own["fraction_of_peak"], own["quick_fraction"]
+        fraction, quick = row["fraction_of_peak"], row["quick_fraction"]
         cells = [
             f"{shape['d']} × {shape['k']}, {shape['n']}",
-            format_microseconds(own["microseconds"]),
+            format_microseconds(row["microseconds"]),
             f"{100 * fraction:.0f} % ({100 * quick:.0f} %)" if fraction else "",
         ]
         for name in rivals:
@@ -215,7 +223,7 @@ def readme_rows(table, rivals):
 
 
 def readme_part(tables, machine):
-    """Tables of steps with most threads, one a solver."""
+    """Tables of steps with most threads, one for each solver."""
     most = max((table["threads"] for table in tables), default=0)
     parts = []
     for table in (table for table in tables if table["threads"] == most):
@@ -223,15 +231,19 @@ def readme_part(tables, machine):
         rivals = [name for name in names if name != "aefast"]
         headings = ["d × k, n", "aefast, µs a step", "of the FMA peak (quickest quarter)", *rivals]
         parts += [
-            f"{headline(table)}:",
+            f"{textwrap.fill(headline(table), WIDTH - 1)}:",
             "\n".join(markdown_lines(headings, readme_rows(table, rivals))),
         ]
-    parts.append(f"Measured on {machine_lines(machine)[0]}; each library alone in its process.")
+    where = f"Measured on {machine_lines(machine)[0]}; each library alone in its process."
+    parts.append(textwrap.fill(where, WIDTH))
     return "\n\n".join(parts)
 
 
 def write_readme(root, tables, machine):
-    """Replaces what stands between the two marks of README.md, and the pictures in docs: steps on random data; returns the paths."""
+    """Replace the text between the two marks of README.md, and the pictures in docs.
+
+    Only steps on random data are shown. Returns the paths.
+    """
     tables = [table for table in tables if table["measure"] == "step" and not table["data"]]
     pictures = draw_pictures(root / "docs", tables, machine)
     path = root / "README.md"

@@ -1,4 +1,4 @@
-"""The picture: how near each rival comes to the ceilings, and how it compares with aefast."""
+"""Pictures of how near each rival comes to the ceilings, and of its time over aefast's."""
 
 import os
 from pathlib import Path
@@ -19,7 +19,7 @@ TITLE = "How near training an autoencoder comes to the processor's ceiling"
 
 
 def series(summary, key):
-    """``{rival: ([flop per step], [row[key]])}`` of what was measured."""
+    """``{rival: ([flop per step], [row[key]])}`` of the shapes measured."""
     found = {}
     for shape in summary["shapes"]:
         for name, row in shape["peers"].items():
@@ -75,7 +75,7 @@ def draw_ceiling(axes, table):
 
 
 def plot_fewer_threads(axes, table):
-    """aefast alone, open marks."""
+    """Plot aefast alone, with open marks."""
     flops, rates = series(table, "gflops").get("aefast", ((), ()))
     colour, marker = STYLES["aefast"]
     style = {"marker": marker, "markersize": 6, "markerfacecolor": "white", "linestyle": ":"}
@@ -85,7 +85,7 @@ def plot_fewer_threads(axes, table):
 
 
 def draw_rates(axes, group):
-    """Upper panel: GFLOP/s under the roofs."""
+    """Draw the upper panel: GFLOP/s under the ceilings."""
     lines = series(group[0], "gflops")
     plot_lines(axes, lines)
     rates = [rate for _, values in lines.values() for rate in values]
@@ -119,7 +119,7 @@ def draw_rates(axes, group):
 
 
 def draw_ratios(axes, summary):
-    """Lower panel: the rival's time over aefast's."""
+    """Draw the lower panel: each rival's time over aefast's."""
     lines = series(summary, "ratio")
     plot_lines(axes, lines)
     values = [ratio for _, ratios in lines.values() for ratio in ratios]
@@ -130,9 +130,9 @@ def draw_ratios(axes, summary):
 
 
 def draw(group, subtitle, path):
-    """Write the picture as PNG: a panel of rates and, where aefast was measured beside others, one of ratios.
+    """Write the picture as PNG: a panel of rates and, where there are rivals, one of ratios.
 
-    ``group`` has tables that differ in threads; of the first, all rivals are drawn, of the others aefast.
+    The tables of ``group`` differ in threads; the first shows all rivals, the others aefast.
     """
     from matplotlib.figure import Figure
 
@@ -155,7 +155,8 @@ def draw(group, subtitle, path):
     panels[-1].set_xticks(flops, labels)
     panels[-1].set_xticks([], minor=True)
     panels[-1].set_xlabel(
-        "features \N{MULTIPLICATION SIGN} components, n rows a batch; placed by a step's operations, 10ndk"
+        "features \N{MULTIPLICATION SIGN} components, n rows a batch;"
+        " placed by a step's operations, 10ndk"
     )
     figure.suptitle(TITLE, x=0.012, ha="left", fontsize=13, fontweight="bold")
     panels[0].set_title(subtitle, loc="left", fontsize=9, color=GREY)

@@ -1,4 +1,4 @@
-"""Starts one process per measurement, and lets the rivals take turns."""
+"""Runs of all measurements: a process each, the rivals in turns."""
 
 import json
 import os
@@ -13,7 +13,7 @@ TIMEOUT = 900  # seconds; torch.compile of the largest shape takes less than one
 
 @dataclass(frozen=True)
 class Setting:
-    """What a table is about: its rows are shapes and rivals."""
+    """Setting of one table, whose rows are shapes and rivals."""
 
     measure: str = "step"
     solver: str = "sgd"
@@ -29,8 +29,9 @@ class WorkerFailed(Exception):
 def run_worker(peer, shape, path=None, **options):
     """Measure one rival in a process of its own and return its result, a dict.
 
-    ``peer`` is the rival's class, ``shape`` a name; the options are those of ``benchmarks.harness.worker``. ``path`` lists folders to import from before
-    any other, these benchmarks included; None: from this checkout.
+    ``peer`` is the rival's class, ``shape`` a name; the options are those of
+    ``benchmarks.harness.worker``. ``path`` lists the folders to import from before any other, these
+    benchmarks included; None means this checkout.
     """
     flags = [] if path is None else ["-P"]  # not from the working folder
     command = [sys.executable, *flags, "-m", "benchmarks.harness.worker", peer.name, shape]
@@ -53,11 +54,12 @@ def run_worker(peer, shape, path=None, **options):
 
 
 def measure_all(peers, shapes, settings, *, repeats, budget, session, progress):
-    """Measure every rival at every shape and setting, ``repeats`` times; in turns, so drift hits all alike.
+    """Measure every rival at every shape and setting, ``repeats`` times.
 
-    Yields records, a dict each, as they come: what was measured (the fields of `Setting`, ``shape``, ``peer``, ``turn``, which names the
-    session and the repeat), and ``result``, a worker's, or ``error``, its message. The record of the rival "peak" has the rate of the
-    multiply-add loop, measured beside.
+    Rivals take turns, so that a drift of the machine hits all alike. Yields records, a dict each,
+    as they come: the fields of `Setting`, ``shape``, ``peer``, ``turn`` (the session and the
+    repeat), and either ``result``, a worker's, or ``error``, its message. The record of the rival
+    "peak" has the rate of the multiply-add loop, measured beside.
     """
     failed = set()
     for repeat in range(repeats):
@@ -83,7 +85,7 @@ def measure_all(peers, shapes, settings, *, repeats, budget, session, progress):
 
 
 def measure_peak(peer, setting):
-    """The multiply-add peak, or None where aefast does not run; its own row tells why."""
+    """Multiply-add peak, or None where aefast does not run, for the reason in its row."""
     options = {"threads": setting.threads, "precision": setting.precision, "budget": 0.3}
     try:
         return run_worker(peer, "tiny", measure="peak", **options)

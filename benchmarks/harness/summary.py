@@ -1,4 +1,4 @@
-"""From the workers' records to the figures of the tables."""
+"""Figures of the tables, from the workers' records."""
 
 from statistics import median, quantiles
 
@@ -8,18 +8,21 @@ SETTING = ("measure", "solver", "threads", "precision", "data")
 
 
 def seconds_per_step(result):
-    """The median within a process."""
+    """Median of the samples of one process."""
     return median(result["seconds"]) / result["n_steps"]
 
 
 def quickest_quarter(results):
-    """The lower quartile of all samples: near what a machine of one's own would give, where neighbours come and go within the minute."""
+    """Lower quartile of all samples.
+
+    Where neighbours come and go within the minute, it is near to the time on a quiet machine.
+    """
     samples = [seconds / result["n_steps"] for result in results for seconds in result["seconds"]]
     return quantiles(samples, n=4, method="inclusive")[0] if len(samples) > 1 else samples[0]
 
 
 def ratios(rival_results, aefast_results):
-    """Time of the rival over time of aefast, paired by turn: measured within the same minute."""
+    """Time of the rival over time of aefast, paired by turn, within one minute of each other."""
     return [
         seconds_per_step(result) / seconds_per_step(aefast_results[turn])
         for turn, result in rival_results.items()
@@ -28,9 +31,10 @@ def ratios(rival_results, aefast_results):
 
 
 def summarise_peer(shape, records, aefast_results, peak):
-    """One row: medians over turns of the medians within a process; names with ``quick`` are of the quickest quarter of all samples.
+    """Row of a table: medians over turns of the medians within a process.
 
-    ``aefast_results`` maps turns to results; ``peak`` is in flop/s, or None where it is unknown.
+    Names with ``quick`` refer to the quickest quarter of all samples. ``aefast_results`` maps turns
+    to results; ``peak`` is in flop/s, or None where it is unknown.
     """
     results = {record["turn"]: record["result"] for record in records if "result" in record}
     if not results:
@@ -57,7 +61,7 @@ def summarise_peer(shape, records, aefast_results, peak):
 
 
 def in_order(values):
-    """Each value once, in the order of first appearance."""
+    """Distinct values, in the order of first appearance."""
     return list(dict.fromkeys(values))
 
 
@@ -81,9 +85,10 @@ def summarise_shape(name, records, peak):
 
 
 def summarise(records):
-    """A table for each setting: ``{measure, solver, threads, precision, data, peak_gflops, shapes: [{name, …, peers: {name: row}}]}``.
+    """Make a table for each setting.
 
-    The peak is the highest seen with as many threads: a ceiling is what was reached at best.
+    A table is ``{measure, solver, threads, precision, data, peak_gflops, shapes: [{name, …, peers:
+    {name: row}}]}``. The peak is the highest rate measured with as many threads.
     """
     tables = []
     for setting in in_order(tuple(record[name] for name in SETTING) for record in records):

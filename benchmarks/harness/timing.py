@@ -1,4 +1,4 @@
-"""How a step is timed: the slope from a short to a long run, so that one-time costs drop out."""
+"""Time of a step: the slope from a short to a long run, so that one-time costs drop out."""
 
 from time import perf_counter
 

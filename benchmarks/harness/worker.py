@@ -1,7 +1,7 @@
 """One measurement of one rival, alone in its process: ``python -m benchmarks.harness.worker``.
 
-The result is a line of JSON on the standard output. `runner.run_worker` starts it with the
-variables set that the rival needs.
+The result is a line of JSON on the standard output. `runner.run_worker` starts the process and sets
+the environment variables that the rival needs.
 """
 
 import argparse
@@ -30,9 +30,9 @@ def parse_arguments(arguments=None):
 
 def measure(options):
     # Imported after pinning: NumPy's BLAS starts its threads on import, and they keep their cores.
-    from . import checks, timing
-    from .peers import load_peers
-    from .problems import load_pixels, make_problem, parse_shape
+    from benchmarks.harness import checks, timing
+    from benchmarks.harness.problems import load_pixels, make_problem, parse_shape
+    from benchmarks.peers import load_peers
 
     peer_class = load_peers()[options.peer]
     shape = parse_shape(options.shape)
@@ -61,7 +61,7 @@ def measure(options):
 
 
 def measure_peak(options):
-    """The rate of fused multiply-adds from registers alone, in flop/s, by aefast's own loop."""
+    """Rate of fused multiply-adds from registers alone, in flop/s, by aefast's loop."""
     from aefast._base import _runtime
 
     return {

@@ -1,4 +1,4 @@
-"""What a rival is: a class that takes a problem and makes training steps."""
+"""Base class of the rivals: it takes a problem and makes training steps."""
 
 from abc import ABC, abstractmethod
 from importlib.metadata import PackageNotFoundError, version
@@ -36,7 +36,7 @@ class BasePeer(ABC):
 
     @classmethod
     def precisions(cls):
-        """Those of its products that it can be asked for."""
+        """Precisions that the library's products can be asked for."""
         return ("float32",)
 
     @classmethod
@@ -56,16 +56,18 @@ class BasePeer(ABC):
 
     @property
     def steps_per_call(self):
-        """Steps that one call of the library makes: runs are timed over multiples of it."""
+        """Steps that one call of the library makes; runs are timed over multiples of this
+        number.
+        """
         return 1
 
     @abstractmethod
     def loss(self):
-        """The training loss of the initial weights on the first batch, by the code that trains."""
+        """Training loss of the first batch at the initial weights, by the code that trains."""
 
     @abstractmethod
     def run(self, n_steps):
-        """Make ``n_steps`` training steps, batch after batch; return when they are done."""
+        """Make ``n_steps`` training steps, batch after batch; return when all are done."""
 
     def epoch(self):
         """One pass over the rows, as a user would ask for it."""
@@ -73,7 +75,7 @@ class BasePeer(ABC):
 
     @abstractmethod
     def parameters(self):
-        """The present ``W``, ``b``, ``c`` and, when untied, ``V (k, d)`` as NumPy arrays."""
+        """Present ``W``, ``b``, ``c`` and, when untied, ``V (k, d)`` as NumPy arrays."""
 
     def details(self):
         """Facts that decide the speed, such as the kernels a BLAS has chosen: ``{name: text}``."""

@@ -1,4 +1,4 @@
-"""aefast with SciPy's BLAS in place of its own products: the path of processors without a table, and the second opinion."""
+"""aefast with SciPy's BLAS in place of its register tiles."""
 
 from benchmarks.peers.peer_aefast import Peer as AefastPeer
 

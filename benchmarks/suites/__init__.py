@@ -1,0 +1,1 @@
+"""Benchmarks, a subject each: run one by ``python -m benchmarks.suites.NAME``."""

@@ -1,6 +1,7 @@
-"""``python -m benchmarks.suites.factors``: linear factor models and their statistics, beside what their users would use otherwise.
+"""Linear factor models and sufficient statistics: ``python -m benchmarks.suites.factors``.
 
-Each measurement is a process of its own; rivals take turns. Covariances, likelihoods and captured variances that rivals find must agree, or nothing is printed.
+Each measurement is a process of its own; rivals take turns. Covariances, likelihoods and captured
+variances of all rivals must agree, or nothing is printed.
 """
 
 import argparse
@@ -19,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def factor_rows(n, d, k, dtype=np.float64):
-    """Rows of a factor model."""
+    """Draw rows of a factor model."""
     rng = np.random.default_rng(0)
     W, spread = rng.normal(size=(k, d)), rng.uniform(0.3, 2.0, d)
     X = rng.standard_normal((n, d), dtype=np.float32) * spread.astype(np.float32)
@@ -28,16 +29,19 @@ def factor_rows(n, d, k, dtype=np.float64):
 
 
 def word_rows(n, d, per_row=100, n_topics=60):
-    """Logarithms of counts, CSR: columns drawn from topics, each a power law over a shuffled vocabulary."""
+    """Draw a CSR matrix of logarithms of counts.
+
+    Columns come from topics, each a power law over a shuffled vocabulary.
+    """
     from scipy import sparse
 
     rng = np.random.default_rng(0)
     words = np.cumsum(1 / np.arange(1, d + 1) ** 0.8)
     orders = np.array([rng.permutation(d) for _ in range(n_topics)])
     mixtures = rng.dirichlet(np.full(3, 0.5), n).cumsum(axis=1)
-    own = rng.integers(0, n_topics, (n, 3))
+    topics_of_rows = rng.integers(0, n_topics, (n, 3))
     which = (mixtures[:, None, :] < rng.random((n, per_row, 1))).sum(axis=2).clip(0, 2)
-    topics = np.take_along_axis(own, which, axis=1)
+    topics = np.take_along_axis(topics_of_rows, which, axis=1)
     ranks = np.searchsorted(words / words[-1], rng.random((n, per_row))).clip(0, d - 1)
     columns, begin = orders[topics, ranks].ravel(), np.arange(0, n * per_row + 1, per_row)
     X = sparse.csr_matrix((np.ones(n * per_row, np.float32), columns, begin), (n, d))
@@ -47,7 +51,10 @@ def word_rows(n, d, per_row=100, n_topics=60):
 
 
 class Task:
-    """``setup()`` once, then ``rivals[name](data)`` is timed; it returns a number that all rivals must agree on to `tolerance`."""
+    """Task with a method for each rival, which is timed on the data that ``setup()`` makes once.
+
+    A rival returns a number on which all must agree to `tolerance`.
+    """
 
     repeats = 3
     tolerance = 1e-6
@@ -74,7 +81,10 @@ class Factors(Task):
 
 
 class FactorsLarge(Factors):
-    """The same of 100 000 x 100; scikit-learn makes 5 of the iterations it needs (its number stands for them: not checked)."""
+    """Factor analysis of 100 000 x 100, 20 factors.
+
+    scikit-learn makes 5 of the iterations it needs, and its number is not checked.
+    """
 
     n, tolerance = 100_000, np.inf
 
@@ -90,7 +100,7 @@ class FactorsLarge(Factors):
 
 
 class Streamed(Task):
-    """Probabilistic PCA of 1 000 000 x 100 float32 from a memory map, 20 components: variance along them."""
+    """Probabilistic PCA of 1 000 000 x 100 float32 from a memory map: captured variance."""
 
     tolerance = 1e-2  # IncrementalPCA approximates
 
@@ -112,13 +122,16 @@ class Streamed(Task):
         return float(IncrementalPCA(20, batch_size=10_000).fit(X).explained_variance_.sum())
 
     def reading(self, X):
-        """The file's bytes, read and added up as integers: what any method pays (not checked)."""
+        """Read the file's bytes and add them up as integers, as any method must (not checked)."""
         np.add.reduce(X.view(np.int64).ravel())
         return None
 
 
 class Statistics(Task):
-    """Mean and covariance of 100 000 x 1 000 float32; NumPy's X.T @ X, uncentred, computes one triangle (its number: not checked)."""
+    """Mean and covariance of 100 000 x 1 000 float32.
+
+    NumPy computes X.T @ X, not centred, one triangle; its number is not checked.
+    """
 
     tolerance = 1e-5
 
@@ -136,7 +149,7 @@ class Statistics(Task):
 
 
 class Likelihood(Task):
-    """log p(x) of 1 000 000 rows of 100 float32 features, 20 components: the mean."""
+    """Mean log p(x) of 1 000 000 rows of 100 float32 features, 20 components."""
 
     tolerance = 1e-4
 
@@ -159,7 +172,10 @@ class Likelihood(Task):
 
 
 class Sparse(Task):
-    """Probabilistic PCA of CSR, 100 000 x 20 000, 0.5 % not zero, float32, 50 components: captured variance."""
+    """Probabilistic PCA of a float32 CSR matrix, 50 components: captured variance.
+
+    The matrix has 100 000 x 20 000 entries, of which 0.5 % are not zero.
+    """
 
     tolerance, repeats = 1e-5, 3
 
@@ -195,7 +211,7 @@ RIVALS = ("aefast", "numpy", "sklearn", "reading")
 
 
 def measure(task_name, rival):
-    """One rival in this process: seconds of each run, and the number that it found."""
+    """Run one rival in this process; return the seconds of each run and the number found."""
     for module in TIMED_MODULES:  # their import is not timed
         importlib.import_module(module)
     task = TASKS[task_name]()
@@ -222,7 +238,7 @@ def run_worker(task, rival, threads):
 
 
 def compare(task, threads, rounds):
-    """Lines of a table: best seconds of each rival over all rounds, and their ratio to aefast's."""
+    """Yield lines of a table: best seconds of each rival over all rounds, over aefast's."""
     rivals = [name for name in RIVALS if hasattr(TASKS[task], name)]
     best, values = {}, {}
     for _ in range(rounds):
@@ -234,8 +250,8 @@ def compare(task, threads, rounds):
         expected, got = values["aefast"], values[rival]
         if got is not None and not abs(got - expected) <= TASKS[task].tolerance * abs(expected):
             raise RuntimeError(f"{task}: {rival} found {got}, aefast {expected}")
-        shown = "" if got is None else f"{got:.9g}"
-        yield f"| {task} | {rival} | {best[rival]:.3f} | {best[rival] / best['aefast']:.2f} | {shown} |"
+        shown, ratio = "" if got is None else f"{got:.9g}", best[rival] / best["aefast"]
+        yield f"| {task} | {rival} | {best[rival]:.3f} | {ratio:.2f} | {shown} |"
 
 
 def main():

@@ -1,9 +1,10 @@
-"""Encoding and reconstructing many rows, beside the libraries that run trained networks: ``python -m benchmarks.suites.inference``.
+"""Encoding and reconstructing many rows: ``python -m benchmarks.suites.inference``.
 
-The network is the one of the training benchmarks: tied, sigmoid, cross-entropy, float32. A library computes ``H = sigm(X Wᵀ + b)`` (encode), or
-``X̂ = sigm(H W + c)`` of it as well (reconstruct), for all rows at once, results in new memory, or ("-out": to be compared with each other) in memory
-that is there already; aefast checks meanwhile that every entry is finite. Each library is alone in its process, takes turns with the others, and is
-held to a float64 reference first.
+The network is the one of the training benchmarks: tied, sigmoid, cross-entropy, float32. A library
+computes ``H = sigm(X Wᵀ + b)`` (encode), or ``X̂ = sigm(H W + c)`` as well (reconstruct), for all
+rows at once. Results go to new memory or, with libraries named "-out", to memory that exists
+already. aefast checks in the same pass that every entry is finite. Each library is alone in its
+process, takes turns with the others, and is compared with a float64 reference first.
 """
 
 import argparse
@@ -29,7 +30,7 @@ def sigmoid(a):
 
 
 def make_network(n_rows, d, k, pixels=None):
-    """Rows, W (k, d), b (k,), c (d,), float32."""
+    """Make rows, W (k, d), b (k,) and c (d,), float32."""
     rng = np.random.default_rng(0)
     X = (
         rng.random((n_rows, d), dtype=np.float32)
@@ -41,11 +42,11 @@ def make_network(n_rows, d, k, pixels=None):
     return X, W, rng.normal(0, 0.1, k).astype(np.float32), rng.normal(0, 0.1, d).astype(np.float32)
 
 
-# ---- one function a library: (X, W, b, c, n_threads) -> {operation: function without arguments that computes it} ----
+# ---- one function for each library: (X, W, b, c, n_threads) -> {operation: callable} ----
 
 
 def of_ops(X, W, b, c, n_threads):
-    """aefast.ops; it has no reconstruct, which is two calls there."""
+    """Return the operations of aefast.ops, where reconstructing is two calls."""
     from aefast import ops
 
     def reconstruct():
@@ -56,7 +57,7 @@ def of_ops(X, W, b, c, n_threads):
 
 
 def of_ops_out(X, W, b, c, n_threads):
-    """The same into memory that is there already."""
+    """Return the operations of aefast.ops with results in memory that exists already."""
     from aefast import ops
 
     H, X_hat = np.empty((len(X), len(W)), np.float32), np.empty_like(X)
@@ -216,11 +217,11 @@ LIBRARIES = {
 }
 
 
-# ---- a process a measurement ----
+# ---- a process for each measurement ----
 
 
 def check(result, X, W, b, c, operation):
-    """Holds the first rows of a result to the formulas in float64."""
+    """Compare the first rows of a result with the formulas in float64."""
     rows = X[:CHECKED_ROWS].astype(np.float64)
     expected = sigmoid(rows @ W.T.astype(np.float64) + b)
     if operation == "reconstruct":
@@ -231,7 +232,7 @@ def check(result, X, W, b, c, operation):
 
 
 def work(options):
-    """Measures one library; prints a line of JSON."""
+    """Measure one library; print a line of JSON."""
     cores.pin(options.threads)
     pixels = load_pixels(options.data) if options.data else None
     X, W, b, c = make_network(options.rows, options.features, options.components, pixels)
@@ -289,7 +290,7 @@ def parse_arguments(arguments):
 
 
 def table(options, operation, threads):
-    """Measures the libraries in turns; yields the lines of a table."""
+    """Measure the libraries in turns; yield the lines of a table."""
     from aefast._base import _runtime
 
     times = {name: [] for name in options.libraries}
@@ -299,7 +300,8 @@ def table(options, operation, threads):
         for name in options.libraries:
             times[name].append(run_worker(options, name, operation, threads))
     flop = OPERATIONS[operation] * options.rows * options.features * options.components
-    yield f"\n{operation}, {options.rows} x {options.features}, k = {options.components}, {threads} thread(s), peak {peak / 1e9:.0f} GFLOP/s"
+    sizes = f"{options.rows} x {options.features}, k = {options.components}"
+    yield f"\n{operation}, {sizes}, {threads} thread(s), peak {peak / 1e9:.0f} GFLOP/s"
     for name, seconds in times.items():
         failed = [message for message in seconds if isinstance(message, str)]
         if failed:
@@ -308,7 +310,10 @@ def table(options, operation, threads):
         typical = median(seconds)
         first = times[options.libraries[0]]
         ratio = median(s / f for s, f in zip(seconds, first, strict=True))
-        yield f"  {name:<12} {1e3 * typical:7.1f} ms  {100 * flop / typical / peak:5.1f} % of peak  {ratio:5.2f} x {options.libraries[0]}"
+        share = f"{100 * flop / typical / peak:5.1f} % of peak"
+        yield (
+            f"  {name:<12} {1e3 * typical:7.1f} ms  {share}  {ratio:5.2f} x {options.libraries[0]}"
+        )
 
 
 def main(arguments=None):

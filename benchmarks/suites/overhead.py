@@ -1,7 +1,9 @@
-"""What is not arithmetic: start-up, one row, many small fits: ``python -m benchmarks.suites.overhead``.
+"""Start-up, one row, many small fits: ``python -m benchmarks.suites.overhead``.
 
-Start-up is the time of a process that imports and ends, beside one that imports what aefast is built on. The time of one row is the smallest mean of many
-calls. Fits are counted in two Python threads, each fit with one thread of its own, against one thread and against two processes, which share no lock.
+Start-up is the time of a process that imports aefast and ends, beside one that imports its
+dependencies. The time of one row is the smallest mean of many calls. Fits are counted in two Python
+threads, each fit computing with one thread, against one thread and against two processes, which
+share no lock.
 """
 
 import argparse
@@ -96,8 +98,9 @@ def many_fits(repeats):
         alone = np.median([rate for rate, _, _ in found])
         by_threads, by_processes = np.median([(t / a, p / a) for a, t, p in found], axis=0)
         yield (
-            f"fits of {n_epochs} epochs ({1e3 / alone:.1f} ms): {alone:.0f} a second, {by_threads:.2f} times as many in two Python "
-            f"threads, {by_processes:.2f} in two processes"
+            f"fits of {n_epochs} epochs ({1e3 / alone:.1f} ms): {alone:.0f} a second, "
+            f"{by_threads:.2f} times as many in two Python threads, "
+            f"{by_processes:.2f} in two processes"
         )
 
 

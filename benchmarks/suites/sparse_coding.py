@@ -1,8 +1,9 @@
-"""Sparse codes and dictionary learning beside their rivals: ``python -m benchmarks.suites.sparse_coding``.
+"""Sparse codes and dictionary learning: ``python -m benchmarks.suites.sparse_coding``.
 
-The problem: 8 × 8 (or 16 × 16) patches of scikit-learn's photograph china.jpg, each one's mean taken off, every column divided by its standard deviation; a
-dictionary of patches scaled to norm 1; α = 0.5 (1.0). Each rival runs alone in its process and is timed as the smallest of a few calls; codes are held to the duality
-gap that float64 NumPy computes, and reported with the largest.
+The problem: 8 × 8 (or 16 × 16) patches of scikit-learn's photograph china.jpg, the mean of each
+patch subtracted, every column divided by its standard deviation; a dictionary of patches scaled to
+norm 1; α = 0.5 (1.0). Each rival runs alone in its process; its time is the smallest of a few
+calls. The largest duality gap of its codes, computed in float64 by NumPy, is reported beside.
 """
 
 import argparse
@@ -65,7 +66,9 @@ def objective(X, D, alpha):
 
 
 def coder(rival, task, X, D, alpha, tol, threads):
-    """A function that codes X as this rival's users would, and how its codes become (n, k)."""
+    """Return a function that codes X as the rival's users would, and one that makes codes (n,
+    k).
+    """
     if rival.startswith("aefast"):
         import aefast
 
@@ -95,7 +98,7 @@ def coder(rival, task, X, D, alpha, tol, threads):
 
 
 def learner(rival, X, n_components, alpha, threads):
-    """A function that makes one pass over X in batches of 256 and returns the dictionary (k, d)."""
+    """Return a function that makes one pass in batches of 256 and returns the dictionary (k, d)."""
     if rival == "aefast":
         from aefast import DictionaryLearning
 
@@ -130,7 +133,7 @@ def learner(rival, X, n_components, alpha, threads):
 
 
 def single_coder(rival, X, D, alpha, tol):
-    """A function that codes each row by a call of its own."""
+    """Return a function that codes each row by a call of its own."""
     if rival == "aefast":
         import aefast
 
@@ -142,9 +145,8 @@ def single_coder(rival, X, D, alpha, tol):
     else:
         from sklearn.linear_model import Lasso
 
-    atoms = np.asfortranarray(
-        D.T
-    )  # their objective is divided by the number of features; their gap is relative to ‖x‖² over it
+    # Both divide their objective by the number of features, and their gap is relative to ‖x‖² / d.
+    atoms = np.asfortranarray(D.T)
     model = Lasso(alpha / D.shape[1], fit_intercept=False, tol=tol / 2, max_iter=10_000)
     return lambda: np.array([model.fit(atoms, x).coef_ for x in X])
 
@@ -184,7 +186,7 @@ def measure(rival, task, problem, dtype, threads, repeats):
 
 
 def stream(threads):
-    """One pass of learning over a file of patches, and what memory of its own the process needed meanwhile."""
+    """Time one pass of learning over a file of patches; return the memory it needed, too."""
     import tempfile
     from pathlib import Path
 
@@ -201,7 +203,7 @@ def stream(threads):
             patches = extract_patches(grey, 8, step, random_state=first)
             rows[first : first + step] = 4 * (patches - patches.mean(axis=1, keepdims=True))
         del rows, patches
-        own, most = anonymous_mib(), []
+        before, most = anonymous_mib(), []
         model = DictionaryLearning(
             256,
             alpha=0.5,
@@ -215,13 +217,14 @@ def stream(threads):
         seconds = time.perf_counter() - start
         file_mib = path.stat().st_size / 2**20
     print(
-        f"one pass over {STREAMED_ROWS} rows of a memory map of {file_mib:.0f} MiB: {seconds:.1f} s, {1e6 * seconds / STREAMED_ROWS:.1f} µs a row, "
-        f"{max(most) - own:.0f} MiB more of its own at the end"
+        f"one pass over {STREAMED_ROWS} rows of a memory map of {file_mib:.0f} MiB: "
+        f"{seconds:.1f} s, {1e6 * seconds / STREAMED_ROWS:.1f} µs a row, "
+        f"{max(most) - before:.0f} MiB more anonymous memory at the end"
     )
 
 
 def anonymous_mib():
-    """Memory of this process that no file backs (Linux)."""
+    """Return the memory of this process that no file backs (Linux)."""
     with open("/proc/self/status") as status:
         return next(int(line.split()[1]) / 1024 for line in status if line.startswith("RssAnon"))
 

@@ -1,9 +1,10 @@
-"""One training step at every shape, what a call costs once left out; with ``--peers``, of rivals.
+"""One training step at every shape, without the costs of a call; with ``--peers``, of rivals.
 
 To track aefast from one version to the next::
 
-    pytest benchmarks/test_bench_step.py --benchmark-autosave
-    pytest benchmarks/test_bench_step.py --benchmark-compare --benchmark-compare-fail=median:10%
+    cd benchmarks/suites
+    pytest test_bench_step.py --benchmark-autosave
+    pytest test_bench_step.py --benchmark-compare --benchmark-compare-fail=median:10%
 
 and to see the rivals beside it, ``--peers all`` or ``--peers aefast,numpy``.
 """

@@ -1,8 +1,10 @@
-"""What a variant, a distribution or a limit adds to a step of the plain autoencoder: ``python -m benchmarks.suites.variants``.
+"""Cost of variants, distributions and limits: ``python -m benchmarks.suites.variants``.
 
-Two trainings take turns in one process, the plain one and another, for some milliseconds each; a figure is the median of the ratios of neighbours, with their
-quartiles. Of a step, that is the kernel's time alone: what a fit does once is not in it. ``mask`` times whole passes (`partial_fit`) instead, for what
-``missing="mask"`` costs where nothing is missing: rows are looked through before they are trained on.
+Two trainings take turns in one process, the plain autoencoder and another one, for some
+milliseconds each; a figure is the median of the ratios of neighbours, with their quartiles. A step
+is the time of the kernel alone, without the work that a fit does once. ``mask`` times whole passes
+(`partial_fit`) instead, for the cost of ``missing="mask"`` where nothing is missing: rows are
+searched for NaN before they are trained on.
 """
 
 import argparse
@@ -42,14 +44,15 @@ HALF = slice(0, 392), slice(392, 784)
 OUTPUTS = {
     name: name
     for name in (
-        "gaussian gaussian_diagonal laplace huber continuous_bernoulli poisson negative_binomial exponential gamma categorical multinomial"
+        "gaussian gaussian_diagonal laplace huber continuous_bernoulli poisson negative_binomial"
+        " exponential gamma categorical multinomial"
     ).split()
 } | {"two halves": [("bernoulli", HALF[0]), ("poisson", HALF[1])]}
 TOP_K = ((784, 500, 50), (784, 1024, 128), (784, 2048, 32), (784, 8192, 32))
 
 
 def rows_for(name, n, d, seed=0):
-    """(n, d) float32 in the domain of every distribution but the groups', which get theirs: one-hot rows, and those of counts."""
+    """Draw (n, d) float32 rows in the domain of a distribution."""
     random = np.random.default_rng(seed)
     if name == "categorical":
         return np.eye(d, dtype=np.float32)[random.integers(d, size=n)]
@@ -59,7 +62,7 @@ def rows_for(name, n, d, seed=0):
 
 
 def trainer_of(X, d, k, n, **options):
-    """A function that makes N_BATCHES steps on X."""
+    """Return a function that makes N_BATCHES steps on X."""
     settings = {"learning_rate": 1e-4, "batch_size": n, "random_state": 0, "max_epochs": 0}
     ae = Autoencoder(k, **(settings | options)).fit(X)
     state, variant = ae._start(X, X, None, len(X), None, 0, False)
@@ -80,7 +83,10 @@ def seconds_of(run, n_calls):
 
 
 def ratios(plain, other, budget, target=0.02):
-    """other / plain of neighbours, as many pairs as fit into the budget (seconds); and the median time of a plain call."""
+    """Ratios other / plain of neighbours, and the median time of a plain call.
+
+    As many pairs are timed as fit into the budget (seconds), and at least five.
+    """
     for run in (plain, other):
         run()
     once = seconds_of(plain, 1)
@@ -133,7 +139,7 @@ def outputs(budget, shapes, only, solvers):
 
 
 def top_k(budget, shapes, only, solvers):
-    """Beside the step that keeps all units; of normal rows, a few units are dead."""
+    """Compare with the step that keeps all units; with normal rows a few units are dead."""
     n = 128
     for d, k, kept in TOP_K:
         X = np.random.default_rng(0).standard_normal((N_BATCHES * n, d), dtype=np.float32)

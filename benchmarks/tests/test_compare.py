@@ -1,4 +1,4 @@
-"""The guard: what it takes for noise, and that it sees what is slower."""
+"""Tests of `benchmarks.compare`: noise passes, a slower head does not."""
 
 import shutil
 
@@ -7,21 +7,25 @@ import pytest
 from benchmarks import compare
 from benchmarks.harness import runner
 
+# A fit that sleeps as long as it has computed: all steps take twice their time.
 SLOW = """
 
-def _slow_slice(self, rows, loss_sum, fast=Training._slice):
+def _slow_fit(self, X, fast=Autoencoder.fit):
+    import time
+
     start = time.perf_counter()
-    result = fast(self, rows, loss_sum)
+    fast(self, X)
     time.sleep(time.perf_counter() - start)
-    return result
+    return self
 
 
-Training._slice = _slow_slice
+Autoencoder.fit = _slow_fit
 """
 
 
 def test_the_interval_is_the_binomial_one():
-    # 6: 2 / 2^6 = 0.03 is outside; 9: 2 (1 + 9) / 2^9 = 0.039; 20: 2 (1 + 20 + ... + C(20, 5)) / 2^20 = 0.041
+    # Probability outside: 6: 2 / 2^6 = 0.03; 9: 2 (1 + 9) / 2^9 = 0.039;
+    # 20: 2 (1 + 20 + ... + C(20, 5)) / 2^20 = 0.041
     for n, rank in ((6, 0), (8, 0), (9, 1), (11, 1), (12, 2), (20, 5)):
         assert compare.interval(range(n, 0, -1)) == (rank + 1, n - rank)
 
@@ -36,7 +40,7 @@ def test_noise_is_no_slowdown():
 
 @pytest.fixture
 def checkouts(tmp_path):
-    """Two copies of this checkout as it is built."""
+    """Make two copies of this checkout with its compiled modules."""
     for name in ("base", "head"):
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(runner.ROOT / "aefast", tmp_path / name / "aefast", ignore=ignored)
@@ -48,7 +52,7 @@ ARGUMENTS = ["--built", "--shapes", "64x32x32", "--pairs", "6", "--budget", "0.1
 
 def test_an_injected_slowdown_is_seen(checkouts, capsys):
     base, head = checkouts
-    with open(head / "aefast" / "_training.py", "a") as file:
+    with open(head / "aefast" / "networks" / "autoencoder.py", "a") as file:
         file.write(SLOW)
     with pytest.raises(SystemExit, match="head is slower than base by more than 20% at: 64x32x32"):
         compare.main([str(base), str(head), *ARGUMENTS, "0.2"])

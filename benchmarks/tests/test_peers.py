@@ -1,4 +1,4 @@
-"""Every rival trains the same network: its parameters after three steps are the reference's."""
+"""Tests that every rival trains the reference's network: its parameters after three steps."""
 
 import pytest
 
@@ -24,7 +24,7 @@ def test_three_steps_equal_the_reference(installed_peer, solver):
 
 
 class WrongPeer:
-    """Reports a loss that is off by a thousandth, and updates with half the learning rate."""
+    """Rival whose loss is off by a thousandth and whose learning rate is halved."""
 
     name, tied, output = "wrong", True, "bernoulli"
 

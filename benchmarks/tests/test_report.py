@@ -1,4 +1,4 @@
-"""From workers' results to the table: medians, ratios by repeat, what failed, what is missing."""
+"""Tests of tables and files: medians, ratios by repeat, failed and missing rivals."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-# What every extension does with arrays: the user's table as kernels read it, and memory for them.
+# Functions on arrays that all extensions share: views of the user's table for kernels, and memory.
 
 from libc.stdint cimport int64_t
 
@@ -24,31 +24,50 @@ cdef extern from "kernels/base/rows_view.h":
 
 
 cdef inline void* data_of(array):
+    """Return the address of an array's entries, or NULL for None."""
     return NULL if array is None else cnp.PyArray_DATA(<cnp.ndarray> array)
 
 
 cdef inline cnp.ndarray allocate(int64_t n_bytes):
-    """Memory for a kernel. Never so little that NumPy would keep it for its next array: a debug build poisons gaps in it."""
+    """Return memory for a kernel, an array of n_bytes or more.
+
+    Debug builds poison gaps in it. It is never so small that NumPy would keep it in its cache of
+    small blocks and use it for the next array."""
     cdef cnp.npy_intp size = max(n_bytes, 1 << 12)
     return cnp.PyArray_SimpleNew(1, &size, cnp.NPY_UINT8)
 
 
-cdef inline rows_view view_rows(cnp.ndarray X, order=None, domain=None):
-    """X (n, d) of float32, float64, uint8 or bool, columns adjacent; `order`: the rows to visit; `domain`: (low, high) to check entries against, numbers
-    or float64 arrays (d,), which the caller keeps."""
-    cdef rows_view rows
+cdef inline int kind_of(cnp.ndarray X) except -1:
+    """Return the ROWS_... kind of X's entries; TypeError for types that kernels do not read."""
     cdef int kind = cnp.PyArray_TYPE(X)
+    if kind == cnp.NPY_FLOAT32:
+        return ROWS_FLOAT32
+    if kind == cnp.NPY_FLOAT64:
+        return ROWS_FLOAT64
+    if kind == cnp.NPY_UINT8 or kind == cnp.NPY_BOOL:
+        return ROWS_UINT8
+    raise TypeError(f"kernels read rows of float32, float64, uint8 or bool, got {X.dtype}")
+
+
+cdef inline rows_view view_rows(cnp.ndarray X, order=None, domain=None) except *:
+    """Return the view of X (n, d) for kernels. Entries of a row are adjacent.
+
+    The types float32, float64, uint8 and bool are supported; others raise TypeError. `order` has
+    the indices of the rows to visit. `domain` is None or (low, high), the bounds of a check of all
+    entries: numbers or float64 arrays (d,). The caller keeps all arrays alive."""
+    cdef rows_view rows
     rows.data = cnp.PyArray_BYTES(X)
     rows.stride = cnp.PyArray_STRIDE(X, 0)
     rows.n_rows = cnp.PyArray_DIM(X, 0) if order is None else len(order)
     rows.order = <const int64_t*> data_of(order)
-    rows.kind = ROWS_FLOAT32 if kind == cnp.NPY_FLOAT32 else ROWS_FLOAT64 if kind == cnp.NPY_FLOAT64 else ROWS_UINT8
+    rows.kind = kind_of(X)
     rows.checked = domain is not None
     rows.low = rows.high = 0
     rows.lows = rows.highs = NULL
     rows.missing = False
     if domain is not None and isinstance(domain[0], cnp.ndarray):
-        rows.lows, rows.highs = <const double*> data_of(domain[0]), <const double*> data_of(domain[1])
+        rows.lows = <const double*> data_of(domain[0])
+        rows.highs = <const double*> data_of(domain[1])
     elif domain is not None:
         rows.low, rows.high = domain
     return rows

@@ -1,7 +1,8 @@
 # cython: freethreading_compatible=True
-"""Arrays in, one call without the GIL, status out. Callers (aefast/*.py) have validated everything: nothing is checked here.
+"""Arrays in, one call without the GIL, status out. Callers (aefast/*.py) have validated everything:
+nothing is checked here.
 
-A model is described by `Model` and `Parameters` of aefast/_model.py. X is an ndarray (n, d) of float32, float64, uint8 or bool whose columns are
+A network is described by `Network` and a `Parameters` for each layer (aefast/networks/network.py). X is an ndarray (n, d) of float32, float64, uint8 or bool whose columns are
 adjacent. Parameters W, V (V is W when tied), b and c are C-contiguous and of one real type, in which everything is computed; `flat` arrays have their
 layout [W | V unless tied | b | c]."""
 
@@ -11,7 +12,7 @@ from aefast._base import _runtime
 
 cimport numpy as cnp
 from cpython.pycapsule cimport PyCapsule_GetPointer
-from libc.stdint cimport INT32_MAX, int64_t
+from libc.stdint cimport int64_t
 from libc.string cimport memset
 from numpy.random cimport bitgen_t
 
@@ -26,12 +27,11 @@ from _autoencoder_kernels cimport (
     autoencoder_kernels,
     autoencoder_model,
     autoencoder_tables,
-    forward_job,
+    one_pass_job,
     gemm_function,
     generator,
     output_info,
     penalty_info,
-    scan_job,
     solver_info,
     training_job,
 )
@@ -59,25 +59,12 @@ BAD_ROWS = STATUS_BAD_ROWS
 
 cdef const autoencoder_kernels* kernels_of(cnp.ndarray array):
     """The kernels for this array's real type and the instruction set in use."""
-    return autoencoder_tables[<int> _runtime.isa_index()][cnp.PyArray_TYPE(array) == cnp.NPY_FLOAT64]
+    cdef bint is_float64 = cnp.PyArray_TYPE(array) == cnp.NPY_FLOAT64
+    return autoencoder_tables[<int> _runtime.isa_index()][is_float64]
 
 
 cdef gemm_function* gemm_of(cnp.ndarray array):
     return gemm_f64 if cnp.PyArray_TYPE(array) == cnp.NPY_FLOAT64 else gemm_f32
-
-
-def is_plain(array, int n_dimensions):
-    """Whether a kernel can read this just as it is: an ndarray (no subclass) with so many dimensions, none of them 0 or beyond 32 bits but the first,
-    C-contiguous, aligned, in native order, of a type that kernels read."""
-    if not cnp.PyArray_CheckExact(array):
-        return False
-    cdef cnp.ndarray a = array
-    cdef int kind = cnp.PyArray_TYPE(a)
-    if cnp.PyArray_NDIM(a) != n_dimensions or cnp.PyArray_SIZE(a) == 0 or not cnp.PyArray_CHKFLAGS(a, cnp.NPY_ARRAY_CARRAY_RO):
-        return False
-    if n_dimensions == 2 and cnp.PyArray_DIM(a, 1) > INT32_MAX:
-        return False
-    return (kind in (cnp.NPY_FLOAT32, cnp.NPY_FLOAT64, cnp.NPY_UINT8, cnp.NPY_BOOL)) and cnp.PyArray_ISNOTSWAPPED(a)
 
 
 include "_model_views.pxi"
@@ -87,13 +74,16 @@ include "_model_views.pxi"
 
 
 def activation_table():
-    """One dict for each activation of the hidden layer: name, low and high (the ends of what it gives), weight_scale (initial weights are uniform in ±weight_scale sqrt(6 / (d + k)))."""
+    """One dict for each activation of the hidden layer: name, low and high (the ends of what it
+    gives), weight_scale (initial weights are uniform in ±weight_scale sqrt(6 / (d + k))).
+    """
     cdef activation_info info
     rows = []
     table = autoencoder_tables[0][1]
     for i in range(table.n_activations):
         table.activation_info(i, &info)
-        rows.append({"name": info.name.decode(), "low": info.low, "high": info.high, "weight_scale": info.weight_scale})
+        rows.append({"name": info.name.decode(), "low": info.low, "high": info.high,
+                     "weight_scale": info.weight_scale})
     return rows
 
 
@@ -101,53 +91,73 @@ cdef text_or_none(const char* text):
     return None if text == NULL else text.decode()
 
 
+cdef default_or_none(const output_info* info):
+    is_nan = info.default_option != info.default_option
+    return None if is_nan or not info.option else info.default_option
+
+
 def output_table():
-    """One dict for each output distribution: name, link, domain (of x, in words), low and high (its ends), parameter (that each column has, or None), option
-    (a constant, or None), default_option (None: the option fixes the parameter, which is learned otherwise), is_group (one distribution for all of its
-    columns), row_total (what a group's entries add up to, or None) and has_base (whether what the loss leaves out depends on x)."""
+    """One dict for each output distribution: name, link, domain (of x, in words), low and high (its
+    ends), parameter (that each column has, or None), option (a constant, or None), default_option
+    (None: the option fixes the parameter, which is learned otherwise), is_group (one distribution
+    for all of its columns), row_total (what a group's entries add up to, or None) and has_base
+    (whether what the loss leaves out depends on x)."""
     cdef output_info info
     rows = []
     table = autoencoder_tables[0][1]
     for i in range(table.n_outputs):
         table.output_info(i, &info)
-        rows.append({"name": info.name.decode(), "link": info.link.decode(), "domain": info.domain.decode(), "low": info.low, "high": info.high,
+        rows.append({"name": info.name.decode(), "link": info.link.decode(),
+                     "domain": info.domain.decode(), "low": info.low, "high": info.high,
                      "parameter": text_or_none(info.parameter), "option": text_or_none(info.option),
-                     "default_option": None if info.default_option != info.default_option or not info.option else info.default_option,
-                     "is_group": bool(info.is_group), "row_total": info.row_total or None, "has_base": bool(table.output_has_base(i))})
+                     "default_option": default_or_none(&info), "is_group": bool(info.is_group),
+                     "row_total": info.row_total or None,
+                     "has_base": bool(table.output_has_base(i))})
     return rows
 
 
 def penalty_table():
-    """One dict for each penalty on codes: name, parameter (that it has besides its weight, or None), low and high (between which that lies), of_unit_codes
-    (codes must lie in (0, 1)) and of_means (a function of the mean codes of a batch)."""
+    """One dict for each penalty on codes: name, parameter (that it has besides its weight, or
+    None), low and high (between which that lies), of_unit_codes (codes must lie in (0, 1)) and
+    of_means (a function of the mean codes of a batch)."""
     cdef penalty_info info
     rows = []
     table = autoencoder_tables[0][1]
     for i in range(table.n_penalties):
         table.penalty_info(i, &info)
-        rows.append({"name": info.name.decode(), "parameter": text_or_none(info.parameter), "low": info.low, "high": info.high,
-                     "of_unit_codes": bool(info.of_unit_codes), "of_means": bool(table.penalty_is_of_means(i))})
+        rows.append({"name": info.name.decode(), "parameter": text_or_none(info.parameter),
+                     "low": info.low, "high": info.high, "of_unit_codes": bool(info.of_unit_codes),
+                     "of_means": bool(table.penalty_is_of_means(i))})
     return rows
 
 
 def solver_table():
-    """One dict for each solver: name, n_state (arrays of the parameters' size), only_with_momentum (none of them where momentum is 0)."""
+    """One dict for each solver: name, n_state (arrays of the parameters' size), only_with_momentum (none of them where momentum is 0) and whole_gradient (it needs the
+    gradient of a whole matrix before any weight of it moves)."""
     cdef solver_info info
     rows = []
     table = autoencoder_tables[0][1]
     for i in range(table.n_solvers):
         table.solver_info(i, &info)
-        rows.append({"name": info.name.decode(), "n_state": info.n_state, "only_with_momentum": bool(info.only_with_momentum)})
+        rows.append({"name": info.name.decode(), "n_state": info.n_state, "only_with_momentum": bool(info.only_with_momentum),
+                     "whole_gradient": bool(info.whole_gradient)})
     return rows
 
 
 ACTIVATIONS = [row["name"] for row in activation_table()]
-UNIT_ACTIVATIONS = [row["name"] for row in activation_table() if (row["low"], row["high"]) == (0, 1)]  # whose codes may be probabilities
+# whose codes may be probabilities
+UNIT_ACTIVATIONS = [
+    row["name"] for row in activation_table() if (row["low"], row["high"]) == (0, 1)
+]
 OUTPUT_TABLE = output_table()
-OUTPUTS = [row["name"] for row in OUTPUT_TABLE]  # the last is the caller's own
+OUTPUTS = [row["name"] for row in OUTPUT_TABLE]  # the last stands for the caller's distributions
 PENALTIES = {row["name"]: row for row in penalty_table()}
+PENALTY_NAMES = list(PENALTIES)
 SOLVERS = [row["name"] for row in solver_table()]
-SCHEDULES = [autoencoder_tables[0][1].schedule_name(i).decode() for i in range(autoencoder_tables[0][1].n_schedules)]
+SCHEDULES = [
+    autoencoder_tables[0][1].schedule_name(i).decode()
+    for i in range(autoencoder_tables[0][1].n_schedules)
+]
 
 
 def output_link(output, means):
@@ -157,7 +167,9 @@ def output_link(output, means):
 
 
 def output_log_base(output, cnp.ndarray x, double constant):
-    """What the losses of x (n, m) float64, contiguous, leave out: (n, m), or (n,) of a group; 0 where an entry is NaN."""
+    """What the losses of x (n, m) float64, contiguous, leave out: (n, m), or (n,) of a group; 0
+    where an entry is NaN.
+    """
     cdef int index = OUTPUTS.index(output)
     cdef int64_t n = cnp.PyArray_DIM(x, 0), m = cnp.PyArray_DIM(x, 1)
     cdef const double* entries = <const double*> data_of(x)
@@ -175,21 +187,26 @@ cdef int64_t draw_binomial(bitgen_t* bits, int64_t n, double p) noexcept nogil:
 
 
 def output_sample(output, cnp.ndarray eta, theta, double constant, n_draws, random):
-    """Draws x (n, m) from p(x | mu(eta)); all float64 and contiguous: eta (n, m), theta (m,) or None, n_draws (n,) of a multinomial, or None: one each.
-    random: a numpy.random.Generator."""
+    """Draws x (n, m) from p(x | mu(eta)); all float64 and contiguous: eta (n, m), theta (m,) or
+    None, n_draws (n,) of a multinomial, or None: one each. random: a numpy.random.Generator."""
     cdef int index = OUTPUTS.index(output)
     cdef int64_t n = cnp.PyArray_DIM(eta, 0), m = cnp.PyArray_DIM(eta, 1)
     cdef generator chance
     chance.bits = <bitgen_t*> PyCapsule_GetPointer(random.bit_generator.capsule, "BitGenerator")
-    chance.uniform, chance.normal, chance.exponential = random_standard_uniform, random_standard_normal, random_standard_exponential
-    chance.gamma, chance.poisson, chance.binomial = random_standard_gamma, random_poisson, draw_binomial
+    chance.uniform = random_standard_uniform
+    chance.normal = random_standard_normal
+    chance.exponential = random_standard_exponential
+    chance.gamma = random_standard_gamma
+    chance.poisson = random_poisson
+    chance.binomial = draw_binomial
     cdef const double* etas = <const double*> data_of(eta)
     cdef const double* thetas = <const double*> data_of(theta)
     cdef const double* counts = <const double*> data_of(n_draws)
     x = np.empty((n, m))
     cdef double* to = <double*> data_of(x)
     with random.bit_generator.lock, nogil:
-        autoencoder_tables[0][1].output_sample(index, n, m, etas, thetas, constant, counts, &chance, to)
+        autoencoder_tables[0][1].output_sample(index, n, m, etas, thetas, constant, counts, &chance,
+                                               to)
     return x
 
 
@@ -197,11 +214,13 @@ def output_sample(output, cnp.ndarray eta, theta, double constant, n_draws, rand
 
 
 cdef class Trainer:
-    """The parameters, the optimizer's state, the counters and the workspace of one training, which owns them while it runs.
+    """The parameters, the optimizer's state, the counters and the workspace of one training, which
+    owns them while it runs.
 
     `flat` parameters and `state` (n_state, n_parameters) are taken over and changed in place; `n_steps` counts updates, `n_rows_seen` rows trained on
-    before. sample_weight (n,) float64 is by row of X, or None. `variant` is that of aefast/_variants.py. With bfloat16, which the
+    before. sample_weight (n,) float64 is by row of X, or None. `variant` is that of aefast/networks/variants.py. With bfloat16, which the
     instruction set in use must have, they are float32, and products multiply their operands rounded to bfloat16.
+    stores_gradient: the whole gradient is stored before weights move, as clipping and some solvers need it, whether or not they do: for tests.
     """
 
     cdef training_job job
@@ -210,38 +229,36 @@ cdef class Trainer:
     cdef cnp.ndarray flat, state, X, workspace, packed
     cdef readonly object variant
     cdef object sample_weight
-    cdef list parts
-    cdef OwnOutputs own
+    cdef list segments
+    cdef CustomOutputs custom
     cdef int64_t n_rows_seen
     cdef bint is_packed, is_unpacked  # which of the two forms of the weights are up to date
 
-    def __init__(self, model, cnp.ndarray X, cnp.ndarray flat, cnp.ndarray state, *, solver, batch_size, learning_rate,
-                 momentum, nesterov, alpha, n_threads, n_steps, variant, n_rows_seen=0, sample_weight=None, bfloat16=False, weight_decay=0.0,
-                 schedule="constant", schedule_step=0, schedule_steps=1, clip_norm=None, max_norm=None):
+    def __init__(self, network, cnp.ndarray X, cnp.ndarray flat, cnp.ndarray state, hyperparameters, *, batch_size, n_threads, n_steps, variant,
+                 n_rows_seen=0, sample_weight=None, bfloat16=False, schedule_step=0, schedule_steps=1, stores_gradient=False):
         memset(&self.job, 0, sizeof(self.job))
         self.X, self.flat, self.state = X, flat, state
-        self.parts, self.variant, self.sample_weight = [], variant, sample_weight
+        self.variant, self.sample_weight = variant, sample_weight
         self.n_rows_seen = n_rows_seen
-        self.job.model = view_layers(model, flat, self.parts, self.upper)
-        self.job.upper, self.job.n_upper = self.upper, len(self.parts) - 1
-        self.own = own_outputs(model.layer_views(flat)[0][0], flat, &self.job.model)
+        self.segments = view_network(&self.job, network, network.split(flat), self.upper)
+        self.custom = custom_outputs(network.output, flat, &self.job.model)
         self.job.rows = view_rows(X)
         self.job.sample_weight = <const double*> data_of(sample_weight)
         view_inputs(&self.job.inputs, &self.job.rows, variant)
-        view_terms(&self.job.terms, variant)
+        self.job.terms, self.job.rows_unused = terms_of(variant), <int64_t*> data_of(variant.rows_unused)
         self.job.batch_size = batch_size
         self.job.n_threads = n_threads
         self.job.gemm = gemm_of(flat)
-        self.job.solver = SOLVERS.index(solver)
-        self.job.learning_rate, self.job.momentum, self.job.nesterov, self.job.alpha = learning_rate, momentum, nesterov, alpha
-        self.job.weight_decay, self.job.schedule = weight_decay, SCHEDULES.index(schedule)
+        self.job.hyper, self.job.stores_gradient = view_hyperparameters(hyperparameters), stores_gradient
         self.job.schedule_step, self.job.schedule_steps = schedule_step, schedule_steps
-        self.job.clip_norm, self.job.max_norm = clip_norm or 0.0, max_norm or 0.0
         self.job.n_steps = n_steps
         for i in range(len(state)):
             self.job.state[i] = data_of(state[i])
-        self.kernels = autoencoder_bfloat16_tables[<int> _runtime.isa_index()] if bfloat16 else kernels_of(flat)
-        self.job.tiled, self.is_packed, self.is_unpacked = bfloat16 or _runtime.products() == "tiles", False, True
+        self.kernels = (autoencoder_bfloat16_tables[<int> _runtime.isa_index()] if bfloat16
+                        else kernels_of(flat))
+        self.job.tiled = bfloat16 or _runtime.products() == "tiles"
+        self.is_packed = False
+        self.is_unpacked = True
         self.workspace = allocate(self.kernels.training_workspace_bytes(&self.job))
         self.packed = allocate(self.kernels.packed_bytes(&self.job))
         self.job.workspace, self.job.packed = data_of(self.workspace), data_of(self.packed)
@@ -253,15 +270,17 @@ cdef class Trainer:
     @property
     def learning_rate(self):
         """Before the schedule's factor; may be set between runs."""
-        return self.job.learning_rate
+        return self.job.hyper.learning_rate
 
     @learning_rate.setter
     def learning_rate(self, rate):
-        self.job.learning_rate = rate
+        self.job.hyper.learning_rate = rate
 
     @property
     def n_rows_done(self):
-        """Rows trained on since this trainer was made: right even where an interrupt swallowed what `run` returned."""
+        """Rows trained on since this trainer was made: right even where an interrupt swallowed what
+        `run` returned.
+        """
         return self.job.n_rows_done
 
     def values(self):
@@ -281,41 +300,39 @@ cdef class Trainer:
         self.is_packed, self.is_unpacked = False, True
 
     def run(self, const int64_t[::1] order, double loss_sum):
-        """Trains on these rows, batch_size at a time. Returns (loss_sum plus, over rows, their batch's loss; status): status NOT_FINITE
-        means that the batch after the rows done has a loss that is not finite; it changed nothing."""
-        self.job.rows.order, self.job.rows.n_rows, self.job.loss_sum = &order[0], order.shape[0], loss_sum
+        """Trains on these rows, batch_size at a time. Returns (loss_sum plus, over rows, their
+        batch's loss; status): status NOT_FINITE means that the batch after the rows done has a loss
+        that is not finite; it changed nothing."""
+        self.job.rows.order = &order[0]
+        self.job.rows.n_rows = order.shape[0]
+        self.job.loss_sum = loss_sum
         self.job.inputs.first_sample = self.n_rows_seen + self.job.n_rows_done
         with nogil:
             if self.job.tiled and not self.is_packed:
                 self.kernels.pack(&self.job)
             self.kernels.train(&self.job)
             self.is_packed, self.is_unpacked = self.job.tiled, not self.job.tiled
-        if self.own is not None:
-            self.own.reraise()
+        if self.custom is not None:
+            self.custom.reraise()
         return self.job.loss_sum, self.job.status
 
 
-def loss_and_gradients(model, cnp.ndarray X, parameters, weight, domain, batch_size, n_threads, variant):
+def loss_and_gradients(network, cnp.ndarray X, parameters, weight, domain, batch_size, n_threads, variant):
     """Weighted mean loss and its gradient, float64 in the flat layout. weight (n,) float64 adds up to 1; None: 1/n. Noise is that of the first samples.
-    parameters: `Parameters`, or a flat array of them.
+    parameters: `Parameters` of each layer.
 
     Returns (loss, gradients, status)."""
     cdef training_job job
     cdef autoencoder_model upper[MOST_LAYERS]
-    cdef cnp.ndarray example = parameters if isinstance(parameters, np.ndarray) else parameters.W
+    cdef cnp.ndarray example = parameters[0].W
     cdef const autoencoder_kernels* kernels = kernels_of(example)
     memset(&job, 0, sizeof(job))
-    gradients, parts = np.zeros(model.n_parameters), []
-    if example is parameters:
-        job.model = view_layers(model, parameters, parts, upper)
-        job.upper, job.n_upper = upper, len(parts) - 1
-    else:
-        parts.append(output_parts(model.output, model.n_features))
-        job.model = view_model(model, parameters, parts[0])
+    gradients = np.zeros(network.n_parameters)
+    segments = view_network(&job, network, parameters, upper)  # kept until the end
     job.rows = view_rows(X, None, domain)
-    cdef OwnOutputs own = own_outputs(model.layer_views(example)[0][0], example, &job.model)
+    cdef CustomOutputs custom = custom_outputs(network.output, example, &job.model)
     view_inputs(&job.inputs, &job.rows, variant)
-    view_terms(&job.terms, variant)
+    job.terms, job.rows_unused = terms_of(variant), <int64_t*> data_of(variant.rows_unused)
     job.batch_size, job.n_threads, job.gemm, job.schedule_steps = batch_size, n_threads, gemm_of(example), 1
     job.sample_weight, job.gradients = <const double*> data_of(weight), <double*> data_of(gradients)
     job.tiled = _runtime.products() == "tiles"
@@ -326,55 +343,44 @@ def loss_and_gradients(model, cnp.ndarray X, parameters, weight, domain, batch_s
         if job.tiled:
             kernels.pack(&job)
         kernels.train(&job)
-    if own is not None:
-        own.reraise()
+    if custom is not None:
+        custom.reraise()
     return job.loss_sum, gradients, job.status
 
 
 # ---- one pass ----
 
 
-def forward(model, cnp.ndarray rows, parameters, order, domain, int64_t block_rows, int n_threads, bint many_rows, *, bint from_codes=False, codes=None,
+def one_pass(layer, cnp.ndarray rows, parameters, order, domain, int64_t block_rows, int n_threads, bint many_rows, *, bint from_codes=False, codes=None,
             reconstructions=None, row_losses=None, feature_losses=None, targets=None, variant=None):
-    """Encodes rows (or starts from codes; for losses against `targets`, (rows, order), then) and fills the outputs that are given; many_rows are worth
+    """Encodes rows by a layer (or starts from codes; for losses against `targets`, (rows, order), then) and fills the outputs that are given; many_rows are worth
     packing the weights for. Of `variant` it takes what becomes of inputs: missing entries, noise. Returns the status."""
-    cdef forward_job job
-    cdef OutputParts parts = output_parts(model.output, model.n_features)
+    cdef one_pass_job job
+    cdef OutputSegments segments = output_segments(layer.output, layer.n_features)
     cdef const autoencoder_kernels* kernels = kernels_of(parameters.W)
     memset(&job, 0, sizeof(job))
-    job.model, job.rows = view_model(model, parameters, parts), view_rows(rows, order, None if targets else domain)
-    cdef OwnOutputs own = own_outputs(model, parameters.W, &job.model)
+    job.model, job.rows = view_layer(layer, parameters, segments), view_rows(rows, order, None if targets else domain)
+    cdef CustomOutputs custom = custom_outputs(layer.output, parameters.W, &job.model)
     if targets:
         job.targets = view_rows(targets[0], targets[1], domain)
     if variant is not None:
         view_inputs(&job.inputs, &job.targets if from_codes else &job.rows, variant)
         job.inputs.first_sample = variant.first_sample
-    job.from_codes, job.block_rows, job.n_threads, job.gemm = from_codes, block_rows, n_threads, gemm_of(parameters.W)
-    job.products = PRODUCTS_BLAS if _runtime.products() == "blas" else PRODUCTS_TILES if many_rows else PRODUCTS_FEW_ROWS
+    job.from_codes = from_codes
+    job.block_rows = block_rows
+    job.n_threads = n_threads
+    job.gemm = gemm_of(parameters.W)
+    job.products = (PRODUCTS_BLAS if _runtime.products() == "blas"
+                    else PRODUCTS_TILES if many_rows
+                    else PRODUCTS_FEW_ROWS)
     job.codes, job.reconstructions = data_of(codes), data_of(reconstructions)
     job.row_losses, job.feature_losses = <double*> data_of(row_losses), data_of(feature_losses)
-    workspace = allocate(kernels.forward_workspace_bytes(&job))
+    workspace = allocate(kernels.one_pass_workspace_bytes(&job))
     job.workspace = data_of(workspace)
     with nogil:
-        kernels.forward(&job)
-    if own is not None:
-        own.reraise()
-    return job.status
-
-
-def scan(cnp.ndarray X, order, domain, cnp.ndarray real_example, n_threads, cnp.ndarray sums, cnp.ndarray weights, *, bint missing=False,
-         sample_weight=None, low=None, high=None):
-    """Checks rows as they will be read with `real_example`'s type (NaN passes with `missing`), and adds each column's weighted entries to `sums` (d,)
-    float64, their weights to `weights`; the least and greatest entries go to `low` and `high`. Returns the status."""
-    cdef scan_job job
-    cdef const autoencoder_kernels* kernels = kernels_of(real_example)
-    job.rows, job.n_features, job.n_threads = view_rows(X, order, domain), cnp.PyArray_DIM(X, 1), n_threads
-    job.rows.missing = missing
-    job.sample_weight = <const double*> data_of(sample_weight)
-    job.column_sums, job.column_weights = <double*> data_of(sums), <double*> data_of(weights)
-    job.column_low, job.column_high = <double*> data_of(low), <double*> data_of(high)
-    with nogil:
-        kernels.scan(&job)
+        kernels.one_pass(&job)
+    if custom is not None:
+        custom.reraise()
     return job.status
 
 

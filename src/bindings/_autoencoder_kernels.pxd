@@ -1,4 +1,5 @@
-# What kernels/autoencoder.h declares, as Cython sees it: the job that a kernel is handed, the tables of kernels.
+# What kernels/autoencoder.h declares, as Cython sees it: the job that a kernel is handed, the
+# tables of kernels.
 
 from libc.stdint cimport int64_t, uint16_t, uint64_t
 from numpy.random cimport bitgen_t
@@ -7,22 +8,23 @@ from _arrays cimport rows_view
 
 
 cdef extern from "kernels/autoencoder/autoencoder.h":
-    ctypedef void gemm_function(int, int, int64_t, int64_t, int64_t, const void*, int64_t, const void*, int64_t, double, void*, int64_t) noexcept nogil
+    ctypedef void gemm_function(int, int, int64_t, int64_t, int64_t, const void*, int64_t,
+                                const void*, int64_t, double, void*, int64_t) noexcept nogil
 
     enum: PRODUCTS_BLAS, PRODUCTS_TILES, PRODUCTS_FEW_ROWS
 
     enum: CORRUPTION_NONE, CORRUPTION_MASKING, CORRUPTION_SALT_AND_PEPPER, CORRUPTION_GAUSSIAN
 
-    ctypedef struct output_part:
+    ctypedef struct output_segment:
         int output
         int is_group
-        int is_own
+        int is_custom
         int learned
         double constant
         int64_t n_columns
         const int64_t* columns
 
-    ctypedef struct own_output:
+    ctypedef struct custom_output:
         int (*function)(void*, int, int64_t, const void*, const void*, void*, void*) noexcept nogil
         void* context
 
@@ -32,12 +34,12 @@ cdef extern from "kernels/autoencoder/autoencoder.h":
         int tied
         int activation
         int64_t top_k
-        int n_parts
+        int n_segments
         int has_groups
-        int has_own
-        const output_part* parts
-        own_output* own
-        const uint16_t* part_of_column
+        int has_custom
+        const output_segment* segments
+        custom_output* custom
+        const uint16_t* segment_of_column
         void* W
         void* V
         void* b
@@ -62,9 +64,19 @@ cdef extern from "kernels/autoencoder/autoencoder.h":
         double dropout
         double revive
         int64_t dead_rows
-        int64_t* rows_unused
 
     enum: MOST_LAYERS
+
+    ctypedef struct hyperparameters:
+        int solver
+        int nesterov
+        double learning_rate
+        double momentum
+        double alpha
+        double weight_decay
+        double clip_norm
+        double max_norm
+        int learning_rate_schedule
 
     ctypedef struct training_job:
         autoencoder_model model
@@ -75,21 +87,15 @@ cdef extern from "kernels/autoencoder/autoencoder.h":
         const double* sample_weight
         input_view inputs
         code_terms terms
+        int64_t* rows_unused
         int n_threads
         gemm_function* gemm
         void* workspace
         int tiled
         void* packed
         double* gradients
-        int solver
-        int nesterov
-        double learning_rate
-        double momentum
-        double alpha
-        double weight_decay
-        double clip_norm
-        double max_norm
-        int schedule
+        hyperparameters hyper
+        int stores_gradient
         int64_t schedule_step
         int64_t schedule_steps
         void* state[2]
@@ -98,7 +104,7 @@ cdef extern from "kernels/autoencoder/autoencoder.h":
         int64_t n_rows_done
         int status
 
-    ctypedef struct forward_job:
+    ctypedef struct one_pass_job:
         autoencoder_model model
         rows_view rows
         int from_codes
@@ -113,17 +119,6 @@ cdef extern from "kernels/autoencoder/autoencoder.h":
         void* reconstructions
         double* row_losses
         void* feature_losses
-        int status
-
-    ctypedef struct scan_job:
-        rows_view rows
-        int64_t n_features
-        int n_threads
-        const double* sample_weight
-        double* column_sums
-        double* column_weights
-        double* column_low
-        double* column_high
         int status
 
     ctypedef struct activation_info:
@@ -164,6 +159,7 @@ cdef extern from "kernels/autoencoder/autoencoder.h":
         const char* name
         int n_state
         int only_with_momentum
+        int whole_gradient
 
     ctypedef struct autoencoder_kernels:
         int n_activations
@@ -179,16 +175,17 @@ cdef extern from "kernels/autoencoder/autoencoder.h":
         const char* (*schedule_name)(int) noexcept nogil
         double (*output_link)(int, double) noexcept nogil
         int (*output_has_base)(int) noexcept nogil
-        void (*output_log_base)(int, int64_t, int64_t, const double*, double, double*) noexcept nogil
-        void (*output_sample)(int, int64_t, int64_t, const double*, const double*, double, const double*, const generator*, double*) noexcept nogil
+        void (*output_log_base)(int, int64_t, int64_t, const double*, double,
+                                double*) noexcept nogil
+        void (*output_sample)(int, int64_t, int64_t, const double*, const double*, double,
+                              const double*, const generator*, double*) noexcept nogil
         int64_t (*training_workspace_bytes)(const training_job*) noexcept nogil
         int64_t (*packed_bytes)(const training_job*) noexcept nogil
         void (*pack)(training_job*) noexcept nogil
         void (*unpack)(training_job*) noexcept nogil
         void (*train)(training_job*) noexcept nogil
-        int64_t (*forward_workspace_bytes)(const forward_job*) noexcept nogil
-        void (*forward)(forward_job*) noexcept nogil
-        void (*scan)(scan_job*) noexcept nogil
+        int64_t (*one_pass_workspace_bytes)(const one_pass_job*) noexcept nogil
+        void (*one_pass)(one_pass_job*) noexcept nogil
         void (*sigmoid)(const void*, void*, int64_t, int) noexcept nogil
         void (*softplus)(const void*, void*, int64_t, int) noexcept nogil
 

@@ -1,4 +1,5 @@
-# How kernels see the models, distributions and variants of Python: C structures over memory that the caller keeps. Text of _autoencoder.pyx.
+# How kernels see the models, distributions and variants of Python: C structures over memory that
+# the caller keeps. Text of _autoencoder.pyx.
 
 from functools import lru_cache
 
@@ -12,74 +13,75 @@ from _autoencoder_kernels cimport (
     CORRUPTION_SALT_AND_PEPPER,
     autoencoder_model,
     code_terms,
+    hyperparameters,
     input_view,
-    output_part,
-    own_output,
+    output_segment,
+    custom_output,
 )
 
 
-cdef class OutputParts:
-    """The parts of an output as kernels read them: which columns have which distribution."""
+cdef class OutputSegments:
+    """The segments of an output as kernels read them: which columns have which distribution."""
 
-    cdef cnp.ndarray columns, part_of_column
-    cdef cnp.ndarray memory  # of the output_part structures
-    cdef int n_parts, has_groups, has_own
-    cdef own_output own
+    cdef cnp.ndarray columns, segment_of_column
+    cdef cnp.ndarray memory  # of the output_segment structures
+    cdef int n_segments, has_groups, has_custom
 
     def __init__(self, output, int64_t n_features):
-        cdef output_part* part
+        cdef output_segment* view
         cdef int64_t begin = 0
-        self.n_parts, self.has_groups, self.has_own = len(output), False, False
+        self.n_segments, self.has_groups, self.has_custom = len(output), False, False
         self.columns = np.empty(n_features, np.int64)
-        self.part_of_column = np.zeros(n_features, np.uint16)
-        self.memory = np.empty(max(1, self.n_parts * sizeof(output_part)), np.uint8)
+        self.segment_of_column = np.zeros(n_features, np.uint16)
+        self.memory = np.empty(max(1, self.n_segments) * sizeof(output_segment), np.uint8)
         for i, segment in enumerate(output):
-            columns = np.arange(n_features) if segment.columns is None else np.asarray(segment.columns)
+            columns = (np.arange(n_features) if segment.columns is None
+                       else np.asarray(segment.columns))
             self.columns[begin : begin + len(columns)] = columns
-            self.part_of_column[columns] = i
-            part = <output_part*> cnp.PyArray_DATA(self.memory) + <int> i
-            part.output = OUTPUTS.index(segment.distribution)
-            part.is_group, part.is_own = OUTPUT_TABLE[part.output]["is_group"], segment.own is not None
-            self.has_own |= part.is_own
-            part.learned, part.constant = segment.learned, segment.constant
-            part.n_columns, part.columns = len(columns), <const int64_t*> cnp.PyArray_DATA(self.columns) + begin
-            self.has_groups |= part.is_group or part.is_own
+            self.segment_of_column[columns] = i
+            view = <output_segment*> cnp.PyArray_DATA(self.memory) + <int> i
+            view.output = OUTPUTS.index(segment.distribution)
+            view.is_group, view.is_custom = segment.is_group, segment.custom is not None
+            self.has_custom |= view.is_custom
+            view.learned, view.constant = segment.learned, segment.constant
+            view.n_columns, view.columns = len(columns), <const int64_t*> cnp.PyArray_DATA(self.columns) + begin
+            self.has_groups |= view.is_group or view.is_custom
             begin += len(columns)
 
     cdef void fill(self, autoencoder_model* view):
-        view.n_parts, view.has_groups, view.has_own = self.n_parts, self.has_groups, self.has_own
-        view.own = NULL
-        view.parts = <const output_part*> cnp.PyArray_DATA(self.memory)
-        view.part_of_column = NULL if self.n_parts == 1 else <const uint16_t*> cnp.PyArray_DATA(self.part_of_column)
+        view.n_segments, view.has_groups, view.has_custom = self.n_segments, self.has_groups, self.has_custom
+        view.custom = NULL
+        view.segments = <const output_segment*> cnp.PyArray_DATA(self.memory)
+        view.segment_of_column = NULL if self.n_segments == 1 else <uint16_t*> cnp.PyArray_DATA(self.segment_of_column)
 
 
-cdef class OwnOutputs:
+cdef class CustomOutputs:
     """The caller's distributions during a pass: what a kernel calls, with the GIL, and the exception that one of them raised."""
 
-    cdef own_output view
+    cdef custom_output view
     cdef tuple output
     cdef int kind
     cdef object error
 
     def __init__(self, output, cnp.ndarray example):
         self.output, self.kind = output, cnp.PyArray_TYPE(example)
-        self.view.function, self.view.context = call_own_output, <void*> self
+        self.view.function, self.view.context = call_custom_output, <void*> self
 
-    cdef int call(self, int part, int64_t n, const void* eta, const void* x, void* result, void* losses):
+    cdef int call(self, int segment, int64_t n, const void* eta, const void* x, void* result, void* losses):
         cdef cnp.npy_intp shape[2]
         if self.error is not None:
             return 1
-        own = self.output[part].own
-        shape[0], shape[1] = n, len(self.output[part].columns)
+        custom = self.output[segment].custom
+        shape[0], shape[1] = n, len(self.output[segment].columns)
         try:
             eta_array = cnp.PyArray_SimpleNewFromData(2, shape, self.kind, <void*> eta)
             result_array = cnp.PyArray_SimpleNewFromData(2, shape, self.kind, result)
             if x == NULL:
-                result_array[...] = own.mean(eta_array.copy())
+                result_array[...] = custom.mean(eta_array.copy())
             else:
                 x_array = cnp.PyArray_SimpleNewFromData(2, shape, self.kind, <void*> x)
                 losses_array = cnp.PyArray_SimpleNewFromData(2, shape, self.kind, losses)
-                losses_array[...], result_array[...] = own.loss(eta_array.copy(), x_array.copy())
+                losses_array[...], result_array[...] = custom.loss(eta_array.copy(), x_array.copy())
         except BaseException as error:
             self.error = error
             return 1
@@ -92,49 +94,51 @@ cdef class OwnOutputs:
             raise error
 
 
-cdef int call_own_output(void* context, int part, int64_t n, const void* eta, const void* x, void* result, void* losses) noexcept with gil:
-    return (<OwnOutputs> context).call(part, n, eta, x, result, losses)
+cdef int call_custom_output(void* context, int segment, int64_t n, const void* eta, const void* x, void* result, void* losses) noexcept with gil:
+    return (<CustomOutputs> context).call(segment, n, eta, x, result, losses)
 
 
-cdef OwnOutputs own_outputs(model, cnp.ndarray example, autoencoder_model* view):
+cdef CustomOutputs custom_outputs(output, cnp.ndarray example, autoencoder_model* view):
     """None where there are none. The caller keeps it as long as the view is used."""
-    if not view.has_own:
+    if not view.has_custom:
         return None
-    cdef OwnOutputs own = OwnOutputs(model.output, example)
-    view.own = &own.view
-    return own
+    cdef CustomOutputs custom = CustomOutputs(output, example)
+    view.custom = &custom.view
+    return custom
 
 
-output_parts = lru_cache(maxsize=256)(OutputParts)  # by (output, n_features)
+output_segments = lru_cache(maxsize=256)(OutputSegments)  # by (output, n_features)
 
 
-cdef autoencoder_model view_model(model, parameters, OutputParts parts):
-    """The caller keeps `parts` as long as the view is used."""
+cdef autoencoder_model view_layer(layer, parameters, OutputSegments segments):
+    """The caller keeps `segments` as long as the view is used."""
     cdef autoencoder_model view
-    view.n_features, view.n_components, view.tied = model.n_features, model.n_components, model.tied
-    view.activation, view.top_k = ACTIVATIONS.index(model.activation), model.top_k
-    parts.fill(&view)
+    view.n_features, view.n_components, view.tied = layer.n_features, layer.n_components, layer.tied
+    view.activation, view.top_k = ACTIVATIONS.index(layer.activation), layer.top_k
+    segments.fill(&view)
     view.W, view.V = data_of(parameters.W), data_of(parameters.V)
     view.b, view.c = data_of(parameters.b), data_of(parameters.c)
     view.theta = data_of(parameters.theta)
     return view
 
 
-cdef autoencoder_model view_layers(model, flat, list parts, autoencoder_model* upper):
-    """The first layer; writes the others, fewer than MOST_LAYERS, to `upper`, and what the caller keeps to `parts`."""
-    layers = model.layer_views(flat)
-    for layer, part in layers:
-        parts.append(output_parts(layer.output, layer.n_features))
-    for i in range(1, len(layers)):
-        upper[i - 1] = view_model(layers[i][0], layers[i][0].split(layers[i][1]), parts[i])
-    return view_model(layers[0][0], layers[0][0].split(layers[0][1]), parts[0])
+cdef list view_network(training_job* job, network, parameters, autoencoder_model* upper):
+    """Writes the layers, whose parameters are given one by one, to the job: those above the first, fewer than MOST_LAYERS, to `upper`. The caller keeps
+    the list that is returned, `upper` and the parameters as long as the job is used."""
+    segments = [output_segments(layer.output, layer.n_features) for layer in network.layers]
+    job.model = view_layer(network.layers[0], parameters[0], segments[0])
+    job.upper, job.n_upper = upper, len(segments) - 1
+    for i in range(1, len(segments)):
+        upper[i - 1] = view_layer(network.layers[i], parameters[i], segments[i])
+    return segments
 
 
-CORRUPTIONS = {"masking": CORRUPTION_MASKING, "salt_and_pepper": CORRUPTION_SALT_AND_PEPPER, "gaussian": CORRUPTION_GAUSSIAN}
+CORRUPTIONS = {"masking": CORRUPTION_MASKING, "salt_and_pepper": CORRUPTION_SALT_AND_PEPPER,
+               "gaussian": CORRUPTION_GAUSSIAN}
 
 
 cdef void view_inputs(input_view* inputs, rows_view* rows, variant):
-    """What `variant` (aefast/_variants.py) asks of what enters the encoder; the caller keeps it and its arrays."""
+    """What `variant` (aefast/networks/variants.py) asks of what enters the encoder; the caller keeps it and its arrays."""
     inputs.fill = data_of(variant.fill)
     rows.missing = variant.fill is not None
     inputs.corruption = CORRUPTIONS[variant.corruption] if variant.corruption else CORRUPTION_NONE
@@ -143,11 +147,19 @@ cdef void view_inputs(input_view* inputs, rows_view* rows, variant):
     inputs.seed, inputs.layer = variant.seed, variant.layer
 
 
-cdef void view_terms(code_terms* terms, variant):
-    """What it asks of codes."""
-    terms.contraction = variant.contraction
-    terms.penalty = list(PENALTIES).index(variant.penalty) if variant.penalty else 0
-    terms.penalty_weight, terms.penalty_parameter = variant.penalty_weight, variant.penalty_parameter
-    terms.dropout = variant.dropout
-    terms.revive, terms.dead_rows = variant.revive, variant.dead_rows
-    terms.rows_unused = <int64_t*> data_of(variant.rows_unused)
+# Structures of numbers alone are made from a dictionary: Cython converts each field by its name, and passes over entries that are none.
+
+
+cdef code_terms terms_of(variant) except *:
+    """The terms on codes that `variant` asks for."""
+    given = variant._asdict()
+    given["penalty"] = PENALTY_NAMES.index(variant.penalty) if variant.penalty else 0
+    return given
+
+
+cdef hyperparameters view_hyperparameters(given) except *:
+    """`Hyperparameters` of aefast/networks/training/hyperparameters.py, names as indices of tables."""
+    fields = given._asdict()
+    fields["solver"] = SOLVERS.index(given.solver)
+    fields["learning_rate_schedule"] = SCHEDULES.index(given.learning_rate_schedule)
+    return fields

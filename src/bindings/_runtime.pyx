@@ -1,5 +1,5 @@
 # cython: freethreading_compatible=True
-"""Which kernels this process uses, and facts of the build."""
+"""Selection of the kernels that this process uses, and facts of the build."""
 
 import os
 import time
@@ -59,58 +59,63 @@ OPENMP = bool(BUILT_WITH_OPENMP)
 DEBUG = bool(BUILT_FOR_DEBUGGING)
 COMPILER_VERSION = COMPILER.decode()
 
-# "wide" is a test's instruction set: it runs everywhere, and is never chosen unasked.
+# The instruction set "wide" is for tests: it runs on all processors and is used on request only.
 _NAMES = [aefast_isa_name(i).decode() for i in range(AEFAST_N_ISAS)]
 cdef int _current = 0
 
 
 def openmp_max_threads():
-    """The team size that OpenMP would use now: OMP_NUM_THREADS, threadpoolctl; 1 in a serial build."""
+    """Return the team size that OpenMP would use now; 1 in a serial build.
+
+    OMP_NUM_THREADS and threadpoolctl determine it."""
     return openmp_threads()
 
 
 def isa_available():
-    """Names of the instruction sets that this build has kernels for and this processor can execute, in rising order."""
+    """Return the names of the instruction sets that kernels can use, in rising order.
+
+    The build has kernels for these, and the processor can execute them."""
     return [name for i, name in enumerate(_NAMES) if aefast_isa_supported(i)]
 
 
 def isa():
-    """Name of the instruction set whose kernels are in use."""
+    """Return the name of the instruction set in use."""
     return _NAMES[_current]
 
 
 def isa_index():
-    """Index of the tables in use."""
+    """Return the index, in the tables of kernels, of the instruction set in use."""
     return _current
 
 
 def set_isa(name):
-    """Uses another instruction set from now on. For tests: no kernel may be running."""
+    """Select the instruction set. For tests; no kernel may be running."""
     global _current
     if name not in isa_available():
         raise ValueError(
-            f"AEFAST_ISA must be one of {isa_available()} (what this build has and this processor can execute), got {name!r}"
+            f"AEFAST_ISA must be one of {isa_available()} "
+            f"(what this build has and this processor can execute), got {name!r}"
         )
     _current = _NAMES.index(name)
 
 
 def bfloat16_built():
-    """Names of the instruction sets for which this build has kernels for bfloat16."""
+    """Return the names of the instruction sets for which this build has kernels for bfloat16."""
     return [name for i, name in enumerate(_NAMES) if aefast_bfloat16_built(i)]
 
 
 def bfloat16_available():
-    """Of these, the names of those whose kernels for bfloat16 this processor can execute."""
+    """Return the names of the instruction sets with kernels for bfloat16 that can be executed."""
     return [name for i, name in enumerate(_NAMES) if aefast_bfloat16_supported(i)]
 
 
 def products():
-    """Where matrix products come from: "tiles", our own, or "blas", SciPy's."""
+    """Return which matrix products are in use: "tiles", those of aefast, or "blas", SciPy's."""
     return _products
 
 
 def set_products(name):
-    """Uses other products from now on. For tests and benchmarks."""
+    """Select the matrix products, "tiles" or "blas". For tests and benchmarks."""
     global _products
     if name not in ("tiles", "blas"):
         raise ValueError(f"AEFAST_PRODUCTS must be 'tiles' or 'blas', got {name!r}")
@@ -118,7 +123,9 @@ def set_products(name):
 
 
 def fma_peak(str dtype="float32", int n_threads=1, double seconds=0.2):
-    """Floating-point operations a second of a register-only loop of fused multiply-adds: the ceiling of any product."""
+    """Measure the peak of fused multiply-adds in floating-point operations per second.
+
+    The loop works in registers alone; no matrix product can be faster."""
     cdef const peak_kernels* kernels = peak_tables[_current][dtype == "float64"]
     cdef int64_t rounds = 200_000
     cdef double sink = 0, made, best = 0
@@ -133,5 +140,7 @@ def fma_peak(str dtype="float32", int n_threads=1, double seconds=0.2):
             return best
 
 
+if not isa_available():
+    raise ImportError(f"aefast was built for {', '.join(_NAMES)} alone, which this processor cannot execute")
 set_isa(os.environ.get("AEFAST_ISA") or [name for name in isa_available() if name != "wide"][-1])
 set_products(os.environ.get("AEFAST_PRODUCTS") or "tiles")

@@ -1,10 +1,9 @@
 # cython: freethreading_compatible=True
-"""Arrays in, one call without the GIL, status out. Callers (aefast/*.py) have validated everything: nothing is checked here.
+"""Bindings of the kernels of sparse coding: each function makes one call without the GIL.
 
-Dictionaries D (k, d) are C-contiguous and of the real type in which everything is computed; X is an ndarray (n, d) of float32, float64, uint8 or bool
-whose columns are adjacent."""
-
-import numpy as np
+Callers in Python have validated all arguments; nothing is checked here. Dictionaries D (k, d) are
+C-contiguous, and their type is the real type of the computation. X is an ndarray (n, d) of float32,
+float64, uint8 or bool; the entries of a row are adjacent."""
 
 from aefast._base import _runtime
 
@@ -93,18 +92,26 @@ cdef extern from "kernels/sparse_coding/sparse_coding.h":
 
 
 cdef const sparse_coding_kernels* kernels_of(cnp.ndarray array):
-    """The kernels for this array's real type and the instruction set in use."""
-    return sparse_coding_tables[<int> _runtime.isa_index()][cnp.PyArray_TYPE(array) == cnp.NPY_FLOAT64]
+    """Return the kernels for this array's real type and the instruction set in use."""
+    cdef bint is_double = cnp.PyArray_TYPE(array) == cnp.NPY_FLOAT64
+    return sparse_coding_tables[<int> _runtime.isa_index()][is_double]
 
 
 def algorithm_table():
-    """One dict for each algorithm: name, has_gap (it solves the lasso, and a duality gap tells how well), starts (it can start from given codes)."""
+    """Return a dict for each algorithm.
+
+    The keys are name, has_gap (whether it solves the lasso, whose duality gap measures the
+    accuracy) and starts (whether it can start from given codes)."""
     cdef algorithm_info info
     rows = []
     table = sparse_coding_tables[0][1]
     for i in range(table.n_algorithms):
         table.algorithm_info(i, &info)
-        rows.append({"name": info.name.decode(), "has_gap": bool(info.has_gap), "starts": bool(info.starts)})
+        rows.append({
+            "name": info.name.decode(),
+            "has_gap": bool(info.has_gap),
+            "starts": bool(info.starts),
+        })
     return rows
 
 
@@ -112,20 +119,22 @@ ALGORITHMS = [row["name"] for row in algorithm_table()]
 
 
 cdef class Encoder:
-    """A dictionary in the forms that kernels read, and the workspace of calls that code rows with it. For one call at a time.
+    """A dictionary in the forms that kernels read, with the workspace of calls that code rows.
 
-    `atoms` (k, d) are divided by `weights` (k) where these are given; codes come back for atoms that are not."""
+    Only one call may run at a time. If `weights` (k,) are given, `atoms` (k, d) have been divided
+    by them; the codes that are returned belong to the undivided atoms."""
 
     cdef coding_job job
     cdef const sparse_coding_kernels* kernels
     cdef readonly cnp.ndarray atoms
     cdef cnp.ndarray prepared, workspace, weights
 
-    def __init__(self, cnp.ndarray atoms, *, algorithm, alpha, tol, max_iter, positive, n_nonzero, target, step, weights, n_threads,
-                 prepare_threads):
+    def __init__(self, cnp.ndarray atoms, *, algorithm, alpha, tol, max_iter, positive, n_nonzero,
+                 target, step, weights, n_threads, prepare_threads):
         memset(&self.job, 0, sizeof(self.job))
         self.atoms, self.weights, self.kernels = atoms, weights, kernels_of(atoms)
-        self.job.dictionary.n_components, self.job.dictionary.n_features = cnp.PyArray_DIM(atoms, 0), cnp.PyArray_DIM(atoms, 1)
+        self.job.dictionary.n_components = cnp.PyArray_DIM(atoms, 0)
+        self.job.dictionary.n_features = cnp.PyArray_DIM(atoms, 1)
         self.job.dictionary.atoms, self.job.dictionary.n_threads = data_of(atoms), prepare_threads
         self.job.algorithm, self.job.alpha, self.job.tol = ALGORITHMS.index(algorithm), alpha, tol
         self.job.max_iter, self.job.positive, self.job.n_nonzero = max_iter, positive, n_nonzero
@@ -138,41 +147,54 @@ cdef class Encoder:
         self.prepare()
 
     def prepare(self):
-        """Reads the atoms anew."""
+        """Prepare the forms from `atoms`, after these have changed."""
         with nogil:
             self.kernels.prepare(&self.job.dictionary)
 
-    def code(self, cnp.ndarray rows, domain, *, order=None, init=None, codes=None, indices=None, values=None, counts=None, objectives=None, gaps=None):
-        """Codes of rows into `codes` (n, k), or sparse into indices (n, width) int32, values (n, width) and counts (n,) int64, with
-        `width` at least what a code can have: k, or n_nonzero for "omp". Returns the status."""
+    def code(self, cnp.ndarray rows, domain, *, order=None, init=None, codes=None, indices=None,
+             values=None, counts=None, objectives=None, gaps=None):
+        """Code rows and return the status.
+
+        Codes are written to `codes` (n, k), or in sparse form to indices (n, width) int32, values
+        (n, width) and counts (n,) int64, where `width` is at least the number of entries that a
+        code can have: k, or n_nonzero for "omp"."""
         self.job.rows = view_rows(rows, order, domain)
-        self.job.init, self.job.codes, self.job.values = data_of(init), data_of(codes), data_of(values)
+        self.job.init, self.job.codes = data_of(init), data_of(codes)
         self.job.width = 0 if indices is None else cnp.PyArray_DIM(indices, 1)
-        self.job.indices, self.job.counts = <int32_t*> data_of(indices), <int64_t*> data_of(counts)
+        self.job.indices, self.job.values = <int32_t*> data_of(indices), data_of(values)
+        self.job.counts = <int64_t*> data_of(counts)
         self.job.objectives, self.job.gaps = <double*> data_of(objectives), <double*> data_of(gaps)
         with nogil:
             self.kernels.code(&self.job)
         return self.job.status
 
 
-def accumulate(cnp.ndarray rows, order, cnp.ndarray indices, cnp.ndarray values, cnp.ndarray counts, cnp.ndarray A, cnp.ndarray B, n_threads):
-    """A (k, k) += H^T H and B (k, d) += H^T X, float64, for codes as `Encoder.code` leaves them."""
+def accumulate(cnp.ndarray rows, order, cnp.ndarray indices, cnp.ndarray values, cnp.ndarray counts,
+               cnp.ndarray A, cnp.ndarray B, n_threads):
+    """Add H^T H to A (k, k) and H^T X to B (k, d), both float64.
+
+    The codes H are in the sparse form that `Encoder.code` writes."""
     cdef code_statistics_job job
     cdef const sparse_coding_kernels* kernels = kernels_of(values)
-    job.n_components, job.n_features, job.n_threads = cnp.PyArray_DIM(B, 0), cnp.PyArray_DIM(B, 1), n_threads
-    job.rows, job.values, job.width = view_rows(rows, order), data_of(values), cnp.PyArray_DIM(indices, 1)
+    job.n_components, job.n_features = cnp.PyArray_DIM(B, 0), cnp.PyArray_DIM(B, 1)
+    job.rows, job.n_threads = view_rows(rows, order), n_threads
+    job.values, job.width = data_of(values), cnp.PyArray_DIM(indices, 1)
     job.indices, job.counts = <const int32_t*> data_of(indices), <const int64_t*> data_of(counts)
     job.A, job.B = <double*> data_of(A), <double*> data_of(B)
     with nogil:
         kernels.accumulate(&job)
 
 
-def update(cnp.ndarray atoms, cnp.ndarray A, cnp.ndarray B, *, positive, n_sweeps, least_use, n_threads):
-    """Sweeps over the atoms (k, d), each to its best value on the unit ball, in place. Atoms with A_jj <= least_use stay as they are."""
+def update(cnp.ndarray atoms, cnp.ndarray A, cnp.ndarray B, *, positive, n_sweeps, least_use,
+           n_threads):
+    """Update the atoms (k, d) in place, in sweeps over them, each to its optimum in the unit ball.
+
+    Atoms with A_jj <= least_use are not changed."""
     cdef update_job job
     cdef const sparse_coding_kernels* kernels = kernels_of(atoms)
     memset(&job, 0, sizeof(job))
-    job.n_components, job.n_features, job.n_threads = cnp.PyArray_DIM(atoms, 0), cnp.PyArray_DIM(atoms, 1), n_threads
+    job.n_components, job.n_features = cnp.PyArray_DIM(atoms, 0), cnp.PyArray_DIM(atoms, 1)
+    job.n_threads = n_threads
     job.A, job.B, job.atoms = <const double*> data_of(A), <const double*> data_of(B), data_of(atoms)
     job.positive, job.n_sweeps, job.least_use = positive, n_sweeps, least_use
     workspace = allocate(kernels.update_workspace_bytes(&job))

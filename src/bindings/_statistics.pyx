@@ -1,5 +1,7 @@
 # cython: freethreading_compatible=True
-"""Arrays in, one call without the GIL, sums out. Callers (aefast/*.py) have validated everything: nothing is checked here."""
+"""Bindings of the kernels of statistics: each function makes one call without the GIL.
+
+Callers in Python have validated all arguments; nothing is checked here."""
 
 from aefast._base import _runtime
 
@@ -7,7 +9,7 @@ cimport numpy as cnp
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memset
 
-from _arrays cimport STATUS_BAD_ROWS, allocate, data_of, rows_view, view_rows
+from _arrays cimport allocate, data_of, rows_view, view_rows
 
 cnp.import_array()
 
@@ -74,16 +76,16 @@ cdef extern from "kernels/statistics/statistics.h":
     const statistics_kernels* statistics_tables[][2]
 
 
-BAD_ROWS = STATUS_BAD_ROWS
-
-
 cdef const statistics_kernels* kernels_of(cnp.ndarray array):
-    """The kernels for this array's real type and the instruction set in use."""
-    return statistics_tables[<int> _runtime.isa_index()][cnp.PyArray_TYPE(array) == cnp.NPY_FLOAT64]
+    """Return the kernels for this array's real type and the instruction set in use."""
+    cdef bint is_double = cnp.PyArray_TYPE(array) == cnp.NPY_FLOAT64
+    return statistics_tables[<int> _runtime.isa_index()][is_double]
 
 
 cdef class Accumulator:
-    """Sums over slices of dense rows: `add` any number of times, then `finish`, once. shift (d,) has the computation's real type."""
+    """Sums over dense rows: any number of calls of `add`, then one of `finish`.
+
+    `shift` (d,) is the reference point; its type is the real type of the computation."""
 
     cdef statistics_job job
     cdef cnp.ndarray shift, workspace
@@ -98,7 +100,9 @@ cdef class Accumulator:
         kernels_of(shift).begin(&self.job)
 
     def add(self, cnp.ndarray X, cnp.ndarray weight=None):
-        """Adds rows X (n, d), weighted by float64 weights (n,). Returns the status: BAD_ROWS where something is not finite."""
+        """Add rows X (n, d) with float64 weights (n,) and return the status.
+
+        The status is BAD_ROWS where an entry or its shifted value is not finite."""
         cdef const statistics_kernels* kernels = kernels_of(self.shift)
         self.job.rows, self.job.weight = view_rows(X), <const double*> data_of(weight)
         with nogil:
@@ -106,19 +110,22 @@ cdef class Accumulator:
         return self.job.status
 
     def finish(self, cnp.ndarray sums, cnp.ndarray scatter):
-        """Adds what was summed to float64 arrays (d,) and (d, d)."""
+        """Add the sums to float64 arrays `sums` (d,) and `scatter` (d, d)."""
         cdef const statistics_kernels* kernels = kernels_of(self.shift)
         self.job.sums, self.job.scatter = <double*> data_of(sums), <double*> data_of(scatter)
         with nogil:
             kernels.finish(&self.job)
 
 
-def add_sparse(cnp.ndarray row_begin, cnp.ndarray columns, cnp.ndarray values, cnp.ndarray weight, cnp.ndarray sums,
-               cnp.ndarray scatter, int n_threads):
-    """Adds CSR rows (int64, int32, real; columns rising) to float64 sums (d,) and to the upper triangle of scatter (d, d)."""
+def add_sparse(cnp.ndarray row_begin, cnp.ndarray columns, cnp.ndarray values, cnp.ndarray weight,
+               cnp.ndarray sums, cnp.ndarray scatter, int n_threads):
+    """Add CSR rows to float64 `sums` (d,) and to the upper triangle of float64 `scatter` (d, d).
+
+    row_begin is int64, columns int32 and rising within each row, values of a real type."""
     cdef sparse_statistics_job job
     cdef const statistics_kernels* kernels = kernels_of(values)
-    job.row_begin, job.columns, job.values = <const int64_t*> data_of(row_begin), <const int32_t*> data_of(columns), data_of(values)
+    job.row_begin, job.values = <const int64_t*> data_of(row_begin), data_of(values)
+    job.columns = <const int32_t*> data_of(columns)
     job.n_rows, job.n_features = cnp.PyArray_DIM(row_begin, 0) - 1, cnp.PyArray_DIM(sums, 0)
     job.weight, job.n_threads = <const double*> data_of(weight), n_threads
     job.sums, job.scatter = <double*> data_of(sums), <double*> data_of(scatter)
@@ -126,22 +133,31 @@ def add_sparse(cnp.ndarray row_begin, cnp.ndarray columns, cnp.ndarray values, c
         kernels.add_sparse(&job)
 
 
-def sparse_product(cnp.ndarray row_begin, cnp.ndarray columns, cnp.ndarray values, cnp.ndarray B, cnp.ndarray Y, int n_threads):
-    """Y (n, k) <- CSR rows times B (d, k); values, B and Y of one real type, C-contiguous."""
+def sparse_product(cnp.ndarray row_begin, cnp.ndarray columns, cnp.ndarray values, cnp.ndarray B,
+                   cnp.ndarray Y, int n_threads):
+    """Compute Y (n, k), the product of CSR rows and B (d, k).
+
+    values, B and Y have the same real type; B and Y are C-contiguous."""
     cdef sparse_product_job job
     cdef const statistics_kernels* kernels = kernels_of(values)
-    job.row_begin, job.columns, job.values = <const int64_t*> data_of(row_begin), <const int32_t*> data_of(columns), data_of(values)
+    job.row_begin, job.values = <const int64_t*> data_of(row_begin), data_of(values)
+    job.columns = <const int32_t*> data_of(columns)
     job.n_rows, job.n_columns = cnp.PyArray_DIM(Y, 0), cnp.PyArray_DIM(Y, 1)
     job.B, job.Y, job.n_threads = data_of(B), data_of(Y), n_threads
     with nogil:
         kernels.sparse_product(&job)
 
 
-def project(cnp.ndarray X, cnp.ndarray shift, cnp.ndarray B, domain, block_rows, n_threads, *, cnp.ndarray offset=None, cnp.ndarray p=None,
-            double sign=0, cnp.ndarray Z=None, cnp.ndarray quadratic=None):
-    """Z (n, k) <- (X - shift) B + offset, or quadratic (n,) float64 <- sum_j p_j (x - shift)_j^2 + sign * the sum of squares of (x - shift) B.
+def project(cnp.ndarray X, cnp.ndarray shift, cnp.ndarray B, domain, block_rows, n_threads, *,
+            cnp.ndarray offset=None, cnp.ndarray p=None, double sign=0, cnp.ndarray Z=None,
+            cnp.ndarray quadratic=None):
+    """Project rows or compute quadratic forms of them, and return the status.
 
-    shift, B, offset, p and Z have the computation's real type. Returns the status."""
+    With Z (n, k):              Z = (X - shift) B + offset
+    With quadratic (n,) float64, for each row x:
+                                sum_j p_j (x_j - shift_j)^2 + sign ||(x - shift) B||^2
+
+    shift, B, offset, p and Z have the real type of the computation."""
     cdef projection_job job
     cdef const statistics_kernels* kernels = kernels_of(B)
     memset(&job, 0, sizeof(job))

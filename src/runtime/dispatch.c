@@ -1,3 +1,4 @@
+/* Names of the instruction sets and tests of what this build and this processor have. */
 #include "runtime/dispatch.h"
 
 const char *aefast_isa_name(int isa)
@@ -11,7 +12,7 @@ const char *aefast_isa_name(int isa)
 int aefast_isa_supported(int isa)
 {
 #if defined(__x86_64__)
-    /* The compiler's CPUID test also asks whether the operating system saves the wide registers. */
+    /* The compiler's CPUID test includes whether the operating system saves the wide registers. */
     __builtin_cpu_init();
     int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     switch (isa) {

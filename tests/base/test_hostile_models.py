@@ -1,15 +1,15 @@
-"""Damaged and hostile files of every format: refused with a ValueError, or loaded as an object that works."""
+"""Damaged and hostile model files are refused with a ValueError, or load as objects that work."""
 
 import importlib
 import warnings
 
 import numpy as np
 import pytest
-from base.test_model_file_refusals import assert_refused, edited, unpack
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load as read_tensors
 from safetensors.numpy import save as foreign_file
+from support.model_files import assert_refused, edited, unpack
 
 import aefast
 from aefast.model_file import HOMES
@@ -73,7 +73,7 @@ def test_every_format_is_read(file_format, written):
     "value", [-1, 2**80, 0.5, "x", [], {}, [None], [[1.0]], float("inf")], ids=repr
 )
 def test_no_state_does_harm(value, written):
-    """An entry may be one that the object can have. What else is in its place is refused, never met by another error."""
+    """Entries that the object cannot have are refused, never met by another error."""
     contents = written.read_bytes()
     with edited(written) as (_, metadata, _):
         n_entries = len(list(leaves(metadata["state"])))
@@ -185,7 +185,10 @@ def all_contents(tmp_path_factory):
 @settings(max_examples=300, deadline=None)
 @given(data=st.data())
 def test_damaged_bytes(data, all_contents, tmp_path_factory):
-    """Whatever bytes are changed: refused with a ValueError, or loaded; and if numbers became too large to use, the error is a ValueError too."""
+    """A file of which bytes were changed is refused with a ValueError, or loads.
+
+    Where numbers became too large to use, the error of their use is a ValueError too.
+    """
     damaged = bytearray(all_contents[data.draw(st.sampled_from(list(HOMES)))])
     positions = st.integers(0, len(damaged) - 1)
     for position, byte in data.draw(

@@ -5,7 +5,7 @@ import pytest
 
 import aefast
 from aefast import Autoencoder
-from aefast._base import _runtime
+from aefast._base import _runtime, passes
 from aefast.networks.training import minibatches
 
 
@@ -14,7 +14,7 @@ def interrupt_slice(monkeypatch):
     """A function: Ctrl-C is seen when the n-th slice returns, so that its result is lost."""
 
     def interrupt_slice(n):
-        slices, run = [], minibatches.Training._slice
+        slices, run = [], minibatches.MiniBatches._slice
 
         def run_and_interrupt(self, *arguments):
             slices.append(run(self, *arguments))
@@ -22,8 +22,8 @@ def interrupt_slice(monkeypatch):
                 raise KeyboardInterrupt
             return slices[-1]
 
-        monkeypatch.setattr(minibatches, "SLICE_SECONDS", 1e-9)  # a step each
-        monkeypatch.setattr(minibatches.Training, "_slice", run_and_interrupt)
+        monkeypatch.setattr(passes, "SLICE_SECONDS", 1e-9)  # a step each
+        monkeypatch.setattr(minibatches.MiniBatches, "_slice", run_and_interrupt)
 
     return interrupt_slice
 

@@ -1,6 +1,7 @@
-"""Every kernel against its float64 twin, over types, memory layouts, shapes, threads and instruction sets.
+"""Compare every kernel with its float64 reference implementation.
 
-The bound of each comparison follows from the arithmetic, not from what was seen: see `reference.rounding`.
+Types, memory layouts, shapes, numbers of threads and instruction sets vary. The bound of each
+comparison follows from the arithmetic, not from observed errors: see `reference/rounding.py`.
 """
 
 import numpy as np
@@ -8,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import autoencoder as reference
-from reference.autoencoder import assert_within_rounding
+from reference.rounding import assert_within_rounding, rounding
 from support.helpers import PLAIN_OUTPUTS
+from support.layouts import DTYPES, LAYOUTS, strided
 
 from aefast import Autoencoder, ops
 from aefast.networks import _autoencoder
@@ -17,37 +19,10 @@ from aefast.networks import _autoencoder
 OUTPUTS = PLAIN_OUTPUTS  # the others: test_recipe.py
 BUILT_IN = [entry for entry in _autoencoder.output_table() if entry["name"] != "own"]
 ACTIVATIONS = [entry["name"] for entry in _autoencoder.activation_table()]
-DTYPES = [np.float32, np.float64, np.uint8, np.bool_, np.int32]
-# None is a multiple of 16 lanes but (2, 64, 32); blocks hold up to 256 rows or columns, chunks 512 rows.
+# No multiples of 16 lanes but (2, 64, 32); blocks hold up to 256 rows or columns, chunks 512 rows.
 SHAPES = [(1, 1, 1), (1, 7, 3), (5, 1, 3), (3, 5, 1), (2, 64, 32), (33, 17, 9)]
 SHAPES += [(129, 257, 65), (257, 33, 130), (513, 131, 19), (521, 18, 257), (1031, 3, 2)]
 SHAPES += [(3, 2101, 301)]  # few rows: sums longer than a chunk in both directions
-
-
-def unaligned(X):
-    buffer = np.empty(X.nbytes + 1, np.uint8)
-    view = buffer[1:].view(X.dtype).reshape(X.shape)
-    view[...] = X
-    return view
-
-
-def strided(X, rows, columns):
-    """X in every |rows|-th row and |columns|-th column of a larger table, backwards where the step is negative."""
-    table = np.zeros((X.shape[0] * abs(rows), X.shape[1] * abs(columns)), X.dtype)
-    view = table[::rows, ::columns]
-    view[...] = X
-    return view
-
-
-LAYOUTS = {
-    "C": np.ascontiguousarray,
-    "Fortran": np.asfortranarray,
-    "every third row": lambda X: strided(X, 3, 1),
-    "rows backwards": lambda X: strided(X, -1, 1),
-    "every second column": lambda X: strided(X, 1, 2),
-    "columns backwards": lambda X: strided(X, 1, -1),
-    "unaligned": unaligned,
-}
 
 
 def result_type(dtype):
@@ -55,11 +30,11 @@ def result_type(dtype):
 
 
 def check_all_kernels(X, parameters, output, make_fitted, sample_weight=None, activation="sigmoid"):
-    """Every result that comes from these rows and parameters, with one thread and with two, against the twin and its rounding."""
+    """Compare every result with the reference within rounding, with one thread and with two."""
     W, b, c, decoder_weights = parameters
     model = (X, parameters, output, activation)
     expected = reference.forward(*model)
-    bound = reference.rounding(*model, sample_weight=sample_weight)
+    bound = rounding(*model, sample_weight=sample_weight)
     log_p = reference.log_likelihood(*model)
     row_losses = reference.row_losses(*model)
     entry_losses = reference.entry_losses(*model)
@@ -188,7 +163,7 @@ def test_bytes_up_to_255(output, make_problem, make_fitted):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=lambda dtype: dtype.__name__)
 def test_bernoulli_far_from_zero(dtype, isa, make_fitted):
-    """Pre-activations of ±1e4, which no probability in floating point can express, still have exact losses and gradients."""
+    """Pre-activations of ±1e4, beyond any probability, still have exact losses and gradients."""
     A_hat = np.array([1e4, 1e4, 1e4, -1e4, -1e4, -1e4, 30.0, -30.0], dtype)
     X = np.array([[0.0, 0.25, 1.0, 0.0, 0.25, 1.0, 1.0, 0.0]], dtype)
     tail = np.log1p(np.exp(-30.0))
@@ -209,7 +184,7 @@ def test_bernoulli_far_from_zero(dtype, isa, make_fitted):
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("output", OUTPUTS)
 def test_starting_point(output, activation):
-    """b = 0, c the link of the column means, W uniform in ±s √(6 / (d + k)), s = 4 for the sigmoid and 1 for the others."""
+    """b = 0, c the link of column means, W uniform in ±s √(6 / (d + k)), s = 4 for the sigmoid."""
     X = np.random.default_rng(6).uniform(0.1, 0.9, (5000, 11))
     twin = reference.OUTPUTS[output]
     for tied in (True, False):

@@ -1,4 +1,4 @@
-"""Model files: what goes through a file unchanged, and that a failure to write leaves everything as it was."""
+"""Model files: what they keep, and that a failed write leaves everything as it was."""
 
 import contextlib
 import os
@@ -49,7 +49,7 @@ def assert_same_model(a, b, X):
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("output", OUTPUTS)
 def test_round_trip(output, tied, dtype, options, X, path):
-    """A loaded estimator predicts, and goes on training, with the bits of one that was never saved."""
+    """A loaded estimator predicts and trains with the bits of one that was never saved."""
     X = X.astype(dtype)
     ae = Autoencoder(
         3, output=output, tied=tied, batch_size=16, max_epochs=3, random_state=1, **options
@@ -61,7 +61,7 @@ def test_round_trip(output, tied, dtype, options, X, path):
 
 
 def test_every_parameter_round_trips(X, path):
-    """All constructor parameters at values that are not the defaults, some of them NumPy's scalars."""
+    """All constructor parameters at values other than the defaults, some of them of NumPy."""
     parameters = {
         "n_components": np.int64(3),
         "activation": "tanh",

@@ -1,4 +1,4 @@
-"""Model files that are missing, damaged, foreign or hostile: each is refused with a clear error."""
+"""Model files that are missing, damaged, foreign or hostile are refused with a clear error."""
 
 import os
 import struct
@@ -10,16 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load as read_tensors
 from safetensors.numpy import save as foreign_file
-from support.model_files import edited, pack, unpack
+from support.model_files import assert_refused, edited, pack, unpack
 
 import aefast
 from aefast import Autoencoder
-
-
-def assert_refused(path, match=None):
-    with pytest.raises(ValueError, match=match) as caught:
-        aefast.load(path)
-    assert str(path) in str(caught.value)
 
 
 def test_editing_nothing_changes_nothing(saved, X):
@@ -226,7 +220,7 @@ def test_bad_tensors(name, change, saved):
 
 
 def test_missing_and_extra_tensors(saved, X):
-    """Neither a part nor a part of the optimizer's state may be missing, or be there without need."""
+    """No tensor of the parameters or of the optimizer's state may be missing or added."""
     tensors = read_tensors(saved.read_bytes())
     header, _ = unpack(saved.read_bytes())
     for name in tensors:
@@ -279,7 +273,7 @@ def contents(tmp_path_factory):
 @settings(max_examples=300, deadline=None)
 @given(data=st.data())
 def test_damaged_bytes(data, contents, tmp_path_factory):
-    """Whatever bytes are changed: the file loads as a usable estimator, or is refused with a ValueError."""
+    """A file of which bytes were changed loads as an estimator, or is refused with a ValueError."""
     damaged = bytearray(contents)
     positions = st.integers(0, len(damaged) - 1)
     changes = st.lists(st.tuples(positions, st.integers(0, 255)), min_size=1, max_size=4)

@@ -11,8 +11,7 @@ from support.helpers import run_python
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from aefast import Autoencoder, build_info
-from aefast._base import _runtime
-from aefast.networks.training import minibatches
+from aefast._base import _runtime, passes
 
 
 def blas_threads():
@@ -101,46 +100,54 @@ INTERRUPTED = """
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     X = np.random.default_rng(0).random((30_000, 256), dtype=np.float32)
-    ae = Autoencoder(128, batch_size=64, max_epochs=100_000, tol=0, random_state=0, {options})
+    start = Autoencoder(128, max_epochs=0, random_state=0).fit(X)._state.parameters
 
     def interrupt():
         time.sleep(0.6)
         sent.append(time.perf_counter())
         os.kill(os.getpid(), signal.SIGINT)
 
-    delays = []
-    for attempt in range(3):  # machines are noisy: the best counts
-        sent = []
-        thread = threading.Thread(target=interrupt)
-        thread.start()
-        try:
-            ae.fit(X)
-        except KeyboardInterrupt:
-            delays.append(time.perf_counter() - sent[0])
-        thread.join()
-    assert len(delays) == 3
-    start = Autoencoder(128, max_epochs=0, random_state=0).fit(X)._state.parameters
-    assert ae._state.n_steps > 0 and not np.array_equal(start, ae._state.parameters)
-    assert np.isfinite(ae.transform(X[:100])).all() and np.isfinite(ae.score(X[:100]))
-    steps = ae._state.n_steps
-    ae.partial_fit(X[:64])
-    assert ae._state.n_steps == steps + 1
-    print(min(delays))
+    for options in (
+        {},
+        {"n_threads": 2},
+        {"early_stopping": True, "n_epochs_no_change": 100_000},
+        {"verbose": 1},
+    ):
+        ae = Autoencoder(128, batch_size=64, max_epochs=100_000, tol=0, random_state=0, **options)
+        for attempt in range(3):  # machines are noisy: the best counts
+            sent, delay = [], None
+            thread = threading.Thread(target=interrupt)
+            thread.start()
+            try:
+                ae.fit(X)
+            except KeyboardInterrupt:
+                delay = time.perf_counter() - sent[0]
+            thread.join()
+            assert delay is not None, options
+            if delay < 0.5:
+                break
+        else:
+            raise AssertionError(f"{options}: {delay} seconds")
+        assert ae._state.n_steps > 0, options
+        assert not np.array_equal(start, ae._state.parameters), options
+        assert np.isfinite(ae.transform(X[:100])).all() and np.isfinite(ae.score(X[:100]))
+        steps = ae._state.n_steps
+        ae.partial_fit(X[:64])
+        assert ae._state.n_steps == steps + 1, options
 """
 
 
-@pytest.mark.parametrize(
-    "options", ["", "n_threads=2", "early_stopping=True, n_epochs_no_change=100_000", "verbose=1"]
-)
-def test_ctrl_c(options):
-    result = run_python(INTERRUPTED.format(options=options))
+def test_ctrl_c():
+    """A fit ends within half a second of the interrupt, leaves a model, and can go on."""
+    result = run_python(INTERRUPTED)
     assert result.returncode == 0, result.stderr
-    assert float(result.stdout) < 0.5
 
 
 def test_other_python_threads_run_during_a_slice(monkeypatch):
-    """One epoch in one slice: a thread that wakes every millisecond would see it as a single long sleep if the GIL were kept."""
-    monkeypatch.setattr(minibatches, "SLICE_SECONDS", 1e3)
+    """One epoch in one slice: a thread that wakes every millisecond would see it as a single long
+    sleep if the GIL were kept.
+    """
+    monkeypatch.setattr(passes, "SLICE_SECONDS", 1e3)
     X = np.random.default_rng(0).random((100_000, 256), dtype=np.float32)
     ae = Autoencoder(128, batch_size=32, max_epochs=1, n_threads=1, random_state=0)
     ticks, done = [], threading.Event()
@@ -189,9 +196,9 @@ def test_the_users_limits_are_obeyed():
 def test_an_instruction_set_can_be_forced(name):
     script = """
         import numpy as np
-        import aefast
-        ae = aefast.Autoencoder(3, max_epochs=2, random_state=0).fit(np.eye(10))
-        print(aefast.build_info()["isa"], np.isfinite(ae.components_).all())
+        import aefast.ops
+        loss, gradients = aefast.ops.loss_and_gradients(np.eye(10), *map(np.ones, ((3, 10), 3, 10)))
+        print(aefast.build_info()["isa"], np.isfinite(loss) and np.isfinite(gradients.W).all())
     """
     result = run_python(script, AEFAST_ISA=name)
     assert result.stdout.split() == [name, "True"], result.stderr

@@ -1,4 +1,7 @@
-"""Bad input: the error names the argument, says what was expected and what came, and leaves everything as it was."""
+"""Bad input: the error names the argument, what was expected and what came.
+
+Nothing that was fitted changes.
+"""
 
 import pickle
 import re
@@ -44,7 +47,10 @@ def state_of(estimator):
 
 
 def check_refusal(estimator, call, error, *fragments):
-    """The call raises an error whose message holds every fragment (a regular expression), and the fitted state stays."""
+    """A call raises an error whose message holds every fragment, a regular expression.
+
+    The fitted state stays.
+    """
     before = state_of(estimator)
     with pytest.raises(error) as raised:
         call()
@@ -53,7 +59,7 @@ def check_refusal(estimator, call, error, *fragments):
     assert state_of(estimator) == before
 
 
-# ------------------------------------------------------------------------------------------------------------------------- the data
+# ---- the data ----
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -222,7 +228,7 @@ def test_ops_beyond_blas():
             call()
 
 
-# -------------------------------------------------------------------------------------------------------------------- the parameters
+# ---- the parameters ----
 
 BAD_PARAMETERS = [
     *(("n_components", value) for value in (0, -3, 2.5, "many", None)),
@@ -270,7 +276,7 @@ def test_unknown_names_list_the_known(name, known, digits):
 
 
 def test_partial_fit_keeps_the_shape(fitted, digits):
-    """Parameters that decide the shape of what was learnt cannot change between calls of partial_fit."""
+    """Parameters that decide the shape of the state cannot change between calls of partial_fit."""
     for name, value in (("n_components", 5), ("tied", False), ("activation", "tanh")):
         before = fitted.get_params()[name]
         fitted.set_params(**{name: value})
@@ -295,7 +301,7 @@ def test_a_failed_first_fit_leaves_no_fitted_attribute(digits):
         ae.transform(digits)
 
 
-# -------------------------------------------------------------------------------------------------------------------- the functions
+# ---- the functions ----
 
 
 def test_ops_name_the_argument(make_problem):
@@ -355,7 +361,7 @@ def test_ops_name_the_argument(make_problem):
             )
 
 
-# ----------------------------------------------------------------------------------------------------------------------- divergence
+# ---- divergence ----
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -372,7 +378,7 @@ def test_divergence_in_the_first_epoch(method, dtype, digits):
 
 
 def test_divergence_later(digits):
-    """The parameters kept are those at the end of the last whole epoch, and training goes on from them at a lower rate."""
+    """The parameters of the last whole epoch are kept, and training goes on from them."""
     snapshots = []
 
     def remember(epoch, loss, validation_loss, estimator):

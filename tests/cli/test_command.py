@@ -127,7 +127,7 @@ def test_reconstruct_keeps_the_shape(model, folder):
 
 
 def test_score(model, folder, capsys):
-    """The spoilt row has the highest reconstruction error and the lowest log-likelihood; digits are exact."""
+    """The spoilt row has the highest error and the lowest log-likelihood, in exact digits."""
     X = load_digits().data / 16
     X[100] = 1 - X[100]
     np.save("X.npy", X)

@@ -1,4 +1,4 @@
-"""What the command reads, and how it says what is wrong with it."""
+"""Files that the command reads, and its messages about what is wrong with them."""
 
 import pickle
 import re
@@ -204,7 +204,10 @@ def test_hold_out(n_rows, fraction, seed):
 
 
 def test_hold_out_is_random():
-    """Each row is held out as often as any other, over many seeds; both parts are slices of one array."""
+    """Each row is held out as often as any other, over many seeds.
+
+    Both parts are slices of one array.
+    """
     counts = np.zeros(20)
     for seed in range(2000):
         rows = np.arange(20)[:, None]

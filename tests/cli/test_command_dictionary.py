@@ -48,6 +48,7 @@ def test_from_rows_and_whitened(folder, capsys):
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.extra
 def test_denoising(folder, capsys):
     clean = load_sample_image("flower.jpg")[150:270, 200:330]
     Image.fromarray(clean).save("clean.png")

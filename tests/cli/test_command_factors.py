@@ -1,4 +1,4 @@
-"""`aefast factors`, `aefast sample`, and what the other commands make of such models."""
+"""`aefast factors`, `aefast sample`, and the other commands given a factor model."""
 
 import io
 import json

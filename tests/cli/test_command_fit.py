@@ -1,4 +1,4 @@
-"""`aefast fit`: what it trains, what it leaves, how it ends."""
+"""`aefast fit`: training, the files it leaves, and how it ends."""
 
 import errno
 import json
@@ -46,7 +46,10 @@ def test_main_job(folder, capsys):
 
 
 def test_held_out_rows_are_not_trained_on(model):
-    """The model is the one that the estimator makes of the training rows alone; the metrics are those of both parts."""
+    """The model is the one that the estimator makes of the training rows alone.
+
+    The metrics are those of both parts.
+    """
     X = (load_digits().data / 16).astype(np.float32)
     train, test = hold_out(X, 0.1, 0)
     ae = aefast.Autoencoder(8, output="bernoulli", max_epochs=3, random_state=0).fit(train)
@@ -143,6 +146,15 @@ def test_defaults_are_the_estimators(model):
     parameters = aefast.load(model / "model.safetensors").get_params()
     changed = {"n_components": 8, "output": "bernoulli", "max_epochs": 3, "random_state": 0}
     assert parameters == aefast.Autoencoder(**changed).get_params()
+
+
+def test_defaults_of_options_are_the_constructors():
+    """Except those the command documents as its own."""
+    constructors = aefast.StackedAutoencoder().get_params() | aefast.Autoencoder().get_params()
+    own = {"layer_sizes": None, "max_epochs": 30, "random_state": 0}
+    for _, name, default, _ in fit._PARAMETERS:
+        expected = own.get(name, constructors[name])
+        assert (type(default), default) == (type(expected), expected), name
 
 
 def test_same_command_same_model(model, tmp_path):

@@ -1,4 +1,4 @@
-"""`aefast fit --layers`: a deep autoencoder from the command line, and what the other commands make of it."""
+"""`aefast fit --layers`, and the other commands given a deep autoencoder."""
 
 import json
 import re
@@ -67,8 +67,9 @@ def test_the_other_commands(deep, folder, capsys):
 
 
 def test_options_of_layers(folder, capsys):
-    options = "--activation tanh --code-activation linear --missing mask --corruption masking:0.2 --contraction 0.01"
-    options += " --sparsity l1:0.1 --solver sgd --learning-rate 0.01 --layers 9,4 --epochs 1 --pretrain-epochs 1"
+    options = "--activation tanh --code-activation linear --missing mask --corruption masking:0.2"
+    options += " --contraction 0.01 --sparsity l1:0.1 --solver sgd --learning-rate 0.01"
+    options += " --layers 9,4 --epochs 1 --pretrain-epochs 1"
     table = np.random.default_rng(0).normal(size=(60, 12))
     table[::7, 3] = np.nan
     np.save("table.npy", table)

@@ -39,7 +39,7 @@ def test_factor_analysis_does_not_depend_on_units(X):
 
 
 def test_wide_covariances_by_lanczos(monkeypatch):
-    """From some number of columns on the leading eigenpairs come from ARPACK: the same optimum as by LAPACK."""
+    """ARPACK, used from some number of columns on, finds the optimum that LAPACK finds."""
     from aefast.linear import factor_analysis
 
     X, calls, eigsh = make_rows(600, 80, 4), [], factor_analysis.eigsh

@@ -1,4 +1,4 @@
-"""The marginalised denoising autoencoder and the item autoencoder against their closed forms, written as the papers have them."""
+"""The marginalized and the item autoencoder against the closed forms of their papers."""
 
 import numpy as np
 import pytest

@@ -61,7 +61,10 @@ def test_reconstructions_shrink(X):
 @pytest.mark.filterwarnings("ignore:the rows lie in 3 directions")
 @pytest.mark.parametrize("snr", [1e2, 1e6, 1e12])
 def test_likelihoods_of_nearly_noiseless_rows(snr):
-    """Where ‖x‖² and ‖projection‖² nearly cancel; compared in the basis of the model, where nothing cancels."""
+    """Distances are right where ‖x‖² and ‖projection‖² nearly cancel.
+
+    They are compared in the basis of the model, where nothing cancels.
+    """
     rng = np.random.default_rng(1)
     U = np.linalg.qr(rng.normal(size=(12, 12)))[0]
     h, noise = rng.normal(size=(200, 3)) * np.sqrt(snr), rng.normal(size=(200, 9))
@@ -188,7 +191,10 @@ def test_krylov_weights_are_repetitions(kind, dtype):
 
 
 def test_wide_tables_with_missing_entries(monkeypatch):
-    """EM starts from the Lanczos method, whose missing entries count as means: where it ends does not depend on that."""
+    """EM starts from the Lanczos method, whose missing entries count as means.
+
+    Where it ends does not depend on that.
+    """
     X = make_rows(200, 40, 3)
     X[np.random.default_rng(0).random(X.shape) < 0.1] = np.nan
     full = ProbabilisticPCA(3, tol=1e-9).fit(X)
@@ -203,7 +209,10 @@ def test_wide_tables_with_missing_entries(monkeypatch):
 
 @pytest.mark.parametrize("k", [9, 10])
 def test_as_many_components_as_columns(k, X):
-    """k = d gives no more distributions than k = d − 1: with missing entries the noise is not driven to 0."""
+    """k = d gives no more distributions than k = d − 1.
+
+    With missing entries the noise is not driven to 0.
+    """
     X[np.random.default_rng(0).random(X.shape) < 0.2] = np.nan
     model = ProbabilisticPCA(k, tol=1e-9).fit(X)
     assert model.components_.shape == (k, 10)

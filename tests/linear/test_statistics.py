@@ -1,14 +1,14 @@
-"""Streaming statistics: the kernel against its twin, chunks, merging, taking away, files, bad input."""
+"""Streaming statistics: the kernel against its reference, chunks, merging, files, bad input."""
 
 import itertools
 
 import numpy as np
 import pytest
-from base.test_kernels import LAYOUTS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import statistics as reference
 from scipy import sparse
+from support.layouts import DTYPES, LAYOUTS
 
 import aefast
 from aefast import SufficientStatistics
@@ -17,16 +17,19 @@ from aefast._base import _runtime
 SHAPES = [(1, 1), (2, 7), (5, 33), (130, 17), (256, 16), (257, 8), (300, 65), (513, 130), (1031, 3)]
 
 
-def assert_same(stats, X, weight=None, dtype=np.float64):
+def assert_same(stats, X, weight=None, dtype=np.float64, expected=None):
     """Against two passes in extended precision."""
-    expected = reference.statistics(X, weight)
-    bound, mean_bound = reference.rounding(X, weight, dtype)
+    expected, (bound, mean_bound) = expected or expected_of(X, weight, dtype)
     assert stats.weight_sum_ == pytest.approx(expected.weight_sum, rel=1e-14)
     assert stats.n_samples_ == len(X)
     assert (np.abs(stats.mean_ - expected.mean) <= mean_bound).all()
     error = np.abs(stats.covariance() - expected.scatter / expected.weight_sum)
     assert (error <= bound).all()
     assert np.array_equal(stats.scatter_, stats.scatter_.T)
+
+
+def expected_of(X, weight, dtype):
+    return reference.statistics(X, weight), reference.rounding(X, weight, dtype)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=lambda dtype: dtype.__name__)
@@ -36,19 +39,15 @@ def test_shapes(shape, dtype, isa):
     X = (rng.normal(size=shape) * rng.uniform(0.1, 10, shape[1]) + 3).astype(dtype)
     weight = rng.uniform(0, 3, shape[0])
     weight[::7] = 0
-    for n_threads in (1, 2, 5):
-        assert_same(SufficientStatistics(shape[1], n_threads=n_threads).update(X), X, None, dtype)
-        if weight.sum() > 0:
-            stats = SufficientStatistics(shape[1], n_threads=n_threads).update(X, weight)
-            assert_same(stats, X, weight, dtype)
+    for weights in (None, weight) if weight.sum() > 0 else (None,):
+        expected = expected_of(X, weights, dtype)
+        for n_threads in (1, 2, 5):
+            stats = SufficientStatistics(shape[1], n_threads=n_threads).update(X, weights)
+            assert_same(stats, X, weights, dtype, expected)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize(
-    "dtype",
-    [np.float32, np.float64, np.uint8, np.bool_, np.int32],
-    ids=lambda dtype: dtype.__name__,
-)
+@pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
 def test_types_and_layouts(dtype, layout, isa):
     X = np.random.default_rng(1).normal(2, 3, (270, 21))
     X = LAYOUTS[layout](np.abs(X).astype(dtype) if dtype != np.bool_ else X > 2)
@@ -67,7 +66,7 @@ def test_same_bits_for_any_number_of_threads(isa):
 
 @pytest.mark.parametrize("mean", [0.0, 1e4, -1e8, 1e12])
 def test_large_means_lose_nothing(mean):
-    """float64 with unit variance: the values themselves are rounded to 1e12 · 1e-16, and nothing more happens."""
+    """Values of unit variance are rounded to 1e12 · 1e-16 in float64, and nothing more is lost."""
     X = np.random.default_rng(3).normal(mean, 1.0, (5000, 6))
     stats = SufficientStatistics(6)
     for chunk in np.array_split(X, 11):
@@ -106,7 +105,7 @@ def test_trend_in_float32():
 )
 @settings(max_examples=60, deadline=None, derandomize=True)
 def test_chunks_and_merging(n, d, cuts, mean, weighted, seed):
-    """However rows are cut, streamed, merged in any order, or added and taken away: the same to rounding."""
+    """Rows give the same statistics however they are cut, streamed, merged or taken away."""
     rng = np.random.default_rng(seed)
     X = rng.normal(mean, rng.uniform(0.1, 10, d), (n, d))
     weight = rng.integers(0, 4, n).astype(float) if weighted else None
@@ -311,6 +310,6 @@ def test_slices_change_no_bit(dtype, isa, monkeypatch):
     X = np.random.default_rng(0).normal(3, 1, (5000, 21)).astype(dtype)
     found = set()
     for seconds in (0.0, 1e-4, 1e9):
-        monkeypatch.setattr("aefast._base.moments.SLICE_SECONDS", seconds)
+        monkeypatch.setattr("aefast._base.passes.SLICE_SECONDS", seconds)
         found.add(SufficientStatistics(21).update(X).scatter_.tobytes())
     assert len(found) == 1

@@ -1,4 +1,4 @@
-"""Whitening against its closed form, and what it does with directions of no variance."""
+"""Whitening against its closed form, and directions without variance."""
 
 import numpy as np
 import pandas as pd
@@ -47,7 +47,10 @@ def test_float32(X):
 
 @pytest.mark.parametrize("method", ["zca", "pca"])
 def test_directions_without_variance(method, X):
-    """Duplicate and constant columns: with epsilon=0 what has no variance becomes 0, and comes back."""
+    """With epsilon=0, directions without variance become 0, and come back.
+
+    Duplicate and constant columns make such directions.
+    """
     X = np.hstack([X, X[:, :1], np.full((len(X), 1), 3.0)])
     whitening = Whitening(method, epsilon=0.0).fit(X)
     Z = whitening.transform(X)

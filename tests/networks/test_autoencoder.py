@@ -1,4 +1,4 @@
-"""The estimator: what training gives, what each parameter does, which data is accepted."""
+"""The estimator: results of training, the effect of each parameter, accepted data."""
 
 import re
 import tracemalloc
@@ -15,7 +15,7 @@ from aefast import Autoencoder
 OUTPUTS = PLAIN_OUTPUTS  # the others: test_recipe.py
 
 
-# ------------------------------------------------------------------------------------------------------------- what training gives
+# ---- what training gives ----
 
 
 @pytest.mark.parametrize("solver, options", SOLVERS, ids=SOLVER_NAMES)
@@ -92,7 +92,7 @@ def test_attributes(digits):
     assert untied.decoder_components_.shape == (5, 64)
 
 
-# ------------------------------------------------------------------------------------------------------------- stopping and going on
+# ---- stopping and going on ----
 
 
 def test_max_epochs_0_initialises_only(digits):
@@ -102,7 +102,7 @@ def test_max_epochs_0_initialises_only(digits):
 
 
 def test_tol_stops_when_the_loss_stays(digits):
-    """No epoch improves the loss by 1e3 nats: the first is the best, and n_epochs_no_change more are run."""
+    """Where no epoch improves the loss by 1e3 nats, n_epochs_no_change follow the first."""
     ae = Autoencoder(5, max_epochs=50, tol=1e3, n_epochs_no_change=3, random_state=0).fit(digits)
     assert ae.n_epochs_ == len(ae.loss_curve_) == 4
 
@@ -218,7 +218,7 @@ def test_fit_starts_afresh_and_warm_start_goes_on(digits):
     np.testing.assert_array_equal(ae._state.parameters, longer._state.parameters)
 
 
-# ------------------------------------------------------------------------------------------------------------ callbacks and progress
+# ---- callbacks and progress ----
 
 
 def test_callbacks_see_each_epoch(digits):
@@ -280,7 +280,7 @@ def test_verbose_shows_a_bar(digits, capsys):
     assert captured.out == captured.err == ""
 
 
-# ----------------------------------------------------------------------------------------------------------- what data is accepted
+# ---- what data is accepted ----
 
 
 def test_float32_stays_float32(digits):

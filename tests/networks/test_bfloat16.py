@@ -1,4 +1,7 @@
-"""The parameter `precision`, on any machine: how it is refused, kept and saved. What it computes: test_bfloat16_training.py."""
+"""The parameter `precision` on any machine: how it is refused, kept and saved.
+
+Results in bfloat16 are the subject of test_bfloat16_training.py.
+"""
 
 import numpy as np
 import pytest

@@ -1,5 +1,7 @@
-"""Training in bfloat16 against its twin. Collected where an instruction set has it: on a processor with AVX512_BF16, and in a debug build, whose
-"wide" kernels emulate the instructions."""
+"""Training in bfloat16 against the reference implementation.
+
+It needs an instruction set with bfloat16: AVX512_BF16, or `wide` of a debug build.
+"""
 
 import numpy as np
 import pytest
@@ -12,9 +14,14 @@ import aefast
 from aefast import Autoencoder
 from aefast._base import _runtime
 from aefast.networks import _autoencoder
-from aefast.networks.network import Model
+from aefast.networks.network import single_layer
 from aefast.networks.outputs import plain_output
+from aefast.networks.training.hyperparameters import Hyperparameters
 from aefast.networks.variants import PLAIN
+
+pytestmark = pytest.mark.skipif(
+    not _runtime.bfloat16_available(), reason="no instruction set here has bfloat16"
+)
 
 OUTPUTS = PLAIN_OUTPUTS  # the others: test_recipe.py
 
@@ -30,20 +37,16 @@ def bfloat16_isa(request):
 def step_gradients(X, parameters, output, n_threads=1):
     """The float32 gradients of one step on all rows: what the momentum of its first step is."""
     (k, d), tied = parameters.W.shape, parameters.decoder_weights is None
-    model = Model(d, k, tied, "sigmoid", plain_output(output))
+    network = single_layer(d, k, tied, "sigmoid", plain_output(output))
     flat = reference.flatten(parameters).astype(np.float32)
     state = np.zeros((1, flat.size), np.float32)
     trainer = _autoencoder.Trainer(
-        model,
+        network,
         X,
         flat,
         state,
-        solver="sgd",
+        Hyperparameters("sgd", learning_rate=1e-3, momentum=0.5),
         batch_size=len(X),
-        learning_rate=1e-3,
-        momentum=0.5,
-        nesterov=False,
-        alpha=0.0,
         n_threads=n_threads,
         n_steps=0,
         variant=PLAIN,
@@ -55,7 +58,11 @@ def step_gradients(X, parameters, output, n_threads=1):
 
 
 def test_operands_are_rounded_to_nearest_even():
-    """With W = 0 and V nonzero for the last feature alone, dA is 1/4 and row j of the encoder's gradient is the rounded x_j / 4."""
+    """Gradients show how numbers are rounded.
+
+    With W = 0 and V nonzero for the last feature alone, dA is 1/4, and row j of the encoder's
+    gradient is the rounded x_j / 4.
+    """
     rng = np.random.default_rng(0)
     bits = rng.integers(0, 2**32, 20000, dtype=np.uint64).astype(np.uint32)
     bits[:4000] = (bits[:4000] & 0xFFFF0000) | 0x8000  # ties,
@@ -80,7 +87,10 @@ def test_operands_are_rounded_to_nearest_even():
     ids=str,
 )
 def test_gradients(shape, output, tied, make_problem):
-    """Odd and even sizes, several blocks of rows, more than a chunk of 512: within float32's rounding of the twin, the roundings of operands included."""
+    """Gradients are within rounding of the reference, the roundings of operands included.
+
+    Sizes are odd and even, and make several blocks of rows and more than a chunk of 512.
+    """
     X, parameters = make_problem(*shape, tied=tied, dtype=np.float32)
     twin = reference.gradients(X, parameters, output, product=reference_bfloat16.product)
     bound = reference_bfloat16.rounding(X, parameters, output)
@@ -88,7 +98,7 @@ def test_gradients(shape, output, tied, make_problem):
     for name in Parameters._fields[: 3 if tied else 4]:
         error = np.abs(getattr(gradients, name) - getattr(twin, name))
         assert (error <= getattr(bound, name) + 1e-37).all(), name
-        # operands that fall to the other side of a boundary are rare: most entries agree as float32 does
+        # few operands fall to the other side of a boundary: most entries agree as in float32
         assert np.median(error / np.abs(getattr(twin, name))) < 1e-5, name
     expected = reference.loss(X, parameters, output, product=reference_bfloat16.product)
     assert loss == pytest.approx(expected, rel=1e-5)
@@ -107,7 +117,10 @@ def test_the_bound_tells_bfloat16_from_float32(make_problem):
 @pytest.mark.parametrize("output", OUTPUTS)
 @pytest.mark.parametrize("solver, options", SOLVERS, ids=SOLVER_NAMES)
 def test_training_follows_the_twin(solver, options, output, tied, make_problem):
-    """Four epochs with a short last batch and a penalty. An operand that is rounded the other way moves a step by some 1e-4 of it."""
+    """Four epochs with a short last batch and a penalty.
+
+    An operand that is rounded the other way moves a step by some 1e-4 of it.
+    """
     X, _ = make_problem(149, 21, 11, dtype=np.float32)
     settings = {"output": output, "solver": solver, "alpha": 0.02, "batch_size": 32, **options}
     ae = Autoencoder(
@@ -147,7 +160,7 @@ def test_the_number_of_threads_changes_no_bit(shape, tied, make_problem):
 
 
 def test_stops_and_callbacks_change_no_bit(digits):
-    """The rounded copies of the weights are what the float32 weights make of them, whenever they are made."""
+    """The rounded copies of the weights follow from the float32 weights, whenever they are made."""
     options = {"batch_size": 50, "random_state": 0, "precision": "bfloat16", "tol": 0}
     X = digits.astype(np.float32)
     whole = Autoencoder(13, max_epochs=3, **options).fit(X)

@@ -1,4 +1,4 @@
-"""The Python face of the distributions: constants and samples of the built-in ones against their twins, and a user's own."""
+"""Distributions in Python: constants and samples of the built-in ones, and a user's own."""
 
 from itertools import pairwise
 
@@ -29,7 +29,7 @@ def theta_of(name):
 
 
 def log_p(name, x, eta, theta):
-    """By the twin's loss and the family's constant."""
+    """By the reference's loss and the family's constant."""
     x, constant = np.atleast_2d(np.asarray(x, float)), CONSTANTS[name]
     eta = np.broadcast_to(eta, x.shape)
     loss = TWINS[name].loss(x, eta, theta, constant)
@@ -106,7 +106,10 @@ def test_groups_sum_to_one():
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_samples(name):
-    """In the domain, with the mean of the twin and the right average likelihood (minus the entropy), and the same again from the same seed."""
+    """Samples lie in the domain and have the right mean and average log-likelihood.
+
+    The average log-likelihood is minus the entropy. A seed gives the same samples again.
+    """
     x, twin = draw(name), TWINS[name]
     assert x.shape == (40_000, 3)
     assert x.dtype == np.float64

@@ -1,9 +1,10 @@
-"""The gradients of the kernels against finite differences of their own loss, and against each other."""
+"""Gradients of the kernels against finite differences of their loss, and against each other."""
 
 import numpy as np
 import pytest
 from reference import autoencoder as reference
-from reference.autoencoder import Parameters, assert_within_rounding, flatten, unflatten
+from reference.autoencoder import Parameters, flatten, unflatten
+from reference.rounding import assert_within_rounding, rounding
 from support.helpers import PLAIN_OUTPUTS
 
 from aefast import ops
@@ -44,7 +45,7 @@ def test_finite_differences(output, activation, tied, weighted, isa, make_proble
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("output", OUTPUTS)
 def test_finite_differences_of_the_twin(output, activation, tied, make_problem):
-    """The twin is held to what it holds the kernels to, penalty included."""
+    """The reference is held to what it holds the kernels to, penalty included."""
     n, d, k = 6, 5, 4
     X, parameters = make_problem(n, d, k, tied=tied, seed=2)
     sample_weight = np.random.default_rng(3).uniform(0.0, 2.0, n)
@@ -70,7 +71,7 @@ def test_tied_gradient_is_the_sum_of_its_parts(output, dtype, isa, make_problem)
         )
         assert tied.decoder_weights is None
         assert tied_loss == untied_loss
-        bound = reference.rounding(X, Parameters(W, b, c), output).gradients
+        bound = rounding(X, Parameters(W, b, c), output).gradients
         parts = untied.W.astype(np.float64) + untied.decoder_weights
         assert_within_rounding(tied.W, parts, bound.W)
         assert_within_rounding(tied.b, untied.b, bound.b)
@@ -89,7 +90,7 @@ def test_a_weight_of_two_is_the_row_twice(output, tied, make_problem):
     loss_of_copies, copies = ops.loss_and_gradients(repeated, W, b, c, **options)
     assert loss == pytest.approx(loss_of_copies, rel=1e-14)
     assert ops.loss(X, W, b, c, sample_weight=v, **options) == pytest.approx(loss, rel=1e-14)
-    bound = reference.rounding(X, parameters, output, sample_weight=v).gradients
+    bound = rounding(X, parameters, output, sample_weight=v).gradients
     for name in Parameters._fields[: 3 if tied else 4]:
         assert_within_rounding(getattr(weighted, name), getattr(copies, name), getattr(bound, name))
 

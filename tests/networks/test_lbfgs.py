@@ -11,7 +11,7 @@ from aefast import Autoencoder
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("output", ["gaussian", "bernoulli"])
 def test_the_twins_gradient_vanishes(output, tied):
-    """At the end of a small fit, penalty included; and the loss recorded is the twin's."""
+    """At the end of a small fit, penalty included; and the loss recorded is the reference's."""
     X = np.random.default_rng(0).random((30, 5))
     options = {"output": output, "activation": "tanh", "alpha": 0.01}
     ae = Autoencoder(
@@ -27,7 +27,7 @@ def test_the_twins_gradient_vanishes(output, tied):
 
 
 def test_linear_is_pca(digits):
-    """Baldi & Hornik (1989): squared error, tied and linear, to 1e-6 of PCA's reconstruction error."""
+    """The tied linear autoencoder reaches the error of PCA to 1e-6 (Baldi & Hornik 1989)."""
     X = digits - digits.mean(axis=0)
     singular = np.linalg.svd(X, compute_uv=False)
     best = 0.5 * (singular[10:] ** 2).sum() / len(X)

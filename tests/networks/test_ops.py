@@ -1,4 +1,4 @@
-"""The functional backend: what it returns, what it accepts, and that it leaves its arguments alone."""
+"""The functional interface: what it returns and accepts, and that it leaves arguments alone."""
 
 import itertools
 

@@ -1,11 +1,10 @@
-"""`out` of the functional backend: the same bits in the caller's memory, and what it refuses."""
+"""`out` of the functional interface: the same bits in the caller's memory, and refusals."""
 
 import numpy as np
 import pytest
 
 from aefast import ops
-from aefast._base import _runtime
-from aefast.networks import one_pass
+from aefast._base import _runtime, passes
 
 FUNCTIONS = ("encode", "decode", "sigmoid", "softplus")
 N, D, K = 50, 13, 7
@@ -74,8 +73,7 @@ def test_what_is_read_is_not_written(function):
 @pytest.mark.parametrize("n", [1, 31, 700])
 def test_rows_in_one_call_or_several(n, products, monkeypatch):
     monkeypatch.setattr(_runtime, "products", lambda: products)
-    monkeypatch.setattr(one_pass, "WORK_PER_CALL", 1.0)
-    monkeypatch.setattr(one_pass, "CALL_SECONDS", 0.0)
+    monkeypatch.setattr(passes, "SLICE_SECONDS", 1e-9)  # a block each
     rng = np.random.default_rng(1)
     X, W, b = rng.normal(size=(n, D)), rng.normal(size=(K, D)), np.zeros(K)
     H, X_hat = np.full((n, K), np.nan), np.full((n, D), np.nan)

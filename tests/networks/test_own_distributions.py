@@ -1,4 +1,7 @@
-"""A user's own distribution in the estimator: built-in ones written again in NumPy give the same fits, and what goes wrong in them is told."""
+"""A user's own distribution in the estimator, and what is said when it fails.
+
+Built-in distributions written again in NumPy give the same fits.
+"""
 
 import copy
 import pickle

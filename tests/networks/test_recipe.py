@@ -1,4 +1,4 @@
-"""The recipe for every type of input: all distributions against their twins and against each other, mixed tables, missing entries, weights."""
+"""Every distribution against its reference and the others: mixed tables, gaps, weights."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import autoencoder as reference
 from reference import outputs as reference_outputs
-from reference.autoencoder import Parameters, assert_within_rounding, flatten, unflatten
+from reference.autoencoder import Parameters, flatten, unflatten
 from reference.outputs import OUTPUTS
+from reference.rounding import assert_within_rounding, rounding
 from sklearn.base import clone
 from support.problems import (
     ALL_OUTPUTS,
@@ -55,7 +56,7 @@ def assert_close(actual, expected, tolerance):
     np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * np.abs(expected).max())
 
 
-# ---- kernels against twins ----
+# ---- kernels against the reference ----
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=lambda dtype: dtype.__name__)
@@ -73,7 +74,7 @@ def test_ops_are_the_twins(name, dtype, isa):
         options["decoder_weights"] = parameters.decoder_weights
         weight = np.random.default_rng(5).uniform(0.2, 2.0, n)
         twin = twin_with_thetas(output, theta)
-        bound = reference.rounding(X, parameters, twin, sample_weight=weight)
+        bound = rounding(X, parameters, twin, sample_weight=weight)
         loss, gradients = ops.loss_and_gradients(
             X, parameters.W, parameters.b, parameters.c, sample_weight=weight, **options
         )
@@ -161,7 +162,7 @@ def segments_and_options(output):
     size=st.floats(0.0, 3.0),
 )
 def test_any_table_of_mixed_columns(n, d, k, seed, size):
-    """Any deal of columns among distributions, parameters of any size up to where means are large."""
+    """Columns dealt out at random among distributions, with parameters of any size."""
     output = mixed_output(d, seed)
     X, parameters, theta, options = problem(output, n, d, k)
     W, b, c, _ = Parameters(*(None if part is None else size * part for part in parameters))

@@ -1,4 +1,7 @@
-"""The estimator with every distribution: likelihoods, samples, gaps, files, what it refuses, scikit-learn's checks; the guide's table."""
+"""The estimator with every distribution: likelihoods, samples, gaps, files and refusals.
+
+scikit-learn's checks and the table of the guide are looked at too.
+"""
 
 import re
 from pathlib import Path

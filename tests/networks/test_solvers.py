@@ -1,4 +1,4 @@
-"""Schedules, decay and limits on norms: whole trainings against the twin's, and what each is for."""
+"""Schedules, decay and limits on norms against the reference, and what each is for."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ N, D, K, EPOCHS = 149, 37, 21, 3  # no multiples of anything; steps of 32 rows, 
 
 
 def check_twin(X, *, tied=True, tolerance=1e-11, n_threads=None, **options):
-    """Three epochs: every parameter, the optimizer's state and the losses are the twin's."""
+    """Three epochs: every parameter, the optimizer's state and the losses are the reference's."""
     settings = {"batch_size": 32, **options}
     ae = Autoencoder(
         K, tied=tied, shuffle=False, tol=0, random_state=0, n_threads=n_threads, **settings
@@ -36,7 +36,7 @@ def check_twin(X, *, tied=True, tolerance=1e-11, n_threads=None, **options):
     return ae, parameters
 
 
-# ------------------------------------------------------------------------------------------------------------ schedules and decay
+# ---- schedules and decay ----
 
 
 def test_every_schedule_has_a_twin():
@@ -90,7 +90,7 @@ def test_partial_fit_is_an_epoch_of_the_schedule(schedule, digits):
 
 
 def test_cosine_begins_anew(digits):
-    """After max_epochs calls of partial_fit, and in each fit: with a rate that is not near 0 again."""
+    """A schedule begins again after max_epochs calls of partial_fit, and in each fit."""
     ae = Autoencoder(6, learning_rate_schedule="cosine", max_epochs=4, tol=0, random_state=0)
     moves = []
     for _ in range(5):
@@ -109,7 +109,7 @@ def test_invscaling_goes_on(digits):
     np.testing.assert_array_equal(warm.components_, longer.components_)
 
 
-# ---------------------------------------------------------------------------------------------------------------------- plateau
+# ---- plateau ----
 
 
 class FakeTrainer:
@@ -157,7 +157,7 @@ def test_partial_fit_looks_back_at_the_loss_curve(digits):
     assert whole.loss_curve_ != constant.loss_curve_[: whole.n_epochs_]
 
 
-# ------------------------------------------------------------------------------------------------------------------ limits on norms
+# ---- limits on norms ----
 
 LIMITS = {
     "clip": {"clip_norm": 0.5},

@@ -1,4 +1,4 @@
-"""Deep autoencoders: the unrolled network against the twin's and against finite differences, and the estimator."""
+"""Deep autoencoders: gradients, fine-tuning and pre-training, and the estimator."""
 
 import copy
 from itertools import pairwise
@@ -16,7 +16,7 @@ from support.problems import ALL_OUTPUTS, rows_of, with_gaps
 import aefast
 from aefast import Autoencoder, StackedAutoencoder
 from aefast.networks import _autoencoder
-from aefast.networks.network import DeepModel
+from aefast.networks.network import stacked_network
 from aefast.networks.outputs import plain_output
 from aefast.networks.training import minibatches
 from aefast.networks.variants import PLAIN
@@ -32,25 +32,36 @@ def random_layers(sizes, seed=0):
     return twin.unflatten(vector, sizes)
 
 
-# --------------------------------------------------------------------------------------------------------------------- gradients
+# ---- gradients ----
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("output", OUTPUTS)
 def test_gradients_of_the_unrolled_network(output, activation, isa):
-    """The kernels against the twin, and the twin against differences of its loss."""
     X = np.random.default_rng(1).uniform(size=(7, SIZES[0]))
     layers = random_layers(SIZES)
     activations = [activation, activation, "tanh"]
-    model = DeepModel(SIZES[0], SIZES[1:], activation, "tanh", plain_output(output))
+    network = stacked_network(SIZES[0], SIZES[1:], activation, "tanh", plain_output(output))
     flat = twin.flatten(layers)
-    value, actual, status = _autoencoder.loss_and_gradients(model, X, flat, None, None, 7, 1, PLAIN)
+    value, actual, status = _autoencoder.loss_and_gradients(
+        network, X, network.split(flat), None, None, 7, 1, PLAIN
+    )
     expected = twin.flatten(twin.gradients(X, layers, activations, output))
     assert status == 0
     assert value == pytest.approx(twin.loss(X, layers, activations, output), rel=1e-12)
     np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-11 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_gradients_of_the_reference_are_differences_of_its_loss(output, activation):
+    sizes, activations = (9, 7, 5, 3), [activation, activation, "tanh"]
+    X = np.random.default_rng(1).uniform(size=(7, sizes[0]))
+    layers = random_layers(sizes)
+    expected = twin.flatten(twin.gradients(X, layers, activations, output))
     differences = reference.finite_differences(
-        lambda vector: twin.loss(X, twin.unflatten(vector, SIZES), activations, output), flat
+        lambda vector: twin.loss(X, twin.unflatten(vector, sizes), activations, output),
+        twin.flatten(layers),
     )
     assert np.abs(differences - expected).max() < 1e-7 * np.abs(expected).max()
 
@@ -62,9 +73,9 @@ def test_gradients_of_large_networks(n, dtype, n_threads, isa):
     sizes = (150, 70, 40)
     X = np.random.default_rng(1).uniform(size=(n, sizes[0])).astype(dtype)
     flat = (0.2 * twin.flatten(random_layers(sizes))).astype(dtype)
-    model = DeepModel(sizes[0], sizes[1:], "sigmoid", "sigmoid", plain_output("bernoulli"))
+    network = stacked_network(sizes[0], sizes[1:], "sigmoid", "sigmoid", plain_output("bernoulli"))
     _, actual, _ = _autoencoder.loss_and_gradients(
-        model, X, flat, None, None, min(n, 512), n_threads, PLAIN
+        network, X, network.split(flat), None, None, min(n, 512), n_threads, PLAIN
     )
     layers = twin.unflatten(flat.astype(np.float64), sizes)
     expected = twin.flatten(twin.gradients(X, layers, ["sigmoid"] * 2, "bernoulli"))
@@ -72,7 +83,7 @@ def test_gradients_of_large_networks(n, dtype, n_threads, isa):
     np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * np.abs(expected).max())
 
 
-# ------------------------------------------------------------------------------------------------------------------- fine-tuning
+# ---- fine-tuning ----
 
 LIMITS = {"free": {}, "limited": {"clip_norm": 0.5, "max_norm": 1.5}}
 
@@ -98,8 +109,8 @@ def test_fine_tuning_is_the_twins(solver, options, output, limits, rows, isa):
     start = stack.set_params(max_epochs=0).fit(X, sample_weight=weight)._state.parameters.copy()
     stack.set_params(max_epochs=3).fit(X, sample_weight=weight)
     layers, state, curve = twin.train(
-        X, twin.unflatten(start, SIZES), ["tanh", "tanh", "linear"], output, [np.arange(75)] * 3, **settings,
-        **of_rows,
+        X, twin.unflatten(start, SIZES), ["tanh", "tanh", "linear"], output, [np.arange(75)] * 3,
+        **settings, **of_rows,
     )  # fmt: skip
     np.testing.assert_allclose(stack._state.parameters, twin.flatten(layers), rtol=0, atol=1e-11)
     np.testing.assert_allclose(stack._state.optimizer_state, state, rtol=0, atol=1e-11)
@@ -109,7 +120,7 @@ def test_fine_tuning_is_the_twins(solver, options, output, limits, rows, isa):
 
 @pytest.mark.parametrize("output", ALL_OUTPUTS)
 def test_one_layer_is_an_autoencoder(output, isa):
-    """For every distribution, with missing entries and weights: what is learnt, and what becomes of rows."""
+    """Parameters and results are the same for every distribution, with gaps and weights."""
     X = with_gaps(rows_of(ALL_OUTPUTS[output], 60), ALL_OUTPUTS[output])
     options = {"output": ALL_OUTPUTS[output], "max_epochs": 3, "random_state": 0, "tol": 0}
     options["missing"] = "mask"
@@ -142,7 +153,7 @@ def test_the_number_of_threads_changes_no_bit(dtype, isa):
         np.testing.assert_array_equal(one.score_samples(X), other.score_samples(X))
 
 
-# ------------------------------------------------------------------------------------------------------------------- pre-training
+# ---- pre-training ----
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +180,7 @@ def test_layers_reconstruct_the_codes_below(digits):
 
 
 def test_pretraining_and_fine_tuning_pay(stack, digits):
-    """With 6 sigmoid codes after three layers: better pre-trained than not, better fine-tuned than not."""
+    """Six sigmoid codes after three layers are better pre-trained, and better fine-tuned."""
     random = StackedAutoencoder((40, 20, 6), pretrain_epochs=0, max_epochs=15)
     settings = {"output": "bernoulli", "learning_rate": 0.005, "random_state": 0}
     random.set_params(**settings).fit(digits)
@@ -196,7 +207,7 @@ def test_rows_held_out_are_not_pretrained_on():
     assert len(expected.validation_loss_curve_) == 2
 
 
-# -------------------------------------------------------------------------------------------------------------------- estimator
+# ---- estimator ----
 
 
 def test_methods_are_the_twins(stack, digits, isa):
@@ -310,7 +321,7 @@ def test_divergence_names_the_layer(digits):
 @pytest.mark.parametrize("n_calls", [2, 7])
 def test_an_interrupt_leaves_what_was_reached(n_calls, digits, monkeypatch):
     """In the first layer's pre-training, or in the second's."""
-    run, calls = minibatches.Training.epoch, []
+    run, calls = minibatches.MiniBatches.epoch, []
 
     def epoch(self, *arguments):
         calls.append(self)
@@ -318,7 +329,7 @@ def test_an_interrupt_leaves_what_was_reached(n_calls, digits, monkeypatch):
             raise KeyboardInterrupt
         return run(self, *arguments)
 
-    monkeypatch.setattr(minibatches.Training, "epoch", epoch)
+    monkeypatch.setattr(minibatches.MiniBatches, "epoch", epoch)
     stack = StackedAutoencoder((9, 4), pretrain_epochs=5, max_epochs=5, random_state=0)
     with pytest.raises(KeyboardInterrupt):
         stack.fit(digits)

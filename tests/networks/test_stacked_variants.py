@@ -1,4 +1,4 @@
-"""Deep autoencoders with what `Autoencoder` has too: weights, missing entries, noise and penalties in pre-training, L-BFGS, chains."""
+"""Deep autoencoders with weights, missing entries, noise, penalties, L-BFGS and chains."""
 
 import numpy as np
 import pytest
@@ -124,7 +124,7 @@ def test_refusals(options, message, digits):
 
 
 def test_noise_is_for_pretraining(digits):
-    """A stacked denoising autoencoder: other weights with noise than without, fine-tuning the same."""
+    """Noise changes the pre-training of a stacked denoising autoencoder, not its fine-tuning."""
     options = {"output": "bernoulli", "random_state": 0, "tol": 0, "max_epochs": 2}
     clean = StackedAutoencoder((9, 4), pretrain_epochs=2, **options).fit(digits)
     noisy = StackedAutoencoder((9, 4), pretrain_epochs=2, corruption=("masking", 0.3), **options)

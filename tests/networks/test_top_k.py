@@ -1,4 +1,4 @@
-"""k-sparse codes: which units are kept, steps through the kept ones alone and by whole products, dead units, against the twins."""
+"""k-sparse codes: which units are kept, sparse steps against products, dead units."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ N, D, K = 149, 21, 130  # no multiples of anything
 SPARSE, DENSE = 5, 40  # of K: through the kept units alone, and by products
 
 
-# ----------------------------------------------------------------------------------------------------------------- which are kept
+# ---- which are kept ----
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=lambda dtype: dtype.__name__)
@@ -24,7 +24,10 @@ SPARSE, DENSE = 5, 40  # of K: through the kept units alone, and by products
 )
 @pytest.mark.parametrize("n", [3, 40])
 def test_largest_units_are_kept(n, k, kept, dtype, isa):
-    """Codes are the inputs, with few values, so that many are equal: the first of them are kept. Negative ones, zeros of both signs and infinite ones."""
+    """Codes are the inputs, with few values: of equal ones the first are kept.
+
+    Negative values and zeros of both signs are among them.
+    """
     random = np.random.default_rng(k)
     X = random.choice([-2.0, -1.5, -0.0, 0.0, 0.5, 1.0, 7.0], (n, k)).astype(dtype)
     ae = Autoencoder(k, activation="linear", top_k=kept, max_epochs=0).fit(X)
@@ -35,11 +38,14 @@ def test_largest_units_are_kept(n, k, kept, dtype, isa):
     np.testing.assert_array_equal(ae.transform(X), expected)
 
 
-# ----------------------------------------------------------------------------------------------------------- training, dead units
+# ---- training, dead units ----
 
 
 def start_with_dead_units(ae, X, n_dead):
-    """The parameters of an estimator that has been fitted with no epochs; units that no row keeps lie together, and alone."""
+    """The parameters of an estimator that has been fitted with no epochs.
+
+    Units that no row keeps lie together, and alone.
+    """
     ae.set_params(max_epochs=0, warm_start=True).fit(X)
     dead = np.r_[np.arange(n_dead), np.arange(40, K, 17)]
     ae.hidden_bias_[dead] = -3.0
@@ -71,7 +77,10 @@ def train_both(X, kept, solver, tied, activation, batch_size=32, n_dead=21, n_ep
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("solver, options", SOLVERS, ids=SOLVER_NAMES)
 def test_training_is_the_twins(solver, options, tied, kept, isa, make_problem):
-    """Four epochs, the last batch of each short: every parameter, optimizer state and loss, those of units that no row of a batch keeps too."""
+    """Four epochs with a short last batch: every parameter, optimizer state and loss.
+
+    Some units are kept by no row of a batch.
+    """
     X, _ = make_problem(N, D, K)
     for activation in ("softplus", "relu", "linear"):
         ae, twin = train_both(X, kept, solver, tied, activation, **options)
@@ -94,10 +103,11 @@ def test_training_in_float32(tied, kept, isa, make_problem):
     np.testing.assert_allclose(ae.loss_curve_, twin.loss_curve, rtol=2e-6)
 
 
+@pytest.mark.each_value_once
 @pytest.mark.parametrize("n_dead", [0, 21, K - 9])
 @pytest.mark.parametrize("batch_size", [1, 300, 700])
 def test_batch_sizes(batch_size, n_dead, isa, make_problem):
-    """One row a batch, several blocks of rows, more than a chunk of 512; few units dead, most of them."""
+    """One row, several blocks of rows, more than a chunk of 512; few or most units are dead."""
     X, _ = make_problem(1500, D, K)
     options = {"momentum": 0.0, "learning_rate": 0.001, "n_epochs": 2}
     ae, twin = train_both(

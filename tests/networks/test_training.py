@@ -1,4 +1,4 @@
-"""Whole trainings against the twin's, and what their results may depend on."""
+"""Whole trainings against the reference, and what their results may depend on."""
 
 import numpy as np
 import pytest
@@ -8,12 +8,12 @@ from reference import autoencoder as reference
 from support.helpers import PLAIN_OUTPUTS, SOLVER_NAMES, SOLVERS, same_bits
 
 from aefast import Autoencoder
-from aefast.networks.training import minibatches
+from aefast._base import passes
 
 OUTPUTS = PLAIN_OUTPUTS  # the others: test_recipe.py
 
 
-# ---------------------------------------------------------------------------------------------------------- training is the twin's
+# ---- training is the reference's ----
 
 
 @pytest.mark.parametrize("n_threads", [1, 2])
@@ -21,7 +21,7 @@ OUTPUTS = PLAIN_OUTPUTS  # the others: test_recipe.py
 @pytest.mark.parametrize("output", OUTPUTS)
 @pytest.mark.parametrize("solver, options", SOLVERS, ids=SOLVER_NAMES)
 def test_training_is_the_twins(solver, options, output, tied, n_threads, isa, make_problem):
-    """Four epochs with a short last batch and a penalty, every parameter and every optimizer state compared."""
+    """Four epochs with a short last batch and a penalty: every parameter and optimizer state."""
     X, _ = make_problem(149, 21, 10)
     settings = {
         "output": output,
@@ -40,7 +40,7 @@ def test_training_is_the_twins(solver, options, output, tied, n_threads, isa, ma
         [np.arange(149)] * 4,
         **{name: value for name, value in settings.items() if name != "tied"},
     )
-    # Rounding of some 1e-16 grows with each of the 20 steps, most where Adam divides by a small root.
+    # Rounding of 1e-16 grows with each of the 20 steps, most where Adam divides by a small root.
     expected = reference.flatten(twin.parameters)
     assert np.abs(expected - start).max() > 0.01
     np.testing.assert_allclose(ae._state.parameters, expected, rtol=0, atol=1e-11)
@@ -89,7 +89,7 @@ def test_training_in_float32(solver, options, output, tied, isa, make_problem):
     "n, batch_size", [(149, 1), (149, 7), (149, 149), (149, 1000), (1300, 600)]
 )
 def test_batch_sizes(n, batch_size, make_problem):
-    """One row a batch, a short last batch, all rows in one, batches larger than the data and than a chunk of 512 rows."""
+    """One row, a short last batch, all rows, more than all rows, more than a chunk of 512 rows."""
     check_plain_training(*make_problem(n, 12, 5), n_epochs=2, batch_size=batch_size)
 
 
@@ -107,7 +107,7 @@ def test_any_shape(shape, batch_size, tied, seed, make_problem):
 
 
 def check_plain_training(X, parameters, n_epochs, batch_size):
-    """Gradient descent in the given order: the twin's parameters, and as many steps."""
+    """Gradient descent in the given order: the reference's parameters, and as many steps."""
     n, d = X.shape
     k, tied = len(parameters.b), parameters.decoder_weights is None
     options = {"solver": "sgd", "learning_rate": 1e-3, "momentum": 0.0, "batch_size": batch_size}
@@ -123,7 +123,7 @@ def check_plain_training(X, parameters, n_epochs, batch_size):
     assert ae._state.n_steps == n_epochs * -(-n // batch_size)
 
 
-# --------------------------------------------------------------------------------------------------------- what results depend on
+# ---- what results depend on ----
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=lambda dtype: dtype.__name__)
@@ -155,7 +155,7 @@ def test_the_number_of_threads_changes_no_bit(shape, tied, dtype, isa, make_prob
 @pytest.mark.parametrize("early_stopping", [False, True])
 def test_how_an_epoch_is_sliced_changes_no_bit(early_stopping, monkeypatch, digits):
     def fit(seconds):
-        monkeypatch.setattr(minibatches, "SLICE_SECONDS", seconds)
+        monkeypatch.setattr(passes, "SLICE_SECONDS", seconds)
         return Autoencoder(
             12, batch_size=16, max_epochs=3, random_state=0, early_stopping=early_stopping
         ).fit(digits)
@@ -179,14 +179,17 @@ TINY_STEPS = {"solver": "sgd", "momentum": 0.0, "tol": 0, "random_state": 0}
 
 
 def test_each_epoch_visits_each_row_once(digits):
-    """With steps too small to matter, the loss of a shuffled epoch is that of the whole data, whatever the order."""
+    """With steps too small to matter, a shuffled epoch has the loss of the whole data."""
     ae = Autoencoder(6, learning_rate=1e-17, batch_size=100, max_epochs=5, **TINY_STEPS).fit(digits)
     np.testing.assert_allclose(ae.loss_curve_, np.mean(ae.reconstruction_error(digits)), rtol=1e-11)
 
 
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_each_epoch_has_an_order_of_its_own(shuffle, digits):
-    """All rows but one in the first batch: the row that is left counts most, and with it the epoch's step changes."""
+    """The order of rows changes from epoch to epoch.
+
+    The first batch has all rows but one: which one is left decides the step of the epoch.
+    """
     ends = []
 
     def remember(epoch, loss, validation_loss, estimator):

@@ -63,7 +63,8 @@ def test_the_command_writes_a_picture_or_rows(denoising, folder, capsys):
 
 def test_the_command_takes_every_variant(folder, capsys):
     argv = (
-        "fit digits -k 8 --epochs 2 --no-plots --quiet --out m --output poisson:0-9;huber(delta=2):10-30,31;bernoulli:32-63 "
+        "fit digits -k 8 --epochs 2 --no-plots --quiet --out m "
+        "--output poisson:0-9;huber(delta=2):10-30,31;bernoulli:32-63 "
         "--corruption masking:0.2 --contraction 0.01 --sparsity kl:0.1:0.2 --dropout 0.1"
     )
     assert main(argv.split()) == 0
@@ -104,7 +105,8 @@ def test_the_command_names_columns_and_masks_gaps(folder):
     frame.iloc[3, 1] = np.nan
     frame.iloc[7, 0] = np.nan
     frame.to_csv("t.csv", index=False)  # empty fields
-    argv = "fit t.csv -k 2 --epochs 2 --no-plots --quiet --out m --missing mask --output exponential:b;gaussian:a,c"
+    argv = "fit t.csv -k 2 --epochs 2 --no-plots --quiet --out m --missing mask"
+    argv += " --output exponential:b;gaussian:a,c"
     assert main(argv.split()) == 0
     assert main("fit t.csv -k 2 --epochs 2 --no-plots --quiet --out m".split()) != 0
     assert main("reconstruct m t.csv -o r.npy".split()) == 0

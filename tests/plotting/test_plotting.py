@@ -1,4 +1,4 @@
-"""Pictures: that they show the numbers they claim to show, and are written whole or not at all."""
+"""Pictures show the numbers they claim to show, and are written whole or not at all."""
 
 import subprocess
 import sys
@@ -195,7 +195,10 @@ def test_black_and_white_are_0_and_1():
 
 
 def test_reconstructions_of_a_table():
-    """Bars are the share of each feature's variance missed; points are inputs against reconstructions."""
+    """Bars are the share of each feature's variance missed.
+
+    Points are inputs against reconstructions.
+    """
     X = np.random.default_rng(0).normal(size=(50, 9)) * np.arange(1, 10)
     X[:, 4] = 3.0  # has no variance
     names = [f"x{index}" for index in range(9)]
@@ -357,7 +360,10 @@ def test_unfitted():
 
 
 def test_pictures_of_rows_with_gaps():
-    """A gap is compared with nothing: the shares are those of the entries that are there; patterns have no NaN."""
+    """A gap is compared with nothing: the shares are those of the entries that are there.
+
+    Patterns have no NaN.
+    """
     X = np.random.default_rng(0).normal(size=(80, 5))
     X[::3, 2], X[1:, 4] = np.nan, np.nan
     ae = Autoencoder(3, missing="mask", max_epochs=3, random_state=0).fit(X)

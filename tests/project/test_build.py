@@ -1,7 +1,9 @@
 """What the build is: its facts, its symbols, its imports, and (slow) its variants."""
 
+import importlib
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -12,15 +14,26 @@ from support.helpers import run_python
 
 import aefast
 from aefast._base import _runtime
-from aefast.networks import _autoencoder
 
 ROOT = Path(__file__).parents[2]
 KERNELS = [
     "kernels/autoencoder/autoencoder.c",
+    "kernels/products/scan.c",
     "kernels/sparse_coding/sparse_coding.c",
     "kernels/statistics/statistics.c",
     "runtime/peak.c",
 ]
+EXTENSIONS = [
+    "aefast._base._rows",
+    "aefast._base._runtime",
+    "aefast._base._statistics",
+    "aefast.networks._autoencoder",
+    "aefast.sparse_coding._sparse_coding",
+]
+X86_64 = ["-mavx2", "-mfma", "-DAEFAST_ISA=avx2"]
+ARM_HEADERS = "/usr/aarch64-linux-gnu/include"
+AARCH64 = ["--target=aarch64-linux-gnu", "-isystem", ARM_HEADERS, "-DAEFAST_ISA=generic"]
+KERNEL_FLAGS = ["-std=gnu17", "-ffp-contract=off", "-fno-math-errno", f"-I{ROOT / 'src'}"]
 
 
 def test_build_info():
@@ -33,33 +46,85 @@ def test_build_info():
     assert info["debug"] is _runtime.DEBUG
 
 
-def test_instances_export_their_tables_alone():
-    """No function compiled for one instruction set can be linked into the path of another."""
-    if sys.platform != "linux":
-        pytest.skip("reads ELF symbols")
-    symbols = subprocess.run(
-        ["nm", "-D", "--defined-only", _autoencoder.__file__], capture_output=True, text=True
-    ).stdout.split()[2::3]
-    assert "PyInit__autoencoder" in symbols
-    assert not [name for name in symbols if name.endswith(("_avx2", "_avx512", "_baseline"))]
+def elf_facts(name, *tool):
+    if sys.platform != "linux" or shutil.which(tool[0]) is None:
+        pytest.skip("reads ELF files")
+    path = importlib.import_module(name).__file__
+    return subprocess.run([*tool, path], capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("name", EXTENSIONS)
+def test_extensions_export_their_modules_alone(name):
+    """No function compiled for one instruction set, and none of NumPy's archive, can be linked into
+    another library's path."""
+    symbols = elf_facts(name, "nm", "-D", "--defined-only").split()[2::3]
+    assert symbols == [f"PyInit_{name.rpartition('.')[2]}"]
+
+
+def test_extensions_link_the_mathematics_library():
+    """They do not rely on Python having loaded it."""
+    for name in EXTENSIONS:
+        needs_it = re.search(
+            r" U (lgamma|log|exp|pow|tgamma|log1p)(@|$)", elf_facts(name, "nm", "-D")
+        )
+        linked = "libm.so" in elf_facts(name, "readelf", "-d")
+        assert linked or not needs_it, name
+        assert linked or name != "aefast.networks._autoencoder"
+
+
+def compiler(name):
+    """The path of a compiler and the flags that it reads kernels with."""
+    path = shutil.which(name.split()[0]) or shutil.which(f"{name.split()[0]}-14")
+    if path is None:
+        pytest.skip(f"needs {name}")
+    if "AArch64" in name:
+        if not os.path.isdir(ARM_HEADERS):
+            pytest.skip(f"needs the C library's headers in {ARM_HEADERS}")
+        return [path, *AARCH64, *KERNEL_FLAGS]
+    if platform.machine() != "x86_64":
+        pytest.skip("needs x86-64")
+    return [path, *X86_64, *KERNEL_FLAGS]
 
 
 @pytest.mark.parametrize("bits", [32, 64])
 @pytest.mark.parametrize("name", KERNELS)
-def test_clang_reads_the_kernels(name, bits):
-    """Whichever compiler built this: no error, and no warning but of pragmas that it does not know."""
-    clang = next((path for path in map(shutil.which, ("clang", "clang-14")) if path), None)
-    if clang is None or platform.machine() != "x86_64":
-        pytest.skip("needs clang on x86-64")
-    flags = ["-std=gnu17", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas", "-O1"]
-    flags += [f"-I{ROOT / 'src'}", "-mavx2", "-mfma", f"-DAEFAST_REAL_BITS={bits}"]
-    source = ROOT / "src" / name
+@pytest.mark.parametrize("reader", ["gcc", "clang", "clang for AArch64"])
+def test_compilers_read_the_kernels(reader, name, bits):
+    """Whichever compiler built this: no error, and no warning but of OpenMP's pragmas."""
+    flags = ["-fsyntax-only", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas", "-O1"]
     done = subprocess.run(
-        [clang, "-fsyntax-only", *flags, "-DAEFAST_ISA=avx2", source],
+        [*compiler(reader), *flags, f"-DAEFAST_REAL_BITS={bits}", ROOT / "src" / name],
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("bits, lanes", [(32, "4s"), (64, "2d")])
+def test_clang_fuses_multiply_adds_on_aarch64(bits, lanes):
+    """It becomes one instruction on a whole vector: the loop over lanes is gone."""
+    flags = ["-S", "-O3", "-o", "-", f"-DAEFAST_REAL_BITS={bits}"]
+    assembly = subprocess.run(
+        [*compiler("clang for AArch64"), *flags, ROOT / "src/runtime/peak.c"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert re.search(rf"fmla\tv\d+\.{lanes}", assembly)
+    assert "fmadd" not in assembly
+
+
+def test_clang_keeps_the_sums_of_a_tile_in_registers():
+    """Where it leaves the loop over a tile's rows rolled, no loop has so many multiply-adds."""
+    flags = ["-S", "-O3", "-o", "-", "-DAEFAST_REAL_BITS=32"]
+    assembly = subprocess.run(
+        [*compiler("clang"), *flags, ROOT / "src/kernels/statistics/statistics.c"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    blocks = re.split(r"^\.?\w+:", assembly, flags=re.MULTILINE)
+    assert max(len(re.findall(r"vfmadd\w+\t%ymm", block)) for block in blocks) >= 4 * 12
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -113,6 +178,94 @@ for tied in (True, False):
         [float(x) for x in blas.split()], rel=1e-12
     )
     assert len(tiles.split()) == 6
+
+
+COMPILER = """#!/bin/sh
+# Notes the sources of objects, which are empty: the compiler only reads them.
+case "$*" in *trial*) exec cc "$@" ;; esac
+for argument in "$@"; do
+    case "$last" in -o) object=$argument ;; -c) source=$argument ;; esac
+    last=$argument
+done
+[ -z "$source" ] && exec cc "$@"
+echo "$source" >> "$COMPILED"
+cc "$@" -w -fsyntax-only && cc -c -x c /dev/null -o "$object"
+"""
+
+
+class Tree:
+    """A copy of the sources that is built for one instruction set."""
+
+    def __init__(self, folder):
+        self.root, self.log = folder / "tree", folder / "compiled"
+        for name in ("aefast", "src"):
+            ignored = shutil.ignore_patterns("*.so", "__pycache__")
+            shutil.copytree(ROOT / name, self.root / name, ignore=ignored)
+        for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+            shutil.copy(ROOT / name, self.root)
+        (folder / "compiler").write_text(COMPILER)
+        (folder / "compiler").chmod(0o755)
+        self.environment = {
+            **os.environ,
+            "CC": str(folder / "compiler"),
+            "COMPILED": str(self.log),
+            "AEFAST_WITHOUT": "avx2 avx512",
+        }
+
+    def build(self, **environment):
+        """The names of the files that a build compiles."""
+        self.log.write_text("")
+        subprocess.run(
+            [sys.executable, "setup.py", "build_ext", "--inplace"],
+            cwd=self.root,
+            env={**self.environment, **environment},
+            capture_output=True,
+            check=True,
+        )
+        return sorted(Path(line).name for line in self.log.read_text().splitlines())
+
+    def touch(self, name):
+        (self.root / name).touch()
+
+
+@pytest.mark.slow
+def test_builds_compile_what_has_changed(tmp_path):
+    pytest.importorskip("Cython")
+    if platform.machine() != "x86_64":
+        pytest.skip("counts the objects of x86-64")
+    tree = Tree(tmp_path)
+    kernels = sorted(2 * [Path(name).name for name in KERNELS])
+    bindings = [f"{name.rpartition('.')[2]}.c" for name in EXTENSIONS] + ["dispatch.c"]
+    everything = sorted(kernels + bindings)
+    assert tree.build() == everything
+    assert tree.build() == []
+
+    tree.touch("src/kernels/statistics/projection.h")
+    assert tree.build() == 2 * ["statistics.c"]
+    tree.touch("src/kernels/products/packing.h")
+    assert tree.build() == [name for name in kernels if name != "peak.c"]
+    tree.touch("src/bindings/_arrays.pxd")
+    assert tree.build() == ["_autoencoder.c", "_sparse_coding.c", "_statistics.c"]
+    tree.touch("src/runtime/dispatch.h")
+    assert tree.build() == everything
+
+    assert tree.build(AEFAST_WERROR="1") == everything
+    assert tree.build(AEFAST_WERROR="1") == []
+
+
+@pytest.mark.slow
+def test_an_interrupted_compilation_is_made_again(tmp_path):
+    pytest.importorskip("Cython")
+    tree = Tree(tmp_path)
+    tree.build()
+    source = tree.root / "src/runtime/peak.c"
+    text = source.read_text()
+    source.write_text(text + "\n#error no\n")
+    with pytest.raises(subprocess.CalledProcessError):
+        tree.build()
+    source.write_text(text)
+    os.utime(source, (0, 0))
+    assert "peak.c" in tree.build()
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The README does what it says: its Python runs, its commands run, its figures are those of a run."""
+"""The README is true: its Python runs, its commands run, and its figures are those of a run."""
 
 import re
 import shlex
@@ -23,6 +23,7 @@ def test_python_blocks_run(tmp_path, monkeypatch):
         exec(compile(block, "README.md", "exec"), {})
 
 
+@pytest.mark.extra
 def test_command_lines_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     np.save("data.npy", np.random.default_rng(0).normal(size=(300, 20)).astype(np.float32))

@@ -1,4 +1,4 @@
-"""The twins themselves: derivatives against finite differences, special cases, invariants. No kernel is asked."""
+"""The reference implementations: derivatives, special cases, invariants. No kernel is called."""
 
 import numpy as np
 import pytest
@@ -222,7 +222,7 @@ def test_a_column_that_is_missing_everywhere_is_no_column():
 
 
 def test_training_learns_what_distributions_keep():
-    """Full batches of normal rows: the variances learnt are those of the residuals, and weight 2 is the row twice."""
+    """The variances learnt in full batches are those of the residuals; weight 2 is a row twice."""
     X = rows_of("gaussian", (40, D)) * np.linspace(0.5, 2.0, D)
     v = np.r_[np.full(10, 2.0), np.ones(30)]
     parameters = Parameters(np.zeros((K, D)), np.zeros(K), np.zeros(D))

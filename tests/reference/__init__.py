@@ -1,1 +1,1 @@
-"""The mathematics of aefast in slow float64 NumPy, to test the kernels against. Nothing here imports aefast."""
+"""Reference implementations in slow float64 NumPy. Nothing here imports aefast."""

@@ -1,19 +1,23 @@
-"""The mathematics of aefast a second time: plain float64 NumPy, a formula a line, no speed, and never an import of aefast.
+"""Reference of the autoencoder: plain float64 NumPy, a formula a line, no import of aefast.
 
-Every kernel has its twin here and the tests compare the two. Notation, for n rows, d features and k components:
+Every kernel has its reference here and the tests compare the two. Notation, for n rows, d features
+and k components:
 
     X (n, d)   W (k, d)   b (k,)   c (d,)   W* (k, d), the decoder's weights: W itself when tied
     A = X Wᵀ + b     H = f(A)     A_hat = H W* + c     X_hat = o(A_hat)
 
-`product` is the matrix product: training in lower precision multiplies rounded operands (reference_bfloat16.py).
+`product` is the matrix product: training in lower precision multiplies rounded operands
+(bfloat16.py).
 
-The loss of a row is the sum of its entries' losses; the loss of a batch is the mean over its rows (weighted, with sample weights).
-A gradient is named d + the variable it belongs to.
+The loss of a row is the sum of its entries' losses; the loss of a batch is the mean over its rows
+(weighted, with sample weights). A gradient is named d + the variable it belongs to.
 
-`output` is the name of a distribution, or a list of (name, columns, constant, theta): reference_outputs.py. Missing entries are NaN. Variants of the
-autoencoder are keyword arguments, the fields of `reference_variants.Variant`.
+`output` is the name of a distribution, or a list of (name, columns, constant, theta): outputs.py.
+Missing entries are NaN. Variants of the autoencoder are keyword arguments, the fields of
+`variants.Variant`.
 
-A new activation, output or solver gets one entry in its table; the tests that loop over the compiled tables ask for it.
+A new activation, output or solver gets one entry in its table; the tests that loop over the
+compiled tables ask for it.
 """
 
 from collections.abc import Callable
@@ -35,18 +39,25 @@ from reference.variants import (
 
 __all__ = ["ACTIVATIONS", "OUTPUTS", "sigmoid", "softplus"]
 
-# -------------------------------------------------------------------------------------------------------------------- solvers
+# ---- solvers ----
 
 
 class Solver(NamedTuple):
-    """``update(w, g, state, n_steps, **options)`` gives the new w and state (n_states(options), n_parameters); n_steps counts from 1."""
+    """A solver: its update of weights, and how many states it keeps.
+
+    ``update(w, g, state, n_steps, **options)`` gives the new w and state, (n_states(options),
+    n_parameters); n_steps counts from 1.
+    """
 
     n_states: Callable
     update: Callable
 
 
 def sgd(w, g, state, n_steps, *, learning_rate, momentum=0.0, nesterov=False):
-    """Gradient descent with the momentum of Polyak (1964) or Nesterov (1983), as written by Sutskever et al. (2013), with the rate outside v."""
+    """Gradient descent with the momentum of Polyak (1964) or Nesterov (1983).
+
+    It is written as by Sutskever et al. (2013), with the rate outside v.
+    """
     if momentum == 0:
         return w - learning_rate * g, state
     velocity = momentum * state[0] + g
@@ -77,11 +88,14 @@ SOLVERS = {
 }
 
 
-# -------------------------------------------------------------------------------------------------------------------- parameters
+# ---- parameters ----
 
 
 class Parameters(NamedTuple):
-    """The parameters of an autoencoder, or a gradient in their shape; ``decoder_weights`` is None when tied."""
+    """The parameters of an autoencoder, or a gradient in their shape.
+
+    ``decoder_weights`` is None when tied.
+    """
 
     W: np.ndarray
     b: np.ndarray
@@ -110,7 +124,7 @@ def unflatten(vector, n_components, n_features, tied):
     return Parameters(matrices[0], b, c, None if tied else matrices[1])
 
 
-# --------------------------------------------------------------------------------------------------------------- forward and loss
+# ---- forward and loss ----
 
 
 class Forward(NamedTuple):
@@ -143,7 +157,10 @@ def row_losses(X, parameters, output, activation="sigmoid", product=np.matmul, *
 
 
 def log_likelihood(X, parameters, output, activation="sigmoid", *, per_feature=False, **variant):
-    """log p(x | mu(h(x))), constants included, of every row (n,), or of every column (n, d), a group's in its first."""
+    """log p(x | mu(h(x))), constants included, of every row (n,) or column (n, d).
+
+    The columns of a group have their sum in the first.
+    """
     A_hat = forward(X, parameters, output, activation, **variant).A_hat
     entries = -reference_outputs.losses(X, A_hat, output)
     entries -= reference_outputs.log_bases(X, A_hat, output)
@@ -161,7 +178,10 @@ def penalty(parameters, alpha):
 
 
 def row_shares(n_samples, sample_weight=None, total=None):
-    """What each row's loss counts in the mean: v_i / Σ v, 1 / n without weights; v_i / total in a batch of weighted training."""
+    """What each row's loss counts in the mean: v_i / Σ v, 1 / n without weights.
+
+    In a batch of weighted training it is v_i / total.
+    """
     v = np.ones(n_samples) if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
     return v / (v.sum() if total is None else total)
 
@@ -186,7 +206,7 @@ def loss(
     return share @ losses + on_code + penalty(parameters, alpha)
 
 
-# ----------------------------------------------------------------------------------------------------------------------- backward
+# ---- backward ----
 
 
 class Backward(NamedTuple):
@@ -232,7 +252,10 @@ def gradients(
     product=np.matmul,
     **options,
 ):
-    """The gradient of `loss`: tied weights stand in the encoder and in the decoder, so theirs is the sum of two parts."""
+    """The gradient of `loss`.
+
+    Tied weights stand in the encoder and in the decoder, so theirs is the sum of two parts.
+    """
     W, _, _, decoder_weights = parameters
     dA, dA_hat, dW_encoder, dW_decoder = backward(
         X, parameters, output, activation, sample_weight, product, **options
@@ -254,14 +277,17 @@ def theta_gradients(
     total=None,
     **variant,
 ):
-    """The gradient of `loss` at what each segment of `output` learns for its columns; None for one that learns nothing."""
+    """The gradient of `loss` at what each segment of `output` learns for its columns.
+
+    None for one that learns nothing.
+    """
     A_hat = forward(X, parameters, output, activation, product, **variant).A_hat
     share = row_shares(len(X), sample_weight, total)
     return reference_outputs.theta_gradients(X, A_hat, output, share)
 
 
 def finite_differences(function, x, step=1e-3):
-    """The gradient of a function of one vector, by central differences of fourth order (error of the order of step⁴)."""
+    """The gradient of a function of one vector, by central differences with an error of step⁴."""
     gradient = np.empty_like(x)
     for i in range(x.size):
         h = step * max(1.0, abs(x[i]))
@@ -270,7 +296,7 @@ def finite_differences(function, x, step=1e-3):
     return gradient
 
 
-# ----------------------------------------------------------------------------------------------------------------------- training
+# ---- training ----
 
 
 class Training(NamedTuple):
@@ -295,11 +321,13 @@ def train(
     variant=None,
     **options,
 ):
-    """One epoch for each order of rows in ``row_orders``, in batches of which the last may be shorter.
+    """Train for one epoch per order of rows in ``row_orders``; the last batch may be shorter.
 
-    Weights are scaled to mean 1 over the rows, a batch's loss is divided by its rows. `variant` is a dict of keyword arguments of `loss`. What the
-    distributions learn follows the other parameters, from the thetas of `output` on, in `thetas` at the end (a fixed theta is not for training:
-    give its segment none). The loss curve holds, for each epoch, the mean over its rows of their batch's loss before that batch's update.
+    Weights are scaled to mean 1 over the rows, a batch's loss is divided by its rows. `variant` is
+    a dict of keyword arguments of `loss`. What the distributions learn follows the other
+    parameters, from the thetas of `output` on, in `thetas` at the end (a fixed theta is not for
+    training: give its segment none). The loss curve holds, for each epoch, the mean over its rows
+    of their batch's loss before that batch's update.
     """
     X = np.asarray(X, dtype=np.float64)
     v = np.ones(len(X)) if sample_weight is None else sample_weight / np.mean(sample_weight)
@@ -343,91 +371,3 @@ def with_thetas(segments, vector):
         out.append(segment._replace(theta=vector[begin : begin + n]) if n else segment)
         begin += n
     return out
-
-
-# ----------------------------------------------------------------------------------------------------- how far apart twins may be
-
-
-class Rounding(NamedTuple):
-    """How far rounding may carry each result, elementwise, in units of the machine epsilon of the arithmetic."""
-
-    H: np.ndarray
-    X_hat: np.ndarray
-    entry_losses: np.ndarray
-    row_losses: np.ndarray
-    loss: float
-    gradients: Parameters
-
-
-def rounding(X, parameters, output, activation="sigmoid", sample_weight=None, **variant):
-    """First-order error analysis of one step, for activations whose slope and its slope are at most 1, without penalties on the code.
-
-    A sum of products makes errors in proportion to the sum of its terms' magnitudes and to `growth` (Higham & Mary 2019), and
-    inherits those of its factors; the inherited errors are independent of each other and add in squares.
-    """
-    n, (k, d) = len(X), parameters.W.shape
-    A, H, A_hat, X_hat = forward(X, parameters, output, activation, **variant)
-    dA, dA_hat, *_ = backward(X, parameters, output, activation, sample_weight, **variant)
-    residual = reference_outputs.residuals(X, A_hat, output)
-    losses = entry_losses(X, parameters, output, activation, **variant)
-    sizes = reference_outputs.sizes(X, A_hat, output)
-    share = row_shares(n, sample_weight)
-    X, factor = (
-        encoder_rows(X, Variant(**variant)),
-        passed(ACTIVATIONS[activation].function(A), Variant(**variant)),
-    )
-    slope = ACTIVATIONS[activation].derivative(A) * factor
-    parts = (parameters.W, parameters.decoder, parameters.b, parameters.c)
-    W, W_decoder, b, c = (np.abs(part) for part in parts)
-    arrays = (X, H, X_hat, dA, dA_hat, residual, losses)
-    X, H, X_hat, dA, dA_hat, residual, losses = (np.abs(array) for array in arrays)
-    losses = losses.sum(axis=1)
-
-    e_H = slope * growth(d) * (X @ W.T + b) + H
-    e_A_hat = in_squares(e_H, W_decoder) + growth(k) * (H @ W_decoder + c)
-    for name, columns, *_ in reference_outputs.segments(output, d):
-        if OUTPUTS[name].is_group:  # an entry's mean depends on all pre-activations of its group
-            e_A_hat[:, columns] = e_A_hat[:, columns].max(axis=1, keepdims=True)
-    e_X_hat = sizes.slope * e_A_hat + X_hat
-    e_residual = sizes.curvature * e_A_hat + sizes.residual
-    e_entries = (1.0 + residual) * e_A_hat + sizes.loss
-    e_rows = np.sqrt(np.sum(e_entries**2, axis=1)) + growth(d) * losses
-    e_loss = np.sqrt(np.sum((share * e_rows) ** 2)) + growth(n) * share @ losses
-
-    e_dA_hat = share[:, np.newaxis] * e_residual
-    dH = dA_hat @ W_decoder.T
-    e_dH = in_squares(e_dA_hat, W_decoder.T) + growth(d) * dH
-    e_dA = slope * e_dH + dH * e_H
-    encoder_part = in_squares(e_dA.T, X) + growth(n) * dA.T @ X
-    decoder_part = in_squares(e_H.T, dA_hat) + in_squares(H.T, e_dA_hat) + growth(n) * H.T @ dA_hat
-    e_db = np.sqrt(np.sum(e_dA**2, axis=0)) + growth(n) * dA.sum(axis=0)
-    e_dc = np.sqrt(np.sum(e_dA_hat**2, axis=0)) + growth(n) * dA_hat.sum(axis=0)
-    if parameters.decoder_weights is None:
-        e_gradients = Parameters(encoder_part + decoder_part, e_db, e_dc)
-    else:
-        e_gradients = Parameters(encoder_part, e_db, e_dc, decoder_part)
-    return Rounding(e_H, e_X_hat, e_entries, e_rows, e_loss, e_gradients)
-
-
-def growth(n_terms):
-    """How errors grow along a running sum: a random walk, whose standard deviation is √n / 6 (roundings 1/√12, partial sums 1/√3)."""
-    return max(1.0, np.sqrt(n_terms) / 4.0)
-
-
-def in_squares(E, F):
-    """The size of E @ F when the signs of its terms are random."""
-    return np.sqrt(E**2 @ F**2)
-
-
-def assert_within_rounding(actual, expected, scale, slack=3.0):
-    """Assert |actual - expected| <= slack · eps · scale, with the eps of actual's type; the slack covers both twins' errors."""
-    limits = np.finfo(actual.dtype)
-    expected = np.asarray(expected)
-    assert actual.shape == expected.shape, f"shape {actual.shape}, expected {expected.shape}"
-    tolerance = slack * float(limits.eps) * np.asarray(scale) + float(limits.smallest_subnormal)
-    error = np.abs(np.asarray(actual, dtype=np.float64) - expected)
-    excess = np.where(error <= tolerance, 0.0, error / tolerance)  # a NaN counts as an excess
-    worst = np.unravel_index(np.argmax(excess), excess.shape)
-    assert not excess.any(), (
-        f"at {worst}: {actual[worst]!r}, expected {expected[worst]!r}, tolerance {tolerance[worst]:.2g}"
-    )

@@ -1,14 +1,15 @@
-"""The twin of training in bfloat16: the reference with products of rounded operands; and how far rounding may carry the two apart."""
+"""Reference of training in bfloat16: products of rounded operands, and bounds of the errors."""
 
 import numpy as np
 
-from reference.autoencoder import ACTIVATIONS, Parameters, backward, forward, growth
+from reference.autoencoder import ACTIVATIONS, Parameters, backward, forward
+from reference.rounding import growth
 
 SMALLEST_NORMAL = 2.0**-126
 
 
 def rounded(x):
-    """The nearest numbers with 8 significant bits, ties to even; zero below the smallest normal float32."""
+    """The nearest numbers with 8 significant bits, ties to even; subnormal numbers become zero."""
     fraction, exponent = np.frexp(np.asarray(x, dtype=np.float64))
     nearest = np.ldexp(np.rint(np.ldexp(fraction, 8)), exponent - 8)
     return np.where(np.abs(x) < SMALLEST_NORMAL, 0.0, nearest)
@@ -20,10 +21,13 @@ def product(A, B):
 
 
 def rounding(X, parameters, output, activation="sigmoid", slack=3.0):
-    """How far float32 arithmetic may carry each gradient from `product`'s, elementwise: the loss's mean, absolute units.
+    """How far float32 arithmetic may carry each gradient from `product`'s, elementwise.
 
-    Sums in float32 err as in `reference.rounding`. An operand that errs before it is rounded to bfloat16 errs not at all after it, unless a
-    boundary between two neighbours lies within its error: then by the distance of the neighbours. Such errors are added by their magnitudes.
+    Gradients are those of the mean loss, and bounds in absolute units.
+
+    Sums in float32 err as in `rounding.rounding`. An operand that errs before it is rounded to
+    bfloat16 errs not at all after it, unless a boundary between two neighbours lies within its
+    error: then by the distance of the neighbours. Such errors are added by their magnitudes.
     """
     eps = slack * float(np.finfo(np.float32).eps)
     n, (k, d) = len(X), parameters.W.shape

@@ -1,4 +1,4 @@
-"""Linear factor models a second time: the multivariate normal written out, in plain float64 NumPy, which never imports aefast."""
+"""Reference of linear factor models: the multivariate normal written out in float64 NumPy."""
 
 import numpy as np
 
@@ -31,7 +31,7 @@ def squared_distance(X, mean, Sigma):
 
 
 def posterior(x, mean, W, psi, Phi=None):
-    """Mean and covariance of h given the observed entries of one row: the joint normal of (h, x), conditioned."""
+    """Mean and covariance of h given the observed entries of one row: (h, x) is normal."""
     Phi = np.eye(len(W)) if Phi is None else Phi
     o = ~np.isnan(x)
     S = covariance(W, psi, Phi)[np.ix_(o, o)]

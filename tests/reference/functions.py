@@ -1,4 +1,4 @@
-"""Functions that the twins are made of: plain float64 NumPy, and never an import of aefast."""
+"""Functions that several reference implementations use, in float64 NumPy."""
 
 import numpy as np
 
@@ -30,7 +30,10 @@ def softmax(a):
 
 
 def continuous_bernoulli_mean(a):
-    """A'(a) of A(a) = log((exp(a) - 1) / a); its Taylor series (Bernoulli numbers) where the two terms cancel."""
+    """A'(a) of A(a) = log((exp(a) - 1) / a).
+
+    It is computed by its Taylor series (Bernoulli numbers) where the two terms cancel.
+    """
     near, a_far = np.abs(a) < 0.5, np.where(np.abs(a) < 0.5, 1.0, a)
     with np.errstate(over="ignore"):
         far = -1.0 / np.expm1(-a_far) - 1.0 / a_far

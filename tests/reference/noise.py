@@ -1,6 +1,7 @@
-"""The twin of the counted random numbers: Philox4x32-10 (Salmon et al. 2011) in NumPy, and what training makes of its words. Never imports aefast.
+"""Reference of the counted random numbers: Philox4x32-10 (Salmon et al. 2011) in NumPy.
 
-The words of a column c of a sample are those of lane c % 16 of group c // 64, the word of number c % 64 // 16.
+The words of a column c of a sample are those of lane c % 16 of group c // 64:
+the word of number c % 64 // 16.
 """
 
 import numpy as np
@@ -12,7 +13,7 @@ WORD = np.uint64(0xFFFFFFFF)
 
 
 def philox(counter, key):
-    """Four words (4, ...) from a counter of four and a key of two, all below 2^32, in uint64 arrays."""
+    """Four words (4, ...) from a counter of four words and a key of two, as uint64 below 2^32."""
     x, k = [np.asarray(part, np.uint64) for part in counter], [np.uint64(part) for part in key]
     for _ in range(10):
         p, q = x[0] * np.uint64(0xD2511F53), x[2] * np.uint64(0xCD9E8D57)
@@ -38,7 +39,10 @@ def is_drawn(drawn, probability):
 
 
 def normals(seed, samples, n_columns):
-    """Standard normal numbers (Box & Muller 1958): the words of a lane are a radius, an angle, a radius and an angle."""
+    """Standard normal numbers (Box & Muller 1958).
+
+    The words of a lane are a radius, an angle, a radius and an angle.
+    """
     u = (words(seed, INPUT, samples, -(-n_columns // COLUMNS) * COLUMNS) + 0.5) / 2**32
     u = u.reshape(len(u), -1, 2, 2, LANES)  # groups, pairs of words, radius or angle, lanes
     radius, angle = np.sqrt(-2 * np.log(u[:, :, :, 0])), 2 * np.pi * u[:, :, :, 1]

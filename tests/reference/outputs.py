@@ -1,11 +1,13 @@
-"""The twins of the output distributions p(x | mu): plain float64 NumPy, a formula a line, and never an import of aefast.
+"""Reference of the output distributions p(x | mu): plain float64 NumPy, a formula a line.
 
-    a (n, m)   the output's pre-activation A_hat at the columns of one distribution           mu = mean(a)
+    a (n, m)   the output's pre-activation A_hat at the columns of one distribution; mu = mean(a)
     x (n, m)   what was observed there; a NaN is a missing entry and contributes nothing
-    theta (m,) what the distribution learns for each column, any real number                  c   its constant
+    theta (m,) what the distribution learns for each column, any real number
+    c          the constant of the distribution
 
-`loss` is -log p(x | mu) without log_base(x, c), which depends on x alone. The columns of a *group* (categorical, multinomial) are
-one observation: their losses add up to the group's, and a group is missing when all of its entries are.
+`loss` is -log p(x | mu) without log_base(x, c), which depends on x alone. The columns of a *group*
+(categorical, multinomial) are one observation: their losses add up to the group's, and a group is
+missing when all of its entries are.
 """
 
 from collections.abc import Callable
@@ -27,11 +29,15 @@ from reference.functions import (
 
 HALF_LOG_2PI = 0.5 * np.log(2.0 * np.pi)
 
-# -------------------------------------------------------------------------------------------------------------- the distributions
+# ---- the distributions ----
 
 
 class Sizes(NamedTuple):
-    """What rounding errors are measured by: magnitudes of the terms of loss and residual, bounds of the derivatives of residual and mean by a."""
+    """Sizes that rounding errors are measured by.
+
+    They are magnitudes of the terms of loss and residual, and bounds of the derivatives of residual
+    and mean by a.
+    """
 
     loss: np.ndarray
     residual: np.ndarray
@@ -40,9 +46,12 @@ class Sizes(NamedTuple):
 
 
 class Output(NamedTuple):
-    """Functions of (x, a, theta, c), each entry by itself but in groups. Entries of x lie in [low, high].
+    """Functions of (x, a, theta, c), each entry by itself but in groups.
 
-    ``residual`` is the derivative of the loss at a, ``theta_gradient`` that at theta (None: nothing is learnt); ``link`` is the inverse of ``mean``.
+    Entries of x lie in [low, high].
+
+    ``residual`` is the derivative of the loss at a, ``theta_gradient`` that at theta (None: nothing
+    is learnt); ``link`` is the inverse of ``mean``.
     """
 
     mean: Callable  # of a
@@ -323,7 +332,7 @@ OUTPUTS = {
     ),
 }
 
-# ----------------------------------------------------------------------------------------------------------------- mixed columns
+# ---- mixed columns ----
 
 
 class Segment(NamedTuple):
@@ -336,7 +345,10 @@ class Segment(NamedTuple):
 
 
 def segments(output, n_features):
-    """What `output` stands for: a name for all columns, or a list of segments. Columns become arrays, constants and thetas their defaults."""
+    """What `output` stands for: a name for all columns, or a list of segments.
+
+    Columns become arrays; constants and thetas that are not given become the defaults.
+    """
     given = [(output, np.arange(n_features))] if isinstance(output, str) else output
     complete = []
     for name, columns, *rest in given:
@@ -354,7 +366,10 @@ def segments(output, n_features):
 
 
 def by_segments(function, X, A_hat, output):
-    """``function(twin, x, a, theta, c)`` of each segment at its columns, (n, d); zero at missing entries."""
+    """``function(twin, x, a, theta, c)`` of each segment at its columns, (n, d).
+
+    It is zero at missing entries.
+    """
     X, out = np.asarray(X, dtype=np.float64), np.zeros(A_hat.shape)
     for name, columns, constant, theta in segments(output, A_hat.shape[1]):
         x, a = X[:, columns], A_hat[:, columns]
@@ -379,7 +394,10 @@ def log_bases(X, A_hat, output):
 
 
 def means(X, A_hat, output):
-    """The mean of p(x | mu); that of a multinomial is for as many trials as the row has, one where it is missing."""
+    """The mean of p(x | mu).
+
+    A multinomial has as many trials as the row has, or one where the row is missing.
+    """
     out = np.empty(A_hat.shape)
     for name, columns, *_ in segments(output, A_hat.shape[1]):
         out[:, columns] = OUTPUTS[name].mean(A_hat[:, columns])
@@ -401,7 +419,7 @@ def sizes(X, A_hat, output):
 
 
 def theta_gradients(X, A_hat, output, share):
-    """Of each segment, the gradient of the rows' losses, weighted by their shares, at its theta; None where there is none."""
+    """The gradient of the weighted losses at the theta of each segment, or None."""
     gradients = []
     for name, columns, constant, theta in segments(output, A_hat.shape[1]):
         if OUTPUTS[name].theta_gradient is None:
@@ -415,7 +433,10 @@ def theta_gradients(X, A_hat, output, share):
 
 
 def collapsed(entries, output):
-    """The entries (n, d) with the sum of each group in its first column and 0 in its others: what `per_feature` gives."""
+    """The entries (n, d) with the sum of each group in its first column and 0 in its others.
+
+    The option `per_feature` gives these numbers.
+    """
     out = entries.copy()
     for name, columns, *_ in segments(output, entries.shape[1]):
         if OUTPUTS[name].is_group:

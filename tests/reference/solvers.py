@@ -1,4 +1,4 @@
-"""What happens to a gradient between backpropagation and the weights, a second time: schedules, decay, limits on norms.
+"""Reference of what follows a gradient: schedules, decay, limits on norms.
 
 `train` is `reference.train` with all of them; one step, for weights w and biases:
 

@@ -1,4 +1,4 @@
-"""Sparse coding a second time: plain float64 NumPy, a formula a line, no speed, and never an import of aefast.
+"""Reference of sparse coding: plain float64 NumPy, a formula a line, no import of aefast.
 
 X (n, d), D (k, d) with an atom in each row, H (n, k):
 
@@ -24,7 +24,10 @@ def lasso_objective(x, h, D, alpha, weights=None):
 
 
 def relative_gap(x, h, D, alpha, weights=None, positive=False):
-    """The textbook's: primal minus dual objective, at the residual scaled until it is dual feasible, over 1/2 ||x||^2."""
+    """The duality gap of a code over 1/2 ||x||^2.
+
+    The dual objective is taken at the residual, scaled until it is dual feasible.
+    """
     r = x - h @ D
     correlation = (D @ r) / weights_of(D, weights)
     largest = max(0.0, np.max(correlation if positive else np.abs(correlation)))
@@ -35,7 +38,10 @@ def relative_gap(x, h, D, alpha, weights=None, positive=False):
 
 
 def optimality(x, h, D, alpha, weights=None, positive=False):
-    """How far a code is from the conditions of the minimum, in units of alpha: |D_j . r| <= alpha w_j, with equality and h_j's sign where h_j is not 0."""
+    """How far a code is from the conditions of the minimum, in units of alpha.
+
+    At the minimum |D_j . r| <= alpha w_j, with equality and the sign of h_j where h_j is not 0.
+    """
     w = weights_of(D, weights)
     q = D @ (x - h @ D) / (alpha * w)
     violation = np.where(
@@ -88,7 +94,10 @@ def statistics(H, X):
 
 
 def update_dictionary(D, A, B, positive=False, n_sweeps=1):
-    """Mairal et al. (2010), algorithm 2: atom after atom, each projected on the unit ball; atoms that no code uses stay."""
+    """Mairal et al. (2010), algorithm 2: atom after atom, each projected on the unit ball.
+
+    Atoms that no code uses stay as they are.
+    """
     D = np.array(D, np.float64)
     for _ in range(n_sweeps):
         for j in range(len(D)):

@@ -1,10 +1,12 @@
-"""A deep tied autoencoder a second time: plain float64 NumPy, and never an import of aefast.
+"""Reference of the deep tied autoencoder: plain float64 NumPy, no import of aefast.
 
     encoder   H_0 = X,   A_l = H_{l-1} W_lᵀ + b_l,   H_l = g_l(A_l)
-    decoder   R_L = H_L, B_l = R_l W_l + c_l,        R_{l-1} = g_{l-1}(B_l);   B_1 is the output's pre-activation
+    decoder   R_L = H_L, B_l = R_l W_l + c_l,        R_{l-1} = g_{l-1}(B_l)
 
-Each W_l stands in the encoder and in the decoder: its gradient is the sum of two parts. A NaN in X is missing, and enters the encoder as `fill`; `share` (n,)
-is what each row counts, 1/n by default.
+B_1 is the output's pre-activation.
+
+Each W_l stands in the encoder and in the decoder: its gradient is the sum of two parts. A NaN in X
+is missing, and enters the encoder as `fill`; `share` (n,) is what each row counts, 1/n by default.
 """
 
 from itertools import pairwise
@@ -72,7 +74,7 @@ def loss(X, layers, activations, output, alpha=0.0, share=None, fill=0.0):
 
 
 def gradients(X, layers, activations, output, alpha=0.0, share=None, fill=0.0):
-    """The gradient of `loss`, layer by layer: down the decoder's arrows and up again, then back through the encoder."""
+    """The gradient of `loss`, layer by layer: back through the decoder, then the encoder."""
     depth, share = len(layers), np.full(len(X), 1 / len(X)) if share is None else share
     A, H = encode(X, layers, activations, fill)
     B, R = decode(H[-1], layers, activations)

@@ -1,4 +1,4 @@
-"""Statistics of rows and what is fitted from them, a second time: plain float64 NumPy, no speed, and never an import of aefast."""
+"""Reference of the statistics of rows and of whitening, in float64 NumPy."""
 
 from typing import NamedTuple
 
@@ -29,8 +29,10 @@ def covariance(X, weight=None):
 def rounding(X, weight, dtype):
     """How far `scatter / weight_sum` and the mean may be off in this type.
 
-    A product of a block in `dtype` has relative error (256 + 6) eps of the sum of magnitudes, which the Cauchy-Schwarz inequality bounds by the root of the
-    product of second moments about the reference point; the latter lies within a few standard deviations of the mean, and so does a double's own share.
+    A product of a block in `dtype` has relative error (256 + 6) eps of the sum of magnitudes, which
+    the Cauchy-Schwarz inequality bounds by the root of the product of second moments about the
+    reference point; the latter lies within a few standard deviations of the mean, and so does a
+    double's own share.
     """
     X = np.asarray(X, float)
     eps, eps64 = float(np.finfo(dtype).eps), float(np.finfo(np.float64).eps)

@@ -1,7 +1,7 @@
-"""Training k-sparse autoencoders a second time: which units are dead, and what becomes of them.
+"""Reference of training k-sparse autoencoders: which units are dead, and what becomes of them.
 
-A unit that no row of weight has kept for a whole pass's rows is dead: in the next batches, until a row keeps it, it has the auxiliary loss of
-`reference_variants.auxiliary_loss`.
+A unit that no row of weight has kept for a whole pass's rows is dead: in the next batches, until a
+row keeps it, it has the auxiliary loss of `variants.auxiliary_loss`.
 """
 
 import numpy as np
@@ -21,7 +21,10 @@ from reference.autoencoder import (
 def train(
     X, parameters, row_orders, *, batch_size, output, solver, top_k, revive, activation, **options
 ):
-    """`reference.train` with dead units, whose auxiliary loss has the weight `revive`. Also returns how many units were dead, batch by batch."""
+    """`reference.train` with dead units, whose auxiliary loss has the weight `revive`.
+
+    Also returns how many units were dead, batch by batch.
+    """
     X, (k, d), tied = np.asarray(X, np.float64), parameters.W.shape, parameters[3] is None
     w, rows_unused = flatten(parameters), np.zeros(k, int)
     state = np.zeros((SOLVERS[solver].n_states(options), w.size))

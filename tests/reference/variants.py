@@ -1,8 +1,10 @@
-"""The twins of activations and of what variants of the autoencoder add to the code: plain float64 NumPy, and never an import of aefast.
+"""Reference of activations and of variants of the code: plain float64 NumPy.
 
-    A = X Wᵀ + b     G = f(A), the activations     H, the code: G with all but the top k zeroed, then times the dropout mask
+    A = X Wᵀ + b     G = f(A), the activations
+    H, the code: G with all but the top k zeroed, then times the dropout mask
 
-Penalties are on G and on its Jacobian; `share` (n,) is what each row counts in the mean. The divergence is of the weighted mean activations.
+Penalties are on G and on its Jacobian; `share` (n,) is what each row counts in the mean. The
+divergence is of the weighted mean activations.
 """
 
 from collections.abc import Callable
@@ -54,7 +56,10 @@ ACTIVATIONS = {
 
 
 class Penalty(NamedTuple):
-    """What makes codes sparse, and its derivative: functions of codes h, or of the mean codes m of a batch, and of the penalty's parameter."""
+    """A penalty that makes codes sparse, and its derivative.
+
+    Both are functions of codes h, or of the mean codes m of a batch, and of a parameter.
+    """
 
     value: Callable
     slope: Callable
@@ -104,7 +109,10 @@ def passed(G, variant):
 
 
 def code_penalty(A, W, activation, share, variant):
-    """``λ Σ_i v_i Σ_j f'(a_ij)² ‖W_j‖²``, the mean squared norm of ∂h/∂x (Rifai et al. 2011), plus the sparsity of the code."""
+    """``λ Σ_i v_i Σ_j f'(a_ij)² ‖W_j‖²``, plus the sparsity of the code.
+
+    The first is the mean squared norm of ∂h/∂x (Rifai et al. 2011).
+    """
     f, value = ACTIVATIONS[activation], 0.0
     if variant.contraction:
         value += variant.contraction * share @ f.derivative(A) ** 2 @ (W**2).sum(axis=1)
@@ -121,7 +129,10 @@ def code_penalty(A, W, activation, share, variant):
 
 
 def code_penalty_gradients(A, W, activation, share, variant):
-    """The gradient of `code_penalty` at A, by way of everything but W's own appearance in it, and that at W by way of this alone."""
+    """The gradients of `code_penalty` at A and at W.
+
+    The gradient at W is of W's own appearance in the penalty alone, and that at A of the rest.
+    """
     f, v = ACTIVATIONS[activation], share[:, np.newaxis]
     dA, dW = np.zeros_like(A), np.zeros_like(W)
     if variant.contraction:
@@ -140,15 +151,22 @@ def code_penalty_gradients(A, W, activation, share, variant):
 
 
 def auxiliary_loss(G, residual, V, share, variant):
-    """``Σ_i v_i Σ_j revive_j ½ ‖e_i − g_ij V_j‖²`` over the units j that row i does not keep: what such a unit alone leaves of the residual e = x − μ, or
-    minus the derivative by the pre-activation, which counts as given (after Gao et al. 2024)."""
+    """The loss that revives dead units: ``Σ_i v_i Σ_j revive_j ½ ‖e_i − g_ij V_j‖²``.
+
+    The sum is over the units j that row i does not keep: it is the part of the residual e = x − μ,
+    or of minus the derivative by the pre-activation, that such a unit alone leaves. The residual
+    counts as given (after Gao et al. 2024).
+    """
     left = residual[:, np.newaxis] - G[:, :, np.newaxis] * V
     dropped = passed(G, variant) == 0
     return share @ (0.5 * (left**2).sum(axis=2) * dropped * variant.revive).sum(axis=1)
 
 
 def auxiliary_gradient(G, dH, V, share, variant):
-    """The gradient of `auxiliary_loss` at G, given that of the loss at H; nothing else is moved by it."""
+    """The gradient of `auxiliary_loss` at G, given that of the loss at H.
+
+    Nothing else is moved by it.
+    """
     if variant.revive is None:
         return np.zeros_like(G)
     dropped = passed(G, variant) == 0

@@ -1,4 +1,4 @@
-"""Dictionary learning against its twin, against a long batch run, and among scikit-learn's estimators."""
+"""Dictionary learning against its reference, against long batch runs, and within scikit-learn."""
 
 import pickle
 
@@ -49,7 +49,7 @@ def test_estimator_checks(estimator, check, monkeypatch):
     check(estimator)
 
 
-# ---- kernels against the twin ----
+# ---- kernels against the reference ----
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -167,7 +167,7 @@ def test_learning_stops_early():
 
 
 def held_out_rows(learner, X):
-    from aefast.networks.training.minibatches import split_rows
+    from aefast._base.random import split_rows
 
     return split_rows(len(X), learner.validation_fraction, learner._state.seed)[1]
 
@@ -354,14 +354,16 @@ def test_an_interrupt_keeps_the_dictionary():
         import numpy as np
         from aefast import DictionaryLearning
 
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+        # a shell's background jobs ignore the signal
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         X = np.random.default_rng(0).normal(size=(20_000, 64)).astype(np.float32)
         learner = DictionaryLearning(128, alpha=2.0, max_epochs=100_000, tol=0, random_state=0)
         threading.Timer(1.0, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
         try:
             learner.fit(X)
         except KeyboardInterrupt:
-            print("interrupted", learner._state.n_batches > 0, np.isfinite(learner.transform(X[:10])).all())
+            finite = np.isfinite(learner.transform(X[:10])).all()
+            print("interrupted", learner._state.n_batches > 0, finite)
     """
     result = run_python(script)
     assert result.stdout.split() == ["interrupted", "True", "True"], result.stderr
@@ -380,7 +382,10 @@ def localisation(atom, side):
 
 
 def orientation(atom, side):
-    """1 for a grating of one orientation, 0 for none: coherence of the power spectrum's second moments."""
+    """The coherence of the power spectrum's second moments.
+
+    It is 1 for a grating of one orientation, and 0 for an atom without orientation.
+    """
     power = (
         np.abs(np.fft.fftshift(np.fft.fft2(atom.reshape(side, side), (4 * side, 4 * side)))) ** 2
     )
@@ -394,7 +399,10 @@ def orientation(atom, side):
 
 
 def test_atoms_of_natural_images_are_localised_and_oriented():
-    """Olshausen & Field (1996): most atoms are more localised and more oriented than 99 % of white noise is."""
+    """Most atoms are more localised and oriented than 99 % of white noise.
+
+    This is the result of Olshausen & Field (1996).
+    """
     side = 12
     images = [load_sample_image(name).mean(axis=2) / 255 for name in ("china.jpg", "flower.jpg")]
     patches = extract_patches(images, side, 12_000, random_state=0)

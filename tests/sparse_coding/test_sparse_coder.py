@@ -1,4 +1,4 @@
-"""`SparseCoder`, and what users of sparse codes can get wrong."""
+"""`SparseCoder`, and refusals of wrong arguments."""
 
 import functools
 
@@ -51,7 +51,7 @@ def with_entry(array, value, place=(1, 0)):
         ({"atom_weights": np.full(7, 1e-200)}, ["atom_weights", "atom 0", "norm"]),
         ({"n_threads": 0}, ["n_threads"]),
     ],
-    ids=str,
+    ids=lambda value: " ".join(value),
 )
 def test_bad_input_is_named(change, fragments):
     X, D = make_problem(5, 4, 7)
@@ -140,7 +140,7 @@ def random_atoms(width):
 
 
 class WideEnoughCoder(SparseCoder):
-    """A SparseCoder whose random dictionary is as wide as each table, so that checks which make up tables reach it."""
+    """A SparseCoder with a random dictionary as wide as each table that a check makes up."""
 
     def fit(self, X, y=None):
         self._atoms = self._atoms_for(X)

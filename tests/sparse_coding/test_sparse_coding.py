@@ -1,6 +1,10 @@
-"""Sparse codes against their twin, against the conditions of the minimum, alone and in company, from starts, for awkward dictionaries."""
+"""Sparse codes against their reference and the conditions of the minimum.
+
+Starts, numbers of threads and awkward dictionaries are varied too.
+"""
 
 import warnings
+from functools import cache
 
 import numpy as np
 import pytest
@@ -19,18 +23,25 @@ LASSO = [name for name, row in TABLE.items() if row["has_gap"]]
 DTYPES = [np.float32, np.float64]
 
 
-# ---- against the twin ----
+# ---- against the reference ----
+
+
+@cache
+def lasso_problem(shape, dtype):
+    """Rows, a dictionary, and the codes of the reference implementation."""
+    X, D = make_problem(*shape, dtype)
+    codes = [reference.lasso(x, D.astype(np.float64), 0.1) for x in X.astype(np.float64)]
+    return X, D, np.array(codes)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", [(1, 1, 1), (3, 1, 5), (5, 7, 3), (29, 17, 33), (7, 19, 70)])
 @pytest.mark.parametrize("algorithm", ["lasso_active", "lasso_lars"])
 def test_lasso_codes_are_the_twins(algorithm, shape, dtype, isa):
-    X, D = make_problem(*shape, dtype)
+    X, D, twin = lasso_problem(shape, dtype)
     tol = 1e-12 if dtype == np.float64 else 1e-6
     H = sparse_encode(X, D, algorithm=algorithm, alpha=0.1, tol=tol)
     assert H.dtype == dtype
-    twin = np.array([reference.lasso(x, D.astype(np.float64), 0.1) for x in X.astype(np.float64)])
     np.testing.assert_allclose(H, twin, rtol=0, atol=1e-6 if dtype == np.float64 else 2e-3)
 
 
@@ -39,7 +50,7 @@ def test_lasso_codes_are_the_twins(algorithm, shape, dtype, isa):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("algorithm", LASSO)
 def test_optimality_and_certificate(algorithm, dtype, positive, weighted, isa):
-    """One test for every algorithm and option: the gap that is promised, that it is the textbook's, and the conditions of the minimum."""
+    """The gap is as promised, and the textbook's; the conditions of the minimum hold."""
     X, D = make_problem(31, 23, 41, dtype, seed=1)
     weights = np.random.default_rng(2).uniform(0.5, 2.0, 41) if weighted else None
     tol = 1e-5
@@ -54,7 +65,8 @@ def test_optimality_and_certificate(algorithm, dtype, positive, weighted, isa):
     for x, h, g in zip(wide_X, wide_H, gap, strict=True):
         twin = reference.relative_gap(x, h, wide_D, 0.2, weights, positive)
         assert abs(twin - g) <= 32 * eps + 1e-2 * tol
-        # strong duality of the residual: 1/2 ||r - r*||^2 <= gap, so that no correlation is further off than ||D_j|| sqrt(2 gap)
+        # strong duality of the residual: 1/2 ||r - r*||^2 <= gap, so that no correlation is further
+        # off than ||D_j|| sqrt(2 gap)
         bound = np.sqrt(2 * max(twin, eps) * 0.5 * (x @ x)) / (0.2 * (0.5 if weighted else 1.0))
         off = reference.optimality(x, h, wide_D, 0.2, weights, positive)
         assert off <= 2 * bound + 1e3 * eps

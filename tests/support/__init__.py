@@ -1,1 +1,1 @@
-"""Problems, helpers and fixtures that several test files share."""
+"""Problems and helpers that several test files share."""

@@ -1,4 +1,4 @@
-"""Running the command in tests."""
+"""Helpers that run the command."""
 
 import os
 import signal
@@ -9,7 +9,10 @@ from aefast.cli import main
 
 
 def refused(capsys, *argv):
-    """The one line on stderr that a command ends with; and nothing else is printed, no file written."""
+    """The one line on stderr that a refused command ends with.
+
+    Nothing else is printed, and no file is written.
+    """
     before = sorted(os.walk("."))
     assert main([str(argument) for argument in argv]) == 2
     captured = capsys.readouterr()

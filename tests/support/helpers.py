@@ -1,4 +1,4 @@
-"""What several test files share."""
+"""Solvers, comparisons and processes that several test files share."""
 
 import os
 import subprocess

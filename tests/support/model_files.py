@@ -1,8 +1,12 @@
-"""Taking model files apart, and putting them together again."""
+"""Helpers that take model files apart and put them together again."""
 
 import contextlib
 import json
 import struct
+
+import pytest
+
+import aefast
 
 
 def unpack(contents):
@@ -16,9 +20,16 @@ def pack(header, data):
     return struct.pack("<Q", len(text)) + text + data
 
 
+def assert_refused(path, match=None):
+    """A file is refused with a ValueError that names it."""
+    with pytest.raises(ValueError, match=match) as caught:
+        aefast.load(path)
+    assert str(path) in str(caught.value)
+
+
 @contextlib.contextmanager
 def edited(path):
-    """Change a model file: gives its own header, the decoded metadata in it, and its data as a mutable array."""
+    """Change a model file: yields its header, the metadata decoded, and its data, mutable."""
     header, data = unpack(path.read_bytes())
     metadata = json.loads(header["__metadata__"]["aefast"])
     data = bytearray(data)

@@ -1,4 +1,7 @@
-"""Rows in the domains of the distributions, real ones mapped into them, and one step of training, for the tests that loop over the registries."""
+"""Problems for the tests that loop over the registries: rows, parameters, one step.
+
+Rows lie in the domains of the distributions, or are mapped into them.
+"""
 
 import numpy as np
 from reference import autoencoder as reference
@@ -23,7 +26,7 @@ ALL_OUTPUTS = {name: name for name in OUTPUTS} | {"mixed": MIXED}
 
 
 def twin_of(output):
-    """The twin's `output` of an estimator's."""
+    """The reference's `output` of an estimator's."""
     if not isinstance(output, list):
         return output
     segments = []
@@ -97,7 +100,10 @@ def twin_with_thetas(output, theta):
 
 
 def step(X, parameters, theta, *, sample_weight=None, **options):
-    """(loss, gradients, theta's gradient, estimator): one step of plain descent with rate 1 on all rows, which moves parameters by their gradient."""
+    """Take one step on all rows: (loss, gradients, theta's gradient, estimator).
+
+    Plain descent with rate 1 moves parameters by their gradient.
+    """
     tied, (k, d) = parameters.decoder_weights is None, parameters.W.shape
     settings = {"solver": "sgd", "momentum": 0.0, "learning_rate": 1.0, "tol": 0, "shuffle": False}
     ae = Autoencoder(k, tied=tied, batch_size=len(X), random_state=0, **settings, **options)
@@ -113,7 +119,7 @@ def step(X, parameters, theta, *, sample_weight=None, **options):
 
 
 def expected_step(X, parameters, theta, output, *, sample_weight=None, **options):
-    """(loss, gradients, theta's gradient) of the twin."""
+    """(loss, gradients, theta's gradient) of the reference."""
     twin, total = twin_with_thetas(output, theta), len(X)
     v = np.ones(len(X)) if sample_weight is None else sample_weight / np.mean(sample_weight)
     options |= {"sample_weight": v, "total": total}
@@ -162,8 +168,10 @@ def output_parameters_of(output, theta):
 
 
 def into_domain(X, output):
-    """Real data mapped into the domain of the output, row by row; what is no dense real data, and what is not finite, is passed on for the estimator to
-    judge."""
+    """Real data mapped into the domain of the output, row by row.
+
+    What is not finite and dense real data is passed on for the estimator to judge.
+    """
     kind = None if sparse.issparse(X) else np.asarray(X).dtype.kind
     if kind is None or kind not in "biufO":
         return X
@@ -192,7 +200,7 @@ def into_domain(X, output):
 
 
 class DomainAutoencoder(Autoencoder):
-    """An Autoencoder behind a mapping of its input, so that checks made for real data reach every output."""
+    """An Autoencoder that maps its input, so that checks made for real data reach every output."""
 
     def fit(self, X, y=None, sample_weight=None):
         return super().fit(into_domain(X, self.output), y, sample_weight)

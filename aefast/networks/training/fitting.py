@@ -1,22 +1,31 @@
 """What fits of all networks have in common."""
 
 import threading
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from numbers import Integral
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 from sklearn.utils._available_if import available_if
 from sklearn.utils._param_validation import validate_parameter_constraints
 
 from aefast._base import arrays as check
-from aefast.networks.fitted import continued_state, initial_state
+from aefast._base.epochs import run_epochs
+from aefast._base.errors import table_name
+from aefast._base.progress import check_callbacks
+from aefast._base.random import split_rows
+from aefast._base.stopping import EarlyStopping
+from aefast.networks.fitted import FittedState, continued_state, initial_state
 from aefast.networks.outputs import resolve_output
 from aefast.networks.precision import check_available, parameter_type
 from aefast.networks.scan import scan_table
 from aefast.networks.training import lbfgs
-from aefast.networks.training.minibatches import as_list, run_epochs, split_rows, start_training
-from aefast.networks.variants import check_precision_of_groups, needs_limits
+from aefast.networks.training.minibatches import divergence_error, start_training
+from aefast.networks.training.schedules import absolute_patience, patience_of
+from aefast.networks.variants import check_precision_of_groups, needs_extremes
 
 # What differs from fit to fit, or should not be kept alive by a cache.
 CHECKED_EACH_TIME = ("random_state", "callbacks", "verbose")
@@ -31,7 +40,9 @@ def _check_constraints_once(estimator_class, given):
 
 
 class _OwnRandomState(threading.local):
-    """One a thread, for integer seeds: to make a RandomState takes a hundred times as long as to seed one."""
+    """One a thread, for integer seeds: to make a RandomState takes a hundred times as long as to
+    seed one.
+    """
 
     def __init__(self):
         self.random = np.random.RandomState()
@@ -45,21 +56,48 @@ _own_random_state = _OwnRandomState()
 
 
 class NetworkFitting:
-    """`fit` and `partial_fit` of an estimator with a `_state` and curves, which says what its network is (`_model_of`) and what a step does beyond the plain
-    one (`_check_variants`, `_variant_of`)."""
+    """`fit` and `partial_fit` of an estimator with a `_state` and curves, which says what its
+    network is (`_model_of`) and what a step does beyond the plain one (`_check_variants`,
+    `_variant_of`)."""
+
+    # the estimator's own
+    _parameter_constraints: dict
+    _state: FittedState
+    _model_of: Callable[..., Any]
+    _check_variants: Callable[[], None]
+    _variant_of: Callable[..., Any]
+    __sklearn_is_fitted__: Callable[[], bool]
+    output: Any
+    missing: str
+    missing_fill: str
+    solver: str
+    momentum: float
+    batch_size: int
+    max_epochs: int
+    early_stopping: bool
+    validation_fraction: float
+    warm_start: bool
+    precision: str
+    n_threads: int | None
+    random_state: Any
+    callbacks: Any
+    loss_curve_: list[float]
+    validation_loss_curve_: list[float]
+    n_epochs_: int
 
     _stage = ""  # of a training that has several: what the progress bar begins with
 
     def _check_parameters(self):
-        # what get_params gives, without its inspection of the signature; scikit-learn's checks alone took a fifth of a small fit
+        # what get_params gives, without its inspection of the signature; scikit-learn's checks
+        # alone took a fifth of a small fit
         constraints = self._parameter_constraints
         given = {name: getattr(self, name) for name in constraints}
         checked = [name for name, rule in constraints.items() if rule != "no_validation"]
-        one_by_one = CHECKED_EACH_TIME
+        one_by_one: Sequence[str] = CHECKED_EACH_TIME
         try:
             _check_constraints_once(
-                type(self),
-                tuple((n, type(given[n]), given[n]) for n in checked if n not in one_by_one),
+                type(self),  # type: ignore[arg-type]  # mypy finds no __hash__ in a class
+                tuple([(n, type(given[n]), given[n]) for n in checked if n not in one_by_one]),
             )
         except TypeError:  # a value cannot be hashed
             one_by_one = checked
@@ -68,11 +106,7 @@ class NetworkFitting:
         )
         check_available(self.precision)
         self._check_variants()
-        for callback in as_list(self.callbacks):
-            if not callable(callback):
-                raise TypeError(
-                    f"callbacks must be a callable, a list of callables or None, got {self.callbacks!r}"
-                )
+        check_callbacks(self.callbacks)
 
     def _draw_seed(self):
         seed = self.random_state
@@ -87,34 +121,43 @@ class NetworkFitting:
         self._state = state
         self.loss_curve_, self.validation_loss_curve_, self.n_epochs_ = record or ([], [], 0)
 
-    def _run(self, training, rows, held_out, n_epochs, weight=None):
-        try:
-            if isinstance(training, lbfgs.FullBatch):
-                lbfgs.run_lbfgs(self, training, n_epochs)
-            else:
-                run_epochs(self, training, self._state.model, rows, held_out, n_epochs, weight)
-        except BaseException:  # Ctrl-C too
-            training.settle()
-            raise
-        finally:
-            self._keep(training)
+    def _run(self, training, n_epochs, held_out=None, weight=None):
+        """Train; the estimator's state follows. `held_out`: row numbers for early stopping."""
+        is_lbfgs = self.solver == lbfgs.NAME
+        patience = absolute_patience(self) if is_lbfgs else patience_of(self, training.trainer)
+        early_stopping = None
+        if held_out is not None:
+            loss = partial(training.mean_loss, held_out, self.n_threads, weight)
+            early_stopping = EarlyStopping(training, loss)
+        run_epochs(self, training, n_epochs, patience, early_stopping, stage=self._stage)
+
+    # ---- for run_epochs ----
+
+    def _curves(self):
+        return self.loss_curve_, self.validation_loss_curve_
 
     def _keep(self, training):
-        """The estimator's state becomes what training has reached."""
-        self._state = self._state._replace(
-            n_steps=training.trainer.values()[2], n_rows_seen=training.n_rows_seen
-        )
+        """Adopt what training has reached as the state; both share one array of parameters."""
+        n_steps = training.values()[2]
+        self._state = self._state._replace(n_steps=n_steps, n_rows_seen=training.n_rows_seen)
 
-    def fit(self, X, y=None, sample_weight=None):
+    def _divergence_error(self, epoch, column):
+        return divergence_error(self, epoch, column)
+
+    # ---- fitting ----
+
+    def fit(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> Self:
         """Trains on X.
 
         Parameters
         ----------
         X : array-like (n_samples, n_features)
-            In the domain of the output's distributions, finite (with missing="mask": or NaN). Dense. See Notes for what is copied.
+            In the domain of the output's distributions, finite (with missing="mask": or NaN).
+            Dense. See Notes for what is copied.
         y : ignored
         sample_weight : array-like (n_samples,) or None, default=None
-            Non-negative; scaled to mean 1. A batch's loss is the sum of its weighted losses over the number of its rows.
+            Non-negative; scaled to mean 1. A batch's loss is the sum of its weighted losses over
+            the number of its rows.
 
         Returns
         -------
@@ -123,7 +166,8 @@ class NetworkFitting:
         Raises
         ------
         ValueError, TypeError
-            For bad parameters (also a precision that this processor does not have) or input; the fitted state stays as it was.
+            For bad parameters (also a precision that this processor does not have) or input; the
+            fitted state stays as it was.
         FloatingPointError
             If training diverges; the last finite parameters are kept.
         """
@@ -139,7 +183,7 @@ class NetworkFitting:
     def _fit_from(self, X, rows, weight, train, held_out, state, variant, goes_on):
         training = self._training(rows, train, state, variant, weight)
         self._begin(X, state, keep_features=goes_on)
-        self._run(training, rows, held_out, self.max_epochs, weight)
+        self._run(training, self.max_epochs, held_out, weight)
 
     def _training(self, rows, train, state, variant, weight):
         """What trains on these rows by the estimator's solver."""
@@ -148,10 +192,14 @@ class NetworkFitting:
         return start_training(self, rows, train, state, variant, weight)
 
     @available_if(lbfgs.works_in_batches)
-    def partial_fit(self, X, y=None, sample_weight=None):
-        """One pass over X, going on from the fitted parameters and optimizer state (or initialising, at the first call).
+    def partial_fit(
+        self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
+    ) -> Self:
+        """One pass over X, going on from the fitted parameters and optimizer state (or
+        initialising, at the first call).
 
-        X is computed in the type of the first call. `max_epochs`, `early_stopping` and `tol` play no part.
+        X is computed in the type of the first call. `max_epochs`, `early_stopping` and `tol` play
+        no part.
 
         Parameters
         ----------
@@ -178,11 +226,13 @@ class NetworkFitting:
             self, rows, len(rows), state, variant, weight, n_epochs_made=record[-1]
         )
         self._begin(X, state, keep_features=goes_on, record=record)
-        self._run(training, rows, None, 1)
+        self._run(training, 1)
         return self
 
     def _start(self, X, rows, weight, train, held_out, seed, goes_on):
-        """(state, variant) that training starts from. Checks what is in the rows; held-out ones leave no trace. Nothing of the estimator changes."""
+        """(state, variant) that training starts from. Checks what is in the rows; held-out ones
+        leave no trace. Nothing of the estimator changes.
+        """
         d = rows.shape[1]
         names = getattr(self, "feature_names_in_", None) if goes_on else check.feature_names(X)
         model = self._model_of(d, resolve_output(self.output, d, names))
@@ -190,7 +240,8 @@ class NetworkFitting:
         if goes_on:
             dtype = self._state.parameters.dtype
         options = {"missing": self.missing == "mask", "sample_weight": weight}
-        options["with_limits"] = needs_limits(self)
+        options["with_extremes"] = needs_extremes(self)
+        options["name"] = table_name(X, self if goes_on else None)
         scan = scan_table(rows, train, model.output, dtype, self.n_threads, **options)
         n_missing = scan.n_missing
         if held_out is not None:
@@ -200,7 +251,9 @@ class NetworkFitting:
         if self.missing == "mask":
             fill = scan.means if self.missing_fill == "mean" else np.zeros(d)
         if goes_on:
-            state = continued_state(self._state, model, self.solver, self.momentum, self.precision)
+            state = continued_state(
+                self._state, model, self._describe, self.solver, self.momentum, self.precision
+            )
             state = state._replace(fill=fill if state.fill is None else state.fill)
         else:
             state = initial_state(model, self.solver, self.momentum, scan.means, dtype, seed, fill)
@@ -210,16 +263,19 @@ class NetworkFitting:
             dtype,
             seed=seed,
             fill=state.fill if fill is not None and n_missing else None,
-            limits=(scan.low, scan.high),
+            extremes=(scan.low, scan.high),
             n_rows=train if held_out is None else len(train),
         )
         return state._replace(fill=None) if fill is None else state, variant
 
     def _seed_and_parts(self, rows, goes_on):
-        """The seed of all random numbers, and the rows for training and, or None, for early stopping."""
+        """The seed of all random numbers, and the rows for training and, or None, for early
+        stopping.
+        """
         if self.early_stopping and len(rows) < 2:
             raise ValueError(
-                f"early_stopping=True needs at least 2 samples to hold one out, got n_samples = {len(rows)}"
+                "early_stopping=True needs at least 2 samples to hold one out, got n_samples = "
+                f"{len(rows)}"
             )
         seed = self._state.seed if goes_on else self._draw_seed()
         if not self.early_stopping:

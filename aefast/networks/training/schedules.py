@@ -1,7 +1,9 @@
-"""The learning rate over the steps of a fit, and when training stops: what happens between epochs. Within them: src/kernels/schedules.h."""
+"""The learning rate from epoch to epoch, and when training stops.
 
-import numpy as np
+Schedules within an epoch are the kernels' (tables/schedules.h).
+"""
 
+from aefast._base.stopping import Patience
 from aefast.networks import _autoencoder
 
 SCHEDULES = (*_autoencoder.SCHEDULES, "plateau")
@@ -10,34 +12,21 @@ LEAST_RATE = 1e-3  # of the rate that a plateau starts with: under it, training 
 
 
 def schedule_of_steps(name):
-    """What the kernels have to know: on a plateau the rate changes between epochs."""
+    """The schedule that kernels follow: on a plateau the rate changes between epochs alone."""
     return "constant" if name == "plateau" else name
 
 
 def place_in_schedule(max_epochs, n_epochs_made, steps_in_epoch):
-    """(the next step's place, all steps) of a schedule that ends: max_epochs epochs, over and over."""
+    """(place of the next step, number of steps) of a schedule of max_epochs epochs, repeated."""
     n_epochs = max(1, int(max_epochs))
     return n_epochs_made % n_epochs * steps_in_epoch, n_epochs * steps_in_epoch
 
 
-class Patience:
-    """Tells when the monitored loss has not improved by more than tol for n_epochs_no_change epochs; with tol=0 never."""
-
-    def __init__(self, tol, n_epochs_no_change):
-        self.tol, self.n_epochs_no_change = tol, n_epochs_no_change
-        self.best, self.n_bad = np.inf, 0
-
-    def is_over(self, loss):
-        return self.has_run_out(loss) and self.tol > 0
-
-    def has_run_out(self, loss):
-        self.n_bad = 0 if loss < self.best - self.tol else self.n_bad + 1
-        self.best = min(self.best, loss)
-        return self.n_bad >= self.n_epochs_no_change
-
-
 class Plateau(Patience):
-    """Where patience runs out, divides the trainer's learning rate, and patience begins anew; is over where the rate would become too small."""
+    """Divides the trainer's learning rate where patience runs out, and begins anew.
+
+    It is over where the rate would become too small.
+    """
 
     def __init__(self, tol, n_epochs_no_change, trainer):
         super().__init__(tol, n_epochs_no_change)
@@ -54,12 +43,15 @@ class Plateau(Patience):
         return False
 
 
+def absolute_patience(estimator):
+    return Patience(estimator.tol, estimator.n_epochs_no_change)
+
+
 def patience_of(estimator, trainer):
-    """The one that an estimator asks for, having seen the epochs of its loss curve."""
-    limits = estimator.tol, estimator.n_epochs_no_change
+    """The patience that an estimator asks for, having seen the epochs of its loss curve."""
     if estimator.learning_rate_schedule != "plateau":
-        return Patience(*limits)
-    plateau = Plateau(*limits, trainer)
+        return absolute_patience(estimator)
+    plateau = Plateau(estimator.tol, estimator.n_epochs_no_change, trainer)
     for loss in estimator.loss_curve_:
         plateau.is_over(loss)
     return plateau

@@ -15,8 +15,8 @@ const autoencoder_kernels INSTANCE(autoencoder) = {
 
 #else
 
-#include "kernels/autoencoder/forward.h"
 #include "kernels/autoencoder/likelihoods.h"
+#include "kernels/autoencoder/one_pass.h"
 
 #define LENGTH(array) ((int)(sizeof(array) / sizeof *(array)))
 
@@ -50,9 +50,8 @@ const autoencoder_kernels INSTANCE(autoencoder) = {
     .pack = pack,
     .unpack = unpack,
     .train = train,
-    .forward_workspace_bytes = forward_workspace_bytes,
-    .forward = forward,
-    .scan = scan,
+    .one_pass_workspace_bytes = one_pass_workspace_bytes,
+    .one_pass = one_pass,
     .sigmoid = map_sigmoid,
     .softplus = map_softplus,
 };

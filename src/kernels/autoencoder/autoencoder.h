@@ -14,23 +14,23 @@
 
 /* Columns of the output that share a distribution. */
 typedef struct {
-    int output;   /* index of the table */
-    int is_group; /* one draw for all of its columns (softmax) */
-    int is_own;   /* the caller's: see own_output */
-    int learned;  /* its theta is */
+    int output;    /* index of the table */
+    int is_group;  /* one draw for all of its columns (softmax) */
+    int is_custom; /* the caller's: see custom_output */
+    int learned;   /* its theta is */
     double constant;
     int64_t n_columns;
     const int64_t *columns; /* rising */
-} output_part;
+} output_segment;
 
 /* A distribution that the caller computes: from pre-activations eta (n, n_columns) the means, or
    with x the losses of entries, and their derivatives by eta. Any thread may call it, one at a
    time. Returns 0, or else the pass is to end. */
-typedef struct own_output {
-    int (*function)(void *context, int part, int64_t n, const void *eta, const void *x,
+typedef struct custom_output {
+    int (*function)(void *context, int segment, int64_t n, const void *eta, const void *x,
                     void *means_or_derivatives, void *losses);
     void *context;
-} own_output;
+} custom_output;
 
 /* Shapes and parameters. Where gradients and optimizer state are concerned, parameters have the
    flat layout [W (k, d) | V (k, d), the decoder's, unless tied | b (k) | c (d) | theta (d), where
@@ -40,13 +40,13 @@ typedef struct {
     int tied;
     int activation; /* index of its table */
     int64_t top_k;  /* of a row's units keep their value, the others are 0; 0: all */
-    int n_parts, has_groups, has_own; /* groups and the caller's distributions need whole rows:
-                                         has_groups where there are either */
-    const output_part *parts;
-    struct own_output *own;         /* where has_own */
-    const uint16_t *part_of_column; /* (d); NULL: one part */
-    void *W, *V, *b, *c;            /* V == W when tied; not written by one-pass operations */
-    void *theta;                    /* NULL: no distribution has one */
+    int n_segments, has_groups, has_custom; /* groups and the caller's distributions need whole
+                                         rows: has_groups where there are either */
+    const output_segment *segments;
+    struct custom_output *custom;      /* where has_custom */
+    const uint16_t *segment_of_column; /* (d); NULL: one segment */
+    void *W, *V, *b, *c;               /* V == W when tied; not written by one-pass operations */
+    void *theta;                       /* NULL: no distribution has one */
 } autoencoder_model;
 
 enum { CORRUPTION_NONE, CORRUPTION_MASKING, CORRUPTION_SALT_AND_PEPPER, CORRUPTION_GAUSSIAN };
@@ -71,8 +71,7 @@ typedef struct {
     double dropout; /* probability that a unit is dropped; the others are divided by 1 - dropout */
     double revive;  /* with top_k: the weight of a dead unit's auxiliary loss, see
                        penalised_backward_column */
-    int64_t dead_rows;    /* a unit is dead that so many rows have not kept */
-    int64_t *rows_unused; /* in/out (k): since each unit was kept */
+    int64_t dead_rows; /* a unit is dead that so many rows have not kept */
 } code_terms;
 
 /* Where the products of a pass come from: BLAS; register tiles, from weights packed at the start of
@@ -80,6 +79,19 @@ typedef struct {
 enum { PRODUCTS_BLAS, PRODUCTS_TILES, PRODUCTS_FEW_ROWS };
 
 enum { MOST_LAYERS = 16 };
+
+/* The solver and its numbers: fixed while a job trains, but for what the schedule does to the rate.
+ */
+typedef struct {
+    int solver; /* index of its table */
+    int nesterov;
+    double learning_rate, momentum, alpha;
+    double weight_decay;        /* decoupled: w -= rate weight_decay w, weights only */
+    double clip_norm;           /* of the gradient at most; 0: any */
+    double max_norm;            /* of the rows of W and V at most, after each update; 0: any */
+    int learning_rate_schedule; /* index of its table: the rate of each step, a factor of
+                                   learning_rate */
+} hyperparameters;
 
 /* Training steps, or one pass that accumulates gradients.
 
@@ -96,6 +108,7 @@ typedef struct {
                            training a batch's are divided by its rows; NULL: each batch's mean */
     input_view inputs;
     code_terms terms;
+    int64_t *rows_unused; /* in/out (k), with terms.revive: rows since each unit was kept */
     int n_threads;
     gemm_function *gemm;
     void *workspace; /* training_workspace_bytes of it */
@@ -105,13 +118,9 @@ typedef struct {
 
     double *gradients; /* flat layout: added to, and nothing is updated. NULL: train */
 
-    int solver; /* index of its table */
-    int nesterov;
-    double learning_rate, momentum, alpha;
-    double weight_decay; /* decoupled: w -= rate weight_decay w, weights only */
-    double clip_norm;    /* of the gradient at most; 0: any */
-    double max_norm;     /* of the rows of W and V at most, after each update; 0: any */
-    int schedule;        /* index of its table: the rate of each step, a factor of learning_rate */
+    hyperparameters hyper;
+    int stores_gradient; /* whether the whole gradient is stored before weights move, though neither
+                            the solver nor clipping needs it: a test's question */
     int64_t schedule_step;  /* in/out: the next step's place among */
     int64_t schedule_steps; /* so many, for schedules that end */
     void *state[2];         /* flat layout; NULL where the solver keeps none */
@@ -136,26 +145,14 @@ typedef struct {
     int n_threads;
     int products;        /* PRODUCTS_... */
     gemm_function *gemm; /* for PRODUCTS_BLAS */
-    void *workspace;     /* forward_workspace_bytes of it */
+    void *workspace;     /* one_pass_workspace_bytes of it */
 
     void *codes;           /* H (n, k) */
     void *reconstructions; /* x_hat (n, d) */
     double *row_losses;    /* (n): summed over features, nats, without the constants */
     void *feature_losses;  /* (n, d) */
     int status; /* out: flags STATUS_NOT_FINITE (a result) | STATUS_BAD_ROWS (an input) */
-} forward_job;
-
-/* Checks of all rows and their sums by column. */
-typedef struct {
-    rows_view rows;
-    int64_t n_features;
-    int n_threads;
-    const double *sample_weight;      /* by row number; NULL: 1 */
-    double *column_sums;              /* (d): added to, weighted, missing entries left out; */
-    double *column_weights;           /* (d): the weights of the others */
-    double *column_low, *column_high; /* in/out (d): the least and the greatest entry, or NULL */
-    int status;                       /* out */
-} scan_job;
+} one_pass_job;
 
 typedef struct {
     const char *name;
@@ -168,7 +165,7 @@ typedef struct {
     const char *domain;    /* of x, in words, */
     double low, high;      /* and its ends */
     const char *parameter; /* per column, learned unless an option fixes it; NULL: none */
-    const char *option;    /* a constant of a part; NULL: none */
+    const char *option;    /* a constant of a segment; NULL: none */
     double default_option; /* NAN: the option fixes the parameter at its logarithm, and by default
                               the parameter is learned */
     int is_group;
@@ -198,6 +195,7 @@ typedef struct {
     const char *name;
     int n_state;            /* arrays of the parameters' size that it keeps, */
     int only_with_momentum; /* none of them where momentum is 0 */
+    int whole_gradient; /* it needs the gradient of a whole matrix before any weight of it moves */
 } solver_info;
 
 typedef struct {
@@ -223,9 +221,8 @@ typedef struct {
     void (*pack)(training_job *);   /* from model and state */
     void (*unpack)(training_job *); /* into them */
     void (*train)(training_job *);
-    int64_t (*forward_workspace_bytes)(const forward_job *);
-    void (*forward)(forward_job *);
-    void (*scan)(scan_job *);
+    int64_t (*one_pass_workspace_bytes)(const one_pass_job *);
+    void (*one_pass)(one_pass_job *);
     void (*sigmoid)(const void *x, void *y, int64_t n, int n_threads);
     void (*softplus)(const void *x, void *y, int64_t n, int n_threads);
 } autoencoder_kernels;

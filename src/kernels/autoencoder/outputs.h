@@ -2,10 +2,10 @@
    losses, gradients. The distributions themselves stand in distributions.h; those of whole groups
    of columns (softmax) go on in groups.h.
 
-   Columns may be shared among several distributions ("parts"): each then acts on the lanes of its
-   own columns alone and leaves the others as they are. A missing entry, NaN in x, has neither loss
-   nor gradient. Where all columns are of one part and nothing is missing, the common distributions
-   have a form without masks. */
+   Columns may be shared among several distributions, in segments of the output: each then acts on
+   the lanes of its own columns alone and leaves the others as they are. A missing entry, NaN in x,
+   has neither loss nor gradient. Where all columns are of one segment and nothing is missing, the
+   common distributions have a form without masks. */
 #ifndef AEFAST_OUTPUTS_H
 #define AEFAST_OUTPUTS_H
 
@@ -15,7 +15,7 @@
 enum { MOST_KNOWN = 4 };
 
 /* All functions act on one vector of columns. known: what `prepare` makes of the columns' parameter
- * theta and the part's constant. */
+ * theta and the segment's constant. */
 typedef void prepare_function(vec theta, vec constant, vec *known);
 typedef vec mean_function(vec eta);
 typedef vec plain_loss_function(vec eta, vec e, vec x,
@@ -41,16 +41,16 @@ typedef struct {
                                   sums by column -> dc, dtheta (of a group: -> eta) */
 } output_entry;
 
-static inline int is_plain(const strip *s) { return !s->part_of_column && !s->missing; }
+static inline int is_plain(const strip *s) { return !s->segment_of_column && !s->missing; }
 
-/* The lanes of this part's columns. */
-ALWAYS_INLINE ivec lanes_of_part(const strip *s, int64_t column, int64_t left)
+/* The lanes of this segment's columns. */
+ALWAYS_INLINE ivec lanes_of_segment(const strip *s, int64_t column, int64_t left)
 {
-    if (!s->part_of_column)
+    if (!s->segment_of_column)
         return lanes_below(left);
     ivec lanes = {0};
     for (int i = 0; i < LANES && i < left; ++i)
-        lanes[i] = s->part_of_column[column + i] == s->part ? -1 : 0;
+        lanes[i] = s->segment_of_column[column + i] == s->segment ? -1 : 0;
     return lanes;
 }
 
@@ -73,7 +73,7 @@ ALWAYS_INLINE void prepare_column(const strip *s, int64_t column, int64_t left,
 ALWAYS_INLINE void mean_column(strip *s, int64_t column, int64_t width, int64_t left,
                                mean_function *mean, const int masked)
 {
-    ivec lanes = masked ? lanes_of_part(s, column, left) : ivec_set(-1), bad = {0};
+    ivec lanes = masked ? lanes_of_segment(s, column, left) : ivec_set(-1), bad = {0};
     if (masked && !any_lane(lanes))
         return;
     vec bias = vec_load_n(s->bias + column, left);
@@ -118,7 +118,7 @@ ALWAYS_INLINE void plain_loss_rows(strip *s, loss_function *loss)
 ALWAYS_INLINE void loss_column(strip *s, int64_t column, int64_t width, int64_t left,
                                prepare_function *prepare, loss_function *loss)
 {
-    ivec lanes = lanes_of_part(s, column, left);
+    ivec lanes = lanes_of_segment(s, column, left);
     if (!any_lane(lanes))
         return;
     vec unused, known[MOST_KNOWN], bias = vec_load_n(s->bias + column, left);
@@ -173,7 +173,7 @@ ALWAYS_INLINE void plain_gradient_column(strip *s, int64_t column, int64_t width
 ALWAYS_INLINE void gradient_column(strip *s, int64_t column, int64_t width, int64_t left,
                                    prepare_function *prepare, loss_function *loss)
 {
-    ivec lanes = lanes_of_part(s, column, left);
+    ivec lanes = lanes_of_segment(s, column, left);
     if (!any_lane(lanes))
         return;
     vec known[MOST_KNOWN], bias = vec_load_n(s->bias + column, left), sum = {0}, theta_sum = {0};
@@ -207,7 +207,7 @@ ALWAYS_INLINE void gradient_column(strip *s, int64_t column, int64_t width, int6
  * groups.h's. */
 ALWAYS_INLINE void group_eta_column(strip *s, int64_t column, int64_t width, int64_t left)
 {
-    ivec lanes = lanes_of_part(s, column, left);
+    ivec lanes = lanes_of_segment(s, column, left);
     if (!any_lane(lanes))
         return;
     vec bias = vec_load_n(s->bias + column, left);

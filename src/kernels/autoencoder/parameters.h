@@ -14,16 +14,11 @@ typedef struct {
 static inline parameter_views view_parameters(const autoencoder_model *model)
 {
     int64_t d = model->n_features, k = model->n_components;
-    parameter_views p = {(real *)model->W,
-                         (real *)model->V,
-                         (real *)model->b,
-                         (real *)model->c,
-                         (real *)model->theta,
-                         0,
-                         0,
-                         0,
-                         0,
-                         0};
+    parameter_views p = {.W = (real *)model->W,
+                         .V = (real *)model->V,
+                         .b = (real *)model->b,
+                         .c = (real *)model->c,
+                         .theta = (real *)model->theta};
     p.V_at = model->tied ? 0 : k * d;
     p.b_at = p.V_at + k * d;
     p.c_at = p.b_at + k;

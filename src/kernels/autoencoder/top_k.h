@@ -65,14 +65,14 @@ static inline void maxima_of_groups(int64_t n_units, row_entries row, int64_t he
         }
 }
 
-/* The units whose keys are not below `limit`, rising, with their keys. Returns their number. */
-static inline int64_t units_from(int64_t n_units, row_entries row, real_int limit, real_int *keys,
-                                 real_int *units)
+/* The units whose keys are not below `threshold`, rising, with their keys. Returns their number. */
+static inline int64_t units_from(int64_t n_units, row_entries row, real_int threshold,
+                                 real_int *keys, real_int *units)
 {
     int64_t m = 0;
     for (int64_t j = 0; j < n_units; j += LANES) {
         ivec key = order_keys(vec_load_n(entry_of(row, j), n_units - j), n_units - j),
-             good = key >= ivec_set(limit);
+             good = key >= ivec_set(threshold);
         for (int l = 0; any_lane(good) && l < LANES && j + l < n_units; ++l) {
             keys[m] = key[l];
             units[m] = (real_int)(j + l);
@@ -101,16 +101,16 @@ static void choose_units(int64_t kept, int64_t n_units, row_entries row, real *b
     real_int *some = (real_int *)buffer, *keys = some + padded(n_units),
              *candidates = keys + padded(n_units);
     maxima_of_groups(n_units, row, height, groups, some);
-    real_int limit = kth_largest(some, groups * PANEL, kept);
-    int64_t m = units_from(n_units, row, limit, keys, candidates), above = 0, n = 0;
+    real_int threshold = kth_largest(some, groups * PANEL, kept);
+    int64_t m = units_from(n_units, row, threshold, keys, candidates), above = 0, n = 0;
     if (height > 1) {
         memcpy(some, keys, (size_t)m * sizeof *keys);
-        limit = kth_largest(some, m, kept);
+        threshold = kth_largest(some, m, kept);
     }
     for (int64_t i = 0; i < m; ++i)
-        above += keys[i] > limit;
+        above += keys[i] > threshold;
     for (int64_t i = 0, ties = kept - above; n < kept; ++i)
-        if (keys[i] > limit || (keys[i] == limit && ties-- > 0))
+        if (keys[i] > threshold || (keys[i] == threshold && ties-- > 0))
             units[n++] = (int32_t)candidates[i];
 }
 

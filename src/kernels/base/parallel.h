@@ -1,55 +1,66 @@
-/* Work cut into blocks, and how the members of a team share the blocks.
+/* Division of work into blocks, and distribution of the blocks over the members of a team.
 
-   A grid follows from the shape of the work alone. Each block is computed by one thread; which one
-   does not matter to the result. */
+   A grid depends on the shape of the work alone, not on the number of threads. One thread computes
+   each block, and the result does not depend on which thread that is. */
 #ifndef AEFAST_PARALLEL_H
 #define AEFAST_PARALLEL_H
 
 #include "kernels/base/team.h"
 
 enum {
-    BLOCK_ROWS = 256,     /* of a block at most; */
-    BLOCK_COLUMNS = 256,  /* arrays of this length stand on the stack */
-    COLUMN_UNIT = 16,     /* blocks begin at multiples of it: a cache line of float32 */
-    BLOCKS_WANTED = 8,    /* enough to balance a few cores, */
-    BLOCK_WORK = 1 << 20, /* unless blocks would hold fewer multiply-adds than this */
-    CHUNK_ROWS = 512      /* sums over more samples go on in double */
+    /* Largest number of rows in a block. */
+    BLOCK_ROWS = 256,
+    /* Largest number of columns in a block; arrays of this length are put on the stack. */
+    BLOCK_COLUMNS = 256,
+    /* Blocks begin at multiples of this many columns: a cache line of float32. */
+    COLUMN_UNIT = 16,
+    /* Number of blocks that suffices to balance the load of a few cores. */
+    BLOCKS_WANTED = 8,
+    /* Number of multiply-adds below which a block is not divided further. */
+    BLOCK_WORK = 1 << 20,
+    /* Largest number of samples summed in the real type before the sum is added in double. */
+    CHUNK_ROWS = 512
 };
 
 static inline int64_t min_i64(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t max_i64(int64_t a, int64_t b) { return a > b ? a : b; }
 static inline int64_t ceil_div(int64_t a, int64_t b) { return a / b + (a % b != 0); }
 
-/* Where part i of `count` equal parts of [0, total) begins, in whole units. Part `count` begins at
- * total. */
+/* First index of part i when [0, total) is divided into `count` parts of nearly equal size, each a
+   whole number of units (the last part may end inside one). Part `count` begins at total. */
 static inline int64_t part_begin(int64_t total, int64_t unit, int64_t count, int64_t i)
 {
-    if (count == 1) /* where steps are small, divisions are not */
+    if (count == 1) /* saves integer divisions, which cost time in small steps */
         return i > 0 ? total : 0;
     int64_t units = ceil_div(total, unit);
     return min_i64(total, (units / count * i + units % count * i / count) * unit);
 }
 
+/* The division of a matrix of results into blocks. */
 typedef struct {
-    int64_t n_rows, n_columns;     /* of the whole result */
-    int64_t row_unit, column_unit; /* blocks begin at multiples of these */
+    /* Size of the whole matrix. */
+    int64_t n_rows, n_columns;
+    /* Blocks begin at multiples of these. */
+    int64_t row_unit, column_unit;
+    /* Number of blocks along each dimension. */
     int64_t row_blocks, column_blocks;
 } grid;
 
-/* Blocks of at most `rows` x `columns` (multiples of the units), cut evenly. */
+/* Return a grid of blocks of at most `rows` x `columns`, multiples of the units, of nearly equal
+   size. */
 static inline grid make_grid(int64_t n_rows, int64_t n_columns, int64_t rows, int64_t columns,
                              int64_t row_unit, int64_t column_unit)
 {
-    return (grid){n_rows,
-                  n_columns,
-                  row_unit,
-                  column_unit,
-                  ceil_div(n_rows, rows),
-                  ceil_div(n_columns, columns)};
+    return (grid){.n_rows = n_rows,
+                  .n_columns = n_columns,
+                  .row_unit = row_unit,
+                  .column_unit = column_unit,
+                  .row_blocks = ceil_div(n_rows, rows),
+                  .column_blocks = ceil_div(n_columns, columns)};
 }
 
-/* The grid of a product (n_rows x inner) (inner x n_columns) by BLAS, which repacks its operands
- * for each block: large ones. */
+/* Return the grid of a product (n_rows x inner) (inner x n_columns) by BLAS. Its blocks are large,
+   because BLAS repacks its operands for each block. */
 static inline grid make_blas_grid(int64_t n_rows, int64_t n_columns, int64_t inner)
 {
     grid g = make_grid(n_rows, n_columns, BLOCK_ROWS, BLOCK_COLUMNS, 1, COLUMN_UNIT);
@@ -68,10 +79,14 @@ static inline grid make_blas_grid(int64_t n_rows, int64_t n_columns, int64_t inn
     return g;
 }
 
+/* One block of a grid. */
 typedef struct {
-    int64_t row, column; /* first of the block */
+    /* First row and first column of the block in the matrix. */
+    int64_t row, column;
+    /* Size of the block. */
     int64_t n_rows, n_columns;
-    int64_t row_index, column_index; /* of the block in its grid */
+    /* Position of the block in its grid. */
+    int64_t row_index, column_index;
 } block;
 
 static inline int64_t grid_size(const grid *g) { return g->row_blocks * g->column_blocks; }
@@ -87,31 +102,36 @@ static inline block grid_block(const grid *g, int64_t i)
     return b;
 }
 
-/* The work items [begin, end) of n that are this member's: neighbours stay with one thread, and
- * with its cache. */
+/* The range [share_begin, share_end) of n work items that member m computes. The range is
+   contiguous, so that neighbouring items stay in one thread's cache. */
 static inline int64_t share_begin(member m, int64_t n) { return part_begin(n, 1, m.size, m.index); }
 static inline int64_t share_end(member m, int64_t n)
 {
     return part_begin(n, 1, m.size, m.index + 1);
 }
 
-/* ---- work that is shared as it goes: cores of a shared machine are not equally fast ---- */
+/* ---- dynamic distribution of work, for machines whose cores are not equally fast ---- */
 
-/* How many items of a member's share have been taken, in phases of either parity, which alternate:
- * there is a barrier between them. */
+/* The state of one member's share of the items. Phases, which are separated by barriers, alternate
+   between parity 0 and 1. */
 typedef struct {
+    /* Number of items taken from the share in the phases of each parity. */
     _Alignas(CACHE_LINE) _Atomic int64_t taken[2];
-    int parity; /* of the present phase: for the member itself, all members count alike */
+    /* Parity of the present phase, read and written by the member alone; equal in all members. */
+    int parity;
 } share;
 
-/* The items [0, n) of a phase as one member sees them. Each begins with its own share, neighbours
-   that stay with its cache, then helps the others with theirs. Nothing may depend on who computes
-   an item. */
+/* The items [0, n) of a phase as one member sees them. Each member begins with its own share, a
+   contiguous range that stays in its cache, then helps the others with theirs. No result may depend
+   on which member computes an item. */
 typedef struct {
     member m;
-    share *shares; /* one a member */
+    /* One share for each member. */
+    share *shares;
+    /* Parity of the phase, and number of shares that this member has found exhausted. */
     int parity, n_finished;
-    int64_t n, begin, end; /* [begin, end): what `take_items` took */
+    /* Number of items in the phase, and the items [begin, end) that `take_items` took last. */
+    int64_t n, begin, end;
 } work;
 
 static inline work begin_work(member m, share *shares, int64_t n)
@@ -119,16 +139,16 @@ static inline work begin_work(member m, share *shares, int64_t n)
     if (m.size == 1)
         return (work){.m = m, .n = n};
     int parity = shares[m.index].parity = !shares[m.index].parity;
-    atomic_store_explicit(&shares[m.index].taken[!parity], 0,
-                          memory_order_relaxed); /* of the phase before, for the one after this */
+    /* The counter of the previous phase is cleared for the next one. */
+    atomic_store_explicit(&shares[m.index].taken[!parity], 0, memory_order_relaxed);
     return (work){.m = m, .shares = shares, .parity = parity, .n = n};
 }
 
-/* Takes up to half of what is left of a share, `most` items at most. Returns 0 when nothing is left
- * of any. */
+/* Take up to half of the items left in a share, and at most `most`, into [begin, end). Returns 0
+   when all shares are exhausted. */
 static inline int take_items(work *w, int64_t most)
 {
-    if (w->m.size == 1) { /* nobody to agree with */
+    if (w->m.size == 1) { /* no other member takes items */
         w->begin = w->end;
         w->end = min_i64(w->n, w->begin + most);
         return w->begin < w->end;

@@ -1,30 +1,35 @@
-/* The user's table as every kernel is handed it, and the status that a kernel hands back. */
+/* A view of the user's table, the input of every kernel, and the status that kernels return. */
 #ifndef AEFAST_ROWS_VIEW_H
 #define AEFAST_ROWS_VIEW_H
 
 #include <stdint.h>
 
-enum {
-    ROWS_FLOAT32,
-    ROWS_FLOAT64,
-    ROWS_UINT8
-}; /* what the user's table holds; rows become reals when they are loaded */
+/* The type of the entries in the user's table. Loading a row converts it to reals. */
+enum { ROWS_FLOAT32, ROWS_FLOAT64, ROWS_UINT8 };
 
-/* A table of n rows and d columns, read where the user keeps it. */
+/* A table of n rows and d columns, read in place, without a copy. */
 typedef struct {
+    /* The first row. The entries of a row are adjacent. */
     const char *data;
-    int64_t
-        stride; /* bytes from a row to the next, of any sign; the columns of a row are adjacent */
-    int64_t n_rows;       /* to visit */
-    const int64_t *order; /* the row to visit at each place; NULL: 0, 1, 2, ... */
-    int kind;             /* ROWS_... */
-    int checked;          /* entries that are not finite as reals, or outside [low, high], set
-                             STATUS_BAD_ROWS */
+    /* Distance in bytes from each row to the next; it may be negative or 0. */
+    int64_t stride;
+    /* Number of rows to visit. */
+    int64_t n_rows;
+    /* (n_rows): index of the row to visit at each place; NULL: 0, 1, 2, ... */
+    const int64_t *order;
+    /* Type of the entries, ROWS_... */
+    int kind;
+    /* Whether to check entries: one that is not finite as a real or outside [low, high] sets
+       STATUS_BAD_ROWS. */
+    int checked;
+    /* Bounds of the check for all columns. */
     double low, high;
-    const double *lows, *highs; /* by column, instead; NULL: the same for all */
-    int missing;                /* NaN passes the check */
+    /* (d): bounds of each column, used instead of low and high unless NULL. */
+    const double *lows, *highs;
+    /* Whether the check lets NaN pass as a missing entry. */
+    int missing;
 } rows_view;
 
-enum { STATUS_OK = 0, STATUS_NOT_FINITE = 1, STATUS_BAD_ROWS = 2, STATUS_OWN_FAILED = 4 };
+enum { STATUS_OK = 0, STATUS_NOT_FINITE = 1, STATUS_BAD_ROWS = 2, STATUS_CUSTOM_FAILED = 4 };
 
 #endif

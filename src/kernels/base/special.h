@@ -1,15 +1,16 @@
-/* log, and the ratio Gamma(x + r) / Gamma(r) with its derivative, on vectors; scalar functions of a
-   column's parameter.
+/* The logarithm and log Gamma(x + r) - log Gamma(r) with its derivative on vectors, and functions
+   of the gamma distribution's shape on scalars.
 
-   log: at most 2 ULP of the result for normal numbers. log of 0 is -infinity; NaN of negative
-   numbers is not promised. */
+   vec_log has an error of at most 2 ULP for normal numbers. The logarithm of 0 is -infinity; that
+   of a negative number is unspecified. */
 #ifndef AEFAST_SPECIAL_H
 #define AEFAST_SPECIAL_H
 
 #include "kernels/base/vmath.h"
 
-/* x = 2^e m, m in [sqrt(1/2), sqrt(2)); f = m - 1, s = f / (2 + f): log m = f - f^2/2 + s (f^2/2 +
- * R), R = s^2 (2/3 + 2/5 s^2 + 2/7 s^4 + ...). */
+/* log x = e log 2 + log m, where x = 2^e m with m in [sqrt(1/2), sqrt(2)). With f = m - 1 and
+   s = f / (2 + f):
+       log m = f - f^2/2 + s (f^2/2 + R),   R = s^2 (2/3 + 2/5 s^2 + 2/7 s^4 + ...). */
 ALWAYS_INLINE vec vec_log(vec x)
 {
     const ivec half_bits = (ivec)vec_set((real)0.70710678118654752440);
@@ -17,7 +18,7 @@ ALWAYS_INLINE vec vec_log(vec x)
     vec f = (vec)((ivec)x - (e << MANTISSA_BITS)) - (real)1;
     vec s = f / (f + (real)2), z = s * s, R = {0}, half_square = (real)0.5 * f * f;
     const int terms = AEFAST_REAL_BITS == 32 ? 4 : 11;
-#pragma GCC unroll 11
+    UNROLL(11)
     for (int i = terms; i > 0; --i)
         R = vec_fma(R, z, vec_set((real)2 / (real)(2 * i + 1)));
     R *= z;
@@ -27,8 +28,10 @@ ALWAYS_INLINE vec vec_log(vec x)
     return vec_select(x > vec_set(0), vec_select(x <= vec_set(REAL_MAX), y, x), vec_set(-INFINITY));
 }
 
-/* Stirling's series: log Gamma(z) = (z - 1/2) log z - z + log(2 pi)/2 + s(z), s(z) = sum B_2i / (2i
- * (2i - 1) z^(2i - 1)); for z >= SHIFT. */
+/* Stirling's series, used for z >= SHIFT:
+       log Gamma(z) = (z - 1/2) log z - z + log(2 pi)/2 + s(z),
+       s(z) = sum over i >= 1 of B_2i / (2i (2i - 1) z^(2i - 1)),
+   with the Bernoulli numbers B_2i. */
 #if AEFAST_REAL_BITS == 32
 enum { SHIFT = 4, STIRLING_TERMS = 4 };
 #else
@@ -37,14 +40,14 @@ enum { SHIFT = 10, STIRLING_TERMS = 8 };
 static const real STIRLING[] = {
     (real)(1.0 / 12),   (real)(-1.0 / 360),      (real)(1.0 / 1260), (real)(-1.0 / 1680),
     (real)(1.0 / 1188), (real)(-691.0 / 360360), (real)(1.0 / 156),  (real)(-3617.0 / 122400)};
-#define DIGAMMA_TERM(i)                                                                            \
-    ((real)(2 * (i) + 1) * STIRLING[i]) /* -s'(z) = sum (2i + 1) STIRLING[i] / z^(2i + 2) */
+/* Coefficients of the derivative: -s'(z) = sum over i of (2i + 1) STIRLING[i] / z^(2i + 2). */
+#define DIGAMMA_TERM(i) ((real)(2 * (i) + 1) * STIRLING[i])
 
-/* s(z); *slope = s'(z). */
+/* Return s(z) of Stirling's series, and its derivative in *slope. */
 ALWAYS_INLINE vec stirling(vec z, vec *slope)
 {
     vec w = (real)1 / z, square = w * w, s = {0}, t = {0};
-#pragma GCC unroll 8
+    UNROLL(8)
     for (int i = STIRLING_TERMS - 1; i >= 0; --i) {
         s = vec_fma(s, square, vec_set(STIRLING[i]));
         t = vec_fma(t, square, vec_set(DIGAMMA_TERM(i)));
@@ -53,16 +56,16 @@ ALWAYS_INLINE vec stirling(vec z, vec *slope)
     return s * w;
 }
 
-/* log(1 + u), u >= 0: what rounding 1 + u lost is put back. */
+/* log(1 + u) for u >= 0, corrected for the rounding error of 1 + u. */
 ALWAYS_INLINE vec vec_log1p_positive(vec u)
 {
     vec sum = u + (real)1, lost = u - (sum - (real)1);
     return vec_log(sum) + lost / sum;
 }
 
-/* log Gamma(x + r) - log Gamma(r) for x >= 0, r > 0, without the cancellation of a difference: both
-   are moved up by SHIFT, where Stirling's series holds. *by_r: its derivative by r, digamma(x + r)
-   - digamma(r). */
+/* Return log Gamma(x + r) - log Gamma(r) for x >= 0, r > 0, and in *by_r its derivative by r,
+   digamma(x + r) - digamma(r). The recurrence of Gamma raises both arguments by SHIFT, where
+   Stirling's series holds; the difference of the two series is expanded so that nothing cancels. */
 ALWAYS_INLINE vec vec_log_rising(vec x, vec r, vec *by_r)
 {
     vec product = vec_set(1), other = vec_set(1), sum = {0};
@@ -80,7 +83,7 @@ ALWAYS_INLINE vec vec_log_rising(vec x, vec r, vec *by_r)
     return shifted - (vec_log(product) + vec_log(other));
 }
 
-/* digamma(k) - log k and log Gamma(k) - k log k + k, k > 0. */
+/* digamma(k) - log k for k > 0. */
 static inline double digamma_minus_log(double k)
 {
     double sum = 0, z = k;
@@ -94,6 +97,7 @@ static inline double digamma_minus_log(double k)
     return sum + log(z / k) - 0.5 * w - series;
 }
 
+/* log Gamma(k) - k log k + k for k > 0. */
 static inline double log_gamma_rest(double k)
 {
     if (k < 10)

@@ -1,9 +1,9 @@
-/* A vector of reals as wide as the instruction set has, from GNU vector extensions: + - * / and
-   comparisons act on lanes.
+/* Vectors of reals as wide as the instruction set's registers, by GNU vector extensions: + - * /
+   and comparisons act lane by lane.
 
-   Intrinsics stand only where the language reaches no such instruction: fused multiply-add, square
-   root, blend, minimum and maximum, masked loads and stores. Contraction is off in the whole build:
-   a product and a sum are fused where vec_fma is written and nowhere else. */
+   Intrinsics are used only for operations that the extensions do not express: fused multiply-add,
+   square root, blend, minimum and maximum, masked loads and stores. Contraction is off in the whole
+   build: a product and a sum are fused where vec_fma is written and nowhere else. */
 #ifndef AEFAST_VEC_H
 #define AEFAST_VEC_H
 
@@ -27,20 +27,21 @@
 #endif
 
 typedef real vec __attribute__((vector_size(AEFAST_VEC_BYTES)));
-typedef real_int ivec __attribute__((
-    vector_size(AEFAST_VEC_BYTES))); /* also a mask: lanes of all ones or all zeros */
+/* A vector of integers, also used as a mask: each lane has all bits set or none. */
+typedef real_int ivec __attribute__((vector_size(AEFAST_VEC_BYTES)));
 
 #define AEFAST_LANES (AEFAST_VEC_BYTES * 8 / AEFAST_REAL_BITS)
 enum { LANES = AEFAST_LANES };
 
 #define VEC_IS(bytes, bits) (AEFAST_VEC_BYTES == (bytes) && AEFAST_REAL_BITS == (bits))
 
-ALWAYS_INLINE vec vec_set(real x) { return x - (vec){0}; } /* minus, which keeps the sign of -0 */
+/* x in all lanes. Subtracting 0 keeps the sign of -0; adding 0 would not. */
+ALWAYS_INLINE vec vec_set(real x) { return x - (vec){0}; }
 ALWAYS_INLINE ivec ivec_set(real_int x) { return (ivec){0} + x; }
 
-/* Vectors in memory, aligned as their lanes are. Through these types, and not by memcpy to a local,
-   loads and stores are single statements of the compiler's whatever it optimizes: an instrumented
-   build keeps no variable for each. */
+/* Vectors in memory, aligned like their lanes. Access through these types instead of memcpy keeps a
+   load or store one statement at any optimization level: instrumented builds need no local variable
+   for each. */
 typedef real vec_in_memory
     __attribute__((vector_size(AEFAST_VEC_BYTES), aligned(sizeof(real)), may_alias));
 typedef real_int ivec_in_memory
@@ -62,14 +63,12 @@ ALWAYS_INLINE vec vec_select(ivec mask, vec a, vec b)
 #endif
 }
 
-ALWAYS_INLINE ivec vec_sign_mask(vec x)
-{
-    return (ivec)x >> (AEFAST_REAL_BITS - 1);
-} /* all ones where the sign bit is set */
+/* All bits set in the lanes whose sign bit is set. */
+ALWAYS_INLINE ivec vec_sign_mask(vec x) { return (ivec)x >> (AEFAST_REAL_BITS - 1); }
 ALWAYS_INLINE vec vec_abs(vec a) { return (vec)((ivec)a & ~(ivec)vec_set((real)-0.0)); }
 ALWAYS_INLINE vec vec_minus_abs(vec a) { return (vec)((ivec)a | (ivec)vec_set((real)-0.0)); }
 
-/* a > b ? a : b: b where either is NaN. */
+/* a > b ? a : b, which is b where a or b is NaN. */
 ALWAYS_INLINE vec vec_max(vec a, vec b)
 {
 #if defined(__AVX512F__) && VEC_IS(64, 32)
@@ -85,7 +84,7 @@ ALWAYS_INLINE vec vec_max(vec a, vec b)
 #endif
 }
 
-/* a < b ? a : b: b where either is NaN. */
+/* a < b ? a : b, which is b where a or b is NaN. */
 ALWAYS_INLINE vec vec_min(vec a, vec b)
 {
 #if defined(__AVX512F__) && VEC_IS(64, 32)
@@ -101,7 +100,7 @@ ALWAYS_INLINE vec vec_min(vec a, vec b)
 #endif
 }
 
-/* a * b + c, rounded once where the hardware can (and twice elsewhere). */
+/* a * b + c, rounded once where the hardware has the instruction and twice elsewhere. */
 ALWAYS_INLINE vec vec_fma(vec a, vec b, vec c)
 {
 #if defined(__AVX512F__) && VEC_IS(64, 32)
@@ -112,7 +111,8 @@ ALWAYS_INLINE vec vec_fma(vec a, vec b, vec c)
     return (vec)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
 #elif defined(__FMA__) && VEC_IS(32, 64)
     return (vec)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
-#elif defined(__FP_FAST_FMA) && defined(__FP_FAST_FMAF)
+#elif (defined(__FP_FAST_FMA) && defined(__FP_FAST_FMAF)) || defined(__ARM_FEATURE_FMA)
+    /* AArch64 has the instruction; clang 14 defines only the last of these macros. */
     vec v;
     for (int i = 0; i < LANES; ++i)
         v[i] = AEFAST_REAL_BITS == 32
@@ -147,7 +147,7 @@ ALWAYS_INLINE vec vec_sqrt(vec a)
 #endif
 }
 
-/* Whether a lane of the mask is set. */
+/* Nonzero where at least one lane of the mask is set. */
 ALWAYS_INLINE int any_lane(ivec mask)
 {
 #if defined(__AVX512DQ__) && AEFAST_VEC_BYTES == 64
@@ -165,10 +165,11 @@ ALWAYS_INLINE int any_lane(ivec mask)
 #endif
 }
 
-/* ---- rows whose length is no multiple of LANES: the functions ending in _n act on the first
+/* ---- rows whose length is no multiple of LANES: functions ending in _n act on the first
  * min(n, LANES) lanes ---- */
 
-ALWAYS_INLINE ivec lanes_from(int64_t first) /* first, first + 1, ... */
+/* The integers first, first + 1, ... */
+ALWAYS_INLINE ivec lanes_from(int64_t first)
 {
     ivec index;
     for (int i = 0; i < LANES; ++i)
@@ -176,12 +177,10 @@ ALWAYS_INLINE ivec lanes_from(int64_t first) /* first, first + 1, ... */
     return index + ivec_set((real_int)first);
 }
 
-ALWAYS_INLINE ivec lanes_below(int64_t n) /* all ones in the first n lanes */
-{
-    return lanes_from(0) < ivec_set((real_int)n);
-}
+/* The mask of the first n lanes. */
+ALWAYS_INLINE ivec lanes_below(int64_t n) { return lanes_from(0) < ivec_set((real_int)n); }
 
-/* n < LANES of them. */
+/* Load n < LANES lanes; the other lanes are zero. */
 ALWAYS_INLINE vec vec_load_few(const real *p, int64_t n)
 {
 #if defined(__AVX512F__) && VEC_IS(64, 32)
@@ -199,6 +198,7 @@ ALWAYS_INLINE vec vec_load_few(const real *p, int64_t n)
 #endif
 }
 
+/* Store the first n < LANES lanes. */
 ALWAYS_INLINE void vec_store_few(real *p, vec v, int64_t n)
 {
 #if defined(__AVX512F__) && VEC_IS(64, 32)
@@ -214,12 +214,13 @@ ALWAYS_INLINE void vec_store_few(real *p, vec v, int64_t n)
 #endif
 }
 
-/* The rest of the lanes is zero; memory past p[n - 1] is not touched. */
+/* Load the first min(n, LANES) lanes, zero in the others. Memory past p[n - 1] is not read. */
 ALWAYS_INLINE vec vec_load_n(const real *p, int64_t n)
 {
     return n >= LANES ? vec_load(p) : vec_load_few(p, n);
 }
 
+/* Store the first min(n, LANES) lanes. Memory past p[n - 1] is not written. */
 ALWAYS_INLINE void vec_store_n(real *p, vec v, int64_t n)
 {
     if (n >= LANES)
@@ -228,12 +229,13 @@ ALWAYS_INLINE void vec_store_n(real *p, vec v, int64_t n)
         vec_store_few(p, v, n);
 }
 
-ALWAYS_INLINE vec vec_first_n(vec v, int64_t n) /* zero in the other lanes */
+/* The first min(n, LANES) lanes of v, and zero in the other lanes. */
+ALWAYS_INLINE vec vec_first_n(vec v, int64_t n)
 {
     return n >= LANES ? v : (vec)((ivec)v & lanes_below(n));
 }
 
-/* Sum of the lanes by halves, in double: one order for each width. */
+/* Sum of the lanes in double: halves are added recursively, in an order fixed by the width. */
 ALWAYS_INLINE double vec_sum(vec v)
 {
     double lane[LANES];

@@ -1,18 +1,22 @@
-/* Products of a few rows with a matrix as the user keeps it: packing it would cost more than it
-   brings.
+/* Products of a few rows with a row-major matrix, which is not packed: packing would take longer
+   than it saves.
 
-   Each entry is summed in an order of its own, whatever rows it is computed with: the bits of a row
-   do not depend on its neighbours. Partial sums have at most DEPTH terms, as in product.h. */
+   The order in which an entry is summed does not depend on the rows that are computed with it: the
+   bits of a row do not depend on its neighbours. Partial sums have at most DEPTH terms, as in
+   product.h. */
 #ifndef AEFAST_FEW_ROWS_H
 #define AEFAST_FEW_ROWS_H
 
 #include "kernels/products/packing.h"
 
+/* Rows and columns of a tile of dot products, and rows of the matrix that are added at a time. */
 enum { DOT_ROWS = 2, DOT_COLUMNS = 4, ROWS_AT_A_TIME = 4 };
 
+/* v += v with its halves exchanged, for blocks of 2 s lanes: lane l gets lane l ^ s added. */
 #define ACROSS(l, s) ((l) ^ (s))
 #define ADD_HALVES(v, s) (v) += SHUFFLE(v, v, EACH_LANE(ACROSS, s))
 
+/* The sum of all lanes, in `real`. */
 ALWAYS_INLINE real sum_of_lanes(vec v)
 {
 #if AEFAST_LANES > 8
@@ -28,8 +32,8 @@ ALWAYS_INLINE real sum_of_lanes(vec v)
     return v[0];
 }
 
-/* C (rows, columns) = A (rows, depth) B^T, B (columns, depth): a tile of dot products in registers,
- * for each at most DEPTH vectors of both. */
+/* C (rows, columns) = A (rows, depth) B^T with B (columns, depth): a tile of dot products in
+   registers, each summed over at most DEPTH vectors of both operands at a time. */
 ALWAYS_INLINE void dot_products(const int rows, const int columns, int64_t depth, const real *a,
                                 int64_t lda, const real *b, int64_t ldb, real *c, int64_t ldc)
 {
@@ -57,11 +61,11 @@ ALWAYS_INLINE void dot_products(const int rows, const int columns, int64_t depth
     }
 }
 
-/* C (m, n) = A (m, depth) B^T, B (n, depth) */
+/* C (m, n) = A (m, depth) B^T with B (n, depth). B is read once, while A stays in cache. */
 static void few_rows_times_transpose(int64_t m, int64_t n, int64_t depth, const real *a,
                                      int64_t lda, const real *b, int64_t ldb, real *c, int64_t ldc)
 {
-    for (int64_t j = 0; j < n;) { /* the weights pass once, the few rows stay in cache */
+    for (int64_t j = 0; j < n;) {
         int wide = n - j >= DOT_COLUMNS;
         for (int64_t i = 0; i < m;) {
             const real *rows = a + i * lda, *columns = b + j * ldb;
@@ -81,7 +85,7 @@ static void few_rows_times_transpose(int64_t m, int64_t n, int64_t depth, const 
     }
 }
 
-/* sums (columns) += the `rows` entries of a times as many rows of B */
+/* sums (columns) += a (rows) B with B (rows, columns) */
 ALWAYS_INLINE void add_rows(const int rows, int64_t columns, const real *a, const real *b,
                             int64_t ldb, real *sums)
 {
@@ -101,8 +105,8 @@ ALWAYS_INLINE void add_rows(const int rows, int64_t columns, const real *a, cons
                       vec_fma(x[r], vec_load_n(b + r * ldb + j, columns - j), vec_load(sums + j)));
 }
 
-/* C (m, n) = A (m, depth) B, B (depth, n), n <= BLOCK_COLUMNS: rows of B, ROWS_AT_A_TIME, are added
- * to each row's sums, which stay in L1. */
+/* C (m, n) = A (m, depth) B with B (depth, n), n <= BLOCK_COLUMNS. The sums of one row of C stay in
+   L1; ROWS_AT_A_TIME rows of B are added to them at a time. */
 static void few_rows_times_matrix(int64_t m, int64_t n, int64_t depth, const real *a, int64_t lda,
                                   const real *b, int64_t ldb, real *c, int64_t ldc)
 {

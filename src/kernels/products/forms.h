@@ -1,31 +1,31 @@
-/* The forms in which products read a panel (n, PANEL) of reals that epilogues or updates have
+/* The two forms in which products read a panel (n, PANEL) of reals that epilogues or updates have
    written:
 
-       by_columns  row after row: groups are adjacent columns of a row. Left operands of products
-   over columns read it. by_rows     GROUP rows after GROUP rows: groups are adjacent rows of a
-   column; rows that the last lacks are 0. Both operands of products over rows read it, and right
-   operands in general.
+       by_columns  row after row: a group is made of adjacent columns of a row. The left operand of
+                   a product over columns has this form.
+       by_rows     GROUP rows after GROUP rows: a group is made of adjacent rows of a column; rows
+                   missing from the last group are 0. Both operands of a product over rows have
+                   this form, and every right operand.
 
-   In full precision both are the panel itself. In bfloat16 the two together take the panel's
-   memory: one after the other, they may stand in its place. */
+   In full precision both forms are the panel itself. In bfloat16 the two forms together take as
+   much memory as the panel, and may replace it there, one after the other. */
 #ifndef AEFAST_FORMS_H
 #define AEFAST_FORMS_H
 
 #include "kernels/products/packing.h"
 
-enum {
-    TILE_BLOCK_ROWS = 128
-}; /* of a block of an activation at most: two panels of them stay in L1; DEPTH columns of an
-      operand in L2 */
+/* Largest number of rows in a block of an activation: two panels of so many rows stay in L1, and
+   DEPTH columns of an operand in L2. */
+enum { TILE_BLOCK_ROWS = 128 };
 
-/* Both forms of n rows, n even unless they are a panel's last; by_columns is written up to a
- * multiple of GROUP. It may begin where the panel does. */
+/* Write both forms of n rows; n is even unless these are the last rows of a panel. by_columns is
+   written up to a multiple of GROUP rows and may begin where the panel does. */
 static inline void store_forms(int64_t n, const real *panel, operand *by_columns, operand *by_rows)
 {
 #ifdef AEFAST_BFLOAT16
     for (int64_t i = 0; i < n; i += GROUP, panel += GROUP * PANEL, by_columns += GROUP * PANEL,
                  by_rows += GROUP * PANEL) {
-        half_vec row[GROUP][2]; /* all of them, before anything is written */
+        half_vec row[GROUP][2]; /* the whole group is read before anything is written */
         for (int r = 0; r < GROUP; ++r)
             for (int v = 0; v < 2; ++v)
                 row[r][v] = i + r < n ? vec_bfloat16(vec_load(panel + r * PANEL + v * LANES))
@@ -41,20 +41,20 @@ static inline void store_forms(int64_t n, const real *panel, operand *by_columns
 #endif
 }
 
-/* The forms of an activation's panel with room for `room` rows, a multiple of GROUP: by_columns,
- * then by_rows. */
+/* Where the two forms begin in the memory of an activation's panel with room for `room` rows, a
+   multiple of GROUP: by_columns comes first, by_rows after it. */
 static inline operand *form_by_columns(real *forms) { return (operand *)forms; }
 static inline operand *form_by_rows(real *forms, int64_t room)
 {
     return (operand *)forms + (GROUP - 1) * room * PANEL;
 }
 
-/* Makes them of `panel`, which may be the same memory; n <= TILE_BLOCK_ROWS. */
+/* Write both forms of n <= TILE_BLOCK_ROWS rows of `panel`, which may begin where `forms` does. */
 static inline void make_forms(int64_t n, const real *panel, real *forms, int64_t room)
 {
 #ifdef AEFAST_BFLOAT16
-    operand by_rows[TILE_BLOCK_ROWS *
-                    PANEL]; /* whose place is not free before the panel has been read */
+    /* A buffer, because the place of by_rows may overlap rows of the panel still to be read. */
+    operand by_rows[TILE_BLOCK_ROWS * PANEL];
     store_forms(n, panel, form_by_columns(forms), by_rows);
     memcpy(form_by_rows(forms, room), by_rows, (size_t)(grouped(n) * PANEL) * sizeof *by_rows);
 #else
@@ -62,8 +62,9 @@ static inline void make_forms(int64_t n, const real *panel, real *forms, int64_t
 #endif
 }
 
-/* M (n, PANEL), n <= PANEL, as right operands: `by_rows`, and M^T at `transposed`, whose groups are
-   adjacent columns of M; its columns from n on, up to a multiple of LANES, become 0. */
+/* Write M (n, PANEL), n <= PANEL, as two right operands: M at `by_rows`, and M^T at `transposed`,
+   whose groups are adjacent columns of M. Columns n and later of M^T, up to a multiple of LANES,
+   become 0. */
 static inline void make_transposed_form(int64_t n, const real *panel, operand *by_rows,
                                         operand *transposed)
 {

@@ -1,11 +1,11 @@
-/* What products multiply: the type of a stored operand, and the multiply-add of one step. All that
-   the precisions differ in follows from here.
+/* The type of a number that products read (an operand), and the multiply-add of one step. All
+   differences between precisions are in this file or follow from it.
 
-   A group is what one multiply-add takes of each operand: GROUP adjacent terms of a sum. In full
-   precision an operand is a real and a group one of them. In an instance for bfloat16
-   (-DAEFAST_BFLOAT16, real is float) a group is a pair in the two halves of 32 bits, the earlier
-   term in the lower half: it has a real's size, so that operands are moved and transposed as
-   vectors of reals are. */
+   One multiply-add takes a group from each of the two factors: GROUP adjacent terms of a sum. In
+   full precision an operand is a real and a group has one term. In an instance for bfloat16
+   (-DAEFAST_BFLOAT16, where real is float) a group is a pair in the two halves of 32 bits, with the
+   earlier term in the lower half. A group has the size of a real, so that panels of groups are
+   moved and transposed like panels of reals. */
 #ifndef AEFAST_OPERAND_H
 #define AEFAST_OPERAND_H
 
@@ -20,12 +20,12 @@ typedef vec group_vec; /* LANES groups */
 ALWAYS_INLINE group_vec load_groups(const operand *p) { return vec_load(p); }
 ALWAYS_INLINE group_vec broadcast_group(const operand *p) { return vec_set(*p); }
 
-/* sum + a . b, lane by lane */
+/* sum + a b in each lane. */
 ALWAYS_INLINE vec add_products(group_vec a, group_vec b, vec sum) { return vec_fma(a, b, sum); }
 
 #else
 
-/* The upper half of a float: its sign, its exponent and 7 bits of its fraction. */
+/* A bfloat16: the upper half of a float, with its sign, its exponent and 7 bits of its fraction. */
 typedef uint16_t operand;
 enum { GROUP = 2 };
 typedef ivec group_vec;
@@ -44,9 +44,10 @@ ALWAYS_INLINE group_vec broadcast_group(const operand *p)
     return ivec_set(group);
 }
 
-/* sum + a . b, lane by lane, each product exact and each sum rounded to a float, as VDPBF16PS does
-   it (it treats subnormal numbers as zero: so do training's threads). Without the instruction this
-   is for tests: float32 is faster. */
+/* sum + a[1] b[1] + a[0] b[0] in each lane, where each product is exact and each sum is rounded to
+   a float, as by the instruction VDPBF16PS. The instruction treats subnormal numbers as zero, and
+   so do the threads of a training. The version without the instruction is for tests: float32 is
+   faster. */
 ALWAYS_INLINE vec add_products(group_vec a, group_vec b, vec sum)
 {
 #if defined(__AVX512BF16__)
@@ -60,8 +61,8 @@ ALWAYS_INLINE vec add_products(group_vec a, group_vec b, vec sum)
 
 typedef operand half_vec __attribute__((vector_size(AEFAST_VEC_BYTES / 2))); /* LANES operands */
 
-/* Rounded to nearest, ties to even. Subnormal numbers become zeros, NaN stays NaN, as VCVTNEPS2BF16
- * has it. */
+/* x rounded to bfloat16, to nearest with ties to even, as by the instruction VCVTNEPS2BF16:
+   subnormal numbers become zeros, NaN stays NaN. */
 ALWAYS_INLINE half_vec vec_bfloat16(vec x)
 {
 #if defined(__AVX512BF16__)
@@ -80,7 +81,8 @@ ALWAYS_INLINE half_vec vec_bfloat16(vec x)
 
 ALWAYS_INLINE void store_operands(operand *to, half_vec v) { memcpy(to, &v, sizeof v); }
 
-/* Groups of the lanes of two vectors: those of `first` are the earlier terms. */
+/* Store LANES groups; lane i of `first` is the earlier term of group i, lane i of `second` the
+   later one. */
 ALWAYS_INLINE void store_groups(operand *to, half_vec first, half_vec second)
 {
 #if defined(__AVX512BF16__)

@@ -1,10 +1,11 @@
-/* Forms of a matrix M (k, d) that register tiles read: panels of M, and panels of M^T. */
+/* Packing of a row-major matrix M (k, d) into panels of M and panels of M^T, which tiles read. */
 #ifndef AEFAST_PACKING_H
 #define AEFAST_PACKING_H
 
 #include "kernels/products/product.h"
 
-/* Columns [0, n) of a row-major strip into a panel (rows, PANEL); columns past n are zero. */
+/* Copy columns [0, n) of `rows` row-major rows to a panel (rows, PANEL). The other columns of the
+   panel become zero; n > PANEL fills the whole panel. */
 static inline void pack_panel(int64_t rows, int64_t n, const real *from, int64_t ld, real *panel)
 {
     for (int64_t i = 0; i < rows; ++i, from += ld, panel += PANEL)
@@ -12,6 +13,7 @@ static inline void pack_panel(int64_t rows, int64_t n, const real *from, int64_t
             vec_store(panel + v, n > v ? vec_load_n(from + v, n - v) : (vec){0});
 }
 
+/* Copy the first min(n, PANEL) columns of a panel (rows, PANEL) back to row-major rows. */
 static inline void unpack_panel(int64_t rows, int64_t n, const real *panel, real *to, int64_t ld)
 {
     for (int64_t i = 0; i < rows; ++i, to += ld, panel += PANEL)
@@ -19,9 +21,9 @@ static inline void unpack_panel(int64_t rows, int64_t n, const real *panel, real
             vec_store_n(to + v, vec_load(panel + v), n - v);
 }
 
-/* LANES vectors become their transpose: for s = LANES/2, ..., 1 the off-diagonal blocks of size s
-   change places (Eklundh 1972). Shuffles need constant indices: lane l of the first row comes from
-   LOW(l, s), of the second from HIGH(l, s), over the lanes of both. */
+/* Transposition of LANES vectors: for s = LANES/2, ..., 1 the off-diagonal blocks of size s are
+   exchanged (Eklundh 1972). Shuffles need constant indices, counted over the lanes of both rows:
+   lane l of the first row comes from LOW(l, s), lane l of the second from HIGH(l, s). */
 #if defined(__clang__) || __GNUC__ >= 12
 #define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #else
@@ -49,6 +51,7 @@ static inline void unpack_panel(int64_t rows, int64_t n, const real *panel, real
             (row)[i + (s)] = SHUFFLE(a, b, EACH_LANE(HIGH, s));                                    \
         }
 
+/* Transpose the matrix (LANES, LANES) whose rows are `row`. */
 ALWAYS_INLINE void transpose_vectors(vec *row)
 {
 #if AEFAST_LANES > 8
@@ -63,9 +66,8 @@ ALWAYS_INLINE void transpose_vectors(vec *row)
     EXCHANGE_BLOCKS(row, 1)
 }
 
-/* to[j * ld_to + i] = from[i * ld_from + j] for i < n_i and j < n_j, a multiple of LANES. Reads
-   whole tiles of LANES rows; only n_i lanes of them are written with values, the rest of each
-   vector with zeros. */
+/* to[j * ld_to + i] = from[i * ld_from + j] for i < n_i and j < n_j, a multiple of LANES. Entries
+   from i = n_i up to the next multiple of LANES become zero. */
 static inline void transpose_panel(int64_t n_i, int64_t n_j, const real *from, int64_t ld_from,
                                    real *to, int64_t ld_to)
 {
@@ -80,8 +82,8 @@ static inline void transpose_panel(int64_t n_i, int64_t n_j, const real *from, i
         }
 }
 
-/* Panel `row / PANEL` of M^T, (d, PANEL), from the row-major rows [row, row + n) of M; lanes past n
- * are zero. */
+/* Write a panel (padded(d), PANEL) of M^T from n <= PANEL row-major rows (n, d) of M. Columns from
+   n on and rows from d on become zero. */
 static inline void pack_transposed_panel(int64_t n, int64_t d, const real *rows, real *panel)
 {
     real square[PANEL * PANEL];

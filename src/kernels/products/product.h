@@ -1,20 +1,21 @@
 /* Matrix products with register tiles.
 
-   The right operand B (depth, n) is packed in panels of PANEL columns: panel j holds B[:, j PANEL :
-   (j + 1) PANEL], GROUP rows after GROUP rows, the entries of a column in them adjacent; columns
-   past n are zero. A tile of TILE_ROWS x PANEL sums stays in registers while the product runs over
-   at most DEPTH rows of the panel, which stay in L1; the left operand's groups are broadcast. It is
-   row-major, or in panels as well, and so is the result. A depth that is no multiple of GROUP ends
-   with zeros in one of the two operands at least, and finite numbers in the other. All sizes follow
-   from the shapes; sums run over the depth in order. */
+   The right operand B (depth, n) is packed in panels of PANEL columns: panel j holds
+   B[:, j PANEL : (j + 1) PANEL], GROUP rows after GROUP rows, in which the GROUP entries of a
+   column are adjacent; columns past n are zero. The left operand is row-major or in panels, and so
+   is the result. A tile of at most TILE_ROWS x PANEL sums stays in registers while the product runs
+   over at most DEPTH rows of a panel of B, which stay in L1; groups of the left operand are
+   broadcast. Where the depth is no multiple of GROUP, the last group is filled with zeros in one of
+   the two operands at least, and with finite numbers in the other. All block sizes depend on the
+   shapes alone; sums run over the depth in order. */
 #ifndef AEFAST_PRODUCT_H
 #define AEFAST_PRODUCT_H
 
 #include "kernels/base/parallel.h"
 #include "kernels/products/operand.h"
 
-/* Two vectors a row: each broadcast serves both. Rows fill the registers: 16, or 32 with AVX-512
- * and on AArch64. */
+/* The largest height of a tile. A row of sums is two vectors wide, which share each broadcast; the
+   rows fill the registers, of which there are 16, or 32 with AVX-512 and on AArch64. */
 #if AEFAST_VEC_BYTES == 64 || defined(__aarch64__)
 enum { TILE_ROWS = 12 };
 #else
@@ -22,33 +23,36 @@ enum { TILE_ROWS = 6 };
 #endif
 enum { PANEL = 2 * LANES, DEPTH = 256 };
 
+/* grouped: n rounded up to whole groups. n_panels: the number of panels that hold so many columns.
+   padded: the total width of these panels. */
 static inline int64_t grouped(int64_t n) { return ceil_div(n, GROUP) * GROUP; }
 static inline int64_t n_panels(int64_t columns) { return ceil_div(columns, PANEL); }
 static inline int64_t padded(int64_t columns) { return n_panels(columns) * PANEL; }
 
-/* Distance between the rows of a left operand: whole panels, an odd number of cache lines, so that
- * rows do not compete for cache sets. */
+/* The distance between the rows of a left operand: at least whole panels, and an odd number of
+   cache lines, so that rows do not compete for cache sets. */
 static inline int64_t leading_dimension(int64_t columns)
 {
     int64_t line = CACHE_LINE / (int64_t)sizeof(real), lines = ceil_div(padded(columns), line);
     return (lines | 1) * line;
 }
 
+/* The sums of a tile, in registers. */
 typedef struct {
     vec sum[TILE_ROWS][2];
 } tile_sums;
 
-/* sums += `steps` columns of A times as many rows of a panel of B; group g of row r of A stands at
-   a + r * a_row + g * a_step. `rows` is a constant where this is inlined. Four steps share the
-   loop's end: the fewer instructions beside the multiply-adds, the less it costs where a core has
-   two threads and the other one is somebody else's. */
+/* sums += A (rows, steps) B, where B is `steps` rows of a panel, and group g of row r of A is at
+   a + r * a_row + g * a_step. `rows` is a constant once the function is inlined. The loop is
+   unrolled by four: the fewer instructions there are beside the multiply-adds, the smaller the loss
+   where a second hardware thread of the core belongs to another process. */
 ALWAYS_INLINE void multiply_add(const int rows, tile_sums *t, int64_t steps, const operand *a,
                                 int64_t a_row, int64_t a_step, const operand *b)
 {
-#pragma GCC unroll 4
+    UNROLL_BY(4)
     for (int64_t p = 0; p < steps; p += GROUP, b += GROUP * PANEL, a += a_step) {
         group_vec b0 = load_groups(b), b1 = load_groups(b + GROUP * LANES);
-#pragma GCC unroll 16
+        UNROLL(16)
         for (int r = 0; r < rows; ++r) {
             group_vec x = broadcast_group(a + r * a_row);
             t->sum[r][0] = add_products(x, b0, t->sum[r][0]);
@@ -59,16 +63,16 @@ ALWAYS_INLINE void multiply_add(const int rows, tile_sums *t, int64_t steps, con
 
 ALWAYS_INLINE void clear_sums(const int rows, tile_sums *t)
 {
-#pragma GCC unroll 16
+    UNROLL(16)
     for (int r = 0; r < rows; ++r)
         t->sum[r][0] = t->sum[r][1] = (vec){0};
 }
 
-/* C (rows, PANEL) (+)= sums: sums of DEPTH terms are added to sums of sums; errors grow with
- * neither length. */
+/* C (rows, PANEL) = sums, or += sums where `add` is set. Adding sums of at most DEPTH terms to sums
+   of sums keeps rounding errors small for any depth. */
 ALWAYS_INLINE void store_sums(const int rows, const tile_sums *t, real *c, int64_t ldc, int add)
 {
-#pragma GCC unroll 16
+    UNROLL(16)
     for (int r = 0; r < rows; ++r) {
         vec_store(c + r * ldc, add ? vec_load(c + r * ldc) + t->sum[r][0] : t->sum[r][0]);
         vec_store(c + r * ldc + LANES,
@@ -76,7 +80,7 @@ ALWAYS_INLINE void store_sums(const int rows, const tile_sums *t, real *c, int64
     }
 }
 
-/* C (+)= A B with A as `multiply_add` has it, B one panel. */
+/* C (rows, PANEL) (+)= A B, where B is one panel and A is laid out as for multiply_add. */
 ALWAYS_INLINE void tile(const int rows, int64_t depth, const operand *a, int64_t a_row,
                         int64_t a_step, const operand *b, real *c, int64_t ldc, int add)
 {
@@ -86,7 +90,8 @@ ALWAYS_INLINE void tile(const int rows, int64_t depth, const operand *a, int64_t
     store_sums(rows, &t, c, ldc, add);
 }
 
-/* The same with A in panels: A[r, p] = a[(p / PANEL) * a_panel + r * PANEL + p % PANEL]. */
+/* C (rows, PANEL) (+)= A B, where B is one panel and A is in panels a_panel entries apart:
+   A[r, p] = a[(p / PANEL) * a_panel + r * PANEL + p % PANEL]. */
 ALWAYS_INLINE void tile_in_panels(const int rows, int64_t depth, const operand *a, int64_t a_panel,
                                   const operand *b, real *c, int add)
 {
@@ -104,7 +109,7 @@ ALWAYS_INLINE void tile_in_panels(const int rows, int64_t depth, const operand *
 #define EACH_TILE_HEIGHT(X) X(1) X(2) X(3) X(4) X(5) X(6)
 #endif
 
-/* A row-major. */
+/* C (rows, PANEL) (+)= A B for a row-major A, with a copy of `tile` for each height. */
 static void tile_of_rows(int rows, int64_t depth, const operand *a, int64_t lda, const operand *b,
                          real *c, int64_t ldc, int add)
 {
@@ -118,6 +123,7 @@ static void tile_of_rows(int rows, int64_t depth, const operand *a, int64_t lda,
     }
 }
 
+/* C (rows, PANEL) (+)= A B for A in panels, with a copy of `tile_in_panels` for each height. */
 static void tile_of_panels(int rows, int64_t depth, const operand *a, int64_t a_panel,
                            const operand *b, real *c, int add)
 {
@@ -131,14 +137,14 @@ static void tile_of_panels(int rows, int64_t depth, const operand *a, int64_t a_
     }
 }
 
-/* A term A^T B of a sum of products: both operands panels, A[r, p] = a[(p / GROUP * PANEL + r) *
- * GROUP + p % GROUP]. */
+/* One term A^T B of a sum of products, where both operands are panels of the form `by_rows`:
+   A[p, r] = a[(p / GROUP * PANEL + r) * GROUP + p % GROUP]. */
 typedef struct {
     const operand *a, *b;
 } panel_pair;
 
-/* C (+)= the sum of the terms' columns from `column` of A on: one sum of n_pairs * depth products.
- */
+/* C (rows, PANEL) (+)= the sum over the pairs of A[:, column : column + rows]^T B, as one sum of
+   n_pairs * depth products. */
 ALWAYS_INLINE void tile_of_pairs(const int rows, int n_pairs, const panel_pair *pair, int64_t depth,
                                  int64_t column, real *c, int add)
 {
@@ -149,6 +155,7 @@ ALWAYS_INLINE void tile_of_pairs(const int rows, int n_pairs, const panel_pair *
     store_sums(rows, &t, c, PANEL, add);
 }
 
+/* The function tile_of_pairs, with a copy for each height. */
 static void tile_of_columns(int rows, int n_pairs, const panel_pair *pair, int64_t depth,
                             int64_t column, real *c, int add)
 {
@@ -162,27 +169,34 @@ static void tile_of_columns(int rows, int n_pairs, const panel_pair *pair, int64
     }
 }
 
-/* m >= 1 rows are cut into tiles of equal heights, the taller ones first: for (tile_rows t =
- * first_tile(m); t.row < m; t = next_tile(t)). */
+/* The division of m >= 1 rows into tiles whose heights differ by at most one row, taller tiles
+   first: for (tile_rows t = first_tile(m); t.row < m; t = next_tile(t)) */
 typedef struct {
+    /* First row of the present tile. */
     int64_t row;
-    int64_t low, n_taller; /* those still to come are `low` rows high, n_taller of them one more */
+    /* Height of the lower tiles, and number of taller tiles from the present one on. */
+    int64_t low, n_taller;
+    /* Height of the present tile: low, or low + 1 where it is one of the taller tiles. */
     int rows;
 } tile_rows;
 
 static inline tile_rows first_tile(int64_t m)
 {
     int64_t n = ceil_div(m, TILE_ROWS), low = m / n, n_taller = m - low * n;
-    return (tile_rows){0, low, n_taller, (int)(low + (n_taller > 0))};
+    return (tile_rows){
+        .row = 0, .low = low, .n_taller = n_taller, .rows = (int)(low + (n_taller > 0))};
 }
 
 static inline tile_rows next_tile(tile_rows t)
 {
-    return (tile_rows){t.row + t.rows, t.low, t.n_taller - 1, (int)(t.low + (t.n_taller > 1))};
+    return (tile_rows){.row = t.row + t.rows,
+                       .low = t.low,
+                       .n_taller = t.n_taller - 1,
+                       .rows = (int)(t.low + (t.n_taller > 1))};
 }
 
-/* C (m, panels * PANEL) = A (m, depth) B: row-major A and C, B in panels of panel_rows >= depth
-   rows. DEPTH columns of A stay in L2 while the panels pass. */
+/* C (m, panels * PANEL) = A (m, depth) B with row-major A and C, and B in panels of
+   panel_rows >= depth rows. DEPTH columns of A stay in L2 while all panels of B are read. */
 static inline void product_panels(int64_t m, int64_t panels, int64_t depth, const operand *a,
                                   int64_t lda, const operand *b, int64_t panel_rows, real *c,
                                   int64_t ldc)
@@ -195,22 +209,25 @@ static inline void product_panels(int64_t m, int64_t panels, int64_t depth, cons
                              p > 0);
 }
 
-/* Memory that is wanted soon, asked for a little before each of n tiles: hardware does not look
- * across the pages of panels. */
+/* Memory to prefetch, a few cache lines before each tile: hardware does not prefetch across the
+   pages of panels. */
 typedef struct {
+    /* Address of the next line to fetch. */
     const char *next;
-    int64_t lines; /* before each tile */
+    /* Number of lines to fetch before each tile. */
+    int64_t lines;
 } ahead;
 
-/* Where tiles are few, asking costs more than it brings. */
+/* Return the plan to prefetch `entries` operands during n_tiles tiles. Where tiles are few nothing
+   is fetched, since that would take longer than it saves. */
 static inline ahead wanted_soon(const operand *from, int64_t entries, int64_t n_tiles)
 {
-    return (ahead){
-        (const char *)from,
-        n_tiles < 8 ? 0 : ceil_div(entries * (int64_t)sizeof(operand), CACHE_LINE * n_tiles)};
+    int64_t bytes = entries * (int64_t)sizeof(operand);
+    return (ahead){.next = (const char *)from,
+                   .lines = n_tiles < 8 ? 0 : ceil_div(bytes, CACHE_LINE * n_tiles)};
 }
 
-/* Clang wants the builtin's arguments to be literals. */
+/* Two functions for the two caches, because clang requires literal arguments of the builtin. */
 ALWAYS_INLINE void fetch_ahead_to_l1(ahead *f)
 {
     for (int64_t i = 0; i < f->lines; ++i, f->next += CACHE_LINE)
@@ -223,12 +240,12 @@ ALWAYS_INLINE void fetch_ahead_to_l2(ahead *f)
         __builtin_prefetch(f->next, 0, 2);
 }
 
-/* Called with each panel j of a result of `product_in_panels` that is complete. */
+/* A function that product_in_panels calls for each panel j of the result once it is complete. */
 typedef void finish_panel(void *context, int64_t j);
 
-/* C (m, panels * PANEL) = A (m, depth) B, all in panels, those of A, B and C so many entries apart.
-   Each panel of C is finished while it is in L1. Meanwhile the next panel of B is fetched, and the
-   next columns of A. */
+/* C (m, panels * PANEL) = A (m, depth) B with all matrices in panels, which are a_panel, b_panel
+   and c_panel entries apart. `finish` is called for each panel of C while it is in L1. The next
+   panel of B and the next columns of A are prefetched meanwhile. */
 static inline void product_in_panels(int64_t m, int64_t panels, int64_t depth, const operand *a,
                                      int64_t a_panel, const operand *b, int64_t b_panel, real *c,
                                      int64_t c_panel, finish_panel *finish, void *context)
@@ -256,8 +273,8 @@ static inline void product_in_panels(int64_t m, int64_t panels, int64_t depth, c
     }
 }
 
-/* C (m, PANEL) (+)= the sum of A^T B over the pairs, panels of depth <= DEPTH rows, m <= PANEL
- * columns of A. */
+/* C (m, PANEL) (+)= the sum over the pairs of A^T B, for the first m <= PANEL columns of the A.
+   All panels have depth <= DEPTH rows. */
 static inline void product_of_columns(int64_t m, int n_pairs, const panel_pair *pair, int64_t depth,
                                       real *c, int add)
 {
@@ -265,10 +282,10 @@ static inline void product_of_columns(int64_t m, int n_pairs, const panel_pair *
         tile_of_columns(t.rows, n_pairs, pair, depth, t.row, c + t.row * PANEL, add);
 }
 
-enum { PAIRS_BYTES = 1 << 14 }; /* half of a small L1 */
+enum { PAIRS_BYTES = 1 << 14 }; /* half of a small L1 cache */
 
-/* How many of n_pairs a tile adds up in its registers: all where their panels stay in L1 together.
- * Short ones do, and there tiles end often. */
+/* Return how many of n_pairs terms a tile adds in its registers: all where their panels fit in L1
+   together, else one. Short panels fit, and for them the cost of storing tiles matters most. */
 static inline int pairs_at_once(int n_pairs, int64_t depth)
 {
     return 2 * n_pairs * depth * PANEL * (int64_t)sizeof(operand) <= PAIRS_BYTES ? n_pairs : 1;

@@ -1,26 +1,27 @@
-/* Reads the user's rows: gathers, converts, checks. */
+/* Loading of the user's rows: gathering, conversion to reals, checks. */
 #ifndef AEFAST_ROWS_H
 #define AEFAST_ROWS_H
 
 #include "kernels/base/rows_view.h"
 #include "kernels/products/packing.h"
 
-enum { OWN_KIND = AEFAST_REAL_BITS == 32 ? ROWS_FLOAT32 : ROWS_FLOAT64 }; /* needs no conversion */
+/* The type of entries that are reals already and need no conversion. */
+enum { REAL_KIND = AEFAST_REAL_BITS == 32 ? ROWS_FLOAT32 : ROWS_FLOAT64 };
 
+/* The row to visit at a place. */
 static inline const char *row_at(const rows_view *rows, int64_t place)
 {
     return rows->data + (rows->order ? rows->order[place] : place) * rows->stride;
 }
 
-/* n entries as reals. Rows may lie at any address: nothing is read through a pointer of its type.
- */
+/* Convert n entries to reals. Rows may be misaligned, and are therefore read by memcpy. */
 ALWAYS_INLINE void convert_entries(int kind, const char *from, int64_t n, real *out)
 {
     if (kind == ROWS_UINT8) {
         const uint8_t *x = (const uint8_t *)from;
         for (int64_t j = 0; j < n; ++j)
             out[j] = (real)x[j];
-    } else if (kind == OWN_KIND) {
+    } else if (kind == REAL_KIND) {
         memcpy(out, from, (size_t)n * sizeof(real));
     } else if (kind == ROWS_FLOAT32) {
         for (int64_t j = 0; j < n; ++j) {
@@ -42,12 +43,12 @@ static inline int64_t entry_bytes(int kind)
     return kind == ROWS_UINT8 ? 1 : kind == ROWS_FLOAT32 ? 4 : 8;
 }
 
-/* Whether all of x[0 .. n - 1] are finite and in [low, high]: NaN fails every comparison, and
- * infinity one with the largest finite number. */
+/* Whether x[0], ..., x[n - 1] are finite and in [low, high]. NaN fails every comparison, infinity
+   the one with the largest finite number. A bound that is NaN excludes every number. */
 ALWAYS_INLINE int in_range(const real *x, int64_t n, real low, real high)
 {
     vec least = vec_set(low <= -REAL_MAX ? -REAL_MAX : low),
-        most = vec_set(high >= REAL_MAX ? REAL_MAX : high); /* NaN stays: nothing is in range */
+        most = vec_set(high >= REAL_MAX ? REAL_MAX : high);
     ivec good = ivec_set(-1);
     int64_t j = 0;
     for (; j + LANES <= n; j += LANES) {
@@ -61,7 +62,8 @@ ALWAYS_INLINE int in_range(const real *x, int64_t n, real low, real high)
     return !any_lane(~good);
 }
 
-/* The same with limits for each entry, or with NaN allowed. */
+/* Whether x[0], ..., x[n - 1], which begin at a column, pass a check with bounds for each column or
+   with NaN allowed. */
 static inline int entries_in_range(const rows_view *rows, int64_t column, const real *x, int64_t n)
 {
     int all = 1;
@@ -73,8 +75,8 @@ static inline int entries_in_range(const rows_view *rows, int64_t column, const 
     return all;
 }
 
-/* Columns [column, column + n) of the row at this place. Returns STATUS_BAD_ROWS if they fail their
- * check. */
+/* Load columns [column, column + n) of the row at a place. Returns STATUS_BAD_ROWS where an entry
+   fails the check. */
 ALWAYS_INLINE int load_row(const rows_view *rows, int64_t place, int64_t column, int64_t n,
                            real *out)
 {
@@ -86,16 +88,17 @@ ALWAYS_INLINE int load_row(const rows_view *rows, int64_t place, int64_t column,
     return good ? STATUS_OK : STATUS_BAD_ROWS;
 }
 
-/* All d columns, PANEL after PANEL, so many reals apart; what the last lacks becomes 0. */
+/* Load all d columns of the row at a place, PANEL columns at a time to addresses `stride` reals
+   apart. The last PANEL columns are filled up with 0. Returns the status of load_row. */
 static inline int load_row_in_panels(const rows_view *rows, int64_t place, int64_t d, real *out,
                                      int64_t stride)
 {
-    int status = STATUS_OK, as_it_is = rows->kind == OWN_KIND && !rows->checked;
+    int status = STATUS_OK, is_copied = rows->kind == REAL_KIND && !rows->checked;
     const real *row = (const real *)row_at(rows, place);
     for (int64_t column = 0; column < d; column += PANEL, out += stride) {
-        if (as_it_is && d - column >= PANEL) {
+        if (is_copied && d - column >= PANEL) {
             memcpy(out, row + column, PANEL * sizeof *out);
-        } else if (as_it_is) {
+        } else if (is_copied) {
             pack_panel(1, d - column, row + column, 0, out);
         } else {
             memset(out, 0, PANEL * sizeof *out);
@@ -105,23 +108,29 @@ static inline int load_row_in_panels(const rows_view *rows, int64_t place, int64
     return status;
 }
 
-/* The row that whoever visits the places [begin, end) of a batch, and then the same of the next
- * batch, reads so many `rows` later. */
+/* Prefetching for a thread that visits the places [begin, end) of each batch in turn. */
 typedef struct {
-    int64_t rows, end, others; /* others: places of a batch that somebody else visits */
+    /* Number of rows between the one that is read and the one that is fetched. */
+    int64_t rows;
+    /* End of the thread's places in the present batch. */
+    int64_t end;
+    /* Number of places of a batch that other threads visit. */
+    int64_t others;
 } lookahead;
 
-enum { BYTES_AHEAD = 16384 }; /* half of L1 */
+enum { BYTES_AHEAD = 16384 }; /* half of a small L1 cache */
 
+/* Return the lookahead for places [begin, end) of batches of n rows with d columns. */
 static inline lookahead look_ahead(const rows_view *rows, int64_t d, int64_t n, int64_t begin,
                                    int64_t end)
 {
     int64_t most = max_i64(1, BYTES_AHEAD / (d * entry_bytes(rows->kind)));
-    return (lookahead){min_i64(most, end - begin), end, n - (end - begin)};
+    return (lookahead){.rows = min_i64(most, end - begin), .end = end, .others = n - (end - begin)};
 }
 
-/* Asks for it: hardware does not foresee which rows a random order visits, and a table is larger
-   than a cache. (Inlined, for GCC drops calls of functions that do nothing but this.) */
+/* Prefetch the row that the thread reads l->rows rows after the one at `place`. Hardware cannot
+   predict a random order of rows, and a table is larger than a cache. The function is always
+   inlined, because GCC drops calls of functions that only prefetch. */
 ALWAYS_INLINE void fetch_later_row(const rows_view *rows, const lookahead *l, int64_t place,
                                    int64_t d)
 {

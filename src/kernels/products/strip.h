@@ -1,74 +1,106 @@
-/* A strip: one block of a product's result, still in cache, and what the epilogues that act on it
-   read and write.
+/* A strip: one block of a product's result, still in cache, with pointers to everything that the
+   epilogues acting on it read and write.
 
-   Epilogues are written once, as always-inline loops over a vector function; each entry of a table
-   instantiates them with its own function, which the compiler inlines. They go down the rows of one
-   vector of columns after the other: a column's bias and its sum stay in registers. */
+   Each epilogue is written once, as an always-inline loop over a vector function. Each entry of a
+   table (of distributions, activations, ...) instantiates the loop with its vector function, which
+   the compiler inlines. An epilogue visits all rows of one vector of columns before the next, so
+   that the biases and sums of these columns stay in registers. */
 #ifndef AEFAST_STRIP_H
 #define AEFAST_STRIP_H
 
 #include "kernels/base/parallel.h"
 #include "kernels/base/vmath.h"
 
-/* What penalties and selection add to the delta of codes; arrays by the strip's columns. */
+/* The variants of training that change the delta of the hidden layer: penalties and selection of
+   units. One-dimensional arrays have an entry for each column (unit) of the strip. */
 typedef struct {
-    const real *used; /* (n_rows, n_columns), rows as the operand's: the codes as decoded, -0 where
-                         a unit was not kept; NULL: all were */
-    vec (*penalty)(vec h, vec *slope); /* of codes, or NULL; */
-    const real
-        *mean_slope; /* of one of mean codes: its derivative per unit of a row's weight, or NULL */
-    const real *norms;  /* ||W_j||^2, or NULL */
-    const real *revive; /* the weight of a unit's auxiliary loss where it was not kept, or NULL; */
-    const real *decoder_norms; /* ||V_j||^2, which that needs */
+    /* (n_rows, n_columns), with the operand's distance between rows: the codes that were decoded,
+       -0 where a unit was not kept; NULL: all units were kept. */
+    const real *used;
+    /* The penalty on each code and its derivative (in *slope), or NULL. */
+    vec (*penalty)(vec h, vec *slope);
+    /* The derivative of a penalty on mean codes, per unit of a row's weight, or NULL. */
+    const real *mean_slope;
+    /* ||W_j||^2 of the encoder's weights, for the contractive penalty, or NULL. */
+    const real *norms;
+    /* The weight of each unit's auxiliary loss in rows that did not keep the unit, or NULL. */
+    const real *revive;
+    /* ||V_j||^2 of the decoder's weights; needed where revive is not NULL. */
+    const real *decoder_norms;
+    /* Factors of the delta, of the penalty and of the contractive penalty. */
     real scale, penalty_weight, contraction;
-    double *square_sums; /* out: sum of weight (dh/da)^2, with norms */
-    double *kept;        /* out: the weight of rows that kept the unit, with used */
+    /* out: sums over rows of weight (dh/da)^2, where norms is not NULL. */
+    double *square_sums;
+    /* out: the total weight of the rows that kept the unit, where used is not NULL. */
+    double *kept_weights;
 } code_view;
 
 typedef struct {
-    real *values; /* in/out (n_rows, n_columns) */
+    /* in/out (n_rows, n_columns), with rows `ld` apart: the block of the result. */
+    real *values;
     int64_t ld;
     int64_t n_rows, n_columns;
-    int padded; /* rows of values and of the operand may be read and written up to a whole vector:
-                   what stands there becomes 0 in gradients */
-    const real *bias; /* (n_columns), added to pre-activations */
-    const real
-        *operand; /* (n_rows, n_columns): the target x of a loss, the code h of a derivative */
+    /* Whether rows of values and of the operand may be read and written up to a whole vector; the
+       entries past the last column become 0 in gradients. */
+    int padded;
+    /* (n_columns): biases that are added to pre-activations. */
+    const real *bias;
+    /* (n_rows, n_columns), with rows `operand_ld` apart: the targets x of a loss, or the codes h of
+       a derivative. */
+    const real *operand;
     int64_t operand_ld;
-    const real *weight; /* (n_rows): of each row's loss */
+    /* (n_rows): the weight of each row's loss. */
+    const real *weight;
 
-    const uint16_t *part_of_column; /* (n_columns): which part of the output each belongs to; NULL:
-                                       all to this one */
-    int part, learned, missing; /* this one; whether its theta is learned; whether entries of the
-                                   operand may be NaN: missing */
-    const real *theta;          /* (n_columns): the columns' parameter, or NULL */
-    real constant;              /* of the part */
+    /* (n_columns): the segment of the output that each column belongs to; NULL: all columns belong
+       to `segment`. */
+    const uint16_t *segment_of_column;
+    /* The segment that the epilogue computes; it leaves other columns as they are. */
+    int segment;
+    /* Whether the segment's theta is learned. */
+    int learned;
+    /* Whether entries of the operand may be NaN, which marks missing entries. */
+    int missing;
+    /* (n_columns): the parameter of each column's distribution, or NULL. */
+    const real *theta;
+    /* The constant of the segment's distribution. */
+    real constant;
 
-    const code_view *code; /* of a delta, or NULL */
+    /* Variants that change the delta of the hidden layer, or NULL. */
+    const code_view *code;
 
-    double *column_sums;  /* out (n_columns) */
-    double *theta_sums;   /* out (n_columns), or NULL */
-    double loss;          /* out: sum over rows of weight * loss */
-    double *row_losses;   /* (n_rows): added to, or NULL */
-    real *feature_losses; /* out (n_rows, n_columns), or NULL */
+    /* out (n_columns): sums of the columns. */
+    double *column_sums;
+    /* out (n_columns): sums of the derivatives by theta, or NULL. */
+    double *theta_sums;
+    /* out: sum over rows of weight * loss. */
+    double loss;
+    /* in/out (n_rows): each row's loss is added, unless NULL. */
+    double *row_losses;
+    /* out (n_rows, n_columns), with rows `feature_ld` apart: the loss of each entry, or NULL. */
+    real *feature_losses;
     int64_t feature_ld;
-    int not_finite; /* out: set where a code or a mean is not finite */
+    /* out: set where a code or a mean is not finite. */
+    int not_finite;
 } strip;
 
-enum { LOSS_ROWS = 16 }; /* whose losses are added up in `real`; then on in double */
+/* Number of rows whose losses are added in `real` before the sum is added in double. */
+enum { LOSS_ROWS = 16 };
 
-/* What is done to one vector of columns: `width` of its lanes may be read and written, `left` of
- * them are columns. */
+/* The work on one vector of columns: its first `width` lanes may be read and written, its first
+   `left` lanes are columns. */
 typedef void column_function(strip *s, int64_t column, int64_t width, int64_t left);
 
-/* Epilogues that begin with an exponential go over a few rows in two passes, exponentials first.
-   Each is one chain of dependent operations: a processor looks just so many operations ahead, and
-   with shorter chains these belong to more rows. */
+/* Epilogues that begin with an exponential visit PASS_ROWS rows in two passes, of which the first
+   computes the exponentials. A row is one chain of dependent operations and a processor looks only
+   so many operations ahead; with two shorter chains it works on more rows at once. */
 enum { PASS_ROWS = LOSS_ROWS };
 
-typedef vec exponential_function(vec); /* or NULL: one pass */
+/* The function of the first pass; NULL: the epilogue has only one pass. */
+typedef vec exponential_function(vec);
 
-/* For whole vectors width and left are constants: the compiler drops the masks. */
+/* Call a function for each vector of columns. For whole vectors width and left are constants, so
+   that the compiler drops the masks. */
 ALWAYS_INLINE void for_each_vector(strip *s, column_function *function)
 {
     int64_t column = 0;
@@ -81,7 +113,8 @@ ALWAYS_INLINE void for_each_vector(strip *s, column_function *function)
         function(s, column, left, left);
 }
 
-/* The same with one instance of the function for all vectors: for what is masked anyway. */
+/* Call a function for each vector of columns, with one inlined copy of the function for whole and
+   partial vectors: for functions that use masks anyway. */
 ALWAYS_INLINE void for_each_masked_vector(strip *s, column_function *function)
 {
     for (int64_t column = 0; column < s->n_columns; column += LANES) {
@@ -92,7 +125,7 @@ ALWAYS_INLINE void for_each_masked_vector(strip *s, column_function *function)
 
 ALWAYS_INLINE ivec not_finite_lanes(vec v) { return v - v != vec_set(0); }
 
-/* The first n lanes, as doubles. */
+/* Store the first n lanes as doubles. */
 ALWAYS_INLINE void store_as_double(double *to, vec v, int64_t n)
 {
     for (int i = 0; i < LANES && i < n; ++i)

@@ -1,38 +1,56 @@
 /* The lasso by active sets (feature-sign search, Lee et al. 2007, with several atoms at a time;
    Osborne et al. 2000).
 
-   For atoms S with signs s the code that solves  min 1/2 ||x - h D||^2 + alpha h_S . s  over codes
-   of S alone is a linear system. A round q = c - h G; the atoms that break |q_j| <= alpha most
-   become active, with the sign of q_j h_S <- h_S + G_SS^-1 (q_S - alpha s) goes only as far as the
-   signs hold: the first code that reaches 0 leaves, and the rest is solved again. The objective
-   falls in each round. Starting from q, each solution also corrects the last one's rounding. K =
-   G_SS^-1 is kept itself: an atom that enters or leaves changes it by a multiple of v^T v. */
+   For active atoms S with signs s, the minimum of 1/2 ||x - h D||^2 + alpha h_S . s over codes that
+   are 0 outside S solves a linear system. One round has two steps:
+       q = c - h G                             The idle atoms that violate |q_j| <= alpha most
+                                               become active, with the sign of q_j.
+       h_S <- h_S + G_SS^-1 (q_S - alpha s)    The step ends where a code would change its sign:
+                                               the first atom whose code reaches 0 leaves S, and the
+                                               system of the remaining atoms is solved.
+   The objective falls in each round. Because a step starts from q, it also corrects the rounding
+   errors of the previous one. The inverse K = G_SS^-1 is stored; an atom that enters or leaves
+   changes it by a multiple of some v^T v. */
 #ifndef AEFAST_ACTIVE_SET_H
 #define AEFAST_ACTIVE_SET_H
 
 #include "kernels/sparse_coding/basis.h"
 #include "kernels/sparse_coding/coder.h"
 
-/* The idle atoms with the largest |q| of each lane of every second (fourth) vector: candidates that
- * cost no branch. */
+/* Candidates for activation, found without branches: vectors of q are numbered modulo
+   LEADING_VECTORS, and for each remainder and lane the idle atom with the largest |q| is known. */
 enum { LEADING_VECTORS = LANES < 8 ? 4 : 2, MOST_LEADERS = LEADING_VECTORS * LANES };
 
+/* The candidates, and their |q|. */
 typedef struct {
     vec size[LEADING_VECTORS];
     ivec atom[LEADING_VECTORS];
 } leaders;
 
+/* The active set S of one row and the system of its codes. Arrays over S have the padded capacity
+   as their length and are 0 past n, except atom and gram. */
 typedef struct {
+    /* Number of active atoms, its limit, and distance between the rows of K. */
     int64_t n, capacity, ld;
-    int64_t most;      /* n at its largest, for this row */
-    int64_t *atom;     /* (capacity): S */
-    const real **gram; /* (capacity): their rows of G */
-    real *h, *sign;    /* (padded capacity): arrays over S are 0 past n */
-    real *lacking;     /* q_S - alpha s */
-    real *step;        /* K lacking */
-    real *border;      /* scratch */
-    real *inverse;     /* K (capacity + 1, ld), 0 outside (n, n) */
-    real_int *idle;    /* (ld_k): all ones where an atom is not active */
+    /* Largest n so far for the present row. */
+    int64_t most;
+    /* (capacity): indices of the active atoms. */
+    int64_t *atom;
+    /* (capacity): rows of G that belong to the active atoms. */
+    const real **gram;
+    /* Codes and their signs. */
+    real *h, *sign;
+    /* The right-hand side q_S - alpha s. */
+    real *lacking;
+    /* The solution, K lacking. */
+    real *step;
+    /* Scratch memory. */
+    real *border;
+    /* K (capacity + 1, ld), 0 outside (n, n). */
+    real *inverse;
+    /* (ld_k): a mask, set for atoms that are not active. */
+    real_int *idle;
+    /* Candidates for activation, those with the largest |q| first. */
     int64_t candidate[MOST_LEADERS];
 } active_set;
 
@@ -52,16 +70,16 @@ static active_set carve_active_set(const dictionary_forms *f, arena *a)
     return s;
 }
 
-/* ---- K ---- */
+/* ---- the inverse K ---- */
 
-/* out = K from, for `from` that is 0 past n. */
+/* out = K from, where `from` is 0 past n. */
 static inline void multiply_inverse(const active_set *s, const real *from, real *out)
 {
     for (int64_t v = 0; v < s->n; v += PANEL) {
         const real *K = s->inverse + v;
         vec sum[2][2] = {{{0}}};
         for (int64_t i = 0; i < s->n; i += 2, K += 2 * s->ld) {
-            vec x = vec_set(from[i]), y = vec_set(from[i + 1]); /* past n: 0, times a row of 0 */
+            vec x = vec_set(from[i]), y = vec_set(from[i + 1]); /* past n both y and K are 0 */
             sum[0][0] = vec_fma(x, vec_load(K), sum[0][0]);
             sum[0][1] = vec_fma(x, vec_load(K + LANES), sum[0][1]);
             sum[1][0] = vec_fma(y, vec_load(K + s->ld), sum[1][0]);
@@ -72,7 +90,7 @@ static inline void multiply_inverse(const active_set *s, const real *from, real 
     }
 }
 
-/* K += scale v^T v, for v of n entries and 0 past them. */
+/* K += scale v^T v, where v has n entries and is 0 past them. */
 static inline void add_outer_product(const active_set *s, int64_t n, real scale, const real *v)
 {
     for (int64_t column = 0; column < n; column += PANEL) {
@@ -87,7 +105,8 @@ static inline void add_outer_product(const active_set *s, int64_t n, real scale,
     }
 }
 
-/* Atom j becomes active, with code `code`. Returns 0 where it depends on those that are. */
+/* Make atom j active with a code and a sign. Returns 0, and changes nothing, where the atom depends
+   linearly on the active atoms or the set is full. */
 static int activate(active_set *s, const row_problem *p, int64_t j, real code, real sign)
 {
     const dictionary_forms *f = p->dictionary;
@@ -104,7 +123,8 @@ static int activate(active_set *s, const row_problem *p, int64_t j, real code, r
     real added = f->diagonal[j] - (real)vec_sum(projected);
     if (!(added > DEPENDENT_ATOM * f->diagonal[j]))
         return 0;
-    s->border[n] = -1; /* K becomes [K + v^T v / added, -v^T / added; -v / added, 1 / added] */
+    /* With v = border, K becomes [K + v^T v / added, -v^T / added; -v / added, 1 / added]. */
+    s->border[n] = -1;
     s->n = n + 1;
     s->most = s->n > s->most ? s->n : s->most;
     add_outer_product(s, n + 1, 1 / added, s->border);
@@ -113,7 +133,7 @@ static int activate(active_set *s, const row_problem *p, int64_t j, real code, r
     return 1;
 }
 
-/* The atom at this place leaves; the last one takes it. */
+/* Remove the atom at a place; the last atom moves there. */
 static void deactivate(active_set *s, int64_t place)
 {
     int64_t last = s->n - 1;
@@ -126,34 +146,34 @@ static void deactivate(active_set *s, int64_t place)
     memmove(row, last_row, (size_t)whole_vectors(s->n) * sizeof(real));
     for (int64_t i = 0; i < s->n; ++i)
         K[i * s->ld + place] = K[i * s->ld + last];
-    real own = s->border[place];
+    real pivot = s->border[place];
     s->border[place] = s->border[last];
     s->border[last] = 0;
     for (int64_t i = 0; i <= last; ++i)
         K[i * s->ld + last] = last_row[i] = 0;
     s->n = last;
-    add_outer_product(s, last, -1 / own, s->border);
+    add_outer_product(s, last, -1 / pivot, s->border);
 }
 
 /* ---- a round ---- */
 
-/* q = c - h G over `vectors` vectors from v on. */
+/* Compute q = c - h G for `vectors` vectors from entry v on, and update the candidates. */
 ALWAYS_INLINE void correlate_lanes(const int vectors, const active_set *s, const row_problem *p,
                                    int64_t v, leaders *found)
 {
     vec q[8];
-#pragma GCC unroll 8
+    UNROLL(8)
     for (int l = 0; l < vectors; ++l)
         q[l] = vec_load(p->c + v + l * LANES);
     for (int64_t i = 0; i < s->n; ++i) {
         vec minus = vec_set(-s->h[i]);
         const real *G = s->gram[i] + v;
-#pragma GCC unroll 8
+        UNROLL(8)
         for (int l = 0; l < vectors; ++l)
             q[l] = vec_fma(minus, vec_load(G + l * LANES), q[l]);
     }
     ivec mask = magnitude_mask(p->job->positive), atom = lanes_from(v);
-#pragma GCC unroll 8
+    UNROLL(8)
     for (int l = 0; l < vectors; ++l, atom += ivec_set(LANES)) {
         vec_store(p->q + v + l * LANES, q[l]);
         vec size = (vec)((ivec)magnitude(q[l], mask) & ivec_load(s->idle + v + l * LANES));
@@ -164,7 +184,7 @@ ALWAYS_INLINE void correlate_lanes(const int vectors, const active_set *s, const
     }
 }
 
-/* q = c - h G. */
+/* Compute q = c - h G and return the candidates for activation. */
 static leaders correlate_active(const active_set *s, const row_problem *p)
 {
     int64_t v = 0, n = p->dictionary->ld_k;
@@ -185,29 +205,30 @@ static inline real largest_leader(const leaders *found)
     return vec_largest(largest);
 }
 
-/* The leaders above the bound, the largest first, at most `most` of them. */
+/* List the leaders whose |q| is above the bound in s->candidate, the largest first, at most `most`
+   of them. Returns their number. */
 static int64_t list_candidates(active_set *s, const leaders *found, real bound, int64_t most)
 {
     real size[MOST_LEADERS];
     int64_t n = 0;
     for (int i = 0; i < MOST_LEADERS; ++i) {
-        real own = found->size[i / LANES][i % LANES];
-        if (!(own > bound) || (n == most && !(own > size[n - 1])))
+        real value = found->size[i / LANES][i % LANES];
+        if (!(value > bound) || (n == most && !(value > size[n - 1])))
             continue;
         int64_t place = n < most ? n++ : n - 1;
-        for (; place > 0 && own > size[place - 1]; --place) {
+        for (; place > 0 && value > size[place - 1]; --place) {
             size[place] = size[place - 1];
             s->candidate[place] = s->candidate[place - 1];
         }
-        size[place] = own;
+        size[place] = value;
         s->candidate[place] = found->atom[i / LANES][i % LANES];
     }
     return n;
 }
 
-/* The place of the first code that reaches 0 on the way to h + step; *fraction becomes how far
-   along the way. -1: none. New codes, which are still 0 and would get the wrong sign, come first.
- */
+/* Return the place of the first code that reaches 0 on the way from h to h + step, or -1; *fraction
+   becomes the fraction of the way up to there. It is 0 for new codes, which are still 0, whose sign
+   would become the wrong one. */
 static int64_t first_obstacle(const active_set *s, real *fraction)
 {
     int64_t first = -1;
@@ -228,8 +249,8 @@ static int64_t first_obstacle(const active_set *s, real *fraction)
     return first;
 }
 
-/* Codes of the active atoms to their best values; those that reach 0 leave. Returns whether any
- * code has changed. */
+/* Solve for the codes of the active atoms; atoms whose codes reach 0 leave. Returns whether any
+   code has changed. */
 static int settle(active_set *s, const row_problem *p)
 {
     int moved = 0;
@@ -249,7 +270,8 @@ static int settle(active_set *s, const row_problem *p)
     }
 }
 
-/* What the last row has left, of which nothing may reach the next one, NaN least of all. */
+/* Empty the set and clear its arrays, so that nothing of this row, such as a NaN, affects the next
+   row. */
 static void deactivate_all(active_set *s)
 {
     size_t bytes = (size_t)padded(s->most) * sizeof(real);
@@ -263,7 +285,7 @@ static void deactivate_all(active_set *s)
     s->n = s->most = 0;
 }
 
-/* Once, before the first row. */
+/* Initialise the set before the first row. */
 static void clear_active_set(active_set *s, const dictionary_forms *f)
 {
     memset(s->idle, -1, (size_t)f->ld_k * sizeof(real_int));
@@ -271,20 +293,22 @@ static void clear_active_set(active_set *s, const dictionary_forms *f)
     deactivate_all(s);
 }
 
-enum { FEWEST_AT_ONCE = 2, ACTIVE_PER_NEW = 3 }; /* a round activates at most 2 + n / 3 atoms, */
-#define WORTH_ACTIVATING                                                                           \
-    ((real)0.4) /* and none whose |q| is not this far above alpha, of the largest one's way */
+/* A round activates at most FEWEST_AT_ONCE + n / ACTIVE_PER_NEW atoms. */
+enum { FEWEST_AT_ONCE = 2, ACTIVE_PER_NEW = 3 };
+/* A round activates only atoms with |q| - alpha of at least this fraction of the largest one's. */
+#define WORTH_ACTIVATING ((real)0.4)
+/* Smallest relative slack that exceeds the rounding errors of q. */
 #define ROUNDING (16 * REAL_EPSILON)
 
-/* An idle atom with |q_j| <= (1 + slack) alpha adds slack to the relative gap, at most: alpha
- * ||h||_1 <= 1/2 ||x||^2. */
+/* Return the value of |q| up to which atoms stay idle. Idle atoms with |q_j| <= (1 + slack) alpha
+   add at most `slack` to the relative gap, because alpha ||h||_1 <= 1/2 ||x||^2. */
 static real bound_of_idle(const row_problem *p)
 {
     real slack = (real)(p->job->tol / 4);
     return p->alpha * (1 + (slack > ROUNDING ? slack : ROUNDING));
 }
 
-/* The atoms that the leaders name become active, `most` of them at most. Returns how many did. */
+/* Activate the leading candidates, at most `most` of them. Returns how many became active. */
 static int64_t activate_leaders(active_set *s, const row_problem *p, const leaders *found,
                                 real largest, real bound, int64_t most)
 {
@@ -295,6 +319,7 @@ static int64_t activate_leaders(active_set *s, const row_problem *p, const leade
     return n_new;
 }
 
+/* Activate the atoms of the code p->h. */
 static void begin_active_set(active_set *s, const row_problem *p)
 {
     for (int64_t v = 0; v < p->dictionary->ld_k; v += LANES) {
@@ -306,23 +331,25 @@ static void begin_active_set(active_set *s, const row_problem *p)
     }
 }
 
+/* Write the code to p->h and empty the set. */
 static void end_active_set(active_set *s, const row_problem *p)
 {
     real sum = 0;
     memset(p->h, 0, (size_t)p->dictionary->ld_k * sizeof(real));
     for (int64_t i = 0; i < s->n; ++i)
         sum += p->h[s->atom[i]] = s->h[i];
-    if (!(sum - sum == 0)) /* K has broken down: a path begins at 0 */
+    if (!(sum - sum == 0)) /* K has broken down: the algorithm that comes next begins at 0 */
         memset(p->h, 0, (size_t)p->dictionary->ld_k * sizeof(real));
     deactivate_all(s);
 }
 
-/* From p->h. Leaves the code in p->h; where atoms that depend on each other have stopped it, the
- * gap will tell. */
+/* Improve the code p->h until it is a solution. Linearly dependent atoms may end the iteration
+   early; the duality gap, computed later, reveals that. */
 static void solve_active(active_set *s, const row_problem *p, int64_t max_rounds)
 {
     begin_active_set(s, p);
-    int starts = s->n > 0, stuck = 0; /* codes to start from are settled before others join them */
+    /* The first round only solves for the atoms of a given code. */
+    int starts = s->n > 0, stuck = 0;
     int64_t most = FEWEST_AT_ONCE;
     real bound = bound_of_idle(p);
     for (int64_t round = 0; round < max_rounds && !stuck; ++round) {

@@ -1,49 +1,56 @@
-/* The active atoms of one code, orthogonalised: a Cholesky factor of their Gram matrix that any
-   number of columns ride along with.
+/* The active atoms of one code, orthogonalised: a Cholesky factorization of their Gram matrix,
+   applied to all columns of G.
 
-   For the active atoms S in order of entry, G_SS = L L^T. Row i of the basis is [P_i | R_i], with P
-   = L^-1 G_S (n, k) and R = L^-1 (n, n). Then the next row of L is a column of P: L_new,i = P_i[j]
-       G_SS z = t has the solution                           z = sum_i u_i R_i  with u = R t
-       and the correlations of its atoms with all of D are   z G_S = sum_i u_i P_i
-   so that an atom more or less changes z and z G_S by one multiple of one row: nothing is solved
-   anew (Efron et al. 2004 and batch OMP, Rubinstein et al. 2008, update L alone, and solve with it
-   in each step). */
+   For the active atoms S in order of entry, let G_SS = L L^T. Row i of the basis is [P_i | R_i]
+   with P = L^-1 G_S (n, k) and R = L^-1 (n, n). Then the row of L for a new atom j is a column of
+   P:              L_new,i = P_i[j] G_SS z = t has the solution                                  z =
+   sum_i u_i R_i, u = R t and its atoms have these correlations with all atoms of D:   z G_S = sum_i
+   u_i P_i One atom more or less changes z and z G_S by a multiple of one row, so that no system is
+   solved again. (Efron et al. 2004 and batch OMP, Rubinstein et al. 2008, update L alone and solve
+   with it in each step.) */
 #ifndef AEFAST_BASIS_H
 #define AEFAST_BASIS_H
 
 #include "kernels/products/product.h"
 
 typedef struct {
+    /* Number of active atoms and its limit. */
     int64_t n, capacity;
-    int64_t k, ld;      /* where R begins in a row (a whole number of panels); distance of rows */
-    int64_t *atom;      /* (capacity): S */
-    real *rows;         /* (capacity, ld) */
-    real *coefficients; /* (capacity, in whole vectors): scratch */
+    /* Where R begins in a row, which is a whole number of panels, and distance between rows. */
+    int64_t k, ld;
+    /* (capacity): indices of the active atoms in order of entry. */
+    int64_t *atom;
+    /* (capacity, ld): the rows [P_i | R_i]. */
+    real *rows;
+    /* (capacity, rounded up to whole vectors): scratch memory. */
+    real *coefficients;
 } basis;
 
+/* n rounded up to a multiple of LANES. */
 static inline int64_t whole_vectors(int64_t n) { return ceil_div(n, LANES) * LANES; }
 static inline real *basis_row(const basis *b, int64_t i) { return b->rows + i * b->ld; }
 
-/* out = scale (from - sum_i coefficients[i] rows[i]) over `width` entries, whole vectors; i <
-   count, a constant where this is inlined. Rows are read along their length, which a prefetcher
-   follows: where they are many, they lie in L2. */
+/* out = scale (from - sum over i < count of coefficients[i] rows[i]) for `width` entries, whole
+   vectors. `count` is a constant once the function is inlined. Rows are read along their length,
+   which the hardware prefetches: many rows are in L2, not in L1. */
 ALWAYS_INLINE void subtract_rows(const int count, int64_t width, const real *coefficients,
                                  const real *rows, int64_t ld, const real *from, real scale,
                                  real *out)
 {
     vec minus[8], factor = vec_set(scale);
-#pragma GCC unroll 8
+    UNROLL(8)
     for (int i = 0; i < count; ++i)
         minus[i] = vec_set(-coefficients[i]);
     for (int64_t v = 0; v < width; v += LANES) {
         vec sum = vec_load(from + v);
-#pragma GCC unroll 8
+        UNROLL(8)
         for (int i = 0; i < count; ++i)
             sum = vec_fma(minus[i], vec_load(rows + i * ld + v), sum);
         vec_store(out + v, sum * factor);
     }
 }
 
+/* out = scale (from - sum over i < n of coefficients[i] rows[i]) for any n. */
 static void orthogonalise(int64_t n, int64_t width, const real *coefficients, const real *rows,
                           int64_t ld, const real *from, real scale, real *out)
 {
@@ -59,12 +66,12 @@ static void orthogonalise(int64_t n, int64_t width, const real *coefficients, co
     }
 }
 
-/* An atom is as good as a combination of the active ones where the squared length that it adds is
- * lost in rounding. */
+/* An atom depends linearly on the active atoms where its squared distance from their span, relative
+   to its squared length, is within rounding error. */
 #define DEPENDENT_ATOM (64 * (AEFAST_REAL_BITS == 32 ? (real)FLT_EPSILON : (real)DBL_EPSILON))
 
-/* Atom j, whose row of G is given, becomes active. Returns 0, and changes nothing, where it depends
- * on the active atoms. */
+/* Make atom j active, whose row of G is given. Returns 0, and changes nothing, where the atom
+   depends on the active atoms or the basis is full. */
 static int basis_add(basis *b, int64_t j, const real *gram_row)
 {
     int64_t n = b->n;
@@ -91,12 +98,13 @@ static int basis_add(basis *b, int64_t j, const real *gram_row)
     return 1;
 }
 
+/* Remove one of n entries; the later ones move down. */
 static inline void remove_real(real *array, int64_t n, int64_t at)
 {
     memmove(array + at, array + at + 1, (size_t)(n - at - 1) * sizeof(real));
 }
 
-/* a, b = c b - s a, s b + c a: `b` leaves its place to `a`. */
+/* Rotate two rows of n entries: a, b = c b - s a, s b + c a. */
 static inline void rotate_rows(real *a, real *b, int64_t n, real c, real s)
 {
     vec cos = vec_set(c), sin = vec_set(s);
@@ -107,18 +115,18 @@ static inline void rotate_rows(real *a, real *b, int64_t n, real c, real s)
     }
 }
 
-/* The atom at this place becomes inactive. Givens rotations gather its share of the basis in one
-   row, which ends up past the others, at row n; u, the coordinates of a vector in the basis, turns
-   with them, so that z = sum_i u_i R_i loses u_n R_n and z G_S loses u_n P_n. */
+/* Remove the atom at a place. Givens rotations move its part of the basis to the last row, which is
+   then row n for the new n. The coordinates u of a vector in the basis are rotated alike: the
+   caller subtracts u_n R_n from z = sum_i u_i R_i and u_n P_n from z G_S. */
 static void basis_drop(basis *b, int64_t place, real *u)
 {
     int64_t n = b->n, width = b->k + whole_vectors(n);
     for (int64_t i = place + 1; i < n; ++i) {
-        real *gone = basis_row(b, i - 1), *kept = basis_row(b, i);
-        real g = gone[b->k + place], f = kept[b->k + place],
+        real *above = basis_row(b, i - 1), *below = basis_row(b, i);
+        real g = above[b->k + place], f = below[b->k + place],
              r = (real)sqrt((double)g * (double)g + (double)f * (double)f);
         real c = g / r, s = f / r, x = u[i - 1], y = u[i];
-        rotate_rows(gone, kept, width, c, s);
+        rotate_rows(above, below, width, c, s);
         u[i - 1] = c * y - s * x;
         u[i] = s * y + c * x;
     }

@@ -1,5 +1,5 @@
-/* What all algorithms of sparse coding share: the prepared dictionary, one row's problem, the
- * duality gap. */
+/* The common ground of all algorithms of sparse coding: the prepared dictionary, the problem of one
+   row, the duality gap. */
 #ifndef AEFAST_CODER_H
 #define AEFAST_CODER_H
 
@@ -9,15 +9,20 @@
 #include "kernels/sparse_coding/basis.h"
 #include "kernels/sparse_coding/sparse_coding.h"
 
-/* D in the forms that kernels read. Arrays over atoms have ld_k entries, of which those past k are
- * zero. */
+/* D in the forms that kernels read. Arrays over atoms have ld_k entries; those past k are zero. */
 typedef struct {
     int64_t d, k, ld_d, ld_k;
-    real *atoms;        /* D (k, ld_d) */
-    real *by_component; /* D^T in panels */
-    real *by_feature;   /* D in panels */
-    real *gram;         /* G = D D^T (k, ld_k) */
-    real *diagonal;     /* of G (ld_k) */
+    /* D (k, ld_d). */
+    real *atoms;
+    /* D^T in panels. */
+    real *by_component;
+    /* D in panels. */
+    real *by_feature;
+    /* The Gram matrix G = D D^T (k, ld_k). */
+    real *gram;
+    /* The diagonal of G (ld_k). */
+    real *diagonal;
+    /* Size of the memory for all forms. */
     int64_t bytes;
 } dictionary_forms;
 
@@ -60,7 +65,7 @@ static void prepare_member(void *context, member m)
         pack_panel(k, d - j * PANEL, D + j * PANEL, d, f.by_feature + j * k * PANEL);
     team_barrier(m);
     int64_t first = share_begin(m, k), end = share_end(m, k);
-    if (end > first) /* more members than atoms: some have none */
+    if (end > first) /* a member has no atoms where there are fewer atoms than members */
         product_panels(end - first, n_panels(k), d, f.atoms + first * f.ld_d, f.ld_d,
                        f.by_component, padded(d), f.gram + first * f.ld_k, f.ld_k);
     for (int64_t j = first; j < end; ++j)
@@ -75,21 +80,26 @@ static void prepare(coding_dictionary *given)
     team_run(given->n_threads, FLOAT_MODE_IEEE, prepare_member, given);
 }
 
-/* One row's problem, in its thread's buffers. */
+/* The problem of one row x, in buffers of the thread that solves it. */
 typedef struct {
     const dictionary_forms *dictionary;
     const coding_job *job;
     real alpha;
-    const real *x;  /* (ld_d) */
-    real x_norm2;   /* ||x||^2 */
-    const real *c;  /* D x (ld_k) */
-    real *h;        /* the code (ld_k) */
-    real *q;        /* D (x - h D) (ld_k) */
-    real *residual; /* x - h D (ld_d) */
+    /* The row (ld_d) and its ||x||^2. */
+    const real *x;
+    real x_norm2;
+    /* Correlations of the row with the atoms, c = D x (ld_k). */
+    const real *c;
+    /* The code (ld_k). */
+    real *h;
+    /* Correlations of the residual with the atoms, q = D (x - h D) (ld_k). */
+    real *q;
+    /* The residual x - h D (ld_d). */
+    real *residual;
 } row_problem;
 
-/* What is compared with a bound: the absolute value, or the value itself where codes are not
- * negative. */
+/* The magnitude of a correlation is the number that is compared with alpha: its absolute value, or
+   the correlation itself where codes are positive. */
 ALWAYS_INLINE ivec magnitude_mask(int positive)
 {
     return positive ? ivec_set(-1) : ~(ivec)vec_set((real)-0.0);
@@ -118,7 +128,7 @@ static inline real dot(const real *a, const real *b, int64_t n)
     return (real)vec_sum(sum[0] + sum[1]);
 }
 
-/* y += a x, whole vectors. */
+/* y += a x for n entries, whole vectors. */
 static inline void add_multiple(real *y, real a, const real *x, int64_t n)
 {
     vec scale = vec_set(a);
@@ -126,8 +136,8 @@ static inline void add_multiple(real *y, real a, const real *x, int64_t n)
         vec_store(y + v, vec_fma(scale, vec_load(x + v), vec_load(y + v)));
 }
 
-/* The largest magnitude in q. Entries past k are zero: for k >= 1 atoms with positive codes none of
- * which would grow, the result is 0. */
+/* Return the largest magnitude in q, at least 0: with positive codes the magnitudes of q may all be
+   negative. */
 static inline real largest_correlation(const real *q, int64_t ld_k, int positive)
 {
     ivec mask = magnitude_mask(positive);
@@ -137,10 +147,11 @@ static inline real largest_correlation(const real *q, int64_t ld_k, int positive
     return vec_largest(largest);
 }
 
-/* The relative duality gap of a code with residual r, r_norm2 = ||r||^2, q = D r. With s = min(1,
-   alpha / max |q|), which makes s r feasible, gap = 1/2 (1 - s)^2 ||r||^2 + sum_j (alpha |h_j| - s
-   h_j q_j) is the textbook's difference of the two objectives with x = r + h D put in: all terms
-   are >= 0, and nothing cancels. */
+/* Return the relative duality gap, gap / (1/2 ||x||^2), of a code with residual r = x - h D, where
+   r_norm2 = ||r||^2 and q = D r. With s = min(1, alpha / max |q|), for which s r is dual feasible,
+       gap = 1/2 (1 - s)^2 ||r||^2 + sum_j (alpha |h_j| - s h_j q_j).
+   This is the difference of the primal and the dual objective with x = r + h D inserted: all terms
+   are >= 0, so that nothing cancels. */
 static double relative_gap(const row_problem *p, real r_norm2)
 {
     if (!(p->x_norm2 > 0))
@@ -153,12 +164,11 @@ static double relative_gap(const row_problem *p, real r_norm2)
         vec h = vec_load(p->h + v);
         sum += weight * vec_abs(h) - scale * h * vec_load(p->q + v);
     }
-    double short_of = 1 - (double)s,
-           gap = 0.5 * short_of * short_of * (double)r_norm2 + vec_sum(sum);
+    double rest = 1 - (double)s, gap = 0.5 * rest * rest * (double)r_norm2 + vec_sum(sum);
     return gap > 0 ? gap / (0.5 * (double)p->x_norm2) : 0;
 }
 
-/* residual = x - h D, from h's entries that are not 0. */
+/* Compute residual = x - h D from the nonzero entries of h. */
 static void compute_residual(const row_problem *p)
 {
     const dictionary_forms *f = p->dictionary;

@@ -1,16 +1,17 @@
-/* The lasso by cyclic coordinate descent on the Gram matrix (Friedman et al. 2010), q = D (x - h D)
-   kept up to date: sweeps over all atoms find those that matter, sweeps over these alone settle
-   their codes. */
+/* The lasso by cyclic coordinate descent on the Gram matrix (Friedman et al. 2010). Each step
+   updates q = D (x - h D). Sweeps over all atoms find those with codes; further sweeps over these
+   atoms alone improve their codes. */
 #ifndef AEFAST_DESCENT_H
 #define AEFAST_DESCENT_H
 
 #include "kernels/sparse_coding/coder.h"
 
-enum { SWEEPS_OF_ACTIVE = 8 }; /* at most, between two sweeps over all atoms */
-#define SETTLED_CHANGE                                                                             \
-    ((real)0.01) /* of the first sweep's largest: their codes are settled well enough */
+/* Largest number of sweeps over atoms with codes between two sweeps over all atoms. */
+enum { SWEEPS_OF_ACTIVE = 8 };
+/* Sweeps over atoms with codes end once the largest change is this fraction of the first's. */
+#define SETTLED_CHANGE ((real)0.01)
 
-/* Coordinate j to its best value. Returns the change of q that this is to itself. */
+/* Minimise over the code of atom j. Returns the resulting |change| of q_j. */
 ALWAYS_INLINE real descend_coordinate(const row_problem *p, int64_t j)
 {
     const dictionary_forms *f = p->dictionary;
@@ -24,8 +25,8 @@ ALWAYS_INLINE real descend_coordinate(const row_problem *p, int64_t j)
     return (change > 0 ? change : -change) * f->diagonal[j];
 }
 
-/* Every atom in turn, past those whose code is 0 and stays so; `active` becomes the list of those
- * with a code. */
+/* Minimise over the code of each atom in turn, except codes that are 0 and would stay 0. `active`
+   becomes the list of atoms with nonzero codes; returns their number. */
 static int64_t sweep_all(const row_problem *p, int64_t *active)
 {
     int64_t n = 0;
@@ -44,6 +45,7 @@ static int64_t sweep_all(const row_problem *p, int64_t *active)
     return n;
 }
 
+/* Sweep over the n listed atoms until their codes have settled, max_sweeps times at most. */
 static void sweep_active(const row_problem *p, const int64_t *active, int64_t n, int64_t max_sweeps)
 {
     real first = 0;
@@ -61,7 +63,7 @@ static void sweep_active(const row_problem *p, const int64_t *active, int64_t n,
     }
 }
 
-/* ||x - h D||^2 from c and q: (x - h D).x - (x - h D).(h D). */
+/* Return ||x - h D||^2 = (x - h D) . x - (x - h D) . (h D) = ||x||^2 - h . c - h . q. */
 static real residual_norm2(const row_problem *p)
 {
     int64_t n = p->dictionary->ld_k;
@@ -69,9 +71,9 @@ static real residual_norm2(const row_problem *p)
     return r > 0 ? r : 0;
 }
 
-/* From p->h, with p->q = D (x - h D), until the relative gap, as far as these can tell, is at most
-   `goal`. Returns 0 where that takes more than max_sweeps sweeps over all atoms. `active` (k) is
-   scratch. */
+/* Descend from p->h, with p->q = D (x - h D), until the relative gap computed from these two is at
+   most `goal`. Returns 0 where that takes more than max_sweeps sweeps over all atoms. `active` (k)
+   is scratch memory. */
 static int descend(const row_problem *p, double goal, int64_t *active, int64_t max_sweeps)
 {
     for (int64_t sweep = 0; sweep < max_sweeps; ++sweep) {

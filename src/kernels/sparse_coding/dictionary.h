@@ -1,5 +1,5 @@
 /* Dictionary learning: sums over coded rows, and the block-coordinate update of the atoms (Mairal
- * et al. 2010). */
+   et al. 2010). */
 #ifndef AEFAST_DICTIONARY_H
 #define AEFAST_DICTIONARY_H
 
@@ -8,31 +8,34 @@
 #include "kernels/products/rows.h"
 #include "kernels/sparse_coding/sparse_coding.h"
 
-/* ---- sums: members share the atoms, and each entry is summed in the rows' order ---- */
+/* ---- sums: members divide the atoms, and each entry is summed in the order of the rows ---- */
 
+/* The atoms of one member. */
 typedef struct {
-    int64_t begin, end; /* the member's atoms */
+    int64_t begin, end;
 } atom_range;
 
-/* y += a x in double: products of float32 numbers are exact. */
+/* y += a x in double, in which products of float32 numbers are exact. */
 static inline void add_row_to_sums(double *y, double a, const real *x, int64_t n)
 {
     for (int64_t j = 0; j < n; ++j)
         y[j] += a * (double)x[j];
 }
 
-static void add_codes(const code_statistics_job *job, int64_t i, atom_range own)
+/* Add h^T h of row i to the rows of A that belong to atoms in the range. */
+static void add_codes(const code_statistics_job *job, int64_t i, atom_range range)
 {
     int64_t k = job->n_components, n = job->counts[i];
     const int32_t *index = job->indices + i * job->width;
     const real *value = (const real *)job->values + i * job->width;
     for (int64_t a = 0; a < n; ++a)
-        if (index[a] >= own.begin && index[a] < own.end)
+        if (index[a] >= range.begin && index[a] < range.end)
             for (int64_t b = 0; b < n; ++b)
                 job->A[index[a] * k + index[b]] += (double)value[a] * (double)value[b];
 }
 
-static void add_rows(const code_statistics_job *job, int64_t i, atom_range own)
+/* Add h^T x of row i to the rows of B that belong to atoms in the range. */
+static void add_rows(const code_statistics_job *job, int64_t i, atom_range range)
 {
     int64_t d = job->n_features;
     const int32_t *index = job->indices + i * job->width;
@@ -42,7 +45,7 @@ static void add_rows(const code_statistics_job *job, int64_t i, atom_range own)
         int64_t columns = min_i64(BLOCK_COLUMNS, d - column);
         load_row(&job->rows, i, column, columns, x);
         for (int64_t a = 0; a < job->counts[i]; ++a)
-            if (index[a] >= own.begin && index[a] < own.end)
+            if (index[a] >= range.begin && index[a] < range.end)
                 add_row_to_sums(job->B + index[a] * d + column, (double)value[a], x, columns);
     }
 }
@@ -50,10 +53,11 @@ static void add_rows(const code_statistics_job *job, int64_t i, atom_range own)
 static void accumulate_member(void *context, member m)
 {
     const code_statistics_job *job = (const code_statistics_job *)context;
-    atom_range own = {share_begin(m, job->n_components), share_end(m, job->n_components)};
+    atom_range range = {.begin = share_begin(m, job->n_components),
+                        .end = share_end(m, job->n_components)};
     for (int64_t i = 0; i < job->rows.n_rows; ++i) {
-        add_codes(job, i, own);
-        add_rows(job, i, own);
+        add_codes(job, i, range);
+        add_rows(job, i, range);
     }
     team_barrier(m);
 }
@@ -63,17 +67,23 @@ static void accumulate_codes(code_statistics_job *job)
     team_run(job->n_threads, FLOAT_MODE_IEEE, accumulate_member, job);
 }
 
-/* ---- the update ---- */
+/* ---- update of the atoms ---- */
 
-enum { UPDATED_ATOMS = 24 }; /* between two products */
+/* Number of atoms that are updated between two products A D. */
+enum { UPDATED_ATOMS = 24 };
 
 typedef struct {
     const update_job *job;
     int64_t d, k, ld_d, ld_k;
-    real *panels; /* D, in panels */
-    real *A;      /* (UPDATED_ATOMS, ld_k): rows of A */
-    real *M;      /* (UPDATED_ATOMS, ld_d): rows of A D */
-    real *atom;   /* (ld_d) */
+    /* D in panels. */
+    real *panels;
+    /* (UPDATED_ATOMS, ld_k): rows of A that belong to the atoms to update. */
+    real *A;
+    /* (UPDATED_ATOMS, ld_d): rows of A D. */
+    real *M;
+    /* (ld_d): the new atom, then its change. */
+    real *atom;
+    /* Size of the memory for all arrays. */
     int64_t bytes;
 } update_pass;
 
@@ -98,8 +108,8 @@ static int64_t update_workspace_bytes(const update_job *job)
     return carve_update(&measured).bytes;
 }
 
-/* d_j <- its best value, B_j - (A D)_j put in relation to A_jj, on the unit ball; the change of D
- * is put into M's rows still to come. */
+/* Update atom j = first + i: D_j <- D_j + (B_j - (A D)_j) / A_jj, projected onto the unit ball. The
+   change of D is applied to rows i + 1, ..., n - 1 of M. */
 static void update_atom(const update_pass *u, int64_t first, int64_t n, int64_t i)
 {
     int64_t j = first + i, d = u->d;
@@ -115,7 +125,7 @@ static void update_atom(const update_pass *u, int64_t first, int64_t n, int64_t 
         u->atom[c] = (real)value;
     }
     if (!(norm2 > 0))
-        return; /* nothing is left of it: the old one stays */
+        return; /* the new atom would be 0: the old one stays */
     real scale = norm2 > 1 ? (real)(1 / sqrt(norm2)) : 1;
     for (int64_t c = 0; c < d; ++c) {
         real value = u->atom[c] * scale;

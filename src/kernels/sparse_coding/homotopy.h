@@ -1,12 +1,13 @@
 /* The lasso by following its piecewise linear solution path (Osborne et al. 2000; Efron et al.
    2004; from a warm start Garrigues & El Ghaoui 2008).
 
-   The code h solves the problem with correlations c + rho p and penalty lambda = alpha + rho mu;
-   rho falls to 0, where the problem is the given one. from nothing:      p = 0, mu = 1, rho starts
-   at max |c| - alpha, h = 0 from a code h:     mu = 0, rho starts at 1, and p is what makes h a
-   solution there Between two events h and q = c + rho p - h G are linear in rho: with t the fall,
+   The code h solves a problem with correlations c + rho p and penalty lambda = alpha + rho mu. As
+   rho falls to 0 the problem becomes the given one. A path starts from nothing:    p = 0, mu = 1,
+   rho = max |c| - alpha, h = 0; from a code h:   mu = 0, rho = 1, with the p for which h is a
+   solution. Between two events, h and q = c + rho p - h G are linear in rho. When rho falls by t,
        h += t w,   q -= t rate,   lambda -= t mu,   G_SS w = mu sign_S - p_S,   rate = p + w G_S.
-   Events: the code of an active atom reaches 0, or |q| of another atom reaches lambda. */
+   An event occurs where the code of an active atom reaches 0 or |q| of another atom reaches
+   lambda. */
 #ifndef AEFAST_HOMOTOPY_H
 #define AEFAST_HOMOTOPY_H
 
@@ -14,15 +15,23 @@
 
 typedef struct {
     basis active;
-    real *h, *w;    /* (capacity, whole vectors): codes of the active atoms, and their change */
-    real *u;        /* (capacity): coordinates of w in the basis */
-    real *rate;     /* (ld_k) */
-    real_int *idle; /* (ld_k): all ones where an atom may become active */
-    int64_t n_dependent; /* atoms that may not, until an active one leaves: they depend on those */
-    int64_t left_last; /* the atom that has just left; -1: none. It is at one side of the bound and
-                          moves away, but rounding may say otherwise: */
-    int left_above;    /* at the upper side; in the next step it may not return there */
-    int64_t hint;      /* where to look first for the next atom to enter */
+    /* (capacity, rounded up to whole vectors): codes of the active atoms, and their change w. */
+    real *h, *w;
+    /* (capacity): coordinates of w in the basis. */
+    real *u;
+    /* (ld_k): change of q. */
+    real *rate;
+    /* (ld_k): a mask, set for atoms that may become active. */
+    real_int *idle;
+    /* Number of atoms that depend on the active ones and stay out until one of these leaves. */
+    int64_t n_dependent;
+    /* The atom that has left in the last event, or -1. Its q is at +lambda (left_above) or -lambda
+       and moves away from there. Rounding may contradict that: the atom must not return to the same
+       side in the next step. */
+    int64_t left_last;
+    int left_above;
+    /* First entry of the vector of atoms where the search for the next atom to enter begins. */
+    int64_t hint;
     real lambda, mu, rho;
 } path;
 
@@ -52,6 +61,7 @@ static path carve_path(const dictionary_forms *f, arena *a)
     return t;
 }
 
+/* Let all atoms become active that are not. */
 static void mark_idle(path *t, const dictionary_forms *f)
 {
     for (int64_t j = 0; j < f->ld_k; ++j)
@@ -61,7 +71,7 @@ static void mark_idle(path *t, const dictionary_forms *f)
     t->n_dependent = 0;
 }
 
-/* Row i of the basis begins to take part: with `aim` the rate that its atom's q shall have. */
+/* Give row i of the basis the coordinate with which q of its atom changes at the rate `aim`. */
 static void turn_towards(path *t, int64_t i, real aim)
 {
     const real *row = basis_row(&t->active, i);
@@ -71,6 +81,7 @@ static void turn_towards(path *t, int64_t i, real aim)
     add_multiple(t->w, t->u[i], row + t->active.k, whole_vectors(i + 1));
 }
 
+/* Event: atom j becomes active. */
 static void enter(path *t, const row_problem *p, int64_t j)
 {
     const dictionary_forms *f = p->dictionary;
@@ -86,6 +97,7 @@ static void enter(path *t, const row_problem *p, int64_t j)
     turn_towards(t, n, p->q[j] > 0 ? t->mu : -t->mu);
 }
 
+/* Event: the active atom at a place leaves. */
 static void leave(path *t, const row_problem *p, int64_t place)
 {
     int64_t n = t->active.n, j = t->active.atom[place];
@@ -104,8 +116,8 @@ static void leave(path *t, const row_problem *p, int64_t place)
     t->left_above = p->q[j] > 0;
 }
 
-/* The first active atom whose code reaches 0 within *fall, which becomes the fall to there; -1:
- * none. */
+/* Return the place of the active atom whose code reaches 0 first within *fall, or -1; *fall becomes
+   the fall of rho up to there. */
 static int64_t next_to_leave(const path *t, real *fall)
 {
     int64_t first = -1;
@@ -122,8 +134,8 @@ static int64_t next_to_leave(const path *t, real *fall)
     return first;
 }
 
-/* Of the LANES atoms from v on, the first whose |q| reaches lambda within *fall, which becomes the
- * fall to there. */
+/* Return the atom, of the LANES atoms from v on, whose |q| reaches lambda first within *fall, or
+   `first` if there is none; *fall becomes the fall of rho up to there. */
 static int64_t next_of_lanes(const path *t, const row_problem *p, int64_t v, int64_t first,
                              real *fall)
 {
@@ -133,8 +145,8 @@ static int64_t next_of_lanes(const path *t, const row_problem *p, int64_t v, int
     vec distance = vec_set(t->lambda) - (vec)((ivec)q ^ flip),
         speed = vec_set(t->mu) - (vec)((ivec)rate ^ flip);
     ivec reached = idle & (distance < bound * speed);
-    vec needed = vec_select(reached, vec_max(distance, vec_set(0)) / speed,
-                            bound); /* rounding may have put it a little beyond */
+    /* The distance may be slightly negative by rounding. */
+    vec needed = vec_select(reached, vec_max(distance, vec_set(0)) / speed, bound);
     for (int i = 0; i < LANES; ++i)
         if (needed[i] < *fall) {
             *fall = needed[i];
@@ -143,9 +155,10 @@ static int64_t next_of_lanes(const path *t, const row_problem *p, int64_t v, int
     return first;
 }
 
-/* The idle atom whose |q| reaches lambda first within *fall, which becomes the fall to there; -1:
-   none. Only atoms that would be beyond lambda after the shortest fall so far are looked at, |q -
-   fall rate| > lambda - fall mu, and first where the fall was found to be short last time. */
+/* Return the idle atom whose |q| reaches lambda first within *fall, or -1; *fall becomes the fall
+   of rho up to there. Only atoms beyond lambda after the shortest fall found so far, |q - fall
+   rate| > lambda - fall mu, are examined; the search begins at the hint, where the fall was short
+   last time. */
 static int64_t next_to_enter(path *t, const row_problem *p, real *fall)
 {
     int64_t first = -1, hint = t->hint;
@@ -155,9 +168,8 @@ static int64_t next_to_enter(path *t, const row_problem *p, real *fall)
     for (int64_t v = 0; v < p->dictionary->ld_k; v += LANES) {
         vec after = magnitude(vec_fma(step, vec_load(t->rate + v), vec_load(p->q + v)), mask);
         if (__builtin_expect(any_lane((after > bound) & ivec_load(t->idle + v)), 0)) {
-            if (first >= 0)
-                t->hint = first / LANES *
-                          LANES; /* of the atom that comes second, likely the next */
+            if (first >= 0) /* the second shortest fall is likely to be the next event */
+                t->hint = first / LANES * LANES;
             first = next_of_lanes(t, p, v, first, fall);
             step = vec_set(-*fall), bound = vec_set(t->lambda - *fall * t->mu);
         }
@@ -165,14 +177,14 @@ static int64_t next_to_enter(path *t, const row_problem *p, real *fall)
     return first;
 }
 
-/* Whether the atom that has just left is said to return to the side that it is at. */
+/* Whether the atom to enter is the one that has just left, at the side from which it left. */
 static int turns_back(const path *t, const row_problem *p, int64_t enters, real fall)
 {
     return enters >= 0 && enters == t->left_last &&
            (p->q[enters] - fall * t->rate[enters] > 0) == t->left_above;
 }
 
-/* Follows the path to its end. Returns 0 where it takes more than max_events. */
+/* Follow the path to its end. Returns 0 where it has more than max_events events. */
 static int follow(path *t, const row_problem *p, int64_t max_events)
 {
     for (int64_t event = 0; event <= max_events; ++event) {
@@ -201,9 +213,9 @@ static int follow(path *t, const row_problem *p, int64_t max_events)
     return 0;
 }
 
-/* One step of iterative refinement: the active codes' conditions D_S (x - h D) = alpha sign_S,
-   their residual computed afresh. What rounding along the path has cost is won back. Codes keep
-   their signs, or nothing changes. */
+/* Apply one step of iterative refinement to the conditions D_S (x - h D) = alpha sign_S of the
+   active codes, with a newly computed residual, to correct the rounding errors of the path. If a
+   code would change its sign, nothing changes. */
 static void refine(path *t, const row_problem *p)
 {
     const dictionary_forms *f = p->dictionary;
@@ -250,7 +262,7 @@ static void begin_path(path *t, const dictionary_forms *f)
     mark_idle(t, f);
 }
 
-/* From nothing. Leaves the code in p->h; returns 0 where the path is too long. */
+/* Follow the path from nothing to the code p->h. Returns 0 where the path is too long. */
 static int follow_from_nothing(path *t, const row_problem *p, int64_t max_events)
 {
     const dictionary_forms *f = p->dictionary;
@@ -266,7 +278,8 @@ static int follow_from_nothing(path *t, const row_problem *p, int64_t max_events
     return arrived;
 }
 
-/* From p->h, with p->q its correlations D (x - h D). */
+/* Follow the path from the code p->h, with correlations p->q = D (x - h D), to a new code p->h.
+   Returns 0 where the path is too long. */
 static int follow_from_code(path *t, const row_problem *p, int64_t max_events)
 {
     const dictionary_forms *f = p->dictionary;
@@ -278,14 +291,15 @@ static int follow_from_code(path *t, const row_problem *p, int64_t max_events)
             t->h[t->active.n - 1] = p->h[j];
             t->idle[j] = 0;
         } else {
-            add_multiple(p->q, p->h[j], f->gram + j * f->ld_k, f->ld_k); /* it starts at 0 */
+            /* The atom depends on earlier ones: its code starts at 0. */
+            add_multiple(p->q, p->h[j], f->gram + j * f->ld_k, f->ld_k);
         }
     }
     int64_t n = t->active.n;
     for (int64_t i = n; i < whole_vectors(n); ++i)
         t->h[i] = 0;
     memset(t->w, 0, (size_t)whole_vectors(n) * sizeof(real));
-    /* p: atoms beyond the bound start halfway to it, where none of them waits for another. */
+    /* The vector p, in t->rate: it moves q of idle atoms beyond the bound to half the bound. */
     for (int64_t j = 0; j < f->ld_k; ++j) {
         real q = p->q[j], beyond = magnitude_of(q, p->job->positive) > p->alpha;
         t->rate[j] = beyond ? (q > 0 ? p->alpha : -p->alpha) / 2 - q : 0;

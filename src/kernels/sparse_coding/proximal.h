@@ -1,23 +1,31 @@
-/* The lasso by proximal gradient steps on a block of rows, two products a step:
+/* The lasso by proximal gradient steps on a block of rows, with two products in each step:
        ISTA    H <- soft(H + step (X - H D) D^T, step alpha)
-       FISTA   the same from Y, which is ahead of H by momentum (Beck & Teboulle 2009, eq. 4.1
-   to 4.3), restarted where the momentum points uphill (O'Donoghue & Candes 2015, eq. 12) Rows that
-   are done leave the block; each row's arithmetic is its own. */
+       FISTA   H <- soft(Y + step (X - Y D) D^T, step alpha), where Y is H extrapolated by momentum
+               (Beck & Teboulle 2009, eq. 4.1 to 4.3); the momentum restarts at 0 where it points
+               uphill (O'Donoghue & Candes 2015, eq. 12).
+   Rows that have converged leave the block. A row's arithmetic does not depend on the others. */
 #ifndef AEFAST_PROXIMAL_H
 #define AEFAST_PROXIMAL_H
 
 #include "kernels/sparse_coding/coder.h"
 
 enum {
+    /* Rows in a block: a multiple of the tile heights 6 and 12. */
     CODED_ROWS = 24,
+    /* Number of steps between two evaluations of the gap. */
     CHECK_EVERY = 10
-}; /* rows of a block: whole tiles of 6 and of 12; steps between two looks at the gap */
+};
 
+/* The rows that have not converged yet. */
 typedef struct {
-    real *H, *Y, *Q;         /* (CODED_ROWS, ld_k) */
-    real *X, *R;             /* (CODED_ROWS, ld_d) */
-    double t[CODED_ROWS];    /* FISTA's sequence */
-    int64_t row[CODED_ROWS]; /* of the block, for each row here */
+    /* (CODED_ROWS, ld_k): codes, extrapolated codes, correlations of residuals. */
+    real *H, *Y, *Q;
+    /* (CODED_ROWS, ld_d): rows and residuals. */
+    real *X, *R;
+    /* FISTA's sequence t_k of each row. */
+    double t[CODED_ROWS];
+    /* Index of each row in the block. */
+    int64_t row[CODED_ROWS];
 } proximal;
 
 static proximal carve_proximal(const dictionary_forms *f, arena *a)
@@ -31,7 +39,7 @@ static proximal carve_proximal(const dictionary_forms *f, arena *a)
     return s;
 }
 
-/* R = X - H D, Q = R D^T for n rows of codes. */
+/* Compute R = X - H D and Q = R D^T for n rows of codes H. */
 static void correlate(const proximal *s, const dictionary_forms *f, int64_t n, const real *H)
 {
     product_panels(n, n_panels(f->d), f->k, H, f->ld_k, f->by_feature, f->k, s->R, f->ld_d);
@@ -42,8 +50,8 @@ static void correlate(const proximal *s, const dictionary_forms *f, int64_t n, c
                    f->ld_k);
 }
 
-/* h becomes the step from y, whose correlations are q; q becomes the h that was. Returns (y - h) .
-   (h - q): positive where the momentum points uphill. y may be h. */
+/* Set h to the result of a step from y, where q is the correlations of y, and q to the old h.
+   Returns (y - h) . (h - old h), which is positive where the momentum points uphill. y may be h. */
 static double step_row(const row_problem *p, const real *y, real *h, real *q)
 {
     ivec mask = magnitude_mask(p->job->positive), sign = (ivec)vec_set((real)-0.0);
@@ -61,6 +69,7 @@ static double step_row(const row_problem *p, const real *y, real *h, real *q)
     return vec_sum(uphill);
 }
 
+/* y = h + momentum (h - h_before). */
 static void extrapolate(const real *h, const real *h_before, real momentum, real *y, int64_t n)
 {
     for (int64_t v = 0; v < n; v += LANES) {
@@ -69,7 +78,7 @@ static void extrapolate(const real *h, const real *h_before, real momentum, real
     }
 }
 
-/* The last of n problems takes place i. */
+/* Move the last row to place i. */
 static void move_last(proximal *s, const dictionary_forms *f, int64_t last, int64_t i)
 {
     if (i == last)
@@ -81,7 +90,8 @@ static void move_last(proximal *s, const dictionary_forms *f, int64_t last, int6
     s->row[i] = s->row[last];
 }
 
-/* Hands all codes on; rows whose gap is small enough leave. Returns how many stay. */
+/* Write all codes to p.h of their rows, and remove rows whose gap is small enough. Returns the
+   number of rows that remain. */
 static int64_t retire(proximal *s, const row_problem *rows, int64_t n)
 {
     const dictionary_forms *f = rows->dictionary;
@@ -91,13 +101,14 @@ static int64_t retire(proximal *s, const row_problem *rows, int64_t n)
         row_problem p = rows[s->row[i]];
         memcpy(p.h, s->H + i * f->ld_k, (size_t)f->ld_k * sizeof(real));
         p.q = s->Q + i * f->ld_k;
-        if (relative_gap(&p, dot(r, r, f->d)) <=
-            0.9 * p.job->tol) /* it is computed once more in the end */
+        /* The factor 0.9 allows for rounding: the gap is computed anew in the end. */
+        if (relative_gap(&p, dot(r, r, f->d)) <= 0.9 * p.job->tol)
             move_last(s, f, --n, i);
     }
     return n;
 }
 
+/* Take a step of FISTA with row i. */
 static void step_ahead(proximal *s, const row_problem *p, int64_t i)
 {
     int64_t ld_k = p->dictionary->ld_k;
@@ -112,7 +123,8 @@ static void step_ahead(proximal *s, const row_problem *p, int64_t i)
     s->t[i] = next;
 }
 
-/* Codes of n rows, from rows[i].h on. */
+/* Compute the codes of n rows, starting from rows[i].h, by FISTA if `ahead` is set and else by
+ * ISTA. */
 static void take_proximal_steps(proximal *s, const row_problem *rows, int64_t n, int ahead)
 {
     const dictionary_forms *f = rows->dictionary;

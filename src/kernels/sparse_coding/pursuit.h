@@ -1,8 +1,8 @@
 /* Orthogonal matching pursuit (Pati et al. 1993) on the Gram matrix: the atom most correlated with
    the residual becomes active, and the code is the least-squares one on the active atoms.
 
-   With the basis of basis.h the residual's correlations lose one multiple of the new row, and the
-   residual's square is known; the code itself is needed only at the end. */
+   With the basis of basis.h, a new atom changes the correlations of the residual by a multiple of
+   the new row of the basis and the residual's square by a known amount. The code comes last. */
 #ifndef AEFAST_PURSUIT_H
 #define AEFAST_PURSUIT_H
 
@@ -10,9 +10,12 @@
 
 typedef struct {
     basis active;
-    real *u;     /* (capacity): coordinates of the fit in the basis */
-    real *h;     /* (capacity, whole vectors) */
-    real *scale; /* (ld_k): 1 / ||D_j||; 0 where an atom may not become active */
+    /* (capacity): coordinates of the fit in the basis. */
+    real *u;
+    /* (capacity, rounded up to whole vectors): codes of the active atoms. */
+    real *h;
+    /* (ld_k): 1 / ||D_j||, or 0 for atoms that may not become active. */
+    real *scale;
 } pursuit;
 
 static pursuit carve_pursuit(const dictionary_forms *f, int64_t n_nonzero, arena *a)
@@ -25,8 +28,8 @@ static pursuit carve_pursuit(const dictionary_forms *f, int64_t n_nonzero, arena
     return t;
 }
 
-/* q -= a row; returns the place of the largest |q_j| / ||D_j||, the first among equals, and that
- * value. */
+/* q -= a row, unless row is NULL. Returns the index j of the largest |q_j| / ||D_j||, the first
+   among equals, and this number in *largest; -1 and 0 where none is positive. */
 static int64_t subtract_and_find(const pursuit *t, real *q, real a, const real *row, int positive,
                                  real *largest)
 {
@@ -51,9 +54,10 @@ static int64_t subtract_and_find(const pursuit *t, real *q, real a, const real *
     return found;
 }
 
-/* Correlations smaller than this, relative to ||x||, are rounding. */
+/* Correlations smaller than this, relative to ||x||, are rounding errors. */
 #define NO_CORRELATION (8 * REAL_EPSILON)
 
+/* Compute the code p->h of one row. */
 static void pursue(pursuit *t, const row_problem *p)
 {
     const dictionary_forms *f = p->dictionary;

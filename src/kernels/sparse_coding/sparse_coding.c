@@ -1,8 +1,8 @@
-/* The kernels of sparse coding and dictionary learning: one instance exports one table of them. */
+/* The kernels of sparse coding and dictionary learning. Each instance exports one table of them. */
 #include "kernels/sparse_coding/sparse_coding.h"
 
+#include "kernels/sparse_coding/code_rows.h"
 #include "kernels/sparse_coding/dictionary.h"
-#include "kernels/sparse_coding/inference.h"
 
 static void get_algorithm_info(int i, algorithm_info *info) { *info = algorithms[i].info; }
 

@@ -1,9 +1,9 @@
-/* What Python hands to the kernels of sparse coding, and the table of kernels that one instance
-   exports.
+/* Arguments of the kernels of sparse coding, and the table of kernels that one instance exports.
 
-   Codes: min_h 1/2 ||x - h D||^2 + alpha ||h||_1 for each row x (d), or its relatives; D (k, d) has
-   an atom a row. A weight for each atom in the penalty, alpha w_j |h_j|, is divided out: D_j / w_j
-   and w_j h_j make it the plain problem. Arrays are row-major. */
+   The code h of a row x (d) minimises 1/2 ||x - h D||^2 + alpha ||h||_1 or a related objective.
+   Each row of D (k, d) is an atom. Weights of the atoms in the penalty, alpha w_j |h_j|, are
+   divided out: in terms of D_j / w_j and w_j h_j the weighted problem is the unweighted one. Arrays
+   are row-major. */
 #ifndef AEFAST_SPARSE_CODING_H
 #define AEFAST_SPARSE_CODING_H
 
@@ -12,49 +12,68 @@
 #include "kernels/base/rows_view.h"
 #include "runtime/dispatch.h"
 
-/* D in the forms that the kernels read: `prepare` makes them. */
+/* The dictionary D and memory for the forms of it that kernels read, which `prepare` writes. */
 typedef struct {
     int64_t n_features, n_components;
-    const void *atoms; /* D (k, d), reals */
-    void *prepared;    /* prepared_bytes of memory */
+    /* D (k, d), reals. */
+    const void *atoms;
+    /* Memory of prepared_bytes. */
+    void *prepared;
     int n_threads;
 } coding_dictionary;
 
-/* Codes of rows. Each row's are the same bits alone and in any company. */
+/* Coding of rows. The bits of a row's code do not depend on the other rows of the call. */
 typedef struct {
     coding_dictionary dictionary;
     rows_view rows;
-    int algorithm; /* index of its table */
-    int positive;  /* h >= 0 */
+    /* Index in the table of algorithms. */
+    int algorithm;
+    /* Whether codes are constrained to h >= 0. */
+    int positive;
     double alpha;
-    double tol;          /* lasso: duality gap <= tol * 1/2 ||x||^2 ends a row */
-    int64_t max_iter;    /* sweeps or steps for a row */
-    double step;         /* ista, fista: at most 1 / ||D||_2^2 */
-    int64_t n_nonzero;   /* omp: atoms in a code, at most */
-    double target;       /* omp: ||x - h D||^2 <= target ends a row */
-    const void *init;    /* (n, k) where lasso_cd, ista and fista start; NULL: at 0 */
-    const void *weights; /* (k): codes are divided by them; NULL: 1. init is multiplied */
+    /* Lasso: a row ends when its duality gap <= tol * 1/2 ||x||^2. */
+    double tol;
+    /* Largest number of sweeps or steps for a row. */
+    int64_t max_iter;
+    /* ista, fista: length of a gradient step, at most 1 / ||D||_2^2. */
+    double step;
+    /* omp: largest number of nonzero entries of a code. */
+    int64_t n_nonzero;
+    /* omp: a row ends when ||x - h D||^2 <= target. */
+    double target;
+    /* (n, k), reals: codes from which algorithms that support it start; NULL: 0. */
+    const void *init;
+    /* (k), reals: the weights w, by which codes are divided and init is multiplied; NULL: 1. */
+    const void *weights;
     int n_threads;
-    void *workspace; /* coding_workspace_bytes of it */
+    /* Memory of coding_workspace_bytes. */
+    void *workspace;
 
-    void *codes;        /* H (n, k), or NULL and: */
-    int64_t width;      /* of the next two: at least the entries that a code can have, k or for omp
-                           n_nonzero */
-    int32_t *indices;   /* (n, width): row i's entries, in rising order */
-    void *values;       /* likewise */
-    int64_t *counts;    /* (n): entries of each row */
-    double *objectives; /* out (n), or NULL: 1/2 ||x - h D||^2, with a penalty's algorithms plus
-                           alpha sum_j w_j |h_j| */
-    double *gaps; /* out (n), where the algorithm has one: duality gap / (1/2 ||x||^2) of the codes
-                     returned */
-    int status;   /* out: STATUS_... flags */
+    /* out: dense codes H (n, k), reals; NULL: sparse codes in the next four fields. */
+    void *codes;
+    /* Entries of indices and values for each row: at least k, or n_nonzero for omp. */
+    int64_t width;
+    /* out (n, width): indices of each row's nonzero entries, in rising order. */
+    int32_t *indices;
+    /* out (n, width): the nonzero entries, reals. */
+    void *values;
+    /* out (n): number of nonzero entries of each row. */
+    int64_t *counts;
+
+    /* out (n), or NULL: 1/2 ||x - h D||^2, plus alpha sum_j w_j |h_j| except for omp. */
+    double *objectives;
+    /* out (n), if the algorithm has gaps: duality gap / (1/2 ||x||^2) of each returned code. */
+    double *gaps;
+    /* out: STATUS_... flags. */
+    int status;
 } coding_job;
 
-/* Sums over coded rows: A += sum of h^T h (k, k), B += sum of h^T x (k, d), row after row. */
+/* Sums over coded rows, added row after row: A += sum of h^T h (k, k), B += sum of h^T x (k, d). */
 typedef struct {
     int64_t n_features, n_components;
     rows_view rows;
-    int64_t width; /* codes, as coding_job leaves them */
+    /* Sparse codes in the form of coding_job. */
+    int64_t width;
     const int32_t *indices;
     const void *values;
     const int64_t *counts;
@@ -62,23 +81,30 @@ typedef struct {
     int n_threads;
 } code_statistics_job;
 
-/* min_D 1/2 tr(D^T A D) - tr(D^T B) over atoms of norm <= 1, one atom after another (Mairal et al.
- * 2010, algorithm 2). */
+/* Minimisation of 1/2 tr(D^T A D) - tr(D^T B) over atoms of norm <= 1, one atom after another
+   (Mairal et al. 2010, algorithm 2). */
 typedef struct {
     int64_t n_features, n_components;
     const double *A, *B;
-    int positive; /* D >= 0 */
+    /* Whether atoms are constrained to D >= 0. */
+    int positive;
+    /* Number of sweeps over all atoms. */
     int64_t n_sweeps;
-    double least_use; /* atoms with A_jj <= least_use stay as they are */
-    void *atoms;      /* in/out: D (k, d), reals */
-    void *workspace;  /* update_workspace_bytes of it */
+    /* Atoms with A_jj <= least_use are not changed. */
+    double least_use;
+    /* in/out: D (k, d), reals. */
+    void *atoms;
+    /* Memory of update_workspace_bytes. */
+    void *workspace;
     int n_threads;
 } update_job;
 
 typedef struct {
     const char *name;
-    int has_gap; /* solves the lasso: a duality gap tells how well */
-    int starts;  /* can start from given codes */
+    /* Whether the algorithm solves the lasso, whose duality gap measures the accuracy. */
+    int has_gap;
+    /* Whether the algorithm can start from given codes. */
+    int starts;
 } algorithm_info;
 
 typedef struct {
@@ -93,7 +119,8 @@ typedef struct {
     void (*update)(update_job *);
 } sparse_coding_kernels;
 
-#ifndef AEFAST_ISA /* for the caller, who is no instance */
+/* For callers outside instances: sparse_coding_tables[instruction set][0: float32, 1: float64]. */
+#ifndef AEFAST_ISA
 #define X(isa) extern const sparse_coding_kernels sparse_coding_f32_##isa, sparse_coding_f64_##isa;
 AEFAST_EACH_ISA(X)
 #undef X

@@ -1,5 +1,5 @@
-/* Rows times a matrix, block after block, and quadratic forms of rows: codes, reconstructions,
- * likelihoods of linear Gaussian models. */
+/* Products of rows with a matrix, and quadratic forms of rows, for the codes, reconstructions and
+   likelihoods of linear Gaussian models. */
 #ifndef AEFAST_PROJECTION_H
 #define AEFAST_PROJECTION_H
 
@@ -11,12 +11,15 @@
 typedef struct {
     projection_job *job;
     int64_t d, k, ld_d, ld_k;
-    real *panels;  /* of B: [n_panels(k)][d][PANEL] */
-    arena members; /* from here on, the rows and results of each member's block */
+    /* B in panels: [n_panels(k)][d][PANEL]. */
+    real *panels;
+    /* Where the members' buffers begin, one after the other. */
+    arena members;
 } projection_pass;
 
+/* One member's block of rows (block_rows, ld_d) and of their products (block_rows, ld_k). */
 typedef struct {
-    real *X, *Z; /* (block_rows, ld_d), (block_rows, ld_k) */
+    real *X, *Z;
 } projection_buffers;
 
 static projection_pass carve_projection(projection_job *job, void *workspace)
@@ -31,10 +34,10 @@ static projection_pass carve_projection(projection_job *job, void *workspace)
 
 static projection_buffers carve_projection_buffers(const projection_pass *f, arena *a)
 {
-    projection_buffers own;
-    own.X = CARVE(a, real, f->job->block_rows * f->ld_d);
-    own.Z = CARVE(a, real, f->job->block_rows * f->ld_k);
-    return own;
+    projection_buffers buffers;
+    buffers.X = CARVE(a, real, f->job->block_rows * f->ld_d);
+    buffers.Z = CARVE(a, real, f->job->block_rows * f->ld_k);
+    return buffers;
 }
 
 static int64_t projection_bytes(const projection_job *job)
@@ -46,7 +49,8 @@ static int64_t projection_bytes(const projection_job *job)
     return arena_bytes(&f.members);
 }
 
-/* x <- x - shift. Returns the sum of p_j x_j^2, in lanes of `real` and then double. */
+/* Subtract the shift from x. Returns the sum of p_j x_j^2 of the result, summed in lanes of `real`
+   that are added in double. */
 static double centre_row(const projection_job *job, int64_t d, real *x)
 {
     const real *shift = (const real *)job->shift, *p = (const real *)job->p;
@@ -70,6 +74,7 @@ static double sum_of_squares(const real *z, int64_t k)
     return vec_sum(sum);
 }
 
+/* Store the product of one row, or add its squares to the row's quadratic form. */
 static void store_result(const projection_pass *f, const real *z, int64_t row)
 {
     const projection_job *job = f->job;
@@ -85,21 +90,22 @@ static void store_result(const projection_pass *f, const real *z, int64_t row)
     }
 }
 
-static int project_block(const projection_pass *f, const projection_buffers *own, int64_t first,
+static int project_block(const projection_pass *f, const projection_buffers *buffers, int64_t first,
                          int64_t n)
 {
     const projection_job *job = f->job;
     int status = STATUS_OK;
     for (int64_t i = 0; i < n; ++i) {
-        real *x = own->X + i * f->ld_d;
+        real *x = buffers->X + i * f->ld_d;
         status |= load_row(&job->rows, first + i, 0, f->d, x);
         double weighted = centre_row(job, f->d, x);
         if (job->quadratic)
             job->quadratic[first + i] = weighted;
     }
-    product_panels(n, n_panels(f->k), f->d, own->X, f->ld_d, f->panels, f->d, own->Z, f->ld_k);
+    product_panels(n, n_panels(f->k), f->d, buffers->X, f->ld_d, f->panels, f->d, buffers->Z,
+                   f->ld_k);
     for (int64_t i = 0; i < n; ++i)
-        store_result(f, own->Z + i * f->ld_k, first + i);
+        store_result(f, buffers->Z + i * f->ld_k, first + i);
     return status;
 }
 
@@ -108,9 +114,9 @@ static void project_member(void *context, member m)
     const projection_pass *f = (const projection_pass *)context;
     projection_job *job = f->job;
     arena a = f->members;
-    projection_buffers own = carve_projection_buffers(f, &a);
+    projection_buffers buffers = carve_projection_buffers(f, &a);
     for (int i = 0; i < m.index; ++i)
-        own = carve_projection_buffers(f, &a);
+        buffers = carve_projection_buffers(f, &a);
     for (int64_t j = share_begin(m, n_panels(f->k)); j < share_end(m, n_panels(f->k)); ++j)
         pack_panel(f->d, f->k - j * PANEL, (const real *)job->B + j * PANEL, f->k,
                    f->panels + j * f->d * PANEL);
@@ -118,7 +124,7 @@ static void project_member(void *context, member m)
     int64_t n = job->rows.n_rows, height = job->block_rows, blocks = ceil_div(n, height);
     int status = STATUS_OK;
     for (int64_t i = share_begin(m, blocks); i < share_end(m, blocks); ++i)
-        status |= project_block(f, &own, i * height, min_i64(height, n - i * height));
+        status |= project_block(f, &buffers, i * height, min_i64(height, n - i * height));
 #ifdef _OPENMP
 #pragma omp atomic
 #endif

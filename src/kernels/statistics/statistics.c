@@ -1,19 +1,21 @@
 /* Streaming statistics: a symmetric rank-n update that computes one triangle.
 
-   BLOCK rows at a time are shifted, scaled by the roots of their weights and packed in panels,
-   once: a panel serves as the right operand of a tile and, a few of its columns at a time, as the
-   left one. The result is computed in squares, one for each pair of panels i <= j; only those with
-   i = j compute something twice. Squares are shared in strips, one left panel and a group of right
-   ones: for each block of a slab in turn, the left panel stays in L1 while the right ones, which
-   stay in L2 from strip to strip, pass; the strip's sums in double stay there for the whole slab.
- */
+   BLOCK rows at a time are shifted, scaled by the square roots of their weights and packed in
+   panels. A panel serves as the right operand of a tile and, a few of its columns at a time, as the
+   left operand. The result is computed in squares, one for each pair of panels i <= j; only squares
+   with i = j compute entries twice. Members take squares in strips, which are one left panel and a
+   group of right panels. For each block of a slab in turn, the left panel stays in L1 while the
+   right panels are read; the right panels stay in L2 from strip to strip, and the strip's sums in
+   double stay there for the whole slab. */
 #include "kernels/statistics/statistics.h"
 
 #include "kernels/statistics/projection.h"
+#include "kernels/statistics/sparse_rows.h"
 
-/* Tiles are 1, 2 or 3 vectors wide and as high as registers allow: enough sums to cover the latency
-   of multiply-adds. 10 are not enough: 5 x 2 runs at 78 % of the peak on Zen 3, 6 x 2 and 4 x 3 at
-   98 %. So the columns of a panel are a multiple of every height. */
+/* Tiles are 1, 2 or 3 vectors wide (HEIGHT_1, ...) and as high as the registers allow, to have
+   enough independent sums to cover the latency of multiply-adds. Ten sums are too few: on Zen 3
+   tiles of 5 x 2 run at 78 % of the peak, 6 x 2 and 4 x 3 at 98 %. The number of columns of a panel
+   is a multiple of every height. */
 #if AEFAST_VEC_BYTES == 64 || defined(__aarch64__)
 enum {
     VECTORS = 2,
@@ -33,30 +35,44 @@ enum {
 #endif
 
 enum {
-    BLOCK = 128, /* rows of which two panels share an L1 cache; their sums in float32 are short */
-    SLAB_BLOCKS = 4, /* that are packed together */
+    /* Rows in a block: two panels of so many rows fit in L1, and sums in float32 stay short. */
+    BLOCK = 128,
+    /* Blocks, and rows, that are packed between two barriers. */
+    SLAB_BLOCKS = 4,
     SLAB = SLAB_BLOCKS * BLOCK,
-    PANEL_STRIDE = (BLOCK + 1) *
-        COLUMNS, /* a row more than a power of two: panels do not compete for cache sets */
+    /* Distance between panels, a row more than a power of two, so that panels do not compete for
+       cache sets. */
+    PANEL_STRIDE = (BLOCK + 1) * COLUMNS,
+    /* Entries of the square of a pair of panels. */
     SQUARE = COLUMNS * COLUMNS,
-    MOST_IN_GROUP = 4, /* right panels, and */
-    GROUPS_WANTED = 4, /* groups, enough to share */
-    ROWS_TOGETHER = 8  /* that are packed side by side: whole lines of each panel */
+    /* Largest number of right panels in a group. */
+    MOST_IN_GROUP = 4,
+    /* Number of groups that suffices to balance the load. */
+    GROUPS_WANTED = 4,
+    /* Rows that are packed together, so that whole cache lines of each panel are written. */
+    ROWS_TOGETHER = 8
 };
 
 typedef struct {
     statistics_job *job;
+    /* Number of columns, of panels, and of panels in a group. */
     int64_t d, panels, group;
-    double *scatter; /* [pairs][SQUARE], in the order of strips */
-    double *sums;    /* (panels * COLUMNS) */
-    real *packed[2]; /* [SLAB_BLOCKS][panels][PANEL_STRIDE]: of even and of odd slabs; columns past
-                        d are zero */
-    real *root[2];   /* (SLAB): of the rows' weights */
+    /* [pairs][SQUARE]: the squares, in the order of strips. */
+    double *scatter;
+    /* (panels * COLUMNS). */
+    double *sums;
+    /* [SLAB_BLOCKS][panels][PANEL_STRIDE]: even and odd slabs in panels; columns past d are 0. */
+    real *packed[2];
+    /* (SLAB): square roots of the weights of rows in even and in odd slabs. */
+    real *root[2];
+    /* (n_threads): the members' shares of strips and of rows to pack. */
     share *of_strips, *of_rows;
-    arena members; /* from here on, ROWS_TOGETHER rows each (d) */
+    /* Where the members' buffers begin, each of ROWS_TOGETHER rows (d). */
+    arena members;
 } statistics_pass;
 
-/* A left panel i with the right ones j, begin <= j < end, and where their squares lie. */
+/* The pairs of a left panel i and right panels begin <= j < end; `place` is the index of the first
+   pair's square in the scatter. */
 typedef struct {
     int64_t i, begin, end, place;
 } strip;
@@ -69,7 +85,8 @@ static int64_t n_strips(const statistics_pass *s)
     return s->group * n_pairs(whole) + (s->panels % s->group ? s->panels : 0);
 }
 
-/* Group after group; in each, left panels from the first one to the group's own last. */
+/* Return strip number `index`. Strips are ordered by group of right panels, and within a group by
+   left panel, from panel 0 to the last panel of the group. */
 static strip strip_at(const statistics_pass *s, int64_t index)
 {
     int64_t begin = 0, end = min_i64(s->panels, s->group);
@@ -77,11 +94,10 @@ static strip strip_at(const statistics_pass *s, int64_t index)
         index -= end;
         begin = end;
     }
-    int64_t above = min_i64(index, begin),
-            within = index -
-                     above; /* strips before it that are whole, and that begin at the diagonal */
+    /* Preceding strips of the group that are whole, and that begin at the diagonal. */
+    int64_t above = min_i64(index, begin), within = index - above;
     int64_t place = n_pairs(begin) + (above + within) * (end - begin) - within * (within - 1) / 2;
-    return (strip){index, max_i64(index, begin), end, place};
+    return (strip){.i = index, .begin = max_i64(index, begin), .end = end, .place = place};
 }
 
 static statistics_pass carve_pass(statistics_job *job, void *workspace)
@@ -121,8 +137,8 @@ static void begin(statistics_job *job)
                (size_t)(SLAB_BLOCKS * s.panels * PANEL_STRIDE) * sizeof *s.packed[i]);
 }
 
-/* root (x - r) of n rows into rows of the panels. Returns lanes that are NaN where an x or a result
- * is not finite. */
+/* Write root (x - r) for n rows to the panels. Returns a vector with a lane that is NaN where an
+   entry or its shifted value is not finite, and 0 otherwise. */
 static vec pack_side_by_side(const statistics_pass *s, int64_t n, const real *x, int64_t x_stride,
                              const real *root, real *to)
 {
@@ -141,7 +157,8 @@ static vec pack_side_by_side(const statistics_pass *s, int64_t n, const real *x,
     return bad;
 }
 
-/* Rows [place, place + n) of a slab that begins at row `first` of the table, n <= ROWS_TOGETHER. */
+/* Pack rows [place, place + n), n <= ROWS_TOGETHER, of a slab that begins at row `first` of the
+   table. Returns a status. */
 static int pack_rows(const statistics_pass *s, real *rows, int64_t first, int64_t place, int64_t n,
                      int slab)
 {
@@ -167,42 +184,44 @@ ALWAYS_INLINE void add_to_doubles(int64_t n, const real *in, double *out)
         out[i] += (double)in[i];
 }
 
-/* out (height, width * LANES) += a^T b over `depth` rows: columns of one panel, the first vectors
- * of another. Height and width are constants. */
+/* out (height, width * LANES) += a^T b over `depth` rows, where a is `height` columns of one panel
+   and b the first `width` vectors of another. Height and width are constants. */
 ALWAYS_INLINE void add_tile(const int height, const int width, int64_t depth, const real *a,
                             const real *b, double *out)
 {
     vec sum[16][VECTORS];
-#pragma GCC unroll 16
-    for (int r = 0; r < height; ++r)
-#pragma GCC unroll 4
+    UNROLL(16)
+    for (int r = 0; r < height; ++r) {
+        UNROLL(4)
         for (int v = 0; v < width; ++v)
             sum[r][v] = (vec){0};
-#pragma GCC unroll 4
+    }
+    UNROLL_BY(4)
     for (int64_t p = 0; p < depth; ++p, a += COLUMNS, b += COLUMNS) {
         vec right[VECTORS];
-#pragma GCC unroll 4
+        UNROLL(4)
         for (int v = 0; v < width; ++v)
             right[v] = vec_load(b + v * LANES);
-#pragma GCC unroll 16
+        UNROLL(16)
         for (int r = 0; r < height; ++r) {
             vec x = vec_set(a[r]);
-#pragma GCC unroll 4
+            UNROLL(4)
             for (int v = 0; v < width; ++v)
                 sum[r][v] = vec_fma(x, right[v], sum[r][v]);
         }
     }
     real c[16 * VECTORS * LANES];
-#pragma GCC unroll 16
-    for (int r = 0; r < height; ++r)
-#pragma GCC unroll 4
+    UNROLL(16)
+    for (int r = 0; r < height; ++r) {
+        UNROLL(4)
         for (int v = 0; v < width; ++v)
             vec_store(c + (r * width + v) * LANES, sum[r][v]);
+    }
     add_to_doubles(height * width * LANES, c, out);
 }
 
-/* The first `columns` of panel a times the first `vectors` of panel b, added to out (columns,
- * vectors * LANES). */
+/* out (columns, vectors * LANES) += a^T b over `depth` rows, where a is the first `columns` columns
+   of one panel and b the first `vectors` vectors of another. */
 static void add_square(int64_t columns, int64_t vectors, int64_t depth, const real *a,
                        const real *b, double *out)
 {
@@ -219,6 +238,7 @@ static void add_square(int64_t columns, int64_t vectors, int64_t depth, const re
 #undef TILES
 }
 
+/* The number of columns in a panel, which is less than COLUMNS in the last one, and of vectors. */
 static inline int64_t columns_of(const statistics_pass *s, int64_t panel)
 {
     return min_i64(COLUMNS, s->d - panel * COLUMNS);
@@ -228,7 +248,7 @@ static inline int64_t vectors_of(const statistics_pass *s, int64_t panel)
     return ceil_div(columns_of(s, panel), LANES);
 }
 
-/* The sums of one panel. */
+/* Add the weighted sums of the columns of one panel. */
 static void add_sums(const real *panel, const real *root, int64_t depth, double *sums)
 {
     vec sum[VECTORS] = {{0}};
@@ -241,7 +261,8 @@ static void add_sums(const real *panel, const real *root, int64_t depth, double 
     add_to_doubles(COLUMNS, c, sums);
 }
 
-/* One strip of n rows of a slab: its squares, and the sums of a panel that meets itself. */
+/* Add n rows of a slab to the squares of one strip, and to the sums of the left panel if the strip
+   begins at the diagonal. */
 static void add_strip(const statistics_pass *s, strip t, int64_t n, int slab)
 {
     double *squares = s->scatter + t.place * SQUARE;
@@ -259,8 +280,8 @@ static void add_strip(const statistics_pass *s, strip t, int64_t n, int slab)
     }
 }
 
-/* While one slab's products are made, the next one is packed into the other buffer: one barrier a
- * slab. */
+/* The work of one member: while one slab is multiplied the next one is packed into the other
+   buffer, so that there is one barrier for each slab. */
 static void add_member(void *context, member m)
 {
     const statistics_pass *s = (const statistics_pass *)context;
@@ -299,7 +320,8 @@ static void add(statistics_job *job)
     team_run(job->n_threads, FLOAT_MODE_IEEE, add_member, &s);
 }
 
-/* Both triangles, from one square: of panels that are the same, its upper triangle. */
+/* Add one square to both triangles of the result. Of the square of a panel with itself only the
+   upper triangle is used. */
 static void finish_square(const statistics_pass *s, int64_t left, int64_t right,
                           const double *square)
 {
@@ -324,87 +346,6 @@ static void finish(statistics_job *job)
         for (int64_t j = t.begin; j < t.end; ++j)
             finish_square(&s, t.i, j, s.scatter + (t.place + j - t.begin) * SQUARE);
     }
-}
-
-/* ---- sparse rows ---- */
-
-enum { STRIPE = 16 }; /* adjacent rows of the scatter that one member has */
-
-static void add_sparse_member(void *context, member m)
-{
-    const sparse_statistics_job *job = (const sparse_statistics_job *)context;
-    const real *values = (const real *)job->values;
-    for (int64_t i = 0; i < job->n_rows; ++i) {
-        double weight = job->weight ? job->weight[i] : 1;
-        int64_t end = job->row_begin[i + 1];
-        for (int64_t p = job->row_begin[i]; p < end; ++p) {
-            int64_t column = job->columns[p];
-            if (column / STRIPE % m.size != m.index)
-                continue;
-            double x = weight * (double)values[p], *row = job->scatter + column * job->n_features;
-            job->sums[column] += x;
-            for (int64_t q = p; q < end; ++q)
-                row[job->columns[q]] += x * (double)values[q];
-        }
-    }
-}
-
-static void add_sparse(sparse_statistics_job *job)
-{
-    team_run(job->n_threads, FLOAT_MODE_IEEE, add_sparse_member, job);
-}
-
-enum {
-    STRIP_VECTORS = 8,
-    AHEAD = 6
-}; /* sums that stay in registers; rows of B that are on their way while one is used */
-
-/* Columns [column, column + n) of row i, n <= STRIP_VECTORS LANES; `whole` (n is all of that) is a
- * constant where this is inlined. */
-ALWAYS_INLINE void sparse_product_strip(const sparse_product_job *job, int64_t i, int64_t column,
-                                        int64_t n, const int whole)
-{
-    const real *values = (const real *)job->values, *B = (const real *)job->B + column;
-    int64_t k = job->n_columns, end = job->row_begin[i + 1], last = job->row_begin[job->n_rows] - 1;
-    vec sum[STRIP_VECTORS] = {{0}};
-    for (int64_t p = job->row_begin[i]; p < end; ++p) {
-        const real *row = B + job->columns[p] * k,
-                   *next = B + job->columns[min_i64(p + AHEAD, last)] * k;
-        for (int64_t j = 0; j < n; j += CACHE_LINE / (int64_t)sizeof(real))
-            __builtin_prefetch(next + j);
-        vec x = vec_set(values[p]);
-#pragma GCC unroll 8
-        for (int v = 0; v < STRIP_VECTORS; ++v)
-            if (whole || n > v * LANES)
-                sum[v] = vec_fma(x,
-                                 whole ? vec_load(row + v * LANES)
-                                       : vec_load_n(row + v * LANES, n - v * LANES),
-                                 sum[v]);
-    }
-    for (int v = 0; v < STRIP_VECTORS && n > v * LANES; ++v)
-        vec_store_n((real *)job->Y + i * k + column + v * LANES, sum[v], n - v * LANES);
-}
-
-static void sparse_product_row(const sparse_product_job *job, int64_t i)
-{
-    enum { STRIP = STRIP_VECTORS * LANES };
-    int64_t column = 0, k = job->n_columns;
-    for (; column + STRIP <= k; column += STRIP)
-        sparse_product_strip(job, i, column, STRIP, 1);
-    if (column < k)
-        sparse_product_strip(job, i, column, k - column, 0);
-}
-
-static void sparse_product_member(void *context, member m)
-{
-    const sparse_product_job *job = (const sparse_product_job *)context;
-    for (int64_t i = share_begin(m, job->n_rows); i < share_end(m, job->n_rows); ++i)
-        sparse_product_row(job, i);
-}
-
-static void sparse_product(sparse_product_job *job)
-{
-    team_run(job->n_threads, FLOAT_MODE_IEEE, sparse_product_member, job);
 }
 
 const statistics_kernels INSTANCE(statistics) = {

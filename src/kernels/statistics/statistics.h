@@ -1,11 +1,11 @@
-/* Sums of shifted rows and of their outer products: what Python hands to the kernels, and their
-   table.
+/* Sums of shifted rows and of their outer products, and products with rows: the kernels' arguments
+   and the table of their instances.
 
-   For rows x, weights w and a reference point r, all sums in double:
-       sums = sum w (x - r)        (d)
-       scatter = sum w (x - r)(x - r)^T   (d, d)
-   Dense rows: products of 128 rows in `real`, added in double. Sparse rows: r = 0, products in
-   double. */
+   For rows x, weights w and a reference point r the sums are
+       sums    = sum w (x - r)                (d)
+       scatter = sum w (x - r) (x - r)^T      (d, d)
+   in double. The products of dense rows are summed in `real` over at most 128 rows, and these sums
+   are added in double. For sparse rows r is 0, and products are in double. */
 #ifndef AEFAST_STATISTICS_H
 #define AEFAST_STATISTICS_H
 
@@ -13,30 +13,40 @@
 #include "runtime/dispatch.h"
 
 typedef struct {
-    rows_view rows; /* checked: entries that are not finite set STATUS_BAD_ROWS */
+    /* Rows, which `add` always checks to be finite. */
+    rows_view rows;
     int64_t n_features;
-    const void *shift;    /* r (d), reals */
-    const double *weight; /* (n_rows); NULL: 1 */
+    /* The reference point r (d), reals. */
+    const void *shift;
+    /* (n_rows): the weights w; NULL: 1. */
+    const double *weight;
     int n_threads;
-    void *workspace; /* statistics_bytes of it; holds the sums from `begin` over any number of `add`
-                        to `finish` */
-    double *sums, *scatter; /* out of `finish`: added to. The same bits for any number of threads */
-    int status; /* out of `add`: an entry, or its shifted value, is not finite: the sums are spoilt
-                 */
+    /* Memory of workspace_bytes. It holds the sums from `begin`, over any number of calls of `add`,
+       to `finish`. */
+    void *workspace;
+    /* in/out of `finish`: the sums are added to these. Their bits do not depend on n_threads. */
+    double *sums, *scatter;
+    /* out of `add`: STATUS_BAD_ROWS where an entry or its shifted value is not finite; the sums are
+       useless then. */
+    int status;
 } statistics_job;
 
-/* Rows in compressed form (CSR), columns in rising order within a row. */
+/* Sums over rows in compressed form (CSR), whose columns rise within each row. */
 typedef struct {
-    const int64_t *row_begin; /* (n_rows + 1) */
+    /* (n_rows + 1): where each row begins in columns and values. */
+    const int64_t *row_begin;
     const int32_t *columns;
-    const void *values; /* reals, finite */
+    /* Finite reals. */
+    const void *values;
     int64_t n_rows, n_features;
-    const double *weight; /* (n_rows); NULL: 1 */
+    /* (n_rows): the weights w; NULL: 1. */
+    const double *weight;
     int n_threads;
-    double *sums, *scatter; /* added to; of scatter the upper triangle */
+    /* in/out: the sums are added to these, in the upper triangle of scatter only. */
+    double *sums, *scatter;
 } sparse_statistics_job;
 
-/* Y (n_rows, n_columns) = A B: A in compressed form, B (n_features, n_columns) row-major. */
+/* Y (n_rows, n_columns) = A B with A in compressed form and B (n_features, n_columns) row-major. */
 typedef struct {
     const int64_t *row_begin;
     const int32_t *columns;
@@ -47,21 +57,31 @@ typedef struct {
     int n_threads;
 } sparse_product_job;
 
-/* Z = (X - shift) B + offset, and of each row sum_j p_j (x_j - shift_j)^2 + sign * sum of the
- * squares of (x - shift) B. */
+/* Either Z = (X - shift) B + offset, or for each row x the quadratic form
+       sum_j p_j (x_j - shift_j)^2 + sign ||(x - shift) B||^2. */
 typedef struct {
-    rows_view rows; /* checked: entries that are not finite set STATUS_BAD_ROWS */
+    /* Rows X; if rows.checked, entries outside the bounds set STATUS_BAD_ROWS. */
+    rows_view rows;
     int64_t n_features, n_columns;
-    const void *shift;  /* (n_features), reals */
-    const void *B;      /* (n_features, n_columns), reals */
-    const void *offset; /* (n_columns), reals; NULL: 0 */
-    const void *p;      /* (n_features), reals; NULL: 0 */
+    /* (n_features), reals. */
+    const void *shift;
+    /* (n_features, n_columns), reals. */
+    const void *B;
+    /* (n_columns), reals; NULL: 0. */
+    const void *offset;
+    /* (n_features), reals; NULL: 0. */
+    const void *p;
     double sign;
-    int64_t block_rows; /* that go through together */
+    /* Number of rows in a block, which one thread multiplies at a time. */
+    int64_t block_rows;
     int n_threads;
-    void *workspace;   /* projection_bytes of it */
-    void *Z;           /* out (n_rows, n_columns) */
-    double *quadratic; /* out (n_rows). Z or this is NULL */
+    /* Memory of projection_bytes. */
+    void *workspace;
+    /* out (n_rows, n_columns); NULL where the quadratic form is wanted. */
+    void *Z;
+    /* out (n_rows); NULL where Z is wanted. */
+    double *quadratic;
+    /* out: STATUS_... flags. */
     int status;
 } projection_job;
 
@@ -76,8 +96,8 @@ typedef struct {
     void (*project)(projection_job *);
 } statistics_kernels;
 
-#ifndef AEFAST_ISA /* for the caller, who is no instance: statistics_tables[instruction set][0:    \
-                      float32, 1: float64] */
+/* For callers outside instances: statistics_tables[instruction set][0: float32, 1: float64]. */
+#ifndef AEFAST_ISA
 #define X(isa) extern const statistics_kernels statistics_f32_##isa, statistics_f64_##isa;
 AEFAST_EACH_ISA(X)
 #undef X

@@ -14,7 +14,7 @@ static batch_plan plan_blas(const training *t, int64_t n)
                        .output = make_blas_grid(n, t->d, t->k),
                        .weights = make_blas_grid(t->k, t->d, n)};
     plan.n_losses = grid_size(&plan.output);
-    plan.n_penalties = grid_size(&plan.weights);
+    plan.blocks_per_matrix = grid_size(&plan.weights);
     plan.n_code_losses = grid_size(&plan.hidden);
     plan.row_blocks_d = plan.output.row_blocks;
     plan.row_blocks_k = plan.hidden.row_blocks;
@@ -151,38 +151,38 @@ static void code_delta_by_blas(const training *t, member m, const batch_plan *pl
 
 /* Returns the penalty. */
 static double weights_by_blas(const training *t, const batch_plan *plan,
-                              const step_constants *constants, weight_part part, scratch *own,
+                              const step_constants *constants, weight_block which, scratch *buffers,
                               double *squares)
 {
-    block at = grid_block(&plan->weights, part.index);
+    block at = grid_block(&plan->weights, which.index);
     int64_t d = t->d, k = t->k, m = at.n_rows, columns = at.n_columns;
     for (int64_t first = 0; first < plan->n; first += CHUNK_ROWS) {
         int64_t rows = min_i64(CHUNK_ROWS, plan->n - first);
-        if (part.encoder)
+        if (which.encoder)
             blas_tn(t->job->gemm, m, columns, rows, t->D + first * k + at.row, k,
-                    t->X + first * d + at.column, d, 0, own->gradient, columns);
-        if (part.decoder)
+                    t->X + first * d + at.column, d, 0, buffers->gradient, columns);
+        if (which.decoder)
             blas_tn(t->job->gemm, m, columns, rows, t->R + first * k + at.row, k,
-                    t->E + first * d + at.column, d, part.encoder, own->gradient, columns);
-        add_chunk(own->gradient, own->wide_gradient, m * columns, first == 0,
+                    t->E + first * d + at.column, d, which.encoder, buffers->gradient, columns);
+        add_chunk(buffers->gradient, buffers->wide_gradient, m * columns, first == 0,
                   first + rows == plan->n);
     }
-    if (t->norms && part.encoder) {
+    if (t->norms && which.encoder) {
         real factors[BLOCK_ROWS];
         contraction_factors(t, plan, at.row, m, factors);
-        add_scaled_rows(factors, m, columns, t->W.rows + at.row * d + at.column, d, own->gradient,
-                        columns);
+        add_scaled_rows(factors, m, columns, t->W.rows + at.row * d + at.column, d,
+                        buffers->gradient, columns);
     }
-    return use_gradient_rows(t->job, constants, matrix_of(t, part), &at, own->gradient, columns,
-                             squares);
+    return use_gradient_rows(t->job, constants, matrix_of(t, which), &at, buffers->gradient,
+                             columns, squares);
 }
 
-/* Where gradients were kept: scales this part of them, and the weights move. */
+/* Where gradients are stored: scales a block of them, and the weights move. */
 static void move_by_blas(const training *t, const batch_plan *plan, const step_constants *constants,
-                         weight_part part, real factor)
+                         weight_block which, real factor)
 {
-    block at = grid_block(&plan->weights, part.index);
-    const weight_matrix *m = matrix_of(t, part);
+    block at = grid_block(&plan->weights, which.index);
+    const weight_matrix *m = matrix_of(t, which);
     for (int64_t row = at.row; row < at.row + at.n_rows; ++row) {
         real *gradient = m->gradient + row * t->d + at.column;
         scale_run(factor, gradient, at.n_columns);

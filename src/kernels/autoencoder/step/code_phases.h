@@ -94,7 +94,7 @@ static double view_code(const training *t, const batch_plan *plan, int64_t r, in
     code->revive = t->revive ? t->revive + column : 0;
     code->decoder_norms = t->decoder_norms ? t->decoder_norms + column : 0;
     code->square_sums = t->square_sums ? t->square_sums + r * t->k + column : 0;
-    code->kept = t->kept ? t->kept + r * t->k + column : 0;
+    code->kept_weights = t->kept_weights ? t->kept_weights + r * t->k + column : 0;
     if (terms->penalty_weight == 0)
         return 0;
     code->penalty = penalties[terms->penalty].of_codes,
@@ -186,13 +186,13 @@ static void norms_phase(const training *t, member m)
 
 static int64_t n_group_chunks(const training *t, int64_t n)
 {
-    return t->job->model.has_groups ? ceil_div(n, GROUP_ROWS) + t->job->model.has_own : 0;
+    return t->job->model.has_groups ? ceil_div(n, GROUP_ROWS) + t->job->model.has_custom : 0;
 }
 
 typedef row_entries row_function(const training *, const batch_plan *, real *activation,
                                  int64_t columns, int64_t i);
 
-/* The units of each row that are kept; members share rows, as each row is its own. */
+/* The units of each row that are kept; members share rows: no row depends on another. */
 static void top_k_phase(const training *t, member m, const batch_plan *plan, row_function *row_of)
 {
     for (int64_t i = share_begin(m, plan->n); i < share_end(m, plan->n); ++i)
@@ -201,22 +201,22 @@ static void top_k_phase(const training *t, member m, const batch_plan *plan, row
 }
 
 /* All rows for the caller's distributions: the last chunk. */
-static double own_chunk(const training *t, member m, const batch_plan *plan, row_function *row_of,
-                        double *sums)
+static double custom_chunk(const training *t, member m, const batch_plan *plan,
+                           row_function *row_of, double *sums)
 {
-    scratch *own = &t->members[m.index];
-    row_entries *values = own->own_rows, *targets = values + plan->n;
+    scratch *buffers = &t->members[m.index];
+    row_entries *values = buffers->custom_rows, *targets = values + plan->n;
     double loss = 0;
     int failed = 0;
     for (int64_t i = 0; i < plan->n; ++i) {
         values[i] = row_of(t, plan, t->E, t->d, i);
         targets[i] = row_of(t, plan, t->T, t->d, i);
     }
-    for (int q = 0; q < t->job->model.n_parts; ++q)
-        if (t->job->model.parts[q].is_own)
-            loss += own_output_rows(&t->job->model, q, plan->n, values, targets, t->weight, sums, 0,
-                                    0, own->own_reals, &failed);
-    own->bad_rows |= failed ? STATUS_OWN_FAILED : STATUS_OK;
+    for (int q = 0; q < t->job->model.n_segments; ++q)
+        if (t->job->model.segments[q].is_custom)
+            loss += custom_output_rows(&t->job->model, q, plan->n, values, targets, t->weight, sums,
+                                       0, 0, buffers->custom_reals, &failed);
+    buffers->bad_rows |= failed ? STATUS_CUSTOM_FAILED : STATUS_OK;
     return failed ? (double)NAN : loss; /* which ends the call before an update */
 }
 
@@ -226,10 +226,10 @@ static double group_chunk(const training *t, member m, const batch_plan *plan, r
     const autoencoder_model *model = &t->job->model;
     double loss = 0;
     for (int64_t i = chunk * GROUP_ROWS; i < min_i64(plan->n, (chunk + 1) * GROUP_ROWS); ++i)
-        for (int q = 0; q < model->n_parts; ++q)
-            if (model->parts[q].is_group)
+        for (int q = 0; q < model->n_segments; ++q)
+            if (model->segments[q].is_group)
                 loss += (double)t->weight[i] *
-                        group_loss(&model->parts[q], row_of(t, plan, t->E, t->d, i),
+                        group_loss(&model->segments[q], row_of(t, plan, t->E, t->d, i),
                                    row_of(t, plan, t->T, t->d, i), t->weight[i], sums, 0,
                                    t->members[m.index].row);
     return loss;
@@ -242,9 +242,10 @@ static void groups_phase(const training *t, member m, const batch_plan *plan, ro
          ++chunk) {
         double *sums = t->c_sums + (plan->row_blocks_d + chunk) * t->d;
         memset(sums, 0, (size_t)t->d * sizeof *sums);
-        int is_own = t->job->model.has_own && chunk == plan->n_chunks - 1;
-        t->losses[plan->n_losses + chunk] = is_own ? own_chunk(t, m, plan, row_of, sums)
-                                                   : group_chunk(t, m, plan, row_of, chunk, sums);
+        int is_custom = t->job->model.has_custom && chunk == plan->n_chunks - 1;
+        t->losses[plan->n_losses + chunk] = is_custom
+                                                ? custom_chunk(t, m, plan, row_of, sums)
+                                                : group_chunk(t, m, plan, row_of, chunk, sums);
     }
 }
 
@@ -254,17 +255,17 @@ static void refresh_revival(const training *t)
 {
     const code_terms *terms = &t->job->terms;
     for (int64_t j = 0; t->revive && j < t->k; ++j)
-        t->revive[j] = terms->rows_unused[j] >= terms->dead_rows ? (real)terms->revive : 0;
+        t->revive[j] = t->job->rows_unused[j] >= terms->dead_rows ? (real)terms->revive : 0;
 }
 
 /* One member, after the deltas. */
 static void count_unused(const training *t, const batch_plan *plan)
 {
-    for (int64_t j = 0; t->kept && t->job->terms.rows_unused && j < t->k; ++j) {
+    for (int64_t j = 0; t->kept_weights && t->job->rows_unused && j < t->k; ++j) {
         double kept = 0;
         for (int64_t r = 0; r < plan->row_blocks_k; ++r)
-            kept += t->kept[r * t->k + j];
-        t->job->terms.rows_unused[j] = kept > 0 ? 0 : t->job->terms.rows_unused[j] + plan->n;
+            kept += t->kept_weights[r * t->k + j];
+        t->job->rows_unused[j] = kept > 0 ? 0 : t->job->rows_unused[j] + plan->n;
     }
     refresh_revival(t);
 }

@@ -40,10 +40,10 @@ static void carve_code_terms(training *t, arena *a, int64_t stored_rows, int64_t
     t->code_sums = penalty_of_means(terms) ? CARVE(a, double, row_blocks * t->k) : 0;
     t->square_sums = terms->contraction > 0 ? CARVE(a, double, row_blocks * t->k) : 0;
     t->norms = terms->contraction > 0 ? CARVE(a, real, padded(t->k)) : 0;
-    t->kept = drops_units(t->job) ? CARVE(a, double, row_blocks * t->k) : 0;
+    t->kept_weights = drops_units(t->job) ? CARVE(a, double, row_blocks * t->k) : 0;
     t->revive = terms->revive > 0 ? CARVE(a, real, padded(t->k)) : 0;
     t->decoder_norms = terms->revive > 0 ? CARVE(a, real, padded(t->k)) : 0;
-    if (drops_units(t->job) && t->kept_units.kept == 0)
+    if (drops_units(t->job) && t->entries.per_row == 0)
         t->clean = CARVE(a, real, stored_rows * t->width_k);
 }
 
@@ -53,7 +53,7 @@ static void carve_activations(training *t, arena *a)
 {
     int64_t n_more = t->job->tiled ? 0 : 2 * BLOCKS_WANTED;
     batch_plan plan = plan_batch(t, t->job->batch_size);
-    int64_t n_blocks = (plan.n_penalties + n_more) * n_matrices(t);
+    int64_t n_blocks = (plan.blocks_per_matrix + n_more) * n_matrices(t);
     t->X = t->T = t->below ? t->below->H : CARVE(a, real, plan.stored_rows * t->width_d);
     if (inputs_differ(&t->job->inputs))
         t->T = CARVE(a, real, plan.stored_rows * t->width_d);
@@ -66,15 +66,15 @@ static void carve_activations(training *t, arena *a)
     t->H_forms = GROUP == 1 ? t->H : CARVE(a, real, plan.stored_rows * t->width_k);
     t->weight = CARVE(a, real, t->job->batch_size);
     t->losses = CARVE(a, double, plan.n_losses + plan.n_chunks + n_more);
-    t->penalties = CARVE(a, double, n_blocks);
+    t->l2_penalties = CARVE(a, double, n_blocks);
     t->c_sums = CARVE(a, double, (plan.row_blocks_d + plan.n_chunks + n_more) * t->d);
     t->b_sums = CARVE(a, double, (plan.row_blocks_k + n_more) * t->k);
-    t->squares = t->job->clip_norm > 0 ? CARVE(a, double, n_blocks + MOST_BIASES) : 0;
-    t->bias_gradient = t->job->clip_norm > 0 ? CARVE(a, real, t->k + 2 * t->d) : 0;
+    t->squares = stores_gradient(t->job) ? CARVE(a, double, n_blocks + MOST_BIASES) : 0;
+    t->bias_gradient = stores_gradient(t->job) ? CARVE(a, real, t->k + 2 * t->d) : 0;
     t->theta_sums = t->p.theta ? CARVE(a, double, (plan.row_blocks_d + n_more) * t->d) : 0;
     t->R = t->clean = t->H, t->R_forms = t->H_forms, t->G = t->D, t->g_sums = t->b_sums;
-    if (goes_through_kept(t->job))
-        t->kept_units = carve_kept_units(t->job, &plan, a);
+    if (goes_through_entries(t->job))
+        t->entries = carve_kept_entries(t->job, &plan, a);
     if (has_code_terms(t->job))
         carve_code_terms(t, a, plan.stored_rows, plan.n_code_losses + n_more,
                          plan.row_blocks_k + n_more);
@@ -96,17 +96,18 @@ static scratch *carve_members(const training_job *job, arena *a)
     int64_t size = job->tiled ? STRIP_ROWS * PANEL * STRIP_PANELS : BLOCK_ROWS * BLOCK_COLUMNS;
     scratch *members = CARVE(a, scratch, job->n_threads);
     for (int i = 0; i < job->n_threads; ++i) {
-        scratch own = {0};
-        own.gradient = CARVE(a, real, size);
-        own.wide_gradient = CARVE(a, double, job->batch_size > CHUNK_ROWS ? size : 0);
-        own.row = CARVE(
+        scratch buffers = {0};
+        buffers.gradient = CARVE(a, real, size);
+        buffers.wide_gradient = CARVE(a, double, job->batch_size > CHUNK_ROWS ? size : 0);
+        buffers.row = CARVE(
             a, real,
             max_i64(GROUP_BUFFERS * widest_group(&job->model),
                     job->model.top_k > 0 ? TOP_K_BUFFERS * padded(job->model.n_components) : 0));
-        own.own_rows = CARVE(a, row_entries, job->model.has_own ? 2 * job->batch_size : 0);
-        own.own_reals = CARVE(a, real, own_output_reals(&job->model, job->batch_size));
+        buffers.custom_rows = CARVE(a, row_entries,
+                                    job->model.has_custom ? 2 * job->batch_size : 0);
+        buffers.custom_reals = CARVE(a, real, custom_output_reals(&job->model, job->batch_size));
         if (members)
-            members[i] = own;
+            members[i] = buffers;
     }
     return members;
 }
@@ -119,14 +120,15 @@ static int64_t n_parameters(const autoencoder_model *model)
 /* The job of layer l > 0; `at` is where its part of the flat arrays begins. */
 static training_job job_of_layer(const training_job *job, int l, int64_t at)
 {
-    training_job own = *job;
-    own.model = job->upper[l - 1];
-    own.inputs = (input_view){0};
-    own.terms = (code_terms){0};
-    own.gradients = job->gradients ? job->gradients + at : 0;
+    training_job layer_job = *job;
+    layer_job.model = job->upper[l - 1];
+    layer_job.inputs = (input_view){0};
+    layer_job.terms = (code_terms){0};
+    layer_job.rows_unused = 0;
+    layer_job.gradients = job->gradients ? job->gradients + at : 0;
     for (int i = 0; i < MOST_STATES; ++i)
-        own.state[i] = job->state[i] ? (real *)job->state[i] + at : 0;
-    return own;
+        layer_job.state[i] = job->state[i] ? (real *)job->state[i] + at : 0;
+    return layer_job;
 }
 
 static void carve_layer(training *t, training_job *job, const training *below, arena *working,
@@ -150,11 +152,12 @@ static void carve_network(network *net, training_job *job, void *workspace, void
     for (int l = 0; l < net->n_layers; ++l) {
         if (l > 0)
             net->jobs[l] = job_of_layer(job, l, at);
-        training_job *own = l > 0 ? &net->jobs[l] : job;
-        carve_layer(&net->layers[l], own, l > 0 ? &net->layers[l - 1] : 0, &working, &weights);
+        training_job *layer_job = l > 0 ? &net->jobs[l] : job;
+        carve_layer(&net->layers[l], layer_job, l > 0 ? &net->layers[l - 1] : 0, &working,
+                    &weights);
         if (l > 0)
             carve_between(&net->layers[l - 1], &net->layers[l], &working);
-        at += n_parameters(&own->model);
+        at += n_parameters(&layer_job->model);
     }
     scratch *members = carve_members(job, &working);
     for (int l = 0; l < net->n_layers; ++l)

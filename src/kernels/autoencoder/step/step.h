@@ -14,8 +14,9 @@ enum { MOST_BIASES = 3 }; /* c, theta and b: what else a layer learns besides it
 /* How the work on a batch of n rows is cut: it follows from the shapes alone. */
 typedef struct {
     int64_t n;
-    int64_t stored_rows;           /* of the activations */
-    int64_t n_losses, n_penalties; /* blocks of the output and of one matrix: a partial sum each */
+    int64_t stored_rows;                 /* of the activations */
+    int64_t n_losses, blocks_per_matrix; /* blocks of the output, and of the weights of one matrix:
+                                            a partial sum each */
     int64_t row_blocks_d, row_blocks_k; /* row blocks of the output and of the hidden layer: partial
                                            sums of each column */
     int64_t n_code_losses;              /* blocks of the hidden layer */
@@ -27,29 +28,30 @@ typedef struct {
     grid hidden, output, weights; /* BLAS */
 } batch_plan;
 
-/* The units that rows keep, where what follows goes through these alone (kept_units.h); arrays of
+/* The units that rows keep, where what follows goes through these alone (kept_entries.h); arrays of
  * several row blocks one after the other. */
 typedef struct {
-    int64_t kept, n_units, room; /* units of a row, of all; entries of a row block at most */
-    int32_t *chosen;             /* (n, kept): each row's, rising; NULL: not so here */
-    int32_t *units;              /* those of the block, rising: i of them */
-    int64_t *begins;             /* where unit i's entries begin; and where the last one's end */
-    int64_t *first_of_panel;     /* (panels + 1): the first i of a panel of units */
-    int32_t *rows;               /* of each entry, in its block */
-    real *codes, *deltas;        /* h and dA */
-    double *sums;                /* dA, for the bias */
-    int64_t *counts;             /* (n_units): for their arrangement */
-    unsigned char *n_dead;       /* (panels): of a panel's units */
-} kept_units;
+    int64_t per_row, n_units, room; /* units that a row keeps, 0: not so here; all units; entries of
+                                       a row block at most */
+    int32_t *chosen;                /* (n, per_row): each row's units, rising */
+    int32_t *units;                 /* those of the block, rising: i of them */
+    int64_t *begins;                /* where unit i's entries begin; and where the last one's end */
+    int64_t *first_of_panel;        /* (panels + 1): the first i of a panel of units */
+    int32_t *rows;                  /* of each entry, in its block */
+    real *codes, *deltas;           /* h and dA */
+    double *sums;                   /* dA, for the bias */
+    int64_t *counts;                /* (n_units): for their arrangement */
+    unsigned char *n_dead;          /* (panels): of a panel's units */
+} kept_entries;
 
 /* What one member of the team works in. */
 
 typedef struct {
-    real *gradient;        /* blocks of a weight's gradient */
-    double *wide_gradient; /* the same in double */
-    real *row;             /* what groups, or the selection of a row's units, need */
-    row_entries *own_rows; /* for the caller's distributions: where a batch's rows stand, */
-    real *own_reals;       /* and their entries */
+    real *gradient;           /* blocks of a weight's gradient */
+    double *wide_gradient;    /* the same in double */
+    real *row;                /* what groups, or the selection of a row's units, need */
+    row_entries *custom_rows; /* for the caller's distributions: where a batch's rows stand, */
+    real *custom_reals;       /* and their entries */
     int bad_rows;
 } scratch;
 
@@ -70,19 +72,20 @@ typedef struct training {
                           above makes of it */
     real *
         G; /* (n, k): the loss's derivative at R's pre-activation: D, or the E of the layer above */
-    real *weight;               /* (n): of each row's loss */
-    double *losses, *penalties; /* partial sums: see batch_plan */
-    double *c_sums, *b_sums;    /* (row_blocks_d + n_chunks, d), (row_blocks_k, k) */
-    double *g_sums;             /* of G's columns: b_sums, or the c_sums of the layer above */
-    double *theta_sums;         /* (row_blocks_d, d) */
-    double *squares; /* of each block of the gradient, then of the biases', where it may be clipped;
-                        or NULL */
-    real *bias_gradient;                    /* [b | c | theta], likewise */
-    double *code_sums, *square_sums, *kept; /* (row_blocks_k, k): of weight h, weight (dh/da)^2,
-                                               rows that kept the unit; NULL where nobody asks */
-    double *code_losses;                    /* partial sums of the penalties on codes */
-    real *norms, *decoder_norms, *revive;   /* (k): ||W_j||^2, ||V_j||^2; see code_view */
-    kept_units kept_units;
+    real *weight;                  /* (n): of each row's loss */
+    double *losses, *l2_penalties; /* partial sums: see batch_plan */
+    double *c_sums, *b_sums;       /* (row_blocks_d + n_chunks, d), (row_blocks_k, k) */
+    double *g_sums;                /* of G's columns: b_sums, or the c_sums of the layer above */
+    double *theta_sums;            /* (row_blocks_d, d) */
+    double *squares; /* of each block of the gradient, then of the biases', where it is stored; or
+                        NULL */
+    real *bias_gradient; /* [b | c | theta], likewise */
+    /* (row_blocks_k, k): of weight h; of weight (dh/da)^2; the weight of rows that kept the unit.
+       NULL where nobody asks */
+    double *code_sums, *square_sums, *kept_weights;
+    double *code_losses;                  /* partial sums of the penalties on codes */
+    real *norms, *decoder_norms, *revive; /* (k): ||W_j||^2, ||V_j||^2; see code_view */
+    kept_entries entries;
     scratch *members;
     share *shares;
     const struct training *below; /* in a deep network: the layer whose codes are X */
@@ -105,31 +108,31 @@ static inline int has_code_terms(const training_job *job)
     return has_code_penalty(&job->terms) || drops_units(job);
 }
 
-/* The parts of the output on a strip whose columns begin at `column`. */
+/* The segments of the output on a strip whose columns begin at `column`. */
 static inline void output_gradients(const training *t, strip *s, int64_t column)
 {
     const autoencoder_model *model = &t->job->model;
-    s->part_of_column = model->part_of_column ? model->part_of_column + column : 0;
+    s->segment_of_column = model->segment_of_column ? model->segment_of_column + column : 0;
     s->theta = t->p.theta ? t->p.theta + column : 0;
     s->missing = t->job->inputs.fill != 0;
-    for (int q = 0; q < model->n_parts; ++q) {
-        const output_part *part = &model->parts[q];
-        s->part = q, s->constant = (real)part->constant, s->learned = part->learned;
-        outputs[part->output].gradient(s);
+    for (int q = 0; q < model->n_segments; ++q) {
+        const output_segment *segment = &model->segments[q];
+        s->segment = q, s->constant = (real)segment->constant, s->learned = segment->learned;
+        outputs[segment->output].gradient(s);
     }
 }
 
-/* A part of the weights: block `index` of W, or of V where only the decoder's gradient is asked
+/* Block `index` of W, or of V where only the decoder's gradient is asked
  * for. */
 typedef struct {
     int encoder, decoder;
     int64_t index;
-} weight_part;
+} weight_block;
 
 static inline int n_matrices(const training *t) { return t->job->model.tied ? 1 : 2; }
-static inline const weight_matrix *matrix_of(const training *t, weight_part part)
+static inline const weight_matrix *matrix_of(const training *t, weight_block which)
 {
-    return part.encoder ? &t->W : &t->V;
+    return which.encoder ? &t->W : &t->V;
 }
 
 /* weights [begin, end) of a batch of n rows, the first of which is at place `first`. */

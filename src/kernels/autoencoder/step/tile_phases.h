@@ -34,7 +34,7 @@ static batch_plan plan_tiles(const training *t, int64_t n)
     int has_blocks = t->job->batch_size > TILE_BLOCK_ROWS,
         has_strips = plan.strips * n_panels(t->d) >= BLOCKS_WANTED * STRIP_PANELS;
     plan.strip_panels = has_blocks && has_strips ? STRIP_PANELS : 1;
-    plan.n_penalties = plan.strips * ceil_div(n_panels(t->d), plan.strip_panels);
+    plan.blocks_per_matrix = plan.strips * ceil_div(n_panels(t->d), plan.strip_panels);
     return plan;
 }
 
@@ -137,7 +137,7 @@ static inline run run_at(const batch_plan *plan, int64_t panels, int64_t item, i
     int64_t first = item / (RUN_PANELS * plan->row_blocks_d) * RUN_PANELS,
             width = min_i64(RUN_PANELS, panels - first);
     int64_t rest = item - first * plan->row_blocks_d, j = rest % width;
-    return (run){rest / width, first + j, min_i64(width - j, end - item)};
+    return (run){.r = rest / width, .j = first + j, .n_panels = min_i64(width - j, end - item)};
 }
 
 /* One run of a phase: what its epilogue needs. */
@@ -307,17 +307,17 @@ static void code_delta_by_tiles(const training *t, member m, const batch_plan *p
 
 /* ---- weights: strips of STRIP_ROWS components, in each a few panels of features together ---- */
 
-/* gradient (n_rows, PANEL) (+)= D^T X + R^T E over row block r, or the part that is asked for: rows
- * [row, row + n_rows), panel j. */
-static void add_gradient(const training *t, const batch_plan *plan, weight_part part, int64_t r,
+/* gradient (n_rows, PANEL) (+)= D^T X + R^T E over row block r, or the product that is asked for:
+ * rows [row, row + n_rows), panel j. */
+static void add_gradient(const training *t, const batch_plan *plan, weight_block which, int64_t r,
                          int64_t row, int64_t n_rows, int64_t j, real *gradient, int add)
 {
     real *left[2];
     const operand *right[2];
     int n_pairs = 0;
-    if (part.encoder)
+    if (which.encoder)
         left[n_pairs] = t->D, right[n_pairs++] = by_rows(t->X_forms, plan, n_panels(t->d), r, j);
-    if (part.decoder)
+    if (which.decoder)
         left[n_pairs] = t->R_forms, right[n_pairs++] = by_rows(t->E, plan, n_panels(t->d), r, j);
     int at_once = pairs_at_once(n_pairs, block_size(plan, r));
     for (int first = 0; first < n_pairs; first += at_once, add = 1)
@@ -334,7 +334,7 @@ static void add_gradient(const training *t, const batch_plan *plan, weight_part 
 
 /* gradient (n_rows, PANEL) (+)= what row block r adds to that of units [row, row + n_rows) and
  * panel j of features. */
-typedef void block_gradient(const training *, const batch_plan *, weight_part, int64_t r,
+typedef void block_gradient(const training *, const batch_plan *, weight_block, int64_t r,
                             int64_t row, int64_t n_rows, int64_t j, real *gradient, int add);
 
 /* Rows [row, row + n_rows) of panels [j, j + n_j). */
@@ -344,57 +344,60 @@ typedef struct {
 
 static strips strips_at(const training *t, const batch_plan *plan, int64_t index)
 {
-    int64_t groups = plan->n_penalties / plan->strips, strip = index / groups,
+    int64_t groups = plan->blocks_per_matrix / plan->strips, strip = index / groups,
             j = index % groups * plan->strip_panels;
     int64_t row = part_begin(t->k, PANEL, plan->strips, strip),
             end = part_begin(t->k, PANEL, plan->strips, strip + 1);
-    return (strips){row, end - row, j, min_i64(plan->strip_panels, n_panels(t->d) - j)};
+    return (strips){.row = row,
+                    .n_rows = end - row,
+                    .j = j,
+                    .n_j = min_i64(plan->strip_panels, n_panels(t->d) - j)};
 }
 
-/* own->gradient <- the strips' gradients, STRIP_ROWS * PANEL reals apart. */
-static void gradients_of_strips(const training *t, const batch_plan *plan, weight_part part,
-                                const strips *at, scratch *own, block_gradient *of_block)
+/* buffers->gradient <- the strips' gradients, STRIP_ROWS * PANEL reals apart. */
+static void gradients_of_strips(const training *t, const batch_plan *plan, weight_block which,
+                                const strips *at, scratch *buffers, block_gradient *of_block)
 {
     int64_t blocks = plan->row_blocks_d;
     for (int64_t first = 0; first < blocks; first += CHUNK_BLOCKS) {
         int64_t end = min_i64(blocks, first + CHUNK_BLOCKS);
         for (int64_t r = first; r < end; ++r)
             for (int64_t i = 0; i < at->n_j; ++i)
-                of_block(t, plan, part, r, at->row, at->n_rows, at->j + i,
-                         own->gradient + i * STRIP_ROWS * PANEL, r > first);
-        add_chunk(own->gradient, own->wide_gradient, at->n_j * STRIP_ROWS * PANEL, first == 0,
-                  end == blocks);
+                of_block(t, plan, which, r, at->row, at->n_rows, at->j + i,
+                         buffers->gradient + i * STRIP_ROWS * PANEL, r > first);
+        add_chunk(buffers->gradient, buffers->wide_gradient, at->n_j * STRIP_ROWS * PANEL,
+                  first == 0, end == blocks);
     }
 }
 
 /* Returns the penalty. */
 static double weights_by_tiles(const training *t, const batch_plan *plan,
-                               const step_constants *constants, weight_part part, scratch *own,
-                               double *squares)
+                               const step_constants *constants, weight_block which,
+                               scratch *buffers, double *squares)
 {
-    strips at = strips_at(t, plan, part.index);
+    strips at = strips_at(t, plan, which.index);
     int64_t row = at.row, n_rows = at.n_rows, j = at.j, n_j = at.n_j;
-    gradients_of_strips(t, plan, part, &at, own, add_gradient);
+    gradients_of_strips(t, plan, which, &at, buffers, add_gradient);
     double penalty = 0;
-    if (t->norms && part.encoder) {
+    if (t->norms && which.encoder) {
         real factors[STRIP_ROWS];
         contraction_factors(t, plan, row, n_rows, factors);
         for (int64_t i = 0; i < n_j; ++i)
             add_scaled_rows(factors, n_rows, PANEL, t->W.by_d + ((j + i) * t->k + row) * PANEL,
-                            PANEL, own->gradient + i * STRIP_ROWS * PANEL, PANEL);
+                            PANEL, buffers->gradient + i * STRIP_ROWS * PANEL, PANEL);
     }
     for (int64_t i = 0; i < n_j; ++i)
-        penalty += use_gradient_strip(t->job, constants, matrix_of(t, part), j + i, row, n_rows,
-                                      own->gradient + i * STRIP_ROWS * PANEL, squares);
+        penalty += use_gradient_strip(t->job, constants, matrix_of(t, which), j + i, row, n_rows,
+                                      buffers->gradient + i * STRIP_ROWS * PANEL, squares);
     return penalty;
 }
 
-/* Where gradients were kept: scales this part of them, and the weights move. */
+/* Where gradients are stored: scales a block of them, and the weights move. */
 static void move_by_tiles(const training *t, const batch_plan *plan,
-                          const step_constants *constants, weight_part part, real factor)
+                          const step_constants *constants, weight_block which, real factor)
 {
-    strips at = strips_at(t, plan, part.index);
-    const weight_matrix *m = matrix_of(t, part);
+    strips at = strips_at(t, plan, which.index);
+    const weight_matrix *m = matrix_of(t, which);
     for (int64_t j = at.j; j < at.j + at.n_j; ++j) {
         real *gradient = m->gradient + (j * t->k + at.row) * PANEL;
         scale_run(factor, gradient, at.n_rows * PANEL);

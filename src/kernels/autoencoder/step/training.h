@@ -29,9 +29,9 @@
 #ifndef AEFAST_TRAINING_H
 #define AEFAST_TRAINING_H
 
-#include "kernels/autoencoder/step/kept_units.h"
-#include "kernels/autoencoder/step/limits.h"
+#include "kernels/autoencoder/step/kept_entries.h"
 #include "kernels/autoencoder/step/network.h"
+#include "kernels/autoencoder/step/norms.h"
 
 /* ---- the phases, by either kind of products ---- */
 
@@ -52,7 +52,7 @@ static void hidden_phase(const training *t, member m, const batch_plan *plan, in
     if (t->job->model.top_k == 0)
         return;
     team_barrier(m);
-    if (t->kept_units.kept == 0) {
+    if (t->entries.per_row == 0) {
         top_k_phase(t, m, plan, t->job->tiled ? row_in_panels : row_in_rows);
         return;
     }
@@ -69,7 +69,7 @@ static void decode_phase(const training *t, member m, const batch_plan *plan)
 /* Then groups of columns. */
 static void output_phase(const training *t, member m, const batch_plan *plan)
 {
-    (t->kept_units.kept ? output_through_kept
+    (t->entries.per_row ? output_through_entries
      : t->job->tiled    ? output_by_tiles
                         : output_by_blas)(t, m, plan);
     if (plan->n_chunks > 0) {
@@ -80,7 +80,7 @@ static void output_phase(const training *t, member m, const batch_plan *plan)
 
 static void delta_phase(const training *t, member m, const batch_plan *plan)
 {
-    (t->kept_units.kept ? delta_through_kept
+    (t->entries.per_row ? delta_through_entries
      : t->job->tiled    ? delta_by_tiles
                         : delta_by_blas)(t, m, plan);
 }
@@ -91,53 +91,54 @@ static void code_phase(const training *t, member m, const batch_plan *plan)
 }
 
 /* Blocks of weights, those of W and then those of V. */
-static int64_t n_parts(const training *t, const batch_plan *plan)
+static int64_t n_weight_blocks(const training *t, const batch_plan *plan)
 {
-    return plan->n_penalties * n_matrices(t);
+    return plan->blocks_per_matrix * n_matrices(t);
 }
 
-static weight_part part_at(const training *t, const batch_plan *plan, int64_t i)
+static weight_block weight_block_at(const training *t, const batch_plan *plan, int64_t i)
 {
-    int64_t blocks = plan->n_penalties;
-    return (weight_part){
+    int64_t blocks = plan->blocks_per_matrix;
+    return (weight_block){
         .encoder = i < blocks, .decoder = t->job->model.tied || i >= blocks, .index = i % blocks};
 }
 
 typedef double weight_function(const training *, const batch_plan *, const step_constants *,
-                               weight_part, scratch *, double *squares);
+                               weight_block, scratch *, double *squares);
 
 static void weight_phase(const training *t, member m, const batch_plan *plan,
                          const step_constants *constants)
 {
-    weight_function *function = t->kept_units.kept ? weights_through_kept
+    weight_function *function = t->entries.per_row ? weights_through_entries
                                 : t->job->tiled    ? weights_by_tiles
                                                    : weights_by_blas;
-    for (work w = begin_work(m, t->shares, n_parts(t, plan)); take_items(&w, RUN_PANELS);)
+    for (work w = begin_work(m, t->shares, n_weight_blocks(t, plan)); take_items(&w, RUN_PANELS);)
         for (int64_t i = w.begin; i < w.end; ++i) {
             double squares = 0;
-            t->penalties[i] = function(t, plan, constants, part_at(t, plan, i),
-                                       &t->members[m.index], &squares);
+            t->l2_penalties[i] = function(t, plan, constants, weight_block_at(t, plan, i),
+                                          &t->members[m.index], &squares);
             if (t->squares)
                 t->squares[i] = squares;
         }
 }
 
-/* Where gradients were kept. */
+/* Where gradients are stored. */
 static void move_phase(const training *t, member m, const batch_plan *plan,
                        const step_constants *constants, real factor)
 {
-    for (int64_t i = share_begin(m, n_parts(t, plan)), end = share_end(m, n_parts(t, plan));
+    for (int64_t i = share_begin(m, n_weight_blocks(t, plan)),
+                 end = share_end(m, n_weight_blocks(t, plan));
          i < end; ++i)
-        (t->job->tiled ? move_by_tiles : move_by_blas)(t, plan, constants, part_at(t, plan, i),
-                                                       factor);
+        (t->job->tiled ? move_by_tiles : move_by_blas)(t, plan, constants,
+                                                       weight_block_at(t, plan, i), factor);
 }
 
-static void limit_phase(const training *t, member m)
+static void max_norm_phase(const training *t, member m)
 {
     int64_t strips = ceil_div(t->k, PANEL), items = strips * n_matrices(t);
     for (int64_t i = share_begin(m, items), end = share_end(m, items); i < end; ++i) {
         int64_t row = i % strips * PANEL;
-        limit_rows(t->job, i < strips ? &t->W : &t->V, row, min_i64(PANEL, t->k - row));
+        shorten_rows(t->job, i < strips ? &t->W : &t->V, row, min_i64(PANEL, t->k - row));
     }
 }
 
@@ -149,24 +150,34 @@ typedef struct {
     int64_t at, n;         /* in the flat layout */
     const double *partial; /* (row_blocks, n) */
     int64_t row_blocks;
-} bias_part;
+} bias_vector;
 
-static bias_part bias_of(const network *net, const batch_plan *plans, int l, int i)
+static bias_vector bias_of(const network *net, const batch_plan *plans, int l, int i)
 {
     const training *t =
         &net->layers[l]; /* partial sums have the row blocks of the layer that made them */
     if (i == 0)
-        return (bias_part){t->p.c, t->p.c_at, t->d, t->c_sums,
-                           l > 0 ? plans[l - 1].row_blocks_k
-                                 : plans[l].row_blocks_d + plans[l].n_chunks};
+        return (bias_vector){.values = t->p.c,
+                             .at = t->p.c_at,
+                             .n = t->d,
+                             .partial = t->c_sums,
+                             .row_blocks = l > 0 ? plans[l - 1].row_blocks_k
+                                                 : plans[l].row_blocks_d + plans[l].n_chunks};
     if (i == 1)
-        return (bias_part){t->p.theta, t->p.theta_at, t->p.theta ? t->d : 0, t->theta_sums,
-                           plans[l].row_blocks_d};
-    return (bias_part){t->p.b, t->p.b_at, t->k, t->b_sums,
-                       l + 1 < net->n_layers ? plans[l + 1].row_blocks_d : plans[l].row_blocks_k};
+        return (bias_vector){.values = t->p.theta,
+                             .at = t->p.theta_at,
+                             .n = t->p.theta ? t->d : 0,
+                             .partial = t->theta_sums,
+                             .row_blocks = plans[l].row_blocks_d};
+    return (bias_vector){.values = t->p.b,
+                         .at = t->p.b_at,
+                         .n = t->k,
+                         .partial = t->b_sums,
+                         .row_blocks = l + 1 < net->n_layers ? plans[l + 1].row_blocks_d
+                                                             : plans[l].row_blocks_k};
 }
 
-static void move_bias(const training *t, const step_constants *constants, const bias_part *bias,
+static void move_bias(const training *t, const step_constants *constants, const bias_vector *bias,
                       int64_t first, int64_t n, real *gradient)
 {
     real *state[MOST_STATES];
@@ -175,10 +186,10 @@ static void move_bias(const training *t, const step_constants *constants, const 
     update_run(t->job, constants, bias->values, gradient, state, first, n);
 }
 
-/* The gradient is added to gradients; kept, to be clipped; or the bias moves by it. Returns its
- * squares where it is kept. */
+/* The gradient is added to gradients; stored; or the bias moves by it. Returns its squares where it
+ * is stored. */
 static double use_bias_gradient(const training *t, const step_constants *constants,
-                                const bias_part *bias)
+                                const bias_vector *bias)
 {
     real gradient[BLOCK_COLUMNS];
     double sums[BLOCK_COLUMNS], squares = 0;
@@ -191,7 +202,7 @@ static double use_bias_gradient(const training *t, const step_constants *constan
         for (int64_t j = 0; j < columns; ++j)
             gradient[j] = (real)sums[j];
         if (t->job->gradients) {
-            keep_gradient(t->job, bias->at + first, gradient, columns);
+            add_to_gradients(t->job, bias->at + first, gradient, columns);
         } else if (t->bias_gradient) {
             memcpy(t->bias_gradient + bias->at - t->p.b_at + first, gradient,
                    (size_t)columns * sizeof(real));
@@ -203,8 +214,8 @@ static double use_bias_gradient(const training *t, const step_constants *constan
     return squares;
 }
 
-static void move_clipped_bias(const training *t, const step_constants *constants,
-                              const bias_part *bias, real factor)
+static void move_stored_bias(const training *t, const step_constants *constants,
+                             const bias_vector *bias, real factor)
 {
     real *gradient = t->bias_gradient + bias->at - t->p.b_at;
     scale_run(factor, gradient, bias->n);
@@ -228,22 +239,23 @@ static void update_phase(const network *net, member m, const batch_plan *plans,
         const training *t = &net->layers[l];
         weight_phase(t, m, &plans[l], constants);
         for (int i = 0; m.index == 0 && i < MOST_BIASES; ++i) {
-            bias_part bias = bias_of(net, plans, l, i);
+            bias_vector bias = bias_of(net, plans, l, i);
             double squares = use_bias_gradient(t, constants, &bias);
             if (t->squares)
-                t->squares[n_parts(t, &plans[l]) + i] = squares;
+                t->squares[n_weight_blocks(t, &plans[l]) + i] = squares;
         }
     }
 }
 
-/* The second half of an update whose gradient is clipped. Returns the gradient's norm; nothing
+/* The second half of an update whose gradient is stored. Returns the gradient's norm; nothing
  * moves if it is not finite. */
-static double clipped_phase(const network *net, member m, const batch_plan *plans,
-                            const step_constants *constants)
+static double stored_phase(const network *net, member m, const batch_plan *plans,
+                           const step_constants *constants)
 {
     double square = 0;
     for (int l = 0; l < net->n_layers; ++l)
-        square += sum_of(net->layers[l].squares, n_parts(&net->layers[l], &plans[l]) + MOST_BIASES);
+        square += sum_of(net->layers[l].squares,
+                         n_weight_blocks(&net->layers[l], &plans[l]) + MOST_BIASES);
     if (!isfinite(square))
         return square;
     real factor = clipping_factor(net->job, square);
@@ -251,8 +263,8 @@ static double clipped_phase(const network *net, member m, const batch_plan *plan
         const training *t = &net->layers[l];
         move_phase(t, m, &plans[l], constants, factor);
         for (int i = 0; m.index == 0 && i < MOST_BIASES; ++i) {
-            bias_part bias = bias_of(net, plans, l, i);
-            move_clipped_bias(t, constants, &bias, factor);
+            bias_vector bias = bias_of(net, plans, l, i);
+            move_stored_bias(t, constants, &bias, factor);
         }
     }
     return sqrt(square);
@@ -284,19 +296,19 @@ static double train_batch(const network *net, member m, const batch_plan *plans,
     if (m.index == 0)
         count_unused(&layers[0], &plans[0]);
     team_barrier(m);
-    if (net->job->clip_norm > 0) {
-        double norm = clipped_phase(net, m, plans, constants);
+    if (stores_gradient(net->job)) {
+        double norm = stored_phase(net, m, plans, constants);
         if (!isfinite(norm))
             return norm;
         team_barrier(m);
     }
-    if (net->job->max_norm > 0) {
+    if (net->job->hyper.max_norm > 0) {
         for (int l = 0; l <= last; ++l)
-            limit_phase(&layers[l], m);
+            max_norm_phase(&layers[l], m);
         team_barrier(m);
     }
     for (int l = 0; l <= last; ++l)
-        loss += sum_of(layers[l].penalties, n_parts(&layers[l], &plans[l]));
+        loss += sum_of(layers[l].l2_penalties, n_weight_blocks(&layers[l], &plans[l]));
     if (has_code_penalty(&net->job->terms))
         loss += sum_of(layers[0].code_losses, plans[0].n_code_losses);
     return loss;

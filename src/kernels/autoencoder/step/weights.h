@@ -24,11 +24,20 @@ typedef struct {
     operand *operands_by_d; /* [padded(d) / PANEL][grouped(k) / GROUP][PANEL][GROUP] */
     operand *operands_by_k; /* [padded(k) / PANEL][padded(d) / GROUP][PANEL][GROUP] */
     real *state_by_d[MOST_STATES];
-    real *gradient; /* in the form of the weights, where it is kept before they move: it may have to
-                       be clipped; or NULL */
+    real *gradient;      /* in the form of the weights, where it is stored before they move: see
+                            stores_gradient; or NULL */
     double *row_squares; /* [row_panels][k]: sums of squares of each row's parts, collected as they
                             are updated; or NULL */
 } weight_matrix;
+
+/* Whether the gradient of all parameters is stored before any of them moves: because its norm may
+   have to be clipped, or because the solver's step follows from the gradient of a whole matrix.
+   Elsewhere each block of weights moves as soon as its gradient is there. */
+static inline int stores_gradient(const training_job *job)
+{
+    return !job->gradients && (job->hyper.clip_norm > 0 || job->stores_gradient ||
+                               solvers[job->hyper.solver].info.whole_gradient);
+}
 
 /* Columns of a row whose squares are added up together, and how many such parts there are. The BLAS
  * path's blocks begin at multiples of it too. */
@@ -48,8 +57,8 @@ static weight_matrix carve_matrix(const training_job *job, arena *packed, void *
     for (int i = 0; i < MOST_STATES; ++i)
         m.state_rows[i] = job->state[i] ? (real *)job->state[i] + at : 0;
     int64_t size = job->tiled ? padded(d) * k : d * k;
-    m.gradient = job->clip_norm > 0 ? CARVE(packed, real, size) : 0;
-    m.row_squares = job->max_norm > 0 ? CARVE(packed, double, row_panels(job) * k) : 0;
+    m.gradient = stores_gradient(job) ? CARVE(packed, real, size) : 0;
+    m.row_squares = job->hyper.max_norm > 0 ? CARVE(packed, double, row_panels(job) * k) : 0;
     if (!job->tiled)
         return m;
     m.by_d = CARVE(packed, real, padded(d) * k);
@@ -153,8 +162,9 @@ static void scale_run(real factor, real *w, int64_t n)
 static void update_run(const training_job *job, const step_constants *constants, real *w,
                        real *gradient, real *const *state, int64_t offset, int64_t n)
 {
-    solvers[job->solver].update(constants, w + offset, gradient, state[0] ? state[0] + offset : 0,
-                                state[1] ? state[1] + offset : 0, n);
+    solvers[job->hyper.solver].update(constants, w + offset, gradient,
+                                      state[0] ? state[0] + offset : 0,
+                                      state[1] ? state[1] + offset : 0, n);
 }
 
 /* The same for weights, which decay. */
@@ -169,13 +179,13 @@ static void update_weights(const training_job *job, const step_constants *consta
 /* Whether weights stay what they are where their gradient is 0. */
 static int rests_without_gradient(const training_job *job, const step_constants *constants)
 {
-    const solver_entry *solver = &solvers[job->solver];
+    const solver_entry *solver = &solvers[job->hyper.solver];
     int rests = solver->rests && !(solver->info.only_with_momentum && job->state[0]);
-    return job->gradients || (rests && job->alpha == 0 && constants->decay == 1 &&
-                              job->clip_norm == 0 && job->max_norm == 0);
+    return job->gradients || (rests && job->hyper.alpha == 0 && constants->decay == 1 &&
+                              !stores_gradient(job) && job->hyper.max_norm == 0);
 }
 
-static void keep_gradient(const training_job *job, int64_t at, const real *gradient, int64_t n)
+static void add_to_gradients(const training_job *job, int64_t at, const real *gradient, int64_t n)
 {
     for (int64_t j = 0; j < n; ++j)
         job->gradients[at + j] += (double)gradient[j];
@@ -203,8 +213,8 @@ static void move_strip(const training_job *job, const step_constants *constants,
     refresh_operands(job, m, j, row, n);
 }
 
-/* What the gradient of a block of weights is for: added to gradients; kept, to be clipped, its
-   squares added to `squares`; or the weights move by it. Returns the penalty. */
+/* ---- a block's gradient is added to gradients; stored, and its squares added to `squares`; or the
+ * weights move by it. Functions return the penalty ---- */
 
 /* From BLAS: row-major with distance `ld`. */
 static double use_gradient_rows(const training_job *job, const step_constants *constants,
@@ -215,11 +225,12 @@ static double use_gradient_rows(const training_job *job, const step_constants *c
     for (int64_t r = 0; r < at->n_rows; ++r, gradient += ld) {
         int64_t offset = (at->row + r) * job->model.n_features + at->column, n = at->n_columns;
         if (job->gradients) {
-            keep_gradient(job, m->at + offset, gradient, n);
+            add_to_gradients(job, m->at + offset, gradient, n);
             continue;
         }
-        penalty += job->alpha != 0 ? add_l2_penalty((real)job->alpha, m->rows + offset, gradient, n)
-                                   : 0;
+        penalty += job->hyper.alpha != 0
+                       ? add_l2_penalty((real)job->hyper.alpha, m->rows + offset, gradient, n)
+                       : 0;
         if (m->gradient) {
             memcpy(m->gradient + offset, gradient, (size_t)n * sizeof(real));
             *squares += sum_of_squares(gradient, n);
@@ -238,13 +249,13 @@ static double use_gradient_strip(const training_job *job, const step_constants *
     int64_t d = job->model.n_features, offset = (j * job->model.n_components + row) * PANEL;
     if (job->gradients) {
         for (int64_t r = 0; r < n; ++r)
-            keep_gradient(job, m->at + (row + r) * d + j * PANEL, gradient + r * PANEL,
-                          min_i64(PANEL, d - j * PANEL));
+            add_to_gradients(job, m->at + (row + r) * d + j * PANEL, gradient + r * PANEL,
+                             min_i64(PANEL, d - j * PANEL));
         return 0;
     }
-    double penalty = job->alpha != 0
-                         ? add_l2_penalty((real)job->alpha, m->by_d + offset, gradient, n * PANEL)
-                         : 0;
+    double penalty = job->hyper.alpha != 0 ? add_l2_penalty((real)job->hyper.alpha,
+                                                            m->by_d + offset, gradient, n * PANEL)
+                                           : 0;
     if (m->gradient) {
         memcpy(m->gradient + offset, gradient, (size_t)(n * PANEL) * sizeof(real));
         *squares += sum_of_squares(gradient, n * PANEL);

@@ -74,12 +74,12 @@ ALWAYS_INLINE void penalised_backward_column(strip *s, int64_t column, int64_t w
     const real *h_at = s->operand + column, *used = code->used ? code->used + column : 0;
     for (int64_t i = 0; i < s->n_rows; ++i, d += s->ld, h_at += s->operand_ld) {
         vec h = vec_load_n(h_at, width), weight = vec_set(s->weight[i]), slope = derivative(h),
-            share = vec_set(1), own = zero;
+            share = vec_set(1), auxiliary = zero;
         if (used) {
             ivec dropped = (ivec)vec_load_n(used + i * s->operand_ld, width) ==
                            (ivec)vec_set((real)-0.0);
             share = vec_select(dropped, revive, scale);
-            own = vec_select(dropped, weight * h * pull, zero);
+            auxiliary = vec_select(dropped, weight * h * pull, zero);
             kept += vec_select(dropped, zero, weight);
         }
         vec pull_back = mean_slope, penalty = zero;
@@ -88,7 +88,7 @@ ALWAYS_INLINE void penalised_backward_column(strip *s, int64_t column, int64_t w
             penalty = code->penalty_weight * code->penalty(h, &of_code);
             pull_back = code->penalty_weight * of_code;
         }
-        vec dh = vec_fma(vec_load_n(d, width), share, vec_fma(weight, pull_back, own));
+        vec dh = vec_fma(vec_load_n(d, width), share, vec_fma(weight, pull_back, auxiliary));
         vec da = vec_first_n(slope * vec_fma(weight * bend, curvature(h, slope), dh), left);
         squares = vec_fma(weight * slope, slope, squares);
         s->loss +=
@@ -100,7 +100,7 @@ ALWAYS_INLINE void penalised_backward_column(strip *s, int64_t column, int64_t w
     if (code->norms)
         store_as_double(code->square_sums + column, squares, left);
     if (used)
-        store_as_double(code->kept + column, kept, left);
+        store_as_double(code->kept_weights + column, kept, left);
 }
 
 #define ACTIVATION(name, exponential)                                                              \
@@ -184,15 +184,26 @@ ALWAYS_INLINE vec linear_derivative(vec h)
 ALWAYS_INLINE vec linear_curvature(vec h, vec slope) { return (void)h, (void)slope, (vec){0}; }
 ACTIVATION(linear, 0)
 
-/* Name; the ends of what codes may be; weights start in +-scale sqrt(6 / (d + k)): 4 for the
- * sigmoid, whose slope is at most 1/4 (Glorot & Bengio 2010). */
+/* weight_scale is 4 for the sigmoid, whose slope is at most 1/4 (Glorot & Bengio 2010). */
 static const activation_entry activations[] = {
-    {{"sigmoid", 0, 1, 4}, sigmoid_forward, sigmoid_backward},
-    {{"tanh", -1, 1, 1}, hyperbolic_tangent_forward, hyperbolic_tangent_backward},
-    {{"relu", 0, INFINITY, 1}, relu_forward, relu_backward},
-    {{"softplus", 0, INFINITY, 1}, softplus_forward, softplus_backward},
-    {{"elu", -1, INFINITY, 1}, elu_forward, elu_backward},
-    {{"linear", -INFINITY, INFINITY, 1}, linear_forward, linear_backward},
+    {.info = {.name = "sigmoid", .low = 0, .high = 1, .weight_scale = 4},
+     .forward = sigmoid_forward,
+     .backward = sigmoid_backward},
+    {.info = {.name = "tanh", .low = -1, .high = 1, .weight_scale = 1},
+     .forward = hyperbolic_tangent_forward,
+     .backward = hyperbolic_tangent_backward},
+    {.info = {.name = "relu", .low = 0, .high = INFINITY, .weight_scale = 1},
+     .forward = relu_forward,
+     .backward = relu_backward},
+    {.info = {.name = "softplus", .low = 0, .high = INFINITY, .weight_scale = 1},
+     .forward = softplus_forward,
+     .backward = softplus_backward},
+    {.info = {.name = "elu", .low = -1, .high = INFINITY, .weight_scale = 1},
+     .forward = elu_forward,
+     .backward = elu_backward},
+    {.info = {.name = "linear", .low = -INFINITY, .high = INFINITY, .weight_scale = 1},
+     .forward = linear_forward,
+     .backward = linear_backward},
 };
 
 #endif

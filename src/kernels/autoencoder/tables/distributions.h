@@ -36,7 +36,7 @@ static double logit_link(double mean)
 static double half_log_2pi(double constant) { return (void)constant, HALF_LOG_2PI; }
 static double log_factorial(double x) { return lgamma(x + 1); }
 
-/* Beyond the counts that integers hold, by the limit. */
+/* Means beyond the counts that integers hold: by the normal distribution. */
 static double draw_poisson(double mean, const generator *random)
 {
     return mean < 1e15 ? (double)random->poisson(random->bits, mean)
@@ -400,73 +400,96 @@ static void multinomial_sample(int64_t n, const double *eta, double n_draws,
 }
 
 #define ENTRIES(name)                                                                              \
-    name##_sample, 0, 0, name##_mean_strip, name##_loss_strip, name##_gradient_strip
-#define OF_GROUP(base, sample)                                                                     \
-    0, 0, 0, base, sample, group_eta_strip, group_eta_strip, group_eta_strip
-#define REALS "real numbers", -INFINITY, INFINITY
-#define UNIT_INTERVAL "0 ≤ x ≤ 1", 0, 1
-#define COUNTS "x ≥ 0, counts", 0, INFINITY
-#define POSITIVE "x > 0", 1e-30, INFINITY /* whose logarithm is taken in float32 too */
+    .sample = name##_sample, .mean = name##_mean_strip, .loss = name##_loss_strip,                 \
+    .gradient = name##_gradient_strip
+#define OF_GROUP .mean = group_eta_strip, .loss = group_eta_strip, .gradient = group_eta_strip
+#define REALS .domain = "real numbers", .low = -INFINITY, .high = INFINITY
+#define UNIT_INTERVAL .domain = "0 ≤ x ≤ 1", .low = 0, .high = 1
+#define COUNTS .domain = "x ≥ 0, counts", .low = 0, .high = INFINITY
+#define POSITIVE                                                                                   \
+    .domain = "x > 0", .low = 1e-30, .high = INFINITY /* its logarithm is taken in float32 too */
 
-/* name, link, domain; the parameter that columns have (0: none), learned unless an option fixes it;
-   the option (0: none) and its default, NAN where the option fixes the parameter (at the option's
-   logarithm) and is not given by default; whether it is one of groups; what a group's entries add
-   up to (0: anything). Then link, log_normalizer, base, sample. */
+/* A field that is not named is 0: none. The fields of `info` are explained in autoencoder.h, the
+   others in outputs.h. */
 static const output_entry outputs[] = {
-    {{"gaussian", "identity", REALS, 0, 0, 0, 0, 0},
-     identity_link,
-     half_log_2pi,
-     0,
+    {.info = {.name = "gaussian", .link = "identity", REALS},
+     .link = identity_link,
+     .log_normalizer = half_log_2pi,
      ENTRIES(gaussian)},
-    {{"bernoulli", "logit", UNIT_INTERVAL, 0, 0, 0, 0, 0}, logit_link, 0, 0, ENTRIES(bernoulli)},
-    {{"continuous_bernoulli", "mean", UNIT_INTERVAL, 0, 0, 0, 0, 0},
-     continuous_bernoulli_link,
-     0,
-     0,
+    {.info = {.name = "bernoulli", .link = "logit", UNIT_INTERVAL},
+     .link = logit_link,
+     ENTRIES(bernoulli)},
+    {.info = {.name = "continuous_bernoulli", .link = "mean", UNIT_INTERVAL},
+     .link = continuous_bernoulli_link,
      ENTRIES(continuous_bernoulli)},
-    {{"gaussian_diagonal", "identity", REALS, "log_variance", "floor", 1e-6, 0, 0},
-     identity_link,
-     half_log_2pi,
-     0,
+    {.info = {.name = "gaussian_diagonal",
+              .link = "identity",
+              REALS,
+              .parameter = "log_variance",
+              .option = "floor",
+              .default_option = 1e-6},
+     .link = identity_link,
+     .log_normalizer = half_log_2pi,
      ENTRIES(gaussian_diagonal)},
-    {{"poisson", "log", COUNTS, 0, 0, 0, 0, 0}, log_link, 0, log_factorial, ENTRIES(poisson)},
-    {{"exponential", "log", "x ≥ 0", 0, INFINITY, 0, 0, 0, 0, 0},
-     log_link,
-     0,
-     0,
+    {.info = {.name = "poisson", .link = "log", COUNTS},
+     .link = log_link,
+     .base = log_factorial,
+     ENTRIES(poisson)},
+    {.info = {.name = "exponential", .link = "log", .domain = "x ≥ 0", .low = 0, .high = INFINITY},
+     .link = log_link,
      ENTRIES(exponential)},
-    {{"gamma", "log", POSITIVE, "log_shape", "shape", NAN, 0, 0},
-     log_link,
-     0,
-     gamma_base,
+    {.info = {.name = "gamma",
+              .link = "log",
+              POSITIVE,
+              .parameter = "log_shape",
+              .option = "shape",
+              .default_option = NAN},
+     .link = log_link,
+     .base = gamma_base,
      ENTRIES(gamma)},
-    {{"negative_binomial", "log", COUNTS, "log_r", "r", NAN, 0, 0},
-     log_link,
-     0,
-     log_factorial,
+    {.info = {.name = "negative_binomial",
+              .link = "log",
+              COUNTS,
+              .parameter = "log_r",
+              .option = "r",
+              .default_option = NAN},
+     .link = log_link,
+     .base = log_factorial,
      ENTRIES(negative_binomial)},
-    {{"laplace", "identity", REALS, 0, 0, 0, 0, 0},
-     identity_link,
-     laplace_normalizer,
-     0,
+    {.info = {.name = "laplace", .link = "identity", REALS},
+     .link = identity_link,
+     .log_normalizer = laplace_normalizer,
      ENTRIES(laplace)},
-    {{"huber", "identity", REALS, 0, "delta", 1, 0, 0},
-     identity_link,
-     huber_normalizer,
-     0,
+    {.info = {.name = "huber", .link = "identity", REALS, .option = "delta", .default_option = 1},
+     .link = identity_link,
+     .log_normalizer = huber_normalizer,
      ENTRIES(huber)},
-    {{"student_t", "identity", REALS, "log_scale", "df", 4, 0, 0},
-     identity_link,
-     student_t_normalizer,
-     0,
+    {.info = {.name = "student_t",
+              .link = "identity",
+              REALS,
+              .parameter = "log_scale",
+              .option = "df",
+              .default_option = 4},
+     .link = identity_link,
+     .log_normalizer = student_t_normalizer,
      ENTRIES(student_t)},
-    {{"categorical", "softmax", "one-hot rows, which add up to 1", 0, 1, 0, 0, 0, 1, 1},
-     log_link,
-     OF_GROUP(0, categorical_sample)},
-    {{"multinomial", "softmax", COUNTS, 0, 0, 0, 1, 0},
-     log_link,
-     OF_GROUP(multinomial_base, multinomial_sample)},
-    {{"own", "own", REALS, 0, 0, 0, 0, 0}, identity_link, OF_GROUP(0, 0)}, /* the caller's */
+    {.info = {.name = "categorical",
+              .link = "softmax",
+              .domain = "one-hot rows, which add up to 1",
+              .low = 0,
+              .high = 1,
+              .is_group = 1,
+              .row_total = 1},
+     .link = log_link,
+     .group_sample = categorical_sample,
+     OF_GROUP},
+    {.info = {.name = "multinomial", .link = "softmax", COUNTS, .is_group = 1},
+     .link = log_link,
+     .group_base = multinomial_base,
+     .group_sample = multinomial_sample,
+     OF_GROUP},
+    /* the caller's: see custom_output */
+    {.info = {.name = "custom", .link = "custom", REALS}, .link = identity_link, OF_GROUP},
 };
 
 #endif

@@ -1,7 +1,10 @@
 /* Optimizers: w <- update(w, gradient, state), on a run of parameters, while it is in cache.
 
-   To add one: the update of a vector, that of a run and a line of the table; and its twin in
-   tests/reference/. */
+   To add one: the update of a vector, that of a run and an entry of the table; and its twin in
+   tests/reference/. A solver whose step follows from the gradient of a whole matrix sets
+   `whole_gradient`: training then stores the gradients of all parameters, as for clipping, and the
+   place for what the solver makes of a matrix's gradient is `stored_phase` (step/training.h),
+   before the weights move. */
 #ifndef AEFAST_OPTIMIZERS_H
 #define AEFAST_OPTIMIZERS_H
 
@@ -121,21 +124,23 @@ static void adagrad_update(const step_constants *constants, real *w, const real 
 }
 
 static const solver_entry solvers[] = {
-    {{"sgd", 1, 1}, sgd_update, 1},
-    {{"adam", 2, 0}, adam_update, 0},
-    {{"adagrad", 1, 0}, adagrad_update, 1},
+    {.info = {.name = "sgd", .n_state = 1, .only_with_momentum = 1},
+     .update = sgd_update,
+     .rests = 1},
+    {.info = {.name = "adam", .n_state = 2}, .update = adam_update},
+    {.info = {.name = "adagrad", .n_state = 1}, .update = adagrad_update, .rests = 1},
 };
 
 static inline step_constants constants_of_step(const training_job *job)
 {
     double t = (double)(job->n_steps + 1);
-    double rate = job->learning_rate *
-                  schedules[job->schedule].factor(t, (double)job->schedule_step /
-                                                         (double)job->schedule_steps);
+    double rate = job->hyper.learning_rate *
+                  schedules[job->hyper.learning_rate_schedule].factor(
+                      t, (double)job->schedule_step / (double)job->schedule_steps);
     step_constants constants = {.learning_rate = (real)rate,
-                                .momentum = (real)job->momentum,
-                                .decay = (real)(1 - rate * job->weight_decay),
-                                .nesterov = job->nesterov};
+                                .momentum = (real)job->hyper.momentum,
+                                .decay = (real)(1 - rate * job->hyper.weight_decay),
+                                .nesterov = job->hyper.nesterov};
     if (job->state[1]) { /* two powers take as long as a small phase */
         constants.first_correction = (real)(1 / (1 - pow(ADAM_BETA1, t)));
         constants.second_correction = (real)(1 / (1 - pow(ADAM_BETA2, t)));

@@ -46,12 +46,11 @@ static vec log_penalty(vec h, vec *slope)
     return vec_log1p_positive(h * h);
 }
 
-/* name; the parameter that it has besides its weight (0: none), and the ends between which that
- * lies; whether codes must lie in (0, 1) */
 static const penalty_entry penalties[] = {
-    {{"kl", "rho", 0, 1, 1}, 0, kl_penalty},
-    {{"l1", 0, 0, 0, 0}, l1_penalty, 0},
-    {{"log", 0, 0, 0, 0}, log_penalty, 0},
+    {.info = {.name = "kl", .parameter = "rho", .low = 0, .high = 1, .of_unit_codes = 1},
+     .of_mean = kl_penalty},
+    {.info = {.name = "l1"}, .of_codes = l1_penalty},
+    {.info = {.name = "log"}, .of_codes = log_penalty},
 };
 
 #endif

@@ -34,9 +34,9 @@ static double cosine_factor(double t, double progress)
 }
 
 static const schedule_entry schedules[] = {
-    {"constant", constant_factor},
-    {"invscaling", invscaling_factor},
-    {"cosine", cosine_factor},
+    {.name = "constant", .factor = constant_factor},
+    {.name = "invscaling", .factor = invscaling_factor},
+    {.name = "cosine", .factor = cosine_factor},
 };
 
 #endif

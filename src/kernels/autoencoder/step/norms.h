@@ -1,9 +1,9 @@
-/* Limits on norms: the whole gradient's, before the weights move; rows' of the weights, after it.
+/* Bounds on norms: the whole gradient's, before the weights move; rows' of the weights, after it.
 
    Both need sums over everything: partial sums are made where blocks are in cache, and added in one
    order by every member after a barrier. */
-#ifndef AEFAST_LIMITS_H
-#define AEFAST_LIMITS_H
+#ifndef AEFAST_NORMS_H
+#define AEFAST_NORMS_H
 
 #include "kernels/autoencoder/step/weights.h"
 
@@ -22,9 +22,9 @@ static void scale_row(const training_job *job, const weight_matrix *m, int64_t r
 
 /* Rows [row, row + n), n <= PANEL, row a multiple of PANEL: those longer than max_norm get that
  * length (Srivastava et al. 2014, section 5.1). */
-static void limit_rows(const training_job *job, const weight_matrix *m, int64_t row, int64_t n)
+static void shorten_rows(const training_job *job, const weight_matrix *m, int64_t row, int64_t n)
 {
-    double most = job->max_norm * job->max_norm;
+    double most = job->hyper.max_norm * job->hyper.max_norm;
     int any = 0;
     for (int64_t i = row; i < row + n; ++i) {
         double square = row_square(job, m, i);
@@ -37,12 +37,13 @@ static void limit_rows(const training_job *job, const weight_matrix *m, int64_t 
         refresh_operands(job, m, j, row, n);
 }
 
-/* What brings a gradient whose squares add up to this to the norm clip_norm, if it is longer
- * (Pascanu, Mikolov & Bengio 2013, algorithm 1). */
+/* The factor that brings a gradient whose squares add up to this to the norm clip_norm, if it is
+ * longer (Pascanu, Mikolov & Bengio 2013, algorithm 1). */
 static real clipping_factor(const training_job *job, double square)
 {
     double norm = sqrt(square);
-    return norm > job->clip_norm ? (real)(job->clip_norm / norm) : 1;
+    double most = job->hyper.clip_norm;
+    return most > 0 && norm > most ? (real)(most / norm) : 1;
 }
 
 #endif

@@ -1,11 +1,11 @@
-/* Codes of rows: blocks of rows are loaded and multiplied by D^T, each row is solved by the
-   algorithm, all are held to their duality gap, computed afresh from the rows, and written out
-   dense or sparse.
+/* Coding of rows. A block of rows is loaded and multiplied by D^T; the algorithm computes the code
+   of each row; the duality gap of each code is computed anew from the row, and codes that miss the
+   tolerance are improved; the codes are written out, dense or sparse.
 
-   Members take blocks as they come: a row's code does not depend on which other rows share its
-   block, its thread or its call. */
-#ifndef AEFAST_INFERENCE_H
-#define AEFAST_INFERENCE_H
+   Members take the next block when they have finished one: a row's code does not depend on the
+   other rows of its block, on its thread or on its call. */
+#ifndef AEFAST_CODE_ROWS_H
+#define AEFAST_CODE_ROWS_H
 
 #include "kernels/sparse_coding/active_set.h"
 #include "kernels/sparse_coding/descent.h"
@@ -14,24 +14,30 @@
 #include "kernels/sparse_coding/pursuit.h"
 
 enum {
-    FIRST_SWEEPS =
-        4, /* of coordinate descent, before what is not settled is finished by an active set */
-    EVENTS_PER_ATOM =
-        16 /* of a path, or rounds of an active set, at most, for each atom that can be active */
+    /* Sweeps of coordinate descent before an active set completes rows that have not converged. */
+    FIRST_SWEEPS = 4,
+    /* Largest number of events of a path, or rounds of an active set, for each atom that can be
+       active. */
+    EVENTS_PER_ATOM = 16
 };
 
-/* What one thread works in. */
+/* The buffers of one thread. */
 typedef struct {
     const coding_job *job;
     const dictionary_forms *dictionary;
     row_problem rows[CODED_ROWS];
-    real *X, *R;     /* (CODED_ROWS, ld_d): rows, residuals */
-    real *C, *Q, *H; /* (CODED_ROWS, ld_k): correlations of rows, of residuals; codes */
-    real *kept;      /* (ld_k) */
-    int64_t *active; /* (ld_k) */
+    /* (CODED_ROWS, ld_d): rows and residuals. */
+    real *X, *R;
+    /* (CODED_ROWS, ld_k): correlations of rows and of residuals, and codes. */
+    real *C, *Q, *H;
+    /* (ld_k): the code before an attempt to improve it. */
+    real *previous;
+    /* (ld_k): scratch memory of coordinate descent. */
+    int64_t *active;
+    /* Memory of the algorithms; only what the selected algorithm uses is carved. */
     active_set set;
-    path track;
-    pursuit chase;
+    path path;
+    pursuit pursuit;
     proximal steps;
     int status;
 } worker;
@@ -39,13 +45,16 @@ typedef struct {
 typedef struct {
     coding_job *job;
     dictionary_forms dictionary;
-    arena members; /* where the members' buffers begin */
+    /* Where the members' buffers begin. */
+    arena members;
+    /* The next block to be taken by a member. */
     _Atomic int64_t next_block;
 } coding_pass;
 
 typedef struct {
     algorithm_info info;
-    void (*solve)(worker *, int64_t n); /* codes of n rows, from what their h holds */
+    /* Computes the codes of n rows in place, starting from the values of their h. */
+    void (*solve)(worker *, int64_t n);
 } algorithm;
 
 /* ---- the algorithms ---- */
@@ -58,10 +67,10 @@ static int64_t most_events(const dictionary_forms *f)
 static void solve_by_path(worker *w, int64_t n)
 {
     for (int64_t i = 0; i < n; ++i)
-        follow_from_nothing(&w->track, w->rows + i, most_events(w->dictionary));
+        follow_from_nothing(&w->path, w->rows + i, most_events(w->dictionary));
 }
 
-/* q and the residual of a code, afresh; its gap. */
+/* Compute the residual and q of a code anew. Returns its relative gap. */
 static double evaluate(const row_problem *p)
 {
     const dictionary_forms *f = p->dictionary;
@@ -93,7 +102,7 @@ static void solve_by_active_set(worker *w, int64_t n)
 static void solve_by_pursuit(worker *w, int64_t n)
 {
     for (int64_t i = 0; i < n; ++i)
-        pursue(&w->chase, w->rows + i);
+        pursue(&w->pursuit, w->rows + i);
 }
 
 static void solve_by_ista(worker *w, int64_t n) { take_proximal_steps(&w->steps, w->rows, n, 0); }
@@ -112,13 +121,13 @@ static void solve_by_threshold(worker *w, int64_t n)
 }
 
 static const algorithm algorithms[] = {
-    {{"lasso_active", 1, 1}, solve_by_active_set},
-    {{"lasso_cd", 1, 1}, solve_by_descent},
-    {{"lasso_lars", 1, 0}, solve_by_path},
-    {{"omp", 0, 0}, solve_by_pursuit},
-    {{"fista", 1, 1}, solve_by_fista},
-    {{"ista", 1, 1}, solve_by_ista},
-    {{"threshold", 0, 0}, solve_by_threshold},
+    {.info = {.name = "lasso_active", .has_gap = 1, .starts = 1}, .solve = solve_by_active_set},
+    {.info = {.name = "lasso_cd", .has_gap = 1, .starts = 1}, .solve = solve_by_descent},
+    {.info = {.name = "lasso_lars", .has_gap = 1, .starts = 0}, .solve = solve_by_path},
+    {.info = {.name = "omp", .has_gap = 0, .starts = 0}, .solve = solve_by_pursuit},
+    {.info = {.name = "fista", .has_gap = 1, .starts = 1}, .solve = solve_by_fista},
+    {.info = {.name = "ista", .has_gap = 1, .starts = 1}, .solve = solve_by_ista},
+    {.info = {.name = "threshold", .has_gap = 0, .starts = 0}, .solve = solve_by_threshold},
 };
 
 /* ---- buffers ---- */
@@ -133,15 +142,15 @@ static worker carve_worker(const coding_pass *pass, arena *a)
     w.C = CARVE(a, real, CODED_ROWS * f->ld_k);
     w.Q = CARVE(a, real, CODED_ROWS * f->ld_k);
     w.H = CARVE(a, real, CODED_ROWS * f->ld_k);
-    w.kept = CARVE(a, real, f->ld_k);
+    w.previous = CARVE(a, real, f->ld_k);
     w.active = CARVE(a, int64_t, f->ld_k);
     void (*solve)(worker *, int64_t) = algorithms[job->algorithm].solve;
     if (solve == solve_by_path || solve == solve_by_descent || solve == solve_by_active_set)
-        w.track = carve_path(f, a);
+        w.path = carve_path(f, a);
     if (solve == solve_by_descent || solve == solve_by_active_set)
         w.set = carve_active_set(f, a);
     if (solve == solve_by_pursuit)
-        w.chase = carve_pursuit(f, job->n_nonzero, a);
+        w.pursuit = carve_pursuit(f, job->n_nonzero, a);
     if (solve == solve_by_ista || solve == solve_by_fista)
         w.steps = carve_proximal(f, a);
     return w;
@@ -166,7 +175,8 @@ static int64_t coding_workspace_bytes(const coding_job *job)
 
 /* ---- one block ---- */
 
-/* A row that cannot be computed with is coded as 0. */
+/* Load the row at a place into x. A row that is invalid or whose norm overflows is replaced by 0.
+   Returns a status. */
 static int load_problem(worker *w, row_problem *p, real *x, int64_t place)
 {
     const dictionary_forms *f = w->dictionary;
@@ -182,6 +192,7 @@ static int load_problem(worker *w, row_problem *p, real *x, int64_t place)
     return status;
 }
 
+/* Load the code from which the row at a place starts. */
 static void load_start(const worker *w, real *h, int64_t place)
 {
     const dictionary_forms *f = w->dictionary;
@@ -216,10 +227,11 @@ static void load_block(worker *w, int64_t first, int64_t n)
                    f->ld_k);
 }
 
-/* Paths, from nothing and from where the code is in turns, and sweeps between them, until the gap
-   is small enough or max_iter sweeps are used up. A path can break down where atoms depend on each
-   other, a sweep never goes uphill; but gaps do, and what sweeps think of theirs is rounded: their
-   goal falls. */
+/* Improve a code until its gap is small enough or max_iter sweeps are used up, by paths, in turn
+   from nothing and from the present code, with sweeps of coordinate descent between them. A path
+   can break down where atoms depend on each other. A sweep never increases the objective, but it
+   may increase the gap, and the gap that `descend` computes is subject to rounding: therefore its
+   goal is halved each time. Returns the gap. */
 static double improve(worker *w, row_problem *p, double gap)
 {
     size_t bytes = (size_t)w->dictionary->ld_k * sizeof(real);
@@ -228,17 +240,17 @@ static double improve(worker *w, row_problem *p, double gap)
     int64_t sweeps = FIRST_SWEEPS;
     for (int64_t left = w->job->max_iter; gap > w->job->tol && left > 0;
          left -= sweeps, sweeps *= 2) {
-        memcpy(w->kept, p->h, bytes);
+        memcpy(w->previous, p->h, bytes);
         if (from_nothing)
-            follow_from_nothing(&w->track, p, most_events(w->dictionary));
+            follow_from_nothing(&w->path, p, most_events(w->dictionary));
         else
-            follow_from_code(&w->track, p, most_events(w->dictionary));
+            follow_from_code(&w->path, p, most_events(w->dictionary));
         from_nothing = !from_nothing;
         double after = evaluate(p);
         if (after <= w->job->tol)
             return after;
         if (!(after < gap)) {
-            memcpy(p->h, w->kept, bytes);
+            memcpy(p->h, w->previous, bytes);
             evaluate(p);
         }
         goal /= 2;
@@ -248,6 +260,7 @@ static double improve(worker *w, row_problem *p, double gap)
     return gap;
 }
 
+/* Compute the gaps of n codes anew, and improve codes whose gap exceeds the tolerance. */
 static void hold_to_gap(worker *w, int64_t first, int64_t n)
 {
     const dictionary_forms *f = w->dictionary;
@@ -258,13 +271,13 @@ static void hold_to_gap(worker *w, int64_t first, int64_t n)
     for (int64_t i = 0; i < n; ++i) {
         row_problem *p = w->rows + i;
         double gap = relative_gap(p, dot(p->residual, p->residual, f->d));
-        if (gap > w->job->tol && w->track.rate)
+        if (gap > w->job->tol && w->path.rate)
             gap = improve(w, p, gap);
         w->job->gaps[first + i] = gap;
     }
 }
 
-/* Row i's entries that are not 0, in rising order. */
+/* Write the nonzero entries of row i's code, in rising order of their indices. */
 static void write_sparse(const worker *w, const real *h, int64_t i)
 {
     int64_t k = w->dictionary->k, n = 0;

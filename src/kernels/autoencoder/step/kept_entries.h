@@ -12,8 +12,8 @@
    Units that are dead have derivatives in every row (code_view.revive): a panel of units with many
    of them is computed whole, by products, and the column of D of any other one by itself. Not with
    penalties on codes, which have derivatives everywhere, nor in bfloat16. */
-#ifndef AEFAST_KEPT_UNITS_H
-#define AEFAST_KEPT_UNITS_H
+#ifndef AEFAST_KEPT_ENTRIES_H
+#define AEFAST_KEPT_ENTRIES_H
 
 #include "kernels/autoencoder/step/tile_phases.h"
 
@@ -24,17 +24,17 @@ enum {
     KEPT_ROWS = 4       /* that a member takes at a time */
 };
 
-static inline int goes_through_kept(const training_job *job)
+static inline int goes_through_entries(const training_job *job)
 {
     return job->tiled && GROUP == 1 && job->n_upper == 0 && job->model.top_k > 0 &&
            job->model.top_k * KEPT_SHARE <= job->model.n_components &&
            !has_code_penalty(&job->terms);
 }
 
-static kept_units carve_kept_units(const training_job *job, const batch_plan *plan, arena *a)
+static kept_entries carve_kept_entries(const training_job *job, const batch_plan *plan, arena *a)
 {
     int64_t k = job->model.n_components, blocks = plan->row_blocks_k, kept = job->model.top_k;
-    kept_units units = {.kept = kept, .n_units = k, .room = TILE_BLOCK_ROWS * kept};
+    kept_entries units = {.per_row = kept, .n_units = k, .room = TILE_BLOCK_ROWS * kept};
     units.chosen = CARVE(a, int32_t, job->batch_size *kept);
     units.counts = CARVE(a, int64_t, blocks *k);
     units.units = CARVE(a, int32_t, blocks *k);
@@ -49,9 +49,9 @@ static kept_units carve_kept_units(const training_job *job, const batch_plan *pl
 }
 
 /* Those of row block r. */
-static inline kept_units kept_of_block(const training *t, int64_t r)
+static inline kept_entries entries_of_block(const training *t, int64_t r)
 {
-    kept_units u = t->kept_units;
+    kept_entries u = t->entries;
     u.counts += r * u.n_units;
     u.units += r * u.n_units;
     u.begins += r * (u.n_units + 1);
@@ -65,7 +65,7 @@ static inline kept_units kept_of_block(const training *t, int64_t r)
 
 static inline int is_whole(const training *t, int64_t panel)
 {
-    return t->kept_units.n_dead[panel] * WHOLE_SHARE >= PANEL;
+    return t->entries.n_dead[panel] * WHOLE_SHARE >= PANEL;
 }
 
 /* The dead units of a panel that is not whole, one after the other: j = next_dead(t, panel, -1),
@@ -73,7 +73,7 @@ static inline int is_whole(const training *t, int64_t panel)
 static inline int64_t next_dead(const training *t, int64_t panel, int64_t j)
 {
     int64_t end = min_i64(t->k, (panel + 1) * PANEL);
-    j = t->kept_units.n_dead[panel] == 0 ? end : max_i64(j + 1, panel * PANEL);
+    j = t->entries.n_dead[panel] == 0 ? end : max_i64(j + 1, panel * PANEL);
     while (j < end && t->revive[j] == 0)
         ++j;
     return j;
@@ -82,21 +82,21 @@ static inline int64_t next_dead(const training *t, int64_t panel, int64_t j)
 /* Which units each row keeps; members share rows. */
 static void choose_phase(const training *t, member m, const batch_plan *plan)
 {
-    int64_t kept = t->kept_units.kept;
+    int64_t kept = t->entries.per_row;
     for (work w = begin_work(m, t->shares, plan->n); take_items(&w, KEPT_ROWS);)
         for (int64_t i = w.begin; i < w.end; ++i)
             choose_units(kept, t->k, row_in_panels(t, plan, t->H, t->k, i), t->members[m.index].row,
-                         t->kept_units.chosen + i * kept);
+                         t->entries.chosen + i * kept);
 }
 
 /* Counting sort of row block r's entries by their unit. */
 static void arrange_block(const training *t, const batch_plan *plan, int64_t r)
 {
-    kept_units u = kept_of_block(t, r);
-    const int32_t *chosen = u.chosen + block_begin(plan, r) * u.kept;
+    kept_entries u = entries_of_block(t, r);
+    const int32_t *chosen = u.chosen + block_begin(plan, r) * u.per_row;
     int64_t n = block_size(plan, r), place = 0, begin = 0;
     memset(u.counts, 0, (size_t)u.n_units * sizeof *u.counts);
-    for (int64_t i = 0; i < n * u.kept; ++i)
+    for (int64_t i = 0; i < n * u.per_row; ++i)
         ++u.counts[chosen[i]];
     for (int64_t j = 0; j < u.n_units; ++j) {
         if (j % PANEL == 0)
@@ -112,8 +112,8 @@ static void arrange_block(const training *t, const batch_plan *plan, int64_t r)
     u.begins[place] = begin;
     u.first_of_panel[n_panels(u.n_units)] = place;
     for (int64_t i = 0; i < n; ++i)
-        for (int64_t q = 0; q < u.kept; ++q) {
-            int64_t j = chosen[i * u.kept + q], entry = u.counts[j]++;
+        for (int64_t q = 0; q < u.per_row; ++q) {
+            int64_t j = chosen[i * u.per_row + q], entry = u.counts[j]++;
             u.rows[entry] = (int32_t)i;
             u.codes[entry] = panel_of(t->H, plan, n_panels(t->k), r,
                                       j / PANEL)[i * PANEL + j % PANEL];
@@ -125,18 +125,18 @@ static void arrange_phase(const training *t, member m, const batch_plan *plan)
     for (int64_t r = share_begin(m, plan->row_blocks_k); r < share_end(m, plan->row_blocks_k); ++r)
         arrange_block(t, plan, r);
     for (int64_t q = share_begin(m, n_panels(t->k)); q < share_end(m, n_panels(t->k)); ++q) {
-        t->kept_units.n_dead[q] = 0;
+        t->entries.n_dead[q] = 0;
         for (int64_t j = q * PANEL; t->revive && j < min_i64(t->k, (q + 1) * PANEL); ++j)
-            t->kept_units.n_dead[q] += t->revive[j] != 0;
+            t->entries.n_dead[q] += t->revive[j] != 0;
     }
 }
 
 /* ---- decode ---- */
 
 /* Panel j of E, row block r. */
-static void decode_kept(const training *t, const batch_plan *plan, int64_t r, int64_t j)
+static void decode_entries(const training *t, const batch_plan *plan, int64_t r, int64_t j)
 {
-    kept_units u = kept_of_block(t, r);
+    kept_entries u = entries_of_block(t, r);
     real *E = panel_of(t->E, plan, n_panels(t->d), r, j);
     const real *V = t->V.by_d + j * t->k * PANEL;
     memset(E, 0, (size_t)(block_size(plan, r) * PANEL) * sizeof(real));
@@ -152,7 +152,7 @@ static void decode_kept(const training *t, const batch_plan *plan, int64_t r, in
     }
 }
 
-static void output_through_kept(const training *t, member m, const batch_plan *plan)
+static void output_through_entries(const training *t, member m, const batch_plan *plan)
 {
     int64_t panels = n_panels(t->d);
     tile_phase phase = {.t = t, .plan = plan};
@@ -161,7 +161,7 @@ static void output_through_kept(const training *t, member m, const batch_plan *p
         for (int64_t item = w.begin; item < w.end; item += phase.at.n_panels) {
             run at = phase.at = run_at(plan, panels, item, w.end);
             for (int64_t j = 0; j < at.n_panels; ++j) {
-                decode_kept(t, plan, at.r, at.j + j);
+                decode_entries(t, plan, at.r, at.j + j);
                 finish_output(&phase, j);
             }
         }
@@ -172,7 +172,7 @@ static void output_through_kept(const training *t, member m, const batch_plan *p
 /* deltas <- E_i . V_j for the entries of units [first, last) of row block r, KEPT_ENTRIES at most.
  * Lanes add up DEPTH products; then on in double. */
 static void products_of_entries(const training *t, const batch_plan *plan, int64_t r,
-                                const kept_units *u, int64_t first, int64_t last)
+                                const kept_entries *u, int64_t first, int64_t last)
 {
     int64_t begin = u->begins[first], n = u->begins[last] - begin, panels = n_panels(t->d);
     double total[KEPT_ENTRIES] = {0};
@@ -202,7 +202,7 @@ static void products_of_entries(const training *t, const batch_plan *plan, int64
 static double delta_of_dead_unit(const training *t, const batch_plan *plan, int64_t r, int64_t unit)
 {
     int64_t n = block_size(plan, r), panel = unit / PANEL, begins[2] = {0, n};
-    kept_units u = kept_of_block(t, r);
+    kept_entries u = entries_of_block(t, r);
     const real *H = panel_of(t->H, plan, n_panels(t->k), r, panel) + unit % PANEL,
                *weight = t->weight + block_begin(plan, r);
     real *D = panel_of(t->D, plan, n_panels(t->k), r, panel) + unit % PANEL,
@@ -212,7 +212,7 @@ static double delta_of_dead_unit(const training *t, const batch_plan *plan, int6
     double sums[TILE_BLOCK_ROWS], sum = 0;
     for (int64_t i = 0; i < n; ++i)
         rows[i] = (int32_t)i;
-    kept_units one = {.units = &number, .begins = begins, .rows = rows, .deltas = values};
+    kept_entries one = {.units = &number, .begins = begins, .rows = rows, .deltas = values};
     products_of_entries(t, plan, r, &one, 0, 1);
     for (int64_t i = 0; i < n; ++i) {
         h[i] = H[i * PANEL];
@@ -234,11 +234,11 @@ static double delta_of_dead_unit(const training *t, const batch_plan *plan, int6
 static void delta_of_entries(const training *t, const batch_plan *plan, int64_t r, int64_t j,
                              int64_t end)
 {
-    kept_units u = kept_of_block(t, r);
+    kept_entries u = entries_of_block(t, r);
     int64_t first = u.first_of_panel[j], last = u.first_of_panel[end],
             columns = min_i64(t->k, end * PANEL) - j * PANEL;
     const real *weight = t->weight + block_begin(plan, r);
-    double *b_sums = t->g_sums + r * t->k, *kept = t->kept + r * t->k;
+    double *b_sums = t->g_sums + r * t->k, *kept = t->kept_weights + r * t->k;
     memset(b_sums + j * PANEL, 0, (size_t)columns * sizeof *b_sums);
     memset(kept + j * PANEL, 0, (size_t)columns * sizeof *kept);
     for (int64_t i = first, next; i < last;
@@ -269,7 +269,7 @@ static void delta_of_entries(const training *t, const batch_plan *plan, int64_t 
 static void finish_whole_delta(void *context, int64_t j)
 {
     const tile_phase *phase = (const tile_phase *)context;
-    kept_units u = kept_of_block(phase->t, phase->at.r);
+    kept_entries u = entries_of_block(phase->t, phase->at.r);
     int64_t panel = phase->at.j + j;
     real used[TILE_BLOCK_ROWS * PANEL];
     for (int64_t i = 0; i < block_size(phase->plan, phase->at.r) * PANEL; ++i)
@@ -280,7 +280,7 @@ static void finish_whole_delta(void *context, int64_t j)
     finish_delta_panel(phase, j, used);
 }
 
-static void delta_through_kept(const training *t, member m, const batch_plan *plan)
+static void delta_through_entries(const training *t, member m, const batch_plan *plan)
 {
     int64_t panels = n_panels(t->k), stride = panel_size(plan), d_panels = n_panels(t->d);
     tile_phase phase = {.t = t, .plan = plan};
@@ -306,12 +306,12 @@ static void delta_through_kept(const training *t, member m, const batch_plan *pl
 
 /* ---- weights ---- */
 
-/* gradient (PANEL, PANEL) += the entries' parts: panel q of units, panel j of features, row block
- * r. */
+/* gradient (PANEL, PANEL) += the entries' products: panel q of units, panel j of features, row
+ * block r. */
 ALWAYS_INLINE void add_entries(const training *t, const batch_plan *plan, const int encoder,
                                const int decoder, int64_t r, int64_t q, int64_t j, real *gradient)
 {
-    kept_units u = kept_of_block(t, r);
+    kept_entries u = entries_of_block(t, r);
     const real *X = panel_of(t->X, plan, n_panels(t->d), r, j),
                *E = panel_of(t->E, plan, n_panels(t->d), r, j);
     for (int64_t i = u.first_of_panel[q]; i < u.first_of_panel[q + 1]; ++i) {
@@ -349,7 +349,7 @@ static void add_dead_unit(const training *t, const batch_plan *plan, int64_t r, 
     vec_store(to + LANES, high[0] + high[1]);
 }
 
-static void gradient_by_entries(const training *t, const batch_plan *plan, weight_part part,
+static void gradient_by_entries(const training *t, const batch_plan *plan, weight_block which,
                                 int64_t r, int64_t row, int64_t n_rows, int64_t j, real *gradient,
                                 int add)
 {
@@ -357,18 +357,18 @@ static void gradient_by_entries(const training *t, const batch_plan *plan, weigh
         memset(gradient, 0, (size_t)(n_rows * PANEL) * sizeof(real));
     for (int64_t i = 0; i < n_rows; i += PANEL) {
         int64_t q = (row + i) / PANEL;
-        int encoder = part.encoder && !is_whole(t, q);
+        int encoder = which.encoder && !is_whole(t, q);
         for (int64_t unit = next_dead(t, q, -1); encoder && unit < min_i64(t->k, (q + 1) * PANEL);
              unit = next_dead(t, q, unit))
             add_dead_unit(t, plan, r, unit, j, gradient + (unit - row) * PANEL);
-        if (part.encoder && !encoder)
-            add_gradient(t, plan, (weight_part){.encoder = 1}, r, row + i,
+        if (which.encoder && !encoder)
+            add_gradient(t, plan, (weight_block){.encoder = 1}, r, row + i,
                          min_i64(PANEL, n_rows - i), j, gradient + i * PANEL, 1);
-        if (encoder && part.decoder)
+        if (encoder && which.decoder)
             add_entries(t, plan, 1, 1, r, q, j, gradient + i * PANEL);
         else if (encoder)
             add_entries(t, plan, 1, 0, r, q, j, gradient + i * PANEL);
-        else if (part.decoder)
+        else if (which.decoder)
             add_entries(t, plan, 0, 1, r, q, j, gradient + i * PANEL);
     }
 }
@@ -376,9 +376,9 @@ static void gradient_by_entries(const training *t, const batch_plan *plan, weigh
 /* Whether panel q of units has a gradient at all. */
 static int has_gradient(const training *t, const batch_plan *plan, int64_t q)
 {
-    int has = t->kept_units.n_dead[q] > 0;
+    int has = t->entries.n_dead[q] > 0;
     for (int64_t r = 0; r < plan->row_blocks_k; ++r) {
-        const int64_t *first = kept_of_block(t, r).first_of_panel;
+        const int64_t *first = entries_of_block(t, r).first_of_panel;
         has |= first[q] < first[q + 1];
     }
     return has;
@@ -386,14 +386,14 @@ static int has_gradient(const training *t, const batch_plan *plan, int64_t q)
 
 /* Returns the penalty. Where weights rest without a gradient, panels of units that have none are
  * left alone. */
-static double weights_through_kept(const training *t, const batch_plan *plan,
-                                   const step_constants *constants, weight_part part, scratch *own,
-                                   double *squares)
+static double weights_through_entries(const training *t, const batch_plan *plan,
+                                      const step_constants *constants, weight_block which,
+                                      scratch *buffers, double *squares)
 {
-    strips at = strips_at(t, plan, part.index);
+    strips at = strips_at(t, plan, which.index);
     int all = !rests_without_gradient(t->job, constants);
     double penalty = 0;
-    gradients_of_strips(t, plan, part, &at, own, gradient_by_entries);
+    gradients_of_strips(t, plan, which, &at, buffers, gradient_by_entries);
     for (int64_t row = 0, n; row < at.n_rows; row += n) {
         int moves = all || has_gradient(t, plan, (at.row + row) / PANEL);
         for (n = PANEL; row + n < at.n_rows &&
@@ -401,9 +401,9 @@ static double weights_through_kept(const training *t, const batch_plan *plan,
             n += PANEL;
         n = min_i64(n, at.n_rows - row);
         for (int64_t i = 0; moves && i < at.n_j; ++i)
-            penalty +=
-                use_gradient_strip(t->job, constants, matrix_of(t, part), at.j + i, at.row + row, n,
-                                   own->gradient + i * STRIP_ROWS * PANEL + row * PANEL, squares);
+            penalty += use_gradient_strip(
+                t->job, constants, matrix_of(t, which), at.j + i, at.row + row, n,
+                buffers->gradient + i * STRIP_ROWS * PANEL + row * PANEL, squares);
     }
     return penalty;
 }

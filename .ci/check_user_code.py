@@ -1,0 +1,39 @@
+"""Check the Python code of the README and of the guides with mypy, as a user's files.
+
+Blocks of the README stand alone, those of a guide share their names: so do the files written here.
+The package is read as installed packages are, through ``py.typed``.
+"""
+
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def files():
+    """Name and text of each user's file."""
+    readme = BLOCK.findall((ROOT / "README.md").read_text(encoding="utf-8"))
+    for number, block in enumerate(readme, start=1):
+        yield f"readme_{number}.py", block
+    for page in sorted((ROOT / "docs" / "guide").glob("*.md")):
+        blocks = BLOCK.findall(page.read_text(encoding="utf-8"))
+        if blocks:
+            yield f"guide_{page.stem.replace('-', '_')}.py", "\n".join(blocks)
+
+
+def main():
+    with tempfile.TemporaryDirectory() as folder:
+        written = dict(files())
+        for name, text in written.items():
+            Path(folder, name).write_text(text, encoding="utf-8")
+        print(f"{len(written)} files from README.md and docs/guide")
+        command = [sys.executable, "-m", "mypy", "--config-file", str(ROOT / "pyproject.toml")]
+        return subprocess.run([*command, *sys.argv[1:], *written], cwd=folder).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,23 @@
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+NOT_FINITE: int
+BAD_ROWS: int
+
+def is_plain(array: object, n_dimensions: int) -> bool: ...
+def scan(
+    X: NDArray[Any],
+    order: NDArray[np.int64] | None,
+    domain: Any,
+    real_example: NDArray[Any],
+    n_threads: int,
+    sums: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    *,
+    missing: bool = False,
+    sample_weight: NDArray[np.float64] | None = None,
+    low: NDArray[np.float64] | None = None,
+    high: NDArray[np.float64] | None = None,
+) -> int: ...

@@ -1,0 +1,40 @@
+from typing import Any
+
+from numpy.typing import NDArray
+
+class Accumulator:
+    def __init__(self, shift: NDArray[Any], n_threads: int) -> None: ...
+    def add(self, X: NDArray[Any], weight: NDArray[Any] | None = None) -> int: ...
+    def finish(self, sums: NDArray[Any], scatter: NDArray[Any]) -> None: ...
+
+def add_sparse(
+    row_begin: NDArray[Any],
+    columns: NDArray[Any],
+    values: NDArray[Any],
+    weight: NDArray[Any] | None,
+    sums: NDArray[Any],
+    scatter: NDArray[Any],
+    n_threads: int,
+) -> None: ...
+def sparse_product(
+    row_begin: NDArray[Any],
+    columns: NDArray[Any],
+    values: NDArray[Any],
+    B: NDArray[Any],
+    Y: NDArray[Any],
+    n_threads: int,
+) -> None: ...
+def project(
+    X: NDArray[Any],
+    shift: NDArray[Any],
+    B: NDArray[Any],
+    domain: Any,
+    block_rows: int,
+    n_threads: int,
+    *,
+    offset: NDArray[Any] | None = None,
+    p: NDArray[Any] | None = None,
+    sign: float = 0,
+    Z: NDArray[Any] | None = None,
+    quadratic: NDArray[Any] | None = None,
+) -> int: ...

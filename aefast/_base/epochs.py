@@ -1,0 +1,271 @@
+"""The loop over epochs that all iterative training shares, and its contract with its two sides.
+
+An *estimator* (`TrainedEstimator`) is the user's object: it holds parameters, loss curves and
+callbacks. A *training* (`Training`) changes the parameters: it knows rows and solver, and nothing
+of estimators. `run_epochs` stands between them, so that losses, validation, callbacks, patience,
+progress, Ctrl-C and divergence work alike whatever is trained.
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+
+from aefast._base.progress import as_list, progress_bar
+from aefast._base.stopping import EarlyStopping, Patience
+
+OnSlice = Callable[[int, float], None]
+
+
+class Diverged(Exception):
+    """A training's loss, parameters or optimizer state are not finite.
+
+    Parameters
+    ----------
+    column : int or None
+        Column of X whose loss is not finite, where it is one column's.
+    """
+
+    def __init__(self, column: int | None = None) -> None:
+        super().__init__(column)
+        self.column = column
+
+
+class Training(Protocol):
+    """Changes parameters epoch by epoch, for `run_epochs`; one object serves one call of it.
+
+    Implement `EpochTraining`, unless the loop over epochs belongs to another library's optimizer:
+    then implement `run`. All calls come from one thread, one at a time.
+
+    *Values* are everything that training goes on from: parameters, optimizer state, counters. They
+    must be usable at any time between two calls, for KeyboardInterrupt can arrive at any bytecode,
+    within `epoch` too. Therefore a step that replaces values in several places does so where no
+    interrupt is heard (in C), and counters are advanced in the same place: a return value that is
+    lost with an interrupt must not be their only copy.
+
+    Values after an epoch are a function of the values before it, the rows and the seed. They do
+    not depend on the clock, on where an epoch was sliced, or on the number of threads or workers.
+    """
+
+    @property
+    @abstractmethod
+    def n_rows(self) -> int:
+        """Number of rows that an epoch visits; the progress bar counts them."""
+
+    @property
+    @abstractmethod
+    def n_rows_seen(self) -> int:
+        """Number of rows whose steps are in the values, from the estimator's first training on.
+
+        Random numbers are keyed by it (see `aefast._base.random`), so that training which was
+        interrupted, saved or split into several calls goes on with the numbers that one long call
+        would have drawn.
+        """
+
+    @abstractmethod
+    def values(self) -> Any:
+        """Return the present values, in a form that the estimator's `_keep` understands.
+
+        They may be views that later epochs change.
+        """
+
+    @abstractmethod
+    def reread(self) -> None:
+        """Take note that callbacks have seen the values, and may have changed parameters in place.
+
+        Copies of parameters in other layouts, or at other workers, are made anew. A training whose
+        values are not exposed to callbacks has nothing to do.
+        """
+
+    @abstractmethod
+    def settle(self) -> None:
+        """Make the values usable after an exception, KeyboardInterrupt among them.
+
+        Called once, at any point of an epoch or between two, and followed by `values`. Where a
+        value is not finite, all values go back to the end of the last epoch (or to the start).
+        """
+
+    @abstractmethod
+    def run(self, epochs: "Epochs") -> None:
+        """Train for `epochs.n_epochs` epochs at most, telling `epochs` where each begins and ends.
+
+        Raises
+        ------
+        Diverged
+            As `EpochTraining.epoch`.
+        """
+
+
+class EpochTraining(Training, Protocol):
+    """A training that is asked for one epoch after the other, and can return to its best one.
+
+    `run_epochs` calls `epoch`, then `values` (through the estimator), then with early stopping
+    `keep_best` where the held-out loss is the lowest so far, then, where there are callbacks,
+    these and `reread`. It ends with `restore_best` (early stopping, no exception) or `settle` (an
+    exception), and `values`.
+    """
+
+    @abstractmethod
+    def epoch(self, on_slice: OnSlice | None) -> float:
+        """Visit each row once, in a random order or as they lie, and return the mean loss.
+
+        The loss of a row is the one that its step minimised, penalties included, before that step;
+        the mean is over the rows, in the order in which they were visited, so that it has the same
+        bits however the epoch was sliced.
+
+        An epoch comes back to the interpreter (or to whatever hears Ctrl-C) every 50 ms or so; see
+        `aefast._base.passes`.
+
+        Parameters
+        ----------
+        on_slice : callable or None
+            ``on_slice(n_rows, mean_loss)`` is called whenever some rows are done: their number
+            since the last call, and the mean loss of all rows of this epoch so far. It shows
+            progress; its calls may be as many or as few as is convenient.
+
+        Raises
+        ------
+        Diverged
+            If the loss or a value is not finite; the values are then those before the epoch.
+        """
+
+    @abstractmethod
+    def keep_best(self) -> None:
+        """Copy the values, in place of an earlier copy."""
+
+    @abstractmethod
+    def restore_best(self) -> None:
+        """Go back to the values that `keep_best` has copied."""
+
+    def run(self, epochs: "Epochs") -> None:
+        """Ask for one epoch after the other."""
+        for _ in range(epochs.n_epochs):
+            loss = self.epoch(epochs.begin())
+            if epochs.end(loss):
+                break
+
+
+class TrainedEstimator(Protocol):
+    """The estimator's side of the loop: what `run_epochs` reads, writes and calls."""
+
+    callbacks: Any  # callable (epoch, loss, validation loss or None, estimator), list of them, None
+    verbose: Any
+    n_epochs_: int
+
+    def _curves(self) -> tuple[list[float], list[float]]:
+        """Return the lists of losses and of validation losses, to which each epoch appends."""
+        ...
+
+    def _keep(self, training: Any) -> None:
+        """Make the estimator's fitted state what the training's `values` and counters say.
+
+        Called after each epoch, before validation and callbacks, and once in the end, also after
+        an exception. Copying is the estimator's choice: it may share arrays with the training.
+        """
+        ...
+
+    def _divergence_error(self, epoch: int, column: int | None) -> Exception:
+        """Return the error for a user whose training has diverged in this epoch."""
+        ...
+
+
+class Epochs:
+    """The bookkeeping of a run: what happens before and after each epoch, whoever loops over them.
+
+    Attributes
+    ----------
+    n_epochs : int
+        Epochs to make, at most.
+    """
+
+    def __init__(
+        self,
+        estimator: TrainedEstimator,
+        training: Training,
+        n_epochs: int,
+        patience: Patience,
+        early_stopping: EarlyStopping | None,
+        start_epoch: Callable[[int, float | None], OnSlice | None],
+    ) -> None:
+        self.n_epochs = n_epochs
+        self._estimator, self._training = estimator, training
+        self._patience, self._early_stopping = patience, early_stopping
+        self._start_epoch = start_epoch
+        self._callbacks = as_list(estimator.callbacks)
+        self._n_begun = 0
+        self._validation_loss: float | None = None
+
+    def begin(self) -> OnSlice | None:
+        """Begin an epoch. Return what shows its progress (see `EpochTraining.epoch`)."""
+        self._n_begun += 1
+        return self._start_epoch(self._n_begun, self._validation_loss)
+
+    def end(self, loss: float) -> bool:
+        """Record an epoch, validate, call callbacks. Return True where training is over."""
+        estimator = self._estimator
+        losses, validation_losses = estimator._curves()
+        losses.append(loss)
+        estimator.n_epochs_ = epoch = estimator.n_epochs_ + 1
+        estimator._keep(self._training)
+        monitored = loss
+        if self._early_stopping is not None:
+            monitored = self._validation_loss = self._early_stopping.validate()
+            if not np.isfinite(monitored):
+                raise estimator._divergence_error(epoch, None)
+            validation_losses.append(monitored)
+        stops = [
+            callback(epoch, loss, self._validation_loss, estimator) is True
+            for callback in self._callbacks
+        ]
+        if stops:
+            self._training.reread()
+        return any(stops) or self._patience.is_over(monitored)
+
+
+def run_epochs(
+    estimator: TrainedEstimator,
+    training: Training,
+    n_epochs: int,
+    patience: Patience,
+    early_stopping: EarlyStopping | None = None,
+    *,
+    stage: str = "",
+) -> None:
+    """Train for up to n_epochs epochs, writing the estimator's curves and its fitted state.
+
+    Ends earlier where a callback returns True or patience runs out. With early stopping the values
+    of the best epoch are restored, if no exception has ended training.
+
+    Parameters
+    ----------
+    estimator : TrainedEstimator
+    training : Training
+        An `EpochTraining` where there is early stopping.
+    n_epochs : int
+    patience : Patience
+        Follows the validation loss where there is one, else the loss.
+    early_stopping : EarlyStopping or None
+    stage : str
+        Beginning of the progress bar's description, for fits of several trainings.
+
+    Raises
+    ------
+    Exception
+        The estimator's error where training diverges, and whatever training or callbacks raise.
+    """
+    try:
+        with progress_bar(estimator.verbose, n_epochs, training.n_rows, stage) as start_epoch:
+            training.run(
+                Epochs(estimator, training, n_epochs, patience, early_stopping, start_epoch)
+            )
+        if early_stopping is not None:
+            early_stopping.restore_best()
+    except Diverged as error:
+        training.settle()
+        raise estimator._divergence_error(estimator.n_epochs_ + 1, error.column) from None
+    except BaseException:  # Ctrl-C too
+        training.settle()
+        raise
+    finally:
+        estimator._keep(training)

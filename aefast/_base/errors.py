@@ -1,0 +1,118 @@
+"""Errors about entries of the user's rows: which one, where it stands, and what was expected."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+class TableName(str):
+    """The name of a table in error messages, with the names of the table's columns where it has
+    some.
+
+    Code that reads the rows passes it on as it would a plain string.
+
+    Parameters
+    ----------
+    name : str
+        "X", for example.
+    columns : sequence of str or None
+    """
+
+    __slots__ = ("columns",)
+    columns: Sequence[str] | None
+
+    def __new__(cls, name, columns=None):
+        made = super().__new__(cls, name)
+        made.columns = columns
+        return made
+
+
+def table_name(X, estimator=None, *, name="X"):
+    """The name of the user's X for errors.
+
+    It has X's column names if these are strings, else those that a fitted estimator has seen.
+    """
+    columns = getattr(X, "columns", None)
+    if columns is None or not all(isinstance(column, str) for column in columns):
+        columns = getattr(estimator, "feature_names_in_", None)
+    return TableName(name, columns)
+
+
+def column_label(name, column):
+    """How an error names a column of this table: 3, or 'delay' where columns have names."""
+    columns = getattr(name, "columns", None)
+    return str(int(column)) if columns is None else repr(str(columns[column]))
+
+
+def column_labels(name, columns):
+    """The labels of some columns, between commas."""
+    return ", ".join(column_label(name, column) for column in columns)
+
+
+def too_large_error(what, dtype):
+    """The error for finite entries whose `what` are not finite."""
+    advice = "scale X down, or pass float64" if dtype == np.float32 else "scale X down"
+    return ValueError(f"{what} overflow {dtype}: {advice}")
+
+
+def bad_row_error(rows, name, domain, dtype, *, output=None, first_row=0, missing=False):
+    """The error for rows that a kernel cannot use: it names the first entry that is to blame.
+
+    Parameters
+    ----------
+    rows : ndarray (n, d)
+    name : str or TableName
+    domain : (low, high)
+        Numbers or arrays (d,).
+    dtype : dtype
+        Of the computation.
+    output : sequence or None
+        Which columns have which distribution: objects with `columns` (None: all) and a `name`.
+    first_row : int
+        The number of the first of these rows in the user's table.
+    missing : bool
+        Whether NaN is no fault.
+    """
+    low, high = domain
+    step = max(1, (1 << 20) // rows.shape[1])
+    for first in range(0, len(rows), step):
+        part = rows[first : first + step].astype(dtype)
+        good = np.isfinite(part) & (part >= low) & (part <= high)
+        bad = np.argwhere(~(good | np.isnan(part)) if missing else ~good)
+        if len(bad):
+            row, column = bad[0]
+            value = rows[first + row, column]
+            ends = [np.broadcast_to(end, rows.shape[1])[column] for end in domain]
+            place = first_row + first + row, column
+            return entry_error(value, name, place, ends, dtype, _output_at(output, column))
+    return ValueError(f"Input {name} changed while it was read")
+
+
+def _output_at(output, column):
+    """The name of a column's distribution."""
+    for segment in output or ():
+        if segment.columns is None or column in segment.columns:
+            return segment.name
+    return None
+
+
+def entry_error(value, name, place, domain, dtype, output=None):
+    """The error for the entry at `place`, (row, column), which is not finite or not in its
+    domain.
+    """
+    row, column = place
+    where = f"at row {row}, column {column_label(name, column)}"
+    if np.isnan(value):
+        return ValueError(f"Input {name} contains NaN {where}: expected finite numbers")
+    if np.isinf(value):
+        return ValueError(
+            f"Input {name} contains infinity ({value}) {where}: expected finite numbers"
+        )
+    if not np.isfinite(dtype.type(value)):
+        return ValueError(f"Input {name} contains a value too large for {dtype} ({value}) {where}")
+    low, high = domain
+    expected = f"in [{low:g}, {high:g}]" if low in (0, 1) or low < 0 else "above 0"
+    what = "Negative values in data: " if value < 0 <= low else ""
+    return ValueError(
+        f"{what}output={output!r} expects values of {name} {expected}, got {value} {where}"
+    )

@@ -1,0 +1,50 @@
+"""Missing entries (NaN) of rows, looked at some rows at a time."""
+
+import numpy as np
+
+from aefast._base.arrays import ANYWHERE
+from aefast._base.errors import entry_error
+
+ENTRIES_AT_A_TIME = 1 << 20
+
+
+def has_missing(rows):
+    """Whether an entry is NaN."""
+    return any(np.isnan(part).any() for _, part in _slices(rows))
+
+
+def check_no_infinity(rows, name):
+    """ValueError for the first infinite entry; NaN passes."""
+    for first, part in _slices(rows):
+        bad = np.argwhere(np.isinf(part))
+        if len(bad):
+            row, column = bad[0]
+            value = part[row, column]
+            raise entry_error(value, name, (first + row, column), ANYWHERE, rows.dtype)
+
+
+def is_incomplete(rows, name):
+    """Whether rows that a kernel could not use have missing entries.
+
+    ValueError where they have infinite ones besides.
+    """
+    if not has_missing(rows):
+        return False
+    check_no_infinity(rows, name)
+    return True
+
+
+def observed_means(rows):
+    """(means, counts) of the entries of each column that are not NaN; the mean of none is 0."""
+    sums, counts = np.zeros(rows.shape[1]), np.zeros(rows.shape[1], np.int64)
+    for _, part in _slices(rows):
+        observed = ~np.isnan(part)
+        sums += np.where(observed, part, 0).sum(axis=0, dtype=np.float64)
+        counts += observed.sum(axis=0)
+    return sums / np.maximum(counts, 1), counts
+
+
+def _slices(rows):
+    """(number of the first row, rows) of one slice after another."""
+    step = max(1, ENTRIES_AT_A_TIME // rows.shape[1])
+    return ((first, rows[first : first + step]) for first in range(0, len(rows), step))

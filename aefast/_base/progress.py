@@ -1,0 +1,45 @@
+"""Progress bars and callbacks of training."""
+
+from contextlib import contextmanager
+
+
+@contextmanager
+def progress_bar(verbose, n_epochs, n_rows, stage=""):
+    """Show the progress of a training.
+
+    Gives a function (number of the epoch, last validation loss or None) that returns the `on_slice`
+    of `aefast._base.epochs.EpochTraining.epoch`, or None where nothing is shown.
+    """
+    if not verbose:
+        yield lambda epoch, validation_loss: None
+        return
+    from tqdm.auto import tqdm
+
+    with tqdm(total=n_epochs * n_rows, unit=" rows", unit_scale=True, dynamic_ncols=True) as bar:
+
+        def start_epoch(epoch, validation_loss):
+            bar.set_description(f"{stage}epoch {epoch}/{n_epochs}", refresh=False)
+            shown = {} if validation_loss is None else {"validation": f"{validation_loss:.4g}"}
+
+            def on_slice(n_rows_done, loss):
+                bar.set_postfix(loss=f"{loss:.4g}", **shown, refresh=False)
+                bar.update(n_rows_done)
+
+            return on_slice
+
+        yield start_epoch
+
+
+def check_callbacks(callbacks):
+    """TypeError unless callbacks are a callable, a list of callables or None."""
+    for callback in as_list(callbacks):
+        if not callable(callback):
+            raise TypeError(
+                f"callbacks must be a callable, a list of callables or None, got {callbacks!r}"
+            )
+
+
+def as_list(callbacks):
+    if callbacks is None:
+        return []
+    return list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]

@@ -1,0 +1,32 @@
+"""Types of arguments and results that the public interface is annotated with."""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+class SparseMatrix(Protocol):
+    """A sparse matrix or array of SciPy's, which has no types of its own."""
+
+    def tocsr(self, copy: bool = ...) -> Any: ...
+
+
+class DistributionLike(Protocol):
+    """The methods of `aefast.distributions.Distribution` that training needs."""
+
+    def mean(self, eta: Any) -> Any: ...
+    def link(self, mean: Any) -> Any: ...
+    def loss(self, eta: Any, x: Any) -> Any: ...
+    def sample(self, eta: Any, random: Any) -> Any: ...
+
+
+Array: TypeAlias = NDArray[Any]
+Reals: TypeAlias = NDArray[np.floating]  # float32 or float64
+Table: TypeAlias = ArrayLike | SparseMatrix
+OutputLike: TypeAlias = str | tuple[str, dict[str, Any]] | DistributionLike | Sequence[Any]
+Callbacks: TypeAlias = Callable[[Any], object] | Sequence[Callable[[Any], object]]
+RandomState: TypeAlias = int | np.random.RandomState
+PathLike: TypeAlias = str | os.PathLike[str]

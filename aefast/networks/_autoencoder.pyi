@@ -1,0 +1,95 @@
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+N_LAYERS_AT_MOST: int
+NOT_FINITE: int
+BAD_ROWS: int
+ACTIVATIONS: list[str]
+UNIT_ACTIVATIONS: list[str]
+OUTPUT_TABLE: list[dict[str, Any]]
+OUTPUTS: list[str]
+CORRUPTIONS: dict[str, int]
+PENALTIES: dict[str, dict[str, Any]]
+SOLVERS: list[str]
+SCHEDULES: list[str]
+
+def activation_table() -> list[dict[str, Any]]: ...
+def output_table() -> list[dict[str, Any]]: ...
+def penalty_table() -> list[dict[str, Any]]: ...
+def solver_table() -> list[dict[str, Any]]: ...
+def output_link(output: str, means: NDArray[np.float64]) -> NDArray[np.float64]: ...
+def output_log_base(
+    output: str, x: NDArray[np.float64], constant: float
+) -> NDArray[np.float64]: ...
+def output_sample(
+    output: str,
+    eta: NDArray[np.float64],
+    theta: NDArray[np.float64] | None,
+    constant: float,
+    n_draws: NDArray[np.float64] | None,
+    random: np.random.Generator,
+) -> NDArray[np.float64]: ...
+
+class Trainer:
+    learning_rate: float
+    @property
+    def variant(self) -> Any: ...
+    @property
+    def n_steps(self) -> int: ...
+    @property
+    def n_rows_done(self) -> int: ...
+    def __init__(
+        self,
+        network: Any,
+        X: NDArray[Any],
+        flat: NDArray[Any],
+        state: NDArray[Any],
+        hyperparameters: Any,
+        *,
+        batch_size: int,
+        n_threads: int,
+        n_steps: int,
+        variant: Any,
+        n_rows_seen: int = 0,
+        sample_weight: NDArray[np.float64] | None = None,
+        bfloat16: bool = False,
+        schedule_step: int = 0,
+        schedule_steps: int = 1,
+        stores_gradient: bool = False,
+    ) -> None: ...
+    def values(self) -> tuple[NDArray[Any], NDArray[Any], int]: ...
+    def reread(self) -> None: ...
+    def restore(self, flat: NDArray[Any], state: NDArray[Any], n_steps: int) -> None: ...
+    def run(self, order: NDArray[np.int64], loss_sum: float) -> tuple[float, int]: ...
+
+def loss_and_gradients(
+    network: Any,
+    X: NDArray[Any],
+    parameters: Any,
+    weight: NDArray[np.float64] | None,
+    domain: Any,
+    batch_size: int,
+    n_threads: int,
+    variant: Any,
+) -> tuple[float, NDArray[np.float64], int]: ...
+def one_pass(
+    layer: Any,
+    rows: NDArray[Any],
+    parameters: Any,
+    order: NDArray[np.int64] | None,
+    domain: Any,
+    block_rows: int,
+    n_threads: int,
+    many_rows: bool,
+    *,
+    from_codes: bool = False,
+    codes: NDArray[Any] | None = None,
+    reconstructions: NDArray[Any] | None = None,
+    row_losses: NDArray[np.float64] | None = None,
+    feature_losses: NDArray[np.float64] | None = None,
+    targets: tuple[NDArray[Any], NDArray[np.int64] | None] | None = None,
+    variant: Any = None,
+) -> int: ...
+def apply(name: str, x: NDArray[Any], out: NDArray[Any], n_threads: int) -> None: ...

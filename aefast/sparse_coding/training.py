@@ -1,0 +1,59 @@
+"""Passes of a dictionary's learner over rows, in the form that the loop over epochs asks for."""
+
+from aefast._base.epochs import EpochTraining
+from aefast._base.random import SHUFFLE, random_stream
+
+
+class DictionaryTraining(EpochTraining):
+    """Training of a dictionary, an update for each batch.
+
+    Parameters
+    ----------
+    learner : Learner
+    order : ndarray of int64
+        Numbers of the rows to learn from.
+    shuffle : bool
+        Whether each pass visits them in a random order.
+    """
+
+    def __init__(self, learner, order, shuffle):
+        self.learner, self.order, self.shuffle = learner, order, shuffle
+        self.best = None
+
+    @property
+    def n_rows(self):
+        return len(self.order)
+
+    @property
+    def n_rows_seen(self):
+        return self.learner.n_rows_seen
+
+    def values(self):
+        """A `DictionaryState`, a copy."""
+        return self.learner.state()
+
+    def reread(self):
+        """Go on as before: callbacks see copies."""
+
+    def settle(self):
+        """Keep what the batches so far have learnt: every update leaves a finite dictionary."""
+
+    def keep_best(self):
+        self.best = self.learner.state()
+
+    def restore_best(self):
+        self.learner.go_back_to(self.best)
+
+    def epoch(self, on_slice=None):
+        """Learn from each row once. Return the mean of objectives before each batch's update."""
+        order, total = self.order, 0.0
+        if self.shuffle:
+            random = random_stream(self.learner.seed, SHUFFLE, self.learner.n_rows_seen)
+            order = random.permutation(order)
+        step = self.learner.batch_size
+        for first in range(0, len(order), step):
+            batch = order[first : first + step]
+            total += self.learner.learn(batch)
+            if on_slice is not None:
+                on_slice(len(batch), total / (first + len(batch)))
+        return total / len(order)

@@ -1,0 +1,46 @@
+"""Tests that every suite runs from its command, with sizes that take seconds."""
+
+import shlex
+import subprocess
+import sys
+from pkgutil import iter_modules
+
+import pytest
+
+from benchmarks import suites
+from benchmarks.harness import runner
+
+COMMANDS = {  # arguments, and a text that the output must have
+    "factors": ("likelihood --rounds 1", "| likelihood | sklearn |"),
+    "files": ("--mib 4 --features 64 --components 4", "plain read again"),
+    "inference": (
+        "--libraries ops ops-out estimator numpy --threads 1 --repeats 1 --budget 0.05"
+        " --rows 500 --features 40 --components 20",
+        "% of peak",
+    ),
+    "overhead": ("--parts start row --repeats 1", "score_samples, one row"),
+    "sparse_coding": (
+        "--tasks omp --problems '256 atoms of 8 x 8' --rivals aefast --threads 1 --repeats 1",
+        "energy left",
+    ),
+    "variants": (
+        "--parts variants outputs mask --shapes mnist-20 --solvers sgd --budget 0.05"
+        " --only contraction poisson",
+        "partial_fit, mask",
+    ),
+}
+
+
+def test_every_suite_is_run():
+    names = {module.name for module in iter_modules(suites.__path__)}
+    assert {name for name in names if not name.startswith("test_")} == set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_suite_runs(name):
+    arguments, expected = COMMANDS[name]
+    command = [sys.executable, "-m", f"benchmarks.suites.{name}", *shlex.split(arguments)]
+    done = subprocess.run(command, cwd=runner.ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert expected in done.stdout
+    assert "error" not in done.stdout.lower() and "failed" not in done.stdout

@@ -1,0 +1,77 @@
+# cython: freethreading_compatible=True
+"""Checks of tables of rows, sums of their columns, and the statuses that kernels return."""
+
+from aefast._base import _runtime
+
+cimport numpy as cnp
+from libc.stdint cimport INT32_MAX, int64_t
+
+from _arrays cimport STATUS_BAD_ROWS, STATUS_NOT_FINITE, data_of, rows_view, view_rows
+
+cnp.import_array()
+
+
+cdef extern from "kernels/products/scan.h":
+    ctypedef struct scan_job:
+        rows_view rows
+        int64_t n_features
+        int n_threads
+        const double* sample_weight
+        double* column_sums
+        double* column_weights
+        double* column_low
+        double* column_high
+        int status
+
+    ctypedef struct scan_kernels:
+        void (*scan)(scan_job*) noexcept nogil
+
+    const scan_kernels* scan_tables[][2]
+
+
+NOT_FINITE = STATUS_NOT_FINITE  # a result is not finite
+BAD_ROWS = STATUS_BAD_ROWS  # an entry of the rows fails the check
+
+
+cdef const scan_kernels* kernels_of(cnp.ndarray array):
+    """Return the kernels for this array's real type and the instruction set in use."""
+    return scan_tables[<int> _runtime.isa_index()][cnp.PyArray_TYPE(array) == cnp.NPY_FLOAT64]
+
+
+def is_plain(array, int n_dimensions):
+    """Return whether a kernel can read `array` as it is.
+
+    This holds for an ndarray, not of a subclass, that has n_dimensions dimensions, is not empty, is
+    C-contiguous, aligned, in native byte order and of a type that kernels read. The number of
+    columns of a matrix must fit 32 bits."""
+    if not cnp.PyArray_CheckExact(array):
+        return False
+    cdef cnp.ndarray a = array
+    cdef int kind = cnp.PyArray_TYPE(a)
+    if cnp.PyArray_NDIM(a) != n_dimensions or cnp.PyArray_SIZE(a) == 0:
+        return False
+    if not cnp.PyArray_CHKFLAGS(a, cnp.NPY_ARRAY_CARRAY_RO) or not cnp.PyArray_ISNOTSWAPPED(a):
+        return False
+    if n_dimensions == 2 and cnp.PyArray_DIM(a, 1) > INT32_MAX:
+        return False
+    return kind in (cnp.NPY_FLOAT32, cnp.NPY_FLOAT64, cnp.NPY_UINT8, cnp.NPY_BOOL)
+
+
+def scan(cnp.ndarray X, order, domain, cnp.ndarray real_example, n_threads, cnp.ndarray sums,
+         cnp.ndarray weights, *, bint missing=False, sample_weight=None, low=None, high=None):
+    """Check rows, sum their columns and return the status.
+
+    Entries are checked after conversion to the real type of `real_example`; with `missing`, NaN
+    passes. Each column's entries times their rows' weights are added to `sums` (d,) float64, the
+    weights to `weights`. `low` and `high` are updated with the least and the greatest entries."""
+    cdef scan_job job
+    cdef const scan_kernels* kernels = kernels_of(real_example)
+    job.rows, job.n_threads = view_rows(X, order, domain), n_threads
+    job.n_features = cnp.PyArray_DIM(X, 1)
+    job.rows.missing = missing
+    job.sample_weight = <const double*> data_of(sample_weight)
+    job.column_sums, job.column_weights = <double*> data_of(sums), <double*> data_of(weights)
+    job.column_low, job.column_high = <double*> data_of(low), <double*> data_of(high)
+    with nogil:
+        kernels.scan(&job)
+    return job.status

@@ -1,0 +1,126 @@
+"""Training that stores the whole gradient before weights move, as solvers will need it that look at a whole matrix: the flag through the bindings, for
+solvers that do not need it."""
+
+import numpy as np
+import pytest
+
+from aefast.networks import _autoencoder
+from aefast.networks.network import single_layer, stacked_network
+from aefast.networks.outputs import plain_output, resolve_output
+from aefast.networks.training.hyperparameters import Hyperparameters
+from aefast.networks.variants import PLAIN, REVIVE, Variant
+
+N, D, K = 300, 37, 29
+SOLVERS = {
+    "sgd": {"momentum": 0.0},
+    "nesterov": {"solver": "sgd", "momentum": 0.9, "nesterov": True},
+    "adam": {},
+    "adagrad": {"alpha": 0.01, "weight_decay": 0.1, "max_norm": 0.5},
+}
+MIXED = resolve_output([("gaussian_diagonal", slice(0, 20)), ("categorical", slice(20, D))], D)
+NETWORKS = {
+    "tied": single_layer(D, K, True, "sigmoid", plain_output("gaussian")),
+    "untied, mixed": single_layer(D, K, False, "tanh", MIXED),
+    "top-k": single_layer(D, K, True, "relu", plain_output("gaussian"), 3),
+    "deep": stacked_network(D, (K, 11), "sigmoid", "linear", plain_output("gaussian")),
+}
+
+
+def same_bits(a, b):
+    return a.tobytes() == b.tobytes()
+
+
+def rows_of(dtype):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(N, D))
+    X[:, 20:] = np.eye(D - 20)[rng.integers(D - 20, size=N)]  # for the group of the mixed output
+    return X.astype(dtype)
+
+
+def trainer_of(network, X, solver, stores_gradient, n_threads=1, **options):
+    rng = np.random.default_rng(1)
+    flat = rng.normal(scale=0.3, size=network.n_parameters).astype(X.dtype)
+    settings = {"solver": solver, "learning_rate": 0.01} | options | SOLVERS.get(solver, {})
+    given = Hyperparameters(**settings)
+    n_states = {"sgd": int(given.momentum > 0), "adam": 2, "adagrad": 1}[given.solver]
+    variant = PLAIN
+    if network.layers[0].top_k:
+        variant = Variant(revive=REVIVE, dead_rows=64, rows_unused=np.zeros(K, np.int64))
+    return _autoencoder.Trainer(
+        network,
+        X,
+        flat,
+        np.zeros((n_states, flat.size), X.dtype),
+        given,
+        batch_size=70,
+        n_threads=n_threads,
+        n_steps=0,
+        variant=variant,
+        stores_gradient=stores_gradient,
+    )
+
+
+def trained(*arguments, **options):
+    """(parameters, optimizer's state, loss) after two passes."""
+    trainer = trainer_of(*arguments, **options)
+    order, losses = np.arange(N), []
+    for _ in range(2):
+        loss, status = trainer.run(order, 0.0)
+        assert status == 0
+        losses.append(loss)
+    flat, state, n_steps = trainer.values()
+    assert n_steps == 2 * -(-N // 70)
+    return flat, state, np.array(losses)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_training_is_that_of_the_fused_update(name, solver, isa):
+    for dtype, tolerance in ((np.float32, 1e-5), (np.float64, 1e-13)):
+        X = rows_of(dtype)
+        fused, stored = (trained(NETWORKS[name], X, solver, stores) for stores in (False, True))
+        for one, other in zip(fused, stored, strict=True):
+            bound = tolerance * np.abs(one).max(initial=1)
+            np.testing.assert_allclose(other, one, rtol=0, atol=bound)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_bits_do_not_depend_on_threads(name, solver, isa):
+    X = rows_of(np.float32)
+    one, *others = (trained(NETWORKS[name], X, solver, True, n) for n in (1, 2, 5))
+    for other in others:
+        assert all(same_bits(a, b) for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "size"), [("tied", 2.4e19), ("untied, mixed", 1.5e19), ("deep", 2.4e19)]
+)
+def test_nothing_moves_before_the_whole_gradient_is_known(name, size, isa):
+    """A finite loss whose gradient's squares overflow: fused updates move the weights by it, stored ones end the call before they do."""
+    X = rows_of(np.float32)
+    X[:, 0] = size
+    options = {"learning_rate": 1e-30}
+    before = trainer_of(NETWORKS[name], X, "sgd", True, **options).values()[0].copy()
+    statuses, moved = [], []
+    for stores in (False, True):
+        trainer = trainer_of(NETWORKS[name], X, "sgd", stores, **options)
+        _, status = trainer.run(np.arange(70), 0.0)
+        statuses.append(status)
+        moved.append(not same_bits(trainer.values()[0], before))
+    assert statuses == [0, _autoencoder.NOT_FINITE] and moved[1] is False
+
+
+def test_clipping_and_the_flag_take_one_path():
+    """A norm that no gradient reaches changes no bit of training with stored gradients."""
+    X = rows_of(np.float32)
+    plain, clipped = (
+        trained(NETWORKS["tied"], X, "adam", True, clip_norm=norm) for norm in (0.0, 1e9)
+    )
+    assert all(same_bits(a, b) for a, b in zip(plain, clipped, strict=True))
+    short = trained(NETWORKS["tied"], X, "sgd", True, clip_norm=1e-3)[0]
+    assert not same_bits(short, trained(NETWORKS["tied"], X, "sgd", True)[0])
+
+
+def test_no_solver_stores_gradients_for_nothing():
+    assert not any(row["whole_gradient"] for row in _autoencoder.solver_table())

@@ -1,0 +1,66 @@
+"""The tiers of the suite: which cases of a parametrised test the default tier runs.
+
+docs/develop/tests.md describes the tiers.
+"""
+
+from collections import Counter, defaultdict
+from itertools import combinations
+
+import pytest
+
+
+def covering(cases, strength):
+    """The indices of few cases in which each combination of `strength` values occurs.
+
+    A case is a tuple of values, one for each parameter; combinations that occur in no case are not
+    asked for. Each step takes the case with the most combinations that are still missing; among
+    equals the one whose values were taken least often, so that repeats spread over all values, and
+    then the first: the choice depends on nothing but the cases.
+    """
+    strength = min(strength, len(cases[0]))
+    owners = defaultdict(list)  # the cases in which a combination occurs
+    for index, case in enumerate(cases):
+        for combination in combinations(enumerate(case), strength):
+            owners[combination].append(index)
+    missing = Counter(index for indices in owners.values() for index in indices)
+    taken, chosen = Counter(), set()
+    while owners:
+        index = max(
+            (i for i in missing if missing[i]),
+            key=lambda i: (missing[i], -sum(taken[value] for value in enumerate(cases[i])), -i),
+        )
+        chosen.add(index)
+        taken.update(enumerate(cases[index]))
+        for combination in combinations(enumerate(cases[index]), strength):
+            for owner in owners.pop(combination, ()):
+                missing[owner] -= 1
+    return chosen
+
+
+def values_of(item):
+    """The identities of a case's values; a check of scikit-learn and its estimator are named."""
+    if {"estimator", "check"} <= item.callspec.params.keys():
+        return tuple(item.callspec.id.rsplit("-check_", 1))
+    return tuple(map(id, item.callspec.params.values()))
+
+
+def strength_of(item):
+    """How many values meet in the default tier: two, or one where a marker says so."""
+    once = item.get_closest_marker("each_value_once")
+    return 1 if once or "check" in item.callspec.params else 2
+
+
+def mark_tiers(items):
+    """Mark what the default tier leaves out as `extra`, and the whole product as `full`."""
+    functions = defaultdict(list)
+    for item in items:
+        if item.get_closest_marker("slow"):
+            continue
+        item.add_marker(pytest.mark.full)
+        if hasattr(item, "callspec") and not item.get_closest_marker("extra"):
+            functions[item.parent.nodeid, item.originalname].append(item)
+    for cases in functions.values():
+        chosen = covering([values_of(item) for item in cases], strength_of(cases[0]))
+        for index, item in enumerate(cases):
+            if index not in chosen:
+                item.add_marker(pytest.mark.extra)
