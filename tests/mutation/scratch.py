@@ -61,8 +61,12 @@ class Scratch:
         self.changed = {}
 
     def _files_read(self, command):
-        at = command.index("-o")
-        rest = [w for w in command[:at] + command[at + 2 :] if not w.startswith("-M")]
+        rest = command.copy()
+        for option in ("-o", "-MF", "-MT", "-MQ"):  # with the name that follows
+            while option in rest:
+                at = rest.index(option)
+                del rest[at : at + 2]
+        rest = [word for word in rest if not word.startswith("-M")]
         listed = self._run([*rest, "-MM", "-MT", "x"], capture_output=True, text=True).stdout
         return {os.path.normpath(name) for name in listed.replace("\\\n", " ").split()[1:]}
 
