@@ -174,8 +174,18 @@ static void norms_of_rows(const training *t, member m, const weight_matrix *M, c
     }
 }
 
+/* The weights of dead units' auxiliary losses, for the units that the member's norms are of. They
+   change here alone: the phases of a batch read them until it ends, each member at its own pace. */
+static void refresh_revival(const training *t, member m)
+{
+    const training_job *job = t->job;
+    for (int64_t j = share_begin(m, t->k), end = share_end(m, t->k); t->revive && j < end; ++j)
+        t->revive[j] = job->rows_unused[j] >= job->terms.dead_rows ? (real)job->terms.revive : 0;
+}
+
 static void norms_phase(const training *t, member m)
 {
+    refresh_revival(t, m);
     if (t->norms)
         norms_of_rows(t, m, &t->W, 0, t->norms);
     if (t->decoder_norms)
@@ -251,13 +261,6 @@ static void groups_phase(const training *t, member m, const batch_plan *plan, ro
 
 /* ---- units that no row keeps ---- */
 
-static void refresh_revival(const training *t)
-{
-    const code_terms *terms = &t->job->terms;
-    for (int64_t j = 0; t->revive && j < t->k; ++j)
-        t->revive[j] = t->job->rows_unused[j] >= terms->dead_rows ? (real)terms->revive : 0;
-}
-
 /* One member, after the deltas. */
 static void count_unused(const training *t, const batch_plan *plan)
 {
@@ -267,7 +270,6 @@ static void count_unused(const training *t, const batch_plan *plan)
             kept += t->kept_weights[r * t->k + j];
         t->job->rows_unused[j] = kept > 0 ? 0 : t->job->rows_unused[j] + plan->n;
     }
-    refresh_revival(t);
 }
 
 #endif

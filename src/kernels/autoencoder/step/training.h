@@ -357,7 +357,6 @@ static void train(training_job *job)
     for (int l = 0; l < net.n_layers; ++l)
         for (int i = 0; i < job->n_threads; ++i)
             net.layers[l].shares[i] = (share){0};
-    refresh_revival(&net.layers[0]);
     job->status = STATUS_OK;
     team_run(job->n_threads, FLOAT_MODE_FLUSH, train_member, &net);
     for (int i = 0; i < job->n_threads; ++i)
