@@ -1,5 +1,5 @@
-/* The phases of a training step on BLAS, called single-threaded on blocks of row-major arrays: the
- * portable path, and the tests' second opinion. */
+/* The phases of a training step on BLAS, which is called single-threaded on blocks of row-major
+   arrays. They are the portable path, and tests compare the phases for register tiles with them. */
 #ifndef AEFAST_BLAS_PHASES_H
 #define AEFAST_BLAS_PHASES_H
 
@@ -149,7 +149,7 @@ static void code_delta_by_blas(const training *t, member m, const batch_plan *pl
     }
 }
 
-/* Returns the penalty. */
+/* Compute the gradient of a block of weights and use it (see weights.h). Return the L2 penalty. */
 static double weights_by_blas(const training *t, const batch_plan *plan,
                               const step_constants *constants, weight_block which, scratch *buffers,
                               double *squares)
@@ -177,7 +177,7 @@ static double weights_by_blas(const training *t, const batch_plan *plan,
                              columns, squares);
 }
 
-/* Where gradients are stored: scales a block of them, and the weights move. */
+/* Multiply the stored gradient of a block by `factor`, and update the weights. */
 static void move_by_blas(const training *t, const batch_plan *plan, const step_constants *constants,
                          weight_block which, real factor)
 {
