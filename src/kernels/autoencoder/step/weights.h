@@ -222,8 +222,10 @@ static void move_strip(const training_job *job, const step_constants *constants,
     refresh_operands(job, m, j, row, n);
 }
 
-/* ---- Use of a block's gradient: it is added to `gradients`; or stored, with its squares added
-   to `squares`; or the weights move by it. Functions return the L2 penalty. ---- */
+/* ---- use of a block's gradient ----
+
+   The gradient is added to `gradients`; or it is stored, and its squares are added to `squares`; or
+   the weights move by it. The functions return the L2 penalty of the block. */
 
 /* BLAS: use the gradient of a block, row-major with rows `ld` apart. */
 static double use_gradient_rows(const training_job *job, const step_constants *constants,
