@@ -205,21 +205,21 @@ def output_sample(output, cnp.ndarray eta, theta, double constant, n_draws, rand
     of a multinomial, or None, which means one draw each. random is a numpy.random.Generator."""
     cdef int index = OUTPUTS.index(output)
     cdef int64_t n = cnp.PyArray_DIM(eta, 0), m = cnp.PyArray_DIM(eta, 1)
-    cdef generator chance
-    chance.bits = <bitgen_t*> PyCapsule_GetPointer(random.bit_generator.capsule, "BitGenerator")
-    chance.uniform = random_standard_uniform
-    chance.normal = random_standard_normal
-    chance.exponential = random_standard_exponential
-    chance.gamma = random_standard_gamma
-    chance.poisson = random_poisson
-    chance.binomial = draw_binomial
+    cdef generator source
+    source.bits = <bitgen_t*> PyCapsule_GetPointer(random.bit_generator.capsule, "BitGenerator")
+    source.uniform = random_standard_uniform
+    source.normal = random_standard_normal
+    source.exponential = random_standard_exponential
+    source.gamma = random_standard_gamma
+    source.poisson = random_poisson
+    source.binomial = draw_binomial
     cdef const double* etas = <const double*> data_of(eta)
     cdef const double* thetas = <const double*> data_of(theta)
     cdef const double* counts = <const double*> data_of(n_draws)
     x = np.empty((n, m))
     cdef double* to = <double*> data_of(x)
     with random.bit_generator.lock, nogil:
-        autoencoder_tables[0][1].output_sample(index, n, m, etas, thetas, constant, counts, &chance,
+        autoencoder_tables[0][1].output_sample(index, n, m, etas, thetas, constant, counts, &source,
                                                to)
     return x
 

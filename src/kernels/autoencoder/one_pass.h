@@ -47,6 +47,7 @@ typedef struct {
     _Atomic int64_t next;
 } pass;
 
+/* Reserve the buffers of one thread. */
 static pass_buffers carve_buffers(const pass *f, arena *a)
 {
     int64_t n = f->job->block_rows;
@@ -71,6 +72,7 @@ static int decodes(const one_pass_job *job)
     return job->reconstructions || job->row_losses || job->feature_losses;
 }
 
+/* Reserve the packed weights in the workspace; the threads' buffers follow them. */
 static pass carve_pass(one_pass_job *job, void *workspace)
 {
     pass f = {.job = job,
@@ -108,6 +110,7 @@ static void pack_weights(const pass *f, member m)
             pack_panel(k, d - j * PANEL, f->p.V + j * PANEL, d, f->V_by_d + j * k * PANEL);
 }
 
+/* Compute the codes of n rows from `first` on, and copy them to the job's output. */
 static void encode_block(const pass *f, const pass_buffers *buffers, int64_t first, int64_t n)
 {
     int64_t d = f->d, k = f->k;
@@ -160,6 +163,7 @@ static void finish_outputs(const pass *f, const pass_buffers *buffers, strip *s,
     }
 }
 
+/* Compute means or losses of custom distributions, for n rows from `first` on. */
 static void finish_custom(const pass *f, const pass_buffers *buffers, int64_t first, int64_t n)
 {
     const one_pass_job *job = f->job;
@@ -234,6 +238,7 @@ static void decode_block(const pass *f, const pass_buffers *buffers, int64_t fir
                    (size_t)d * sizeof(real));
 }
 
+/* Load n rows from `first` on, and encode and decode them. */
 static void pass_block(const pass *f, const pass_buffers *buffers, int64_t first, int64_t n)
 {
     const one_pass_job *job = f->job;
@@ -256,6 +261,7 @@ static void pass_block(const pass *f, const pass_buffers *buffers, int64_t first
         decode_block(f, buffers, first, n);
 }
 
+/* The function that each thread of the team runs. */
 static void pass_member(void *context, member m)
 {
     pass *f = (pass *)context;

@@ -80,6 +80,7 @@ ALWAYS_INLINE void prepare_column(const strip *s, int64_t column, int64_t left,
 
 /* ---- means ---- */
 
+/* Replace values by means in one vector of columns. */
 ALWAYS_INLINE void mean_column(strip *s, int64_t column, int64_t width, int64_t left,
                                mean_function *mean, const int masked)
 {
@@ -111,6 +112,7 @@ ALWAYS_INLINE vec plain_loss_of_vector(const strip *s, int64_t i, int64_t column
     return l;
 }
 
+/* Compute losses without masks, row by row. */
 ALWAYS_INLINE void plain_loss_rows(strip *s, loss_function *loss)
 {
     for (int64_t i = 0; i < s->n_rows; ++i) {
@@ -125,6 +127,7 @@ ALWAYS_INLINE void plain_loss_rows(strip *s, loss_function *loss)
     }
 }
 
+/* Compute the losses of the segment's columns in one vector. */
 ALWAYS_INLINE void loss_column(strip *s, int64_t column, int64_t width, int64_t left,
                                prepare_function *prepare, loss_function *loss)
 {
@@ -149,6 +152,7 @@ ALWAYS_INLINE void loss_column(strip *s, int64_t column, int64_t width, int64_t 
 
 /* ---- gradients ---- */
 
+/* Compute losses and derivatives of one vector of columns, without masks. */
 ALWAYS_INLINE void plain_gradient_column(strip *s, int64_t column, int64_t width, int64_t left,
                                          exponential_function *exponential,
                                          plain_loss_function *loss)
@@ -180,6 +184,7 @@ ALWAYS_INLINE void plain_gradient_column(strip *s, int64_t column, int64_t width
     store_as_double(s->column_sums + column, sum, left);
 }
 
+/* Compute losses and derivatives of the segment's columns in one vector. */
 ALWAYS_INLINE void gradient_column(strip *s, int64_t column, int64_t width, int64_t left,
                                    prepare_function *prepare, loss_function *loss)
 {

@@ -30,6 +30,7 @@ enum {
     KEPT_ROWS = 4
 };
 
+/* Return whether a job uses the phases of this file. */
 static inline int goes_through_entries(const training_job *job)
 {
     return job->tiled && GROUP == 1 && job->n_upper == 0 && job->model.top_k > 0 &&
@@ -69,6 +70,7 @@ static inline kept_entries entries_of_block(const training *t, int64_t r)
     return u;
 }
 
+/* Return whether a panel of units is computed whole. */
 static inline int is_whole(const training *t, int64_t panel)
 {
     return t->entries.n_dead[panel] * WHOLE_SHARE >= PANEL;
@@ -288,6 +290,7 @@ static void finish_whole_delta(void *context, int64_t j)
     finish_delta_panel(phase, j, used);
 }
 
+/* Compute the deltas of all units. Adjacent panels of one kind, whole or not, go together. */
 static void delta_through_entries(const training *t, member m, const batch_plan *plan)
 {
     int64_t panels = n_panels(t->k), stride = panel_size(plan), d_panels = n_panels(t->d);

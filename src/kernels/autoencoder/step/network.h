@@ -33,6 +33,7 @@ static void carve_weights(training *t, arena *packed)
         t->V = carve_matrix(t->job, packed, model->V, t->p.V_at);
 }
 
+/* Reserve the arrays that only variants need, or set their pointers to NULL. */
 static void carve_code_terms(training *t, arena *a, int64_t stored_rows, int64_t n_losses,
                              int64_t row_blocks)
 {
@@ -92,6 +93,7 @@ static void carve_between(training *t, const training *above, arena *a)
     t->g_sums = above->c_sums;
 }
 
+/* Reserve the buffers of each thread. */
 static scratch *carve_members(const training_job *job, arena *a)
 {
     int64_t size = job->tiled ? STRIP_ROWS * PANEL * STRIP_PANELS : BLOCK_ROWS * BLOCK_COLUMNS;
@@ -143,6 +145,8 @@ static void carve_layer(training *t, training_job *job, const training *below, a
     carve_activations(t, working);
 }
 
+/* Lay out all layers in the two blocks of memory, and compute the blocks' sizes. With NULL for
+   both, only the sizes are meaningful. */
 static void carve_network(network *net, training_job *job, void *workspace, void *packed,
                           int64_t *workspace_bytes, int64_t *packed_bytes)
 {

@@ -23,6 +23,7 @@ enum {
     STRIP_PANELS = 4
 };
 
+/* Return the division of a batch of n rows for register tiles. */
 static batch_plan plan_tiles(const training *t, int64_t n)
 {
     int64_t row_blocks = ceil_div(n, TILE_BLOCK_ROWS);
@@ -165,6 +166,8 @@ static strip strip_of(const tile_phase *phase, real *activation, int64_t columns
         .n_rows = block_size(plan, phase->at.r),
         .n_columns = min_i64(PANEL, columns - (phase->at.j + j) * PANEL)};
 }
+
+/* ---- epilogues: each works on panel j of the run, counted within the run ---- */
 
 static void finish_hidden(void *context, int64_t j)
 {

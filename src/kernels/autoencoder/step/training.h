@@ -109,6 +109,7 @@ static weight_block weight_block_at(const training *t, const batch_plan *plan, i
 typedef double weight_function(const training *, const batch_plan *, const step_constants *,
                                weight_block, scratch *, double *squares);
 
+/* Compute the gradients of all weights, block by block, and use them. */
 static void weight_phase(const training *t, member m, const batch_plan *plan,
                          const step_constants *constants)
 {
@@ -238,6 +239,7 @@ static double sum_of(const double *x, int64_t n)
     return sum;
 }
 
+/* Compute and use the gradients of all parameters. Biases are left to one thread. */
 static void update_phase(const network *net, member m, const batch_plan *plans,
                          const step_constants *constants)
 {
@@ -320,6 +322,7 @@ static double train_batch(const network *net, member m, const batch_plan *plans,
     return loss;
 }
 
+/* The function that each thread of the team runs: one batch after another. */
 static void train_member(void *context, member m)
 {
     const network *net = (const network *)context;

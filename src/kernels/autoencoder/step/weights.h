@@ -57,6 +57,7 @@ static inline int64_t row_panels(const training_job *job)
     return ceil_div(job->model.n_features, row_panel(job));
 }
 
+/* Reserve the packed forms of a matrix and of its state, and what else training stores for it. */
 static weight_matrix carve_matrix(const training_job *job, arena *packed, void *rows, int64_t at)
 {
     int64_t d = job->model.n_features, k = job->model.n_components;

@@ -23,6 +23,8 @@ typedef struct {
     void (*backward)(strip *);
 } activation_entry;
 
+/* Replace values a - bias by h in one vector of columns. Exponentials are computed PASS_ROWS
+   rows ahead (see PASS_ROWS). */
 ALWAYS_INLINE void forward_column(strip *s, int64_t column, int64_t width, int64_t left,
                                   exponential_function *exponential, activation_function *forward)
 {
@@ -43,6 +45,7 @@ ALWAYS_INLINE void forward_column(strip *s, int64_t column, int64_t width, int64
     s->not_finite |= any_lane(bad);
 }
 
+/* Replace values dH by dA in one vector of columns, and sum them. */
 ALWAYS_INLINE void backward_column(strip *s, int64_t column, int64_t width, int64_t left,
                                    activation_derivative *derivative)
 {
