@@ -76,8 +76,8 @@ static inline int is_whole(const training *t, int64_t panel)
     return t->entries.n_dead[panel] * WHOLE_SHARE >= PANEL;
 }
 
-/* Return the dead unit after unit j in a panel that is not whole, or the end of the panel; j =
-   -1 starts: for (j = next_dead(t, panel, -1); j < end; j = next_dead(t, panel, j)) */
+/* Return the next dead unit after unit j of a panel that is not whole, or the panel's end:
+   for (j = next_dead(t, panel, -1); j < end; j = next_dead(t, panel, j)) */
 static inline int64_t next_dead(const training *t, int64_t panel, int64_t j)
 {
     int64_t end = min_i64(t->k, (panel + 1) * PANEL);

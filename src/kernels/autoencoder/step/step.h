@@ -100,8 +100,7 @@ typedef struct training {
     /* (n, k): input of the decoder: H, or in a deep network the reconstruction of H by the layer
        above. */
     real *R, *R_forms;
-    /* (n, k): derivative of the loss by the pre-activations of R: D, or the E of the layer above.
-     */
+    /* (n, k): derivative of the loss by the pre-activations of R: D, or E of the layer above. */
     real *G;
     /* (n): weight of each row's loss. */
     real *weight;
@@ -111,7 +110,7 @@ typedef struct training {
     double *c_sums, *b_sums;
     /* Column sums of G: b_sums, or the c_sums of the layer above. */
     double *g_sums;
-    /* (row_blocks_d, d) */
+    /* (row_blocks_d, d): column sums of the derivatives by theta, or NULL. */
     double *theta_sums;
     /* Sums of squares of each block of the gradient and of each bias; NULL unless the gradient is
        stored. */
@@ -195,9 +194,9 @@ static inline void weigh_rows(const training_job *job, int64_t first, int64_t n,
         }
 }
 
-/* Add the gradient of one chunk of rows to `wide`. After the last chunk, round the sum to
-   `gradient`; a single chunk needs no addition. Batches of more than CHUNK_ROWS rows are so
-   summed in double. */
+/* Add the gradient of one chunk of rows to `wide`, and after the last chunk round the sum to
+   `gradient`: gradients of more than CHUNK_ROWS rows are summed in double. A single chunk needs
+   no addition. */
 static inline void add_chunk(real *gradient, double *wide, int64_t size, int is_first, int is_last)
 {
     if (is_first && is_last)
