@@ -228,8 +228,7 @@ typedef struct {
     /* The domain of x in words, and its ends. */
     const char *domain;
     double low, high;
-    /* Name of a parameter of each column, which is learned unless an option fixes it; NULL: none.
-     */
+    /* Name of a parameter of each column, learned unless an option fixes it; NULL: none. */
     const char *parameter;
     /* Name of a constant of each segment; NULL: none. */
     const char *option;
@@ -282,8 +281,7 @@ typedef struct {
     void (*activation_info)(int, activation_info *);
     void (*output_info)(int, output_info *);
     void (*penalty_info)(int, penalty_info *);
-    /* Return whether the penalty is a function of mean codes, and so couples the rows of a batch.
-     */
+    /* Return whether the penalty is a function of mean codes, which couples a batch's rows. */
     int (*penalty_is_of_means)(int);
     void (*solver_info)(int, solver_info *);
     const char *(*schedule_name)(int);

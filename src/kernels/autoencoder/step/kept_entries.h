@@ -360,8 +360,7 @@ static void add_dead_unit(const training *t, const batch_plan *plan, int64_t r, 
     vec_store(to + LANES, high[0] + high[1]);
 }
 
-/* The block_gradient of these phases: products for whole panels, entries and dead units elsewhere.
- */
+/* The block_gradient of these phases: products for whole panels, else entries and dead units. */
 static void gradient_by_entries(const training *t, const batch_plan *plan, weight_block which,
                                 int64_t r, int64_t row, int64_t n_rows, int64_t j, real *gradient,
                                 int add)
