@@ -64,7 +64,10 @@ def _network(
     output_parameters=None,
     activation="sigmoid",
 ):
-    """Checks names, shapes and types. Returns a network of one layer and its parameters. A bias that plays no part is given as None."""
+    """Check names, shapes and types; return a network of one layer and its parameters.
+
+    A bias that the caller does not use is None.
+    """
     check.check_name(activation, "activation", _autoencoder.ACTIVATIONS)
     W = check.as_array(W, "W", 2)
     k, d = W.shape

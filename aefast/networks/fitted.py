@@ -57,7 +57,11 @@ def initial_bias(layer, column_means):
 
 
 def initial_state(model, solver, momentum, column_means, dtype, seed, fill=None):
-    """Weights uniform in ±weight_bound, hidden bias 0, visible bias at the link of the column means (in upper layers 0)."""
+    """Return the state before the first step of training.
+
+    Weights are uniform in ± `weight_bound`, hidden biases 0. The visible bias of the first layer is
+    the link of the column means, that of upper layers 0.
+    """
     flat = np.zeros(model.n_parameters, dtype)
     random = random_stream(seed, WEIGHTS)
     for layer, of_layer in model.layer_views(flat):
@@ -74,10 +78,11 @@ def initial_state(model, solver, momentum, column_means, dtype, seed, fill=None)
 
 
 def continued_state(state, model, describe, solver, momentum, precision):
-    """A copy to train on. Another solver starts with a state of its own. describe: `FittedNetwork._describe` of the estimator.
+    """Return a copy of a fitted state from which training goes on.
 
-    Raises ValueError if the constructor's parameters now ask for another network than the fitted
-    one.
+    A solver other than the state's begins with a new optimizer state. `describe` is the estimator's
+    `FittedNetwork._describe`. Raises ValueError if the constructor's parameters now ask for another
+    network than the fitted one.
     """
     dtype = state.parameters.dtype
     if parameter_type(precision, dtype) != dtype:
@@ -143,7 +148,10 @@ class FittedNetwork(Saved):
         return hasattr(self, "_state")
 
     def _describe(self, network):
-        """The network's shape by the names that its file, and errors, have for it: those of constructor parameters, where there are such."""
+        """Return a network's shape by the names that files and error messages use.
+
+        Names are those of constructor parameters where a parameter exists.
+        """
         return network.layers[0]._asdict()
 
     # ---- in a file ----
@@ -218,7 +226,10 @@ class FittedNetwork(Saved):
 
     @classmethod
     def _model_of_file(cls, state):
-        """Return the network that a file describes; ValueError where entries contradict each other."""
+        """Return the network that a file describes.
+
+        Raises ValueError where entries contradict each other.
+        """
         given = state["model"]
         output = outputs.from_json(given["output"], given["n_features"])
         if given["top_k"] > given["n_components"]:

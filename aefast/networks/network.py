@@ -12,7 +12,10 @@ from aefast.networks._autoencoder import UNIT_ACTIVATIONS
 
 
 class Parameters(NamedTuple):
-    """The parts of one layer, all of one real type. V, the decoder's matrix, is W itself when tied."""
+    """The parameters of one layer, all of one real type.
+
+    V, the decoder's matrix, is W itself when tied. Biases that an operation does not use are None.
+    """
 
     W: np.ndarray  # (k, d)
     V: np.ndarray  # (k, d)
@@ -31,7 +34,10 @@ class _LayerFields(NamedTuple):
 
 
 class Layer(_LayerFields):
-    """One encoder and its decoder. Immutable: quantities that follow from the fields are computed once."""
+    """One encoder and its decoder.
+
+    Immutable: quantities that follow from the fields are computed once.
+    """
 
     def __getstate__(self):
         return None  # the fields are the whole state: nothing that is cached is pickled
@@ -86,10 +92,11 @@ class _NetworkFields(NamedTuple):
 
 
 class Network(_NetworkFields):
-    """Layers on top of each other, of which one alone is the plain case. Immutable.
+    """A stack of one or more layers. Immutable.
 
-    The features of each layer are the components of the layer below; where there are several, all are tied. The output is that of the first layer. The
-    flat array of parameters is that of one layer after the other.
+    The features of each layer are the components of the layer below. In stacks of several layers
+    all are tied. The network's output is the first layer's. The flat array of parameters holds the
+    layers' flat arrays one after the other.
     """
 
     def __getstate__(self):
@@ -171,9 +178,10 @@ def single_layer(n_features, n_components, tied, activation, output, top_k=0):
 
 @lru_cache(maxsize=64)
 def stacked_network(n_features, layer_sizes, activation, code_activation, output):
-    """Tied layers on top of each other, the last with an activation of its own.
+    """Return a network of tied layers whose last activation may differ from the others'.
 
-    Each upper layer, taken alone, reconstructs the codes below: by Bernoulli's loss where these lie in (0, 1).
+    Each upper layer, taken alone, reconstructs the codes of the layer below: with the Bernoulli
+    loss if these lie in (0, 1), with the Gaussian loss otherwise.
     """
     sizes = (n_features, *layer_sizes)
     activations = [activation] * (len(layer_sizes) - 1) + [code_activation]

@@ -35,7 +35,10 @@ def _block_rows(layer, n):
 
 
 def _allocate(shape, result, n, dtype):
-    """An array for a result of n rows through a layer or a network. row_losses are float64 in every type; the others have the computation's."""
+    """Return an array for the result of n rows through a layer or a network.
+
+    Row losses are always float64, the other results have the type of the computation.
+    """
     if result == "row_losses":
         return np.empty(n)
     width = shape.n_components if result == "codes" else shape.n_features
@@ -43,7 +46,9 @@ def _allocate(shape, result, n, dtype):
 
 
 def one_pass(network, parameters, rows, result, *, out=None, **options):
-    """One of RESULTS for each row: codes (n, k), reconstructions (n, d), row_losses (n,) or feature_losses (n, d).
+    """Compute one of RESULTS for each row.
+
+    Shapes are (n, k) for codes, (n, d) for reconstructions and feature losses, (n,) for row losses.
 
     Parameters
     ----------
@@ -162,7 +167,10 @@ def _through_layers(
     check=True,
     variant=None,
 ):
-    """`one_pass` through several layers: up to the last one's codes, and down again, some rows at a time."""
+    """Run `one_pass` through several layers, some rows at a time.
+
+    Rows are encoded up to the last layer's codes and, for other results, decoded down again.
+    """
     layers, n = network.layers, len(rows) if order is None else len(order)
     out = _allocate(network, result, n, parameters[0].W.dtype)
     widest = max(layer.n_components for layer in layers)
@@ -192,7 +200,10 @@ def _through_layers(
 
 
 def _decoders(layers, parameters):
-    """From the last layer to the second, the layer that makes the codes below: an encoder by the transposed weights."""
+    """Return the decoders of the upper layers, from the last layer to the second.
+
+    Each is an encoder with the transposed weights, which computes the codes of the layer below.
+    """
     decoders, output = [], plain_output("gaussian")
     for layer, below, of_layer in zip(layers[1:], layers, parameters[1:], strict=False):
         W = np.ascontiguousarray(of_layer.W.T)
@@ -202,9 +213,10 @@ def _decoders(layers, parameters):
 
 
 def overflow_error(name, parameters, results=None):
-    """The error for finite rows with a result that is not: the fault of the parameters, one for each layer, or of the size of the numbers.
+    """Return the error for finite rows with a result that is not finite.
 
-    results (n, columns) tell the column.
+    It is a ValueError if one of the parameters (one `Parameters` for each layer) is not finite, and
+    a FloatingPointError otherwise. The error names the column if `results` (n, columns) are given.
     """
     for part, array in (item for layer in parameters for item in layer._asdict().items()):
         if array is not None and not np.isfinite(array).all():

@@ -24,9 +24,10 @@ class _SegmentFields(NamedTuple):
 
 
 class Segment(_SegmentFields):
-    """Columns that share a distribution: each column a variable of its own, or one variable for all of them where it is one of groups.
+    """Columns that share a distribution.
 
-    Immutable: quantities that follow from the fields are computed once.
+    Each column is a variable; a distribution of groups has all of them as one variable. Immutable:
+    quantities that follow from the fields are computed once.
     """
 
     def __getstate__(self):

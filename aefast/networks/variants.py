@@ -109,7 +109,11 @@ def _sparsity_form(row):
 
 
 def variant_of(estimator, model, dtype, *, seed, fill=None, extremes=None, n_rows=0):
-    """The variant of a fit. extremes: (low, high) arrays (d,) of the rows, for salt and pepper; n_rows: of a pass."""
+    """Return the variant of a fit.
+
+    `extremes` are arrays (low, high) of shape (d,) with the extremes of the rows, for salt and
+    pepper; `n_rows` is the number of rows in a pass.
+    """
     options = {"seed": seed}
     if fill is not None:
         options["fill"] = fill.astype(dtype)
