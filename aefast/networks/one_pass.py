@@ -1,4 +1,4 @@
-"""One-pass operations for `ops` and the estimators: allocation, slices, threads, status."""
+"""One-pass operations of networks: allocation, slices, threads, errors from the status."""
 
 from typing import Any
 
@@ -15,21 +15,21 @@ from aefast.networks.outputs import domain_of, plain_output
 from aefast.networks.scan import check_groups
 from aefast.networks.variants import without_noise
 
-OPERATIONS_A_SECOND = 2e10  # that a first call reckons with
-# go through the network together, from FEWEST_BLOCKS of them on; fewer rows are cut finer, to
-# occupy a few threads
+OPERATIONS_A_SECOND = 2e10  # assumed speed, for the length of the first slice
+# number of rows that go through the network together; smaller where that would make fewer than
+# FEWEST_BLOCKS blocks, so that a few threads have work
 BLOCK_ROWS = 96
 FEWEST_BLOCKS = 8
-MANY_ROWS = 32  # worth packing the weights for, in each call
-MEAN_ROWS = 1 << 16  # whose losses are kept, for their mean
-DEEP_ENTRIES = 1 << 22  # of the codes of one layer that are kept at a time
-BLOCK_ENTRIES = 1 << 22  # of a block's rows and codes, at most
+MANY_ROWS = 32  # number of rows from which packing the weights in each call is worth its time
+MEAN_ROWS = 1 << 16  # number of rows whose losses are kept at a time for their mean
+DEEP_ENTRIES = 1 << 22  # number of entries of a layer's codes that are kept at a time
+BLOCK_ENTRIES = 1 << 22  # largest number of entries of a block's rows and codes
 
 RESULTS = ("codes", "reconstructions", "row_losses", "feature_losses")
 
 
 def _block_rows(layer, n):
-    """Rows in a block: from the shape alone."""
+    """Return the number of rows in a block, which depends on the shapes alone."""
     widest = max(1, BLOCK_ENTRIES // (layer.n_features + layer.n_components))
     return min(BLOCK_ROWS, widest, max(8, -(-n // FEWEST_BLOCKS)))
 
@@ -54,33 +54,36 @@ def one_pass(network, parameters, rows, result, *, out=None, **options):
     ----------
     network : Network
     parameters : sequence of Parameters
-        One for each layer. Everything is computed in their real type.
+        The parameters of each layer. The computation has their real type.
     rows : ndarray
         X (n, d), or H (n, k) with `from_codes`.
     result : str
+        One of RESULTS.
     name : str, default="X"
-        What errors call the rows.
+        Name of the rows in error messages.
     order : ndarray of int64 or None
-        The rows to visit; None: all.
+        Numbers of the rows to visit; None: all.
     from_codes : bool, default=False
+        Whether the rows are codes.
     n_threads : int or None
     check : bool, default=True
-        False where the rows are known to be good.
+        Whether to check the rows; False if they are known to be good.
     variant : Variant or None
-        What becomes of inputs is taken of it; with its `fill` NaN means missing.
+        Corruption and replacement of the inputs. With its `fill`, NaN means a missing entry.
     targets : (rows, order) or None
-        X, for losses from codes, and for means of as many trials as rows have. Of one layer only.
+        Rows of X for losses from codes, and for the numbers of trials of multinomial means. For
+        networks of one layer only.
     first_row : int, default=0
-        What errors call row 0. Of one layer only.
+        Number of row 0 in error messages. For networks of one layer only.
     out : ndarray or None
-        For the result, instead of a new array. Of one layer only.
+        Array for the result; None: a new one. For networks of one layer only.
 
     Raises
     ------
     ValueError
         For entries that are not finite (or, for losses, outside the output's domain).
     FloatingPointError
-        Where finite input gives results that are not.
+        For finite input with results that are not finite.
     """
     if len(network.layers) > 1:
         assert out is None
@@ -104,7 +107,7 @@ def _through_layer(
     first_row=0,
     out=None,
 ):
-    """`one_pass` through one layer, in calls between which Ctrl-C is seen."""
+    """Run `one_pass` through one layer, in kernel calls between which Ctrl-C is noticed."""
     n, dtype = len(rows) if order is None else len(order), parameters.W.dtype
     out = _allocate(layer, result, n, dtype) if out is None else out
     of_loss, missing = result.endswith("losses"), variant is not None and variant.fill is not None
@@ -141,7 +144,7 @@ def _through_layer(
         if check and of_loss:
             check_groups(table, name, layer.output, numbers, missing, first_row=first_row + first)
         if status & NOT_FINITE:
-            # the columns of codes are units: they do not have the names of X's columns
+            # columns of codes are units, without the names of X's columns; str has no names
             named = str(name) if result == "codes" else name
             raise overflow_error(named, [parameters], out[chunk] if out.ndim == 2 else None)
     return out
@@ -234,8 +237,9 @@ def overflow_error(name, parameters, results=None):
 def mean_loss(
     network, parameters, rows, order, n_threads=None, *, sample_weight=None, variant=None
 ):
-    """(Weighted) mean of the losses of these rows, which are known to be good; may be infinite. No
-    array of n losses is kept.
+    """Return the (weighted) mean of the losses of rows, without an array of n losses.
+
+    The rows, whose numbers are `order`, are known to be good. The mean may be infinite.
     """
     total, weights = 0.0, 0.0
     options = {"n_threads": n_threads, "check": False, "variant": variant}
