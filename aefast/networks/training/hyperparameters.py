@@ -22,11 +22,11 @@ class Hyperparameters(NamedTuple):
     weight_decay: float = 0.0
     clip_norm: float = 0.0
     max_norm: float = 0.0
-    learning_rate_schedule: str = "constant"  # within an epoch: that of steps
+    learning_rate_schedule: str = "constant"  # schedule of the steps in an epoch
 
 
 def hyperparameters_of(estimator):
-    """Those of an estimator that trains in batches."""
+    """Return the hyperparameters of an estimator that trains in batches."""
     given = {name: getattr(estimator, name) for name in Hyperparameters._fields}
     given = {name: 0.0 if value is None else value for name, value in given.items()}
     given["learning_rate_schedule"] = schedule_of_steps(estimator.learning_rate_schedule)
