@@ -321,7 +321,7 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, NetworkInference, BaseEstim
         self.callbacks = callbacks
         self.verbose = verbose
 
-    # ---- for NetworkFitting ----
+    # ---- hooks of NetworkFitting ----
 
     def _check_variants(self):
         check_variants(self)

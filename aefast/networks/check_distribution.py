@@ -64,6 +64,8 @@ def check_distribution(
 
 
 class _Check:
+    """The checks of one distribution, of which each is a method that raises AssertionError."""
+
     def __init__(self, distribution, random_state, n_samples):
         if not isinstance(distribution, Distribution):
             raise AssertionError(
@@ -150,6 +152,7 @@ class _Check:
                 self.require(np.isfinite(eta).all(), "link", message)
 
     def samples(self):
+        """Check that samples are reproducible and in the domain; return one column for each η."""
         eta = np.tile(ETA, (self.n_samples, 1))
         draws = [self.call("sample", eta, np.random.default_rng(self.seed)) for _ in range(2)]
         self.require(
@@ -189,6 +192,7 @@ class _Check:
             self.compare("loss", small, wide, 1e-3, lambda i: f"float32 at {self.place(eta, x, i)}")
 
     def finite(self, eta, x, loss, derivative):
+        """Check that losses and derivatives are finite."""
         for array, what in ((loss, "loss"), (derivative, "derivative")):
             bad = ~np.isfinite(array)
             if bad.any():
@@ -256,6 +260,7 @@ class _Check:
             )
 
     def densities(self, x):
+        """Check that exp(−loss) integrates (or sums) to 1 and that samples follow it."""
         for i, eta in enumerate(ETA):
             column = np.sort(x[:, i])
             discrete = bool((column == np.rint(column)).all())
@@ -287,6 +292,7 @@ class _Check:
             )
 
     def counts(self, column):
+        """Return the integers at which probabilities of a discrete x are summed, and weights 1."""
         low = self.low if np.isfinite(self.low) else column[0] - N_TERMS // 2
         high = min(self.high, low + N_TERMS)
         points = np.arange(np.ceil(low), np.floor(high) + 1)
@@ -318,6 +324,7 @@ class _Check:
         return points, slope * (t[1] - t[0])
 
     def compare(self, method, actual, expected, tolerance, where):
+        """Check that arrays agree; `where` describes an index in the message."""
         off = ~(np.abs(actual - expected) <= tolerance * (1 + np.abs(expected)))
         if off.any():
             i = tuple(np.argwhere(off)[0])

@@ -159,7 +159,7 @@ class FittedNetwork(Saved):
         """
         return network.layers[0]._asdict()
 
-    # ---- in a file ----
+    # ---- saving and loading ----
 
     _parameters_not_saved = ("callbacks",)
     _structured_parameters: tuple[str, ...] = ("output", "corruption", "sparsity")

@@ -132,9 +132,7 @@ def _through_layer(
                 n >= MANY_ROWS,
                 from_codes=from_codes,
                 targets=_chunk_of(targets, chunk),
-                variant=variant
-                if first == 0 or variant is None
-                else variant._replace(first_sample=variant.first_sample + first),
+                variant=_from_row(variant, first),
                 **{result: out[chunk]},
             )
         table, numbers = (data, places) if targets is None else _chunk_of(targets, chunk)
@@ -150,7 +148,15 @@ def _through_layer(
     return out
 
 
+def _from_row(variant, first):
+    """Return the variant for rows from `first` on, with the counter of its noise advanced."""
+    if variant is None or first == 0:
+        return variant
+    return variant._replace(first_sample=variant.first_sample + first)
+
+
 def _chunk_of(targets, chunk):
+    """Return (rows, order) of the targets of a chunk."""
     if targets is None:
         return None
     rows, order = targets
@@ -186,9 +192,8 @@ def _through_layers(
         codes = data
         for number, (encoder, of_layer) in enumerate(encoders):
             of_rows = {"order": places, "name": name, "check": check} if number == 0 else {}
-            if number == 0 and variant is not None:
-                counter = variant.first_sample + first
-                of_rows["variant"] = variant._replace(first_sample=counter)
+            if number == 0:
+                of_rows["variant"] = _from_row(variant, first)
             codes = _through_layer(encoder, of_layer, codes, "codes", **options, **of_rows)
         for decoder, of_layer in decoders:
             codes = _through_layer(decoder, of_layer, codes, "codes", name=name, **options)

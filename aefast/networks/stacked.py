@@ -201,7 +201,7 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
         self.callbacks = callbacks
         self.verbose = verbose
 
-    # ---- for NetworkFitting ----
+    # ---- hooks of NetworkFitting ----
 
     def _check_variants(self):
         check_corruption(self.corruption)
@@ -314,7 +314,7 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
             "output": network.output,
         }
 
-    # ---- in a file ----
+    # ---- saving and loading ----
 
     _file_format = "aefast stacked autoencoder"
     _structured_parameters = ("output", "corruption", "sparsity", "layer_sizes")

@@ -140,7 +140,7 @@ class NetworkFitting:
             early_stopping = EarlyStopping(training, loss)
         run_epochs(self, training, n_epochs, patience, early_stopping, stage=self._stage)
 
-    # ---- for run_epochs ----
+    # ---- hooks of run_epochs ----
 
     def _curves(self):
         return self.loss_curve_, self.validation_loss_curve_

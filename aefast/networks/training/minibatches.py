@@ -190,6 +190,7 @@ def start_training(
 
 
 def divergence_error(estimator, epoch, column=None):
+    """Return the error for a training that diverged, in a column of X if it is known."""
     what = "the loss or a parameter"
     if column is not None:
         what = f"the loss of column {column_label(table_name(None, estimator), column)} of X"
