@@ -256,7 +256,7 @@ def as_json(output):
 def is_json(value):
     """Return whether `from_json` can read a value, except for a check of the columns.
 
-    Segments must have each of the features once.
+    The columns are checked by `from_json`, which knows the number of features.
     """
     return (
         isinstance(value, list)
