@@ -86,6 +86,7 @@ def _network(
         None if c is None else check.as_parameter(c, "c", (d,)),
     ]
     dtype = check.real_type(X.dtype, *[part.dtype for part in parts if part is not None])
+    V: Any
     W, V, b, c = (
         part if part is None or part.dtype == dtype else part.astype(dtype) for part in parts
     )
@@ -134,8 +135,9 @@ def encode(
     _check_width(X, "X", network.n_features)
     if out is None:
         return one_pass(network, parameters, X, "codes", n_threads=n_threads)
-    W, b = parameters[0].W, parameters[0].b
-    plain = check.as_out(out, (len(X), network.n_components), W.dtype, X=X, W=W, b=b)
+    layer = parameters[0]
+    shape = (len(X), network.n_components)
+    plain = check.as_out(out, shape, layer.W.dtype, X=X, W=layer.W, b=layer.b)
     one_pass(network, parameters, X, "codes", n_threads=n_threads, out=plain)
     return out
 

@@ -212,7 +212,8 @@ def _decoders(layers, parameters):
 
     Each is an encoder with the transposed weights, which computes the codes of the layer below.
     """
-    decoders, output = [], plain_output("gaussian")
+    decoders: list[tuple[Layer, Parameters]] = []
+    output = plain_output("gaussian")
     for layer, below, of_layer in zip(layers[1:], layers, parameters[1:], strict=False):
         W = np.ascontiguousarray(of_layer.W.T)
         encoder = Layer(layer.n_components, layer.n_features, True, below.activation, output)

@@ -20,7 +20,7 @@ class _SegmentFields(NamedTuple):
     distribution: str
     columns: tuple | None  # in ascending order; None: all
     option: float | None  # a constant of the formula, or the fixed value of the columns' parameter
-    custom: object = None  # a user-defined distributions.Distribution
+    custom: Any = None  # a user-defined distributions.Distribution
 
 
 class Segment(_SegmentFields):
@@ -77,7 +77,9 @@ class Segment(_SegmentFields):
     @property
     def start(self):
         """Initial value of the parameter."""
-        return float(np.log(self.option)) if self.fixes_parameter else 0.0
+        if self.option is None or not self.fixes_parameter:
+            return 0.0
+        return float(np.log(self.option))
 
     @cached_property
     def learned(self):
@@ -334,7 +336,7 @@ def _segment(name, options, columns):
 
 
 def _is_option(value):
-    return isinstance(value, Real) and not isinstance(value, bool) and 0 < value < 1e300  # type: ignore[operator]  # typeshed's Real has no <
+    return isinstance(value, Real) and not isinstance(value, bool) and 0 < float(value) < 1e300
 
 
 def _column_numbers(given, n_features, feature_names):

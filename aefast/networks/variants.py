@@ -72,7 +72,7 @@ def check_corruption(given):
         )
     kind, level = given
     limit = np.inf if kind == "gaussian" else 1
-    if not isinstance(level, Real) or isinstance(level, bool) or not 0 <= level <= limit:  # type: ignore[operator]  # typeshed's Real has no <
+    if not isinstance(level, Real) or isinstance(level, bool) or not 0 <= float(level) <= limit:
         what = "standard deviation" if kind == "gaussian" else "probability"
         raise ValueError(f"corruption={given!r}: the level must be a {what}, got {level!r}")
 
@@ -86,8 +86,7 @@ def check_sparsity(given, activation):
         raise ValueError(f"sparsity must be None, {forms}, got {given!r}")
     row, numbers = PENALTIES[given[0]], given[1:]
     good = len(numbers) == 1 + (row["parameter"] is not None) and all(
-        isinstance(x, Real) and not isinstance(x, bool) and 0 <= x < np.inf  # type: ignore[operator]  # typeshed's Real has no <
-        for x in numbers
+        isinstance(x, Real) and not isinstance(x, bool) and 0 <= float(x) < np.inf for x in numbers
     )
     if not good or (row["parameter"] and not row["low"] < numbers[0] < row["high"]):
         raise ValueError(f"sparsity must be {_sparsity_form(row)}, got {given!r}")

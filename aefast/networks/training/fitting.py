@@ -72,6 +72,7 @@ class NetworkFitting:
     _model_of: Callable[..., Any]
     _check_variants: Callable[[], None]
     _variant_of: Callable[..., Any]
+    _describe: Callable[..., str]
     __sklearn_is_fitted__: Callable[[], bool]
     output: Any
     missing: str
@@ -87,6 +88,7 @@ class NetworkFitting:
     n_threads: int | None
     random_state: Any
     callbacks: Any
+    verbose: Any
     loss_curve_: list[float]
     validation_loss_curve_: list[float]
     n_epochs_: int

@@ -1,6 +1,7 @@
 """Training in mini-batches: row orders, slices, snapshots. `_autoencoder.Trainer` computes."""
 
 from contextlib import closing
+from typing import Any
 
 import numpy as np
 
@@ -60,7 +61,8 @@ class MiniBatches(EpochTraining):
         self.trainer, self.model, self.X, self.order = trainer, model, X, order
         self.random = None if seed is None else random_stream(seed, SHUFFLE)
         self.n_rows_before = n_rows_seen
-        self.last_finite, self.best = Snapshot(trainer), None
+        self.last_finite = Snapshot(trainer)
+        self.best: Any = None  # a Snapshot once there is a best epoch
         seconds = SECONDS_A_STEP + work_of_step(model, order) / OPERATIONS_A_SECOND
         self.pace = Pace.expecting(order.batch_size, seconds)
 
