@@ -141,6 +141,7 @@ def fma_peak(str dtype="float32", int n_threads=1, double seconds=0.2):
 
 
 if not isa_available():
-    raise ImportError(f"aefast was built for {', '.join(_NAMES)} alone, which this processor cannot execute")
+    raise ImportError(
+        f"aefast was built for {', '.join(_NAMES)} alone, which this processor cannot execute")
 set_isa(os.environ.get("AEFAST_ISA") or [name for name in isa_available() if name != "wide"][-1])
 set_products(os.environ.get("AEFAST_PRODUCTS") or "tiles")

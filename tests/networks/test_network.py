@@ -71,7 +71,7 @@ def test_a_changed_field_forgets_what_followed_from_it():
 
 
 def test_equal_shapes_share_a_network():
-    """Equal outputs resolve to one object, and fits of one shape find what an earlier one computed."""
+    """Equal outputs resolve to one object, fits of one shape to one network."""
     assert resolve_output("poisson", 3) is resolve_output("poisson", 4)
     X = np.random.default_rng(0).uniform(size=(20, 4))
     one, two = (Autoencoder(3, max_epochs=1, random_state=seed).fit(X) for seed in (0, 1))

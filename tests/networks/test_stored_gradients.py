@@ -1,5 +1,8 @@
-"""Training that stores the whole gradient before weights move, as solvers will need it that look at a whole matrix: the flag through the bindings, for
-solvers that do not need it."""
+"""Training that stores the whole gradient before weights move.
+
+Solvers that look at a whole matrix need it. No solver of the table does, so the flag is given to
+the bindings with solvers that work without it.
+"""
 
 import numpy as np
 import pytest
@@ -61,7 +64,7 @@ def trainer_of(network, X, solver, stores_gradient, n_threads=1, **options):
 
 
 def trained(*arguments, **options):
-    """(parameters, optimizer's state, loss) after two passes."""
+    """Return parameters, optimizer state and losses after two passes."""
     trainer = trainer_of(*arguments, **options)
     order, losses = np.arange(N), []
     for _ in range(2):
@@ -95,7 +98,10 @@ def test_bits_do_not_depend_on_threads(name, solver, isa):
 
 @pytest.mark.parametrize("stores_gradient", [False, True])
 def test_units_that_die_within_a_pass_die_in_all_threads_at_once(stores_gradient):
-    """Whether a unit counts as dead is asked all through a step, by each thread at its own pace; many repetitions, for the rare ones that are far apart."""
+    """All threads find the same units dead, though each asks at its own pace all through a step.
+
+    There are many repetitions, since threads are seldom far apart.
+    """
     X, network = rows_of(np.float32), NETWORKS["top-k"]
     one = trained(network, X, "adagrad", stores_gradient)[0]
     for n_threads in [2, 5] * 75:
@@ -106,7 +112,10 @@ def test_units_that_die_within_a_pass_die_in_all_threads_at_once(stores_gradient
     ("name", "size"), [("tied", 2.4e19), ("untied, mixed", 1.5e19), ("deep", 2.4e19)]
 )
 def test_nothing_moves_before_the_whole_gradient_is_known(name, size, isa):
-    """A finite loss whose gradient's squares overflow: fused updates move the weights by it, stored ones end the call before they do."""
+    """Where a gradient's squares overflow, stored gradients end the call before weights move.
+
+    The loss is finite; a fused update moves the weights.
+    """
     X = rows_of(np.float32)
     X[:, 0] = size
     options = {"learning_rate": 1e-30}
