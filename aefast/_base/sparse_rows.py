@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from aefast._base import _statistics, threads
 from aefast._base.types import Array
@@ -18,6 +19,11 @@ def csr_arrays(X: Any) -> tuple[Array, Array, Array]:
         np.ascontiguousarray(X.indices, np.int32),
         np.ascontiguousarray(X.data),
     )
+
+
+def as_dense(rows: Any) -> Any:
+    """Return rows as an ndarray, which dense rows are already."""
+    return rows.toarray() if sparse.issparse(rows) else rows
 
 
 def has_small_means(X: Any, weight: Array | None, far: float) -> bool:
