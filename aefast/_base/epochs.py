@@ -19,7 +19,7 @@ OnSlice = Callable[[int, float], None]
 
 
 class Diverged(Exception):
-    """A training's loss, parameters or optimizer state are not finite.
+    """Loss, parameters or optimizer state of a training that are not finite.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class Diverged(Exception):
 
 
 class Training(Protocol):
-    """An object that changes parameters epoch by epoch during one call of `run_epochs`.
+    """Object that changes parameters epoch by epoch during one call of `run_epochs`.
 
     Implement `EpochTraining`, unless the loop over epochs belongs to another library's optimizer:
     then implement `run`. All calls come from one thread, one at a time.
@@ -98,7 +98,7 @@ class Training(Protocol):
 
 
 class EpochTraining(Training, Protocol):
-    """A training that makes one epoch per call and can return to its best epoch.
+    """Training that makes one epoch per call and can return to its best epoch.
 
     `run_epochs` calls `epoch`, then `values` (through the estimator), then with early stopping
     `keep_best` where the held-out loss is the lowest so far, then, where there are callbacks,
@@ -147,7 +147,7 @@ class EpochTraining(Training, Protocol):
 
 
 class TrainedEstimator(Protocol):
-    """The estimator's side of the loop: what `run_epochs` reads, writes and calls."""
+    """Estimator, as far as `run_epochs` reads, writes and calls it."""
 
     callbacks: Any  # callable (epoch, loss, validation loss or None, estimator), list of them, None
     verbose: Any

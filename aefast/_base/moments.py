@@ -1,4 +1,4 @@
-"""Sufficient statistics of linear Gaussian models: count, sum and scatter matrix of weighted rows."""
+"""Sufficient statistics of linear Gaussian models: weighted count, sum and scatter of rows."""
 
 from typing import Any, Self
 
@@ -18,8 +18,8 @@ from aefast._base.saving import COUNT, NUMBER, SIZE, Saved, Tensor, check_names
 from aefast._base.sparse_rows import add_scatter, as_dense, has_small_means
 from aefast._base.types import Array, Table
 
-# The number of rows in a slice is a multiple of SLICE_UNIT, and so of the kernel's blocks and slabs:
-# results have the same bits however rows are sliced.
+# The number of rows in a slice is a multiple of SLICE_UNIT, and so of the kernel's blocks and
+# slabs: results have the same bits however rows are sliced.
 SLICE_UNIT = 1024
 SLICE_ENTRIES = 1 << 26  # largest number of entries in a slice
 # Squared distance of the mean from the reference point, in variances, from which the point follows.
