@@ -17,7 +17,7 @@ from aefast._base.errors import entry_error
 from aefast._base.types import Array
 
 ROW_TYPES = (np.dtype(np.float64), np.dtype(np.float32), np.dtype(np.uint8), np.dtype(np.bool_))
-LARGEST_SIZE = 2**31 - 1  # largest n_features and n_components: BLAS has 32-bit integers
+LARGEST_SIZE = 2**31 - 1  # maximum of n_features and n_components: BLAS has 32-bit integers
 
 _NARROW_TYPES = frozenset(ROW_TYPES[1:])
 _FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
@@ -92,7 +92,7 @@ def refuse_types(name: str, dtypes: Iterable[Any], kinds: str) -> None:
 def as_rows(X: Any, name: str) -> Array:
     """Return X as a table that a kernel can read.
 
-    It has two dimensions, sizes within BLAS integers, and the columns of a row are adjacent.
+    Such a table has two dimensions, sizes within BLAS integers, and adjacent columns in each row.
     """
     if is_plain(X, 2):
         return X
@@ -125,7 +125,7 @@ def as_parameter(value: Any, name: str, shape: tuple[int, ...]) -> Array:
 
 
 def as_out(
-    out: Any, shape: tuple[int, ...], dtype: Any, *, in_place: str | None = None, **inputs: Array
+    out: Any, shape: tuple[int, ...], dtype: Any, *, in_place: str | None = None, **inputs: Any
 ) -> Array:
     """Return `out` as a plain array into which a result of this shape and type can be written.
 
@@ -174,7 +174,8 @@ def as_mean_weight(value: Any, n_samples: int) -> Array | None:
     """
     if value is None or np.asarray(value).ndim == 0:
         return None
-    return as_sample_weight(value, n_samples) * n_samples
+    weight = as_sample_weight(value, n_samples)
+    return None if weight is None else weight * n_samples
 
 
 def as_sample_weight(value: Any, n_samples: int) -> Array | None:
@@ -281,7 +282,8 @@ def feature_names(X: Any) -> Array | None:
 
 def remember_features(estimator: Any, X: Any) -> None:
     """Set n_features_in_ and feature_names_in_ from the user's X."""
-    if is_plain(X, 2) and not hasattr(estimator, "feature_names_in_"):  # no names, old or new
+    if is_plain(X, 2) and not hasattr(estimator, "feature_names_in_"):
+        # neither X nor the estimator has column names
         estimator.n_features_in_ = X.shape[1]
         return
     from sklearn.utils.validation import validate_data

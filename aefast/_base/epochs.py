@@ -149,7 +149,8 @@ class EpochTraining(Training, Protocol):
 class TrainedEstimator(Protocol):
     """Estimator, as far as `run_epochs` reads, writes and calls it."""
 
-    callbacks: Any  # callable (epoch, loss, validation loss or None, estimator), list of them, None
+    # A callable (epoch, loss, validation loss or None, estimator), a list of callables, or None.
+    callbacks: Any
     verbose: Any
     n_epochs_: int
 

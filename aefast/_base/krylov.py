@@ -84,8 +84,7 @@ def _mean_and_variance(
         return mean, float((of_entries * values**2).sum() / weight_sum - (mean**2).sum())
     mean, dtype = means, check.real_type(X.dtype)
     if means is None:
-        options = {"name": name, "sample_weight": weight, "none_if_missing": True}
-        found = scan_rows(X, n, dtype, None, **options)
+        found = scan_rows(X, n, dtype, None, name=name, sample_weight=weight, none_if_missing=True)
         if found is None:
             return None
         mean = found.means

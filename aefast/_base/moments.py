@@ -22,7 +22,8 @@ from aefast._base.types import Array, Table
 # slabs: results have the same bits however rows are sliced.
 SLICE_UNIT = 1024
 SLICE_ENTRIES = 1 << 26  # largest number of entries in a slice
-# Squared distance of the mean from the reference point, in variances, from which the point follows.
+# Squared distance of the mean from the reference point, in variances, beyond which the reference
+# point moves to the mean.
 FAR = 16.0
 
 
@@ -298,7 +299,7 @@ class SufficientStatistics(Saved):
         variance = np.diagonal(self._scatter) / self.weight_sum_ - offset**2
         if (offset**2 > FAR * np.maximum(variance, 0)).any() and offset.any():
             reference = self._reference + offset
-            delta = reference - self._reference  # the shift of the reference point, after rounding
+            delta = reference - self._reference  # the shift after rounding
             sums, scatter = moved(self.weight_sum_, self._sums, self._scatter, delta)
             self._reference, self._sums, self._scatter = reference, sums, scatter
 

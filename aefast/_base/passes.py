@@ -27,9 +27,7 @@ FASTEST_GROWTH = 8  # largest ratio of the numbers of rows in a slice and in the
 BLOCK_BYTES = 1 << 20  # least size of a block of a memory map, which is read in one go
 WINDOW_BLOCKS = 32  # least number of blocks in a window, whose rows are mixed
 WINDOW_BATCHES = 8  # least number of batches in a window
-HUGE_PAGE_BYTES = (
-    1 << 21
-)  # largest page that Linux maps at once, with neighbours of a visited block
+HUGE_PAGE_BYTES = 1 << 21  # largest page that Linux maps at once, with a block's neighbours
 ADVICE_BYTES = 1 << 17  # most that Linux reads ahead in one call on devices with default settings
 
 
@@ -76,7 +74,8 @@ class Pace:
     def _aim_at(self, n_rows: int) -> None:
         if self.most is not None and n_rows > self.most:
             n_rows = self.most
-        self.n_rows = n_rows // self.unit * self.unit or self.unit  # in the next slice
+        # the number of rows in the next slice
+        self.n_rows = n_rows // self.unit * self.unit or self.unit
 
 
 class MappedRows:

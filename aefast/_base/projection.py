@@ -107,7 +107,7 @@ def _run(
     Return False where an entry is missing and `may_be_missing`; raise for other invalid entries.
     """
     d, k = B.shape
-    arrays = {
+    arrays: dict[str, Any] = {
         key: np.ascontiguousarray(value, dtype) if isinstance(value, np.ndarray) else value
         for key, value in options.items()
     }
@@ -116,6 +116,7 @@ def _run(
     n_threads = threads.effective_n_threads(n_threads, 2.0 * len(rows) * d * k)
     pace = Pace.expecting(block_rows, 2.0 * block_rows * d * k / OPERATIONS_A_SECOND)
     for part in slices(len(rows), pace, rows):
+        result_of_slice: dict[str, Any] = {result: out[part]}
         status = _statistics.project(
             rows[part],
             shift,
@@ -124,7 +125,7 @@ def _run(
             block_rows,
             n_threads,
             **arrays,
-            **{result: out[part]},
+            **result_of_slice,
         )
         if status & BAD_ROWS:
             if may_be_missing and is_incomplete(rows, name):

@@ -10,7 +10,7 @@ from aefast._base.sparse_rows import as_dense
 from aefast._base.types import Array
 
 SAMPLE_ROWS = 256  # number of rows whose mean becomes the reference point
-SAMPLE_RUN = 8  # number of them that are adjacent: each run costs a read of the disk
+SAMPLE_RUN = 8  # number of adjacent rows in the sample: each run costs a read of the disk
 
 
 def moved(weight: float, sums: Array, scatter: Array, delta: Array) -> tuple[Array, Array]:

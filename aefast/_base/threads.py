@@ -30,7 +30,7 @@ def _n_cores() -> int:
 def default_n_threads() -> int:
     """Return the number of threads that n_threads=None means for large work.
 
-    It is the number of cores that this process may use, limited by OpenMP's maximum.
+    Large work takes all cores that this process may use, up to OpenMP's maximum.
     """
     return max(1, min(_n_cores(), _runtime.openmp_max_threads()))
 
@@ -95,7 +95,7 @@ def blas_description() -> str:
 def _blas_of_scipy_build() -> str:
     """Return the name of the BLAS that SciPy was built with.
 
-    It serves libraries that threadpoolctl does not know, such as Apple's Accelerate.
+    This name serves for libraries that threadpoolctl does not know (Apple's Accelerate).
     """
     import scipy
 

@@ -24,9 +24,8 @@ _SCORES_AT_ONCE = 1 << 22  # largest number of scores that are sorted together
 class _SquareMap(StatisticsMixin, Saved, OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """Linear map from features to features, fitted to sufficient statistics."""
 
-    _tensors: dict[
-        str, int
-    ] = {}  # names of its arrays, without "_", and their numbers of dimensions
+    # Names of the fitted arrays, without "_", and their numbers of dimensions.
+    _tensors: dict[str, int] = {}
 
     def _saved_state(self):
         return {"n_features": self.n_features_in_, "n_samples_seen": int(self.n_samples_seen_)}

@@ -5,7 +5,7 @@ import functools
 import numpy as np
 from scipy import linalg, special
 
-SMALLEST_NOISE = 1e-10  # noise variance as a fraction of the mean variance of the columns
+SMALLEST_NOISE = 1e-10  # least noise variance, as a fraction of the columns' mean variance
 
 
 def rank(values):

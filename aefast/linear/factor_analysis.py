@@ -20,8 +20,8 @@ from aefast.linear.factor_model import FactorModel
 from aefast.linear.gaussian import LOG_2PI
 from aefast.linear.rotation import ROTATIONS, fixed_signs, rotate
 
-LANCZOS_FROM = 400  # number of features from which few eigenpairs are computed by Lanczos, O(d² k)
-GRADIENT_TOLERANCE = 1e-7  # on derivatives of the mean log-likelihood by log noise variances
+LANCZOS_FROM = 400  # least number of features for which Lanczos finds few eigenpairs, in O(d² k)
+GRADIENT_TOLERANCE = 1e-7  # for derivatives of the mean log-likelihood by log noise variances
 
 
 class FactorAnalysis(FactorModel):

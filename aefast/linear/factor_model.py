@@ -194,7 +194,7 @@ class FactorModel(
     def reconstruct(self, X: Table) -> Reals:
         """Return ``inverse_transform(transform(X))``.
 
-        It is ``E[x' | x]`` of a row x' with the same factors, which shrinks towards the mean.
+        This is ``E[x' | x]`` of a row x' with the same factors, which shrinks towards the mean.
 
         Parameters
         ----------

@@ -117,7 +117,7 @@ class LinearGaussian:
     def mean_log_likelihood(self, mean, covariance):
         """Return the mean log-likelihood of rows with this mean and covariance (divided by n).
 
-        It is ``−½ [d log 2π + log |Σ| + tr Σ⁻¹ (C + δ δᵀ)]`` with the difference δ of the means.
+        With the difference δ of the means, ``−½ [d log 2π + log |Σ| + tr Σ⁻¹ (C + δ δᵀ)]``.
         """
         delta = mean - self.mean
         root = self._precision_root()

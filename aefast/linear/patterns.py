@@ -66,10 +66,10 @@ def sorted_by_pattern(rows, mean):
 class Posterior(NamedTuple):
     """Posterior of the independent factors for the rows of one block, in its sorted order."""
 
-    means: np.ndarray  # (n, k)
-    covariances: np.ndarray  # (n_patterns, k, k)
-    distances: np.ndarray  # (n,): (x_o − μ_o) Σ_oo⁻¹ (x_o − μ_o)ᵀ
-    log_dets: np.ndarray  # (n_patterns,): log |Σ_oo|
+    means: np.ndarray  # (n, k), E[h | x_o]
+    covariances: np.ndarray  # (n_patterns, k, k), Cov[h | x_o]
+    distances: np.ndarray  # (n,), (x_o − μ_o) Σ_oo⁻¹ (x_o − μ_o)ᵀ
+    log_dets: np.ndarray  # (n_patterns,), log |Σ_oo|
 
 
 def posterior(block, W0, psi):

@@ -23,7 +23,7 @@ from aefast.linear.factor_model import FactorModel
 from aefast.linear.rotation import fixed_signs
 
 WIDEST_COVARIANCE = 5000  # number of features from which svd_solver="auto" avoids the covariance
-N_FOLDS = 5  # of n_components="cv"
+N_FOLDS = 5  # number of folds with n_components="cv"
 
 
 class ProbabilisticPCA(FactorModel):
