@@ -1,4 +1,4 @@
-"""Pictures of models and of what they do with data, drawn by matplotlib."""
+"""Pictures of models and of their results, drawn by matplotlib."""
 
 from aefast.plotting.networks import filters, loss, reconstructions, save, walk
 
