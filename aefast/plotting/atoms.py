@@ -1,4 +1,4 @@
-"""Pictures of dictionaries and of denoised images; `aefast.plotting.save` writes them to files."""
+"""Pictures of dictionaries and of denoised images."""
 
 import math
 from collections.abc import Mapping

@@ -1,9 +1,17 @@
 """Common parts of all pictures: figures, images, colour scales, image shapes."""
 
 import math
+import os
+from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
+
+from aefast._base.files import replacing
+from aefast._base.types import PathLike
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 DIVERGING = "RdBu_r"  # white at zero
 # Fewest features (8 x 8) taken for a square image: a table of 16 or 25 columns is rarely one.
@@ -42,6 +50,29 @@ def robust_scale(weights):
 
 def count_of(number, noun):
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def save(figure: "Figure", path: PathLike, dpi: int = 150) -> None:
+    """Write a figure to a file, in the format that the suffix names.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        The figure.
+    path : str or path-like
+        The file, PNG if it has no suffix. It is written under another name and then renamed, so
+        that it is never incomplete.
+    dpi : float, default=150
+        Dots per inch.
+
+    Raises
+    ------
+    OSError, ValueError
+        If the file cannot be written, or matplotlib knows no such format.
+    """
+    suffix = os.path.splitext(os.fsdecode(path))[1].lstrip(".")
+    with replacing(path) as file:
+        figure.savefig(file, format=suffix or "png", dpi=dpi)
 
 
 # ---- images ----

@@ -15,7 +15,7 @@ from aefast.plotting.networks import draw_loss, finish_loss
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_MOST_TILES = 64
+_MOST_UNITS = 64
 _MOST_NAMES = 40
 
 
@@ -51,10 +51,10 @@ def layers(stack: Any, X: ArrayLike, image_shape: tuple[int, ...] | None = None)
     codes, panels = X, {}
     for number, layer in enumerate(stack.layers_, 1):
         codes = layer.transform(codes)
-        drawn = _effects_of_units(stack, number, codes)
-        order = np.argsort(-np.linalg.norm(drawn, axis=1), kind="stable")[:_MOST_TILES]
-        part = "" if len(order) == len(drawn) else f"{len(order)} of "
-        panels[f"layer {number}: {part}{figures.count_of(len(drawn), 'unit')}"] = drawn[order]
+        effects = _effects_of_units(stack, number, codes)
+        order = np.argsort(-np.linalg.norm(effects, axis=1), kind="stable")[:_MOST_UNITS]
+        part = "" if len(order) == len(effects) else f"{len(order)} of "
+        panels[f"layer {number}: {part}{figures.count_of(len(effects), 'unit')}"] = effects[order]
     if image_shape:
         figure = _draw_images(panels, image_shape)
     else:
