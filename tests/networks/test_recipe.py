@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from reference import autoencoder as reference
 from reference import outputs as reference_outputs
 from reference.autoencoder import Parameters, flatten, unflatten
-from reference.outputs import OUTPUTS
+from reference.distributions import OUTPUTS
 from reference.rounding import assert_within_rounding, rounding
 from sklearn.base import clone
 from support.problems import (

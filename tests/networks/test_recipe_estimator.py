@@ -12,7 +12,7 @@ import pytest
 from reference import autoencoder as reference
 from reference import outputs as reference_outputs
 from reference.autoencoder import Parameters
-from reference.outputs import OUTPUTS
+from reference.distributions import OUTPUTS
 from sklearn.base import clone
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from support.problems import (

@@ -7,7 +7,7 @@ import numpy as np
 from reference import autoencoder as reference
 from reference import outputs as reference_outputs
 from reference.autoencoder import Parameters, flatten, unflatten
-from reference.outputs import OUTPUTS
+from reference.distributions import OUTPUTS
 from scipy import sparse
 from scipy.special import expit
 
