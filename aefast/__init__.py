@@ -1,24 +1,30 @@
 """Autoencoders on CPUs: fused, multithreaded training kernels under a scikit-learn API.
 
-Autoencoder    the estimator; StackedAutoencoder: with several layers
-ProbabilisticPCA, FactorAnalysis   linear factor models, with p(x), samples and missing entries
-MarginalizedAutoencoder, ItemAutoencoder   linear autoencoders in closed form
-SufficientStatistics   count, sum and scatter matrix of rows, from one streaming pass
-SparseCoder    sparse codes for a given dictionary; sparse_encode: the same in one call
-DictionaryLearning   a dictionary whose sparse codes say most about the rows
-extract_patches      random patches of images, streamed
-Whitening      columns made uncorrelated, of variance 1
-load           reads an estimator from a file that its `save` wrote
-ops            the functional backend: arrays in, arrays out, no state
-distributions  p(x | μ): the built-in ones' constants and samples, the base class of your own
-build_info     what this build is and uses
+Autoencoder              autoencoder with one hidden layer
+StackedAutoencoder       autoencoder with several layers
+ProbabilisticPCA         linear factor model with equal noise in all columns
+FactorAnalysis           linear factor model with a noise variance for each column
+MarginalizedAutoencoder  linear denoising autoencoder in closed form
+ItemAutoencoder          linear autoencoder with zero diagonal, in closed form, to recommend items
+SufficientStatistics     count, sum and scatter matrix of rows, from one streaming pass
+SparseCoder              sparse codes for a given dictionary
+sparse_encode            sparse codes for a given dictionary, in one call
+DictionaryLearning       dictionary for sparse codes, learned from rows
+extract_patches          random patches of images, streamed
+Whitening                transformation to uncorrelated columns of variance 1
+load                     reading of an estimator from a file that its `save` wrote
+ops                      functional interface: arrays in, arrays out, no state
+distributions            distributions p(x | μ) of outputs, and the base class of user-defined ones
+build_info               properties of this build: instruction sets, threads, BLAS
 
 Attributes are loaded on first use: `import aefast.ops` does not import scikit-learn.
 """
 
 from aefast._version import __version__
 
-TYPE_CHECKING = False  # as `typing` has it, whose import takes longer than all of ours
+# type checkers treat this name as `typing.TYPE_CHECKING`, whose import would take longer than all
+# of aefast's
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:  # the imports of `__getattr__`, for type checkers
     from aefast import denoising as denoising
@@ -90,7 +96,7 @@ __all__ = [
 ]
 
 
-if not TYPE_CHECKING:  # where a checker sees it, it takes any name for one of ours
+if not TYPE_CHECKING:  # with a visible `__getattr__` checkers accept any name
 
     def __getattr__(name):
         from importlib import import_module

@@ -1,4 +1,4 @@
-"""What this build is and uses."""
+"""Properties of this build and of the machine that it runs on."""
 
 from typing import Any
 
@@ -8,17 +8,25 @@ from aefast.networks import precision
 
 
 def build_info() -> dict[str, Any]:
-    """What this build is and uses, for reports of bugs and benchmarks.
+    """Return properties of this build and of the machine, for reports of bugs and benchmarks.
 
     Returns
     -------
     info : dict
-        ``version``; ``openmp`` (bool: built with it); ``n_threads`` (what ``n_threads=None`` means
-        here, where the work is large enough); ``isa`` (instruction set whose kernels are in use;
-        the environment variable ``AEFAST_ISA`` forces one); ``isa_available`` (list of names);
-        ``bfloat16`` (bool: ``precision="bfloat16"`` can be used); ``products`` ("tiles": our own
-        register tiles; "blas": SciPy's, forced by ``AEFAST_PRODUCTS=blas``); ``blas`` (library,
-        version and architecture behind SciPy); ``compiler``; ``debug`` (bool).
+        The keys are:
+
+        * ``version``: version of aefast;
+        * ``openmp`` (bool): whether it was built with OpenMP;
+        * ``n_threads``: number of threads that ``n_threads=None`` stands for, for large work;
+        * ``isa``: instruction set of the kernels in use, which the environment variable
+          ``AEFAST_ISA`` can force;
+        * ``isa_available``: list of the instruction sets that can be used;
+        * ``bfloat16`` (bool): whether ``precision="bfloat16"`` can be used;
+        * ``products``: "tiles" for aefast's own matrix products, or "blas" for SciPy's BLAS, which
+          ``AEFAST_PRODUCTS=blas`` forces;
+        * ``blas``: library, version and architecture of SciPy's BLAS;
+        * ``compiler``: compiler of the kernels;
+        * ``debug`` (bool): whether this is a debug build.
     """
     return {
         "version": __version__,

@@ -1,11 +1,12 @@
-"""The distributions p(x | μ) that `output=` names, and the base class for your own.
+"""The distributions p(x | μ) that `output=` names, and the base class of user-defined ones.
 
-The recipe: choose p(x | μ), a relation between μ and the pre-activation η = c + h W*, and train on
-−log p(x | μ). The built-in distributions are compiled: loss, constants, samples and the table of
-all of them stand in src/kernels/distributions.h, and are looked up here. One that is not there is
-written in NumPy, as a subclass of `Distribution`, and looked over by `check_distribution`.
+A distribution consists of p(x | μ) and a relation between μ and the pre-activation η = c + h W*;
+networks are trained on −log p(x | μ). The built-in distributions are compiled: their losses,
+constants, samples and the table of all are in src/kernels/autoencoder/tables/distributions.h, and
+this module reads the table. Others are written in NumPy, as subclasses of `Distribution`;
+`check_distribution` finds mistakes in them.
 
-η and x are arrays (n, m), one column for each feature that has the distribution; losses are in
+η and x are arrays (n, m) with one column for each feature that has the distribution. Losses are in
 nats.
 """
 
@@ -27,24 +28,25 @@ def __dir__() -> list[str]:
 
 
 class Family(NamedTuple):
-    """A built-in distribution, as the compiled table has it.
+    """A built-in distribution, as an entry of the compiled table.
 
     Attributes
     ----------
     name : str
-        As in ``output=name``.
+        Name of the distribution, as in ``output=name``.
     link : str
-        "identity", "logit", "log", "softmax", or "mean" where the link has no closed form.
+        "identity", "logit", "log", "softmax", or "mean" if the link has no closed form.
     domain : str
-        Of x, in words.
+        Domain of x, in words.
     is_group : bool
-        Whether its columns are one observation together.
+        Whether the columns are one observation together.
     parameter : str or None
-        What is learnt for each column, any real number θ: "log_variance", for example.
+        Name of the parameter that is learned for each column, any real number θ: "log_variance",
+        for example.
     option : str or None
-        As in ``output=(name, {option: value})``.
+        Name of the option, as in ``output=(name, {option: value})``.
     default : float or None
-        The option's; None: the parameter is learnt.
+        Default of the option; None: the parameter is learned.
     """
 
     name: str
@@ -56,18 +58,18 @@ class Family(NamedTuple):
     default: float | None = None
 
     def log_base(self, x: ArrayLike, constant: float | None = None) -> NDArray[np.float64]:
-        """What the training loss leaves out: ``log p(x | μ) = −loss − log_base``.
+        """Return the terms that the training loss omits: ``log p(x | μ) = −loss − log_base``.
 
         Parameters
         ----------
         x : array-like (n, m)
         constant : float or None, default=None
-            The option's value; None: its default.
+            Value of the option; None: its default.
 
         Returns
         -------
-        log_base : ndarray (n, m), or (n,) of a group
-            0 where x is NaN.
+        log_base : ndarray (n, m), or (n,) for a group
+            0 for NaN in x.
         """
         x = np.ascontiguousarray(x, dtype=np.float64)
         return _autoencoder.output_log_base(self.name, x, self._constant(constant))
@@ -80,19 +82,19 @@ class Family(NamedTuple):
         random: np.random.Generator | None = None,
         totals: ArrayLike | None = None,
     ) -> NDArray[np.float64]:
-        """Draws x from p(x | μ(η)).
+        """Draw x from p(x | μ(η)).
 
         Parameters
         ----------
         eta : array-like (n, m)
         theta : array-like (m,) or None, default=None
-            What the distribution learns for each column; None: 0.
+            Parameter of each column; None: 0.
         constant : float or None, default=None
-            The option's value; None: its default.
+            Value of the option; None: its default.
         random : numpy.random.Generator or None, default=None
-            None: a new one.
+            Source of randomness; None: a new generator.
         totals : array-like (n,) or None, default=None
-            The numbers of trials of a multinomial; None: one each.
+            Number of trials of a multinomial in each row; None: one.
 
         Returns
         -------
@@ -128,12 +130,12 @@ FAMILIES = {
 
 
 def distribution_table() -> list[dict[str, Any]]:
-    """The built-in distributions, in the order of the compiled table.
+    """Return the built-in distributions, in the order of the compiled table.
 
     Returns
     -------
     table : list of dict
-        With keys name, link, domain (in words), is_group, parameter (learnt for each column, or
-        None), option and default.
+        Dicts with the keys name, link, domain (in words), is_group, parameter (learned for each
+        column, or None), option and default.
     """
     return [family._asdict() for family in FAMILIES.values()]

@@ -1,18 +1,22 @@
 """The functional backend: arrays in, arrays out, no state, no scikit-learn.
 
 Rows are samples: X (n, d); W (k, d); b (k,); c (d,); decoder_weights (k, d), or None for tied
-weights, where the decoder uses W. Losses are in nats. float32, uint8 and bool arrays are computed
-in float32 (a float64 one among them makes it float64); results have the computation's type. X is
-not copied where the columns of a row are adjacent; parameters are not where they are C-contiguous
-and have the computation's type.
+weights, with which the decoder uses W. Losses are in nats. Computations are in float32 if all
+arrays are float32, uint8 or bool, and in float64 otherwise; results have the type of the
+computation. X is not copied if the columns of each row are adjacent; parameters are not copied if
+they are C-contiguous and have the type of the computation.
 
 All functions raise ValueError or TypeError for arrays of the wrong shape or type and for entries
-that are not finite, naming the argument; FloatingPointError where finite input overflows.
-``n_threads``: None (what this process may use, one where the work is small) or a positive integer;
-results are the same bits for any number. ``out``: an array that the result is written into, instead
-of a new one: writeable, aligned, C-contiguous, of the result's shape and type, nothing that is read
-meanwhile (two maps of one file look like two arrays); after an error its content is undefined. Who
-computes again and again spares the time in which the system clears new memory.
+that are not finite, naming the argument, and FloatingPointError if finite input overflows.
+
+``n_threads`` is a positive integer, or None for the cores that this process may use (one if the
+work is small). Results have the same bits for any number.
+
+``out`` is an array for the result, instead of a new one. It must be writeable, aligned and
+C-contiguous, have the shape and type of the result, and share no memory with the arguments, except
+where a function permits it (overlap of two memory maps of one file is not noticed). Its content is
+undefined after an error. In repeated calls it saves the time in which the operating system clears
+new memory.
 """
 
 from collections.abc import Mapping
@@ -38,12 +42,14 @@ def __dir__() -> list[str]:
     return __all__
 
 
-GRADIENT_CHUNK_ROWS = 512  # sums over more rows go on in double
+# number of rows whose sums are accumulated in the type of the computation, before float64
+GRADIENT_CHUNK_ROWS = 512
 
 
 class Gradients(NamedTuple):
-    """Gradients of the loss, by parameter; ``decoder_weights`` is None when tied,
-    ``output_parameters`` a dict as that of the argument.
+    """Gradients of the loss, named by parameter.
+
+    ``decoder_weights`` is None when tied, ``output_parameters`` a dict like the argument.
     """
 
     W: np.ndarray
@@ -64,7 +70,10 @@ def _network(
     output_parameters=None,
     activation="sigmoid",
 ):
-    """Checks names, shapes and types. Returns a network of one layer and its parameters. A bias that plays no part is given as None."""
+    """Check names, shapes and types; return a network of one layer and its parameters.
+
+    A bias that the caller does not use is None.
+    """
     check.check_name(activation, "activation", _autoencoder.ACTIVATIONS)
     W = check.as_array(W, "W", 2)
     k, d = W.shape
@@ -96,7 +105,7 @@ def encode(
     n_threads: int | None = None,
     out: Array | None = None,
 ) -> Reals:
-    """Codes ``H = g(X Wᵀ + b)``, g the activation.
+    """Compute the codes ``H = g(X Wᵀ + b)``, where g is the activation.
 
     Parameters
     ----------
@@ -111,7 +120,7 @@ def encode(
     Returns
     -------
     H : ndarray (n, k)
-        `out`, where it is given.
+        `out` if it is given.
 
     Examples
     --------
@@ -141,19 +150,21 @@ def decode(
     n_threads: int | None = None,
     out: Array | None = None,
 ) -> Reals:
-    """Reconstructions ``X̂ = o(H W + c)``, the mean of p(x | h): o is the identity for "gaussian",
-    sigmoid for "bernoulli".
+    """Compute the reconstructions ``X̂ = o(H W + c)``, the means of p(x | h).
+
+    The function o is the identity for "gaussian", the sigmoid for "bernoulli".
 
     Parameters
     ----------
     H : array-like (n, k)
         Codes; any finite numbers.
     W : array-like (k, d)
-        The decoder's weights.
+        Weights of the decoder.
     c : array-like (d,)
+        Bias of the output.
     output : str, (str, dict) or list of (one of these, columns)
-        As `Autoencoder` has it, columns by number. A "multinomial" group gives the means of one
-        trial, its probabilities.
+        The distribution p(x | μ) as for `Autoencoder`, with columns by number. Reconstructions of a
+        "multinomial" group are the means of one trial, which are its probabilities.
     output_parameters : dict or None
         As for `loss`; the means of p(x | h) do not depend on it.
     n_threads : int or None
@@ -162,7 +173,7 @@ def decode(
     Returns
     -------
     X_hat : ndarray (n, d)
-        `out`, where it is given.
+        `out` if it is given.
     """
     H = check.as_rows(H, "H")
     network, parameters = _network(
@@ -191,26 +202,27 @@ def loss(
     activation: str = "sigmoid",
     n_threads: int | None = None,
 ) -> float:
-    """Mean over samples of the training loss, summed over features: nats, without the constants of
-    the log-likelihood.
+    """Compute the mean over samples of the training loss, which is a sum over features.
 
-    ``gaussian``: ``½ Σ_j (x̂_j − x_j)²``; ``bernoulli``:
-    ``−Σ_j [x_j log x̂_j + (1 − x_j) log(1 − x̂_j)]``, computed from the pre-activation, so that it
-    is finite and accurate for any size of it.
+    The loss is in nats, without the constants of the log-likelihood: ``½ Σ_j (x̂_j − x_j)²`` for
+    "gaussian", ``−Σ_j [x_j log x̂_j + (1 − x_j) log(1 − x̂_j)]`` for "bernoulli". The latter is
+    computed from the pre-activation, so that it is finite and accurate for pre-activations of any
+    size.
 
     Parameters
     ----------
     X : array-like (n, d)
-        In [0, 1] for "bernoulli".
+        Rows; in [0, 1] for "bernoulli".
     W, b, c : array-like (k, d), (k,), (d,)
     decoder_weights : array-like (k, d) or None
-        None: tied, the decoder uses W.
+        Weights of the decoder; None: tied, the decoder uses W.
     output : str, (str, dict) or list of (one of these, columns)
-        As `Autoencoder` has it, columns by number.
+        The distribution p(x | μ) as for `Autoencoder`, with columns by number.
     output_parameters : dict or None
-        What distributions have for each column, {"log_variance": (d,)} for example; None: 0.
+        Parameters that distributions have for each column, {"log_variance": (d,)} for example;
+        None: 0.
     sample_weight : array-like (n,) or None
-        Non-negative; the weighted mean ``Σ v_i l_i / Σ v_i``.
+        Non-negative weights v of the weighted mean ``Σ v_i l_i / Σ v_i``.
     activation : {"sigmoid", "tanh", "relu", "softplus", "linear", ...}
     n_threads : int or None
 
@@ -241,11 +253,11 @@ def loss_and_gradients(
     activation: str = "sigmoid",
     n_threads: int | None = None,
 ) -> tuple[float, Gradients]:
-    """The mean loss, as `loss` has it, and its gradients by backpropagation.
+    """Compute the mean loss, as `loss` does, and its gradients by backpropagation.
 
-    With ``dÂ = (dl/dÂ) v_i / Σv``, ``dA = (dÂ W*ᵀ) ∘ g'(A)``: ``dc = Σ dÂ``, ``db = Σ dA``,
-    ``dW = dAᵀ X``, ``dW* = Hᵀ dÂ``. Tied weights stand in the encoder and in the decoder: their
-    gradient is the sum ``dAᵀ X + Hᵀ dÂ``.
+    With ``dÂ = (dl/dÂ) v_i / Σv`` and ``dA = (dÂ W*ᵀ) ∘ g'(A)``, the gradients are ``dc = Σ dÂ``,
+    ``db = Σ dA``, ``dW = dAᵀ X``, ``dW* = Hᵀ dÂ``. Tied weights are used in the encoder and in the
+    decoder, so that their gradient is the sum ``dAᵀ X + Hᵀ dÂ``.
 
     Parameters
     ----------
@@ -256,10 +268,10 @@ def loss_and_gradients(
     -------
     loss : float
     gradients : Gradients
-        Named tuple ``(W, b, c, decoder_weights, output_parameters)`` of arrays of the computation's
-        type; ``decoder_weights`` is None when tied, ``output_parameters`` a dict of arrays (d,), 0
-        where a column does not have the parameter or does not learn it. Sums over more than 512
-        samples are accumulated in float64.
+        Named tuple ``(W, b, c, decoder_weights, output_parameters)`` of arrays of the type of the
+        computation; ``decoder_weights`` is None when tied, ``output_parameters`` a dict of arrays
+        (d,), with 0 for columns that do not have or do not learn the parameter. Sums over more than
+        512 samples are accumulated in float64.
     """
     network, parameters, rows, weight = _loss_problem(
         X, W, b, c, decoder_weights, output, output_parameters, sample_weight, activation
@@ -313,38 +325,45 @@ def _check_width(rows, name, n_columns):
 
 
 def sigmoid(x: ArrayLike, *, n_threads: int | None = None, out: Array | None = None) -> Any:
-    """``1 / (1 + exp(-x))`` elementwise, for any shape: at most 2 ULP off in float32, 4 in float64.
+    """Compute ``1 / (1 + exp(-x))`` elementwise.
+
+    Results are at most 2 ULP off in float32, at most 4 in float64.
 
     Parameters
     ----------
     x : array-like
-        float32, uint8 and bool give float32, anything else float64. NaN gives NaN.
+        Numbers, in an array of any shape. float32, uint8 and bool give float32, others float64. NaN
+        gives NaN.
     n_threads : int or None
-    out : ndarray of x's shape or None
-        It may be x itself.
+    out : ndarray or None
+        Array of the shape of x for the result, which may be x itself.
 
     Returns
     -------
-    y : ndarray of x's shape (a NumPy scalar for a scalar); `out`, where it is given
+    y : ndarray or NumPy scalar
+        `out` if it is given; otherwise an array of the shape of x, or a scalar for a scalar.
     """
     return _elementwise("sigmoid", x, n_threads, out)
 
 
 def softplus(x: ArrayLike, *, n_threads: int | None = None, out: Array | None = None) -> Any:
-    """``log(1 + exp(x))`` elementwise, for any shape, without overflow: at most 2 ULP off in
-    float32, 4 in float64.
+    """Compute ``log(1 + exp(x))`` elementwise, without overflow.
+
+    Results are at most 2 ULP off in float32, at most 4 in float64.
 
     Parameters
     ----------
     x : array-like
-        float32, uint8 and bool give float32, anything else float64. NaN gives NaN.
+        Numbers, in an array of any shape. float32, uint8 and bool give float32, others float64. NaN
+        gives NaN.
     n_threads : int or None
-    out : ndarray of x's shape or None
-        It may be x itself.
+    out : ndarray or None
+        Array of the shape of x for the result, which may be x itself.
 
     Returns
     -------
-    y : ndarray of x's shape (a NumPy scalar for a scalar); `out`, where it is given
+    y : ndarray or NumPy scalar
+        `out` if it is given; otherwise an array of the shape of x, or a scalar for a scalar.
     """
     return _elementwise("softplus", x, n_threads, out)
 

@@ -21,3 +21,6 @@ def scan(
     low: NDArray[np.float64] | None = None,
     high: NDArray[np.float64] | None = None,
 ) -> int: ...
+def csr_fault(
+    row_begin: NDArray[np.int64], columns: NDArray[np.int64], n_columns: int, n_entries: int
+) -> tuple[str, int] | None: ...

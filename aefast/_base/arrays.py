@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from aefast._base._rows import is_plain
+from aefast._base._rows import csr_fault, is_plain
 from aefast._base.errors import entry_error
 from aefast._base.types import Array
 
@@ -237,6 +237,12 @@ def _is_as_fitted(estimator, X):
 
 def estimator_table(estimator, X, *, reset) -> Any:
     """As `estimator_rows`, but sparse matrices are welcome: they come back in CSR form, finite."""
+    if _is_sparse_frame(X):
+        if not reset:
+            from sklearn.utils.validation import validate_data
+
+            validate_data(estimator, X, reset=False, skip_check_array=True)
+        return as_csr(X.sparse.to_coo(), "X")
     if not _is_sparse(X):
         return estimator_rows(estimator, X, reset=reset)
     from sklearn.utils.validation import check_array, validate_data
@@ -246,6 +252,19 @@ def estimator_table(estimator, X, *, reset) -> Any:
     if not reset:
         validate_data(estimator, X, reset=False, skip_check_array=True)
     return as_csr(X, "X")
+
+
+def _is_sparse_frame(X):
+    """Whether X is a pandas DataFrame all of whose columns are sparse with a fill value of 0."""
+    pandas = sys.modules.get("pandas")
+    return (
+        pandas is not None
+        and isinstance(X, pandas.DataFrame)
+        and len(X.columns) > 0
+        and all(
+            isinstance(dtype, pandas.SparseDtype) and dtype.fill_value == 0 for dtype in X.dtypes
+        )
+    )
 
 
 def feature_names(X):
@@ -283,11 +302,48 @@ def as_row_weights(value, n_samples) -> Array | None:
     return weight
 
 
+def _check_indices(X, name):
+    """Raise ValueError where an index of a sparse matrix leads out of the matrix.
+
+    SciPy's constructors and `load_npz` accept such matrices, and its conversions, like our kernels,
+    would follow the index into foreign memory. Formats other than CSR, CSC and BSR have no offsets.
+    """
+    if X.format not in ("csr", "csc", "bsr"):
+        return
+    n_lines, n_places = X.shape if X.format != "csc" else X.shape[::-1]
+    if X.format == "bsr":
+        n_lines, n_places = n_lines // X.blocksize[0], n_places // X.blocksize[1]
+    offsets = np.ascontiguousarray(X.indptr, np.int64)
+    places = np.ascontiguousarray(X.indices, np.int64)
+    if offsets.shape != (n_lines + 1,):
+        raise ValueError(
+            f"{name} is no valid {X.format.upper()} matrix: expected {n_lines + 1} offsets in "
+            f"indptr, got shape {offsets.shape}"
+        )
+    n_entries = min(len(places), len(X.data))
+    fault = csr_fault(offsets, places, n_places, n_entries)
+    if fault is None:
+        return
+    kind, at = fault
+    if kind == "offsets":
+        raise ValueError(
+            f"{name} is no valid {X.format.upper()} matrix: indptr must rise from 0 to at most "
+            f"{n_entries}, got {offsets[at]} at place {at}"
+        )
+    line = int(np.searchsorted(offsets, at, side="right")) - 1
+    line_name, place_name = ("column", "row") if X.format == "csc" else ("row", "column")
+    raise ValueError(
+        f"{name} is no valid {X.format.upper()} matrix: {place_name} index {places[at]} in "
+        f"{line_name} {line} is not in [0, {n_places})"
+    )
+
+
 def as_csr(X, name, dtype=None):
     """A CSR matrix of float32 or float64 with columns in rising order and no duplicates; finite. X
     itself where it is one.
     """
     refuse_types(name, [X.dtype], "cmM")
+    _check_indices(X, name)
     X = X.tocsr()
     if X.ndim != 2 or 0 in X.shape:
         raise ValueError(f"{name} must have at least one row and one column, got shape {X.shape}")

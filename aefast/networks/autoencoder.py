@@ -1,4 +1,4 @@
-"""The estimator."""
+"""The estimator `Autoencoder`: a network of one hidden layer."""
 
 from numbers import Integral, Real
 from typing import Any
@@ -25,170 +25,176 @@ from aefast.networks.variants import check_variants, variant_of
 
 
 class Autoencoder(FittedAutoencoder, NetworkFitting, NetworkInference, BaseEstimator):
-    """Autoencoder with one hidden layer, trained by stochastic gradient descent in compiled
-    kernels.
+    """Autoencoder with one hidden layer, trained by gradient descent in compiled kernels.
 
-    Encoder ``H = g(X Wᵀ + b)`` with g the sigmoid by default, decoder ``X̂ = o(H W* + c)``; tied
-    weights mean ``W* = W``. Minimises, over batches of n rows,
+    The encoder is ``H = g(X Wᵀ + b)`` with the sigmoid as g by default, the decoder
+    ``X̂ = o(H W* + c)``; tied weights mean ``W* = W``. Training minimises, over batches of n rows,
 
         ``(1/n) Σ_i l(x_i, x̂_i) + ½ α (‖W‖² [+ ‖W*‖² when untied])``
 
-    where the loss ``l = −log p(x | μ)`` follows from the type of input (nats, summed over features,
-    constants dropped): ``½ ‖x̂ − x‖²`` with o the identity for real inputs ("gaussian"),
-    ``−Σ_j [x_j log x̂_j + (1 − x_j) log(1 − x̂_j)]`` with o = sigmoid for inputs in [0, 1]
-    ("bernoulli"), and so on, for tables with columns of several types too. Variants (denoising,
-    contractive, sparse, k-sparse) are parameters that combine.
+    The loss ``l = −log p(x | μ)`` (in nats, summed over features, without constants) follows from
+    the type of the input: ``½ ‖x̂ − x‖²`` with the identity as o for real inputs ("gaussian"),
+    ``−Σ_j [x_j log x̂_j + (1 − x_j) log(1 − x̂_j)]`` with the sigmoid as o for inputs in [0, 1]
+    ("bernoulli"), and so on. The columns of a table may have different types. The denoising,
+    contractive, sparse and k-sparse variants are parameters that can be combined.
 
     Parameters
     ----------
     n_components : int, default=64
         k, the number of hidden units.
     activation : {"sigmoid", "tanh", "relu", "softplus", "linear", ...}, default="sigmoid"
-        g of the hidden layer: ``1 / (1 + exp(-a))``, ``tanh(a)``, ``max(a, 0)``,
-        ``log(1 + exp(a))``, ``a``, and what else the guide's table has (an unknown name's error
-        lists all). With "linear" and squared error the components span the leading principal
+        The function g of the hidden layer: ``1 / (1 + exp(-a))``, ``tanh(a)``, ``max(a, 0)``,
+        ``log(1 + exp(a))``, ``a``, or another one of the guide's table (the error for an unknown
+        name lists all). With "linear" and squared error the components span the leading principal
         subspace at the optimum (Baldi & Hornik 1989).
     output : str, (str, dict) or list of (one of these, columns), default="gaussian"
-        p(x | μ), and with it the loss: "gaussian", "bernoulli", "poisson" and so on, for groups of
-        columns "categorical" and "multinomial" (``aefast.distributions.distribution_table()`` has
-        all names, the guide their formulas), or a `aefast.distributions.Distribution` of your own.
-        With options: ``("huber", {"delta": 1.0})``. With several:
-        ``[("poisson", ["visits"]), ("bernoulli", slice(1, 5)), ("categorical", [5, 6, 7])]``,
-        columns by number, name, slice or boolean mask, each exactly once.
+        The distribution p(x | μ), which determines the loss: "gaussian", "bernoulli", "poisson" and
+        so on, for groups of columns "categorical" and "multinomial"
+        (``aefast.distributions.distribution_table()`` has all names, the guide their formulas), or
+        an instance of a user-defined subclass of `aefast.distributions.Distribution`. A
+        distribution with options is written ``("huber", {"delta": 1.0})``, several distributions
+        ``[("poisson", ["visits"]), ("bernoulli", slice(1, 5)), ("categorical", [5, 6, 7])]``, with
+        columns by number, name, slice or boolean mask, each column exactly once.
     tied : bool, default=True
-        The decoder uses the encoder's weights; their gradient is the sum of two parts. False: it
-        has its own.
+        Whether the decoder uses the encoder's weights, whose gradient is then the sum of the
+        encoder's and the decoder's contributions.
     solver : {"sgd", "adam", "adagrad", "lbfgs"}, default="adam"
         "adam": Kingma & Ba (2015) with β = (0.9, 0.999), ε = 1e-8. "sgd": with `momentum` and
         `nesterov`. "adagrad": Duchi, Hazan & Singer (2011), ``s ← s + g²``,
         ``w ← w − rate·g / (√s + 1e-10)``. "lbfgs": SciPy's L-BFGS-B on the loss of all rows (Liu &
-        Nocedal 1989), at most `max_epochs` iterations, in float64 whatever the type of X, in which
-        losses and gradients are computed; noise is drawn once; `batch_size`, the learning rate and
-        what belongs to batches play no part.
+        Nocedal 1989), with at most `max_epochs` iterations. It works in float64, while losses and
+        gradients are computed in the type of X; noise is drawn once; `batch_size`, the learning
+        rate and other parameters of batches are not used.
     learning_rate : float, default=1e-3
+        Size of a solver's steps; `learning_rate_schedule` may reduce it.
     momentum : float in [0, 1), default=0.9
-        Of "sgd": ``v ← momentum·v + g``, ``w ← w − learning_rate·v``. 0 is plain gradient descent.
+        Momentum of "sgd": ``v ← momentum·v + g``, ``w ← w − learning_rate·v``. 0 is plain gradient
+        descent.
     nesterov : bool, default=False
-        Of "sgd": ``w ← w − learning_rate·(g + momentum·v)``.
+        Nesterov's momentum for "sgd": ``w ← w − learning_rate·(g + momentum·v)``.
     batch_size : int, default=128
-        Rows in a step; at most all of them. The last, shorter batch of a pass counts as a step. A
-        fit's working memory is some 4 (d + k) numbers for each row of a batch.
+        Rows in a step; at most all of them. The last, shorter batch of a pass counts as a step. The
+        working memory of a fit is some 4 (d + k) numbers for each row of a batch.
     max_epochs : int, default=50
-        Passes over the rows; 0 only initialises.
+        Number of passes over the rows; 0 only initialises.
     early_stopping : bool, default=False
         Hold out rows, monitor the loss on them, keep the parameters of the best epoch.
     validation_fraction : float in (0, 1), default=0.1
-        Of rows held out by `early_stopping`.
+        Fraction of the rows that `early_stopping` holds out.
     n_epochs_no_change : int, default=5
-        Epochs without an improvement of `tol` after which training stops.
+        Number of epochs without an improvement of `tol` after which training stops.
     tol : float, default=1e-4
         Absolute improvement of the monitored loss (validation loss with `early_stopping`, training
         loss without). 0 runs all epochs.
     alpha : float, default=0.0
         Weight of the L2 penalty ``½ α ‖W‖²``; biases are not penalised.
     missing : {"error", "mask"}, default="error"
-        What NaN in X means. "mask": a missing entry, which has neither loss nor gradient, and
-        enters the encoder as `missing_fill` says.
+        Meaning of NaN in X: an error, or with "mask" a missing entry, which has neither loss nor
+        gradient and is replaced in the encoder's input according to `missing_fill`.
     missing_fill : {"mean", "zero"}, default="mean"
-        The mean of the column's entries in the (first) fit, or 0.
+        Replacement of missing entries: the mean of the column's entries in the (first) fit, or 0.
     corruption : None or (kind, level), default=None
         Denoising (Vincent et al. 2008): rows are corrupted before they are encoded, anew in each
         pass, and reconstructed clean. ("masking", p): entries become 0 with probability p.
-        ("salt_and_pepper", p): with probability p/2 each the least or the greatest value of the
-        column (of its domain, where that is bounded). ("gaussian", sigma): normal noise is added.
+        ("salt_and_pepper", p): entries become the least or the greatest value of the column (of its
+        domain, if that is bounded), with probability p/2 each. ("gaussian", sigma): normal noise is
+        added.
     contraction : float, default=0.0
-        λ of the penalty ``λ mean_i ‖∂h/∂x_i‖²`` (Rifai et al. 2011), ``Σ_j g'(a_j)² ‖W_j‖²`` for
-        each row.
+        Weight λ of the penalty ``λ mean_i ‖∂h/∂x_i‖²`` (Rifai et al. 2011), which is
+        ``Σ_j g'(a_j)² ‖W_j‖²`` for each row.
     sparsity : None, ("kl", rho, beta), ("l1", lambda), ..., default=None
-        ``β Σ_j KL(ρ ‖ mean_i h_ij)`` over each batch, for sigmoid codes (Ng 2011, CS294A lecture
-        notes), ``λ mean_i ‖h_i‖₁``, or another of the guide's table.
+        Penalty of the codes: ``β Σ_j KL(ρ ‖ mean_i h_ij)`` over each batch, for sigmoid codes (Ng
+        2011, CS294A lecture notes), ``λ mean_i ‖h_i‖₁``, or another one of the guide's table.
     top_k : int or None, default=None
-        Only the top_k largest units of each row's code keep their value, the others are 0 (Makhzani
-        & Frey 2013); gradients pass the kept ones alone, but for units that no row of a whole pass
-        has kept: 1/32 of the gradient passes to these, so that they come back (after Gao et al.
+        Number of units, the largest of each row's code, that keep their value; the others are 0
+        (Makhzani & Frey 2013). Gradients pass through the kept units alone. A unit that no row of a
+        whole pass has kept gets 1/32 of the gradient, so that it comes back (after Gao et al.
         2024).
     dropout : float in [0, 1), default=0.0
         Probability that a unit of the code is dropped in training; the others are divided by 1 −
         dropout (Srivastava et al. 2014).
     weight_decay : float, default=0.0
-        Decoupled from the gradient and from the loss (Loshchilov & Hutter 2019):
-        ``w ← w − rate·weight_decay·w`` in each step, for weights, not for biases. With "sgd" and no
-        momentum that is the penalty `alpha`; other solvers would rescale a penalty's gradient.
+        Decay of the weights (not of the biases) in each step, ``w ← w − rate·weight_decay·w``,
+        decoupled from the gradient and from the loss (Loshchilov & Hutter 2019). With "sgd" and no
+        momentum it equals the penalty `alpha`; other solvers would rescale a penalty's gradient.
     clip_norm : float or None, default=None
-        The gradient of a step, all parameters together and the penalty included, is scaled down to
-        this Euclidean norm where it is longer (Pascanu, Mikolov & Bengio 2013).
+        Largest Euclidean norm of a step's gradient (of all parameters together, penalty included);
+        a longer one is scaled down to it (Pascanu, Mikolov & Bengio 2013).
     max_norm : float or None, default=None
-        The weights of each hidden unit (a row of W, and of W* when untied) that have become longer
-        than this in a step are scaled back to it (Srivastava et al. 2014, section 5.1).
+        Largest Euclidean norm of a hidden unit's weights (a row of W, and of W* when untied);
+        weights that are longer after a step are scaled down to it (Srivastava et al. 2014, section
+        5.1).
     learning_rate_schedule : {"constant", "invscaling", "cosine", "plateau"}, default="constant"
-        The rate of step t, from `learning_rate`: "invscaling": ``learning_rate / √t``, t counted
-        from the first step, through `warm_start` and `partial_fit`. "cosine":
-        ``½ learning_rate (1 + cos(π s / S))``, s of all S steps of `max_epochs` epochs done
+        Learning rate of step t. "invscaling": ``learning_rate / √t``, with t counted from the first
+        step, through `warm_start` and `partial_fit`. "cosine":
+        ``½ learning_rate (1 + cos(π s / S))`` after s of the S steps of `max_epochs` epochs
         (Loshchilov & Hutter 2017); each `fit` begins anew, and so does `partial_fit` after every
-        `max_epochs` calls. "plateau": divided by 5 whenever `n_epochs_no_change` epochs in a row
-        have not improved the monitored loss by `tol`, where training would stop otherwise; it stops
-        when the rate would fall under a thousandth of `learning_rate` (never with ``tol=0``).
-        `partial_fit` looks back at `loss_curve_`.
+        `max_epochs` calls. "plateau": the rate is divided by 5 whenever `n_epochs_no_change` epochs
+        in a row have not improved the monitored loss by `tol`, where training would stop otherwise;
+        training stops when the rate would fall below a thousandth of `learning_rate` (never with
+        ``tol=0``); `partial_fit` takes the epochs of `loss_curve_` into account.
     shuffle : bool, default=True
-        Visit rows in a new random order in each pass; in memory maps of more than 32 MiB blocks of
-        1 MiB, rows mixed among 32 of these.
+        Visit rows in a new random order in each pass. In memory maps of more than 32 MiB, blocks of
+        1 MiB are shuffled, and rows are mixed among 32 blocks.
     warm_start : bool, default=False
-        `fit` goes on from the fitted parameters and optimizer state.
+        Whether `fit` goes on from the fitted parameters and optimizer state.
     precision : {"auto", "bfloat16"}, default="auto"
-        Of training. "auto": all of it in float32 for X of float32, uint8 or bool, in float64
-        otherwise. "bfloat16": parameters and optimizer state are float32 whatever the type of X;
-        matrix products multiply operands rounded to bfloat16 (8 significant bits) and add up in
-        float32. It needs a processor with AVX512_BF16; `fit` raises ValueError where there is none
-        (``aefast.build_info()["bfloat16"]`` tells). See Notes.
+        Precision of training. "auto": float32 for X of float32, uint8 or bool, float64 otherwise.
+        "bfloat16": parameters and optimizer state are float32 for any type of X; matrix products
+        multiply operands rounded to bfloat16 (8 significant bits) and add up in float32. It needs a
+        processor with AVX512_BF16 (see ``aefast.build_info()["bfloat16"]``); `fit` raises
+        ValueError on others. See Notes.
     n_threads : int or None, default=None
-        None: the cores this process may use (affinity, cgroup, OMP_NUM_THREADS, threadpoolctl), one
-        where the work is small. Results are the same bits for any number.
+        Number of threads. None: the cores that this process may use (affinity, cgroup,
+        OMP_NUM_THREADS, threadpoolctl), or one if the work is small. Results have the same bits for
+        any number.
     random_state : int, RandomState instance or None, default=None
-        Initial weights, shuffles, the held-out rows.
+        Source of the initial weights, shuffles, noise and held-out rows.
     callbacks : callable, list of callables or None, default=None
-        Each is called after each epoch as ``callback(epoch, loss, validation_loss, estimator)``
+        Functions to call after each epoch as ``callback(epoch, loss, validation_loss, estimator)``
         (epoch counts from 1; validation_loss is None without `early_stopping`; the estimator has
-        the epoch's parameters). One that returns True stops training.
+        the epoch's parameters). A callback that returns True stops training.
     verbose : int, default=0
         1 shows a progress bar.
 
     Attributes
     ----------
     components_ : ndarray (n_components, n_features)
-        W, the encoder's weights.
+        Weights W of the encoder.
     decoder_components_ : ndarray (n_components, n_features)
-        W*, the decoder's; the same memory when tied.
+        Weights W* of the decoder; in the same memory as W when tied.
     hidden_bias_ : ndarray (n_components,)
-        b.
+        Bias b of the hidden layer.
     visible_bias_ : ndarray (n_features,)
-        c.
+        Bias c of the output.
     loss_curve_ : list of float
-        Of each epoch, the mean over rows of the minimised loss of their batch (before its update),
+        For each epoch, the mean over rows of the minimised loss of their batch (before its update),
         penalty included.
     validation_loss_curve_ : list of float
         Mean loss of the held-out rows after each epoch; empty without `early_stopping`.
     n_epochs_ : int
-        Passes made.
+        Number of passes made.
     output_parameters_ : dict of str to ndarray (n_features,)
-        What distributions have for each column ("log_variance" of "gaussian_diagonal", for
-        example); NaN in columns that do not.
+        Parameters that distributions have for each column ("log_variance" of "gaussian_diagonal",
+        for example); NaN in columns that do not have the parameter.
     n_features_in_ : int
+        Number of columns of X.
     feature_names_in_ : ndarray of str
-        Only where X has string column names.
+        Names of the columns; only if X has string column names.
 
     Notes
     -----
-    X is read where it lies if it holds float32, float64, uint8 or bool and the columns of each row
-    are adjacent (memory maps too); anything else is converted to float64. float32, uint8 and bool
-    are computed in float32, float64 too with precision="bfloat16". Weights start uniform in
-    ±s·sqrt(6 / (d + k)), s = 4 for the sigmoid and 1 for the other activations (Glorot & Bengio
-    2010), the visible bias at the link of the column means.
+    X is not copied if it holds float32, float64, uint8 or bool and the columns of each row are
+    adjacent (memory maps too); anything else is converted to float64. Computations are in float32
+    for float32, uint8 and bool, and with precision="bfloat16" for float64 too. Weights start
+    uniform in ±s·sqrt(6 / (d + k)), s = 4 for the sigmoid and 1 for the other activations (Glorot &
+    Bengio 2010), the visible bias at the link of the column means.
 
     With precision="bfloat16" the rounded operands are the rows, the codes, the weights (a copy,
     made anew after each update) and the gradients at the pre-activations; biases, losses,
     derivatives, sums and updates are float32. The other methods compute in float32. The kernels for
-    it have been tested by emulation only, not on a processor that has the instructions: neither is
-    their speed known.
+    bfloat16 have been tested by emulation only, not on a processor that has the instructions; their
+    speed is unknown.
 
     Ctrl-C leaves a usable estimator with the parameters reached, and raises KeyboardInterrupt.
     Training that diverges raises FloatingPointError and leaves the last finite parameters.
@@ -315,7 +321,7 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, NetworkInference, BaseEstim
         self.callbacks = callbacks
         self.verbose = verbose
 
-    # ---- for NetworkFitting ----
+    # ---- hooks of NetworkFitting ----
 
     def _check_variants(self):
         check_variants(self)

@@ -1,4 +1,4 @@
-"""What `aefast.distributions.check_distribution` looks at, a function each."""
+"""Checks of user-defined distributions: `aefast.distributions.check_distribution`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,13 +8,14 @@ import numpy as np
 from aefast._base.types import DistributionLike, RandomState
 from aefast.networks.distribution import Distribution
 
-ETA = np.linspace(-2.6, 2.7, 9)  # where everything is looked at
-FAR = np.array([-20.0, 20.0])  # where losses must still be finite
-STEP = 1e-5  # of finite differences
-N_PANELS = 20_001  # of integrals
-N_TERMS = 100_000  # of sums over counts
-WORST = 6.0  # standard errors of a sample's average
-WORST_DISTANCE = 3.0  # Kolmogorov's distance times √n: larger once in 30 million samples
+ETA = np.linspace(-2.6, 2.7, 9)  # values of η at which everything is checked
+FAR = np.array([-20.0, 20.0])  # values of η at which losses must still be finite
+STEP = 1e-5  # step of finite differences
+N_POINTS = 20_001  # number of points of integrals
+N_TERMS = 100_000  # number of terms of sums over counts
+WORST = 6.0  # largest error of a sample's average, in standard errors
+# largest distance of Kolmogorov times √n; the distance is larger once in 30 million samples
+WORST_DISTANCE = 3.0
 
 
 def check_distribution(
@@ -25,36 +26,46 @@ def check_distribution(
     n_samples: int = 20_000,
     random_state: RandomState | None = 0,
 ) -> None:
-    """Looks a user's distribution over, at values of η between −2.6 and 2.7.
+    """Check a user-defined distribution at values of η between −2.6 and 2.7.
 
-    Shapes and types; losses finite, also at η = ±20; the derivative within the loss's one-sided
-    differences; each entry by itself; `link` the inverse of `mean`, and finite at the ends of the
-    domain; samples reproducible, in the domain, and with the right average; the density integrates
-    to 1 (sums to 1, where samples are integers), and samples follow it (Kolmogorov–Smirnov).
+    The checks are:
+
+    * arrays have the right shapes and types;
+    * losses are finite, at η = ±20 too;
+    * the derivative lies between the one-sided differences of the loss;
+    * the loss of an entry does not depend on the others;
+    * `link` is the inverse of `mean` and finite at the ends of the domain;
+    * samples are reproducible, in the domain, and have the right average;
+    * the density integrates to 1 (sums to 1, if samples are integers);
+    * samples follow the density (Kolmogorov–Smirnov).
 
     Parameters
     ----------
     distribution : Distribution
     density : bool, default=True
-        False leaves out the last two: for a loss that is no density, or one that has atoms besides.
+        False omits the last two checks, for a loss that is not the logarithm of a density, or for a
+        distribution with a density and atoms.
     average : callable or None, default=None
-        ``average(x)`` of samples (n_samples, m) gives what `mean` (m,) stands for; None: their
-        arithmetic mean. For angles that is the mean direction; for heavy tails, where a mean does
-        not exist, the median.
+        Function of samples (n_samples, m) whose result (m,) is compared with `mean`; None: the
+        arithmetic mean. Angles need their mean direction; heavy tails, which have no mean, the
+        median.
     n_samples : int, default=20_000
-        Drawn at each η.
+        Number of samples at each η.
     random_state : int, default=0
-        The seed of samples.
+        Seed of the samples.
 
     Raises
     ------
     AssertionError
-        For the first fault found, naming the method, where, what was expected and what came.
+        For the first fault found; the message names the method, the place, the expected value and
+        the one found.
     """
     _Check(distribution, random_state, n_samples).run(density, average)
 
 
 class _Check:
+    """The checks of one distribution, of which each is a method that raises AssertionError."""
+
     def __init__(self, distribution, random_state, n_samples):
         if not isinstance(distribution, Distribution):
             raise AssertionError(
@@ -81,9 +92,7 @@ class _Check:
             raise AssertionError(f"{where}: {message}")
 
     def call(self, method, *arrays):
-        """A method's result, an array for each that it returns, checked for shape and type;
-        arguments are read-only.
-        """
+        """Call a method with read-only arguments, check shapes and types, return the result."""
         for array in arrays:
             if isinstance(array, np.ndarray):
                 array.flags.writeable = False
@@ -122,7 +131,7 @@ class _Check:
         self.low, self.high = low, high
 
     def links(self):
-        """The link inverts the mean, and is finite at the ends of the domain."""
+        """Check that the link inverts the mean and is finite at the ends of the domain."""
         means = self.call("mean", ETA[np.newaxis].copy())
         self.require(np.isfinite(means).all(), "mean", f"not finite: {means[0]} at eta = {ETA}")
         outside = (means < self.low) | (means > self.high)
@@ -143,6 +152,7 @@ class _Check:
                 self.require(np.isfinite(eta).all(), "link", message)
 
     def samples(self):
+        """Check that samples are reproducible and in the domain; return one column for each η."""
         eta = np.tile(ETA, (self.n_samples, 1))
         draws = [self.call("sample", eta, np.random.default_rng(self.seed)) for _ in range(2)]
         self.require(
@@ -169,7 +179,7 @@ class _Check:
         return x
 
     def losses(self, x):
-        """Finite at the samples, far out too; in float32 about what they are in float64."""
+        """Check that losses are finite, for large |η| too, and that float32 agrees with float64."""
         x = x[:20]
         eta = np.tile(ETA, (len(x), 1))
         loss, derivative = self.call("loss", eta, x)
@@ -182,6 +192,7 @@ class _Check:
             self.compare("loss", small, wide, 1e-3, lambda i: f"float32 at {self.place(eta, x, i)}")
 
     def finite(self, eta, x, loss, derivative):
+        """Check that losses and derivatives are finite."""
         for array, what in ((loss, "loss"), (derivative, "derivative")):
             bad = ~np.isfinite(array)
             if bad.any():
@@ -193,7 +204,7 @@ class _Check:
                 )
 
     def elementwise(self, x):
-        """An entry's loss is the same alone."""
+        """Check that the loss of an entry does not depend on the other entries."""
         x = x[:3]
         eta = np.tile(ETA, (len(x), 1))
         whole = self.call("loss", eta, x)
@@ -209,8 +220,9 @@ class _Check:
                 )
 
     def derivatives(self, x):
-        """Between the one-sided differences of the loss: right for smooth losses, and at kinks of
-        convex ones.
+        """Check that derivatives lie between the one-sided differences of the loss.
+
+        The check holds for smooth losses and at the kinks of convex ones.
         """
         x = x[:40]
         eta = np.tile(ETA, (len(x), 1))
@@ -232,7 +244,7 @@ class _Check:
             )
 
     def averages(self, x, average):
-        """Averages of samples against the mean, in standard errors found from batches."""
+        """Compare averages of samples with the mean, in standard errors estimated from batches."""
         average = average or (lambda x: x.mean(axis=0))
         means = self.call("mean", ETA[np.newaxis].copy())[0]
         batches = np.array([average(batch) for batch in np.array_split(x, 40)])
@@ -248,6 +260,7 @@ class _Check:
             )
 
     def densities(self, x):
+        """Check that exp(−loss) integrates (or sums) to 1 and that samples follow it."""
         for i, eta in enumerate(ETA):
             column = np.sort(x[:, i])
             discrete = bool((column == np.rint(column)).all())
@@ -279,24 +292,26 @@ class _Check:
             )
 
     def counts(self, column):
+        """Return the integers at which probabilities of a discrete x are summed, and weights 1."""
         low = self.low if np.isfinite(self.low) else column[0] - N_TERMS // 2
         high = min(self.high, low + N_TERMS)
         points = np.arange(np.ceil(low), np.floor(high) + 1)
         return points, np.ones(len(points))
 
     def quadrature(self, column):
-        """Points and weights of the trapezoidal rule after a change of variable that makes ends of
-        the domain far: Takahasi & Mori (1974).
+        """Return points and weights of the trapezoidal rule after a change of variable.
+
+        The substitution moves finite ends of the domain to infinity (Takahasi & Mori 1974).
         """
         low, high = self.low, self.high
         middle, scale = np.median(column), np.subtract(*np.quantile(column, [0.75, 0.25])) + 1e-12
         if np.isfinite(low) and np.isfinite(high):
-            t = np.linspace(-3.0, 3.0, N_PANELS)
+            t = np.linspace(-3.0, 3.0, N_POINTS)
             half, s = 0.5 * (high - low), 0.5 * np.pi * np.sinh(t)
             points = low + half * np.exp(s) / np.cosh(s)
             slope = half * 0.5 * np.pi * np.cosh(t) / np.cosh(s) ** 2
         elif np.isfinite(low) or np.isfinite(high):
-            t = np.linspace(-4.0, 8.0, N_PANELS)
+            t = np.linspace(-4.0, 8.0, N_POINTS)
             distance = (abs(middle - (low if np.isfinite(low) else high)) + scale) * np.exp(
                 t - np.exp(-t)
             )
@@ -304,11 +319,12 @@ class _Check:
             points = low + distance if np.isfinite(low) else (high - distance)[::-1]
             slope = slope if np.isfinite(low) else slope[::-1]
         else:
-            t = np.linspace(-10.0, 10.0, N_PANELS)
+            t = np.linspace(-10.0, 10.0, N_POINTS)
             points, slope = middle + scale * np.sinh(t), scale * np.cosh(t)
         return points, slope * (t[1] - t[0])
 
     def compare(self, method, actual, expected, tolerance, where):
+        """Check that arrays agree; `where` describes an index in the message."""
         off = ~(np.abs(actual - expected) <= tolerance * (1 + np.abs(expected)))
         if off.any():
             i = tuple(np.argwhere(off)[0])

@@ -1,4 +1,4 @@
-"""The base class of users' distributions: public as `aefast.distributions.Distribution`."""
+"""Base class of user-defined distributions, public as `aefast.distributions.Distribution`."""
 
 import abc
 from typing import Any
@@ -9,19 +9,19 @@ from aefast._base.types import Reals
 
 
 class Distribution(abc.ABC):
-    """A distribution p(x | μ(η)) of your own, for ``Autoencoder(output=...)``: four methods,
-    elementwise, in NumPy.
+    """Base class of user-defined distributions p(x | μ(η)), for ``Autoencoder(output=...)``.
 
-    Arrays are (n, m): n rows, and the m columns that have this distribution. Entries are
-    independent of each other. They may be read-only. Training calls `loss` once a batch, at NumPy's
-    speed; `check_distribution` finds mistakes.
+    A subclass has four methods, which work elementwise in NumPy. Arrays are (n, m): n rows of the m
+    columns that have this distribution. Entries are independent of each other. The arguments may be
+    read-only. Training calls `loss` once a batch, at NumPy's speed. `check_distribution` finds
+    mistakes in a subclass.
 
     Attributes
     ----------
     name : str
-        In messages and reports; the name of the class unless set.
+        Name of the distribution in messages and reports; the name of the class unless set.
     domain : (float, float)
-        The closed interval in which x lies; the whole line unless set.
+        Closed interval of the values of x; the whole real line unless set.
 
     Examples
     --------
@@ -50,7 +50,7 @@ class Distribution(abc.ABC):
 
     @abc.abstractmethod
     def mean(self, eta: Reals) -> Any:
-        """μ(η), what `reconstruct` gives.
+        """Return the mean μ(η), which `reconstruct` gives.
 
         Parameters
         ----------
@@ -63,8 +63,9 @@ class Distribution(abc.ABC):
 
     @abc.abstractmethod
     def link(self, mean: Reals) -> Any:
-        """The η whose mean is `mean`: training starts there, from the columns' means. Finite on the
-        ends of the domain too.
+        """Return the η whose mean is `mean`; it must be finite at the ends of the domain too.
+
+        Training starts from the link of the columns' means.
 
         Parameters
         ----------
@@ -72,17 +73,17 @@ class Distribution(abc.ABC):
 
         Returns
         -------
-        eta : ndarray of its shape
+        eta : ndarray of the shape of `mean`
         """
 
     @abc.abstractmethod
     def loss(self, eta: Reals, x: Reals) -> tuple[Any, Any]:
-        """−log p(x | μ(η)), constants included, and its derivative by η.
+        """Return −log p(x | μ(η)), constants included, and its derivative by η.
 
         Parameters
         ----------
         eta, x : ndarray (n, m)
-            x is NaN where an entry is missing; what is returned there is not used.
+            x is NaN for missing entries; their results are not used.
 
         Returns
         -------
@@ -91,13 +92,13 @@ class Distribution(abc.ABC):
 
     @abc.abstractmethod
     def sample(self, eta: Reals, random: np.random.Generator) -> Any:
-        """Draws x from p(x | μ(η)).
+        """Draw x from p(x | μ(η)).
 
         Parameters
         ----------
         eta : ndarray (n, m)
         random : numpy.random.Generator
-            The only source of chance.
+            The only source of randomness.
 
         Returns
         -------
@@ -105,8 +106,9 @@ class Distribution(abc.ABC):
         """
 
     def check(self, x: Reals) -> None:  # noqa: B027
-        """Raises ValueError where x is in the interval `domain` but not in the domain: where that
-        is the integers, for instance.
+        """Raise ValueError for values in the interval `domain` that the distribution excludes.
+
+        A distribution of integers refuses fractions here, for example.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""The state of a fitted estimator: how it starts, goes on, and is kept."""
+"""State of a fitted estimator: its initial values, its continuation, and its form in files."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -16,24 +16,23 @@ from aefast.networks.precision import parameter_type
 
 
 class FittedState(NamedTuple):
-    """Everything that training goes on from."""
+    """All values from which training goes on."""
 
     model: Network
     solver: str
     parameters: np.ndarray  # flat, in the network's layout
-    optimizer_state: np.ndarray  # (n_state, n_parameters)
-    n_steps: int  # updates made
-    n_rows_seen: int  # rows trained on, over all passes
-    seed: int  # of all random numbers
-    fill: np.ndarray | None = (
-        None  # (d,) float64: what a missing entry enters the encoder as; None: NaN is refused
-    )
+    optimizer_state: np.ndarray  # (number of arrays of the solver, n_parameters)
+    n_steps: int  # number of updates made
+    n_rows_seen: int  # number of rows trained on, over all passes
+    seed: int  # seed of all random numbers
+    # (d,) float64: replacements of missing entries in the encoder's input; None: NaN is refused
+    fill: np.ndarray | None = None
 
 
 @lru_cache(maxsize=64)
 def n_optimizer_states(solver, momentum):
-    """Arrays of the parameters' size that a solver keeps."""
-    if solver == "lbfgs":  # SciPy's, which keeps what it needs to itself
+    """Return the number of arrays of the parameters' size in a solver's state."""
+    if solver == "lbfgs":  # SciPy keeps the state of its L-BFGS itself
         return 0
     row = next(row for row in _autoencoder.solver_table() if row["name"] == solver)
     return 0 if row["only_with_momentum"] and momentum == 0 else row["n_state"]
@@ -43,12 +42,15 @@ WEIGHT_SCALES = {row["name"]: row["weight_scale"] for row in _autoencoder.activa
 
 
 def weight_bound(layer):
-    """Initial weights are uniform in ± this (Glorot & Bengio 2010)."""
+    """Return the bound of a layer's initial weights (Glorot & Bengio 2010).
+
+    Weights are uniform between minus and plus the bound.
+    """
     return WEIGHT_SCALES[layer.activation] * np.sqrt(6.0 / (layer.n_features + layer.n_components))
 
 
 def initial_bias(layer, column_means):
-    """The visible bias (d,): the pre-activations whose means are the columns'."""
+    """Return the visible bias (d,): the pre-activations whose means are the column means."""
     bias = np.empty(layer.n_features)
     for segment in layer.output:
         columns = outputs.columns_of(segment, layer.n_features)
@@ -57,7 +59,11 @@ def initial_bias(layer, column_means):
 
 
 def initial_state(model, solver, momentum, column_means, dtype, seed, fill=None):
-    """Weights uniform in ±weight_bound, hidden bias 0, visible bias at the link of the column means (in upper layers 0)."""
+    """Return the state before the first step of training.
+
+    Weights are uniform in ± `weight_bound`, hidden biases 0. The visible bias of the first layer is
+    the link of the column means, that of upper layers 0.
+    """
     flat = np.zeros(model.n_parameters, dtype)
     random = random_stream(seed, WEIGHTS)
     for layer, of_layer in model.layer_views(flat):
@@ -74,10 +80,11 @@ def initial_state(model, solver, momentum, column_means, dtype, seed, fill=None)
 
 
 def continued_state(state, model, describe, solver, momentum, precision):
-    """A copy to train on. Another solver starts with a state of its own. describe: `FittedNetwork._describe` of the estimator.
+    """Return a copy of a fitted state from which training goes on.
 
-    Raises ValueError if the constructor's parameters now ask for another network than the fitted
-    one.
+    A solver other than the state's begins with a new optimizer state. `describe` is the estimator's
+    `FittedNetwork._describe`. Raises ValueError if the constructor's parameters now ask for another
+    network than the fitted one.
     """
     dtype = state.parameters.dtype
     if parameter_type(precision, dtype) != dtype:
@@ -107,13 +114,14 @@ def continued_state(state, model, describe, solver, momentum, precision):
 
 
 class FittedNetwork(Saved):
-    """What an estimator shows and saves of its `_state`, so that there is one truth to train,
-    pickle and save.
+    """Attributes and file format of an estimator, computed from its `_state`.
+
+    The state is the only copy of the fitted values: it is trained, pickled and saved.
     """
 
     output: Any
     _check_variants: Callable[[], None]
-    _model_checks = {  # of the model's entries in a file
+    _model_checks = {  # checks of the entries "model" of a file
         "n_features": SIZE,
         "n_components": SIZE,
         "tied": FLAG,
@@ -124,8 +132,10 @@ class FittedNetwork(Saved):
 
     @property
     def output_parameters_(self) -> dict[str, Array]:
-        """{name: (d,)} of what the distributions of p(x | μ) have for each column, NaN where a
-        column does not; empty where none has any.
+        """Parameters (d,) of the columns' distributions by name.
+
+        Values are NaN in columns that do not have the parameter. The dict is empty if no
+        distribution has a parameter.
         """
         model = self._fitted_model()
         theta = model.split(self._state.parameters)[0].theta
@@ -143,10 +153,13 @@ class FittedNetwork(Saved):
         return hasattr(self, "_state")
 
     def _describe(self, network):
-        """The network's shape by the names that its file, and errors, have for it: those of constructor parameters, where there are such."""
+        """Return a network's shape by the names that files and error messages use.
+
+        Names are those of constructor parameters where a parameter exists.
+        """
         return network.layers[0]._asdict()
 
-    # ---- in a file ----
+    # ---- saving and loading ----
 
     _parameters_not_saved = ("callbacks",)
     _structured_parameters: tuple[str, ...] = ("output", "corruption", "sparsity")
@@ -202,7 +215,7 @@ class FittedNetwork(Saved):
 
     @staticmethod
     def _part_name(number, name):
-        """The name in a file of a part of a layer's parameters."""
+        """Return the name in files of a parameter array of a layer."""
         return name
 
     @classmethod
@@ -218,7 +231,10 @@ class FittedNetwork(Saved):
 
     @classmethod
     def _model_of_file(cls, state):
-        """Return the network that a file describes; ValueError where entries contradict each other."""
+        """Return the network that a file describes.
+
+        Raises ValueError where entries contradict each other.
+        """
         given = state["model"]
         output = outputs.from_json(given["output"], given["n_features"])
         if given["top_k"] > given["n_components"]:
@@ -267,7 +283,7 @@ class FittedNetwork(Saved):
 
 
 class FittedAutoencoder(FittedNetwork):
-    """One layer: its parameters are views of the state's."""
+    """A fitted network of one layer, with its parameters as views of the state's."""
 
     _file_format = "aefast autoencoder"
 

@@ -1,4 +1,4 @@
-"""What a fitted network is used for: codes, reconstructions, losses, likelihoods of rows."""
+"""Methods of fitted networks: codes, reconstructions, losses, likelihoods and samples of rows."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,10 +16,10 @@ from aefast.networks.variants import Variant, noise_extremes
 
 
 class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
-    """The methods of an estimator that has a `_state`: a model and its flat parameters."""
+    """Methods of an estimator whose `_state` holds a network and its flat parameters."""
 
     def transform(self, X: ArrayLike) -> Reals:
-        """Codes ``H = g(X Wᵀ + b)``, in (0, 1) for the sigmoid.
+        """Return the codes ``H = g(X Wᵀ + b)``, which lie in (0, 1) for the sigmoid.
 
         Parameters
         ----------
@@ -28,13 +28,13 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         Returns
         -------
         H : ndarray (n_samples, n_components)
-            float32 for float32, uint8 and bool input, float64 otherwise; likewise for the other
-            methods.
+            The type is float32 for float32, uint8 and bool input and float64 otherwise, as in the
+            other methods.
         """
         return self._one_pass(self._checked(X), "codes")
 
     def inverse_transform(self, H: ArrayLike) -> Reals:
-        """Means of p(x | h): ``X̂ = o(H W* + c)``.
+        """Return the means ``X̂ = o(H W* + c)`` of p(x | h).
 
         Parameters
         ----------
@@ -48,7 +48,7 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return self._decode(H, self._state.model)
 
     def reconstruct(self, X: ArrayLike) -> Reals:
-        """``inverse_transform(transform(X))`` in one pass.
+        """Compute ``inverse_transform(transform(X))`` in one pass.
 
         Parameters
         ----------
@@ -61,13 +61,13 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return self._one_pass(self._checked(X), "reconstructions")
 
     def reconstruction_error(self, X: ArrayLike, per_feature: bool = False) -> Reals:
-        """The training loss of each row (nats, constants dropped, no penalty).
+        """Return the training loss of each row (in nats, without constants and penalties).
 
         Parameters
         ----------
         X : array-like (n_samples, n_features)
         per_feature : bool, default=False
-            The loss of each entry instead of the sum of its row's.
+            Return the loss of each entry instead of the sum over each row.
 
         Returns
         -------
@@ -76,19 +76,20 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return self._losses(self._checked(X), "feature_losses" if per_feature else "row_losses")
 
     def score_samples(self, X: ArrayLike, per_feature: bool = False) -> Reals:
-        """``log p(x | μ(h(x)))`` of each row, in nats, constants included.
+        """Return ``log p(x | μ(h(x)))`` of each row, in nats, constants included.
 
-        "gaussian": ``−½ ‖x̂ − x‖² − (d/2) log 2π``. "bernoulli": minus the cross-entropy; for
-        values strictly between 0 and 1 that is a loss but not the logarithm of a density. The code
-        h(x) has seen x: this is no marginal likelihood. Missing entries count nothing.
+        For "gaussian" this is ``−½ ‖x̂ − x‖² − (d/2) log 2π``, for "bernoulli" minus the
+        cross-entropy, which is not the logarithm of a density for values strictly between 0 and 1.
+        It is no marginal likelihood, because the code h(x) is computed from x. Missing entries
+        contribute nothing.
 
         Parameters
         ----------
         X : array-like (n_samples, n_features)
         per_feature : bool, default=False
-            What each column contributes, so that columns of different types compare; the sum over a
-            categorical or multinomial group, which has one distribution, stands in its first
-            column, and 0 in the others.
+            Return the contribution of each entry, so that columns of different types can be
+            compared. The contribution of a categorical or multinomial group, which has one
+            distribution, is in the group's first column; the others are 0.
 
         Returns
         -------
@@ -103,7 +104,7 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     def score(
         self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
     ) -> float:
-        """Mean of `score_samples`; greater is better.
+        """Return the mean of `score_samples`; greater is better.
 
         Parameters
         ----------
@@ -122,7 +123,7 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return float((scores * weight).mean(dtype=np.float64))
 
     def sample_output(self, H: ArrayLike, random_state: RandomState | None = None) -> Reals:
-        """Draws x from p(x | μ(h)), one for each code.
+        """Draw a row x from p(x | μ(h)) for each code.
 
         Parameters
         ----------
@@ -132,7 +133,7 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         Returns
         -------
         X : ndarray (n_samples, n_features)
-            Of a multinomial group one draw (one trial) for each row.
+            A multinomial group has one trial in each row.
         """
         check_is_fitted(self)
         state = self._state
@@ -140,9 +141,8 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         # a Gaussian's mean is the pre-activation itself
         eta = self._decode(H, state.model.with_output(plain_output("gaussian")))
         seed = check_random_state(random_state).randint(np.iinfo(np.int64).max, dtype=np.int64)
-        random = np.random.default_rng(
-            seed
-        )  # whose multinomial numbers are drawn for all rows at once
+        # a Generator draws the multinomial numbers of all rows at once; a RandomState does not
+        random = np.random.default_rng(seed)
         return sample_of_outputs(state.model.output, eta, bottom.split(flat).theta, random)
 
     def _decode(self, H, model):
@@ -187,7 +187,9 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return losses
 
     def impute(self, X: ArrayLike) -> Reals:
-        """X with each missing entry (NaN) replaced by its reconstruction; needs missing="mask".
+        """Return X with each missing entry (NaN) replaced by its reconstruction.
+
+        The estimator must have been fitted with missing="mask".
 
         Parameters
         ----------
@@ -209,18 +211,18 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     def walk_back(
         self, X: ArrayLike, n_steps: int = 10, random_state: RandomState | None = None
     ) -> Reals:
-        """A sampling chain of a denoising autoencoder: corrupt, encode, draw from p(x | μ(h)), and
-        again from there.
+        """Run a Markov chain from each row: corrupt, encode, draw from p(x | μ(h)), repeat.
 
-        With enough capacity and training such a chain samples from the distribution of the data
-        (Bengio, Yao, Alain & Vincent 2013). Rows are corrupted as `corruption` says; without it
-        nothing is, and the chain draws from p(x | μ(h(x))) alone.
+        With enough capacity and training the chains of a denoising autoencoder sample from the
+        distribution of the data (Bengio, Yao, Alain & Vincent 2013). Rows are corrupted according
+        to `corruption`; if that is None, the chain draws from p(x | μ(h(x))) alone.
 
         Parameters
         ----------
         X : array-like (n_samples, n_features)
-            Where the chains start.
+            The rows from which the chains start.
         n_steps : int, default=10
+            Number of steps of each chain.
         random_state : int, RandomState instance or None, default=None
 
         Returns
@@ -231,8 +233,8 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         Raises
         ------
         ValueError
-            For corruption by salt and pepper where the columns' domains have no ends: the chain has
-            no rows to take them from.
+            For corruption by salt and pepper if the domain of a column is not bounded: the extremes
+            of the training rows are not known any more.
         """
         rows = self._checked(X)
         if check.as_integer(n_steps, "n_steps") < 1:
@@ -250,7 +252,7 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return np.stack(chain)
 
     def _noise(self, random):
-        """The corruption as a variant of one-pass operations, with a seed drawn now."""
+        """Return the corruption as a variant of one-pass operations, with a newly drawn seed."""
         state = self._state
         model, dtype = state.model, state.parameters.dtype
         seed = int(random.randint(np.iinfo(np.int64).max, dtype=np.int64))

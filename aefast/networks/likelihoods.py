@@ -1,6 +1,4 @@
-"""From losses to log-likelihoods, and from pre-activations to samples: segment by segment of an
-output.
-"""
+"""Log-likelihoods from losses, and samples from pre-activations, for each segment of an output."""
 
 import numpy as np
 
@@ -11,13 +9,14 @@ ENTRIES_AT_A_TIME = 1 << 18
 
 
 def log_likelihoods(output, rows, losses, per_feature, missing):
-    """log p(x | mu): minus the losses, (n,) or with per_feature (n, d), minus the terms that these
-    leave out.
+    """Return log p(x | mu), of shape (n,), or (n, d) with per_feature.
+
+    It is minus the losses, minus the terms of −log p that losses leave out.
     """
     out = np.negative(losses)
     step = max(1, ENTRIES_AT_A_TIME // rows.shape[1])
     for segment in output:
-        if segment.custom is not None:  # whose loss is the whole of -log p
+        if segment.custom is not None:  # user-defined losses are all of -log p
             continue
         columns = columns_of(segment, rows.shape[1])
         if not missing and not TABLE[segment.distribution]["has_base"]:
@@ -26,10 +25,10 @@ def log_likelihoods(output, rows, losses, per_feature, missing):
             subtract(out, columns, base, per_feature)
             continue
         for first in range(0, len(rows), step):
-            part = slice(first, first + step)
-            base = _log_base(segment, rows[part, columns])
+            chunk = slice(first, first + step)
+            base = _log_base(segment, rows[chunk, columns])
             subtract = _subtract_group if segment.is_group else _subtract
-            subtract(out[part], columns, base, per_feature)
+            subtract(out[chunk], columns, base, per_feature)
     return out
 
 
@@ -57,16 +56,16 @@ def _subtract_group(out, columns, base, per_feature):
 
 
 def sample_of_outputs(output, eta, theta, random):
-    """Draws x from p(x | mu), mu of the pre-activations eta (n, d)."""
+    """Draw x from p(x | mu), with the means mu of the pre-activations eta (n, d)."""
     out = np.empty_like(eta)
     for segment in output:
         columns = columns_of(segment, eta.shape[1])
         if segment.custom is not None:
             out[:, columns] = segment.custom.sample(eta[:, columns].astype(np.float64), random)
             continue
-        its_theta = None if theta is None else np.ascontiguousarray(theta[columns], np.float64)
-        its_eta = np.ascontiguousarray(eta[:, columns], np.float64)
+        part_theta = None if theta is None else np.ascontiguousarray(theta[columns], np.float64)
+        part_eta = np.ascontiguousarray(eta[:, columns], np.float64)
         out[:, columns] = _autoencoder.output_sample(
-            segment.distribution, its_eta, its_theta, segment.constant, None, random
+            segment.distribution, part_eta, part_theta, segment.constant, None, random
         )
     return out

@@ -1,4 +1,4 @@
-"""The shape of a network, and its parameters as one flat array with named parts."""
+"""Layers and networks: their shapes, and the layout of all parameters in one flat array."""
 
 from functools import cached_property, lru_cache
 from itertools import pairwise
@@ -12,13 +12,16 @@ from aefast.networks._autoencoder import UNIT_ACTIVATIONS
 
 
 class Parameters(NamedTuple):
-    """The parts of one layer, all of one real type. V, the decoder's matrix, is W itself when tied."""
+    """The parameters of one layer, all of one real type.
 
-    W: np.ndarray  # (k, d)
-    V: np.ndarray  # (k, d)
-    b: np.ndarray | None  # (k,); None where it plays no part
-    c: np.ndarray | None  # (d,); None where it plays no part
-    theta: np.ndarray | None = None  # (d,): the parameter of each column's distribution
+    V, the decoder's matrix, is W itself when tied. Biases that an operation does not use are None.
+    """
+
+    W: np.ndarray  # (k, d), weights of the encoder
+    V: np.ndarray  # (k, d), weights of the decoder
+    b: np.ndarray | None  # (k,), bias of the hidden layer
+    c: np.ndarray | None  # (d,), bias of the output
+    theta: np.ndarray | None = None  # (d,), parameter of each column's distribution
 
 
 class _LayerFields(NamedTuple):
@@ -27,18 +30,21 @@ class _LayerFields(NamedTuple):
     tied: bool
     activation: str
     output: tuple[outputs.Segment, ...]
-    top_k: int = 0  # units of a row that keep their value; 0: all
+    top_k: int = 0  # number of units that keep their value in each row; 0: all
 
 
 class Layer(_LayerFields):
-    """One encoder and its decoder. Immutable: quantities that follow from the fields are computed once."""
+    """One encoder and its decoder.
+
+    Immutable: quantities that follow from the fields are computed once.
+    """
 
     def __getstate__(self):
-        return None  # the fields are the whole state: nothing that is cached is pickled
+        return None  # the fields are the whole state; cached properties are not pickled
 
     @cached_property
     def layout(self):
-        """Name and shape of each part of the flat array, in order."""
+        """Name and shape of each parameter array in the flat array, in order."""
         d, k = self.n_features, self.n_components
         decoder = {} if self.tied else {"decoder_components": (k, d)}
         theta = {"output_parameters": (d,)} if outputs.has_parameters(self.output) else {}
@@ -46,7 +52,7 @@ class Layer(_LayerFields):
 
     @cached_property
     def _places(self):
-        """Name, place in the flat array and shape of each part."""
+        """Name, slice of the flat array and shape of each parameter array."""
         places, begin = [], 0
         for name, shape in self.layout.items():
             end = begin + prod(shape)
@@ -64,15 +70,15 @@ class Layer(_LayerFields):
 
     @cached_property
     def n_multiplied(self):
-        """Multiply-adds of a row in one of the products of a step."""
+        """Number of multiply-adds that a row costs in one of the products of a step."""
         return self.n_features * self.n_components
 
     def parts(self, flat):
-        """Views of the parts of a flat array (or of one row of the optimizer's state), by name."""
+        """Return views of a flat array (or a row of the optimizer state), one by parameter name."""
         return {name: flat[place].reshape(shape) for name, place, shape in self._places}
 
     def split(self, flat):
-        """The parts of a flat array as `Parameters`."""
+        """Return views of a flat array as `Parameters`."""
         parts = self.parts(flat)
         W = parts["components"]
         V = parts.get("decoder_components", W)
@@ -86,10 +92,11 @@ class _NetworkFields(NamedTuple):
 
 
 class Network(_NetworkFields):
-    """Layers on top of each other, of which one alone is the plain case. Immutable.
+    """A stack of one or more layers. Immutable.
 
-    The features of each layer are the components of the layer below; where there are several, all are tied. The output is that of the first layer. The
-    flat array of parameters is that of one layer after the other.
+    The features of each layer are the components of the layer below. In stacks of several layers
+    all are tied. The network's output is the first layer's. The flat array of parameters holds the
+    layers' flat arrays one after the other.
     """
 
     def __getstate__(self):
@@ -113,7 +120,7 @@ class Network(_NetworkFields):
 
     @cached_property
     def _places(self):
-        """Each layer and its place in the flat array."""
+        """Each layer and its slice of the flat array."""
         places, begin = [], 0
         for layer in self.layers:
             end = begin + layer.n_parameters
@@ -127,12 +134,12 @@ class Network(_NetworkFields):
 
     @cached_property
     def n_multiplied(self):
-        """Multiply-adds of a row in one of the products of a step, all layers together."""
+        """Number of multiply-adds that a row costs in one product of a step in all layers."""
         return sum(layer.n_multiplied for layer in self.layers)
 
     @property
     def layout(self):
-        """(the layer's number, name, shape) of each part of the flat array, in order."""
+        """Layer number, name and shape of each parameter array in the flat array, in order."""
         return [
             (number, name, shape)
             for number, layer in enumerate(self.layers)
@@ -140,11 +147,11 @@ class Network(_NetworkFields):
         ]
 
     def layer_views(self, flat):
-        """(layer, its part of a flat array) for each layer."""
+        """Return each layer with its slice of a flat array."""
         return [(layer, flat[place]) for layer, place in self._places]
 
     def parts(self, flat):
-        """(the layer's number, name, view) of each part of a flat array, in order."""
+        """Return layer number, name and view of each parameter array in a flat array, in order."""
         return [
             (number, name, part)
             for number, (layer, of_layer) in enumerate(self.layer_views(flat))
@@ -152,28 +159,29 @@ class Network(_NetworkFields):
         ]
 
     def split(self, flat):
-        """The parts of a flat array as a tuple of `Parameters`, one for each layer."""
+        """Return views of a flat array as a tuple of `Parameters`, one for each layer."""
         return tuple([layer.split(flat[place]) for layer, place in self._places])
 
     def with_output(self, output):
-        """A network that differs in the first layer's output alone."""
+        """Return a network that differs in the first layer's output alone."""
         return Network((self.layers[0]._replace(output=output), *self.layers[1:]))
 
 
-# Fits of one shape share a network, and with it what is cached there.
+# The functions are cached: fits of equal shape share a network and its cached properties.
 
 
 @lru_cache(maxsize=64)
 def single_layer(n_features, n_components, tied, activation, output, top_k=0):
-    """A network of one layer."""
+    """Return a network of one layer."""
     return Network((Layer(n_features, n_components, tied, activation, output, top_k),))
 
 
 @lru_cache(maxsize=64)
 def stacked_network(n_features, layer_sizes, activation, code_activation, output):
-    """Tied layers on top of each other, the last with an activation of its own.
+    """Return a network of tied layers whose last activation may differ from the others'.
 
-    Each upper layer, taken alone, reconstructs the codes below: by Bernoulli's loss where these lie in (0, 1).
+    Each upper layer, taken alone, reconstructs the codes of the layer below: with the Bernoulli
+    loss if these lie in (0, 1), with the Gaussian loss otherwise.
     """
     sizes = (n_features, *layer_sizes)
     activations = [activation] * (len(layer_sizes) - 1) + [code_activation]

@@ -1,4 +1,4 @@
-"""One-pass operations for `ops` and the estimators: allocation, slices, threads, status."""
+"""One-pass operations of networks: allocation, slices, threads, errors from the status."""
 
 from typing import Any
 
@@ -15,27 +15,30 @@ from aefast.networks.outputs import domain_of, plain_output
 from aefast.networks.scan import check_groups
 from aefast.networks.variants import without_noise
 
-OPERATIONS_A_SECOND = 2e10  # that a first call reckons with
-# go through the network together, from FEWEST_BLOCKS of them on; fewer rows are cut finer, to
-# occupy a few threads
+OPERATIONS_A_SECOND = 2e10  # assumed speed, for the length of the first slice
+# number of rows that go through the network together; smaller where that would make fewer than
+# FEWEST_BLOCKS blocks, so that a few threads have work
 BLOCK_ROWS = 96
 FEWEST_BLOCKS = 8
-MANY_ROWS = 32  # worth packing the weights for, in each call
-MEAN_ROWS = 1 << 16  # whose losses are kept, for their mean
-DEEP_ENTRIES = 1 << 22  # of the codes of one layer that are kept at a time
-BLOCK_ENTRIES = 1 << 22  # of a block's rows and codes, at most
+MANY_ROWS = 32  # number of rows from which packing the weights in each call is worth its time
+MEAN_ROWS = 1 << 16  # number of rows whose losses are kept at a time for their mean
+DEEP_ENTRIES = 1 << 22  # number of entries of a layer's codes that are kept at a time
+BLOCK_ENTRIES = 1 << 22  # largest number of entries of a block's rows and codes
 
 RESULTS = ("codes", "reconstructions", "row_losses", "feature_losses")
 
 
 def _block_rows(layer, n):
-    """Rows in a block: from the shape alone."""
+    """Return the number of rows in a block, which depends on the shapes alone."""
     widest = max(1, BLOCK_ENTRIES // (layer.n_features + layer.n_components))
     return min(BLOCK_ROWS, widest, max(8, -(-n // FEWEST_BLOCKS)))
 
 
 def _allocate(shape, result, n, dtype):
-    """An array for a result of n rows through a layer or a network. row_losses are float64 in every type; the others have the computation's."""
+    """Return an array for the result of n rows through a layer or a network.
+
+    Row losses are always float64, the other results have the type of the computation.
+    """
     if result == "row_losses":
         return np.empty(n)
     width = shape.n_components if result == "codes" else shape.n_features
@@ -43,39 +46,44 @@ def _allocate(shape, result, n, dtype):
 
 
 def one_pass(network, parameters, rows, result, *, out=None, **options):
-    """One of RESULTS for each row: codes (n, k), reconstructions (n, d), row_losses (n,) or feature_losses (n, d).
+    """Compute one of RESULTS for each row.
+
+    Shapes are (n, k) for codes, (n, d) for reconstructions and feature losses, (n,) for row losses.
 
     Parameters
     ----------
     network : Network
     parameters : sequence of Parameters
-        One for each layer. Everything is computed in their real type.
+        The parameters of each layer. The computation has their real type.
     rows : ndarray
         X (n, d), or H (n, k) with `from_codes`.
     result : str
+        One of RESULTS.
     name : str, default="X"
-        What errors call the rows.
+        Name of the rows in error messages.
     order : ndarray of int64 or None
-        The rows to visit; None: all.
+        Numbers of the rows to visit; None: all.
     from_codes : bool, default=False
+        Whether the rows are codes.
     n_threads : int or None
     check : bool, default=True
-        False where the rows are known to be good.
+        Whether to check the rows; False if they are known to be good.
     variant : Variant or None
-        What becomes of inputs is taken of it; with its `fill` NaN means missing.
+        Corruption and replacement of the inputs. With its `fill`, NaN means a missing entry.
     targets : (rows, order) or None
-        X, for losses from codes, and for means of as many trials as rows have. Of one layer only.
+        Rows of X for losses from codes, and for the numbers of trials of multinomial means. For
+        networks of one layer only.
     first_row : int, default=0
-        What errors call row 0. Of one layer only.
+        Number of row 0 in error messages. For networks of one layer only.
     out : ndarray or None
-        For the result, instead of a new array. Of one layer only.
+        Array for the result; None: a new one. For networks of one layer only.
 
     Raises
     ------
     ValueError
         For entries that are not finite (or, for losses, outside the output's domain).
     FloatingPointError
-        Where finite input gives results that are not.
+        For finite input with results that are not finite.
     """
     if len(network.layers) > 1:
         assert out is None
@@ -99,7 +107,7 @@ def _through_layer(
     first_row=0,
     out=None,
 ):
-    """`one_pass` through one layer, in calls between which Ctrl-C is seen."""
+    """Run `one_pass` through one layer, in kernel calls between which Ctrl-C is noticed."""
     n, dtype = len(rows) if order is None else len(order), parameters.W.dtype
     out = _allocate(layer, result, n, dtype) if out is None else out
     of_loss, missing = result.endswith("losses"), variant is not None and variant.fill is not None
@@ -124,9 +132,7 @@ def _through_layer(
                 n >= MANY_ROWS,
                 from_codes=from_codes,
                 targets=_chunk_of(targets, chunk),
-                variant=variant
-                if first == 0 or variant is None
-                else variant._replace(first_sample=variant.first_sample + first),
+                variant=_from_row(variant, first),
                 **{result: out[chunk]},
             )
         table, numbers = (data, places) if targets is None else _chunk_of(targets, chunk)
@@ -136,13 +142,21 @@ def _through_layer(
         if check and of_loss:
             check_groups(table, name, layer.output, numbers, missing, first_row=first_row + first)
         if status & NOT_FINITE:
-            # the columns of codes are units: they do not have the names of X's columns
+            # columns of codes are units, without the names of X's columns; str has no names
             named = str(name) if result == "codes" else name
             raise overflow_error(named, [parameters], out[chunk] if out.ndim == 2 else None)
     return out
 
 
+def _from_row(variant, first):
+    """Return the variant for rows from `first` on, with the counter of its noise advanced."""
+    if variant is None or first == 0:
+        return variant
+    return variant._replace(first_sample=variant.first_sample + first)
+
+
 def _chunk_of(targets, chunk):
+    """Return (rows, order) of the targets of a chunk."""
     if targets is None:
         return None
     rows, order = targets
@@ -162,7 +176,10 @@ def _through_layers(
     check=True,
     variant=None,
 ):
-    """`one_pass` through several layers: up to the last one's codes, and down again, some rows at a time."""
+    """Run `one_pass` through several layers, some rows at a time.
+
+    Rows are encoded up to the last layer's codes and, for other results, decoded down again.
+    """
     layers, n = network.layers, len(rows) if order is None else len(order)
     out = _allocate(network, result, n, parameters[0].W.dtype)
     widest = max(layer.n_components for layer in layers)
@@ -175,9 +192,8 @@ def _through_layers(
         codes = data
         for number, (encoder, of_layer) in enumerate(encoders):
             of_rows = {"order": places, "name": name, "check": check} if number == 0 else {}
-            if number == 0 and variant is not None:
-                counter = variant.first_sample + first
-                of_rows["variant"] = variant._replace(first_sample=counter)
+            if number == 0:
+                of_rows["variant"] = _from_row(variant, first)
             codes = _through_layer(encoder, of_layer, codes, "codes", **options, **of_rows)
         for decoder, of_layer in decoders:
             codes = _through_layer(decoder, of_layer, codes, "codes", name=name, **options)
@@ -192,7 +208,10 @@ def _through_layers(
 
 
 def _decoders(layers, parameters):
-    """From the last layer to the second, the layer that makes the codes below: an encoder by the transposed weights."""
+    """Return the decoders of the upper layers, from the last layer to the second.
+
+    Each is an encoder with the transposed weights, which computes the codes of the layer below.
+    """
     decoders, output = [], plain_output("gaussian")
     for layer, below, of_layer in zip(layers[1:], layers, parameters[1:], strict=False):
         W = np.ascontiguousarray(of_layer.W.T)
@@ -202,9 +221,10 @@ def _decoders(layers, parameters):
 
 
 def overflow_error(name, parameters, results=None):
-    """The error for finite rows with a result that is not: the fault of the parameters, one for each layer, or of the size of the numbers.
+    """Return the error for finite rows with a result that is not finite.
 
-    results (n, columns) tell the column.
+    It is a ValueError if one of the parameters (one `Parameters` for each layer) is not finite, and
+    a FloatingPointError otherwise. The error names the column if `results` (n, columns) are given.
     """
     for part, array in (item for layer in parameters for item in layer._asdict().items()):
         if array is not None and not np.isfinite(array).all():
@@ -222,8 +242,9 @@ def overflow_error(name, parameters, results=None):
 def mean_loss(
     network, parameters, rows, order, n_threads=None, *, sample_weight=None, variant=None
 ):
-    """(Weighted) mean of the losses of these rows, which are known to be good; may be infinite. No
-    array of n losses is kept.
+    """Return the (weighted) mean of the losses of rows, without an array of n losses.
+
+    The rows, whose numbers are `order`, are known to be good. The mean may be infinite.
     """
     total, weights = 0.0, 0.0
     options = {"n_threads": n_threads, "check": False, "variant": variant}

@@ -1,4 +1,4 @@
-"""What `output` means: which columns have which distribution p(x | μ)."""
+"""The parameter `output`: which columns have which distribution p(x | μ)."""
 
 from functools import cached_property, lru_cache
 from numbers import Integral, Real
@@ -11,26 +11,27 @@ from aefast.networks import _autoencoder
 from aefast.networks.distribution import Distribution
 
 TABLE = {row["name"]: row for row in _autoencoder.OUTPUT_TABLE}
-CUSTOM = "custom"  # the name of a user's distributions in the table
+CUSTOM = "custom"  # name of all user-defined distributions in the table
 NAMES = [name for name in TABLE if name != CUSTOM]
 MOST_SEGMENTS = 2**16 - 1
 
 
 class _SegmentFields(NamedTuple):
     distribution: str
-    columns: tuple | None  # rising; None: all
-    option: float | None  # a constant of the formula, or what the columns' parameter is fixed at
-    custom: object = None  # a user's distributions.Distribution
+    columns: tuple | None  # in ascending order; None: all
+    option: float | None  # a constant of the formula, or the fixed value of the columns' parameter
+    custom: object = None  # a user-defined distributions.Distribution
 
 
 class Segment(_SegmentFields):
-    """Columns that share a distribution: each column a variable of its own, or one variable for all of them where it is one of groups.
+    """Columns that share a distribution.
 
-    Immutable: quantities that follow from the fields are computed once.
+    Each column is a variable; a distribution of groups has all of them as one variable. Immutable:
+    quantities that follow from the fields are computed once.
     """
 
     def __getstate__(self):
-        return None  # the fields are the whole state: nothing that is cached is pickled
+        return None  # the fields are the whole state; cached properties are not pickled
 
     @property
     def name(self):
@@ -42,7 +43,7 @@ class Segment(_SegmentFields):
         return (row["low"], row["high"]) if self.custom is None else tuple(self.custom.domain)
 
     def link(self, means):
-        """The pre-activations with these means."""
+        """Return the pre-activations that have the given means."""
         if self.custom is None:
             return _autoencoder.output_link(self.distribution, means)
         return np.asarray(self.custom.link(means), np.float64)
@@ -53,17 +54,17 @@ class Segment(_SegmentFields):
 
     @cached_property
     def row_total(self):
-        """The sum of a group's entries, or None."""
+        """Sum of a group's entries in each row, or None if it is not fixed."""
         return TABLE[self.distribution]["row_total"]
 
     @cached_property
     def parameter(self):
-        """The name of the parameter that each column has for itself, or None."""
+        """Name of the parameter that each column has, or None."""
         return TABLE[self.distribution]["parameter"]
 
     @cached_property
     def fixes_parameter(self):
-        """Whether the option is the parameter's exponential."""
+        """Whether the option is given and fixes the parameter, as its exponential."""
         row = TABLE[self.distribution]
         return (
             self.option is not None and row["default_option"] is None and row["option"] is not None
@@ -75,7 +76,7 @@ class Segment(_SegmentFields):
 
     @property
     def start(self):
-        """The starting value of the parameter."""
+        """Initial value of the parameter."""
         return float(np.log(self.option)) if self.fixes_parameter else 0.0
 
     @cached_property
@@ -85,16 +86,15 @@ class Segment(_SegmentFields):
 
 @lru_cache(maxsize=64)
 def plain_output(name):
-    """All columns with one distribution, its options by default."""
+    """Return an output with one distribution for all columns, with default options."""
     return (_segment(name, {}, None),)
 
 
 def resolve_output(output, n_features, feature_names=None):
-    """The segments of a constructor's `output`, in the order given; columns of equal distributions
-    are put together.
+    """Return the segments of a constructor's `output`, in the order given.
 
-    Raises ValueError or TypeError that names what is wrong: an unknown distribution or option, a
-    column that is named twice or not at all.
+    Columns of equal distributions form one segment. Raises ValueError or TypeError for an unknown
+    distribution or option and for a column that is named twice or not at all.
     """
     if isinstance(output, str) and output in NAMES:
         return plain_output(output)
@@ -111,7 +111,7 @@ def resolve_output(output, n_features, feature_names=None):
             raise TypeError(f"output as a list holds (distribution, columns) pairs, got {entry!r}")
         name, options = _name_and_options(entry[0])
         columns = _column_numbers(entry[1], n_features, feature_names)
-        if not len(columns):  # as a selector of a narrower table may
+        if not len(columns):  # a selector may find no column in a narrower table
             continue
         for column in columns:
             if column in owner:
@@ -138,8 +138,9 @@ def resolve_output(output, n_features, feature_names=None):
 
 
 def is_of_nonnegative(output):
-    """Whether no distribution that a constructor's `output` names takes negative numbers; False
-    where it makes no sense.
+    """Return whether a constructor's `output` has no distribution that takes negative numbers.
+
+    The result is False for an invalid output.
     """
     entries = output if isinstance(output, list) else [(output, None)]
     try:
@@ -150,17 +151,17 @@ def is_of_nonnegative(output):
 
 
 def _with_all_columns(segment, n_features):
-    """A user's distribution names its columns even where these are all."""
+    """Return a segment of all columns, which a user-defined distribution lists explicitly."""
     return segment if segment.custom is None else segment._replace(columns=tuple(range(n_features)))
 
 
 def columns_of(segment, n_features):
-    """The segment's columns as an array or a slice, to index with."""
+    """Return the segment's columns as a slice or an array for indexing."""
     return slice(0, n_features) if segment.columns is None else np.asarray(segment.columns, np.intp)
 
 
 def domain_of(output, n_features):
-    """(low, high), closed: two numbers where all columns agree, else arrays (d,)."""
+    """Return the closed domain (low, high): numbers if all columns agree, else arrays (d,)."""
     domains = [segment.domain for segment in output]
     if len(set(domains)) == 1:
         return domains[0]
@@ -172,12 +173,12 @@ def domain_of(output, n_features):
 
 
 def has_parameters(output):
-    """Whether columns have a parameter of their own."""
+    """Return whether a distribution of the output has a parameter for each column."""
     return any(segment.parameter for segment in output)
 
 
 def starting_parameters(output, n_features):
-    """Their starting values (d,), 0 where a column has none."""
+    """Return the initial parameters (d,) of the columns, 0 for columns without a parameter."""
     theta = np.zeros(n_features)
     for segment in output:
         theta[columns_of(segment, n_features)] = segment.start
@@ -185,7 +186,7 @@ def starting_parameters(output, n_features):
 
 
 def by_name(output, theta, rest=np.nan):
-    """{parameter: values (d,)}, `rest` in columns that do not have it."""
+    """Return values (d,) by parameter name, with `rest` in columns without the parameter."""
     named: dict[str, np.ndarray] = {}
     for segment in output:
         if segment.parameter:
@@ -196,7 +197,7 @@ def by_name(output, theta, rest=np.nan):
 
 
 def from_names(output, given, n_features):
-    """The parameters (d,) from what `by_name` gives; starting values for what is not given."""
+    """Return parameters (d,) from a dict as `by_name` returns it; others have initial values."""
     theta = starting_parameters(output, n_features)
     if given is None:
         return theta
@@ -221,7 +222,7 @@ def from_names(output, given, n_features):
 
 
 def as_parameter(output):
-    """What JSON holds of a constructor's `output` that resolves to these segments."""
+    """Return a JSON value from which `from_parameter` makes an equivalent `output`."""
     pairs = []
     for segment in output:
         if segment.custom is not None:
@@ -236,7 +237,7 @@ def as_parameter(output):
 
 
 def from_parameter(value):
-    """The constructor's `output` again; not checked."""
+    """Return the constructor's `output` of a JSON value, unchecked."""
     if not isinstance(value, list):
         return value
     pairs = [(_tuple_if_list(name), columns) for name, columns in value]
@@ -248,12 +249,14 @@ def _tuple_if_list(value):
 
 
 def as_json(output):
+    """Return the segments as a JSON value, which `from_json` reads."""
     return [[s.distribution, s.columns and list(s.columns), s.option] for s in output]
 
 
 def is_json(value):
-    """Whether `from_json` can read it, but for the columns: these must be each of the features
-    once.
+    """Return whether `from_json` can read a value, except for a check of the columns.
+
+    The columns are checked by `from_json`, which knows the number of features.
     """
     return (
         isinstance(value, list)
@@ -277,8 +280,9 @@ def _is_segment(name, columns, option):
 
 
 def from_json(value, n_features):
-    """The segments; ValueError where their columns are not each of the features once, in rising
-    order.
+    """Return the segments of a JSON value.
+
+    Raises ValueError unless each feature is in one segment, whose columns are in ascending order.
     """
     output = tuple(
         Segment(name, columns and tuple(columns), option) for name, columns, option in value
@@ -293,7 +297,7 @@ def from_json(value, n_features):
 
 
 def description(output):
-    """In a few words, for titles and reports."""
+    """Return the names of the distributions, for titles and reports."""
     names = [segment.name for segment in output]
     return ", ".join(dict.fromkeys(names))
 

@@ -1,6 +1,4 @@
-"""What `precision` means: the type of the parameters, and whether this machine can compute with
-it.
-"""
+"""The parameter `precision`: the type of the parameters, and whether this machine supports it."""
 
 from typing import Any
 
@@ -13,20 +11,21 @@ PRECISIONS = ("auto", "bfloat16")
 
 
 def parameter_type(precision: str, rows_dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """The type of the parameters of a new fit to rows of some type."""
+    """Return the type of the parameters of a new fit to rows of the given type."""
     return np.dtype(np.float32) if precision == "bfloat16" else real_type(rows_dtype)
 
 
 def is_available(precision: str) -> bool:
-    """Whether the kernels in use can train with it."""
+    """Return whether the kernels in use can train with a precision."""
     if precision != "bfloat16":
         return True
     return _runtime.isa() in _runtime.bfloat16_available() and _runtime.products() == "tiles"
 
 
 def check_available(precision: str) -> None:
-    """ValueError where the kernels in use cannot train with it. Nothing is emulated: float32 would
-    be faster.
+    """Raise ValueError if the kernels in use cannot train with a precision.
+
+    bfloat16 is not emulated, because float32 would be faster.
     """
     if is_available(precision):
         return
@@ -39,6 +38,7 @@ def check_available(precision: str) -> None:
 
 
 def _what_is_missing():
+    """Return the reason why bfloat16 is not available, as a clause of the error message."""
     isa, has = _runtime.isa(), _runtime.isa_available()
     if not _runtime.bfloat16_built():
         return "this build has no kernels for it: the compiler did not know the instructions"

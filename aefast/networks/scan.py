@@ -1,7 +1,4 @@
-"""Checks of the rows of a fit that only networks make.
-
-They concern the output's domain, groups of columns, users' distributions.
-"""
+"""Checks of a fit's rows against the output: domains, groups, user-defined distributions."""
 
 import numpy as np
 
@@ -12,7 +9,7 @@ from aefast.networks.outputs import TABLE
 
 
 def scan_table(X, rows, output, dtype, n_threads, *, name="X", missing=False, **options):
-    """`scan.scan_rows` for an output's domain, with its groups and its users' distributions."""
+    """Run `scan_rows` with an output's domain, its groups and its user-defined distributions."""
 
     def check_slice(numbers):
         check_groups(X, name, output, numbers, missing)
@@ -32,16 +29,17 @@ def scan_table(X, rows, output, dtype, n_threads, *, name="X", missing=False, **
 
 
 def check_groups(X, name, output, rows=None, missing=False, first_row=0):
-    """ValueError for a row in which a categorical group does not add up to 1, only part of a group
-    is missing, or a user's distribution refuses an entry.
+    """Raise ValueError for a row that a group or a user-defined distribution refuses.
+
+    A categorical group must add up to 1, and a group is missing as a whole or not at all.
     """
     for segment in output:
         if not segment.is_group and segment.custom is None:
             continue
         columns = outputs.columns_of(segment, X.shape[1])
         for first in range(0, len(X) if rows is None else len(rows), 1 << 16):
-            part = slice(first, first + (1 << 16))
-            numbers = np.arange(len(X))[part] if rows is None else rows[part]
+            chunk = slice(first, first + (1 << 16))
+            numbers = np.arange(len(X))[chunk] if rows is None else rows[chunk]
             values = X[numbers][:, columns].astype(np.float64)
             if segment.custom is None:
                 _check_group(values, numbers + first_row, name, segment, missing)
@@ -50,8 +48,9 @@ def check_groups(X, name, output, rows=None, missing=False, first_row=0):
 
 
 def _check_custom(values, numbers, columns, name, custom):
-    """What `custom.check` raises, with the place of the first entry that it refuses; missing
-    entries are not shown to it.
+    """Raise the ValueError of `custom.check`, with the place of the first entry that it refuses.
+
+    Missing entries are not passed to it.
     """
     i, j = np.nonzero(~np.isnan(values))
 
@@ -64,7 +63,7 @@ def _check_custom(values, numbers, columns, name, custom):
     if refusal(0, len(i)) is None:
         return
     first, last = 0, len(i)
-    while last - first > 1:  # the first entry refused is in [first, last)
+    while last - first > 1:  # bisection: the first refused entry is in [first, last)
         middle = (first + last) // 2
         first, last = (middle, last) if refusal(first, middle) is None else (first, middle)
     where = f"at row {numbers[i[first]]}, column {column_label(name, columns[j[first]])}"
@@ -86,7 +85,7 @@ def _check_group(values, numbers, name, segment, missing):
         )
     if segment.row_total is not None:
         totals = values.sum(axis=1)
-        wrong = np.abs(totals - segment.row_total) > 1e-4  # NaN passes: missing
+        wrong = np.abs(totals - segment.row_total) > 1e-4  # False for NaN: the group is missing
         if wrong.any():
             row, total = numbers[wrong.argmax()], totals[wrong.argmax()]
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Deep autoencoders: pre-trained layer by layer, then fine-tuned as a whole."""
+"""The estimator `StackedAutoencoder`: pre-trained layer by layer, then fine-tuned as a whole."""
 
 from collections.abc import Sequence
 from numbers import Integral
@@ -27,7 +27,8 @@ _SIZES = Check(
     lambda sizes: is_list_of(SIZE.is_valid)(sizes) and 1 <= len(sizes) <= MOST_LAYERS,
     f"a list of 1 to {MOST_LAYERS} positive integers",
 )
-_SHARED = (  # parameters that mean for each layer what they mean for an Autoencoder
+# parameters that have the meaning for each layer that they have for an Autoencoder
+_SHARED = (
     *("activation", "output", "missing", "missing_fill", "corruption", "contraction", "sparsity"),
     *("solver", "learning_rate", "momentum", "nesterov"),
     *("batch_size", "max_epochs", "early_stopping", "validation_fraction", "n_epochs_no_change"),
@@ -37,72 +38,73 @@ _SHARED = (  # parameters that mean for each layer what they mean for an Autoenc
 
 
 class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEstimator):
-    """Deep autoencoder with tied weights: greedy layer-wise pre-training, then fine-tuning of the
-    unrolled network.
+    """Deep autoencoder with tied weights, pre-trained layer by layer and fine-tuned as a whole.
 
-    Encoder ``H_l = g_l(H_{l-1} W_lᵀ + b_l)`` from ``H_0 = X`` to the code ``H_L``; decoder
-    ``R_{l-1} = g_{l-1}(R_l W_l + c_l)`` from ``R_L = H_L`` down to ``X̂ = o(R_1 W_1 + c_1)``.
-    Pre-training fits layer l as an `Autoencoder` of the codes below it (Bengio et al. 2007; Vincent
-    et al. 2010); fine-tuning minimises, over batches of n rows and over all layers at once (Hinton
-    & Salakhutdinov 2006),
+    The encoder is ``H_l = g_l(H_{l-1} W_lᵀ + b_l)`` from ``H_0 = X`` to the code ``H_L``, the
+    decoder ``R_{l-1} = g_{l-1}(R_l W_l + c_l)`` from ``R_L = H_L`` down to
+    ``X̂ = o(R_1 W_1 + c_1)``. Greedy pre-training fits layer l as an `Autoencoder` of the codes
+    below it (Bengio et al. 2007; Vincent et al. 2010). Fine-tuning of the unrolled network
+    minimises, over batches of n rows and over all layers at once (Hinton & Salakhutdinov 2006),
 
         ``(1/n) Σ_i l(x_i, x̂_i) + ½ α Σ_l ‖W_l‖²``
 
-    with the losses l of `Autoencoder`. The gradient of each W_l is the sum of its encoder's and its
-    decoder's part. Both happen in the compiled kernels.
+    with the losses l of `Autoencoder`. The gradient of each W_l is the sum of the encoder's and the
+    decoder's contributions. Both stages run in the compiled kernels.
 
     Parameters
     ----------
     layer_sizes : sequence of int, default=(128, 32)
         Hidden units of each layer, from the data up; at most 16 layers.
     activation : {"sigmoid", "tanh", "relu", "softplus", "linear", ...}, default="sigmoid"
-        Of all layers, in encoder and decoder.
+        Activation of all layers, in encoder and decoder.
     code_activation : str or None, default=None
-        Of the last layer's code, where it is another one ("linear", for example, as Hinton &
-        Salakhutdinov have it).
+        Activation of the last layer's code if it differs from the others', for example "linear" as
+        in Hinton & Salakhutdinov (2006).
     output : str, tuple or list, default="gaussian"
-        p(x | μ) of the data, as for `Autoencoder`. In pre-training inner layers reconstruct codes:
-        "bernoulli" for sigmoid codes, "gaussian" for others.
+        The distribution p(x | μ) of the data, as for `Autoencoder`. In pre-training upper layers
+        reconstruct codes: with "bernoulli" if these lie in (0, 1) as the sigmoid's do, with
+        "gaussian" otherwise.
     missing, missing_fill
-        As for `Autoencoder`: with "mask" NaN is an entry that is missing, in both stages.
+        As for `Autoencoder`: with "mask", NaN is a missing entry in both stages.
     corruption, contraction, sparsity
-        As for `Autoencoder`, of each layer in pre-training: a stacked denoising (Vincent et al.
-        2010), contractive (Rifai et al. 2011) or sparse (Ng 2011) autoencoder. Fine-tuning sees
+        As for `Autoencoder`, for each layer in pre-training: a stacked denoising (Vincent et al.
+        2010), contractive (Rifai et al. 2011) or sparse (Ng 2011) autoencoder. Fine-tuning uses
         clean rows and minimises the loss alone.
     pretrain_epochs : int, default=20
-        Passes over the rows for each layer, at most (`tol` may stop a layer earlier); 0: no
-        pre-training.
+        Largest number of passes over the rows for each layer (`tol` may stop a layer earlier); 0:
+        no pre-training.
     max_epochs : int, default=50
-        Passes of fine-tuning.
+        Largest number of passes of fine-tuning.
     solver, learning_rate, momentum, nesterov, batch_size, early_stopping, validation_fraction, \
     n_epochs_no_change, tol, alpha, weight_decay, clip_norm, max_norm, learning_rate_schedule, \
     shuffle, precision, n_threads, random_state, callbacks, verbose
-        As for `Autoencoder`, for both stages; solver="lbfgs" too; `early_stopping` and `callbacks`
-        belong to fine-tuning, but rows held out are not pre-trained on either.
+        As for `Autoencoder`, for both stages, solver="lbfgs" included. `early_stopping` and
+        `callbacks` belong to fine-tuning; pre-training does not use the held-out rows either.
     warm_start : bool, default=False
-        `fit` goes on fine-tuning from the fitted parameters, without pre-training.
+        Whether `fit` goes on fine-tuning from the fitted parameters, without pre-training.
 
     Attributes
     ----------
     layers_ : list of Autoencoder
-        Each layer, fitted; parameters are views of this estimator's.
+        The fitted layers; their parameters are views of this estimator's.
     pretraining_loss_curves_ : list of list of float
-        Of each layer, its `loss_curve_` in pre-training.
+        The `loss_curve_` of each layer in pre-training.
     loss_curve_, validation_loss_curve_ : list of float
-        Of fine-tuning, as `Autoencoder` has them.
+        Losses of fine-tuning, as for `Autoencoder`.
     n_epochs_ : int
-        Passes of fine-tuning made.
+        Number of passes of fine-tuning made.
     output_parameters_ : dict of str to ndarray (n_features,)
-        As `Autoencoder` has them.
+        As for `Autoencoder`.
     n_features_in_ : int
+        Number of columns of X.
     feature_names_in_ : ndarray of str
-        Only where X has string column names.
+        Names of the columns; only if X has string column names.
 
     Notes
     -----
-    `fit` pre-trains, then fine-tunes; `partial_fit` is one pass of fine-tuning, from random weights
-    where nothing is fitted: ``max_epochs=0`` makes `fit` do nothing but pre-train. Weights are
-    tied, and all units of a code take part: there is no `tied`, `top_k` or `dropout`.
+    `fit` pre-trains, then fine-tunes; with ``max_epochs=0`` it only pre-trains. `partial_fit` is
+    one pass of fine-tuning, from random weights if the estimator is not fitted. Weights are tied
+    and all units of a code are used: there is no `tied`, `top_k` or `dropout`.
 
     Pre-training keeps the codes of one layer for all rows in memory. Ctrl-C, at any time, leaves a
     usable estimator with the parameters reached.
@@ -111,7 +113,7 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
     ----------
     .. [1] Hinton & Salakhutdinov (2006), Reducing the dimensionality of data with neural networks.
     .. [2] Bengio, Lamblin, Popovici & Larochelle (2007), Greedy layer-wise training of deep
-    networks.
+       networks.
 
     Examples
     --------
@@ -199,7 +201,7 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
         self.callbacks = callbacks
         self.verbose = verbose
 
-    # ---- for NetworkFitting ----
+    # ---- hooks of NetworkFitting ----
 
     def _check_variants(self):
         check_corruption(self.corruption)
@@ -222,7 +224,7 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
         return stacked_network(n_features, sizes, self.activation, of_code, output)
 
     def _variant_of(self, model, dtype, *, fill, **found):
-        """Of fine-tuning: noise and penalties are for pre-training."""
+        """Return the variant of fine-tuning, without the noise and penalties of pre-training."""
         return PLAIN if fill is None else Variant(fill=fill.astype(dtype))
 
     def _begin(self, X, state, keep_features, record=None):
@@ -240,7 +242,7 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
         self._run(training, self.max_epochs, held_out, weight)
 
     def _pretrain(self, X, rows, weight, train):
-        """Each layer learns to reconstruct the codes of those below."""
+        """Train each layer to reconstruct the codes of the layer below."""
         state = self._state
         views = state.model.layer_views(state.parameters)
         seeds = random_stream(state.seed, LAYERS).integers(2**63 - 1, size=len(views))
@@ -271,9 +273,7 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
             self.pretraining_loss_curves_[number] = estimator.loss_curve_
 
     def _layer_estimator(self, number):
-        """An Autoencoder with this estimator's parameters, as far as they concern a layer in
-        pre-training.
-        """
+        """Return an unfitted `Autoencoder` with the parameters of a layer's pre-training."""
         layer = self._state.model.layers[number]
         given = {name: getattr(self, name) for name in _SHARED}
         given |= {"activation": layer.activation, "n_components": layer.n_components}
@@ -314,7 +314,7 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
             "output": network.output,
         }
 
-    # ---- in a file ----
+    # ---- saving and loading ----
 
     _file_format = "aefast stacked autoencoder"
     _structured_parameters = ("output", "corruption", "sparsity", "layer_sizes")

@@ -1,6 +1,4 @@
-"""What a training step does beyond the plain autoencoder: the constructor's variants in the form
-that kernels read.
-"""
+"""Variants of a training step (noise, penalties, dropped units) in the form that kernels read."""
 
 from numbers import Real
 from typing import NamedTuple
@@ -14,24 +12,27 @@ REVIVE = 1 / 32  # weight of the auxiliary loss of dead units (Gao et al. 2024)
 
 
 class Variant(NamedTuple):
-    """All that is off here costs nothing. Arrays have the computation's real type."""
+    """Differences of a training step, or of a one-pass operation, from the plain autoencoder.
 
-    fill: np.ndarray | None = None  # (d,): instead of missing entries
-    corruption: str | None = None
-    corruption_level: float = 0.0
-    low: np.ndarray | None = None  # (d,): pepper and salt
-    high: np.ndarray | None = None
-    seed: int = 0
-    layer: int = 0
-    first_sample: int = 0  # of one-pass operations
-    contraction: float = 0.0
-    penalty: str | None = None  # of PENALTIES
-    penalty_weight: float = 0.0
-    penalty_parameter: float = 0.0
-    dropout: float = 0.0
-    revive: float = 0.0
-    dead_rows: int = 0
-    rows_unused: np.ndarray | None = None  # (k,) int64
+    Every default switches a feature off, at no cost. Arrays have the real type of the computation.
+    """
+
+    fill: np.ndarray | None = None  # (d,), replacements of missing entries
+    corruption: str | None = None  # kind of noise, one of CORRUPTIONS
+    corruption_level: float = 0.0  # probability, or standard deviation of Gaussian noise
+    low: np.ndarray | None = None  # (d,), values of pepper
+    high: np.ndarray | None = None  # (d,), values of salt
+    seed: int = 0  # seed of the noise
+    layer: int = 0  # index of the layer, to key the noise
+    first_sample: int = 0  # counter of the first row in one-pass operations, to key the noise
+    contraction: float = 0.0  # weight λ of the contractive penalty
+    penalty: str | None = None  # penalty of the codes, one of PENALTIES
+    penalty_weight: float = 0.0  # weight of the penalty
+    penalty_parameter: float = 0.0  # parameter of the penalty, for example ρ of "kl"
+    dropout: float = 0.0  # probability that a unit is dropped
+    revive: float = 0.0  # with top-k: weight of the auxiliary loss of dead units
+    dead_rows: int = 0  # a unit is dead when this many rows in a row have not kept it
+    rows_unused: np.ndarray | None = None  # (k,) int64, number of rows since each unit was kept
 
     @property
     def couples_rows(self):
@@ -43,16 +44,12 @@ PLAIN = Variant()
 
 
 def without_noise(variant):
-    """What one-pass operations need of it: missing entries are filled, nothing is corrupted. None
-    where that is nothing.
-    """
+    """Return a variant that only replaces missing entries, or None if nothing is replaced."""
     return None if variant.fill is None else Variant(fill=variant.fill)
 
 
 def check_variants(estimator):
-    """The parameters that validate_parameter_constraints cannot check, and which of them do not go
-    together.
-    """
+    """Check parameters that scikit-learn's constraints do not cover, and their combinations."""
     check_corruption(estimator.corruption)
     check_sparsity(estimator.sparsity, estimator.activation)
     if estimator.top_k is not None and estimator.top_k > estimator.n_components:
@@ -66,6 +63,7 @@ def check_variants(estimator):
 
 
 def check_corruption(given):
+    """Raise ValueError for an invalid `corruption`."""
     if given is None:
         return
     if not (isinstance(given, tuple) and len(given) == 2 and given[0] in CORRUPTIONS):
@@ -80,7 +78,7 @@ def check_corruption(given):
 
 
 def check_sparsity(given, activation):
-    """ValueError for what no code of this activation can be penalised by."""
+    """Raise ValueError for an invalid `sparsity`, or one that does not suit the activation."""
     if given is None:
         return
     if not (isinstance(given, tuple) and given and given[0] in PENALTIES):
@@ -109,7 +107,11 @@ def _sparsity_form(row):
 
 
 def variant_of(estimator, model, dtype, *, seed, fill=None, extremes=None, n_rows=0):
-    """The variant of a fit. extremes: (low, high) arrays (d,) of the rows, for salt and pepper; n_rows: of a pass."""
+    """Return the variant of a fit.
+
+    `extremes` are arrays (low, high) of shape (d,) with the extremes of the rows, for salt and
+    pepper; `n_rows` is the number of rows in a pass.
+    """
     options = {"seed": seed}
     if fill is not None:
         options["fill"] = fill.astype(dtype)
@@ -143,7 +145,7 @@ def check_precision_of_groups(model, precision):
 
 
 def noise_extremes(model, extremes):
-    """The ends of each column's domain, or of its entries where the domain has no end."""
+    """Return the ends (low, high) of each column's domain, or its `extremes` if it is unbounded."""
     low, high = (
         np.broadcast_to(end, model.n_features).astype(float)
         for end in outputs.domain_of(model.output, model.n_features)

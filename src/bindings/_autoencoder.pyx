@@ -1,10 +1,11 @@
 # cython: freethreading_compatible=True
-"""Arrays in, one call without the GIL, status out. Callers (aefast/*.py) have validated everything:
-nothing is checked here.
+"""Bindings of the kernels of autoencoders: each function makes one call without the GIL.
 
-A network is described by `Network` and a `Parameters` for each layer (aefast/networks/network.py). X is an ndarray (n, d) of float32, float64, uint8 or bool whose columns are
-adjacent. Parameters W, V (V is W when tied), b and c are C-contiguous and of one real type, in which everything is computed; `flat` arrays have their
-layout [W | V unless tied | b | c]."""
+Callers in Python have validated all arguments; nothing is checked here. A `Network` and the
+`Parameters` of each layer (aefast/networks/network.py) describe a network. X is an ndarray (n, d)
+of float32, float64, uint8 or bool; the entries of a row are adjacent. The parameters W, V (W when
+tied), b, c and theta are C-contiguous, and their type is the real type of the computation. `flat`
+arrays hold them as [W | V unless tied | b | c | theta], one layer after another."""
 
 import numpy as np
 
@@ -58,25 +59,27 @@ BAD_ROWS = STATUS_BAD_ROWS
 
 
 cdef const autoencoder_kernels* kernels_of(cnp.ndarray array):
-    """The kernels for this array's real type and the instruction set in use."""
+    """Return the kernels for this array's real type and the instruction set in use."""
     cdef bint is_float64 = cnp.PyArray_TYPE(array) == cnp.NPY_FLOAT64
     return autoencoder_tables[<int> _runtime.isa_index()][is_float64]
 
 
 cdef gemm_function* gemm_of(cnp.ndarray array):
+    """Return BLAS's matrix product for this array's real type."""
     return gemm_f64 if cnp.PyArray_TYPE(array) == cnp.NPY_FLOAT64 else gemm_f32
 
 
 include "_model_views.pxi"
 
 
-# ---- the tables, for Python's registries ----
+# ---- the tables of the kernels, as Python's registries need them ----
 
 
 def activation_table():
-    """One dict for each activation of the hidden layer: name, low and high (the ends of what it
-    gives), weight_scale (initial weights are uniform in ±weight_scale sqrt(6 / (d + k))).
-    """
+    """Return a dict for each activation of the hidden layer.
+
+    Keys: name; low and high, the infimum and supremum of its values; weight_scale, where initial
+    weights are uniform in ±weight_scale sqrt(6 / (d + k))."""
     cdef activation_info info
     rows = []
     table = autoencoder_tables[0][1]
@@ -92,16 +95,19 @@ cdef text_or_none(const char* text):
 
 
 cdef default_or_none(const output_info* info):
+    """Return the default of a distribution's option; None: no option, or one without a default."""
     is_nan = info.default_option != info.default_option
     return None if is_nan or not info.option else info.default_option
 
 
 def output_table():
-    """One dict for each output distribution: name, link, domain (of x, in words), low and high (its
-    ends), parameter (that each column has, or None), option (a constant, or None), default_option
-    (None: the option fixes the parameter, which is learned otherwise), is_group (one distribution
-    for all of its columns), row_total (what a group's entries add up to, or None) and has_base
-    (whether what the loss leaves out depends on x)."""
+    """Return a dict for each output distribution.
+
+    Keys: name; link; domain (of x, in words), with its ends low and high; parameter, the name of a
+    parameter of each column, or None; option, the name of a constant, or None; default_option,
+    which is None where the option fixes the parameter that is learned otherwise; is_group, whether
+    one draw fills all columns of a segment; row_total, the sum of a row's entries in a group, or
+    None; has_base, whether the terms that the loss leaves out depend on x."""
     cdef output_info info
     rows = []
     table = autoencoder_tables[0][1]
@@ -117,9 +123,11 @@ def output_table():
 
 
 def penalty_table():
-    """One dict for each penalty on codes: name, parameter (that it has besides its weight, or
-    None), low and high (between which that lies), of_unit_codes (codes must lie in (0, 1)) and
-    of_means (a function of the mean codes of a batch)."""
+    """Return a dict for each penalty on codes.
+
+    Keys: name; parameter, the name of its parameter besides the weight, or None; low and high,
+    between which the parameter lies; of_unit_codes, whether codes must lie in (0, 1); of_means,
+    whether the penalty is a function of the mean codes of a batch."""
     cdef penalty_info info
     rows = []
     table = autoencoder_tables[0][1]
@@ -132,25 +140,29 @@ def penalty_table():
 
 
 def solver_table():
-    """One dict for each solver: name, n_state (arrays of the parameters' size), only_with_momentum (none of them where momentum is 0) and whole_gradient (it needs the
-    gradient of a whole matrix before any weight of it moves)."""
+    """Return a dict for each solver.
+
+    Keys: name; n_state, the number of state arrays of the parameters' size; only_with_momentum,
+    whether there is no state where momentum is 0; whole_gradient, whether an update needs the
+    gradient of a whole matrix before any of its weights moves."""
     cdef solver_info info
     rows = []
     table = autoencoder_tables[0][1]
     for i in range(table.n_solvers):
         table.solver_info(i, &info)
-        rows.append({"name": info.name.decode(), "n_state": info.n_state, "only_with_momentum": bool(info.only_with_momentum),
+        rows.append({"name": info.name.decode(), "n_state": info.n_state,
+                     "only_with_momentum": bool(info.only_with_momentum),
                      "whole_gradient": bool(info.whole_gradient)})
     return rows
 
 
 ACTIVATIONS = [row["name"] for row in activation_table()]
-# whose codes may be probabilities
+# Activations whose codes may be probabilities.
 UNIT_ACTIVATIONS = [
     row["name"] for row in activation_table() if (row["low"], row["high"]) == (0, 1)
 ]
 OUTPUT_TABLE = output_table()
-OUTPUTS = [row["name"] for row in OUTPUT_TABLE]  # the last stands for the caller's distributions
+OUTPUTS = [row["name"] for row in OUTPUT_TABLE]  # the last name stands for custom distributions
 PENALTIES = {row["name"]: row for row in penalty_table()}
 PENALTY_NAMES = list(PENALTIES)
 SOLVERS = [row["name"] for row in solver_table()]
@@ -161,15 +173,15 @@ SCHEDULES = [
 
 
 def output_link(output, means):
-    """The pre-activations whose means are these (float64), kept off the ends of the domain."""
+    """Return the pre-activations (float64) with these means, kept away from the domain's ends."""
     cdef int index = OUTPUTS.index(output)
     return np.array([autoencoder_tables[0][1].output_link(index, mean) for mean in means])
 
 
 def output_log_base(output, cnp.ndarray x, double constant):
-    """What the losses of x (n, m) float64, contiguous, leave out: (n, m), or (n,) of a group; 0
-    where an entry is NaN.
-    """
+    """Return the terms that the losses of x leave out: (n, m), or (n,) for a group.
+
+    x (n, m) is float64 and contiguous. Terms are 0 where an entry is NaN."""
     cdef int index = OUTPUTS.index(output)
     cdef int64_t n = cnp.PyArray_DIM(x, 0), m = cnp.PyArray_DIM(x, 1)
     cdef const double* entries = <const double*> data_of(x)
@@ -187,25 +199,27 @@ cdef int64_t draw_binomial(bitgen_t* bits, int64_t n, double p) noexcept nogil:
 
 
 def output_sample(output, cnp.ndarray eta, theta, double constant, n_draws, random):
-    """Draws x (n, m) from p(x | mu(eta)); all float64 and contiguous: eta (n, m), theta (m,) or
-    None, n_draws (n,) of a multinomial, or None: one each. random: a numpy.random.Generator."""
+    """Draw x (n, m) from p(x | mu(eta)).
+
+    All arrays are float64 and contiguous: eta (n, m), theta (m,) or None, n_draws (n,), the totals
+    of a multinomial, or None, which means one draw each. random is a numpy.random.Generator."""
     cdef int index = OUTPUTS.index(output)
     cdef int64_t n = cnp.PyArray_DIM(eta, 0), m = cnp.PyArray_DIM(eta, 1)
-    cdef generator chance
-    chance.bits = <bitgen_t*> PyCapsule_GetPointer(random.bit_generator.capsule, "BitGenerator")
-    chance.uniform = random_standard_uniform
-    chance.normal = random_standard_normal
-    chance.exponential = random_standard_exponential
-    chance.gamma = random_standard_gamma
-    chance.poisson = random_poisson
-    chance.binomial = draw_binomial
+    cdef generator source
+    source.bits = <bitgen_t*> PyCapsule_GetPointer(random.bit_generator.capsule, "BitGenerator")
+    source.uniform = random_standard_uniform
+    source.normal = random_standard_normal
+    source.exponential = random_standard_exponential
+    source.gamma = random_standard_gamma
+    source.poisson = random_poisson
+    source.binomial = draw_binomial
     cdef const double* etas = <const double*> data_of(eta)
     cdef const double* thetas = <const double*> data_of(theta)
     cdef const double* counts = <const double*> data_of(n_draws)
     x = np.empty((n, m))
     cdef double* to = <double*> data_of(x)
     with random.bit_generator.lock, nogil:
-        autoencoder_tables[0][1].output_sample(index, n, m, etas, thetas, constant, counts, &chance,
+        autoencoder_tables[0][1].output_sample(index, n, m, etas, thetas, constant, counts, &source,
                                                to)
     return x
 
@@ -214,13 +228,15 @@ def output_sample(output, cnp.ndarray eta, theta, double constant, n_draws, rand
 
 
 cdef class Trainer:
-    """The parameters, the optimizer's state, the counters and the workspace of one training, which
-    owns them while it runs.
+    """Parameters, optimizer state, counters and workspace of one training.
 
-    `flat` parameters and `state` (n_state, n_parameters) are taken over and changed in place; `n_steps` counts updates, `n_rows_seen` rows trained on
-    before. sample_weight (n,) float64 is by row of X, or None. `variant` is that of aefast/networks/variants.py. With bfloat16, which the
-    instruction set in use must have, they are float32, and products multiply their operands rounded to bfloat16.
-    stores_gradient: the whole gradient is stored before weights move, as clipping and some solvers need it, whether or not they do: for tests.
+    The arrays `flat` and `state` (n_state, n_parameters) are changed in place, and belong to the
+    trainer while it runs. `n_steps` counts the updates and `n_rows_seen` the rows of earlier
+    training. sample_weight (n,) float64 has a weight for each row of X, or is None. `variant` is a
+    `Variant` of aefast/networks/variants.py. With bfloat16, which the instruction set in use must
+    have, parameters are float32, and products round their operands to bfloat16. For tests,
+    stores_gradient stores the whole gradient before weights move even where neither clipping nor
+    the solver needs it.
     """
 
     cdef training_job job
@@ -232,10 +248,13 @@ cdef class Trainer:
     cdef list segments
     cdef CustomOutputs custom
     cdef int64_t n_rows_seen
-    cdef bint is_packed, is_unpacked  # which of the two forms of the weights are up to date
+    # Whether the packed weights, and those in `flat`, are up to date.
+    cdef bint is_packed, is_unpacked
 
-    def __init__(self, network, cnp.ndarray X, cnp.ndarray flat, cnp.ndarray state, hyperparameters, *, batch_size, n_threads, n_steps, variant,
-                 n_rows_seen=0, sample_weight=None, bfloat16=False, schedule_step=0, schedule_steps=1, stores_gradient=False):
+    def __init__(self, network, cnp.ndarray X, cnp.ndarray flat, cnp.ndarray state,
+                 hyperparameters, *, batch_size, n_threads, n_steps, variant, n_rows_seen=0,
+                 sample_weight=None, bfloat16=False, schedule_step=0, schedule_steps=1,
+                 stores_gradient=False):
         memset(&self.job, 0, sizeof(self.job))
         self.X, self.flat, self.state = X, flat, state
         self.variant, self.sample_weight = variant, sample_weight
@@ -245,11 +264,13 @@ cdef class Trainer:
         self.job.rows = view_rows(X)
         self.job.sample_weight = <const double*> data_of(sample_weight)
         view_inputs(&self.job.inputs, &self.job.rows, variant)
-        self.job.terms, self.job.rows_unused = terms_of(variant), <int64_t*> data_of(variant.rows_unused)
+        self.job.terms = terms_of(variant)
+        self.job.rows_unused = <int64_t*> data_of(variant.rows_unused)
         self.job.batch_size = batch_size
         self.job.n_threads = n_threads
         self.job.gemm = gemm_of(flat)
-        self.job.hyper, self.job.stores_gradient = view_hyperparameters(hyperparameters), stores_gradient
+        self.job.hyper = view_hyperparameters(hyperparameters)
+        self.job.stores_gradient = stores_gradient
         self.job.schedule_step, self.job.schedule_steps = schedule_step, schedule_steps
         self.job.n_steps = n_steps
         for i in range(len(state)):
@@ -269,7 +290,7 @@ cdef class Trainer:
 
     @property
     def learning_rate(self):
-        """Before the schedule's factor; may be set between runs."""
+        """The learning rate before the schedule's factor, which may be set between runs."""
         return self.job.hyper.learning_rate
 
     @learning_rate.setter
@@ -278,31 +299,33 @@ cdef class Trainer:
 
     @property
     def n_rows_done(self):
-        """Rows trained on since this trainer was made: right even where an interrupt swallowed what
-        `run` returned.
-        """
+        """The number of rows that this trainer has trained on.
+
+        It is right even after an interrupt that lost the result of `run`."""
         return self.job.n_rows_done
 
     def values(self):
-        """(parameters, state, n_steps): the arrays that were given, up to date."""
+        """Bring the given arrays up to date, and return (parameters, state, n_steps)."""
         if not self.is_unpacked:
             self.kernels.unpack(&self.job)
             self.is_unpacked = True
         return self.flat, self.state, self.job.n_steps
 
     def reread(self):
-        """Somebody may have written to the arrays that `values` gave: they count from now on."""
+        """Read the parameters and the state anew from their arrays, which may have been changed."""
         self.is_packed = False
 
     def restore(self, cnp.ndarray flat, cnp.ndarray state, n_steps):
-        """Goes back to values kept earlier."""
+        """Go back to earlier values."""
         self.flat[...], self.state[...], self.job.n_steps = flat, state, n_steps
         self.is_packed, self.is_unpacked = False, True
 
     def run(self, const int64_t[::1] order, double loss_sum):
-        """Trains on these rows, batch_size at a time. Returns (loss_sum plus, over rows, their
-        batch's loss; status): status NOT_FINITE means that the batch after the rows done has a loss
-        that is not finite; it changed nothing."""
+        """Train on these rows of X, batch_size at a time, and return (loss_sum, status).
+
+        Each batch adds its loss times its number of rows to loss_sum. The status NOT_FINITE means
+        that training stopped at a batch whose loss is not finite: the batch after the rows done. It
+        has changed nothing."""
         self.job.rows.order = &order[0]
         self.job.rows.n_rows = order.shape[0]
         self.job.loss_sum = loss_sum
@@ -317,23 +340,25 @@ cdef class Trainer:
         return self.job.loss_sum, self.job.status
 
 
-def loss_and_gradients(network, cnp.ndarray X, parameters, weight, domain, batch_size, n_threads, variant):
-    """Weighted mean loss and its gradient, float64 in the flat layout. weight (n,) float64 adds up to 1; None: 1/n. Noise is that of the first samples.
-    parameters: `Parameters` of each layer.
+def loss_and_gradients(network, cnp.ndarray X, parameters, weight, domain, batch_size, n_threads,
+                       variant):
+    """Return (loss, gradients, status): the weighted mean loss and its gradient.
 
-    Returns (loss, gradients, status)."""
+    The gradient is float64, in the flat layout. weight (n,) float64 adds up to 1; None means 1/n.
+    `parameters` has the `Parameters` of each layer. Noise has the counters 0, ..., n - 1."""
     cdef training_job job
     cdef autoencoder_model upper[MOST_LAYERS]
     cdef cnp.ndarray example = parameters[0].W
     cdef const autoencoder_kernels* kernels = kernels_of(example)
     memset(&job, 0, sizeof(job))
     gradients = np.zeros(network.n_parameters)
-    segments = view_network(&job, network, parameters, upper)  # kept until the end
+    _segments = view_network(&job, network, parameters, upper)  # the job points to their memory
     job.rows = view_rows(X, None, domain)
     cdef CustomOutputs custom = custom_outputs(network.output, example, &job.model)
     view_inputs(&job.inputs, &job.rows, variant)
     job.terms, job.rows_unused = terms_of(variant), <int64_t*> data_of(variant.rows_unused)
-    job.batch_size, job.n_threads, job.gemm, job.schedule_steps = batch_size, n_threads, gemm_of(example), 1
+    job.batch_size, job.n_threads, job.gemm = batch_size, n_threads, gemm_of(example)
+    job.schedule_steps = 1
     job.sample_weight, job.gradients = <const double*> data_of(weight), <double*> data_of(gradients)
     job.tiled = _runtime.products() == "tiles"
     workspace = allocate(kernels.training_workspace_bytes(&job))
@@ -351,15 +376,20 @@ def loss_and_gradients(network, cnp.ndarray X, parameters, weight, domain, batch
 # ---- one pass ----
 
 
-def one_pass(layer, cnp.ndarray rows, parameters, order, domain, int64_t block_rows, int n_threads, bint many_rows, *, bint from_codes=False, codes=None,
-            reconstructions=None, row_losses=None, feature_losses=None, targets=None, variant=None):
-    """Encodes rows by a layer (or starts from codes; for losses against `targets`, (rows, order), then) and fills the outputs that are given; many_rows are worth
-    packing the weights for. Of `variant` it takes what becomes of inputs: missing entries, noise. Returns the status."""
+def one_pass(layer, cnp.ndarray rows, parameters, order, domain, int64_t block_rows, int n_threads,
+             bint many_rows, *, bint from_codes=False, codes=None, reconstructions=None,
+             row_losses=None, feature_losses=None, targets=None, variant=None):
+    """Fill the output arrays that are given, and return the status.
+
+    The pass encodes `rows` by a layer, or takes them as codes; `targets`, a pair (rows, order), is
+    what losses compare with then. many_rows says that the rows are worth packing the weights for.
+    Of `variant`, the fields on inputs apply: missing entries and noise."""
     cdef one_pass_job job
     cdef OutputSegments segments = output_segments(layer.output, layer.n_features)
     cdef const autoencoder_kernels* kernels = kernels_of(parameters.W)
     memset(&job, 0, sizeof(job))
-    job.model, job.rows = view_layer(layer, parameters, segments), view_rows(rows, order, None if targets else domain)
+    job.model = view_layer(layer, parameters, segments)
+    job.rows = view_rows(rows, order, None if targets else domain)
     cdef CustomOutputs custom = custom_outputs(layer.output, parameters.W, &job.model)
     if targets:
         job.targets = view_rows(targets[0], targets[1], domain)

@@ -1,5 +1,5 @@
-# What kernels/autoencoder.h declares, as Cython sees it: the job that a kernel is handed, the
-# tables of kernels.
+# Declarations of kernels/autoencoder/autoencoder.h, which describes all fields: jobs, facts about
+# entries of tables, and the tables of kernels.
 
 from libc.stdint cimport int64_t, uint16_t, uint64_t
 from numpy.random cimport bitgen_t

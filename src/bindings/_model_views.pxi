@@ -1,5 +1,5 @@
-# How kernels see the models, distributions and variants of Python: C structures over memory that
-# the caller keeps. Text of _autoencoder.pyx.
+# C structures that describe Python's networks, distributions and variants to kernels. They point to
+# memory that the caller keeps alive. _autoencoder.pyx includes this file.
 
 from functools import lru_cache
 
@@ -21,10 +21,10 @@ from _autoencoder_kernels cimport (
 
 
 cdef class OutputSegments:
-    """The segments of an output as kernels read them: which columns have which distribution."""
+    """The segments of an output in the form that kernels read."""
 
     cdef cnp.ndarray columns, segment_of_column
-    cdef cnp.ndarray memory  # of the output_segment structures
+    cdef cnp.ndarray memory  # the output_segment structures
     cdef int n_segments, has_groups, has_custom
 
     def __init__(self, output, int64_t n_features):
@@ -44,19 +44,25 @@ cdef class OutputSegments:
             view.is_group, view.is_custom = segment.is_group, segment.custom is not None
             self.has_custom |= view.is_custom
             view.learned, view.constant = segment.learned, segment.constant
-            view.n_columns, view.columns = len(columns), <const int64_t*> cnp.PyArray_DATA(self.columns) + begin
+            view.n_columns = len(columns)
+            view.columns = <const int64_t*> cnp.PyArray_DATA(self.columns) + begin
             self.has_groups |= view.is_group or view.is_custom
             begin += len(columns)
 
     cdef void fill(self, autoencoder_model* view):
-        view.n_segments, view.has_groups, view.has_custom = self.n_segments, self.has_groups, self.has_custom
+        view.n_segments, view.has_groups = self.n_segments, self.has_groups
+        view.has_custom = self.has_custom
         view.custom = NULL
         view.segments = <const output_segment*> cnp.PyArray_DATA(self.memory)
-        view.segment_of_column = NULL if self.n_segments == 1 else <uint16_t*> cnp.PyArray_DATA(self.segment_of_column)
+        view.segment_of_column = NULL
+        if self.n_segments != 1:
+            view.segment_of_column = <uint16_t*> cnp.PyArray_DATA(self.segment_of_column)
 
 
 cdef class CustomOutputs:
-    """The caller's distributions during a pass: what a kernel calls, with the GIL, and the exception that one of them raised."""
+    """Custom distributions during a pass: the function that a kernel calls, which takes the GIL.
+
+    An exception that a distribution raises is kept until `reraise`."""
 
     cdef custom_output view
     cdef tuple output
@@ -67,7 +73,8 @@ cdef class CustomOutputs:
         self.output, self.kind = output, cnp.PyArray_TYPE(example)
         self.view.function, self.view.context = call_custom_output, <void*> self
 
-    cdef int call(self, int segment, int64_t n, const void* eta, const void* x, void* result, void* losses):
+    cdef int call(self, int segment, int64_t n, const void* eta, const void* x, void* result,
+                  void* losses):
         cdef cnp.npy_intp shape[2]
         if self.error is not None:
             return 1
@@ -88,18 +95,21 @@ cdef class CustomOutputs:
         return 0
 
     def reraise(self):
-        """The exception that ended the pass, if one did."""
+        """Raise the exception that ended the pass, if there is one."""
         error, self.error = self.error, None
         if error is not None:
             raise error
 
 
-cdef int call_custom_output(void* context, int segment, int64_t n, const void* eta, const void* x, void* result, void* losses) noexcept with gil:
+cdef int call_custom_output(void* context, int segment, int64_t n, const void* eta, const void* x,
+                            void* result, void* losses) noexcept with gil:
     return (<CustomOutputs> context).call(segment, n, eta, x, result, losses)
 
 
 cdef CustomOutputs custom_outputs(output, cnp.ndarray example, autoencoder_model* view):
-    """None where there are none. The caller keeps it as long as the view is used."""
+    """Make the custom distributions of an output, or return None where there are none.
+
+    The caller keeps the object as long as the view is used."""
     if not view.has_custom:
         return None
     cdef CustomOutputs custom = CustomOutputs(output, example)
@@ -107,11 +117,11 @@ cdef CustomOutputs custom_outputs(output, cnp.ndarray example, autoencoder_model
     return custom
 
 
-output_segments = lru_cache(maxsize=256)(OutputSegments)  # by (output, n_features)
+output_segments = lru_cache(maxsize=256)(OutputSegments)  # the keys are (output, n_features)
 
 
 cdef autoencoder_model view_layer(layer, parameters, OutputSegments segments):
-    """The caller keeps `segments` as long as the view is used."""
+    """Describe a layer. The caller keeps `segments` and the parameters as long as it is used."""
     cdef autoencoder_model view
     view.n_features, view.n_components, view.tied = layer.n_features, layer.n_components, layer.tied
     view.activation, view.top_k = ACTIVATIONS.index(layer.activation), layer.top_k
@@ -123,8 +133,10 @@ cdef autoencoder_model view_layer(layer, parameters, OutputSegments segments):
 
 
 cdef list view_network(training_job* job, network, parameters, autoencoder_model* upper):
-    """Writes the layers, whose parameters are given one by one, to the job: those above the first, fewer than MOST_LAYERS, to `upper`. The caller keeps
-    the list that is returned, `upper` and the parameters as long as the job is used."""
+    """Write the layers of a network and their parameters to the job, and return their segments.
+
+    Layers above the first, fewer than MOST_LAYERS, are written to `upper`. The caller keeps the
+    returned list, `upper` and the parameters as long as the job is used."""
     segments = [output_segments(layer.output, layer.n_features) for layer in network.layers]
     job.model = view_layer(network.layers[0], parameters[0], segments[0])
     job.upper, job.n_upper = upper, len(segments) - 1
@@ -138,7 +150,9 @@ CORRUPTIONS = {"masking": CORRUPTION_MASKING, "salt_and_pepper": CORRUPTION_SALT
 
 
 cdef void view_inputs(input_view* inputs, rows_view* rows, variant):
-    """What `variant` (aefast/networks/variants.py) asks of what enters the encoder; the caller keeps it and its arrays."""
+    """Describe the encoder's inputs by a `Variant` of aefast/networks/variants.py.
+
+    The caller keeps the variant and its arrays as long as the view is used."""
     inputs.fill = data_of(variant.fill)
     rows.missing = variant.fill is not None
     inputs.corruption = CORRUPTIONS[variant.corruption] if variant.corruption else CORRUPTION_NONE
@@ -147,18 +161,19 @@ cdef void view_inputs(input_view* inputs, rows_view* rows, variant):
     inputs.seed, inputs.layer = variant.seed, variant.layer
 
 
-# Structures of numbers alone are made from a dictionary: Cython converts each field by its name, and passes over entries that are none.
+# Cython converts a dictionary to a structure of numbers, field by field, and ignores entries that
+# name no field.
 
 
 cdef code_terms terms_of(variant) except *:
-    """The terms on codes that `variant` asks for."""
+    """Return the terms on codes of a `Variant`."""
     given = variant._asdict()
     given["penalty"] = PENALTY_NAMES.index(variant.penalty) if variant.penalty else 0
     return given
 
 
 cdef hyperparameters view_hyperparameters(given) except *:
-    """`Hyperparameters` of aefast/networks/training/hyperparameters.py, names as indices of tables."""
+    """Return `Hyperparameters` (aefast/networks/training) with indices of tables for names."""
     fields = given._asdict()
     fields["solver"] = SOLVERS.index(given.solver)
     fields["learning_rate_schedule"] = SCHEDULES.index(given.learning_rate_schedule)

@@ -29,6 +29,22 @@ cdef extern from "kernels/products/scan.h":
     const scan_kernels* scan_tables[][2]
 
 
+cdef extern from "kernels/base/csr.h":
+    ctypedef struct csr_view:
+        const int64_t* row_begin
+        const int64_t* columns
+        int64_t n_rows
+        int64_t n_columns
+        int64_t n_entries
+
+    enum:
+        CSR_VALID
+        CSR_OFFSETS
+        CSR_COLUMNS
+
+    int check_csr(const csr_view*, int64_t*) noexcept nogil
+
+
 NOT_FINITE = STATUS_NOT_FINITE  # a result is not finite
 BAD_ROWS = STATUS_BAD_ROWS  # an entry of the rows fails the check
 
@@ -75,3 +91,23 @@ def scan(cnp.ndarray X, order, domain, cnp.ndarray real_example, n_threads, cnp.
     with nogil:
         kernels.scan(&job)
     return job.status
+
+
+def csr_fault(const int64_t[::1] row_begin, const int64_t[::1] columns, int64_t n_columns,
+              int64_t n_entries):
+    """Return the first fault in the structure of a CSR matrix, or None where there is none.
+
+    A fault is ("offsets", place in row_begin) where row_begin (n_rows + 1,) does not rise from 0 to
+    at most n_entries, or ("columns", place in columns) where a stored column is not in
+    [0, n_columns). The number of entries, n_entries, is at most the length of `columns`."""
+    cdef csr_view view
+    cdef int64_t at = 0
+    cdef int fault
+    view.row_begin, view.n_rows = &row_begin[0], row_begin.shape[0] - 1
+    view.columns = &columns[0] if columns.shape[0] else NULL
+    view.n_columns, view.n_entries = n_columns, n_entries
+    with nogil:
+        fault = check_csr(&view, &at)
+    if fault == CSR_VALID:
+        return None
+    return ("offsets" if fault == CSR_OFFSETS else "columns"), at

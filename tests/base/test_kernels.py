@@ -17,7 +17,7 @@ from aefast import Autoencoder, ops
 from aefast.networks import _autoencoder
 
 OUTPUTS = PLAIN_OUTPUTS  # the others: test_recipe.py
-BUILT_IN = [entry for entry in _autoencoder.output_table() if entry["name"] != "own"]
+BUILT_IN = [entry for entry in _autoencoder.output_table() if entry["name"] != "custom"]
 ACTIVATIONS = [entry["name"] for entry in _autoencoder.activation_table()]
 # No multiples of 16 lanes but (2, 64, 32); blocks hold up to 256 rows or columns, chunks 512 rows.
 SHAPES = [(1, 1, 1), (1, 7, 3), (5, 1, 3), (3, 5, 1), (2, 64, 32), (33, 17, 9)]

@@ -27,14 +27,15 @@ FIT = """
         pca = ProbabilisticPCA(3, n_threads=n_threads).fit(X)
         H = sparse_encode(X, D, alpha=0.1, n_threads=n_threads)
         parts = (ae.components_, ae.transform(X), pca.components_, H)
-        return hashlib.sha256(b"".join(np.ascontiguousarray(p).tobytes() for p in parts)).hexdigest()
+        joined = b"".join(np.ascontiguousarray(part).tobytes() for part in parts)
+        return hashlib.sha256(joined).hexdigest()
 
     wanted = digest(1)
 """
 
 
 def test_threads_that_cannot_be_had_are_done_without():
-    """Stacks for 200 threads do not fit into the address space: libgomp alone would end the process."""
+    """The stack of no further thread fits into the address space: libgomp would end the process."""
     done = run_python(
         FIT
         + """
@@ -60,7 +61,8 @@ def test_a_large_team_starts_from_a_small_stack():
         FIT
         + """
     def codes(n_threads):
-        return Autoencoder(64, max_epochs=2, random_state=0, n_threads=n_threads).fit(X).transform(X)
+        ae = Autoencoder(64, max_epochs=2, random_state=0, n_threads=n_threads).fit(X)
+        return ae.transform(X)
 
     found = []
     threading.stack_size(128 << 10)

@@ -5,8 +5,8 @@
 A scratch copy of the repository is built with one instruction set. Each mutant changes one place of
 one file of src/kernels; files are drawn in turn, so that short ones count as much as long ones. A
 mutant that does not compile, or compiles to the same objects, is drawn again. The default tier of
-the tests runs until it fails; where it passes, the whole tier runs. A crash, and a test that does
-not end, count as noticed. docs/develop/mutation.md has the results.
+the tests runs until it fails; where it passes, the rest of the whole tier runs. A crash, and a test
+that does not end, count as noticed. docs/develop/mutation.md has the results.
 """
 
 import argparse
@@ -58,7 +58,11 @@ def parse_arguments():
         help="run the tests of the mutated family alone; "
         "to be resumed without this, for what survives",
     )
-    add("--whole", default="-m full", help='arguments of the whole tier; "": there is none')
+    add(
+        "--whole",
+        default="-m extra",
+        help='what chooses the tests beyond the default tier; "": none',
+    )
     add("--test-limit", type=int, default=300, help="seconds for one test")
     add("--run-limit", type=int, default=7200, help="seconds for the tests of one mutant")
     add("--log", type=Path, default=Path("mutation.jsonl"))

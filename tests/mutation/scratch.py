@@ -61,8 +61,12 @@ class Scratch:
         self.changed = {}
 
     def _files_read(self, command):
-        at = command.index("-o")
-        rest = [w for w in command[:at] + command[at + 2 :] if not w.startswith("-M")]
+        rest = command.copy()
+        for option in ("-o", "-MF", "-MT", "-MQ"):  # with the name that follows
+            while option in rest:
+                at = rest.index(option)
+                del rest[at : at + 2]
+        rest = [word for word in rest if not word.startswith("-M")]
         listed = self._run([*rest, "-MM", "-MT", "x"], capture_output=True, text=True).stdout
         return {os.path.normpath(name) for name in listed.replace("\\\n", " ").split()[1:]}
 
@@ -96,6 +100,8 @@ class Scratch:
         self._run(command, stderr=subprocess.PIPE, text=True)
         target.unlink()  # a new file: a process may still have the old one mapped
         shutil.copy(output, target)
+        if target.read_bytes() == self.changed[target]:
+            raise SystemExit(f"{target} does not contain the mutant")
 
     def _compile(self, command):
         """Compile; return the object's name if its bytes changed."""

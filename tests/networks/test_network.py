@@ -86,12 +86,12 @@ def test_a_stack_of_one_layer_keeps_both_activations_in_its_file(tmp_path):
         (3,), activation="relu", code_activation="tanh", pretrain_epochs=1, max_epochs=1
     )
     stack.fit(X)
-    described = stack.saved_state()["model"]
+    described = stack._saved_state()["model"]
     assert list(described) == [
         *("n_features", "layer_sizes", "activation", "code_activation", "output")
     ]
     assert (described["activation"], described["code_activation"]) == ("relu", "tanh")
-    assert [name for name in stack.saved_tensors() if not name.startswith("optimizer.")] == [
+    assert [name for name in stack._saved_tensors() if not name.startswith("optimizer.")] == [
         *("layers.0.components", "layers.0.hidden_bias", "layers.0.visible_bias")
     ]
     stack.save(tmp_path / "stack.safetensors")

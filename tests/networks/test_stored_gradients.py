@@ -93,6 +93,15 @@ def test_bits_do_not_depend_on_threads(name, solver, isa):
         assert all(same_bits(a, b) for a, b in zip(one, other, strict=True))
 
 
+@pytest.mark.parametrize("stores_gradient", [False, True])
+def test_units_that_die_within_a_pass_die_in_all_threads_at_once(stores_gradient):
+    """Whether a unit counts as dead is asked all through a step, by each thread at its own pace; many repetitions, for the rare ones that are far apart."""
+    X, network = rows_of(np.float32), NETWORKS["top-k"]
+    one = trained(network, X, "adagrad", stores_gradient)[0]
+    for n_threads in [2, 5] * 75:
+        assert same_bits(trained(network, X, "adagrad", stores_gradient, n_threads)[0], one)
+
+
 @pytest.mark.parametrize(
     ("name", "size"), [("tied", 2.4e19), ("untied, mixed", 1.5e19), ("deep", 2.4e19)]
 )

@@ -1,1 +1,1 @@
-"""How networks are trained: epochs, mini-batches, L-BFGS, schedules."""
+"""Training of networks: fits, mini-batches, L-BFGS, hyperparameters, schedules."""

@@ -1,4 +1,4 @@
-"""What fits of all networks have in common."""
+"""The methods `fit` and `partial_fit` of all networks."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -27,21 +27,25 @@ from aefast.networks.training.minibatches import divergence_error, start_trainin
 from aefast.networks.training.schedules import absolute_patience, patience_of
 from aefast.networks.variants import check_precision_of_groups, needs_extremes
 
-# What differs from fit to fit, or should not be kept alive by a cache.
+# parameters that differ from fit to fit, or that a cache should not keep alive
 CHECKED_EACH_TIME = ("random_state", "callbacks", "verbose")
 
 
 @lru_cache(maxsize=256)
 def _check_constraints_once(estimator_class, given):
-    """`given`: (name, type, value) of parameters; the types are there because 1 == True == 1.0."""
+    """Check parameters by scikit-learn's constraints; valid ones are remembered.
+
+    `given` has (name, type, value) of each parameter. The type distinguishes 1, True and 1.0.
+    """
     values = {name: value for name, _, value in given}
     constraints = {name: estimator_class._parameter_constraints[name] for name in values}
     validate_parameter_constraints(constraints, values, estimator_class.__name__)
 
 
 class _OwnRandomState(threading.local):
-    """One a thread, for integer seeds: to make a RandomState takes a hundred times as long as to
-    seed one.
+    """One RandomState for each thread, for integer seeds.
+
+    Making a RandomState takes a hundred times as long as seeding an existing one.
     """
 
     def __init__(self):
@@ -56,11 +60,13 @@ _own_random_state = _OwnRandomState()
 
 
 class NetworkFitting:
-    """`fit` and `partial_fit` of an estimator with a `_state` and curves, which says what its
-    network is (`_model_of`) and what a step does beyond the plain one (`_check_variants`,
-    `_variant_of`)."""
+    """`fit` and `partial_fit` of an estimator with a `_state` and loss curves.
 
-    # the estimator's own
+    The estimator defines its network (`_model_of`) and the variants of a training step
+    (`_check_variants`, `_variant_of`).
+    """
+
+    # attributes and methods that the estimator defines
     _parameter_constraints: dict
     _state: FittedState
     _model_of: Callable[..., Any]
@@ -85,11 +91,11 @@ class NetworkFitting:
     validation_loss_curve_: list[float]
     n_epochs_: int
 
-    _stage = ""  # of a training that has several: what the progress bar begins with
+    _stage = ""  # beginning of the progress bar, in trainings of several stages
 
     def _check_parameters(self):
-        # what get_params gives, without its inspection of the signature; scikit-learn's checks
-        # alone took a fifth of a small fit
+        # Parameters are read as get_params does, without an inspection of the signature, and valid
+        # ones are cached: scikit-learn's checks alone took a fifth of a small fit.
         constraints = self._parameter_constraints
         given = {name: getattr(self, name) for name in constraints}
         checked = [name for name, rule in constraints.items() if rule != "no_validation"]
@@ -115,14 +121,17 @@ class NetworkFitting:
         return int(random.randint(np.iinfo(np.int64).max, dtype=np.int64))
 
     def _begin(self, X, state, keep_features, record=None):
-        """From here on the estimator is fitted, with the state that training starts from."""
+        """Make the estimator a fitted one, with the state from which training starts."""
         if not keep_features:
             check.remember_features(self, X)
         self._state = state
         self.loss_curve_, self.validation_loss_curve_, self.n_epochs_ = record or ([], [], 0)
 
     def _run(self, training, n_epochs, held_out=None, weight=None):
-        """Train; the estimator's state follows. `held_out`: row numbers for early stopping."""
+        """Train, and keep the estimator's state up to date.
+
+        `held_out` has the numbers of the rows for early stopping, or is None.
+        """
         is_lbfgs = self.solver == lbfgs.NAME
         patience = absolute_patience(self) if is_lbfgs else patience_of(self, training.trainer)
         early_stopping = None
@@ -131,13 +140,13 @@ class NetworkFitting:
             early_stopping = EarlyStopping(training, loss)
         run_epochs(self, training, n_epochs, patience, early_stopping, stage=self._stage)
 
-    # ---- for run_epochs ----
+    # ---- hooks of run_epochs ----
 
     def _curves(self):
         return self.loss_curve_, self.validation_loss_curve_
 
     def _keep(self, training):
-        """Adopt what training has reached as the state; both share one array of parameters."""
+        """Update the counters of the state, which shares its arrays with the training."""
         n_steps = training.values()[2]
         self._state = self._state._replace(n_steps=n_steps, n_rows_seen=training.n_rows_seen)
 
@@ -147,17 +156,17 @@ class NetworkFitting:
     # ---- fitting ----
 
     def fit(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> Self:
-        """Trains on X.
+        """Train on X.
 
         Parameters
         ----------
         X : array-like (n_samples, n_features)
-            In the domain of the output's distributions, finite (with missing="mask": or NaN).
-            Dense. See Notes for what is copied.
+            Dense rows, in the domain of the output's distributions and finite (or NaN with
+            missing="mask"). The notes of the class say when they are copied.
         y : ignored
         sample_weight : array-like (n_samples,) or None, default=None
-            Non-negative; scaled to mean 1. A batch's loss is the sum of its weighted losses over
-            the number of its rows.
+            Non-negative weights, scaled to mean 1. The loss of a batch is the sum of its weighted
+            losses divided by the number of its rows.
 
         Returns
         -------
@@ -166,8 +175,8 @@ class NetworkFitting:
         Raises
         ------
         ValueError, TypeError
-            For bad parameters (also a precision that this processor does not have) or input; the
-            fitted state stays as it was.
+            For invalid parameters (or a precision that this processor does not have) or input; the
+            fitted state does not change.
         FloatingPointError
             If training diverges; the last finite parameters are kept.
         """
@@ -186,7 +195,7 @@ class NetworkFitting:
         self._run(training, self.max_epochs, held_out, weight)
 
     def _training(self, rows, train, state, variant, weight):
-        """What trains on these rows by the estimator's solver."""
+        """Return a training on the rows by the estimator's solver."""
         if self.solver == lbfgs.NAME:
             return lbfgs.FullBatch(self, rows, state, variant, weight)
         return start_training(self, rows, train, state, variant, weight)
@@ -195,11 +204,10 @@ class NetworkFitting:
     def partial_fit(
         self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
     ) -> Self:
-        """One pass over X, going on from the fitted parameters and optimizer state (or
-        initialising, at the first call).
+        """Train for one pass over X, from the fitted parameters and optimizer state.
 
-        X is computed in the type of the first call. `max_epochs`, `early_stopping` and `tol` play
-        no part.
+        The first call initialises them, and determines the type of the computation. `max_epochs`,
+        `early_stopping` and `tol` are not used.
 
         Parameters
         ----------
@@ -230,8 +238,9 @@ class NetworkFitting:
         return self
 
     def _start(self, X, rows, weight, train, held_out, seed, goes_on):
-        """(state, variant) that training starts from. Checks what is in the rows; held-out ones
-        leave no trace. Nothing of the estimator changes.
+        """Check the rows; return the state and the variant with which training starts.
+
+        Held-out rows are checked but do not enter the state. The estimator does not change.
         """
         d = rows.shape[1]
         names = getattr(self, "feature_names_in_", None) if goes_on else check.feature_names(X)
@@ -269,8 +278,9 @@ class NetworkFitting:
         return state._replace(fill=None) if fill is None else state, variant
 
     def _seed_and_parts(self, rows, goes_on):
-        """The seed of all random numbers, and the rows for training and, or None, for early
-        stopping.
+        """Return the seed of all random numbers and the rows for training and early stopping.
+
+        Without early stopping these are the number of all rows and None.
         """
         if self.early_stopping and len(rows) < 2:
             raise ValueError(

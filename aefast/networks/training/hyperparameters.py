@@ -1,7 +1,9 @@
-"""The numbers that a solver goes by: from an estimator's parameters to the C struct of the same field names.
+"""Hyperparameters of solvers: from an estimator's parameters to a C struct of equal field names.
 
-To add one: the constructor's parameter (signature, docstring, constraint), a field here, one of `hyperparameters` in src/kernels/autoencoder/autoencoder.h,
-its declaration in src/bindings/_autoencoder_kernels.pxd, and the place that uses it.
+A new hyperparameter needs a parameter of the constructor (signature, docstring, constraint), a
+field of `Hyperparameters`, a field of the struct `hyperparameters` in
+src/kernels/autoencoder/autoencoder.h, its declaration in src/bindings/_autoencoder_kernels.pxd, and
+the code that uses it.
 """
 
 from typing import NamedTuple
@@ -10,7 +12,7 @@ from aefast.networks.training.schedules import schedule_of_steps
 
 
 class Hyperparameters(NamedTuple):
-    """The solver and its numbers, by the names of the constructor's parameters; a number that is 0 is off."""
+    """The solver and its numbers, named like the constructor's parameters; 0 switches one off."""
 
     solver: str
     learning_rate: float
@@ -20,11 +22,11 @@ class Hyperparameters(NamedTuple):
     weight_decay: float = 0.0
     clip_norm: float = 0.0
     max_norm: float = 0.0
-    learning_rate_schedule: str = "constant"  # within an epoch: that of steps
+    learning_rate_schedule: str = "constant"  # schedule of the steps in an epoch
 
 
 def hyperparameters_of(estimator):
-    """Those of an estimator that trains in batches."""
+    """Return the hyperparameters of an estimator that trains in batches."""
     given = {name: getattr(estimator, name) for name in Hyperparameters._fields}
     given = {name: 0.0 if value is None else value for name, value in given.items()}
     given["learning_rate_schedule"] = schedule_of_steps(estimator.learning_rate_schedule)

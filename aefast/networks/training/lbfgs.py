@@ -1,4 +1,4 @@
-"""solver="lbfgs": SciPy's L-BFGS-B on the fused loss and gradient of all rows."""
+"""The solver "lbfgs": SciPy's L-BFGS-B on the fused loss and gradient of all rows."""
 
 import numpy as np
 
@@ -8,12 +8,12 @@ from aefast.networks import _autoencoder
 from aefast.networks._autoencoder import NOT_FINITE
 
 NAME = "lbfgs"
-CHUNK_ROWS = 512  # sums over more rows go on in double
-MOST_CORRECTIONS = 10  # pairs that approximate the Hessian
+CHUNK_ROWS = 512  # number of rows whose sums are accumulated in the real type, before double
+MOST_CORRECTIONS = 10  # number of pairs that approximate the Hessian
 
 
 def check(estimator):
-    """ValueError for parameters that do not go together with full batches."""
+    """Raise ValueError for parameters that do not apply to full batches."""
     if estimator.solver != NAME:
         return
     for name, off in (
@@ -33,21 +33,21 @@ def check(estimator):
 
 
 def works_in_batches(estimator):
-    """Whether there is a partial_fit."""
+    """Return True if the estimator has a `partial_fit`, raise AttributeError otherwise."""
     if estimator.solver == NAME:
         raise AttributeError("partial_fit needs a solver that works in batches, got solver='lbfgs'")
     return True
 
 
 class FullBatch(Training):
-    """Training of a network by L-BFGS on the loss of all rows, an iteration for an epoch.
+    """Training of a network by L-BFGS on the loss of all rows, with one iteration in an epoch.
 
     Noise is drawn once, as for the first pass.
     """
 
     def __init__(self, estimator, X, state, variant, sample_weight):
         self.X, self.model, self.flat, self.state = X, state.model, state.parameters, state
-        # units die and are revived between the steps of a pass, and here a pass is one step
+        # Dead units are found and revived between the steps of a pass; here a pass is one step.
         self.variant = variant._replace(revive=0.0, rows_unused=None)
         self.n_iterations = 0
         self.weight = None if sample_weight is None else sample_weight / len(X)
@@ -65,7 +65,7 @@ class FullBatch(Training):
         return self.state.n_rows_seen + self.n_iterations * self.n_rows
 
     def values(self):
-        """(parameters, optimizer state, number of steps)."""
+        """Return parameters, optimizer state and number of steps."""
         return self.flat, self.state.optimizer_state, self.state.n_steps + self.n_iterations
 
     def reread(self):
@@ -76,7 +76,7 @@ class FullBatch(Training):
         self.flat[...] = self.best
 
     def run(self, epochs):
-        """Minimise. SciPy has the loop, and calls back after each iteration."""
+        """Minimise in SciPy's loop, which calls `after_iteration` after each iteration."""
         from scipy.optimize import minimize
 
         def after_iteration(intermediate_result):
@@ -95,7 +95,7 @@ class FullBatch(Training):
             "maxiter": epochs.n_epochs,
             "maxfun": 20 * epochs.n_epochs,
             "maxcor": MOST_CORRECTIONS,
-            "ftol": 0.0,  # tol and n_epochs_no_change tell when to stop
+            "ftol": 0.0,  # tol and n_epochs_no_change decide when to stop
             "gtol": 1e-10,
         }
         minimize(
@@ -109,10 +109,10 @@ class FullBatch(Training):
         self.settle()
 
     def loss_and_gradient(self, x):
-        """Loss and gradient at the float64 vector x; ½ α ‖W‖² included."""
+        """Return loss and gradient at the float64 vector x, ½ α ‖W‖² included."""
         self.flat[...] = x
         model = self.model
-        # the divergence of codes' means from rho is one of all rows
+        # a penalty of the codes' means, such as KL(ρ ‖ mean), needs all rows in one chunk
         rows = len(self.X) if self.variant.couples_rows else min(len(self.X), CHUNK_ROWS)
         with threads.single_threaded_blas(_runtime.products() == "blas"):
             loss, gradient, status = _autoencoder.loss_and_gradients(
@@ -129,9 +129,9 @@ class FullBatch(Training):
             raise Diverged
         if self.alpha:
             both = zip(model.parts(gradient), model.parts(self.flat), strict=True)
-            for (_, _, part), (_, _, W) in both:
-                if part.ndim == 2:
+            for (_, _, dW), (_, _, W) in both:
+                if dW.ndim == 2:
                     W = W.astype(np.float64)
                     loss += 0.5 * self.alpha * (W * W).sum()
-                    part += self.alpha * W
+                    dW += self.alpha * W
         return loss, gradient

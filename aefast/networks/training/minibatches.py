@@ -15,19 +15,20 @@ from aefast.networks.training.hyperparameters import hyperparameters_of
 from aefast.networks.training.schedules import place_in_schedule
 from aefast.networks.variants import PLAIN, without_noise
 
-# A first slice reckons with slow cores, and with something of each step that is not products.
+# assumed speed of products on a slow core, and time of a step outside its products, for the length
+# of the first slice
 OPERATIONS_A_SECOND, SECONDS_A_STEP = 1e9, 1e-4
 
 
 class Snapshot:
-    """The trainer's values at the end of an epoch."""
+    """Copy of the trainer's values at the end of an epoch."""
 
     def __init__(self, trainer):
         flat, state, self.n_steps = trainer.values()
         self.flat, self.state = flat.copy(), state.copy()
 
     def take(self, trainer):
-        """Returns False, and takes nothing, where a value is not finite."""
+        """Copy the trainer's values if all are finite; return whether they are."""
         flat, state, n_steps = trainer.values()
         if not (np.isfinite(flat).all() and np.isfinite(state).all()):
             return False
@@ -39,7 +40,7 @@ class Snapshot:
 
 
 class MiniBatches(EpochTraining):
-    """Training of a network, a step for each mini-batch.
+    """Training of a network with one step for each mini-batch.
 
     Parameters
     ----------
@@ -48,11 +49,11 @@ class MiniBatches(EpochTraining):
     X : ndarray
         The table.
     order : RowOrder
-        Rows to train on.
+        The rows to train on.
     seed : int or None
-        Rows are shuffled in each pass, keyed by (seed, rows seen); None leaves them in order.
+        Seed of the shuffles, which are keyed by (seed, rows seen); None: rows stay in order.
     n_rows_seen : int
-        Before this training, by earlier ones.
+        Number of rows seen by earlier trainings.
     """
 
     def __init__(self, trainer, model, X, order, seed, n_rows_seen):
@@ -69,11 +70,14 @@ class MiniBatches(EpochTraining):
 
     @property
     def n_rows_seen(self):
-        """Rows seen by all trainings: the trainer counts, as Ctrl-C loses what a slice returns."""
+        """Number of rows seen by all trainings.
+
+        The trainer counts them, because Ctrl-C loses the result of a slice.
+        """
         return self.n_rows_before + self.trainer.n_rows_done
 
     def values(self):
-        """(parameters, optimizer state, number of steps), of which the arrays are the trainer's."""
+        """Return parameters, optimizer state and number of steps; the arrays are the trainer's."""
         return self.trainer.values()
 
     def reread(self):
@@ -113,7 +117,7 @@ class MiniBatches(EpochTraining):
         return total / n_done
 
     def mean_loss(self, rows, n_threads, sample_weight):
-        """Mean loss of these rows of the table, without noise or penalties."""
+        """Return the mean loss of some rows of the table, without noise or penalties."""
         return mean_loss(
             self.model,
             self.model.split(self.trainer.values()[0]),
@@ -125,39 +129,40 @@ class MiniBatches(EpochTraining):
         )
 
     def _overflowing_column(self, rows):
-        """The column whose loss is not finite in the first batch of rows, or None."""
+        """Return the column whose loss is not finite in the first batch of rows, or None."""
         model, flat = self.model, self.trainer.values()[0]
         options = {"order": rows[: self.order.batch_size], "check": False}
         options["variant"] = without_noise(self.trainer.variant)
         try:
             losses = one_pass(model, model.split(flat), self.X, "feature_losses", **options)
-        except (FloatingPointError, ValueError):  # a code, a parameter
+        except (FloatingPointError, ValueError):  # a code or a parameter is not finite
             return None
         bad = np.flatnonzero(~np.isfinite(losses).all(axis=0))
         return int(bad[0]) if 0 < len(bad) < losses.shape[1] else None
 
     def _slices(self):
-        """Row numbers of one pass, some at a time, in the order of training."""
+        """Return an iterator over slices of one pass's row numbers, in the order of training."""
         random = None if self.random is None else rewind(self.random, self.n_rows_seen)
         return slices_of_windows(self.order.windows(random), self.pace)
 
     def _slice(self, rows, loss_sum):
-        """Steps over these rows, without the GIL. How training is sliced changes no bit."""
+        """Make steps over some rows, without the GIL; results do not depend on the slicing."""
         with threads.single_threaded_blas(_runtime.products() == "blas"):
             return self.trainer.run(rows, loss_sum)
 
 
 def work_of_step(model, order):
-    """Floating-point operations of a step's products."""
+    """Return the number of floating-point operations in the products of a step."""
     return 10.0 * order.batch_size * model.n_multiplied
 
 
 def start_training(
     estimator, rows, train, state, variant=PLAIN, sample_weight=None, n_epochs_made=0
 ):
-    """A training on these rows (that many from row 0 on, or these numbers), all memory allocated.
+    """Return a training whose memory is all allocated.
 
-    sample_weight is by row of `rows`; n_epochs_made counts epochs of the learning rate's schedule.
+    `train` is the number of rows, from row 0 on, or an array of row numbers. `sample_weight` has an
+    entry for each row of `rows`. `n_epochs_made` counts epochs of the learning rate's schedule.
     """
     model, order = state.model, RowOrder(rows, train, int(estimator.batch_size))
     schedule_step, schedule_steps = place_in_schedule(
@@ -185,6 +190,7 @@ def start_training(
 
 
 def divergence_error(estimator, epoch, column=None):
+    """Return the error for a training that diverged, in a column of X if it is known."""
     what = "the loss or a parameter"
     if column is not None:
         what = f"the loss of column {column_label(table_name(None, estimator), column)} of X"

@@ -1,31 +1,34 @@
-"""The learning rate from epoch to epoch, and when training stops.
+"""Changes of the learning rate between epochs, and patience.
 
-Schedules within an epoch are the kernels' (tables/schedules.h).
+Kernels change the learning rate within an epoch (src/kernels/autoencoder/tables/schedules.h).
 """
 
 from aefast._base.stopping import Patience
 from aefast.networks import _autoencoder
 
 SCHEDULES = (*_autoencoder.SCHEDULES, "plateau")
-PLATEAU_DIVISOR = 5.0  # of the learning rate; as scikit-learn's "adaptive"
-LEAST_RATE = 1e-3  # of the rate that a plateau starts with: under it, training stops
+PLATEAU_DIVISOR = 5.0  # divisor of the learning rate, as in scikit-learn's "adaptive"
+LEAST_RATE = 1e-3  # training stops below this fraction of the initial rate
 
 
 def schedule_of_steps(name):
-    """The schedule that kernels follow: on a plateau the rate changes between epochs alone."""
+    """Return the schedule that kernels follow; "plateau" changes the rate between epochs only."""
     return "constant" if name == "plateau" else name
 
 
 def place_in_schedule(max_epochs, n_epochs_made, steps_in_epoch):
-    """(place of the next step, number of steps) of a schedule of max_epochs epochs, repeated."""
+    """Return the next step's number in its schedule, and the number of steps in the schedule.
+
+    A schedule of `max_epochs` epochs begins anew after its end.
+    """
     n_epochs = max(1, int(max_epochs))
     return n_epochs_made % n_epochs * steps_in_epoch, n_epochs * steps_in_epoch
 
 
 class Plateau(Patience):
-    """Divides the trainer's learning rate where patience runs out, and begins anew.
+    """Patience that divides the trainer's learning rate when it runs out, and begins anew.
 
-    It is over where the rate would become too small.
+    Training is over when the rate would become too small.
     """
 
     def __init__(self, tol, n_epochs_no_change, trainer):
@@ -48,7 +51,7 @@ def absolute_patience(estimator):
 
 
 def patience_of(estimator, trainer):
-    """The patience that an estimator asks for, having seen the epochs of its loss curve."""
+    """Return the patience of an estimator's schedule, after the epochs of its loss curve."""
     if estimator.learning_rate_schedule != "plateau":
         return absolute_patience(estimator)
     plateau = Plateau(estimator.tol, estimator.n_epochs_no_change, trainer)

@@ -1,8 +1,8 @@
-/* What Python hands to a kernel, and the table of kernels that one instance exports.
+/* The interface between Python and the kernels of one instance: jobs, and the table of kernels.
 
-   Types of numbers are erased here (void *), so that one description serves float32 and float64;
-   each instance casts to its own `real`. Arrays are row-major. n samples, d features, k components.
- */
+   Pointers to numbers are void *, so that one description serves float32 and float64; each instance
+   casts them to its type `real`. Arrays are row-major. A layer has d features (columns of X) and k
+   components (hidden units); n is the number of rows. */
 #ifndef AEFAST_AUTOENCODER_H
 #define AEFAST_AUTOENCODER_H
 
@@ -12,204 +12,283 @@
 #include "kernels/products/gemm.h"
 #include "runtime/dispatch.h"
 
-/* Columns of the output that share a distribution. */
+/* A segment: the columns of the output that share a distribution. */
 typedef struct {
-    int output;    /* index of the table */
-    int is_group;  /* one draw for all of its columns (softmax) */
-    int is_custom; /* the caller's: see custom_output */
-    int learned;   /* its theta is */
+    /* Index of the distribution in its table. */
+    int output;
+    /* Whether one draw fills all of the columns (softmax). */
+    int is_group;
+    /* Whether the distribution is a custom one (see custom_output). */
+    int is_custom;
+    /* Whether the parameter theta of each column is learned. */
+    int learned;
+    /* The distribution's option, for example a floor of variances. */
     double constant;
+    /* The columns of the segment, in increasing order. */
     int64_t n_columns;
-    const int64_t *columns; /* rising */
+    const int64_t *columns;
 } output_segment;
 
-/* A distribution that the caller computes: from pre-activations eta (n, n_columns) the means, or
-   with x the losses of entries, and their derivatives by eta. Any thread may call it, one at a
-   time. Returns 0, or else the pass is to end. */
+/* A custom distribution, which a function in Python computes. From pre-activations eta
+   (n, n_columns) the function writes means where x is NULL; otherwise the losses of the entries of
+   x and their derivatives by eta. Any thread may call it, but one at a time. A result other than 0
+   ends the pass. */
 typedef struct custom_output {
     int (*function)(void *context, int segment, int64_t n, const void *eta, const void *x,
                     void *means_or_derivatives, void *losses);
     void *context;
 } custom_output;
 
-/* Shapes and parameters. Where gradients and optimizer state are concerned, parameters have the
-   flat layout [W (k, d) | V (k, d), the decoder's, unless tied | b (k) | c (d) | theta (d), where
-   there is one]. */
+/* Shapes and parameters of one layer. In the flat layout, which gradients and optimizer state have,
+   its parameters are [W (k, d) | V (k, d) unless tied | b (k) | c (d) | theta (d) unless NULL]. */
 typedef struct {
     int64_t n_features, n_components;
+    /* Whether the decoder uses the encoder's weights: V == W. */
     int tied;
-    int activation; /* index of its table */
-    int64_t top_k;  /* of a row's units keep their value, the others are 0; 0: all */
-    int n_segments, has_groups, has_custom; /* groups and the caller's distributions need whole
-                                         rows: has_groups where there are either */
+    /* Index of the activation in its table. */
+    int activation;
+    /* Number of units of each row that keep their value while the others become 0; 0: all. */
+    int64_t top_k;
+    int n_segments;
+    /* Whether a segment is a group or custom: both need whole rows of pre-activations. */
+    int has_groups;
+    /* Whether a segment is custom. */
+    int has_custom;
     const output_segment *segments;
-    struct custom_output *custom;      /* where has_custom */
-    const uint16_t *segment_of_column; /* (d); NULL: one segment */
-    void *W, *V, *b, *c;               /* V == W when tied; not written by one-pass operations */
-    void *theta;                       /* NULL: no distribution has one */
+    /* The function of the custom distributions; NULL: there are none. */
+    struct custom_output *custom;
+    /* (d): the segment of each column; NULL: there is one segment. */
+    const uint16_t *segment_of_column;
+    /* Weights of the encoder and the decoder, biases of the hidden layer and of the output.
+       One-pass operations do not write them. */
+    void *W, *V, *b, *c;
+    /* (d): parameters of the columns' distributions; NULL: no distribution has one. */
+    void *theta;
 } autoencoder_model;
 
 enum { CORRUPTION_NONE, CORRUPTION_MASKING, CORRUPTION_SALT_AND_PEPPER, CORRUPTION_GAUSSIAN };
 
-/* What enters the encoder in the place of a row: nothing but the row where all of this is 0. */
+/* Changes that turn a row into the encoder's input. Where all fields are 0, the input is the row
+   itself. */
 typedef struct {
-    const void *fill;        /* (d): instead of missing entries, NaN; NULL: there are none */
-    int corruption;          /* CORRUPTION_... */
-    double corruption_level; /* the probability of noise, or its standard deviation */
-    const void *low, *high;  /* (d): salt and pepper */
-    uint64_t seed;           /* of the noise; */
+    /* (d): values that replace missing entries (NaN); NULL: no entry is missing. */
+    const void *fill;
+    /* One of CORRUPTION_... */
+    int corruption;
+    /* The probability that an entry is corrupted, or the standard deviation of Gaussian noise. */
+    double corruption_level;
+    /* (d): the two values of salt-and-pepper noise. */
+    const void *low, *high;
+    /* The key of the noise, and the counter of the first row: see noise.h. */
+    uint64_t seed;
     int layer;
-    int64_t first_sample; /* its counter at place 0 of the rows */
+    int64_t first_sample;
 } input_view;
 
-/* Penalties on the code h of a row, and what becomes of it before it is decoded. */
+/* Terms of the loss that depend on the code h of a row, and dropout. */
 typedef struct {
-    double contraction;    /* lambda of lambda ||dh/dx||^2 */
-    int penalty;           /* index of its table, */
-    double penalty_weight; /* 0: none; */
+    /* lambda of the contractive penalty lambda ||dh/dx||^2; 0: none. */
+    double contraction;
+    /* Index of the sparsity penalty in its table, its weight (0: none) and its parameter. */
+    int penalty;
+    double penalty_weight;
     double penalty_parameter;
-    double dropout; /* probability that a unit is dropped; the others are divided by 1 - dropout */
-    double revive;  /* with top_k: the weight of a dead unit's auxiliary loss, see
-                       penalised_backward_column */
-    int64_t dead_rows; /* a unit is dead that so many rows have not kept */
+    /* Probability that a unit is dropped; the values of the others are divided by 1 - dropout. */
+    double dropout;
+    /* With top_k: the weight of a dead unit's auxiliary loss (see penalised_backward_column), and
+       the number of rows after which a unit that none of them has kept counts as dead. */
+    double revive;
+    int64_t dead_rows;
 } code_terms;
 
-/* Where the products of a pass come from: BLAS; register tiles, from weights packed at the start of
- * the call; or, for few rows, the weights as they lie. */
+/* Implementations of products in a one-pass operation: BLAS; register tiles, with weights that are
+   packed at the start of the call; or, for few rows, products with row-major weights. */
 enum { PRODUCTS_BLAS, PRODUCTS_TILES, PRODUCTS_FEW_ROWS };
 
 enum { MOST_LAYERS = 16 };
 
-/* The solver and its numbers: fixed while a job trains, but for what the schedule does to the rate.
- */
+/* The solver and its numbers, which do not change while a job trains. */
 typedef struct {
-    int solver; /* index of its table */
+    /* Index of the solver in its table. */
+    int solver;
+    /* Whether momentum is Nesterov's. */
     int nesterov;
+    /* alpha is the weight of the L2 penalty. */
     double learning_rate, momentum, alpha;
-    double weight_decay;        /* decoupled: w -= rate weight_decay w, weights only */
-    double clip_norm;           /* of the gradient at most; 0: any */
-    double max_norm;            /* of the rows of W and V at most, after each update; 0: any */
-    int learning_rate_schedule; /* index of its table: the rate of each step, a factor of
-                                   learning_rate */
+    /* Decoupled weight decay, of weights but not of biases: w -= rate weight_decay w. */
+    double weight_decay;
+    /* Upper bound of the gradient's norm; 0: none. */
+    double clip_norm;
+    /* Upper bound of the norms of the rows of W and V, imposed after each update; 0: none. */
+    double max_norm;
+    /* Index of the schedule in its table; it gives a factor of learning_rate for each step. */
+    int learning_rate_schedule;
 } hyperparameters;
 
-/* Training steps, or one pass that accumulates gradients.
+/* A call of `train`: training steps, or one pass that accumulates gradients.
 
-   Layers above the first make the network deep: each one's features are the components of the layer
-   below; all are tied. Then the flat layout is that of one layer after the other. */
+   A deep network has layers above the first, all of them tied. The features of each are the
+   components of the layer below, and the flat layout is the layers' layouts one after another. */
 typedef struct {
+    /* The first layer. */
     autoencoder_model model;
-    const autoencoder_model *upper; /* (n_upper): the layers above */
-    int n_upper;                    /* < MOST_LAYERS */
+    /* (n_upper), with n_upper < MOST_LAYERS: the layers above the first. */
+    const autoencoder_model *upper;
+    int n_upper;
     rows_view rows;
     int64_t batch_size;
-    const double
-        *sample_weight; /* by row number; with gradients they add up to 1 over the visited rows, in
-                           training a batch's are divided by its rows; NULL: each batch's mean */
+    /* Weights of the samples, by row number. Gradients need weights that add up to 1 over the
+       visited rows; training divides the weights of a batch by its number of rows. NULL: losses are
+       means over the batch. */
+    const double *sample_weight;
     input_view inputs;
     code_terms terms;
-    int64_t *rows_unused; /* in/out (k), with terms.revive: rows since each unit was kept */
+    /* in/out (k), with terms.revive: number of rows since each unit was kept. */
+    int64_t *rows_unused;
     int n_threads;
     gemm_function *gemm;
-    void *workspace; /* training_workspace_bytes of it */
-    int tiled;       /* products by register tiles, not by gemm: */
-    void *packed; /* packed_bytes of memory, where weights and their state live between `pack` and
-                     `unpack` */
+    /* training_workspace_bytes bytes. */
+    void *workspace;
+    /* Whether register tiles compute the products, instead of gemm. */
+    int tiled;
+    /* packed_bytes bytes, which hold the weights and their state between `pack` and `unpack`. */
+    void *packed;
 
-    double *gradients; /* flat layout: added to, and nothing is updated. NULL: train */
+    /* Flat layout: the call adds the gradients to it and updates nothing. NULL: the call trains. */
+    double *gradients;
 
     hyperparameters hyper;
-    int stores_gradient; /* whether the whole gradient is stored before weights move, though neither
-                            the solver nor clipping needs it: a test's question */
-    int64_t schedule_step;  /* in/out: the next step's place among */
-    int64_t schedule_steps; /* so many, for schedules that end */
-    void *state[2];         /* flat layout; NULL where the solver keeps none */
-    int64_t n_steps;        /* in/out: updates made so far */
+    /* For tests: whether the whole gradient is stored before weights move, even where neither the
+       solver nor clipping needs it. */
+    int stores_gradient;
+    /* in/out: index of the next step in the schedule. */
+    int64_t schedule_step;
+    /* Number of steps of the whole schedule, for schedules that end. */
+    int64_t schedule_steps;
+    /* Flat layout: optimizer state; NULL where the solver needs none. */
+    void *state[2];
+    /* in/out: number of updates made so far. */
+    int64_t n_steps;
 
-    double loss_sum; /* in/out: added to, row after row of visited rows, their batch's loss; with
-                        gradients, the weighted losses */
-    int64_t n_rows_done; /* in/out: added to */
-    int status; /* out: STATUS_NOT_FINITE ends the call before the update of the batch in question
-                 */
+    /* in/out: the call adds each batch's mean loss times its number of rows; with gradients, the
+       weighted losses. */
+    double loss_sum;
+    /* in/out: the call adds the number of rows it visited. */
+    int64_t n_rows_done;
+    /* out: STATUS_NOT_FINITE if the loss of a batch was not finite; the call ends before this batch
+       updates anything. */
+    int status;
 } training_job;
 
-/* One pass over rows, forward only. Outputs that are NULL are not computed. */
+/* A call of `one_pass`: encode, decode, reconstruct, losses. Outputs that are NULL are not
+   computed. */
 typedef struct {
     autoencoder_model model;
-    rows_view rows; /* X, or with `from_codes` H (n, k) */
+    /* X (n, d), or with `from_codes` H (n, k). */
+    rows_view rows;
     int from_codes;
-    rows_view targets; /* X, where losses are wanted from codes */
+    /* X (n, d), with `from_codes` where losses are wanted. */
+    rows_view targets;
     input_view inputs;
-    int64_t block_rows; /* rows that go through the chain together; results do not depend on how
-                           calls slice the rows if it divides them */
+    /* Number of rows that go through all layers together. Results do not depend on how calls slice
+       the rows, as long as the slices begin at multiples of block_rows. */
+    int64_t block_rows;
     int n_threads;
-    int products;        /* PRODUCTS_... */
-    gemm_function *gemm; /* for PRODUCTS_BLAS */
-    void *workspace;     /* one_pass_workspace_bytes of it */
+    /* One of PRODUCTS_... */
+    int products;
+    /* Needed with PRODUCTS_BLAS. */
+    gemm_function *gemm;
+    /* one_pass_workspace_bytes bytes. */
+    void *workspace;
 
-    void *codes;           /* H (n, k) */
-    void *reconstructions; /* x_hat (n, d) */
-    double *row_losses;    /* (n): summed over features, nats, without the constants */
-    void *feature_losses;  /* (n, d) */
-    int status; /* out: flags STATUS_NOT_FINITE (a result) | STATUS_BAD_ROWS (an input) */
+    /* out (n, k): H. */
+    void *codes;
+    /* out (n, d): means of the output distributions. */
+    void *reconstructions;
+    /* out (n): losses in nats, summed over features, without their constants. */
+    double *row_losses;
+    /* out (n, d): losses of the entries. */
+    void *feature_losses;
+    /* out: the flags STATUS_NOT_FINITE (of a result) and STATUS_BAD_ROWS (of an input). */
+    int status;
 } one_pass_job;
 
+/* Facts about an activation. */
 typedef struct {
     const char *name;
-    double low, high;    /* the ends of what it gives */
-    double weight_scale; /* initial weights are uniform in +-weight_scale sqrt(6 / (d + k)) */
+    /* The infimum and the supremum of its values. */
+    double low, high;
+    /* Initial weights are uniform in +-weight_scale sqrt(6 / (d + k)). */
+    double weight_scale;
 } activation_info;
 
+/* Facts about an output distribution. */
 typedef struct {
     const char *name, *link;
-    const char *domain;    /* of x, in words, */
-    double low, high;      /* and its ends */
-    const char *parameter; /* per column, learned unless an option fixes it; NULL: none */
-    const char *option;    /* a constant of a segment; NULL: none */
-    double default_option; /* NAN: the option fixes the parameter at its logarithm, and by default
-                              the parameter is learned */
+    /* The domain of x in words, and its ends. */
+    const char *domain;
+    double low, high;
+    /* Name of a parameter of each column, learned unless an option fixes it; NULL: none. */
+    const char *parameter;
+    /* Name of a constant of each segment; NULL: none. */
+    const char *option;
+    /* Default of the option. NAN: the option fixes the parameter at the option's logarithm, and by
+       default the parameter is learned. */
+    double default_option;
+    /* Whether the distribution is one of a group of columns. */
     int is_group;
-    double row_total; /* of a group: what a row's entries add up to; 0: anything */
+    /* Sum of a row's entries in a group; 0: any. */
+    double row_total;
 } output_info;
 
-/* The caller's source of chance, by NumPy's C interface. */
+/* The random numbers of a NumPy Generator, through NumPy's C interface. */
 struct bitgen;
 typedef struct {
     struct bitgen *bits;
     double (*uniform)(struct bitgen *);             /* in [0, 1) */
-    double (*normal)(struct bitgen *);              /* of variance 1 */
-    double (*exponential)(struct bitgen *);         /* of mean 1 */
-    double (*gamma)(struct bitgen *, double shape); /* of scale 1 */
+    double (*normal)(struct bitgen *);              /* with variance 1 */
+    double (*exponential)(struct bitgen *);         /* with mean 1 */
+    double (*gamma)(struct bitgen *, double shape); /* with scale 1 */
     int64_t (*poisson)(struct bitgen *, double mean);
     int64_t (*binomial)(struct bitgen *, int64_t n, double p);
 } generator;
 
+/* Facts about a penalty on codes. */
 typedef struct {
     const char *name;
-    const char *parameter; /* besides its weight; NULL: none. In */
-    double low, high;      /* (low, high) */
-    int of_unit_codes;     /* codes must lie in (0, 1) */
+    /* Name of the penalty's parameter besides its weight, or NULL; it lies in (low, high). */
+    const char *parameter;
+    double low, high;
+    /* Whether codes must lie in (0, 1). */
+    int of_unit_codes;
 } penalty_info;
 
+/* Facts about a solver. */
 typedef struct {
     const char *name;
-    int n_state;            /* arrays of the parameters' size that it keeps, */
-    int only_with_momentum; /* none of them where momentum is 0 */
-    int whole_gradient; /* it needs the gradient of a whole matrix before any weight of it moves */
+    /* Number of state arrays, each of the size of the parameters. */
+    int n_state;
+    /* Whether there is no state where momentum is 0. */
+    int only_with_momentum;
+    /* Whether an update needs the gradient of a whole matrix before any of its weights moves. */
+    int whole_gradient;
 } solver_info;
 
+/* The kernels of one instance. */
 typedef struct {
+    /* Numbers of entries in the tables, and facts about the entries. */
     int n_activations, n_outputs, n_penalties, n_solvers, n_schedules;
     void (*activation_info)(int, activation_info *);
     void (*output_info)(int, output_info *);
     void (*penalty_info)(int, penalty_info *);
-    int (*penalty_is_of_means)(int); /* whether it couples the rows of a batch */
+    /* Return whether the penalty is a function of mean codes, which couples a batch's rows. */
+    int (*penalty_is_of_means)(int);
     void (*solver_info)(int, solver_info *);
     const char *(*schedule_name)(int);
-    double (*output_link)(
-        int output,
-        double mean); /* pre-activation whose mean is `mean`, kept off the ends of the domain */
-    int (*output_has_base)(int output); /* whether what losses leave out depends on x */
+    /* Return the pre-activation whose mean is `mean`, kept away from the ends of the domain. */
+    double (*output_link)(int output, double mean);
+    /* Return whether the terms that losses leave out depend on x. */
+    int (*output_has_base)(int output);
     void (*output_log_base)(int output, int64_t n, int64_t m, const double *x, double constant,
                             double *out);
     void (*output_sample)(int output, int64_t n, int64_t m, const double *eta, const double *theta,
@@ -218,8 +297,9 @@ typedef struct {
 
     int64_t (*training_workspace_bytes)(const training_job *);
     int64_t (*packed_bytes)(const training_job *);
-    void (*pack)(training_job *);   /* from model and state */
-    void (*unpack)(training_job *); /* into them */
+    /* Copy the model's weights and the state to `packed`, and back. */
+    void (*pack)(training_job *);
+    void (*unpack)(training_job *);
     void (*train)(training_job *);
     int64_t (*one_pass_workspace_bytes)(const one_pass_job *);
     void (*one_pass)(one_pass_job *);
@@ -227,10 +307,11 @@ typedef struct {
     void (*softplus)(const void *x, void *y, int64_t n, int n_threads);
 } autoencoder_kernels;
 
-/* An instance for bfloat16 has the kernels of training alone, with register tiles: `real` is float,
- * products multiply rounded operands. */
-#ifndef AEFAST_ISA /* for the caller, who is no instance: autoencoder_tables[instruction set][0:   \
-                      float32, 1: float64] */
+/* Tables for callers outside of an instance: autoencoder_tables[instruction set][0] for float32,
+   [1] for float64; autoencoder_bfloat16_tables[instruction set], or NULL where there is no such
+   instance. A bfloat16 instance has the kernels of training alone, with register tiles: `real` is
+   float, and products multiply rounded operands. */
+#ifndef AEFAST_ISA
 #define X(isa) extern const autoencoder_kernels autoencoder_f32_##isa, autoencoder_f64_##isa;
 AEFAST_EACH_ISA(X)
 #undef X
@@ -242,7 +323,7 @@ AEFAST_EACH_BFLOAT16_ISA(X)
 #undef X
 #define X(isa) [AEFAST_ISA_##isa] = &autoencoder_bf16_##isa,
 static const autoencoder_kernels *const autoencoder_bfloat16_tables[AEFAST_N_ISAS + 1] = {
-    AEFAST_EACH_BFLOAT16_ISA(X) 0}; /* NULL: none */
+    AEFAST_EACH_BFLOAT16_ISA(X) 0};
 #undef X
 #endif
 

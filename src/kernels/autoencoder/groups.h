@@ -1,16 +1,17 @@
-/* Groups of columns with one distribution for all of them: categorical and multinomial, mu =
-   softmax(eta) over the group, loss N log(sum exp(eta)) - sum x eta with N = sum x. They need whole
-   rows of pre-activations, and so come after the strips, which have added the bias.
+/* Distributions of whole groups of columns: categorical and multinomial, with mu = softmax(eta)
+   over the group and the loss N log(sum exp(eta)) - sum x eta, N = sum x. They need whole rows of
+   pre-activations, and so run after the strips, which have added the bias.
 
-   A group is missing in a row where its first entry is NaN (callers see to it that all of them are,
-   then). */
+   A group is missing in a row where its first entry is NaN; callers ensure that all of its
+   entries are NaN then. Custom distributions, which need whole rows too, are at the end of this
+   file. */
 #ifndef AEFAST_GROUPS_H
 #define AEFAST_GROUPS_H
 
 #include "kernels/autoencoder/tables/distributions.h"
 #include "kernels/products/product.h"
 
-/* A row as it is stored: column c at at[(c / PANEL) * panel_stride + c % PANEL]. */
+/* A row as it is stored: column c is at[(c / PANEL) * panel_stride + c % PANEL]. */
 typedef struct {
     real *at;
     int64_t panel_stride;
@@ -21,7 +22,7 @@ static inline real *entry_of(row_entries row, int64_t column)
     return row.at + column / PANEL * row.panel_stride + column % PANEL;
 }
 
-/* to[0 .. padded(n)) <- the segment's columns, then `rest`. */
+/* to[0 .. padded(n)) <- the segment's n columns, then `rest`. */
 static inline void gather_columns(const output_segment *segment, row_entries row, real rest,
                                   real *to)
 {
@@ -31,14 +32,14 @@ static inline void gather_columns(const output_segment *segment, row_entries row
         to[j] = rest;
 }
 
-/* eta[0 .. n) <- softmax. Returns log(sum exp(eta)). */
+/* eta[0 .. n) <- softmax(eta). Return log(sum exp(eta)). Entries from n up to padded(n) must be
+   -infinity. */
 static inline double softmax(int64_t n, real *eta)
 {
     vec most = vec_set(-INFINITY), sum = {0};
+    /* A NaN that this maximum misses reaches the sum through exp. */
     for (int64_t j = 0; j < n; j += LANES)
-        most = vec_max(
-            most,
-            vec_load(eta + j)); /* what stands at the end is -infinity; NaN passes through exp */
+        most = vec_max(most, vec_load(eta + j));
     real top = most[0];
     for (int i = 1; i < LANES; ++i)
         top = most[i] > top ? most[i] : top;
@@ -54,7 +55,8 @@ static inline double softmax(int64_t n, real *eta)
     return (double)top + log(total);
 }
 
-enum { GROUP_BUFFERS = 2 }; /* of padded(n) reals each, for n columns of the widest group */
+/* Number of buffers of padded(n) reals each, for the n columns of the widest group. */
+enum { GROUP_BUFFERS = 2 };
 
 static int64_t widest_group(const autoencoder_model *model)
 {
@@ -65,8 +67,8 @@ static int64_t widest_group(const autoencoder_model *model)
     return widest;
 }
 
-/* values eta -> mu; with x, of as many draws as x has (of one where x is missing). Returns whether
- * all of it is finite. */
+/* Replace values eta by mu. With x, mu is multiplied by the number of draws in x (by 1 where x
+   is missing). Return whether all means are finite. */
 static inline int group_mean(const output_segment *segment, row_entries values,
                              const row_entries *x, real *buffer)
 {
@@ -85,8 +87,8 @@ static inline int group_mean(const output_segment *segment, row_entries values,
     return finite;
 }
 
-/* Returns the loss of a row; values eta -> weight dloss/deta and column_sums (d) += that, unless
- * column_sums is NULL. */
+/* Return the loss of a row. Unless column_sums (d) is NULL, replace values eta by weight
+   dloss/deta, which is added to column_sums too. */
 static inline double group_loss(const output_segment *segment, row_entries values, row_entries x,
                                 real weight, double *column_sums, real *feature_losses,
                                 real *buffer)
@@ -115,9 +117,10 @@ static inline double group_loss(const output_segment *segment, row_entries value
     return loss;
 }
 
-/* ---- the caller's distributions ---- */
+/* ---- custom distributions ---- */
 
-/* Memory for n rows of the widest: eta, x, means or derivatives, losses. */
+/* Return the number of reals that n rows of the widest custom segment need: eta, x, means or
+   derivatives, losses. */
 static int64_t custom_output_reals(const autoencoder_model *model, int64_t n)
 {
     int64_t widest = 0;
@@ -127,10 +130,11 @@ static int64_t custom_output_reals(const autoencoder_model *model, int64_t n)
     return 4 * n * widest;
 }
 
-/* Rows [0, n) of segment q: values eta -> means, or with x -> weight dloss/deta, where column_sums
-   (d)
-   += that, row_losses (n) += losses and feature_losses become them (each unless NULL). A missing
-   entry has neither. Returns the sum of weight * loss; *failed where the caller's function did. */
+/* Compute a custom segment q for n rows. Without x, values eta become means. With x, the losses
+   are added to row_losses (n) and stored in feature_losses, and, given column_sums (d), values
+   eta become weight dloss/deta, which is added to column_sums; each of the three may be NULL. A
+   missing entry has neither loss nor derivative. Return the sum of weight * loss, with
+   column_sums; *failed is set where the function in Python failed. */
 static double custom_output_rows(const autoencoder_model *model, int q, int64_t n,
                                  const row_entries *values, const row_entries *x,
                                  const real *weight, double *column_sums, double *row_losses,

@@ -1,5 +1,5 @@
-/* What enters the encoder in the place of a row x: missing entries are filled, then the row is
- * corrupted. The row itself stays the target of the loss. */
+/* The input of the encoder: a row x whose missing entries are filled and which is then
+   corrupted. The row itself stays the target of the loss. */
 #ifndef AEFAST_INPUTS_H
 #define AEFAST_INPUTS_H
 
@@ -11,7 +11,8 @@ static inline int inputs_differ(const input_view *inputs)
     return inputs->fill || inputs->corruption != CORRUPTION_NONE;
 }
 
-/* values[0 .. n), n <= NOISE_COLUMNS, columns from `column` on. */
+/* Corrupt values[0 .. n), which are the columns from `column` on, with their words of random
+   bits; n <= NOISE_COLUMNS. */
 static inline void corrupt_columns(const input_view *inputs, int64_t column, int64_t n,
                                    const uint32_t *words, real *values)
 {
@@ -38,7 +39,7 @@ static inline void corrupt_columns(const input_view *inputs, int64_t column, int
     }
 }
 
-/* to <- the input that a row of d columns gives. */
+/* to <- the input of the encoder for a row of d columns. */
 static void make_input(const input_view *inputs, int64_t d, int64_t sample, row_entries row,
                        row_entries to)
 {

@@ -1,12 +1,12 @@
-/* Likelihoods and samples, by the tables of distributions: what a loss leaves out, and draws. Once
- * a call, not once a step: an entry at a time, in double. */
+/* Terms that losses leave out, and samples, for each distribution of the table. They are needed
+   once in a call, not in each step, and are computed entry by entry in double. */
 #ifndef AEFAST_LIKELIHOODS_H
 #define AEFAST_LIKELIHOODS_H
 
 #include "kernels/autoencoder/tables/distributions.h"
 
-/* out (n, m), or of a group (n) <- what the losses of x (n, m) leave out; 0 where an entry is
- * missing. */
+/* out (n, m) <- the terms that the losses of x (n, m) leave out; 0 where an entry is missing.
+   For a group, out is (n): one number per row. */
 static void output_log_base(int output, int64_t n, int64_t m, const double *x, double constant,
                             double *out)
 {
@@ -18,8 +18,8 @@ static void output_log_base(int output, int64_t n, int64_t m, const double *x, d
         out[i] = x[i] != x[i] ? 0 : normalizer + (entry->base ? entry->base(x[i]) : 0);
 }
 
-/* x (n, m) <- draws from p(x | mu(eta)), eta (n, m), theta (m) or NULL; n_draws (n): of a
- * multinomial, or NULL: one. */
+/* x (n, m) <- draws from p(x | mu(eta)), with eta (n, m) and theta (m), or NULL. n_draws (n) are
+   the totals of a multinomial; NULL: one draw each. */
 static void output_sample(int output, int64_t n, int64_t m, const double *eta, const double *theta,
                           double constant, const double *n_draws, const generator *random,
                           double *x)

@@ -1,22 +1,24 @@
-/* Random numbers that are counted: each follows from (seed, purpose and layer, sample, column)
-   alone, by Philox4x32-10 (Salmon et al. 2011), whatever the threads, slices or instruction set. */
+/* Random numbers by counter: each number follows from (seed, purpose and layer, sample, column)
+   alone, by Philox4x32-10 (Salmon et al. 2011). It depends neither on threads, nor on slices,
+   nor on the instruction set. */
 #ifndef AEFAST_NOISE_H
 #define AEFAST_NOISE_H
 
 #include "kernels/base/special.h"
 
-enum {
-    NOISE_LANES = 16,
-    NOISE_COLUMNS = 4 * NOISE_LANES
-}; /* a call gives so many columns their words: word w of lane l is column w * NOISE_LANES + l's */
-enum { NOISE_INPUT, NOISE_CODE }; /* purposes */
+/* One call of random_words gives words to NOISE_COLUMNS columns: word w of lane l belongs to column
+   w * NOISE_LANES + l. */
+enum { NOISE_LANES = 16, NOISE_COLUMNS = 4 * NOISE_LANES };
+/* Purposes. */
+enum { NOISE_INPUT, NOISE_CODE };
 
 typedef struct {
     uint64_t seed;
     int layer;
 } noise_key;
 
-/* Words of columns [NOISE_COLUMNS * group, + NOISE_COLUMNS) of a sample. */
+/* words (NOISE_COLUMNS) <- random bits of a sample for the columns from NOISE_COLUMNS * group
+   on. */
 static inline void random_words(noise_key key, int purpose, int64_t sample, int64_t group,
                                 uint32_t *words)
 {
@@ -42,13 +44,14 @@ static inline void random_words(noise_key key, int purpose, int64_t sample, int6
     memcpy(words + 3 * NOISE_LANES, x3, sizeof x3);
 }
 
-/* The word below which a uniform one lies with this probability. */
+/* Return the threshold below which a uniform word lies with this probability. */
 static inline uint32_t threshold_of(double probability)
 {
     return probability >= 1 ? UINT32_MAX : (uint32_t)(probability * 4294967296.0);
 }
 
-/* (word + 1/2) / 2^32, rounded to a multiple of 2^-24 plus 2^-25 in float32: inside (0, 1). */
+/* Return (word + 1/2) / 2^32 for LANES words, inside (0, 1). In float32 the result is a multiple
+   of 2^-24 plus 2^-25. */
 ALWAYS_INLINE vec uniform_of(const uint32_t *words)
 {
     vec u;
@@ -59,11 +62,16 @@ ALWAYS_INLINE vec uniform_of(const uint32_t *words)
     return u;
 }
 
-/* sin and cos of 2 pi u: u = q/4 + f, |f| <= 1/8; f times a polynomial in f^2, and one. By
-   Chebyshev interpolation, errors below 5e-11 and 2e-23: from mpmath import mp, mpf, sin, cos, pi,
-   sqrt, chebyfit; mp.dps = 50 chebyfit(lambda z: sin(2 * pi * sqrt(z)) / sqrt(z) if z > 1e-20 else
-   2 * pi, [0, mpf(1) / 64], 5)[::-1] (9 terms for float64) chebyfit(lambda z: cos(2 * pi *
-   sqrt(z)), [0, mpf(1) / 64], 5)[::-1] */
+/* sin and cos of 2 pi u: u = q/4 + f with |f| <= 1/8; the sine of 2 pi f is f times a polynomial
+   in f^2, the cosine is a polynomial in f^2. Chebyshev interpolations, with errors below 5e-11
+   (float32) and 2e-23 (float64):
+
+       from mpmath import mp, mpf, sin, cos, pi, sqrt, chebyfit
+       mp.dps = 50
+       s = lambda z: sin(2 * pi * sqrt(z)) / sqrt(z) if z > 1e-20 else 2 * pi
+       c = lambda z: cos(2 * pi * sqrt(z))
+       chebyfit(s, [0, mpf(1) / 64], 5)[::-1]  # 9 terms for float64
+       chebyfit(c, [0, mpf(1) / 64], 5)[::-1] */
 #if AEFAST_REAL_BITS == 32
 static const real SIN_P[] = {6.28318530715239961436f, -41.3417021533949024f,
                              81.6052047110457546904f, -76.6978663502028058266f,
@@ -87,6 +95,7 @@ static const real COS_P[] = {1.0,
                              0.279458671475289622905};
 #endif
 
+/* Return sin(2 pi u) and compute cos(2 pi u). */
 ALWAYS_INLINE vec sin_turns(vec u, vec *cosine)
 {
     const int n = sizeof SIN_P / sizeof *SIN_P;
@@ -100,8 +109,8 @@ ALWAYS_INLINE vec sin_turns(vec u, vec *cosine)
     return (vec)((ivec)vec_select(swap, c, s) ^ (negative_sin & sign));
 }
 
-/* Standard normal numbers for NOISE_COLUMNS columns (Box & Muller 1958): those of words 0 and 1
- * make the columns of both, those of 2 and 3 as well. */
+/* normal (NOISE_COLUMNS) <- standard normal numbers (Box & Muller 1958). Words 0 and 1 together
+   give the numbers of their columns, and so do words 2 and 3. */
 static inline void normal_of(const uint32_t *words, real *normal)
 {
     for (int half = 0; half < NOISE_COLUMNS; half += 2 * NOISE_LANES)

@@ -1,6 +1,6 @@
 /* One-pass operations: encode, decode, reconstruct, losses of rows.
 
-   A block of rows goes through the whole chain in its thread's own buffers: no barrier. */
+   A block of rows goes from input to output in the buffers of its thread, without a barrier. */
 #ifndef AEFAST_ONE_PASS_H
 #define AEFAST_ONE_PASS_H
 
@@ -16,29 +16,38 @@
 
 enum { ELEMENTS_PER_BLOCK = 4096 };
 
-/* What one thread works in. */
+/* Buffers of one thread. */
 typedef struct {
-    real *X, *E; /* (block_rows, d), rows ld_d apart: what is encoded, the output layer */
-    real *T; /* (block_rows, d): the rows themselves, where missing entries make them differ from X;
-                else X */
-    real *H; /* (block_rows, k), rows ld_k apart */
-    real *row; /* for groups of columns, and the selection of units */
+    /* (block_rows, d), rows ld_d apart: the encoder's input, and the output layer. */
+    real *X, *E;
+    /* (block_rows, d): targets. T == X unless inputs differ from targets. */
+    real *T;
+    /* (block_rows, k), rows ld_k apart: codes. */
+    real *H;
+    /* Buffer for groups of columns and for the selection of units. */
+    real *row;
+    /* For custom distributions: the positions of rows, and their entries. */
     row_entries *custom_rows;
-    real *custom_reals; /* for the caller's distributions */
+    real *custom_reals;
     int *status;
 } pass_buffers;
 
+/* State of a pass, which all threads share. */
 typedef struct {
     one_pass_job *job;
     int64_t d, k, ld_d, ld_k;
     int tiled;
     parameter_views p;
-    real *W_by_k, *V_by_d; /* packed, for register tiles (packing.h) */
-    arena members;         /* where the members' buffers begin */
-    _Atomic int64_t
-        next; /* block of rows: whoever is free takes it, as no row depends on who computes it */
+    /* Weights packed for register tiles (packing.h). */
+    real *W_by_k, *V_by_d;
+    /* Memory of the threads' buffers. */
+    arena members;
+    /* The next block of rows. Threads take blocks as they become free; results do not depend on
+       which thread computes a block. */
+    _Atomic int64_t next;
 } pass;
 
+/* Reserve the buffers of one thread. */
 static pass_buffers carve_buffers(const pass *f, arena *a)
 {
     int64_t n = f->job->block_rows;
@@ -63,6 +72,7 @@ static int decodes(const one_pass_job *job)
     return job->reconstructions || job->row_losses || job->feature_losses;
 }
 
+/* Reserve the packed weights in the workspace; the threads' buffers follow them. */
 static pass carve_pass(one_pass_job *job, void *workspace)
 {
     pass f = {.job = job,
@@ -87,7 +97,7 @@ static int64_t one_pass_workspace_bytes(const one_pass_job *job)
     return arena_bytes(&f.members);
 }
 
-/* Members share the panels. */
+/* Pack the weights. Threads share the panels. */
 static void pack_weights(const pass *f, member m)
 {
     int64_t d = f->d, k = f->k;
@@ -100,6 +110,7 @@ static void pack_weights(const pass *f, member m)
             pack_panel(k, d - j * PANEL, f->p.V + j * PANEL, d, f->V_by_d + j * k * PANEL);
 }
 
+/* Compute the codes of n rows from `first` on, and copy them to the job's output. */
 static void encode_block(const pass *f, const pass_buffers *buffers, int64_t first, int64_t n)
 {
     int64_t d = f->d, k = f->k;
@@ -131,8 +142,7 @@ static void encode_block(const pass *f, const pass_buffers *buffers, int64_t fir
                    (size_t)k * sizeof(real));
 }
 
-/* Means or losses of a strip of pre-activations, by every segment of the output that has columns
- * there. */
+/* Compute means or losses of a strip of pre-activations, segment by segment. */
 static void finish_outputs(const pass *f, const pass_buffers *buffers, strip *s, int64_t first,
                            int64_t column)
 {
@@ -153,6 +163,7 @@ static void finish_outputs(const pass *f, const pass_buffers *buffers, strip *s,
     }
 }
 
+/* Compute means or losses of custom distributions, for n rows from `first` on. */
 static void finish_custom(const pass *f, const pass_buffers *buffers, int64_t first, int64_t n)
 {
     const one_pass_job *job = f->job;
@@ -171,7 +182,7 @@ static void finish_custom(const pass *f, const pass_buffers *buffers, int64_t fi
     *buffers->status |= failed ? STATUS_CUSTOM_FAILED : STATUS_OK;
 }
 
-/* Groups of columns, once whole rows are there. */
+/* Compute means or losses of groups of columns, once whole rows are complete. */
 static void finish_groups(const pass *f, const pass_buffers *buffers, int64_t first, int64_t n)
 {
     const one_pass_job *job = f->job;
@@ -196,7 +207,7 @@ static void finish_groups(const pass *f, const pass_buffers *buffers, int64_t fi
         }
 }
 
-/* Either the means, or the losses against X. */
+/* Compute either means, or losses against T. */
 static void decode_block(const pass *f, const pass_buffers *buffers, int64_t first, int64_t n)
 {
     int64_t d = f->d, k = f->k;
@@ -227,6 +238,7 @@ static void decode_block(const pass *f, const pass_buffers *buffers, int64_t fir
                    (size_t)d * sizeof(real));
 }
 
+/* Load n rows from `first` on, and encode and decode them. */
 static void pass_block(const pass *f, const pass_buffers *buffers, int64_t first, int64_t n)
 {
     const one_pass_job *job = f->job;
@@ -249,6 +261,7 @@ static void pass_block(const pass *f, const pass_buffers *buffers, int64_t first
         decode_block(f, buffers, first, n);
 }
 
+/* The function that each thread of the team runs. */
 static void pass_member(void *context, member m)
 {
     pass *f = (pass *)context;

@@ -1,11 +1,11 @@
-/* What an output distribution p(x | mu) does to a strip of pre-activations eta = c + h W*: means,
-   losses, gradients. The distributions themselves stand in distributions.h; those of whole groups
-   of columns (softmax) go on in groups.h.
+/* Functions of an output distribution p(x | mu) on a strip of pre-activations eta = c + h W*:
+   means, losses, gradients. distributions.h defines the distributions; groups.h continues with
+   those of whole groups of columns (softmax).
 
-   Columns may be shared among several distributions, in segments of the output: each then acts on
-   the lanes of its own columns alone and leaves the others as they are. A missing entry, NaN in x,
-   has neither loss nor gradient. Where all columns are of one segment and nothing is missing, the
-   common distributions have a form without masks. */
+   Several distributions may share the columns of the output, each with segments of its own. A
+   distribution then computes the lanes of its columns alone and leaves the others as they are. A
+   missing entry, NaN in x, has neither loss nor gradient. The common distributions have a second
+   form without masks, for outputs with one segment and no missing entries. */
 #ifndef AEFAST_OUTPUTS_H
 #define AEFAST_OUTPUTS_H
 
@@ -14,36 +14,46 @@
 
 enum { MOST_KNOWN = 4 };
 
-/* All functions act on one vector of columns. known: what `prepare` makes of the columns' parameter
- * theta and the segment's constant. */
+/* Functions on one vector of columns. `prepare` computes `known` from the columns' parameter
+   theta and the segment's constant. */
 typedef void prepare_function(vec theta, vec constant, vec *known);
 typedef vec mean_function(vec eta);
-typedef vec plain_loss_function(vec eta, vec e, vec x,
-                                vec *by_eta); /* of a plain output: e is its exponential of eta */
-typedef vec loss_function(
-    vec eta, vec x, const vec *known, vec *by_eta,
-    vec *by_theta); /* -log p(x | mu) up to terms in x alone; its derivatives */
+/* The loss of a plain output and its derivative by eta; e is the exponential of eta that
+   PLAIN_OUTPUT names. */
+typedef vec plain_loss_function(vec eta, vec e, vec x, vec *by_eta);
+/* -log p(x | mu) up to terms in x alone, and its derivatives by eta and theta. */
+typedef vec loss_function(vec eta, vec x, const vec *known, vec *by_eta, vec *by_theta);
 
 typedef struct {
     output_info info;
-    double (*link)(double mean); /* the eta whose mean is `mean`, for starting values: kept off the
-                                    ends of the domain */
-    double (*log_normalizer)(double constant); /* what the loss leaves out: distributions.h */
+    /* Return the eta whose mean is `mean`, kept away from the ends of the domain, for initial
+       biases. */
+    double (*link)(double mean);
+    /* Return the terms that the loss leaves out (see distributions.h). */
+    double (*log_normalizer)(double constant);
     double (*base)(double x);
+    /* Return one draw. */
     double (*sample)(double eta, double theta, double constant, const generator *random);
-    double (*group_base)(int64_t n, const double *x); /* of the n columns of a group */
+    /* Return the term that the loss of a group of n columns leaves out. */
+    double (*group_base)(int64_t n, const double *x);
+    /* Draw the n columns of a group. */
     void (*group_sample)(int64_t n, const double *eta, double n_draws, const generator *random,
                          double *x);
-    void (*mean)(strip *); /* values eta - bias -> mu (of a group: eta) */
-    void (*loss)(
-        strip *); /* losses of rows and features, with operand x (of a group: values -> eta) */
-    void (*gradient)(strip *); /* values eta - bias -> weight * dloss/deta, with operand x; loss;
-                                  sums by column -> dc, dtheta (of a group: -> eta) */
+
+    /* The three functions on strips get values eta - bias, and x as the operand. For a group, each
+       of them replaces the values by eta and leaves the rest to groups.h. */
+
+    /* Replace values by mu. */
+    void (*mean)(strip *);
+    /* Add the losses of rows, store the losses of features. */
+    void (*loss)(strip *);
+    /* Replace values by weight * dloss/deta; add up losses, and column sums for dc and dtheta. */
+    void (*gradient)(strip *);
 } output_entry;
 
 static inline int is_plain(const strip *s) { return !s->segment_of_column && !s->missing; }
 
-/* The lanes of this segment's columns. */
+/* Return the mask of the lanes whose columns belong to the segment. */
 ALWAYS_INLINE ivec lanes_of_segment(const strip *s, int64_t column, int64_t left)
 {
     if (!s->segment_of_column)
@@ -70,6 +80,7 @@ ALWAYS_INLINE void prepare_column(const strip *s, int64_t column, int64_t left,
 
 /* ---- means ---- */
 
+/* Replace values by means in one vector of columns. */
 ALWAYS_INLINE void mean_column(strip *s, int64_t column, int64_t width, int64_t left,
                                mean_function *mean, const int masked)
 {
@@ -101,6 +112,7 @@ ALWAYS_INLINE vec plain_loss_of_vector(const strip *s, int64_t i, int64_t column
     return l;
 }
 
+/* Compute losses without masks, row by row. */
 ALWAYS_INLINE void plain_loss_rows(strip *s, loss_function *loss)
 {
     for (int64_t i = 0; i < s->n_rows; ++i) {
@@ -115,6 +127,7 @@ ALWAYS_INLINE void plain_loss_rows(strip *s, loss_function *loss)
     }
 }
 
+/* Compute the losses of the segment's columns in one vector. */
 ALWAYS_INLINE void loss_column(strip *s, int64_t column, int64_t width, int64_t left,
                                prepare_function *prepare, loss_function *loss)
 {
@@ -139,6 +152,7 @@ ALWAYS_INLINE void loss_column(strip *s, int64_t column, int64_t width, int64_t 
 
 /* ---- gradients ---- */
 
+/* Compute losses and derivatives of one vector of columns, without masks. */
 ALWAYS_INLINE void plain_gradient_column(strip *s, int64_t column, int64_t width, int64_t left,
                                          exponential_function *exponential,
                                          plain_loss_function *loss)
@@ -170,6 +184,7 @@ ALWAYS_INLINE void plain_gradient_column(strip *s, int64_t column, int64_t width
     store_as_double(s->column_sums + column, sum, left);
 }
 
+/* Compute losses and derivatives of the segment's columns in one vector. */
 ALWAYS_INLINE void gradient_column(strip *s, int64_t column, int64_t width, int64_t left,
                                    prepare_function *prepare, loss_function *loss)
 {
@@ -203,8 +218,8 @@ ALWAYS_INLINE void gradient_column(strip *s, int64_t column, int64_t width, int6
         store_lanes_as_double(s->theta_sums + column, s->learned ? theta_sum : (vec){0}, lanes);
 }
 
-/* Groups, in one form for all: only the bias is added here; what goes over the whole group is
- * groups.h's. */
+/* Replace the values of groups of columns by eta, for all distributions of groups: only the bias
+   is added here, and groups.h does what needs the whole group. */
 ALWAYS_INLINE void group_eta_column(strip *s, int64_t column, int64_t width, int64_t left)
 {
     ivec lanes = lanes_of_segment(s, column, left);
@@ -223,7 +238,7 @@ ALWAYS_INLINE void group_eta_column(strip *s, int64_t column, int64_t width, int
 }
 static void group_eta_strip(strip *s) { for_each_masked_vector(s, group_eta_column); }
 
-/* ---- the functions of a table's entry ---- */
+/* ---- the functions of an entry of the table ---- */
 
 ALWAYS_INLINE void prepare_nothing(vec theta, vec constant, vec *known)
 {
@@ -256,14 +271,16 @@ ALWAYS_INLINE void prepare_nothing(vec theta, vec constant, vec *known)
         for_each_masked_vector(s, name##_gradient_column);                                         \
     }
 
-/* With a parameter or a constant, or rarer: one form for all cases. */
+/* OUTPUT: distributions with a parameter or a constant, and rarer ones, have one form for all
+   cases. */
 #define OUTPUT(name, prepare)                                                                      \
     MASKED_OUTPUT(name, prepare)                                                                   \
     static void name##_mean_strip(strip *s) { name##_masked_mean_strip(s); }                       \
     static void name##_loss_strip(strip *s) { name##_masked_loss_strip(s); }                       \
     static void name##_gradient_strip(strip *s) { name##_masked_gradient_strip(s); }
 
-/* Without either: a form without masks too, whose loss is given an exponential (or 0). */
+/* PLAIN_OUTPUT: other distributions have a form without masks too, whose loss gets an
+   exponential of eta (or 0). */
 #define PLAIN_OUTPUT(name, exponential)                                                            \
     MASKED_OUTPUT(name, prepare_nothing)                                                           \
     ALWAYS_INLINE void name##_plain_mean_column(strip *s, int64_t j, int64_t width, int64_t left)  \

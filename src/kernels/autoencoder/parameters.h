@@ -1,11 +1,11 @@
-/* The parameters of one layer, and where each part begins in the flat layout. */
+/* The parameters of one layer, and where each of them begins in the flat layout. */
 #ifndef AEFAST_PARAMETERS_H
 #define AEFAST_PARAMETERS_H
 
 #include "kernels/autoencoder/autoencoder.h"
 #include "kernels/base/real.h"
 
-/* The model's parameters as reals, and where each part begins in the flat layout. */
+/* Pointers to the parameters of a model, and their offsets in the flat layout. */
 typedef struct {
     real *W, *V, *b, *c, *theta;
     int64_t W_at, V_at, b_at, c_at, theta_at;

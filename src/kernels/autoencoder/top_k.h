@@ -1,4 +1,4 @@
-/* The k-sparse code (Makhzani & Frey 2013): the largest units of a row keep their values. */
+/* The k-sparse code (Makhzani & Frey 2013): the k largest units of a row keep their values. */
 #ifndef AEFAST_TOP_K_H
 #define AEFAST_TOP_K_H
 
@@ -6,8 +6,8 @@
 
 #define LARGEST_KEY ((real_int)(~(uint64_t)0 >> (65 - AEFAST_REAL_BITS)))
 
-/* Integers in the order of the reals, NaN above all, 0 and -0 equal; lanes past the first n come
- * below all. */
+/* Return integers in the order of the reals: NaN above all, 0 and -0 equal, and lanes past the
+   first n below all. */
 ALWAYS_INLINE ivec order_keys(vec x, int64_t n)
 {
     x = x + (vec){0}; /* -0 becomes 0 */
@@ -17,7 +17,7 @@ ALWAYS_INLINE ivec order_keys(vec x, int64_t n)
     return (inside & key) | (~inside & ~largest);
 }
 
-/* The k-th largest of n keys, 1 <= k <= n, which change places (Hoare's selection). */
+/* Return the k-th largest of n keys, 1 <= k <= n, by Hoare's selection, which reorders them. */
 static inline real_int kth_largest(real_int *key, int64_t n, int64_t k)
 {
     int64_t low = 0, high = n - 1, place = k - 1;
@@ -45,7 +45,7 @@ static inline real_int kth_largest(real_int *key, int64_t n, int64_t k)
     return key[place];
 }
 
-/* The largest keys of each group of `height` panels, lane by lane; maxima (groups * PANEL). */
+/* maxima (groups * PANEL) <- the largest key of each lane of each group of `height` panels. */
 static inline void maxima_of_groups(int64_t n_units, row_entries row, int64_t height,
                                     int64_t groups, real_int *maxima)
 {
@@ -65,7 +65,8 @@ static inline void maxima_of_groups(int64_t n_units, row_entries row, int64_t he
         }
 }
 
-/* The units whose keys are not below `threshold`, rising, with their keys. Returns their number. */
+/* units <- the units whose keys are not below `threshold`, in increasing order; keys <- their
+   keys. Return their number. */
 static inline int64_t units_from(int64_t n_units, row_entries row, real_int threshold,
                                  real_int *keys, real_int *units)
 {
@@ -82,16 +83,15 @@ static inline int64_t units_from(int64_t n_units, row_entries row, real_int thre
     return m;
 }
 
-enum {
-    TOP_K_BUFFERS = 4,
-    MAXIMA_WANTED = 4
-}; /* of padded(n_units) reals each; maxima for each unit that is kept */
+/* TOP_K_BUFFERS: number of buffers of padded(n_units) reals each. MAXIMA_WANTED: number of maxima
+   for each unit that is kept. */
+enum { TOP_K_BUFFERS = 4, MAXIMA_WANTED = 4 };
 
-/* units (kept) <- the row's largest units, rising; of equal ones the first. buffer: TOP_K_BUFFERS,
-   the last of which is not touched.
+/* units (kept) <- the `kept` largest units of the row, in increasing order; of equal units, the
+   first. buffer has TOP_K_BUFFERS buffers, of which the last is not touched.
 
-   The kept-th largest of maxima of groups is not above the kept-th largest of all: few units remain
-   above it, and only these are looked at one by one. */
+   The kept-th largest of the maxima of groups is at most the kept-th largest of all keys. Few
+   units are above it, and only these are compared one by one. */
 static void choose_units(int64_t kept, int64_t n_units, row_entries row, real *buffer,
                          int32_t *units)
 {
@@ -114,7 +114,7 @@ static void choose_units(int64_t kept, int64_t n_units, row_entries row, real *b
             units[n++] = (int32_t)candidates[i];
 }
 
-/* All units of a row but its `kept` largest become -0. A unit that is kept is never -0. */
+/* Set all units of a row to -0 but its `kept` largest. A unit that is kept is never -0. */
 static void keep_top_k(int64_t kept, int64_t n_units, row_entries row, real *buffer)
 {
     int32_t *units = (int32_t *)(buffer + (TOP_K_BUFFERS - 1) * padded(n_units));

@@ -1,11 +1,12 @@
-/* The phases of a training step on BLAS, called single-threaded on blocks of row-major arrays: the
- * portable path, and the tests' second opinion. */
+/* The phases of a training step on BLAS, which is called single-threaded on blocks of row-major
+   arrays. They are the portable path, and tests compare the phases for register tiles with them. */
 #ifndef AEFAST_BLAS_PHASES_H
 #define AEFAST_BLAS_PHASES_H
 
 #include "kernels/autoencoder/step/code_phases.h"
 #include "kernels/products/blas.h"
 
+/* Return the division of a batch of n rows for BLAS. */
 static batch_plan plan_blas(const training *t, int64_t n)
 {
     batch_plan plan = {.n = n,
@@ -28,6 +29,7 @@ static row_entries row_in_rows(const training *t, const batch_plan *plan, real *
     return (row_entries){activation + i * columns, PANEL};
 }
 
+/* Load the rows of a batch, and make the encoder's inputs. Threads share the rows. */
 static void load_rows(const training *t, member m, const batch_plan *plan, int64_t first)
 {
     int64_t begin = share_begin(m, plan->n), end = share_end(m, plan->n);
@@ -42,6 +44,7 @@ static void load_rows(const training *t, member m, const batch_plan *plan, int64
     }
 }
 
+/* H <- g(X W^T + b) */
 static void hidden_by_blas(const training *t, member m, const batch_plan *plan, int64_t sample)
 {
     int64_t d = t->d, k = t->k;
@@ -63,6 +66,7 @@ static void hidden_by_blas(const training *t, member m, const batch_plan *plan, 
     }
 }
 
+/* E <- weight o dloss/deta at eta = R V + c; c_sums <- column sums */
 static void output_by_blas(const training *t, member m, const batch_plan *plan)
 {
     int64_t d = t->d, k = t->k;
@@ -86,6 +90,7 @@ static void output_by_blas(const training *t, member m, const batch_plan *plan)
     }
 }
 
+/* G <- (E V^T) o g'(R); g_sums <- column sums */
 static void delta_by_blas(const training *t, member m, const batch_plan *plan)
 {
     int64_t d = t->d, k = t->k;
@@ -113,6 +118,7 @@ static void delta_by_blas(const training *t, member m, const batch_plan *plan)
     }
 }
 
+/* R of the layer below <- g(R V + c) */
 static void decode_by_blas(const training *t, member m, const batch_plan *plan)
 {
     int64_t d = t->d, k = t->k;
@@ -130,6 +136,7 @@ static void decode_by_blas(const training *t, member m, const batch_plan *plan)
     }
 }
 
+/* D of the layer below <- (D W) o g'(H of the layer below); its b_sums <- column sums */
 static void code_delta_by_blas(const training *t, member m, const batch_plan *plan)
 {
     int64_t d = t->d, k = t->k;
@@ -149,7 +156,7 @@ static void code_delta_by_blas(const training *t, member m, const batch_plan *pl
     }
 }
 
-/* Returns the penalty. */
+/* Compute the gradient of a block of weights and use it (see weights.h). Return the L2 penalty. */
 static double weights_by_blas(const training *t, const batch_plan *plan,
                               const step_constants *constants, weight_block which, scratch *buffers,
                               double *squares)
@@ -177,7 +184,7 @@ static double weights_by_blas(const training *t, const batch_plan *plan,
                              columns, squares);
 }
 
-/* Where gradients are stored: scales a block of them, and the weights move. */
+/* Multiply the stored gradient of a block by `factor`, and update the weights. */
 static void move_by_blas(const training *t, const batch_plan *plan, const step_constants *constants,
                          weight_block which, real factor)
 {

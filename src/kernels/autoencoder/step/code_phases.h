@@ -1,20 +1,20 @@
-/* What a training step does to codes and to groups of columns beyond products and strips: units are
-   dropped, codes penalised, whole rows looked at.
+/* Variants of a training step: units that are dropped, penalties on codes, top-k codes and groups
+   of columns, which need whole rows.
 
-   Nothing of this runs in a plain autoencoder. Both kinds of products store rows that `row_entries`
-   can read. */
+   None of this runs in a plain autoencoder. Both the phases for register tiles and those for
+   BLAS store rows in a form that `row_entries` describes. */
 #ifndef AEFAST_CODE_PHASES_H
 #define AEFAST_CODE_PHASES_H
 
 #include "kernels/autoencoder/step/step.h"
 #include "kernels/autoencoder/top_k.h"
 
-enum { GROUP_ROWS = 32 }; /* of a chunk: one member's, and one partial sum */
+/* Rows of a chunk, which one thread computes and which has one partial sum. */
+enum { GROUP_ROWS = 32 };
 
-/* ---- codes, a strip at a time, before they are decoded ---- */
+/* ---- codes, strip by strip, before they are decoded ---- */
 
-/* Strip of H with columns from `column` on, rows from `row` of the batch on; sums (n_columns) of
- * weight h. */
+/* sums (n_columns) <- sums over the rows of a strip of H of weight h. */
 static void sum_codes(const strip *s, const real *weight, double *sums)
 {
     for (int64_t j = 0; j < s->n_columns; ++j) {
@@ -25,8 +25,8 @@ static void sum_codes(const strip *s, const real *weight, double *sums)
     }
 }
 
-/* values <- values / (1 - dropout), or -0 where a unit is dropped; a unit that is kept is never -0.
- */
+/* values <- values / (1 - dropout), or -0 where a unit is dropped. A unit that is kept is never
+   -0. */
 static void drop_units(const training *t, const strip *s, int64_t sample, int64_t column)
 {
     const training_job *job = t->job;
@@ -45,8 +45,9 @@ static void drop_units(const training *t, const strip *s, int64_t sample, int64_
         }
 }
 
-/* After the activation: `s` is the strip of H, `clean` its copy's place, `first` the sample that
- * row 0 is, `row` its place in the batch. */
+/* Apply to a strip of H what follows the activation: sums of codes, a copy to `clean` where
+   units may be dropped, dropout. `row` is the place of the strip's first row in the batch,
+   `sample` the counter of its noise. */
 static void finish_code_strip(const training *t, strip *s, real *clean, double *sums, int64_t row,
                               int64_t column, int64_t sample)
 {
@@ -60,10 +61,10 @@ static void finish_code_strip(const training *t, strip *s, real *clean, double *
         drop_units(t, s, sample, column);
 }
 
-/* ---- codes, going back ---- */
+/* ---- codes, backward ---- */
 
-/* slopes (n) <- weight p'(m) / sum of rows' weights, m the units' (weighted) mean codes; returns
- * weight p(m), summed over them. */
+/* slopes (n) <- weight p'(m) / (sum of the rows' weights), where m are the (weighted) mean codes
+   of units [column, column + n). Return the sum over these units of weight p(m). */
 static double mean_slopes(const training *t, const batch_plan *plan, int64_t column, int64_t n,
                           real *slopes)
 {
@@ -82,8 +83,9 @@ static double mean_slopes(const training *t, const batch_plan *plan, int64_t col
     return loss;
 }
 
-/* What `backward` needs for units [column, column + n) of row block r; slopes has room for n.
- * Returns the penalty that belongs to no row. */
+/* Fill the view of codes that `backward` needs for units [column, column + n) of row block r;
+   `slopes` has room for n numbers. Return the penalty on mean codes, which belongs to no row: it
+   is counted once, for row block 0. */
 static double view_code(const training *t, const batch_plan *plan, int64_t r, int64_t column,
                         int64_t n, real *slopes, code_view *code)
 {
@@ -106,8 +108,8 @@ static double view_code(const training *t, const batch_plan *plan, int64_t r, in
     return r == 0 ? loss : 0;
 }
 
-/* factors (n) <- 2 lambda (sum of weight (dh/da)^2) of units from `row` on: the penalty's gradient
- * at the encoder's weights is this times W. */
+/* factors (n) <- 2 lambda (sum over rows of weight (dh/da)^2), for units [row, row + n). These
+   factors times the rows of W are the gradient of the contractive penalty by W. */
 static void contraction_factors(const training *t, const batch_plan *plan, int64_t row, int64_t n,
                                 real *factors)
 {
@@ -119,7 +121,7 @@ static void contraction_factors(const training *t, const batch_plan *plan, int64
     }
 }
 
-/* gradient (n, n_columns) += factors (n) times rows of W. */
+/* gradient (n, n_columns) += factors (n) times the rows of W. */
 ALWAYS_INLINE void add_scaled_rows(const real *factors, int64_t n, int64_t n_columns, const real *W,
                                    int64_t W_ld, real *gradient, int64_t ld)
 {
@@ -131,12 +133,11 @@ ALWAYS_INLINE void add_scaled_rows(const real *factors, int64_t n, int64_t n_col
         }
 }
 
-enum {
-    NORM_ROWS = 8
-}; /* whose squares are summed side by side: no sum waits for itself, and a panel's rows are
-      adjacent */
+/* Number of rows whose squares are summed side by side, so that no addition waits for the one
+   before. The rows are adjacent in a panel. */
+enum { NORM_ROWS = 8 };
 
-/* sums (n) <- squares of rows [row, row + n), n <= NORM_ROWS. */
+/* sums (n) <- sums of squares of rows [row, row + n), n <= NORM_ROWS, lane by lane. */
 static void squares_of_rows(const training *t, const weight_matrix *M, int64_t row, int64_t n,
                             vec *sums)
 {
@@ -156,8 +157,8 @@ static void squares_of_rows(const training *t, const weight_matrix *M, int64_t r
         }
 }
 
-/* norms (k) <- the squared norms of a matrix's rows; with `wanted` at least those where it is not
- * 0, finite numbers elsewhere; members share them. */
+/* norms (k) <- the squared norms of the rows of a matrix. With `wanted`, only norms where it is
+   not 0 are guaranteed, and others are finite numbers. Threads share the rows. */
 static void norms_of_rows(const training *t, member m, const weight_matrix *M, const real *wanted,
                           real *norms)
 {
@@ -174,8 +175,19 @@ static void norms_of_rows(const training *t, member m, const weight_matrix *M, c
     }
 }
 
+/* Set the weights of auxiliary losses, 0 for units that are not dead, of this thread's share of the
+   units. They change here alone: the later phases of a batch read them, each thread at its own
+   pace. */
+static void refresh_revival(const training *t, member m)
+{
+    const training_job *job = t->job;
+    for (int64_t j = share_begin(m, t->k), end = share_end(m, t->k); t->revive && j < end; ++j)
+        t->revive[j] = job->rows_unused[j] >= job->terms.dead_rows ? (real)job->terms.revive : 0;
+}
+
 static void norms_phase(const training *t, member m)
 {
+    refresh_revival(t, m);
     if (t->norms)
         norms_of_rows(t, m, &t->W, 0, t->norms);
     if (t->decoder_norms)
@@ -189,10 +201,12 @@ static int64_t n_group_chunks(const training *t, int64_t n)
     return t->job->model.has_groups ? ceil_div(n, GROUP_ROWS) + t->job->model.has_custom : 0;
 }
 
+/* Return row i of an activation. */
 typedef row_entries row_function(const training *, const batch_plan *, real *activation,
                                  int64_t columns, int64_t i);
 
-/* The units of each row that are kept; members share rows: no row depends on another. */
+/* Set all but the largest units of each row to -0. Threads share the rows, which do not depend
+   on one another. */
 static void top_k_phase(const training *t, member m, const batch_plan *plan, row_function *row_of)
 {
     for (int64_t i = share_begin(m, plan->n); i < share_end(m, plan->n); ++i)
@@ -200,7 +214,7 @@ static void top_k_phase(const training *t, member m, const batch_plan *plan, row
                    t->members[m.index].row);
 }
 
-/* All rows for the caller's distributions: the last chunk. */
+/* Compute the custom distributions, for all rows: the last chunk. */
 static double custom_chunk(const training *t, member m, const batch_plan *plan,
                            row_function *row_of, double *sums)
 {
@@ -217,9 +231,10 @@ static double custom_chunk(const training *t, member m, const batch_plan *plan,
             loss += custom_output_rows(&t->job->model, q, plan->n, values, targets, t->weight, sums,
                                        0, 0, buffers->custom_reals, &failed);
     buffers->bad_rows |= failed ? STATUS_CUSTOM_FAILED : STATUS_OK;
-    return failed ? (double)NAN : loss; /* which ends the call before an update */
+    return failed ? (double)NAN : loss; /* NaN ends the call before an update */
 }
 
+/* Compute the groups of columns for the rows of one chunk. Return the weighted loss. */
 static double group_chunk(const training *t, member m, const batch_plan *plan, row_function *row_of,
                           int64_t chunk, double *sums)
 {
@@ -235,7 +250,8 @@ static double group_chunk(const training *t, member m, const batch_plan *plan, r
     return loss;
 }
 
-/* Losses, derivatives, their sums by column. Members share chunks of rows. */
+/* Compute losses, derivatives and their column sums of groups of columns and of custom
+   distributions. Threads share chunks of rows. */
 static void groups_phase(const training *t, member m, const batch_plan *plan, row_function *row_of)
 {
     for (int64_t chunk = share_begin(m, plan->n_chunks); chunk < share_end(m, plan->n_chunks);
@@ -251,14 +267,7 @@ static void groups_phase(const training *t, member m, const batch_plan *plan, ro
 
 /* ---- units that no row keeps ---- */
 
-static void refresh_revival(const training *t)
-{
-    const code_terms *terms = &t->job->terms;
-    for (int64_t j = 0; t->revive && j < t->k; ++j)
-        t->revive[j] = t->job->rows_unused[j] >= terms->dead_rows ? (real)terms->revive : 0;
-}
-
-/* One member, after the deltas. */
+/* Count for each unit the rows since it was kept. One thread calls this, after the deltas. */
 static void count_unused(const training *t, const batch_plan *plan)
 {
     for (int64_t j = 0; t->kept_weights && t->job->rows_unused && j < t->k; ++j) {
@@ -267,7 +276,6 @@ static void count_unused(const training *t, const batch_plan *plan)
             kept += t->kept_weights[r * t->k + j];
         t->job->rows_unused[j] = kept > 0 ? 0 : t->job->rows_unused[j] + plan->n;
     }
-    refresh_revival(t);
 }
 
 #endif

@@ -1,29 +1,36 @@
-/* Top-k codes in which few units are kept: what follows the encoder goes through the kept ones
-   alone.
+/* Phases of a training step with top-k codes in which few units are kept: after the encoder, work
+   goes through the kept units alone.
 
-   The units that the rows of a block keep are arranged unit by unit: the place of a unit in `units`
-   gives its entries, one for each row that keeps it. Decoding, the codes' derivatives and the
-   weights' gradient then run over entries, with rows of X, dA^ and V as tiles have them, in panels.
+   An entry is one kept unit of one row. The entries of a row block are arranged unit by unit: the
+   place of a unit in `units` gives its entries, one for each row that keeps it. Rows of X, dA^ and
+   V are in panels, as for tiles. The phases run over entries (row i, unit j):
 
-       decode    E_i  = sum_j h_ij V_j                      panel by panel of features; the units'
-   rows of V pass once, in their order delta     dh_ij = E_i . V_j weights   dW_j = sum_i dA_ij X_i
-   + h_ij E_i
+       decode    E_i  = sum_j h_ij V_j, panel by panel of features; the rows of V that belong to
+                 these units are read once, in their order
+       delta     dh_ij = E_i . V_j
+       weights   dW_j = sum_i (dA_ij X_i + h_ij E_i)
 
-   Units that are dead have derivatives in every row (code_view.revive): a panel of units with many
-   of them is computed whole, by products, and the column of D of any other one by itself. Not with
-   penalties on codes, which have derivatives everywhere, nor in bfloat16. */
+   Dead units have derivatives in every row (code_view.revive). A panel of units with many of them
+   is computed whole, by products; in another panel, the column of D of each dead unit is computed
+   by itself. These phases are not used with penalties on codes, which have derivatives everywhere,
+   nor in bfloat16. */
 #ifndef AEFAST_KEPT_ENTRIES_H
 #define AEFAST_KEPT_ENTRIES_H
 
 #include "kernels/autoencoder/step/tile_phases.h"
 
 enum {
-    KEPT_SHARE = 8,     /* at most one unit in so many is kept, where entries pay */
-    WHOLE_SHARE = 4,    /* a panel is computed whole where one unit in so many is dead */
-    KEPT_ENTRIES = 512, /* whose products are summed together */
-    KEPT_ROWS = 4       /* that a member takes at a time */
+    /* Entries are used where at most one unit in KEPT_SHARE is kept. */
+    KEPT_SHARE = 8,
+    /* A panel is computed whole where at least one unit in WHOLE_SHARE is dead. */
+    WHOLE_SHARE = 4,
+    /* Largest number of entries whose products are summed together. */
+    KEPT_ENTRIES = 512,
+    /* Number of rows that a thread takes at a time. */
+    KEPT_ROWS = 4
 };
 
+/* Return whether a job uses the phases of this file. */
 static inline int goes_through_entries(const training_job *job)
 {
     return job->tiled && GROUP == 1 && job->n_upper == 0 && job->model.top_k > 0 &&
@@ -48,7 +55,7 @@ static kept_entries carve_kept_entries(const training_job *job, const batch_plan
     return units;
 }
 
-/* Those of row block r. */
+/* Return the entries of row block r. */
 static inline kept_entries entries_of_block(const training *t, int64_t r)
 {
     kept_entries u = t->entries;
@@ -63,13 +70,14 @@ static inline kept_entries entries_of_block(const training *t, int64_t r)
     return u;
 }
 
+/* Return whether a panel of units is computed whole. */
 static inline int is_whole(const training *t, int64_t panel)
 {
     return t->entries.n_dead[panel] * WHOLE_SHARE >= PANEL;
 }
 
-/* The dead units of a panel that is not whole, one after the other: j = next_dead(t, panel, -1),
- * next_dead(t, panel, j), ... while j < end. */
+/* Return the next dead unit after unit j of a panel that is not whole, or the panel's end:
+   for (j = next_dead(t, panel, -1); j < end; j = next_dead(t, panel, j)) */
 static inline int64_t next_dead(const training *t, int64_t panel, int64_t j)
 {
     int64_t end = min_i64(t->k, (panel + 1) * PANEL);
@@ -79,7 +87,7 @@ static inline int64_t next_dead(const training *t, int64_t panel, int64_t j)
     return j;
 }
 
-/* Which units each row keeps; members share rows. */
+/* Choose the units that each row keeps. Threads share the rows. */
 static void choose_phase(const training *t, member m, const batch_plan *plan)
 {
     int64_t kept = t->entries.per_row;
@@ -89,7 +97,7 @@ static void choose_phase(const training *t, member m, const batch_plan *plan)
                          t->entries.chosen + i * kept);
 }
 
-/* Counting sort of row block r's entries by their unit. */
+/* Sort the entries of row block r by their unit (counting sort). */
 static void arrange_block(const training *t, const batch_plan *plan, int64_t r)
 {
     kept_entries u = entries_of_block(t, r);
@@ -106,7 +114,7 @@ static void arrange_block(const training *t, const batch_plan *plan, int64_t r)
         u.units[place] = (int32_t)j;
         u.begins[place++] = begin;
         int64_t count = u.counts[j];
-        u.counts[j] = begin; /* from now on: where the next entry goes */
+        u.counts[j] = begin; /* from now on the place of the next entry */
         begin += count;
     }
     u.begins[place] = begin;
@@ -133,7 +141,7 @@ static void arrange_phase(const training *t, member m, const batch_plan *plan)
 
 /* ---- decode ---- */
 
-/* Panel j of E, row block r. */
+/* Compute panel j of E, before the bias, for row block r. */
 static void decode_entries(const training *t, const batch_plan *plan, int64_t r, int64_t j)
 {
     kept_entries u = entries_of_block(t, r);
@@ -169,8 +177,8 @@ static void output_through_entries(const training *t, member m, const batch_plan
 
 /* ---- delta ---- */
 
-/* deltas <- E_i . V_j for the entries of units [first, last) of row block r, KEPT_ENTRIES at most.
- * Lanes add up DEPTH products; then on in double. */
+/* deltas <- E_i . V_j for the at most KEPT_ENTRIES entries of units [first, last) of row block
+   r. Each lane sums DEPTH products in the real type before they are added in double. */
 static void products_of_entries(const training *t, const batch_plan *plan, int64_t r,
                                 const kept_entries *u, int64_t first, int64_t last)
 {
@@ -198,7 +206,8 @@ static void products_of_entries(const training *t, const batch_plan *plan, int64
         u->deltas[begin + e] = (real)total[e];
 }
 
-/* Column `unit` of D, a dead one's; 0 in rows that keep it, which have entries. Returns its sum. */
+/* Compute column `unit` of D, where the unit is dead; it becomes 0 in rows that keep the unit,
+   which have entries. Return the column's sum. */
 static double delta_of_dead_unit(const training *t, const batch_plan *plan, int64_t r, int64_t unit)
 {
     int64_t n = block_size(plan, r), panel = unit / PANEL, begins[2] = {0, n};
@@ -230,7 +239,7 @@ static double delta_of_dead_unit(const training *t, const batch_plan *plan, int6
     return sum;
 }
 
-/* Panels [j, end) of units of row block r, none of them whole. */
+/* Compute deltas for panels [j, end) of units of row block r, none of which is whole. */
 static void delta_of_entries(const training *t, const batch_plan *plan, int64_t r, int64_t j,
                              int64_t end)
 {
@@ -241,8 +250,8 @@ static void delta_of_entries(const training *t, const batch_plan *plan, int64_t 
     double *b_sums = t->g_sums + r * t->k, *kept = t->kept_weights + r * t->k;
     memset(b_sums + j * PANEL, 0, (size_t)columns * sizeof *b_sums);
     memset(kept + j * PANEL, 0, (size_t)columns * sizeof *kept);
-    for (int64_t i = first, next; i < last;
-         i = next) { /* a unit has TILE_BLOCK_ROWS entries at most */
+    /* The entries of one unit always fit: there are at most TILE_BLOCK_ROWS. */
+    for (int64_t i = first, next; i < last; i = next) {
         for (next = i + 1; next < last && u.begins[next + 1] - u.begins[i] <= KEPT_ENTRIES;)
             ++next;
         products_of_entries(t, plan, r, &u, i, next);
@@ -265,7 +274,8 @@ static void delta_of_entries(const training *t, const batch_plan *plan, int64_t 
             b_sums[unit] += delta_of_dead_unit(t, plan, r, unit);
 }
 
-/* Of a whole panel: as products leave it, but which units were kept stands in the entries. */
+/* Finish a panel of deltas that products have computed whole. Entries tell which units were
+   kept. */
 static void finish_whole_delta(void *context, int64_t j)
 {
     const tile_phase *phase = (const tile_phase *)context;
@@ -280,6 +290,7 @@ static void finish_whole_delta(void *context, int64_t j)
     finish_delta_panel(phase, j, used);
 }
 
+/* Compute the deltas of all units. Adjacent panels of one kind, whole or not, go together. */
 static void delta_through_entries(const training *t, member m, const batch_plan *plan)
 {
     int64_t panels = n_panels(t->k), stride = panel_size(plan), d_panels = n_panels(t->d);
@@ -306,8 +317,8 @@ static void delta_through_entries(const training *t, member m, const batch_plan 
 
 /* ---- weights ---- */
 
-/* gradient (PANEL, PANEL) += the entries' products: panel q of units, panel j of features, row
- * block r. */
+/* gradient (PANEL, PANEL) += the products of entries of panel q of units and panel j of features
+   in row block r. */
 ALWAYS_INLINE void add_entries(const training *t, const batch_plan *plan, const int encoder,
                                const int decoder, int64_t r, int64_t q, int64_t j, real *gradient)
 {
@@ -333,14 +344,14 @@ ALWAYS_INLINE void add_entries(const training *t, const batch_plan *plan, const 
     }
 }
 
-/* to (PANEL) += the sum over rows of D's column `unit` times X, panel j, row block r. */
+/* to (PANEL) += the sum over the rows of row block r of column `unit` of D times panel j of X. */
 static void add_dead_unit(const training *t, const batch_plan *plan, int64_t r, int64_t unit,
                           int64_t j, real *to)
 {
     const real *X = panel_of(t->X, plan, n_panels(t->d), r, j),
                *D = panel_of(t->D, plan, n_panels(t->k), r, unit / PANEL) + unit % PANEL;
-    vec low[2] = {vec_load(to)},
-        high[2] = {vec_load(to + LANES)}; /* of rows in turn: neither sum waits for itself */
+    /* Even and odd rows have separate sums, so that no addition waits for the one before. */
+    vec low[2] = {vec_load(to)}, high[2] = {vec_load(to + LANES)};
     for (int64_t i = 0; i < block_size(plan, r); ++i, X += PANEL, D += PANEL) {
         low[i % 2] = vec_fma(vec_set(*D), vec_load(X), low[i % 2]);
         high[i % 2] = vec_fma(vec_set(*D), vec_load(X + LANES), high[i % 2]);
@@ -349,6 +360,7 @@ static void add_dead_unit(const training *t, const batch_plan *plan, int64_t r, 
     vec_store(to + LANES, high[0] + high[1]);
 }
 
+/* The block_gradient of these phases: products for whole panels, else entries and dead units. */
 static void gradient_by_entries(const training *t, const batch_plan *plan, weight_block which,
                                 int64_t r, int64_t row, int64_t n_rows, int64_t j, real *gradient,
                                 int add)
@@ -373,7 +385,7 @@ static void gradient_by_entries(const training *t, const batch_plan *plan, weigh
     }
 }
 
-/* Whether panel q of units has a gradient at all. */
+/* Return whether panel q of units has a gradient that is not 0. */
 static int has_gradient(const training *t, const batch_plan *plan, int64_t q)
 {
     int has = t->entries.n_dead[q] > 0;
@@ -384,8 +396,8 @@ static int has_gradient(const training *t, const batch_plan *plan, int64_t q)
     return has;
 }
 
-/* Returns the penalty. Where weights rest without a gradient, panels of units that have none are
- * left alone. */
+/* Compute the gradient of a block of weights and use it (see weights.h). Panels of units without
+   a gradient are left alone where weights rest without one. Return the L2 penalty. */
 static double weights_through_entries(const training *t, const batch_plan *plan,
                                       const step_constants *constants, weight_block which,
                                       scratch *buffers, double *squares)

@@ -1,5 +1,5 @@
-/* The layers of a network, and the memory in which they train: the weights live in one block from
-   `pack` to `unpack`, everything else of a call in another. */
+/* The layers of a network, and the memory that training needs: one block holds the weights from
+   `pack` to `unpack`, another everything else of a call. */
 #ifndef AEFAST_NETWORK_H
 #define AEFAST_NETWORK_H
 
@@ -10,8 +10,9 @@ typedef struct {
     training_job *job;
     int n_layers;
     training layers[MOST_LAYERS];
-    training_job jobs[MOST_LAYERS]; /* of the layers above the first: the job, with their model and
-                                       their part of the flat arrays */
+    /* Jobs of the layers above the first: copies of the job with the layer's model, and pointers
+       to the layer's place in the flat arrays. */
+    training_job jobs[MOST_LAYERS];
 } network;
 
 static batch_plan plan_batch(const training *t, int64_t n)
@@ -32,6 +33,7 @@ static void carve_weights(training *t, arena *packed)
         t->V = carve_matrix(t->job, packed, model->V, t->p.V_at);
 }
 
+/* Reserve the arrays that only variants need, or set their pointers to NULL. */
 static void carve_code_terms(training *t, arena *a, int64_t stored_rows, int64_t n_losses,
                              int64_t row_blocks)
 {
@@ -47,8 +49,8 @@ static void carve_code_terms(training *t, arena *a, int64_t stored_rows, int64_t
         t->clean = CARVE(a, real, stored_rows * t->width_k);
 }
 
-/* A smaller batch needs no more of anything than a whole one, once there are as many blocks as BLAS
- * wants. */
+/* Reserve the arrays of a layer. They suffice for smaller batches too: BLAS may cut such a batch
+   into more blocks, for which 2 BLOCKS_WANTED partial sums are added. */
 static void carve_activations(training *t, arena *a)
 {
     int64_t n_more = t->job->tiled ? 0 : 2 * BLOCKS_WANTED;
@@ -81,7 +83,7 @@ static void carve_activations(training *t, arena *a)
     t->shares = CARVE(a, share, t->job->n_threads);
 }
 
-/* What lies between a layer and the one above it. */
+/* Reserve or set the arrays that lie between a layer and the layer above. */
 static void carve_between(training *t, const training *above, arena *a)
 {
     int64_t size = plan_batch(t, t->job->batch_size).stored_rows * t->width_k;
@@ -91,6 +93,7 @@ static void carve_between(training *t, const training *above, arena *a)
     t->g_sums = above->c_sums;
 }
 
+/* Reserve the buffers of each thread. */
 static scratch *carve_members(const training_job *job, arena *a)
 {
     int64_t size = job->tiled ? STRIP_ROWS * PANEL * STRIP_PANELS : BLOCK_ROWS * BLOCK_COLUMNS;
@@ -117,7 +120,7 @@ static int64_t n_parameters(const autoencoder_model *model)
     return view_parameters(model).theta_at + (model->theta ? model->n_features : 0);
 }
 
-/* The job of layer l > 0; `at` is where its part of the flat arrays begins. */
+/* Return the job of layer l > 0, whose parameters begin at `at` in the flat layout. */
 static training_job job_of_layer(const training_job *job, int l, int64_t at)
 {
     training_job layer_job = *job;
@@ -142,6 +145,8 @@ static void carve_layer(training *t, training_job *job, const training *below, a
     carve_activations(t, working);
 }
 
+/* Lay out all layers in the two blocks of memory, and compute the blocks' sizes. With NULL for
+   both, only the sizes are meaningful. */
 static void carve_network(network *net, training_job *job, void *workspace, void *packed,
                           int64_t *workspace_bytes, int64_t *packed_bytes)
 {
@@ -166,7 +171,7 @@ static void carve_network(network *net, training_job *job, void *workspace, void
     *packed_bytes = arena_bytes(&weights);
 }
 
-/* Bytes of the two blocks. */
+/* Compute the sizes in bytes of the two blocks of memory. */
 static void measure_network(const training_job *job, int64_t *workspace, int64_t *packed)
 {
     training_job measured = *job;

@@ -1,13 +1,13 @@
-/* Bounds on norms: the whole gradient's, before the weights move; rows' of the weights, after it.
+/* Bounds on norms: of the whole gradient, before weights move, and of rows of weights, after it.
 
-   Both need sums over everything: partial sums are made where blocks are in cache, and added in one
-   order by every member after a barrier. */
+   Both need sums over everything. Partial sums are computed while blocks are in cache; after a
+   barrier, each thread adds them in one order. */
 #ifndef AEFAST_NORMS_H
 #define AEFAST_NORMS_H
 
 #include "kernels/autoencoder/step/weights.h"
 
-/* w *= factor for a row, its squares likewise. */
+/* Multiply a row of a matrix by `factor`, and its sums of squares accordingly. */
 static void scale_row(const training_job *job, const weight_matrix *m, int64_t row, double factor)
 {
     int64_t d = job->model.n_features, k = job->model.n_components;
@@ -20,8 +20,8 @@ static void scale_row(const training_job *job, const weight_matrix *m, int64_t r
     }
 }
 
-/* Rows [row, row + n), n <= PANEL, row a multiple of PANEL: those longer than max_norm get that
- * length (Srivastava et al. 2014, section 5.1). */
+/* Shorten rows [row, row + n) that are longer than max_norm to this length (Srivastava et al.
+   2014, section 5.1); n <= PANEL, and row is a multiple of PANEL. */
 static void shorten_rows(const training_job *job, const weight_matrix *m, int64_t row, int64_t n)
 {
     double most = job->hyper.max_norm * job->hyper.max_norm;
@@ -37,8 +37,8 @@ static void shorten_rows(const training_job *job, const weight_matrix *m, int64_
         refresh_operands(job, m, j, row, n);
 }
 
-/* The factor that brings a gradient whose squares add up to this to the norm clip_norm, if it is
- * longer (Pascanu, Mikolov & Bengio 2013, algorithm 1). */
+/* Return the factor that shortens a gradient with this sum of squares to the norm clip_norm, or
+   1 where it is no longer than that (Pascanu, Mikolov & Bengio 2013, algorithm 1). */
 static real clipping_factor(const training_job *job, double square)
 {
     double norm = sqrt(square);

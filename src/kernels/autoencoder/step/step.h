@@ -1,4 +1,4 @@
-/* What a training step knows: shared by the phases of both kinds of products. */
+/* State of a training step, which the phases for register tiles and those for BLAS share. */
 #ifndef AEFAST_STEP_H
 #define AEFAST_STEP_H
 
@@ -9,86 +9,127 @@
 #include "kernels/autoencoder/tables/penalties.h"
 #include "kernels/products/rows.h"
 
-enum { MOST_BIASES = 3 }; /* c, theta and b: what else a layer learns besides its matrices */
+enum { MOST_BIASES = 3 }; /* vectors that a layer learns besides its matrices: c, theta and b */
 
-/* How the work on a batch of n rows is cut: it follows from the shapes alone. */
+/* The division of the work on a batch of n rows. It follows from the shapes alone. */
 typedef struct {
     int64_t n;
-    int64_t stored_rows;                 /* of the activations */
-    int64_t n_losses, blocks_per_matrix; /* blocks of the output, and of the weights of one matrix:
-                                            a partial sum each */
-    int64_t row_blocks_d, row_blocks_k; /* row blocks of the output and of the hidden layer: partial
-                                           sums of each column */
-    int64_t n_code_losses;              /* blocks of the hidden layer */
-    int64_t n_chunks; /* of GROUP_ROWS rows, where the output has groups: partial sums too */
+    /* Number of rows for which the arrays of activations have room. */
+    int64_t stored_rows;
+    /* Number of blocks of the output, and of the weights of one matrix; each has a partial sum. */
+    int64_t n_losses, blocks_per_matrix;
+    /* Number of row blocks of the output, and of the hidden layer; each has a partial sum of each
+       column. */
+    int64_t row_blocks_d, row_blocks_k;
+    /* Number of blocks of the hidden layer. */
+    int64_t n_code_losses;
+    /* Number of chunks of GROUP_ROWS rows, where the output has groups of columns; each has partial
+       sums too. One more chunk, the last, stands for custom distributions. */
+    int64_t n_chunks;
 
-    int64_t block_rows;           /* tiles: rows of a block at most, */
-    int64_t strips, strip_panels; /* strips of a gradient's rows, panels of a strip that are
-                                     computed together */
-    grid hidden, output, weights; /* BLAS */
+    /* Register tiles: the largest number of rows of a block. */
+    int64_t block_rows;
+    /* Register tiles: the number of strips into which the rows of a gradient are cut, and the
+       number of panels of a strip that are computed together. */
+    int64_t strips, strip_panels;
+    /* BLAS: the blocks of each phase's result. */
+    grid hidden, output, weights;
 } batch_plan;
 
-/* The units that rows keep, where what follows goes through these alone (kept_entries.h); arrays of
- * several row blocks one after the other. */
+/* The kept units of each row, for batches that go through entries (kept_entries.h). Arrays hold the
+   parts of all row blocks, one after another. Within a row block, i numbers the units that some row
+   keeps, in increasing order. */
 typedef struct {
-    int64_t per_row, n_units, room; /* units that a row keeps, 0: not so here; all units; entries of
-                                       a row block at most */
-    int32_t *chosen;                /* (n, per_row): each row's units, rising */
-    int32_t *units;                 /* those of the block, rising: i of them */
-    int64_t *begins;                /* where unit i's entries begin; and where the last one's end */
-    int64_t *first_of_panel;        /* (panels + 1): the first i of a panel of units */
-    int32_t *rows;                  /* of each entry, in its block */
-    real *codes, *deltas;           /* h and dA */
-    double *sums;                   /* dA, for the bias */
-    int64_t *counts;                /* (n_units): for their arrangement */
-    unsigned char *n_dead;          /* (panels): of a panel's units */
+    /* Number of units that a row keeps (0: the batch does not go through entries), number of all
+       units, and largest number of entries of a row block. */
+    int64_t per_row, n_units, room;
+    /* (n, per_row): the units of each row, in increasing order. */
+    int32_t *chosen;
+    /* The units that some row of the block keeps. */
+    int32_t *units;
+    /* Place of the first entry of unit i; the last element is the number of entries. */
+    int64_t *begins;
+    /* (panels + 1): the first i of each panel of units. */
+    int64_t *first_of_panel;
+    /* The row of each entry, counted within the block. */
+    int32_t *rows;
+    /* h and dA of each entry. */
+    real *codes, *deltas;
+    /* dA of each entry in double, for the gradient of the bias. */
+    double *sums;
+    /* (n_units): counters for the sort of entries by unit. */
+    int64_t *counts;
+    /* (panels): number of dead units of each panel. */
+    unsigned char *n_dead;
 } kept_entries;
 
-/* What one member of the team works in. */
-
+/* Buffers of one thread. */
 typedef struct {
-    real *gradient;           /* blocks of a weight's gradient */
-    double *wide_gradient;    /* the same in double */
-    real *row;                /* what groups, or the selection of a row's units, need */
-    row_entries *custom_rows; /* for the caller's distributions: where a batch's rows stand, */
-    real *custom_reals;       /* and their entries */
+    /* The gradient of a block of weights, in real and in double. */
+    real *gradient;
+    double *wide_gradient;
+    /* Buffer for groups of columns and for the selection of units. */
+    real *row;
+    /* For custom distributions: the positions of a batch's rows, and their entries. */
+    row_entries *custom_rows;
+    real *custom_reals;
+    /* Flags STATUS_... of the rows that the thread has loaded. */
     int bad_rows;
 } scratch;
 
-/* One layer. Activations are row-major for BLAS, in blocks of panels for register tiles
- * (tile_phases.h). */
+/* A layer in training. Activations are row-major for BLAS, and in blocks of panels for register
+   tiles (tile_phases.h). */
 typedef struct training {
     training_job *job;
-    int64_t d, k, width_d, width_k; /* columns, and columns as stored */
-    weight_matrix W, V;             /* V.rows == W.rows when tied */
+    /* Numbers of columns, and of columns as stored. */
+    int64_t d, k, width_d, width_k;
+    /* Matrices of the encoder and the decoder; V equals W when tied. */
+    weight_matrix W, V;
     parameter_views p;
-    real *X, *E;             /* (n, d): inputs, and the output layer */
-    real *T;                 /* (n, d): targets; X itself unless inputs differ from them */
-    real *H, *D;             /* (n, k): codes as they are decoded, and deltas */
-    real *clean;             /* (n, k): R before units were dropped; R itself where none are */
-    real *X_forms, *H_forms; /* what products read of X and H, which epilogues read: X and H
-                                themselves in full precision */
-    real *R, *R_forms; /* (n, k): what the decoder reads: H, or in a deep network what the layer
-                          above makes of it */
-    real *
-        G; /* (n, k): the loss's derivative at R's pre-activation: D, or the E of the layer above */
-    real *weight;                  /* (n): of each row's loss */
-    double *losses, *l2_penalties; /* partial sums: see batch_plan */
-    double *c_sums, *b_sums;       /* (row_blocks_d + n_chunks, d), (row_blocks_k, k) */
-    double *g_sums;                /* of G's columns: b_sums, or the c_sums of the layer above */
-    double *theta_sums;            /* (row_blocks_d, d) */
-    double *squares; /* of each block of the gradient, then of the biases', where it is stored; or
-                        NULL */
-    real *bias_gradient; /* [b | c | theta], likewise */
-    /* (row_blocks_k, k): of weight h; of weight (dh/da)^2; the weight of rows that kept the unit.
-       NULL where nobody asks */
+    /* (n, d): inputs, and the output layer (pre-activations, then their derivatives). */
+    real *X, *E;
+    /* (n, d): targets. T == X unless inputs differ from targets. */
+    real *T;
+    /* (n, k): codes as they are decoded, and deltas. */
+    real *H, *D;
+    /* (n, k): R before units were dropped; R itself where none are. */
+    real *clean;
+    /* Copies of X and H that products read, while epilogues read X and H; in full precision, X and
+       H themselves. */
+    real *X_forms, *H_forms;
+    /* (n, k): input of the decoder: H, or in a deep network the reconstruction of H by the layer
+       above. */
+    real *R, *R_forms;
+    /* (n, k): derivative of the loss by the pre-activations of R: D, or E of the layer above. */
+    real *G;
+    /* (n): weight of each row's loss. */
+    real *weight;
+    /* Partial sums (see batch_plan). */
+    double *losses, *l2_penalties;
+    /* (row_blocks_d + n_chunks, d) and (row_blocks_k, k): column sums of E and of D. */
+    double *c_sums, *b_sums;
+    /* Column sums of G: b_sums, or the c_sums of the layer above. */
+    double *g_sums;
+    /* (row_blocks_d, d): column sums of the derivatives by theta, or NULL. */
+    double *theta_sums;
+    /* Sums of squares of each block of the gradient and of each bias; NULL unless the gradient is
+       stored. */
+    double *squares;
+    /* Stored gradient of [b | c | theta], or NULL. */
+    real *bias_gradient;
+    /* (row_blocks_k, k): sums over rows of weight h, sums of weight (dh/da)^2, and total weight of
+       the rows that kept each unit. NULL where they are not needed. */
     double *code_sums, *square_sums, *kept_weights;
-    double *code_losses;                  /* partial sums of the penalties on codes */
-    real *norms, *decoder_norms, *revive; /* (k): ||W_j||^2, ||V_j||^2; see code_view */
+    /* Partial sums of the penalties on codes. */
+    double *code_losses;
+    /* (k): ||W_j||^2, ||V_j||^2 and weights of auxiliary losses (see code_view). */
+    real *norms, *decoder_norms, *revive;
     kept_entries entries;
+    /* Buffers and shares of work of each thread. */
     scratch *members;
     share *shares;
-    const struct training *below; /* in a deep network: the layer whose codes are X */
+    /* In a deep network, the layer whose codes are X, or NULL. */
+    const struct training *below;
 } training;
 
 static inline int has_code_penalty(const code_terms *terms)
@@ -108,7 +149,8 @@ static inline int has_code_terms(const training_job *job)
     return has_code_penalty(&job->terms) || drops_units(job);
 }
 
-/* The segments of the output on a strip whose columns begin at `column`. */
+/* Compute losses and derivatives of a strip of the output whose columns begin at `column`,
+   segment by segment. */
 static inline void output_gradients(const training *t, strip *s, int64_t column)
 {
     const autoencoder_model *model = &t->job->model;
@@ -122,8 +164,8 @@ static inline void output_gradients(const training *t, strip *s, int64_t column)
     }
 }
 
-/* Block `index` of W, or of V where only the decoder's gradient is asked
- * for. */
+/* A block of weights: block `index` of W, or of V where only the decoder's gradient is wanted.
+   The flags name the terms of the gradient, D^T X and R^T E. */
 typedef struct {
     int encoder, decoder;
     int64_t index;
@@ -135,7 +177,8 @@ static inline const weight_matrix *matrix_of(const training *t, weight_block whi
     return which.encoder ? &t->W : &t->V;
 }
 
-/* weights [begin, end) of a batch of n rows, the first of which is at place `first`. */
+/* weights[begin .. end) <- weights of the losses of these rows, in a batch of n rows that begins
+   at place `first` of the call's rows. */
 static inline void weigh_rows(const training_job *job, int64_t first, int64_t n, int64_t begin,
                               int64_t end, real *weights)
 {
@@ -151,8 +194,9 @@ static inline void weigh_rows(const training_job *job, int64_t first, int64_t n,
         }
 }
 
-/* More than CHUNK_ROWS samples add up in double: chunk after chunk, the first and the last of which
- * are told. */
+/* Add the gradient of one chunk of rows to `wide`, and after the last chunk round the sum to
+   `gradient`: gradients of more than CHUNK_ROWS rows are summed in double. A single chunk needs
+   no addition. */
 static inline void add_chunk(real *gradient, double *wide, int64_t size, int is_first, int is_last)
 {
     if (is_first && is_last)

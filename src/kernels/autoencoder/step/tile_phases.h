@@ -1,25 +1,29 @@
-/* The phases of a training step by register tiles.
+/* The phases of a training step on register tiles.
 
-   The n rows of a batch are cut evenly into blocks of at most TILE_BLOCK_ROWS. An activation keeps
-   each block in panels, [block][panel][row][PANEL]: the form in which a tile leaves its result, so
-   that epilogues run over adjacent memory, and the forms in which products read it (forms.h): by
-   columns as the left operand of the next layer, by rows as either operand of the weights'
-   gradient. In full precision all are one, and nothing is packed. In bfloat16 each panel is
-   rewritten in the place of its values once they are done; X and H, which epilogues read again,
-   keep theirs. */
+   The n rows of a batch are cut evenly into blocks of at most TILE_BLOCK_ROWS. Each block of an
+   activation is stored in panels, [block][panel][row][PANEL]. A tile leaves its result in this
+   form, so that epilogues run over adjacent memory. Products read the forms of forms.h: by
+   columns, as the left operand of the next layer, and by rows, as either operand of the weights'
+   gradient. In full precision all these forms are one, and nothing is packed. In bfloat16 each
+   panel is overwritten by its forms once the epilogue is done, except for X and H: epilogues
+   read them again, and their forms are copies. */
 #ifndef AEFAST_TILE_PHASES_H
 #define AEFAST_TILE_PHASES_H
 
 #include "kernels/autoencoder/step/code_phases.h"
 
 enum {
-    RUN_PANELS = 8, /* of a result that are computed together: they stay in L2, beside DEPTH columns
-                       of the left operand */
-    CHUNK_BLOCKS = CHUNK_ROWS / TILE_BLOCK_ROWS, /* that add up in `real` */
-    STRIP_PANELS = 4 /* of a gradient that are summed together where a batch has several blocks:
-                        operands pass less often */
+    /* Panels of a result that are computed together. They stay in L2, beside DEPTH columns of the
+       left operand. */
+    RUN_PANELS = 8,
+    /* Blocks of rows whose gradients are summed in `real`. */
+    CHUNK_BLOCKS = CHUNK_ROWS / TILE_BLOCK_ROWS,
+    /* Panels of a gradient that are summed together where a batch has several blocks, so that
+       operands are read fewer times. */
+    STRIP_PANELS = 4
 };
 
+/* Return the division of a batch of n rows for register tiles. */
 static batch_plan plan_tiles(const training *t, int64_t n)
 {
     int64_t row_blocks = ceil_div(n, TILE_BLOCK_ROWS);
@@ -48,14 +52,14 @@ static inline int64_t block_size(const batch_plan *plan, int64_t r)
 }
 static inline int64_t panel_size(const batch_plan *plan) { return plan->block_rows * PANEL; }
 
-/* Panel j of row block r of an activation with so many panels. */
+/* Return panel j of row block r of an activation with `panels` panels. */
 static inline real *panel_of(real *activation, const batch_plan *plan, int64_t panels, int64_t r,
                              int64_t j)
 {
     return activation + (r * panels + j) * panel_size(plan);
 }
 
-/* What products read of it. */
+/* Return the forms of this panel that products read. */
 static inline operand *by_columns(real *forms, const batch_plan *plan, int64_t panels, int64_t r,
                                   int64_t j)
 {
@@ -68,13 +72,13 @@ static inline operand *by_rows(real *forms, const batch_plan *plan, int64_t pane
     return form_by_rows(panel_of(forms, plan, panels, r, j), plan->block_rows);
 }
 
-/* Row i of the batch. */
+/* Return row i of the batch. */
 static row_entries row_in_panels(const training *t, const batch_plan *plan, real *activation,
                                  int64_t columns, int64_t i)
 {
     (void)t;
-    int64_t r = i / plan->block_rows; /* of blocks that are cut evenly none is longer: row i lies in
-                                         this one or in a later one */
+    /* No block has more than block_rows rows, so that row i lies in this block or a later one. */
+    int64_t r = i / plan->block_rows;
     while (block_begin(plan, r + 1) <= i)
         ++r;
     return (row_entries){panel_of(activation, plan, n_panels(columns), r, 0) +
@@ -82,11 +86,12 @@ static row_entries row_in_panels(const training *t, const batch_plan *plan, real
                          panel_size(plan)};
 }
 
-/* A group of n rows, from row i of row block r on; the first of them is the row at `place`. */
+/* Load n rows, from row i of row block r on; the first of them is at `place` in the call's rows. */
 static void load_group(const training *t, member m, const batch_plan *plan, const lookahead *later,
                        int64_t place, int64_t r, int64_t i, int64_t n)
 {
-    const rows_view rows = t->job->rows; /* which no store can change */
+    /* Local copies, which no store through a pointer can change. */
+    const rows_view rows = t->job->rows;
     const lookahead ahead = *later;
     int64_t panels = n_panels(t->d), d = t->d;
     int bad = STATUS_OK;
@@ -98,7 +103,8 @@ static void load_group(const training *t, member m, const batch_plan *plan, cons
             row_entries input = {panel_of(t->X, plan, panels, r, 0) + (i + q) * PANEL,
                                  panel_size(plan)};
             make_input(&t->job->inputs, t->d, t->job->inputs.first_sample + place + q, row, input);
-            if (t->d % PANEL) /* what the last panel lacks is multiplied with zeros */
+            /* Padding is multiplied with zeros, and so must be finite. */
+            if (t->d % PANEL)
                 memset(entry_of(input, t->d), 0, (size_t)(PANEL - t->d % PANEL) * sizeof(real));
         }
     }
@@ -109,7 +115,7 @@ static void load_group(const training *t, member m, const batch_plan *plan, cons
                     by_rows(t->X_forms, plan, panels, r, j) + i * PANEL);
 }
 
-/* Members share whole groups of each block. */
+/* Load the rows of a batch. Threads share whole groups of rows of each block. */
 static void load_tiles(const training *t, member m, const batch_plan *plan, int64_t first)
 {
     int64_t begin = share_begin(m, plan->n), end = share_end(m, plan->n);
@@ -125,13 +131,14 @@ static void load_tiles(const training *t, member m, const batch_plan *plan, int6
     }
 }
 
-/* Adjacent panels of a row block. */
+/* A run: adjacent panels j, ..., j + n_panels - 1 of row block r. */
 typedef struct {
     int64_t r, j, n_panels;
 } run;
 
-/* Of `panels` x row blocks, numbered in groups of RUN_PANELS panels, in each block by block: those
-   from `item` on, short of `end`. Who computes them does not matter to any of them. */
+/* Return the run that begins at `item` and ends at or before `end`. Items are the pairs of a
+   panel and a row block, numbered in groups of RUN_PANELS panels, block by block within a group.
+   Results do not depend on how runs are divided among threads. */
 static inline run run_at(const batch_plan *plan, int64_t panels, int64_t item, int64_t end)
 {
     int64_t first = item / (RUN_PANELS * plan->row_blocks_d) * RUN_PANELS,
@@ -140,12 +147,13 @@ static inline run run_at(const batch_plan *plan, int64_t panels, int64_t item, i
     return (run){.r = rest / width, .j = first + j, .n_panels = min_i64(width - j, end - item)};
 }
 
-/* One run of a phase: what its epilogue needs. */
+/* Arguments of an epilogue: one run of a phase. */
 typedef struct {
     const training *t;
     const batch_plan *plan;
     run at;
-    int64_t sample; /* the counter of the batch's row 0 */
+    /* Counter of the noise of the batch's row 0. */
+    int64_t sample;
 } tile_phase;
 
 static strip strip_of(const tile_phase *phase, real *activation, int64_t columns, int64_t j)
@@ -158,6 +166,8 @@ static strip strip_of(const tile_phase *phase, real *activation, int64_t columns
         .n_rows = block_size(plan, phase->at.r),
         .n_columns = min_i64(PANEL, columns - (phase->at.j + j) * PANEL)};
 }
+
+/* ---- epilogues: each works on panel j of the run, counted within the run ---- */
 
 static void finish_hidden(void *context, int64_t j)
 {
@@ -194,7 +204,7 @@ static void finish_output(void *context, int64_t j)
     t->losses[r * n_panels(t->d) + panel] = s.loss;
 }
 
-/* used (n_rows, PANEL): see code_view. */
+/* Finish panel j of a run of deltas, with used (n_rows, PANEL) as in code_view. */
 static void finish_delta_panel(const tile_phase *phase, int64_t j, const real *used)
 {
     const training *t = phase->t;
@@ -227,8 +237,8 @@ static void finish_delta(void *context, int64_t j)
                                            : 0);
 }
 
-/* Of a deep network's upper layers: reconstructions of the codes below, and the derivative that
- * comes down to these codes. */
+/* Epilogues of the upper layers of a deep network: the reconstruction of the codes below, and
+   the deltas of these codes. */
 
 static void finish_decode(void *context, int64_t j)
 {
@@ -256,8 +266,8 @@ static void finish_code_delta(void *context, int64_t j)
     make_forms(s.n_rows, s.values, s.values, phase->plan->block_rows);
 }
 
-/* C = A B with A (n, depth) the forms of an activation and C (n, columns) one, B in panels of so
- * many rows: the member's share of it. */
+/* Compute the thread's share of C = A B. A (n, depth) are the forms of an activation, C (n,
+   columns) is an activation, and B has panels of b_rows rows. */
 static void phase_by_tiles(const training *t, member m, const batch_plan *plan, real *A,
                            int64_t depth, const operand *B, int64_t b_rows, real *C,
                            int64_t columns, finish_panel *finish, int64_t sample)
@@ -307,8 +317,8 @@ static void code_delta_by_tiles(const training *t, member m, const batch_plan *p
 
 /* ---- weights: strips of STRIP_ROWS components, in each a few panels of features together ---- */
 
-/* gradient (n_rows, PANEL) (+)= D^T X + R^T E over row block r, or the product that is asked for:
- * rows [row, row + n_rows), panel j. */
+/* gradient (n_rows, PANEL) (+)= D^T X + R^T E over row block r, or one of the two terms: rows
+   [row, row + n_rows) of panel j. */
 static void add_gradient(const training *t, const batch_plan *plan, weight_block which, int64_t r,
                          int64_t row, int64_t n_rows, int64_t j, real *gradient, int add)
 {
@@ -332,12 +342,12 @@ static void add_gradient(const training *t, const batch_plan *plan, weight_block
         }
 }
 
-/* gradient (n_rows, PANEL) (+)= what row block r adds to that of units [row, row + n_rows) and
- * panel j of features. */
+/* gradient (n_rows, PANEL) (+)= the contribution of row block r to the gradient of units [row,
+   row + n_rows) and panel j of features. */
 typedef void block_gradient(const training *, const batch_plan *, weight_block, int64_t r,
                             int64_t row, int64_t n_rows, int64_t j, real *gradient, int add);
 
-/* Rows [row, row + n_rows) of panels [j, j + n_j). */
+/* A block of a gradient: rows [row, row + n_rows) of panels [j, j + n_j). */
 typedef struct {
     int64_t row, n_rows, j, n_j;
 } strips;
@@ -354,7 +364,8 @@ static strips strips_at(const training *t, const batch_plan *plan, int64_t index
                     .n_j = min_i64(plan->strip_panels, n_panels(t->d) - j)};
 }
 
-/* buffers->gradient <- the strips' gradients, STRIP_ROWS * PANEL reals apart. */
+/* buffers->gradient <- the gradient of a block, panel after panel, STRIP_ROWS * PANEL reals
+   apart. */
 static void gradients_of_strips(const training *t, const batch_plan *plan, weight_block which,
                                 const strips *at, scratch *buffers, block_gradient *of_block)
 {
@@ -370,7 +381,7 @@ static void gradients_of_strips(const training *t, const batch_plan *plan, weigh
     }
 }
 
-/* Returns the penalty. */
+/* Compute the gradient of a block of weights and use it (see weights.h). Return the L2 penalty. */
 static double weights_by_tiles(const training *t, const batch_plan *plan,
                                const step_constants *constants, weight_block which,
                                scratch *buffers, double *squares)
@@ -392,7 +403,7 @@ static double weights_by_tiles(const training *t, const batch_plan *plan,
     return penalty;
 }
 
-/* Where gradients are stored: scales a block of them, and the weights move. */
+/* Multiply the stored gradient of a block by `factor`, and update the weights. */
 static void move_by_tiles(const training *t, const batch_plan *plan,
                           const step_constants *constants, weight_block which, real factor)
 {

@@ -1,31 +1,34 @@
 /* Training steps, and gradients without an update.
 
-   A batch of n rows goes through five phases; after each the team meets at a barrier. Within a
-   phase the members share blocks that follow from the shapes alone, and an epilogue acts on each
-   block while it is in cache:
+   A batch of n rows goes through five phases; after each, the threads of the team meet at a
+   barrier. Within a phase they share blocks that follow from the shapes alone, and an epilogue
+   works on each block while it is in cache:
 
-       load     X        <- rows, gathered and converted
-       hidden   H        <- g(X W^T + b)
-       output   E        <- weight o dloss/deta at eta = H V + c;       dc <- column sums
-       delta    D        <- (E V^T) o g'(H);                             db <- column sums
-       weights  dW = D^T X (+ H^T E when tied), dV = H^T E               -> optimizer, block by
-   block; or added to gradients
+       load     X <- rows, gathered and converted
+       hidden   H <- g(X W^T + b)
+       output   E <- weight o dloss/deta at eta = H V + c;   dc <- column sums
+       delta    D <- (E V^T) o g'(H);                        db <- column sums
+       weights  dW = D^T X (+ H^T E when tied), dV = H^T E;  each block updates its weights, or is
+                added to `gradients`
 
-   mathematics: backpropagation with E = dA^ (the output's) and D = dA (the hidden layer's). V == W
-   when tied: the gradient is the sum of two.
+   This is backpropagation, with E = dA^ of the output and D = dA of the hidden layer. Tied weights
+   (V == W) have a gradient that is the sum of two products.
 
-   In a deep network the layers l = 0, 1, ... share this: X of layer l + 1 is H of layer l. Between
-   hidden and output the codes come down again,
+   In a deep network all layers l = 0, 1, ... go through these phases; X of layer l + 1 is H of
+   layer l. Two more phases take the codes back down. Between hidden and output, from the last layer
+   on (whose R is H),
 
-       decode   R of l - 1  <- g(R V + c), from the last layer (where R is H) on;
+       decode   R of layer l - 1 <- g(R V + c)
 
-   delta gives G, the E of the layer above, on the way up (in the last layer: D), and then
+   The delta phase goes up the layers. It gives G, which is the E of the layer above, or D in the
+   last layer. Then, on the way down,
 
-       code     D of l - 1  <- (D W) o g'(H of l - 1), on the way down;
+       code     D of layer l - 1 <- (D W) o g'(H of layer l - 1)
 
-   dW = D^T X + R^T E. With one layer R is H, G is D, and there is nothing between.
+   and dW = D^T X + R^T E. With one layer, R is H, G is D, and these two phases do nothing.
 
-   The phases stand in tile_phases.h, for register tiles, and in blas_phases.h. */
+   tile_phases.h has the phases for register tiles, blas_phases.h those for BLAS, and kept_entries.h
+   those for top-k codes with few kept units. */
 #ifndef AEFAST_TRAINING_H
 #define AEFAST_TRAINING_H
 
@@ -33,7 +36,7 @@
 #include "kernels/autoencoder/step/network.h"
 #include "kernels/autoencoder/step/norms.h"
 
-/* ---- the phases, by either kind of products ---- */
+/* ---- the phases, for register tiles or for BLAS ---- */
 
 static void load_phase(const training *t, member m, const batch_plan *plan, int64_t first)
 {
@@ -45,7 +48,7 @@ static void load_phase(const training *t, member m, const batch_plan *plan, int6
         load_rows(t, m, plan, first);
 }
 
-/* Then, where only some units of a row are kept, whole rows. */
+/* Compute codes. With top-k, choose the units that each row keeps, once whole rows are complete. */
 static void hidden_phase(const training *t, member m, const batch_plan *plan, int64_t sample)
 {
     (t->job->tiled ? hidden_by_tiles : hidden_by_blas)(t, m, plan, sample);
@@ -66,7 +69,7 @@ static void decode_phase(const training *t, member m, const batch_plan *plan)
     (t->job->tiled ? decode_by_tiles : decode_by_blas)(t, m, plan);
 }
 
-/* Then groups of columns. */
+/* Compute losses and E. Groups of columns follow, once whole rows are complete. */
 static void output_phase(const training *t, member m, const batch_plan *plan)
 {
     (t->entries.per_row ? output_through_entries
@@ -90,7 +93,7 @@ static void code_phase(const training *t, member m, const batch_plan *plan)
     (t->job->tiled ? code_delta_by_tiles : code_delta_by_blas)(t, m, plan);
 }
 
-/* Blocks of weights, those of W and then those of V. */
+/* Return the number of blocks of weights: the blocks of W come first, then those of V. */
 static int64_t n_weight_blocks(const training *t, const batch_plan *plan)
 {
     return plan->blocks_per_matrix * n_matrices(t);
@@ -106,6 +109,7 @@ static weight_block weight_block_at(const training *t, const batch_plan *plan, i
 typedef double weight_function(const training *, const batch_plan *, const step_constants *,
                                weight_block, scratch *, double *squares);
 
+/* Compute the gradients of all weights, block by block, and use them. */
 static void weight_phase(const training *t, member m, const batch_plan *plan,
                          const step_constants *constants)
 {
@@ -122,7 +126,7 @@ static void weight_phase(const training *t, member m, const batch_plan *plan,
         }
 }
 
-/* Where gradients are stored. */
+/* Update the weights from stored gradients, multiplied by `factor`. */
 static void move_phase(const training *t, member m, const batch_plan *plan,
                        const step_constants *constants, real factor)
 {
@@ -142,20 +146,23 @@ static void max_norm_phase(const training *t, member m)
     }
 }
 
-/* ---- biases: too few to share ---- */
+/* ---- biases, which one thread updates: they are too few to share ---- */
 
-/* A bias, and the partial sums that its gradient is the sum of. */
+/* A bias vector, and the partial sums that add up to its gradient. */
 typedef struct {
     real *values;
-    int64_t at, n;         /* in the flat layout */
-    const double *partial; /* (row_blocks, n) */
+    /* Offset in the flat layout, and length. */
+    int64_t at, n;
+    /* (row_blocks, n): partial sums of the gradient. */
+    const double *partial;
     int64_t row_blocks;
 } bias_vector;
 
+/* Return bias i of layer l: c, theta or b. Its partial sums have the row blocks of the layer that
+   computed them. */
 static bias_vector bias_of(const network *net, const batch_plan *plans, int l, int i)
 {
-    const training *t =
-        &net->layers[l]; /* partial sums have the row blocks of the layer that made them */
+    const training *t = &net->layers[l];
     if (i == 0)
         return (bias_vector){.values = t->p.c,
                              .at = t->p.c_at,
@@ -186,8 +193,8 @@ static void move_bias(const training *t, const step_constants *constants, const 
     update_run(t->job, constants, bias->values, gradient, state, first, n);
 }
 
-/* The gradient is added to gradients; stored; or the bias moves by it. Returns its squares where it
- * is stored. */
+/* Add the gradient of a bias to `gradients`, store it, or move the bias by it. Return the sum of
+   its squares where it is stored, else 0. */
 static double use_bias_gradient(const training *t, const step_constants *constants,
                                 const bias_vector *bias)
 {
@@ -232,6 +239,7 @@ static double sum_of(const double *x, int64_t n)
     return sum;
 }
 
+/* Compute and use the gradients of all parameters. Biases are left to one thread. */
 static void update_phase(const network *net, member m, const batch_plan *plans,
                          const step_constants *constants)
 {
@@ -247,8 +255,8 @@ static void update_phase(const network *net, member m, const batch_plan *plans,
     }
 }
 
-/* The second half of an update whose gradient is stored. Returns the gradient's norm; nothing
- * moves if it is not finite. */
+/* Update all parameters from stored gradients. Return the norm of the whole gradient; nothing
+   moves if it is not finite. */
 static double stored_phase(const network *net, member m, const batch_plan *plans,
                            const step_constants *constants)
 {
@@ -270,8 +278,8 @@ static double stored_phase(const network *net, member m, const batch_plan *plans
     return sqrt(square);
 }
 
-/* Returns the batch's loss, the same number in every member; one that is not finite means that
- * nothing was updated. */
+/* Train on one batch. Return its loss, the same number in each thread. A loss that is not finite
+   means that nothing was updated. */
 static double train_batch(const network *net, member m, const batch_plan *plans,
                           const step_constants *constants, int64_t first)
 {
@@ -314,11 +322,13 @@ static double train_batch(const network *net, member m, const batch_plan *plans,
     return loss;
 }
 
+/* The function that each thread of the team runs: one batch after another. */
 static void train_member(void *context, member m)
 {
     const network *net = (const network *)context;
     training_job *job = net->job;
-    training_job now = *job; /* what this member keeps of the job's progress */
+    /* This thread's copy of the counters: each thread advances its copy in the same way. */
+    training_job now = *job;
     batch_plan plans[MOST_LAYERS];
     int64_t planned = 0;
     for (int64_t first = 0; first < job->rows.n_rows; first += job->batch_size) {
@@ -357,7 +367,6 @@ static void train(training_job *job)
     for (int l = 0; l < net.n_layers; ++l)
         for (int i = 0; i < job->n_threads; ++i)
             net.layers[l].shares[i] = (share){0};
-    refresh_revival(&net.layers[0]);
     job->status = STATUS_OK;
     team_run(job->n_threads, FLOAT_MODE_FLUSH, train_member, &net);
     for (int i = 0; i < job->n_threads; ++i)

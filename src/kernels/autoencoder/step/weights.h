@@ -1,11 +1,11 @@
-/* The weights as training keeps them, and what becomes of their gradients.
+/* The forms in which training keeps weights, and the use of their gradients.
 
-   For register tiles a matrix M (k, d) and its optimizer state live packed: `by_d`, panels of M
-   over its d columns, which the update writes. Products read operands: `operands_by_d`, the same
-   panels, for H M, and `operands_by_k`, panels of M^T over its k columns, for X M^T. In full
-   precision the first is `by_d` itself. What is a copy is refreshed from it, strip by strip, while
-   a strip is in cache. State has the form `by_d`. For BLAS they stay row-major in the caller's
-   arrays. */
+   For register tiles, a matrix M (k, d) and its optimizer state are packed. `by_d` has panels of
+   M over its d columns; updates write it, and the state has its form. Products read operands:
+   `operands_by_d`, the same panels, for H M, and `operands_by_k`, panels of M^T over its k
+   columns, for X M^T. In full precision `operands_by_d` is `by_d` itself. Copies are refreshed
+   from `by_d` strip by strip, while a strip is in cache. For BLAS, weights and state stay
+   row-major, in the caller's arrays. */
 #ifndef AEFAST_WEIGHTS_H
 #define AEFAST_WEIGHTS_H
 
@@ -17,30 +17,37 @@
 enum { STRIP_ROWS = 9 * PANEL, MOST_STATES = 2 };
 
 typedef struct {
-    int64_t at; /* of the matrix in the flat layout */
-    real *rows; /* (k, d), the caller's */
+    /* Offset of the matrix in the flat layout. */
+    int64_t at;
+    /* (k, d): the caller's arrays of weights and state. */
+    real *rows;
     real *state_rows[MOST_STATES];
-    real *by_d;             /* [padded(d) / PANEL][k][PANEL] */
-    operand *operands_by_d; /* [padded(d) / PANEL][grouped(k) / GROUP][PANEL][GROUP] */
-    operand *operands_by_k; /* [padded(k) / PANEL][padded(d) / GROUP][PANEL][GROUP] */
+    /* [padded(d) / PANEL][k][PANEL] */
+    real *by_d;
+    /* [padded(d) / PANEL][grouped(k) / GROUP][PANEL][GROUP] */
+    operand *operands_by_d;
+    /* [padded(k) / PANEL][padded(d) / GROUP][PANEL][GROUP] */
+    operand *operands_by_k;
     real *state_by_d[MOST_STATES];
-    real *gradient;      /* in the form of the weights, where it is stored before they move: see
-                            stores_gradient; or NULL */
-    double *row_squares; /* [row_panels][k]: sums of squares of each row's parts, collected as they
-                            are updated; or NULL */
+    /* The gradient in the form of the weights, where it is stored before they move (see
+       stores_gradient); else NULL. */
+    real *gradient;
+    /* [row_panels][k]: for each row, sums of squares of runs of its columns, collected when they
+       are updated; NULL without max_norm. */
+    double *row_squares;
 } weight_matrix;
 
-/* Whether the gradient of all parameters is stored before any of them moves: because its norm may
-   have to be clipped, or because the solver's step follows from the gradient of a whole matrix.
-   Elsewhere each block of weights moves as soon as its gradient is there. */
+/* Return whether the gradient of all parameters is stored before any of them moves: because its
+   norm may have to be clipped, or because the solver's step follows from the gradient of a whole
+   matrix. Otherwise each block of weights moves as soon as its gradient is complete. */
 static inline int stores_gradient(const training_job *job)
 {
     return !job->gradients && (job->hyper.clip_norm > 0 || job->stores_gradient ||
                                solvers[job->hyper.solver].info.whole_gradient);
 }
 
-/* Columns of a row whose squares are added up together, and how many such parts there are. The BLAS
- * path's blocks begin at multiples of it too. */
+/* Return the number of columns whose squares are summed together in each row, and the number of
+   such runs of columns. Blocks of the BLAS phases begin at multiples of row_panel too. */
 static inline int64_t row_panel(const training_job *job)
 {
     return job->tiled ? PANEL : COLUMN_UNIT;
@@ -50,6 +57,7 @@ static inline int64_t row_panels(const training_job *job)
     return ceil_div(job->model.n_features, row_panel(job));
 }
 
+/* Reserve the packed forms of a matrix and of its state, and what else training stores for it. */
 static weight_matrix carve_matrix(const training_job *job, arena *packed, void *rows, int64_t at)
 {
     int64_t d = job->model.n_features, k = job->model.n_components;
@@ -70,7 +78,8 @@ static weight_matrix carve_matrix(const training_job *job, arena *packed, void *
     return m;
 }
 
-/* operands <- by_d for rows [row, row + n) of panel j; row is a multiple of PANEL. */
+/* Refresh the operands from by_d, for rows [row, row + n) of panel j; row is a multiple of
+   PANEL. */
 static void refresh_operands(const training_job *job, const weight_matrix *m, int64_t j,
                              int64_t row, int64_t n)
 {
@@ -119,7 +128,8 @@ static double sum_of_squares(const real *x, int64_t n)
     return vec_sum(squares);
 }
 
-/* Of n rows of row panel j, from `row` on; they are `width` columns wide and stand ld apart. */
+/* Collect the sums of squares of n rows from `row` on, in run j of their columns. The rows are
+   `width` columns wide and stand ld apart. */
 static void collect_row_squares(const training_job *job, const weight_matrix *m, int64_t j,
                                 int64_t row, int64_t n, const real *w, int64_t ld, int64_t width)
 {
@@ -127,7 +137,7 @@ static void collect_row_squares(const training_job *job, const weight_matrix *m,
         m->row_squares[j * job->model.n_components + row + i] = sum_of_squares(w + i * ld, width);
 }
 
-/* The squared norm of a row: its parts in their order. */
+/* Return the squared norm of a row. */
 static double row_square(const training_job *job, const weight_matrix *m, int64_t row)
 {
     double sum = 0;
@@ -136,9 +146,9 @@ static double row_square(const training_job *job, const weight_matrix *m, int64_
     return sum;
 }
 
-/* ---- gradients meet parameters ---- */
+/* ---- parameters move by their gradients ---- */
 
-/* gradient += alpha w. Returns alpha/2 * the sum of squares of w. */
+/* gradient += alpha w. Return alpha/2 times the sum of squares of w. */
 static double add_l2_penalty(real alpha, const real *w, real *gradient, int64_t n)
 {
     vec squares = {0};
@@ -158,7 +168,7 @@ static void scale_run(real factor, real *w, int64_t n)
         vec_store_n(w + j, vec_set(factor) * vec_load_n(w + j, n - j), n - j);
 }
 
-/* Moves a run of n parameters. */
+/* Update a run of n parameters from `offset` on. */
 static void update_run(const training_job *job, const step_constants *constants, real *w,
                        real *gradient, real *const *state, int64_t offset, int64_t n)
 {
@@ -167,7 +177,7 @@ static void update_run(const training_job *job, const step_constants *constants,
                                       state[1] ? state[1] + offset : 0, n);
 }
 
-/* The same for weights, which decay. */
+/* Update a run of n weights from `offset` on, which decay first. */
 static void update_weights(const training_job *job, const step_constants *constants, real *w,
                            real *gradient, real *const *state, int64_t offset, int64_t n)
 {
@@ -176,7 +186,7 @@ static void update_weights(const training_job *job, const step_constants *consta
     update_run(job, constants, w, gradient, state, offset, n);
 }
 
-/* Whether weights stay what they are where their gradient is 0. */
+/* Return whether weights do not change where their gradient is 0. */
 static int rests_without_gradient(const training_job *job, const step_constants *constants)
 {
     const solver_entry *solver = &solvers[job->hyper.solver];
@@ -191,7 +201,7 @@ static void add_to_gradients(const training_job *job, int64_t at, const real *gr
         job->gradients[at + j] += (double)gradient[j];
 }
 
-/* A run of n weights from `offset` of the BLAS path's on: moved by its gradient. */
+/* BLAS: update n weights of a row from `column` on by their gradient. */
 static void move_row(const training_job *job, const step_constants *constants,
                      const weight_matrix *m, int64_t row, int64_t column, int64_t n, real *gradient)
 {
@@ -202,7 +212,7 @@ static void move_row(const training_job *job, const step_constants *constants,
                             min_i64(COLUMN_UNIT, column + n - j));
 }
 
-/* Rows [row, row + n) of panel j: moved by their gradient (n, PANEL). */
+/* Register tiles: update rows [row, row + n) of panel j by their gradient (n, PANEL). */
 static void move_strip(const training_job *job, const step_constants *constants,
                        const weight_matrix *m, int64_t j, int64_t row, int64_t n, real *gradient)
 {
@@ -213,10 +223,12 @@ static void move_strip(const training_job *job, const step_constants *constants,
     refresh_operands(job, m, j, row, n);
 }
 
-/* ---- a block's gradient is added to gradients; stored, and its squares added to `squares`; or the
- * weights move by it. Functions return the penalty ---- */
+/* ---- use of a block's gradient ----
 
-/* From BLAS: row-major with distance `ld`. */
+   The gradient is added to `gradients`; or it is stored, and its squares are added to `squares`; or
+   the weights move by it. The functions return the L2 penalty of the block. */
+
+/* BLAS: use the gradient of a block, row-major with rows `ld` apart. */
 static double use_gradient_rows(const training_job *job, const step_constants *constants,
                                 const weight_matrix *m, const block *at, real *gradient, int64_t ld,
                                 double *squares)
@@ -241,7 +253,7 @@ static double use_gradient_rows(const training_job *job, const step_constants *c
     return penalty;
 }
 
-/* From register tiles: rows [row, row + n) of panel j, (n, PANEL). */
+/* Register tiles: use the gradient (n, PANEL) of rows [row, row + n) of panel j. */
 static double use_gradient_strip(const training_job *job, const step_constants *constants,
                                  const weight_matrix *m, int64_t j, int64_t row, int64_t n,
                                  real *gradient, double *squares)

@@ -1,24 +1,30 @@
-/* The activations of the hidden layer: h = forward(a), and dh/da and d2h/da2 in terms of h.
+/* The activations of the hidden layer: h = forward(a), with dh/da and d2h/da2 as functions of h.
 
-   To add one: three functions on vectors, an ACTIVATION line (with the exponential that the first
-   begins with, or 0), a line of the table; and its twin in tests/reference/variants.py. Nothing
-   else. */
+   To add one: three functions of vectors, an ACTIVATION line (with the exponential that the
+   first of them begins with, or 0), an entry of the table, and the reference implementation in
+   tests/reference/variants.py. Nothing else. */
 #ifndef AEFAST_ACTIVATIONS_H
 #define AEFAST_ACTIVATIONS_H
 
 #include "kernels/autoencoder/autoencoder.h"
 #include "kernels/products/strip.h"
 
-typedef vec activation_function(vec a, vec e); /* e: what `exponential` gives */
+/* e is the exponential that the ACTIVATION line names, of a. */
+typedef vec activation_function(vec a, vec e);
 typedef vec activation_derivative(vec h);
-typedef vec curvature_function(vec h, vec slope); /* slope: dh/da */
+/* slope is dh/da. */
+typedef vec curvature_function(vec h, vec slope);
 
 typedef struct {
     activation_info info;
-    void (*forward)(strip *);  /* values a - bias -> h */
-    void (*backward)(strip *); /* values dH -> dA = dH o dh/da, with operand h; column sums -> db */
+    /* Replace values a - bias by h. */
+    void (*forward)(strip *);
+    /* Replace values dH by dA = dH o dh/da, where the operand is h; column sums go to db. */
+    void (*backward)(strip *);
 } activation_entry;
 
+/* Replace values a - bias by h in one vector of columns. Exponentials are computed PASS_ROWS
+   rows ahead (see PASS_ROWS). */
 ALWAYS_INLINE void forward_column(strip *s, int64_t column, int64_t width, int64_t left,
                                   exponential_function *exponential, activation_function *forward)
 {
@@ -39,6 +45,7 @@ ALWAYS_INLINE void forward_column(strip *s, int64_t column, int64_t width, int64
     s->not_finite |= any_lane(bad);
 }
 
+/* Replace values dH by dA in one vector of columns, and sum them. */
 ALWAYS_INLINE void backward_column(strip *s, int64_t column, int64_t width, int64_t left,
                                    activation_derivative *derivative)
 {
@@ -54,11 +61,13 @@ ALWAYS_INLINE void backward_column(strip *s, int64_t column, int64_t width, int6
     store_as_double(s->column_sums + column, sum, left);
 }
 
-/* With the penalties of code_terms, and units that were not kept: dA = (dH kept + weight p'(h)) s +
-   2 lambda weight ||W_j||^2 s s', s = dh/da. A dead unit, which no row keeps, has an auxiliary loss
-   instead, what is left of the row's residual e after it alone: revive ||e - h_j V_j||^2 / 2, whose
-   derivative by h_j, weighted, is revive (dH_j + weight h_j ||V_j||^2): not the first term alone,
-   which would let its weights grow for ever. */
+/* Compute deltas with the penalties of code_terms and with units that were not kept: dA = (dH kept
+   + weight p'(h)) s + 2 lambda weight ||W_j||^2 s s', with s = dh/da.
+
+   A dead unit, which no row keeps, has an auxiliary loss instead: the squared residual of the
+   row after the unit alone is added to its reconstruction, revive ||e - h_j V_j||^2 / 2 for the
+   row's residual e. Its derivative by h_j, times the row's weight, is revive (dH_j + weight h_j
+   ||V_j||^2). The first term alone would let the unit's weights grow for ever. */
 ALWAYS_INLINE void penalised_backward_column(strip *s, int64_t column, int64_t width, int64_t left,
                                              activation_derivative *derivative,
                                              curvature_function *curvature)
@@ -155,8 +164,8 @@ ALWAYS_INLINE vec softplus_curvature(vec h, vec slope)
 }
 ACTIVATION(softplus, 0)
 
-/* elu (Clevert, Unterthiner & Hochreiter 2016): h = a where a > 0 and exp(a) - 1 elsewhere, dh/da =
- * 1 and h + 1 */
+/* elu (Clevert, Unterthiner & Hochreiter 2016): h = a where a > 0 and exp(a) - 1 elsewhere;
+   dh/da = 1 where a > 0 and h + 1 elsewhere */
 ALWAYS_INLINE vec elu(vec a, vec e)
 {
     (void)e;

@@ -1,15 +1,18 @@
-/* The output distributions p(x | mu), mu = mean(eta). All that the package knows of one stands
-   here:
+/* The output distributions p(x | mu), mu = mean(eta). Everything that the package knows about a
+   distribution stands here. Its density is split into three terms,
 
        -log p(x | mu) = loss(eta, x; theta) + base(x) + log_normalizer(constant)
 
-   of which training needs the first, on vectors; the others, and samples, are of one entry in
-   double. Either may be NULL: 0. To add one: its functions, an OUTPUT line, a line of the table;
-   and its twin in tests/reference/outputs.py. Nothing else. */
+   Training needs the first term alone, computed on vectors. The other terms, and samples, are
+   computed for one entry at a time, in double; base and log_normalizer may be NULL, which means 0.
+
+   To add a distribution: its functions, an OUTPUT line, an entry of the table, and the reference
+   implementation in tests/reference/outputs.py. Nothing else. */
 #ifndef AEFAST_DISTRIBUTIONS_H
 #define AEFAST_DISTRIBUTIONS_H
 
 #include "kernels/autoencoder/outputs.h"
+#include "kernels/autoencoder/tables/continuous_bernoulli.h"
 #include "kernels/base/special.h"
 
 #define DISTRIBUTION(name)                                                                         \
@@ -36,7 +39,8 @@ static double logit_link(double mean)
 static double half_log_2pi(double constant) { return (void)constant, HALF_LOG_2PI; }
 static double log_factorial(double x) { return lgamma(x + 1); }
 
-/* Means beyond the counts that integers hold: by the normal distribution. */
+/* Draw from a Poisson distribution. Means beyond the counts that integers hold use the normal
+   approximation. */
 static double draw_poisson(double mean, const generator *random)
 {
     return mean < 1e15 ? (double)random->poisson(random->bits, mean)
@@ -59,13 +63,13 @@ DISTRIBUTION(gaussian)
 SAMPLE(gaussian) { return UNUSED_BY_SAMPLE, eta + random->normal(random->bits); }
 PLAIN_OUTPUT(gaussian, 0)
 
-/* bernoulli: mu^x (1 - mu)^(1 - x), mu = sigmoid(eta): loss max(eta, 0) - x eta + log(1 +
- * exp(-|eta|)), one exponential for all */
+/* bernoulli: mu^x (1 - mu)^(1 - x), mu = sigmoid(eta). The loss, max(eta, 0) - x eta + log(1 +
+   exp(-|eta|)), and its derivative share one exponential. */
 ALWAYS_INLINE vec bernoulli_mean(vec eta) { return vec_sigmoid(eta); }
 PLAIN_DISTRIBUTION(bernoulli)
 {
-    *by_eta = vec_select(vec_sign_mask(eta), e, vec_set(1)) / (e + (real)1) -
-              x; /* sigmoid(eta) - x */
+    /* sigmoid(eta) - x */
+    *by_eta = vec_select(vec_sign_mask(eta), e, vec_set(1)) / (e + (real)1) - x;
     return vec_fma(-x, eta, vec_max(eta, vec_set(0))) + vec_log1p_unit(e);
 }
 DISTRIBUTION(bernoulli)
@@ -79,49 +83,8 @@ SAMPLE(bernoulli)
 }
 PLAIN_OUTPUT(bernoulli, exp_minus_abs_normal)
 
-/* continuous_bernoulli (Loaiza-Ganem & Cunningham 2019): exp(x eta - A(eta)) on [0, 1], A(eta) =
-   log((exp(eta) - 1) / eta), mu = A'(eta). Up to |eta| = 2: A = eta/2 + z CB_A(z), mu = 1/2 + eta
-   CB_MEAN(z), z = eta^2, by Chebyshev interpolation (errors below 2e-11 and 1e-22): from mpmath
-   import mp, mpf, sinh, coth, log, sqrt, chebyfit; mp.dps = 60; x = lambda z: sqrt(z) / 2
-       chebyfit(lambda z: log(sinh(x(z)) / x(z)) / z if z > 1e-12 else mpf(1) / 24 - z / 2880, [0,
-   4], 6)[::-1] (13 terms for float64) chebyfit(lambda z: (coth(x(z)) / 2 - 1 / sqrt(z)) / sqrt(z)
-   if z > 1e-12 else mpf(1) / 12 - z / 720, [0, 4], 6)[::-1] Beyond, with u = |eta|, e = exp(-u): A
-   = max(eta, 0) + log((1 - e) / u), A'(u) = 1/(1 - e) - 1/u, A'(-u) = 1 - A'(u). */
-#if AEFAST_REAL_BITS == 32
-static const real CB_A[] = {0.0416666666651879930596f,     -0.000347222195573459149405f,
-                            0.00000551138562621370973505f, -1.03255414664053495355e-7f,
-                            2.0458850199935198909e-9f,     -3.42397462410091827027e-11f};
-static const real CB_MEAN[] = {0.0833333333133661801837f,    -0.0013888885289743872054f,
-                               0.0000330677256770223914968f, -8.25574633617907214011e-7f,
-                               2.03086437336558359926e-8f,   -3.94226408903938987677e-10f};
-#else
-static const real CB_A[] = {
-    0.0416666666666666666667,    -0.000347222222222222221924, 0.00000551146384479717394265,
-    -1.03339947089923996699e-7,  2.08767569872056679804e-9,   -4.40349177091462001301e-11,
-    9.55895341966012069295e-13,  -2.11854098782277055813e-14, 4.76956759775659678566e-16,
-    -1.08579663311249521379e-17, 2.46485320519428026291e-19,  -5.19344799041195800039e-21,
-    7.53554377639926124798e-23};
-static const real CB_MEAN[] = {
-    0.0833333333333333333332,    -0.00138888888888888888087,  0.0000330687830687829563054,
-    -8.26719576718956360758e-7,  2.0876756986088071607e-8,    -5.2841901082432774887e-10,
-    1.33825331815689983958e-11,  -3.38965553721550153887e-13, 8.58480380241859203959e-15,
-    -2.17044764180000853184e-16, 5.40280266466986303223e-18,  -1.22666030158503194138e-19,
-    1.87338102151424292367e-21};
-#endif
-ALWAYS_INLINE vec continuous_bernoulli_parts(vec eta, vec *A)
-{
-    vec size = vec_abs(eta), near = vec_min(size, vec_set(2)), z = near * near,
-        e = exp_minus_abs(eta);
-    const int n = sizeof CB_A / sizeof *CB_A;
-    vec signed_near = vec_select(vec_sign_mask(eta), -near, near);
-    vec far_mean = (real)1 / ((real)1 - e) - (real)1 / size;
-    far_mean = vec_select(vec_sign_mask(eta), (real)1 - far_mean, far_mean);
-    ivec is_near = size <= vec_set(2);
-    *A = vec_select(is_near, vec_fma(z, polynomial(z, CB_A, n), (real)0.5 * eta),
-                    vec_max(eta, vec_set(0)) + vec_log(((real)1 - e) / size));
-    return vec_select(is_near, vec_fma(signed_near, polynomial(z, CB_MEAN, n), vec_set((real)0.5)),
-                      far_mean);
-}
+/* continuous_bernoulli (Loaiza-Ganem & Cunningham 2019): exp(x eta - A(eta)) on [0, 1], with
+   A(eta) = log((exp(eta) - 1) / eta) and mu = A'(eta) */
 ALWAYS_INLINE vec continuous_bernoulli_mean(vec eta)
 {
     vec unused;
@@ -134,7 +97,7 @@ DISTRIBUTION(continuous_bernoulli)
     *by_eta = mu - x;
     return vec_fma(-x, eta, A);
 }
-/* A' rises: by bisection. */
+/* Solve A'(eta) = mean by bisection; A' increases. */
 static double continuous_bernoulli_link(double mean)
 {
     const double edge = 1e-3;
@@ -147,8 +110,8 @@ static double continuous_bernoulli_link(double mean)
     }
     return 0.5 * (low + high);
 }
-/* The inverse of the distribution function, log(1 + u (exp(eta) - 1)) / eta, written for -|eta|:
- * mirrored where eta is positive. */
+/* Samples come from the inverse of the distribution function, log(1 + u (exp(eta) - 1)) / eta,
+   evaluated at -|eta| and mirrored where eta is positive. */
 SAMPLE(continuous_bernoulli)
 {
     UNUSED_BY_SAMPLE;
@@ -204,8 +167,8 @@ DISTRIBUTION(exponential)
 SAMPLE(exponential) { return UNUSED_BY_SAMPLE, exp(eta) * random->exponential(random->bits); }
 OUTPUT(exponential, prepare_nothing)
 
-/* gamma: mean mu = exp(eta), shape k = exp(theta): -log p = k (t - 1 - log t) + log Gamma(k) - k
- * log k + k + log x, t = x / mu */
+/* gamma: mean mu = exp(eta), shape k = exp(theta). With t = x / mu,
+   -log p = k (t - 1 - log t) + log Gamma(k) - k log k + k + log x */
 ALWAYS_INLINE void gamma_prepare(vec theta, vec constant, vec *known)
 {
     (void)constant;
@@ -229,13 +192,12 @@ SAMPLE(gamma)
 {
     (void)constant;
     double shape = exp(theta), x = random->gamma(random->bits, shape) * (exp(eta) / shape);
-    return fmax(x, DBL_MIN); /* a small shape underflows; x > 0 */
+    return fmax(x, DBL_MIN); /* x > 0, but draws with a small shape underflow */
 }
 OUTPUT(gamma, gamma_prepare)
 
-/* negative_binomial: mean mu = exp(eta), variance mu + mu^2 / r, r = exp(theta): with q = eta -
-   theta, -log p = -log(Gamma(x + r) / Gamma(r))
-   + (x + r) softplus(q) - x q + log x! */
+/* negative_binomial: mean mu = exp(eta), variance mu + mu^2 / r, r = exp(theta). With
+   q = eta - theta, -log p = -log(Gamma(x + r) / Gamma(r)) + (x + r) softplus(q) - x q + log x! */
 ALWAYS_INLINE void negative_binomial_prepare(vec theta, vec constant, vec *known)
 {
     (void)constant;
@@ -245,14 +207,15 @@ ALWAYS_INLINE void negative_binomial_prepare(vec theta, vec constant, vec *known
 ALWAYS_INLINE vec negative_binomial_mean(vec eta) { return vec_exp(eta); }
 DISTRIBUTION(negative_binomial)
 {
-    vec r = known[0], q = eta - known[1], share = vec_sigmoid(q), growth = vec_softplus(q),
-        by_r; /* share = mu / (r + mu) */
+    /* share is mu / (r + mu). */
+    vec r = known[0], q = eta - known[1], share = vec_sigmoid(q), growth = vec_softplus(q), by_r;
     vec rising = vec_log_rising(x, r, &by_r);
     *by_eta = vec_fma(x + r, share, -x);
     *by_theta = vec_fma(r, growth - by_r, x * ((real)1 - share) - r * share);
     return vec_fma(x + r, growth, -x * q) - rising;
 }
-/* Poisson with a mean that is gamma distributed: of mean mu and variance mu + mu^2 / r. */
+/* Samples are Poisson with a mean drawn from the gamma distribution of mean mu and shape r:
+   their mean is mu, their variance mu + mu^2 / r. */
 SAMPLE(negative_binomial)
 {
     (void)constant;
@@ -267,8 +230,8 @@ DISTRIBUTION(laplace)
 {
     UNUSED(known, by_theta);
     vec r = eta - x, zero = vec_set(0);
-    *by_eta = vec_select(r > zero, vec_set(1),
-                         vec_select(r < zero, vec_set(-1), r * zero)); /* NaN and 0 pass */
+    /* r * zero is 0 where r is 0, and NaN where r is NaN. */
+    *by_eta = vec_select(r > zero, vec_set(1), vec_select(r < zero, vec_set(-1), r * zero));
     return vec_abs(r);
 }
 static double laplace_normalizer(double constant) { return (void)constant, log(2); }
@@ -294,9 +257,9 @@ DISTRIBUTION(huber)
     *by_eta = inner;
     return inner * (r - (real)0.5 * inner);
 }
-/* The integral of exp(-loss): a normal distribution within delta of its middle, */
+/* The integral of exp(-loss) has two terms: the middle, where |r| <= delta and the density is
+   Gaussian, and the exponential tails. */
 static double huber_middle(double delta) { return sqrt(2 * PI) * erf(delta * sqrt(0.5)); }
-/* exponential tails without. */
 static double huber_tails(double delta) { return 2 / delta * exp(-0.5 * delta * delta); }
 static double huber_normalizer(double delta)
 {
@@ -307,8 +270,9 @@ SAMPLE(huber)
     (void)theta;
     double delta = constant, middle = huber_middle(delta), r,
            u = random->uniform(random->bits) * (middle + huber_tails(delta));
-    if (u < middle && delta < 1) { /* by rejection: of normal numbers, or of uniform ones where few
-                                      of those are within delta */
+    /* The middle is drawn by rejection: from uniform numbers where few normal numbers would lie
+       within delta, else from normal numbers. */
+    if (u < middle && delta < 1) {
         do
             r = delta * (2 * random->uniform(random->bits) - 1);
         while (random->uniform(random->bits) > exp(-0.5 * r * r));
@@ -324,9 +288,9 @@ SAMPLE(huber)
 }
 OUTPUT(huber, huber_prepare)
 
-/* student_t (Lange, Little & Taylor 1989): eta + s t, t of nu = `df` degrees of freedom, s^2 = 1e-6
-   + exp(2 theta): a constant column stays finite. Loss (nu + 1)/2 log(1 + r^2 / (nu s^2)) + log s.
- */
+/* student_t (Lange, Little & Taylor 1989): x = eta + s t, where t has nu = `df` degrees of
+   freedom and s^2 = 1e-6 + exp(2 theta), so that the loss of a constant column stays finite. With
+   r = eta - x, the loss is (nu + 1)/2 log(1 + r^2 / (nu s^2)) + log s. */
 ALWAYS_INLINE void student_t_prepare(vec theta, vec df, vec *known)
 {
     vec grown = vec_exp((real)2 * theta), s_squared = grown + (real)1e-6;
@@ -355,7 +319,8 @@ SAMPLE(student_t)
 }
 OUTPUT(student_t, student_t_prepare)
 
-/* One of n columns, with probability softmax(eta): where eta plus Gumbel's noise is largest. */
+/* Set one of n columns to 1, with probability softmax(eta): the column where eta plus Gumbel
+   noise is largest. */
 static void categorical_sample(int64_t n, const double *eta, double n_draws,
                                const generator *random, double *x)
 {
@@ -371,7 +336,7 @@ static void categorical_sample(int64_t n, const double *eta, double n_draws,
     x[chosen] = 1;
 }
 
-/* log(prod x_j! / N!) */
+/* Return log(prod x_j! / N!), where N is the sum of x. */
 static double multinomial_base(int64_t n, const double *x)
 {
     double sum = 0, total = 0;
@@ -379,7 +344,7 @@ static double multinomial_base(int64_t n, const double *x)
         sum += log_factorial(x[j]), total += x[j];
     return sum - log_factorial(total);
 }
-/* Column after column, each binomial given those before it. */
+/* Draw column after column, each from its binomial distribution given the columns before. */
 static void multinomial_sample(int64_t n, const double *eta, double n_draws,
                                const generator *random, double *x)
 {
@@ -406,11 +371,11 @@ static void multinomial_sample(int64_t n, const double *eta, double n_draws,
 #define REALS .domain = "real numbers", .low = -INFINITY, .high = INFINITY
 #define UNIT_INTERVAL .domain = "0 ≤ x ≤ 1", .low = 0, .high = 1
 #define COUNTS .domain = "x ≥ 0, counts", .low = 0, .high = INFINITY
-#define POSITIVE                                                                                   \
-    .domain = "x > 0", .low = 1e-30, .high = INFINITY /* its logarithm is taken in float32 too */
+/* The lower end is above 0, so that logarithms are finite in float32 too. */
+#define POSITIVE .domain = "x > 0", .low = 1e-30, .high = INFINITY
 
-/* A field that is not named is 0: none. The fields of `info` are explained in autoencoder.h, the
-   others in outputs.h. */
+/* Fields that are not named are 0, which means none. autoencoder.h explains the fields of
+   `info`, outputs.h the others. */
 static const output_entry outputs[] = {
     {.info = {.name = "gaussian", .link = "identity", REALS},
      .link = identity_link,
@@ -488,7 +453,7 @@ static const output_entry outputs[] = {
      .group_base = multinomial_base,
      .group_sample = multinomial_sample,
      OF_GROUP},
-    /* the caller's: see custom_output */
+    /* Custom distributions (see custom_output). */
     {.info = {.name = "custom", .link = "custom", REALS}, .link = identity_link, OF_GROUP},
 };
 

@@ -1,10 +1,11 @@
-/* Optimizers: w <- update(w, gradient, state), on a run of parameters, while it is in cache.
+/* Optimizers: w <- update(w, gradient, state), for a run of adjacent parameters while it is in
+   cache.
 
-   To add one: the update of a vector, that of a run and an entry of the table; and its twin in
-   tests/reference/. A solver whose step follows from the gradient of a whole matrix sets
-   `whole_gradient`: training then stores the gradients of all parameters, as for clipping, and the
-   place for what the solver makes of a matrix's gradient is `stored_phase` (step/training.h),
-   before the weights move. */
+   To add one: the update of a vector, the update of a run, an entry of the table, and the
+   reference implementation in tests/reference/solvers.py. A solver whose step follows from the
+   gradient of a whole matrix sets `whole_gradient`: training then stores the gradients of all
+   parameters, as it does for clipping. The place for the computation on a matrix's gradient is
+   `stored_phase` (step/training.h), before the weights move. */
 #ifndef AEFAST_OPTIMIZERS_H
 #define AEFAST_OPTIMIZERS_H
 
@@ -12,30 +13,35 @@
 #include "kernels/autoencoder/tables/schedules.h"
 #include "kernels/base/vec.h"
 
-/* What one step needs to know, the same for all parameters. */
+/* Constants of one step, which hold for all parameters. */
 typedef struct {
     real learning_rate, momentum;
-    real decay; /* 1 - rate weight_decay: what is left of a weight */
+    /* The factor of weights that decay: 1 - rate weight_decay. */
+    real decay;
     int nesterov;
-    real first_correction, second_correction; /* 1 / (1 - beta^t) of Adam */
+    /* 1 / (1 - beta^t) for the two moving averages of Adam. */
+    real first_correction, second_correction;
 } step_constants;
 
 typedef struct {
     solver_info info;
     void (*update)(const step_constants *, real *w, const real *gradient, real *state0,
                    real *state1, int64_t n);
-    int rests; /* neither parameters nor state change where the gradient is 0; of a solver with
-                  momentum: without it */
+    /* Whether neither parameters nor state change where the gradient is 0. For a solver with
+       momentum, the flag holds without momentum only. */
+    int rests;
 } solver_entry;
 
-/* The update of one vector, of which `left` lanes are parameters; a constant for whole vectors. */
+/* The update of one vector, of whose lanes the first `left` are parameters. For whole vectors,
+   `left` is a constant once the function is inlined. */
 typedef void update_vector(const step_constants *, real *w, const real *gradient, real *state0,
                            real *state1, int64_t left);
 
 ALWAYS_INLINE void update_by_vectors(const step_constants *constants, real *w, const real *gradient,
                                      real *state0, real *state1, int64_t n, update_vector *update)
 {
-    const step_constants c = *constants; /* which no store can change */
+    /* A local copy, which no store through a pointer can change. */
+    const step_constants c = *constants;
     int64_t j = 0;
     for (; j + LANES <= n; j += LANES)
         update(&c, w + j, gradient + j, state0 ? state0 + j : 0, state1 ? state1 + j : 0, LANES);
@@ -43,9 +49,9 @@ ALWAYS_INLINE void update_by_vectors(const step_constants *constants, real *w, c
         update(&c, w + j, gradient + j, state0 ? state0 + j : 0, state1 ? state1 + j : 0, n - j);
 }
 
-/* sgd, without momentum: w -= rate g. With it: v = momentum v + g, w -= rate v; Nesterov: w -= rate
-   (g + momentum v) (Sutskever et al. 2013, with the rate outside v). state0: v, needed only with
-   momentum. */
+/* sgd: w -= rate g. With momentum, v = momentum v + g and w -= rate v; with Nesterov's, w -=
+   rate (g + momentum v) (Sutskever et al. 2013, with the rate outside v). state0 is v, which
+   only momentum needs. */
 ALWAYS_INLINE void plain_sgd_vector(const step_constants *c, real *w, const real *gradient,
                                     real *unused, real *unused_too, int64_t left)
 {
@@ -75,8 +81,8 @@ static void sgd_update(const step_constants *constants, real *w, const real *gra
         update_by_vectors(constants, w, gradient, 0, unused, n, plain_sgd_vector);
 }
 
-/* adam (Kingma & Ba 2015, algorithm 1): m and v the moving averages of g and g^2, w -= rate m^ /
- * (sqrt(v^) + epsilon) */
+/* adam (Kingma & Ba 2015, algorithm 1): m and v are moving averages of g and g^2; w -= rate m^ /
+   (sqrt(v^) + epsilon) */
 #define ADAM_BETA1 0.9
 #define ADAM_BETA2 0.999
 #define ADAM_EPSILON 1e-8
@@ -101,8 +107,8 @@ static void adam_update(const step_constants *constants, real *w, const real *gr
     update_by_vectors(constants, w, gradient, first, second, n, adam_vector);
 }
 
-/* adagrad (Duchi, Hazan & Singer 2011, with the diagonal of G): s += g^2, w -= rate g / (sqrt(s) +
- * epsilon) */
+/* adagrad (Duchi, Hazan & Singer 2011, with the diagonal of G): s += g^2, w -= rate g / (sqrt(s)
+   + epsilon) */
 #define ADAGRAD_EPSILON 1e-10
 
 ALWAYS_INLINE void adagrad_vector(const step_constants *c, real *w, const real *gradient,
@@ -141,7 +147,8 @@ static inline step_constants constants_of_step(const training_job *job)
                                 .momentum = (real)job->hyper.momentum,
                                 .decay = (real)(1 - rate * job->hyper.weight_decay),
                                 .nesterov = job->hyper.nesterov};
-    if (job->state[1]) { /* two powers take as long as a small phase */
+    /* Two calls of pow take as long as a small phase, so that they are made for Adam alone. */
+    if (job->state[1]) {
         constants.first_correction = (real)(1 / (1 - pow(ADAM_BETA1, t)));
         constants.second_correction = (real)(1 / (1 - pow(ADAM_BETA2, t)));
     }

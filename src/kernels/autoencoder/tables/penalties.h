@@ -1,11 +1,11 @@
-/* Penalties that make codes sparse. Of two kinds, each times a weight:
+/* Penalties that make codes sparse, each multiplied by a weight. There are two kinds:
 
-       of codes     mean_rows sum_j p(h_j)      `of_codes` gives p and dp/dh of a vector of them
-       of means     sum_j p(m_j; parameter)     `of_mean`  p and dp/dm, m_j the (weighted) mean of a
-   unit's codes over the batch
+       of codes   the mean over rows of sum_j p(h_j): `of_codes` computes p and dp/dh of a vector
+       of means   sum_j p(m_j; parameter), where m_j is the (weighted) mean of unit j's codes over
+                  the batch: `of_mean` computes p and dp/dm
 
-   To add one: its function and a line of the table; and its twin in tests/reference/variants.py.
-   Nothing else. */
+   To add one: its function, an entry of the table, and the reference implementation in
+   tests/reference/variants.py. Nothing else. */
 #ifndef AEFAST_PENALTIES_H
 #define AEFAST_PENALTIES_H
 
@@ -17,12 +17,13 @@ typedef double mean_penalty(double m, double parameter, double *slope);
 
 typedef struct {
     penalty_info info;
-    code_penalty *of_codes; /* the one or */
-    mean_penalty *of_mean;  /* the other; NULL */
+    /* One of the two; the other is NULL. */
+    code_penalty *of_codes;
+    mean_penalty *of_mean;
 } penalty_entry;
 
-/* kl: the divergence of coins that show heads with probability m from those with rho (Ng 2011,
- * CS294A lecture notes). m is kept off 0 and 1. */
+/* kl: the Kullback-Leibler divergence of a Bernoulli distribution with probability m from one
+   with rho (Ng 2011, CS294A lecture notes). m is kept away from 0 and 1. */
 static double kl_penalty(double m, double rho, double *slope)
 {
     const double edge = 1e-6;

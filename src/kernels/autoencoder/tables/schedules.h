@@ -1,6 +1,7 @@
-/* Schedules of the learning rate: what multiplies it in each step.
+/* Schedules of the learning rate: the factor of the rate in each step.
 
-   To add one: a function and a line of the table; and its twin in tests/reference/solvers.py. */
+   To add one: a function, an entry of the table, and the reference implementation in
+   tests/reference/solvers.py. */
 #ifndef AEFAST_SCHEDULES_H
 #define AEFAST_SCHEDULES_H
 
@@ -8,9 +9,9 @@
 
 typedef struct {
     const char *name;
-    double (*factor)(double t,
-                     double progress); /* t: the step, counted from 1 over all fits; progress in [0,
-                                          1): the share of this fit's steps before it */
+    /* t is the number of the step, counted from 1 over all fits; progress, in [0, 1), is the share
+       of this fit's steps that are done. */
+    double (*factor)(double t, double progress);
 } schedule_entry;
 
 static double constant_factor(double t, double progress)
@@ -19,14 +20,14 @@ static double constant_factor(double t, double progress)
     return 1;
 }
 
-/* Zinkevich 2003: 1 / sqrt(t) */
+/* invscaling (Zinkevich 2003): 1 / sqrt(t) */
 static double invscaling_factor(double t, double progress)
 {
     (void)progress;
     return 1 / sqrt(t);
 }
 
-/* Loshchilov & Hutter 2017, equation 5: (1 + cos(pi progress)) / 2 */
+/* cosine (Loshchilov & Hutter 2017, equation 5): (1 + cos(pi progress)) / 2 */
 static double cosine_factor(double t, double progress)
 {
     (void)t;
