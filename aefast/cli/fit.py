@@ -116,7 +116,7 @@ _PARAMETERS = (
     ),
     ("--threads", "n_threads", None, "at most; by default the cores this process may use"),
 )
-# Types of parameters whose default is None and whose values are not int, and parsers of parameters
+# Types of parameters whose default is None and whose values are not int, and parsers for parameters
 # with a special syntax.
 _TYPES = {
     "layer_sizes": variants.layers,

@@ -19,11 +19,11 @@ from aefast.sparse_coding import _sparse_coding
 
 ALGORITHMS = {row["name"]: row for row in _sparse_coding.algorithm_table()}
 OUTPUT_FORMATS = ("dense", "csr")
-SLICE_UNIT = 24  # rows
-FIRST_SLICE_UNITS = 40
+SLICE_UNIT = 24  # rows; slices are multiples of it
+FIRST_SLICE_UNITS = 40  # size of the first slice in these units
 # Entries of the buffer that receives a slice's sparse codes, small enough to stay in cache.
 SPARSE_SLICE_ENTRIES = 1 << 18
-MOST_ATOMS = 1 << 28  # the size of a larger Gram matrix, in bytes, would overflow 64 bits
+MOST_ATOMS = 1 << 28  # keeps the bytes of the Gram matrix, 8 k², far below 2**63
 MOST_ITERATIONS = 1 << 62
 # Smallest number of operations on k x k and k x d matrices for which several threads pay: every
 # barrier has a cost, which is largest when other processes use the cores.
@@ -122,7 +122,7 @@ def largest_step(atoms):
     """Return the largest stable step of proximal gradient descent, 1 / ‖D‖₂²."""
     D = np.asarray(atoms, np.float64)
     small = D if D.shape[0] <= D.shape[1] else D.T
-    with threads.single_threaded_blas():  # the same bits for any number of threads
+    with threads.single_threaded_blas():  # equal bits for any number of threads
         gram = linalg.blas.dsyrk(1.0, small)
         last = len(gram) - 1
         largest = linalg.eigh(gram, lower=False, eigvals_only=True, subset_by_index=[last, last])[0]
@@ -191,7 +191,7 @@ def code_rows(rows, atoms, settings, *, weights=None, init=None, output_format="
         if status:
             raise status_error(status, rows[part], name, atoms.dtype, part.start)
         if codes is not None:
-            codes.keep(target)
+            codes.append(target)
     if gaps is not None:
         warn_of_gaps(gaps, settings)
     return Codes(dense if codes is None else codes.matrix(n), gaps)
@@ -215,7 +215,7 @@ class _SparseSlices:
             }
         return {name: array[:n] for name, array in self.memory.items()}
 
-    def keep(self, written):
+    def append(self, written):
         counts = written["counts"]
         width = counts.max()
         used = np.arange(width) < counts[:, None]

@@ -17,7 +17,8 @@ from aefast.sparse_coding import _sparse_coding, coding
 from aefast.sparse_coding.coder import DecodesCodes
 from aefast.sparse_coding.learner import DictionaryState, Statistics, least_use, no_statistics
 
-SAME_TO_MERGE = ("alpha", "algorithm", "n_nonzero_coefs", "positive_code")
+# Parameters that must be equal for statistics to be merged.
+EQUAL_TO_MERGE = ("alpha", "algorithm", "n_nonzero_coefs", "positive_code")
 
 
 class FittedDictionary(DecodesCodes, Saved):
@@ -237,7 +238,7 @@ class CollectedStatistics:
                 "other must have the same dictionary, bit for bit: statistics collected against "
                 "another one cannot be added (give all learners the same dict_init)"
             )
-        for name in SAME_TO_MERGE:
+        for name in EQUAL_TO_MERGE:
             if getattr(self, name) != getattr(other, name):
                 raise ValueError(
                     f"other must have {name}={getattr(self, name)!r}, got {getattr(other, name)!r}"

@@ -33,7 +33,7 @@ def run_worker(peer, shape, path=None, **options):
     ``benchmarks.harness.worker``. ``path`` lists the folders to import from before any other, these
     benchmarks included; None means this checkout.
     """
-    flags = [] if path is None else ["-P"]  # not from the working folder
+    flags = [] if path is None else ["-P"]  # -P: do not import from the working folder
     command = [sys.executable, *flags, "-m", "benchmarks.harness.worker", peer.name, shape]
     for name, value in options.items():
         if value is not None:
