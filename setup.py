@@ -40,8 +40,8 @@ SERIAL = os.environ.get("AEFAST_OPENMP", "1") == "0"
 WERROR = os.environ.get("AEFAST_WERROR", "0") not in ("", "0")
 LINUX = sys.platform.startswith("linux")
 
-# These flags follow the environment's CFLAGS and override them: -march=native or -ffast-math there
-# cannot affect the baseline.
+# Flags that follow the environment's CFLAGS and override them, so that neither -march=native nor
+# -ffast-math there can affect the baseline.
 X86_64 = ["-march=x86-64", "-mtune=generic"]
 X86_64_SETS = ["baseline", "avx2", "avx512"]
 TRIALS_OF_PROCESSOR = {  # bodies of programs that fail where the processor lacks instructions

@@ -148,7 +148,8 @@ def single_coder(rival, X, D, alpha, tol):
     else:
         from sklearn.linear_model import Lasso
 
-    # Both divide their objective by the number of features, and their gap is relative to ‖x‖² / d.
+    # Both estimators divide their objective by the number of features d, and their gap is relative
+    # to ‖x‖² / d.
     atoms = np.asfortranarray(D.T)
     model = Lasso(alpha / D.shape[1], fit_intercept=False, tol=tol / 2, max_iter=10_000)
     return lambda: np.array([model.fit(atoms, x).coef_ for x in X])

@@ -8,7 +8,7 @@ from aefast._base.stopping import EarlyStopping, Patience
 
 
 class Countdown(EpochTraining):
-    """Its value in epoch i is losses[i]; what an epoch raises may stand there instead."""
+    """Training whose loss in epoch i is losses[i]; an exception in losses is raised."""
 
     n_rows = 10
 

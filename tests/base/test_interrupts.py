@@ -1,4 +1,4 @@
-"""What is left when training is interrupted between two bytecodes, and what callbacks may do."""
+"""State after an interrupt between any two bytecodes; freedom of callbacks."""
 
 import numpy as np
 import pytest

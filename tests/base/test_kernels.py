@@ -70,32 +70,34 @@ def check_all_kernels(X, parameters, output, make_fitted, sample_weight=None, ac
         loss, gradients = ops.loss_and_gradients(X, W, b, c, **options)
         assert_within_rounding(np.asarray(loss, dtype), expected_loss, bound.loss)
         for name in reference.Parameters._fields:
-            actual, twin = getattr(gradients, name), getattr(expected_gradients, name)
-            if twin is None:
+            actual, wanted = getattr(gradients, name), getattr(expected_gradients, name)
+            if wanted is None:
                 assert actual is None
             else:
                 assert actual.dtype == dtype
-                assert_within_rounding(actual, twin, getattr(bound.gradients, name))
+                assert_within_rounding(actual, wanted, getattr(bound.gradients, name))
 
 
 @pytest.mark.parametrize(
-    "table, twins",
+    "table, references",
     [
         (lambda: BUILT_IN, reference.OUTPUTS),
         (_autoencoder.activation_table, reference.ACTIVATIONS),
         (_autoencoder.solver_table, reference.SOLVERS),
     ],
 )
-def test_every_entry_of_a_table_has_its_twin(table, twins):
-    assert sorted(entry["name"] for entry in table()) == sorted(twins)
+def test_every_entry_of_a_table_has_its_reference(table, references):
+    assert sorted(entry["name"] for entry in table()) == sorted(references)
 
 
 @pytest.mark.parametrize("entry", BUILT_IN, ids=lambda entry: entry["name"])
 def test_domains_and_constants_agree(entry):
-    twin = reference.OUTPUTS[entry["name"]]
-    np.testing.assert_allclose((entry["low"], entry["high"]), (twin.low, twin.high), atol=1e-29)
-    assert entry["is_group"] == twin.is_group
-    assert (entry["parameter"] is None) == (twin.theta_gradient is None)
+    reference_output = reference.OUTPUTS[entry["name"]]
+    np.testing.assert_allclose(
+        (entry["low"], entry["high"]), (reference_output.low, reference_output.high), atol=1e-29
+    )
+    assert entry["is_group"] == reference_output.is_group
+    assert (entry["parameter"] is None) == (reference_output.theta_gradient is None)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -186,14 +188,14 @@ def test_bernoulli_far_from_zero(dtype, isa, make_fitted):
 def test_starting_point(output, activation):
     """b = 0, c the link of column means, W uniform in ±s √(6 / (d + k)), s = 4 for the sigmoid."""
     X = np.random.default_rng(6).uniform(0.1, 0.9, (5000, 11))
-    twin = reference.OUTPUTS[output]
+    reference_output = reference.OUTPUTS[output]
     for tied in (True, False):
         initial = Autoencoder(
             300, output=output, activation=activation, tied=tied, max_epochs=0, random_state=0
         ).fit(X)
         np.testing.assert_array_equal(initial.hidden_bias_, np.zeros(300))
         np.testing.assert_allclose(
-            initial.visible_bias_, twin.link(X.mean(axis=0)), rtol=1e-12, atol=1e-12
+            initial.visible_bias_, reference_output.link(X.mean(axis=0)), rtol=1e-12, atol=1e-12
         )
         r = (4.0 if activation == "sigmoid" else 1.0) * np.sqrt(6.0 / (11 + 300))
         for W in (initial.components_, initial.decoder_components_):

@@ -329,7 +329,7 @@ def test_slices_of_a_map_are_no_longer_than_a_window(small_blocks, save_and_map,
 
 @pytest.mark.parametrize("svd_solver", ["covariance", "krylov"])
 def test_factor_models_from_maps(svd_solver, small_blocks, save_and_map, table):
-    """The same bits as from memory; whichever pass reads them."""
+    """Every pass over a memory map has the bits of a pass over memory."""
     X = save_and_map(table)
     model = ProbabilisticPCA(3, svd_solver=svd_solver)
     of_map, of_array = clone(model).fit(X), clone(model).fit(table)

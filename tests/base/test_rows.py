@@ -1,6 +1,4 @@
-"""What the base asks of a table of rows: whether kernels can read it, and what one pass finds in
-it.
-"""
+"""Checks of a table of rows in the base: whether kernels can read it, faults that a pass finds."""
 
 import numpy as np
 import pytest

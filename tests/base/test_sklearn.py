@@ -76,9 +76,9 @@ def test_clone_takes_the_parameters_only(digits):
     ae = Autoencoder(
         7, output="bernoulli", alpha=0.1, callbacks=None, max_epochs=1, random_state=3
     ).fit(digits)
-    twin = clone(ae)
-    assert twin.get_params() == ae.get_params()
-    assert not hasattr(twin, "components_")
+    copy = clone(ae)
+    assert copy.get_params() == ae.get_params()
+    assert not hasattr(copy, "components_")
 
 
 def test_pandas(digits):

@@ -27,7 +27,7 @@ def no_training(monkeypatch):
 
 
 def write_all_kinds(X):
-    """The same table in each kind of file, by the DATA that names it."""
+    """One table in each kind of file, by the DATA argument that names it."""
     np.save("X.npy", X)
     np.save("fortran.npy", np.asfortranarray(X))
     np.save("big-endian.npy", X.astype(">f8"))
@@ -193,7 +193,7 @@ def test_names_that_are_no_data(folder, capsys, no_training):
     seed=st.integers(0, 2**32 - 1),
 )
 def test_hold_out(n_rows, fraction, seed):
-    """Both parts together are the rows; the sizes follow from the fraction."""
+    """Rows for training and held-out rows together are all rows; sizes follow from the fraction."""
     rows = np.arange(2 * n_rows).reshape(n_rows, 2)
     train, test = hold_out(rows.copy(), fraction, seed)
     assert sorted(map(tuple, np.vstack([train, test]))) == sorted(map(tuple, rows))

@@ -153,7 +153,7 @@ def test_usage_errors(argv, capsys):
 
 @pytest.mark.parametrize("of", [ProbabilisticPCA(5), FactorAnalysis(3)], ids=["ppca", "fa"])
 def test_pictures(of):
-    """What is drawn: numbers of the model, in panels with labels."""
+    """Pictures show the model's numbers, in panels with labels."""
     from aefast.plotting import factors
 
     X = load_wine().data

@@ -27,7 +27,7 @@ def test_ppca_is_the_closed_form(X, isa):
 
 @pytest.mark.parametrize("k", [1, 3, 9])
 def test_ppca_like_scikit_learn(X, k):
-    """Its PCA divides by n − 1."""
+    """Agrees with scikit-learn's PCA, which divides by n − 1."""
     theirs, model = PCA(k, svd_solver="full").fit(X), ProbabilisticPCA(k).fit(X)
     n = len(X)
     share = (n - 1) / n

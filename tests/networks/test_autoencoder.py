@@ -35,9 +35,9 @@ def test_digits_are_learnt(output, tied, solver, options, digits):
         **options,
     ).fit(train)
     assert ae.loss_curve_[-1] < ae.loss_curve_[0]
-    twin = reference.OUTPUTS[output]
+    reference_output = reference.OUTPUTS[output]
     mean = np.clip(train.mean(axis=0), 1e-4, 1 - 1e-4)
-    at_mean = np.broadcast_to(twin.link(mean), test.shape)
+    at_mean = np.broadcast_to(reference_output.link(mean), test.shape)
     mean_loss = reference_outputs.losses(test, at_mean, output).sum(axis=1).mean()
     share = 0.9 if output == "bernoulli" else 0.75  # much cross-entropy is the pixels' own entropy
     assert ae.reconstruction_error(test).mean() < share * mean_loss

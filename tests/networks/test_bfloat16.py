@@ -109,7 +109,7 @@ def test_the_command_reports_what_is_missing(without_bfloat16, tmp_path, capsys)
     assert run_python("import aefast.cli; aefast.cli.main(['info'])").stdout.count("bfloat16") == 1
 
 
-def test_the_twin_rounds_to_nearest_even():
+def test_the_reference_rounds_to_nearest_even():
     ulp = 2.0**-7  # of bfloat16 in [1, 2)
     halves = 1 + ulp * np.array([0.5, 1.5, 0.5 + 2.0**-16, 1.5 - 2.0**-16])
     np.testing.assert_array_equal(

@@ -92,14 +92,14 @@ def test_gradients(shape, output, tied, make_problem):
     Sizes are odd and even, and make several blocks of rows and more than a chunk of 512.
     """
     X, parameters = make_problem(*shape, tied=tied, dtype=np.float32)
-    twin = reference.gradients(X, parameters, output, product=reference_bfloat16.product)
+    by_reference = reference.gradients(X, parameters, output, product=reference_bfloat16.product)
     bound = reference_bfloat16.rounding(X, parameters, output)
     loss, gradients = step_gradients(X, parameters, output)
     for name in Parameters._fields[: 3 if tied else 4]:
-        error = np.abs(getattr(gradients, name) - getattr(twin, name))
+        error = np.abs(getattr(gradients, name) - getattr(by_reference, name))
         assert (error <= getattr(bound, name) + 1e-37).all(), name
         # few operands fall to the other side of a boundary: most entries agree as in float32
-        assert np.median(error / np.abs(getattr(twin, name))) < 1e-5, name
+        assert np.median(error / np.abs(getattr(by_reference, name))) < 1e-5, name
     expected = reference.loss(X, parameters, output, product=reference_bfloat16.product)
     assert loss == pytest.approx(expected, rel=1e-5)
 
@@ -108,15 +108,17 @@ def test_the_bound_tells_bfloat16_from_float32(make_problem):
     """The tolerance has teeth: nearly all gradients of exact operands lie outside it."""
     X, parameters = make_problem(33, 17, 9, dtype=np.float32)
     exact = reference.gradients(X, parameters, "bernoulli")
-    twin = reference.gradients(X, parameters, "bernoulli", product=reference_bfloat16.product)
+    by_reference = reference.gradients(
+        X, parameters, "bernoulli", product=reference_bfloat16.product
+    )
     bound = reference_bfloat16.rounding(X, parameters, "bernoulli")
-    assert (np.abs(exact.W - twin.W) > bound.W).mean() > 0.8
+    assert (np.abs(exact.W - by_reference.W) > bound.W).mean() > 0.8
 
 
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("output", OUTPUTS)
 @pytest.mark.parametrize("solver, options", SOLVERS, ids=SOLVER_NAMES)
-def test_training_follows_the_twin(solver, options, output, tied, make_problem):
+def test_training_follows_the_reference(solver, options, output, tied, make_problem):
     """Four epochs with a short last batch and a penalty.
 
     An operand that is rounded the other way moves a step by some 1e-4 of it.
@@ -128,16 +130,16 @@ def test_training_follows_the_twin(solver, options, output, tied, make_problem):
     )
     start = ae.set_params(max_epochs=0).fit(X)._state.parameters.copy()
     ae.set_params(max_epochs=4).fit(X)
-    twin = reference.train(
+    by_reference = reference.train(
         X,
         reference.unflatten(start.astype(np.float64), 11, 21, tied),
         [np.arange(149)] * 4,
         product=reference_bfloat16.product,
         **settings,
     )
-    expected = reference.flatten(twin.parameters)
+    expected = reference.flatten(by_reference.parameters)
     assert np.abs(ae._state.parameters - expected).max() < 0.02 * np.abs(expected - start).max()
-    np.testing.assert_allclose(ae.loss_curve_, twin.loss_curve, rtol=1e-4)
+    np.testing.assert_allclose(ae.loss_curve_, by_reference.loss_curve, rtol=1e-4)
 
 
 @pytest.mark.parametrize("tied", [True, False])

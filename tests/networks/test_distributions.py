@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from reference.distributions import OUTPUTS as TWINS
+from reference.distributions import OUTPUTS as REFERENCES
 from reference.functions import softmax
 from scipy.integrate import quad
 from scipy.special import i0e
@@ -17,11 +17,14 @@ from aefast.distributions import (
     distribution_table,
 )
 
-CONSTANTS = {name: twin.constant and 0.7 * twin.constant for name, twin in TWINS.items()}
+CONSTANTS = {
+    name: reference_output.constant and 0.7 * reference_output.constant
+    for name, reference_output in REFERENCES.items()
+}
 THETA = np.array([-0.3, 0.2, 0.9])
 ETA = np.array([-1.3, 0.2, 1.4])
 ELEMENTWISE = [name for name, family in FAMILIES.items() if not family.is_group]
-COUNTS = [name for name in ELEMENTWISE if TWINS[name].is_discrete]
+COUNTS = [name for name in ELEMENTWISE if REFERENCES[name].is_discrete]
 
 
 def theta_of(name):
@@ -32,7 +35,7 @@ def log_p(name, x, eta, theta):
     """By the reference's loss and the family's constant."""
     x, constant = np.atleast_2d(np.asarray(x, float)), CONSTANTS[name]
     eta = np.broadcast_to(eta, x.shape)
-    loss = TWINS[name].loss(x, eta, theta, constant)
+    loss = REFERENCES[name].loss(x, eta, theta, constant)
     if FAMILIES[name].is_group:
         return -loss.sum(axis=1) - FAMILIES[name].log_base(x, constant)
     return -loss - FAMILIES[name].log_base(x, constant)
@@ -47,24 +50,24 @@ def draw(name, n=40_000, seed=0, eta=ETA, **options):
 # ---- the built-in ones ----
 
 
-def test_the_twins_know_the_same():
-    assert list(FAMILIES) == list(TWINS)
+def test_the_reference_has_the_same_names():
+    assert list(FAMILIES) == list(REFERENCES)
     for name, family in FAMILIES.items():
-        twin = TWINS[name]
+        reference_output = REFERENCES[name]
         assert family.name == name
-        assert family.is_group == twin.is_group
-        assert (family.parameter is None) == (twin.theta_gradient is None)
-        assert family.default == twin.constant
+        assert family.is_group == reference_output.is_group
+        assert (family.parameter is None) == (reference_output.theta_gradient is None)
+        assert family.default == reference_output.constant
         assert (family.link == "identity") == (
-            twin.mean(0.7) == 0.7 if not twin.is_group else False
+            reference_output.mean(0.7) == 0.7 if not reference_output.is_group else False
         )
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_constants_are_the_twins(name):
+def test_constants_match_the_reference(name):
     x = np.random.default_rng(1).uniform(0.1, 0.9, (5, 3))
     actual = FAMILIES[name].log_base(x, CONSTANTS[name])
-    expected = TWINS[name].log_base(x, CONSTANTS[name])
+    expected = REFERENCES[name].log_base(x, CONSTANTS[name])
     if FAMILIES[name].is_group:
         expected = expected.sum(axis=1)
     assert actual.shape == expected.shape
@@ -82,7 +85,7 @@ def test_probabilities_sum_to_one(name):
     "name", [name for name in ELEMENTWISE if name not in ("bernoulli", *COUNTS)]
 )
 def test_densities_integrate_to_one(name):
-    twin, delta = TWINS[name], CONSTANTS[name] or 0.0
+    reference_output, delta = REFERENCES[name], CONSTANTS[name] or 0.0
     for j, eta in enumerate(ETA):
         theta = None if theta_of(name) is None else THETA[j]
 
@@ -90,7 +93,11 @@ def test_densities_integrate_to_one(name):
             return np.exp(log_p(name, x, eta, theta))[0, 0]
 
         inside = [-60.0, eta - delta, eta, eta + delta, 1.0, 200.0]  # kinks among them
-        ends = [twin.low, *(x for x in sorted(inside) if twin.low < x < twin.high), twin.high]
+        ends = [
+            reference_output.low,
+            *(x for x in sorted(inside) if reference_output.low < x < reference_output.high),
+            reference_output.high,
+        ]
         total = sum(quad(p, *pair, limit=400, epsabs=1e-11)[0] for pair in pairwise(ends))
         assert total == pytest.approx(1.0, abs=1e-8)
 
@@ -110,24 +117,24 @@ def test_samples(name):
 
     The average log-likelihood is minus the entropy. A seed gives the same samples again.
     """
-    x, twin = draw(name), TWINS[name]
+    x, reference_output = draw(name), REFERENCES[name]
     assert x.shape == (40_000, 3)
     assert x.dtype == np.float64
     assert np.isfinite(x).all()
-    assert (x >= twin.low).all()
-    assert (x <= twin.high).all()
-    mean = np.broadcast_to(twin.mean(ETA[np.newaxis]), (1, 3))[0]
+    assert (x >= reference_output.low).all()
+    assert (x <= reference_output.high).all()
+    mean = np.broadcast_to(reference_output.mean(ETA[np.newaxis]), (1, 3))[0]
     assert (np.abs(x.mean(axis=0) - mean) < 5 * x.std(axis=0) / 200).all()
     np.testing.assert_array_equal(x, draw(name))
     assert not np.array_equal(x, draw(name, seed=1))
     # E[d log p / d eta] = 0, and its variance is that of a score: E[s²] = -E[s'], by differences
     step, theta, constant = 1e-4, theta_of(name), CONSTANTS[name]
     eta = np.tile(ETA, (len(x), 1))
-    score = twin.residual(x, eta, theta, constant)
+    score = reference_output.residual(x, eta, theta, constant)
     assert (np.abs(score.mean(axis=0)) < 5 * score.std(axis=0) / 200).all()
     if name != "laplace":  # whose score has a jump
-        above = twin.residual(x, eta + step * np.eye(3)[0], theta, constant)[:, 0]
-        below = twin.residual(x, eta - step * np.eye(3)[0], theta, constant)[:, 0]
+        above = reference_output.residual(x, eta + step * np.eye(3)[0], theta, constant)[:, 0]
+        below = reference_output.residual(x, eta - step * np.eye(3)[0], theta, constant)[:, 0]
         information = (above - below).mean() / (2 * step)
         assert (score[:, 0] ** 2).mean() == pytest.approx(information, rel=0.1)
 

@@ -36,15 +36,15 @@ def test_finite_differences(output, activation, tied, weighted, isa, make_proble
     )
     expected = unflatten(differences, k, d, tied)
     for name in Parameters._fields:
-        actual, twin = getattr(gradients, name), getattr(expected, name)
-        if twin is not None:
-            assert np.abs(actual - twin).max() < 1e-8 * np.abs(twin).max(), name
+        actual, wanted = getattr(gradients, name), getattr(expected, name)
+        if wanted is not None:
+            assert np.abs(actual - wanted).max() < 1e-8 * np.abs(wanted).max(), name
 
 
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("output", OUTPUTS)
-def test_finite_differences_of_the_twin(output, activation, tied, make_problem):
+def test_finite_differences_of_the_reference(output, activation, tied, make_problem):
     """The reference is held to what it holds the kernels to, penalty included."""
     n, d, k = 6, 5, 4
     X, parameters = make_problem(n, d, k, tied=tied, seed=2)

@@ -10,7 +10,7 @@ from aefast import Autoencoder
 
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("output", ["gaussian", "bernoulli"])
-def test_the_twins_gradient_vanishes(output, tied):
+def test_the_gradient_of_the_reference_vanishes(output, tied):
     """At the end of a small fit, penalty included; and the loss recorded is the reference's."""
     X = np.random.default_rng(0).random((30, 5))
     options = {"output": output, "activation": "tanh", "alpha": 0.01}

@@ -87,7 +87,7 @@ def test_lists_and_strided_parameters(make_problem):
 
 
 def test_gradient_descent_by_hand_lowers_the_loss(digits):
-    """What the functions are for: a training loop of one's own."""
+    """A training loop of the user's lowers the loss."""
     rng = np.random.default_rng(0)
     W, b, c = rng.uniform(-0.3, 0.3, (16, 64)), np.zeros(16), np.zeros(64)
     losses = []

@@ -157,7 +157,7 @@ def raising(self, eta, x):
     ],
 )
 def test_faults_of_its_own_reach_the_caller(loss, error, message, n_threads):
-    """And the estimator still works with what it had."""
+    """An exception of the user's method, or about its result, ends the fit."""
     broken = type("Broken", (Normal,), {"loss": loss})()
     ae = Autoencoder(K, output=broken, n_threads=n_threads)
     with pytest.raises(error, match=message):

@@ -29,7 +29,7 @@ from aefast.distributions import FAMILIES
 from aefast.networks import _autoencoder
 
 ACTIVATIONS = [entry["name"] for entry in _autoencoder.activation_table()]
-ELEMENTWISE = [name for name, twin in OUTPUTS.items() if not twin.is_group]
+ELEMENTWISE = [name for name, output in OUTPUTS.items() if not output.is_group]
 SHAPES = [(1, 1, 1), (5, 3, 1), (33, 17, 9), (129, 65, 31), (257, 130, 33), (521, 18, 7)]
 D, K = 9, 5
 
@@ -61,7 +61,7 @@ def assert_close(actual, expected, tolerance):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=lambda dtype: dtype.__name__)
 @pytest.mark.parametrize("name", [*OUTPUTS, "mixed"])
-def test_ops_are_the_twins(name, dtype, isa):
+def test_ops_match_the_reference(name, dtype, isa):
     """Loss, gradients and means of tables of all sizes, within the rounding of the arithmetic."""
     for n, d, k in SHAPES:
         output = mixed_output(d, seed=d) if name == "mixed" else name
@@ -73,36 +73,38 @@ def test_ops_are_the_twins(name, dtype, isa):
         X, theta = X.astype(dtype), theta.astype(dtype).astype(np.float64)
         options["decoder_weights"] = parameters.decoder_weights
         weight = np.random.default_rng(5).uniform(0.2, 2.0, n)
-        twin = reference_output_with_thetas(output, theta)
-        bound = rounding(X, parameters, twin, sample_weight=weight)
+        expected_output = reference_output_with_thetas(output, theta)
+        bound = rounding(X, parameters, expected_output, sample_weight=weight)
         loss, gradients = ops.loss_and_gradients(
             X, parameters.W, parameters.b, parameters.c, sample_weight=weight, **options
         )
-        expected = reference.loss(X, parameters, twin, sample_weight=weight)
+        expected = reference.loss(X, parameters, expected_output, sample_weight=weight)
         assert_within_rounding(np.asarray(loss, dtype), expected, bound.loss, slack=6.0)
-        twins = reference.gradients(X, parameters, twin, sample_weight=weight)
+        expected_gradients = reference.gradients(
+            X, parameters, expected_output, sample_weight=weight
+        )
         for part in Parameters._fields[: 3 if parameters.decoder_weights is None else 4]:
             mine = getattr(gradients, part)
             assert mine.dtype == dtype
             assert_within_rounding(
-                mine, getattr(twins, part), getattr(bound.gradients, part), slack=6.0
+                mine, getattr(expected_gradients, part), getattr(bound.gradients, part), slack=6.0
             )
         check_theta_gradients(
-            gradients.output_parameters, X, parameters, output, twin, weight, dtype
+            gradients.output_parameters, X, parameters, output, expected_output, weight, dtype
         )
         H = ops.encode(X, parameters.W, parameters.b)
         means = ops.decode(H, parameters.decoder, parameters.c, output=output)
-        A_hat = reference.forward(X, parameters, twin).A_hat
-        expected = reference_outputs.means(None, A_hat, twin)
+        A_hat = reference.forward(X, parameters, expected_output).A_hat
+        expected = reference_outputs.means(None, A_hat, expected_output)
         assert_within_rounding(means, expected, bound.X_hat + np.abs(expected), slack=6.0)
 
 
-def check_theta_gradients(actual, X, parameters, output, twin, weight, dtype):
+def check_theta_gradients(actual, X, parameters, output, expected_output, weight, dtype):
     """Zero where nothing is learnt; a fixed parameter has none."""
     expected = {name: np.zeros(X.shape[1]) for name in actual}
-    parts = reference.theta_gradients(X, parameters, twin, sample_weight=weight)
+    parts = reference.theta_gradients(X, parameters, expected_output, sample_weight=weight)
     given = output if isinstance(output, list) else [(output, None)]
-    for segment, part, (distribution, _) in zip(twin, parts, given, strict=True):
+    for segment, part, (distribution, _) in zip(expected_output, parts, given, strict=True):
         if part is not None and not fixes_parameter(distribution):
             expected[FAMILIES[segment.name].parameter][segment.columns] = part
     for name, values in expected.items():
@@ -116,7 +118,7 @@ def check_theta_gradients(actual, X, parameters, output, twin, weight, dtype):
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("name", ALL_OUTPUTS)
 def test_finite_differences(name, activation, tied):
-    """Of the kernels' own loss, in every parameter; relative error under 1e-7 in float64."""
+    """Gradients equal differences of the kernels' loss, to a relative 1e-7 in float64."""
     output = ALL_OUTPUTS[name]
     X, parameters, theta, options = problem(output, 7, tied=tied)
     n_parameters, options = len(flatten(parameters)), options | {"activation": activation}
@@ -166,14 +168,16 @@ def test_any_table_of_mixed_columns(n, d, k, seed, size):
     output = mixed_output(d, seed)
     X, parameters, theta, options = problem(output, n, d, k)
     W, b, c, _ = Parameters(*(None if part is None else size * part for part in parameters))
-    twin = reference_output_with_thetas(output, theta)
-    expected = reference.gradients(X, Parameters(W, b, c), twin)
+    expected_output = reference_output_with_thetas(output, theta)
+    expected = reference.gradients(X, Parameters(W, b, c), expected_output)
     loss, gradients = ops.loss_and_gradients(X, W, b, c, **options)
-    assert loss == pytest.approx(reference.loss(X, Parameters(W, b, c), twin), rel=1e-10, abs=1e-10)
+    assert loss == pytest.approx(
+        reference.loss(X, Parameters(W, b, c), expected_output), rel=1e-10, abs=1e-10
+    )
     largest = max(np.abs(part).max() for part in expected[:3])  # of terms that may cancel in one
     for name in Parameters._fields[:3]:
-        actual, twin_of_it = getattr(gradients, name), getattr(expected, name)
-        np.testing.assert_allclose(actual, twin_of_it, rtol=0, atol=1e-9 * largest)
+        actual, wanted = getattr(gradients, name), getattr(expected, name)
+        np.testing.assert_allclose(actual, wanted, rtol=0, atol=1e-9 * largest)
 
 
 # ---- invariants ----
@@ -196,7 +200,7 @@ def test_a_weight_of_two_is_the_row_twice(name):
 
 @pytest.mark.parametrize("name", ALL_OUTPUTS)
 def test_a_weight_of_two_is_the_row_twice_in_full_batches(name):
-    """Of a whole fit, but for the last bits of sums."""
+    """A whole fit agrees but for the last bits of sums."""
     output = ALL_OUTPUTS[name]
     X = rows_of(output, 30)
     v = np.r_[np.full(10, 2.0), np.ones(15), np.zeros(5)]

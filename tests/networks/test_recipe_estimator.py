@@ -37,7 +37,7 @@ D, K = 9, 5
 
 @pytest.mark.parametrize("gaps", [False, True], ids=["complete", "gaps"])
 @pytest.mark.parametrize("name", ALL_OUTPUTS)
-def test_likelihoods_are_the_twins(name, gaps, isa):
+def test_likelihoods_match_the_reference(name, gaps, isa):
     """With constants, by row and by column; reconstructions, of as many trials as a row has."""
     output = ALL_OUTPUTS[name]
     X = rows_of(output, 200)
@@ -47,21 +47,21 @@ def test_likelihoods_are_the_twins(name, gaps, isa):
     theta = np.zeros(D)
     for values in ae.output_parameters_.values():
         theta = np.where(np.isnan(values), theta, values)
-    twin = reference_output_with_thetas(output, theta)
+    expected_output = reference_output_with_thetas(output, theta)
     parameters = Parameters(ae.components_, ae.hidden_bias_, ae.visible_bias_)
     fill = {"fill": np.nanmean(X, axis=0)} if gaps else {}
-    expected = reference.log_likelihood(X, parameters, twin, **fill)
+    expected = reference.log_likelihood(X, parameters, expected_output, **fill)
     np.testing.assert_allclose(ae.score_samples(X), expected, rtol=1e-10, atol=1e-10)
     assert ae.score(X) == pytest.approx(expected.mean(), rel=1e-10)
-    by_column = reference.log_likelihood(X, parameters, twin, per_feature=True, **fill)
+    by_column = reference.log_likelihood(X, parameters, expected_output, per_feature=True, **fill)
     np.testing.assert_allclose(
         ae.score_samples(X, per_feature=True), by_column, rtol=1e-9, atol=1e-10
     )
-    losses = reference.entry_losses(X, parameters, twin, **fill)
+    losses = reference.entry_losses(X, parameters, expected_output, **fill)
     np.testing.assert_allclose(
         ae.reconstruction_error(X, per_feature=True), losses, rtol=1e-9, atol=1e-10
     )
-    means = reference.forward(X, parameters, twin, **fill).X_hat
+    means = reference.forward(X, parameters, expected_output, **fill).X_hat
     np.testing.assert_allclose(ae.reconstruct(X), means, rtol=1e-9, atol=1e-10)
     if gaps:
         filled = ae.impute(X)
@@ -88,7 +88,7 @@ def test_training_improves_every_likelihood(name):
 
 @pytest.mark.parametrize("name", ALL_OUTPUTS)
 def test_samples_are_of_the_codes(name):
-    """Their mean is `inverse_transform`; a seed draws them again."""
+    """The mean of samples is `inverse_transform`; a seed draws them again."""
     output = ALL_OUTPUTS[name]
     X = rows_of(output, 60)
     ae = Autoencoder(K, output=output, learning_rate=0.01, max_epochs=10, random_state=0).fit(X)
@@ -183,13 +183,13 @@ def test_refused_outputs(output, message):
 def test_domain_errors_name_row_column_and_value(name):
     output = ALL_OUTPUTS[name]
     column = 2
-    twin = next(
+    expected_output = next(
         OUTPUTS[s.name]
         for s in reference_outputs.segments(reference_output(output), D)
         if column in s.columns
     )
-    bad = [np.inf] if twin.low == -np.inf else [-1.5, np.inf]
-    bad += [1.5] if twin.high == 1.0 else []
+    bad = [np.inf] if expected_output.low == -np.inf else [-1.5, np.inf]
+    bad += [1.5] if expected_output.high == 1.0 else []
     for value in bad:
         X = rows_of(output, 20)
         X[7, column] = value

@@ -13,7 +13,7 @@ from aefast.networks.training import schedules
 N, D, K, EPOCHS = 149, 37, 21, 3  # no multiples of anything; steps of 32 rows, the last shorter
 
 
-def check_twin(X, *, tied=True, tolerance=1e-11, n_threads=None, **options):
+def check_against_reference(X, *, tied=True, tolerance=1e-11, n_threads=None, **options):
     """Three epochs: every parameter, the optimizer's state and the losses are the reference's."""
     settings = {"batch_size": 32, **options}
     ae = Autoencoder(
@@ -23,44 +23,46 @@ def check_twin(X, *, tied=True, tolerance=1e-11, n_threads=None, **options):
     ae.set_params(max_epochs=EPOCHS).fit(X)
     parameters = reference.unflatten(start.astype(np.float64), K, X.shape[1], tied)
     orders = [np.arange(len(X))] * EPOCHS
-    twin = reference_solvers.train(X, parameters, orders, **{"output": "gaussian"} | settings)
-    expected = reference.flatten(twin.parameters)
+    by_reference = reference_solvers.train(
+        X, parameters, orders, **{"output": "gaussian"} | settings
+    )
+    expected = reference.flatten(by_reference.parameters)
     moved = np.abs(expected - start).max()
     assert moved > 1e-3
     scale = moved if X.dtype == np.float32 else 1.0
     np.testing.assert_allclose(ae._state.parameters, expected, rtol=0, atol=tolerance * scale)
     np.testing.assert_allclose(
-        ae._state.optimizer_state, twin.state, rtol=tolerance * 10, atol=tolerance
+        ae._state.optimizer_state, by_reference.state, rtol=tolerance * 10, atol=tolerance
     )
-    np.testing.assert_allclose(ae.loss_curve_, twin.loss_curve, rtol=tolerance)
+    np.testing.assert_allclose(ae.loss_curve_, by_reference.loss_curve, rtol=tolerance)
     return ae, parameters
 
 
 # ---- schedules and decay ----
 
 
-def test_every_schedule_has_a_twin():
+def test_every_schedule_has_a_reference():
     assert set(_autoencoder.SCHEDULES) == set(reference_solvers.SCHEDULES)
 
 
 @pytest.mark.parametrize("schedule", _autoencoder.SCHEDULES)
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("solver, options", SOLVERS, ids=SOLVER_NAMES)
-def test_rates_and_decay_are_the_twins(solver, options, tied, schedule, isa, make_problem):
+def test_rates_and_decay_match_the_reference(solver, options, tied, schedule, isa, make_problem):
     X, _ = make_problem(N, D, K)
     rates = {"learning_rate_schedule": schedule, "weight_decay": 0.5, "alpha": 0.01}
-    check_twin(X, tied=tied, solver=solver, **options, **rates)
+    check_against_reference(X, tied=tied, solver=solver, **options, **rates)
 
 
 @pytest.mark.parametrize("schedule", _autoencoder.SCHEDULES)
 def test_rates_and_decay_in_float32(schedule, isa, make_problem):
     X, _ = make_problem(N, D, K, dtype=np.float32)
     rates = {"learning_rate_schedule": schedule, "weight_decay": 0.5, "learning_rate": 0.01}
-    check_twin(X, solver="adam", tolerance=1e-4, **rates)
+    check_against_reference(X, solver="adam", tolerance=1e-4, **rates)
 
 
 def test_decay_of_plain_descent_is_the_penalty(digits):
-    """And with Adam it is not."""
+    """With Adam, decay and penalty differ."""
     options = {"max_epochs": 2, "learning_rate": 0.01, "momentum": 0.0, "random_state": 0, "tol": 0}
 
     def weights(**more):
@@ -169,9 +171,9 @@ LIMITS = {
 @pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS)
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("solver, options", SOLVERS, ids=SOLVER_NAMES)
-def test_limits_are_the_twins(solver, options, tied, limits, isa, make_problem):
+def test_limits_match_the_reference(solver, options, tied, limits, isa, make_problem):
     X, _ = make_problem(N, D, K)
-    check_twin(X, tied=tied, solver=solver, alpha=0.01, **options, **limits)
+    check_against_reference(X, tied=tied, solver=solver, alpha=0.01, **options, **limits)
 
 
 @pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS)
@@ -179,7 +181,7 @@ def test_limits_are_the_twins(solver, options, tied, limits, isa, make_problem):
 def test_limits_in_float32(batch_size, limits, isa, make_problem):
     X, _ = make_problem(N, D, K, dtype=np.float32)
     options = {"solver": "sgd", "momentum": 0.9, "learning_rate": 0.02, "batch_size": batch_size}
-    check_twin(X, tolerance=1e-4, **options, **limits)
+    check_against_reference(X, tolerance=1e-4, **options, **limits)
 
 
 def test_limits_of_large_networks(isa, make_problem):
@@ -191,11 +193,11 @@ def test_limits_of_large_networks(isa, make_problem):
     start = ae.set_params(max_epochs=0).fit(X)._state.parameters.copy()
     ae.set_params(max_epochs=2).fit(X)
     parameters = reference.unflatten(start, 100, 150, True)
-    twin = reference_solvers.train(
+    by_reference = reference_solvers.train(
         X, parameters, [np.arange(600)] * 2, output="gaussian", **options, **limits
     )
     np.testing.assert_allclose(
-        ae._state.parameters, reference.flatten(twin.parameters), rtol=0, atol=1e-12
+        ae._state.parameters, reference.flatten(by_reference.parameters), rtol=0, atol=1e-12
     )
 
 

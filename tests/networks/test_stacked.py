@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from reference import autoencoder as reference
-from reference import stacked as twin
+from reference import stacked as reference_stacked
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from support.helpers import SOLVER_NAMES, SOLVERS, same_bits
 from support.model_files import edited
@@ -29,7 +29,7 @@ SIZES = (23, 19, 9, 5)
 def random_layers(sizes, seed=0):
     rng = np.random.default_rng(seed)
     vector = rng.normal(scale=0.5, size=sum(k * d + k + d for d, k in pairwise(sizes)))
-    return twin.unflatten(vector, sizes)
+    return reference_stacked.unflatten(vector, sizes)
 
 
 # ---- gradients ----
@@ -42,13 +42,15 @@ def test_gradients_of_the_unrolled_network(output, activation, isa):
     layers = random_layers(SIZES)
     activations = [activation, activation, "tanh"]
     network = stacked_network(SIZES[0], SIZES[1:], activation, "tanh", plain_output(output))
-    flat = twin.flatten(layers)
+    flat = reference_stacked.flatten(layers)
     value, actual, status = _autoencoder.loss_and_gradients(
         network, X, network.split(flat), None, None, 7, 1, PLAIN
     )
-    expected = twin.flatten(twin.gradients(X, layers, activations, output))
+    expected = reference_stacked.flatten(
+        reference_stacked.gradients(X, layers, activations, output)
+    )
     assert status == 0
-    assert value == pytest.approx(twin.loss(X, layers, activations, output), rel=1e-12)
+    assert value == pytest.approx(reference_stacked.loss(X, layers, activations, output), rel=1e-12)
     np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-11 * np.abs(expected).max())
 
 
@@ -58,10 +60,14 @@ def test_gradients_of_the_reference_are_differences_of_its_loss(output, activati
     sizes, activations = (9, 7, 5, 3), [activation, activation, "tanh"]
     X = np.random.default_rng(1).uniform(size=(7, sizes[0]))
     layers = random_layers(sizes)
-    expected = twin.flatten(twin.gradients(X, layers, activations, output))
+    expected = reference_stacked.flatten(
+        reference_stacked.gradients(X, layers, activations, output)
+    )
     differences = reference.finite_differences(
-        lambda vector: twin.loss(X, twin.unflatten(vector, sizes), activations, output),
-        twin.flatten(layers),
+        lambda vector: reference_stacked.loss(
+            X, reference_stacked.unflatten(vector, sizes), activations, output
+        ),
+        reference_stacked.flatten(layers),
     )
     assert np.abs(differences - expected).max() < 1e-7 * np.abs(expected).max()
 
@@ -72,13 +78,15 @@ def test_gradients_of_the_reference_are_differences_of_its_loss(output, activati
 def test_gradients_of_large_networks(n, dtype, n_threads, isa):
     sizes = (150, 70, 40)
     X = np.random.default_rng(1).uniform(size=(n, sizes[0])).astype(dtype)
-    flat = (0.2 * twin.flatten(random_layers(sizes))).astype(dtype)
+    flat = (0.2 * reference_stacked.flatten(random_layers(sizes))).astype(dtype)
     network = stacked_network(sizes[0], sizes[1:], "sigmoid", "sigmoid", plain_output("bernoulli"))
     _, actual, _ = _autoencoder.loss_and_gradients(
         network, X, network.split(flat), None, None, min(n, 512), n_threads, PLAIN
     )
-    layers = twin.unflatten(flat.astype(np.float64), sizes)
-    expected = twin.flatten(twin.gradients(X, layers, ["sigmoid"] * 2, "bernoulli"))
+    layers = reference_stacked.unflatten(flat.astype(np.float64), sizes)
+    expected = reference_stacked.flatten(
+        reference_stacked.gradients(X, layers, ["sigmoid"] * 2, "bernoulli")
+    )
     tolerance = 1e-12 if dtype == np.float64 else 2e-5
     np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * np.abs(expected).max())
 
@@ -92,7 +100,7 @@ LIMITS = {"free": {}, "limited": {"clip_norm": 0.5, "max_norm": 1.5}}
 @pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS)
 @pytest.mark.parametrize("output", OUTPUTS)
 @pytest.mark.parametrize("solver, options", SOLVERS, ids=SOLVER_NAMES)
-def test_fine_tuning_is_the_twins(solver, options, output, limits, rows, isa):
+def test_fine_tuning_matches_the_reference(solver, options, output, limits, rows, isa):
     random = np.random.default_rng(0)
     X, weight, of_rows = random.uniform(size=(75, SIZES[0])), None, {}
     if rows != "plain":
@@ -108,11 +116,13 @@ def test_fine_tuning_is_the_twins(solver, options, output, limits, rows, isa):
     )  # fmt: skip
     start = stack.set_params(max_epochs=0).fit(X, sample_weight=weight)._state.parameters.copy()
     stack.set_params(max_epochs=3).fit(X, sample_weight=weight)
-    layers, state, curve = twin.train(
-        X, twin.unflatten(start, SIZES), ["tanh", "tanh", "linear"], output, [np.arange(75)] * 3,
-        **settings, **of_rows,
+    layers, state, curve = reference_stacked.train(
+        X, reference_stacked.unflatten(start, SIZES), ["tanh", "tanh", "linear"], output,
+        [np.arange(75)] * 3, **settings, **of_rows,
     )  # fmt: skip
-    np.testing.assert_allclose(stack._state.parameters, twin.flatten(layers), rtol=0, atol=1e-11)
+    np.testing.assert_allclose(
+        stack._state.parameters, reference_stacked.flatten(layers), rtol=0, atol=1e-11
+    )
     np.testing.assert_allclose(stack._state.optimizer_state, state, rtol=0, atol=1e-11)
     np.testing.assert_allclose(stack.loss_curve_, curve, rtol=1e-12)
     assert np.abs(stack._state.parameters - start).max() > 1e-3
@@ -210,10 +220,13 @@ def test_rows_held_out_are_not_pretrained_on():
 # ---- estimator ----
 
 
-def test_methods_are_the_twins(stack, digits, isa):
-    activations, layers = ["sigmoid"] * 3, twin.unflatten(stack._state.parameters, (64, 40, 20, 6))
-    _, H = twin.encode(digits, layers, activations)
-    B, _ = twin.decode(H[-1], layers, activations)
+def test_methods_match_the_reference(stack, digits, isa):
+    activations, layers = (
+        ["sigmoid"] * 3,
+        reference_stacked.unflatten(stack._state.parameters, (64, 40, 20, 6)),
+    )
+    _, H = reference_stacked.encode(digits, layers, activations)
+    B, _ = reference_stacked.decode(H[-1], layers, activations)
     np.testing.assert_allclose(stack.transform(digits), H[-1], rtol=1e-10)
     np.testing.assert_allclose(stack.inverse_transform(H[-1]), reference.sigmoid(B[1]), rtol=1e-9)
     np.testing.assert_allclose(stack.reconstruct(digits), reference.sigmoid(B[1]), rtol=1e-9)

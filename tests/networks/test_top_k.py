@@ -53,12 +53,12 @@ def start_with_dead_units(ae, X, n_dead):
 
 
 def train_both(X, kept, solver, tied, activation, batch_size=32, n_dead=21, n_epochs=4, **options):
-    """(estimator, twin, how many units were dead in each batch)"""
+    """(estimator, by_reference, how many units were dead in each batch)"""
     settings = {"solver": solver, "batch_size": batch_size, "activation": activation, **options}
     ae = Autoencoder(K, tied=tied, top_k=kept, shuffle=False, tol=0, random_state=0, **settings)
     parameters, dead = start_with_dead_units(ae, X, n_dead)
     ae.set_params(max_epochs=n_epochs).fit(X)
-    twin, counts = reference_top_k.train(
+    by_reference, counts = reference_top_k.train(
         X,
         parameters,
         [np.arange(len(X))] * n_epochs,
@@ -67,27 +67,29 @@ def train_both(X, kept, solver, tied, activation, batch_size=32, n_dead=21, n_ep
         revive=REVIVE,
         **{"learning_rate": 1e-3, **settings},
     )
-    moved = np.abs(twin.parameters.b[dead] - parameters.b[dead])
+    moved = np.abs(by_reference.parameters.b[dead] - parameters.b[dead])
     assert counts[0] == 0 and counts[-1] > 0
     assert activation == "relu" or moved.max() > 1e-8  # pulled back, where there is a slope
-    return ae, twin
+    return ae, by_reference
 
 
 @pytest.mark.parametrize("kept", [SPARSE, DENSE])
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("solver, options", SOLVERS, ids=SOLVER_NAMES)
-def test_training_is_the_twins(solver, options, tied, kept, isa, make_problem):
+def test_training_matches_the_reference(solver, options, tied, kept, isa, make_problem):
     """Four epochs with a short last batch: every parameter, optimizer state and loss.
 
     Some units are kept by no row of a batch.
     """
     X, _ = make_problem(N, D, K)
     for activation in ("softplus", "relu", "linear"):
-        ae, twin = train_both(X, kept, solver, tied, activation, **options)
-        expected = reference.flatten(twin.parameters)
+        ae, by_reference = train_both(X, kept, solver, tied, activation, **options)
+        expected = reference.flatten(by_reference.parameters)
         np.testing.assert_allclose(ae._state.parameters, expected, rtol=0, atol=1e-11)
-        np.testing.assert_allclose(ae._state.optimizer_state, twin.state, rtol=0, atol=1e-11)
-        np.testing.assert_allclose(ae.loss_curve_, twin.loss_curve, rtol=1e-12)
+        np.testing.assert_allclose(
+            ae._state.optimizer_state, by_reference.state, rtol=0, atol=1e-11
+        )
+        np.testing.assert_allclose(ae.loss_curve_, by_reference.loss_curve, rtol=1e-12)
 
 
 @pytest.mark.parametrize("kept", [SPARSE, DENSE])
@@ -95,12 +97,12 @@ def test_training_is_the_twins(solver, options, tied, kept, isa, make_problem):
 def test_training_in_float32(tied, kept, isa, make_problem):
     X, _ = make_problem(N, D, K, dtype=np.float32)
     options = {"momentum": 0.0, "learning_rate": 0.01}
-    ae, twin = train_both(X, kept, "sgd", tied, "softplus", **options)
-    expected = reference.flatten(twin.parameters)
+    ae, by_reference = train_both(X, kept, "sgd", tied, "softplus", **options)
+    expected = reference.flatten(by_reference.parameters)
     start = reference.flatten(start_with_dead_units(clone(ae), X, 21)[0])
     moved = np.abs(expected - start).max()
     assert np.abs(ae._state.parameters - expected).max() < 2e-5 * max(moved, 1.0)
-    np.testing.assert_allclose(ae.loss_curve_, twin.loss_curve, rtol=2e-6)
+    np.testing.assert_allclose(ae.loss_curve_, by_reference.loss_curve, rtol=2e-6)
 
 
 @pytest.mark.each_value_once
@@ -110,7 +112,7 @@ def test_batch_sizes(batch_size, n_dead, isa, make_problem):
     """One row, several blocks of rows, more than a chunk of 512; few or most units are dead."""
     X, _ = make_problem(1500, D, K)
     options = {"momentum": 0.0, "learning_rate": 0.001, "n_epochs": 2}
-    ae, twin = train_both(
+    ae, by_reference = train_both(
         X[: 100 if batch_size == 1 else None],
         SPARSE,
         "sgd",
@@ -121,7 +123,7 @@ def test_batch_sizes(batch_size, n_dead, isa, make_problem):
         **options,
     )
     np.testing.assert_allclose(
-        ae._state.parameters, reference.flatten(twin.parameters), rtol=0, atol=1e-11
+        ae._state.parameters, reference.flatten(by_reference.parameters), rtol=0, atol=1e-11
     )
 
 
@@ -144,7 +146,7 @@ def test_batch_sizes(batch_size, n_dead, isa, make_problem):
     "solver, momentum", [("sgd", 0.0), ("sgd", 0.9), ("adam", 0.9), ("adagrad", 0.9)]
 )
 def test_kept_units_are_the_products(options, solver, momentum, make_problem):
-    """What register tiles do with the kept units alone, and BLAS by whole products."""
+    """Steps through kept units alone in tiles agree with whole products by BLAS."""
     X = make_problem(N, D, K)[0].copy()
     if "missing" in options:
         X[::5, 3] = np.nan

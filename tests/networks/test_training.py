@@ -20,7 +20,9 @@ OUTPUTS = PLAIN_OUTPUTS  # the others: test_recipe.py
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("output", OUTPUTS)
 @pytest.mark.parametrize("solver, options", SOLVERS, ids=SOLVER_NAMES)
-def test_training_is_the_twins(solver, options, output, tied, n_threads, isa, make_problem):
+def test_training_matches_the_reference(
+    solver, options, output, tied, n_threads, isa, make_problem
+):
     """Four epochs with a short last batch and a penalty: every parameter and optimizer state."""
     X, _ = make_problem(149, 21, 10)
     settings = {
@@ -34,18 +36,18 @@ def test_training_is_the_twins(solver, options, output, tied, n_threads, isa, ma
     ae = Autoencoder(10, shuffle=False, tol=0, random_state=0, n_threads=n_threads, **settings)
     start = ae.set_params(max_epochs=0).fit(X)._state.parameters.copy()
     ae.set_params(max_epochs=4).fit(X)
-    twin = reference.train(
+    by_reference = reference.train(
         X,
         reference.unflatten(start, 10, 21, tied),
         [np.arange(149)] * 4,
         **{name: value for name, value in settings.items() if name != "tied"},
     )
     # Rounding of 1e-16 grows with each of the 20 steps, most where Adam divides by a small root.
-    expected = reference.flatten(twin.parameters)
+    expected = reference.flatten(by_reference.parameters)
     assert np.abs(expected - start).max() > 0.01
     np.testing.assert_allclose(ae._state.parameters, expected, rtol=0, atol=1e-11)
-    np.testing.assert_allclose(ae._state.optimizer_state, twin.state, rtol=0, atol=1e-11)
-    np.testing.assert_allclose(ae.loss_curve_, twin.loss_curve, rtol=1e-12)
+    np.testing.assert_allclose(ae._state.optimizer_state, by_reference.state, rtol=0, atol=1e-11)
+    np.testing.assert_allclose(ae.loss_curve_, by_reference.loss_curve, rtol=1e-12)
     assert (ae.n_epochs_, ae._state.n_steps, ae._state.n_rows_seen) == (4, 4 * 5, 4 * 149)
 
 
@@ -70,7 +72,7 @@ def test_training_in_float32(solver, options, output, tied, isa, make_problem):
     assert (
         start.dtype == ae._state.parameters.dtype == ae._state.optimizer_state.dtype == np.float32
     )
-    twin = reference.train(
+    by_reference = reference.train(
         X,
         reference.unflatten(start.astype(np.float64), 10, 21, tied),
         [np.arange(149)] * 4,
@@ -79,10 +81,10 @@ def test_training_in_float32(solver, options, output, tied, isa, make_problem):
         solver=solver,
         **options,
     )
-    expected = reference.flatten(twin.parameters)
+    expected = reference.flatten(by_reference.parameters)
     moved = np.abs(expected - start).max()
     assert np.abs(ae._state.parameters - expected).max() < 1e-4 * moved
-    np.testing.assert_allclose(ae.loss_curve_, twin.loss_curve, rtol=2e-6)
+    np.testing.assert_allclose(ae.loss_curve_, by_reference.loss_curve, rtol=2e-6)
 
 
 @pytest.mark.parametrize(
@@ -115,10 +117,10 @@ def check_plain_training(X, parameters, n_epochs, batch_size):
     start = ae.set_params(max_epochs=0).fit(X)._state.parameters.copy()
     ae.set_params(max_epochs=n_epochs).fit(X)
     orders = [np.arange(n)] * n_epochs
-    twin = reference.train(
+    by_reference = reference.train(
         X, reference.unflatten(start, k, d, tied), orders, output="gaussian", **options
     )
-    expected = reference.flatten(twin.parameters)
+    expected = reference.flatten(by_reference.parameters)
     np.testing.assert_allclose(ae._state.parameters, expected, rtol=0, atol=1e-11)
     assert ae._state.n_steps == n_epochs * -(-n // batch_size)
 

@@ -37,8 +37,8 @@ VARIANTS = {
     "gaussian noise": {"corruption": ("gaussian", 0.5)},
     "contraction": {"contraction": 0.2},
     **{
-        name: {"sparsity": (name, *([twin.example] if twin.example else []), 0.5)}
-        for name, twin in PENALTIES.items()
+        name: {"sparsity": (name, *([penalty.example] if penalty.example else []), 0.5)}
+        for name, penalty in PENALTIES.items()
     },
     "top_k": {"top_k": 2},
     "dropout": {"dropout": 0.4},
@@ -56,7 +56,7 @@ VARIANTS = {
 }
 
 
-def twins_options(X, output, options, seed, k=K):
+def reference_options(X, output, options, seed, k=K):
     """Keyword arguments of the reference: the noise is what the kernel draws at its first rows."""
     options, corruption = dict(options), options.get("corruption")
     missing, fill = options.pop("missing", None), options.pop("missing_fill", "mean")
@@ -81,15 +81,17 @@ def domain_ends(X, output):
         X.shape[1],
     )
     for name, columns, *_ in segments:
-        twin = reference.OUTPUTS[name]
-        low[columns] = twin.low if np.isfinite(twin.low) else low[columns]
-        high[columns] = twin.high if np.isfinite(twin.high) else high[columns]
+        reference_output = reference.OUTPUTS[name]
+        low[columns] = reference_output.low if np.isfinite(reference_output.low) else low[columns]
+        high[columns] = (
+            reference_output.high if np.isfinite(reference_output.high) else high[columns]
+        )
     return low, high
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("name", ALL_OUTPUTS)
-def test_steps_are_the_twins(name, variant, isa):
+def test_steps_match_the_reference(name, variant, isa):
     """Loss and gradients for tied and untied weights, all activations, with row weights.
 
     Gradients agree in float64 to 1e-10 of their largest entry.
@@ -109,23 +111,23 @@ def test_steps_are_the_twins(name, variant, isa):
             loss, gradients, of_theta, ae = step(
                 X, parameters, theta, output=output, **settings, **options
             )
-            twin = expected_step(
+            by_reference = expected_step(
                 X,
                 parameters,
                 theta,
                 output,
                 **settings,
-                **twins_options(X, output, options, ae._state.seed),
+                **reference_options(X, output, options, ae._state.seed),
             )
-            assert loss == pytest.approx(twin[0], rel=1e-11), activation
-            assert_same_gradients(gradients, twin[1], 1e-10)
+            assert loss == pytest.approx(by_reference[0], rel=1e-11), activation
+            assert_same_gradients(gradients, by_reference[1], 1e-10)
             if len(of_theta):
-                np.testing.assert_allclose(of_theta, twin[2], rtol=1e-9, atol=1e-11)
+                np.testing.assert_allclose(of_theta, by_reference[2], rtol=1e-9, atol=1e-11)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("name", ["gaussian", "mixed"])
-def test_steps_of_many_blocks_are_the_twins(name, variant, isa):
+def test_steps_of_many_blocks_match_the_reference(name, variant, isa):
     """Rows fill several blocks; features and units several panels and calls of the generator."""
     n, d, k = 301, 131, 70
     output, options = mixed_output(d, seed=d) if name == "mixed" else name, VARIANTS[variant]
@@ -138,12 +140,12 @@ def test_steps_of_many_blocks_are_the_twins(name, variant, isa):
     )  # pre-activations of the size of one
     settings = {"activation": "sigmoid", "sample_weight": weight}
     loss, gradients, of_theta, ae = step(X, parameters, theta, output=output, **settings, **options)
-    options = twins_options(X, output, options, ae._state.seed, k)
-    twin = expected_step(X, parameters, theta, output, **settings, **options)
-    assert loss == pytest.approx(twin[0], rel=1e-11)
-    assert_same_gradients(gradients, twin[1], 1e-10)
+    options = reference_options(X, output, options, ae._state.seed, k)
+    by_reference = expected_step(X, parameters, theta, output, **settings, **options)
+    assert loss == pytest.approx(by_reference[0], rel=1e-11)
+    assert_same_gradients(gradients, by_reference[1], 1e-10)
     if len(of_theta):
-        np.testing.assert_allclose(of_theta, twin[2], rtol=1e-9, atol=1e-10)
+        np.testing.assert_allclose(of_theta, by_reference[2], rtol=1e-9, atol=1e-10)
 
 
 def as_float32(array):
@@ -164,12 +166,14 @@ def test_steps_in_float32(name, variant, isa):
             X.astype(np.float32), parameters, theta, output=output, **options
         )
         assert ae._state.parameters.dtype == np.float32
-        twins = twins_options(X, output, options, ae._state.seed)
-        twin = expected_step(X, parameters, theta, output, **twins)
-        assert loss == pytest.approx(twin[0], rel=2e-6)
-        assert_same_gradients(gradients, twin[1], 3e-5)
+        for_reference = reference_options(X, output, options, ae._state.seed)
+        by_reference = expected_step(X, parameters, theta, output, **for_reference)
+        assert loss == pytest.approx(by_reference[0], rel=2e-6)
+        assert_same_gradients(gradients, by_reference[1], 3e-5)
         if len(of_theta):
-            assert np.abs(of_theta - twin[2]).max() <= 3e-5 * max(np.abs(twin[2]).max(), 0.01)
+            assert np.abs(of_theta - by_reference[2]).max() <= 3e-5 * max(
+                np.abs(by_reference[2]).max(), 0.01
+            )
 
 
 def test_noise_is_philox():
@@ -206,7 +210,7 @@ def test_noise_goes_on_from_pass_to_pass():
     before = ae._state.parameters.copy()
     ae.fit(X)  # warm start
     seed = ae._state.seed
-    twin = reference.gradients(
+    by_reference = reference.gradients(
         X,
         now,
         "gaussian",
@@ -215,7 +219,7 @@ def test_noise_goes_on_from_pass_to_pass():
         sparsity=("l1", 0.01),
     )
     moved = reference.unflatten(before - ae._state.parameters, K, D, True)
-    assert_same_gradients(moved, twin, 1e-10)
+    assert_same_gradients(moved, by_reference, 1e-10)
 
 
 @pytest.mark.parametrize(
@@ -248,7 +252,7 @@ def test_sparsity_reaches_its_mean(digits):
         assert ae.transform(digits).mean() == pytest.approx(rho, rel=0.3)
 
 
-def test_twins_and_guide_know_every_activation():
+def test_reference_and_guide_have_every_activation():
     """Codes at the ends of what the table says, or on the way there."""
     assert set(ACTIVATIONS) == set(reference.ACTIVATIONS)
     for row in _autoencoder.activation_table():
@@ -262,7 +266,7 @@ def test_twins_and_guide_know_every_activation():
     assert re.findall(r'^\| `"(\w+)"` \|', table, re.MULTILINE) == ACTIVATIONS
 
 
-def test_twins_and_guide_know_every_penalty():
+def test_reference_and_guide_have_every_penalty():
     assert set(PENALTIES) == set(_autoencoder.PENALTIES)
     page = (Path(__file__).parents[2] / "docs" / "guide" / "variants.md").read_text(
         encoding="utf-8"
@@ -288,14 +292,14 @@ def test_the_divergence_of_saturated_units_is_finite(bias, isa):
 @pytest.mark.parametrize("k", [1, 5, 16])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_top_k_codes(k, activation, digits, isa):
-    """What `transform` gives is what training had: the reference's."""
+    """Codes and reconstructions are the reference's."""
     ae = Autoencoder(16, activation=activation, top_k=k, max_epochs=2, random_state=0).fit(digits)
     parameters = Parameters(ae.components_, ae.hidden_bias_, ae.visible_bias_)
-    twin = reference.forward(digits, parameters, "gaussian", activation, top_k=k)
+    by_reference = reference.forward(digits, parameters, "gaussian", activation, top_k=k)
     H = ae.transform(digits)
-    np.testing.assert_allclose(H, twin.H, rtol=1e-11, atol=1e-12)
-    np.testing.assert_allclose(ae.reconstruct(digits), twin.X_hat, rtol=1e-10, atol=1e-10)
-    np.testing.assert_allclose(ae.inverse_transform(H), twin.X_hat, rtol=1e-10, atol=1e-10)
+    np.testing.assert_allclose(H, by_reference.H, rtol=1e-11, atol=1e-12)
+    np.testing.assert_allclose(ae.reconstruct(digits), by_reference.X_hat, rtol=1e-10, atol=1e-10)
+    np.testing.assert_allclose(ae.inverse_transform(H), by_reference.X_hat, rtol=1e-10, atol=1e-10)
 
 
 def test_dead_units_come_back(digits):
@@ -334,9 +338,9 @@ def test_noise_and_penalties_play_no_part_afterwards(digits):
         8, corruption=("masking", 0.5), dropout=0.5, contraction=0.1, max_epochs=2, random_state=0
     ).fit(digits)
     parameters = Parameters(ae.components_, ae.hidden_bias_, ae.visible_bias_)
-    twin = reference.forward(digits, parameters, "gaussian")
-    np.testing.assert_allclose(ae.transform(digits), twin.H, rtol=1e-12)
-    np.testing.assert_allclose(ae.reconstruct(digits), twin.X_hat, rtol=1e-10, atol=1e-12)
+    by_reference = reference.forward(digits, parameters, "gaussian")
+    np.testing.assert_allclose(ae.transform(digits), by_reference.H, rtol=1e-12)
+    np.testing.assert_allclose(ae.reconstruct(digits), by_reference.X_hat, rtol=1e-10, atol=1e-12)
     losses = reference.row_losses(digits, parameters, "gaussian")
     np.testing.assert_allclose(ae.reconstruction_error(digits), losses, rtol=1e-10)
 

@@ -1,4 +1,4 @@
-"""What the build is: its facts, its symbols, its imports, and (slow) its variants."""
+"""Facts, symbols and imports of the build, and (slow) its variants."""
 
 import importlib
 import os
@@ -62,7 +62,7 @@ def test_extensions_export_their_modules_alone(name):
 
 
 def test_extensions_link_the_mathematics_library():
-    """They do not rely on Python having loaded it."""
+    """Extensions link libm and do not rely on Python having loaded it."""
     for name in EXTENSIONS:
         needs_it = re.search(
             r" U (lgamma|log|exp|pow|tgamma|log1p)(@|$)", elf_facts(name, "nm", "-D")
@@ -90,7 +90,7 @@ def compiler(name):
 @pytest.mark.parametrize("name", KERNELS)
 @pytest.mark.parametrize("reader", ["gcc", "clang", "clang for AArch64"])
 def test_compilers_read_the_kernels(reader, name, bits):
-    """Whichever compiler built this: no error, and no warning but of OpenMP's pragmas."""
+    """Every compiler there is accepts kernels, with no warning but of OpenMP's pragmas."""
     flags = ["-fsyntax-only", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas", "-O1"]
     done = subprocess.run(
         [*compiler(reader), *flags, f"-DAEFAST_REAL_BITS={bits}", ROOT / "src" / name],
@@ -102,7 +102,7 @@ def test_compilers_read_the_kernels(reader, name, bits):
 
 @pytest.mark.parametrize("bits, lanes", [(32, "4s"), (64, "2d")])
 def test_clang_fuses_multiply_adds_on_aarch64(bits, lanes):
-    """It becomes one instruction on a whole vector: the loop over lanes is gone."""
+    """`vec_fma` compiles to one instruction on a whole vector, without a loop over lanes."""
     flags = ["-S", "-O3", "-o", "-", f"-DAEFAST_REAL_BITS={bits}"]
     assembly = subprocess.run(
         [*compiler("clang for AArch64"), *flags, ROOT / "src/runtime/peak.c"],

@@ -63,7 +63,7 @@ def test_public_names_of_statistics_are_documented():
 
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_hooks_of_files_are_not_public(name):
-    """Of what `model_file` asks of an estimator, users see `save` alone."""
+    """Users see `save` alone of the methods that `model_file` asks of an estimator."""
     hooks = vars(aefast.model_file.saving.Saved)
     assert [hook for hook in hooks if not hook.startswith("_")] == ["save"]
 

@@ -20,7 +20,8 @@ MIXED = [
     ("huber", [5], 0.3),
 ]
 SPARSITIES = {
-    name: (name, *([twin.example] if twin.example else []), 0.4) for name, twin in PENALTIES.items()
+    name: (name, *([output.example] if output.example else []), 0.4)
+    for name, output in PENALTIES.items()
 }
 
 
@@ -50,7 +51,7 @@ def make_parameters(tied=True, seed=1):
 
 
 def check_gradients(X, parameters, output, **options):
-    """Both gradients against central differences of the loss: relative error under 1e-9."""
+    """Gradients equal central differences of the loss, to a relative 1e-9."""
     tied = parameters.decoder_weights is None
     alpha = options.pop("alpha", 0.0)
     segments = reference_outputs.segments(output, D)
@@ -79,7 +80,7 @@ def check_gradients(X, parameters, output, **options):
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("name", [*OUTPUTS, "mixed"])
 def test_gradients(name, tied):
-    """Of every distribution, with weights, a penalty, and missing entries."""
+    """Gradients for every distribution, with weights, a penalty and missing entries."""
     output = MIXED if name == "mixed" else name
     X = rows_of_segments(output)
     if name != "mixed" and OUTPUTS[name].is_group:
@@ -147,15 +148,15 @@ def test_top_k_keeps_the_first_of_equals():
 
 @pytest.mark.parametrize("name", OUTPUTS)
 def test_links_invert_means(name):
-    twin, a = OUTPUTS[name], np.linspace(-3.0, 3.0, 13)[np.newaxis]
-    eta = twin.link(twin.mean(a))
-    expected = a - logsumexp(a) if twin.is_group else a
+    output, a = OUTPUTS[name], np.linspace(-3.0, 3.0, 13)[np.newaxis]
+    eta = output.link(output.mean(a))
+    expected = a - logsumexp(a) if output.is_group else a
     np.testing.assert_allclose(eta, expected, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("shape", [1.0, 3.5])
 def test_gamma_of_shape_one_is_exponential(shape):
-    """And its constants are those of SciPy."""
+    """Constants of the reference are those of SciPy."""
     from scipy import stats
 
     x, a = rows_of("gamma"), rows_of("gaussian")
@@ -171,8 +172,8 @@ def test_negative_binomial_is_scipys():
     from scipy import stats
 
     x, a, r = rows_of("poisson"), rows_of("gaussian"), 1.7
-    twin = OUTPUTS["negative_binomial"]
-    log_p = -twin.loss(x, a, np.log(r), None) - twin.log_base(x)
+    output = OUTPUTS["negative_binomial"]
+    log_p = -output.loss(x, a, np.log(r), None) - output.log_base(x)
     np.testing.assert_allclose(log_p, stats.nbinom.logpmf(x, r, r / (r + np.exp(a))), rtol=1e-11)
 
 
@@ -239,7 +240,7 @@ def test_training_learns_what_distributions_keep():
 
 
 def test_auxiliary_loss_of_dead_units():
-    """Its gradient by differences, the residual held fixed."""
+    """The penalty's gradient equals differences, the residual held fixed."""
     X, parameters = rows_of("gaussian"), make_parameters(tied=False)
     variant = reference.Variant(top_k=2, revive=np.random.default_rng(8).uniform(0.1, 1.0, K))
     share = np.random.default_rng(9).uniform(0.1, 0.4, N)

@@ -55,7 +55,7 @@ def imported(path):
 
 
 def test_no_test_file_imports_another():
-    """What files share is in tests/support and tests/reference, fixtures in conftest.py."""
+    """Files share through tests/support and tests/reference, fixtures through conftest.py."""
     files = sorted(TESTS.rglob("*.py"))
     folders = {path.parent.name for path in files if path.name.startswith("test_")}
     assert {"base", "networks"} <= folders

@@ -55,7 +55,7 @@ def test_estimator_checks(estimator, check, monkeypatch):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("positive", [False, True])
 @pytest.mark.parametrize("shape", [(1, 1, 1), (9, 5, 7), (60, 33, 61), (70, 300, 26)])
-def test_update_is_the_twins(shape, positive, dtype, isa):
+def test_update_matches_the_reference(shape, positive, dtype, isa):
     n, d, k = shape
     rng = np.random.default_rng(1)
     H = rng.normal(size=(n, k)) * (rng.random((n, k)) < 0.4)
@@ -88,7 +88,7 @@ def test_update_is_the_twins(shape, positive, dtype, isa):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8])
-def test_statistics_are_the_twins(dtype, isa):
+def test_statistics_match_the_reference(dtype, isa):
     rng = np.random.default_rng(2)
     n, d, k = 50, 270, 23
     X = rng.integers(0, 9, (n, d)).astype(dtype)

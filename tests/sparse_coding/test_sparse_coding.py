@@ -37,12 +37,12 @@ def lasso_problem(shape, dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", [(1, 1, 1), (3, 1, 5), (5, 7, 3), (29, 17, 33), (7, 19, 70)])
 @pytest.mark.parametrize("algorithm", ["lasso_active", "lasso_lars"])
-def test_lasso_codes_are_the_twins(algorithm, shape, dtype, isa):
-    X, D, twin = lasso_problem(shape, dtype)
+def test_lasso_codes_match_the_reference(algorithm, shape, dtype, isa):
+    X, D, by_reference = lasso_problem(shape, dtype)
     tol = 1e-12 if dtype == np.float64 else 1e-6
     H = sparse_encode(X, D, algorithm=algorithm, alpha=0.1, tol=tol)
     assert H.dtype == dtype
-    np.testing.assert_allclose(H, twin, rtol=0, atol=1e-6 if dtype == np.float64 else 2e-3)
+    np.testing.assert_allclose(H, by_reference, rtol=0, atol=1e-6 if dtype == np.float64 else 2e-3)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -63,29 +63,31 @@ def test_optimality_and_certificate(algorithm, dtype, positive, weighted, isa):
     wide_X, wide_D, wide_H = (a.astype(np.float64) for a in (X, D, H))
     eps = float(np.finfo(dtype).eps)
     for x, h, g in zip(wide_X, wide_H, gap, strict=True):
-        twin = reference.relative_gap(x, h, wide_D, 0.2, weights, positive)
-        assert abs(twin - g) <= 32 * eps + 1e-2 * tol
+        by_reference = reference.relative_gap(x, h, wide_D, 0.2, weights, positive)
+        assert abs(by_reference - g) <= 32 * eps + 1e-2 * tol
         # strong duality of the residual: 1/2 ||r - r*||^2 <= gap, so that no correlation is further
         # off than ||D_j|| sqrt(2 gap)
-        bound = np.sqrt(2 * max(twin, eps) * 0.5 * (x @ x)) / (0.2 * (0.5 if weighted else 1.0))
+        bound = np.sqrt(2 * max(by_reference, eps) * 0.5 * (x @ x)) / (
+            0.2 * (0.5 if weighted else 1.0)
+        )
         off = reference.optimality(x, h, wide_D, 0.2, weights, positive)
         assert off <= 2 * bound + 1e3 * eps
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("n_nonzero_coefs", [1, 4, 9])
-def test_pursuit_is_the_twins(n_nonzero_coefs, dtype, isa):
+def test_pursuit_matches_the_reference(n_nonzero_coefs, dtype, isa):
     X, D = make_problem(40, 21, 37, dtype, seed=3)
     D *= np.random.default_rng(4).uniform(0.5, 2.0, (37, 1)).astype(dtype)
     H = sparse_encode(X, D, algorithm="omp", n_nonzero_coefs=n_nonzero_coefs)
     assert (np.count_nonzero(H, axis=1) <= n_nonzero_coefs).all()
     for x, h in zip(X.astype(np.float64), H.astype(np.float64), strict=True):
         wide = D.astype(np.float64)
-        twin = reference.pursuit(x, wide, n_nonzero_coefs)
+        by_reference = reference.pursuit(x, wide, n_nonzero_coefs)
         if dtype == np.float64:
-            np.testing.assert_allclose(h, twin, rtol=0, atol=1e-9)
+            np.testing.assert_allclose(h, by_reference, rtol=0, atol=1e-9)
         else:  # near ties may fall the other way: the residual is what counts
-            ours, its = (np.sum((x - code @ wide) ** 2) for code in (h, twin))
+            ours, its = (np.sum((x - code @ wide) ** 2) for code in (h, by_reference))
             assert ours <= its * 1.05 + 1e-6
         chosen = np.flatnonzero(h)
         fit = np.linalg.lstsq(wide[chosen].T, x, rcond=None)[0]
@@ -98,22 +100,24 @@ def test_pursuit_until_a_target():
     """Without a number of atoms, a row ends at the squared error alpha."""
     X, D = make_problem(60, 30, 50, seed=5)
     H = sparse_encode(X, D, algorithm="omp", alpha=0.5)
-    twin = np.array([reference.pursuit(x, D, target=0.5) for x in X])
-    np.testing.assert_allclose(H, twin, atol=1e-9)
+    by_reference = np.array([reference.pursuit(x, D, target=0.5) for x in X])
+    np.testing.assert_allclose(H, by_reference, atol=1e-9)
     assert (np.sum((X - H @ D) ** 2, axis=1) <= 0.5 + 1e-12).all()
 
 
 @pytest.mark.parametrize("positive", [False, True])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_threshold_is_the_twins(dtype, positive, isa):
+def test_threshold_matches_the_reference(dtype, positive, isa):
     X, D = make_problem(13, 9, 21, dtype, seed=6)
     weights = np.linspace(0.5, 2.0, 21)
     H = sparse_encode(
         X, D, algorithm="threshold", alpha=0.3, positive=positive, atom_weights=weights
     )
     wide_X, wide_D = X.astype(np.float64), D.astype(np.float64)
-    twin = np.array([reference.threshold(x, wide_D, 0.3, weights, positive) for x in wide_X])
-    np.testing.assert_allclose(H, twin, rtol=0, atol=1e-12 if dtype == np.float64 else 1e-5)
+    by_reference = np.array(
+        [reference.threshold(x, wide_D, 0.3, weights, positive) for x in wide_X]
+    )
+    np.testing.assert_allclose(H, by_reference, rtol=0, atol=1e-12 if dtype == np.float64 else 1e-5)
 
 
 @pytest.mark.parametrize("algorithm", ["lasso_active", "lasso_lars", "lasso_cd"])

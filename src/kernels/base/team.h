@@ -154,7 +154,7 @@ static inline uint64_t float_mode_swap(uint64_t mode)
 static inline uint64_t float_mode_bits(int mode)
 {
 #if defined(__x86_64__)
-    /* Both mask all exceptions and round to nearest; the first sets FTZ and DAZ. */
+    /* Both modes mask all exceptions and round to nearest; the first sets FTZ and DAZ. */
     return mode == FLOAT_MODE_FLUSH ? 0x9fc0 : 0x1f80;
 #elif defined(__aarch64__)
     return mode == FLOAT_MODE_FLUSH ? 1u << 24 : 0;
