@@ -201,9 +201,14 @@ class SufficientStatistics(Saved):
         self._check_not_empty()
         return moved(self.weight_sum_, self._sums, self._scatter, self._sums / self.weight_sum_)[1]
 
+    def _has_variance(self) -> bool:
+        """Return whether rows of positive weight differ in some column."""
+        return self.weight_sum_ > 0 and bool(np.trace(self.scatter_) > 0)
+
     def _check_variance(self) -> None:
         """Raise TooFewRowsError, a ValueError, unless some column has a variance."""
-        if not np.trace(self.scatter_) > 0:
+        self._check_not_empty()
+        if not self._has_variance():
             raise TooFewRowsError(
                 "the rows have no variance: expected at least 2 different ones, got n_samples = "
                 f"{self.n_samples_}"

@@ -220,6 +220,9 @@ class ItemAutoencoder(_SquareMap):
         self.l2 = l2
         self.n_threads = n_threads
 
+    def _can_fit(self, statistics):
+        return True  # l2 makes a fit possible with few users; none at all are an error
+
     def _fit_statistics(self, statistics, name="X"):
         if not statistics.weight_sum_ > 0:
             raise ValueError(f"no users, or all weights are zero: {statistics!r}")

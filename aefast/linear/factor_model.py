@@ -86,6 +86,9 @@ class FactorModel(
         self._fit_statistics(statistics, name)
         return True, statistics
 
+    def _can_fit(self, statistics):
+        return statistics._has_variance()
+
     @abstractmethod
     def _fit_missing(self, rows, weight, name):
         """Fit the model to rows of positive weights with missing entries (NaN)."""

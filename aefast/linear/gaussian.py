@@ -113,13 +113,3 @@ class LinearGaussian:
     def log_likelihood(self, squared_distances):
         """Return ``log p(x)`` from squared Mahalanobis distances."""
         return -0.5 * (squared_distances + (self.n_features * LOG_2PI + self.log_det))
-
-    def mean_log_likelihood(self, mean, covariance):
-        """Return the mean log-likelihood of rows with this mean and covariance (divided by n).
-
-        With the difference δ of the means, ``−½ [d log 2π + log |Σ| + tr Σ⁻¹ (C + δ δᵀ)]``.
-        """
-        delta = mean - self.mean
-        root = self._precision_root()
-        distance = np.einsum("ij,ij->", root, (covariance + np.outer(delta, delta)) @ root)
-        return float(self.log_likelihood(distance))

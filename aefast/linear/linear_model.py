@@ -1,6 +1,5 @@
 """Common methods of estimators from sufficient statistics: fit, partial_fit, fit_statistics."""
 
-import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Self
@@ -9,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from aefast._base import arrays as check
 from aefast._base.errors import table_name
-from aefast._base.moments import SufficientStatistics, TooFewRowsError, statistics_of
+from aefast._base.moments import SufficientStatistics, statistics_of
 from aefast._base.types import Table
 
 
@@ -27,6 +26,10 @@ class StatisticsMixin(ABC):
 
         `name` is the name of the rows in messages.
         """
+
+    def _can_fit(self, statistics):
+        """Return whether the rows that `partial_fit` has seen so far are enough for a fit."""
+        return statistics.weight_sum_ > 0
 
     def fit(self, X: Table, y: object = None, sample_weight: ArrayLike | None = None) -> Self:
         """Fit the model to the rows of X, in one pass.
@@ -83,7 +86,7 @@ class StatisticsMixin(ABC):
         statistics = self._statistics_of(rows, sample_weight, name)
         if goes_on:
             statistics = self._statistics + statistics
-        with contextlib.suppress(TooFewRowsError):
+        if self._can_fit(statistics):
             self._fit_statistics(statistics, name)
         if not goes_on:
             check.remember_features(self, X)
