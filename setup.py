@@ -1,17 +1,17 @@
-"""Build the extensions. Everything that is not particular to them is in pyproject.toml.
+"""Build of the extensions; all other settings of the package are in pyproject.toml.
 
-Each kernel file is compiled once per instruction set and precision, with that set's flags. Beside
-an object in build/ lie the names of the files that it was made from, as the compiler writes them,
-and its command line: a build compiles what either has changed for, all extensions' objects in one
-pool. OpenMP is found by compiling and running a trial.
+Each kernel file is compiled once per instruction set and precision, with the flags of that set.
+Beside each object in build/ stand its dependencies, as the compiler writes them, and its command
+line: an object is compiled again if a dependency or the command line has changed. Objects of all
+extensions are compiled in one pool. OpenMP is detected by compiling and running a small program.
 
-AEFAST_DEBUG=1   address and undefined-behaviour sanitizers and poisoned gaps between arrays
-                 (CONTRIBUTING.md says how to run the tests under them); instruction sets that this
-                 processor cannot execute are left out
-AEFAST_OPENMP=0  a serial build
-AEFAST_WERROR=1  warnings are errors
-AEFAST_WITHOUT=  instruction sets to leave out, for a quicker build: "avx512", "baseline avx2", ...;
-                 wheels have all
+AEFAST_DEBUG=1   build with address and undefined-behaviour sanitizers and poisoned gaps between
+                 arrays (see CONTRIBUTING.md for tests of such a build), without instruction sets
+                 that this processor cannot execute
+AEFAST_OPENMP=0  build serial kernels
+AEFAST_WERROR=1  treat warnings as errors
+AEFAST_WITHOUT=  leave out instruction sets, for a quicker build: "avx512", "baseline avx2", ...;
+                 wheels have all of them
 """
 
 import copy
@@ -31,7 +31,7 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-# A universal Python asks for two processors at once; the kernels are one processor's.
+# A universal Python builds for two architectures at once, but kernel flags belong to one of them.
 if sys.platform == "darwin":
     os.environ.setdefault("ARCHFLAGS", f"-arch {platform.machine()}")
 
@@ -40,11 +40,11 @@ SERIAL = os.environ.get("AEFAST_OPENMP", "1") == "0"
 WERROR = os.environ.get("AEFAST_WERROR", "0") not in ("", "0")
 LINUX = sys.platform.startswith("linux")
 
-# Later flags win: they stand after the environment's CFLAGS, so that -march=native or -ffast-math
-# there cannot reach the baseline.
+# These flags follow the environment's CFLAGS and override them: -march=native or -ffast-math there
+# cannot affect the baseline.
 X86_64 = ["-march=x86-64", "-mtune=generic"]
 X86_64_SETS = ["baseline", "avx2", "avx512"]
-TRIALS_OF_PROCESSOR = {  # programs that fail where the processor lacks the instructions
+TRIALS_OF_PROCESSOR = {  # bodies of programs that fail where the processor lacks instructions
     "avx2": 'return !(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"));',
     "avx512": 'return !(__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq"));',
 }
@@ -57,9 +57,9 @@ ISA_FLAGS = {
 WIDE_FLAGS = [
     "-DAEFAST_VEC_BYTES=64",
     "-Wno-psabi",
-    "--param=asan-instrumentation-with-call-threshold=50",  # a third of the time to compile
+    "--param=asan-instrumentation-with-call-threshold=50",  # compiles in a third of the time
 ]
-PRECISIONS = {  # macros of an instance
+PRECISIONS = {  # macros that select the precision of an instance
     "f32": ["-DAEFAST_REAL_BITS=32"],
     "f64": ["-DAEFAST_REAL_BITS=64"],
     "bf16": ["-DAEFAST_REAL_BITS=32", "-DAEFAST_BFLOAT16"],
@@ -73,16 +73,17 @@ KERNEL_FLAGS = [
     "-fno-math-errno",
     "-Wall",
     "-Wextra",
-    # or a name gone from a header is found missing when Python loads the library
+    # Otherwise a name that a header no longer declares fails only when Python loads the library.
     "-Werror=implicit-function-declaration",
 ]
-# -g0: Python's own flags ask for debug information, a third of the time and most of the bytes.
+# -g0: Python's flags ask for debug information, which takes a third of the time to compile and most
+# of the size of an extension.
 OPTIMIZE = ["-O1", "-g1", "-fno-omit-frame-pointer"] if DEBUG else ["-O3", "-g0"]
 COMMON_FLAGS = [*OPTIMIZE, "-fvisibility=hidden", *(["-Werror"] if WERROR else [])]
-# An extension exports its PyInit function alone, whatever stands in the archives linked into it.
+# Symbols of archives that are linked into an extension are not exported: only PyInit is.
 LINK_FLAGS = ["-Wl,--exclude-libs,ALL"] if LINUX else []
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-# GCC and clang; Apple's clang
+# Flags of GCC and clang, then those of Apple's clang.
 OPENMP_CANDIDATES = [["-fopenmp"], ["-Xpreprocessor", "-fopenmp", "-lomp"]]
 
 OPENMP_TRIAL = """
@@ -107,7 +108,7 @@ int main(void) { return __builtin_cpu_supports("avx512bf16") < 0; }
 
 
 class Trial:
-    """Asks the compiler what it can do, by small programs."""
+    """Tests of the compiler's capabilities by small programs."""
 
     def __init__(self, compiler):
         self.compiler = compiler
@@ -126,7 +127,7 @@ class Trial:
                 )
                 if run:
                     subprocess.run([Path(folder, "trial")], check=True, timeout=60)
-            except Exception:  # distutils has many ways to say no
+            except Exception:  # failures of distutils have many types
                 return False
         return True
 
@@ -154,7 +155,7 @@ class Trial:
         return table
 
     def bfloat16_instruction_sets(self, instances):
-        """The further flags of each of `instances` that has a form for bfloat16."""
+        """Return the additional flags of each of `instances` that has a bfloat16 version."""
         table = {name: flags for name, flags in BFLOAT16_FLAGS.items() if name in instances}
         if "avx512" in table and not self.compiles(
             BFLOAT16_TRIAL, [*ISA_FLAGS["avx512"], *BFLOAT16_FLAGS["avx512"]]
@@ -171,26 +172,26 @@ class Trial:
 
 
 class Job(NamedTuple):
-    """One object: its source, the folder in the build directory that it goes to, its flags."""
+    """Compilation of one object."""
 
     source: str
-    folder: str
+    folder: str  # folder of the object in the build directory
     flags: list[str]
 
 
 class Objects:
-    """Compiles jobs that are out of date.
+    """Compiler of objects that are out of date.
 
-    An object is up to date where its command line is the one that it was made with and no file that
-    it was made from is newer. Beside it stand FILE.o.d, a rule of make written by the compiler, and
-    FILE.o.command, which is missing while and after a compilation that does not succeed.
+    An object is up to date if its command line has not changed and none of its dependencies is
+    newer. FILE.o.d, beside the object, is a rule for make written by the compiler; FILE.o.command
+    holds the command line, and is absent during a compilation and after one that failed.
     """
 
     def __init__(self, compiler, build_dir, force):
         self.compiler, self.build_dir, self.force = compiler, build_dir, force
 
     def compile_all(self, jobs):
-        """Return the objects of jobs, which begin in this order, one a processor."""
+        """Compile jobs in this order, one per processor, and return their objects."""
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             return list(pool.map(self.compile, jobs))
 
@@ -199,8 +200,8 @@ class Objects:
         (path,) = self.compiler.object_filenames([job.source], output_dir=folder)
         rule, stamp = path + ".d", Path(path + ".command")
         arguments = [*job.flags, "-MMD", "-MF", rule]
-        # Not Python's include directory, which an isolated build has elsewhere each time: a binding
-        # names its headers, and a kernel includes none of them.
+        # Python's include directory is left out of the command line, since each isolated build has
+        # another one. Bindings list Python's headers as dependencies, and kernels include none.
         command = "\n".join([*self.compiler.compiler_so, job.source, *arguments])
         if self.force or not self.is_up_to_date(path, rule, stamp, command):
             stamp.unlink(missing_ok=True)
@@ -213,7 +214,7 @@ class Objects:
             if stamp.read_text() != command:
                 return False
             made = os.path.getmtime(path)
-            # "path: source header \\\n header ...", blanks in names escaped as in a shell
+            # The rule is "path: source header \\\n header ...", with blanks escaped as in a shell.
             _, _, sources = Path(rule).read_text().replace("\\\n", " ").partition(": ")
             return all(os.path.getmtime(source) <= made for source in shlex.split(sources))
         except FileNotFoundError:
@@ -221,10 +222,10 @@ class Objects:
 
 
 class BuildKernels(build_ext):
-    """Compiles the bindings and the kernels' instances, and links them."""
+    """Command that compiles the bindings and the instances of kernels, and links them."""
 
     def finalize_options(self):
-        # An editable install would build in a temporary directory, and all of it each time.
+        # The default of an editable install is a temporary directory: a full build each time.
         if self.build_temp is None:
             kind = "debug" if DEBUG else "serial" if SERIAL else "release"
             tag = f"{sysconfig.get_platform()}-{sys.implementation.cache_tag}"
@@ -235,12 +236,12 @@ class BuildKernels(build_ext):
     def build_extensions(self):
         self.check_extensions_list(self.extensions)
         self.ask_the_compiler()
-        jobs = {}  # of each extension, and in it, those that take longest come first
+        jobs = {}  # jobs of each extension; the longest come first
         for ext, bindings in zip(self.extensions, self.generate(), strict=True):
             jobs[ext.name] = [*self.kernel_jobs(ext), *self.binding_jobs(ext, bindings)]
         objects = Objects(self.compiler, self.build_temp, self.force)
         made = iter(objects.compile_all([job for some in jobs.values() for job in some]))
-        self.force = True  # linking is quick, and build/lib... may hold another kind of build
+        self.force = True  # always link: it is quick, and build/lib... may hold another build
         for ext in self.extensions:
             self.link(ext, [next(made) for _ in jobs[ext.name]])
 
@@ -251,7 +252,7 @@ class BuildKernels(build_ext):
         self.instances = trial.instruction_sets()
         self.bfloat16_instances = trial.bfloat16_instruction_sets(self.instances)
         left_out = [name for name in X86_64_SETS if name not in self.instances]
-        # What there is to dispatch to. No kernel depends on which others there are.
+        # Macros that tell bindings and dispatch.c which instances exist; kernels do not use them.
         self.tables = [f"-DAEFAST_WITHOUT_{name.upper()}" for name in left_out]
         if "avx512" in self.bfloat16_instances:
             self.tables.append("-DAEFAST_AVX512_BFLOAT16")
@@ -273,8 +274,8 @@ class BuildKernels(build_ext):
         print("\n".join(["*" * 88, *lines, "*" * 88]), file=sys.stderr, flush=True)
 
     def generate(self):
-        """Return each extension's C sources of its bindings."""
-        # Cython's bounds checks stay on: its code holds no loop over data.
+        """Return the generated C sources of the bindings of each extension."""
+        # Bounds checks of Cython stay on: the bindings have no loops over data.
         generated = cythonize(
             self.extensions,
             build_dir=self.build_temp,
@@ -302,7 +303,7 @@ class BuildKernels(build_ext):
         full = [
             job(source, isa, precision)
             for source in ext.kernels
-            for isa in reversed(self.instances)  # the widest take longest
+            for isa in reversed(self.instances)  # the widest vectors take longest to compile
             for precision in ("f32", "f64")
         ]
         return full + [
@@ -335,13 +336,13 @@ def extension(name, sources, kernels, bfloat16_kernels=(), libraries=()):
 
 
 setup(
-    ext_modules=[  # those that take longest to compile come first
+    ext_modules=[  # in the order of falling times to compile
         extension(
             "networks._autoencoder",
             ["src/bindings/_autoencoder.pyx"],
             ["src/kernels/autoencoder/autoencoder.c"],
             bfloat16_kernels=["src/kernels/autoencoder/autoencoder.c"],
-            libraries=["npyrandom"],  # NumPy's: draws from its generators, in compiled code
+            libraries=["npyrandom"],  # NumPy's library of functions that draw random numbers
         ),
         extension(
             "sparse_coding._sparse_coding",

@@ -1,7 +1,7 @@
 """Check the Python code of the README and of the guides with mypy, as a user's files.
 
-Blocks of the README stand alone, those of a guide share their names: so do the files written here.
-The package is read as installed packages are, through ``py.typed``.
+Each block of the README becomes a file; the blocks of a guide, which share names, become one file.
+mypy reads the package as an installed one, through ``py.typed``.
 """
 
 import re
@@ -15,7 +15,7 @@ BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 def files():
-    """Name and text of each user's file."""
+    """Yield the name and the text of each file."""
     readme = BLOCK.findall((ROOT / "README.md").read_text(encoding="utf-8"))
     for number, block in enumerate(readme, start=1):
         yield f"readme_{number}.py", block

@@ -1,4 +1,4 @@
-"""Sums over rows: the public name of `aefast._base.moments`."""
+"""Sufficient statistics of rows: the public name of `aefast._base.moments`."""
 
 from aefast._base.moments import SufficientStatistics, TooFewRowsError
 

@@ -1,5 +1,6 @@
-"""Atoms learnt from whitened patches of two photographs, localised and oriented (Olshausen & Field
-1996). Draws dictionary_of_patches.png.
+"""Localised and oriented atoms from whitened patches of two photographs; a picture of them.
+
+The experiment is that of Olshausen & Field (1996). The picture is dictionary_of_patches.png.
 """
 
 import numpy as np

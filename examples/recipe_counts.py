@@ -1,10 +1,9 @@
-"""Counts of words, told by normal and by counting distributions: held-out log-likelihood. Prints a
-table and draws recipe_counts.png.
+"""Held-out log-likelihood of word counts under normal and count distributions, as table and plot.
 
-A row is the documentation of a function of NumPy, SciPy or scikit-learn, a column a word. A normal
-distribution gives counts no probability, only a density: what stands in the table for it is the
-probability of the unit interval around each count, so that all rows of the table are
-log-probabilities of the same counts.
+A row of X is the documentation of a function of NumPy, SciPy or scikit-learn, a column a word. A
+normal distribution gives a count a density and no probability. The printed table has the normal
+probability of the unit interval around each count instead, so that all its rows are
+log-probabilities of the same counts. The plot is recipe_counts.png.
 """
 
 import importlib
@@ -30,7 +29,7 @@ OUTPUTS = ("gaussian", "gaussian_diagonal", "poisson", "negative_binomial")
 
 
 def count_words(n_words=300):
-    """(documents, words) of counts, each document once, in an order mixed up."""
+    """Return counts (n_documents, n_words) of distinct documents in random order."""
     modules = [importlib.import_module(name) for name in PACKAGES]
     members = [getattr(module, name) for module in modules for name in sorted(vars(module))]
     texts = sorted({thing.__doc__ for thing in members if callable(thing) and thing.__doc__})
@@ -39,15 +38,13 @@ def count_words(n_words=300):
 
 
 def log_probability(ae, X):
-    """Mean over rows, in nats."""
+    """Return the mean log-probability of rows, in nats."""
     if not ae.output.startswith("gaussian"):
         return ae.score(X)
     variance = np.exp(ae.output_parameters_.get("log_variance", np.zeros(X.shape[1])))
     low, high = ((X + edge - ae.reconstruct(X)) / np.sqrt(variance) for edge in (-0.5, 0.5))
-    low, high = (
-        np.where(low > 0, -high, low),
-        np.where(low > 0, -low, high),
-    )  # the lower tail is exact
+    # Intervals above the mean are reflected, because log_ndtr is accurate in the lower tail.
+    low, high = np.where(low > 0, -high, low), np.where(low > 0, -low, high)
     return (log_ndtr(high) + np.log1p(-np.exp(log_ndtr(low) - log_ndtr(high)))).sum(axis=1).mean()
 
 

@@ -1,5 +1,7 @@
-"""Missing entries filled in: errors on held-out rows of which 20 % is missing, as it is in the rows
-learnt from. Prints a table and draws recipe_imputation.png.
+"""Errors of imputed entries of held-out rows for four imputers, as table and plot.
+
+20 % of the entries are missing, in training rows and in held-out rows alike. The plot is
+recipe_imputation.png.
 """
 
 import warnings
@@ -21,8 +23,10 @@ TABLES = {
 
 
 class ByAutoencoder:
-    """Entries are hidden in training too, so that the network learns to tell them from the
-    others.
+    """Imputation by an autoencoder.
+
+    Training hides further entries, so that the network learns to predict hidden entries from the
+    observed ones.
     """
 
     def __init__(self, n_components):
@@ -50,6 +54,8 @@ class ByAutoencoder:
 
 
 class ByFactors:
+    """Imputation by factor analysis."""
+
     def fit(self, X):
         self.model = FactorAnalysis(min(8, X.shape[1] // 2)).fit(X)
         return self
@@ -59,6 +65,7 @@ class ByFactors:
 
 
 def imputers(n_features):
+    """Return the imputers by name."""
     return {
         "column means": SimpleImputer(),
         "factor analysis": ByFactors(),
@@ -67,7 +74,8 @@ def imputers(n_features):
     }
 
 
-warnings.simplefilter("ignore", ConvergenceWarning)  # IterativeImputer's ten rounds, EM's thousand
+# Ten rounds of IterativeImputer and a thousand of EM do not converge here.
+warnings.simplefilter("ignore", ConvergenceWarning)
 random = np.random.default_rng(1)
 errors = {}
 for table, X in TABLES.items():

@@ -1,6 +1,4 @@
-"""Digits drawn from factor models: what p(x) has learnt, and how it fills in missing pixels. Draws
-sample_digits.png.
-"""
+"""Digits drawn from probabilistic PCA, and missing pixels filled in by it; sample_digits.png."""
 
 import numpy as np
 from matplotlib.figure import Figure

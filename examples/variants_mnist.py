@@ -1,8 +1,8 @@
-"""What variants of the autoencoder learn of handwritten digits: filters, and how well a linear
-classifier does on codes. Draws variants_mnist.png and prints a table.
+"""Variants of the autoencoder on handwritten digits: filters, and linear classifiers of codes.
 
-`python variants_mnist.py mnist.npz` takes MNIST, from a file with x_train, y_train, x_test, y_test;
-without it, scikit-learn's digits of 8 x 8 pixels.
+The table has test errors of the classifiers; the picture of filters is variants_mnist.png.
+`python variants_mnist.py mnist.npz` reads MNIST from a file with x_train, y_train, x_test and
+y_test; without a file, scikit-learn's digits of 8 x 8 pixels are used.
 """
 
 import sys
@@ -21,7 +21,10 @@ N_SHOWN = 64
 
 
 def read(files):
-    """Rows in [0, 1] as float32, labels, the same of test rows; hidden units, epochs."""
+    """Return X, y, X_test, y_test, the number of hidden units and the number of epochs.
+
+    Rows are float32 in [0, 1].
+    """
     if files:
         with np.load(files[0]) as arrays:
             X, X_test = ((arrays[key] / 255).astype(np.float32) for key in ("x_train", "x_test"))
@@ -33,9 +36,10 @@ def read(files):
 
 
 def variants(n_components, max_epochs):
+    """Return autoencoders by name."""
     options = {"output": "bernoulli", "learning_rate": 2e-3, "learning_rate_schedule": "cosine"}
     options |= {"max_epochs": max_epochs, "tol": 0, "random_state": 0}
-    options["weight_decay"] = 0.5  # clears the starting noise from pixels that are always empty
+    options["weight_decay"] = 0.5  # removes initial noise from weights of pixels always empty
     return {
         "plain": Autoencoder(n_components, **options),
         "denoising": Autoencoder(n_components, corruption=("masking", 0.4), **options),
@@ -47,6 +51,7 @@ def variants(n_components, max_epochs):
 
 
 def test_error(encoder, n_train=10_000):
+    """Return the test error of logistic regression on codes."""
     classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.02, max_iter=200))
     classifier.fit(encoder(X[:n_train]), y[:n_train])
     return 1 - classifier.score(encoder(X_test), y_test)
@@ -68,7 +73,7 @@ for name, encoder in encoders.items():
 side = int(np.sqrt(X.shape[1]))
 figure = Figure(figsize=(9, 9.4), layout="constrained")
 for axes, (name, ae) in zip(figure.subplots(2, 2).flat, fitted.items(), strict=True):
-    use = -ae.transform(X[:2000]).std(axis=0)  # the most used first
+    use = -ae.transform(X[:2000]).std(axis=0)  # units with the largest spread come first
     filters = ae.components_[np.argsort(use)[:N_SHOWN]].reshape(-1, side, side)
     filters = filters / np.abs(filters).max(axis=(1, 2), keepdims=True)
     tiles = np.pad(filters, ((0, 0), (0, 1), (0, 1)), constant_values=1)

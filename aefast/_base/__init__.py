@@ -1,1 +1,1 @@
-"""What all families of models stand on. Nothing here imports a family."""
+"""Common base of all families of models; nothing in it imports a family."""

@@ -1,11 +1,12 @@
 """The only place where arrays are checked, converted or copied.
 
-Tables of float32, float64, uint8 and bool are read by the kernels where they lie, as long as the
-columns of a row are adjacent; anything else is converted to float64. The real type of a computation
-is float32 for float32, uint8 and bool, and float64 otherwise.
+Kernels read tables of float32, float64, uint8 and bool in place as long as the columns of a row are
+adjacent; other tables are converted to float64. The real type of a computation is float32 for
+float32, uint8 and bool, and float64 otherwise.
 """
 
 import sys
+from collections.abc import Collection, Iterable
 from numbers import Integral, Real
 from typing import Any
 
@@ -16,24 +17,25 @@ from aefast._base.errors import entry_error
 from aefast._base.types import Array
 
 ROW_TYPES = (np.dtype(np.float64), np.dtype(np.float32), np.dtype(np.uint8), np.dtype(np.bool_))
-LARGEST_SIZE = 2**31 - 1  # of n_features and n_components: BLAS counts with 32-bit integers
+LARGEST_SIZE = 2**31 - 1  # maximum of n_features and n_components: BLAS has 32-bit integers
 
 _NARROW_TYPES = frozenset(ROW_TYPES[1:])
 _FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
-ANYWHERE = (-np.inf, np.inf)
+ANYWHERE = (-np.inf, np.inf)  # the domain of entries that need only be finite
 
 
-def real_type(*dtypes):
-    """float32 if every one of the types is float32, uint8 or bool; float64 otherwise."""
+def real_type(*dtypes: Any) -> np.dtype[Any]:
+    """Return float32 if all types are float32, uint8 or bool, and float64 otherwise."""
     return _FLOAT32 if _NARROW_TYPES.issuperset(dtypes) else _FLOAT64
 
 
 # ---- plain arrays, without scikit-learn ----
 
 
-def as_array(value, name, n_dimensions=None) -> Array:
-    """An ndarray of one of ROW_TYPES, native and aligned, from anything that NumPy can read as real
-    numbers.
+def as_array(value: Any, name: str, n_dimensions: int | None = None) -> Array:
+    """Return an aligned ndarray of one of ROW_TYPES in native byte order.
+
+    Anything that NumPy can read as an array of real numbers is accepted.
     """
     if n_dimensions is not None and is_plain(value, n_dimensions):
         return value
@@ -59,28 +61,38 @@ def as_array(value, name, n_dimensions=None) -> Array:
         raise _plain_error(error, message) from None
 
 
-def _is_sparse(value):
-    """Whoever has a sparse matrix has imported SciPy's module; nobody else waits for it."""
+def _is_sparse(value: object) -> bool:
+    """Return whether a value is a sparse matrix of SciPy, without importing scipy.sparse.
+
+    A caller that has a sparse matrix has imported that module already.
+    """
     issparse = getattr(sys.modules.get("scipy.sparse"), "issparse", None)
     return issparse is not None and issparse(value)
 
 
-def _plain_error(error, message):
-    """TypeError or ValueError with this message; some of their subclasses take other arguments."""
+def _plain_error(error: Exception, message: str) -> TypeError | ValueError:
+    """Return a TypeError or ValueError, as `error` is one, with this message.
+
+    Subclasses of either are not used: some take other arguments.
+    """
     return TypeError(message) if isinstance(error, TypeError) else ValueError(message)
 
 
-def refuse_types(name, dtypes, kinds):
-    """Complex numbers (c), durations (m) and dates (M): NumPy would make real numbers of them."""
+def refuse_types(name: str, dtypes: Iterable[Any], kinds: str) -> None:
+    """Raise ValueError for types of these kinds, which NumPy would convert to real numbers.
+
+    The letters of `kinds` are complex numbers (c), durations (m) and dates (M).
+    """
     for dtype in dtypes:
         if getattr(dtype, "kind", "other") in kinds:
             kind = "complex numbers" if dtype.kind == "c" else "dates or times"
             raise ValueError(f"{name} must hold real numbers, got {kind}: dtype {dtype}")
 
 
-def as_rows(X, name) -> Array:
-    """A table that a kernel can read: two dimensions, sizes within BLAS integers, columns of a row
-    adjacent.
+def as_rows(X: Any, name: str) -> Array:
+    """Return X as a table that a kernel can read.
+
+    Such a table has two dimensions, sizes within BLAS integers, and adjacent columns in each row.
     """
     if is_plain(X, 2):
         return X
@@ -91,18 +103,20 @@ def as_rows(X, name) -> Array:
     return with_adjacent_columns(X)
 
 
-def with_adjacent_columns(X) -> Array:
-    """X itself where each row's columns are adjacent in memory (any distance between rows), a copy
-    otherwise.
+def with_adjacent_columns(X: Array) -> Array:
+    """Return X if the columns of each row are adjacent in memory, and a copy otherwise.
+
+    Rows may be any distance apart.
     """
     if X.shape[1] > 1 and X.strides[1] != X.itemsize:
         return np.ascontiguousarray(X)
     return X
 
 
-def as_parameter(value, name, shape) -> Array:
-    """An array with this shape, C-contiguous. Its entries are not looked at: results that are not
-    finite tell.
+def as_parameter(value: Any, name: str, shape: tuple[int, ...]) -> Array:
+    """Return a C-contiguous array of this shape.
+
+    Entries are not checked: where they are not finite, neither are the results.
     """
     array = as_array(value, name, len(shape))
     if array.shape != shape:
@@ -110,10 +124,14 @@ def as_parameter(value, name, shape) -> Array:
     return np.ascontiguousarray(array)
 
 
-def as_out(out, shape, dtype, *, in_place=None, **inputs) -> Array:
-    """`out` as a plain array, where a result of this shape and type can be written into it while
-    the inputs are read; nothing is converted or copied. in_place: the one input that may have its
-    very place."""
+def as_out(
+    out: Any, shape: tuple[int, ...], dtype: Any, *, in_place: str | None = None, **inputs: Any
+) -> Array:
+    """Return `out` as a plain array into which a result of this shape and type can be written.
+
+    Nothing is converted or copied. `out` must not overlap with the inputs, which are read
+    meanwhile; only the input named `in_place` may occupy exactly the same memory.
+    """
     if (
         not isinstance(out, np.ndarray)
         or isinstance(out, np.ma.MaskedArray)
@@ -129,11 +147,11 @@ def as_out(out, shape, dtype, *, in_place=None, **inputs) -> Array:
     return out
 
 
-def _same_place(out, array):
+def _same_place(out: Array, array: Array) -> bool:
     return out.ctypes.data == array.ctypes.data and array.flags.c_contiguous
 
 
-def _out_error(out, shape, dtype):
+def _out_error(out: Any, shape: tuple[int, ...], dtype: Any) -> Exception:
     wanted = (
         f"out must be a writeable, aligned, C-contiguous array of shape {shape} and dtype "
         f"{dtype}, got"
@@ -149,15 +167,19 @@ def _out_error(out, shape, dtype):
     )
 
 
-def as_mean_weight(value, n_samples) -> Array | None:
-    """Weights (n,) in float64 whose mean is 1; None stays None. One number weighs all alike."""
+def as_mean_weight(value: Any, n_samples: int) -> Array | None:
+    """Return weights (n,) in float64 whose mean is 1, or None where all rows weigh the same.
+
+    None and a single number weigh all rows alike.
+    """
     if value is None or np.asarray(value).ndim == 0:
         return None
-    return as_sample_weight(value, n_samples) * n_samples
+    weight = as_sample_weight(value, n_samples)
+    return None if weight is None else weight * n_samples
 
 
-def as_sample_weight(value, n_samples) -> Array | None:
-    """Weights (n,) in float64 that add up to 1; None stays None."""
+def as_sample_weight(value: Any, n_samples: int) -> Array | None:
+    """Return weights (n,) in float64 that add up to 1; None stays None."""
     if value is None:
         return None
     weight = as_parameter(value, "sample_weight", (n_samples,)).astype(np.float64)
@@ -170,8 +192,8 @@ def as_sample_weight(value, n_samples) -> Array | None:
     return weight / total
 
 
-def check_sizes(**sizes):
-    """Sizes that reach BLAS are at least 1 and fit its integers."""
+def check_sizes(**sizes: int) -> None:
+    """Raise ValueError unless sizes that reach BLAS are at least 1 and fit its integers."""
     for name, size in sizes.items():
         if not 1 <= size <= LARGEST_SIZE:
             raise ValueError(
@@ -180,21 +202,21 @@ def check_sizes(**sizes):
             )
 
 
-def as_integer(value, name):
-    """An int, from any integer but a bool."""
+def as_integer(value: Any, name: str) -> int:
+    """Return an int from any integer but a bool."""
     if not isinstance(value, Integral) or isinstance(value, bool):
         raise TypeError(f"{name} must be an integer, got {value!r}")
     return int(value)
 
 
-def check_number(value, name):
-    """TypeError for what is no real number."""
+def check_number(value: Any, name: str) -> None:
+    """Raise TypeError for a value that is not a real number."""
     if not isinstance(value, Real) or isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} must be a number, got {value!r}")
 
 
-def check_name(value, name, choices):
-    """One of a table's names."""
+def check_name(value: Any, name: str, choices: Collection[str]) -> None:
+    """Raise ValueError unless a value is one of the choices."""
     if value not in choices:
         raise ValueError(f"{name} must be one of {list(choices)}, got {value!r}")
 
@@ -202,12 +224,12 @@ def check_name(value, name, choices):
 # ---- scikit-learn's conventions ----
 
 
-def estimator_rows(estimator, X, *, reset) -> Array:
-    """The user's X as a table that a kernel can read, checked as scikit-learn does, except for what
-    is in it.
+def estimator_rows(estimator: Any, X: Any, *, reset: bool) -> Array:
+    """Return the user's X as a table that a kernel can read.
 
-    With `reset` nothing is written to the estimator yet: `remember_features` does, once everything
-    else is known to be good.
+    X is checked as scikit-learn checks it, except that its entries are not looked at. With `reset`
+    nothing is written to the estimator yet: the caller uses `remember_features` for that, once
+    everything else has been found valid.
     """
     if is_plain(X, 2) and (reset or _is_as_fitted(estimator, X)):
         return X
@@ -228,15 +250,16 @@ def estimator_rows(estimator, X, *, reset) -> Array:
     return with_adjacent_columns(np.require(X, requirements="A"))
 
 
-def _is_as_fitted(estimator, X):
-    """Whether a plain array passes scikit-learn's checks: one row should not wait longer for these
-    than for its code.
+def _is_as_fitted(estimator: Any, X: Array) -> bool:
+    """Return whether a plain array passes scikit-learn's checks without making them.
+
+    For a single row these checks take longer than its code.
     """
     return X.shape[1] == estimator.n_features_in_ and not hasattr(estimator, "feature_names_in_")
 
 
-def estimator_table(estimator, X, *, reset) -> Any:
-    """As `estimator_rows`, but sparse matrices are welcome: they come back in CSR form, finite."""
+def estimator_table(estimator: Any, X: Any, *, reset: bool) -> Any:
+    """Return X as `estimator_rows` does, or as a finite CSR matrix where X is sparse."""
     if _is_sparse_frame(X):
         if not reset:
             from sklearn.utils.validation import validate_data
@@ -254,8 +277,8 @@ def estimator_table(estimator, X, *, reset) -> Any:
     return as_csr(X, "X")
 
 
-def _is_sparse_frame(X):
-    """Whether X is a pandas DataFrame all of whose columns are sparse with a fill value of 0."""
+def _is_sparse_frame(X: Any) -> bool:
+    """Return whether X is a pandas DataFrame all of whose columns are sparse with a fill value of 0."""
     pandas = sys.modules.get("pandas")
     return (
         pandas is not None
@@ -267,8 +290,8 @@ def _is_sparse_frame(X):
     )
 
 
-def feature_names(X):
-    """The names of X's columns, or None, as scikit-learn finds them."""
+def feature_names(X: Any) -> Array | None:
+    """Return the names of X's columns, or None, as scikit-learn finds them."""
     if isinstance(X, np.ndarray):
         return None
     from sklearn.utils.validation import _get_feature_names
@@ -276,9 +299,10 @@ def feature_names(X):
     return _get_feature_names(X)
 
 
-def remember_features(estimator, X):
-    """Sets n_features_in_ and feature_names_in_ from the user's X."""
-    if is_plain(X, 2) and not hasattr(estimator, "feature_names_in_"):  # no names, old or new
+def remember_features(estimator: Any, X: Any) -> None:
+    """Set n_features_in_ and feature_names_in_ from the user's X."""
+    if is_plain(X, 2) and not hasattr(estimator, "feature_names_in_"):
+        # neither X nor the estimator has column names
         estimator.n_features_in_ = X.shape[1]
         return
     from sklearn.utils.validation import validate_data
@@ -286,11 +310,11 @@ def remember_features(estimator, X):
     validate_data(estimator, X, reset=True, skip_check_array=True)
 
 
-# ---- weights that are no average, sparse rows ----
+# ---- weights that are not normalised, sparse rows ----
 
 
-def as_row_weights(value, n_samples) -> Array | None:
-    """Weights (n,) in float64, each finite and not negative; None stays None."""
+def as_row_weights(value: Any, n_samples: int) -> Array | None:
+    """Return weights (n,) in float64, each finite and not negative; None stays None."""
     if value is None:
         return None
     weight = as_parameter(value, "sample_weight", (n_samples,)).astype(np.float64)
@@ -302,7 +326,7 @@ def as_row_weights(value, n_samples) -> Array | None:
     return weight
 
 
-def _check_indices(X, name):
+def _check_indices(X: Any, name: str) -> None:
     """Raise ValueError where an index of a sparse matrix leads out of the matrix.
 
     SciPy's constructors and `load_npz` accept such matrices, and its conversions, like our kernels,
@@ -338,9 +362,10 @@ def _check_indices(X, name):
     )
 
 
-def as_csr(X, name, dtype=None):
-    """A CSR matrix of float32 or float64 with columns in rising order and no duplicates; finite. X
-    itself where it is one.
+def as_csr(X: Any, name: str, dtype: Any = None) -> Any:
+    """Return a finite CSR matrix of float32 or float64, columns ascending, without duplicates.
+
+    X itself is returned where it is such a matrix.
     """
     refuse_types(name, [X.dtype], "cmM")
     _check_indices(X, name)

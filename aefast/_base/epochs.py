@@ -1,4 +1,4 @@
-"""The loop over epochs that all iterative training shares, and its contract with its two sides.
+"""Loop over epochs of all iterative training, and its protocols for estimators and trainings.
 
 An *estimator* (`TrainedEstimator`) is the user's object: it holds parameters, loss curves and
 callbacks. A *training* (`Training`) changes the parameters: it knows rows and solver, and nothing
@@ -19,12 +19,12 @@ OnSlice = Callable[[int, float], None]
 
 
 class Diverged(Exception):
-    """A training's loss, parameters or optimizer state are not finite.
+    """Loss, parameters or optimizer state of a training that are not finite.
 
     Parameters
     ----------
     column : int or None
-        Column of X whose loss is not finite, where it is one column's.
+        Column of X whose loss is not finite; None where the loss of no single column is to blame.
     """
 
     def __init__(self, column: int | None = None) -> None:
@@ -33,7 +33,7 @@ class Diverged(Exception):
 
 
 class Training(Protocol):
-    """Changes parameters epoch by epoch, for `run_epochs`; one object serves one call of it.
+    """Object that changes parameters epoch by epoch during one call of `run_epochs`.
 
     Implement `EpochTraining`, unless the loop over epochs belongs to another library's optimizer:
     then implement `run`. All calls come from one thread, one at a time.
@@ -58,23 +58,23 @@ class Training(Protocol):
     def n_rows_seen(self) -> int:
         """Number of rows whose steps are in the values, from the estimator's first training on.
 
-        Random numbers are keyed by it (see `aefast._base.random`), so that training which was
-        interrupted, saved or split into several calls goes on with the numbers that one long call
-        would have drawn.
+        Random numbers are keyed by this count (see `aefast._base.random`), so that training which
+        was interrupted, saved or split into several calls goes on with the numbers that one long
+        call would have drawn.
         """
 
     @abstractmethod
     def values(self) -> Any:
         """Return the present values, in a form that the estimator's `_keep` understands.
 
-        They may be views that later epochs change.
+        Values may be views that later epochs change.
         """
 
     @abstractmethod
     def reread(self) -> None:
-        """Take note that callbacks have seen the values, and may have changed parameters in place.
+        """Renew copies of the parameters, which callbacks may have changed in place.
 
-        Copies of parameters in other layouts, or at other workers, are made anew. A training whose
+        Copies are those in other layouts or at other workers. A training whose
         values are not exposed to callbacks has nothing to do.
         """
 
@@ -88,17 +88,17 @@ class Training(Protocol):
 
     @abstractmethod
     def run(self, epochs: "Epochs") -> None:
-        """Train for `epochs.n_epochs` epochs at most, telling `epochs` where each begins and ends.
+        """Train for at most `epochs.n_epochs` epochs, each framed by `epochs.begin` and `.end`.
 
         Raises
         ------
         Diverged
-            As `EpochTraining.epoch`.
+            Under the conditions of `EpochTraining.epoch`.
         """
 
 
 class EpochTraining(Training, Protocol):
-    """A training that is asked for one epoch after the other, and can return to its best one.
+    """Training that makes one epoch per call and can return to its best epoch.
 
     `run_epochs` calls `epoch`, then `values` (through the estimator), then with early stopping
     `keep_best` where the held-out loss is the lowest so far, then, where there are callbacks,
@@ -122,7 +122,7 @@ class EpochTraining(Training, Protocol):
         on_slice : callable or None
             ``on_slice(n_rows, mean_loss)`` is called whenever some rows are done: their number
             since the last call, and the mean loss of all rows of this epoch so far. It shows
-            progress; its calls may be as many or as few as is convenient.
+            progress; any number of calls is allowed.
 
         Raises
         ------
@@ -147,9 +147,10 @@ class EpochTraining(Training, Protocol):
 
 
 class TrainedEstimator(Protocol):
-    """The estimator's side of the loop: what `run_epochs` reads, writes and calls."""
+    """Estimator, as far as `run_epochs` reads, writes and calls it."""
 
-    callbacks: Any  # callable (epoch, loss, validation loss or None, estimator), list of them, None
+    # A callable (epoch, loss, validation loss or None, estimator), a list of callables, or None.
+    callbacks: Any
     verbose: Any
     n_epochs_: int
 
@@ -158,7 +159,7 @@ class TrainedEstimator(Protocol):
         ...
 
     def _keep(self, training: Any) -> None:
-        """Make the estimator's fitted state what the training's `values` and counters say.
+        """Set the estimator's fitted state from the training's `values` and counters.
 
         Called after each epoch, before validation and callbacks, and once in the end, also after
         an exception. Copying is the estimator's choice: it may share arrays with the training.
@@ -166,12 +167,12 @@ class TrainedEstimator(Protocol):
         ...
 
     def _divergence_error(self, epoch: int, column: int | None) -> Exception:
-        """Return the error for a user whose training has diverged in this epoch."""
+        """Return the error that tells the user that training has diverged in this epoch."""
         ...
 
 
 class Epochs:
-    """The bookkeeping of a run: what happens before and after each epoch, whoever loops over them.
+    """Bookkeeping of a run, before and after each epoch.
 
     Attributes
     ----------
@@ -197,12 +198,12 @@ class Epochs:
         self._validation_loss: float | None = None
 
     def begin(self) -> OnSlice | None:
-        """Begin an epoch. Return what shows its progress (see `EpochTraining.epoch`)."""
+        """Begin an epoch and return its `on_slice` (see `EpochTraining.epoch`)."""
         self._n_begun += 1
         return self._start_epoch(self._n_begun, self._validation_loss)
 
     def end(self, loss: float) -> bool:
-        """Record an epoch, validate, call callbacks. Return True where training is over."""
+        """Record an epoch, validate and call callbacks; return whether training is over."""
         estimator = self._estimator
         losses, validation_losses = estimator._curves()
         losses.append(loss)

@@ -1,4 +1,4 @@
-"""Errors about entries of the user's rows: which one, where it stands, and what was expected."""
+"""Errors about entries of the user's rows: which entry, its row and column, what was expected."""
 
 from collections.abc import Sequence
 
@@ -6,10 +6,9 @@ import numpy as np
 
 
 class TableName(str):
-    """The name of a table in error messages, with the names of the table's columns where it has
-    some.
+    """Name of a table in error messages, with the names of its columns if there are any.
 
-    Code that reads the rows passes it on as it would a plain string.
+    Code that reads the rows passes the name on as it would a plain string.
 
     Parameters
     ----------
@@ -28,9 +27,10 @@ class TableName(str):
 
 
 def table_name(X, estimator=None, *, name="X"):
-    """The name of the user's X for errors.
+    """Return the name of the user's X for errors.
 
-    It has X's column names if these are strings, else those that a fitted estimator has seen.
+    The name carries X's column names if these are strings, else those that a fitted estimator has
+    seen.
     """
     columns = getattr(X, "columns", None)
     if columns is None or not all(isinstance(column, str) for column in columns):
@@ -39,24 +39,24 @@ def table_name(X, estimator=None, *, name="X"):
 
 
 def column_label(name, column):
-    """How an error names a column of this table: 3, or 'delay' where columns have names."""
+    """Return a column's label in errors: 3, or 'delay' where the table's columns have names."""
     columns = getattr(name, "columns", None)
     return str(int(column)) if columns is None else repr(str(columns[column]))
 
 
 def column_labels(name, columns):
-    """The labels of some columns, between commas."""
+    """Return the labels of some columns, separated by commas."""
     return ", ".join(column_label(name, column) for column in columns)
 
 
 def too_large_error(what, dtype):
-    """The error for finite entries whose `what` are not finite."""
+    """Return the error for finite entries from which `what` overflow."""
     advice = "scale X down, or pass float64" if dtype == np.float32 else "scale X down"
     return ValueError(f"{what} overflow {dtype}: {advice}")
 
 
 def bad_row_error(rows, name, domain, dtype, *, output=None, first_row=0, missing=False):
-    """The error for rows that a kernel cannot use: it names the first entry that is to blame.
+    """Return the error for rows that a kernel cannot use; it names the first invalid entry.
 
     Parameters
     ----------
@@ -65,13 +65,13 @@ def bad_row_error(rows, name, domain, dtype, *, output=None, first_row=0, missin
     domain : (low, high)
         Numbers or arrays (d,).
     dtype : dtype
-        Of the computation.
+        Real type of the computation.
     output : sequence or None
-        Which columns have which distribution: objects with `columns` (None: all) and a `name`.
+        The distributions of columns: objects with `columns` (None: all) and a `name`.
     first_row : int
         The number of the first of these rows in the user's table.
     missing : bool
-        Whether NaN is no fault.
+        Whether NaN is allowed.
     """
     low, high = domain
     step = max(1, (1 << 20) // rows.shape[1])
@@ -89,7 +89,7 @@ def bad_row_error(rows, name, domain, dtype, *, output=None, first_row=0, missin
 
 
 def _output_at(output, column):
-    """The name of a column's distribution."""
+    """Return the name of a column's distribution."""
     for segment in output or ():
         if segment.columns is None or column in segment.columns:
             return segment.name
@@ -97,8 +97,9 @@ def _output_at(output, column):
 
 
 def entry_error(value, name, place, domain, dtype, output=None):
-    """The error for the entry at `place`, (row, column), which is not finite or not in its
-    domain.
+    """Return the error for the entry at `place`, (row, column).
+
+    The entry is not finite, or not in its domain.
     """
     row, column = place
     where = f"at row {row}, column {column_label(name, column)}"

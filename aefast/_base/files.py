@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, model files (`aefast.model_file`) among them."""
+"""Files that are written whole or not at all, such as model files (`aefast.model_file`)."""
 
 import contextlib
 import errno
@@ -24,17 +24,17 @@ def save(estimator: Any, path: PathLike) -> None:
     """Write a fitted estimator to one safetensors file.
 
     The file holds the parameters bit for bit (and an autoencoder's optimizer state), so that
-    predictions and a later `partial_fit` are those of the estimator itself. Some constructor
-    parameters do not travel: `callbacks`, which are code, and a `random_state` that is a generator
+    predictions and a later `partial_fit` are those of the estimator itself. Two constructor
+    parameters are not saved: `callbacks`, which are code, and a `random_state` that is a generator
     object (saved as None; the seed drawn from it is part of the state).
 
     Parameters
     ----------
-    estimator : any object of aefast that has a method `save`
-        Fitted.
+    estimator : estimator or SufficientStatistics
+        Any fitted object of aefast that has a method `save`.
     path : str or path-like
-        Where to write; used as it is, no suffix is added. The file is written beside its target
-        and renamed into place, so that on any failure what was there before is untouched.
+        Name of the file; no suffix is added. The file is written to a temporary name in the same
+        folder and renamed, so that on any failure an earlier file of this name is untouched.
 
     Raises
     ------
@@ -71,10 +71,10 @@ def save(estimator: Any, path: PathLike) -> None:
 
 @contextlib.contextmanager
 def replacing(path: PathLike) -> Iterator[BinaryIO]:
-    """Give a binary file that takes the place of `path` when the block ends well.
+    """Give a binary file that takes the place of `path` when the block ends without an error.
 
-    Until then, and on any error or interrupt, whatever is at `path` stays as it is. A link keeps
-    pointing where it points; the permissions of a file that is replaced are kept.
+    Until then, and on any error or interrupt, a file at `path` stays as it is. A symbolic link is
+    followed, not replaced; the permissions of a file that is replaced are kept.
     """
     target = os.path.realpath(os.fsdecode(path))
     if os.path.isdir(target):
@@ -86,9 +86,8 @@ def replacing(path: PathLike) -> Iterator[BinaryIO]:
         with open(beside, "xb") as file:
             yield file
             file.flush()
-            os.fsync(
-                file.fileno()
-            )  # a disk that fails or is full says so before the old file is gone
+            # A failing or full disk must raise its error before the old file is replaced.
+            os.fsync(file.fileno())
         if os.path.exists(target):
             shutil.copymode(target, beside)
         os.replace(beside, target)

@@ -1,5 +1,6 @@
-"""Leading eigenpairs of the covariance of rows, from products with the rows alone: wide tables have
-no room for the covariance.
+"""Leading eigenpairs of the covariance of rows, from products with the rows alone.
+
+The covariance of a wide table would not fit in memory.
 """
 
 from typing import Any, NamedTuple
@@ -13,34 +14,35 @@ from aefast._base.errors import too_large_error
 from aefast._base.passes import Pace, slices
 from aefast._base.scan import scan_rows
 from aefast._base.sparse_rows import SparseProducts
+from aefast._base.types import Array, RandomState
 from aefast._base.warnings import warn_of_iterations
 
-EXTRA = 10  # columns of a block beyond the components asked for,
-BLOCK_UNIT = 16  # of which a block has a multiple: cache lines
-SMALLEST_NEW = 1e-12  # squared length of a direction that is worth adding, of vectors of length 1
-MOST_BLOCKS = 8  # in the basis, before it is restarted from its best vectors
+EXTRA = 10  # columns of a block beyond the number of components asked for
+BLOCK_UNIT = 16  # the number of columns of a block is a multiple: whole cache lines
+SMALLEST_NEW = 1e-12  # least squared length of a unit vector's new part, for which it is added
+MOST_BLOCKS = 8  # largest number of blocks in the basis, before a restart from its best vectors
 
 
 class Found(NamedTuple):
-    values: np.ndarray  # (k,), falling
-    vectors: np.ndarray  # (k, d)
-    total: float  # variance
-    mean: np.ndarray  # (d,)
-    n_iter: int  # passes over the rows, there and back
+    """Leading eigenpairs of a covariance."""
+
+    values: Array  # (k,), descending
+    vectors: Array  # (k, d), one eigenvector a row
+    total: float  # total variance
+    mean: Array  # (d,)
+    n_iter: int  # products with the covariance, each of which reads the rows twice
 
 
 class _DenseCovariance:
-    """``C Q`` for dense rows, which are centred some at a time; what is missing counts as the
-    mean.
-    """
+    """Products ``C Q`` for dense rows, centred in slices; a missing entry counts as the mean."""
 
     ROWS = 4096
 
-    def __init__(self, X, weight, mean, has_missing):
+    def __init__(self, X: Array, weight: Array, mean: Array, has_missing: bool) -> None:
         self.X, self.mean = X, mean.astype(check.real_type(X.dtype))
         self.weight, self.has_missing = weight / weight.sum(), has_missing
 
-    def times(self, Q):
+    def times(self, Q: Array) -> Array:
         out = np.zeros_like(Q)
         Q = Q.astype(self.mean.dtype, copy=False)
         for part in slices(len(self.X), Pace.fixed(self.ROWS), self.X):
@@ -52,23 +54,26 @@ class _DenseCovariance:
 
 
 class _SparseCovariance:
-    """``C Q = Xᵀ diag(w) X Q / Σ w − meanᵀ (mean Q)`` for sparse rows, whose means are no larger
-    than their spread.
+    """Products ``C Q = Xᵀ diag(w) X Q / Σ w − meanᵀ (mean Q)`` for sparse rows.
+
+    The subtraction is accurate because means of sparse columns are no larger than their spread.
     """
 
-    def __init__(self, X, weight, mean, n_threads):
+    def __init__(self, X: Any, weight: Array, mean: Array, n_threads: int | None) -> None:
         self.products, self.mean = SparseProducts(X, n_threads), mean
         self.weight = (weight / weight.sum())[:, None].astype(X.dtype)
 
-    def times(self, Q):
+    def times(self, Q: Array) -> Array:
         product = self.products.transposed_times(self.products.times(Q) * self.weight)
         return product - np.outer(self.mean, self.mean @ Q)
 
 
-def _moments(X, weight, means, name):
-    """(mean, total variance) of the columns; ValueError for infinite entries.
+def _mean_and_variance(
+    X: Any, weight: Array, means: Array | None, name: str
+) -> tuple[Array, float] | None:
+    """Return the mean (d,) and the total variance, or None where an entry is missing.
 
-    None: an entry is missing, and no `means` are given.
+    With `means`, missing entries count as these. Raises ValueError for infinite entries.
     """
     n, d = X.shape
     weight_sum = weight.sum()
@@ -79,8 +84,7 @@ def _moments(X, weight, means, name):
         return mean, float((of_entries * values**2).sum() / weight_sum - (mean**2).sum())
     mean, dtype = means, check.real_type(X.dtype)
     if means is None:
-        options = {"name": name, "sample_weight": weight, "none_if_missing": True}
-        found = scan_rows(X, n, dtype, None, **options)
+        found = scan_rows(X, n, dtype, None, name=name, sample_weight=weight, none_if_missing=True)
         if found is None:
             return None
         mean = found.means
@@ -93,15 +97,25 @@ def _moments(X, weight, means, name):
 
 
 def leading_eigenpairs(
-    X, k, tol, max_iter, random_state, n_threads, *, weight=None, means=None, name="X"
-):
-    """The k largest eigenvalues of ``C = Σ w (x − mean)(x − mean)ᵀ / Σ w`` and their vectors, by
-    block Lanczos with full orthogonalisation and thick restarts.
+    X: Any,
+    k: int,
+    tol: float,
+    max_iter: int,
+    random_state: RandomState | None,
+    n_threads: int | None,
+    *,
+    weight: Array | None = None,
+    means: Array | None = None,
+    name: str = "X",
+) -> Found | None:
+    """Return the k largest eigenvalues and eigenvectors of the covariance of rows.
 
-    A step multiplies a block Q of vectors by C, which takes two products with X; ``C B`` of the
-    whole basis B is kept, so that Rayleigh-Ritz needs none. Ends when ``‖C v − λ v‖² ≤ tol λ²`` for
-    all k pairs (an eigenvalue's error is quadratic in that norm), or after max_iter steps, with a
-    ConvergenceWarning (Golub & Van Loan 2013, §10.3.6; Halko et al. 2011).
+    The covariance is ``C = Σ w (x − mean)(x − mean)ᵀ / Σ w``, the method block Lanczos with full
+    orthogonalisation and thick restarts (Golub & Van Loan 2013, §10.3.6; Halko et al. 2011). A step
+    multiplies a block Q of vectors by C, which takes two products with X; ``C B`` of the whole
+    basis B is stored, so that the Rayleigh-Ritz procedure needs no further product. Iterations end
+    when ``‖C v − λ v‖² ≤ tol λ²`` for all k pairs (an eigenvalue's error is quadratic in that
+    norm), or after max_iter steps, with a ConvergenceWarning.
 
     Parameters
     ----------
@@ -109,23 +123,23 @@ def leading_eigenpairs(
     k : int
     tol : float
     max_iter : int
-    random_state : as of scikit-learn
+    random_state : int, RandomState instance or None
     n_threads : int or None
     weight : ndarray (n,), optional
         w, not negative and not all zero; default 1.
     means : ndarray (d,), optional
-        Of the observed entries of the columns: where given, entries of X may be missing (NaN), and
-        count as these.
+        Means of the observed entries of the columns. Where given, entries of X may be missing
+        (NaN), and count as the mean of their column.
     name : str or TableName
-        Of X, in errors.
+        Name of X in errors.
 
     Returns
     -------
     Found or None
-        None: an entry of X is missing, and no means are given.
+        None where an entry of X is missing and no means are given.
     """
     weight = np.ones(X.shape[0]) if weight is None else weight
-    moments = _moments(X, weight, means, name)
+    moments = _mean_and_variance(X, weight, means, name)
     if moments is None:
         return None
     mean, total = moments
@@ -165,13 +179,14 @@ def leading_eigenpairs(
     return Found(np.maximum(values[:k], 0.0), ritz[:, :k].T, total, mean, n_iter)
 
 
-def _symmetric(A):
+def _symmetric(A: Array) -> Array:
     return 0.5 * (A + A.T)
 
 
-def _orthogonal_to(basis, block):
-    """An orthonormal basis of what a block adds to the span of another one, through its Gram
-    matrix, twice.
+def _orthogonal_to(basis: Array, block: Array) -> Array:
+    """Return an orthonormal basis of what a block adds to the span of `basis`.
+
+    The block is orthogonalised through its Gram matrix, twice for orthogonality to rounding.
     """
     norms = np.linalg.norm(block, axis=0)
     block = block[:, norms > 0] / norms[norms > 0]

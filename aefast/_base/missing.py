@@ -1,20 +1,23 @@
-"""Missing entries (NaN) of rows, looked at some rows at a time."""
+"""Missing entries (NaN) of rows, searched slice by slice."""
+
+from collections.abc import Iterator
 
 import numpy as np
 
 from aefast._base.arrays import ANYWHERE
 from aefast._base.errors import entry_error
+from aefast._base.types import Array
 
 ENTRIES_AT_A_TIME = 1 << 20
 
 
-def has_missing(rows):
-    """Whether an entry is NaN."""
+def has_missing(rows: Array) -> bool:
+    """Return whether an entry is NaN."""
     return any(np.isnan(part).any() for _, part in _slices(rows))
 
 
-def check_no_infinity(rows, name):
-    """ValueError for the first infinite entry; NaN passes."""
+def check_no_infinity(rows: Array, name: str) -> None:
+    """Raise ValueError for the first infinite entry; NaN is allowed."""
     for first, part in _slices(rows):
         bad = np.argwhere(np.isinf(part))
         if len(bad):
@@ -23,10 +26,10 @@ def check_no_infinity(rows, name):
             raise entry_error(value, name, (first + row, column), ANYWHERE, rows.dtype)
 
 
-def is_incomplete(rows, name):
-    """Whether rows that a kernel could not use have missing entries.
+def is_incomplete(rows: Array, name: str) -> bool:
+    """Return whether rows that a kernel could not use have missing entries.
 
-    ValueError where they have infinite ones besides.
+    Raises ValueError where rows with missing entries have infinite ones too.
     """
     if not has_missing(rows):
         return False
@@ -34,8 +37,11 @@ def is_incomplete(rows, name):
     return True
 
 
-def observed_means(rows):
-    """(means, counts) of the entries of each column that are not NaN; the mean of none is 0."""
+def observed_means(rows: Array) -> tuple[Array, Array]:
+    """Return means and counts (d,) of each column's entries that are not NaN.
+
+    The mean of a column without such an entry is 0.
+    """
     sums, counts = np.zeros(rows.shape[1]), np.zeros(rows.shape[1], np.int64)
     for _, part in _slices(rows):
         observed = ~np.isnan(part)
@@ -44,7 +50,7 @@ def observed_means(rows):
     return sums / np.maximum(counts, 1), counts
 
 
-def _slices(rows):
-    """(number of the first row, rows) of one slice after another."""
+def _slices(rows: Array) -> Iterator[tuple[int, Array]]:
+    """Return pairs (number of the first row, rows) of successive slices."""
     step = max(1, ENTRIES_AT_A_TIME // rows.shape[1])
     return ((first, rows[first : first + step]) for first in range(0, len(rows), step))

@@ -1,4 +1,4 @@
-"""What a table says to a linear Gaussian model: its weighted count, sum and scatter matrix."""
+"""Sufficient statistics of linear Gaussian models: weighted count, sum and scatter of rows."""
 
 from typing import Any, Self
 
@@ -7,51 +7,52 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from aefast._base import arrays as check
-from aefast._base import sparse_rows, threads
+from aefast._base import threads
 from aefast._base._rows import BAD_ROWS
 from aefast._base._statistics import Accumulator
 from aefast._base.errors import bad_row_error, table_name, too_large_error
 from aefast._base.missing import is_incomplete
-from aefast._base.passes import MappedRows, Pace, slices
+from aefast._base.passes import Pace, slices
+from aefast._base.reference_point import moved, sample_mean
 from aefast._base.saving import COUNT, NUMBER, SIZE, Saved, Tensor, check_names
+from aefast._base.sparse_rows import add_scatter, as_dense, has_small_means
 from aefast._base.types import Array, Table
 
-SLICE_UNIT = 1024  # a multiple of the kernel's blocks and slabs: how rows are sliced changes no bit
-SLICE_ENTRIES = 1 << 26  # at most
-SAMPLE_ROWS = 256  # that tell where the rows lie,
-SAMPLE_RUN = 8  # so many of them neighbours: each run costs a read of the disk
-FAR = 16.0  # squared distance, in variances, from which the reference point follows the mean
+# The number of rows in a slice is a multiple of SLICE_UNIT, and so of the kernel's blocks and
+# slabs: results have the same bits however rows are sliced.
+SLICE_UNIT = 1024
+SLICE_ENTRIES = 1 << 26  # largest number of entries in a slice
+# Squared distance of the mean from the reference point, in variances, beyond which the reference
+# point moves to the mean.
+FAR = 16.0
 
 
 class TooFewRowsError(ValueError):
-    """The rows are so few, so much alike or of so little weight that nothing can be fitted to them;
-    more may come.
-    """
+    """Rows too few, too much alike or of too little weight for a fit; more rows may be added."""
 
 
 class SufficientStatistics(Saved):
-    """Weighted count, sum and scatter matrix of rows, which stream, merge and can be taken away
-    again.
+    """Weighted count, sum and scatter matrix of rows that are added, merged or removed.
 
-    With weights ``w`` and a reference point ``r`` near the rows, it keeps ``W = Σ w``,
-    ``s = Σ w (x − r)`` and ``S = Σ w (x − r)(x − r)ᵀ`` in float64: nothing is lost to a mean that
-    is large beside the spread. Everything that a linear Gaussian model (`ProbabilisticPCA`,
-    `FactorAnalysis`, `Whitening`, `MarginalizedAutoencoder`) needs of complete data follows from
-    them, in O(d²) memory for any number of rows.
+    With weights ``w`` and a reference point ``r`` near the rows, the object stores ``W = Σ w``,
+    ``s = Σ w (x − r)`` and ``S = Σ w (x − r)(x − r)ᵀ`` in float64, so that no digits are lost to a
+    mean that is large beside the spread. All quantities that a linear Gaussian model
+    (`ProbabilisticPCA`, `FactorAnalysis`, `Whitening`, `MarginalizedAutoencoder`) needs of complete
+    data follow from these sums, in O(d²) memory for any number of rows.
 
     Parameters
     ----------
     n_features : int
         d, the number of columns.
     n_threads : int or None, default=None
-        As of `Autoencoder`; results are the same bits for any number.
+        Number of threads, as for `Autoencoder`; results have the same bits for any number.
 
     Attributes
     ----------
     n_features_in_ : int
         d.
     n_samples_ : int
-        Rows seen, those of weight 0 included.
+        Number of rows seen, including rows of weight 0.
     weight_sum_ : float
         Σ w; the number of rows where no weights were given.
     mean_ : ndarray (n_features,)
@@ -62,10 +63,10 @@ class SufficientStatistics(Saved):
     Notes
     -----
     Rows of float32, uint8 and bool are multiplied in float32, in blocks of 128 whose sums are added
-    in float64: relative errors of some 1e-7 of the variances. Other rows are multiplied in float64.
-    Each `update` shifts its rows by their own sampled mean; merging moves to one reference point
-    exactly, up to rounding. Sparse (CSR) rows whose columns have no large means are multiplied
-    entry by entry in float64, others are made dense, some rows at a time.
+    in float64: errors are some 1e-7 of the variances. Other rows are multiplied in float64. Each
+    `update` shifts its rows by the mean of a sample of them; merging moves both sums to one
+    reference point exactly, up to rounding. Sparse (CSR) rows whose columns have no large means are
+    multiplied entry by entry in float64; other sparse rows are made dense, slice by slice.
 
     References
     ----------
@@ -85,7 +86,7 @@ class SufficientStatistics(Saved):
 
     def __init__(self, n_features: int, *, n_threads: int | None = None) -> None:
         check.check_sizes(n_features=check.as_integer(n_features, "n_features"))
-        threads.effective_n_threads(n_threads, 0)  # refuses what is no number of threads
+        threads.effective_n_threads(n_threads, 0)  # checks n_threads
         self.n_features_in_, self.n_threads = int(n_features), n_threads
         self.n_samples_, self.weight_sum_ = 0, 0.0
         self._reference = np.zeros(self.n_features_in_)
@@ -95,12 +96,12 @@ class SufficientStatistics(Saved):
     # ---- rows ----
 
     def update(self, X: Table, sample_weight: ArrayLike | None = None) -> Self:
-        """Adds rows.
+        """Add rows.
 
         Parameters
         ----------
         X : array-like or sparse matrix (n_samples, n_features)
-            Finite. Memory maps are read slice by slice.
+            Finite rows. Memory maps are read slice by slice.
         sample_weight : array-like (n_samples,), optional
             Finite and not negative; default 1.
 
@@ -111,19 +112,20 @@ class SufficientStatistics(Saved):
         Raises
         ------
         ValueError
-            For entries that are not finite, a wrong number of columns, bad weights. Nothing has
-            been added then, nor after Ctrl-C.
+            For entries that are not finite, a wrong number of columns or invalid weights. Nothing
+            has been added then, nor after Ctrl-C.
         """
         return self._become(self + self._of_rows(X, sample_weight))
 
     def downdate(self, X: Table, sample_weight: ArrayLike | None = None) -> Self:
-        """Takes rows away that were added before: the inverse of `update`, to the rounding of the
-        larger sums.
+        """Remove rows that were added before, as the inverse of `update`.
+
+        The result is accurate to the rounding of the larger sums.
 
         Parameters
         ----------
         X, sample_weight
-            As for `update`.
+            Rows and weights, as for `update`.
 
         Returns
         -------
@@ -132,18 +134,18 @@ class SufficientStatistics(Saved):
         Raises
         ------
         ValueError
-            If the rows were not all among those added, as far as that shows; nothing has been taken
-            away then.
+            If it can be seen that not all of the rows were added before. Nothing has been removed
+            then.
         """
         return self._become(self - self._of_rows(X, sample_weight))
 
     def merge(self, other: "SufficientStatistics") -> Self:
-        """Adds the rows that another object has seen.
+        """Add the rows that another object has seen.
 
         Parameters
         ----------
         other : SufficientStatistics
-            Of as many features; not changed.
+            Statistics of the same number of features; they are not changed.
 
         Returns
         -------
@@ -153,12 +155,12 @@ class SufficientStatistics(Saved):
         return self._become(self + other)
 
     def copy(self) -> "SufficientStatistics":
-        """An independent copy."""
-        twin = SufficientStatistics(self.n_features_in_, n_threads=self.n_threads)
-        twin._set(
+        """Return an independent copy."""
+        made = SufficientStatistics(self.n_features_in_, n_threads=self.n_threads)
+        made._set(
             self.n_samples_, self.weight_sum_, self._reference, self._sums, self._scatter.copy()
         )
-        return twin
+        return made
 
     def __add__(self, other):
         if not isinstance(other, SufficientStatistics):
@@ -197,10 +199,10 @@ class SufficientStatistics(Saved):
     @property
     def scatter_(self) -> NDArray[np.float64]:
         self._check_not_empty()
-        return _moved(self.weight_sum_, self._sums, self._scatter, self._sums / self.weight_sum_)[1]
+        return moved(self.weight_sum_, self._sums, self._scatter, self._sums / self.weight_sum_)[1]
 
     def _check_variance(self) -> None:
-        """TooFewRowsError, a ValueError, unless some column has a variance."""
+        """Raise TooFewRowsError, a ValueError, unless some column has a variance."""
         if not np.trace(self.scatter_) > 0:
             raise TooFewRowsError(
                 "the rows have no variance: expected at least 2 different ones, got n_samples = "
@@ -208,16 +210,17 @@ class SufficientStatistics(Saved):
             )
 
     def second_moments(self) -> NDArray[np.float64]:
-        """Σ w x xᵀ (n_features, n_features), not centred; float64."""
-        return _moved(self.weight_sum_, self._sums, self._scatter, -self._reference)[1]
+        """Return ``Σ w x xᵀ`` (n_features, n_features), not centred, in float64."""
+        return moved(self.weight_sum_, self._sums, self._scatter, -self._reference)[1]
 
     def covariance(self, ddof: int = 0) -> NDArray[np.float64]:
-        """``scatter_ / (weight_sum_ − ddof)``.
+        """Return ``scatter_ / (weight_sum_ − ddof)``.
 
         Parameters
         ----------
         ddof : float, default=0
-            0: the maximum-likelihood estimate; 1: unbiased, where weights are counts.
+            With 0 the result is the maximum-likelihood estimate, with 1 the unbiased one where
+            weights are counts.
 
         Returns
         -------
@@ -239,7 +242,7 @@ class SufficientStatistics(Saved):
     def __sklearn_is_fitted__(self):
         return True
 
-    # ---- how ----
+    # ---- implementation ----
 
     def _check_not_empty(self) -> None:
         if not self.weight_sum_ > 0:
@@ -253,19 +256,22 @@ class SufficientStatistics(Saved):
                 f"expected statistics of {self.n_features_in_} features, got {other.n_features_in_}"
             )
 
-    def _set(self, n_samples, weight_sum, reference, sums, scatter):
+    def _set(
+        self, n_samples: int, weight_sum: float, reference: Array, sums: Array, scatter: Array
+    ) -> None:
         self.n_samples_, self.weight_sum_ = n_samples, float(weight_sum)
         self._reference, self._sums, self._scatter = reference, sums, scatter
 
-    def _become(self, other):
+    def _become(self, other: "SufficientStatistics") -> Self:
         self._set(
             other.n_samples_, other.weight_sum_, other._reference, other._sums, other._scatter
         )
         return self
 
-    def _combined(self, other, sign):
-        """self ± other about the reference point of the heavier one, or about the mean where that
-        has moved far away.
+    def _combined(self, other: "SufficientStatistics", sign: int) -> "SufficientStatistics":
+        """Return self ± other, with the reference point of the object of larger weight.
+
+        The reference point becomes the mean where the mean has moved far away from it.
         """
         self._check_other(other)
         if self.weight_sum_ == 0 and sign > 0:
@@ -273,7 +279,7 @@ class SufficientStatistics(Saved):
             return total
         total = SufficientStatistics(self.n_features_in_, n_threads=self.n_threads)
         big, small = (self, other) if self.weight_sum_ >= other.weight_sum_ else (other, self)
-        sums, scatter = _moved(
+        sums, scatter = moved(
             small.weight_sum_, small._sums, small._scatter, big._reference - small._reference
         )
         scale = 1 if small is self else sign
@@ -285,19 +291,20 @@ class SufficientStatistics(Saved):
         total._follow_the_mean()
         return total
 
-    def _follow_the_mean(self):
+    def _follow_the_mean(self) -> None:
+        """Make the mean the reference point where the two are far apart."""
         if not self.weight_sum_ > 0:
             return
         offset = self._sums / self.weight_sum_
         variance = np.diagonal(self._scatter) / self.weight_sum_ - offset**2
         if (offset**2 > FAR * np.maximum(variance, 0)).any() and offset.any():
             reference = self._reference + offset
-            delta = reference - self._reference  # what the reference point moves by, after rounding
-            sums, scatter = _moved(self.weight_sum_, self._sums, self._scatter, delta)
+            delta = reference - self._reference  # the shift after rounding
+            sums, scatter = moved(self.weight_sum_, self._sums, self._scatter, delta)
             self._reference, self._sums, self._scatter = reference, sums, scatter
 
-    def _of_rows(self, X, sample_weight):
-        """The statistics of these rows alone."""
+    def _of_rows(self, X: Any, sample_weight: ArrayLike | None) -> "SufficientStatistics":
+        """Return the statistics of these rows alone."""
         name = table_name(X)
         X = check.as_csr(X, name) if sparse.issparse(X) else check.as_rows(X, name)
         if X.shape[1] != self.n_features_in_:
@@ -360,7 +367,7 @@ def statistics_of(
     none_if_missing: bool = False,
     table: Any = None,
 ) -> Any:
-    """`SufficientStatistics` of checked rows (an ndarray or CSR matrix).
+    """Return `SufficientStatistics` of checked rows.
 
     Parameters
     ----------
@@ -368,11 +375,11 @@ def statistics_of(
     sample_weight : array-like (n,) or None
     n_threads : int or None
     name : str or TableName
-        Of the rows, in errors.
+        Name of the rows in errors.
     none_if_missing : bool
         Return None where an entry is NaN.
     table : ndarray or CSR matrix, optional
-        Where the rows were picked from: errors look for an entry there, and give its row in it.
+        Table that the rows were taken from: errors give the row of an entry in this table.
 
     Returns
     -------
@@ -386,11 +393,11 @@ def statistics_of(
         statistics.n_samples_ = n
         return statistics
     sums, scatter = np.zeros(d), np.zeros((d, d))
-    if sparse.issparse(rows) and sparse_rows.has_small_means(rows, weight, FAR):
+    if sparse.issparse(rows) and has_small_means(rows, weight, FAR):
         reference = np.zeros(d)
-        sparse_rows.add_scatter(rows, weight, sums, scatter, n_threads)
+        add_scatter(rows, weight, sums, scatter, n_threads)
     else:
-        reference = _sample_mean(rows, weight)
+        reference = sample_mean(rows, weight)
         bad = _add_dense(rows, weight, reference, sums, scatter, n_threads)
         if bad is not None:
             whole, refused, first_row = rows, rows[bad], bad.start
@@ -398,62 +405,31 @@ def statistics_of(
                 whole, refused, first_row = table, table, 0
             if none_if_missing and not sparse.issparse(whole) and is_incomplete(whole, name):
                 return None
-            raise _unusable(_dense(refused), reference, first_row, name)
+            raise _unusable(as_dense(refused), reference, first_row, name)
     if not (np.isfinite(sums).all() and np.isfinite(scatter).all()):
         raise too_large_error(f"the squares of {name}", check.real_type(rows.dtype))
     statistics._set(n, weight_sum, reference.astype(np.float64), sums, scatter)
     return statistics
 
 
-def _moved(weight, sums, scatter, delta):
-    """Sums and scatter about r + delta, from those about r; the scatter is a new array.
+def _add_dense(
+    X: Any,
+    weight: Array | None,
+    reference: Array,
+    sums: Array,
+    scatter: Array,
+    n_threads: int | None,
+) -> slice | None:
+    """Add the sums of rows about the reference point, slice by slice, each of them made dense.
 
-    S' = S − u δᵀ − δ uᵀ with u = s − W δ / 2: exactly symmetric, because both terms are added
-    first.
-    """
-    if not delta.any():
-        return sums, scatter.copy()
-    cross = np.outer(sums - (0.5 * weight) * delta, delta)
-    return sums - weight * delta, scatter - (cross + cross.T)
-
-
-def _sample_mean(X, weight):
-    """The mean of some rows from all over X, of those that have weight, rounded to the type that X
-    is computed in.
-    """
-    n = X.shape[0]
-    if n <= SAMPLE_ROWS or weight is not None:
-        places = np.arange(n) if weight is None else np.flatnonzero(weight)
-        places = places[:: -(-len(places) // SAMPLE_ROWS)]
-    else:
-        runs = np.linspace(0, n - SAMPLE_RUN, SAMPLE_ROWS // SAMPLE_RUN).astype(np.int64)
-        places = (runs[:, None] + np.arange(SAMPLE_RUN)).ravel()
-    mapped = MappedRows.under(X)
-    if mapped is not None:
-        mapped.will_need((int(place), int(place) + 1) for place in places)
-    rows = X[places]
-    rows = _dense(rows)
-    with np.errstate(all="ignore"):
-        mean = rows.mean(axis=0, dtype=np.float64).astype(check.real_type(X.dtype))
-    mean[~np.isfinite(mean)] = 0
-    return mean
-
-
-def _dense(rows):
-    return rows.toarray() if sparse.issparse(rows) else rows
-
-
-def _add_dense(X, weight, reference, sums, scatter, n_threads):
-    """Add the sums of rows about the reference point, slice after slice; each is made dense.
-
-    Returns the slice, if there is one, in whose rows something is not finite: nothing is added
-    then.
+    Returns the first slice with an entry or a product that is not finite, or None. Nothing is added
+    where there is such a slice.
     """
     n, d = X.shape
     n_threads = threads.effective_n_threads(n_threads, float(n) * d * d)
     accumulator = Accumulator(reference, n_threads)
     for part in slices(n, Pace(SLICE_UNIT, most=SLICE_ENTRIES // d), X):
-        rows = _dense(X[part])
+        rows = as_dense(X[part])
         status = accumulator.add(rows, None if weight is None else weight[part])
         if status & BAD_ROWS:
             return part
@@ -461,8 +437,8 @@ def _add_dense(X, weight, reference, sums, scatter, n_threads):
     return None
 
 
-def _unusable(rows, reference, first_row, name):
-    """The error for rows in which the kernel met something that is not finite."""
+def _unusable(rows: Array, reference: Array, first_row: int, name: str) -> ValueError:
+    """Return the error for rows with an entry or a difference that is not finite."""
     dtype = reference.dtype
     if np.isfinite(rows.astype(dtype, copy=False)).all():
         return too_large_error(f"differences of rows of {name}", dtype)

@@ -1,42 +1,45 @@
 """Passes over rows: their order, how many rows at a time, and the pages of memory maps.
 
-Kernels release the GIL and hear no Ctrl-C, so a pass calls them for slices of some 50 ms: `slices`
-(rows in order) and `slices_of_windows` (rows in any order) cut a pass, and a `Pace` says how many
-rows come next from the time that the slices before took.
+A running kernel releases the GIL and cannot be interrupted by Ctrl-C, so a pass calls kernels for
+slices of some 50 ms: `slices` (rows in order) and `slices_of_windows` (rows in any order) cut a
+pass, and a `Pace` computes the number of rows in the next slice from the time of the previous one.
 
-Rows of an array in memory are shuffled one by one. In a file that is larger than memory a random
-row at a time would read a page for each, so a map is shuffled by blocks: blocks in random order,
-rows mixed within a window of them; the next window is read while the present one is trained on,
-and pages that have been visited are given back.
+Rows of an array in memory are shuffled one by one. In a file that is larger than memory, reading
+single rows in random order would read a page for each, so a memory map is shuffled by blocks:
+blocks come in random order, and rows are mixed within a window of blocks. The next window is read
+while the present one is trained on, and pages that have been visited are released.
 """
 
 import contextlib
 import mmap
 import threading
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import Any
 
 import numpy as np
 
-SLICE_SECONDS = 0.05  # of work between two looks at the keyboard and the progress bar
-FASTEST_GROWTH = 8  # of the rows in a slice, from one slice to the next
+from aefast._base.types import Array
 
-BLOCK_BYTES = 1 << 20  # of a map that are read in one go, at least
-WINDOW_BLOCKS = 32  # whose rows are mixed
-WINDOW_BATCHES = 8  # in a window, at least
-HUGE_PAGE_BYTES = 1 << 21  # Linux may map so much at once, a visited block's neighbours too
-ADVICE_BYTES = 1 << 17  # Linux reads no more ahead in one call on devices with its default settings
+SLICE_SECONDS = 0.05  # time between two checks for Ctrl-C and updates of the progress bar
+FASTEST_GROWTH = 8  # largest ratio of the numbers of rows in a slice and in the one before
+
+BLOCK_BYTES = 1 << 20  # least size of a block of a memory map, which is read in one go
+WINDOW_BLOCKS = 32  # least number of blocks in a window, whose rows are mixed
+WINDOW_BATCHES = 8  # least number of batches in a window
+HUGE_PAGE_BYTES = 1 << 21  # largest page that Linux maps at once, with a block's neighbours
+ADVICE_BYTES = 1 << 17  # most that Linux reads ahead in one call on devices with default settings
 
 
 class Pace:
-    """The number of rows in a slice, which follows from the time that the slices before took.
+    """Number of rows in a slice, computed from the time that previous slices took.
 
-    Results must not depend on it: the clock is no part of them.
+    Results must not depend on the pace, since they must not depend on the clock.
 
     Parameters
     ----------
     unit : int
-        Rows in a slice are a multiple of this number (the last slice has what is left).
+        Rows in a slice are a multiple of this number (the last slice has the remaining rows).
     first : float, default=1
         Units in the first slice; at least one is taken.
     most : int or None, default=None
@@ -49,7 +52,7 @@ class Pace:
 
     @classmethod
     def expecting(cls, unit: int, seconds: float, most: int | None = None) -> "Pace":
-        """Return a pace whose first slice reckons with so many seconds for a unit."""
+        """Return a pace whose first slice assumes this many seconds per unit."""
         return cls(unit, SLICE_SECONDS / seconds, most)
 
     @classmethod
@@ -63,38 +66,41 @@ class Pace:
         self._aim_at(self.n_rows)
 
     def took(self, n_rows: int, seconds: float) -> None:
-        """Learn that so many rows took so long."""
+        """Set the next slice's number of rows from the time that `n_rows` rows took."""
         wanted = int(n_rows * SLICE_SECONDS / (seconds or 1e-9))
         most = FASTEST_GROWTH * self.n_rows
         self._aim_at(wanted if wanted < most else most)
 
-    def _aim_at(self, n_rows):
+    def _aim_at(self, n_rows: int) -> None:
         if self.most is not None and n_rows > self.most:
             n_rows = self.most
-        self.n_rows = n_rows // self.unit * self.unit or self.unit  # in the next slice
+        # the number of rows in the next slice
+        self.n_rows = n_rows // self.unit * self.unit or self.unit
 
 
 class MappedRows:
-    """The memory map in which the rows of a table lie.
+    """Memory map that holds the rows of a table.
 
     Parameters
     ----------
     table : mmap.mmap
     begin : int
-        Of row 0, in bytes from the map's begin.
+        Offset of row 0 from the map's begin, in bytes.
     stride, row_bytes : int
-        From a row to the next, and of a row.
+        Distance between rows and size of a row, in bytes.
     is_shared : bool
-        Pages hold what the file holds: the map can let them go.
+        Whether pages hold the contents of the file, so that they can be released.
     """
 
-    def __init__(self, table, begin, stride, row_bytes, is_shared):
+    def __init__(
+        self, table: mmap.mmap, begin: int, stride: int, row_bytes: int, is_shared: bool
+    ) -> None:
         self.table, self.begin, self.stride, self.row_bytes = table, begin, stride, row_bytes
         self.is_shared = is_shared
 
     @classmethod
-    def under(cls, X):
-        """The map under a two-dimensional array, or None."""
+    def under(cls, X: Any) -> "MappedRows | None":
+        """Return the memory map under a two-dimensional array, or None where there is none."""
         base, is_shared = X, False
         while isinstance(base, np.ndarray):
             is_shared |= isinstance(base, np.memmap) and base.mode != "c"
@@ -107,44 +113,47 @@ class MappedRows:
         return cls(base, begin, X.strides[0], X.shape[1] * X.itemsize, is_shared)
 
     @property
-    def window_rows(self):
-        """About the number of rows in a window, however they lie."""
+    def window_rows(self) -> int:
+        """Approximate number of rows in a window, whatever their strides."""
         return max(1, WINDOW_BLOCKS * BLOCK_BYTES // max(abs(self.stride), 1))
 
-    def will_need(self, ranges):
-        """Have the system read these rows, [first, last) each, if they are not in memory."""
+    def will_need(self, ranges: Iterable[tuple[int, int]]) -> None:
+        """Ask the system to read ranges [first, last) of rows that are not in memory."""
         self._advise(ranges, "MADV_WILLNEED", ADVICE_BYTES)
 
-    def start_reading(self, ranges):
-        """Call `will_need` in a thread, since advice waits where the disk's queue is full.
+    def start_reading(self, ranges: list[tuple[int, int]]) -> Callable[[], None]:
+        """Call `will_need` in a thread, and return a function that waits until it has ended.
 
-        Returns a function that waits until the thread has ended.
+        A thread is needed because the call blocks while the disk's queue is full.
         """
         reader = threading.Thread(target=self.will_need, args=(ranges,))
         try:
             reader.start()
-        except RuntimeError:  # no thread to be had: rows are read when they are visited
+        except RuntimeError:  # the thread cannot start: rows are read when they are visited
             return lambda: None
         return reader.join
 
-    def done_with(self, ranges):
-        """Give these rows' pages back; a private map may hold changes that its file has not."""
+    def done_with(self, ranges: Iterable[tuple[int, int]]) -> None:
+        """Release the pages of ranges of rows, unless the map is private.
+
+        A private map may hold changes that its file does not have.
+        """
         if self.is_shared:
             self._advise(ranges, "MADV_DONTNEED", HUGE_PAGE_BYTES)
 
-    def _advise(self, ranges, name, unit):
-        """Give advice for each unit of bytes, from the map's begin, that holds a row."""
+    def _advise(self, ranges: Iterable[tuple[int, int]], name: str, unit: int) -> None:
+        """Call madvise for each unit of bytes, counted from the map's begin, that holds a row."""
         advice = getattr(mmap, name, None)
         if advice is None:
             return
-        with contextlib.suppress(OSError, ValueError):  # advice: nothing depends on it
+        with contextlib.suppress(OSError, ValueError):  # results do not depend on advice
             for first, last in ranges:
                 begin, end = self._bytes_of(first, last)
                 for at in range(begin // unit * unit, end, unit):
                     self.table.madvise(advice, at, min(unit, len(self.table) - at))
 
-    def _bytes_of(self, first, last):
-        """First and last byte (excluded) of rows [first, last) in the map."""
+    def _bytes_of(self, first: int, last: int) -> tuple[int, int]:
+        """Return the first byte of rows [first, last) in the map, and the one after the last."""
         ends = [self.begin + first * self.stride, self.begin + (last - 1) * self.stride]
         return min(ends), max(ends) + self.row_bytes
 
@@ -156,11 +165,11 @@ class RowOrder:
     ----------
     X : ndarray (n_samples, n_features)
     rows : int or ndarray of int64
-        That many rows from row 0 on, or these, sorted.
+        Number of rows from row 0 on, or sorted row numbers.
     batch_size : int
     """
 
-    def __init__(self, X, rows, batch_size=1):
+    def __init__(self, X: Array, rows: int | Array, batch_size: int = 1) -> None:
         self.rows, self.n_table = rows, len(X)
         self.n_rows = rows if isinstance(rows, int) else len(rows)
         self.batch_size = min(batch_size, self.n_rows)
@@ -172,11 +181,11 @@ class RowOrder:
             batches = -(-WINDOW_BATCHES * self.batch_size // self.block_rows)
             self.window_blocks = max(WINDOW_BLOCKS, batches)
 
-    def windows(self, random=None):
-        """Yield the row numbers of one pass, in arrays of whole batches but for the last.
+    def windows(self, random: np.random.Generator | None = None) -> Iterator[Array]:
+        """Yield the row numbers of one pass, in arrays of whole batches except the last.
 
         random : numpy.random.Generator or None
-            Shuffles; None leaves the rows in order.
+            Generator that shuffles the rows; None leaves them in order.
         """
         if self.map is not None and self.n_blocks > self.window_blocks:
             yield from self._windows_of_blocks(self.map, random)
@@ -185,10 +194,12 @@ class RowOrder:
         else:
             yield np.arange(self.rows) if isinstance(self.rows, int) else self.rows
 
-    def _windows_of_blocks(self, mapped, random):
+    def _windows_of_blocks(
+        self, mapped: MappedRows, random: np.random.Generator | None
+    ) -> Iterator[Array]:
         blocks = np.arange(self.n_blocks) if random is None else random.permutation(self.n_blocks)
         windows = np.split(blocks, range(self.window_blocks, self.n_blocks, self.window_blocks))
-        left = np.empty(0, np.int64)  # of the last window, too few for a batch
+        left = np.empty(0, np.int64)  # rows left over from the last window, too few for a batch
         wait = mapped.start_reading(self._ranges_of(windows[:1]))
         for i, window in enumerate(windows):
             wait()
@@ -202,18 +213,18 @@ class RowOrder:
             n_left = 0 if is_last else len(order) % self.batch_size
             left = order[len(order) - n_left :]
             yield order[: len(order) - n_left]
-            # the rows that were left came from all over the window before: only now is it done with
+            # Rows left over came from anywhere in the window before, which is released only now.
             mapped.done_with(self._ranges_of(windows[max(i - 1, 0) : i + 1 if is_last else i]))
 
-    def _ranges_of(self, windows):
+    def _ranges_of(self, windows: Iterable[Array]) -> list[tuple[int, int]]:
         return [self._range_of(block) for window in windows for block in window]
 
-    def _range_of(self, block):
-        """First and last row of a block in the table, whether or not the pass visits them."""
+    def _range_of(self, block: int) -> tuple[int, int]:
+        """Return the range [first, last) of a block's rows in the table, visited or not."""
         first = int(block) * self.block_rows
         return first, min(first + self.block_rows, self.n_table)
 
-    def _rows_of(self, block):
+    def _rows_of(self, block: int) -> Array:
         first, last = self._range_of(block)
         if isinstance(self.rows, int):
             return np.arange(first, min(last, self.rows))
@@ -222,21 +233,22 @@ class RowOrder:
 
 
 class PassInOrder:
-    """Reads a memory map a window ahead of a pass in order, and gives back the pages behind it.
+    """Read-ahead for a pass in order over a memory map, with release of the pages behind it.
 
-    Does nothing for an array in memory.
+    For an array in memory nothing is done.
 
     Parameters
     ----------
     X : ndarray (n_samples, n_features) or sparse matrix
     """
 
-    def __init__(self, X):
+    def __init__(self, X: Any) -> None:
         self.map, self.n_rows = MappedRows.under(X), X.shape[0]
-        self.asked = self.left = 0  # rows before these are on their way; have been given back
-        self.wait = None
+        self.asked = 0  # rows before this one have been asked for
+        self.left = 0  # the pages of rows before this one have been released
+        self.wait: Callable[[], None] | None = None
 
-    def visit(self, first, last):
+    def visit(self, first: int, last: int) -> None:
         """Prepare for a visit of rows [first, last)."""
         if self.map is None:
             return
@@ -251,11 +263,11 @@ class PassInOrder:
             self.left = first
 
 
-def slices(n_rows: int, pace: Pace, X=None) -> Generator[slice, None, None]:
+def slices(n_rows: int, pace: Pace, X: Any = None) -> Generator[slice, None, None]:
     """Cut rows 0 to n_rows, in order, into slices on which the caller works for some 50 ms each.
 
     X : array or sparse matrix (n_rows, n_features), or None
-        If it lies in a memory map, its pages are read ahead and given back.
+        The rows; pages of a memory map are read ahead, and released after the visit.
     """
     ahead = None if X is None else PassInOrder(X)
     if ahead is not None and ahead.map is not None:

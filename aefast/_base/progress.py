@@ -1,14 +1,19 @@
 """Progress bars and callbacks of training."""
 
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 
 @contextmanager
-def progress_bar(verbose, n_epochs, n_rows, stage=""):
+def progress_bar(
+    verbose: Any, n_epochs: int, n_rows: int, stage: str = ""
+) -> Iterator[Callable[[int, float | None], Callable[[int, float], None] | None]]:
     """Show the progress of a training.
 
-    Gives a function (number of the epoch, last validation loss or None) that returns the `on_slice`
-    of `aefast._base.epochs.EpochTraining.epoch`, or None where nothing is shown.
+    The context is a function of an epoch's number and the last validation loss, or None, that
+    returns the `on_slice` of `aefast._base.epochs.EpochTraining.epoch`, or None where nothing is
+    shown.
     """
     if not verbose:
         yield lambda epoch, validation_loss: None
@@ -17,11 +22,11 @@ def progress_bar(verbose, n_epochs, n_rows, stage=""):
 
     with tqdm(total=n_epochs * n_rows, unit=" rows", unit_scale=True, dynamic_ncols=True) as bar:
 
-        def start_epoch(epoch, validation_loss):
+        def start_epoch(epoch: int, validation_loss: float | None) -> Callable[[int, float], None]:
             bar.set_description(f"{stage}epoch {epoch}/{n_epochs}", refresh=False)
             shown = {} if validation_loss is None else {"validation": f"{validation_loss:.4g}"}
 
-            def on_slice(n_rows_done, loss):
+            def on_slice(n_rows_done: int, loss: float) -> None:
                 bar.set_postfix(loss=f"{loss:.4g}", **shown, refresh=False)
                 bar.update(n_rows_done)
 
@@ -30,8 +35,8 @@ def progress_bar(verbose, n_epochs, n_rows, stage=""):
         yield start_epoch
 
 
-def check_callbacks(callbacks):
-    """TypeError unless callbacks are a callable, a list of callables or None."""
+def check_callbacks(callbacks: Any) -> None:
+    """Raise TypeError unless callbacks are a callable, a list of callables or None."""
     for callback in as_list(callbacks):
         if not callable(callback):
             raise TypeError(
@@ -39,7 +44,8 @@ def check_callbacks(callbacks):
             )
 
 
-def as_list(callbacks):
+def as_list(callbacks: Any) -> list[Any]:
+    """Return the list of a callback, of some callbacks or of None."""
     if callbacks is None:
         return []
     return list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]

@@ -1,6 +1,9 @@
-"""Linear maps and quadratic forms of rows, in slices: what transforms, reconstructions and
-likelihoods of linear models are.
+"""Linear maps and quadratic forms of rows, computed in slices.
+
+Transforms, reconstructions and likelihoods of linear models are computed with them.
 """
+
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -12,18 +15,28 @@ from aefast._base.errors import bad_row_error
 from aefast._base.missing import is_incomplete
 from aefast._base.passes import Pace, slices
 from aefast._base.sparse_rows import csr_arrays
+from aefast._base.types import Array
 
-OPERATIONS_A_SECOND = 4e10  # that a first slice reckons with
-BLOCK_ROWS = 96
-BLOCK_ENTRIES = 1 << 20  # of a block of wide rows
+OPERATIONS_A_SECOND = 4e10  # speed from which the size of the first slice is estimated
+BLOCK_ROWS = 96  # largest number of rows in a block
+BLOCK_ENTRIES = 1 << 20  # largest number of entries in a block of wide rows
 
 
 def project(
-    rows, shift, B, *, offset=None, dtype=None, name="X", n_threads=None, none_if_missing=False
-):
-    """``(X − shift) B + offset`` (n, k), computed in the rows' real type unless another is given.
+    rows: Any,
+    shift: Array,
+    B: Array,
+    *,
+    offset: Array | None = None,
+    dtype: Any = None,
+    name: str = "X",
+    n_threads: int | None = None,
+    none_if_missing: bool = False,
+) -> Any:
+    """Return ``(X − shift) B + offset`` (n, k), in the rows' real type unless another is given.
 
-    ValueError for entries that are not finite; with `none_if_missing` None where one is NaN.
+    Raises ValueError for entries that are not finite. With `none_if_missing`, None is returned
+    where an entry is NaN.
     """
     dtype = np.dtype(dtype or check.real_type(rows.dtype))
     if sparse.issparse(rows):
@@ -39,9 +52,12 @@ def project(
     return Z
 
 
-def _project_sparse(rows, shift, B, dtype, n_threads):
-    """``X B − shift B``: each product as it is, since a mean of sparse columns is no larger than
-    their spread.
+def _project_sparse(
+    rows: Any, shift: Array, B: Array, dtype: np.dtype[Any], n_threads: int | None
+) -> Array:
+    """Return ``X B − shift B`` for sparse rows, each product computed alone.
+
+    The subtraction is accurate because means of sparse columns are no larger than their spread.
     """
     Z = np.empty((rows.shape[0], B.shape[1]), np.float64)
     work = 2.0 * rows.nnz * B.shape[1]
@@ -52,33 +68,46 @@ def _project_sparse(rows, shift, B, dtype, n_threads):
     return Z.astype(dtype, copy=False)
 
 
-def quadratic_forms(rows, shift, B, p, sign, *, name="X", n_threads=None, none_if_missing=False):
-    """``Σ_j p_j (x − shift)_j² + sign ‖(x − shift) B‖²`` (n,) of each row, in float64.
+def quadratic_forms(
+    rows: Array,
+    shift: Array,
+    B: Array,
+    p: Array | None,
+    sign: float,
+    *,
+    name: str = "X",
+    n_threads: int | None = None,
+    none_if_missing: bool = False,
+) -> Array | None:
+    """Return ``Σ_j p_j (x − shift)_j² + sign ‖(x − shift) B‖²`` (n,) of each row, in float64.
 
-    None and errors as of `project`.
+    Errors and `none_if_missing` are those of `project`.
     """
-    out, options = np.empty(len(rows)), {"p": p, "sign": sign}
-    done = _run(
-        rows,
-        shift,
-        B,
-        np.dtype(np.float64),
-        name,
-        n_threads,
-        options,
-        "quadratic",
-        out,
-        none_if_missing,
-    )
+    out = np.empty(len(rows))
+    options: dict[str, Any] = {"p": p, "sign": sign}
+    dtype = np.dtype(np.float64)
+    done = _run(rows, shift, B, dtype, name, n_threads, options, "quadratic", out, none_if_missing)
     return out if done else None
 
 
-def _run(rows, shift, B, dtype, name, n_threads, options, result, out, may_be_missing):
-    """Fill `out` and return True, or return False where an entry is missing and that is no
-    error.
+def _run(
+    rows: Array,
+    shift: Array,
+    B: Array,
+    dtype: np.dtype[Any],
+    name: str,
+    n_threads: int | None,
+    options: dict[str, Any],
+    result: str,
+    out: Array,
+    may_be_missing: bool,
+) -> bool:
+    """Fill `out` slice by slice through the kernel's argument `result`, and return True.
+
+    Return False where an entry is missing and `may_be_missing`; raise for other invalid entries.
     """
     d, k = B.shape
-    arrays = {
+    arrays: dict[str, Any] = {
         key: np.ascontiguousarray(value, dtype) if isinstance(value, np.ndarray) else value
         for key, value in options.items()
     }
@@ -87,6 +116,7 @@ def _run(rows, shift, B, dtype, name, n_threads, options, result, out, may_be_mi
     n_threads = threads.effective_n_threads(n_threads, 2.0 * len(rows) * d * k)
     pace = Pace.expecting(block_rows, 2.0 * block_rows * d * k / OPERATIONS_A_SECOND)
     for part in slices(len(rows), pace, rows):
+        result_of_slice: dict[str, Any] = {result: out[part]}
         status = _statistics.project(
             rows[part],
             shift,
@@ -94,8 +124,8 @@ def _run(rows, shift, B, dtype, name, n_threads, options, result, out, may_be_mi
             check.ANYWHERE,
             block_rows,
             n_threads,
-            **arrays,  # type: ignore[arg-type]  # arrays, none of them `sign`
-            **{result: out[part]},
+            **arrays,
+            **result_of_slice,
         )
         if status & BAD_ROWS:
             if may_be_missing and is_incomplete(rows, name):

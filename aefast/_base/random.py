@@ -1,31 +1,37 @@
 """Random numbers by key: streams of different keys never meet, and each can be entered anywhere."""
 
+from typing import Any
+
 import numpy as np
 
-# Purposes of random numbers: streams with different keys never meet.
+from aefast._base.types import Array
+
+# Purposes of random numbers, the second part of a key.
 WEIGHTS, SHUFFLE, SPLIT, LAYERS = range(4)
 
 
-def random_stream(seed, purpose, counter=0):
-    """A generator keyed by (seed, purpose, counter), so that training resumes anywhere with the
-    numbers it would have drawn.
+def random_stream(seed: int, purpose: int, counter: int = 0) -> np.random.Generator:
+    """Return a generator keyed by (seed, purpose, counter).
+
+    Training that is resumed anywhere draws the numbers that it would have drawn uninterrupted.
     """
     return np.random.Generator(np.random.Philox(key=[seed, purpose], counter=[0, 0, 0, counter]))
 
 
-def rewind(random, counter):
-    """Brings a generator of `random_stream` to another counter; a new one would ask the system for
-    entropy first.
+def rewind(random: np.random.Generator, counter: int) -> np.random.Generator:
+    """Set a generator of `random_stream` to another counter, and return it.
+
+    Constructing a new generator is slower, since it asks the system for entropy first.
     """
-    state = random.bit_generator.state
+    state: Any = random.bit_generator.state
     state["state"]["counter"][:] = 0, 0, 0, counter
     state["buffer_pos"], state["has_uint32"] = 4, 0
     random.bit_generator.state = state
     return random
 
 
-def split_rows(n, validation_fraction, seed):
-    """Row numbers for training and for validation, at least one of each."""
+def split_rows(n: int, validation_fraction: float, seed: int) -> tuple[Array, Array]:
+    """Return sorted row numbers for training and for validation, at least one of each."""
     order = random_stream(seed, SPLIT).permutation(n)
     n_validation = min(max(1, round(validation_fraction * n)), n - 1)
     return np.sort(order[n_validation:]), np.sort(order[:n_validation])

@@ -1,10 +1,10 @@
-"""What an object tells `aefast.model_file`, so that it can be written to a file and be read again.
+"""Interface through which `aefast.model_file` writes an object to a file and reads it again.
 
-A class that can be saved inherits `Saved`, and its home is named in `model_file.HOMES`. A file has
-four parts:
+A class that can be saved inherits `Saved`, and `model_file.HOMES` names its module. A file has four
+parts:
 
-parameters  the constructor's, as JSON
-state       the rest of the fitted state that is no array, as JSON: described by `_state_checks`, so
+parameters  the constructor's parameters, as JSON
+state       the rest of the fitted state except arrays, as JSON: described by `_state_checks`, so
             that nothing unchecked is read
 tensors     the arrays: described by `_tensor_layout(state)`
 format      `_file_format` and `_file_version`: a file of a later version is refused, with the
@@ -23,90 +23,91 @@ from aefast._base.types import Array, PathLike
 
 
 class Tensor(NamedTuple):
-    """What an array in a file must be."""
+    """Required shape and type of an array in a file."""
 
     shape: tuple
-    dtype: str | None = (
-        None  # "F32" or "F64"; None: the type that all other arrays without one have
-    )
+    # "F32" or "F64". All arrays whose dtype is None must have one type in common.
+    dtype: str | None = None
 
 
 class Check(NamedTuple):
-    """What a value in JSON must be."""
+    """Condition on a value in JSON."""
 
     is_valid: Callable[[Any], bool]
-    expected: str  # in words, for the error
+    expected: str  # description of a valid value, for the error
 
 
 class Saved(ABC):
-    """Base of whatever can be saved. All methods but `save` are for `aefast.model_file`."""
+    """Base of classes that can be saved. All methods but `save` are for `aefast.model_file`."""
 
     _file_format: str  # the kind of file: its key in model_file.HOMES
     _file_version = 1
-    _parameters_not_saved: tuple[
-        str, ...
-    ] = ()  # constructor parameters that do not travel; None in what is loaded
-    _structured_parameters: tuple[
-        str, ...
-    ] = ()  # those that may be lists in JSON; `_parameter_of_json` makes them what they were
+    # Constructor parameters that are not saved: None in a loaded object.
+    _parameters_not_saved: tuple[str, ...] = ()
+    # Constructor parameters that may be lists in JSON, which `_parameter_of_json` converts back.
+    _structured_parameters: tuple[str, ...] = ()
 
     def save(self, path: PathLike) -> None:
-        """Writes the object to one safetensors file, which `aefast.load` reads.
+        """Write the object to one safetensors file, which `aefast.load` reads.
 
         Parameters
         ----------
         path : str or path-like
-            Replaced as a whole, or left as it was.
+            Name of the file, which is replaced as a whole or, on any failure, left as it was.
 
         See Also
         --------
-        aefast.model_file.save : what is kept and what is not.
+        aefast.model_file.save : Which parameters and which state are saved.
         """
-        from aefast._base.files import save  # which needs safetensors: not every user does
+        from aefast._base.files import save  # imported here because it loads safetensors
 
         save(self, path)
 
-    # ---- of scikit-learn's estimators ----
+    # ---- methods that scikit-learn's estimators have ----
 
     _validate_params: Callable[[], None]
     get_params: Callable[..., dict[str, Any]]
     _get_param_names: Callable[[], list[str]]
 
-    # ---- for subclasses to say ----
+    # ---- to be implemented by subclasses ----
 
     @abstractmethod
     def _saved_state(self) -> dict[str, Any]:
-        """A dict with the keys of `_state_checks`, of what JSON has: numbers, strings, lists,
-        dicts, None.
+        """Return a dict with the keys of `_state_checks`, and values that JSON can represent.
+
+        Values are numbers, strings, lists, dicts and None.
         """
 
     @abstractmethod
     def _saved_tensors(self) -> dict[str, Array]:
-        """A dict of ndarrays, as `_tensor_layout` describes them."""
+        """Return a dict of the ndarrays that `_tensor_layout` describes."""
 
     @classmethod
     @abstractmethod
     def _state_checks(cls) -> dict[str, Any]:
-        """For each key of the state a `Check`, or a dict of them for an object within."""
+        """Return a `Check` for each key of the state, or a dict of them for a nested object."""
 
     @classmethod
     @abstractmethod
     def _tensor_layout(cls, state: dict[str, Any]) -> dict[str, Tensor]:
-        """Name and `Tensor` of each array that belongs to this state, whose entries are checked;
-        ValueError where they contradict each other.
+        """Return the name and `Tensor` of each array that belongs to this state.
+
+        Each entry of the state has been checked. Raises ValueError where entries contradict each
+        other.
         """
 
     @abstractmethod
     def _restore(self, state: dict[str, Any], tensors: dict[str, Array]) -> None:
-        """Becomes the object that was saved, `n_features_in_` included. Everything has been
-        checked, finite arrays too.
+        """Set the attributes of the object that was saved, `n_features_in_` included.
+
+        State and tensors have been checked, and arrays are finite.
         """
 
-    # ---- the constructor's parameters; as scikit-learn's estimators have them ----
+    # ---- constructor parameters; these methods suit estimators of scikit-learn ----
 
     def _saved_parameters(self) -> dict[str, Any]:
-        """The parameters by name, valid and as JSON has them."""
-        self._validate_params()  # what is written can be read again
+        """Return the parameters by name, valid and in types of JSON."""
+        self._validate_params()  # otherwise the file could not be read again
         parameters = self.get_params(deep=False)
         for name in self._parameters_not_saved:
             del parameters[name]
@@ -116,8 +117,9 @@ class Saved(ABC):
 
     @classmethod
     def _from_parameters(cls, parameters: dict[str, Any]) -> Self:
-        """A new object; ValueError if these are not all the parameters that are saved. Whether they
-        are valid, `_check_restored` says.
+        """Return a new object with these parameters; `_check_restored` validates them later.
+
+        Raises ValueError if these are not exactly the parameters that are saved.
         """
         known = set(cls._get_param_names()) - set(cls._parameters_not_saved)
         check_names("constructor parameters", parameters, known)
@@ -131,19 +133,22 @@ class Saved(ABC):
 
     @classmethod
     def _parameter_of_json(cls, name: str, value: Any) -> Any:
-        """ValueError where a list cannot be one of `_structured_parameters`."""
+        """Return the value that a parameter had before it was converted to JSON.
+
+        Raises ValueError where a list cannot be a value of one of `_structured_parameters`.
+        """
         return value
 
     def _check_restored(self) -> None:
-        """ValueError where a parameter is not valid, called after `_restore`."""
+        """Raise ValueError where a parameter is not valid; called after `_restore`."""
         self._validate_params()
 
 
-# ---- what JSON may hold ----
+# ---- values in JSON ----
 
 
 def _as_json(value: Any) -> Any:
-    """NumPy's scalars as Python's; what else a valid parameter can be, JSON knows."""
+    """Return scalars of NumPy as scalars of Python, and other values as they are."""
     if isinstance(value, np.floating):
         return float(value)
     return value.item() if isinstance(value, np.generic) else value
@@ -156,6 +161,7 @@ def _is_json_scalar(value: object) -> bool:
 
 
 def is_list_of(is_item: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    """Return the condition that a value is a list of items that satisfy `is_item`."""
     return lambda value: isinstance(value, list) and all(map(is_item, value))
 
 
@@ -168,13 +174,13 @@ def is_count(value: Any) -> bool:
 
 
 def one_of(names: Iterable[str]) -> Check:
-    """The check for one of some strings."""
+    """Return the check for one of these strings."""
     names = list(names)
     return Check(lambda value: isinstance(value, str) and value in names, f"one of {names}")
 
 
 def optional(check: Check) -> Check:
-    """The check for null, or else what another one checks."""
+    """Return the check for null or a value that passes another check."""
     return Check(lambda value: value is None or check.is_valid(value), f"{check.expected}, or null")
 
 
@@ -192,7 +198,7 @@ NAMES = Check(is_list_of(TEXT.is_valid), "a list of strings")
 
 
 def check_entries(what: str, entries: dict[str, Any], checks: Mapping[str, Any]) -> None:
-    """ValueError unless an object has exactly the keys of `checks`, with valid values."""
+    """Raise ValueError unless an object has exactly the keys of `checks`, with valid values."""
     check_names(f"{what} entries", entries, checks)
     for name, check in checks.items():
         is_object = isinstance(check, dict)
@@ -204,7 +210,7 @@ def check_entries(what: str, entries: dict[str, Any], checks: Mapping[str, Any])
 
 
 def check_names(what: str, got: Iterable[str], expected: Iterable[str]) -> None:
-    """ValueError unless two collections of names are the same."""
+    """Raise ValueError unless two collections of names are equal."""
     missing, unknown = sorted(set(expected) - set(got)), sorted(set(got) - set(expected))
     if missing or unknown:
         raise ValueError(
@@ -214,6 +220,6 @@ def check_names(what: str, got: Iterable[str], expected: Iterable[str]) -> None:
 
 
 def shortened(value: object) -> str:
-    """A value as an error shows it."""
+    """Return a value's repr for an error, cut to 100 characters."""
     text = repr(value)
     return text if len(text) <= 100 else text[:97] + "..."

@@ -1,7 +1,8 @@
-"""One pass of a kernel over rows before they are used, which checks them and sums their columns."""
+"""Pass of a kernel over rows before they are used, which checks entries and sums columns."""
 
+from collections.abc import Callable, Sequence
 from numbers import Integral
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -10,60 +11,61 @@ from aefast._base.arrays import ANYWHERE
 from aefast._base.errors import bad_row_error
 from aefast._base.missing import is_incomplete
 from aefast._base.passes import Pace, RowOrder, slices_of_windows
+from aefast._base.types import Array
 
-ENTRIES_PER_SCAN = 1 << 26  # between two looks at the keyboard
+ENTRIES_PER_SCAN = 1 << 26  # entries of a slice, between two checks for Ctrl-C
 
 
 class Scan(NamedTuple):
-    """What one pass over rows finds, by column (d,)."""
+    """Statistics of columns from one pass over rows."""
 
-    means: np.ndarray  # weighted, of the entries that are there; 0 where none is
-    n_missing: int  # columns with a missing entry, or whose rows have no weight
-    low: np.ndarray | None
-    high: np.ndarray | None
+    means: Array  # (d,), weighted means of the observed entries; 0 where there is none
+    n_missing: int  # number of columns with a missing entry, or whose rows have no weight
+    low: Array | None  # (d,), least entries
+    high: Array | None  # (d,), greatest entries
 
 
 def scan_rows(
-    X,
-    rows,
-    dtype,
-    n_threads,
+    X: Array,
+    rows: int | Array,
+    dtype: Any,
+    n_threads: int | None,
     *,
-    name="X",
-    domain=ANYWHERE,
-    output=None,
-    missing=False,
-    none_if_missing=False,
-    sample_weight=None,
-    with_extremes=False,
-    check_slice=None,
-):
-    """Check that entries are finite and in a domain, and sum columns.
+    name: str = "X",
+    domain: Any = ANYWHERE,
+    output: Sequence[Any] | None = None,
+    missing: bool = False,
+    none_if_missing: bool = False,
+    sample_weight: Array | None = None,
+    with_extremes: bool = False,
+    check_slice: Callable[[Array], object] | None = None,
+) -> Scan | None:
+    """Check that entries are finite and in a domain, and compute means of columns.
 
     Parameters
     ----------
     X : ndarray (n, d)
     rows : int or ndarray of int64
-        That many rows from row 0 on, or these, sorted.
+        Number of rows from row 0 on, or sorted row numbers.
     dtype : dtype
-        The real type that entries will be computed in.
+        Real type of the computation that will read the entries.
     n_threads : int or None
     name : str or TableName
-        Of X, in errors.
+        Name of X in errors.
     domain : (low, high)
         Numbers or arrays (d,).
     output : sequence or None
-        As `errors.bad_row_error` takes it.
+        The distributions of columns, as for `errors.bad_row_error`.
     missing : bool
-        NaN passes.
+        Whether NaN is allowed.
     none_if_missing : bool
         Return None where an entry is NaN.
     sample_weight : ndarray (n,) or None
-        By row of X.
+        Weights of the rows of X.
     with_extremes : bool
         Find the least and the greatest entry of each column too.
     check_slice : callable or None
-        Called with the numbers of the rows of each slice that passed.
+        Function called with the row numbers of each slice that passed the checks.
 
     Returns
     -------
@@ -79,7 +81,7 @@ def scan_rows(
     extremes = (np.full(d, np.inf), np.full(d, -np.inf)) if with_extremes else (None, None)
     n_threads = threads.effective_n_threads(n_threads, order.n_rows * d)
     pace = Pace.fixed(max(1, ENTRIES_PER_SCAN // d))
-    options = {"missing": missing, "sample_weight": sample_weight}
+    options: dict[str, Any] = {"missing": missing, "sample_weight": sample_weight}
     options |= dict(zip(("low", "high"), extremes, strict=True))
     for part in slices_of_windows(order.windows(), pace):
         status = _rows.scan(
@@ -100,5 +102,6 @@ def scan_rows(
     )
 
 
-def _all(rows):
+def _all(rows: int | Array) -> Any:
+    """Return an index of the visited rows."""
     return slice(0, rows) if isinstance(rows, Integral) else rows

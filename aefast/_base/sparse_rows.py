@@ -1,16 +1,18 @@
-"""CSR matrices and the kernels: sums of outer products, products with dense matrices."""
+"""Kernels for CSR matrices: sums of outer products, and products with dense matrices."""
 
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from aefast._base import _statistics, threads
 from aefast._base.types import Array
 
 
 def csr_arrays(X: Any) -> tuple[Array, Array, Array]:
-    """(row_begin, columns, values) as kernels read them; the matrix's own arrays where they have
-    the types.
+    """Return (row_begin, columns, values) in the types that kernels read.
+
+    An array of the matrix that has the type already is not copied.
     """
     return (
         np.ascontiguousarray(X.indptr, np.int64),
@@ -19,9 +21,15 @@ def csr_arrays(X: Any) -> tuple[Array, Array, Array]:
     )
 
 
+def as_dense(rows: Any) -> Any:
+    """Return rows as an ndarray, which dense rows are already."""
+    return rows.toarray() if sparse.issparse(rows) else rows
+
+
 def has_small_means(X: Any, weight: Array | None, far: float) -> bool:
-    """Whether sums of unshifted squares lose no more than a digit or so to the means: E x² ≤ far ·
-    var x for every column.
+    """Return whether ``E x² ≤ far · var x`` for every column.
+
+    Sums of squares that are not centred then lose no more than a digit or so to the means.
     """
     weight = np.ones(X.shape[0]) if weight is None else weight
     of_entries = np.repeat(weight, np.diff(X.indptr))
@@ -35,7 +43,7 @@ def has_small_means(X: Any, weight: Array | None, far: float) -> bool:
 def add_scatter(
     X: Any, weight: Array | None, sums: Array, scatter: Array, n_threads: int | None
 ) -> None:
-    """sums (d,) += Σ w x, scatter (d, d) += Σ w x xᵀ, in float64."""
+    """Compute ``sums += Σ w x`` (d,) and ``scatter += Σ w x xᵀ`` (d, d) in float64."""
     work = 2.0 * X.nnz * max(1, X.nnz // X.shape[0])
     n_threads = threads.effective_n_threads(n_threads, work)
     upper = np.zeros_like(scatter)
@@ -46,18 +54,18 @@ def add_scatter(
 
 
 class SparseProducts:
-    """Products ``X B`` and ``Xᵀ Y`` with dense matrices, of a CSR matrix of which the transpose is
-    made once.
-    """
+    """Products ``X B`` and ``Xᵀ Y`` of a CSR matrix with dense ones; X is transposed only once."""
 
     def __init__(self, X: Any, n_threads: int | None) -> None:
         self.shape, self.dtype, self.nnz, self.n_threads = X.shape, X.dtype, X.nnz, n_threads
         self.rows, self.columns = csr_arrays(X), csr_arrays(X.T.tocsr())
 
     def times(self, B: Array) -> Array:
+        """Return ``X B``."""
         return self._product(self.rows, self.shape[0], B)
 
     def transposed_times(self, Y: Array) -> Array:
+        """Return ``Xᵀ Y``."""
         return self._product(self.columns, self.shape[1], Y)
 
     def _product(self, arrays: tuple[Array, Array, Array], n_rows: int, B: Array) -> Array:

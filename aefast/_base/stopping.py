@@ -1,4 +1,4 @@
-"""When training stops because nothing improves any more, and which epoch it then returns to."""
+"""Early end of training: patience, and the return to the epoch with the lowest held-out loss."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 
 class Patience:
-    """Tells when the monitored loss has not improved by a margin for n_epochs_no_change epochs.
+    """Criterion that ends training after n_epochs_no_change epochs without improvement.
+
+    An epoch improves if its loss is lower than the best one so far by more than a margin.
 
     Parameters
     ----------
@@ -28,10 +30,11 @@ class Patience:
         self.best, self.n_bad = np.inf, 0
 
     def is_over(self, loss: float) -> bool:
-        """Whether training ends after an epoch with this loss; to be asked once an epoch."""
+        """Return whether training ends after an epoch with this loss; call it once an epoch."""
         return self.has_run_out(loss) and self._margin(loss) > 0
 
     def has_run_out(self, loss: float) -> bool:
+        """Record an epoch's loss; return whether too many epochs have brought no improvement."""
         self.n_bad = 0 if loss < self.best - self._margin(loss) else self.n_bad + 1
         self.best = min(self.best, loss)
         return self.n_bad >= self.n_epochs_no_change
@@ -41,13 +44,13 @@ class Patience:
 
 
 class EarlyStopping:
-    """Keeps the values that the epoch with the lowest loss on held-out rows has reached.
+    """Early stopping, which restores the values of the epoch with the lowest held-out loss.
 
     Parameters
     ----------
     training : EpochTraining
     held_out_loss : callable
-        Returns the mean loss of the held-out rows with the training's present values.
+        Function that returns the mean loss of held-out rows with the training's present values.
     """
 
     def __init__(self, training: EpochTraining, held_out_loss: Callable[[], float]) -> None:
@@ -55,7 +58,7 @@ class EarlyStopping:
         self.best_loss = np.inf
 
     def validate(self) -> float:
-        """Return the loss of an epoch that has just ended; keep its values if it is the lowest."""
+        """Return the held-out loss after an epoch, and keep the values if it is the lowest."""
         loss = self.held_out_loss()
         if loss < self.best_loss:
             self.best_loss = loss
@@ -63,6 +66,6 @@ class EarlyStopping:
         return loss
 
     def restore_best(self) -> None:
-        """Go back to the best epoch, if there has been one."""
+        """Restore the values of the best epoch, if there has been one."""
         if self.best_loss < np.inf:
             self.training.restore_best()

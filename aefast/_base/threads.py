@@ -1,4 +1,4 @@
-"""The only thread policy: how many threads, and BLAS limited to one while a kernel runs."""
+"""Thread policy: the number of threads, and BLAS limited to one thread while a kernel runs."""
 
 import os
 import threading
@@ -11,8 +11,8 @@ from typing import Any
 
 from aefast._base import _runtime
 
-# A thread more pays from so many floating-point operations of a step or a pass on
-# (benchmarks/RESULTS.md).
+# Floating-point operations of a step or a pass from which a further thread is worth its cost
+# (benchmarks/results).
 WORK_PER_THREAD = 1e6
 MOST_THREADS = 1024
 
@@ -21,24 +21,25 @@ _process = os.getpid()
 
 @lru_cache(maxsize=1)
 def _n_cores() -> int:
-    """Cores this process may use: affinity and cgroup limits count."""
+    """Return the number of cores that affinity and cgroup limits allow this process."""
     from joblib import cpu_count
 
     return cpu_count()
 
 
 def default_n_threads() -> int:
-    """What n_threads=None means for large work: the cores this process may use, at most what OpenMP
-    was told.
+    """Return the number of threads that n_threads=None means for large work.
+
+    Large work takes all cores that this process may use, up to OpenMP's maximum.
     """
     return max(1, min(_n_cores(), _runtime.openmp_max_threads()))
 
 
 def effective_n_threads(n_threads: int | None, work: float) -> int:
-    """The size of the team for `work` floating-point operations; results do not depend on it.
+    """Return the team's size for `work` floating-point operations; results do not depend on it.
 
-    A forked child computes alone: GNU's OpenMP would wait for threads that did not survive the
-    fork.
+    A forked child process uses one thread: GNU's OpenMP would wait for threads that do not exist
+    after the fork.
     """
     if n_threads is not None and not _is_n_threads(n_threads):
         raise ValueError(
@@ -66,11 +67,11 @@ def _is_n_threads(value: object) -> bool:
 
 @lru_cache(maxsize=1)
 def _blas_libraries() -> list[Any]:
-    """Controllers of the BLAS behind scipy.linalg.cython_blas.
+    """Return controllers of the BLAS behind scipy.linalg.cython_blas.
 
-    NumPy's wheels bring another copy, which is left alone where paths tell the two apart.
+    NumPy's wheels contain another copy, which is left alone where the two differ by their paths.
     """
-    import scipy.linalg.cython_blas  # noqa: F401  so that its library is loaded
+    import scipy.linalg.cython_blas  # noqa: F401  imported to load its BLAS library
     from threadpoolctl import ThreadpoolController
 
     libraries = ThreadpoolController().select(user_api="blas").lib_controllers
@@ -82,7 +83,7 @@ def _blas_libraries() -> list[Any]:
 
 
 def blas_description() -> str:
-    """Name, version and architecture of the BLAS behind SciPy, as far as it tells."""
+    """Return name, version and architecture of the BLAS behind SciPy, as far as known."""
     descriptions = []
     for library in _blas_libraries():
         info = library.info()
@@ -92,8 +93,9 @@ def blas_description() -> str:
 
 
 def _blas_of_scipy_build() -> str:
-    """What SciPy was built with, for libraries that threadpoolctl does not know (Apple's
-    Accelerate).
+    """Return the name of the BLAS that SciPy was built with.
+
+    This name serves for libraries that threadpoolctl does not know (Apple's Accelerate).
     """
     import scipy
 
@@ -101,9 +103,10 @@ def _blas_of_scipy_build() -> str:
 
 
 class _BlasLimit:
-    """One BLAS thread while at least one kernel runs, and what was there before once none does.
+    """Limit of BLAS to one thread while at least one kernel runs.
 
-    The number is the process's, not a thread's: concurrent fits are counted.
+    The number of BLAS threads is a setting of the process, not of a thread, so concurrent kernel
+    calls are counted, and the setting found before the first one is restored after the last one.
     """
 
     def __init__(self) -> None:
@@ -115,10 +118,8 @@ class _BlasLimit:
         with self.lock:
             if self.n_holders == 0:
                 self.found = [(library, library.get_num_threads()) for library in _blas_libraries()]
-            for (
-                library,
-                _,
-            ) in self.found:  # again for each holder: somebody may have changed it since
+            # Set for each holder, since other code may have changed the number meanwhile.
+            for library, _ in self.found:
                 library.set_num_threads(1)
             self.n_holders += 1
 
@@ -140,10 +141,11 @@ _no_limit = nullcontext()
 
 
 def single_threaded_blas(is_used: bool = True) -> AbstractContextManager[Any]:
-    """BLAS computes with one thread inside: our own threads share the work, and a threaded BLAS
-    would change its bits with their number.
+    """Return a context in which BLAS computes with one thread.
 
-    Where BLAS is not used inside, it is left alone.
+    Kernels share their work among the threads of a team, and results of a multithreaded BLAS would
+    have different bits for different numbers of threads. Where `is_used` is False, the context
+    does nothing.
     """
     return _held_limit() if is_used else _no_limit
 
@@ -161,7 +163,7 @@ def _held_limit() -> Iterator[None]:
 
 
 def _after_fork_in_child() -> None:
-    """The threads that held the limit do not exist here."""
+    """Forget the limit in a forked child, where the threads that held it do not exist."""
     global _limit
     if _limit.n_holders:
         _limit.restore()

@@ -1,4 +1,4 @@
-"""Types of arguments and results that the public interface is annotated with."""
+"""Types of arguments and results in the annotations of the public interface."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -9,13 +9,13 @@ from numpy.typing import ArrayLike, NDArray
 
 
 class SparseMatrix(Protocol):
-    """A sparse matrix or array of SciPy's, which has no types of its own."""
+    """Sparse matrix or array of SciPy, which has no annotations."""
 
     def tocsr(self, copy: bool = ...) -> Any: ...
 
 
 class DistributionLike(Protocol):
-    """The methods of `aefast.distributions.Distribution` that training needs."""
+    """Methods of `aefast.distributions.Distribution` that training needs."""
 
     def mean(self, eta: Any) -> Any: ...
     def link(self, mean: Any) -> Any: ...

@@ -2,16 +2,17 @@
 
 import sys
 import warnings
+from types import FrameType
 
 # Packages whose frames lie between the user's call and a warning: scikit-learn wraps `transform`
 # and calls estimators from pipelines and searches, joblib from its loops.
 INNER_PACKAGES = ("aefast", "sklearn", "joblib")
 
 
-def warn(message, category):
+def warn(message: str, category: type[Warning]) -> None:
     """Issue a warning at the innermost line that belongs to none of INNER_PACKAGES.
 
-    Where there is no such line it is issued at the outermost one.
+    Where there is no such line, the warning names the outermost one.
     """
     frame, level = sys._getframe(1), 2
     while _is_inner(frame) and frame.f_back is not None:
@@ -19,12 +20,12 @@ def warn(message, category):
     warnings.warn(message, category, stacklevel=level)
 
 
-def _is_inner(frame):
+def _is_inner(frame: FrameType) -> bool:
     return str(frame.f_globals.get("__name__")).partition(".")[0] in INNER_PACKAGES
 
 
-def warn_of_iterations(max_iter):
-    """Issue the ConvergenceWarning of iterations that were not enough."""
+def warn_of_iterations(max_iter: int) -> None:
+    """Issue the ConvergenceWarning for iterations that end at max_iter."""
     from sklearn.exceptions import ConvergenceWarning
 
     warn(

@@ -1,3 +1,1 @@
-"""Linear models fitted from sufficient statistics: factor models, whitening, closed-form
-autoencoders.
-"""
+"""Linear models from sufficient statistics: factor models, whitening, closed-form autoencoders."""

@@ -1,6 +1,4 @@
-"""Linear autoencoders in closed form: denoising with the corruption integrated out, and
-recommendation with a zero diagonal.
-"""
+"""Linear autoencoders in closed form: marginalised denoising, and recommendation of items."""
 
 from numbers import Integral, Real
 
@@ -20,14 +18,13 @@ from aefast._base.types import Reals, Table
 from aefast.linear.linear_model import StatisticsMixin
 
 _THREADS = [None, Interval(Integral, 1, threads.MOST_THREADS, closed="both")]
-_SCORES_AT_ONCE = 1 << 22
+_SCORES_AT_ONCE = 1 << 22  # largest number of scores that are sorted together
 
 
 class _SquareMap(StatisticsMixin, Saved, OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
-    """A map from features to features, fitted to sufficient statistics; `_tensors` names its arrays
-    and their dimensions.
-    """
+    """Linear map from features to features, fitted to sufficient statistics."""
 
+    # Names of the fitted arrays, without "_", and their numbers of dimensions.
     _tensors: dict[str, int] = {}
 
     def _saved_state(self):
@@ -53,11 +50,11 @@ class _SquareMap(StatisticsMixin, Saved, OneToOneFeatureMixin, TransformerMixin,
 
 
 class MarginalizedAutoencoder(_SquareMap):
-    """Linear denoising autoencoder, its corruption integrated out: what training on infinitely many
-    corrupted copies of the rows would give, in closed form.
+    """Linear denoising autoencoder in closed form, with the corruption integrated out.
 
-    Each entry is set to 0 with probability p. ``X̂ = X̃ Aᵀ + b`` that minimises
-    ``E ‖x − x̃ Aᵀ − b‖²``, averaged over rows and corruptions, needs only the mean μ and the
+    The result is that of training on infinitely many corrupted copies of the rows. Corruption sets
+    each entry to 0 with probability p. The map ``X̂ = X̃ Aᵀ + b`` that minimises
+    ``E ‖x − x̃ Aᵀ − b‖²``, averaged over rows and corruptions, depends only on the mean μ and the
     covariance C (divided by n):
 
         ``Aᵀ = [(1 − p) C + p diag(E x²)]⁻¹ C``,   ``b = μ − (1 − p) μ Aᵀ``
@@ -65,19 +62,19 @@ class MarginalizedAutoencoder(_SquareMap):
     Parameters
     ----------
     corruption : float in (0, 1), default=0.5
-        p.
+        p, the probability that an entry is set to 0.
     activation : {"tanh", "identity"}, default="tanh"
-        Of what `transform` returns. Deep: several in a scikit-learn pipeline, each fitted to what
-        the one before returns.
+        Activation applied to the output of `transform`. A deep autoencoder is a scikit-learn
+        pipeline of several, each fitted to the output of the previous one.
     n_threads : int or None, default=None
-        As of `Autoencoder`.
+        Number of threads, as for `Autoencoder`.
 
     Attributes
     ----------
     coef_ : ndarray (n_features, n_features)
-        A; float64.
+        A, float64.
     intercept_ : ndarray (n_features,)
-        b.
+        b, float64.
     mean_ : ndarray (n_features,)
     n_samples_seen_ : int
     n_features_in_ : int
@@ -91,7 +88,7 @@ class MarginalizedAutoencoder(_SquareMap):
     References
     ----------
     .. [1] Chen, Xu, Weinberger & Sha (2012), Marginalized denoising autoencoders for domain
-    adaptation, eqs. 3 and 6.
+       adaptation, eqs. 3 and 6.
 
     Examples
     --------
@@ -132,12 +129,12 @@ class MarginalizedAutoencoder(_SquareMap):
         self.n_samples_seen_ = statistics.n_samples_
 
     def reconstruct(self, X: Table) -> Reals:
-        """``X Aᵀ + b``.
+        """Return the reconstructions ``X Aᵀ + b``.
 
         Parameters
         ----------
         X : array-like or CSR matrix (n_samples, n_features)
-            Clean or corrupted.
+            Clean or corrupted rows.
 
         Returns
         -------
@@ -151,7 +148,7 @@ class MarginalizedAutoencoder(_SquareMap):
         return project(rows, self.mean_, A_T, offset=offset, **options)
 
     def transform(self, X: Table) -> Reals:
-        """``tanh(X Aᵀ + b)``, or without the tanh for activation="identity".
+        """Return ``tanh(X Aᵀ + b)``, or ``X Aᵀ + b`` with activation="identity".
 
         Parameters
         ----------
@@ -166,11 +163,10 @@ class MarginalizedAutoencoder(_SquareMap):
 
 
 class ItemAutoencoder(_SquareMap):
-    """Linear autoencoder with a zero diagonal, for implicit feedback (EASE): each item is predicted
-    from the other ones.
+    """Linear autoencoder with a zero diagonal for implicit feedback (EASE).
 
-    Rows of X are users, columns are items, entries say how strongly a user chose an item (0: not
-    seen). Minimises
+    Each item is predicted from the other ones. Rows of X are users, columns are items, and entries
+    are the strengths with which users chose items (0: not seen). The model minimises
 
         ``‖X − X B‖² + l2 ‖B‖²``   with ``diag(B) = 0``
 
@@ -179,18 +175,19 @@ class ItemAutoencoder(_SquareMap):
     Parameters
     ----------
     l2 : float, default=100.0
-        Weight of the penalty; of the order of the number of users that chose an item. Tune it.
+        Weight of the penalty. Good values are of the order of the number of users that chose an
+        item, and are best found by tuning.
     n_threads : int or None, default=None
-        As of `Autoencoder`.
+        Number of threads, as for `Autoencoder`.
 
     Attributes
     ----------
     components_ : ndarray (n_features, n_features)
-        B; float64, diagonal 0.
+        B, float64, with a diagonal of 0.
     n_samples_seen_ : int
-        Users.
+        Number of users.
     n_features_in_ : int
-        Items.
+        Number of items.
     feature_names_in_ : ndarray of str
         Only where X has string column names.
 
@@ -243,7 +240,7 @@ class ItemAutoencoder(_SquareMap):
         self.n_samples_seen_ = statistics.n_samples_
 
     def transform(self, X: Table) -> Reals:
-        """Scores ``X B``: how well each item suits each user.
+        """Return the scores ``X B``, which are greater for items that suit a user better.
 
         Parameters
         ----------
@@ -260,24 +257,24 @@ class ItemAutoencoder(_SquareMap):
     def recommend(
         self, user_rows: Table, n: int, *, exclude_seen: bool = True
     ) -> tuple[NDArray[np.int64], Reals]:
-        """The items of highest score for each user.
+        """Return the items of highest score for each user.
 
         Parameters
         ----------
         user_rows : array-like or CSR matrix (n_samples, n_features)
-            What the users chose; they need not have been fitted to.
+            Rows of the users, who need not be among those of `fit`.
         n : int
-            Items to recommend, from 1 to n_features.
+            Number of items to recommend, from 1 to n_features.
         exclude_seen : bool, default=True
             Leave out items whose entry is not 0.
 
         Returns
         -------
         items : ndarray (n_samples, n) of int64
-            Columns of X, best first; of equal scores the smaller column first. −1 where a user has
-            seen all others.
+            Columns of X in the order of falling scores; of equal scores the smaller column comes
+            first. −1 where a user has seen all other items.
         scores : ndarray (n_samples, n)
-            Theirs; −inf with −1.
+            Scores of the items; −inf where the item is −1.
         """
         check_is_fitted(self)
         n = check.as_integer(n, "n")

@@ -1,21 +1,22 @@
-"""How many components: from the likelihood of held-out rows, or from the evidence."""
+"""Number of components, chosen by the likelihood of held-out rows or by the evidence."""
 
 import functools
 
 import numpy as np
 from scipy import linalg, special
 
-SMALLEST_NOISE = 1e-10  # noise variance as a fraction of the mean variance of the columns
+SMALLEST_NOISE = 1e-10  # least noise variance, as a fraction of the columns' mean variance
 
 
 def rank(values):
-    """How many eigenvalues of a covariance matrix are more than rounding."""
+    """Return the number of a covariance matrix's eigenvalues that are larger than rounding."""
     return int((values > np.finfo(np.float64).eps * len(values) * values.max()).sum())
 
 
 def highest(score, low, high):
-    """The k in [low, high] of the highest score(k), which rises and then falls: by bisection of its
-    slope.
+    """Return the k in [low, high] that maximises score(k), by bisection on the sign of its slope.
+
+    The score must rise with k and then fall.
     """
     score = functools.cache(score)
     while high - low > 1:
@@ -28,8 +29,10 @@ def highest(score, low, high):
 
 
 def held_out_scores(train, held_out):
-    """Log-likelihood of the held-out rows with 1, ..., d − 1 components fitted to the others (at
-    least one entry), from one decomposition.
+    """Return log-likelihoods of held-out rows for models with 1, ..., d − 1 components.
+
+    All models follow from one decomposition of the training rows' covariance. The result has
+    max(1, d − 1) entries.
     """
     values, U = linalg.eigh(train.covariance())
     values, U = np.maximum(values[::-1], 0.0), U[:, ::-1]
@@ -49,8 +52,9 @@ def held_out_scores(train, held_out):
 
 
 def minka(values, n):
-    """The k of greatest Laplace evidence (Minka 2000, eq. 30), of eigenvalues of the covariance
-    that fall; 1 ≤ k < d.
+    """Return the k, 1 ≤ k < d, of greatest Laplace evidence (Minka 2000, eq. 30).
+
+    values are the eigenvalues of the covariance, descending; n is the number of rows.
     """
     values = values[: rank(values)]
     d = len(values)

@@ -20,36 +20,38 @@ from aefast.linear.factor_model import FactorModel
 from aefast.linear.gaussian import LOG_2PI
 from aefast.linear.rotation import ROTATIONS, fixed_signs, rotate
 
-LANCZOS_FROM = 400  # features from which few eigenpairs are found by Lanczos, in O(d² k)
-GRADIENT_TOLERANCE = 1e-7  # of the mean log-likelihood by the logarithm of a noise variance
+LANCZOS_FROM = 400  # least number of features for which Lanczos finds few eigenpairs, in O(d² k)
+GRADIENT_TOLERANCE = 1e-7  # for derivatives of the mean log-likelihood by log noise variances
 
 
 class FactorAnalysis(FactorModel):
-    """Factor analysis: ``h ~ N(0, I)``, ``x = h W + μ + noise`` with noise of its own variance ψ_j
-    in each column.
+    """Factor analysis: ``x = h W + μ + noise``, ``h ~ N(0, I)``, with a noise variance per column.
 
-    Maximises ``Σ log p(x)``, ``x ~ N(μ, Wᵀ W + Ψ)``, the factors h integrated out. The data enter
-    through their covariance (divided by n) only: one pass over the rows, then L-BFGS on the
-    likelihood as a function of log ψ, the best W for each ψ being known in closed form (Jöreskog
-    1967). With missing entries by EM.
+    The noise of column j has the variance ψ_j. The fit maximises ``Σ log p(x)``,
+    ``x ~ N(μ, Wᵀ W + Ψ)``, with the factors h integrated out. The data enter only through their
+    covariance (divided by n): one pass over the rows is followed by L-BFGS on the likelihood as a
+    function of log ψ, since the best W for each ψ is known in closed form (Jöreskog 1967). With
+    missing entries the likelihood is maximised by EM.
 
     Parameters
     ----------
     n_components : int or None, default=None
-        k. None: the most that d columns can identify, the largest k with ``(d − k)² ≥ d + k``
-        (Ledermann's bound), at least 1 and at most the rank of the centred rows.
+        k, the number of factors. None: the most that d columns can identify, which is the largest
+        k with ``(d − k)² ≥ d + k`` (Ledermann's bound), at least 1 and at most the rank of the
+        centred rows.
     rotation : {None, "varimax", "quartimax", "promax"}, default=None
-        Of the loadings towards simple structure. Without it ``W Ψ⁻¹ Wᵀ`` is diagonal, largest
-        first. "promax" gives correlated factors.
+        Rotation of the loadings towards simple structure. Without rotation ``W Ψ⁻¹ Wᵀ`` is
+        diagonal with descending entries. "promax" gives correlated factors.
     min_noise : float in (0, 1), default=1e-6
-        Least noise variance of a column, as a fraction of its variance: what keeps Heywood cases
-        finite. A warning names the columns that reach it.
+        Least noise variance of a column, as a fraction of its variance. It keeps the likelihood of
+        Heywood cases finite; a warning names the columns that reach it.
     tol : float, default=1e-8
-        Iterations end when the mean log-likelihood rises by less, relative to its magnitude (with
-        missing entries: absolutely), or its gradient vanishes.
+        Iterations end when the mean log-likelihood rises by less than tol, relative to its
+        magnitude (with missing entries: absolutely), or when its gradient vanishes.
     max_iter : int, default=1000
+        Largest number of iterations.
     n_threads : int or None, default=None
-        As of `Autoencoder`.
+        Number of threads, as for `Autoencoder`.
 
     Attributes
     ----------
@@ -59,9 +61,9 @@ class FactorAnalysis(FactorModel):
         ψ, the uniquenesses.
     mean_ : ndarray (n_features,)
     factor_covariance_ : ndarray (n_components, n_components)
-        Φ of ``h ~ N(0, Φ)``: I but with rotation="promax".
+        Φ of ``h ~ N(0, Φ)``: the identity unless rotation="promax".
     log_likelihood_curve_ : list of float
-        Mean log-likelihood (nats) of the rows fitted to after each iteration; never decreasing.
+        Mean log-likelihood (nats) of the training rows after each iteration; never decreasing.
     n_iter_ : int
     n_samples_seen_ : int
     n_features_in_ : int
@@ -70,8 +72,8 @@ class FactorAnalysis(FactorModel):
 
     Notes
     -----
-    Each column is fitted in units of its own: the result does not depend on scales. Constant
-    columns have no loadings and the least noise.
+    Each column is scaled to unit variance for the fit, so that the result does not depend on units.
+    Constant columns have zero loadings and the least noise variance.
 
     References
     ----------
@@ -161,8 +163,9 @@ class FactorAnalysis(FactorModel):
         self._set_loadings(mean, W / scale, psi / scale**2, scale, curve, len(rows))
 
     def _scales(self, covariance):
-        """Standard deviations, and which columns have one; a constant column gets a thousandth of
-        the mean one, for units of its own.
+        """Return standard deviations of columns, and the mask of columns that vary.
+
+        A constant column gets a thousandth of the root of the mean variance, as its unit.
         """
         variance = np.diagonal(covariance)
         mean = variance.mean()
@@ -170,6 +173,7 @@ class FactorAnalysis(FactorModel):
         return np.sqrt(np.where(varies, variance, 1e-6 * mean)), varies
 
     def _n_components(self, correlation, n_samples):
+        """Return the number of factors, checked or chosen."""
         d = len(correlation)
         if self.n_components is None:
             ledermann = int((2 * d + 1 - np.sqrt(8 * d + 1)) / 2)
@@ -194,8 +198,9 @@ class FactorAnalysis(FactorModel):
             )
 
     def _set_loadings(self, mean, W, psi, scale, curve, n_samples):
-        """W and psi are of columns in units of `scale`: signs, order and rotation do not depend on
-        the units of X.
+        """Set the fitted attributes from W and psi of columns in units of `scale`.
+
+        In these units signs, order and rotation do not depend on the units of X.
         """
         W, Phi = rotate(fixed_signs(W), self.rotation)
         self._set_fitted(
@@ -239,11 +244,11 @@ class FactorAnalysis(FactorModel):
         super()._restore(state, tensors)
 
 
-# ---- the likelihood of the noise variances ----
+# ---- likelihood as a function of the noise variances ----
 
 
 class Profile(NamedTuple):
-    """A maximum of the likelihood."""
+    """Maximum of the likelihood."""
 
     W: np.ndarray
     psi: np.ndarray
@@ -252,11 +257,11 @@ class Profile(NamedTuple):
 
 
 class ProfileLikelihood:
-    """Minus the mean log-likelihood as a function of log ψ, W at its best.
+    """Minus the mean log-likelihood as a function of log ψ, with the best W for each ψ.
 
-    With the eigenvalues θ of ``Ψ^-½ C Ψ^-½``:
-    ``½ [d log 2π + Σ log ψ_j + Σ_{i ≤ k, θ_i > 1} (log θ_i + 1 − θ_i) + tr C Ψ⁻¹]``, and the
-    derivative by log ψ_j is ``½ (Σ_jj − C_jj) / ψ_j``, because the gradient by W vanishes.
+    With the eigenvalues θ of ``Ψ^-½ C Ψ^-½`` it is
+    ``½ [d log 2π + Σ log ψ_j + Σ_{i ≤ k, θ_i > 1} (log θ_i + 1 − θ_i) + tr C Ψ⁻¹]``. The derivative
+    by log ψ_j is ``½ (Σ_jj − C_jj) / ψ_j``, because the gradient by W vanishes.
     """
 
     def __init__(self, C, k):
@@ -264,14 +269,14 @@ class ProfileLikelihood:
         self.variance = np.diagonal(C)
 
     def best_loadings(self, psi):
-        """(W (k, d), the θ_i > 1)"""
+        """Return the best W (k, d) and the eigenvalues θ_i > 1 among the k largest."""
         scale = 1 / np.sqrt(psi)
         theta, U = self._leading(scale[:, None] * self.C * scale)
         excess = np.sqrt(np.maximum(theta - 1, 0.0))
         return (excess[:, None] * U.T) / scale, theta[theta > 1]
 
     def _leading(self, A):
-        """The k largest eigenvalues, falling, and their vectors."""
+        """Return the k largest eigenvalues, descending, and their eigenvectors in columns."""
         d = len(A)
         if d >= LANCZOS_FROM and self.k <= d // 10:
             try:
@@ -284,6 +289,7 @@ class ProfileLikelihood:
         return theta[::-1], U[:, ::-1]
 
     def __call__(self, log_psi):
+        """Return the value and the gradient (d,)."""
         psi = np.exp(log_psi)
         W, theta = self.best_loadings(psi)
         ratio = self.variance / psi
@@ -295,7 +301,7 @@ class ProfileLikelihood:
 
 
 def maximize_profile(C, k, varies, floor, tol, max_iter):
-    """Maximum likelihood of a correlation matrix C, whose columns that do not vary are 0.
+    """Maximise the likelihood of a correlation matrix C; constant columns of C are 0.
 
     Returns
     -------
@@ -331,8 +337,10 @@ def maximize_profile(C, k, varies, floor, tol, max_iter):
 
 
 def _starting_noise(C, k):
-    """Jöreskog's ``(1 − k / 2d) / (C⁻¹)_jj``: C⁻¹ gives what each column keeps for itself. A little
-    is added to C, so that copies of columns do no harm.
+    """Return Jöreskog's starting values ``(1 − k / 2d) / (C⁻¹)_jj`` of the noise variances.
+
+    ``1 / (C⁻¹)_jj`` is the variance of column j given all other columns. A small multiple of the
+    identity is added to C, which is singular where a column is a copy of another one.
     """
     d = len(C)
     inverse = linalg.inv(C + 1e-3 * np.eye(d))

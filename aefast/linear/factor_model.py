@@ -1,4 +1,4 @@
-"""What probabilistic PCA and factor analysis have in common: everything but how they are fitted."""
+"""Common base of probabilistic PCA and factor analysis, which differ in how they are fitted."""
 
 from abc import abstractmethod
 from typing import Self
@@ -20,21 +20,25 @@ from aefast.linear import patterns
 from aefast.linear.gaussian import LinearGaussian
 from aefast.linear.linear_model import StatisticsMixin
 
-_ROWS_FILLED = 1 << 14  # at a time
+_ROWS_FILLED = 1 << 14  # number of rows whose missing entries are filled together
 
 
 class FactorModel(
     StatisticsMixin, Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 ):
-    """``h ~ N(0, Φ)``, ``x = h W + μ + noise``. A subclass fits, sets `mean_`, `components_`,
-    `noise_variance_`, and counts its parameters.
+    """Linear factor model ``x = h W + μ + noise``, ``h ~ N(0, Φ)``.
+
+    A subclass implements the fit, which sets `mean_`, `components_` and `noise_variance_`, and
+    counts the free parameters.
     """
 
     # ---- fitting ----
 
     def fit(self, X: Table, y: object = None, sample_weight: ArrayLike | None = None) -> Self:
-        """Fits to the rows of X: from their sufficient statistics, in one pass; by EM where entries
-        are missing.
+        """Fit the model to the rows of X.
+
+        Complete rows are fitted to in one pass, from their sufficient statistics; rows with missing
+        entries by EM.
 
         Parameters
         ----------
@@ -51,8 +55,8 @@ class FactorModel(
         Raises
         ------
         ValueError
-            For infinite entries, columns without an observed entry, rows without variance, bad
-            parameters.
+            For infinite entries, columns without an observed entry, rows without variance, or
+            invalid parameters.
         """
         self._validate_params()
         table, name = check.estimator_table(self, X, reset=True), table_name(X)
@@ -67,14 +71,14 @@ class FactorModel(
         return self
 
     def _fit_complete(self, table, sample_weight, name):
-        """Fits to rows of which no entry is missing.
+        """Fit the model to rows, unless an entry is missing.
 
         Returns
         -------
         is_complete : bool
-            False: an entry is missing, and nothing has been fitted.
+            False where an entry is missing; nothing has been fitted then.
         statistics : SufficientStatistics or None
-            Of the rows, where they were made.
+            Statistics of the rows, if the fit has used them.
         """
         statistics = self._statistics_of(table, sample_weight, name, none_if_missing=True)
         if statistics is None:
@@ -84,14 +88,14 @@ class FactorModel(
 
     @abstractmethod
     def _fit_missing(self, rows, weight, name):
-        """Fits to rows of which entries are missing (NaN), of positive weights."""
+        """Fit the model to rows of positive weights with missing entries (NaN)."""
 
     @abstractmethod
     def _n_parameters(self):
-        """Free parameters of the fitted distribution."""
+        """Return the number of free parameters of the fitted distribution."""
 
     def _means_of_observed(self, rows, name):
-        """Of the columns of rows with missing entries, from which EM starts."""
+        """Return means of the observed entries of columns, from which EM starts."""
         means, counts = observed_means(rows)
         if not counts.all():
             column = int(np.flatnonzero(counts == 0)[0])
@@ -102,7 +106,7 @@ class FactorModel(
         return means
 
     def _statistics_of_filled(self, rows, means, weight):
-        """Statistics of the rows with their columns' means in place of what is missing."""
+        """Return statistics of rows whose missing entries are replaced by the columns' means."""
         filled = SufficientStatistics(rows.shape[1], n_threads=self.n_threads)
         for first in range(0, len(rows), _ROWS_FILLED):
             part = slice(first, first + _ROWS_FILLED)
@@ -111,7 +115,7 @@ class FactorModel(
         return filled
 
     def _set_fitted(self, **attributes):
-        """Sets the attributes that a fit has found, and the distribution that they describe."""
+        """Set the attributes that a fit has found, and the distribution that they describe."""
         for name, value in attributes.items():
             setattr(self, name, value)
         psi = np.broadcast_to(self.noise_variance_, self.mean_.shape).astype(np.float64)
@@ -133,12 +137,12 @@ class FactorModel(
     # ---- codes ----
 
     def transform(self, X: Table) -> Reals:
-        """Posterior means ``E[h | x] = (x − μ) Ψ⁻¹ Wᵀ (Φ⁻¹ + W Ψ⁻¹ Wᵀ)⁻¹``.
+        """Return posterior means ``E[h | x] = (x − μ) Ψ⁻¹ Wᵀ (Φ⁻¹ + W Ψ⁻¹ Wᵀ)⁻¹``.
 
         Parameters
         ----------
         X : array-like or CSR matrix (n_samples, n_features)
-            NaN is a missing entry: then the mean given the observed ones.
+            NaN is a missing entry; the mean of such a row is given the observed entries.
 
         Returns
         -------
@@ -148,7 +152,7 @@ class FactorModel(
         return self._posterior(X)[0]
 
     def posterior(self, X: Table) -> tuple[Reals, Reals]:
-        """Mean and covariance of the factors given each row.
+        """Return mean and covariance of the factors given each row.
 
         Parameters
         ----------
@@ -158,16 +162,16 @@ class FactorModel(
         Returns
         -------
         mean : ndarray (n_samples, n_components)
-            As `transform` gives it.
-        covariance : ndarray (n_components, n_components), or (n_samples, n_components,
-            n_components) where entries are missing
-            ``(Φ⁻¹ + W Ψ⁻¹ Wᵀ)⁻¹``, the same for every complete row; float64.
+            The result of `transform`.
+        covariance : ndarray (n_components, n_components)
+            ``(Φ⁻¹ + W Ψ⁻¹ Wᵀ)⁻¹``, the same for every complete row; float64. Where entries of X are
+            missing, the shape is (n_samples, n_components, n_components).
         """
         mean, covariances = self._posterior(X, with_covariances=True)
         return mean, covariances
 
     def inverse_transform(self, H: ArrayLike) -> Reals:
-        """Means of p(x | h): ``h W + μ``.
+        """Return the means ``h W + μ`` of p(x | h).
 
         Parameters
         ----------
@@ -188,8 +192,9 @@ class FactorModel(
         return project(H, zeros, W, offset=self.mean_, name="H", n_threads=self.n_threads)
 
     def reconstruct(self, X: Table) -> Reals:
-        """``inverse_transform(transform(X))``: ``E[x' | x]`` of a row with the same factors, which
-        shrinks towards the mean.
+        """Return ``inverse_transform(transform(X))``.
+
+        This is ``E[x' | x]`` of a row x' with the same factors, which shrinks towards the mean.
 
         Parameters
         ----------
@@ -202,8 +207,9 @@ class FactorModel(
         return self.inverse_transform(self._posterior(X)[0])
 
     def impute(self, X: Table) -> Reals:
-        """X with each missing entry (NaN) replaced by its mean given the observed entries of its
-        row, ``E[h | x_o] W + μ``.
+        """Return X with missing entries (NaN) replaced by their conditional means.
+
+        The mean of an entry given the observed entries of its row is ``E[h | x_o] W + μ``.
 
         Parameters
         ----------
@@ -212,7 +218,7 @@ class FactorModel(
         Returns
         -------
         X_imputed : ndarray (n_samples, n_features)
-            A copy; observed entries as they are.
+            A copy of X, in which observed entries do not change.
         """
         rows = self._rows(X)
         imputed = rows.astype(check.real_type(rows.dtype))
@@ -223,7 +229,7 @@ class FactorModel(
         return imputed
 
     def sample(self, n_samples: int = 1, random_state: RandomState | None = None) -> Reals:
-        """Draws rows: h from N(0, Φ), then x from p(x | h).
+        """Draw rows: h from N(0, Φ), then x from p(x | h).
 
         Parameters
         ----------
@@ -247,12 +253,13 @@ class FactorModel(
     # ---- likelihoods ----
 
     def score_samples(self, X: Table) -> Reals:
-        """``log p(x)`` of each row, the factors integrated out: ``x ~ N(μ, Wᵀ Φ W + Ψ)``.
+        """Return ``log p(x)`` of each row, where ``x ~ N(μ, Wᵀ Φ W + Ψ)``.
 
         Parameters
         ----------
         X : array-like (n_samples, n_features)
-            Of a row with missing entries (NaN), log p of the observed ones: 0 where there is none.
+            For a row with missing entries (NaN) the result is log p of its observed entries, 0
+            where there is none.
 
         Returns
         -------
@@ -262,7 +269,7 @@ class FactorModel(
         return self._distances(X)[1]
 
     def score(self, X: Table, y: object = None) -> float:
-        """Mean of `score_samples`; greater is better.
+        """Return the mean of `score_samples`; greater is better.
 
         Parameters
         ----------
@@ -276,25 +283,27 @@ class FactorModel(
         return float(self.score_samples(X).mean())
 
     def mahalanobis(self, X: Table) -> Reals:
-        """Squared Mahalanobis distances ``(x − μ) Σ⁻¹ (x − μ)ᵀ``, as scikit-learn's covariance
-        estimators give them.
+        """Return squared Mahalanobis distances ``(x − μ) Σ⁻¹ (x − μ)ᵀ``.
+
+        scikit-learn's covariance estimators have this method too.
 
         Parameters
         ----------
         X : array-like (n_samples, n_features)
-            Of a row with missing entries (NaN), the distance of the observed ones.
+            For a row with missing entries (NaN) the result is the distance of its observed entries.
 
         Returns
         -------
         distance : ndarray (n_samples,)
-            Under the model chi-squared, with as many degrees of freedom as entries are observed;
-            float64.
+            float64. Under the model a distance is chi-squared, with as many degrees of freedom as
+            the row has observed entries.
         """
         return self._distances(X)[0]
 
     def aic(self, X: Table) -> float:
-        """Akaike's criterion of X, ``2 p − 2 Σ log p(x)`` with p free parameters; smaller is
-        better.
+        """Return Akaike's criterion ``2 p − 2 Σ log p(x)`` of X; smaller is better.
+
+        p is the number of free parameters.
 
         Parameters
         ----------
@@ -307,8 +316,9 @@ class FactorModel(
         return 2.0 * self._n_parameters() - 2.0 * float(self.score_samples(X).sum())
 
     def bic(self, X: Table) -> float:
-        """Bayes' criterion of X, ``p log n − 2 Σ log p(x)`` with p free parameters; smaller is
-        better.
+        """Return the Bayesian criterion ``p log n − 2 Σ log p(x)`` of X; smaller is better.
+
+        p is the number of free parameters, n the number of rows.
 
         Parameters
         ----------
@@ -322,50 +332,38 @@ class FactorModel(
         return self._n_parameters() * float(np.log(len(log_p))) - 2.0 * float(log_p.sum())
 
     def get_covariance(self) -> Reals:
-        """``Wᵀ Φ W + Ψ`` (n_features, n_features), float64."""
+        """Return the covariance ``Wᵀ Φ W + Ψ`` (n_features, n_features) in float64."""
         check_is_fitted(self)
         return self._gaussian.covariance()
 
     def get_precision(self) -> Reals:
-        """The inverse of `get_covariance`, by Woodbury's identity."""
+        """Return the inverse of `get_covariance`, computed by Woodbury's identity."""
         check_is_fitted(self)
         return self._gaussian.precision()
 
-    # ---- how ----
+    # ---- implementation ----
 
     def _rows(self, X):
         check_is_fitted(self)
         return check.estimator_rows(self, X, reset=False)
 
     def _posterior(self, X, with_covariances=False):
+        """Return posterior means, and the covariance or covariances (see `posterior`)."""
         check_is_fitted(self)
         gaussian = self._gaussian
         rows = check.estimator_table(self, X, reset=False)
         means = gaussian.posterior_means(rows, self.n_threads, table_name(X, self))
         if means is not None:
             return means, gaussian.posterior_covariance
-        k, L = len(gaussian.W0), gaussian.L
-        means = np.empty((len(rows), k), check.real_type(rows.dtype))
-        covariances = np.empty((len(rows), k, k)) if with_covariances else None
-        for part, block in patterns.blocks(rows, gaussian.mean, k):
-            post = patterns.posterior(block, gaussian.W0, gaussian.psi)
-            means[part][block.places] = post.means @ L.T
-            if covariances is not None:
-                covariances[part][block.places] = (L @ post.covariances @ L.T)[block.of_row]
-        return means, covariances
+        return patterns.posteriors_of_rows(rows, gaussian, with_covariances)
 
     def _distances(self, X):
-        """(squared distances, log-likelihoods)"""
+        """Return squared Mahalanobis distances (n,) and log-likelihoods (n,)."""
         rows, gaussian = self._rows(X), self._gaussian
         distances = gaussian.mahalanobis(rows, self.n_threads, table_name(X, self))
         if distances is not None:
             return distances, gaussian.log_likelihood(distances)
-        distances, log_p = np.empty(len(rows)), np.empty(len(rows))
-        for part, block in patterns.blocks(rows, gaussian.mean, len(gaussian.W0)):
-            post = patterns.posterior(block, gaussian.W0, gaussian.psi)
-            distances[part][block.places] = post.distances
-            log_p[part][block.places] = patterns.log_likelihoods(block, post)
-        return distances, log_p
+        return patterns.distances_of_rows(rows, gaussian)
 
     # ---- in a file ----
 

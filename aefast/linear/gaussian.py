@@ -1,6 +1,4 @@
-"""The distribution of a linear factor model, and what follows from it by Woodbury's identity: every
-solve is k x k.
-"""
+"""Distribution of a linear factor model; Woodbury's identity reduces every solve to k x k."""
 
 from functools import cached_property
 
@@ -10,15 +8,16 @@ from scipy import linalg
 from aefast._base.projection import project, quadratic_forms
 
 LOG_2PI = float(np.log(2 * np.pi))
-GREAT_SNR = (
-    1e6  # signal to noise from which ‖x‖² − ‖projection‖² would lose more than half of the digits
-)
-WIDEST_SQUARE = 4096  # features of which a matrix d x d may be made for that reason
+# Ratio of signal to noise from which ‖x‖² − ‖projection‖² would lose more than half of the digits,
+# and the number of features up to which a d x d matrix is used there instead.
+GREAT_SNR = 1e6
+WIDEST_SQUARE = 4096
 
 
 class LinearGaussian:
-    """``h ~ N(0, Φ)``, ``x = h W + μ + noise`` with independent noise of variances ψ:
-    ``x ~ N(μ, Wᵀ Φ W + Ψ)``.
+    """Linear Gaussian model ``x = h W + μ + noise``, ``h ~ N(0, Φ)``.
+
+    The noise is independent with variances ψ, so that ``x ~ N(μ, Wᵀ Φ W + Ψ)``.
 
     Parameters
     ----------
@@ -31,8 +30,8 @@ class LinearGaussian:
 
     Notes
     -----
-    Inside, factors are independent: ``W₀ = Lᵀ W`` with ``L Lᵀ = Φ``, ``M = I + W₀ Ψ⁻¹ W₀ᵀ``. All
-    arrays are float64.
+    Computations use independent factors: ``W₀ = Lᵀ W`` with ``L Lᵀ = Φ``, and
+    ``M = I + W₀ Ψ⁻¹ W₀ᵀ``. All arrays are float64.
     """
 
     def __init__(self, mean, W, psi, Phi=None):
@@ -47,38 +46,41 @@ class LinearGaussian:
         return linalg.cholesky(np.eye(len(self.W0)) + (self.W0 / self.psi) @ self.W0.T, lower=True)
 
     def solve_M(self, right):
+        """Return ``M⁻¹ right``."""
         return linalg.cho_solve((self.M_factor, True), right)
 
     @cached_property
     def log_det(self):
-        """log |Σ| = log |Ψ| + log |M|."""
+        """Log-determinant ``log |Σ| = log |Ψ| + log |M|``."""
         return float(np.log(self.psi).sum() + 2 * np.log(np.diagonal(self.M_factor)).sum())
 
     @cached_property
     def posterior_map(self):
-        """(d, k): ``E[h | x] = (x − μ)`` times this, ``Ψ⁻¹ W₀ᵀ M⁻¹ Lᵀ``."""
+        """Matrix ``P = Ψ⁻¹ W₀ᵀ M⁻¹ Lᵀ`` (d, k) with ``E[h | x] = (x − μ) P``."""
         return (self.L @ self.solve_M(self.W0 / self.psi)).T
 
     @cached_property
     def posterior_covariance(self):
-        """(k, k): ``L M⁻¹ Lᵀ``, for every x."""
+        """Covariance ``L M⁻¹ Lᵀ`` (k, k) of h given x, which does not depend on x."""
         covariance = self.L @ self.solve_M(self.L.T)
         return 0.5 * (covariance + covariance.T)
 
     def covariance(self):
-        """(d, d): ``Wᵀ Φ W + Ψ``."""
+        """Return the covariance ``Wᵀ Φ W + Ψ`` (d, d) of x."""
         covariance = self.W0.T @ self.W0
         covariance[np.diag_indices(self.n_features)] += self.psi
         return covariance
 
     def precision(self):
-        """(d, d): ``Ψ⁻¹ − Ψ⁻¹ W₀ᵀ M⁻¹ W₀ Ψ⁻¹``."""
+        """Return the precision ``Σ⁻¹ = Ψ⁻¹ − Ψ⁻¹ W₀ᵀ M⁻¹ W₀ Ψ⁻¹`` (d, d) of x."""
         root = self._precision_root()
         return root @ root.T
 
     def _precision_root(self):
-        """(d, d): A with A Aᵀ = Σ⁻¹. ``A = Ψ^-½ (I − U (1 − θ^-½) Uᵀ)``, θ and U of
-        ``I + Ψ^-½ W₀ᵀ W₀ Ψ^-½``; nothing is subtracted from a large number.
+        """Return the matrix A (d, d) with ``A Aᵀ = Σ⁻¹``.
+
+        ``A = Ψ^-½ (I − U (1 − θ^-½) Uᵀ)``, where θ and U are the eigenvalues and eigenvectors of
+        ``I + Ψ^-½ W₀ᵀ W₀ Ψ^-½``. Nothing is subtracted from a large number.
         """
         scale = 1 / np.sqrt(self.psi)
         U, s, _ = linalg.svd((self.W0 * scale).T, full_matrices=False)
@@ -88,32 +90,34 @@ class LinearGaussian:
 
     @cached_property
     def _quadratic_terms(self):
-        """(B, p, sign) of `quadratic_forms` for ``(x − μ) Σ⁻¹ (x − μ)ᵀ``."""
+        """Arguments (B, p, sign) of `quadratic_forms` for ``(x − μ) Σ⁻¹ (x − μ)ᵀ``."""
         is_great = np.square(np.diagonal(self.M_factor)).max() > GREAT_SNR
         if is_great and self.n_features <= WIDEST_SQUARE:
             return self._precision_root(), None, 1.0
         B = linalg.solve_triangular(self.M_factor, self.W0 / self.psi, lower=True).T
         return B, 1 / self.psi, -1.0
 
-    # ---- rows without missing entries: the results are None where one is missing ----
+    # ---- results for rows; None where an entry is missing ----
 
     def posterior_means(self, rows, n_threads, name):
-        """(n, k); `name` is that of the rows, in errors."""
+        """Return ``E[h | x]`` (n, k) of each row; `name` is the name of the rows in errors."""
         options = {"n_threads": n_threads, "name": name, "none_if_missing": True}
         return project(rows, self.mean, self.posterior_map, **options)
 
     def mahalanobis(self, rows, n_threads, name):
-        """Squared distances (n,)."""
+        """Return squared Mahalanobis distances (n,)."""
         options = {"n_threads": n_threads, "name": name, "none_if_missing": True}
         squared = quadratic_forms(rows, self.mean, *self._quadratic_terms, **options)
         return None if squared is None else np.maximum(squared, 0.0, out=squared)
 
     def log_likelihood(self, squared_distances):
+        """Return ``log p(x)`` from squared Mahalanobis distances."""
         return -0.5 * (squared_distances + (self.n_features * LOG_2PI + self.log_det))
 
     def mean_log_likelihood(self, mean, covariance):
-        """Of rows with this mean and covariance (divided by n):
-        ``−½ [d log 2π + log |Σ| + tr Σ⁻¹ (C + δ δᵀ)]``.
+        """Return the mean log-likelihood of rows with this mean and covariance (divided by n).
+
+        With the difference δ of the means, ``−½ [d log 2π + log |Σ| + tr Σ⁻¹ (C + δ δᵀ)]``.
         """
         delta = mean - self.mean
         root = self._precision_root()

@@ -1,6 +1,4 @@
-"""What estimators share that are fitted from sufficient statistics: `fit`, `partial_fit`,
-`fit_statistics`.
-"""
+"""Common methods of estimators from sufficient statistics: fit, partial_fit, fit_statistics."""
 
 import contextlib
 from abc import ABC, abstractmethod
@@ -16,7 +14,7 @@ from aefast._base.types import Table
 
 
 class StatisticsMixin(ABC):
-    """What is fitted from sufficient statistics."""
+    """Mixin of estimators that are fitted from sufficient statistics."""
 
     n_threads: int | None
     n_features_in_: int
@@ -25,13 +23,13 @@ class StatisticsMixin(ABC):
 
     @abstractmethod
     def _fit_statistics(self, statistics, name="X"):
-        """Set the attributes, `n_samples_seen_` among them, or raise before any is set.
+        """Set the fitted attributes, `n_samples_seen_` among them, or raise before any is set.
 
-        Messages call the rows `name`.
+        `name` is the name of the rows in messages.
         """
 
     def fit(self, X: Table, y: object = None, sample_weight: ArrayLike | None = None) -> Self:
-        """Fits to the rows of X, in one pass.
+        """Fit the model to the rows of X, in one pass.
 
         Parameters
         ----------
@@ -56,14 +54,16 @@ class StatisticsMixin(ABC):
     def partial_fit(
         self, X: Table, y: object = None, sample_weight: ArrayLike | None = None
     ) -> Self:
-        """Adds rows: afterwards the estimator is what `fit` makes of all rows together. The first
-        ones may be too few or too much alike to be fitted to: they are kept then, and the estimator
-        is not fitted before more have come.
+        """Add rows, so that the estimator is fitted to all rows so far.
+
+        The result is that of `fit` on all rows together. The first rows may be too few or too much
+        alike for a fit: their statistics are kept then, and the estimator is fitted once there are
+        enough rows.
 
         Parameters
         ----------
         X, y, sample_weight
-            As for `fit`.
+            Rows and weights, as for `fit`.
 
         Returns
         -------
@@ -91,12 +91,12 @@ class StatisticsMixin(ABC):
         return self
 
     def fit_statistics(self, statistics: SufficientStatistics) -> Self:
-        """Fits to the rows that statistics have seen, without them.
+        """Fit the model to the rows that statistics have seen; the rows are not needed.
 
         Parameters
         ----------
         statistics : SufficientStatistics
-            Not changed; `partial_fit` can add to it.
+            Statistics of the rows. They are copied, and `partial_fit` can add to the copy.
 
         Returns
         -------

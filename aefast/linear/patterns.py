@@ -1,36 +1,37 @@
-"""Rows with missing entries (NaN): their posteriors and likelihoods, and EM over the patterns of
-what is observed.
+"""Posteriors, likelihoods and EM for rows with missing entries (NaN), by pattern.
 
-A pattern is a set of observed columns. For rows of one pattern
-``M_o = I + Σ_{j observed} w_j w_jᵀ / ψ_j`` is the same, so it is made and factored once for each
-pattern; all patterns of a block of rows go through LAPACK as one stack.
+A pattern is a set of observed columns. All rows of one pattern have the same matrix
+``M_o = I + Σ_{j observed} w_j w_jᵀ / ψ_j``, which is computed and factored once per pattern;
+matrices of all patterns of a block of rows go through LAPACK as one stack.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
+from aefast._base.arrays import real_type
 from aefast.linear.gaussian import LOG_2PI
 
-BLOCK_NUMBERS = 1 << 22  # in a stack of k x k matrices or a block of rows
+BLOCK_NUMBERS = 1 << 22  # largest size of a stack of k x k matrices, and of a block of rows
 
 
 class Block(NamedTuple):
-    """Some rows, sorted by pattern."""
+    """Block of rows, sorted by pattern."""
 
-    places: np.ndarray  # (n,) of the rows in the block before sorting
-    residuals: np.ndarray  # (n, d): x − μ, 0 where missing
-    patterns: np.ndarray  # (n_patterns, d): 1.0 where observed
-    first: np.ndarray  # (n_patterns,): the first row of each pattern
-    counts: np.ndarray  # (n_patterns,)
+    places: np.ndarray  # (n,), positions of the sorted rows in the block before sorting
+    residuals: np.ndarray  # (n, d), x − μ, or 0 where an entry is missing
+    patterns: np.ndarray  # (n_patterns, d), 1.0 where observed
+    first: np.ndarray  # (n_patterns,), index of the first sorted row of each pattern
+    counts: np.ndarray  # (n_patterns,), number of rows of each pattern
 
     @property
     def of_row(self):
+        """Index (n,) of each sorted row's pattern."""
         return np.repeat(np.arange(len(self.counts)), self.counts)
 
 
 def of_positive_weight(rows, weight):
-    """(rows, weights), without the rows of weight 0; all weights are 1 where there are none."""
+    """Return rows of positive weight and their weights, which are 1 where `weight` is None."""
     if weight is None:
         return rows, np.ones(len(rows))
     counted = weight > 0
@@ -40,7 +41,7 @@ def of_positive_weight(rows, weight):
 
 
 def blocks(rows, mean, k):
-    """The rows, some at a time, as (slice, Block)."""
+    """Yield successive blocks of rows, each as (slice, Block)."""
     step = max(1, BLOCK_NUMBERS // max(rows.shape[1], k * k))
     for first in range(0, len(rows), step):
         part = slice(first, first + step)
@@ -48,6 +49,7 @@ def blocks(rows, mean, k):
 
 
 def sorted_by_pattern(rows, mean):
+    """Return the Block of some rows."""
     rows = rows.astype(np.float64)
     observed = ~np.isnan(rows)
     bits = np.packbits(observed, axis=1)
@@ -62,16 +64,16 @@ def sorted_by_pattern(rows, mean):
 
 
 class Posterior(NamedTuple):
-    """Of the independent factors of one block's rows, in its sorted order."""
+    """Posterior of the independent factors for the rows of one block, in its sorted order."""
 
-    means: np.ndarray  # (n, k)
-    covariances: np.ndarray  # (n_patterns, k, k)
-    distances: np.ndarray  # (n,): (x_o − μ_o) Σ_oo⁻¹ (x_o − μ_o)ᵀ
-    log_dets: np.ndarray  # (n_patterns,): log |Σ_oo|
+    means: np.ndarray  # (n, k), E[h | x_o]
+    covariances: np.ndarray  # (n_patterns, k, k), Cov[h | x_o]
+    distances: np.ndarray  # (n,), (x_o − μ_o) Σ_oo⁻¹ (x_o − μ_o)ᵀ
+    log_dets: np.ndarray  # (n_patterns,), log |Σ_oo|
 
 
 def posterior(block, W0, psi):
-    """E-step of one block."""
+    """Return the Posterior of one block: the E-step of EM."""
     k, d = W0.shape
     outer = (W0.T[:, :, None] * (W0 / psi).T[:, None, :]).reshape(d, k * k)
     M = (block.patterns @ outer).reshape(-1, k, k) + np.eye(k)
@@ -86,25 +88,49 @@ def posterior(block, W0, psi):
 
 
 def log_likelihoods(block, post):
-    """log p(x_o) of each row of a block, in its sorted order; 0 where nothing is observed."""
+    """Return log p(x_o) of each row of a block, in sorted order; 0 where nothing is observed."""
     constants = block.patterns.sum(axis=1) * LOG_2PI + post.log_dets
     return -0.5 * (post.distances + constants[block.of_row])
 
 
-class Moments:
-    """What EM's M-step needs, summed over all rows with their weights: for each feature, of the
-    rows where it is observed.
+def posteriors_of_rows(rows, gaussian, with_covariances):
+    """Return posterior means (n, k) of the factors of a `LinearGaussian`, and covariances.
+
+    Covariances (n, k, k) are None unless they are asked for.
     """
+    k, L = len(gaussian.W0), gaussian.L
+    means = np.empty((len(rows), k), real_type(rows.dtype))
+    covariances = np.empty((len(rows), k, k)) if with_covariances else None
+    for part, block in blocks(rows, gaussian.mean, k):
+        post = posterior(block, gaussian.W0, gaussian.psi)
+        means[part][block.places] = post.means @ L.T
+        if covariances is not None:
+            covariances[part][block.places] = (L @ post.covariances @ L.T)[block.of_row]
+    return means, covariances
+
+
+def distances_of_rows(rows, gaussian):
+    """Return squared Mahalanobis distances (n,) and log-likelihoods (n,) of observed entries."""
+    distances, log_p = np.empty(len(rows)), np.empty(len(rows))
+    for part, block in blocks(rows, gaussian.mean, len(gaussian.W0)):
+        post = posterior(block, gaussian.W0, gaussian.psi)
+        distances[part][block.places] = post.distances
+        log_p[part][block.places] = log_likelihoods(block, post)
+    return distances, log_p
+
+
+class Moments:
+    """Weighted sums for EM's M-step, for each feature over the rows in which it is observed."""
 
     def __init__(self, k, d):
-        self.second = np.zeros((d, k + 1, k + 1))  # Σ E[h̃ h̃ᵀ], h̃ = (h, 1)
-        self.cross = np.zeros((d, k + 1))  # Σ r E[h̃], r = x − μ
+        self.second = np.zeros((d, k + 1, k + 1))  # Σ E[h̃ h̃ᵀ] with h̃ = (h, 1)
+        self.cross = np.zeros((d, k + 1))  # Σ r E[h̃] with r = x − μ
         self.squares = np.zeros(d)  # Σ r²
         self.factors = np.zeros((k, k))  # Σ E[h hᵀ] over all rows
         self.log_likelihood, self.weight = 0.0, 0.0
 
     def add(self, block, post, weight):
-        """Rows of these weights, in the block's sorted order."""
+        """Add a block's rows with these weights, which are in the block's sorted order."""
         n, k = post.means.shape
         extended = np.hstack([post.means, np.ones((n, 1))])
         weighted = weight[:, None] * extended
@@ -120,30 +146,33 @@ class Moments:
 
 
 def expectation_maximization(rows, weight, start, isotropic, floor, tol, max_iter):
-    """Maximum likelihood with missing entries: EM with an expanded parameter, the covariance of the
-    factors (Liu, Rubin & Wu 1998).
+    """Maximise the likelihood of rows with missing entries by parameter-expanded EM.
+
+    The expanded parameter is the covariance of the factors (Liu, Rubin & Wu 1998).
 
     Parameters
     ----------
     rows : ndarray (n, d)
-        NaN is missing.
+        NaN is a missing entry.
     weight : ndarray (n,)
-        Positive.
+        Positive weights.
     start : tuple of ndarray
-        mean (d,), W (k, d), psi (d,).
+        Starting values of mean (d,), W (k, d) and psi (d,).
     isotropic : bool
-        All psi are one number.
+        Whether all columns have one noise variance.
     floor : ndarray (d,)
-        Least psi.
+        Least values of psi.
     tol : float
-        Of the mean log-likelihood: iterations end where it rises by less.
+        Iterations end when the mean log-likelihood rises by less than tol.
     max_iter : int
 
     Returns
     -------
-    mean, W, psi, curve, converged
-        curve: mean log-likelihood of each iteration's parameters, the last of which are returned;
-        rising.
+    mean, W, psi : ndarray
+        The parameters of the last value of the curve.
+    curve : list of float
+        Mean log-likelihood of each iteration's parameters; rising.
+    converged : bool
     """
     mean, W, psi = reached = start
     curve: list[float] = []
@@ -152,7 +181,7 @@ def expectation_maximization(rows, weight, start, isotropic, floor, tol, max_ite
         for part, block in blocks(rows, mean, len(W)):
             moments.add(block, posterior(block, W, psi), weight[part][block.places])
         value = moments.log_likelihood / moments.weight
-        if curve and not value > curve[-1]:  # rounding
+        if curve and not value > curve[-1]:  # the increase is below rounding errors
             return *reached, curve, True
         curve.append(value)
         reached = mean, W, psi
@@ -163,8 +192,10 @@ def expectation_maximization(rows, weight, start, isotropic, floor, tol, max_ite
 
 
 def _maximize(moments, mean, isotropic, floor):
-    """M-step: a regression of each feature on the factors and 1, then the factors' covariance is
-    moved into W.
+    """Return mean, W and psi of the M-step.
+
+    Each feature is regressed on the factors and a constant; then the factors' covariance, the
+    expanded parameter, is absorbed into W.
     """
     k = len(moments.factors)
     coefficients = np.linalg.solve(moments.second, moments.cross[:, :, None])[:, :, 0]

@@ -22,71 +22,73 @@ from aefast.linear.dimension import SMALLEST_NOISE
 from aefast.linear.factor_model import FactorModel
 from aefast.linear.rotation import fixed_signs
 
-WIDEST_COVARIANCE = 5000  # features up to which svd_solver="auto" makes a covariance matrix
-N_FOLDS = 5
+WIDEST_COVARIANCE = 5000  # number of features from which svd_solver="auto" avoids the covariance
+N_FOLDS = 5  # number of folds with n_components="cv"
 
 
 class ProbabilisticPCA(FactorModel):
-    """Probabilistic PCA: ``h ~ N(0, I)``, ``x = h W + μ + noise`` with noise of one variance σ² in
-    every direction.
+    """Probabilistic PCA: ``x = h W + μ + noise``, ``h ~ N(0, I)``, with isotropic noise.
 
-    Maximises ``Σ log p(x)``, ``x ~ N(μ, Wᵀ W + σ² I)``, the factors h integrated out. On complete
-    data in closed form from one pass over the rows: with the covariance ``C = U Λ Uᵀ`` (divided by
-    n), ``W = (Λ_k − σ² I)^½ U_kᵀ`` and σ² the mean of the d − k eigenvalues left out. With missing
-    entries by EM.
+    The noise has the variance σ² in every direction. The fit maximises ``Σ log p(x)``,
+    ``x ~ N(μ, Wᵀ W + σ² I)``, with the factors h integrated out. On complete data the solution has
+    a closed form and takes one pass over the rows: with the covariance ``C = U Λ Uᵀ`` (divided by
+    n), ``W = (Λ_k − σ² I)^½ U_kᵀ``, and σ² is the mean of the d − k smallest eigenvalues. With
+    missing entries the likelihood is maximised by EM.
 
     Parameters
     ----------
     n_components : int, float in (0, 1), "mle", "cv" or None, default=None
-        k. None: min(n_samples, n_features) − 1, at least 1, and at most the rank of the centred
-        rows. A float: the fewest components with that share of the variance. "mle": Minka's
-        estimate. "cv": the k of greatest held-out likelihood over 5 folds of the rows, all k at
-        once from 5 decompositions; where entries are missing, by EM for each k that a bisection
-        tries, which takes the likelihood to rise with k and then to fall.
+        k, the number of components. None: min(n_samples, n_features) − 1, at least 1, and at most
+        the rank of the centred rows. A float: the fewest components with that share of the
+        variance. "mle": Minka's estimate. "cv": the k of greatest held-out likelihood over 5 folds
+        of the rows. On complete data 5 decompositions give the likelihoods of all k; where entries
+        are missing, models are fitted by EM for each k that a bisection tries, which assumes that
+        the likelihood rises with k and then falls.
     svd_solver : {"auto", "covariance", "krylov"}, default="auto"
-        "covariance": from `SufficientStatistics`, d² numbers. "krylov": block Lanczos on products
-        with X, a few passes over it and O((n + d) k) memory, for an int k and wide X; where entries
-        are missing EM starts from there. "auto": "krylov" from 5000 features on where k is an int
-        of at most a tenth of them, and less than the number of rows.
+        "covariance": eigenvectors of the covariance from `SufficientStatistics`, which takes d²
+        numbers. "krylov": block Lanczos on products with X, for an int k and wide X, which takes a
+        few passes over X and O((n + d) k) memory; where entries are missing, EM starts from its
+        result. "auto": "krylov" from 5000 features on if k is an int of at most a tenth of them and
+        less than the number of rows, otherwise "covariance".
     tol : float, default=1e-6
-        Of EM and of the Lanczos method: EM ends when the mean log-likelihood rises by less, Lanczos
-        when the square of every component's residual, ``‖C v − λ v‖²``, is at most tol λ²: the
-        relative error of its variance.
+        Tolerance of EM and of the Lanczos method. EM ends when the mean log-likelihood rises by
+        less than tol. Lanczos ends when every component's residual satisfies
+        ``‖C v − λ v‖² ≤ tol λ²``, where tol bounds the relative error of the variance λ.
     max_iter : int, default=1000
-        Of EM and of the Lanczos method.
+        Largest number of iterations of EM and of the Lanczos method.
     random_state : int, RandomState instance or None, default=0
-        Of the Lanczos method's start.
+        Source of the Lanczos method's random starting vectors.
     n_threads : int or None, default=None
-        As of `Autoencoder`.
+        Number of threads, as for `Autoencoder`.
 
     Attributes
     ----------
     components_ : ndarray (n_components, n_features)
-        W; float64, as all attributes. Its rows are orthogonal, not of norm 1.
+        W; float64, as all attributes. The rows of W are orthogonal, and not of norm 1.
     mean_ : ndarray (n_features,)
     noise_variance_ : float
         σ².
     explained_variance_ : ndarray (n_components,)
-        Λ_k: the variance of the rows along each component, noise included.
+        Λ_k, the variance of the rows along each component, noise included.
     explained_variance_ratio_ : ndarray (n_components,)
-        Of the total variance.
+        `explained_variance_` divided by the total variance.
     n_samples_seen_ : int
     n_iter_ : int
-        Of EM or the Lanczos method; 1 in closed form.
+        Number of iterations of EM or of the Lanczos method; 1 in closed form.
     log_likelihood_curve_ : list of float
-        Mean log-likelihood (nats) of the rows fitted to; one value in closed form, one an iteration
-        with EM.
+        Mean log-likelihood (nats) of the training rows: one value in closed form, one per iteration
+        of EM.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         Only where X has string column names.
 
     Notes
     -----
-    ``inverse_transform(transform(X))`` shrinks towards the mean, by ``1 − σ²/λ`` along a component:
-    the posterior mean allows for noise. PCA's projection does not. Where the rows lie in fewer
-    directions than there are components, σ² is bounded below by 1e-10 of the mean variance, and a
-    warning says so. `partial_fit` and `fit_statistics` need complete data and `svd_solver` other
-    than "krylov".
+    ``inverse_transform(transform(X))`` shrinks towards the mean, by ``1 − σ²/λ`` along a component,
+    because the posterior mean allows for noise; the projection of PCA does not shrink. Where the
+    rows span fewer directions than there are components, σ² is bounded below by 1e-10 of the mean
+    variance, and a warning is issued. `partial_fit` and `fit_statistics` need complete data and
+    `svd_solver` other than "krylov".
 
     References
     ----------
@@ -153,7 +155,10 @@ class ProbabilisticPCA(FactorModel):
         return self._fit_wide(table, name, weight), None
 
     def _is_wide(self, table):
-        """Whether there shall be no d x d matrix; ValueError if there has to be one."""
+        """Return whether a fit uses the Lanczos method, which needs no d x d matrix.
+
+        Raises ValueError where svd_solver="krylov" contradicts n_components.
+        """
         n, d = table.shape
         is_whole = isinstance(self.n_components, Integral)
         if self.svd_solver == "auto":
@@ -167,10 +172,9 @@ class ProbabilisticPCA(FactorModel):
         return self.svd_solver == "krylov"
 
     def _fit_wide(self, table, name, weight=None, means=None):
-        """Fit by the Lanczos method; entries that are missing count as those means of their
-        columns.
+        """Fit by the Lanczos method and return True, or return False where an entry is missing.
 
-        Returns False, and fits nothing, where an entry is missing and there are no means.
+        With `means` of columns, missing entries count as the mean of their column.
         """
         found = krylov.leading_eigenpairs(
             table,
@@ -191,7 +195,7 @@ class ProbabilisticPCA(FactorModel):
         return True
 
     def _fit_statistics(self, statistics, name="X", k=None):
-        """`k`: the number of components, where it has been found already."""
+        """Fit from statistics; k is the number of components where it is known already."""
         statistics._check_variance()
         covariance, d = statistics.covariance(), statistics.n_features_in_
         values, vectors = linalg.eigh(covariance, overwrite_a=True, check_finite=False)
@@ -205,6 +209,7 @@ class ProbabilisticPCA(FactorModel):
         )
 
     def _n_components(self, values, statistics):
+        """Return the number of components for these eigenvalues of the covariance."""
         if self.n_components is None:
             most = min(statistics.n_samples_ - 1, len(values) - 1, dimension.rank(values))
             return max(1, most)
@@ -218,6 +223,7 @@ class ProbabilisticPCA(FactorModel):
         return min(len(values), 1 + int(np.searchsorted(share, self.n_components)))
 
     def _set_eigenpairs(self, values, vectors, total, mean, n_samples):
+        """Set the fitted attributes from leading eigenpairs and the total variance."""
         d, k = len(mean), len(values)
         floor = SMALLEST_NOISE * total / d
         left_out = (total - values.sum()) / (d - k) if d > k else 0.0
@@ -244,7 +250,10 @@ class ProbabilisticPCA(FactorModel):
         )
 
     def _cross_validated(self, table, sample_weight, name):
-        """(number of components, statistics of all rows), or None where an entry is missing."""
+        """Return the number of components and the statistics of all rows, by cross-validation.
+
+        Return None where an entry is missing.
+        """
         n = table.shape[0]
         n_folds = min(N_FOLDS, n)
         if n_folds < 2:
@@ -271,8 +280,9 @@ class ProbabilisticPCA(FactorModel):
         return 1 + int(np.argmax(scores)), whole
 
     def _searched(self, rows, weight, name):
-        """Number of components of the greatest likelihood of what is observed in rows held out; by
-        EM for each number that the search tries.
+        """Return the number of components of greatest held-out likelihood, with missing entries.
+
+        EM is run for each number of components that the search tries.
         """
         n_folds = min(N_FOLDS, len(rows))
         if n_folds < 2:
@@ -307,9 +317,8 @@ class ProbabilisticPCA(FactorModel):
         start = clone(self)
         if self.n_components == "cv":
             start.n_components = self._searched(rows, weight, name)
-        elif (
-            self.n_components == d > 1
-        ):  # σ² takes the last one's place: the same distributions, without a noise of 0
+        elif self.n_components == d > 1:
+            # d − 1 components and σ² describe the same distributions, without a noise of 0.
             start.n_components = d - 1
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)

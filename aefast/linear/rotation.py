@@ -8,9 +8,9 @@ PROMAX_POWER = 4
 
 
 def fixed_signs(rows):
-    """Rows with their signs turned so that the entry of largest magnitude is positive.
+    """Return rows with signs such that the entry of largest magnitude is positive.
 
-    Eigenvectors have no signs of their own.
+    The signs of eigenvectors are arbitrary otherwise.
     """
     largest = np.abs(rows).argmax(axis=1)
     signs = np.sign(rows[np.arange(len(rows)), largest])
@@ -18,13 +18,13 @@ def fixed_signs(rows):
 
 
 def rotate(W, method):
-    """Loadings ``(k, d)`` rotated, and the factors' covariance Φ: ``Wᵀ Φ W`` stays what it was.
+    """Return rotated loadings (k, d) and the factors' covariance Φ; ``Wᵀ Φ W`` does not change.
 
     "varimax" (Kaiser 1958) and "quartimax" maximise ``Σ_k [Σ_j w_kj⁴ − (γ/d)(Σ_j w_kj²)²]`` over
     orthogonal rotations, γ = 1 or 0, of loadings whose columns have been scaled to norm 1 (Kaiser's
     normalisation). "promax" (Hendrickson & White 1964) fits oblique axes to the fourth powers of
-    varimax's loadings; Φ has a diagonal of 1. Factors without loadings stay as they are, behind the
-    others.
+    varimax's loadings; Φ has a diagonal of 1. Factors without loadings come last and are not
+    rotated.
     """
     size = np.square(W).sum(axis=1)
     live = size > 1e-12 * size.max()
@@ -54,8 +54,9 @@ def _rotate(W, method):
 
 
 def _orthomax(A, gamma, max_iter=1000, tol=1e-12):
-    """The orthogonal T whose ``Tᵀ A`` maximises the criterion, by repeated projection of its
-    gradient.
+    """Return the orthogonal T for which ``Tᵀ A`` maximises the criterion of `rotate`.
+
+    Each iteration projects the gradient onto the orthogonal matrices.
     """
     k, d = A.shape
     T, criterion = np.eye(k), 0.0
@@ -71,7 +72,7 @@ def _orthomax(A, gamma, max_iter=1000, tol=1e-12):
 
 
 def _in_order(W, Phi):
-    """Factors of falling sums of squared loadings; the largest loading of each positive."""
+    """Return factors in the order of falling sums of squares, their largest loadings positive."""
     order = np.argsort(-np.square(W).sum(axis=1), kind="stable")
     W, Phi = W[order], Phi[np.ix_(order, order)]
     signs = np.sign(W[np.arange(len(W)), np.abs(W).argmax(axis=1)])

@@ -1,4 +1,4 @@
-"""Whitening: columns made uncorrelated, of variance 1."""
+"""Whitening: linear maps to uncorrelated columns of variance 1."""
 
 from numbers import Integral, Real
 
@@ -22,26 +22,26 @@ from aefast.linear.rotation import fixed_signs
 class Whitening(
     StatisticsMixin, Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 ):
-    """Makes columns uncorrelated and of variance 1, from one pass over the rows.
+    """Linear map to uncorrelated columns of variance 1, from one pass over the rows.
 
     With the covariance ``C = U Λ Uᵀ`` (divided by n, columns of U its eigenvectors) and
     ``D = (Λ + epsilon)^-½``:
 
-        "zca": ``Z = (X − mean) U D Uᵀ``, the whitened rows that are nearest to the centred ones
-        "pca": ``Z = (X − mean) U D``, in the order of falling variance
+        "zca": ``Z = (X − mean) U D Uᵀ``, the whitened rows that are nearest to the centred rows
+        "pca": ``Z = (X − mean) U D``, columns in the order of falling variance
 
     Parameters
     ----------
     method : {"zca", "pca"}, default="zca"
     epsilon : float, default=1e-5
-        Added to each variance, in squared units of X: directions of less variance stay below 1. For
-        image patches with values in [0, 1], 1e-2 to 1e-1 keeps the noise of the finest details
-        down. With 0, directions without variance (to rounding) become 0.
+        Constant added to each variance, in squared units of X: directions of less variance stay
+        below 1. For image patches with values in [0, 1], 1e-2 to 1e-1 limits the amplification of
+        noise in the finest details. With 0, directions without variance (to rounding) become 0.
     n_components : int or None, default=None
-        Leading directions that are kept; the others become 0 ("zca") or are left out ("pca"). None:
-        all.
+        Number of leading directions to retain; other directions become 0 ("zca") or are left out
+        ("pca"). None retains all.
     n_threads : int or None, default=None
-        As of `Autoencoder`.
+        Number of threads, as for `Autoencoder`.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class Whitening(
     components_ : ndarray (n_features, n_features) or (n_components, n_features)
         The whitening matrix: ``Z = (X − mean_) components_ᵀ``.
     explained_variance_ : ndarray (n_components,)
-        Λ, falling; float64, as all attributes.
+        Λ in descending order; float64, as all attributes.
     n_samples_seen_ : int
     n_features_in_ : int
     feature_names_in_ : ndarray of str
@@ -107,7 +107,7 @@ class Whitening(
         self.n_samples_seen_ = statistics.n_samples_
 
     def transform(self, X: Table) -> Reals:
-        """Whitened rows.
+        """Return whitened rows.
 
         Parameters
         ----------
@@ -124,8 +124,9 @@ class Whitening(
         return project(rows, self.mean_, self.components_.T, **options)
 
     def inverse_transform(self, Z: ArrayLike) -> Reals:
-        """``Z U (Λ + epsilon)^½ Uᵀ + mean`` ("pca": without the first U): what was transformed, up
-        to the directions left out.
+        """Return ``Z U (Λ + epsilon)^½ Uᵀ + mean`` ("pca": ``Z (Λ + epsilon)^½ Uᵀ + mean``).
+
+        The result is the inverse of `transform`, except for directions that were left out.
 
         Parameters
         ----------

@@ -1,0 +1,47 @@
+"""Reference points of sums over rows, which keep large means from costing digits of the spread."""
+
+from typing import Any
+
+import numpy as np
+
+from aefast._base.arrays import real_type
+from aefast._base.passes import MappedRows
+from aefast._base.sparse_rows import as_dense
+from aefast._base.types import Array
+
+SAMPLE_ROWS = 256  # number of rows whose mean becomes the reference point
+SAMPLE_RUN = 8  # number of adjacent rows in the sample: each run costs a read of the disk
+
+
+def moved(weight: float, sums: Array, scatter: Array, delta: Array) -> tuple[Array, Array]:
+    """Return sums and scatter about r + delta from those about r; the scatter is a new array.
+
+    ``S' = S − u δᵀ − δ uᵀ`` with ``u = s − W δ / 2`` is exactly symmetric, because the two products
+    are added first.
+    """
+    if not delta.any():
+        return sums, scatter.copy()
+    cross = np.outer(sums - (0.5 * weight) * delta, delta)
+    return sums - weight * delta, scatter - (cross + cross.T)
+
+
+def sample_mean(X: Any, weight: Array | None) -> Array:
+    """Return the mean of some rows of positive weight, taken from all parts of X.
+
+    The mean is rounded to the real type of computations with X.
+    """
+    n = X.shape[0]
+    if n <= SAMPLE_ROWS or weight is not None:
+        places = np.arange(n) if weight is None else np.flatnonzero(weight)
+        places = places[:: -(-len(places) // SAMPLE_ROWS)]
+    else:
+        runs = np.linspace(0, n - SAMPLE_RUN, SAMPLE_ROWS // SAMPLE_RUN).astype(np.int64)
+        places = (runs[:, None] + np.arange(SAMPLE_RUN)).ravel()
+    mapped = MappedRows.under(X)
+    if mapped is not None:
+        mapped.will_need((int(place), int(place) + 1) for place in places)
+    rows = as_dense(X[places])
+    with np.errstate(all="ignore"):
+        mean = rows.mean(axis=0, dtype=np.float64).astype(real_type(X.dtype))
+    mean[~np.isfinite(mean)] = 0
+    return mean
