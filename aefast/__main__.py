@@ -1,4 +1,4 @@
-"""`python -m aefast` is the command `aefast`."""
+"""Entry point of ``python -m aefast``, which is the command `aefast`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Image denoising: the public name of `aefast.sparse_coding.denoising`."""
+"""Image denoising: public interface of `aefast.sparse_coding.denoising`."""
 
 from aefast.sparse_coding.denoising import denoise, estimate_noise, psnr
 

@@ -1,13 +1,12 @@
-"""Model files: one safetensors file per object, written whole or not at all, and read without
-pickle.
+"""Model files: one safetensors file per object, written atomically, read without pickle.
 
-What can be saved describes itself: `aefast._base.saving`. Tensors have the names of the public
-attributes without the underscore at the end: an autoencoder's are ``components``,
-``decoder_components`` (only when untied), ``hidden_bias``, ``visible_bias``, and
-``optimizer.0.components`` and so on for what the solver remembers of each. One metadata entry,
-``aefast``, holds as JSON the format's name and version, the constructor's parameters and the rest
-of the fitted state. (One entry, because safetensors writes several in no fixed order: so the same
-model gives the same bytes.)
+Each class that can be saved defines its own format through `aefast._base.saving`. Tensors are named
+like the public attributes without the final underscore. An autoencoder has ``components``,
+``decoder_components`` (only when untied), ``hidden_bias``, ``visible_bias``, and the optimizer
+state of each, ``optimizer.0.components`` and so on. One metadata entry, ``aefast``, holds as JSON
+the name and version of the format, the constructor's parameters and the rest of the fitted state.
+(There is only one entry because safetensors writes several in no fixed order; with one, a model
+always gives the same bytes.)
 """
 
 import importlib
@@ -32,7 +31,8 @@ def __dir__() -> list[str]:
     return __all__
 
 
-HOMES = {  # of each format: module and class
+# Module and class of each format.
+HOMES = {
     "aefast autoencoder": ("aefast.networks.autoencoder", "Autoencoder"),
     "aefast stacked autoencoder": ("aefast.networks.stacked", "StackedAutoencoder"),
     "aefast sufficient statistics": ("aefast._base.moments", "SufficientStatistics"),
@@ -52,7 +52,7 @@ _HEADER_CHECKS = {
     "parameters": OBJECT,
     "state": OBJECT,
 }
-_FEATURE_NAMES = {"feature_names": saving.optional(NAMES)}  # of every format's state
+_FEATURE_NAMES = {"feature_names": saving.optional(NAMES)}  # entry in the state of every format
 
 
 def load(path: PathLike) -> Any:
@@ -66,15 +66,15 @@ def load(path: PathLike) -> Any:
     Returns
     -------
     estimator : object
-        Of the class that was saved, fitted: it predicts, and goes on with `partial_fit` where there
-        is one, bit for bit like the one that was saved.
+        A fitted object of the class that was saved. It predicts, and continues training with
+        `partial_fit` where it has one, with the same bits as the saved object.
 
     Raises
     ------
     OSError
         If the file is missing or cannot be read.
     ValueError
-        If it is anything but a whole, consistent model file of this or an earlier format version.
+        If it is not a complete, consistent model file of this or an earlier format version.
     """
     path = os.fsdecode(path)
     _check_is_regular_file(path)
@@ -85,7 +85,7 @@ def load(path: PathLike) -> Any:
         raise ValueError(f"{path} is not a model file that aefast can load: {error}") from error
 
 
-# ---- what is read ----
+# ---- reading ----
 
 
 def _check_is_regular_file(path):
@@ -96,10 +96,10 @@ def _check_is_regular_file(path):
 
 
 def _read(file):
-    """The object in an open safetensors file; ValueError for whatever is wrong with it.
+    """Return the object in an open safetensors file, or raise a ValueError if it is invalid.
 
-    safetensors itself has checked that every tensor lies within the file, so nothing read here can
-    be larger than it.
+    safetensors has already checked that every tensor lies within the file, so nothing read here can
+    be larger than the file.
     """
     header = _read_header(file.metadata())
     module, name = HOMES[header["format"]]
@@ -158,11 +158,12 @@ def _check_version(header, newest):
 
 
 def _read_tensors(file, layout):
-    """The arrays of a layout, after checking names, shapes, types (of all of them, before one is
-    read) and values.
+    """Return the arrays of a layout after checking their names, shapes, types and values.
+
+    Names, shapes and types of all arrays are checked before any values are read.
     """
     check_names("tensors", file.keys(), layout)
-    own_type = None
+    common_type = None
     for name, (shape, wanted) in layout.items():
         tensor = file.get_slice(name)
         dtype = tensor.get_dtype()
@@ -171,7 +172,7 @@ def _read_tensors(file, layout):
                 f"expected tensors of float32 or float64 (F32, F64), got {dtype} as {name!r}"
             )
         if wanted is None:
-            wanted = own_type = own_type or dtype
+            wanted = common_type = common_type or dtype  # all such tensors have one type
         got = dtype, tuple(tensor.get_shape())
         if got != (wanted, shape):
             raise ValueError(f"expected {name!r} of {(wanted, shape)}, got {got}")

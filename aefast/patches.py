@@ -1,4 +1,4 @@
-"""Patches of images: the public name of `aefast.sparse_coding.patches`."""
+"""Patches of images: public interface of `aefast.sparse_coding.patches`."""
 
 from aefast.sparse_coding.patches import all_patches, assemble_patches, extract_patches
 

@@ -1,4 +1,4 @@
-"""Speed of aefast beside the libraries that its users would use otherwise.
+"""Benchmarks of aefast and of the libraries that its users would use otherwise.
 
 ``python -m benchmarks`` compares training steps, ``python -m benchmarks.suites.NAME`` one other
 subject each, ``python -m benchmarks.compare`` two versions of aefast, and ``pytest benchmarks``

@@ -11,7 +11,7 @@ from benchmarks.harness.problems import LEARNING_RATES, SHAPES, parse_shape
 from benchmarks.harness.summary import summarise
 from benchmarks.peers import load_peers
 
-BUSY = 0.5  # processes that wanted a core over the last minute
+BUSY = 0.5  # load average of the last minute above which a warning is printed
 QUICK = {"repeats": 1, "budget": 0.3}
 
 
@@ -79,7 +79,10 @@ def parse_arguments(arguments, peers):
 
 
 def show_progress(text):
-    """Write over the last line on a terminal, a line each elsewhere; an empty text clears it."""
+    """Show progress on stderr: overwrite the line on a terminal, write a new line elsewhere.
+
+    An empty text clears the line of a terminal.
+    """
     if sys.stderr.isatty():
         print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
     elif text:
@@ -87,16 +90,14 @@ def show_progress(text):
 
 
 def warn_of_load(load):
-    """Warn where other work shares the cores, for which threads that spin would wait."""
+    """Warn if other processes use the cores, because spinning threads would wait for them."""
     if load and load[0] > BUSY:
         message = f"warning: the load average is {load[0]:.1f}; figures of a busy machine mislead"
         print(message, file=sys.stderr)
 
 
 def measure(options, peers, path):
-    """Run all measurements, appending to the record; Ctrl-C ends them and keeps the finished
-    ones.
-    """
+    """Run all measurements and append them to the record; Ctrl-C keeps the finished ones."""
     session = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     facts = machine.describe()
     warn_of_load(facts["load before"])

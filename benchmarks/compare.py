@@ -1,11 +1,10 @@
 """``python -m benchmarks.compare BASE HEAD``: guard against regressions of the speed of training.
 
 BASE and HEAD are checkouts (folders) or git revisions of this checkout. Each is built and installed
-into a folder of its own. Then the two take turns, a process each, base first and head first
-alternately, measured by the benchmarks of this checkout. For each shape and solver the median of
-the ratios (head's time over base's, pair by pair) is printed with a confidence interval, which
-follows from the order of the ratios and assumes no distribution. Head is slower where the whole
-interval lies above 1 + margin; then the exit code is 1.
+into a folder of its own. Then the benchmarks of this checkout measure pairs of processes, one for
+each version, alternately base first and head first. For each shape and solver the command prints
+the median of the ratios (head's time over base's, pair by pair) with a distribution-free confidence
+interval. Head is slower if the whole interval lies above 1 + margin; then the exit code is 1.
 """
 
 import argparse
@@ -28,13 +27,13 @@ FEWEST_PAIRS = 6
 
 
 def interval(ratios):
-    """Narrowest interval that holds the median with `CONFIDENCE`.
+    """Return the narrowest interval that contains the median with probability `CONFIDENCE`.
 
-    Its ends are two ratios of equal rank from both ends. Each ratio is below the median with
-    probability 1/2, so that the number of ratios below is binomial (Thompson 1936).
+    Its ends are the ratios of equal rank from below and from above. Each ratio is below the median
+    with probability 1/2, so that the number of ratios below it is binomial (Thompson 1936).
     """
     ordered, n = sorted(ratios), len(ratios)
-    rank, outside = 0, 2 / 2**n  # what is beyond the smallest and the largest
+    rank, outside = 0, 2 / 2**n  # probability that the median is beyond the extremes
     while rank + 1 < n - rank - 1 and outside + 2 * comb(n, rank + 1) / 2**n <= 1 - CONFIDENCE:
         rank += 1
         outside += 2 * comb(n, rank) / 2**n
@@ -56,7 +55,7 @@ def run(*command, **options):
 
 
 def source_of(name, folder):
-    """Folder of a checkout: the checkout itself, or a revision's files unpacked into `folder`."""
+    """Return a checkout's folder, or unpack a revision into `folder` and return the source."""
     if Path(name).is_dir():
         return Path(name).absolute()
     archive = folder / "archive.tar"
@@ -70,7 +69,7 @@ def source_of(name, folder):
 def build(name, folder):
     """Build and install a checkout or revision; return the folder to import it from.
 
-    Its dependencies are the packages of the running environment.
+    The dependencies are the packages of the running environment.
     """
     folder.mkdir()
     site = folder / "site"
@@ -80,7 +79,7 @@ def build(name, folder):
 
 
 def check_is_built(name):
-    """Return the folder of a checkout that has been built in place; refuse any other."""
+    """Return the folder of a checkout, or exit if it has not been built in place."""
     if not list(Path(name, "aefast").rglob("_autoencoder*.so")):
         raise SystemExit(
             f"{name}: expected a checkout built in place (pip install -e), as --built says"
@@ -92,7 +91,10 @@ def check_is_built(name):
 
 
 def measure(site, shape, options, solver, tools):
-    """Seconds of a step with the aefast in `site`; `tools` has these benchmarks and no aefast."""
+    """Return the seconds of a step with the aefast installed in `site`.
+
+    The folder `tools` has these benchmarks and no aefast.
+    """
     result = runner.run_worker(
         load_peers()["aefast"],
         shape.name,
@@ -108,7 +110,7 @@ def measure(site, shape, options, solver, tools):
 
 
 def compare(sites, shape, solver, options, tools):
-    """Ratios of head's time over base's, one for each pair of processes."""
+    """Return the ratios of head's time to base's, one for each pair of processes."""
     ratios = []
     for i in range(options.pairs):
         order = ("base", "head") if i % 2 == 0 else ("head", "base")

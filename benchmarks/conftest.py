@@ -1,4 +1,4 @@
-"""pytest-benchmark over one process per rival: its clock counts the seconds that workers report."""
+"""Fixtures for pytest-benchmark: one process per rival, timed by the seconds it reports."""
 
 from statistics import median
 
@@ -9,11 +9,11 @@ from benchmarks.harness.problems import LEARNING_RATES, SHAPES
 from benchmarks.peers import load_peers
 
 ROUNDS = 3  # processes a benchmark
-SECONDS = [0.0]  # reported so far
+SECONDS = [0.0]  # sum of the seconds that workers have reported
 
 
 def reported_seconds():
-    """Clock of every benchmark here: it advances by the seconds that workers report."""
+    """Return the time of the benchmarks' clock, which advances by the reported seconds."""
     return SECONDS[0]
 
 
@@ -31,7 +31,7 @@ def pytest_addoption(parser):
 
 
 def chosen(option, names, known):
-    """Values of the dict ``known`` whose names are in the list ``names``."""
+    """Return the values of ``known`` for names separated by commas, or all values for "all"."""
     names = list(known) if names == "all" else names.split(",")
     if unknown := sorted(set(names) - set(known)):
         expected = ", ".join(["all", *known])
@@ -59,9 +59,9 @@ def pytest_report_header(config):
 
 @pytest.fixture
 def benchmark_worker(benchmark, pytestconfig):
-    """Benchmark a worker's measurement of a rival; each round is a process of its own.
+    """Benchmark of a worker's measurement of a rival, with a new process in each round.
 
-    The worker first compares the rival's loss with the reference, and fails where they differ.
+    The worker first compares the rival's loss with the reference, and fails if they differ.
     """
 
     def run(peer, shape, measure):

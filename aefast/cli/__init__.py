@@ -1,8 +1,9 @@
-"""The command `aefast`: its parser, its exit codes, its errors.
+"""The command `aefast`: parser, exit codes, errors.
 
-A subcommand is an entry of `COMMANDS` and a function ``add_NAME(parser)`` of the module named
-there, which adds the arguments and sets ``run``, called with the parsed arguments. That module
-alone is imported: the others, and what they need, do not delay a command or its ``--help``.
+A subcommand is an entry of `COMMANDS`, with a function ``add_NAME(parser)`` in the module that the
+entry names. The function adds the arguments and sets ``run``, which is called with the parsed
+arguments. Only the module of the chosen subcommand is imported, so that the others and their
+dependencies do not delay it or its ``--help``.
 """
 
 import argparse
@@ -13,7 +14,8 @@ import warnings
 
 import aefast
 
-COMMANDS = {  # by name: the module in this folder, and the summary
+# For each subcommand, its module in this folder and its summary.
+COMMANDS = {
     "fit": ("fit", "train an autoencoder"),
     "encode": ("apply", "write the codes of DATA, (rows, components), to a .npy file"),
     "reconstruct": ("apply", "write the reconstruction of DATA, in its shape, to a .npy file"),
@@ -26,8 +28,8 @@ COMMANDS = {  # by name: the module in this folder, and the summary
     "info": ("info", "describe this build of aefast, or a model"),
 }
 
-_EXIT_ERROR = 2  # argparse's own
-_EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+_EXIT_ERROR = 2  # the exit code of argparse
+_EXIT_INTERRUPTED = 130  # 128 + SIGINT, the convention of shells
 _USER_ERRORS = (ValueError, TypeError, OSError, MemoryError, FloatingPointError, ImportError)
 
 
@@ -37,25 +39,26 @@ def main(argv=None):
     Parameters
     ----------
     argv : list of str, optional
-        The arguments; by default those of the process.
+        Command-line arguments, by default the arguments of the process.
 
     Returns
     -------
     int
-        The exit code: 0; 2 after an error, which one line on stderr tells; 130 when interrupted.
+        Exit code: 0 on success, 2 after an error, which is reported in one line on stderr, 130
+        after an interrupt.
     """
     argv = sys.argv[1:] if argv is None else argv
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
-        # the header of a CSV file is compared with the model's names here; the arrays passed on
-        # have none
+        # Column names are compared while reading a CSV file; the arrays passed on have no names.
         warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
         try:
             arguments = _parser(argv).parse_args(argv)
             arguments.run(arguments)
             sys.stdout.flush()
         except BrokenPipeError:
-            # whoever read our output has left (`| head`): no error, but nowhere to flush to either
+            # The reader of a pipe has closed it (`| head`). This is no error, but the flush at exit
+            # needs somewhere to write.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except KeyboardInterrupt as interrupt:
             message = interrupt.args[0] if interrupt.args else "interrupted"
@@ -79,7 +82,7 @@ def _show_warning(message, *_):
 
 def _parser(argv):
     """Return the parser, with the arguments of the command that `argv` names."""
-    # options before a command take no values: the command is the first argument that is no option
+    # Options before the command take no values, so the command is the first non-option.
     chosen = next((argument for argument in argv if not argument.startswith("-")), None)
     parser = argparse.ArgumentParser(
         prog="aefast", description="Train autoencoders on CPUs, and use them."

@@ -1,4 +1,4 @@
-"""`aefast encode`, `reconstruct`, `score`: what a fitted model makes of a file."""
+"""Commands `aefast encode`, `reconstruct` and `score`: apply a fitted model to a file."""
 
 import sys
 
@@ -49,7 +49,7 @@ def _add_arguments(command, is_table=False):
 
 
 def _read(arguments, method):
-    """The model and the table; ValueError for a model that cannot do what is asked."""
+    """Return the model and the table, or raise a ValueError if the model lacks the method."""
     model, table = read_model_and_data(arguments)
     if not hasattr(model, method):
         raise ValueError(f"{arguments.model} holds {type(model).__name__}, which has no {method}")

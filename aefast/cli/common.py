@@ -1,4 +1,4 @@
-"""Arguments that commands share, and models and data read from files."""
+"""Arguments that several commands have, and reading of models and data from files."""
 
 import argparse
 import os
@@ -10,10 +10,9 @@ METRICS_NAME = "metrics.json"
 MOST_PICTURED_ROWS = 1000
 DATA_HELP = (
     "what to read: a .npy file (memory-mapped), an array of a .npz file as FILE.npz:KEY, a .csv "
-    "file of numbers (with or "
-    "without a header), or 'digits', the 1797 handwritten digits of 8 x 8 pixels that come with "
-    "scikit-learn. One row is "
-    "one sample; the further dimensions of an array are flattened"
+    "file of numbers (with or without a header), or 'digits', the 1797 handwritten digits of 8 x 8 "
+    "pixels that come with scikit-learn. One row is one sample; the further dimensions of an array "
+    "are flattened"
 )
 
 
@@ -74,14 +73,13 @@ def read_model_and_data(arguments):
     if names is not None and table.feature_names not in (None, tuple(names)):
         raise ValueError(
             f"{arguments.data}: expected the columns that the model was fitted on, "
-            f"{', '.join(names)}; "
-            f"got {', '.join(table.feature_names)}"
+            f"{', '.join(names)}; got {', '.join(table.feature_names)}"
         )
     return model, table
 
 
 def read_data(arguments, writeable=False, missing=False):
-    from aefast.cli import data_files  # NumPy: not for --help
+    from aefast.cli import data_files  # imports NumPy, which --help does not need
 
     table = data_files.read_table(arguments.data, writeable, missing)
     return table.scaled() if arguments.scale else table

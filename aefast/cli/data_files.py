@@ -1,6 +1,4 @@
-"""The command's tables: read from what DATA names, and split into rows to train on and rows held
-out.
-"""
+"""Tables of the command: reading, writing, and splitting into training and held-out rows."""
 
 import contextlib
 import csv
@@ -19,14 +17,14 @@ import aefast
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A table of numbers, one row a sample."""
+    """Table of numbers with one sample in each row."""
 
     rows: np.ndarray  # (n_samples, n_features)
-    row_shape: tuple  # the shape of one sample where it was read
+    row_shape: tuple  # shape of one sample in the file
     feature_names: tuple | None = None
 
     def scaled(self):
-        """The table with uint8 values divided by 255, in float32; a copy."""
+        """Return a copy with uint8 values divided by 255, in float32."""
         if self.rows.dtype != np.uint8:
             raise ValueError(
                 f"--scale divides uint8 values by 255: expected uint8 data, got {self.rows.dtype}"
@@ -36,8 +34,10 @@ class Table:
 
     @property
     def image_shape(self):
-        """The shape of one sample as a picture; () where it has dimensions but is none; None where
-        it has no say.
+        """Shape of one sample as an image.
+
+        It is () if samples have several dimensions but are not images, and None if they have only
+        one, so that nothing is known.
         """
         if len(self.row_shape) == 1:
             return None
@@ -53,8 +53,8 @@ def read_table(name, writeable=False, missing=False):
     name : str
         See `DATA_HELP` in `common`.
     writeable : bool, default=False
-        Whether rows are going to be exchanged in memory. A memory-mapped file is then mapped
-        copy-on-write: the file itself is never written to.
+        Whether the caller will exchange rows in place. A memory-mapped file is then mapped
+        copy-on-write; the file itself is never changed.
     missing : bool, default=False
         Whether a field of a CSV file may be empty or "nan": both become NaN.
 
@@ -63,7 +63,7 @@ def read_table(name, writeable=False, missing=False):
     OSError
         If there is no such file or it cannot be read.
     ValueError
-        If it is not what its suffix says, or holds no table of numbers.
+        If the contents do not match the suffix, or are not a table of numbers.
     """
     path, separator, key = name.partition(".npz:")
     suffix = os.path.splitext(name)[1].lower()
@@ -107,7 +107,7 @@ def _read_npy(name, mode):
         with _as_value_error(name, ".npy"):
             return np.load(name, mmap_mode=mode, allow_pickle=False)
     except OSError as error:
-        # the system grants a map that may be written to only where memory could hold it
+        # The system refuses a writeable map of a file that is larger than memory.
         if error.errno == errno.ENOMEM and mode == "c":
             hint = "larger than memory, so no rows of it can be held out: give --test-fraction 0"
             raise MemoryError(f"{name}: {hint}") from error
@@ -130,13 +130,13 @@ def _read_npz(name, key):
 
 @contextlib.contextmanager
 def _as_value_error(name, kind):
-    """Name the file in whatever NumPy and zipfile raise for contents that are damaged: nearly
-    anything, it turns out.
+    """Convert errors from reading a damaged file into a ValueError that names the file.
+
+    NumPy and zipfile raise exceptions of many types for damaged contents.
     """
     try:
-        with np.errstate(
-            over="ignore"
-        ):  # of sizes whose product is too large: the error that follows is enough
+        # An overflowing product of sizes warns before it raises; the error is enough.
+        with np.errstate(over="ignore"):
             yield
     except (OSError, MemoryError):
         raise
@@ -148,11 +148,11 @@ def _as_value_error(name, kind):
 
 
 def _read_csv(name, missing):
-    """The numbers of a CSV file, and the names in its header, None where it has none.
+    """Return the numbers of a CSV file, and the names in its header or None.
 
-    A first row without a single number is a header. NumPy's parser reads the numbers; only where it
-    fails, or meets a value that is not finite, is the file read again field by field, to say which
-    row and column is to blame.
+    A first row without any number is a header. NumPy's parser reads the numbers. If it fails or
+    finds a value that is not finite, the file is read again field by field, to name the row and
+    column in the error.
     """
     try:
         with open(name, encoding="utf-8-sig", newline="") as file:
@@ -173,7 +173,7 @@ def _read_csv(name, missing):
 
 
 def _first_row(file):
-    """The first row that is not blank, and the number of lines up to its end."""
+    """Return the first row that is not blank, and the number of lines up to its end."""
     reader = csv.reader(file)
     for row in reader:
         if row:
@@ -186,7 +186,7 @@ def _is_number(field):
         float(field)
     except ValueError:
         return False
-    return "_" not in field and field.isascii()  # as NumPy's parser has it
+    return "_" not in field and field.isascii()  # like NumPy's parser
 
 
 def _number_or_gap(field):
@@ -196,23 +196,23 @@ def _number_or_gap(field):
 def _parse_numbers(file, n_header_lines, missing):
     file.seek(0)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # no rows: `_as_table` says so
+        warnings.simplefilter("ignore", UserWarning)  # no rows: `_as_table` reports it
         return np.loadtxt(
             file,
             delimiter=",",
             quotechar='"',
             comments=None,
-            converters=_number_or_gap if missing else None,  # slow: only where it is asked for
+            converters=_number_or_gap if missing else None,  # slow, so only if asked for
             skiprows=n_header_lines,
             ndmin=2,
         )
 
 
 def _check_fields(name, file, n_header_lines, n_columns, missing):
-    """Raise the ValueError that names the first field that is no finite number, or the first row of
-    another length.
+    """Raise a ValueError that names the first invalid field or row of a CSV file.
 
-    Rows are counted as the lines of the file are, from 1.
+    A field is invalid if it is not a finite number, a row if its length differs from the first
+    row's. Rows are numbered like the lines of the file, from 1.
     """
     file.seek(0)
     reader = csv.reader(file)
@@ -235,25 +235,25 @@ def _check_fields(name, file, n_header_lines, n_columns, missing):
                 )
 
 
-# ---- rows to train on, rows to test on ----
+# ---- training and held-out rows ----
 
 
 def hold_out(rows, fraction, seed):
-    """Split rows into those to train on and those held out, chosen at random.
+    """Split rows at random into training rows and held-out rows.
 
-    The rows chosen change places with the last ones, in `rows` itself, so that both parts are
-    slices of it: only rows that change places are copied. (In a copy-on-write map of a file these
-    rows take memory, the others stay in the file.)
+    The chosen rows are exchanged with the last ones in place, so that both results are slices of
+    `rows` and only the exchanged rows are copied. (In a copy-on-write map of a file the exchanged
+    rows take memory; the others stay in the file.)
 
     Parameters
     ----------
     rows : ndarray of shape (n_samples, n_features)
         Changed in place, unless `fraction` is 0.
     fraction : float
-        The share to hold out, in [0, 1): rounded, at least one row unless it is 0, and never all of
-        them.
+        Fraction of the rows to hold out, in [0, 1). The number of rows is rounded; it is at least
+        one unless `fraction` is 0, and never all.
     seed : int
-        Chooses the rows.
+        Seed of the random choice.
 
     Returns
     -------
@@ -276,9 +276,9 @@ def hold_out(rows, fraction, seed):
 
 
 def check_can_write(folder, names):
-    """Raise the OSError that writing files of these names to a folder would, leaving no trace.
+    """Raise an OSError if files of these names cannot be written to a folder; leave no trace.
 
-    The folder need not exist yet: then the nearest one above it counts.
+    If the folder does not exist yet, its nearest existing parent is checked.
     """
     existing = os.path.abspath(folder)
     while not os.path.lexists(existing):
@@ -295,7 +295,7 @@ def check_can_write(folder, names):
 
 
 def check_can_write_file(path):
-    """As `check_can_write`, for one file in a folder that exists."""
+    """Raise an OSError if a file cannot be written; its folder must exist."""
     folder, name = os.path.split(os.path.abspath(path))
     if not os.path.isdir(folder):
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), folder)
@@ -309,8 +309,9 @@ def write_array(path, array):
 
 
 def write_columns(file, columns):
-    """Write equally long columns, by name, as CSV with a header; floats in the digits that give
-    them back exactly.
+    """Write a dict of equally long columns as CSV with a header.
+
+    Floats have as many digits as an exact round trip needs.
     """
     digits = 9 if all(column.dtype == np.float32 for column in columns.values()) else 17
     np.savetxt(

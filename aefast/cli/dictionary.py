@@ -1,6 +1,4 @@
-"""`aefast dictionary`: learn a dictionary from images or rows. `aefast denoise`: remove noise from
-an image with one.
-"""
+"""Commands `aefast dictionary` and `aefast denoise`: learn a dictionary, denoise an image."""
 
 import json
 import time
@@ -28,8 +26,8 @@ def add_dictionary(command):
         "From images: grey patches, the mean of each taken off, all divided by their standard "
         "deviation. From rows: as they are. A tenth is held out. "
         f"What comes of it goes to one folder: {MODEL_NAME}, {METRICS_NAME} and, with matplotlib, "
-        f"{_PICTURE_NAME}, most used atoms first. Ctrl-C ends "
-        "the learning and saves what there is.",
+        f"{_PICTURE_NAME}, most used atoms first. Ctrl-C ends the learning and saves what there "
+        "is.",
     )
     add = command.add_argument
     add(
@@ -199,7 +197,7 @@ def _dictionary(arguments):
 
 
 def _rows_and_shape(arguments):
-    """Rows, the shape of an atom as an image or (), and what the patches were divided by."""
+    """Return the rows, the shape of an atom as an image or (), and the divisor of the patches."""
     names = arguments.data
     are_images = [Path(name).suffix.lower() in _IMAGE_SUFFIXES for name in names]
     if not any(are_images):
@@ -223,7 +221,7 @@ def _read_image(name, grey=False):
     from aefast.sparse_coding import patches
 
     if name in _SAMPLE_IMAGES and not Path(name).exists():
-        patches.pillow()  # scikit-learn's own message would not tell how to install it with aefast
+        patches.pillow()  # its error, unlike scikit-learn's, names the aefast extra to install
         from sklearn.datasets import load_sample_image
 
         image = load_sample_image(name) / 255.0
@@ -291,8 +289,7 @@ def _summary(metrics, out, written):
     return "\n".join(
         [
             f"{metrics['n_components']} atoms of {metrics['n_features']} features from "
-            f"{rows['train']} rows, "
-            f"{metrics['epochs']} epochs in {metrics['seconds']:.1f} s",
+            f"{rows['train']} rows, {metrics['epochs']} epochs in {metrics['seconds']:.1f} s",
             f"on {rows['test'] or rows['train']} {'held-out' if rows['test'] else 'training'} "
             "rows:",
             f"  objective 1/2 ||x - h D||^2 + alpha ||h||_1   {objective['learnt']:.4g}, with rows "

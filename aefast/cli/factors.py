@@ -1,4 +1,4 @@
-"""`aefast factors`: fit a linear factor model to a file; `aefast sample`: draw rows from one."""
+"""Commands `aefast factors` and `aefast sample`: fit a linear factor model, draw rows from it."""
 
 import json
 import math
@@ -111,20 +111,20 @@ def _factors(arguments):
     data_files.check_can_write(out, (MODEL_NAME, METRICS_NAME, *_PICTURE_NAMES))
     model = _new_model(arguments)
     train, test = data_files.hold_out(table.rows, arguments.test_fraction, arguments.seed)
-    parts = {"train": train, "test": test} if len(test) else {"train": train}
+    subsets = {"train": train, "test": test} if len(test) else {"train": train}
     started = time.perf_counter()
     model.fit(train)
     seconds = time.perf_counter() - started
     if table.feature_names is not None:
         model.feature_names_in_ = np.array(table.feature_names, dtype=object)
-    metrics = _metrics(arguments, model, parts, seconds)
+    metrics = _metrics(arguments, model, subsets, seconds)
     out.mkdir(parents=True, exist_ok=True)
     model.save(out / MODEL_NAME)
     with aefast.model_file.replacing(out / METRICS_NAME) as file:
         file.write(json.dumps(metrics, indent=2, allow_nan=False).encode() + b"\n")
     written = f"{MODEL_NAME}, {METRICS_NAME}"
     if not arguments.no_plots:
-        written += _draw(model, parts.get("test", train), arguments, table, out)
+        written += _draw(model, subsets.get("test", train), arguments, table, out)
     if not arguments.quiet:
         print(_summary(arguments, model, metrics, written))
 
@@ -141,24 +141,24 @@ def _new_model(arguments):
     return model
 
 
-def _metrics(arguments, model, parts, seconds):
+def _metrics(arguments, model, subsets, seconds):
     k, d = model.components_.shape
     facts = {
         "aefast_version": aefast.__version__,
         "data": arguments.data,
         "scaled": arguments.scale,
         "model": arguments.model,
-        "n_rows": {name: len(rows) for name, rows in parts.items()},
+        "n_rows": {name: len(rows) for name, rows in subsets.items()},
         "n_features": d,
         "n_components": k,
         "parameters": model.get_params(deep=False),
         "seconds": seconds,
         "n_iter": model.n_iter_,
         "log_likelihood_unit": "nats per row",
-        "log_likelihood": {name: model.score(rows) for name, rows in parts.items()},
+        "log_likelihood": {name: model.score(rows) for name, rows in subsets.items()},
         "log_likelihood_curve": model.log_likelihood_curve_,
-        "aic": model.aic(parts["train"]),
-        "bic": model.bic(parts["train"]),
+        "aic": model.aic(subsets["train"]),
+        "bic": model.bic(subsets["train"]),
     }
     if arguments.model == "ppca":
         facts["noise_variance"] = model.noise_variance_
@@ -188,7 +188,7 @@ def _summary(arguments, model, metrics, written):
 
 
 def _draw(model, rows, arguments, table, out):
-    """Draw the pictures. Returns how the list of files written goes on."""
+    """Draw the pictures and return the text that continues the list of written files."""
     from aefast import plotting
     from aefast.plotting import factors
 

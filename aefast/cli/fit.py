@@ -1,4 +1,4 @@
-"""`aefast fit`: train an autoencoder on a file."""
+"""Command `aefast fit`: train an autoencoder on a file."""
 
 import json
 import math
@@ -27,9 +27,9 @@ from aefast.networks.training.schedules import SCHEDULES
 
 _PICTURE_NAMES = ("filters.png", "reconstructions.png", "loss.png")
 
-# Options that are constructor parameters: flags, parameter, default, help. The defaults are the
-# constructor's (a test compares them; --layers, --epochs and --seed have their own), written here
-# so that --help need not import scikit-learn.
+# Options that are constructor parameters: flags, parameter, default, help. The defaults repeat the
+# constructor's, so that --help need not import scikit-learn; a test compares them. Only --layers,
+# --epochs and --seed have different defaults.
 _PARAMETERS = (
     ("-k --components", "n_components", 64, "hidden units"),
     (
@@ -116,8 +116,8 @@ _PARAMETERS = (
     ),
     ("--threads", "n_threads", None, "at most; by default the cores this process may use"),
 )
-# of parameters whose default is None, where it is not int; and of those that are written in a form
-# of their own
+# Types of parameters whose default is None and whose values are not int, and parsers for parameters
+# with a special syntax.
 _TYPES = {
     "layer_sizes": variants.layers,
     "code_activation": str,
@@ -154,8 +154,7 @@ def add_fit(command):
         metavar="F",
         default=0.1,
         help="share of rows held out (default: %(default)s). They change places with the last "
-        "rows, in memory; with 0 "
-        "a .npy file is only mapped, and may be larger than memory",
+        "rows, in memory; with 0 a .npy file is only mapped, and may be larger than memory",
     )
     add_scale(command)
     add(
@@ -163,8 +162,8 @@ def add_fit(command):
         type=image_shape,
         metavar="HxW",
         help="draw features as images of this shape (28x28, or 32x32x3 for colour), or as a table "
-        "(none); by default the "
-        "shape of DATA's rows, and a square where the number of features is one of at least 64",
+        "(none); by default the shape of DATA's rows, and a square where the number of features is "
+        "one of at least 64",
     )
     add("--no-plots", action="store_true", help="draw no pictures")
     add("--quiet", action="store_true", help="no progress, no summary")
@@ -197,7 +196,7 @@ def _add_parameters(group):
 
 
 def _new_model(arguments, feature_names):
-    """The estimator asked for, with no passes to make yet, and how many there will be."""
+    """Return the estimator with its numbers of epochs set to 0, and the numbers of epochs."""
     estimator = aefast.StackedAutoencoder if arguments.layer_sizes else aefast.Autoencoder
     known = estimator().get_params(deep=False)
     parameters = {}
@@ -223,8 +222,8 @@ def _fit(arguments):
     model, epochs = _new_model(arguments, table.feature_names)
     _initialise_on_all(model, table, arguments.scale)
     train, test = data_files.hold_out(table.rows, arguments.test_fraction, arguments.random_state)
-    parts = {"train": train, "test": test} if len(test) else {"train": train}
-    losses = report.losses_before(model.fit(train), parts)
+    subsets = {"train": train, "test": test} if len(test) else {"train": train}
+    losses = report.losses_before(model.fit(train), subsets)
 
     model.set_params(**epochs, verbose=0 if arguments.quiet else 1)
     seconds, stopped = _train(model, train)
@@ -234,9 +233,9 @@ def _fit(arguments):
     out.mkdir(parents=True, exist_ok=True)
     model.save(out / MODEL_NAME)
 
-    for name, rows in parts.items():
+    for name, rows in subsets.items():
         losses[name]["after"] = report.mean_loss(model, rows)
-    metrics = report.metrics(arguments, model, parts, losses, seconds, stopped)
+    metrics = report.metrics(arguments, model, subsets, losses, seconds, stopped)
     with aefast.model_file.replacing(out / METRICS_NAME) as file:
         file.write(json.dumps(metrics, indent=2, allow_nan=False).encode() + b"\n")
     if stopped is not None:
@@ -244,13 +243,13 @@ def _fit(arguments):
         raise type(stopped)(f"{reason}; the model reached is saved in {out}") from stopped
     written = f"{MODEL_NAME}, {METRICS_NAME}"
     if not arguments.no_plots:
-        written += _draw(model, parts.get("test", train), shape, out)
+        written += _draw(model, subsets.get("test", train), shape, out)
     if not arguments.quiet:
         print(report.summary(arguments, metrics, written))
 
 
 def _initialise_on_all(model, table, is_scaled):
-    """Checks all rows, while they stand where an error message says they do."""
+    """Check all rows before rows are exchanged, so that errors name rows by their place in DATA."""
     try:
         model.fit(table.rows)
     except ValueError as error:
@@ -272,7 +271,10 @@ def _checked_image_shape(image_shape, table):
 
 
 def _train(model, rows):
-    """Fit. Returns the seconds it took, and what ended it early, which leaves the model usable."""
+    """Fit, and return the seconds and the exception that ended training early, or None.
+
+    The model is usable after either exception.
+    """
     started, stopped = time.perf_counter(), None
     try:
         model.fit(rows)
@@ -282,7 +284,7 @@ def _train(model, rows):
 
 
 def _draw(model, rows, image_shape, out):
-    """Draw the pictures. Returns how the list of files written goes on."""
+    """Draw the pictures and return the text that continues the list of written files."""
     from aefast import plotting
     from aefast.plotting import layers
 

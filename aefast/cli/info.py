@@ -1,4 +1,4 @@
-"""`aefast info`: facts of this build, or of a model file."""
+"""Command `aefast info`: facts about this build or about a model file."""
 
 import aefast
 from aefast.cli import report

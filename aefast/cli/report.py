@@ -1,4 +1,4 @@
-"""What the command reports: how good a fit is, what a model file holds."""
+"""Reports of the command: the quality of a fit, the contents of a model file."""
 
 import copy
 import os
@@ -10,25 +10,25 @@ import aefast
 from aefast._base import threads
 
 
-def losses_before(model, parts):
-    """The losses of an autoencoder that is only initialised, and of one that gives each column's
-    mean for any row.
+def losses_before(model, subsets):
+    """Return losses of an initialised autoencoder, and of the constant that predicts column means.
+
+    `subsets` maps names to rows.
     """
-    # without weights the output is what the visible bias starts at: the link of the training rows'
-    # means
+    # With zero weights the output is the initial visible bias, the link of the training means.
     constant = copy.deepcopy(model)
     state = constant._state
     for layer, flat in state.model.layer_views(state.parameters):
-        own = layer.split(flat)
-        own.W[...] = own.V[...] = 0
+        parameters = layer.split(flat)
+        parameters.W[...] = parameters.V[...] = 0
     return {
         name: {"before": mean_loss(model, rows), "column_means": mean_loss(constant, rows)}
-        for name, rows in parts.items()
+        for name, rows in subsets.items()
     }
 
 
 def mean_loss(model, rows):
-    """Mean training loss of rows, in nats; None where it overflows."""
+    """Return the mean training loss of rows in nats, or None if it overflows."""
     try:
         return float(model.reconstruction_error(rows).mean(dtype=float))
     except FloatingPointError:
@@ -36,20 +36,22 @@ def mean_loss(model, rows):
 
 
 def n_passes(model):
-    """Over the rows, made in training; of each layer in pre-training."""
+    """Return the number of passes over the rows in training, pre-training of layers included."""
     return model.n_epochs_ + sum(map(len, getattr(model, "pretraining_loss_curves_", ())))
 
 
-def metrics(arguments, model, parts, losses, seconds, stopped):
-    """What `fit` writes as metrics.json: where the numbers come from, and the numbers."""
+def metrics(arguments, model, subsets, losses, seconds, stopped):
+    """Return the contents of metrics.json: the results of a fit and the conditions of the run."""
     ends = {
         type(None): "finished",
         KeyboardInterrupt: "interrupted",
         FloatingPointError: "diverged",
     }
     build = aefast.build_info()
-    n_train, network = len(parts["train"]), model._state.model
-    work = 10.0 * min(model.batch_size, n_train) * network.n_multiplied  # of a training step
+    n_train, network = len(subsets["train"]), model._state.model
+    work = (
+        10.0 * min(model.batch_size, n_train) * network.n_multiplied
+    )  # operations of a training step
     curves = getattr(model, "pretraining_loss_curves_", None)
     n_rows_seen = model._state.n_rows_seen + n_train * (n_passes(model) - model.n_epochs_)
     parameters = model.get_params(deep=False)
@@ -58,7 +60,7 @@ def metrics(arguments, model, parts, losses, seconds, stopped):
         "aefast_version": build["version"],
         "data": arguments.data,
         "scaled": arguments.scale,
-        "n_rows": {name: len(rows) for name, rows in parts.items()},
+        "n_rows": {name: len(rows) for name, rows in subsets.items()},
         "n_features": network.n_features,
         "parameters": parameters,
         "training": ends[type(stopped)],
@@ -78,13 +80,12 @@ def metrics(arguments, model, parts, losses, seconds, stopped):
 
 
 def summary(arguments, metrics, written):
-    """What `fit` prints at its end; `written` names the files it has left."""
+    """Return the text that `fit` prints at its end; `written` lists the files written."""
     n_rows, losses = metrics["n_rows"], metrics["loss"]
     n_held_out = n_rows.get("test", 0)
     lines = [
         f"{arguments.data}: {n_rows['train']:,} rows of {metrics['n_features']:,} features to "
-        "train on, "
-        f"{n_held_out:,} held out",
+        f"train on, {n_held_out:,} held out",
         "",
         f"{'loss in nats per row':<22}{'before':>12}{'after':>12}{'column means':>16}",
     ]
@@ -93,9 +94,9 @@ def summary(arguments, metrics, written):
             row = losses[name]
             cells = _cell(row["before"]), _cell(row["after"]), _cell(row["column_means"])
             lines.append("  {:<20}{:>12}{:>12}{:>16}".format(label, *cells))
-    part = losses.get("test", losses["train"])
-    if part["column_means"] > 0 and part["after"] is not None:
-        saved = 1 - part["after"] / part["column_means"]
+    shown = losses.get("test", losses["train"])
+    if shown["column_means"] > 0 and shown["after"] is not None:
+        saved = 1 - shown["after"] / shown["column_means"]
         side = "below" if saved >= 0 else "above"
         rows = "held-out" if n_held_out else "training"
         lines.append(
@@ -105,8 +106,8 @@ def summary(arguments, metrics, written):
     lines += [
         "",
         f"{metrics['n_epochs']} epochs in {metrics['seconds']:.2f} s: "
-        f"{metrics['rows_per_second']:,.0f} rows/s "
-        f"with {n_threads} thread{'s' * (n_threads > 1)}, {metrics['isa']} instructions",
+        f"{metrics['rows_per_second']:,.0f} rows/s with {n_threads} "
+        f"thread{'s' * (n_threads > 1)}, {metrics['isa']} instructions",
         f"{arguments.out}: {written}",
     ]
     return "\n".join(lines)
@@ -117,7 +118,7 @@ def _cell(loss):
 
 
 def model_facts(path):
-    """What `info` prints of a model file, by name."""
+    """Return the facts about a model file that `info` prints, by name."""
     model = aefast.load(path)
     facts: dict[str, Any] = {
         "file": f"{path} ({os.path.getsize(path):,} bytes)",
@@ -159,7 +160,7 @@ def _network_facts(model):
 
 
 def _facts(model):
-    """Of any other model: what it has of the usual attributes."""
+    """Return the facts about a model other than a network, from its usual attributes."""
     facts = {}
     if hasattr(model, "components_"):
         facts["components"] = f"{len(model.components_):,}"

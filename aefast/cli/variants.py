@@ -1,6 +1,4 @@
-"""How the command writes parameters that are no single number or name: outputs, corruption,
-sparsity.
-"""
+"""Parsers of arguments with a special syntax: outputs, layer sizes, corruption, sparsity."""
 
 import argparse
 import re
@@ -9,8 +7,7 @@ from aefast.networks._autoencoder import PENALTIES
 
 OUTPUT_HELP = (
     "the data's distribution: a name (gaussian, bernoulli, poisson, ...; the guide has all), a "
-    "name with its option, as "
-    "'huber(delta=2)', or several with their columns, as "
+    "name with its option, as 'huber(delta=2)', or several with their columns, as "
     "'poisson:visits,3;bernoulli:4-8;categorical:9-12'"
 )
 SPARSITY_HELP = "penalty on the code: " + " or ".join(
@@ -21,7 +18,7 @@ _NAME = re.compile(r"\s*(\w+)\s*(?:\(\s*(\w+)\s*=\s*([^)]+)\))?\s*")
 
 
 def output(text):
-    """A constructor's `output`; columns by number, name or range (both ends belong to it)."""
+    """Return the parameter `output`; columns are numbers, names or inclusive ranges."""
     parts = [part for part in text.split(";") if part.strip()]
     if len(parts) == 1 and ":" not in text:
         return _distribution(text)
@@ -52,7 +49,7 @@ def _columns(text):
 
 
 def layers(text):
-    """A constructor's `layer_sizes`."""
+    """Return the parameter `layer_sizes`."""
     try:
         return tuple(int(size) for size in text.split(","))
     except ValueError:
@@ -77,9 +74,7 @@ def _number(text, whole):
 
 
 def with_column_numbers(output, names):
-    """Columns by number in an `output` that may name them: the rows that are fitted have no
-    names.
-    """
+    """Replace the column names in an `output` by numbers, because the rows to fit have no names."""
     if not isinstance(output, list):
         return output
     return [

@@ -1,4 +1,4 @@
-"""`aefast walk`: the sampling chain of a denoising autoencoder, as a picture or as rows."""
+"""Command `aefast walk`: sampling chains of a denoising autoencoder, as a picture or as rows."""
 
 from aefast.cli import data_files
 from aefast.cli.common import (

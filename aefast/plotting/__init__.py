@@ -1,6 +1,16 @@
-"""Pictures of models and of what they do with data, drawn by matplotlib."""
+"""Pictures of models and of their results, drawn by matplotlib.
 
-from aefast.plotting.networks import filters, loss, reconstructions, save, walk
+Each function returns a `matplotlib.figure.Figure` that belongs to no window and touches no global
+state of pyplot; `save` writes a figure to a file. matplotlib is an optional dependency
+(``pip install 'aefast[plot]'``), imported when the first picture is drawn; without it each function
+raises an ImportError.
+
+Features that are the pixels of an image are drawn as images, other features as a table.
+"""
+
+from aefast.plotting.figures import save
+from aefast.plotting.networks import filters, loss, walk
+from aefast.plotting.reconstruction import reconstructions
 
 __all__ = ["filters", "loss", "reconstructions", "save", "walk"]
 

@@ -1,4 +1,4 @@
-"""Pictures of dictionaries and of denoised images; `aefast.plotting` saves them."""
+"""Pictures of dictionaries and of denoised images."""
 
 import math
 from collections.abc import Mapping
@@ -22,14 +22,14 @@ def picture_of_atoms(
     order: Array | None = None,
     title: str | None = None,
 ) -> "Figure":
-    """Atoms as images, each in its own scale, as its sign and size say nothing.
+    """Draw atoms as images, each scaled separately because sign and norm of an atom are arbitrary.
 
     Parameters
     ----------
     components : array (n_components, n_features)
     image_shape : tuple (height, width)
     order : array of int, optional
-        Atoms in the order of drawing; the first 400 are drawn.
+        Indices of the atoms in drawing order; the first 400 are drawn.
     title : str, optional
 
     Returns
@@ -52,7 +52,7 @@ def picture_of_atoms(
 
 
 def picture_of_denoising(panels: Mapping[str, Array]) -> "Figure":
-    """Images side by side: panels is {title: image}, values in [0, 1]."""
+    """Draw images side by side; `panels` maps titles to images with values in [0, 1]."""
     height, width = next(iter(panels.values())).shape[:2]
     figure = new_figure(4.2 * len(panels), 4.2 * height / width + 0.5)
     for axes, (title, image) in zip(

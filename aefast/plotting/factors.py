@@ -1,7 +1,7 @@
-"""Pictures of a linear factor model: its scree plot, its loadings, its likelihood.
+"""Pictures of a linear factor model: scree plot, loadings, likelihood.
 
-As in `aefast.plotting`: each function returns a `matplotlib.figure.Figure` that belongs to no
-window; matplotlib is imported when a picture is asked for.
+Each function returns a `matplotlib.figure.Figure` that belongs to no window. matplotlib is imported
+when the first picture is drawn.
 """
 
 import math
@@ -31,7 +31,7 @@ _N_BINS = 60
 
 
 def scree(model: Any) -> "Figure":
-    """Draw how much of the variance each component stands for.
+    """Draw the variance that each component explains.
 
     Parameters
     ----------
@@ -41,10 +41,10 @@ def scree(model: Any) -> "Figure":
     Returns
     -------
     figure : matplotlib.figure.Figure
-        Probabilistic PCA: the variance along each component, the noise variance as a line; on the
-        right, the share of the variance by so many components. Factor analysis: each factor's sum
-        of squared loadings, of features in units of their standard deviations, and the same sum
-        over factors.
+        Probabilistic PCA: left, the variance along each component, with a line at the noise
+        variance; right, the cumulated share of the variance. Factor analysis: left, each factor's
+        sum of squared loadings, with features in units of their standard deviations; right, the
+        cumulated share.
     """
     check_is_fitted(model)
     figure = new_figure(9.0, 3.8)
@@ -77,7 +77,7 @@ def scree(model: Any) -> "Figure":
 
 
 def loadings(model: Any, image_shape: tuple[int, ...] | None = None) -> "Figure":
-    """Draw the loadings W, the first components first.
+    """Draw the loadings W in the order of the components.
 
     Parameters
     ----------
@@ -89,10 +89,10 @@ def loadings(model: Any, image_shape: tuple[int, ...] | None = None) -> "Figure"
     Returns
     -------
     figure : matplotlib.figure.Figure
-        For images one tile a component (at most 144), in the units of X; otherwise a heat map of
-        features by components, each feature in units of its standard deviation (for independent
-        factors: its correlations with them), with the share of its variance that the factors
-        explain beside it.
+        For images, one small image per component (at most 144), in the units of X. Otherwise a heat
+        map of features by components, each feature in units of its standard deviation (for
+        independent factors these are its correlations with them), and beside it the share of each
+        feature's variance that the factors explain.
 
     Raises
     ------
@@ -110,21 +110,21 @@ def loadings(model: Any, image_shape: tuple[int, ...] | None = None) -> "Figure"
 
 
 def likelihood(model: Any, X: ArrayLike) -> "Figure":
-    """Draw the likelihood by iteration, and the log-likelihoods of rows.
+    """Draw the likelihood over the iterations, and the log-likelihoods of rows.
 
     Parameters
     ----------
     model : ProbabilisticPCA or FactorAnalysis
         A fitted estimator.
     X : array-like (n_samples, n_features)
-        Rows, best ones that the model was not fitted to.
+        Rows, preferably ones that the model was not fitted to.
 
     Returns
     -------
     figure : matplotlib.figure.Figure
-        A histogram of ``log p(x)`` of the rows of X, and of as many rows drawn from the model: they
-        look alike where the model fits. Before it, unless the fit was one closed form, how far the
-        mean log-likelihood of the rows fitted to lies below its end (nats), by iteration.
+        Histograms of ``log p(x)`` of the rows of X and of as many rows drawn from the model, which
+        look alike if the model fits. Left of them, unless the fit had a closed form, the distance
+        of the training rows' mean log-likelihood from its final value (nats) over the iterations.
     """
     check_is_fitted(model)
     curve = np.asarray(model.log_likelihood_curve_)
@@ -153,7 +153,8 @@ def _draw_curve(axes, curve):
 def _draw_histogram(axes, model, X):
     observed = model.score_samples(X)
     drawn = model.score_samples(model.sample(len(observed), 0))
-    low = min(np.quantile(observed, 0.01), drawn.min())  # a few outliers would leave no room
+    # Limit the axis to the 1 % quantile, so that a few outliers do not compress the rest.
+    low = min(np.quantile(observed, 0.01), drawn.min())
     bins = np.linspace(low, max(observed.max(), drawn.max()), _N_BINS)
     for values, label in ((observed, "rows"), (drawn, "drawn from the model")):
         axes.hist(np.maximum(values, low), bins, alpha=0.5, label=label)

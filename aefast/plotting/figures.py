@@ -1,12 +1,21 @@
-"""What all pictures are made with: figures, images, colour scales, what counts as an image."""
+"""Common parts of all pictures: figures, images, colour scales, image shapes."""
 
 import math
+import os
+from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from aefast._base.files import replacing
+from aefast._base.types import PathLike
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 DIVERGING = "RdBu_r"  # white at zero
-_SMALLEST_GUESSED_IMAGE = 64  # 8 x 8: a table of 16 or 25 columns is rarely a picture
+# Fewest features (8 x 8) taken for a square image: a table of 16 or 25 columns is rarely one.
+_SMALLEST_GUESSED_IMAGE = 64
 
 
 # ---- figures ----
@@ -32,8 +41,9 @@ def diverging_map():
 
 
 def robust_scale(weights):
-    """The magnitude that all but one in two hundred weights stay under, so that a few large ones
-    leave colour to the rest.
+    """Return the 99.5 % quantile of the weights' magnitudes, or 1 where it is 0.
+
+    A colour scale up to it is not dominated by a few large weights.
     """
     return float(np.quantile(np.abs(weights), 0.995)) or 1.0
 
@@ -42,11 +52,34 @@ def count_of(number, noun):
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def save(figure: "Figure", path: PathLike, dpi: int = 150) -> None:
+    """Write a figure to a file, in the format that the suffix names.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        The figure.
+    path : str or path-like
+        The file, PNG if it has no suffix. It is written under another name and then renamed, so
+        that it is never incomplete.
+    dpi : float, default=150
+        Dots per inch.
+
+    Raises
+    ------
+    OSError, ValueError
+        If the file cannot be written, or matplotlib knows no such format.
+    """
+    suffix = os.path.splitext(os.fsdecode(path))[1].lstrip(".")
+    with replacing(path) as file:
+        figure.savefig(file, format=suffix or "png", dpi=dpi)
+
+
 # ---- images ----
 
 
 def resolve_image_shape(ae, image_shape):
-    """A checked image shape, or () for a table."""
+    """Return the checked or guessed shape of a row as an image, or () for a table."""
     check_is_fitted(ae)
     n_features = ae.n_features_in_
     if image_shape is None:
@@ -61,8 +94,7 @@ def resolve_image_shape(ae, image_shape):
     if image_shape and (min(image_shape) < 1 or math.prod(image_shape) != n_features):
         raise ValueError(
             f"image_shape: expected {n_features} pixels, one per feature, got {image_shape}, which "
-            "has "
-            f"{math.prod(image_shape)}"
+            f"has {math.prod(image_shape)}"
         )
     return image_shape[:2] if image_shape[2:] == (1,) else image_shape
 
@@ -72,14 +104,14 @@ def feature_names(ae):
 
 
 def with_means(X):
-    """X (n, d) with the mean of its column for each gap (NaN); 0 where a column is nothing else."""
+    """Return X (n, d) with each NaN replaced by its column's mean, or by 0 in columns of NaN."""
     observed = ~np.isnan(X)
     means = np.where(observed, X, 0.0).sum(axis=0) / np.maximum(observed.sum(axis=0), 1)
     return np.where(observed, X, means)
 
 
 def intensity_range(images):
-    """Black and white: [0, 1] for values that lie there, else their own range."""
+    """Return the values drawn black and white: 0 and 1 for images in [0, 1], else the extremes."""
     low, high = float(np.nanmin(images)), float(np.nanmax(images))
     if 0 <= low and high <= 1:
         return 0.0, 1.0
@@ -87,7 +119,9 @@ def intensity_range(images):
 
 
 def show_image(axes, image, color_map, low, high):
-    """Draw an image, NaN as grey lines; colour scales each channel to [low, high], so that a weight
+    """Draw an image with NaN in light grey (in white for colour images).
+
+    Each channel of a colour image is scaled from [low, high], so that in a symmetric range a weight
     of 0 is mid-grey.
     """
     if image.ndim == 3:
@@ -96,7 +130,7 @@ def show_image(axes, image, color_map, low, high):
 
 
 def mosaic_of(images, n_columns):
-    """Images (n, h, w[, 3]) side by side, with lines of NaN between them."""
+    """Return images (n, h, w[, 3]) side by side, separated by lines of NaN."""
     n_images, height, width = images.shape[:3]
     n_rows = math.ceil(n_images / n_columns)
     gap = 1 + height // 20

@@ -1,6 +1,4 @@
-"""Pictures of a fitted deep autoencoder: what the units of each layer draw, and how it was
-trained.
-"""
+"""Pictures of a fitted deep autoencoder: effects of the units of each layer, training losses."""
 
 import math
 from typing import TYPE_CHECKING, Any
@@ -17,32 +15,31 @@ from aefast.plotting.networks import draw_loss, finish_loss
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_MOST_TILES = 64
+_MOST_UNITS = 64
 _MOST_NAMES = 40
 
 
 def layers(stack: Any, X: ArrayLike, image_shape: tuple[int, ...] | None = None) -> "Figure":
-    """Draw, for each layer, what the network adds to its reconstruction when a unit's activation
-    rises, units that do most first.
+    """Draw the effect of the units of each layer on the reconstruction, the largest first.
 
-    Units of upper layers have no weights to pixels. Here all units of a layer stand at their means
-    over `X`, one rises by its standard deviation, and the difference goes down through the decoder
-    to the reconstruction.
+    The units of upper layers have no weights to pixels. The effect of a unit is therefore the
+    change of the reconstruction when all units of the layer are at their means over `X` and this
+    one rises by its standard deviation.
 
     Parameters
     ----------
     stack : StackedAutoencoder
-        Fitted.
+        A fitted estimator.
     X : array-like of shape (n_samples, n_features)
-        Rows that say how activations vary; a thousand are plenty.
+        Rows for the means and standard deviations of activations; a thousand are plenty.
     image_shape : tuple of int, optional
         As for `aefast.plotting.filters`.
 
     Returns
     -------
     figure : matplotlib.figure.Figure
-        A panel for each layer: for images one tile per unit, at most 64; otherwise a heat map of
-        features by units.
+        One panel per layer: for images, one small image per unit, at most 64; otherwise a heat map
+        of features by units.
 
     Raises
     ------
@@ -54,10 +51,10 @@ def layers(stack: Any, X: ArrayLike, image_shape: tuple[int, ...] | None = None)
     codes, panels = X, {}
     for number, layer in enumerate(stack.layers_, 1):
         codes = layer.transform(codes)
-        drawn = _what_units_draw(stack, number, codes)
-        order = np.argsort(-np.linalg.norm(drawn, axis=1), kind="stable")[:_MOST_TILES]
-        part = "" if len(order) == len(drawn) else f"{len(order)} of "
-        panels[f"layer {number}: {part}{figures.count_of(len(drawn), 'unit')}"] = drawn[order]
+        effects = _effects_of_units(stack, number, codes)
+        order = np.argsort(-np.linalg.norm(effects, axis=1), kind="stable")[:_MOST_UNITS]
+        part = "" if len(order) == len(effects) else f"{len(order)} of "
+        panels[f"layer {number}: {part}{figures.count_of(len(effects), 'unit')}"] = effects[order]
     if image_shape:
         figure = _draw_images(panels, image_shape)
     else:
@@ -66,8 +63,11 @@ def layers(stack: Any, X: ArrayLike, image_shape: tuple[int, ...] | None = None)
     return figure
 
 
-def _what_units_draw(stack, number, codes):
-    """(k, d) of the layers up to this one, whose codes are (n, k)."""
+def _effects_of_units(stack, number, codes):
+    """Return the effects (k, d) of a layer's k units on the reconstruction.
+
+    `codes` (n, k) are the layer's activations; `number` counts layers from 1.
+    """
     state = stack._state
     network = Network(state.model.layers[:number])
     parameters = state.model.split(state.parameters)[:number]
@@ -92,13 +92,15 @@ def _draw_images(panels, image_shape):
 
 
 def losses(stack: Any) -> "Figure":
-    """Draw the losses of pre-training, each over that of its first epoch (codes of different layers
-    have losses of different size), and of fine-tuning.
+    """Draw the losses of pre-training and of fine-tuning.
+
+    The pre-training losses are divided by their first values, because losses of different layers
+    differ in size.
 
     Parameters
     ----------
     stack : StackedAutoencoder
-        Fitted.
+        A fitted estimator.
 
     Returns
     -------

@@ -19,7 +19,7 @@ from aefast.sparse_coding.coding import ALGORITHMS, OUTPUT_FORMATS, Settings
 
 __all__ = ["SparseCoder", "sparse_encode"]
 
-# Shared with DictionaryLearning.
+# Constraints that SparseCoder and DictionaryLearning share.
 CODING_CONSTRAINTS = {
     "algorithm": [StrOptions(set(ALGORITHMS))],
     "alpha": [Interval(Real, 0, None, closed="neither")],
@@ -44,55 +44,61 @@ def sparse_encode(
     return_gap: bool = False,
     n_threads: int | None = None,
 ) -> Any:
-    """Sparse codes of rows: for each row x of X, with D the dictionary and an atom in each of its
-    rows,
+    """Return the sparse codes of rows for a given dictionary.
 
-        ``min_h ½ ‖x − h D‖² + α Σ_j w_j |h_j|``                        "lasso_active",
-        "lasso_lars", "lasso_cd", "fista", "ista" ``min_h ‖x − h D‖²`` over
-        ``‖h‖₀ ≤ n_nonzero_coefs``, greedily      "omp" ``h_j = soft(x · D_j / w_j, α) / w_j``
-        "threshold"
+    The code h of a row x, with D the dictionary and an atom in each of its rows, is
+
+    - for the lasso algorithms "lasso_active", "lasso_lars", "lasso_cd", "fista" and "ista", the
+      minimiser of ``½ ‖x − h D‖² + α Σ_j w_j |h_j|``;
+    - for "omp", a greedy minimiser of ``‖x − h D‖²`` over ``‖h‖₀ ≤ n_nonzero_coefs``;
+    - for "threshold", ``h_j = soft(x · D_j / w_j, α) / w_j``.
 
     Parameters
     ----------
     X : array-like (n_samples, n_features)
-        Finite; a row whose squared norm underflows may be coded as 0. float32, uint8 and bool rows
-        with a float32 dictionary are computed in float32, anything else in float64.
+        Rows to code, finite; a row whose squared norm underflows may be coded as 0. float32, uint8
+        and bool rows with a float32 dictionary are computed in float32, anything else in float64.
     dictionary : array-like (n_components, n_features)
         D. Atoms need not have norm 1, but none may be zero.
-    algorithm : {"lasso_active", "lasso_lars", "lasso_cd", "omp", "fista", "ista", "threshold"},
-        default="lasso_active"
-        All five lasso algorithms find the same codes. "lasso_active": active sets, several atoms at
-        a time (after the feature-sign search of Lee et al. 2007): the fastest. "lasso_lars" follows
-        the solution path (Efron et al. 2004). "lasso_cd": coordinate descent (Friedman et al.
-        2010), and what it has not settled after a few sweeps is finished by active sets from there.
-        "fista", "ista": proximal gradient steps (Beck & Teboulle 2009). "omp": orthogonal matching
-        pursuit (Pati et al. 1993). "threshold": one soft threshold, exact for orthonormal atoms.
+    algorithm : str, default="lasso_active"
+        One of the following; the five lasso algorithms find the same codes.
+
+        - "lasso_active": active sets, several atoms at a time (after the feature-sign search of Lee
+          et al. 2007); the fastest.
+        - "lasso_lars": the solution path (Efron et al. 2004).
+        - "lasso_cd": coordinate descent (Friedman et al. 2010); active sets finish the codes that
+          have not converged after a few sweeps.
+        - "fista", "ista": proximal gradient steps (Beck & Teboulle 2009).
+        - "omp": orthogonal matching pursuit (Pati et al. 1993).
+        - "threshold": one soft threshold, exact for orthonormal atoms.
     alpha : float, default=1.0
-        α > 0, in units of X times those of D. For "omp" without `n_nonzero_coefs`: rows end at
-        ``‖x − h D‖² ≤ alpha``.
+        α > 0, in units of X times those of D. For "omp" without `n_nonzero_coefs`: a row is done
+        when ``‖x − h D‖² ≤ alpha``.
     n_nonzero_coefs : int or None, default=None
-        Of "omp": atoms in a code, at most.
+        For "omp": the largest number of atoms in a code.
     positive : bool, default=False
-        h ≥ 0. For "omp": atoms are chosen by positive correlation only, and the least-squares code
-        may still have negative entries, so that it is refused.
+        Require h ≥ 0. "omp" refuses it: with atoms chosen by positive correlation only, the
+        least-squares code may still have negative entries.
     tol : float, default=1e-4
-        A lasso code ends with a duality gap ``≤ tol · ½ ‖x‖²``, computed from the row and the code
-        in the end, in either real type. float32 cannot tell gaps below about 1e-6.
+        A lasso code is done when its duality gap is ``≤ tol · ½ ‖x‖²``; the gap is computed afresh
+        from the row and the final code, in either real type. float32 cannot resolve gaps below
+        about 1e-6.
     max_iter : int, default=1000
-        Sweeps ("lasso_cd", and codes that "lasso_active" or "lasso_lars" has to improve) or steps
-        ("fista", "ista") for a row, at most.
+        The largest number of sweeps ("lasso_cd", and codes that "lasso_active" or "lasso_lars" has
+        to improve) or steps ("fista", "ista") for a row.
     atom_weights : array-like (n_components,) or None, default=None
-        w > 0: each atom's weight in the penalty. None: 1. Of no use to "omp".
+        w > 0: each atom's weight in the penalty. None: 1. "omp" does not use it.
     init : array-like (n_samples, n_components), fitted estimator or None, default=None
-        Where "lasso_active", "lasso_cd", "fista" and "ista" start: codes, or what
-        ``init.transform(X)`` (or ``predict``) gives. None: 0. It changes the time, not the codes.
+        Starting point of "lasso_active", "lasso_cd", "fista" and "ista": codes, or an estimator
+        whose ``init.transform(X)`` (or ``predict``) gives them. None: 0. It changes the time, not
+        the codes.
     output_format : {"dense", "csr"}, default="dense"
-        "csr" never holds more than a slice of rows with their zeros.
+        "csr" stores the zeros of at most one slice of rows at a time.
     return_gap : bool, default=False
-        Return the certificates too.
+        Whether to return the duality gaps too.
     n_threads : int or None, default=None
-        As of `Autoencoder`. Results are the same bits for any number; a row's code is the same bits
-        alone and among others.
+        As for `Autoencoder`. Results have the same bits for any number of threads; a row's code has
+        the same bits alone and among other rows.
 
     Returns
     -------
@@ -104,14 +110,14 @@ def sparse_encode(
     Raises
     ------
     ValueError, TypeError
-        For bad arguments, named.
+        If an argument is invalid; the message names it.
     FloatingPointError
-        Where finite rows are too large for their real type.
+        If finite rows are too large for their real type.
 
     Warns
     -----
     ConvergenceWarning
-        If a gap is above tol after max_iter.
+        If a gap is above `tol` after `max_iter` iterations.
 
     Notes
     -----
@@ -141,7 +147,7 @@ def sparse_encode(
 
 
 def check_options(settings, init=None, return_gap=False):
-    """ValueError for options that an algorithm does not have."""
+    """Raise a ValueError for options that the algorithm does not have."""
     name, facts = settings.algorithm, ALGORITHMS[settings.algorithm]
     if name == "omp" and settings.positive:
         raise ValueError("positive=True: expected another algorithm than 'omp', got 'omp'")
@@ -154,7 +160,10 @@ def check_options(settings, init=None, return_gap=False):
 
 
 def encode(rows, D, settings, atom_weights, init, output_format, name):
-    """`coding.Codes` of validated rows, called `name` in errors, in the common real type with D."""
+    """Return `coding.Codes` of validated rows, in the common real type of the rows and D.
+
+    `name` is what error messages call the rows.
+    """
     D = D.astype(check.real_type(rows.dtype, D.dtype), copy=False)
     weights = coding.as_atom_weights(atom_weights, len(D))
     init = coding.as_init(init, rows, len(D), D.dtype)
@@ -163,14 +172,14 @@ def encode(rows, D, settings, atom_weights, init, output_format, name):
 
 
 class DecodesCodes(ABC):
-    """What an estimator with a dictionary makes of codes."""
+    """Mixin of estimators with a dictionary: reconstructs rows from codes."""
 
     @abstractmethod
     def _dictionary(self):
-        """D (k, d)."""
+        """Return D (k, d)."""
 
     def inverse_transform(self, H: Table) -> Reals:
-        """``X̂ = H D``.
+        """Return the reconstruction ``X̂ = H D``.
 
         Parameters
         ----------
@@ -190,15 +199,16 @@ class DecodesCodes(ABC):
 
 
 class SparseCoder(DecodesCodes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """Sparse codes of rows for a fixed dictionary. Stateless: `transform` works without `fit`.
+    """Sparse coding of rows with a fixed dictionary.
 
-    `sparse_encode` says what is minimised, and what the parameters mean.
+    The estimator is stateless: `transform` works without `fit`. `sparse_encode` describes the
+    objective and the parameters.
 
     Parameters
     ----------
     dictionary : array-like (n_components, n_features)
-    algorithm : {"lasso_active", "lasso_lars", "lasso_cd", "omp", "fista", "ista", "threshold"},
-        default="lasso_active"
+    algorithm : str, default="lasso_active"
+        "lasso_active", "lasso_lars", "lasso_cd", "omp", "fista", "ista" or "threshold".
     alpha : float, default=1.0
     n_nonzero_coefs : int or None, default=None
     positive : bool, default=False
@@ -207,9 +217,8 @@ class SparseCoder(DecodesCodes, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         `max_iter` of `sparse_encode`.
     atom_weights : array-like (n_components,) or None, default=None
     init : fitted estimator or None, default=None
-        What predicts codes for "lasso_active", "lasso_cd", "fista" and "ista" to start from: a
-        trained `Autoencoder` with as many components, or anything else with `transform` or
-        `predict`.
+        Predicts the codes that "lasso_active", "lasso_cd", "fista" and "ista" start from: a trained
+        `Autoencoder` with as many components, or another estimator with `transform` or `predict`.
     output_format : {"dense", "csr"}, default="dense"
     n_threads : int or None, default=None
 
@@ -268,7 +277,7 @@ class SparseCoder(DecodesCodes, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         self.n_threads = n_threads
 
     def fit(self, X: Table, y: object = None) -> Self:
-        """Checks parameters and X, and remembers its columns' names; there is nothing to learn.
+        """Check the parameters and X, and remember the column names; nothing is learnt.
 
         Parameters
         ----------
@@ -287,7 +296,7 @@ class SparseCoder(DecodesCodes, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         return self
 
     def transform(self, X: Table) -> Any:
-        """Codes H of rows.
+        """Return the codes H of rows.
 
         Parameters
         ----------
@@ -302,8 +311,9 @@ class SparseCoder(DecodesCodes, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         return result.codes.astype(check.real_type(rows.dtype), copy=False)
 
     def duality_gap(self, X: Table) -> Reals:
-        """The certificates of `transform`: relative duality gaps, each at most `tol` unless a
-        ConvergenceWarning said otherwise.
+        """Return the relative duality gaps of the codes that `transform` computes.
+
+        Each gap is at most `tol` unless a ConvergenceWarning is issued.
 
         Parameters
         ----------

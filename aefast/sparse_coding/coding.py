@@ -1,5 +1,6 @@
-"""Codes of rows: the dictionary's checks, slices, output formats, the duality gap's warning. No
-arithmetic on rows: that is `_sparse_coding.Encoder`'s.
+"""Sparse coding of rows: checks of the dictionary, slices, output formats, convergence warnings.
+
+The arithmetic on rows is in `_sparse_coding.Encoder`.
 """
 
 import math
@@ -18,22 +19,22 @@ from aefast.sparse_coding import _sparse_coding
 
 ALGORITHMS = {row["name"]: row for row in _sparse_coding.algorithm_table()}
 OUTPUT_FORMATS = ("dense", "csr")
-SLICE_UNIT = 24  # rows
-FIRST_SLICE_UNITS = 40
-SPARSE_SLICE_ENTRIES = (
-    1 << 18
-)  # of the room that a slice's sparse codes are written to: it stays in cache
-MOST_ATOMS = 1 << 28  # the Gram matrix of more would not be counted by 64 bits
+SLICE_UNIT = 24  # rows; slices are multiples of it
+FIRST_SLICE_UNITS = 40  # size of the first slice in these units
+# Entries of the buffer that receives a slice's sparse codes, small enough to stay in cache.
+SPARSE_SLICE_ENTRIES = 1 << 18
+MOST_ATOMS = 1 << 28  # keeps the bytes of the Gram matrix, 8 k², far below 2**63
 MOST_ITERATIONS = 1 << 62
-# operations between k x k and k x d numbers from which on more than one thread pays: each meeting
-# of threads costs, most beside other processes
+# Smallest number of operations on k x k and k x d matrices for which several threads pay: every
+# barrier has a cost, which is largest when other processes use the cores.
 SHARED_WORK = 2e8
-STEP_SAFETY = 1e-5  # of 1 / ||D||², which is itself rounded
+STEP_SAFETY = 1e-5  # relative margin below 1 / ||D||², for the rounding of ||D||²
 
 
 class Settings(NamedTuple):
-    """What is minimised and how: the parameters that `sparse_encode`, `SparseCoder` and
-    `DictionaryLearning` share.
+    """Parameters that `sparse_encode`, `SparseCoder` and `DictionaryLearning` share.
+
+    They define the objective of a code, and the algorithm that minimises it.
     """
 
     algorithm: str
@@ -46,8 +47,9 @@ class Settings(NamedTuple):
 
 
 def check_settings(settings, n_components):
-    """ValueError or TypeError for what no problem can have. Estimators have checked types and
-    ranges already; functions have not.
+    """Raise a ValueError or TypeError for settings that are invalid for any rows.
+
+    Estimators have checked types and ranges already; functions have not.
     """
     check.check_name(settings.algorithm, "algorithm", ALGORITHMS)
     for name in ("alpha", "tol"):
@@ -69,7 +71,7 @@ def check_settings(settings, n_components):
 
 
 def as_dictionary(value, name="dictionary"):
-    """Atoms (k, d) of float32 or float64, finite and none of them zero."""
+    """Return atoms (k, d) in float32 or float64, checked to be finite and nonzero."""
     atoms = check.as_rows(value, name)
     if len(atoms) > MOST_ATOMS:
         raise ValueError(f"{name} must have at most {MOST_ATOMS} atoms, got {len(atoms)}")
@@ -79,7 +81,10 @@ def as_dictionary(value, name="dictionary"):
 
 
 def check_atoms(atoms, name):
-    """ValueError for atoms that nothing can be coded with, in their own real type."""
+    """Raise a ValueError for atoms that are not finite or whose squared norm is not normal.
+
+    The squared norm is taken in the atoms' real type.
+    """
     bad = np.argwhere(~np.isfinite(atoms))
     if len(bad):
         j, column = bad[0]
@@ -101,7 +106,7 @@ def check_atoms(atoms, name):
 
 
 def as_atom_weights(value, n_components):
-    """Weights (k,) in float64, positive; None stays None."""
+    """Return positive weights (k,) in float64, or None for None."""
     if value is None:
         return None
     weights = check.as_parameter(value, "atom_weights", (n_components,)).astype(np.float64)
@@ -114,10 +119,10 @@ def as_atom_weights(value, n_components):
 
 
 def largest_step(atoms):
-    """1 / ‖D‖₂², which proximal gradient steps must not exceed."""
+    """Return the largest stable step of proximal gradient descent, 1 / ‖D‖₂²."""
     D = np.asarray(atoms, np.float64)
     small = D if D.shape[0] <= D.shape[1] else D.T
-    with threads.single_threaded_blas():  # the same bits for any number of threads
+    with threads.single_threaded_blas():  # equal bits for any number of threads
         gram = linalg.blas.dsyrk(1.0, small)
         last = len(gram) - 1
         largest = linalg.eigh(gram, lower=False, eigvals_only=True, subset_by_index=[last, last])[0]
@@ -125,11 +130,11 @@ def largest_step(atoms):
 
 
 def make_encoder(atoms, settings, weights=None, work_rows=1):
-    """An `Encoder` for this dictionary (k, d), of its real type."""
+    """Return an `Encoder` for a dictionary (k, d), in the dictionary's real type."""
     k, d = atoms.shape
     dtype = atoms.dtype
     if weights is not None:
-        with np.errstate(all="ignore"):  # the check names what does not fit the type
+        with np.errstate(all="ignore"):  # check_atoms reports overflow
             weights = weights.astype(dtype)
             atoms = np.ascontiguousarray(atoms / weights[:, None])
         check_atoms(atoms, "dictionary divided by atom_weights")
@@ -154,14 +159,14 @@ def make_encoder(atoms, settings, weights=None, work_rows=1):
 
 
 class Codes(NamedTuple):
-    """What coding rows gives."""
+    """Codes of rows and their duality gaps."""
 
     codes: object  # ndarray or csr_matrix (n, k)
-    gaps: np.ndarray | None  # (n,) relative duality gaps, where the algorithm has them
+    gaps: np.ndarray | None  # (n,) relative duality gaps; None if the algorithm has none
 
 
 def code_rows(rows, atoms, settings, *, weights=None, init=None, output_format="dense", name="X"):
-    """`Codes` of validated rows for validated atoms, in the atoms' real type."""
+    """Return `Codes` of validated rows for validated atoms, in the atoms' real type."""
     n, k = len(rows), len(atoms)
     encoder = make_encoder(atoms, settings, weights, n)
     gaps = np.empty(n) if ALGORITHMS[settings.algorithm]["has_gap"] else None
@@ -186,14 +191,14 @@ def code_rows(rows, atoms, settings, *, weights=None, init=None, output_format="
         if status:
             raise status_error(status, rows[part], name, atoms.dtype, part.start)
         if codes is not None:
-            codes.keep(target)
+            codes.append(target)
     if gaps is not None:
         warn_of_gaps(gaps, settings)
     return Codes(dense if codes is None else codes.matrix(n), gaps)
 
 
 class _SparseSlices:
-    """Sparse codes of one slice after another."""
+    """Sparse codes, collected slice by slice into a CSR matrix."""
 
     def __init__(self, n_components, width, dtype):
         self.k, self.width, self.dtype = n_components, width, dtype
@@ -201,7 +206,7 @@ class _SparseSlices:
         self.memory = None
 
     def room(self, n):
-        """Arrays for `Encoder.code` to write n rows to: kept from slice to slice."""
+        """Return buffers for the codes of n rows; each slice reuses the same memory."""
         if self.memory is None or len(self.memory["counts"]) < n:
             self.memory = {
                 "indices": np.empty((n, self.width), np.int32),
@@ -210,7 +215,7 @@ class _SparseSlices:
             }
         return {name: array[:n] for name, array in self.memory.items()}
 
-    def keep(self, written):
+    def append(self, written):
         counts = written["counts"]
         width = counts.max()
         used = np.arange(width) < counts[:, None]
@@ -231,7 +236,7 @@ class _SparseSlices:
 
 
 def status_error(status, rows, name, dtype, first_row=0):
-    """The error for a status that `Encoder.code` has returned."""
+    """Return the error for a status that `Encoder.code` has returned."""
     if status & BAD_ROWS:
         return bad_row_error(rows, name, check.ANYWHERE, dtype, first_row=first_row)
     assert status & NOT_FINITE
@@ -241,7 +246,7 @@ def status_error(status, rows, name, dtype, first_row=0):
 
 
 def warn_of_gaps(gaps, settings):
-    """A ConvergenceWarning where the gap that `tol` promises was not reached."""
+    """Issue a ConvergenceWarning if any duality gap is above `tol`."""
     n_above = int((gaps > settings.tol).sum())
     if not n_above:
         return
@@ -257,8 +262,9 @@ def warn_of_gaps(gaps, settings):
 
 
 def as_init(init, rows, n_components, dtype):
-    """Starting codes (n, k) from an array, or from a fitted object that predicts them for rows;
-    None stays None.
+    """Return starting codes (n, k), or None for None.
+
+    `init` is an array, or a fitted object that predicts codes for rows.
     """
     if init is None:
         return None

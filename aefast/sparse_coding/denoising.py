@@ -1,4 +1,4 @@
-"""Noise removed from images by coding their overlapping patches (Elad & Aharon 2006)."""
+"""Image denoising by sparse coding of overlapping patches (Elad & Aharon 2006)."""
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -11,26 +11,26 @@ from aefast.sparse_coding.patches import all_patches, as_image, assemble_patches
 
 __all__ = ["denoise", "estimate_noise", "psnr"]
 
-NOISE_GAIN = (
-    1.15  # a patch of pure noise is below (1.15 σ)² d in 96 of 100 cases for d = 64: Elad & Aharon
-)
+# A patch of pure noise has a squared norm below (1.15 σ)² d with probability 0.96 for d = 64
+# (Elad & Aharon 2006).
+NOISE_GAIN = 1.15
 PATCHES_PER_STRIP = 1 << 16
 
 
 def denoise(
     image: ArrayLike, dictionary: ArrayLike, noise: float, n_threads: int | None = None
 ) -> NDArray[np.float64]:
-    """An image without its Gaussian noise.
+    """Remove Gaussian noise from an image.
 
-    Each overlapping patch, its mean taken off, is coded by orthogonal matching pursuit until the
-    squared error is ``(1.15 noise)² d``, d its number of pixels; each pixel becomes the mean over
-    the patches that cover it. The channels of a colour image are treated one after another.
+    Each overlapping patch of d pixels, less its mean, is coded by orthogonal matching pursuit until
+    the squared error is ``(1.15 noise)² d``; each pixel becomes the mean over the patches that
+    cover it. The channels of a colour image are denoised one after another.
 
     Parameters
     ----------
     image : array-like (height, width) or (height, width, channels)
     dictionary : array-like (n_components, side²)
-        Learnt from square patches whose means were taken off.
+        Atoms of square patches, learnt from patches less their means.
     noise : float
         Standard deviation of the noise, in units of the image.
     n_threads : int or None, default=None
@@ -42,7 +42,7 @@ def denoise(
     References
     ----------
     .. [1] Elad & Aharon (2006), Image denoising via sparse and redundant representations over
-    learned dictionaries.
+       learned dictionaries.
     """
     image = as_image(image, "image").astype(np.float64)
     D = coding.as_dictionary(dictionary)
@@ -82,10 +82,10 @@ def _denoise_channel(image, D, side, noise, n_threads):
 
 
 def estimate_noise(image: ArrayLike) -> float:
-    """The standard deviation of an image's white noise, from its finest diagonal details.
+    """Estimate the standard deviation of an image's white noise from its finest diagonal details.
 
-    ``median |w| / 0.6745`` over the Haar wavelet's diagonal coefficients w (Donoho & Johnstone
-    1994); the mean over channels.
+    The estimate is ``median |w| / 0.6745`` over the diagonal coefficients w of the Haar wavelet
+    (Donoho & Johnstone 1994), averaged over channels.
 
     Parameters
     ----------
@@ -106,11 +106,14 @@ def estimate_noise(image: ArrayLike) -> float:
 
 
 def psnr(image: ArrayLike, clean: ArrayLike, peak: float = 1.0) -> float:
-    """Peak signal-to-noise ratio ``10 log10(peak² / mean((image − clean)²))``, in decibels.
+    """Return the peak signal-to-noise ratio in decibels.
+
+    The ratio is ``10 log10(peak² / mean((image − clean)²))``.
 
     Parameters
     ----------
-    image, clean : array-like of one shape
+    image, clean : array-like
+        Images of the same shape.
     peak : float, default=1.0
 
     Returns

@@ -1,4 +1,4 @@
-"""Dictionary learning: the estimator."""
+"""The estimator `DictionaryLearning`."""
 
 from functools import partial
 from numbers import Integral, Real
@@ -35,46 +35,48 @@ class DictionaryLearning(
     TransformerMixin,
     BaseEstimator,
 ):
-    """Learns the dictionary whose sparse codes say most about the rows, online (Mairal et al.
-    2010).
+    """Online learning of a dictionary for sparse codes (Mairal et al. 2010).
 
-    Minimises over D, whose atoms (rows) have norm 1 at most, the mean over rows of
+    The learner minimises, over dictionaries D whose atoms (rows) have norm at most 1, the mean over
+    rows of
 
         ``f(x, D) = min_h ½ ‖x − h D‖² + α ‖h‖₁``
 
-    (for "omp" ``½ ‖x − h D‖²`` with at most `n_nonzero_coefs` atoms). For each batch: codes of its
-    rows; ``A ← (1 − 1/t)^forgetting A + Σ hᵀh`` and B likewise with ``Σ hᵀx``; then each atom in
-    turn to its best value for ``½ tr(Dᵀ A D) − tr(Dᵀ B)``.
+    (for "omp": ``½ ‖x − h D‖²`` with at most `n_nonzero_coefs` atoms). For batch t it codes the
+    rows, adds them to the statistics, ``A ← (1 − 1/t)^forgetting A + Σ hᵀh`` and likewise B with
+    ``Σ hᵀx``, and then moves each atom in turn to its best value for
+    ``½ tr(Dᵀ A D) − tr(Dᵀ B)``.
 
     Parameters
     ----------
     n_components : int, default=100
         k, the number of atoms; may exceed the number of rows or of features.
     alpha : float, default=1.0
-    algorithm : {"lasso_active", "lasso_lars", "lasso_cd", "omp", "fista", "ista", "threshold"},
-        default="lasso_active"
-        Finds the codes, as in `sparse_encode`; so do `alpha`, `n_nonzero_coefs`, `positive_code`,
-        `code_tol` and `code_max_iter`.
+    algorithm : str, default="lasso_active"
+        Algorithm of the codes: "lasso_active", "lasso_lars", "lasso_cd", "omp", "fista", "ista" or
+        "threshold". It and `alpha`, `n_nonzero_coefs`, `positive_code`, `code_tol` and
+        `code_max_iter` have the meaning they have in `sparse_encode`.
     n_nonzero_coefs : int or None, default=None
     batch_size : int, default=256
-        Rows between two updates; at most all of them.
+        Rows between two updates, all rows where there are fewer.
     max_epochs : int, default=10
         Passes over the rows; 0 only initialises.
     forgetting : float, default=5.0
-        How fast codes against older dictionaries count less: at batch t those of batch s count
-        ``(s / t)^forgetting``. 0: all alike.
+        How fast the weight of codes of older dictionaries falls: at batch t the codes of batch s
+        have the weight ``(s / t)^forgetting``. 0: all have the same weight.
     positive_code, positive_dict : bool, default=False
-        h ≥ 0, D ≥ 0.
-    dict_init : {"data"} or array-like (n_components, n_features) or None, default="data"
-        "data" (and None): different rows in random order, scaled to norm 1; random directions where
-        these run out. Atoms of an array that are longer than 1 are scaled to 1.
+        Require h ≥ 0, D ≥ 0.
+    dict_init : "data", array-like (n_components, n_features) or None, default="data"
+        "data" (and None): different rows in random order, scaled to norm 1, then random directions
+        if there are fewer rows than atoms. Atoms of an array whose norm exceeds 1 are scaled to
+        norm 1.
     replace_unused : bool, default=True
-        Atoms that no code has used over the last 10 · n_components rows become the rows that are
-        coded worst.
+        Replace atoms that no code has used over the last 10 · n_components rows by the rows with
+        the largest objectives.
     early_stopping : bool, default=False
-        Hold out rows, monitor the objective on them, keep the dictionary of the best epoch.
+        Hold out rows, monitor their objective, and keep the dictionary of the best epoch.
     validation_fraction : float in (0, 1), default=0.1
-        Of rows held out by `early_stopping`.
+        Fraction of the rows that `early_stopping` holds out.
     n_epochs_no_change : int, default=3
         Epochs without an improvement of `tol` after which learning stops.
     tol : float, default=1e-3
@@ -83,45 +85,46 @@ class DictionaryLearning(
     code_tol : float, default=1e-4
         Relative duality gap of the codes.
     code_max_iter : int, default=1000
-        Sweeps or steps of the algorithm for one row, at most.
+        The largest number of sweeps or steps of the algorithm for one row.
     shuffle : bool, default=True
         Visit rows in a new random order in each pass.
     output_format : {"dense", "csr"}, default="dense"
-        Of `transform`.
+        Format of the codes that `transform` returns.
     n_threads : int or None, default=None
-        As of `Autoencoder`: the same bits for any number.
+        As for `Autoencoder`. Results have the same bits for any number of threads.
     random_state : int, RandomState instance or None, default=None
     callbacks : callable, list of callables or None, default=None
-        As of `Autoencoder`: ``callback(epoch, objective, validation_objective, estimator)``; one
-        that returns True stops learning.
+        As for `Autoencoder`: ``callback(epoch, objective, validation_objective, estimator)`` is
+        called after each epoch; a callback that returns True stops learning.
     verbose : int, default=0
         1 shows a progress bar.
 
     Attributes
     ----------
     components_ : ndarray (n_components, n_features)
-        D. float32 for float32, uint8 and bool rows, float64 otherwise.
+        D, in float32 for float32, uint8 and bool rows, in float64 otherwise.
     objective_curve_ : list of float
-        Of each pass, the mean over rows of f(x, D) before the update of their batch.
+        For each pass, the mean over rows of f(x, D) before the update of the row's batch.
     validation_objective_curve_ : list of float
-        Mean of f over the held-out rows after each pass; empty without `early_stopping`.
+        Mean of f(x, D) over the held-out rows after each pass; empty without `early_stopping`.
     statistics_ : Statistics
-        What `accumulate` has collected: named tuple ``(A, B, objective, n_rows)``.
+        Sums that `accumulate` has collected: named tuple ``(A, B, objective, n_rows)``.
     n_epochs_, n_features_in_ : int
     feature_names_in_ : ndarray of str
         Only where X has string column names.
 
     Notes
     -----
-    X is read where it lies (memory maps too) if it holds float32, float64, uint8 or bool. Ctrl-C
-    leaves a usable estimator with the dictionary reached. Beyond the rows, memory is O(k² + k d).
+    X is not copied (nor is a memory map) if its type is float32, float64, uint8 or bool. Ctrl-C
+    leaves a usable estimator with the dictionary reached so far. Memory beyond the rows is
+    O(k² + k d).
 
     References
     ----------
     .. [1] Mairal, Bach, Ponce & Sapiro (2010), Online learning for matrix factorization and sparse
-    coding, algorithms 1 and 2.
+       coding, algorithms 1 and 2.
     .. [2] Olshausen & Field (1996), Emergence of simple-cell receptive field properties by learning
-    a sparse code for natural images.
+       a sparse code for natural images.
 
     Examples
     --------
@@ -210,7 +213,7 @@ class DictionaryLearning(
     # ---- learning ----
 
     def fit(self, X: Table, y: object = None) -> Self:
-        """Learns a dictionary from X, from the start.
+        """Learn a dictionary from X, starting afresh.
 
         Parameters
         ----------
@@ -238,8 +241,10 @@ class DictionaryLearning(
         return self
 
     def partial_fit(self, X: Table, y: object = None) -> Self:
-        """One pass over X, going on from what has been learnt (or initialising, at the first call).
-        `max_epochs`, `early_stopping` and `tol` play no part.
+        """Learn from X in one pass, continuing from the present dictionary.
+
+        The first call initialises the dictionary. `max_epochs`, `early_stopping` and `tol` are not
+        used.
 
         Parameters
         ----------
@@ -286,7 +291,7 @@ class DictionaryLearning(
         return DictionaryState(atoms, nothing.A, nothing.B, 0, 0, seed)
 
     def _rows_to_go_on(self, X):
-        """X's rows for a fitted estimator; one that is not becomes initialised."""
+        """Return the checked rows of X, after initialising an estimator that is not fitted."""
         goes_on = self.__sklearn_is_fitted__()
         rows = check.estimator_rows(self, X, reset=not goes_on)
         every_row = np.arange(len(rows))
@@ -331,13 +336,13 @@ class DictionaryLearning(
         run_epochs(self, training, n_epochs, patience, early_stopping)
         self._warn(learner)
 
-    # ---- for run_epochs ----
+    # ---- methods that run_epochs calls ----
 
     def _curves(self):
         return self.objective_curve_, self.validation_objective_curve_
 
     def _keep(self, training):
-        """The estimator's state becomes a copy of what training has reached."""
+        """Store a copy of the training's values as the estimator's state."""
         self._state = training.values()
         self.statistics_ = no_statistics(self._state.components)
 

@@ -1,6 +1,4 @@
-"""What a fitted `DictionaryLearning` can do besides learning from batches: use its dictionary, be
-saved, collect statistics.
-"""
+"""Base classes of `DictionaryLearning`: use of a fitted dictionary, saving, statistics."""
 
 from collections.abc import Callable
 from typing import Any, Self
@@ -19,13 +17,14 @@ from aefast.sparse_coding import _sparse_coding, coding
 from aefast.sparse_coding.coder import DecodesCodes
 from aefast.sparse_coding.learner import DictionaryState, Statistics, least_use, no_statistics
 
-SAME_TO_MERGE = ("alpha", "algorithm", "n_nonzero_coefs", "positive_code")
+# Parameters that must be equal for statistics to be merged.
+EQUAL_TO_MERGE = ("alpha", "algorithm", "n_nonzero_coefs", "positive_code")
 
 
 class FittedDictionary(DecodesCodes, Saved):
-    """What an estimator with a dictionary in its `_state` shows of it."""
+    """Public methods of an estimator whose `_state` holds a dictionary, and its file format."""
 
-    # the estimator's own
+    # Attributes and methods that the estimator defines.
     _state: DictionaryState
     _settings: Callable[..., coding.Settings]
     _learner: Callable[..., Any]
@@ -33,7 +32,7 @@ class FittedDictionary(DecodesCodes, Saved):
     n_threads: int | None
 
     def transform(self, X: Table) -> Any:
-        """Sparse codes H of rows.
+        """Return the sparse codes H of rows.
 
         Parameters
         ----------
@@ -41,8 +40,9 @@ class FittedDictionary(DecodesCodes, Saved):
 
         Returns
         -------
-        H : ndarray or, with output_format="csr", csr_matrix (n_samples, n_components)
-            float32 for float32, uint8 and bool input to a float32 dictionary, float64 otherwise.
+        H : ndarray or csr_matrix (n_samples, n_components)
+            A csr_matrix with output_format="csr". float32 for float32, uint8 and bool input to a
+            float32 dictionary, float64 otherwise.
         """
         check_is_fitted(self)
         settings = self._settings()
@@ -53,7 +53,7 @@ class FittedDictionary(DecodesCodes, Saved):
         return H.astype(check.real_type(rows.dtype), copy=False)
 
     def score(self, X: Table, y: object = None) -> float:
-        """Minus the mean over rows of f(x, D): greater is better.
+        """Return minus the mean over rows of f(x, D); greater is better.
 
         Parameters
         ----------
@@ -80,7 +80,7 @@ class FittedDictionary(DecodesCodes, Saved):
         )
 
     def _mean_objective(self, rows, order):
-        """Over rows that are known to be good; no array of their codes is kept."""
+        """Return the mean of f(x, D) over checked rows, without storing all of their codes."""
         settings = self._settings()
         learner = self._learner(
             self._state._replace(components=self._atoms_for(rows)), rows, settings
@@ -104,11 +104,11 @@ class FittedDictionary(DecodesCodes, Saved):
         return hasattr(self, "_state")
 
     def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()  # type: ignore[misc]  # the estimator's
+        tags = super().__sklearn_tags__()  # type: ignore[misc]  # defined by BaseEstimator
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
-    # ---- in a file ----
+    # ---- saving and loading ----
 
     _file_format = "aefast dictionary"
     _parameters_not_saved = ("callbacks", "dict_init")
@@ -170,11 +170,12 @@ class FittedDictionary(DecodesCodes, Saved):
 
 
 class CollectedStatistics:
-    """Sums over rows coded against one dictionary, collected here and there, added, and turned into
-    the next dictionary.
+    """Distributed learning: sums over coded rows are collected, merged, and update the dictionary.
+
+    All rows of one update are coded with one and the same dictionary.
     """
 
-    # the estimator's own
+    # Attributes and methods that the estimator defines.
     _state: DictionaryState
     _settings: Callable[..., coding.Settings]
     _learner: Callable[..., Any]
@@ -189,8 +190,9 @@ class CollectedStatistics:
     components_: Any
 
     def accumulate(self, X: Table) -> Self:
-        """Codes X against the present dictionary and adds to `statistics_`; the dictionary stays as
-        it is (at the first call it is initialised).
+        """Code X with the present dictionary and add the sums to `statistics_`.
+
+        The dictionary does not change, except that the first call initialises it.
 
         Parameters
         ----------
@@ -213,13 +215,14 @@ class CollectedStatistics:
         return self
 
     def merge(self, other: "CollectedStatistics") -> Self:
-        """Adds the `statistics_` of another learner, which has collected them against the same
-        dictionary with the same settings.
+        """Add the `statistics_` of another learner to those of this one.
+
+        The other learner must have collected them with the same dictionary and settings.
 
         Parameters
         ----------
         other : DictionaryLearning
-            Fitted; stays as it is.
+            A fitted estimator, which is not changed.
 
         Returns
         -------
@@ -233,10 +236,9 @@ class CollectedStatistics:
         if mine.dtype != its.dtype or not np.array_equal(mine, its):
             raise ValueError(
                 "other must have the same dictionary, bit for bit: statistics collected against "
-                "another one cannot be added "
-                "(give all learners the same dict_init)"
+                "another one cannot be added (give all learners the same dict_init)"
             )
-        for name in SAME_TO_MERGE:
+        for name in EQUAL_TO_MERGE:
             if getattr(self, name) != getattr(other, name):
                 raise ValueError(
                     f"other must have {name}={getattr(self, name)!r}, got {getattr(other, name)!r}"
@@ -245,10 +247,11 @@ class CollectedStatistics:
         return self
 
     def update(self, n_sweeps: int = 10) -> Self:
-        """The dictionary becomes the best one for the codes in `statistics_`, as far as n_sweeps
-        over the atoms lead; these are then used up.
+        """Update the dictionary from the codes in `statistics_`, and reset these.
 
-        One `accumulate` of all rows and one `update` are a step of batch learning.
+        Each of `n_sweeps` sweeps moves every atom to its best value for these codes with the others
+        held fixed. One `accumulate` of all rows followed by one `update` is a step of batch
+        learning.
 
         Parameters
         ----------

@@ -1,5 +1,6 @@
-"""Online dictionary learning: batches, forgetting, atoms that nobody uses. The arithmetic on rows
-is `_sparse_coding`'s.
+"""Online dictionary learning: batches, forgetting, replacement of unused atoms.
+
+The arithmetic on rows is in `_sparse_coding`.
 """
 
 from typing import NamedTuple
@@ -11,26 +12,26 @@ from aefast._base import threads
 from aefast._base.random import WEIGHTS, random_stream
 from aefast.sparse_coding import _sparse_coding, coding
 
-ROWS_PER_ATOM_WATCHED = 10  # rows for each atom, after which one that no code has used is replaced
-UPDATE_SWEEPS = 1  # over the atoms, after each batch
+ROWS_PER_ATOM_WATCHED = 10  # after this many rows per atom, unused atoms are replaced
+UPDATE_SWEEPS = 1  # sweeps over the atoms after each batch
 
 
 class DictionaryState(NamedTuple):
-    """Everything that learning goes on from."""
+    """Complete state from which learning continues."""
 
     components: np.ndarray  # D (k, d)
-    A: np.ndarray  # (k, k) float64: sum of hᵀh over the batches, older ones forgotten
-    B: np.ndarray  # (k, d) float64: of hᵀx
+    A: np.ndarray  # (k, k) float64: sum of hᵀh, with lower weights for older batches
+    B: np.ndarray  # (k, d) float64: sum of hᵀx, with the weights of A
     n_batches: int
     n_rows_seen: int
-    seed: int  # of all random numbers
+    seed: int  # seed of all random streams
 
 
 class Statistics(NamedTuple):
-    """Sums over rows coded against one dictionary."""
+    """Sums over rows coded with one dictionary."""
 
     A: np.ndarray  # (k, k) float64: sum of hᵀh
-    B: np.ndarray  # (k, d) float64: of hᵀx
+    B: np.ndarray  # (k, d) float64: sum of hᵀx
     objective: float  # sum of the rows' objectives
     n_rows: int
 
@@ -44,8 +45,10 @@ def no_statistics(components):
 
 
 def initial_atoms(rows, order, n_components, dict_init, positive, dtype, seed):
-    """Atoms of norm 1 (at most, where they are given): different rows of the data in a random
-    order, random directions where these run out.
+    """Return initial atoms: given ones, or random rows of the data scaled to norm 1.
+
+    Random directions complete the atoms if there are fewer rows. Given atoms whose norm exceeds 1
+    are scaled to norm 1.
     """
     d = rows.shape[1]
     if dict_init is not None and not isinstance(dict_init, str):
@@ -67,8 +70,9 @@ def initial_atoms(rows, order, n_components, dict_init, positive, dtype, seed):
 
 
 def unit_atoms(atoms, random, positive, dtype):
-    """Rows scaled to norm 1; random directions in place of those that have none, or one beyond what
-    float64 can square.
+    """Return the rows scaled to norm 1.
+
+    Random directions replace rows whose norm is zero, or whose squared norm overflows float64.
     """
     atoms = np.maximum(atoms, 0.0) if positive else atoms
     with np.errstate(over="ignore"):
@@ -80,7 +84,7 @@ def unit_atoms(atoms, random, positive, dtype):
 
 
 class Learner:
-    """One learning: it owns copies of the state's arrays, which it changes in place.
+    """Dictionary learner that changes its copies of a state's arrays in place.
 
     Parameters
     ----------
@@ -120,7 +124,7 @@ class Learner:
         )
 
     def go_back_to(self, state):
-        """Learn on from an earlier state."""
+        """Restore an earlier state, from which learning continues."""
         for array, earlier in zip((self.components, self.A, self.B), state[:3], strict=True):
             array[...] = earlier
         self.n_batches, self.n_rows_seen = state.n_batches, state.n_rows_seen
@@ -129,7 +133,7 @@ class Learner:
         self.encoder.prepare()
 
     def learn(self, order):
-        """One batch: codes, statistics, atoms. Returns the sum of the rows' objectives."""
+        """Learn from one batch and return the sum of its rows' objectives."""
         total = self.collect(order, self.forget)
         k = len(self.components)
         _sparse_coding.update(
@@ -149,20 +153,19 @@ class Learner:
         return total
 
     def forget(self):
-        """Older batches count less: the weight of batch s at batch t falls as (s / t)^forgetting
-        (Mairal et al. 2010, section 3.4.2).
+        """Reduce the weights of older batches.
+
+        At batch t, batch s has the weight (s / t)^forgetting (Mairal et al. 2010, section 3.4.2).
         """
         self.n_batches += 1
-        kept = (1.0 - 1.0 / self.n_batches) ** self.forgetting
-        if kept < 1.0:
-            self.A *= kept
-            self.B *= kept
-            self.used *= kept
+        factor = (1.0 - 1.0 / self.n_batches) ** self.forgetting
+        if factor < 1.0:
+            self.A *= factor
+            self.B *= factor
+            self.used *= factor
 
     def collect(self, order, before=lambda: None):
-        """Codes rows and adds to A and B, after `before`. Returns the sum of the rows'
-        objectives.
-        """
+        """Code rows, call `before`, add the codes to A and B, and return the sum of objectives."""
         memory = self.code(order)
         before()
         codes = (memory["indices"], memory["values"], memory["counts"])
@@ -170,12 +173,13 @@ class Learner:
         return float(memory["objectives"].sum())
 
     def objectives(self, order):
-        """The sum of these rows' objectives; nothing is learnt."""
+        """Return the sum of the objectives of rows without learning from them."""
         return float(self.code(order)["objectives"].sum())
 
     def code(self, order):
-        """Codes of at most batch_size rows, as `Encoder.code` writes them, in memory that the next
-        call uses again.
+        """Return the codes of at most batch_size rows, in the buffers of `Encoder.code`.
+
+        The next call reuses the same memory.
         """
         memory, gaps = self.batch.of(len(order)), self.batch.gaps[: len(order)]
         has_gap = coding.ALGORITHMS[self.settings.algorithm]["has_gap"]
@@ -189,7 +193,7 @@ class Learner:
         return memory
 
     def replace(self, order):
-        """Atoms that no code has used become the rows of this batch that are coded worst."""
+        """Replace unused atoms by the rows of this batch with the largest objectives."""
         unused = np.flatnonzero(np.diagonal(self.A) <= self.used)
         worst = np.argsort(-self.batch.objectives[: len(order)], kind="stable")
         unused = unused[: len(worst)]
@@ -204,12 +208,15 @@ class Learner:
 
 
 def least_use(A):
-    """A_jj that is nothing but what forgetting has left: such atoms stay as they are."""
+    """Return the A_jj up to which an atom counts as unused and is not updated.
+
+    Forgetting leaves values of this size in place of zeros.
+    """
     return 1e-12 * float(np.diagonal(A).max(initial=0.0))
 
 
 class _Batch:
-    """Room for the codes of one batch."""
+    """Buffers for the codes of one batch."""
 
     def __init__(self, n, k, dtype):
         self.indices, self.values = np.empty((n, k), np.int32), np.empty((n, k), dtype)

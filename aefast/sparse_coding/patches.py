@@ -1,4 +1,4 @@
-"""Patches of images: drawn at random, all of them, and put back together."""
+"""Patches of images: random patches, all patches, and images assembled from patches."""
 
 import os
 from collections.abc import Iterable, Mapping, Set
@@ -22,19 +22,18 @@ def extract_patches(
     n_patches: int = 10_000,
     random_state: RandomState | None = None,
 ) -> Array:
-    """Random patches of images. One image is in memory at a time, and none of its patches but those
-    drawn.
+    """Draw random patches from images.
 
-    Each patch is equally likely to begin at any place of any image; places are drawn with
-    replacement, but no place twice while there are others in its image (n_patches up to the number
-    of places gives distinct ones).
+    Every position in every image is equally likely. No position of an image is drawn a second time
+    before all others of that image have been drawn. Memory holds one image at a time, and only the
+    patches drawn from it.
 
     Parameters
     ----------
     images : array-like, path, or iterable of these
-        One image (height, width) or (height, width, channels), a stack of them (n, height, width,
-        channels), or an iterable (a list or a generator) of images and of paths to image files
-        (Pillow reads these, as values in [0, 1]). Paths are opened one at a time.
+        One image (height, width) or (height, width, channels), a stack of images (n, height, width,
+        channels), or an iterable (a list or a generator) of images and of paths to image files,
+        which Pillow reads, as values in [0, 1]. Paths are opened one at a time.
     size : int or tuple (height, width)
     n_patches : int, default=10_000
     random_state : int, RandomState instance or None, default=None
@@ -42,7 +41,7 @@ def extract_patches(
     Returns
     -------
     patches : ndarray (n_patches, height · width [· channels])
-        One patch a row, in rows of pixels; of the images' type.
+        One patch in each row, pixels in row-major order, in the images' type.
 
     Examples
     --------
@@ -82,7 +81,7 @@ def _as_size(size):
 
 
 def _shares(images, size, n_patches, random):
-    """Images, and how many patches each of them gives."""
+    """Return the images, and the number of patches to draw from each."""
     if isinstance(images, (str, os.PathLike)):
         return [images], [n_patches]
     if isinstance(images, (Set, Mapping)):
@@ -111,7 +110,7 @@ def _n_places(shape, size):
 
 
 def pillow() -> Any:
-    """Pillow's module Image: an extra, imported when an image file is asked for."""
+    """Return Pillow's module Image, an optional dependency imported on first use."""
     try:
         from PIL import Image
     except ImportError as error:
@@ -120,7 +119,7 @@ def pillow() -> Any:
 
 
 def image_shape(image: ArrayLike) -> tuple[int, ...]:
-    """Of an image file without reading its pixels, or of an array."""
+    """Return the shape of an array, or of an image file without reading its pixels."""
     if not isinstance(image, (str, os.PathLike)):
         return np.shape(image)
     with pillow().open(Path(image)) as file:
@@ -128,14 +127,15 @@ def image_shape(image: ArrayLike) -> tuple[int, ...]:
 
 
 def load_image(path: PathLike, grey: bool = False) -> Array:
-    """The pixels of an image file as float64 in [0, 1]: (height, width) for grey images, (height,
-    width, 3) for others.
+    """Return the pixels of an image file as float64 in [0, 1].
+
+    The shape is (height, width) for grey images, (height, width, 3) for others.
 
     Parameters
     ----------
     path : path
     grey : bool, default=False
-        Colours become their luminance.
+        Convert colours to luminance.
 
     Returns
     -------
@@ -150,7 +150,7 @@ def load_image(path: PathLike, grey: bool = False) -> Array:
 
 
 def as_image(image: ArrayLike, name: str = "images") -> Array:
-    """An array (height, width) or (height, width, channels), from an array or a path."""
+    """Return an image (height, width) or (height, width, channels) from an array or a path."""
     if isinstance(image, (str, os.PathLike)):
         return load_image(image)
     image = check.as_array(image, name)
@@ -171,7 +171,7 @@ def _check_shape_fits(shape, size):
 
 
 def _windows(image, size):
-    """A view (rows, columns, height, width[, channels]) of every patch."""
+    """Return a view (rows, columns, height, width[, channels]) of every patch."""
     views = sliding_window_view(image, size, axis=(0, 1))
     return np.moveaxis(views, 2, -1) if image.ndim == 3 else views
 
@@ -186,7 +186,7 @@ def _random_patches(image, size, n, random):
 
 
 def _sample(n_places, n, random):
-    """n different numbers below n_places."""
+    """Draw n different integers below n_places."""
     from sklearn.utils.random import sample_without_replacement
 
     return sample_without_replacement(n_places, n, random_state=random)
@@ -195,20 +195,19 @@ def _sample(n_places, n, random):
 def all_patches(
     image: ArrayLike, size: int | tuple[int, int], first_row: int = 0, end_row: int | None = None
 ) -> Array:
-    """Every patch that begins in rows [first_row, end_row) of an image: (n, height · width [·
-    channels]), row by row.
+    """Return every patch whose top row lies in rows [first_row, end_row) of an image.
 
     Parameters
     ----------
     image : ndarray (height, width) or (height, width, channels)
     size : int or tuple (height, width)
     first_row, end_row : int
-        To take an image in strips, so that not all of its patches are in memory.
+        Range of top rows, for processing an image in strips without all patches in memory.
 
     Returns
     -------
-    patches : ndarray
-        A copy.
+    patches : ndarray (n, height · width [· channels])
+        A copy, in row-major order of the patches' positions.
     """
     image, size = as_image(image, "image"), _as_size(size)
     _check_fits(image, size)
@@ -219,21 +218,21 @@ def all_patches(
 def assemble_patches(
     patches: Reals, total: Array, count: Array, size: int | tuple[int, int], first_row: int = 0
 ) -> None:
-    """Adds overlapping patches, as `all_patches` gives them, to an image of their sums, and 1 to
-    `count` wherever one lies.
+    """Add overlapping patches to an image of sums, and count the patches at each pixel.
 
-    ``total / count`` is then each pixel's mean over the patches that cover it.
+    After all patches, ``total / count`` is each pixel's mean over the patches that cover it.
 
     Parameters
     ----------
     patches : array (n, height · width [· channels])
+        Patches in the order of `all_patches`.
     total : ndarray (height, width) or (height, width, channels), float64
-        Added to.
+        Sums over patches, changed in place.
     count : ndarray (height, width), float64
-        Added to.
+        Numbers of patches, changed in place.
     size : int or tuple (height, width)
     first_row : int
-        Where the patches' first row begins.
+        Row of the image in which the first patch begins.
     """
     height, width = _as_size(size)
     n_columns = total.shape[1] - width + 1

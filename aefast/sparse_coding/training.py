@@ -1,19 +1,19 @@
-"""Passes of a dictionary's learner over rows, in the form that the loop over epochs asks for."""
+"""Adapter between a dictionary's `Learner` and the loop over epochs."""
 
 from aefast._base.epochs import EpochTraining
 from aefast._base.random import SHUFFLE, random_stream
 
 
 class DictionaryTraining(EpochTraining):
-    """Training of a dictionary, an update for each batch.
+    """Training of a dictionary with one update per batch.
 
     Parameters
     ----------
     learner : Learner
     order : ndarray of int64
-        Numbers of the rows to learn from.
+        Indices of the rows to learn from.
     shuffle : bool
-        Whether each pass visits them in a random order.
+        Whether each pass visits the rows in a random order.
     """
 
     def __init__(self, learner, order, shuffle):
@@ -29,14 +29,14 @@ class DictionaryTraining(EpochTraining):
         return self.learner.n_rows_seen
 
     def values(self):
-        """A `DictionaryState`, a copy."""
+        """Return a copy of the state, a `DictionaryState`."""
         return self.learner.state()
 
     def reread(self):
-        """Go on as before: callbacks see copies."""
+        """Do nothing: callbacks see copies, so they cannot have changed the values."""
 
     def settle(self):
-        """Keep what the batches so far have learnt: every update leaves a finite dictionary."""
+        """Do nothing: the dictionary is finite and usable after every update."""
 
     def keep_best(self):
         self.best = self.learner.state()
@@ -45,7 +45,7 @@ class DictionaryTraining(EpochTraining):
         self.learner.go_back_to(self.best)
 
     def epoch(self, on_slice=None):
-        """Learn from each row once. Return the mean of objectives before each batch's update."""
+        """Learn from each row once and return the mean objective before each batch's update."""
         order, total = self.order, 0.0
         if self.shuffle:
             random = random_stream(self.learner.seed, SHUFFLE, self.learner.n_rows_seen)

@@ -1,4 +1,4 @@
-"""A rival must compute what the reference computes: a fast wrong answer is not timed."""
+"""Comparison of rivals with the reference, so that a fast wrong answer is not timed."""
 
 import numpy as np
 
@@ -6,12 +6,12 @@ from benchmarks.harness import problems
 
 LOSS_TOLERANCE = 1e-4  # relative, float32
 PRECISION_TOLERANCE = {"float32": LOSS_TOLERANCE, "bfloat16": 1e-2}
-UPDATE_TOLERANCE = 1e-3  # ‖update - reference's update‖ / ‖reference's update‖, float32
+UPDATE_TOLERANCE = 1e-3  # ‖update - reference update‖ / ‖reference update‖, float32
 N_CHECKED_STEPS = 3
 
 
 class WrongResult(Exception):
-    """A rival computes something else than the reference."""
+    """Error: the results of a rival differ from the reference."""
 
 
 def check_loss(peer):
@@ -25,7 +25,7 @@ def check_loss(peer):
 
 
 def update_errors(peer_class, shape, solver, n_threads):
-    """Relative error of each parameter's change over three steps on three batches, by name."""
+    """Return the relative error of each parameter's change over three steps on three batches."""
     problem = problems.make_problem(shape, solver, n_batches=N_CHECKED_STEPS)
     peer = peer_class(problem, n_threads)
     peer.run(N_CHECKED_STEPS)

@@ -1,11 +1,14 @@
-"""Which cores a measurement runs on. Imports nothing that starts threads."""
+"""Choice of the cores that a measurement runs on.
+
+This module imports nothing that starts threads.
+"""
 
 import os
 from pathlib import Path
 
 
 def usable_cores():
-    """The logical cores this process may use, one of each physical core first."""
+    """Return the logical cores this process may use, first one of each physical core."""
     if not hasattr(os, "sched_getaffinity"):
         return list(range(os.cpu_count() or 1))
     siblings_seen, first, second = set(), [], []

@@ -13,7 +13,7 @@ PACKAGES = ("aefast", "numpy", "scipy", "scikit-learn", "torch", "jax", "jaxlib"
 
 
 def output_of(*command):
-    """The standard output of a command, stripped, or an empty string where it fails."""
+    """Return the standard output of a command, stripped, or an empty string if it fails."""
     try:
         process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
@@ -22,7 +22,7 @@ def output_of(*command):
 
 
 def processor():
-    """The processor's model as the system names it; a virtual machine may name only its family."""
+    """Return the processor's model as the system names it, on virtual machines often the family."""
     facts = {}
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
@@ -36,7 +36,7 @@ def processor():
 
 
 def vector_extensions():
-    """Flags of the processor that decide how fast a product can be."""
+    """Return the processor flags that determine the speed of matrix products."""
     cpuinfo = Path("/proc/cpuinfo")
     flags = set(cpuinfo.read_text().split()) if cpuinfo.exists() else set()
     known = ("avx2", "fma", "avx512f", "avx512_bf16", "amx_tile", "asimd", "sve", "sve2")
@@ -44,14 +44,14 @@ def vector_extensions():
 
 
 def precisions():
-    """Precisions worth comparing: emulated bfloat16 products are slower than float32 ones."""
+    """Return the precisions worth measuring, bfloat16 only where the processor computes in it."""
     return ["float32", "bfloat16"] if "avx512_bf16" in vector_extensions() else ["float32"]
 
 
 def commit():
-    """Commit measured, marked where files differ from it.
+    """Return the measured commit, marked if files differ from it.
 
-    Results and records do not count: each piece of a record changes them.
+    Results and records are ignored, because every measurement changes them.
     """
     revision = output_of("git", "rev-parse", "--short=12", "HEAD")
     files = (".", ":!benchmarks/records", ":!benchmarks/results", ":!benchmarks/RESULTS.md")

@@ -1,4 +1,4 @@
-"""Named shapes, their data and initial weights, and the float64 reference of rivals."""
+"""Named shapes, their data and initial weights, and the float64 reference implementation."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 
 LEARNING_RATES = {"sgd": 1e-2, "adam": 1e-3}
-BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8  # of Adam, in every rival
+BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8  # of Adam, for every rival
 
-# A data set holds from 2 to 50 batches and, above 2, at most this many values (8 MiB): more than
-# one batch, so that none stays in the nearest cache; no more, so that a run of all rivals is short.
+# A data set has 2 to 50 batches and, beyond 2 batches, at most MAX_VALUES values (8 MiB). It has
+# several batches so that none stays in the nearest cache, and few so that a run of all rivals is
+# short.
 MAX_VALUES, MIN_BATCHES, MAX_BATCHES = 2**21, 2, 50
 
 
@@ -24,7 +25,7 @@ class Shape:
 
     @property
     def flop_per_step(self):
-        """Five products of 2ndk operations: A, Â, dH and the two parts of dW."""
+        """Number of operations in the five products of 2ndk each: A, Â, dH and two terms of dW."""
         return 10 * self.n_samples * self.n_features * self.n_components
 
     @property
@@ -63,10 +64,10 @@ def parse_shape(text):
 
 @dataclass(frozen=True)
 class Problem:
-    """Problem that a rival is given, all float32.
+    """Input of a rival, with all arrays in float32.
 
-    Rows ``X (n_batches * n_samples, d)`` in [0, 1], initial weights ``W (k, d)``, ``b (k,)``,
-    ``c (d,)``, and the solver.
+    It has rows ``X (n_batches * n_samples, d)`` in [0, 1], initial weights ``W (k, d)``, ``b (k,)``
+    and ``c (d,)``, and the solver.
     """
 
     shape: Shape
@@ -75,7 +76,7 @@ class Problem:
     b: np.ndarray
     c: np.ndarray
     solver: str
-    precision: str = "float32"  # of the products; data and parameters are float32
+    precision: str = "float32"  # of the products alone; data and parameters are float32
 
     @property
     def n_batches(self):
@@ -92,11 +93,11 @@ class Problem:
 
 
 def make_problem(shape, solver="sgd", *, precision="float32", n_batches=None, pixels=None, seed=0):
-    """Make the problem of a shape, which depends on the arguments alone.
+    """Make the problem of a shape, a function of the arguments alone.
 
-    ``pixels`` is a flat array of values in [0, 1] (see `load_pixels`) to cut the rows from; without
-    it, rows are uniform random numbers. The biases are small random numbers: at zero, a rival that
-    forgot one would pass.
+    The rows are cut from ``pixels``, a flat array of values in [0, 1] (see `load_pixels`), or are
+    uniform random numbers. The biases are small random numbers, because a rival that ignored them
+    would pass the checks if they were zero.
     """
     rng = np.random.default_rng(seed)
     d, k = shape.n_features, shape.n_components
@@ -113,9 +114,9 @@ def make_problem(shape, solver="sgd", *, precision="float32", n_batches=None, pi
 
 
 def load_pixels(source):
-    """The values of ``PATH.npz`` or ``PATH.npz:KEY``, flat, as float32 in [0, 1].
+    """Return the values of ``PATH.npz`` or ``PATH.npz:KEY``, flat, as float32 in [0, 1].
 
-    Whole numbers count as 0 to 255.
+    Integers are divided by 255.
     """
     path, _, key = str(source).partition(".npz:")
     with np.load(Path(f"{path}.npz" if key else path), allow_pickle=False) as arrays:
@@ -130,8 +131,9 @@ def load_pixels(source):
 
 
 def reference_forward(X, parameters, *, tied=True, output="bernoulli"):
-    """The loss in nats (mean over rows of the sum over features), ``H`` and ``dA_hat``, in float64.
+    """Return the loss in nats, ``H`` and ``dA_hat``, in float64.
 
+    The loss is the mean over rows of the sum over features.
     ``parameters`` maps ``W``, ``b``, ``c`` and, when untied, ``V`` (the decoder) to arrays.
     """
     W, b, c = (parameters[name] for name in "Wbc")
@@ -147,7 +149,7 @@ def reference_forward(X, parameters, *, tied=True, output="bernoulli"):
 
 
 def reference_gradients(X, parameters, *, tied=True, output="bernoulli"):
-    """The gradient of the loss at each parameter, by name, in float64."""
+    """Return the gradient of the loss with respect to each parameter, by name, in float64."""
     _, H, dA_hat = reference_forward(X, parameters, tied=tied, output=output)
     V = parameters["W" if tied else "V"]
     dA = (dA_hat @ V.T) * H * (1 - H)
@@ -160,21 +162,21 @@ def reference_gradients(X, parameters, *, tied=True, output="bernoulli"):
 
 
 def initial_parameters(problem, *, tied=True):
-    """The initial weights in float64; untied, the decoder starts from a copy of the encoder's."""
+    """Return the initial weights in float64; an untied decoder starts from the encoder's."""
     names = ("W", "b", "c")
     parameters = {name: np.array(getattr(problem, name), dtype=np.float64) for name in names}
     return parameters if tied else {**parameters, "V": parameters["W"].copy()}
 
 
 def reference_loss(problem, **objective):
-    """The loss of the initial weights on the first batch."""
+    """Return the loss of the initial weights on the first batch."""
     parameters = initial_parameters(problem, tied=objective.get("tied", True))
     X = problem.batches[0].astype(np.float64)
     return reference_forward(X, parameters, **objective)[0]
 
 
 def reference_training(problem, n_steps, **objective):
-    """The parameters after ``n_steps`` steps through the batches in order."""
+    """Return the parameters after ``n_steps`` steps through the batches in order."""
     parameters = initial_parameters(problem, tied=objective.get("tied", True))
     first = {name: np.zeros_like(value) for name, value in parameters.items()}
     second = {name: np.zeros_like(value) for name, value in parameters.items()}

@@ -1,6 +1,6 @@
-"""File of measurements, a line of JSON each.
+"""File of measurements, one line of JSON each.
 
-A record can be made in pieces, a shape or a rival at a time.
+Measurements can be appended in several sessions, for example one shape or one rival at a time.
 """
 
 import json

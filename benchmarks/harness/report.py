@@ -36,7 +36,7 @@ def format_fraction(value):
 
 
 def format_row(label, name, row):
-    """Cells of one rival at one shape."""
+    """Return the cells of one rival at one shape."""
     if row["status"] != "ok":
         return (label, name, row["status"], *[""] * (len(HEADINGS) - 3))
     ratio = quick_ratio = ""
@@ -62,7 +62,7 @@ def table_rows(table, missing):
         label = shape["label"]
         for name, row in shape["peers"].items():
             yield format_row(label, name, row)
-            label = ""  # named once
+            label = ""  # only the first row of a shape names it
     for name in missing:
         yield ("", name, "not installed", *[""] * (len(HEADINGS) - 3))
 
@@ -121,7 +121,7 @@ def machine_lines(machine):
 
 
 def detail_lines(table):
-    """Facts that rivals report of themselves at the first shape."""
+    """Yield the facts that rivals report about themselves at the first shape."""
     for name, row in table["shapes"][0]["peers"].items():
         if row.get("details"):
             facts = ", ".join(f"{key} {value}" for key, value in row["details"].items())
@@ -133,7 +133,7 @@ def notes(peers):
 
 
 def failures(tables):
-    """Lines that name each rival and shape without figures."""
+    """Return a line for each rival and shape without a result."""
     return [
         f"{shape['name']}, {table['solver']}, {name}: {row['status']}"
         for table in tables
@@ -144,7 +144,7 @@ def failures(tables):
 
 
 def text(tables, machine, peers, missing):
-    """Text for the terminal."""
+    """Return the text for the terminal."""
     parts = ["\n".join(machine_lines(machine))]
     for table in tables:
         parts += [headline(table), text_table(table, missing)]
@@ -171,7 +171,8 @@ def roofline_text(table):
 def draw_pictures(folder, tables, machine):
     """Draw a picture for each solver, precision and data; return ``[(table, path)]``.
 
-    The table is the one with most threads. Without matplotlib there are no pictures.
+    The table of a picture is the one with the most threads. Without matplotlib there are no
+    pictures.
     """
     if find_spec("matplotlib") is None:
         return []
@@ -205,7 +206,7 @@ BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
 
 
 def readme_rows(table, rivals):
-    """Rows of aefast's figures and of each rival's time over aefast's."""
+    """Yield rows of aefast's times and the ratios of the rivals' times to them."""
     for shape in table["shapes"]:
         row = shape["peers"].get("aefast")
         if row is None or row["status"] != "ok":
@@ -223,7 +224,7 @@ def readme_rows(table, rivals):
 
 
 def readme_part(tables, machine):
-    """Tables of steps with most threads, one for each solver."""
+    """Return the tables of steps with the most threads, one for each solver."""
     most = max((table["threads"] for table in tables), default=0)
     parts = []
     for table in (table for table in tables if table["threads"] == most):
@@ -240,9 +241,9 @@ def readme_part(tables, machine):
 
 
 def write_readme(root, tables, machine):
-    """Replace the text between the two marks of README.md, and the pictures in docs.
+    """Replace the text between the two marks of README.md and the pictures in docs.
 
-    Only steps on random data are shown. Returns the paths.
+    Only steps on random data are shown. The result is the list of paths.
     """
     tables = [table for table in tables if table["measure"] == "step" and not table["data"]]
     pictures = draw_pictures(root / "docs", tables, machine)

@@ -1,9 +1,9 @@
-"""Pictures of how near each rival comes to the ceilings, and of its time over aefast's."""
+"""Roofline pictures: rates below the processor's ceiling, and times relative to aefast's."""
 
 import os
 from pathlib import Path
 
-# Okabe and Ito's colours, told apart by everyone; aefast in black
+# Colours of Okabe and Ito, which colour-blind readers can distinguish; aefast is black.
 STYLES = {
     "aefast": ("#000000", "o"),
     "aefast-blas": ("#999999", "o"),
@@ -19,7 +19,7 @@ TITLE = "How near training an autoencoder comes to the processor's ceiling"
 
 
 def series(summary, key):
-    """``{rival: ([flop per step], [row[key]])}`` of the shapes measured."""
+    """Return ``{rival: ([flop per step], [row[key]])}`` over the measured shapes."""
     found = {}
     for shape in summary["shapes"]:
         for name, row in shape["peers"].items():
@@ -51,7 +51,7 @@ def plot_lines(axes, lines):
 
 
 def label_ticks(axis, low, high, suffix):
-    """Plain numbers 1, 2, 5, 10 … on a logarithmic axis between two values."""
+    """Label a logarithmic axis between two values with the plain numbers 1, 2, 5, 10, …."""
     ticks = [m * 10.0**e for e in range(-3, 6) for m in (1, 2, 5) if low <= m * 10.0**e <= high]
     axis.set_ticks(ticks, [f"{tick:g}{suffix}" for tick in ticks])
     axis.set_ticks([], minor=True)
@@ -75,7 +75,7 @@ def draw_ceiling(axes, table):
 
 
 def plot_fewer_threads(axes, table):
-    """Plot aefast alone, with open marks."""
+    """Plot the rates of aefast alone, with open markers."""
     flops, rates = series(table, "gflops").get("aefast", ((), ()))
     colour, marker = STYLES["aefast"]
     style = {"marker": marker, "markersize": 6, "markerfacecolor": "white", "linestyle": ":"}
@@ -105,7 +105,7 @@ def draw_rates(axes, group):
         )
         label_ticks(share.yaxis, 100 * low / peak, 100 * high / peak, " %")
         share.set_ylabel("of the peak")
-    # fastest at the largest shape first: the legend reads in the order of the lines' right ends
+    # The legend has the order of the lines' right ends: fastest at the largest shape first.
     handles, labels = axes.get_legend_handles_labels()
     ends = {name: values[-1] for name, (_, values) in lines.items()}
     order = sorted(range(len(labels)), key=lambda i: -ends.get(labels[i], 0))
@@ -119,7 +119,7 @@ def draw_rates(axes, group):
 
 
 def draw_ratios(axes, summary):
-    """Draw the lower panel: each rival's time over aefast's."""
+    """Draw the lower panel: ratios of each rival's time to aefast's."""
     lines = series(summary, "ratio")
     plot_lines(axes, lines)
     values = [ratio for _, ratios in lines.values() for ratio in ratios]

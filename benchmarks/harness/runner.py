@@ -1,4 +1,4 @@
-"""Runs of all measurements: a process each, the rivals in turns."""
+"""Runs of all measurements, each in a process of its own, with the rivals in turn."""
 
 import json
 import os
@@ -23,7 +23,7 @@ class Setting:
 
 
 class WorkerFailed(Exception):
-    """A measurement ended without a result; the message is the last line it wrote."""
+    """Error: a measurement ended without a result; the message is the last line it wrote."""
 
 
 def run_worker(peer, shape, path=None, **options):
@@ -33,7 +33,7 @@ def run_worker(peer, shape, path=None, **options):
     ``benchmarks.harness.worker``. ``path`` lists the folders to import from before any other, these
     benchmarks included; None means this checkout.
     """
-    flags = [] if path is None else ["-P"]  # not from the working folder
+    flags = [] if path is None else ["-P"]  # -P: do not import from the working folder
     command = [sys.executable, *flags, "-m", "benchmarks.harness.worker", peer.name, shape]
     for name, value in options.items():
         if value is not None:
@@ -56,14 +56,15 @@ def run_worker(peer, shape, path=None, **options):
 def measure_all(peers, shapes, settings, *, repeats, budget, session, progress):
     """Measure every rival at every shape and setting, ``repeats`` times.
 
-    Rivals take turns, so that a drift of the machine hits all alike. Yields records, a dict each,
-    as they come: the fields of `Setting`, ``shape``, ``peer``, ``turn`` (the session and the
-    repeat), and either ``result``, a worker's, or ``error``, its message. The record of the rival
-    "peak" has the rate of the multiply-add loop, measured beside.
+    Rivals take turns, so that changes in the speed of the machine affect all alike. The function
+    yields one record, a dict, after each measurement. It has the fields of `Setting`, ``shape``,
+    ``peer``, ``turn`` (the session and the repeat), and either ``result``, the worker's result, or
+    ``error``, a message. Records of the rival "peak" have the rate of the multiply-add loop,
+    measured in the same turn.
     """
     failed = set()
     for repeat in range(repeats):
-        # each repeat starts with another rival, so that none is always first
+        # Each repeat starts with another rival, so that none is always first.
         turn = [peers[(i + repeat) % len(peers)] for i in range(len(peers))]
         for setting in settings:
             for shape in shapes:
@@ -73,7 +74,7 @@ def measure_all(peers, shapes, settings, *, repeats, budget, session, progress):
                     if setting.precision not in peer.precisions():
                         continue
                     if (peer, setting, shape) in failed:
-                        continue  # it failed before, and would again
+                        continue  # a repeat would fail again
                     if peer.name == "aefast" and (peak := measure_peak(peer, setting)):
                         yield {**where, "peer": "peak", "result": peak}
                     try:
@@ -85,7 +86,10 @@ def measure_all(peers, shapes, settings, *, repeats, budget, session, progress):
 
 
 def measure_peak(peer, setting):
-    """Multiply-add peak, or None where aefast does not run, for the reason in its row."""
+    """Return the result of the multiply-add loop, or None if aefast does not run.
+
+    The reason is then in the record of aefast itself.
+    """
     options = {"threads": setting.threads, "precision": setting.precision, "budget": 0.3}
     try:
         return run_worker(peer, "tiny", measure="peak", **options)

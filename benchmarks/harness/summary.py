@@ -1,4 +1,4 @@
-"""Figures of the tables, from the workers' records."""
+"""Summaries of the workers' records: medians, ratios, fractions of the peak."""
 
 from statistics import median, quantiles
 
@@ -8,21 +8,21 @@ SETTING = ("measure", "solver", "threads", "precision", "data")
 
 
 def seconds_per_step(result):
-    """Median of the samples of one process."""
+    """Return the median of the samples of one process."""
     return median(result["seconds"]) / result["n_steps"]
 
 
 def quickest_quarter(results):
-    """Lower quartile of all samples.
+    """Return the lower quartile of all samples.
 
-    Where neighbours come and go within the minute, it is near to the time on a quiet machine.
+    If the load of a shared machine varies within a minute, it is close to the time on a quiet one.
     """
     samples = [seconds / result["n_steps"] for result in results for seconds in result["seconds"]]
     return quantiles(samples, n=4, method="inclusive")[0] if len(samples) > 1 else samples[0]
 
 
 def ratios(rival_results, aefast_results):
-    """Time of the rival over time of aefast, paired by turn, within one minute of each other."""
+    """Return ratios of the rival's time to aefast's, in pairs measured within a minute."""
     return [
         seconds_per_step(result) / seconds_per_step(aefast_results[turn])
         for turn, result in rival_results.items()
@@ -31,7 +31,7 @@ def ratios(rival_results, aefast_results):
 
 
 def summarise_peer(shape, records, aefast_results, peak):
-    """Row of a table: medians over turns of the medians within a process.
+    """Return the row of a table: medians over turns of the medians within a process.
 
     Names with ``quick`` refer to the quickest quarter of all samples. ``aefast_results`` maps turns
     to results; ``peak`` is in flop/s, or None where it is unknown.
@@ -61,7 +61,7 @@ def summarise_peer(shape, records, aefast_results, peak):
 
 
 def in_order(values):
-    """Distinct values, in the order of first appearance."""
+    """Return the distinct values in the order of first appearance."""
     return list(dict.fromkeys(values))
 
 

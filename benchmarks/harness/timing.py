@@ -1,4 +1,4 @@
-"""Time of a step: the slope from a short to a long run, so that one-time costs drop out."""
+"""Timing of steps: slopes between short and long runs, without the costs of starting one."""
 
 from time import perf_counter
 
@@ -12,11 +12,11 @@ def seconds_of(action, *arguments):
 
 
 def seconds_per_step(run, steps_per_call, budget):
-    """Samples of the time of one step: ``(t(long) - t(short)) / (long - short)``, in seconds.
+    """Return samples of the time of one step in seconds: ``(t(long) - t(short)) / (long - short)``.
 
-    ``run(n)`` makes n steps, n a multiple of ``steps_per_call``. A sample's long run is made long
-    enough that about ten samples fill the budget (seconds); at least three are taken, however long
-    that takes. On a machine busy with other things a sample can even be negative: take the median.
+    ``run(n)`` makes n steps, n a multiple of ``steps_per_call``. Long runs have a length with which
+    about ten samples fill the budget (seconds); at least three samples are taken, however long that
+    takes. On a busy machine a sample can even be negative, so the median should be used.
     """
     run(steps_per_call)  # compilation, allocation, first touch of the pages
     target = budget / 10
@@ -34,7 +34,7 @@ def seconds_per_step(run, steps_per_call, budget):
 
 
 def seconds_per_call(action, budget):
-    """Samples of the time of ``action()``, everything it costs included, in seconds."""
+    """Return samples of the time of ``action()`` in seconds, with all costs of a call."""
     action()
     samples, spent = [], 0.0
     while len(samples) < MIN_SAMPLES or (spent < budget and len(samples) < 10 * MAX_SAMPLES):

@@ -1,4 +1,4 @@
-"""One measurement of one rival, alone in its process: ``python -m benchmarks.harness.worker``.
+"""One measurement of one rival in its own process: ``python -m benchmarks.harness.worker``.
 
 The result is a line of JSON on the standard output. `runner.run_worker` starts the process and sets
 the environment variables that the rival needs.
@@ -53,7 +53,7 @@ def measure(options):
         "seconds": seconds,
         "loss": loss,
         "reference_loss": reference,
-        "n_steps": n_steps,  # that each of the seconds stands for
+        "n_steps": n_steps,  # number of steps that each entry of seconds covers
         "module": getattr(sys.modules.get(peer.name), "__file__", None),
         "versions": peer.versions(),
         "details": peer.details(),
@@ -61,7 +61,7 @@ def measure(options):
 
 
 def measure_peak(options):
-    """Rate of fused multiply-adds from registers alone, in flop/s, by aefast's loop."""
+    """Return the rate of fused multiply-adds on registers, in flop/s, measured by aefast's loop."""
     from aefast._base import _runtime
 
     return {

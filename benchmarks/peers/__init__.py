@@ -1,9 +1,9 @@
-"""The rivals, one file each. To add one, add ``peer_NAME.py`` with a class ``Peer(BasePeer)``."""
+"""Rivals, one file each; a new one is a file ``peer_NAME.py`` with a class ``Peer(BasePeer)``."""
 
 from importlib import import_module
 from pkgutil import iter_modules
 
-# aefast first, then from the plainest to the most elaborate; a file not named here comes last.
+# aefast first, then from the simplest to the most elaborate; a rival not named here comes last.
 ORDER = (
     "aefast",
     "aefast-blas",
@@ -17,7 +17,7 @@ ORDER = (
 
 
 def load_peers():
-    """Every rival's class by name, installed or not."""
+    """Return the class of every rival by name, whether its library is installed or not."""
     modules = [m.name for m in iter_modules(__path__) if m.name.startswith("peer_")]
     peers = [import_module(f"{__name__}.{name}").Peer for name in modules]
     peers.sort(key=lambda peer: ORDER.index(peer.name) if peer.name in ORDER else len(ORDER))

@@ -1,4 +1,4 @@
-"""Base class of the rivals: it takes a problem and makes training steps."""
+"""Base class of the rivals, which train on a problem step by step."""
 
 from abc import ABC, abstractmethod
 from importlib.metadata import PackageNotFoundError, version
@@ -13,18 +13,18 @@ THREAD_VARIABLES = (
 
 
 class BasePeer(ABC):
-    """A library, used as its own users would use it well, training the problem's autoencoder.
+    """Training of the problem's autoencoder with a library, in the way its experts would use it.
 
-    A peer's file imports its library inside methods only (NumPy apart): the list of rivals must
-    load where none is installed.
+    The file of a rival imports its library inside methods only (except NumPy), because the list of
+    rivals must load where none of the libraries is installed.
     """
 
     name = ""
-    requires = ()  # modules it imports
-    distributions = ()  # the packages they come from, where the names differ
+    requires = ()  # modules that the rival imports
+    distributions = ()  # packages of these modules, if their names differ
     tied = True
     output = "bernoulli"
-    note = ""  # what differs from the others, for the reader of the table
+    note = ""  # differences from the other rivals, for the reader of the table
 
     def __init__(self, problem, n_threads):
         self.problem = problem
@@ -36,7 +36,7 @@ class BasePeer(ABC):
 
     @classmethod
     def precisions(cls):
-        """Precisions that the library's products can be asked for."""
+        """Return the precisions in which the library can compute products."""
         return ("float32",)
 
     @classmethod
@@ -51,32 +51,30 @@ class BasePeer(ABC):
 
     @classmethod
     def environment(cls, n_threads):
-        """Variables to start the process with, so that the library uses ``n_threads`` threads."""
+        """Return the environment variables with which the library uses ``n_threads`` threads."""
         return dict.fromkeys(THREAD_VARIABLES, str(n_threads))
 
     @property
     def steps_per_call(self):
-        """Steps that one call of the library makes; runs are timed over multiples of this
-        number.
-        """
+        """Number of steps in one call of the library; timed runs are multiples of it."""
         return 1
 
     @abstractmethod
     def loss(self):
-        """Training loss of the first batch at the initial weights, by the code that trains."""
+        """Return the first batch's loss at the initial weights, computed by the training code."""
 
     @abstractmethod
     def run(self, n_steps):
         """Make ``n_steps`` training steps, batch after batch; return when all are done."""
 
     def epoch(self):
-        """One pass over the rows, as a user would ask for it."""
+        """Make one pass over the rows in the way a user would."""
         self.run(self.problem.n_batches)
 
     @abstractmethod
     def parameters(self):
-        """Present ``W``, ``b``, ``c`` and, when untied, ``V (k, d)`` as NumPy arrays."""
+        """Return the present ``W``, ``b``, ``c`` and, if untied, ``V (k, d)`` as NumPy arrays."""
 
     def details(self):
-        """Facts that decide the speed, such as the kernels a BLAS has chosen: ``{name: text}``."""
+        """Return facts that determine the speed, such as a BLAS's kernels, as ``{name: text}``."""
         return {}

@@ -1,4 +1,4 @@
-"""aefast with SciPy's BLAS in place of its register tiles."""
+"""aefast with SciPy's BLAS in place of its tiles."""
 
 from benchmarks.peers.peer_aefast import Peer as AefastPeer
 

@@ -1,6 +1,6 @@
 """JAX with 50 training steps fused into one compiled `lax.scan`: no Python between the steps.
 
-Fewer are fused where 50 would take seconds and Python between them costs nothing to speak of.
+Fewer steps are fused where 50 would take seconds, because Python's share is negligible there.
 """
 
 from benchmarks.peers import peer_jax_step

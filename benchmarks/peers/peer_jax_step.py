@@ -7,7 +7,7 @@ from benchmarks.peers.base import BasePeer
 
 
 def loss_of(parameters, X):
-    """Mean over rows of the cross-entropy summed over features, from the pre-activation."""
+    """Return the mean over rows of the cross-entropy, computed from the pre-activations."""
     import jax
     import jax.numpy as jnp
 
@@ -18,7 +18,10 @@ def loss_of(parameters, X):
 
 
 def train_step(state, X, *, solver, learning_rate):
-    """One step; the state is (parameters, first moments, second moments, steps made)."""
+    """Make one step.
+
+    The state is (parameters, first moments, second moments, number of steps).
+    """
     import jax
     import jax.numpy as jnp
 
@@ -62,7 +65,7 @@ class Peer(BasePeer):
 
     @classmethod
     def environment(cls, n_threads):
-        # XLA sizes its pool by NPROC, else by the cores the process may use
+        # XLA takes the size of its thread pool from NPROC, or from the usable cores.
         several = str(n_threads > 1).lower()
         return {
             **super().environment(n_threads),

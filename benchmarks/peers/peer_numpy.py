@@ -1,4 +1,4 @@
-"""NumPy, written with care: float32 throughout, arrays allocated once, everything in place."""
+"""NumPy with optimised code: float32 throughout, arrays allocated once, operations in place."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from benchmarks.peers.base import BasePeer
 
 
 def sigmoid_in_place(A):
-    # np.exp is vectorised in float32, scipy.special.expit is not
+    # np.exp is vectorised in float32, scipy.special.expit is not.
     np.negative(A, out=A)
     with np.errstate(over="ignore"):
         np.exp(A, out=A)
@@ -23,7 +23,7 @@ class Peer(BasePeer):
         super().__init__(problem, n_threads)
         n, d, k = problem.shape.n_samples, problem.shape.n_features, problem.shape.n_components
         self._W, self._b, self._c = problem.W.copy(), problem.b.copy(), problem.c.copy()
-        # The tied gradient dAᵀ X + Hᵀ dÂ as one product of inner length 2n: [dA; H]ᵀ [X; dÂ]
+        # Operands of the tied gradient dAᵀ X + Hᵀ dÂ as one product of depth 2n, [dA; H]ᵀ [X; dÂ].
         self._left = np.empty((2 * n, k), np.float32)
         self._right = np.empty((2 * n, d), np.float32)
         self._A_hat = np.empty((n, d), np.float32)
@@ -51,7 +51,8 @@ class Peer(BasePeer):
         np.copyto(dA_hat, A_hat)
         sigmoid_in_place(dA_hat)  # X̂
 
-        # max(â, 0) - x â + log1p(exp(-|â|)); the last term is -log max(x̂, 1 - x̂): one exponential
+        # The loss is max(â, 0) - x â + log1p(exp(-|â|)). Its last term, -log max(x̂, 1 - x̂), needs
+        # no further exponential.
         loss = -np.vdot(X, A_hat)
         np.maximum(A_hat, 0, out=scratch)
         loss += scratch.sum()
@@ -80,7 +81,7 @@ class Peer(BasePeer):
                 g *= np.float32(rate)
                 p -= g
             return
-        # m̂ / (sqrt(v̂) + ε) with the bias corrections drawn into two scalars
+        # The bias corrections of m̂ / (sqrt(v̂) + ε) are moved into two scalars.
         root_correction = np.sqrt(1 - BETA_2**self._n_steps)
         rate = np.float32(rate * root_correction / (1 - BETA_1**self._n_steps))
         epsilon = np.float32(EPSILON * root_correction)

@@ -1,9 +1,9 @@
 """scikit-learn's MLPRegressor, trained to reproduce its input.
 
-The nearest it offers, not the same network: a sigmoid hidden layer, but untied weights and a linear
-output with the squared error (MLPClassifier has the cross-entropy, for targets of 0 and 1 only). A
-step costs the same 10ndk operations, without the output's exponential; its loss and its updates are
-held to the reference of its own objective.
+It is the network of scikit-learn that is closest to the problem's, but not the same. It has a
+sigmoid hidden layer, but untied weights and a linear output with the squared error (MLPClassifier
+has the cross-entropy, but only for targets 0 and 1). A step has the same 10ndk operations without
+the exponential of the output. Its loss and updates are compared with a reference of its objective.
 """
 
 from benchmarks.harness.problems import BETA_1, BETA_2, EPSILON
@@ -36,7 +36,7 @@ class Peer(BasePeer):
             beta_2=BETA_2,
             epsilon=EPSILON,
         )
-        self._fit_batches(1)  # makes the arrays; then back to the problem's start
+        self._fit_batches(1)  # allocates the arrays; `_restart` sets the initial weights
         self._restart()
 
     def _restart(self):
@@ -46,7 +46,7 @@ class Peer(BasePeer):
             regressor.coefs_ + regressor.intercepts_, (W.T, W, b, c), strict=True
         ):
             parameter[...] = value
-        del regressor._optimizer  # partial_fit makes a fresh one
+        del regressor._optimizer  # partial_fit creates a new one
 
     def _fit_batches(self, n_batches):
         rows = self.problem.X[: n_batches * self.problem.shape.n_samples]
@@ -59,7 +59,7 @@ class Peer(BasePeer):
     def loss(self):
         self._fit_batches(1)
         self._restart()
-        # The loss it reports averages over features too, while its gradient is that of the sum
+        # MLPRegressor reports the mean over features, but follows the gradient of the sum.
         return self._regressor.loss_ * self.problem.shape.n_features
 
     def run(self, n_steps):

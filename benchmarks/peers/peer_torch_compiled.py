@@ -20,7 +20,7 @@ class Peer(peer_torch_eager.Peer):
         torch = self._torch
         self._starts = [torch.from_numpy(start) for start in (problem.W, problem.b, problem.c)]
         self._parameters = [start.clone() for start in self._starts]
-        # Adam's moments, and βᵗ as a tensor: as a number it would compile anew at every step
+        # Adam's moments, and the powers βᵗ as a tensor, because new numbers would be recompiled.
         self._first = [torch.zeros_like(p) for p in self._parameters]
         self._second = [torch.zeros_like(p) for p in self._parameters]
         self._decays = torch.ones(2, dtype=torch.float64)
@@ -51,7 +51,7 @@ class Peer(peer_torch_eager.Peer):
     def loss(self):
         with self._torch.no_grad():
             loss = self._step(self._batches[0]).item()
-            # the step has made its update; back to the start
+            # Undo the update that the step has made.
             for p, start in zip(self._parameters, self._starts, strict=True):
                 p.copy_(start)
             for moment in self._first + self._second:

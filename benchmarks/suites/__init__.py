@@ -1,1 +1,1 @@
-"""Benchmarks, a subject each: run one by ``python -m benchmarks.suites.NAME``."""
+"""Benchmarks of one subject each: ``python -m benchmarks.suites.NAME`` runs one."""

@@ -1,7 +1,7 @@
 """Linear factor models and sufficient statistics: ``python -m benchmarks.suites.factors``.
 
-Each measurement is a process of its own; rivals take turns. Covariances, likelihoods and captured
-variances of all rivals must agree, or nothing is printed.
+Each measurement runs in a process of its own, and rivals take turns. Covariances, likelihoods and
+captured variances of all rivals must agree; otherwise nothing is printed.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def factor_rows(n, d, k, dtype=np.float64):
 def word_rows(n, d, per_row=100, n_topics=60):
     """Draw a CSR matrix of logarithms of counts.
 
-    Columns come from topics, each a power law over a shuffled vocabulary.
+    Each topic is a power law over a permuted vocabulary, and each row mixes a few topics.
     """
     from scipy import sparse
 
@@ -51,9 +51,9 @@ def word_rows(n, d, per_row=100, n_topics=60):
 
 
 class Task:
-    """Task with a method for each rival, which is timed on the data that ``setup()`` makes once.
+    """Task with a method for each rival, timed on the data that ``setup()`` makes once.
 
-    A rival returns a number on which all must agree to `tolerance`.
+    Each method returns a number; the numbers of all rivals must agree to `tolerance`.
     """
 
     repeats = 3
@@ -83,7 +83,7 @@ class Factors(Task):
 class FactorsLarge(Factors):
     """Factor analysis of 100 000 x 100, 20 factors.
 
-    scikit-learn makes 5 of the iterations it needs, and its number is not checked.
+    scikit-learn makes only 5 of the iterations it needs, and its result is not checked.
     """
 
     n, tolerance = 100_000, np.inf
@@ -102,7 +102,7 @@ class FactorsLarge(Factors):
 class Streamed(Task):
     """Probabilistic PCA of 1 000 000 x 100 float32 from a memory map: captured variance."""
 
-    tolerance = 1e-2  # IncrementalPCA approximates
+    tolerance = 1e-2  # IncrementalPCA is approximate
 
     def setup(self):
         path = Path(tempfile.gettempdir()) / f"aefast-benchmark-{os.getpid()}.npy"
@@ -122,7 +122,7 @@ class Streamed(Task):
         return float(IncrementalPCA(20, batch_size=10_000).fit(X).explained_variance_.sum())
 
     def reading(self, X):
-        """Read the file's bytes and add them up as integers, as any method must (not checked)."""
+        """Read the file and sum its bytes as integers: a lower bound for any method."""
         np.add.reduce(X.view(np.int64).ravel())
         return None
 
@@ -130,7 +130,7 @@ class Streamed(Task):
 class Statistics(Task):
     """Mean and covariance of 100 000 x 1 000 float32.
 
-    NumPy computes X.T @ X, not centred, one triangle; its number is not checked.
+    NumPy computes one triangle of X.T @ X without centring; its result is not checked.
     """
 
     tolerance = 1e-5
@@ -212,7 +212,7 @@ RIVALS = ("aefast", "numpy", "sklearn", "reading")
 
 def measure(task_name, rival):
     """Run one rival in this process; return the seconds of each run and the number found."""
-    for module in TIMED_MODULES:  # their import is not timed
+    for module in TIMED_MODULES:  # imported first, so that the import is not timed
         importlib.import_module(module)
     task = TASKS[task_name]()
     data = task.setup()
@@ -238,7 +238,7 @@ def run_worker(task, rival, threads):
 
 
 def compare(task, threads, rounds):
-    """Yield lines of a table: best seconds of each rival over all rounds, over aefast's."""
+    """Yield lines of a table: the best time of each rival, and its ratio to aefast's."""
     rivals = [name for name in RIVALS if hasattr(TASKS[task], name)]
     best, values = {}, {}
     for _ in range(rounds):

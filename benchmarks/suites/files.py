@@ -1,8 +1,8 @@
 """Training from a file on a disk: ``python -m benchmarks.suites.files``.
 
-Bytes a second of one epoch from a memory map that is in no cache, beside a plain read of the file
-from begin to end, and beside an epoch over an array in memory, which has the rate of the kernel
-alone. An epoch from the file can be as fast as the slower of the two.
+The suite measures the bytes per second of one epoch from a memory map that is not cached, of a
+plain sequential read of the file, and of an epoch over an array in memory, which is the rate of the
+kernel alone. An epoch from the file can be as fast as the slower of the other two.
 """
 
 import argparse
@@ -20,7 +20,7 @@ MIB = 1 << 20
 
 
 def write_table(path, n_rows, n_features):
-    """Write random numbers to a .npy file that is on the disk and not in memory."""
+    """Write random numbers to a .npy file and flush it to the disk."""
     rng = np.random.default_rng(0)
     chunk = rng.random((MIB // (4 * n_features) + 1, n_features), dtype=np.float32)
     with open(path, "wb") as file:
@@ -33,7 +33,7 @@ def write_table(path, n_rows, n_features):
 
 
 def drop_from_cache(path):
-    """Drop the pages of a file that nobody has mapped from the system's cache."""
+    """Drop the pages of a file that no process has mapped from the system's cache."""
     with open(path, "rb") as file:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
@@ -48,7 +48,7 @@ def seconds_of_reading(path):
 
 
 def seconds_of_epoch(X, n_components, path=None):
-    """Time the second epoch of a fit, which starts with no page of the file in memory."""
+    """Return the time of the second epoch of a fit, with no page of the file in memory."""
     times = []
 
     def forget(*_):

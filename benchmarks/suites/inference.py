@@ -1,10 +1,10 @@
 """Encoding and reconstructing many rows: ``python -m benchmarks.suites.inference``.
 
-The network is the one of the training benchmarks: tied, sigmoid, cross-entropy, float32. A library
-computes ``H = sigm(X Wᵀ + b)`` (encode), or ``X̂ = sigm(H W + c)`` as well (reconstruct), for all
-rows at once. Results go to new memory or, with libraries named "-out", to memory that exists
-already. aefast checks in the same pass that every entry is finite. Each library is alone in its
-process, takes turns with the others, and is compared with a float64 reference first.
+The network is that of the training benchmarks: tied, sigmoid, cross-entropy, float32. A library
+computes ``H = sigm(X Wᵀ + b)`` (encode), or also ``X̂ = sigm(H W + c)`` (reconstruct), for all rows
+at once. Results go to new memory or, with libraries named "-out", to preallocated memory. aefast
+also checks in the same pass that every entry is finite. Each library runs alone in its process, in
+turn with the others, after a comparison with a float64 reference.
 """
 
 import argparse
@@ -20,7 +20,7 @@ import numpy as np
 from benchmarks.harness import cores, runner
 from benchmarks.harness.problems import load_pixels
 
-OPERATIONS = {"encode": 2, "reconstruct": 4}  # n d k operations
+OPERATIONS = {"encode": 2, "reconstruct": 4}  # operations in units of n d k
 TOLERANCE = 1e-5  # absolute, of values in (0, 1)
 CHECKED_ROWS = 100
 
@@ -46,7 +46,7 @@ def make_network(n_rows, d, k, pixels=None):
 
 
 def of_ops(X, W, b, c, n_threads):
-    """Return the operations of aefast.ops, where reconstructing is two calls."""
+    """Return the operations of aefast.ops, where reconstruction takes two calls."""
     from aefast import ops
 
     def reconstruct():
@@ -57,7 +57,7 @@ def of_ops(X, W, b, c, n_threads):
 
 
 def of_ops_out(X, W, b, c, n_threads):
-    """Return the operations of aefast.ops with results in memory that exists already."""
+    """Return the operations of aefast.ops with results in preallocated memory."""
     from aefast import ops
 
     H, X_hat = np.empty((len(X), len(W)), np.float32), np.empty_like(X)
@@ -243,7 +243,7 @@ def work(options):
         start = time.perf_counter()
         result = function()
         seconds.append(time.perf_counter() - start)
-        del result  # freeing it belongs to whoever used it
+        del result  # so that the next call's timing does not include freeing it
     print(json.dumps({"seconds": seconds}))
 
 
@@ -253,11 +253,11 @@ def run_worker(options, library, operation, threads):
     for name in ("rows", "features", "components", "budget", "data"):
         if getattr(options, name) is not None:
             command += [f"--{name}", str(getattr(options, name))]
-    several = str(threads > 1).lower()
+    is_threaded = str(threads > 1).lower()
     environment = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NPROC"), str(threads))
     environment |= {
         "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": f"--xla_cpu_multi_thread_eigen={several}",
+        "XLA_FLAGS": f"--xla_cpu_multi_thread_eigen={is_threaded}",
     }
     done = subprocess.run(
         command, cwd=runner.ROOT, env={**os.environ, **environment}, capture_output=True, text=True
@@ -290,7 +290,7 @@ def parse_arguments(arguments):
 
 
 def table(options, operation, threads):
-    """Measure the libraries in turns; yield the lines of a table."""
+    """Measure the libraries in turn and yield the lines of a table."""
     from aefast._base import _runtime
 
     times = {name: [] for name in options.libraries}

@@ -1,9 +1,9 @@
 """Start-up, one row, many small fits: ``python -m benchmarks.suites.overhead``.
 
-Start-up is the time of a process that imports aefast and ends, beside one that imports its
-dependencies. The time of one row is the smallest mean of many calls. Fits are counted in two Python
-threads, each fit computing with one thread, against one thread and against two processes, which
-share no lock.
+Start-up is the time of a process that imports aefast and ends, compared with one that imports its
+dependencies. The time of one row is the smallest mean of many calls. The rate of fits, each with
+one thread, is measured in two Python threads and compared with one Python thread and with two
+processes, which share no lock.
 """
 
 import argparse

@@ -1,9 +1,10 @@
 """Sparse codes and dictionary learning: ``python -m benchmarks.suites.sparse_coding``.
 
-The problem: 8 × 8 (or 16 × 16) patches of scikit-learn's photograph china.jpg, the mean of each
-patch subtracted, every column divided by its standard deviation; a dictionary of patches scaled to
-norm 1; α = 0.5 (1.0). Each rival runs alone in its process; its time is the smallest of a few
-calls. The largest duality gap of its codes, computed in float64 by NumPy, is reported beside.
+The rows are 8 × 8 (or 16 × 16) patches of scikit-learn's photograph china.jpg, with the mean of
+each patch subtracted and every column divided by its standard deviation. The dictionary consists of
+patches scaled to norm 1, and α = 0.5 (1.0). Each rival runs alone in its process; its time is the
+smallest of a few calls. The report includes the largest duality gap of the codes, computed by NumPy
+in float64.
 """
 
 import argparse
@@ -20,14 +21,15 @@ PROBLEMS = {
     "256 atoms of 8 x 8": (8, 256, 0.5, 10_000),
     "1024 atoms of 16 x 16": (16, 1024, 1.0, 2_000),
 }
-RIVALS = {  # of each task: (name, real types)
+# Names of the rivals for each task.
+RIVALS = {
     "lasso": ("aefast", "aefast path", "aefast cd", "spams", "sklearn cd", "sklearn lars"),
     "omp": ("aefast", "spams", "sklearn"),
     "learn": ("aefast", "spams", "sklearn cd"),
     "single": ("aefast", "celer", "sklearn"),
 }
-SLOW_ROWS = 1000  # that scikit-learn codes
-SINGLE_ROWS = 50  # problems that are solved one at a time, each by a call of its own
+SLOW_ROWS = 1000  # rows for scikit-learn
+SINGLE_ROWS = 50  # rows that are coded by one call each
 STREAMED_ROWS = 1_000_000
 TOLERANCES = {"float32": 1e-4, "float64": 1e-6}
 
@@ -66,8 +68,9 @@ def objective(X, D, alpha):
 
 
 def coder(rival, task, X, D, alpha, tol, threads):
-    """Return a function that codes X as the rival's users would, and one that makes codes (n,
-    k).
+    """Return a function that codes X as the rival's users would, and a function of its result.
+
+    The second function converts the result to a dense array (n, k).
     """
     if rival.startswith("aefast"):
         import aefast
@@ -91,14 +94,14 @@ def coder(rival, task, X, D, alpha, tol, threads):
         return (lambda: spams.lasso(columns, D=atoms, **options)), lambda H: H.toarray().T
     from sklearn.decomposition import sparse_encode
 
-    # One process: two took 5 to 10 ms a row here, most of it their start.
+    # One process, because two took 5 to 10 ms a row here, mostly for their start.
     options = {"n_nonzero_coefs": 10} if task == "omp" else {"alpha": alpha, "max_iter": 10_000}
     name = {"sklearn": "omp", "sklearn cd": "lasso_cd", "sklearn lars": "lasso_lars"}[rival]
     return (lambda: sparse_encode(X, D, algorithm=name, **options)), lambda H: H
 
 
 def learner(rival, X, n_components, alpha, threads):
-    """Return a function that makes one pass in batches of 256 and returns the dictionary (k, d)."""
+    """Return a function that learns a dictionary (k, d) in one pass with batches of 256."""
     if rival == "aefast":
         from aefast import DictionaryLearning
 
@@ -133,7 +136,7 @@ def learner(rival, X, n_components, alpha, threads):
 
 
 def single_coder(rival, X, D, alpha, tol):
-    """Return a function that codes each row by a call of its own."""
+    """Return a function that codes each row with a separate call."""
     if rival == "aefast":
         import aefast
 
@@ -186,7 +189,7 @@ def measure(rival, task, problem, dtype, threads, repeats):
 
 
 def stream(threads):
-    """Time one pass of learning over a file of patches; return the memory it needed, too."""
+    """Print the time and memory of one pass of learning over a memory map of patches."""
     import tempfile
     from pathlib import Path
 
@@ -224,7 +227,7 @@ def stream(threads):
 
 
 def anonymous_mib():
-    """Return the memory of this process that no file backs (Linux)."""
+    """Return the anonymous memory of this process in MiB (Linux)."""
     with open("/proc/self/status") as status:
         return next(int(line.split()[1]) / 1024 for line in status if line.startswith("RssAnon"))
 

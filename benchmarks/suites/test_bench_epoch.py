@@ -1,7 +1,7 @@
-"""One epoch at every shape, everything that a call costs included; with ``--peers``, of rivals.
+"""Benchmark of one epoch at every shape, with all costs of a call; ``--peers`` adds rivals.
 
-aefast's epoch is `Autoencoder.partial_fit`: checks of the data, workspace and threads count. The
-others' epochs are loops over ready batches and check nothing.
+An epoch of aefast is `Autoencoder.partial_fit`, which includes checks of the data, allocation and
+threads. Epochs of the rivals are loops over prepared batches without any checks.
 """
 
 import pytest

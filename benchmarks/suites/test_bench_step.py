@@ -1,4 +1,4 @@
-"""One training step at every shape, without the costs of a call; with ``--peers``, of rivals.
+"""Benchmark of a training step at every shape, without call overhead; ``--peers`` adds rivals.
 
 To track aefast from one version to the next::
 
@@ -6,7 +6,7 @@ To track aefast from one version to the next::
     pytest test_bench_step.py --benchmark-autosave
     pytest test_bench_step.py --benchmark-compare --benchmark-compare-fail=median:10%
 
-and to see the rivals beside it, ``--peers all`` or ``--peers aefast,numpy``.
+To compare it with rivals, add ``--peers all`` or ``--peers aefast,numpy``.
 """
 
 import pytest

@@ -1,10 +1,10 @@
-"""Cost of variants, distributions and limits: ``python -m benchmarks.suites.variants``.
+"""Cost of variants, distributions and constraints: ``python -m benchmarks.suites.variants``.
 
-Two trainings take turns in one process, the plain autoencoder and another one, for some
-milliseconds each; a figure is the median of the ratios of neighbours, with their quartiles. A step
-is the time of the kernel alone, without the work that a fit does once. ``mask`` times whole passes
-(`partial_fit`) instead, for the cost of ``missing="mask"`` where nothing is missing: rows are
-searched for NaN before they are trained on.
+Two trainings, the plain autoencoder and a variant, take turns in one process for some milliseconds
+each. A result is the median of the ratios of adjacent runs, with quartiles. The time of a step is
+that of the kernel alone, without the work that a fit does once. ``mask`` times whole passes
+(`partial_fit`) instead, to show the cost of ``missing="mask"`` for data without missing entries, in
+which rows are searched for NaN before training.
 """
 
 import argparse
@@ -52,7 +52,7 @@ TOP_K = ((784, 500, 50), (784, 1024, 128), (784, 2048, 32), (784, 8192, 32))
 
 
 def rows_for(name, n, d, seed=0):
-    """Draw (n, d) float32 rows in the domain of a distribution."""
+    """Return random float32 rows (n, d) in the domain of a distribution."""
     random = np.random.default_rng(seed)
     if name == "categorical":
         return np.eye(d, dtype=np.float32)[random.integers(d, size=n)]
@@ -83,9 +83,9 @@ def seconds_of(run, n_calls):
 
 
 def ratios(plain, other, budget, target=0.02):
-    """Ratios other / plain of neighbours, and the median time of a plain call.
+    """Return the ratios other / plain of adjacent runs, and the median time of a plain call.
 
-    As many pairs are timed as fit into the budget (seconds), and at least five.
+    As many pairs are timed as fit into the budget (seconds), but at least five.
     """
     for run in (plain, other):
         run()
@@ -139,7 +139,7 @@ def outputs(budget, shapes, only, solvers):
 
 
 def top_k(budget, shapes, only, solvers):
-    """Compare with the step that keeps all units; with normal rows a few units are dead."""
+    """Compare top-k with a step that keeps all units; with normal rows a few units are dead."""
     n = 128
     for d, k, kept in TOP_K:
         X = np.random.default_rng(0).standard_normal((N_BATCHES * n, d), dtype=np.float32)

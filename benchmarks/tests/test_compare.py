@@ -1,4 +1,4 @@
-"""Tests of `benchmarks.compare`: noise passes, a slower head does not."""
+"""Tests of `benchmarks.compare`: it accepts noise and reports a slower head."""
 
 import shutil
 
@@ -7,7 +7,7 @@ import pytest
 from benchmarks import compare
 from benchmarks.harness import runner
 
-# A fit that sleeps as long as it has computed: all steps take twice their time.
+# A fit that sleeps as long as it has computed, so that all steps take twice their time.
 SLOW = """
 
 def _slow_fit(self, X, fast=Autoencoder.fit):
@@ -57,7 +57,7 @@ def test_an_injected_slowdown_is_seen(checkouts, capsys):
     with pytest.raises(SystemExit, match="head is slower than base by more than 20% at: 64x32x32"):
         compare.main([str(base), str(head), *ARGUMENTS, "0.2"])
     assert "SLOWER" in capsys.readouterr().out
-    compare.main([str(head), str(base), *ARGUMENTS, "0.2"])  # what became faster passes
+    compare.main([str(head), str(base), *ARGUMENTS, "0.2"])  # a faster head passes
 
 
 def test_what_is_not_built_is_refused(tmp_path):

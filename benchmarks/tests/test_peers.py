@@ -1,4 +1,4 @@
-"""Tests that every rival trains the reference's network: its parameters after three steps."""
+"""Tests that every rival has the parameters of the reference after three steps."""
 
 import pytest
 
@@ -12,7 +12,7 @@ from benchmarks.harness.problems import (
     reference_training,
 )
 
-SIZES = "65x33x17"  # no multiple of any vector's width
+SIZES = "65x33x17"  # not multiples of any vector width
 
 
 @pytest.mark.parametrize("solver", LEARNING_RATES)

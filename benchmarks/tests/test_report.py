@@ -55,11 +55,11 @@ def test_figures(found):
     row = table["shapes"][0]["peers"]["numpy"]
     assert row["microseconds"] == pytest.approx(4)
     assert row["gflops"] == pytest.approx(0.5)  # 2000 operations in 4 µs
-    assert row["fraction_of_peak"] == pytest.approx(0.1)  # of the highest peak
-    # 3/1, 4/2, 4/4: paired, not the ratio of the medians with the pairs' order lost
+    assert row["fraction_of_peak"] == pytest.approx(0.1)  # fraction of the highest peak
+    # The ratios of the pairs are 3/1, 4/2, 4/4.
     assert [row[key] for key in ("ratio", "ratio_min", "ratio_max")] == pytest.approx([2, 1, 3])
     assert row["spread"] == pytest.approx(1 / 4)
-    # of 1, 2, 4 and of 3, 4, 4, the lower quartiles: 1.5 and 3.5
+    # The lower quartiles of 1, 2, 4 and of 3, 4, 4 are 1.5 and 3.5.
     quick = [row[f"quick_{key}"] for key in ("microseconds", "fraction", "ratio")]
     assert quick == pytest.approx([3.5, 4 / 35, 7 / 3])
 

@@ -1,4 +1,4 @@
-"""Tests that every suite runs from its command, with sizes that take seconds."""
+"""Tests that the command of every suite runs, with sizes that take seconds."""
 
 import shlex
 import subprocess
@@ -10,7 +10,8 @@ import pytest
 from benchmarks import suites
 from benchmarks.harness import runner
 
-COMMANDS = {  # arguments, and a text that the output must have
+# Arguments of each suite, and a text that its output must contain.
+COMMANDS = {
     "factors": ("likelihood --rounds 1", "| likelihood | sklearn |"),
     "files": ("--mib 4 --features 64 --components 4", "plain read again"),
     "inference": (

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from reference import autoencoder as reference
 from reference import outputs as reference_outputs
 from reference.autoencoder import Parameters, flatten, unflatten
-from reference.outputs import OUTPUTS
+from reference.distributions import OUTPUTS
 from reference.rounding import assert_within_rounding, rounding
 from sklearn.base import clone
 from support.problems import (
@@ -17,11 +17,11 @@ from support.problems import (
     mixed_output,
     output_parameters_of,
     parameters_of,
+    reference_output,
+    reference_output_with_thetas,
     rows_of,
     step,
     thetas_of,
-    twin_of,
-    twin_with_thetas,
 )
 
 from aefast import Autoencoder, ops
@@ -73,7 +73,7 @@ def test_ops_are_the_twins(name, dtype, isa):
         X, theta = X.astype(dtype), theta.astype(dtype).astype(np.float64)
         options["decoder_weights"] = parameters.decoder_weights
         weight = np.random.default_rng(5).uniform(0.2, 2.0, n)
-        twin = twin_with_thetas(output, theta)
+        twin = reference_output_with_thetas(output, theta)
         bound = rounding(X, parameters, twin, sample_weight=weight)
         loss, gradients = ops.loss_and_gradients(
             X, parameters.W, parameters.b, parameters.c, sample_weight=weight, **options
@@ -146,7 +146,7 @@ def test_finite_differences(name, activation, tied):
 
 def segments_and_options(output):
     given = output if isinstance(output, list) else [(output, None)]
-    segments = reference_outputs.segments(twin_of(output), D)
+    segments = reference_outputs.segments(reference_output(output), D)
     return [
         (segment, fixes_parameter(distribution))
         for segment, (distribution, _) in zip(segments, given, strict=True)
@@ -166,7 +166,7 @@ def test_any_table_of_mixed_columns(n, d, k, seed, size):
     output = mixed_output(d, seed)
     X, parameters, theta, options = problem(output, n, d, k)
     W, b, c, _ = Parameters(*(None if part is None else size * part for part in parameters))
-    twin = twin_with_thetas(output, theta)
+    twin = reference_output_with_thetas(output, theta)
     expected = reference.gradients(X, Parameters(W, b, c), twin)
     loss, gradients = ops.loss_and_gradients(X, W, b, c, **options)
     assert loss == pytest.approx(reference.loss(X, Parameters(W, b, c), twin), rel=1e-10, abs=1e-10)

@@ -12,16 +12,16 @@ import pytest
 from reference import autoencoder as reference
 from reference import outputs as reference_outputs
 from reference.autoencoder import Parameters
-from reference.outputs import OUTPUTS
+from reference.distributions import OUTPUTS
 from sklearn.base import clone
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from support.problems import (
     ALL_OUTPUTS,
     MIXED,
     DomainAutoencoder,
+    reference_output,
+    reference_output_with_thetas,
     rows_of,
-    twin_of,
-    twin_with_thetas,
     with_gaps,
 )
 
@@ -47,7 +47,7 @@ def test_likelihoods_are_the_twins(name, gaps, isa):
     theta = np.zeros(D)
     for values in ae.output_parameters_.values():
         theta = np.where(np.isnan(values), theta, values)
-    twin = twin_with_thetas(output, theta)
+    twin = reference_output_with_thetas(output, theta)
     parameters = Parameters(ae.components_, ae.hidden_bias_, ae.visible_bias_)
     fill = {"fill": np.nanmean(X, axis=0)} if gaps else {}
     expected = reference.log_likelihood(X, parameters, twin, **fill)
@@ -185,7 +185,7 @@ def test_domain_errors_name_row_column_and_value(name):
     column = 2
     twin = next(
         OUTPUTS[s.name]
-        for s in reference_outputs.segments(twin_of(output), D)
+        for s in reference_outputs.segments(reference_output(output), D)
         if column in s.columns
     )
     bad = [np.inf] if twin.low == -np.inf else [-1.5, np.inf]

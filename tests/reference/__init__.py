@@ -1,1 +1,1 @@
-"""Reference implementations in slow float64 NumPy. Nothing here imports aefast."""
+"""Reference implementations in float64 NumPy, without an import of aefast."""

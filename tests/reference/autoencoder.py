@@ -1,23 +1,24 @@
-"""Reference of the autoencoder: plain float64 NumPy, a formula a line, no import of aefast.
+"""Reference of the autoencoder: plain float64 NumPy, one formula per line, no import of aefast.
 
-Every kernel has its reference here and the tests compare the two. Notation, for n rows, d features
-and k components:
+The tests compare every kernel with its reference. Notation, for n rows, d features and k
+components:
 
     X (n, d)   W (k, d)   b (k,)   c (d,)   W* (k, d), the decoder's weights: W itself when tied
     A = X Wᵀ + b     H = f(A)     A_hat = H W* + c     X_hat = o(A_hat)
 
-`product` is the matrix product: training in lower precision multiplies rounded operands
+`product` is the matrix product; training in lower precision multiplies rounded operands
 (bfloat16.py).
 
 The loss of a row is the sum of its entries' losses; the loss of a batch is the mean over its rows
-(weighted, with sample weights). A gradient is named d + the variable it belongs to.
+(weighted, with sample weights). The gradient with respect to a variable has the variable's name
+with the prefix d.
 
 `output` is the name of a distribution, or a list of (name, columns, constant, theta): outputs.py.
 Missing entries are NaN. Variants of the autoencoder are keyword arguments, the fields of
 `variants.Variant`.
 
-A new activation, output or solver gets one entry in its table; the tests that loop over the
-compiled tables ask for it.
+A new activation, distribution or solver gets one entry in its table; tests that loop over the
+compiled tables require it.
 """
 
 from collections.abc import Callable
@@ -26,7 +27,8 @@ from typing import NamedTuple
 import numpy as np
 
 from reference import outputs as reference_outputs
-from reference.outputs import OUTPUTS, sigmoid, softplus
+from reference.distributions import OUTPUTS
+from reference.functions import sigmoid, softplus
 from reference.variants import (
     ACTIVATIONS,
     Variant,
@@ -43,20 +45,19 @@ __all__ = ["ACTIVATIONS", "OUTPUTS", "sigmoid", "softplus"]
 
 
 class Solver(NamedTuple):
-    """A solver: its update of weights, and how many states it keeps.
+    """A solver: its update and the size of its state."""
 
-    ``update(w, g, state, n_steps, **options)`` gives the new w and state, (n_states(options),
-    n_parameters); n_steps counts from 1.
-    """
-
+    # n_states(options) is the number of numbers that the solver stores for each parameter.
     n_states: Callable
+    # update(w, g, state, n_steps, **options) returns the new w and the new state (n_states,
+    # n_parameters); n_steps counts from 1.
     update: Callable
 
 
 def sgd(w, g, state, n_steps, *, learning_rate, momentum=0.0, nesterov=False):
     """Gradient descent with the momentum of Polyak (1964) or Nesterov (1983).
 
-    It is written as by Sutskever et al. (2013), with the rate outside v.
+    The form is that of Sutskever et al. (2013), with the learning rate outside the velocity.
     """
     if momentum == 0:
         return w - learning_rate * g, state
@@ -66,7 +67,7 @@ def sgd(w, g, state, n_steps, *, learning_rate, momentum=0.0, nesterov=False):
 
 
 def adam(w, g, state, n_steps, *, learning_rate, beta_1=0.9, beta_2=0.999, epsilon=1e-8):
-    """Kingma & Ba (2015), algorithm 1."""
+    """Adam (Kingma & Ba 2015, algorithm 1)."""
     first = beta_1 * state[0] + (1 - beta_1) * g
     second = beta_2 * state[1] + (1 - beta_2) * g**2
     first_unbiased = first / (1 - beta_1**n_steps)
@@ -76,7 +77,7 @@ def adam(w, g, state, n_steps, *, learning_rate, beta_1=0.9, beta_2=0.999, epsil
 
 
 def adagrad(w, g, state, n_steps, *, learning_rate, epsilon=1e-10):
-    """Duchi, Hazan & Singer (2011), with the diagonal of their matrix."""
+    """AdaGrad with a diagonal matrix (Duchi, Hazan & Singer 2011)."""
     squares = state + g**2
     return w - learning_rate * g / (np.sqrt(squares[0]) + epsilon), squares
 
@@ -104,19 +105,19 @@ class Parameters(NamedTuple):
 
     @property
     def decoder(self):
-        """W*, whichever array holds it."""
+        """Weights W* of the decoder."""
         return self.W if self.decoder_weights is None else self.decoder_weights
 
 
 def flatten(parameters):
-    """The parameters in one vector, [W | W*, only when untied | b | c]."""
+    """Return the parameters in one vector: [W | b | c] if tied, otherwise [W | W* | b | c]."""
     W, b, c, decoder_weights = parameters
     parts = [W, b, c] if decoder_weights is None else [W, decoder_weights, b, c]
     return np.concatenate([np.ravel(part) for part in parts]).astype(np.float64)
 
 
 def unflatten(vector, n_components, n_features, tied):
-    """The inverse of `flatten`."""
+    """Return the parameters of a vector that `flatten` has made."""
     k, d = n_components, n_features
     n_weights = k * d if tied else 2 * k * d
     matrices = vector[:n_weights].reshape(-1, k, d)
@@ -128,7 +129,7 @@ def unflatten(vector, n_components, n_features, tied):
 
 
 class Forward(NamedTuple):
-    """Every array of a forward pass."""
+    """All arrays of a forward pass."""
 
     A: np.ndarray
     H: np.ndarray
@@ -146,20 +147,20 @@ def forward(X, parameters, output, activation="sigmoid", product=np.matmul, **va
 
 
 def entry_losses(X, parameters, output, activation="sigmoid", product=np.matmul, **variant):
-    """The loss of every entry (n, d); those of a group's entries add up to the group's."""
+    """Return the loss of every entry (n, d); the losses of a group's entries add up to its loss."""
     A_hat = forward(X, parameters, output, activation, product, **variant).A_hat
     return reference_outputs.losses(X, A_hat, output)
 
 
 def row_losses(X, parameters, output, activation="sigmoid", product=np.matmul, **variant):
-    """The loss of every row (n,)."""
+    """Return the loss of every row (n,)."""
     return entry_losses(X, parameters, output, activation, product, **variant).sum(axis=1)
 
 
 def log_likelihood(X, parameters, output, activation="sigmoid", *, per_feature=False, **variant):
-    """log p(x | mu(h(x))), constants included, of every row (n,) or column (n, d).
+    """Return log p(x | mu(h(x))), constants included, of every row (n,) or column (n, d).
 
-    The columns of a group have their sum in the first.
+    The first column of a group has the sum over the group, the others have 0.
     """
     A_hat = forward(X, parameters, output, activation, **variant).A_hat
     entries = -reference_outputs.losses(X, A_hat, output)
@@ -168,7 +169,7 @@ def log_likelihood(X, parameters, output, activation="sigmoid", *, per_feature=F
 
 
 def penalty(parameters, alpha):
-    """½ alpha ‖W‖², plus ½ alpha ‖W*‖² when that is another matrix."""
+    """Return ½ alpha ‖W‖², plus ½ alpha ‖W*‖² if untied."""
     weights = (
         [parameters.W]
         if parameters.decoder_weights is None
@@ -178,7 +179,7 @@ def penalty(parameters, alpha):
 
 
 def row_shares(n_samples, sample_weight=None, total=None):
-    """What each row's loss counts in the mean: v_i / Σ v, 1 / n without weights.
+    """Return the weight of each row's loss in the mean: v_i / Σ v, or 1 / n without weights.
 
     In a batch of weighted training it is v_i / total.
     """
@@ -198,7 +199,7 @@ def loss(
     total=None,
     **variant,
 ):
-    """The (weighted) mean of the rows' losses, plus the penalties on weights and code."""
+    """Return the (weighted) mean of the rows' losses plus the penalties on weights and code."""
     share = row_shares(len(X), sample_weight, total)
     A = forward(X, parameters, output, activation, product, **variant).A
     on_code = code_penalty(A, parameters.W, activation, share, Variant(**variant))
@@ -210,7 +211,7 @@ def loss(
 
 
 class Backward(NamedTuple):
-    """The gradients at the pre-activations and the two parts of the weights' gradient."""
+    """Gradients of the pre-activations, and the two terms of the weights' gradient."""
 
     dA: np.ndarray
     dA_hat: np.ndarray
@@ -252,9 +253,9 @@ def gradients(
     product=np.matmul,
     **options,
 ):
-    """The gradient of `loss`.
+    """Return the gradient of `loss`.
 
-    Tied weights stand in the encoder and in the decoder, so theirs is the sum of two parts.
+    Tied weights appear in the encoder and in the decoder, so their gradient is a sum of two terms.
     """
     W, _, _, decoder_weights = parameters
     dA, dA_hat, dW_encoder, dW_decoder = backward(
@@ -277,9 +278,9 @@ def theta_gradients(
     total=None,
     **variant,
 ):
-    """The gradient of `loss` at what each segment of `output` learns for its columns.
+    """Return the gradient of `loss` with respect to the theta of each segment of `output`.
 
-    None for one that learns nothing.
+    It is None for a segment that learns nothing.
     """
     A_hat = forward(X, parameters, output, activation, product, **variant).A_hat
     share = row_shares(len(X), sample_weight, total)
@@ -287,7 +288,7 @@ def theta_gradients(
 
 
 def finite_differences(function, x, step=1e-3):
-    """The gradient of a function of one vector, by central differences with an error of step⁴."""
+    """Return the gradient of a function of a vector by central differences, error O(step⁴)."""
     gradient = np.empty_like(x)
     for i in range(x.size):
         h = step * max(1.0, abs(x[i]))
@@ -323,11 +324,11 @@ def train(
 ):
     """Train for one epoch per order of rows in ``row_orders``; the last batch may be shorter.
 
-    Weights are scaled to mean 1 over the rows, a batch's loss is divided by its rows. `variant` is
-    a dict of keyword arguments of `loss`. What the distributions learn follows the other
-    parameters, from the thetas of `output` on, in `thetas` at the end (a fixed theta is not for
-    training: give its segment none). The loss curve holds, for each epoch, the mean over its rows
-    of their batch's loss before that batch's update.
+    Sample weights are scaled to mean 1 over the rows; the loss of a batch is divided by the number
+    of its rows. `variant` is a dict of keyword arguments of `loss`. The parameters of the
+    distributions start from the thetas of `output` and follow the other parameters; the result has
+    them as `thetas`. (Fixed thetas are not supported.) The loss curve has, for each epoch, the mean
+    over rows of the loss of the row's batch before its update.
     """
     X = np.asarray(X, dtype=np.float64)
     v = np.ones(len(X)) if sample_weight is None else sample_weight / np.mean(sample_weight)
@@ -364,7 +365,7 @@ def train(
 
 
 def with_thetas(segments, vector):
-    """The segments with thetas from a vector, in order."""
+    """Return the segments with their thetas taken from a vector in order."""
     out, begin = [], 0
     for segment in segments:
         n = 0 if segment.theta is None else len(segment.theta)

@@ -9,25 +9,26 @@ SMALLEST_NORMAL = 2.0**-126
 
 
 def rounded(x):
-    """The nearest numbers with 8 significant bits, ties to even; subnormal numbers become zero."""
+    """Round to 8 significant bits, ties to even; subnormal numbers become zero."""
     fraction, exponent = np.frexp(np.asarray(x, dtype=np.float64))
     nearest = np.ldexp(np.rint(np.ldexp(fraction, 8)), exponent - 8)
     return np.where(np.abs(x) < SMALLEST_NORMAL, 0.0, nearest)
 
 
 def product(A, B):
-    """The matrix product of rounded operands."""
+    """Return the matrix product of rounded operands."""
     return rounded(A) @ rounded(B)
 
 
 def rounding(X, parameters, output, activation="sigmoid", slack=3.0):
-    """How far float32 arithmetic may carry each gradient from `product`'s, elementwise.
+    """Return elementwise bounds of the errors that float32 sums cause in the gradients.
 
-    Gradients are those of the mean loss, and bounds in absolute units.
+    The gradients are those of the mean loss with `product`; the bounds are absolute.
 
-    Sums in float32 err as in `rounding.rounding`. An operand that errs before it is rounded to
-    bfloat16 errs not at all after it, unless a boundary between two neighbours lies within its
-    error: then by the distance of the neighbours. Such errors are added by their magnitudes.
+    Sums in float32 have the errors of `rounding.rounding`. An error of an operand disappears when
+    the operand is rounded to bfloat16, unless a rounding boundary lies within the error; then it
+    becomes the distance between neighbouring bfloat16 numbers. The magnitudes of such errors are
+    added.
     """
     eps = slack * float(np.finfo(np.float32).eps)
     n, (k, d) = len(X), parameters.W.shape
@@ -60,5 +61,5 @@ def rounding(X, parameters, output, activation="sigmoid", slack=3.0):
 
 
 def operand_error(x, error):
-    """How far apart the roundings of two numbers can be that lie within `error` of x."""
+    """Return the largest difference of two rounded numbers that lie within `error` of x."""
     return rounded(x + error) - rounded(x - error)

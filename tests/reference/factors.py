@@ -1,4 +1,4 @@
-"""Reference of linear factor models: the multivariate normal written out in float64 NumPy."""
+"""Reference of linear factor models: multivariate normal distributions in float64 NumPy."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ def covariance(W, psi, Phi=None):
 
 
 def log_density(X, mean, Sigma):
-    """log N(x | mean, Sigma) of the observed entries of each row; 0 for none. One row at a time."""
+    """Return log N(x | mean, Sigma) of the observed entries of each row, 0 if there are none."""
     out = np.zeros(len(X))
     for i, x in enumerate(np.asarray(X, float)):
         o = ~np.isnan(x)
@@ -31,7 +31,7 @@ def squared_distance(X, mean, Sigma):
 
 
 def posterior(x, mean, W, psi, Phi=None):
-    """Mean and covariance of h given the observed entries of one row: (h, x) is normal."""
+    """Return mean and covariance of h given the observed entries of one row."""
     Phi = np.eye(len(W)) if Phi is None else Phi
     o = ~np.isnan(x)
     S = covariance(W, psi, Phi)[np.ix_(o, o)]
@@ -40,7 +40,7 @@ def posterior(x, mean, W, psi, Phi=None):
 
 
 def impute(X, mean, Sigma):
-    """Missing entries by the conditional mean of a multivariate normal."""
+    """Replace missing entries by their conditional means under a multivariate normal."""
     X = np.array(X, float)
     for x in X:
         o = ~np.isnan(x)
@@ -50,7 +50,7 @@ def impute(X, mean, Sigma):
 
 
 def probabilistic_pca(X, k):
-    """(mean, W up to signs, noise variance): Tipping & Bishop (1999), eqs. 7 and 8."""
+    """Return mean, W up to signs, and noise variance (Tipping & Bishop 1999, eqs. 7 and 8)."""
     mean = X.mean(axis=0)
     values, U = np.linalg.eigh((X - mean).T @ (X - mean) / len(X))
     values, U = values[::-1], U[:, ::-1]

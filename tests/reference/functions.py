@@ -4,23 +4,23 @@ import numpy as np
 
 
 def sigmoid(a):
-    """1 / (1 + exp(-a)), from the side on which the exponential cannot overflow."""
+    """Return 1 / (1 + exp(-a)) in a form that cannot overflow."""
     e = np.exp(-np.abs(a))
     return np.where(a < 0, e, 1.0) / (1.0 + e)
 
 
 def softplus(a):
-    """log(1 + exp(a)), without overflow."""
+    """Return log(1 + exp(a)) without overflow."""
     return np.maximum(a, 0.0) + np.log1p(np.exp(-np.abs(a)))
 
 
 def logit(mean):
-    """The inverse of the sigmoid."""
+    """Return the inverse of the sigmoid."""
     return np.log(mean) - np.log1p(-mean)
 
 
 def logsumexp(a):
-    """log Σ exp(a_j) over the columns of a group, (n, 1)."""
+    """Return log Σ exp(a_j) over the columns of a group, (n, 1)."""
     top = a.max(axis=-1, keepdims=True)
     return top + np.log(np.exp(a - top).sum(axis=-1, keepdims=True))
 
@@ -30,9 +30,9 @@ def softmax(a):
 
 
 def continuous_bernoulli_mean(a):
-    """A'(a) of A(a) = log((exp(a) - 1) / a).
+    """Return the derivative of A(a) = log((exp(a) - 1) / a).
 
-    It is computed by its Taylor series (Bernoulli numbers) where the two terms cancel.
+    Where its two terms cancel, it is computed by the Taylor series (Bernoulli numbers).
     """
     near, a_far = np.abs(a) < 0.5, np.where(np.abs(a) < 0.5, 1.0, a)
     with np.errstate(over="ignore"):
@@ -48,7 +48,7 @@ def continuous_bernoulli_log_normalizer(a):
 
 
 def continuous_bernoulli_link(mean):
-    """By bisection: the mean rises with a."""
+    """Return the inverse of the mean by bisection; the mean increases with a."""
     mean = np.asarray(mean, dtype=np.float64)
     low, high = np.full_like(mean, -1e6), np.full_like(mean, 1e6)
     for _ in range(100):

@@ -1,7 +1,7 @@
-"""Reference of the counted random numbers: Philox4x32-10 (Salmon et al. 2011) in NumPy.
+"""Reference of counter-based random numbers: Philox4x32-10 (Salmon et al. 2011) in NumPy.
 
-The words of a column c of a sample are those of lane c % 16 of group c // 64:
-the word of number c % 64 // 16.
+Each group of 64 columns has 16 lanes of four words. Column c of a sample has word c % 64 // 16 of
+lane c % 16 in group c // 64.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ WORD = np.uint64(0xFFFFFFFF)
 
 
 def philox(counter, key):
-    """Four words (4, ...) from a counter of four words and a key of two, as uint64 below 2^32."""
+    """Return four words (4, ...) of a counter of four words and a key of two, in uint64."""
     x, k = [np.asarray(part, np.uint64) for part in counter], [np.uint64(part) for part in key]
     for _ in range(10):
         p, q = x[0] * np.uint64(0xD2511F53), x[2] * np.uint64(0xCD9E8D57)
@@ -25,7 +25,7 @@ def philox(counter, key):
 
 
 def words(seed, purpose, samples, n_columns, layer=0):
-    """A word for each sample and column, (n, n_columns)."""
+    """Return a random word for each sample and column, (n, n_columns)."""
     columns, samples = np.arange(n_columns), np.asarray(samples, np.uint64)[:, np.newaxis]
     lane = columns // COLUMNS * LANES + columns % LANES
     counter = (lane, layer << 8 | purpose, samples & WORD, samples >> np.uint64(32))
@@ -39,9 +39,9 @@ def is_drawn(drawn, probability):
 
 
 def normals(seed, samples, n_columns):
-    """Standard normal numbers (Box & Muller 1958).
+    """Return standard normal numbers (Box & Muller 1958).
 
-    The words of a lane are a radius, an angle, a radius and an angle.
+    The four words of a lane give a radius, an angle, a radius and an angle.
     """
     u = (words(seed, INPUT, samples, -(-n_columns // COLUMNS) * COLUMNS) + 0.5) / 2**32
     u = u.reshape(len(u), -1, 2, 2, LANES)  # groups, pairs of words, radius or angle, lanes
@@ -51,7 +51,7 @@ def normals(seed, samples, n_columns):
 
 
 def corrupted(X, kind, level, seed, first_sample=0, low=0.0, high=1.0):
-    """What the encoder sees of the rows X, which are samples first_sample, first_sample + 1, …"""
+    """Return corrupted rows X, which are the samples first_sample, first_sample + 1, …."""
     samples = first_sample + np.arange(len(X))
     drawn = words(seed, INPUT, samples, X.shape[1])
     if kind == "masking":
@@ -63,6 +63,6 @@ def corrupted(X, kind, level, seed, first_sample=0, low=0.0, high=1.0):
 
 
 def dropout(shape, p, seed, first_sample=0):
-    """The factor of each unit: 0 with probability p, 1 / (1 - p) otherwise."""
+    """Return the factor of each unit: 0 with probability p, 1 / (1 - p) otherwise."""
     drawn = words(seed, CODE, first_sample + np.arange(shape[0]), shape[1])
     return np.where(is_drawn(drawn, p), 0.0, 1.0 / (1.0 - p))

@@ -1,4 +1,4 @@
-"""How far rounding may carry a kernel's results from those of `reference.autoencoder`."""
+"""Bounds of the rounding errors of kernels relative to `reference.autoencoder`."""
 
 from typing import NamedTuple
 
@@ -6,12 +6,12 @@ import numpy as np
 
 from reference import outputs as reference_outputs
 from reference.autoencoder import Parameters, backward, entry_losses, forward, row_shares
-from reference.outputs import OUTPUTS
+from reference.distributions import OUTPUTS
 from reference.variants import ACTIVATIONS, Variant, encoder_rows, passed
 
 
 class Rounding(NamedTuple):
-    """How far rounding may carry each result, elementwise, in units of the machine epsilon."""
+    """Elementwise bounds of rounding errors in units of the machine epsilon."""
 
     H: np.ndarray
     X_hat: np.ndarray
@@ -22,13 +22,13 @@ class Rounding(NamedTuple):
 
 
 def rounding(X, parameters, output, activation="sigmoid", sample_weight=None, **variant):
-    """First-order error analysis of one step, without penalties on the code.
+    """Return first-order error bounds of one step without penalties on the code.
 
-    The slope of the activation, and the slope of that, are at most 1.
+    The first and second derivatives of the activation are assumed to be at most 1.
 
-    A sum of products makes errors in proportion to the sum of its terms' magnitudes and to `growth`
-    (Higham & Mary 2019), and inherits those of its factors; the inherited errors are independent of
-    each other and add in squares.
+    The error of a sum of products is proportional to the sum of its terms' magnitudes and to
+    `growth` (Higham & Mary 2019). The errors of the factors are independent of each other, so that
+    their squares add.
     """
     n, (k, d) = len(X), parameters.W.shape
     A, H, A_hat, X_hat = forward(X, parameters, output, activation, **variant)
@@ -75,22 +75,23 @@ def rounding(X, parameters, output, activation="sigmoid", sample_weight=None, **
 
 
 def growth(n_terms):
-    """How errors grow along a running sum.
+    """Return the factor by which errors grow along a running sum of n terms.
 
-    They walk at random; the standard deviation is √n / 6 (roundings 1/√12, partial sums 1/√3).
+    The errors are a random walk with standard deviation √n / 6 (roundings 1/√12, partial sums
+    1/√3).
     """
     return max(1.0, np.sqrt(n_terms) / 4.0)
 
 
 def in_squares(E, F):
-    """The size of E @ F when the signs of its terms are random."""
+    """Return the size of E @ F when the signs of its terms are random."""
     return np.sqrt(E**2 @ F**2)
 
 
 def assert_within_rounding(actual, expected, scale, slack=3.0):
-    """Assert |actual - expected| <= slack · eps · scale, with the eps of actual's type.
+    """Assert |actual - expected| <= slack · eps · scale with the eps of actual's type.
 
-    The slack covers both sides' errors.
+    The slack covers the errors of both sides.
     """
     limits = np.finfo(actual.dtype)
     expected = np.asarray(expected)

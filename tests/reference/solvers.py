@@ -1,9 +1,11 @@
-"""Reference of what follows a gradient: schedules, decay, limits on norms.
+"""Reference of schedules, gradient clipping, weight decay and norm constraints.
 
-`train` is `reference.train` with all of them; one step, for weights w and biases:
+`train` is `reference.autoencoder.train` with these additions. One step is, for the gradient g of
+loss and penalty and the learning rate of the step:
 
-    g <- the gradient of loss and penalty;   g <- g min(1, clip_norm / |g|)
-    weights <- (1 - rate weight_decay) weights;   then the solver's update with the rate of the step
+    g <- g min(1, clip_norm / |g|)
+    weights <- (1 - rate weight_decay) weights
+    parameters <- update of the solver with g and the rate
     rows of W (and of W* when untied) <- row min(1, max_norm / |row|)
 """
 
@@ -19,12 +21,12 @@ SCHEDULES = {
 
 
 def clipped(g, clip_norm):
-    """The gradient, no longer than that (Pascanu et al. 2013, algorithm 1)."""
+    """Return the gradient clipped to a norm (Pascanu et al. 2013, algorithm 1)."""
     return g if clip_norm is None else g * min(1.0, clip_norm / np.linalg.norm(g))
 
 
 def with_short_rows(W, max_norm):
-    """Each row on or in the ball of that radius (Srivastava et al. 2014, section 5.1)."""
+    """Project each row on the ball of a radius (Srivastava et al. 2014, section 5.1)."""
     if W is None or max_norm is None:
         return W
     norms = np.linalg.norm(W, axis=1, keepdims=True)
@@ -32,7 +34,7 @@ def with_short_rows(W, max_norm):
 
 
 def decayed(parameters, share):
-    """Weights less that share of them; biases as they were."""
+    """Return parameters whose weights, not biases, are reduced by a fraction of themselves."""
     W, b, c, decoder_weights = parameters
     return Parameters(
         W - share * W, b, c, None if decoder_weights is None else decoder_weights * (1 - share)
@@ -56,7 +58,7 @@ def train(
     max_norm=None,
     **options,
 ):
-    """One epoch for each order of rows; the schedule is spread over all of them."""
+    """Train for one epoch per order of rows; the schedule extends over all epochs."""
     X = np.asarray(X, dtype=np.float64)
     (k, d), tied = parameters.W.shape, parameters.decoder_weights is None
     problem = {"output": output, "activation": activation, "alpha": alpha}

@@ -1,9 +1,9 @@
-"""Reference of sparse coding: plain float64 NumPy, a formula a line, no import of aefast.
+"""Reference of sparse coding: plain float64 NumPy, one formula per line, no import of aefast.
 
 X (n, d), D (k, d) with an atom in each row, H (n, k):
 
-    lasso        min_h 1/2 ||x - h D||^2 + alpha sum_j w_j |h_j|       (h >= 0 where positive)
-    pursuit      greedy least squares on at most so many atoms
+    lasso        min_h 1/2 ||x - h D||^2 + alpha sum_j w_j |h_j|       (h >= 0 if positive)
+    pursuit      greedy least squares with a bounded number of atoms
     threshold    h_j = soft(x . D_j / w_j, alpha) / w_j
 """
 
@@ -24,9 +24,9 @@ def lasso_objective(x, h, D, alpha, weights=None):
 
 
 def relative_gap(x, h, D, alpha, weights=None, positive=False):
-    """The duality gap of a code over 1/2 ||x||^2.
+    """Return the duality gap of a code relative to 1/2 ||x||^2.
 
-    The dual objective is taken at the residual, scaled until it is dual feasible.
+    The dual point is the residual, scaled so that it is dual feasible.
     """
     r = x - h @ D
     correlation = (D @ r) / weights_of(D, weights)
@@ -38,7 +38,7 @@ def relative_gap(x, h, D, alpha, weights=None, positive=False):
 
 
 def optimality(x, h, D, alpha, weights=None, positive=False):
-    """How far a code is from the conditions of the minimum, in units of alpha.
+    """Return the largest violation of the optimality conditions, in units of alpha.
 
     At the minimum |D_j . r| <= alpha w_j, with equality and the sign of h_j where h_j is not 0.
     """
@@ -53,7 +53,7 @@ def optimality(x, h, D, alpha, weights=None, positive=False):
 
 
 def lasso(x, D, alpha, weights=None, positive=False, n_sweeps=20_000, tol=1e-14):
-    """Cyclic coordinate descent, coordinate after coordinate."""
+    """Return the lasso code of a row by cyclic coordinate descent."""
     w, h, r = weights_of(D, weights), np.zeros(len(D)), np.array(x, np.float64)
     norms2 = np.sum(D**2, axis=1)
     for _ in range(n_sweeps):
@@ -68,7 +68,7 @@ def lasso(x, D, alpha, weights=None, positive=False, n_sweeps=20_000, tol=1e-14)
 
 
 def pursuit(x, D, n_nonzero=None, target=0.0):
-    """Orthogonal matching pursuit with a least-squares solution for each set of atoms."""
+    """Return the code of orthogonal matching pursuit, with least squares for each set of atoms."""
     chosen, h = [], np.zeros(len(D))
     norms = np.linalg.norm(D, axis=1)
     for _ in range(min(D.shape) if n_nonzero is None else n_nonzero):
@@ -89,14 +89,14 @@ def threshold(x, D, alpha, weights=None, positive=False):
 
 
 def statistics(H, X):
-    """A = sum of h^T h, B = sum of h^T x."""
+    """Return A = sum of h^T h and B = sum of h^T x."""
     return H.T @ H, H.T @ X
 
 
 def update_dictionary(D, A, B, positive=False, n_sweeps=1):
-    """Mairal et al. (2010), algorithm 2: atom after atom, each projected on the unit ball.
+    """Update a dictionary atom by atom, with projection on the unit ball.
 
-    Atoms that no code uses stay as they are.
+    The method is algorithm 2 of Mairal et al. (2010). Atoms that no code uses do not change.
     """
     D = np.array(D, np.float64)
     for _ in range(n_sweeps):
@@ -111,12 +111,12 @@ def update_dictionary(D, A, B, positive=False, n_sweeps=1):
 
 
 def surrogate(D, A, B):
-    """1/2 tr(D^T A D) - tr(D^T B): what the update lowers."""
+    """Return the objective of the update, 1/2 tr(D^T A D) - tr(D^T B)."""
     return 0.5 * np.sum(D * (A @ D)) - np.sum(D * B)
 
 
 def make_problem(n, d, k, dtype=np.float64, seed=0):
-    """Rows that are sparse combinations of unit atoms, and noise; sizes of every kind."""
+    """Return noisy sparse combinations of random unit atoms, and the atoms."""
     rng = np.random.default_rng(seed)
     D = rng.normal(size=(k, d))
     D /= np.linalg.norm(D, axis=1, keepdims=True)

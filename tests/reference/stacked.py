@@ -3,10 +3,11 @@
     encoder   H_0 = X,   A_l = H_{l-1} W_lᵀ + b_l,   H_l = g_l(A_l)
     decoder   R_L = H_L, B_l = R_l W_l + c_l,        R_{l-1} = g_{l-1}(B_l)
 
-B_1 is the output's pre-activation.
+B_1 is the pre-activation of the output.
 
-Each W_l stands in the encoder and in the decoder: its gradient is the sum of two parts. A NaN in X
-is missing, and enters the encoder as `fill`; `share` (n,) is what each row counts, 1/n by default.
+Each W_l appears in the encoder and in the decoder, so its gradient is a sum of two terms. A NaN in
+X is a missing entry, for which the encoder reads `fill`. `share` (n,) is the weight of each row in
+the mean, 1/n by default.
 """
 
 from itertools import pairwise
@@ -30,7 +31,7 @@ def flatten(layers):
 
 
 def unflatten(vector, sizes):
-    """sizes: d, k_1, ..., k_L."""
+    """Return the layers in a vector; `sizes` are d, k_1, ..., k_L."""
     layers, begin = [], 0
     for d, k in pairwise(sizes):
         parts = []
@@ -43,7 +44,7 @@ def unflatten(vector, sizes):
 
 
 def encode(X, layers, activations, fill=0.0):
-    """[A_1, ...] and [H_0, H_1, ...]."""
+    """Return [A_1, ...] and [H_0, H_1, ...]."""
     X = np.asarray(X, dtype=np.float64)
     A, H = [], [np.where(np.isnan(X), fill, X)]
     for layer, name in zip(layers, activations, strict=True):
@@ -53,7 +54,7 @@ def encode(X, layers, activations, fill=0.0):
 
 
 def decode(code, layers, activations):
-    """{l: B_l} and {l: R_l}, l from 1."""
+    """Return {l: B_l} and {l: R_l} for l from 1."""
     R, B = {len(layers): code}, {}
     for level in range(len(layers), 0, -1):
         B[level] = R[level] @ layers[level - 1].W + layers[level - 1].c
@@ -74,7 +75,7 @@ def loss(X, layers, activations, output, alpha=0.0, share=None, fill=0.0):
 
 
 def gradients(X, layers, activations, output, alpha=0.0, share=None, fill=0.0):
-    """The gradient of `loss`, layer by layer: back through the decoder, then the encoder."""
+    """Return the gradient of `loss` for each layer, by backpropagation."""
     depth, share = len(layers), np.full(len(X), 1 / len(X)) if share is None else share
     A, H = encode(X, layers, activations, fill)
     B, R = decode(H[-1], layers, activations)
@@ -114,7 +115,7 @@ def train(
     fill=0.0,
     **options,
 ):
-    """As `reference.train`. Returns (layers, the solver's state, loss curve)."""
+    """Train like `reference.autoencoder.train` and return (layers, solver state, loss curve)."""
     sizes = [layers[0].W.shape[1]] + [len(layer.b) for layer in layers]
     w, n_steps, loss_curve = flatten(layers), 0, []
     state = np.zeros((SOLVERS[solver].n_states(options), w.size))

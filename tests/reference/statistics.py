@@ -12,7 +12,7 @@ class Statistics(NamedTuple):
 
 
 def statistics(X, weight=None):
-    """Two passes; sums in extended precision where NumPy has it."""
+    """Return the statistics from two passes, in extended precision where NumPy has it."""
     X = np.asarray(X, np.longdouble)
     weight = np.ones(len(X), np.longdouble) if weight is None else np.asarray(weight, np.longdouble)
     mean = (weight[:, None] * X).sum(axis=0) / weight.sum()
@@ -27,12 +27,12 @@ def covariance(X, weight=None):
 
 
 def rounding(X, weight, dtype):
-    """How far `scatter / weight_sum` and the mean may be off in this type.
+    """Return bounds of the errors of `scatter / weight_sum` and of the mean in a type.
 
-    A product of a block in `dtype` has relative error (256 + 6) eps of the sum of magnitudes, which
-    the Cauchy-Schwarz inequality bounds by the root of the product of second moments about the
-    reference point; the latter lies within a few standard deviations of the mean, and so does a
-    double's own share.
+    The product of a block in `dtype` has an error of at most (256 + 6) eps times the sum of
+    magnitudes. By the Cauchy-Schwarz inequality that sum is at most the root of the product of the
+    columns' second moments about the reference point, which lies within a few standard deviations
+    of the mean. Sums in double precision add a term of the same form with their own eps.
     """
     X = np.asarray(X, float)
     eps, eps64 = float(np.finfo(dtype).eps), float(np.finfo(np.float64).eps)
@@ -47,7 +47,7 @@ def rounding(X, weight, dtype):
 
 
 def whitening(X, method, epsilon):
-    """The whitening matrix, up to signs for "pca"."""
+    """Return the whitening matrix, for "pca" up to signs."""
     variance, U = np.linalg.eigh(covariance(X))
     variance, U = variance[::-1], U[:, ::-1]
     D = np.diag((np.maximum(variance, 0) + epsilon) ** -0.5)

@@ -1,7 +1,7 @@
-"""Reference of training k-sparse autoencoders: which units are dead, and what becomes of them.
+"""Reference of training k-sparse autoencoders with an auxiliary loss for dead units.
 
-A unit that no row of weight has kept for a whole pass's rows is dead: in the next batches, until a
-row keeps it, it has the auxiliary loss of `variants.auxiliary_loss`.
+A unit is dead after as many rows as a pass has, of positive weight, have not kept it. Until a row
+keeps it again, it has the loss of `variants.auxiliary_loss` in every batch.
 """
 
 import numpy as np
@@ -21,9 +21,9 @@ from reference.autoencoder import (
 def train(
     X, parameters, row_orders, *, batch_size, output, solver, top_k, revive, activation, **options
 ):
-    """`reference.train` with dead units, whose auxiliary loss has the weight `revive`.
+    """Train like `reference.autoencoder.train`, with the weight `revive` of the auxiliary loss.
 
-    Also returns how many units were dead, batch by batch.
+    The result includes the number of dead units in each batch.
     """
     X, (k, d), tied = np.asarray(X, np.float64), parameters.W.shape, parameters[3] is None
     w, rows_unused = flatten(parameters), np.zeros(k, int)
@@ -47,7 +47,7 @@ def train(
 
 
 def units_kept(X, parameters, output, activation, top_k):
-    """(k,): whether a row keeps the unit; of equal activations the first is kept."""
+    """Return (k,) whether any row keeps the unit; of equal activations the first is kept."""
     A = forward(X, parameters, output, activation).A
     order = np.argsort(-ACTIVATIONS[activation].function(A), axis=1, kind="stable")
     kept = np.zeros(A.shape[1], bool)

@@ -1,10 +1,11 @@
 """Reference of activations and of variants of the code: plain float64 NumPy.
 
-    A = X Wᵀ + b     G = f(A), the activations
-    H, the code: G with all but the top k zeroed, then times the dropout mask
+    A = X Wᵀ + b
+    G = f(A), the activations
+    H, the code: G with all but the top k set to zero, times the dropout mask
 
-Penalties are on G and on its Jacobian; `share` (n,) is what each row counts in the mean. The
-divergence is of the weighted mean activations.
+The penalties are functions of G and of its Jacobian. `share` (n,) is the weight of each row in the
+mean. The Kullback-Leibler divergence is that of the weighted mean activations.
 """
 
 from collections.abc import Callable
@@ -12,11 +13,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from reference.outputs import sigmoid, softplus
+from reference.functions import sigmoid, softplus
 
 
 class Activation(NamedTuple):
-    """f, elementwise, and its first and second derivative, as functions of A."""
+    """Elementwise activation f with its first and second derivatives, as functions of A."""
 
     function: Callable
     derivative: Callable
@@ -56,15 +57,12 @@ ACTIVATIONS = {
 
 
 class Penalty(NamedTuple):
-    """A penalty that makes codes sparse, and its derivative.
-
-    Both are functions of codes h, or of the mean codes m of a batch, and of a parameter.
-    """
+    """Sparsity penalty and its derivative, functions of codes and of an optional parameter."""
 
     value: Callable
     slope: Callable
-    of_means: bool = False
-    example: float | None = None  # of the parameter
+    of_means: bool = False  # whether the codes are the means of a batch
+    example: float | None = None  # example of the parameter, for tests
 
 
 PENALTIES = {
@@ -80,17 +78,16 @@ PENALTIES = {
 
 
 class Variant(NamedTuple):
-    """What training adds to the plain autoencoder."""
+    """Options of training beyond the plain autoencoder."""
 
-    encoded: np.ndarray | None = None  # the rows that the encoder sees: the corrupted ones
-    fill: np.ndarray | float = 0.0  # what it sees in place of missing entries, (d,)
-    top_k: int | None = None  # how many activations of a row are kept
-    dropout: np.ndarray | None = None  # (n, k), the factor of each activation
-    contraction: float = 0.0  # lambda
-    sparsity: tuple | None = None  # (a name of PENALTIES, its parameter if it has one, weight)
-    revive: np.ndarray | None = (
-        None  # (k,): with top_k, the weight of a dead unit's auxiliary loss; 0 for units that live
-    )
+    encoded: np.ndarray | None = None  # (n, d), corrupted rows for the encoder
+    fill: np.ndarray | float = 0.0  # (d,), values that the encoder reads for missing entries
+    top_k: int | None = None  # number of activations of a row that are kept
+    dropout: np.ndarray | None = None  # (n, k), factor of each activation
+    contraction: float = 0.0  # weight lambda of the contractive penalty
+    sparsity: tuple | None = None  # (name in PENALTIES, parameter if it has one, weight)
+    # (k,), with top_k: weight of a dead unit's auxiliary loss, 0 for units that are not dead.
+    revive: np.ndarray | None = None
 
 
 def encoder_rows(X, variant):
@@ -99,7 +96,7 @@ def encoder_rows(X, variant):
 
 
 def passed(G, variant):
-    """The factor (n, k) of each activation: zero where it is dropped."""
+    """Return the factor (n, k) of each activation, 0 if it is dropped."""
     factor = np.ones_like(G)
     if variant.top_k is not None:
         order = np.argsort(-G, axis=1, kind="stable")  # of equal activations the first is kept
@@ -109,9 +106,9 @@ def passed(G, variant):
 
 
 def code_penalty(A, W, activation, share, variant):
-    """``λ Σ_i v_i Σ_j f'(a_ij)² ‖W_j‖²``, plus the sparsity of the code.
+    """Return ``λ Σ_i v_i Σ_j f'(a_ij)² ‖W_j‖²`` plus the sparsity penalty.
 
-    The first is the mean squared norm of ∂h/∂x (Rifai et al. 2011).
+    The first term is λ times the mean squared norm of ∂h/∂x (Rifai et al. 2011).
     """
     f, value = ACTIVATIONS[activation], 0.0
     if variant.contraction:
@@ -129,9 +126,10 @@ def code_penalty(A, W, activation, share, variant):
 
 
 def code_penalty_gradients(A, W, activation, share, variant):
-    """The gradients of `code_penalty` at A and at W.
+    """Return the gradients of `code_penalty` with respect to A and to W.
 
-    The gradient at W is of W's own appearance in the penalty alone, and that at A of the rest.
+    The gradient with respect to W covers only the explicit W in the penalty; the dependence through
+    A is in the gradient with respect to A.
     """
     f, v = ACTIVATIONS[activation], share[:, np.newaxis]
     dA, dW = np.zeros_like(A), np.zeros_like(W)
@@ -151,11 +149,11 @@ def code_penalty_gradients(A, W, activation, share, variant):
 
 
 def auxiliary_loss(G, residual, V, share, variant):
-    """The loss that revives dead units: ``Σ_i v_i Σ_j revive_j ½ ‖e_i − g_ij V_j‖²``.
+    """Return the loss that revives dead units: ``Σ_i v_i Σ_j revive_j ½ ‖e_i − g_ij V_j‖²``.
 
-    The sum is over the units j that row i does not keep: it is the part of the residual e = x − μ,
-    or of minus the derivative by the pre-activation, that such a unit alone leaves. The residual
-    counts as given (after Gao et al. 2024).
+    The sum is over the units j that row i does not keep. Each term is the part of the residual
+    e = x − μ (in general: minus the derivative of the loss with respect to the pre-activation) that
+    remains if the unit alone fits it. The residual is held constant (after Gao et al. 2024).
     """
     left = residual[:, np.newaxis] - G[:, :, np.newaxis] * V
     dropped = passed(G, variant) == 0
@@ -163,9 +161,9 @@ def auxiliary_loss(G, residual, V, share, variant):
 
 
 def auxiliary_gradient(G, dH, V, share, variant):
-    """The gradient of `auxiliary_loss` at G, given that of the loss at H.
+    """Return the gradient of `auxiliary_loss` with respect to G, given the loss's for H.
 
-    Nothing else is moved by it.
+    The auxiliary loss changes no other gradient.
     """
     if variant.revive is None:
         return np.zeros_like(G)

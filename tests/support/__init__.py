@@ -1,1 +1,1 @@
-"""Problems and helpers that several test files share."""
+"""Problems and helpers that several test files use."""

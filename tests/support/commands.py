@@ -9,9 +9,9 @@ from aefast.cli import main
 
 
 def refused(capsys, *argv):
-    """The one line on stderr that a refused command ends with.
+    """Run a command that must fail and return its error, the only line on stderr.
 
-    Nothing else is printed, and no file is written.
+    The command must print nothing else and write no file.
     """
     before = sorted(os.walk("."))
     assert main([str(argument) for argument in argv]) == 2
@@ -23,7 +23,10 @@ def refused(capsys, *argv):
 
 
 def heed_interrupts():
-    """A shell's background jobs ignore them, and so would what they start."""
+    """Restore the default handling of SIGINT.
+
+    Background jobs of a shell ignore SIGINT, and their child processes inherit that.
+    """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 

@@ -1,7 +1,7 @@
-"""Imports of Python modules, compiled ones included, and includes of C headers and bindings.
+"""Imports of Python and compiled modules, and includes of C headers and bindings.
 
-Both are read as a mapping: name -> names that it imports. `faults` judges such a mapping, so that
-tests can add a line to it.
+Both are read as a mapping from names to the names that they import. `faults` checks such a mapping,
+so that tests can also check a mapping with an import added.
 """
 
 import ast
@@ -11,8 +11,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 FAMILIES = ("networks", "linear", "sparse_coding")
 
-# Each component of the Python package may import these and itself. Pictures stand above the
-# families that they draw: a file of plotting/ may import any family, no family imports plotting.
+# Components that each component of the Python package may import besides itself. Pictures are above
+# the families that they draw: plotting/ may import any family, no family imports plotting.
 PYTHON_LAYERS = {
     "_base": {"_version"},
     "_version": set(),
@@ -24,8 +24,8 @@ PYTHON_LAYERS = {
     "cli": {"root", "_base", "_version", "public", "plotting", "interop", *FAMILIES},
 }
 
-# Each folder of src/ may include these and itself. runtime/dispatch.h, the list of instruction
-# sets, is for whoever has a table of kernels.
+# Folders that each folder of src/ may include besides itself. runtime/dispatch.h, the list of
+# instruction sets, is available to every folder with a table of kernels.
 KERNEL_FAMILIES = ("autoencoder", "sparse_coding", "statistics")
 C_LAYERS = {
     "dispatch": set(),
@@ -36,7 +36,7 @@ C_LAYERS = {
         f"kernels/{family}": {"kernels/products", "kernels/base", "dispatch"}
         for family in KERNEL_FAMILIES
     },
-    "bindings": {"kernels/base", "kernels/products"},  # what several extensions cimport
+    "bindings": {"kernels/base", "kernels/products"},  # files that several extensions cimport
     "bindings/_runtime": {"runtime", "dispatch"},
     "bindings/_rows": {"bindings", "kernels/base", "kernels/products"},
     **{
@@ -51,11 +51,11 @@ C_LAYERS = {
 }
 
 
-# ---- the judgement ----
+# ---- checks ----
 
 
 def faults(imports, component_of, layers):
-    """What is wrong with a mapping of imports, a sentence each: layers first, then circles."""
+    """Return the faults of a mapping of imports as sentences: first layers, then circles."""
     found = []
     for importer, names in sorted(imports.items()):
         component = component_of(importer)
@@ -70,7 +70,7 @@ def faults(imports, component_of, layers):
 
 
 def circles(imports):
-    """Circles of imports: at least one for each set of modules that import each other."""
+    """Return circles of imports, at least one for each set of modules that import each other."""
     found, state = [], {}
 
     def visit(name, path):
@@ -104,7 +104,7 @@ def python_component(module):
 
 
 def python_imports():
-    """Of every module of the package, lazy imports and those of compiled modules included."""
+    """Return the imports of every module, with lazy imports and imports of compiled modules."""
     sources = {_module_name(path): path.read_text() for path in (ROOT / "aefast").rglob("*.py")}
     extensions = extension_modules()
     known = {*sources, *extensions}
@@ -117,7 +117,7 @@ def python_imports():
 
 
 def extension_modules():
-    """Compiled modules, and the names of their files in src/bindings without the suffix."""
+    """Map compiled modules to the names of their files in src/bindings without the suffix."""
     text = (ROOT / "setup.py").read_text()
     pairs = re.findall(r'"([\w.]+)",\s*\[\s*"src/bindings/(\w+)\.pyx"', text)
     return {f"aefast.{module}": stem for module, stem in pairs}
@@ -129,9 +129,9 @@ def _module_name(path):
 
 
 def imported_by(source, known):
-    """The modules among `known` that a source imports, at its top or anywhere inside.
+    """Return the modules among `known` that a source imports, at its top or anywhere inside.
 
-    Imports for type checkers alone do not count.
+    Imports under `if TYPE_CHECKING:` do not count.
     """
     found = set()
     for node in _running_nodes(ast.parse(source)):
@@ -145,7 +145,7 @@ def imported_by(source, known):
 
 
 def _running_nodes(node):
-    """All nodes but those under `if TYPE_CHECKING:`."""
+    """Yield all nodes except those under `if TYPE_CHECKING:`."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
             for other in child.orelse:
@@ -156,7 +156,7 @@ def _running_nodes(node):
 
 
 def _nearest(name, known):
-    """The module that a dotted name is, or is an attribute of; None for another package's."""
+    """Return the module that a dotted name denotes or belongs to, or None if it is not known."""
     while name and name not in known:
         name = name.rpartition(".")[0]
     return name or None
@@ -166,7 +166,7 @@ def _nearest(name, known):
 
 
 def c_component(file):
-    """The layer of a file of src/, named by its path there."""
+    """Return the layer of a file of src/, given by its path there."""
     if file == "runtime/dispatch.h":
         return "dispatch"
     path = Path(file)
@@ -174,12 +174,12 @@ def c_component(file):
         return "/".join(path.parts[:2])
     if path.parts[0] == "runtime":
         return "runtime"
-    stems = [stem for stem in _extension_stems() if path.stem == stem or _is_part(path.stem, stem)]
+    stems = [stem for stem in _extension_stems() if path.stem == stem or _serves(path.stem, stem)]
     return f"bindings/{stems[0]}" if stems else "bindings"
 
 
-def _is_part(stem, extension):
-    """Whether a file of src/bindings serves this extension alone: by its name, or as its text."""
+def _serves(stem, extension):
+    """Return whether a file of src/bindings belongs to one extension, by its name or an include."""
     text = (ROOT / "src/bindings" / f"{extension}.pyx").read_text()
     return stem.startswith(f"{extension}_") or f'include "{stem}.pxi"' in text
 
@@ -189,7 +189,7 @@ def _extension_stems():
 
 
 def c_imports():
-    """Of every file of src/: the headers that it includes and the files that it cimports from."""
+    """Return, for every file of src/, the headers it includes and the files it cimports from."""
     found = {}
     for path in (ROOT / "src").rglob("*.*"):
         if path.suffix in (".c", ".h", ".pyx", ".pxd", ".pxi"):
@@ -198,7 +198,7 @@ def c_imports():
 
 
 def included_by(text):
-    """The files of src/ that a C or Cython source reads."""
+    """Return the files of src/ that a C or Cython source includes or cimports from."""
     headers = re.findall(
         r'^\s*(?:#\s*include|cdef extern from)\s+"((?:kernels|runtime)/.*?)"', text, re.MULTILINE
     )

@@ -1,14 +1,12 @@
-"""Solvers, comparisons and processes that several test files share."""
+"""Solvers, comparisons and processes that several test files use."""
 
 import os
 import subprocess
 import sys
 import textwrap
 
-PLAIN_OUTPUTS = [
-    "gaussian",
-    "bernoulli",
-]  # those that have a form without masks, and that all else was built on
+# Distributions whose kernels also exist in a form without masks.
+PLAIN_OUTPUTS = ["gaussian", "bernoulli"]
 
 SOLVERS = [
     ("sgd", {"learning_rate": 0.05, "momentum": 0.0}),
@@ -21,7 +19,7 @@ SOLVER_NAMES = ["plain", "momentum", "nesterov", "adam", "adagrad"]
 
 
 def same_bits(a, b):
-    """Whether two fitted estimators agree in every bit of what training left."""
+    """Return whether the fitted states and loss curves of two estimators have the same bits."""
     return (
         a._state.parameters.tobytes() == b._state.parameters.tobytes()
         and a._state.optimizer_state.tobytes() == b._state.optimizer_state.tobytes()
@@ -31,7 +29,7 @@ def same_bits(a, b):
 
 
 def run_python(script, **environment):
-    """Run a script in a process of its own, from no particular folder."""
+    """Run a script in a process of its own, in a folder without a checkout."""
     return subprocess.run(
         [sys.executable, "-c", textwrap.dedent(script)],
         env={**os.environ, **environment},

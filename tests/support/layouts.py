@@ -13,7 +13,10 @@ def unaligned(X):
 
 
 def strided(X, rows, columns):
-    """Rows and columns of a larger table, |rows| and |columns| apart, backwards if negative."""
+    """Return a copy of X as a strided view of a larger table.
+
+    Rows and columns are |rows| and |columns| apart, in reverse order if the number is negative.
+    """
     table = np.zeros((X.shape[0] * abs(rows), X.shape[1] * abs(columns)), X.dtype)
     view = table[::rows, ::columns]
     view[...] = X

@@ -1,4 +1,4 @@
-"""Helpers that take model files apart and put them together again."""
+"""Helpers that decode, edit and encode model files."""
 
 import contextlib
 import json
@@ -10,7 +10,7 @@ import aefast
 
 
 def unpack(contents):
-    """Header (a dict) and data of a safetensors file."""
+    """Return the header (a dict) and the data of a safetensors file."""
     (n_header,) = struct.unpack("<Q", contents[:8])
     return json.loads(contents[8 : 8 + n_header]), contents[8 + n_header :]
 
@@ -21,7 +21,7 @@ def pack(header, data):
 
 
 def assert_refused(path, match=None):
-    """A file is refused with a ValueError that names it."""
+    """Assert that loading a file raises a ValueError that names the file."""
     with pytest.raises(ValueError, match=match) as caught:
         aefast.load(path)
     assert str(path) in str(caught.value)
@@ -29,7 +29,7 @@ def assert_refused(path, match=None):
 
 @contextlib.contextmanager
 def edited(path):
-    """Change a model file: yields its header, the metadata decoded, and its data, mutable."""
+    """Yield the header, decoded metadata and data of a model file, and write them back changed."""
     header, data = unpack(path.read_bytes())
     metadata = json.loads(header["__metadata__"]["aefast"])
     data = bytearray(data)

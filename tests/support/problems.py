@@ -1,20 +1,21 @@
-"""Problems for the tests that loop over the registries: rows, parameters, one step.
+"""Problems for tests that loop over tables of distributions: rows, parameters, one step.
 
-Rows lie in the domains of the distributions, or are mapped into them.
+The rows lie in the domains of the distributions, or are mapped into them.
 """
 
 import numpy as np
 from reference import autoencoder as reference
 from reference import outputs as reference_outputs
 from reference.autoencoder import Parameters, flatten, unflatten
-from reference.outputs import OUTPUTS
+from reference.distributions import OUTPUTS
 from scipy import sparse
 from scipy.special import expit
 
 from aefast import Autoencoder
 from aefast.distributions import FAMILIES
 
-MIXED = [  # of 9 columns; groups lie between other columns
+# Output with 9 columns; the columns of groups lie between other columns.
+MIXED = [
     ("bernoulli", [0]),
     ("categorical", [1, 4, 6]),
     (("gamma", {"shape": 1.7}), [2]),
@@ -25,8 +26,8 @@ MIXED = [  # of 9 columns; groups lie between other columns
 ALL_OUTPUTS = {name: name for name in OUTPUTS} | {"mixed": MIXED}
 
 
-def twin_of(output):
-    """The reference's `output` of an estimator's."""
+def reference_output(output):
+    """Return the reference implementation's form of an estimator's `output`."""
     if not isinstance(output, list):
         return output
     segments = []
@@ -39,14 +40,14 @@ def twin_of(output):
 
 
 def fixes_parameter(distribution):
-    """Whether a distribution is given with an option that fixes what it would learn."""
+    """Return whether an option of a distribution fixes the parameter it would learn."""
     return isinstance(distribution, tuple) and OUTPUTS[distribution[0]].constant is None
 
 
 def rows_of(output, n_samples, n_features=9, seed=0):
-    """(n, d) rows in the domain, away from its edges where these are singular."""
+    """Return rows (n, d) in the domain, away from its singular edges."""
     random, X = np.random.default_rng(seed), np.empty((n_samples, n_features))
-    for name, columns, *_ in reference_outputs.segments(twin_of(output), n_features):
+    for name, columns, *_ in reference_outputs.segments(reference_output(output), n_features):
         shape = (n_samples, len(columns))
         if name == "categorical":
             X[:, columns] = np.eye(shape[1])[random.integers(shape[1], size=n_samples)]
@@ -60,9 +61,9 @@ def rows_of(output, n_samples, n_features=9, seed=0):
 
 
 def with_gaps(X, output, seed=1):
-    """A copy with missing entries, whole groups of them."""
+    """Return a copy with missing entries; the columns of a group are missing together."""
     random, X = np.random.default_rng(seed), X.copy()
-    for name, columns, *_ in reference_outputs.segments(twin_of(output), X.shape[1]):
+    for name, columns, *_ in reference_outputs.segments(reference_output(output), X.shape[1]):
         units = [columns] if OUTPUTS[name].is_group else columns[:, np.newaxis]
         for unit in units:
             X[np.ix_(random.random(len(X)) < 0.2, unit)] = np.nan
@@ -77,10 +78,10 @@ def parameters_of(n_features, n_components, tied, seed=2):
 
 
 def thetas_of(output, n_features, seed=3):
-    """What the distributions learn, (d,), and 0 where they learn nothing."""
+    """Return the distributions' parameters (d,), 0 where a distribution learns nothing."""
     theta, random = np.zeros(n_features), np.random.default_rng(seed)
     for segment, given in zip(
-        reference_outputs.segments(twin_of(output), n_features),
+        reference_outputs.segments(reference_output(output), n_features),
         [(None, None)] if not isinstance(output, list) else output,
         strict=True,
     ):
@@ -92,17 +93,17 @@ def thetas_of(output, n_features, seed=3):
     return theta
 
 
-def twin_with_thetas(output, theta):
+def reference_output_with_thetas(output, theta):
     return [
         segment._replace(theta=None if segment.theta is None else theta[segment.columns])
-        for segment in reference_outputs.segments(twin_of(output), len(theta))
+        for segment in reference_outputs.segments(reference_output(output), len(theta))
     ]
 
 
 def step(X, parameters, theta, *, sample_weight=None, **options):
-    """Take one step on all rows: (loss, gradients, theta's gradient, estimator).
+    """Take one step on all rows and return (loss, gradients, theta's gradient, estimator).
 
-    Plain descent with rate 1 moves parameters by their gradient.
+    Gradient descent with learning rate 1 moves the parameters by their gradients.
     """
     tied, (k, d) = parameters.decoder_weights is None, parameters.W.shape
     settings = {"solver": "sgd", "momentum": 0.0, "learning_rate": 1.0, "tol": 0, "shuffle": False}
@@ -119,35 +120,35 @@ def step(X, parameters, theta, *, sample_weight=None, **options):
 
 
 def expected_step(X, parameters, theta, output, *, sample_weight=None, **options):
-    """(loss, gradients, theta's gradient) of the reference."""
-    twin, total = twin_with_thetas(output, theta), len(X)
+    """Return (loss, gradients, theta's gradient) of the reference implementation."""
+    segments, total = reference_output_with_thetas(output, theta), len(X)
     v = np.ones(len(X)) if sample_weight is None else sample_weight / np.mean(sample_weight)
     options |= {"sample_weight": v, "total": total}
-    loss = reference.loss(X, parameters, twin, **options)
-    gradients = reference.gradients(X, parameters, twin, **options)
+    loss = reference.loss(X, parameters, segments, **options)
+    gradients = reference.gradients(X, parameters, segments, **options)
     of_theta = np.zeros(len(theta))
     options.pop("alpha", None)
-    parts = reference.theta_gradients(X, parameters, twin, **options)
+    parts = reference.theta_gradients(X, parameters, segments, **options)
     given = output if isinstance(output, list) else [(output, None)]
-    for segment, part, (distribution, _) in zip(twin, parts, given, strict=True):
+    for segment, part, (distribution, _) in zip(segments, parts, given, strict=True):
         if part is not None and not fixes_parameter(distribution):
             of_theta[segment.columns] = part
     return loss, gradients, of_theta
 
 
 def assert_same_gradients(actual, expected, tolerance):
-    """In units of the largest entry of each part."""
+    """Assert that gradients agree, relative to the largest entry of each parameter."""
     for name in Parameters._fields:
-        mine, twin = getattr(actual, name), getattr(expected, name)
-        if twin is None:
-            assert mine is None
+        got, wanted = getattr(actual, name), getattr(expected, name)
+        if wanted is None:
+            assert got is None
         else:
-            error, scale = np.abs(mine - twin).max(), np.abs(twin).max()
+            error, scale = np.abs(got - wanted).max(), np.abs(wanted).max()
             assert error <= tolerance * max(scale, 1e-3), f"d{name}: {error / scale:.2g} off"
 
 
 def mixed_output(n_features, seed):
-    """Columns dealt out at random among distributions drawn at random, some with options."""
+    """Return an output that assigns random columns to random distributions, some with options."""
     random = np.random.default_rng(seed)
     columns, output = random.permutation(n_features), []
     while len(columns):
@@ -161,16 +162,16 @@ def mixed_output(n_features, seed):
 
 
 def output_parameters_of(output, theta):
-    """What `ops` takes: {parameter: (d,)}."""
-    segments = reference_outputs.segments(twin_of(output), len(theta))
+    """Return the `output_parameters` argument of `ops`: {parameter: (d,)}."""
+    segments = reference_outputs.segments(reference_output(output), len(theta))
     names = [FAMILIES[segment.name].parameter for segment in segments]
     return {name: theta for name in names if name}
 
 
 def into_domain(X, output):
-    """Real data mapped into the domain of the output, row by row.
+    """Map real data into the domain of the output, row by row.
 
-    What is not finite and dense real data is passed on for the estimator to judge.
+    Data that is not finite, dense and real is returned unchanged for the estimator to check.
     """
     kind = None if sparse.issparse(X) else np.asarray(X).dtype.kind
     if kind is None or kind not in "biufO":
@@ -200,7 +201,10 @@ def into_domain(X, output):
 
 
 class DomainAutoencoder(Autoencoder):
-    """An Autoencoder that maps its input, so that checks made for real data reach every output."""
+    """Autoencoder that maps its input into the domain of its output.
+
+    With it, checks made for real data can test every output.
+    """
 
     def fit(self, X, y=None, sample_weight=None):
         return super().fit(into_domain(X, self.output), y, sample_weight)

@@ -1,4 +1,4 @@
-"""The tiers of the suite: which cases of a parametrised test the default tier runs.
+"""Tiers of the test suite: choice of the parametrised cases that the default tier runs.
 
 docs/develop/tests.md describes the tiers.
 """
@@ -10,15 +10,15 @@ import pytest
 
 
 def covering(cases, strength):
-    """The indices of few cases in which each combination of `strength` values occurs.
+    """Return the indices of few cases that cover each combination of `strength` values.
 
-    A case is a tuple of values, one for each parameter; combinations that occur in no case are not
-    asked for. Each step takes the case with the most combinations that are still missing; among
-    equals the one whose values were taken least often, so that repeats spread over all values, and
-    then the first: the choice depends on nothing but the cases.
+    A case is a tuple of values, one for each parameter; only combinations that occur in some case
+    count. The algorithm is greedy: each step takes the case with the most missing combinations,
+    among these the case whose values were taken least often, so that repeats spread over all
+    values, and among these the first. The result depends on the cases alone.
     """
     strength = min(strength, len(cases[0]))
-    owners = defaultdict(list)  # the cases in which a combination occurs
+    owners = defaultdict(list)  # cases in which each combination occurs
     for index, case in enumerate(cases):
         for combination in combinations(enumerate(case), strength):
             owners[combination].append(index)
@@ -38,20 +38,23 @@ def covering(cases, strength):
 
 
 def values_of(item):
-    """The identities of a case's values; a check of scikit-learn and its estimator are named."""
+    """Return the identities of a case's values.
+
+    For a check of scikit-learn they are the names of the estimator and of the check.
+    """
     if {"estimator", "check"} <= item.callspec.params.keys():
         return tuple(item.callspec.id.rsplit("-check_", 1))
     return tuple(map(id, item.callspec.params.values()))
 
 
 def strength_of(item):
-    """How many values meet in the default tier: two, or one where a marker says so."""
+    """Return the size of the combinations that the default tier covers: 2, or 1 with a marker."""
     once = item.get_closest_marker("each_value_once")
     return 1 if once or "check" in item.callspec.params else 2
 
 
 def mark_tiers(items):
-    """Mark what the default tier leaves out as `extra`, and the whole product as `full`."""
+    """Mark cases outside the default tier as `extra`, and all but slow tests as `full`."""
     functions = defaultdict(list)
     for item in items:
         if item.get_closest_marker("slow"):
