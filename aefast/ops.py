@@ -79,16 +79,16 @@ def _network(
     k, d = W.shape
     check.check_sizes(n_components=k, n_features=d)
     tied = decoder_weights is None
-    parts = [
+    arrays = [
         check.as_parameter(W, "W", (k, d)),
         None if tied else check.as_parameter(decoder_weights, "decoder_weights", (k, d)),
         None if b is None else check.as_parameter(b, "b", (k,)),
         None if c is None else check.as_parameter(c, "c", (d,)),
     ]
-    dtype = check.real_type(X.dtype, *[part.dtype for part in parts if part is not None])
+    dtype = check.real_type(X.dtype, *[array.dtype for array in arrays if array is not None])
     V: Any
     W, V, b, c = (
-        part if part is None or part.dtype == dtype else part.astype(dtype) for part in parts
+        array if array is None or array.dtype == dtype else array.astype(dtype) for array in arrays
     )
     segments = outputs.resolve_output(output, d)
     theta = outputs.from_names(segments, output_parameters, d)
@@ -291,14 +291,14 @@ def loss_and_gradients(
     if status & _autoencoder.NOT_FINITE or not np.isfinite(flat).all():
         raise overflow_error("X", parameters)
     [layer] = network.layers
-    parts = layer.parts(flat.astype(parameters[0].W.dtype, copy=False))
+    arrays = layer.arrays(flat.astype(parameters[0].W.dtype, copy=False))
     return value, Gradients(
-        parts["components"],
-        parts["hidden_bias"],
-        parts["visible_bias"],
-        parts.get("decoder_components"),
-        outputs.by_name(network.output, parts["output_parameters"], rest=0)
-        if "output_parameters" in parts
+        arrays["components"],
+        arrays["hidden_bias"],
+        arrays["visible_bias"],
+        arrays.get("decoder_components"),
+        outputs.by_name(network.output, arrays["output_parameters"], rest=0)
+        if "output_parameters" in arrays
         else {},
     )
 

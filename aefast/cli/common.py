@@ -40,6 +40,20 @@ def add_threads(command):
     )
 
 
+def add_seed(command, seeded):
+    """Add --seed; `seeded` says which random choices follow from it."""
+    command.add_argument(
+        "--seed", type=int, default=0, metavar="N", help=f"of {seeded} (default: %(default)s)"
+    )
+
+
+def add_folder(command, name):
+    """Add --out, the folder of results, which has this name by default."""
+    command.add_argument(
+        "--out", metavar="DIR", default=name, help="the folder (default: %(default)s)"
+    )
+
+
 def test_fraction(text):
     fraction = float(text)
     if not 0 <= fraction < 1:

@@ -8,7 +8,16 @@ import numpy as np
 
 import aefast
 from aefast.cli import data_files
-from aefast.cli.common import DATA_HELP, METRICS_NAME, MODEL_NAME, describe, model_path
+from aefast.cli.common import (
+    DATA_HELP,
+    METRICS_NAME,
+    MODEL_NAME,
+    add_folder,
+    add_seed,
+    add_threads,
+    describe,
+    model_path,
+)
 
 _PICTURE_NAME = "dictionary.png"
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".pgm", ".ppm", ".webp")
@@ -17,6 +26,14 @@ _IMAGE_HELP = (
     "an image file, or 'china.jpg' or 'flower.jpg', the photographs that come with scikit-learn"
 )
 _MOST_TESTED_ROWS = 5000
+# Options of `aefast dictionary` that are numbers: flags, default, help.
+_NUMBERS = (
+    ("-k --components", 256, "atoms"),
+    ("--alpha", 0.5, "penalty: 1/2 ||x - h D||^2 + A ||h||_1"),
+    ("--epochs", 10, "passes over the rows, at most"),
+    ("--patch", 8, "side of the patches, in pixels"),
+    ("--patches", 30_000, "patches drawn from the images"),
+)
 
 
 def add_dictionary(command):
@@ -38,42 +55,10 @@ def add_dictionary(command):
         help=f"images ({', '.join(_IMAGE_SUFFIXES)}), or one table: {DATA_HELP}. Default: the two "
         "photographs that come with scikit-learn",
     )
-    add(
-        "-k",
-        "--components",
-        type=int,
-        default=256,
-        metavar="N",
-        help="atoms (default: %(default)s)",
-    )
-    add(
-        "--alpha",
-        type=float,
-        default=0.5,
-        metavar="A",
-        help="penalty: 1/2 ||x - h D||^2 + A ||h||_1 (default: %(default)s)",
-    )
-    add(
-        "--epochs",
-        type=int,
-        default=10,
-        metavar="N",
-        help="passes over the rows, at most (default: %(default)s)",
-    )
-    add(
-        "--patch",
-        type=int,
-        default=8,
-        metavar="N",
-        help="side of the patches, in pixels (default: %(default)s)",
-    )
-    add(
-        "--patches",
-        type=int,
-        default=30_000,
-        metavar="N",
-        help="patches drawn from the images (default: %(default)s)",
-    )
+    for flags, default, text in _NUMBERS:
+        kind, metavar = (float, "A") if isinstance(default, float) else (int, "N")
+        help_text = f"{text} (default: %(default)s)"
+        add(*flags.split(), type=kind, default=default, metavar=metavar, help=help_text)
     add(
         "--whiten",
         action="store_true",
@@ -81,25 +66,9 @@ def add_dictionary(command):
         "denoising",
     )
     add("--positive", action="store_true", help="codes and atoms that are not negative")
-    add(
-        "--seed",
-        type=int,
-        default=0,
-        metavar="N",
-        help="of patches, first atoms and shuffles (default: %(default)s)",
-    )
-    add(
-        "--threads",
-        type=int,
-        metavar="N",
-        help="at most; by default the cores this process may use",
-    )
-    add(
-        "--out",
-        metavar="DIR",
-        default="aefast-dictionary",
-        help="the folder (default: %(default)s)",
-    )
+    add_seed(command, "patches, first atoms and shuffles")
+    add_threads(command)
+    add_folder(command, "aefast-dictionary")
     add("--no-plots", action="store_true", help="draw no picture")
     add("--quiet", action="store_true", help="no progress, no summary")
 
@@ -132,19 +101,8 @@ def add_denoise(command):
         help="take IMAGE as clean, and add noise of this standard deviation first",
     )
     add("--clean", metavar="IMAGE", help="the image without noise, to compare with")
-    add(
-        "--seed",
-        type=int,
-        default=0,
-        metavar="N",
-        help="of added noise and of learning (default: %(default)s)",
-    )
-    add(
-        "--threads",
-        type=int,
-        metavar="N",
-        help="at most; by default the cores this process may use",
-    )
+    add_seed(command, "added noise and of learning")
+    add_threads(command)
     add(
         "-o",
         "--out",

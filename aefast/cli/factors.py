@@ -15,7 +15,9 @@ from aefast.cli.common import (
     METRICS_NAME,
     MODEL_NAME,
     MOST_PICTURED_ROWS,
+    add_folder,
     add_scale,
+    add_seed,
     add_threads,
     describe,
     image_shape,
@@ -40,7 +42,7 @@ def add_sample(command):
     add("model", metavar="MODEL", help="a model file, or the folder of a fit")
     add("-n", "--rows", type=int, default=1, metavar="N", help="how many (default: %(default)s)")
     add("-o", "--out", metavar="FILE.npy", help="the file to write; by default standard output")
-    add("--seed", type=int, default=0, metavar="N", help="of the draws (default: %(default)s)")
+    add_seed(command, "the draws")
 
 
 def add_factors(command):
@@ -70,7 +72,7 @@ def add_factors(command):
         "likelihood); by default what the model has",
     )
     add("--rotation", choices=list(ROTATIONS), help="of the loadings, for fa")
-    add("--out", metavar="DIR", default="aefast-factors", help="the folder (default: %(default)s)")
+    add_folder(command, "aefast-factors")
     add(
         "--test-fraction",
         type=test_fraction,
@@ -79,13 +81,7 @@ def add_factors(command):
         help="share of rows held out (default: %(default)s); with 0 a .npy file is only mapped, "
         "and may be larger than memory",
     )
-    add(
-        "--seed",
-        type=int,
-        default=0,
-        metavar="N",
-        help="of the rows held out (default: %(default)s)",
-    )
+    add_seed(command, "the rows held out")
     add_scale(command)
     add(
         "--image-shape",

@@ -68,9 +68,9 @@ def initial_state(model, solver, momentum, column_means, dtype, seed, fill=None)
     random = random_stream(seed, WEIGHTS)
     for layer, of_layer in model.layer_views(flat):
         bound = weight_bound(layer)
-        for part in layer.parts(of_layer).values():
-            if part.ndim == 2:
-                part[...] = random.uniform(-bound, bound, part.shape)
+        for array in layer.arrays(of_layer).values():
+            if array.ndim == 2:
+                array[...] = random.uniform(-bound, bound, array.shape)
     bottom = model.split(flat)[0]
     bottom.c[...] = initial_bias(model.layers[0], column_means)
     if bottom.theta is not None:
@@ -208,13 +208,13 @@ class FittedNetwork(Saved):
         flats |= {f"optimizer.{i}.": flat for i, flat in enumerate(state.optimizer_state)}
         fill = {} if state.fill is None else {"missing_fill": state.fill}
         return fill | {
-            prefix + self._part_name(number, name): part
+            prefix + self._array_name(number, name): array
             for prefix, flat in flats.items()
-            for number, name, part in state.model.parts(flat)
+            for number, name, array in state.model.arrays(flat)
         }
 
     @staticmethod
-    def _part_name(number, name):
+    def _array_name(number, name):
         """Return the name in files of a parameter array of a layer."""
         return name
 
@@ -255,19 +255,19 @@ class FittedNetwork(Saved):
         model = cls._model_of_file(state)
         fill = {"missing_fill": Tensor((model.n_features,), "F64")} if state["fills"] else {}
         return fill | {
-            prefix + cls._part_name(number, name): Tensor(shape)
+            prefix + cls._array_name(number, name): Tensor(shape)
             for prefix in prefixes
             for number, name, shape in model.layout
         }
 
     def _restore(self, state, tensors):
         model = self._model_of_file(state)
-        dtype = tensors[self._part_name(0, "components")].dtype
+        dtype = tensors[self._array_name(0, "components")].dtype
         flats = np.empty((1 + state["n_optimizer_states"], model.n_parameters), dtype)
         for index, flat in enumerate(flats):
             prefix = f"optimizer.{index - 1}." if index else ""
-            for number, name, part in model.parts(flat):
-                part[...] = tensors[prefix + self._part_name(number, name)]
+            for number, name, array in model.arrays(flat):
+                array[...] = tensors[prefix + self._array_name(number, name)]
         counters = {name: state[name] for name in ("solver", "n_steps", "n_rows_seen", "seed")}
         self._state = FittedState(
             model=model,

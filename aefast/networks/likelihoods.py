@@ -25,10 +25,10 @@ def log_likelihoods(output, rows, losses, per_feature, missing):
             subtract(out, columns, base, per_feature)
             continue
         for first in range(0, len(rows), step):
-            chunk = slice(first, first + step)
-            base = _log_base(segment, rows[chunk, columns])
+            part = slice(first, first + step)
+            base = _log_base(segment, rows[part, columns])
             subtract = _subtract_group if segment.is_group else _subtract
-            subtract(out[chunk], columns, base, per_feature)
+            subtract(out[part], columns, base, per_feature)
     return out
 
 

@@ -73,17 +73,17 @@ class Layer(_LayerFields):
         """Number of multiply-adds that a row costs in one of the products of a step."""
         return self.n_features * self.n_components
 
-    def parts(self, flat):
+    def arrays(self, flat):
         """Return views of a flat array (or a row of the optimizer state), one by parameter name."""
         return {name: flat[place].reshape(shape) for name, place, shape in self._places}
 
     def split(self, flat):
         """Return views of a flat array as `Parameters`."""
-        parts = self.parts(flat)
-        W = parts["components"]
-        V = parts.get("decoder_components", W)
+        arrays = self.arrays(flat)
+        W = arrays["components"]
+        V = arrays.get("decoder_components", W)
         return Parameters(
-            W, V, parts["hidden_bias"], parts["visible_bias"], parts.get("output_parameters")
+            W, V, arrays["hidden_bias"], arrays["visible_bias"], arrays.get("output_parameters")
         )
 
 
@@ -150,12 +150,12 @@ class Network(_NetworkFields):
         """Return each layer with its slice of a flat array."""
         return [(layer, flat[place]) for layer, place in self._places]
 
-    def parts(self, flat):
+    def arrays(self, flat):
         """Return layer number, name and view of each parameter array in a flat array, in order."""
         return [
-            (number, name, part)
+            (number, name, array)
             for number, (layer, of_layer) in enumerate(self.layer_views(flat))
-            for name, part in layer.parts(of_layer).items()
+            for name, array in layer.arrays(of_layer).items()
         ]
 
     def split(self, flat):

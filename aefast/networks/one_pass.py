@@ -117,9 +117,9 @@ def _through_layer(
     pace = Pace.expecting(block_rows, work * block_rows / OPERATIONS_A_SECOND)
     n_threads = threads.effective_n_threads(n_threads, work * n)
     uses_blas = _runtime.products() == "blas"
-    for chunk in slices(n, pace, rows if order is None and n >= MANY_ROWS else None):
-        first = chunk.start
-        data, places = (rows[chunk], None) if order is None else (rows, order[chunk])
+    for part in slices(n, pace, rows if order is None and n >= MANY_ROWS else None):
+        first = part.start
+        data, places = (rows[part], None) if order is None else (rows, order[part])
         with threads.single_threaded_blas(uses_blas):
             status = _autoencoder.one_pass(
                 layer,
@@ -131,11 +131,11 @@ def _through_layer(
                 n_threads,
                 n >= MANY_ROWS,
                 from_codes=from_codes,
-                targets=_chunk_of(targets, chunk),
+                targets=_part_of(targets, part),
                 variant=_from_row(variant, first),
-                **{result: out[chunk]},
+                **{result: out[part]},
             )
-        table, numbers = (data, places) if targets is None else _chunk_of(targets, chunk)
+        table, numbers = (data, places) if targets is None else _part_of(targets, part)
         if status & BAD_ROWS:
             where = {"output": layer.output, "first_row": first_row + first}
             raise bad_row_error(table, name, domain, dtype, missing=missing, **where)
@@ -144,7 +144,7 @@ def _through_layer(
         if status & NOT_FINITE:
             # columns of codes are units, without the names of X's columns; str has no names
             named = str(name) if result == "codes" else name
-            raise overflow_error(named, [parameters], out[chunk] if out.ndim == 2 else None)
+            raise overflow_error(named, [parameters], out[part] if out.ndim == 2 else None)
     return out
 
 
@@ -155,12 +155,12 @@ def _from_row(variant, first):
     return variant._replace(first_sample=variant.first_sample + first)
 
 
-def _chunk_of(targets, chunk):
-    """Return (rows, order) of the targets of a chunk."""
+def _part_of(targets, part):
+    """Return (rows, order) of the targets of a part."""
     if targets is None:
         return None
     rows, order = targets
-    return (rows[chunk], None) if order is None else (rows, order[chunk])
+    return (rows[part], None) if order is None else (rows, order[part])
 
 
 def _through_layers(
@@ -187,8 +187,8 @@ def _through_layers(
     encoders = [] if from_codes else list(zip(layers, parameters, strict=True))
     decoders = [] if result == "codes" else _decoders(layers, parameters)
     for first in range(0, n, step):
-        chunk, options = slice(first, first + step), {"n_threads": n_threads, "first_row": first}
-        data, places = (rows[chunk], None) if order is None else (rows, order[chunk])
+        part, options = slice(first, first + step), {"n_threads": n_threads, "first_row": first}
+        data, places = (rows[part], None) if order is None else (rows, order[part])
         codes = data
         for number, (encoder, of_layer) in enumerate(encoders):
             of_rows = {"order": places, "name": name, "check": check} if number == 0 else {}
@@ -198,12 +198,12 @@ def _through_layers(
         for decoder, of_layer in decoders:
             codes = _through_layer(decoder, of_layer, codes, "codes", name=name, **options)
         if result == "codes":
-            out[chunk] = codes
+            out[part] = codes
             continue
         options |= {"from_codes": True, "name": name, "check": check}
         if result.endswith("losses") or (network.has_groups and not from_codes):
             options |= {"targets": (data, places), "variant": variant and without_noise(variant)}
-        out[chunk] = _through_layer(layers[0], parameters[0], codes, result, **options)
+        out[part] = _through_layer(layers[0], parameters[0], codes, result, **options)
     return out
 
 
@@ -227,9 +227,9 @@ def overflow_error(name, parameters, results=None):
     It is a ValueError if one of the parameters (one `Parameters` for each layer) is not finite, and
     a FloatingPointError otherwise. The error names the column if `results` (n, columns) are given.
     """
-    for part, array in (item for layer in parameters for item in layer._asdict().items()):
+    for field, array in (item for layer in parameters for item in layer._asdict().items()):
         if array is not None and not np.isfinite(array).all():
-            argument = {"V": "decoder_weights", "theta": "output_parameters"}.get(part, part)
+            argument = {"V": "decoder_weights", "theta": "output_parameters"}.get(field, field)
             found = "NaN" if np.isnan(array).any() else "infinity"
             return ValueError(f"{argument} contains {found}: expected finite numbers")
     bad: Any = [] if results is None else np.flatnonzero(~np.isfinite(results).all(axis=0))
@@ -249,12 +249,12 @@ def mean_loss(
     """
     total, weights = 0.0, 0.0
     options = {"n_threads": n_threads, "check": False, "variant": variant}
-    for chunk in slices_of_windows(RowOrder(rows, order).windows(), Pace.fixed(MEAN_ROWS)):
-        losses = one_pass(network, parameters, rows, "row_losses", order=chunk, **options)
+    for part in slices_of_windows(RowOrder(rows, order).windows(), Pace.fixed(MEAN_ROWS)):
+        losses = one_pass(network, parameters, rows, "row_losses", order=part, **options)
         if sample_weight is None:
             total += losses.sum()
-            weights += len(chunk)
+            weights += len(part)
         else:
-            total += sample_weight[chunk] @ losses
-            weights += sample_weight[chunk].sum()
+            total += sample_weight[part] @ losses
+            weights += sample_weight[part].sum()
     return float(total / weights)

@@ -38,8 +38,8 @@ def check_groups(X, name, output, rows=None, missing=False, first_row=0):
             continue
         columns = outputs.columns_of(segment, X.shape[1])
         for first in range(0, len(X) if rows is None else len(rows), 1 << 16):
-            chunk = slice(first, first + (1 << 16))
-            numbers = np.arange(len(X))[chunk] if rows is None else rows[chunk]
+            part = slice(first, first + (1 << 16))
+            numbers = np.arange(len(X))[part] if rows is None else rows[part]
             values = X[numbers][:, columns].astype(np.float64)
             if segment.custom is None:
                 _check_group(values, numbers + first_row, name, segment, missing)

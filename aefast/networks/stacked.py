@@ -342,7 +342,7 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
         return super()._saved_state() | {"pretraining_loss_curves": curves}
 
     @staticmethod
-    def _part_name(number, name):
+    def _array_name(number, name):
         return f"layers.{number}.{name}"
 
     @classmethod

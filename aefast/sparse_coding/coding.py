@@ -180,7 +180,7 @@ def code_rows(rows, atoms, settings, *, weights=None, init=None, output_format="
     most_rows = n if codes is None else max(1, SPARSE_SLICE_ENTRIES // width)
     pace = Pace(min(SLICE_UNIT, most_rows), FIRST_SLICE_UNITS, most_rows)
     for part in slices(n, pace, rows):
-        target = {"codes": dense[part]} if codes is None else codes.room(part.stop - part.start)
+        target = {"codes": dense[part]} if codes is None else codes.buffers(part.stop - part.start)
         status = encoder.code(
             rows[part],
             check.ANYWHERE,
@@ -205,7 +205,7 @@ class _SparseSlices:
         self.indices, self.values, self.counts = [], [], []
         self.memory = None
 
-    def room(self, n):
+    def buffers(self, n):
         """Return buffers for the codes of n rows; each slice reuses the same memory."""
         if self.memory is None or len(self.memory["counts"]) < n:
             self.memory = {

@@ -18,9 +18,9 @@ def test_the_flat_array_is_that_of_one_layer_after_the_other():
     network = stacked_network(7, (5, 3, 2), "sigmoid", "linear", plain_output("gaussian_diagonal"))
     flat = np.arange(network.n_parameters, dtype=float)
     np.testing.assert_array_equal(
-        np.concatenate([part.ravel() for _, _, part in network.parts(flat)]), flat
+        np.concatenate([array.ravel() for _, _, array in network.arrays(flat)]), flat
     )
-    assert [(number, name, part.shape) for number, name, part in network.parts(flat)] == (
+    assert [(number, name, array.shape) for number, name, array in network.arrays(flat)] == (
         network.layout
     )
     assert [name for number, name, _ in network.layout if number == 0] == [

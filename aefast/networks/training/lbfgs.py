@@ -128,7 +128,7 @@ class FullBatch(Training):
         if status & NOT_FINITE or not (np.isfinite(loss) and np.isfinite(gradient).all()):
             raise Diverged
         if self.alpha:
-            both = zip(model.parts(gradient), model.parts(self.flat), strict=True)
+            both = zip(model.arrays(gradient), model.arrays(self.flat), strict=True)
             for (_, _, dW), (_, _, W) in both:
                 if dW.ndim == 2:
                     W = W.astype(np.float64)

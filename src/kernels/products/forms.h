@@ -41,24 +41,24 @@ static inline void store_forms(int64_t n, const real *panel, operand *by_columns
 #endif
 }
 
-/* Where the two forms begin in the memory of an activation's panel with room for `room` rows, a
-   multiple of GROUP: by_columns comes first, by_rows after it. */
+/* Where the two forms begin in the memory of an activation's panel. `capacity`, a multiple of GROUP,
+   is the number of rows that the memory holds: by_columns comes first, by_rows after it. */
 static inline operand *form_by_columns(real *forms) { return (operand *)forms; }
-static inline operand *form_by_rows(real *forms, int64_t room)
+static inline operand *form_by_rows(real *forms, int64_t capacity)
 {
-    return (operand *)forms + (GROUP - 1) * room * PANEL;
+    return (operand *)forms + (GROUP - 1) * capacity * PANEL;
 }
 
 /* Write both forms of n <= TILE_BLOCK_ROWS rows of `panel`, which may begin where `forms` does. */
-static inline void make_forms(int64_t n, const real *panel, real *forms, int64_t room)
+static inline void make_forms(int64_t n, const real *panel, real *forms, int64_t capacity)
 {
 #ifdef AEFAST_BFLOAT16
     /* A buffer, because the place of by_rows may overlap rows of the panel still to be read. */
     operand by_rows[TILE_BLOCK_ROWS * PANEL];
     store_forms(n, panel, form_by_columns(forms), by_rows);
-    memcpy(form_by_rows(forms, room), by_rows, (size_t)(grouped(n) * PANEL) * sizeof *by_rows);
+    memcpy(form_by_rows(forms, capacity), by_rows, (size_t)(grouped(n) * PANEL) * sizeof *by_rows);
 #else
-    (void)n, (void)panel, (void)forms, (void)room;
+    (void)n, (void)panel, (void)forms, (void)capacity;
 #endif
 }
 

@@ -41,16 +41,16 @@ static inline int goes_through_entries(const training_job *job)
 static kept_entries carve_kept_entries(const training_job *job, const batch_plan *plan, arena *a)
 {
     int64_t k = job->model.n_components, blocks = plan->row_blocks_k, kept = job->model.top_k;
-    kept_entries units = {.per_row = kept, .n_units = k, .room = TILE_BLOCK_ROWS * kept};
+    kept_entries units = {.per_row = kept, .n_units = k, .capacity = TILE_BLOCK_ROWS * kept};
     units.chosen = CARVE(a, int32_t, job->batch_size *kept);
     units.counts = CARVE(a, int64_t, blocks *k);
     units.units = CARVE(a, int32_t, blocks *k);
     units.begins = CARVE(a, int64_t, blocks *(k + 1));
     units.first_of_panel = CARVE(a, int64_t, blocks *(n_panels(k) + 1));
-    units.rows = CARVE(a, int32_t, blocks *units.room);
-    units.codes = CARVE(a, real, blocks * units.room);
-    units.deltas = CARVE(a, real, blocks * units.room);
-    units.sums = CARVE(a, double, blocks *units.room);
+    units.rows = CARVE(a, int32_t, blocks *units.capacity);
+    units.codes = CARVE(a, real, blocks * units.capacity);
+    units.deltas = CARVE(a, real, blocks * units.capacity);
+    units.sums = CARVE(a, double, blocks *units.capacity);
     units.n_dead = CARVE(a, unsigned char, n_panels(k));
     return units;
 }
@@ -63,10 +63,10 @@ static inline kept_entries entries_of_block(const training *t, int64_t r)
     u.units += r * u.n_units;
     u.begins += r * (u.n_units + 1);
     u.first_of_panel += r * (n_panels(u.n_units) + 1);
-    u.rows += r * u.room;
-    u.codes += r * u.room;
-    u.deltas += r * u.room;
-    u.sums += r * u.room;
+    u.rows += r * u.capacity;
+    u.codes += r * u.capacity;
+    u.deltas += r * u.capacity;
+    u.sums += r * u.capacity;
     return u;
 }
 

@@ -42,7 +42,7 @@ typedef struct {
 typedef struct {
     /* Number of units that a row keeps (0: the batch does not go through entries), number of all
        units, and largest number of entries of a row block. */
-    int64_t per_row, n_units, room;
+    int64_t per_row, n_units, capacity;
     /* (n, per_row): the units of each row, in increasing order. */
     int32_t *chosen;
     /* The units that some row of the block keeps. */
