@@ -63,7 +63,7 @@ def parse_arguments(arguments, peers):
     add("--readme", action="store_true", help="put tables and pictures into README.md and docs")
     options = parser.parse_args(arguments)
     if options.quick:
-        vars(options).update(QUICK)
+        options.repeats, options.budget = QUICK["repeats"], QUICK["budget"]
     for name in ("repeats", "budget"):
         if not getattr(options, name) > 0:
             parser.error(f"--{name}: expected a positive number, got {getattr(options, name)}")

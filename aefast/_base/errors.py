@@ -1,6 +1,7 @@
 """Errors about entries of the user's rows: which entry, its row and column, what was expected."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any, Self
 
 import numpy as np
 
@@ -20,13 +21,13 @@ class TableName(str):
     __slots__ = ("columns",)
     columns: Sequence[str] | None
 
-    def __new__(cls, name, columns=None):
+    def __new__(cls, name: str, columns: Sequence[str] | None = None) -> Self:
         made = super().__new__(cls, name)
         made.columns = columns
         return made
 
 
-def table_name(X, estimator=None, *, name="X"):
+def table_name(X: Any, estimator: Any = None, *, name: str = "X") -> TableName:
     """Return the name of the user's X for errors.
 
     The name carries X's column names if these are strings, else those that a fitted estimator has
@@ -38,24 +39,33 @@ def table_name(X, estimator=None, *, name="X"):
     return TableName(name, columns)
 
 
-def column_label(name, column):
+def column_label(name: str, column: Any) -> str:
     """Return a column's label in errors: 3, or 'delay' where the table's columns have names."""
     columns = getattr(name, "columns", None)
     return str(int(column)) if columns is None else repr(str(columns[column]))
 
 
-def column_labels(name, columns):
+def column_labels(name: str, columns: Iterable[Any]) -> str:
     """Return the labels of some columns, separated by commas."""
     return ", ".join(column_label(name, column) for column in columns)
 
 
-def too_large_error(what, dtype):
+def too_large_error(what: str, dtype: np.dtype[Any]) -> ValueError:
     """Return the error for finite entries from which `what` overflow."""
     advice = "scale X down, or pass float64" if dtype == np.float32 else "scale X down"
     return ValueError(f"{what} overflow {dtype}: {advice}")
 
 
-def bad_row_error(rows, name, domain, dtype, *, output=None, first_row=0, missing=False):
+def bad_row_error(
+    rows: Any,
+    name: str,
+    domain: tuple[Any, Any],
+    dtype: np.dtype[Any],
+    *,
+    output: Iterable[Any] | None = None,
+    first_row: int = 0,
+    missing: bool = False,
+) -> ValueError:
     """Return the error for rows that a kernel cannot use; it names the first invalid entry.
 
     Parameters
@@ -88,7 +98,7 @@ def bad_row_error(rows, name, domain, dtype, *, output=None, first_row=0, missin
     return ValueError(f"Input {name} changed while it was read")
 
 
-def _output_at(output, column):
+def _output_at(output: Iterable[Any] | None, column: Any) -> str | None:
     """Return the name of a column's distribution."""
     for segment in output or ():
         if segment.columns is None or column in segment.columns:
@@ -96,7 +106,14 @@ def _output_at(output, column):
     return None
 
 
-def entry_error(value, name, place, domain, dtype, output=None):
+def entry_error(
+    value: Any,
+    name: str,
+    place: tuple[Any, Any],
+    domain: Sequence[Any],
+    dtype: np.dtype[Any],
+    output: str | None = None,
+) -> ValueError:
     """Return the error for the entry at `place`, (row, column).
 
     The entry is not finite, or not in its domain.

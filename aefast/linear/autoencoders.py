@@ -144,8 +144,8 @@ class MarginalizedAutoencoder(_SquareMap):
         check_is_fitted(self)
         rows = check.estimator_table(self, X, reset=False)
         A_T, offset = self.coef_.T, self.intercept_ + self.coef_ @ self.mean_
-        options = {"name": table_name(X, self), "n_threads": self.n_threads}
-        return project(rows, self.mean_, A_T, offset=offset, **options)
+        name = table_name(X, self)
+        return project(rows, self.mean_, A_T, offset=offset, name=name, n_threads=self.n_threads)
 
     def transform(self, X: Table) -> Reals:
         """Return ``tanh(X Aᵀ + b)``, or ``X Aᵀ + b`` with activation="identity".
@@ -306,5 +306,5 @@ class ItemAutoencoder(_SquareMap):
 
     def _scores(self, rows):
         zeros = np.zeros(self.n_features_in_)
-        options = {"name": table_name(None, self), "n_threads": self.n_threads}
-        return project(rows, zeros, self.components_, **options)
+        name = table_name(None, self)
+        return project(rows, zeros, self.components_, name=name, n_threads=self.n_threads)

@@ -120,8 +120,8 @@ class Whitening(
         """
         check_is_fitted(self)
         rows = check.estimator_table(self, X, reset=False)
-        options = {"name": table_name(X, self), "n_threads": self.n_threads}
-        return project(rows, self.mean_, self.components_.T, **options)
+        name = table_name(X, self)
+        return project(rows, self.mean_, self.components_.T, name=name, n_threads=self.n_threads)
 
     def inverse_transform(self, Z: ArrayLike) -> Reals:
         """Return ``Z U (Λ + epsilon)^½ Uᵀ + mean`` ("pca": ``Z (Λ + epsilon)^½ Uᵀ + mean``).

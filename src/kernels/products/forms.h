@@ -41,8 +41,8 @@ static inline void store_forms(int64_t n, const real *panel, operand *by_columns
 #endif
 }
 
-/* Where the two forms begin in the memory of an activation's panel. `capacity`, a multiple of GROUP,
-   is the number of rows that the memory holds: by_columns comes first, by_rows after it. */
+/* Where the two forms begin in the memory of an activation's panel: by_columns, then by_rows.
+   `capacity`, a multiple of GROUP, is the number of rows for which there is memory. */
 static inline operand *form_by_columns(real *forms) { return (operand *)forms; }
 static inline operand *form_by_rows(real *forms, int64_t capacity)
 {
