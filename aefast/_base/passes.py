@@ -274,13 +274,18 @@ def slices(n_rows: int, pace: Pace, X: Any = None) -> Generator[slice, None, Non
         pace.limit(ahead.map.window_rows)
     first = 0
     while first < n_rows:
-        part = slice(first, min(n_rows, first + pace.n_rows))
+        stop = first + pace.n_rows
+        if stop >= n_rows:  # the last slice, often the only one, has no successor to be timed for
+            if ahead is not None:
+                ahead.visit(first, n_rows)
+            yield slice(first, n_rows)
+            return
         if ahead is not None:
-            ahead.visit(first, part.stop)
+            ahead.visit(first, stop)
         start = time.perf_counter()
-        yield part
-        pace.took(part.stop - first, time.perf_counter() - start)
-        first = part.stop
+        yield slice(first, stop)
+        pace.took(stop - first, time.perf_counter() - start)
+        first = stop
 
 
 def slices_of_windows(

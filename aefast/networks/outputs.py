@@ -144,6 +144,8 @@ def is_of_nonnegative(output):
 
     The result is False for an invalid output.
     """
+    if isinstance(output, str):
+        return output in NAMES and TABLE[output]["low"] >= 0
     entries = output if isinstance(output, list) else [(output, None)]
     try:
         segments = [_segment(*_name_and_options(given), None) for given, _ in entries]
