@@ -7,21 +7,14 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from aefast._base import arrays as check
-from aefast._base import threads
-from aefast._base._rows import BAD_ROWS
-from aefast._base._statistics import Accumulator
-from aefast._base.errors import bad_row_error, table_name, too_large_error
+from aefast._base import dense_rows, threads
+from aefast._base.errors import table_name, too_large_error
 from aefast._base.missing import is_incomplete
-from aefast._base.passes import Pace, slices
 from aefast._base.reference_point import moved, sample_mean
 from aefast._base.saving import COUNT, NUMBER, SIZE, Saved, Tensor, check_names
 from aefast._base.sparse_rows import add_scatter, as_dense, has_small_means
 from aefast._base.types import Array, Table
 
-# The number of rows in a slice is a multiple of SLICE_UNIT, and so of the kernel's blocks and
-# slabs: results have the same bits however rows are sliced.
-SLICE_UNIT = 1024
-SLICE_ENTRIES = 1 << 26  # largest number of entries in a slice
 # Squared distance of the mean from the reference point, in variances, beyond which the reference
 # point moves to the mean.
 FAR = 16.0
@@ -403,48 +396,15 @@ def statistics_of(
         add_scatter(rows, weight, sums, scatter, n_threads)
     else:
         reference = sample_mean(rows, weight)
-        bad = _add_dense(rows, weight, reference, sums, scatter, n_threads)
+        bad = dense_rows.add_scatter(rows, weight, reference, sums, scatter, n_threads)
         if bad is not None:
             whole, refused, first_row = rows, rows[bad], bad.start
             if table is not None:
                 whole, refused, first_row = table, table, 0
             if none_if_missing and not sparse.issparse(whole) and is_incomplete(whole, name):
                 return None
-            raise _unusable(as_dense(refused), reference, first_row, name)
+            raise dense_rows.unusable_error(as_dense(refused), reference, first_row, name)
     if not (np.isfinite(sums).all() and np.isfinite(scatter).all()):
         raise too_large_error(f"the squares of {name}", check.real_type(rows.dtype))
     statistics._set(n, weight_sum, reference.astype(np.float64), sums, scatter)
     return statistics
-
-
-def _add_dense(
-    X: Any,
-    weight: Array | None,
-    reference: Array,
-    sums: Array,
-    scatter: Array,
-    n_threads: int | None,
-) -> slice | None:
-    """Add the sums of rows about the reference point, slice by slice, each of them made dense.
-
-    Returns the first slice with an entry or a product that is not finite, or None. Nothing is added
-    where there is such a slice.
-    """
-    n, d = X.shape
-    n_threads = threads.effective_n_threads(n_threads, float(n) * d * d)
-    accumulator = Accumulator(reference, n_threads)
-    for part in slices(n, Pace(SLICE_UNIT, most=SLICE_ENTRIES // d), X):
-        rows = as_dense(X[part])
-        status = accumulator.add(rows, None if weight is None else weight[part])
-        if status & BAD_ROWS:
-            return part
-    accumulator.finish(sums, scatter)
-    return None
-
-
-def _unusable(rows: Array, reference: Array, first_row: int, name: str) -> ValueError:
-    """Return the error for rows with an entry or a difference that is not finite."""
-    dtype = reference.dtype
-    if np.isfinite(rows.astype(dtype, copy=False)).all():
-        return too_large_error(f"differences of rows of {name}", dtype)
-    return bad_row_error(rows, name, check.ANYWHERE, dtype, first_row=first_row)

@@ -277,7 +277,7 @@ def test_rows_never_added_cannot_be_taken_away():
 
 
 def test_interrupt_changes_nothing(monkeypatch):
-    from aefast._base import moments as module
+    from aefast._base import dense_rows as module
 
     X = np.random.default_rng(13).normal(size=(2000, 3))
     stats = SufficientStatistics(3).update(X)
