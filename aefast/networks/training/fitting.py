@@ -166,7 +166,8 @@ class NetworkFitting:
         y : ignored
         sample_weight : array-like (n_samples,) or None, default=None
             Non-negative weights, scaled to mean 1. The loss of a batch is the sum of its weighted
-            losses divided by the number of its rows.
+            losses divided by the number of its rows. `early_stopping` holds out rows of positive
+            weight.
 
         Returns
         -------
@@ -184,7 +185,7 @@ class NetworkFitting:
         goes_on = self.warm_start and self.__sklearn_is_fitted__()
         rows = check.estimator_rows(self, X, reset=not goes_on)
         weight = check.as_mean_weight(sample_weight, len(rows))
-        seed, train, held_out = self._seed_and_parts(rows, goes_on)
+        seed, train, held_out = self._seed_and_parts(rows, weight, goes_on)
         state, variant = self._start(X, rows, weight, train, held_out, seed, goes_on)
         self._fit_from(X, rows, weight, train, held_out, state, variant, goes_on)
         return self
@@ -277,17 +278,29 @@ class NetworkFitting:
         )
         return state._replace(fill=None) if fill is None else state, variant
 
-    def _seed_and_parts(self, rows, goes_on):
+    def _seed_and_parts(self, rows, weight, goes_on):
         """Return the seed of all random numbers and the rows for training and early stopping.
 
-        Without early stopping these are the number of all rows and None.
+        Without early stopping these are the number of all rows and None. Rows are held out among
+        those of positive weight, because the others have no part in a mean loss.
         """
-        if self.early_stopping and len(rows) < 2:
+        n_rows = len(rows)
+        if self.early_stopping and n_rows < 2:
             raise ValueError(
                 "early_stopping=True needs at least 2 samples to hold one out, got n_samples = "
-                f"{len(rows)}"
+                f"{n_rows}"
             )
         seed = self._state.seed if goes_on else self._draw_seed()
         if not self.early_stopping:
-            return seed, len(rows), None
-        return seed, *split_rows(len(rows), self.validation_fraction, seed)
+            return seed, n_rows, None
+        if weight is None:
+            return seed, *split_rows(n_rows, self.validation_fraction, seed)
+        weighted = np.flatnonzero(weight > 0)
+        if len(weighted) < 2:
+            raise ValueError(
+                "early_stopping=True needs at least 2 rows of positive sample_weight to hold one "
+                f"out, got {len(weighted)} of {n_rows}"
+            )
+        _, held_out = split_rows(len(weighted), self.validation_fraction, seed)
+        held_out = weighted[held_out]
+        return seed, np.delete(np.arange(n_rows), held_out), held_out
