@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from aefast._base.errors import column_label
 from aefast._base.random import WEIGHTS, random_stream
 from aefast._base.saving import COUNT, CURVE, FLAG, SIZE, Check, Saved, Tensor, one_of
 from aefast._base.types import Array, Reals
@@ -56,6 +57,29 @@ def initial_bias(layer, column_means):
         columns = outputs.columns_of(segment, layer.n_features)
         bias[columns] = segment.link(column_means[columns])
     return bias
+
+
+def check_initial_values(state, column_means, name, only_fill=False):
+    """Raise ValueError for a column whose initial bias, or replacement of NaN, is not finite.
+
+    `name` is that of the table of the column means. With `only_fill`, training goes on from other
+    parameters.
+    """
+    d, dtype = state.model.n_features, state.parameters.dtype
+    if state.fill is not None and not np.isfinite(state.fill).all():
+        column = np.flatnonzero(~np.isfinite(state.fill))[0]
+    elif only_fill or np.isfinite(bias := state.model.split(state.parameters)[0].c).all():
+        return
+    else:
+        column = np.flatnonzero(~np.isfinite(bias))[0]
+    label, mean = column_label(name, column), column_means[column]
+    if not np.isfinite(mean):
+        raise ValueError(f"the mean of column {label} of {name} overflows: scale {name} down")
+    output = next(s for s in state.model.output if column in np.arange(d)[outputs.columns_of(s, d)])
+    raise ValueError(
+        f"output {output.name!r} links the mean of column {label} of {name}, {mean:g}, to a bias "
+        f"that is not a finite {dtype}: {bias[column]}"
+    )
 
 
 def initial_state(model, solver, momentum, column_means, dtype, seed, fill=None):

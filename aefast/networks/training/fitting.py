@@ -18,7 +18,12 @@ from aefast._base.errors import table_name
 from aefast._base.progress import check_callbacks
 from aefast._base.random import split_rows
 from aefast._base.stopping import EarlyStopping
-from aefast.networks.fitted import FittedState, continued_state, initial_state
+from aefast.networks.fitted import (
+    FittedState,
+    check_initial_values,
+    continued_state,
+    initial_state,
+)
 from aefast.networks.outputs import resolve_output
 from aefast.networks.precision import check_available, parameter_type
 from aefast.networks.scan import scan_table
@@ -267,6 +272,7 @@ class NetworkFitting:
             state = state._replace(fill=fill if state.fill is None else state.fill)
         else:
             state = initial_state(model, self.solver, self.momentum, scan.means, dtype, seed, fill)
+        check_initial_values(state, scan.means, options["name"], only_fill=goes_on)
         check_precision_of_groups(model, self.precision)
         variant = self._variant_of(
             model,
