@@ -126,11 +126,24 @@ class NetworkFitting:
         return int(random.randint(np.iinfo(np.int64).max, dtype=np.int64))
 
     def _begin(self, X, state, keep_features, record=None):
-        """Make the estimator a fitted one, with the state from which training starts."""
+        """Make the estimator a fitted one, with the state from which training starts.
+
+        All attributes change in one call, between whose parts no KeyboardInterrupt arrives and no
+        other thread reads.
+        """
+        fitted = self._beginning(state, record or ([], [], 0), keep_features)
         if not keep_features:
-            check.remember_features(self, X)
-        self._state = state
-        self.loss_curve_, self.validation_loss_curve_, self.n_epochs_ = record or ([], [], 0)
+            names = check.feature_names(X)
+            if names is None:
+                vars(self).pop("feature_names_in_", None)
+            else:
+                fitted["feature_names_in_"] = names
+        vars(self).update(fitted)
+
+    def _beginning(self, state, record, keep_features):
+        """Return the attributes of an estimator whose training starts, by name."""
+        names = ("loss_curve_", "validation_loss_curve_", "n_epochs_")
+        return {"_state": state} | dict(zip(names, record, strict=True))
 
     def _run(self, training, n_epochs, held_out=None, weight=None):
         """Train, and keep the estimator's state up to date.
