@@ -12,7 +12,7 @@ from aefast._base.errors import table_name
 from aefast._base.types import RandomState, Reals
 from aefast.networks.fitted import FittedState
 from aefast.networks.likelihoods import log_likelihoods, sample_of_outputs
-from aefast.networks.one_pass import one_pass, overflow_error
+from aefast.networks.one_pass import as_type, first_overflow, one_pass, overflow_error
 from aefast.networks.outputs import is_of_nonnegative, plain_output
 from aefast.networks.variants import Variant, noise_extremes
 
@@ -101,8 +101,17 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """
         rows, state = self._checked(X)
         losses = self._losses(rows, state, "feature_losses" if per_feature else "row_losses")
-        missing = state.fill is not None
-        return log_likelihoods(state.model.output, rows, losses, per_feature, missing)
+        arguments = (state.model.output, rows, losses, per_feature, state.fill is not None)
+        try:
+            with np.errstate(over="raise"):
+                return log_likelihoods(*arguments)
+        except FloatingPointError:
+            name, dtype = table_name(None, self), losses.dtype
+        with np.errstate(over="ignore"):
+            place = first_overflow(log_likelihoods(*arguments), dtype, name)
+        raise FloatingPointError(
+            f"a log-likelihood overflows {dtype} {place}: pass {name} as float64, or scale it down"
+        )
 
     def score(
         self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
@@ -137,6 +146,11 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         -------
         X : ndarray (n_samples, n_features)
             A multinomial group has one trial in each row.
+
+        Raises
+        ------
+        FloatingPointError
+            If a draw overflows the type of X, as where the mean of a count does.
         """
         return self._sample(H, self._fitted_state(), random_state)
 
@@ -159,7 +173,7 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         parameters = model.split(state.parameters)
         options = {"name": "H", "from_codes": True, "n_threads": self.n_threads}
         out = one_pass(model, parameters, H, "reconstructions", **options)
-        return out.astype(check.real_type(H.dtype), copy=False)
+        return as_type(out, check.real_type(H.dtype), "H")
 
     def _checked(self, X):
         """Return the rows of X, and the state that a method reads once.
@@ -170,18 +184,20 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return check.estimator_rows(self, X, reset=False), state
 
     def _one_pass(self, rows, state, result):
-        dtype = state.parameters.dtype
+        dtype, name = state.parameters.dtype, table_name(None, self)
         variant = None if state.fill is None else Variant(fill=state.fill.astype(dtype))
         out = one_pass(
             state.model,
             state.model.split(state.parameters),
             rows,
             result,
-            name=table_name(None, self),
+            name=name,
             n_threads=self.n_threads,
             variant=variant,
         )
-        return out.astype(check.real_type(rows.dtype), copy=False)
+        # columns of codes are units, without the names of X's columns; str has no names
+        named = str(name) if result == "codes" else name
+        return as_type(out, check.real_type(rows.dtype), named)
 
     def _losses(self, rows, state, result):
         losses = self._one_pass(rows, state, result)

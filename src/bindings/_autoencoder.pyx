@@ -201,7 +201,7 @@ cdef int64_t draw_binomial(bitgen_t* bits, int64_t n, double p) noexcept nogil:
 
 
 def output_sample(output, cnp.ndarray eta, theta, double constant, n_draws, random):
-    """Draw x (n, m) from p(x | mu(eta)).
+    """Draw x (n, m) from p(x | mu(eta)), and return x and whether all of x is finite.
 
     All arrays are float64 and contiguous: eta (n, m), theta (m,) or None, n_draws (n,), the totals
     of a multinomial, or None, which means one draw each. random is a numpy.random.Generator."""
@@ -220,10 +220,11 @@ def output_sample(output, cnp.ndarray eta, theta, double constant, n_draws, rand
     cdef const double* counts = <const double*> data_of(n_draws)
     x = np.empty((n, m))
     cdef double* to = <double*> data_of(x)
+    cdef bint is_finite
     with random.bit_generator.lock, nogil:
-        autoencoder_tables[0][1].output_sample(index, n, m, etas, thetas, constant, counts, &source,
-                                               to)
-    return x
+        is_finite = autoencoder_tables[0][1].output_sample(index, n, m, etas, thetas, constant,
+                                                           counts, &source, to)
+    return x, is_finite
 
 
 # ---- training ----

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from aefast import Autoencoder, StackedAutoencoder
-from aefast.distributions import Distribution
+from aefast.distributions import FAMILIES, Distribution
 
 HUGE = np.full((9, 2), 1e308)  # finite, but not the sum of a column
 
@@ -120,3 +120,103 @@ def test_infinity_that_a_callback_writes_early_ends_the_next_epoch():
     with pytest.raises(FloatingPointError, match="epoch 2"):
         ae.fit(X)
     assert np.isfinite(ae._state.parameters).all()
+
+
+# ---- results ----
+
+
+@pytest.fixture
+def large():
+    """A float64 network whose results float32 cannot hold: h = x + 1, x̂ = 1e100 h, but 0 in x̂₁."""
+    ae = Autoencoder(2, activation="linear", tied=False, max_epochs=0, random_state=0)
+    ae.fit(np.ones((3, 2)))
+    ae.components_[...] = np.eye(2)
+    ae.hidden_bias_[...] = 1.0
+    ae.decoder_components_[...] = [[0, 1e100], [0, 0]]
+    ae.visible_bias_[...] = 0.0
+    return ae
+
+
+def test_results_of_a_float64_network_for_float32_rows(large):
+    rows = np.array([[-1, 0], [0, 0], [1, 1]], np.float32)
+    expected = large.transform(rows.astype(np.float64)).astype(np.float32)
+    codes = large.transform(rows)
+    assert codes.dtype == np.float32 and np.array_equal(codes, expected)
+    assert large.reconstruct(rows.astype(np.float64))[2, 1] == 2e100
+    where = r"overflows float32 at row 1, column 1, though X .* pass X as float64"
+    for method in (large.reconstruct, lambda X: large.reconstruction_error(X, per_feature=True)):
+        with pytest.raises(FloatingPointError, match=where):
+            method(rows)
+    with pytest.raises(FloatingPointError, match=r"overflows float32 at row 1, though X"):
+        large.reconstruction_error(rows)
+    with pytest.raises(FloatingPointError, match=r"at row 0, column 1, though H .* pass H as"):
+        large.inverse_transform(np.ones((1, 2), bool))
+    large.components_[...] = [[1e39, 0], [0, 1]]
+    with pytest.raises(FloatingPointError, match=r"at row 2, column 0, though X"):
+        large.transform(rows[[1, 1, 2]])
+
+
+def test_overflowing_columns_have_their_names():
+    X = pd.DataFrame(np.ones((3, 2)), columns=["a", "b"])
+    ae = Autoencoder(2, max_epochs=0, random_state=0).fit(X)
+    ae.visible_bias_[1] = 1e100
+    with pytest.raises(FloatingPointError, match=r"at row 0, column 'b', though X"):
+        ae.reconstruct(X.astype(np.float32))
+
+
+def test_log_likelihoods_that_overflow_float32():
+    """log x! of a count of 1e37 is 8e38."""
+    X = np.array([[1, 2], [1, 1e37]], np.float32)
+    ae = Autoencoder(1, output="poisson", max_epochs=0, random_state=0).fit(X[:1])
+    with pytest.raises(
+        FloatingPointError, match=r"log-likelihood overflows float32 at row 1: pass"
+    ):
+        ae.score_samples(X)
+    with pytest.raises(FloatingPointError, match=r"at row 1, column 1: pass X as float64"):
+        ae.score_samples(X, per_feature=True)
+    assert np.isfinite(ae.score_samples(X.astype(np.float64))).all()
+
+
+@pytest.mark.parametrize("columns", [[0, 1, 2], [0, 2], [2]])
+@pytest.mark.parametrize("dtype, eta", [(np.float32, 100.0), (np.float64, 800.0)])
+@pytest.mark.parametrize("output", ["poisson", "exponential", "gamma", "negative_binomial"])
+def test_draws_whose_mean_overflows(output, dtype, eta, columns):
+    """exp(100) is no float32, exp(800) no float64."""
+    rest = [column for column in range(3) if column not in columns]
+    parts = [(output, columns)] + ([("bernoulli", rest)] if rest else [])
+    X = np.random.default_rng(0).integers(1, 2, (6, 3)).astype(dtype)
+    ae = Autoencoder(2, output=parts, max_epochs=0, random_state=0).fit(X)
+    H = np.zeros((4, 2), dtype)
+    assert np.isfinite(ae.sample_output(H, random_state=0)).all()
+    ae.visible_bias_[columns[-1]] = eta
+    where = f"{output!r} overflows {np.dtype(dtype)} at row 0, column {columns[-1]}: "
+    with pytest.raises(FloatingPointError, match=f"{where}its pre-activation is {eta:g}"):
+        ae.sample_output(H, random_state=0)
+    with pytest.raises(FloatingPointError, match=where):
+        ae.walk_back(X, 3, random_state=0)
+
+
+def test_draws_of_own_distributions_are_finite():
+    class Wild(UnboundedLink):
+        def sample(self, eta, random):
+            return np.where(eta > 1, np.inf, eta)
+
+    X = np.full((4, 3), 0.5)
+    ae = Autoencoder(2, output=Wild(), max_epochs=0, random_state=0).fit(X)
+    assert np.isfinite(ae.sample_output(np.zeros((4, 2)))).all()
+    ae.visible_bias_[1] = 2
+    with pytest.raises(
+        FloatingPointError, match=r"'unbounded' overflows float64 at row 0, column 1"
+    ):
+        ae.sample_output(np.zeros((4, 2)))
+
+
+@pytest.mark.parametrize("name", ["poisson", "exponential", "gamma", "negative_binomial"])
+def test_draws_of_families_are_finite(name):
+    eta = np.full((3, 2), 700.0)
+    random = np.random.default_rng(0)
+    eta[2, 1] = 705.0
+    assert np.isfinite(FAMILIES[name].sample(eta - 20, random=random)).all()
+    eta[2, 1] = 800.0
+    with pytest.raises(FloatingPointError, match=r"overflows float64 at row 2, column 1"):
+        FAMILIES[name].sample(eta - 20, random=random)
