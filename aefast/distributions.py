@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from aefast.networks import _autoencoder
 from aefast.networks.check_distribution import check_distribution
 from aefast.networks.distribution import Distribution
+from aefast.networks.likelihoods import overflowing_draw_error
 from aefast.networks.outputs import CUSTOM
 
 __all__ = ["FAMILIES", "Distribution", "Family", "check_distribution", "distribution_table"]
@@ -99,6 +100,11 @@ class Family(NamedTuple):
         Returns
         -------
         x : ndarray (n, m)
+
+        Raises
+        ------
+        FloatingPointError
+            If a draw overflows, as where the mean of a count does.
         """
         eta = np.ascontiguousarray(eta, dtype=np.float64)
         if theta is not None:
@@ -107,7 +113,10 @@ class Family(NamedTuple):
             totals = np.array(np.broadcast_to(totals, len(eta)), dtype=np.float64)
         random = np.random.default_rng() if random is None else random
         constant = self._constant(constant)
-        return _autoencoder.output_sample(self.name, eta, theta, constant, totals, random)
+        x, is_finite = _autoencoder.output_sample(self.name, eta, theta, constant, totals, random)
+        if not is_finite:
+            raise overflowing_draw_error(self.name, eta, x, x.dtype, np.arange(x.shape[1]))
+        return x
 
     def _constant(self, given):
         given = self.default if given is None else given

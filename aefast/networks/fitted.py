@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from aefast._base.errors import column_label
 from aefast._base.random import WEIGHTS, random_stream
 from aefast._base.saving import COUNT, CURVE, FLAG, SIZE, Check, Saved, Tensor, one_of
 from aefast._base.types import Array, Reals
@@ -56,6 +57,29 @@ def initial_bias(layer, column_means):
         columns = outputs.columns_of(segment, layer.n_features)
         bias[columns] = segment.link(column_means[columns])
     return bias
+
+
+def check_initial_values(state, column_means, name, only_fill=False):
+    """Raise ValueError for a column whose initial bias, or replacement of NaN, is not finite.
+
+    `name` is that of the table of the column means. With `only_fill`, training goes on from other
+    parameters.
+    """
+    d, dtype = state.model.n_features, state.parameters.dtype
+    if state.fill is not None and not np.isfinite(state.fill).all():
+        column = np.flatnonzero(~np.isfinite(state.fill))[0]
+    elif only_fill or np.isfinite(bias := state.model.split(state.parameters)[0].c).all():
+        return
+    else:
+        column = np.flatnonzero(~np.isfinite(bias))[0]
+    label, mean = column_label(name, column), column_means[column]
+    if not np.isfinite(mean):
+        raise ValueError(f"the mean of column {label} of {name} overflows: scale {name} down")
+    output = next(s for s in state.model.output if column in np.arange(d)[outputs.columns_of(s, d)])
+    raise ValueError(
+        f"output {output.name!r} links the mean of column {label} of {name}, {mean:g}, to a bias "
+        f"that is not a finite {dtype}: {bias[column]}"
+    )
 
 
 def initial_state(model, solver, momentum, column_means, dtype, seed, fill=None):
@@ -116,7 +140,8 @@ def continued_state(state, model, describe, solver, momentum, precision):
 class FittedNetwork(Saved):
     """Attributes and file format of an estimator, computed from its `_state`.
 
-    The state is the only copy of the fitted values: it is trained, pickled and saved.
+    The state is the only copy of the fitted values, the width of the rows among them: it is
+    trained, pickled and saved.
     """
 
     output: Any
@@ -131,23 +156,31 @@ class FittedNetwork(Saved):
     }
 
     @property
+    def n_features_in_(self) -> int:
+        try:
+            return self._state.model.n_features
+        except AttributeError:
+            raise AttributeError(f"this {type(self).__name__} is not fitted yet") from None
+
+    @property
     def output_parameters_(self) -> dict[str, Array]:
         """Parameters (d,) of the columns' distributions by name.
 
         Values are NaN in columns that do not have the parameter. The dict is empty if no
         distribution has a parameter.
         """
-        model = self._fitted_model()
-        theta = model.split(self._state.parameters)[0].theta
-        return {} if theta is None else outputs.by_name(model.output, theta)
+        state = self._fitted_state()
+        theta = state.model.split(state.parameters)[0].theta
+        return {} if theta is None else outputs.by_name(state.model.output, theta)
 
     @property
     def _n_features_out(self):
-        return self._fitted_model().n_components
+        return self._fitted_state().model.n_components
 
-    def _fitted_model(self):
+    def _fitted_state(self):
+        """Return the state, which a method reads once: another thread may fit the estimator."""
         check_is_fitted(self)
-        return self._state.model
+        return self._state
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "_state")
@@ -276,7 +309,6 @@ class FittedNetwork(Saved):
             fill=tensors.get("missing_fill"),
             **counters,
         )
-        self.n_features_in_ = model.n_features
         self.loss_curve_ = state["loss_curve"]
         self.validation_loss_curve_ = state["validation_loss_curve"]
         self.n_epochs_ = state["n_epochs"]
@@ -304,4 +336,5 @@ class FittedAutoencoder(FittedNetwork):
         return self._fitted_parameters().c
 
     def _fitted_parameters(self):
-        return self._fitted_model().split(self._state.parameters)[0]
+        state = self._fitted_state()
+        return state.model.split(state.parameters)[0]

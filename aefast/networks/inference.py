@@ -1,22 +1,26 @@
 """Methods of fitted networks: codes, reconstructions, losses, likelihoods and samples of rows."""
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
 
 from aefast._base import arrays as check
 from aefast._base.errors import table_name
 from aefast._base.types import RandomState, Reals
+from aefast.networks.fitted import FittedState
 from aefast.networks.likelihoods import log_likelihoods, sample_of_outputs
-from aefast.networks.one_pass import one_pass, overflow_error
+from aefast.networks.one_pass import as_type, first_overflow, one_pass, overflow_error
 from aefast.networks.outputs import is_of_nonnegative, plain_output
 from aefast.networks.variants import Variant, noise_extremes
 
 
 class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     """Methods of an estimator whose `_state` holds a network and its flat parameters."""
+
+    _fitted_state: Callable[[], FittedState]
 
     def transform(self, X: ArrayLike) -> Reals:
         """Return the codes ``H = g(X Wᵀ + b)``, which lie in (0, 1) for the sigmoid.
@@ -31,7 +35,7 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             The type is float32 for float32, uint8 and bool input and float64 otherwise, as in the
             other methods.
         """
-        return self._one_pass(self._checked(X), "codes")
+        return self._one_pass(*self._checked(X), "codes")
 
     def inverse_transform(self, H: ArrayLike) -> Reals:
         """Return the means ``X̂ = o(H W* + c)`` of p(x | h).
@@ -44,8 +48,8 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         -------
         X_hat : ndarray (n_samples, n_features)
         """
-        check_is_fitted(self)
-        return self._decode(H, self._state.model)
+        state = self._fitted_state()
+        return self._decode(H, state, state.model)
 
     def reconstruct(self, X: ArrayLike) -> Reals:
         """Compute ``inverse_transform(transform(X))`` in one pass.
@@ -58,7 +62,7 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         -------
         X_hat : ndarray (n_samples, n_features)
         """
-        return self._one_pass(self._checked(X), "reconstructions")
+        return self._one_pass(*self._checked(X), "reconstructions")
 
     def reconstruction_error(self, X: ArrayLike, per_feature: bool = False) -> Reals:
         """Return the training loss of each row (in nats, without constants and penalties).
@@ -73,7 +77,7 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         -------
         loss : ndarray (n_samples,) or (n_samples, n_features)
         """
-        return self._losses(self._checked(X), "feature_losses" if per_feature else "row_losses")
+        return self._losses(*self._checked(X), "feature_losses" if per_feature else "row_losses")
 
     def score_samples(self, X: ArrayLike, per_feature: bool = False) -> Reals:
         """Return ``log p(x | μ(h(x)))`` of each row, in nats, constants included.
@@ -95,11 +99,19 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         -------
         log_likelihood : ndarray (n_samples,) or (n_samples, n_features)
         """
-        rows = self._checked(X)
-        losses = self._losses(rows, "feature_losses" if per_feature else "row_losses")
-        state = self._state
-        missing = state.fill is not None
-        return log_likelihoods(state.model.output, rows, losses, per_feature, missing)
+        rows, state = self._checked(X)
+        losses = self._losses(rows, state, "feature_losses" if per_feature else "row_losses")
+        arguments = (state.model.output, rows, losses, per_feature, state.fill is not None)
+        try:
+            with np.errstate(over="raise"):
+                return log_likelihoods(*arguments)
+        except FloatingPointError:
+            name, dtype = table_name(None, self), losses.dtype
+        with np.errstate(over="ignore"):
+            place = first_overflow(log_likelihoods(*arguments), dtype, name)
+        raise FloatingPointError(
+            f"a log-likelihood overflows {dtype} {place}: pass {name} as float64, or scale it down"
+        )
 
     def score(
         self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
@@ -134,54 +146,65 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         -------
         X : ndarray (n_samples, n_features)
             A multinomial group has one trial in each row.
+
+        Raises
+        ------
+        FloatingPointError
+            If a draw overflows the type of X, as where the mean of a count does.
         """
-        check_is_fitted(self)
-        state = self._state
+        return self._sample(H, self._fitted_state(), random_state)
+
+    def _sample(self, H, state, random_state):
         bottom, flat = state.model.layer_views(state.parameters)[0]
         # a Gaussian's mean is the pre-activation itself
-        eta = self._decode(H, state.model.with_output(plain_output("gaussian")))
+        eta = self._decode(H, state, state.model.with_output(plain_output("gaussian")))
         seed = check_random_state(random_state).randint(np.iinfo(np.int64).max, dtype=np.int64)
         # a Generator draws the multinomial numbers of all rows at once; a RandomState does not
         random = np.random.default_rng(seed)
         return sample_of_outputs(state.model.output, eta, bottom.split(flat).theta, random)
 
-    def _decode(self, H, model):
+    def _decode(self, H, state, model):
         H = check.as_rows(H, "H")
         if H.shape[1] != model.n_components:
             raise ValueError(
                 f"H must have {model.n_components} columns, one for each component, got shape "
                 f"{H.shape}"
             )
-        parameters = model.split(self._state.parameters)
+        parameters = model.split(state.parameters)
         options = {"name": "H", "from_codes": True, "n_threads": self.n_threads}
         out = one_pass(model, parameters, H, "reconstructions", **options)
-        return out.astype(check.real_type(H.dtype), copy=False)
+        return as_type(out, check.real_type(H.dtype), "H")
 
     def _checked(self, X):
-        check_is_fitted(self)
-        return check.estimator_rows(self, X, reset=False)
+        """Return the rows of X, and the state that a method reads once.
 
-    def _one_pass(self, rows, result):
-        state = self._state
-        dtype = state.parameters.dtype
+        Another thread may fit the estimator meanwhile: kernels compare rows and state.
+        """
+        state = self._fitted_state()
+        return check.estimator_rows(self, X, reset=False), state
+
+    def _one_pass(self, rows, state, result):
+        dtype, name = state.parameters.dtype, table_name(None, self)
         variant = None if state.fill is None else Variant(fill=state.fill.astype(dtype))
         out = one_pass(
             state.model,
             state.model.split(state.parameters),
             rows,
             result,
-            name=table_name(None, self),
+            name=name,
             n_threads=self.n_threads,
             variant=variant,
         )
-        return out.astype(check.real_type(rows.dtype), copy=False)
+        # columns of codes are units, without the names of X's columns; str has no names
+        named = str(name) if result == "codes" else name
+        return as_type(out, check.real_type(rows.dtype), named)
 
-    def _losses(self, rows, result):
-        losses = self._one_pass(rows, result)
+    def _losses(self, rows, state, result):
+        losses = self._one_pass(rows, state, result)
         if not np.isfinite(losses).all():
             raise overflow_error(
                 table_name(None, self),
-                self._state.model.split(self._state.parameters),
+                state.model.split(state.parameters),
                 losses if losses.ndim == 2 else None,
             )
         return losses
@@ -200,12 +223,12 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         X_filled : ndarray (n_samples, n_features)
             A copy.
         """
-        rows = self._checked(X)
-        if self._state.fill is None:
+        rows, state = self._checked(X)
+        if state.fill is None:
             raise ValueError(
                 f"impute needs a fit with missing='mask', got missing={self.missing!r}"
             )
-        means = self._one_pass(rows, "reconstructions")
+        means = self._one_pass(rows, state, "reconstructions")
         return np.where(np.isnan(rows), means, rows).astype(means.dtype, copy=False)
 
     def walk_back(
@@ -236,24 +259,23 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             For corruption by salt and pepper if the domain of a column is not bounded: the extremes
             of the training rows are not known any more.
         """
-        rows = self._checked(X)
+        rows, state = self._checked(X)
         if check.as_integer(n_steps, "n_steps") < 1:
             raise ValueError(f"n_steps must be at least 1, got {n_steps}")
         random = check_random_state(random_state)
-        noise, model = self._noise(random), self._state.model
-        parameters = model.split(self._state.parameters)
+        noise, model = self._noise(state, random), state.model
+        parameters = model.split(state.parameters)
         chain, name = [], table_name(X, self)
         for step in range(n_steps):
             variant = noise._replace(first_sample=step * len(rows))
             options = {"name": name, "n_threads": self.n_threads, "variant": variant}
             H = one_pass(model, parameters, rows, "codes", **options)
-            chain.append(self.sample_output(H, random))
+            chain.append(self._sample(H, state, random))
             rows = chain[-1]
         return np.stack(chain)
 
-    def _noise(self, random):
+    def _noise(self, state, random):
         """Return the corruption as a variant of one-pass operations, with a newly drawn seed."""
-        state = self._state
         model, dtype = state.model, state.parameters.dtype
         seed = int(random.randint(np.iinfo(np.int64).max, dtype=np.int64))
         fill = None if state.fill is None else state.fill.astype(dtype)

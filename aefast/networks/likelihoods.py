@@ -61,11 +61,33 @@ def sample_of_outputs(output, eta, theta, random):
     for segment in output:
         columns = columns_of(segment, eta.shape[1])
         if segment.custom is not None:
-            out[:, columns] = segment.custom.sample(eta[:, columns].astype(np.float64), random)
-            continue
-        part_theta = None if theta is None else np.ascontiguousarray(theta[columns], np.float64)
-        part_eta = np.ascontiguousarray(eta[:, columns], np.float64)
-        out[:, columns] = _autoencoder.output_sample(
-            segment.distribution, part_eta, part_theta, segment.constant, None, random
-        )
+            x = np.asarray(segment.custom.sample(eta[:, columns].astype(np.float64), random))
+            is_finite = np.isfinite(x).all()
+        else:
+            part_theta = None if theta is None else np.ascontiguousarray(theta[columns], np.float64)
+            part_eta = np.ascontiguousarray(eta[:, columns], np.float64)
+            x, is_finite = _autoencoder.output_sample(
+                segment.distribution, part_eta, part_theta, segment.constant, None, random
+            )
+        try:
+            with np.errstate(over="raise"):
+                out[:, columns] = x
+        except FloatingPointError:
+            is_finite = False
+        if not is_finite:
+            numbers = np.arange(eta.shape[1])[columns]
+            raise overflowing_draw_error(segment.name, eta[:, columns], x, out.dtype, numbers)
     return out
+
+
+def overflowing_draw_error(name, eta, x, dtype, columns):
+    """Return the error for draws x (n, m) of pre-activations eta of which one is not finite.
+
+    `dtype` is the type of the draws, `columns` (m,) are their columns in a table.
+    """
+    with np.errstate(over="ignore"):
+        row, column = np.argwhere(~np.isfinite(x.astype(dtype)))[0]
+    return FloatingPointError(
+        f"a draw from output {name!r} overflows {dtype} at row {row}, column {columns[column]}: "
+        f"its pre-activation is {eta[row, column]:g}"
+    )

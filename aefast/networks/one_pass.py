@@ -240,6 +240,31 @@ def overflow_error(name, parameters, results=None):
     )
 
 
+def as_type(results, dtype, name):
+    """Return results of one pass in another type, which NumPy checks while it converts them.
+
+    Raises FloatingPointError where a result overflows the type.
+    """
+    if results.dtype == dtype:
+        return results
+    try:
+        with np.errstate(over="raise"):
+            return results.astype(dtype)
+    except FloatingPointError:
+        place = first_overflow(results, dtype, name)
+    raise FloatingPointError(
+        f"a result overflows {dtype} {place}, though {name} and the parameters are finite: pass "
+        f"{name} as float64, or scale it down"
+    )
+
+
+def first_overflow(results, dtype, name):
+    """Return the place of the first result that is not finite in a type, for an error."""
+    with np.errstate(over="ignore"):
+        row, *column = np.argwhere(~np.isfinite(results.astype(dtype)))[0]
+    return f"at row {row}" + "".join(f", column {column_label(name, c)}" for c in column)
+
+
 def mean_loss(
     network, parameters, rows, order, n_threads=None, *, sample_weight=None, variant=None
 ):

@@ -6,7 +6,6 @@ from typing import Any
 
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
 
 from aefast._base import arrays as check
 from aefast._base.random import LAYERS, random_stream
@@ -201,6 +200,8 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
         self.callbacks = callbacks
         self.verbose = verbose
 
+    pretraining_loss_curves_: list[list[float]]
+
     # ---- hooks of NetworkFitting ----
 
     def _check_variants(self):
@@ -227,10 +228,11 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
         """Return the variant of fine-tuning, without the noise and penalties of pre-training."""
         return PLAIN if fill is None else Variant(fill=fill.astype(dtype))
 
-    def _begin(self, X, state, keep_features, record=None):
-        super()._begin(X, state, keep_features, record)
+    def _beginning(self, state, record, keep_features):
+        fitted = super()._beginning(state, record, keep_features)
         if not keep_features:
-            self.pretraining_loss_curves_: list[list[float]] = [[] for _ in state.model.layers]
+            fitted["pretraining_loss_curves_"] = [[] for _ in state.model.layers]
+        return fitted
 
     # ---- pre-training ----
 
@@ -286,8 +288,7 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
 
     @property
     def layers_(self) -> list[Autoencoder]:
-        check_is_fitted(self)
-        state, begin, layers = self._state, 0, []
+        state, begin, layers = self._fitted_state(), 0, []
         for number, (layer, flat) in enumerate(state.model.layer_views(state.parameters)):
             estimator = self._layer_estimator(number)
             end = begin + flat.size
@@ -299,7 +300,7 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
             )
             curve = list(self.pretraining_loss_curves_[number])
             estimator.loss_curve_, estimator.validation_loss_curve_ = curve, []
-            estimator.n_epochs_, estimator.n_features_in_ = len(curve), layer.n_features
+            estimator.n_epochs_ = len(curve)
             layers.append(estimator)
             begin = end
         return layers

@@ -1,11 +1,13 @@
 # cython: freethreading_compatible=True
 """Bindings of the kernels of autoencoders: each function makes one call without the GIL.
 
-Callers in Python have validated all arguments; nothing is checked here. A `Network` and the
-`Parameters` of each layer (aefast/networks/network.py) describe a network. X is an ndarray (n, d)
-of float32, float64, uint8 or bool; the entries of a row are adjacent. The parameters W, V (W when
-tied), b, c and theta are C-contiguous, and their type is the real type of the computation. `flat`
-arrays hold them as [W | V unless tied | b | c | theta], one layer after another."""
+Callers in Python have validated all arguments. Only the widths of rows and weights are compared
+with the network's, because another thread may fit an estimator between its checks and the call.
+A `Network` and the `Parameters` of each layer (aefast/networks/network.py) describe a network. X is
+an ndarray (n, d) of float32, float64, uint8 or bool; the entries of a row are adjacent. The
+parameters W, V (W when tied), b, c and theta are C-contiguous, and their type is the real type of
+the computation. `flat` arrays hold them as [W | V unless tied | b | c | theta], one layer after
+another."""
 
 import numpy as np
 
@@ -199,7 +201,7 @@ cdef int64_t draw_binomial(bitgen_t* bits, int64_t n, double p) noexcept nogil:
 
 
 def output_sample(output, cnp.ndarray eta, theta, double constant, n_draws, random):
-    """Draw x (n, m) from p(x | mu(eta)).
+    """Draw x (n, m) from p(x | mu(eta)), and return x and whether all of x is finite.
 
     All arrays are float64 and contiguous: eta (n, m), theta (m,) or None, n_draws (n,), the totals
     of a multinomial, or None, which means one draw each. random is a numpy.random.Generator."""
@@ -218,10 +220,11 @@ def output_sample(output, cnp.ndarray eta, theta, double constant, n_draws, rand
     cdef const double* counts = <const double*> data_of(n_draws)
     x = np.empty((n, m))
     cdef double* to = <double*> data_of(x)
+    cdef bint is_finite
     with random.bit_generator.lock, nogil:
-        autoencoder_tables[0][1].output_sample(index, n, m, etas, thetas, constant, counts, &source,
-                                               to)
-    return x
+        is_finite = autoencoder_tables[0][1].output_sample(index, n, m, etas, thetas, constant,
+                                                           counts, &source, to)
+    return x, is_finite
 
 
 # ---- training ----
@@ -256,6 +259,7 @@ cdef class Trainer:
                  sample_weight=None, bfloat16=False, schedule_step=0, schedule_steps=1,
                  stores_gradient=False):
         memset(&self.job, 0, sizeof(self.job))
+        check_width(X, network.n_features)
         self.X, self.flat, self.state = X, flat, state
         self.variant, self.sample_weight = variant, sample_weight
         self.n_rows_seen = n_rows_seen
@@ -351,6 +355,7 @@ def loss_and_gradients(network, cnp.ndarray X, parameters, weight, domain, batch
     cdef cnp.ndarray example = parameters[0].W
     cdef const autoencoder_kernels* kernels = kernels_of(example)
     memset(&job, 0, sizeof(job))
+    check_width(X, network.n_features)
     gradients = np.zeros(network.n_parameters)
     _segments = view_network(&job, network, parameters, upper)  # the job points to their memory
     job.rows = view_rows(X, None, domain)
@@ -389,9 +394,11 @@ def one_pass(layer, cnp.ndarray rows, parameters, order, domain, int64_t block_r
     cdef const autoencoder_kernels* kernels = kernels_of(parameters.W)
     memset(&job, 0, sizeof(job))
     job.model = view_layer(layer, parameters, segments)
+    check_width(rows, job.model.n_components if from_codes else job.model.n_features)
     job.rows = view_rows(rows, order, None if targets else domain)
     cdef CustomOutputs custom = custom_outputs(layer.output, parameters.W, &job.model)
     if targets:
+        check_width(targets[0], job.model.n_features)
         job.targets = view_rows(targets[0], targets[1], domain)
     if variant is not None:
         view_inputs(&job.inputs, &job.targets if from_codes else &job.rows, variant)

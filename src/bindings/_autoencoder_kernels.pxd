@@ -177,8 +177,8 @@ cdef extern from "kernels/autoencoder/autoencoder.h":
         int (*output_has_base)(int) noexcept nogil
         void (*output_log_base)(int, int64_t, int64_t, const double*, double,
                                 double*) noexcept nogil
-        void (*output_sample)(int, int64_t, int64_t, const double*, const double*, double,
-                              const double*, const generator*, double*) noexcept nogil
+        int (*output_sample)(int, int64_t, int64_t, const double*, const double*, double,
+                             const double*, const generator*, double*) noexcept nogil
         int64_t (*training_workspace_bytes)(const training_job*) noexcept nogil
         int64_t (*packed_bytes)(const training_job*) noexcept nogil
         void (*pack)(training_job*) noexcept nogil

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.testing import assert_allclose
 from reference import autoencoder as reference
 from support.helpers import PLAIN_OUTPUTS, SOLVER_NAMES, SOLVERS, same_bits
 
-from aefast import Autoencoder
+from aefast import Autoencoder, StackedAutoencoder
 from aefast._base import passes
 
 OUTPUTS = PLAIN_OUTPUTS  # the others: test_recipe.py
@@ -207,3 +208,48 @@ def test_each_epoch_has_an_order_of_its_own(shuffle, digits):
     step, next_step = np.diff(ends, axis=0)
     change = np.linalg.norm(next_step - step) / np.linalg.norm(step)
     assert change > 0.1 if shuffle else change < 1e-4
+
+
+# ---- weights with held-out rows ----
+
+
+@pytest.mark.parametrize("make", [Autoencoder, StackedAutoencoder])
+def test_rows_are_held_out_among_those_of_positive_weight(make, make_problem):
+    X, _ = make_problem(60, 6, 3)
+    weight = np.zeros(60)
+    weight[[7, 31, 40]] = 1, 2, 0.5
+    size = 3 if make is Autoencoder else (4, 2)
+    for seed in range(12):
+        ae = make(size, early_stopping=True, max_epochs=2, tol=0, random_state=seed)
+        start = ae.set_params(max_epochs=0).fit(X, sample_weight=weight)._state.parameters
+        ae.set_params(max_epochs=2).fit(X, sample_weight=weight)
+        assert 0 < min(ae.validation_loss_curve_) <= max(ae.validation_loss_curve_) < np.inf
+        assert min(ae.loss_curve_) > 0
+        assert not np.array_equal(ae._state.parameters, start)
+
+
+def test_rows_without_weight_leave_the_held_out_rows_as_they_are(make_problem):
+    """The validation loss is that of rows of a table without them, and it is right."""
+    X, _ = make_problem(50, 6, 3)
+    weight = np.linspace(0, 3, 50).round()
+    held_out = []
+
+    def validation_loss_is_of_the_held_out_rows(epoch, loss, validation_loss, ae):
+        losses = ae.reconstruction_error(X)
+        assert_allclose(validation_loss, np.average(losses[rows], weights=weight[rows]))
+        held_out.append(validation_loss)
+
+    ae = Autoencoder(3, early_stopping=True, max_epochs=2, random_state=4)
+    _, _, rows = ae._seed_and_parts(X, weight, False)
+    _, _, of_weighted = ae._seed_and_parts(X[weight > 0], weight[weight > 0], False)
+    assert np.array_equal(rows, np.flatnonzero(weight)[of_weighted])
+    ae.set_params(callbacks=validation_loss_is_of_the_held_out_rows).fit(X, sample_weight=weight)
+    assert held_out == ae.validation_loss_curve_
+
+
+def test_one_row_of_positive_weight_cannot_be_held_out(make_problem):
+    X, _ = make_problem(20, 6, 3)
+    ae = Autoencoder(3, early_stopping=True)
+    with pytest.raises(ValueError, match=r"2 rows of positive sample_weight .* got 1 of 20"):
+        ae.fit(X, sample_weight=np.arange(20) == 5)
+    assert not hasattr(ae, "n_features_in_")

@@ -289,6 +289,21 @@ def test_the_divergence_of_saturated_units_is_finite(bias, isa):
     assert all(np.isfinite(part).all() for part in gradients if part is not None)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_batch_without_weight_has_no_penalty_of_mean_codes(dtype):
+    """Its mean codes would be 0/0; plain gradient descent makes no step with it."""
+    X = np.random.default_rng(0).uniform(size=(24, 6)).astype(dtype)
+    weight = np.repeat([1.0, 0.0], [8, 16])
+    options = {"sparsity": ("kl", 0.1, 0.5), "solver": "sgd", "momentum": 0.0, "shuffle": False}
+    ae = Autoencoder(3, batch_size=8, max_epochs=1, random_state=0, **options)
+    first = ae.fit(X, sample_weight=weight)
+    start = clone(ae).set_params(max_epochs=0).fit(X, sample_weight=weight)
+    last = clone(ae).fit(X[::-1].copy(), sample_weight=weight[::-1])
+    assert not np.array_equal(first.components_, start.components_)
+    np.testing.assert_allclose(last.components_, first.components_, rtol=1e-5)
+    np.testing.assert_allclose(last.loss_curve_, first.loss_curve_, rtol=1e-5)
+
+
 @pytest.mark.parametrize("k", [1, 5, 16])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_top_k_codes(k, activation, digits, isa):

@@ -18,7 +18,12 @@ from aefast._base.errors import table_name
 from aefast._base.progress import check_callbacks
 from aefast._base.random import split_rows
 from aefast._base.stopping import EarlyStopping
-from aefast.networks.fitted import FittedState, continued_state, initial_state
+from aefast.networks.fitted import (
+    FittedState,
+    check_initial_values,
+    continued_state,
+    initial_state,
+)
 from aefast.networks.outputs import resolve_output
 from aefast.networks.precision import check_available, parameter_type
 from aefast.networks.scan import scan_table
@@ -123,11 +128,24 @@ class NetworkFitting:
         return int(random.randint(np.iinfo(np.int64).max, dtype=np.int64))
 
     def _begin(self, X, state, keep_features, record=None):
-        """Make the estimator a fitted one, with the state from which training starts."""
+        """Make the estimator a fitted one, with the state from which training starts.
+
+        All attributes change in one call, between whose parts no KeyboardInterrupt arrives and no
+        other thread reads.
+        """
+        fitted = self._beginning(state, record or ([], [], 0), keep_features)
         if not keep_features:
-            check.remember_features(self, X)
-        self._state = state
-        self.loss_curve_, self.validation_loss_curve_, self.n_epochs_ = record or ([], [], 0)
+            names = check.feature_names(X)
+            if names is None:
+                vars(self).pop("feature_names_in_", None)
+            else:
+                fitted["feature_names_in_"] = names
+        vars(self).update(fitted)
+
+    def _beginning(self, state, record, keep_features):
+        """Return the attributes of an estimator whose training starts, by name."""
+        names = ("loss_curve_", "validation_loss_curve_", "n_epochs_")
+        return {"_state": state} | dict(zip(names, record, strict=True))
 
     def _run(self, training, n_epochs, held_out=None, weight=None):
         """Train, and keep the estimator's state up to date.
@@ -168,7 +186,8 @@ class NetworkFitting:
         y : ignored
         sample_weight : array-like (n_samples,) or None, default=None
             Non-negative weights, scaled to mean 1. The loss of a batch is the sum of its weighted
-            losses divided by the number of its rows.
+            losses divided by the number of its rows. `early_stopping` holds out rows of positive
+            weight.
 
         Returns
         -------
@@ -186,7 +205,7 @@ class NetworkFitting:
         goes_on = self.warm_start and self.__sklearn_is_fitted__()
         rows = check.estimator_rows(self, X, reset=not goes_on)
         weight = check.as_mean_weight(sample_weight, len(rows))
-        seed, train, held_out = self._seed_and_parts(rows, goes_on)
+        seed, train, held_out = self._seed_and_parts(rows, weight, goes_on)
         state, variant = self._start(X, rows, weight, train, held_out, seed, goes_on)
         self._fit_from(X, rows, weight, train, held_out, state, variant, goes_on)
         return self
@@ -268,6 +287,7 @@ class NetworkFitting:
             state = state._replace(fill=fill if state.fill is None else state.fill)
         else:
             state = initial_state(model, self.solver, self.momentum, scan.means, dtype, seed, fill)
+        check_initial_values(state, scan.means, options["name"], only_fill=goes_on)
         check_precision_of_groups(model, self.precision)
         variant = self._variant_of(
             model,
@@ -279,17 +299,29 @@ class NetworkFitting:
         )
         return state._replace(fill=None) if fill is None else state, variant
 
-    def _seed_and_parts(self, rows, goes_on):
+    def _seed_and_parts(self, rows, weight, goes_on):
         """Return the seed of all random numbers and the rows for training and early stopping.
 
-        Without early stopping these are the number of all rows and None.
+        Without early stopping these are the number of all rows and None. Rows are held out among
+        those of positive weight, because the others have no part in a mean loss.
         """
-        if self.early_stopping and len(rows) < 2:
+        n_rows = len(rows)
+        if self.early_stopping and n_rows < 2:
             raise ValueError(
                 "early_stopping=True needs at least 2 samples to hold one out, got n_samples = "
-                f"{len(rows)}"
+                f"{n_rows}"
             )
         seed = self._state.seed if goes_on else self._draw_seed()
         if not self.early_stopping:
-            return seed, len(rows), None
-        return seed, *split_rows(len(rows), self.validation_fraction, seed)
+            return seed, n_rows, None
+        if weight is None:
+            return seed, *split_rows(n_rows, self.validation_fraction, seed)
+        weighted = np.flatnonzero(weight > 0)
+        if len(weighted) < 2:
+            raise ValueError(
+                "early_stopping=True needs at least 2 rows of positive sample_weight to hold one "
+                f"out, got {len(weighted)} of {n_rows}"
+            )
+        _, held_out = split_rows(len(weighted), self.validation_fraction, seed)
+        held_out = weighted[held_out]
+        return seed, np.delete(np.arange(n_rows), held_out), held_out

@@ -63,6 +63,7 @@ class MiniBatches(EpochTraining):
         self.n_rows_before = n_rows_seen
         self.last_finite = Snapshot(trainer)
         self.best: Any = None  # a Snapshot once there is a best epoch
+        self.was_changed = False  # whether callbacks may have changed values since the last epoch
         seconds = SECONDS_A_STEP + work_of_step(model, order) / OPERATIONS_A_SECOND
         self.pace = Pace.expecting(order.batch_size, seconds)
 
@@ -83,7 +84,22 @@ class MiniBatches(EpochTraining):
         return self.trainer.values()
 
     def reread(self):
+        self.was_changed = True
         self.trainer.reread()
+
+    def run(self, epochs):
+        """Train for some epochs, and refuse what callbacks wrote after the last one if need be."""
+        super().run(epochs)
+        if self.was_changed and not self.is_finite():
+            raise FloatingPointError(
+                "a callback has made a parameter or the optimizer's state infinite or NaN. The last"
+                " finite parameters are kept"
+            )
+
+    def is_finite(self):
+        """Return whether parameters and optimizer state are finite."""
+        flat, state, _ = self.trainer.values()
+        return bool(np.isfinite(flat).all() and np.isfinite(state).all())
 
     def keep_best(self):
         if self.best is None:
@@ -96,8 +112,7 @@ class MiniBatches(EpochTraining):
 
     def settle(self):
         """Go back to the last epoch's end if a value is not finite."""
-        flat, state, _ = self.trainer.values()
-        if not (np.isfinite(flat).all() and np.isfinite(state).all()):
+        if not self.is_finite():
             self.last_finite.restore(self.trainer)
 
     def epoch(self, on_slice=None):
@@ -116,6 +131,7 @@ class MiniBatches(EpochTraining):
         if not self.last_finite.take(self.trainer):
             self.last_finite.restore(self.trainer)
             raise Diverged
+        self.was_changed = False
         return total / n_done
 
     def mean_loss(self, rows, n_threads, sample_weight):
@@ -193,9 +209,14 @@ def start_training(
 
 def divergence_error(estimator, epoch, column=None):
     """Return the error for a training that diverged, in a column of X if it is known."""
+    parameters, name = estimator._state.parameters, table_name(None, estimator)
+    if not np.isfinite(parameters).all():  # the training has gone back to its start
+        return FloatingPointError(
+            "training cannot start from the fitted parameters, which are not finite: fit anew"
+        )
     what = "the loss or a parameter"
     if column is not None:
-        what = f"the loss of column {column_label(table_name(None, estimator), column)} of X"
+        what = f"the loss of column {column_label(name, column)} of X"
     return FloatingPointError(
         f"training diverged in epoch {epoch}: {what} is no longer finite. The last finite "
         "parameters are kept. "

@@ -291,9 +291,9 @@ typedef struct {
     int (*output_has_base)(int output);
     void (*output_log_base)(int output, int64_t n, int64_t m, const double *x, double constant,
                             double *out);
-    void (*output_sample)(int output, int64_t n, int64_t m, const double *eta, const double *theta,
-                          double constant, const double *n_draws, const generator *random,
-                          double *x);
+    int (*output_sample)(int output, int64_t n, int64_t m, const double *eta, const double *theta,
+                         double constant, const double *n_draws, const generator *random,
+                         double *x);
 
     int64_t (*training_workspace_bytes)(const training_job *);
     int64_t (*packed_bytes)(const training_job *);

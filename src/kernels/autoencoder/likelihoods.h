@@ -19,16 +19,19 @@ static void output_log_base(int output, int64_t n, int64_t m, const double *x, d
 }
 
 /* x (n, m) <- draws from p(x | mu(eta)), with eta (n, m) and theta (m), or NULL. n_draws (n) are
-   the totals of a multinomial; NULL: one draw each. */
-static void output_sample(int output, int64_t n, int64_t m, const double *eta, const double *theta,
-                          double constant, const double *n_draws, const generator *random,
-                          double *x)
+   the totals of a multinomial; NULL: one draw each. Return whether all draws are finite. */
+static int output_sample(int output, int64_t n, int64_t m, const double *eta, const double *theta,
+                         double constant, const double *n_draws, const generator *random, double *x)
 {
     const output_entry *entry = &outputs[output];
+    int is_finite = 1;
     for (int64_t i = 0; entry->info.is_group && i < n; ++i)
         entry->group_sample(m, eta + i * m, n_draws ? n_draws[i] : 1, random, x + i * m);
-    for (int64_t i = 0; !entry->info.is_group && i < n * m; ++i)
+    for (int64_t i = 0; !entry->info.is_group && i < n * m; ++i) {
         x[i] = entry->sample(eta[i], theta ? theta[i % m] : 0, constant, random);
+        is_finite &= fabs(x[i]) <= DBL_MAX;
+    }
+    return is_finite;
 }
 
 #endif

@@ -64,7 +64,8 @@ static void finish_code_strip(const training *t, strip *s, real *clean, double *
 /* ---- codes, backward ---- */
 
 /* slopes (n) <- weight p'(m) / (sum of the rows' weights), where m are the (weighted) mean codes
-   of units [column, column + n). Return the sum over these units of weight p(m). */
+   of units [column, column + n). Return the sum over these units of weight p(m). A batch whose
+   rows have no weight has no mean codes and no penalty. */
 static double mean_slopes(const training *t, const batch_plan *plan, int64_t column, int64_t n,
                           real *slopes)
 {
@@ -74,6 +75,9 @@ static double mean_slopes(const training *t, const batch_plan *plan, int64_t col
         total += (double)t->weight[i];
     for (int64_t j = 0; j < n; ++j) {
         double m = 0, slope;
+        slopes[j] = 0;
+        if (total == 0)
+            continue;
         for (int64_t r = 0; r < plan->row_blocks_k; ++r)
             m += t->code_sums[r * t->k + column + j];
         loss += terms->penalty_weight *
