@@ -20,6 +20,7 @@ import numpy as np
 
 from aefast._base.arrays import LARGEST_SIZE
 from aefast._base.types import Array, PathLike
+from aefast._version import __version__
 
 
 class Tensor(NamedTuple):
@@ -38,7 +39,39 @@ class Check(NamedTuple):
     expected: str  # in words, for the error
 
 
-class Saved(ABC):
+_PICKLE_KEY = "_aefast_pickle"
+
+
+class Pickled:
+    """Base of classes whose pickles carry a format version.
+
+    The attributes of an object are private to a version of aefast: a pickle of another format is
+    refused by name, rather than becoming an object that fails later. Files of `save` outlast
+    versions.
+    """
+
+    _pickle_version = 1  # raised with every change of the attributes
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: Any = super().__getstate__()
+        written = {"version": self._pickle_version, "aefast_version": __version__}
+        return {**(state or {}), _PICKLE_KEY: written}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        written = state.get(_PICKLE_KEY) if isinstance(state, dict) else None
+        written = written if isinstance(written, dict) else {}
+        version = written.get("version")
+        if version != self._pickle_version:
+            raise ValueError(
+                f"this pickle of {type(self).__name__} has format version {shortened(version)}, "
+                f"written by aefast {written.get('aefast_version', 'before 0.1.0')}; aefast "
+                f"{__version__} reads version {self._pickle_version} alone: load it with the "
+                "version that wrote it, and keep models in files of their method save"
+            )
+        self.__dict__.update({k: v for k, v in state.items() if k != _PICKLE_KEY})
+
+
+class Saved(Pickled, ABC):
     """Base of whatever can be saved. All methods but `save` are for `aefast.model_file`."""
 
     _file_format: str  # the kind of file: its key in model_file.HOMES
