@@ -197,6 +197,11 @@ def _is_finite_float(value: object) -> bool:
 
 
 def is_count(value: Any) -> bool:
+    """Whether a value counts something that goes on being counted, in 64 bits."""
+    return type(value) is int and 0 <= value < 2**62
+
+
+def _is_seed(value: Any) -> bool:
     return type(value) is int and 0 <= value < 2**63
 
 
@@ -211,7 +216,8 @@ def optional(check: Check) -> Check:
     return Check(lambda value: value is None or check.is_valid(value), f"{check.expected}, or null")
 
 
-COUNT = Check(is_count, "an integer in [0, 2**63)")
+COUNT = Check(is_count, "an integer in [0, 2**62)")
+SEED = Check(_is_seed, "an integer in [0, 2**63)")
 SIZE = Check(
     lambda value: type(value) is int and 1 <= value <= LARGEST_SIZE,
     f"an integer in [1, {LARGEST_SIZE}]",

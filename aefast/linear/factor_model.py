@@ -402,3 +402,4 @@ class FactorModel(
         fitted |= {f"{name}_": tensor for name, tensor in tensors.items()}
         self.n_features_in_ = state["n_features"]
         self._set_fitted(**fitted)
+        self._gaussian.check_finite()
