@@ -1,5 +1,6 @@
 """Patches of images: drawn at random, all of them, and put back together."""
 
+import contextlib
 import os
 from collections.abc import Iterable, Mapping, Set
 from pathlib import Path
@@ -11,6 +12,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 
 from aefast._base import arrays as check
+from aefast._base.paths import check_is_regular_file
 from aefast._base.types import Array, PathLike, RandomState, Reals
 
 __all__ = ["all_patches", "assemble_patches", "extract_patches", "load_image"]
@@ -119,11 +121,26 @@ def pillow() -> Any:
     return Image
 
 
+@contextlib.contextmanager
+def _opened(path):
+    """Give an open image file; ValueError for what is damaged, too large or no file."""
+    check_is_regular_file(path)
+    reader = pillow()
+    try:
+        with reader.open(Path(path)) as file:
+            yield file
+    except Exception as error:  # Pillow raises nearly any, of its own for decompression bombs
+        has_cause = isinstance(error, OSError) and error.errno is not None
+        if has_cause or isinstance(error, MemoryError):
+            raise
+        raise ValueError(f"{os.fspath(path)}: cannot be read as an image: {error}") from error
+
+
 def image_shape(image: ArrayLike) -> tuple[int, ...]:
     """Of an image file without reading its pixels, or of an array."""
     if not isinstance(image, (str, os.PathLike)):
         return np.shape(image)
-    with pillow().open(Path(image)) as file:
+    with _opened(image) as file:
         return (file.height, file.width)
 
 
@@ -141,7 +158,7 @@ def load_image(path: PathLike, grey: bool = False) -> Array:
     -------
     image : ndarray
     """
-    with pillow().open(Path(path)) as file:
+    with _opened(path) as file:
         depth = 65535.0 if file.mode.startswith("I") else 255.0
         if depth == 255.0:
             is_grey = grey or file.mode in ("1", "L", "LA")
