@@ -41,6 +41,7 @@ def as_array(value, name, n_dimensions=None) -> Array:
         raise TypeError(
             f"Sparse data was passed for {name}, but dense data is required: use {name}.toarray()"
         )
+    _refuse_masked(value, name)
     try:
         array = np.asarray(value)
     except (TypeError, ValueError) as error:
@@ -63,6 +64,25 @@ def _is_sparse(value):
     """Whoever has a sparse matrix has imported SciPy's module; nobody else waits for it."""
     issparse = getattr(sys.modules.get("scipy.sparse"), "issparse", None)
     return issparse is not None and issparse(value)
+
+
+def _has_masked(value):
+    """Whether a masked array has masked entries; whoever has one has imported NumPy's module."""
+    masked = sys.modules.get("numpy.ma")
+    return (
+        masked is not None
+        and isinstance(value, masked.MaskedArray)
+        and bool(masked.getmaskarray(value).any())
+    )
+
+
+def _refuse_masked(value, name):
+    """NumPy would drop the mask, and take what lies under it for numbers."""
+    if _has_masked(value):
+        raise ValueError(
+            f"{name} has masked entries, which are taken as missing only by estimators with "
+            f"missing='mask' and by factor models: use {name}.filled() with values that are meant"
+        )
 
 
 def _plain_error(error, message):
@@ -213,6 +233,10 @@ def estimator_rows(estimator, X, *, reset) -> Array:
         return X
     from sklearn.utils.validation import check_array, validate_data
 
+    if _has_masked(X) and estimator.__sklearn_tags__().input_tags.allow_nan:
+        refuse_types("X", [X.dtype], "cmM")
+        X = X.astype(real_type(X.dtype)).filled(np.nan)
+    _refuse_masked(X, "X")
     given = X
     refuse_types("X", [X.dtype] if hasattr(X, "dtype") else getattr(X, "dtypes", []), "mM")
     try:
