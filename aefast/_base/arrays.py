@@ -44,7 +44,7 @@ def as_array(value, name, n_dimensions=None) -> Array:
     _refuse_masked(value, name)
     try:
         array = np.asarray(value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise _plain_error(
             error, f"{name} must be a rectangular array of numbers: {error}"
         ) from None
@@ -55,7 +55,7 @@ def as_array(value, name, n_dimensions=None) -> Array:
     refuse_types(name, [array.dtype], "cmM")
     try:
         return array.astype(np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         message = f"{name} must be numeric, got dtype {array.dtype}: {error}"
         raise _plain_error(error, message) from None
 
@@ -204,6 +204,7 @@ def as_integer(value, name):
     """An int, from any integer but a bool."""
     if not isinstance(value, Integral) or isinstance(value, bool):
         raise TypeError(f"{name} must be an integer, got {value!r}")
+    check_representable(value, name, integer=True)
     return int(value)
 
 
@@ -211,6 +212,36 @@ def check_number(value, name):
     """TypeError for what is no real number."""
     if not isinstance(value, Real) or isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} must be a number, got {value!r}")
+    check_representable(value, name)
+
+
+def check_representable(value, name, *, integer=False):
+    """ValueError for a number, or one within lists, tuples and dicts, that float64 cannot hold; for
+    an integer that 64 bits cannot hold, where only integers are expected.
+    """
+    if isinstance(value, (list, tuple, dict)):
+        for part in value.values() if isinstance(value, dict) else value:
+            check_representable(part, name)
+    elif isinstance(value, Real) and not isinstance(value, (float, np.generic)):
+        try:
+            size = abs(float(value))
+        except OverflowError:
+            size = np.inf
+        if size == np.inf or (integer and not -(2**63) <= value < 2**63):
+            limit = "64 bits" if integer else "float64"
+            # not the number itself: Python refuses to write long ones
+            raise ValueError(f"{name} must fit {limit}, got a number of some 2**{_exponent(value)}")
+
+
+def check_representable_parameters(values, constraints):
+    """Raise the errors of `check_representable` for parameters of an estimator, by name."""
+    for name, value in values.items():
+        types = [getattr(constraint, "type", None) for constraint in constraints.get(name, ())]
+        check_representable(value, name, integer=Integral in types and Real not in types)
+
+
+def _exponent(value):
+    return int(abs(value)).bit_length() - 1
 
 
 def check_name(value, name, choices):
@@ -243,7 +274,7 @@ def estimator_rows(estimator, X, *, reset) -> Array:
         X = check_array(
             X, dtype=list(ROW_TYPES), ensure_all_finite=False, estimator=estimator, input_name="X"
         )
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         message = f"X must be a table of numbers (n_samples, n_features): {error}"
         raise _plain_error(error, message) from None
     check_sizes(n_features=X.shape[1])

@@ -1,6 +1,7 @@
 """Random numbers by key: streams of different keys never meet, and each can be entered anywhere."""
 
 import numpy as np
+from sklearn.utils import check_random_state
 
 # Purposes of random numbers: streams with different keys never meet.
 WEIGHTS, SHUFFLE, SPLIT, LAYERS = range(4)
@@ -11,6 +12,14 @@ def random_stream(seed, purpose, counter=0):
     numbers it would have drawn.
     """
     return np.random.Generator(np.random.Philox(key=[seed, purpose], counter=[0, 0, 0, counter]))
+
+
+def random_state_of(random_state):
+    """The generator that scikit-learn makes of a parameter random_state, which errors name."""
+    try:
+        return check_random_state(random_state)
+    except ValueError as error:
+        raise ValueError(f"random_state cannot be used: {error}") from None
 
 
 def rewind(random, counter):

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from aefast._base.arrays import LARGEST_SIZE
+from aefast._base.arrays import LARGEST_SIZE, check_representable_parameters
 from aefast._base.types import Array, PathLike
 from aefast._version import __version__
 
@@ -43,7 +43,7 @@ _PICKLE_KEY = "_aefast_pickle"
 
 
 class Pickled:
-    """Base of classes whose pickles carry a format version.
+    """Base of estimators, and of what else has a state: its pickles carry a format version.
 
     The attributes of an object are private to a version of aefast: a pickle of another format is
     refused by name, rather than becoming an object that fails later. Files of `save` outlast
@@ -51,6 +51,18 @@ class Pickled:
     """
 
     _pickle_version = 1  # raised with every change of the attributes
+
+    def _validate_params(self) -> None:
+        """As scikit-learn's, after a check that no number is beyond the machine's.
+
+        scikit-learn's comparisons of such a number raise errors that do not name the parameter.
+        """
+        own: Any = self
+        constraints = own._parameter_constraints
+        values = {name: getattr(self, name) for name in constraints}  # get_params takes longer
+        check_representable_parameters(values, constraints)
+        parent: Any = super()
+        parent._validate_params()
 
     def __getstate__(self) -> dict[str, Any]:
         state: Any = super().__getstate__()
@@ -101,7 +113,6 @@ class Saved(Pickled, ABC):
 
     # ---- of scikit-learn's estimators ----
 
-    _validate_params: Callable[[], None]
     get_params: Callable[..., dict[str, Any]]
     _get_param_names: Callable[[], list[str]]
 

@@ -3,11 +3,11 @@
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from aefast._base import arrays as check
 from aefast._base.errors import table_name
+from aefast._base.random import random_state_of
 from aefast._base.types import RandomState, Reals
 from aefast.networks.likelihoods import log_likelihoods, sample_of_outputs
 from aefast.networks.one_pass import one_pass, overflow_error
@@ -140,7 +140,7 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         bottom, flat = state.model.layer_views(state.parameters)[0]
         # a Gaussian's mean is the pre-activation itself
         eta = self._decode(H, state.model.with_output(plain_output("gaussian")))
-        seed = check_random_state(random_state).randint(np.iinfo(np.int64).max, dtype=np.int64)
+        seed = random_state_of(random_state).randint(np.iinfo(np.int64).max, dtype=np.int64)
         # a Generator draws the multinomial numbers of all rows at once; a RandomState does not
         random = np.random.default_rng(seed)
         return sample_of_outputs(state.model.output, eta, bottom.split(flat).theta, random)
@@ -239,7 +239,7 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         rows = self._checked(X)
         if check.as_integer(n_steps, "n_steps") < 1:
             raise ValueError(f"n_steps must be at least 1, got {n_steps}")
-        random = check_random_state(random_state)
+        random = random_state_of(random_state)
         noise, model = self._noise(random), self._state.model
         parameters = model.split(self._state.parameters)
         chain, name = [], table_name(X, self)

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike
-from sklearn.utils import check_random_state
 
 from aefast._base import arrays as check
 from aefast._base.paths import check_is_regular_file
+from aefast._base.random import random_state_of
 from aefast._base.types import Array, PathLike, RandomState, Reals
 
 __all__ = ["all_patches", "assemble_patches", "extract_patches", "load_image"]
@@ -57,7 +57,7 @@ def extract_patches(
     n_patches = check.as_integer(n_patches, "n_patches")
     if n_patches < 1:
         raise ValueError(f"n_patches must be at least 1, got {n_patches}")
-    random = check_random_state(random_state)
+    random = random_state_of(random_state)
     chosen, shares = _shares(images, size, n_patches, random)
     rows = []
     for image, share in zip(chosen, shares, strict=True):
