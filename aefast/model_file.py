@@ -9,6 +9,7 @@ the name and version of the format, the constructor's parameters and the rest of
 always gives the same bytes.)
 """
 
+import codecs
 import importlib
 import json
 import os
@@ -31,6 +32,8 @@ def __dir__() -> list[str]:
     return __all__
 
 
+MODEL_NAME = "model.safetensors"  # of the model in the folder of a fit (`aefast fit`)
+
 # Module and class of each format.
 HOMES = {
     "aefast autoencoder": ("aefast.networks.autoencoder", "Autoencoder"),
@@ -44,6 +47,32 @@ HOMES = {
     "aefast item autoencoder": ("aefast.linear.autoencoders", "ItemAutoencoder"),
 }
 
+# of files that are often taken for a model: how they begin, what they are and what to do
+_FOREIGN_KINDS = (
+    (
+        (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"),
+        "it is a pickle, which could run any code: where you trust it, unpickle the estimator "
+        "yourself and write it with its method save",
+    ),
+    ((b"\x93NUMPY",), "it is a NumPy array: read it with numpy.load"),
+    (
+        (b"PK\x03\x04",),
+        "it is a zip archive, as numpy.savez and torch.save write: read it with these",
+    ),
+    (
+        (
+            b"\x1f\x8b",
+            b"BZh",
+            b"\xfd7zXZ",
+            b"x\x01",
+            b"x\x9c",
+            b"x\xda",
+            b"x^",
+            b"\x28\xb5\x2f\xfd",
+        ),
+        "it is compressed: give the file that was compressed",
+    ),
+)
 _DTYPES = {"F32": np.float32, "F64": np.float64}
 _HEADER_CHECKS = {
     "format": TEXT,
@@ -61,7 +90,7 @@ def load(path: PathLike) -> Any:
     Parameters
     ----------
     path : str or path-like
-        The file.
+        The file, or a folder with a file model.safetensors in it, as the command writes.
 
     Returns
     -------
@@ -77,15 +106,48 @@ def load(path: PathLike) -> Any:
         If it is not a complete, consistent model file of this or an earlier format version.
     """
     path = os.fsdecode(path)
+    if os.path.isdir(path):
+        path = _model_in(path)
     _check_is_regular_file(path)
     try:
         with safe_open(path, framework="numpy") as file:
             return _read(file)
     except (SafetensorError, ValueError, TypeError) as error:
-        raise ValueError(f"{path} is not a model file that aefast can load: {error}") from error
+        reason = (isinstance(error, SafetensorError) and _foreign_kind(path)) or error
+        raise ValueError(f"{path} is not a model file that aefast can load: {reason}") from error
 
 
 # ---- reading ----
+
+
+def _model_in(folder):
+    path = os.path.join(folder, MODEL_NAME)
+    if not os.path.lexists(path):
+        raise ValueError(
+            f"{folder} is not a regular file but a folder, with no {MODEL_NAME} in it: give the "
+            "path of a file that save has written, or the folder of a fit"
+        )
+    return path
+
+
+def _foreign_kind(path):
+    """Return what a file is that is no safetensors file, and what to do; None if unknown."""
+    with open(path, "rb") as file:
+        beginning = file.read(1024)
+    if not beginning:
+        return "it is empty"
+    for prefixes, kind in _FOREIGN_KINDS:
+        if beginning.startswith(prefixes):
+            return kind
+    try:  # a character may be cut at the end
+        text = codecs.getincrementaldecoder("utf-8-sig")().decode(beginning)
+    except UnicodeDecodeError:
+        return None
+    if not "".join(text.split()).isprintable():
+        return None
+    if "," in text or ";" in text or "\t" in text:
+        return "it is text, a table perhaps: read it as data, with numpy.loadtxt or pandas.read_csv"
+    return "it is text: give the path of a file that save has written"
 
 
 def _check_is_regular_file(path):

@@ -43,9 +43,10 @@ def as_array(value: Any, name: str, n_dimensions: int | None = None) -> Array:
         raise TypeError(
             f"Sparse data was passed for {name}, but dense data is required: use {name}.toarray()"
         )
+    _refuse_masked(value, name)
     try:
         array = np.asarray(value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise _plain_error(
             error, f"{name} must be a rectangular array of numbers: {error}"
         ) from None
@@ -56,7 +57,7 @@ def as_array(value: Any, name: str, n_dimensions: int | None = None) -> Array:
     refuse_types(name, [array.dtype], "cmM")
     try:
         return array.astype(np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         message = f"{name} must be numeric, got dtype {array.dtype}: {error}"
         raise _plain_error(error, message) from None
 
@@ -68,6 +69,25 @@ def _is_sparse(value: object) -> bool:
     """
     issparse = getattr(sys.modules.get("scipy.sparse"), "issparse", None)
     return issparse is not None and issparse(value)
+
+
+def _has_masked(value: Any) -> bool:
+    """Return whether `value` is a masked array (its module is imported then) with masked entries."""
+    masked = sys.modules.get("numpy.ma")
+    return (
+        masked is not None
+        and isinstance(value, masked.MaskedArray)
+        and bool(masked.getmaskarray(value).any())
+    )
+
+
+def _refuse_masked(value: Any, name: str) -> None:
+    """Raise ValueError for masked entries: NumPy would take the numbers under the mask."""
+    if _has_masked(value):
+        raise ValueError(
+            f"{name} has masked entries, which are taken as missing only by estimators with "
+            f"missing='mask' and by factor models: use {name}.filled() with values that are meant"
+        )
 
 
 def _plain_error(error: Exception, message: str) -> TypeError | ValueError:
@@ -206,6 +226,7 @@ def as_integer(value: Any, name: str) -> int:
     """Return an int from any integer but a bool."""
     if not isinstance(value, Integral) or isinstance(value, bool):
         raise TypeError(f"{name} must be an integer, got {value!r}")
+    check_representable(value, name, integer=True)
     return int(value)
 
 
@@ -213,6 +234,36 @@ def check_number(value: Any, name: str) -> None:
     """Raise TypeError for a value that is not a real number."""
     if not isinstance(value, Real) or isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} must be a number, got {value!r}")
+    check_representable(value, name)
+
+
+def check_representable(value, name, *, integer=False):
+    """ValueError for a number, or one within lists, tuples and dicts, that float64 cannot hold; for
+    an integer that 64 bits cannot hold, where only integers are expected.
+    """
+    if isinstance(value, (list, tuple, dict)):
+        for part in value.values() if isinstance(value, dict) else value:
+            check_representable(part, name)
+    elif isinstance(value, Real) and not isinstance(value, (float, np.generic)):
+        try:
+            size = abs(float(value))
+        except OverflowError:
+            size = np.inf
+        if size == np.inf or (integer and not -(2**63) <= value < 2**63):
+            limit = "64 bits" if integer else "float64"
+            # not the number itself: Python refuses to write long ones
+            raise ValueError(f"{name} must fit {limit}, got a number of some 2**{_exponent(value)}")
+
+
+def check_representable_parameters(values, constraints):
+    """Raise the errors of `check_representable` for parameters of an estimator, by name."""
+    for name, value in values.items():
+        types = [getattr(constraint, "type", None) for constraint in constraints.get(name, ())]
+        check_representable(value, name, integer=Integral in types and Real not in types)
+
+
+def _exponent(value):
+    return int(abs(value)).bit_length() - 1
 
 
 def check_name(value: Any, name: str, choices: Collection[str]) -> None:
@@ -235,13 +286,17 @@ def estimator_rows(estimator: Any, X: Any, *, reset: bool) -> Array:
         return X
     from sklearn.utils.validation import check_array, validate_data
 
+    if _has_masked(X) and estimator.__sklearn_tags__().input_tags.allow_nan:
+        refuse_types("X", [X.dtype], "cmM")
+        X = X.astype(real_type(X.dtype)).filled(np.nan)
+    _refuse_masked(X, "X")
     given = X
     refuse_types("X", [X.dtype] if hasattr(X, "dtype") else getattr(X, "dtypes", []), "mM")
     try:
         X = check_array(
             X, dtype=list(ROW_TYPES), ensure_all_finite=False, estimator=estimator, input_name="X"
         )
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         message = f"X must be a table of numbers (n_samples, n_features): {error}"
         raise _plain_error(error, message) from None
     check_sizes(n_features=X.shape[1])

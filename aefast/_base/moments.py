@@ -319,7 +319,11 @@ class SufficientStatistics(Saved):
     @classmethod
     def _from_parameters(cls, parameters: dict[str, Any]) -> Self:
         check_names("constructor parameters", parameters, ("n_features", "n_threads"))
-        return cls(parameters["n_features"], n_threads=parameters["n_threads"])
+        n_features = check.as_integer(parameters["n_features"], "n_features")
+        check.check_sizes(n_features=n_features)
+        made = cls(1, n_threads=parameters["n_threads"])  # the arrays will be those of the file
+        made.n_features_in_ = n_features
+        return made
 
     def _check_restored(self) -> None:
         pass
@@ -354,6 +358,13 @@ class SufficientStatistics(Saved):
         if state["weight_sum"] == 0 and (tensors["sums"].any() or tensors["scatter"].any()):
             raise ValueError("its sums are those of rows, but it has no rows of positive weight")
         self._set(state["n_samples"], state["weight_sum"], *tensors.values())
+        if state["weight_sum"] > 0:
+            with np.errstate(over="ignore", invalid="ignore"):
+                offset = self._sums / self.weight_sum_
+                largest = np.abs(self._scatter).max() / self.weight_sum_ + offset @ offset
+                is_finite = np.isfinite(largest) and np.isfinite(self._reference + offset).all()
+            if not is_finite:
+                raise ValueError("its mean or its covariance overflows float64")
 
 
 def statistics_of(

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from sklearn.utils import check_random_state
 
 from aefast._base.types import Array
 
@@ -16,6 +17,14 @@ def random_stream(seed: int, purpose: int, counter: int = 0) -> np.random.Genera
     Training that is resumed anywhere draws the numbers that it would have drawn uninterrupted.
     """
     return np.random.Generator(np.random.Philox(key=[seed, purpose], counter=[0, 0, 0, counter]))
+
+
+def random_state_of(random_state: Any) -> np.random.RandomState:
+    """Return scikit-learn's generator for a parameter `random_state`, which errors name."""
+    try:
+        return check_random_state(random_state)
+    except ValueError as error:
+        raise ValueError(f"random_state cannot be used: {error}") from None
 
 
 def rewind(random: np.random.Generator, counter: int) -> np.random.Generator:

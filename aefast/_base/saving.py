@@ -18,8 +18,9 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from aefast._base.arrays import LARGEST_SIZE
+from aefast._base.arrays import LARGEST_SIZE, check_representable_parameters
 from aefast._base.types import Array, PathLike
+from aefast._version import __version__
 
 
 class Tensor(NamedTuple):
@@ -37,7 +38,51 @@ class Check(NamedTuple):
     expected: str  # description of a valid value, for the error
 
 
-class Saved(ABC):
+_PICKLE_KEY = "_aefast_pickle"
+
+
+class Pickled:
+    """Base of estimators and other objects with a state: pickles carry a format version.
+
+    The attributes of an object are private to a version of aefast: a pickle of another format is
+    refused by name, rather than becoming an object that fails later. Files of `save` outlast
+    versions.
+    """
+
+    _pickle_version = 1  # raised with every change of the attributes
+
+    def _validate_params(self) -> None:
+        """Validate as scikit-learn does, after a check that numbers fit the machine's types.
+
+        scikit-learn's comparisons of such a number raise errors that do not name the parameter.
+        """
+        own: Any = self
+        constraints = own._parameter_constraints
+        values = {name: getattr(self, name) for name in constraints}  # get_params takes longer
+        check_representable_parameters(values, constraints)
+        parent: Any = super()
+        parent._validate_params()
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: Any = super().__getstate__()
+        written = {"version": self._pickle_version, "aefast_version": __version__}
+        return {**(state or {}), _PICKLE_KEY: written}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        written = state.get(_PICKLE_KEY) if isinstance(state, dict) else None
+        written = written if isinstance(written, dict) else {}
+        version = written.get("version")
+        if version != self._pickle_version:
+            raise ValueError(
+                f"this pickle of {type(self).__name__} has format version {shortened(version)}, "
+                f"written by aefast {written.get('aefast_version', 'before 0.1.0')}; aefast "
+                f"{__version__} reads version {self._pickle_version} alone: load it with the "
+                "version that wrote it, and keep models in files of their method save"
+            )
+        self.__dict__ = {k: v for k, v in state.items() if k != _PICKLE_KEY}
+
+
+class Saved(Pickled, ABC):
     """Base of classes that can be saved. All methods but `save` are for `aefast.model_file`."""
 
     _file_format: str  # the kind of file: its key in model_file.HOMES
@@ -65,7 +110,6 @@ class Saved(ABC):
 
     # ---- methods that scikit-learn's estimators have ----
 
-    _validate_params: Callable[[], None]
     get_params: Callable[..., dict[str, Any]]
     _get_param_names: Callable[[], list[str]]
 
@@ -170,6 +214,11 @@ def _is_finite_float(value: object) -> bool:
 
 
 def is_count(value: Any) -> bool:
+    """Whether a value counts something that goes on being counted, in 64 bits."""
+    return type(value) is int and 0 <= value < 2**62
+
+
+def _is_seed(value: Any) -> bool:
     return type(value) is int and 0 <= value < 2**63
 
 
@@ -184,7 +233,8 @@ def optional(check: Check) -> Check:
     return Check(lambda value: value is None or check.is_valid(value), f"{check.expected}, or null")
 
 
-COUNT = Check(is_count, "an integer in [0, 2**63)")
+COUNT = Check(is_count, "an integer in [0, 2**62)")
+SEED = Check(_is_seed, "an integer in [0, 2**63)")
 SIZE = Check(
     lambda value: type(value) is int and 1 <= value <= LARGEST_SIZE,
     f"an integer in [1, {LARGEST_SIZE}]",

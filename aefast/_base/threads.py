@@ -42,9 +42,9 @@ def effective_n_threads(n_threads: int | None, work: float) -> int:
     after the fork.
     """
     if n_threads is not None and not _is_n_threads(n_threads):
-        raise ValueError(
-            f"n_threads must be None or an integer in [1, {MOST_THREADS}], got {n_threads!r}"
-        )
+        is_long = isinstance(n_threads, int) and n_threads.bit_length() > 64  # too long to print
+        got = "one of more than 64 bits" if is_long else repr(n_threads)
+        raise ValueError(f"n_threads must be None or an integer in [1, {MOST_THREADS}], got {got}")
     if n_threads is None and work < 2 * WORK_PER_THREAD:
         return 1
     if not _runtime.OPENMP or os.getpid() != _process:

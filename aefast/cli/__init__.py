@@ -7,7 +7,10 @@ dependencies do not delay it or its ``--help``.
 """
 
 import argparse
+import contextlib
+import errno
 import importlib
+import io
 import os
 import sys
 import warnings
@@ -30,6 +33,7 @@ COMMANDS = {
 
 _EXIT_ERROR = 2  # the exit code of argparse
 _EXIT_INTERRUPTED = 130  # 128 + SIGINT, the convention of shells
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _USER_ERRORS = (ValueError, TypeError, OSError, MemoryError, FloatingPointError, ImportError)
 
 
@@ -54,18 +58,16 @@ def main(argv=None):
         warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
         try:
             arguments = _parser(argv).parse_args(argv)
-            arguments.run(arguments)
-            sys.stdout.flush()
+            with _standard_output():
+                arguments.run(arguments)
         except BrokenPipeError:
-            # The reader of a pipe has closed it (`| head`). This is no error, but the flush at exit
-            # needs somewhere to write.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            pass  # the reader of a pipe has closed it (`| head`): no error
         except KeyboardInterrupt as interrupt:
             message = interrupt.args[0] if interrupt.args else "interrupted"
-            print(f"aefast: {message}", file=sys.stderr)
+            _tell(f"aefast: {message}")
             return _EXIT_INTERRUPTED
         except _USER_ERRORS as error:
-            print(f"aefast: error: {_on_one_line(error)}", file=sys.stderr)
+            _tell(f"aefast: error: {_on_one_line(error)}")
             return _EXIT_ERROR
     return 0
 
@@ -77,7 +79,46 @@ def _on_one_line(error):
 
 
 def _show_warning(message, *_):
-    print(f"aefast: warning: {_on_one_line(message)}", file=sys.stderr)
+    _tell(f"aefast: warning: {_on_one_line(message)}")
+
+
+def _tell(line):
+    if sys.stderr is not None:  # closed; to print to None would be to print to standard output
+        with contextlib.suppress(OSError):
+            print(line, file=sys.stderr)
+
+
+class _ClosedOutput(io.TextIOBase):
+    """Standard output of a process that was started without one."""
+
+    def write(self, text):
+        raise OSError(errno.EBADF, "closed, so the result cannot be written", "standard output")
+
+
+@contextlib.contextmanager
+def _standard_output():
+    """Run a block whose prints raise OSError where standard output takes nothing.
+
+    What it has not taken is dropped then: the interpreter would try again at its end, and complain.
+    """
+    if sys.stdout is None:
+        with contextlib.redirect_stdout(_ClosedOutput()):
+            yield
+        return
+    try:
+        yield
+        sys.stdout.flush()
+    except OSError as error:
+        if error.filename is None and error.errno in _FULL:  # errors of files name them
+            _drop_output()
+            raise OSError(error.errno, error.strerror, "standard output") from error
+        if isinstance(error, BrokenPipeError):
+            _drop_output()
+        raise
+
+
+def _drop_output():
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser(argv):

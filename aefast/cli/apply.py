@@ -9,6 +9,7 @@ from aefast.cli.common import (
     add_scale,
     add_threads,
     describe,
+    inputs_of,
     read_model_and_data,
 )
 
@@ -57,13 +58,13 @@ def _read(arguments, method):
 
 
 def _encode(arguments):
-    data_files.check_can_write_file(arguments.out)
+    data_files.check_can_write_file(arguments.out, inputs_of(arguments))
     model, table = _read(arguments, "transform")
     data_files.write_array(arguments.out, model.transform(table.rows))
 
 
 def _reconstruct(arguments):
-    data_files.check_can_write_file(arguments.out)
+    data_files.check_can_write_file(arguments.out, inputs_of(arguments))
     model, table = _read(arguments, "reconstruct")
     X_hat = model.reconstruct(table.rows)
     data_files.write_array(arguments.out, X_hat.reshape(len(X_hat), *table.row_shape))
@@ -71,7 +72,7 @@ def _reconstruct(arguments):
 
 def _score(arguments):
     if arguments.out is not None:
-        data_files.check_can_write_file(arguments.out)
+        data_files.check_can_write_file(arguments.out, inputs_of(arguments))
     model, table = _read(arguments, "score_samples")
     name = "reconstruction_error" if hasattr(model, "reconstruction_error") else "mahalanobis"
     columns = {

@@ -87,9 +87,21 @@ def read_model_and_data(arguments):
     if names is not None and table.feature_names not in (None, tuple(names)):
         raise ValueError(
             f"{arguments.data}: expected the columns that the model was fitted on, "
-            f"{', '.join(names)}; got {', '.join(table.feature_names)}"
+            f"{_listed(names)}; got {_listed(table.feature_names)}"
         )
     return model, table
+
+
+def _listed(names):
+    text = ", ".join(names)
+    return text if len(text) <= 1000 else f"{text[:1000]}..., {len(names)} columns"
+
+
+def inputs_of(arguments):
+    """Paths of the files that a command with the arguments MODEL and DATA reads."""
+    from aefast.cli import data_files
+
+    return model_path(arguments.model), data_files.data_path(arguments.data)
 
 
 def read_data(arguments, writeable=False, missing=False):

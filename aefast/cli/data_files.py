@@ -13,6 +13,8 @@ import zipfile
 import numpy as np
 
 import aefast
+from aefast._base.paths import check_is_regular_file
+from aefast._base.saving import shortened
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +68,8 @@ def read_table(name, writeable=False, missing=False):
         If the contents do not match the suffix, or are not a table of numbers.
     """
     path, separator, key = name.partition(".npz:")
+    if name != "digits":
+        check_is_regular_file(data_path(name))
     suffix = os.path.splitext(name)[1].lower()
     if name == "digits":
         array, feature_names = _read_digits(), None
@@ -80,6 +84,12 @@ def read_table(name, writeable=False, missing=False):
     else:
         raise ValueError(f"DATA: expected FILE.npy, FILE.npz:KEY, FILE.csv or digits, got {name!r}")
     return _as_table(name, array, feature_names)
+
+
+def data_path(name):
+    """Return the path of the file that a DATA argument names."""
+    path, separator, _ = name.partition(".npz:")
+    return path + ".npz" if separator else name
 
 
 def _as_table(name, array, feature_names):
@@ -120,12 +130,39 @@ def _read_npz(name, key):
             raise ValueError(f"{name}: expected a .npz file, got something else")
     with _as_value_error(name, ".npz"), np.load(name, allow_pickle=False) as arrays:
         if key in arrays.files:
+            _check_member(name, key, arrays.zip)
             return arrays[key]
         keys = ", ".join(arrays.files) or "none"
     asked = "no key" if key is None else f"key {key!r}"
     raise ValueError(
         f"{name}: expected one of its keys, as {name}:KEY, got {asked}; its keys: {keys}"
     )
+
+
+def _check_member(name, key, archive):
+    """Raise an error for an array larger than memory: a small archive may hold a huge one.
+
+    ValueError where the array's own header asks for more bytes than the archive has.
+    """
+    member = f"{key}.npy" if f"{key}.npy" in archive.namelist() else key
+    size = archive.getinfo(member).file_size
+    if size > os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"):
+        raise MemoryError(f"{name}: {key} has {size:,} bytes, more than this machine's memory")
+    with archive.open(member) as file:
+        if file.read(6) != b"\x93NUMPY":
+            return  # NumPy returns the bytes: no table
+        file.seek(0)
+        version = np.lib.format.read_magic(file)
+        readers = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }
+        if version not in readers:
+            return
+        shape, _, dtype = readers[version](file)
+        wanted = math.prod(shape) * dtype.itemsize
+        if not dtype.hasobject and wanted > size - file.tell():
+            raise ValueError(f"{key} has {size - file.tell():,} bytes, its header asks {wanted:,}")
 
 
 @contextlib.contextmanager
@@ -231,7 +268,7 @@ def _check_fields(name, file, n_header_lines, n_columns, missing):
                 hint = "" if field.strip() else " (--missing mask takes empty fields as missing)"
                 raise ValueError(
                     f"{name}: row {reader.line_num} column {column}: expected a finite number, got "
-                    f"{field!r}{hint}"
+                    f"{shortened(field)}{hint}"
                 )
 
 
@@ -275,11 +312,14 @@ def hold_out(rows, fraction, seed):
 # ---- writing ----
 
 
-def check_can_write(folder, names):
+def check_can_write(folder, names, inputs=()):
     """Raise an OSError if files of these names cannot be written to a folder; leave no trace.
 
-    If the folder does not exist yet, its nearest existing parent is checked.
+    If the folder does not exist yet, its nearest existing parent is checked. ValueError where one
+    of the files is one of the inputs, given by their paths.
     """
+    for name in names:
+        _check_is_no_input(os.path.join(folder, name), inputs)
     existing = os.path.abspath(folder)
     while not os.path.lexists(existing):
         existing = os.path.dirname(existing)
@@ -294,12 +334,20 @@ def check_can_write(folder, names):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
 
 
-def check_can_write_file(path):
-    """Raise an OSError if a file cannot be written; its folder must exist."""
+def _check_is_no_input(path, inputs):
+    for name in inputs:
+        if os.path.exists(path) and os.path.exists(name) and os.path.samefile(path, name):
+            raise ValueError(
+                f"{path} is one of the inputs, which the results would replace: choose another name"
+            )
+
+
+def check_can_write_file(path, inputs=()):
+    """As `check_can_write`, for one file in a folder that exists."""
     folder, name = os.path.split(os.path.abspath(path))
     if not os.path.isdir(folder):
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), folder)
-    check_can_write(folder, (name,))
+    check_can_write(folder, (name,), inputs)
 
 
 def write_array(path, array):

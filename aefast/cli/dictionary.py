@@ -1,6 +1,7 @@
 """Commands `aefast dictionary` and `aefast denoise`: learn a dictionary, denoise an image."""
 
 import json
+import os
 import time
 from pathlib import Path
 
@@ -120,7 +121,8 @@ def _dictionary(arguments):
     if not (0 < arguments.alpha < np.inf):
         raise ValueError(f"--alpha: expected a positive number, got {arguments.alpha}")
     out = Path(arguments.out)
-    data_files.check_can_write(out, (MODEL_NAME, METRICS_NAME, _PICTURE_NAME))
+    inputs = [data_files.data_path(name) for name in arguments.data]
+    data_files.check_can_write(out, (MODEL_NAME, METRICS_NAME, _PICTURE_NAME), inputs)
     rows, shape, scale = _rows_and_shape(arguments)
     n_test = min(_MOST_TESTED_ROWS, len(rows) // 10)
     order = np.random.default_rng(arguments.seed).permutation(len(rows))
@@ -267,7 +269,12 @@ def _summary(metrics, out, written):
 def _denoise(arguments):
     from aefast.sparse_coding import denoising, patches
 
-    data_files.check_can_write_file(arguments.out)
+    inputs = [arguments.image, *filter(None, [arguments.clean, arguments.dictionary])]
+    data_files.check_can_write_file(arguments.out, [*map(model_path, inputs)])
+    if arguments.comparison is not None:
+        data_files.check_can_write_file(arguments.comparison, [*map(model_path, inputs)])
+        if os.path.realpath(arguments.comparison) == os.path.realpath(arguments.out):
+            raise ValueError("--comparison and --out: expected two files, got the same one")
     for name in ("noise", "add_noise"):
         value = getattr(arguments, name)
         if value is not None and not 0 < value < np.inf:

@@ -104,7 +104,8 @@ def _components(text):
 def _factors(arguments):
     table = read_data(arguments, writeable=arguments.test_fraction > 0)
     out = Path(arguments.out)
-    data_files.check_can_write(out, (MODEL_NAME, METRICS_NAME, *_PICTURE_NAMES))
+    names = (MODEL_NAME, METRICS_NAME, *_PICTURE_NAMES)
+    data_files.check_can_write(out, names, [data_files.data_path(arguments.data)])
     model = _new_model(arguments)
     train, test = data_files.hold_out(table.rows, arguments.test_fraction, arguments.seed)
     subsets = {"train": train, "test": test} if len(test) else {"train": train}
@@ -205,7 +206,7 @@ def _draw(model, rows, arguments, table, out):
 
 def _sample(arguments):
     if arguments.out is not None:
-        data_files.check_can_write_file(arguments.out)
+        data_files.check_can_write_file(arguments.out, [model_path(arguments.model)])
     path = model_path(arguments.model)
     model = aefast.load(path)
     if not hasattr(model, "sample"):

@@ -7,6 +7,7 @@ from aefast.cli.common import (
     add_threads,
     describe,
     image_shape,
+    inputs_of,
     read_model_and_data,
 )
 
@@ -46,7 +47,7 @@ def _walk(arguments):
         raise ValueError(f"--out: expected a .png or a .npy file, got {arguments.out!r}")
     if arguments.chains < 1:
         raise ValueError(f"--chains: expected at least 1, got {arguments.chains}")
-    data_files.check_can_write_file(arguments.out)
+    data_files.check_can_write_file(arguments.out, inputs_of(arguments))
     model, table = read_model_and_data(arguments)
     if not hasattr(model, "walk_back"):
         raise ValueError(f"{arguments.model} holds {type(model).__name__}, which has no walk_back")

@@ -6,7 +6,6 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from aefast._base import arrays as check
@@ -14,6 +13,7 @@ from aefast._base.errors import column_label, table_name
 from aefast._base.missing import observed_means
 from aefast._base.moments import SufficientStatistics
 from aefast._base.projection import project
+from aefast._base.random import random_state_of
 from aefast._base.saving import COUNT, CURVE, SIZE, Saved, Tensor
 from aefast._base.types import RandomState, Reals, Table
 from aefast.linear import patterns
@@ -248,7 +248,7 @@ class FactorModel(
         n_samples = check.as_integer(n_samples, "n_samples")
         if n_samples < 1:
             raise ValueError(f"n_samples must be at least 1, got {n_samples}")
-        random, gaussian = check_random_state(random_state), self._gaussian
+        random, gaussian = random_state_of(random_state), self._gaussian
         h = random.standard_normal((n_samples, len(gaussian.W0)))
         noise = random.standard_normal((n_samples, gaussian.n_features))
         return h @ gaussian.W0 + gaussian.mean + noise * np.sqrt(gaussian.psi)
@@ -403,3 +403,4 @@ class FactorModel(
         fitted |= {f"{name}_": tensor for name, tensor in tensors.items()}
         self.n_features_in_ = state["n_features"]
         self._set_fitted(**fitted)
+        self._gaussian.check_finite()

@@ -45,6 +45,14 @@ class LinearGaussian:
         """Lower Cholesky factor of M."""
         return linalg.cholesky(np.eye(len(self.W0)) + (self.W0 / self.psi) @ self.W0.T, lower=True)
 
+    def check_finite(self):
+        """ValueError where the covariance of rows or of factors overflows float64."""
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            variances = np.einsum("kd,kd->d", self.W0, self.W0) + self.psi
+            signal_to_noise = (self.W0 / self.psi) @ self.W0.T
+        if not (np.isfinite(variances).all() and np.isfinite(signal_to_noise).all()):
+            raise ValueError("its covariance overflows float64")
+
     def solve_M(self, right):
         """Return ``M⁻¹ right``."""
         return linalg.cho_solve((self.M_factor, True), right)

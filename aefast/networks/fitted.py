@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from aefast._base.errors import column_label
 from aefast._base.random import WEIGHTS, random_stream
-from aefast._base.saving import COUNT, CURVE, FLAG, SIZE, Check, Saved, Tensor, one_of
+from aefast._base.saving import COUNT, CURVE, FLAG, SEED, SIZE, Check, Saved, Tensor, one_of
 from aefast._base.types import Array, Reals
 from aefast.networks import _autoencoder, outputs
 from aefast.networks.network import Network, single_layer
@@ -253,11 +253,11 @@ class FittedNetwork(Saved):
 
     @classmethod
     def _state_checks(cls):
-        counts = ("n_optimizer_states", "n_steps", "n_rows_seen", "seed", "n_epochs")
+        counts = ("n_optimizer_states", "n_steps", "n_rows_seen", "n_epochs")
         curves = ("loss_curve", "validation_loss_curve")
         solver = one_of([*_autoencoder.SOLVERS, "lbfgs"])
         return (
-            {"model": cls._model_checks, "solver": solver, "fills": FLAG}
+            {"model": cls._model_checks, "solver": solver, "fills": FLAG, "seed": SEED}
             | dict.fromkeys(counts, COUNT)
             | dict.fromkeys(curves, CURVE)
         )

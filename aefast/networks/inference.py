@@ -5,10 +5,10 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import check_random_state
 
 from aefast._base import arrays as check
 from aefast._base.errors import table_name
+from aefast._base.random import random_state_of
 from aefast._base.types import RandomState, Reals
 from aefast.networks.fitted import FittedState
 from aefast.networks.likelihoods import log_likelihoods, sample_of_outputs
@@ -158,7 +158,7 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         bottom, flat = state.model.layer_views(state.parameters)[0]
         # a Gaussian's mean is the pre-activation itself
         eta = self._decode(H, state, state.model.with_output(plain_output("gaussian")))
-        seed = check_random_state(random_state).randint(np.iinfo(np.int64).max, dtype=np.int64)
+        seed = random_state_of(random_state).randint(np.iinfo(np.int64).max, dtype=np.int64)
         # a Generator draws the multinomial numbers of all rows at once; a RandomState does not
         random = np.random.default_rng(seed)
         return sample_of_outputs(state.model.output, eta, bottom.split(flat).theta, random)
@@ -262,7 +262,7 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         rows, state = self._checked(X)
         if check.as_integer(n_steps, "n_steps") < 1:
             raise ValueError(f"n_steps must be at least 1, got {n_steps}")
-        random = check_random_state(random_state)
+        random = random_state_of(random_state)
         noise, model = self._noise(state, random), state.model
         parameters = model.split(state.parameters)
         chain, name = [], table_name(X, self)

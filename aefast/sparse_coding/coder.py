@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from aefast._base import arrays as check
 from aefast._base import threads
 from aefast._base.errors import table_name
+from aefast._base.saving import Pickled
 from aefast._base.scan import scan_rows
 from aefast._base.types import Reals, Table
 from aefast.sparse_coding import coding
@@ -198,7 +199,9 @@ class DecodesCodes(ABC):
         return np.asarray(H @ D.astype(check.real_type(H.dtype, D.dtype), copy=False))
 
 
-class SparseCoder(DecodesCodes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class SparseCoder(
+    DecodesCodes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Pickled, BaseEstimator
+):
     """Sparse coding of rows with a fixed dictionary.
 
     The estimator is stateless: `transform` works without `fit`. `sparse_encode` describes the

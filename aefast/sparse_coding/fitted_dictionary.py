@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 from aefast._base import arrays as check
 from aefast._base import threads
 from aefast._base.errors import table_name
-from aefast._base.saving import COUNT, CURVE, SIZE, Saved, Tensor
+from aefast._base.saving import COUNT, CURVE, SEED, SIZE, Saved, Tensor
 from aefast._base.scan import scan_rows
 from aefast._base.types import Reals, Table
 from aefast._base.warnings import warn
@@ -138,7 +138,7 @@ class FittedDictionary(DecodesCodes, Saved):
             "n_features": SIZE,
             "n_batches": COUNT,
             "n_rows_seen": COUNT,
-            "seed": COUNT,
+            "seed": SEED,
             "n_epochs": COUNT,
             "objective_curve": CURVE,
             "validation_objective_curve": CURVE,

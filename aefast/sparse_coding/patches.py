@@ -1,5 +1,6 @@
 """Patches of images: random patches, all patches, and images assembled from patches."""
 
+import contextlib
 import os
 from collections.abc import Iterable, Mapping, Set
 from pathlib import Path
@@ -8,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike
-from sklearn.utils import check_random_state
 
 from aefast._base import arrays as check
+from aefast._base.paths import check_is_regular_file
+from aefast._base.random import random_state_of
 from aefast._base.types import Array, PathLike, RandomState, Reals
 
 __all__ = ["all_patches", "assemble_patches", "extract_patches", "load_image"]
@@ -54,7 +56,7 @@ def extract_patches(
     n_patches = check.as_integer(n_patches, "n_patches")
     if n_patches < 1:
         raise ValueError(f"n_patches must be at least 1, got {n_patches}")
-    random = check_random_state(random_state)
+    random = random_state_of(random_state)
     chosen, shares = _shares(images, size, n_patches, random)
     rows = []
     for image, share in zip(chosen, shares, strict=True):
@@ -118,11 +120,26 @@ def pillow() -> Any:
     return Image
 
 
+@contextlib.contextmanager
+def _opened(path):
+    """Give an open image file; ValueError for what is damaged, too large or no file."""
+    check_is_regular_file(path)
+    reader = pillow()
+    try:
+        with reader.open(Path(path)) as file:
+            yield file
+    except Exception as error:  # Pillow raises nearly any, of its own for decompression bombs
+        has_cause = isinstance(error, OSError) and error.errno is not None
+        if has_cause or isinstance(error, MemoryError):
+            raise
+        raise ValueError(f"{os.fspath(path)}: cannot be read as an image: {error}") from error
+
+
 def image_shape(image: ArrayLike) -> tuple[int, ...]:
     """Return the shape of an array, or of an image file without reading its pixels."""
     if not isinstance(image, (str, os.PathLike)):
         return np.shape(image)
-    with pillow().open(Path(image)) as file:
+    with _opened(image) as file:
         return (file.height, file.width)
 
 
@@ -141,7 +158,7 @@ def load_image(path: PathLike, grey: bool = False) -> Array:
     -------
     image : ndarray
     """
-    with pillow().open(Path(path)) as file:
+    with _opened(path) as file:
         depth = 65535.0 if file.mode.startswith("I") else 255.0
         if depth == 255.0:
             is_grey = grey or file.mode in ("1", "L", "LA")

@@ -44,6 +44,7 @@ def _check_constraints_once(estimator_class, given):
     """
     values = {name: value for name, _, value in given}
     constraints = {name: estimator_class._parameter_constraints[name] for name in values}
+    check.check_representable_parameters(values, constraints)
     validate_parameter_constraints(constraints, values, estimator_class.__name__)
 
 
@@ -114,9 +115,10 @@ class NetworkFitting:
             )
         except TypeError:  # a value cannot be hashed
             one_by_one = checked
-        validate_parameter_constraints(
-            constraints, {n: given[n] for n in one_by_one}, type(self).__name__
-        )
+        others = [n for n in given if n not in checked and n != "output"]  # that names its numbers
+        values = {n: given[n] for n in one_by_one}
+        check.check_representable_parameters(values | {n: given[n] for n in others}, constraints)
+        validate_parameter_constraints(constraints, values, type(self).__name__)
         check_available(self.precision)
         self._check_variants()
         check_callbacks(self.callbacks)

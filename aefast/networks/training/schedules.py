@@ -22,7 +22,8 @@ def place_in_schedule(max_epochs, n_epochs_made, steps_in_epoch):
     A schedule of `max_epochs` epochs begins anew after its end.
     """
     n_epochs = max(1, int(max_epochs))
-    return n_epochs_made % n_epochs * steps_in_epoch, n_epochs * steps_in_epoch
+    n_steps = min(n_epochs * steps_in_epoch, 2**63 - 1)  # never reached, but counted in 64 bits
+    return n_epochs_made % n_epochs * steps_in_epoch, n_steps
 
 
 class Plateau(Patience):
