@@ -72,7 +72,7 @@ def _is_sparse(value: object) -> bool:
 
 
 def _has_masked(value: Any) -> bool:
-    """Return whether `value` is a masked array with masked entries."""
+    """Return whether `value` is a masked array (so its module is loaded) with masked entries."""
     masked = sys.modules.get("numpy.ma")
     return (
         masked is not None
@@ -245,11 +245,12 @@ def check_representable(value, name, *, integer=False):
         for part in value.values() if isinstance(value, dict) else value:
             check_representable(part, name)
     elif isinstance(value, Real) and not isinstance(value, (float, np.generic)):
+        number: Any = value  # typeshed's Real has no comparisons
         try:
             size = abs(float(value))
         except OverflowError:
             size = np.inf
-        if size == np.inf or (integer and not -(2**63) <= value < 2**63):
+        if size == np.inf or (integer and not -(2**63) <= number < 2**63):
             limit = "64 bits" if integer else "float64"
             # not the number itself: Python refuses to write long ones
             raise ValueError(f"{name} must fit {limit}, got a number of some 2**{_exponent(value)}")

@@ -35,7 +35,8 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             The type is float32 for float32, uint8 and bool input and float64 otherwise, as in the
             other methods.
         """
-        return self._one_pass(*self._checked(X), "codes")
+        rows, state = self._checked(X)
+        return self._one_pass(rows, state, "codes")
 
     def inverse_transform(self, H: ArrayLike) -> Reals:
         """Return the means ``X̂ = o(H W* + c)`` of p(x | h).
@@ -62,7 +63,8 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         -------
         X_hat : ndarray (n_samples, n_features)
         """
-        return self._one_pass(*self._checked(X), "reconstructions")
+        rows, state = self._checked(X)
+        return self._one_pass(rows, state, "reconstructions")
 
     def reconstruction_error(self, X: ArrayLike, per_feature: bool = False) -> Reals:
         """Return the training loss of each row (in nats, without constants and penalties).
@@ -77,7 +79,8 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         -------
         loss : ndarray (n_samples,) or (n_samples, n_features)
         """
-        return self._losses(*self._checked(X), "feature_losses" if per_feature else "row_losses")
+        rows, state = self._checked(X)
+        return self._losses(rows, state, "feature_losses" if per_feature else "row_losses")
 
     def score_samples(self, X: ArrayLike, per_feature: bool = False) -> Reals:
         """Return ``log p(x | μ(h(x)))`` of each row, in nats, constants included.
