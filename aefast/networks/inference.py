@@ -104,16 +104,16 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """
         rows, state = self._checked(X)
         losses = self._losses(rows, state, "feature_losses" if per_feature else "row_losses")
-        arguments = (state.model.output, rows, losses, per_feature, state.fill is not None)
+        output, missing = state.model.output, state.fill is not None
         try:
-            with np.errstate(over="raise"):
-                return log_likelihoods(*arguments)
+            return log_likelihoods(output, rows, losses, per_feature, missing)
         except FloatingPointError:
-            name, dtype = table_name(None, self), losses.dtype
-        with np.errstate(over="ignore"):
-            place = first_overflow(log_likelihoods(*arguments), dtype, name)
+            name, dtype, place = table_name(None, self), losses.dtype, ""
+        if dtype == np.float32:
+            exact = log_likelihoods(output, rows, losses.astype(np.float64), per_feature, missing)
+            place = f" {first_overflow(exact, dtype, name)}"
         raise FloatingPointError(
-            f"a log-likelihood overflows {dtype} {place}: pass {name} as float64, or scale it down"
+            f"a log-likelihood overflows {dtype}{place}: pass {name} as float64, or scale it down"
         )
 
     def score(
@@ -198,9 +198,11 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             n_threads=self.n_threads,
             variant=variant,
         )
+        kind = check.real_type(rows.dtype)
+        if result.endswith("losses"):  # which are checked in this type
+            return out.astype(kind, copy=False)
         # columns of codes are units, without the names of X's columns; str has no names
-        named = str(name) if result == "codes" else name
-        return as_type(out, check.real_type(rows.dtype), named)
+        return as_type(out, kind, str(name) if result == "codes" else name)
 
     def _losses(self, rows, state, result):
         losses = self._one_pass(rows, state, result)
@@ -209,6 +211,7 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
                 table_name(None, self),
                 state.model.split(state.parameters),
                 losses if losses.ndim == 2 else None,
+                losses.dtype,
             )
         return losses
 

@@ -11,7 +11,8 @@ ENTRIES_AT_A_TIME = 1 << 18
 def log_likelihoods(output, rows, losses, per_feature, missing):
     """Return log p(x | mu), of shape (n,), or (n, d) with per_feature.
 
-    It is minus the losses, minus the terms of −log p that losses leave out.
+    It is minus the losses, minus the terms of −log p that losses leave out. Raises
+    FloatingPointError where it overflows the type of the losses.
     """
     out = np.negative(losses)
     step = max(1, ENTRIES_AT_A_TIME // rows.shape[1])
@@ -28,7 +29,8 @@ def log_likelihoods(output, rows, losses, per_feature, missing):
             part = slice(first, first + step)
             base = _log_base(segment, rows[part, columns])
             subtract = _subtract_group if segment.is_group else _subtract
-            subtract(out[part], columns, base, per_feature)
+            with np.errstate(over="raise"):
+                subtract(out[part], columns, base, per_feature)
     return out
 
 

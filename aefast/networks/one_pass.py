@@ -221,8 +221,8 @@ def _decoders(layers, parameters):
     return decoders
 
 
-def overflow_error(name, parameters, results=None):
-    """Return the error for finite rows with a result that is not finite.
+def overflow_error(name, parameters, results=None, dtype=None):
+    """Return the error for finite rows with a result that is not finite in a type.
 
     It is a ValueError if one of the parameters (one `Parameters` for each layer) is not finite, and
     a FloatingPointError otherwise. The error names the column if `results` (n, columns) are given.
@@ -234,9 +234,10 @@ def overflow_error(name, parameters, results=None):
             return ValueError(f"{argument} contains {found}: expected finite numbers")
     bad: Any = [] if results is None else np.flatnonzero(~np.isfinite(results).all(axis=0))
     where = f" in column {column_label(name, bad[0])}" if len(bad) else ""
+    kind = dtype or parameters[0].W.dtype
     return FloatingPointError(
-        f"a result overflows {parameters[0].W.dtype}{where} though {name} and the parameters are "
-        f"finite: scale {name} down"
+        f"a result overflows {kind}{where} though {name} and the parameters are finite: scale "
+        f"{name} down"
     )
 
 
