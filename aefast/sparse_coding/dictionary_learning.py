@@ -322,7 +322,7 @@ class DictionaryLearning(
 
     def _learn(self, settings, rows, train, held_out, n_epochs):
         learner = self._learner(self._state, rows, settings)
-        training = DictionaryTraining(learner, train, self.shuffle)
+        training = DictionaryTraining(learner, train, self.shuffle, self._state)
         early_stopping = None
         if held_out is not None:
             loss = partial(self._mean_objective, rows, held_out)
@@ -343,6 +343,6 @@ class DictionaryLearning(
 
     def _divergence_error(self, epoch, column):
         return FloatingPointError(
-            f"learning diverged in epoch {epoch}: the objective is no longer finite. "
-            "The dictionary reached is kept. Scale X to a smaller range"
+            f"learning diverged in epoch {epoch}: the objective or the sums over codes are no "
+            "longer finite. The dictionary before this epoch is kept. Scale X to a smaller range"
         )

@@ -2,17 +2,21 @@
 is `_sparse_coding`'s.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 
 from aefast._base import arrays as check
 from aefast._base import threads
+from aefast._base.epochs import Diverged
 from aefast._base.random import WEIGHTS, random_stream
 from aefast.sparse_coding import _sparse_coding, coding
 
 ROWS_PER_ATOM_WATCHED = 10  # rows for each atom, after which one that no code has used is replaced
 UPDATE_SWEEPS = 1  # over the atoms, after each batch
+# binary exponents of sums that are updated with as they are: the products fit float32
+USUAL_EXPONENT = 60
 
 
 class DictionaryState(NamedTuple):
@@ -128,19 +132,30 @@ class Learner:
         self.n_rows_watched = 0
         self.encoder.prepare()
 
+    def is_finite(self):
+        """Whether learning can go on from the present values."""
+        return all(np.isfinite(array).all() for array in (self.components, self.A, self.B))
+
     def learn(self, order):
-        """One batch: codes, statistics, atoms. Returns the sum of the rows' objectives."""
+        """One batch: codes, statistics, atoms. Returns the sum of the rows' objectives.
+
+        Raises
+        ------
+        Diverged
+            Where a sum or an atom is not finite; the arrays may then hold what is not finite.
+        """
         total = self.collect(order, self.forget)
         k = len(self.components)
-        _sparse_coding.update(
+        is_finite = update_atoms(
             self.components,
             self.A,
             self.B,
             positive=self.positive_dict,
             n_sweeps=UPDATE_SWEEPS,
-            least_use=least_use(self.A),
             n_threads=self.update_threads,
         )
+        if not (is_finite and math.isfinite(total)):
+            raise Diverged
         self.n_rows_seen += len(order)
         self.n_rows_watched += len(order)
         if self.replace_unused and self.n_rows_watched >= ROWS_PER_ATOM_WATCHED * k:
@@ -203,9 +218,32 @@ class Learner:
         self.n_rows_watched = 0
 
 
-def least_use(A):
-    """A_jj that is nothing but what forgetting has left: such atoms stay as they are."""
-    return 1e-12 * float(np.diagonal(A).max(initial=0.0))
+def update_atoms(components, A, B, *, positive, n_sweeps, n_threads):
+    """Moves the atoms to where A and B want them, in place.
+
+    A and B are scaled by a power of two where they are so large or small that float32 could not
+    hold them: the atoms do not depend on the scale.
+
+    Returns
+    -------
+    is_finite : bool
+        False: A or an atom is not finite.
+    """
+    largest = float(np.diagonal(A).max(initial=0.0))
+    if not math.isfinite(largest):
+        return False
+    exponent = math.frexp(largest)[1]
+    status = _sparse_coding.update(
+        components,
+        A,
+        B,
+        positive=positive,
+        n_sweeps=n_sweeps,
+        least_use=1e-12 * largest,  # nothing but what forgetting has left of an atom's use
+        n_threads=n_threads,
+        scale=1.0 if abs(exponent) <= USUAL_EXPONENT else math.ldexp(1.0, min(-exponent, 1000)),
+    )
+    return status == 0
 
 
 class _Batch:

@@ -1,6 +1,6 @@
 """Passes of a dictionary's learner over rows, in the form that the loop over epochs asks for."""
 
-from aefast._base.epochs import EpochTraining
+from aefast._base.epochs import Diverged, EpochTraining
 from aefast._base.random import SHUFFLE, random_stream
 
 
@@ -14,11 +14,14 @@ class DictionaryTraining(EpochTraining):
         Numbers of the rows to learn from.
     shuffle : bool
         Whether each pass visits them in a random order.
+    state : DictionaryState
+        What the learner begins with; not changed.
     """
 
-    def __init__(self, learner, order, shuffle):
+    def __init__(self, learner, order, shuffle, state):
         self.learner, self.order, self.shuffle = learner, order, shuffle
         self.best = None
+        self.last = state  # of the last epoch, all of it finite
 
     @property
     def n_rows(self):
@@ -30,13 +33,16 @@ class DictionaryTraining(EpochTraining):
 
     def values(self):
         """A `DictionaryState`, a copy."""
-        return self.learner.state()
+        self.last = self.learner.state()
+        return self.last
 
     def reread(self):
         """Go on as before: callbacks see copies."""
 
     def settle(self):
-        """Keep what the batches so far have learnt: every update leaves a finite dictionary."""
+        """Keep what the batches so far have learnt, if all of it is finite."""
+        if not self.learner.is_finite():
+            self.learner.go_back_to(self.last)
 
     def keep_best(self):
         self.best = self.learner.state()
@@ -53,7 +59,11 @@ class DictionaryTraining(EpochTraining):
         step = self.learner.batch_size
         for first in range(0, len(order), step):
             batch = order[first : first + step]
-            total += self.learner.learn(batch)
+            try:
+                total += self.learner.learn(batch)
+            except Diverged:
+                self.learner.go_back_to(self.last)
+                raise
             if on_slice is not None:
                 on_slice(len(batch), total / (first + len(batch)))
         return total / len(order)

@@ -92,11 +92,15 @@ typedef struct {
     int64_t n_sweeps;
     /* Atoms with A_jj <= least_use are not changed. */
     double least_use;
+    /* A power of two by which A and B are multiplied: entries of A become reals. */
+    double scale;
     /* in/out: D (k, d), reals. */
     void *atoms;
     /* Memory of update_workspace_bytes. */
     void *workspace;
     int n_threads;
+    /* out: STATUS_NOT_FINITE where a new atom was not finite: it stays as it was. */
+    int status;
 } update_job;
 
 typedef struct {
