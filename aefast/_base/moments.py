@@ -201,15 +201,28 @@ class SufficientStatistics(Saved):
 
     def _check_variance(self) -> None:
         """TooFewRowsError, a ValueError, unless some column has a variance."""
-        if not np.trace(self.scatter_) > 0:
+        with np.errstate(over="ignore"):
+            total = np.trace(self.scatter_)
+        if not np.isfinite(total):
+            raise too_large_error("the sums of squares of X", np.dtype(np.float64))
+        if not total > 0:
             raise TooFewRowsError(
                 "the rows have no variance: expected at least 2 different ones, got n_samples = "
                 f"{self.n_samples_}"
             )
 
     def second_moments(self) -> NDArray[np.float64]:
-        """Σ w x xᵀ (n_features, n_features), not centred; float64."""
-        return _moved(self.weight_sum_, self._sums, self._scatter, -self._reference)[1]
+        """Σ w x xᵀ (n_features, n_features), not centred; float64.
+
+        Raises
+        ------
+        ValueError
+            Where they overflow.
+        """
+        squares = _moved(self.weight_sum_, self._sums, self._scatter, -self._reference)[1]
+        if not _all_finite(squares):
+            raise too_large_error("the sums of squares of X", np.dtype(np.float64))
+        return squares
 
     def covariance(self, ddof: int = 0) -> NDArray[np.float64]:
         """``scatter_ / (weight_sum_ − ddof)``.
@@ -277,20 +290,31 @@ class SufficientStatistics(Saved):
             small.weight_sum_, small._sums, small._scatter, big._reference - small._reference
         )
         scale = 1 if small is self else sign
-        scatter *= scale
-        scatter += big._scatter if big is self or sign > 0 else -big._scatter
-        sums = scale * sums + (1 if big is self else sign) * big._sums
+        with np.errstate(over="ignore", invalid="ignore"):
+            scatter *= scale
+            scatter += big._scatter if big is self or sign > 0 else -big._scatter
+            sums = scale * sums + (1 if big is self else sign) * big._sums
         weight = self.weight_sum_ + sign * other.weight_sum_
         total._set(self.n_samples_ + sign * other.n_samples_, weight, big._reference, sums, scatter)
         total._follow_the_mean()
+        total._check_finite()
         return total
+
+    def _check_finite(self):
+        """ValueError for sums that have overflowed, in a merger or a move."""
+        if not np.isfinite(self.weight_sum_):
+            raise ValueError("the sum of sample_weight overflows float64: scale the weights down")
+        if not (_all_finite(self._sums) and _all_finite(self._scatter)):
+            raise too_large_error("the sums of squares of X", np.dtype(np.float64))
 
     def _follow_the_mean(self):
         if not self.weight_sum_ > 0:
             return
-        offset = self._sums / self.weight_sum_
-        variance = np.diagonal(self._scatter) / self.weight_sum_ - offset**2
-        if (offset**2 > FAR * np.maximum(variance, 0)).any() and offset.any():
+        with np.errstate(over="ignore", invalid="ignore"):
+            offset = self._sums / self.weight_sum_
+            variance = np.diagonal(self._scatter) / self.weight_sum_ - offset**2
+            is_far = (offset**2 > FAR * np.maximum(variance, 0)).any() and offset.any()
+        if is_far:
             reference = self._reference + offset
             delta = reference - self._reference  # what the reference point moves by, after rounding
             sums, scatter = _moved(self.weight_sum_, self._sums, self._scatter, delta)
@@ -399,7 +423,7 @@ def statistics_of(
             if none_if_missing and not sparse.issparse(whole) and is_incomplete(whole, name):
                 return None
             raise _unusable(_dense(refused), reference, first_row, name)
-    if not (np.isfinite(sums).all() and np.isfinite(scatter).all()):
+    if not (_all_finite(sums) and _all_finite(scatter)):
         raise too_large_error(f"the squares of {name}", check.real_type(rows.dtype))
     statistics._set(n, weight_sum, reference.astype(np.float64), sums, scatter)
     return statistics
@@ -413,8 +437,15 @@ def _moved(weight, sums, scatter, delta):
     """
     if not delta.any():
         return sums, scatter.copy()
-    cross = np.outer(sums - (0.5 * weight) * delta, delta)
-    return sums - weight * delta, scatter - (cross + cross.T)
+    with np.errstate(over="ignore", invalid="ignore"):  # whoever keeps the sums checks them
+        cross = np.outer(sums - (0.5 * weight) * delta, delta)
+        return sums - weight * delta, scatter - (cross + cross.T)
+
+
+def _all_finite(array):
+    """Whether all entries are finite: from their sum, unless it overflows, without a temporary."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(array.sum()) or np.isfinite(array).all())
 
 
 def _sample_mean(X, weight):

@@ -53,7 +53,7 @@ def minka(values, n):
     that fall; 1 ≤ k < d.
     """
     values = values[: rank(values)]
-    d = len(values)
+    d, n = len(values), min(n, 1e300)  # beyond, terms of the evidence would overflow
     evidence = [_minka_evidence(values, k, d, n) for k in range(1, d)]
     return 1 + int(np.argmax(evidence)) if evidence else 1
 

@@ -18,7 +18,7 @@ from aefast._base.saving import COUNT, CURVE, SIZE, Saved, Tensor
 from aefast._base.types import RandomState, Reals, Table
 from aefast.linear import patterns
 from aefast.linear.gaussian import LinearGaussian
-from aefast.linear.linear_model import StatisticsMixin
+from aefast.linear.linear_model import StatisticsMixin, check_fitted
 
 _ROWS_FILLED = 1 << 14  # at a time
 
@@ -112,6 +112,8 @@ class FactorModel(
 
     def _set_fitted(self, **attributes):
         """Sets the attributes that a fit has found, and the distribution that they describe."""
+        arrays = ("mean_", "components_", "noise_variance_")
+        check_fitted("X", *(attributes[name] for name in arrays))
         for name, value in attributes.items():
             setattr(self, name, value)
         psi = np.broadcast_to(self.noise_variance_, self.mean_.shape).astype(np.float64)

@@ -7,12 +7,29 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Self
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from aefast._base import arrays as check
 from aefast._base.errors import table_name
 from aefast._base.moments import SufficientStatistics, TooFewRowsError, statistics_of
 from aefast._base.types import Table
+
+
+def check_fitted(name, *parameters):
+    """ValueError, before any of them is kept, where a fitted parameter is not finite.
+
+    Parameters
+    ----------
+    name : str or TableName
+        Of the rows.
+    *parameters : ndarray or float
+    """
+    if not all(np.isfinite(parameter).all() for parameter in parameters):
+        raise ValueError(
+            f"parameters fitted to {name} are not finite in float64: scale {name} to a range whose "
+            "squares are"
+        )
 
 
 class StatisticsMixin(ABC):

@@ -15,7 +15,7 @@ from aefast._base.errors import table_name
 from aefast._base.projection import project
 from aefast._base.saving import COUNT, SIZE, Saved, Tensor
 from aefast._base.types import Reals, Table
-from aefast.linear.linear_model import StatisticsMixin
+from aefast.linear.linear_model import StatisticsMixin, check_fitted
 from aefast.linear.rotation import fixed_signs
 
 
@@ -101,8 +101,11 @@ class Whitening(
             scale[variance <= d * np.finfo(np.float64).eps * variance[0]] = np.inf
         back = np.where(np.isinf(scale), 0.0, scale)
         whiten = (1.0 / scale)[:, None] * U
-        self.components_ = U.T @ whiten if self.method == "zca" else whiten
-        self._inverse = U.T @ (back[:, None] * U) if self.method == "zca" else back[:, None] * U
+        components, inverse = whiten, back[:, None] * U
+        if self.method == "zca":
+            components, inverse = U.T @ components, U.T @ inverse
+        check_fitted(name, components, inverse)
+        self.components_, self._inverse = components, inverse
         self.mean_, self.explained_variance_ = statistics.mean_, variance
         self.n_samples_seen_ = statistics.n_samples_
 

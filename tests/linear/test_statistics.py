@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import statistics as reference
 from scipy import sparse
+from sklearn.base import clone
 from support.layouts import DTYPES, LAYOUTS
 
 import aefast
@@ -217,6 +218,24 @@ def test_overflow_is_named():
         SufficientStatistics(1).update([[1.7e308], [-1.7e308]])
 
 
+def test_mergers_and_moves_that_overflow_change_nothing():
+    stats = SufficientStatistics(2).update(np.array([[0.0, 1.0], [2.0, 4.0]]))
+    before = stats.copy()
+    far = SufficientStatistics(2).update(np.full((3, 2), 1e160))  # without a scatter of its own
+    for change in (
+        lambda: stats.update(np.full((3, 2), 1e160)),
+        lambda: stats.merge(far),
+        lambda: stats + far,
+        far.second_moments,
+    ):
+        with pytest.raises(ValueError, match="overflow float64: scale X down"):
+            change()
+    assert stats.n_samples_ == 2 and np.array_equal(stats.scatter_, before.scatter_)
+    heavy = SufficientStatistics(1).update(np.zeros((1, 1)), [1.7e308])
+    with pytest.raises(ValueError, match="sample_weight"):
+        heavy + heavy
+
+
 def test_bad_arguments():
     stats = SufficientStatistics(3).update(np.eye(3))
     for X, match in [
@@ -313,3 +332,32 @@ def test_slices_change_no_bit(dtype, isa, monkeypatch):
         monkeypatch.setattr("aefast._base.passes.SLICE_SECONDS", seconds)
         found.add(SufficientStatistics(21).update(X).scatter_.tobytes())
     assert len(found) == 1
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "model",
+    [
+        aefast.Whitening(),
+        aefast.Whitening("pca", epsilon=0.0),
+        aefast.ProbabilisticPCA(2),
+        aefast.FactorAnalysis(1),
+        aefast.MarginalizedAutoencoder(),
+        aefast.ItemAutoencoder(),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+@pytest.mark.parametrize("as_table", [np.asarray, sparse.csr_matrix], ids=["dense", "csr"])
+def test_rows_whose_squares_overflow_leave_a_model_as_it_was(model, as_table):
+    X = np.random.default_rng(0).random((27, 3))
+    model = clone(model).fit(X)
+    before = {name: np.copy(value) for name, value in vars(model).items() if name != "_statistics"}
+    huge = as_table(np.array([[1e155, 0.5, 0.3], [0, 0.2, 0.8], [0.1, 0, 0.9]]))
+    for method in (model.partial_fit, model.fit):
+        with pytest.raises(ValueError, match="overflow|finite"):
+            method(huge)
+    for name, value in before.items():
+        if value.dtype != object:
+            np.testing.assert_array_equal(getattr(model, name), value)
+    assert model.partial_fit(X).n_samples_seen_ == 54
+    assert np.isfinite(model.transform(X)).all()
