@@ -88,6 +88,7 @@ class SufficientStatistics(Saved):
         threads.effective_n_threads(n_threads, 0)  # refuses what is no number of threads
         self.n_features_in_, self.n_threads = int(n_features), n_threads
         self.n_samples_, self.weight_sum_ = 0, 0.0
+        self._eps = float(np.finfo(np.float64).eps)  # of the coarsest rows; not kept in files
         self._reference = np.zeros(self.n_features_in_)
         self._sums = np.zeros(self.n_features_in_)
         self._scatter = np.zeros((self.n_features_in_, self.n_features_in_))
@@ -158,6 +159,7 @@ class SufficientStatistics(Saved):
         twin._set(
             self.n_samples_, self.weight_sum_, self._reference, self._sums, self._scatter.copy()
         )
+        twin._eps = self._eps
         return twin
 
     def __add__(self, other):
@@ -198,6 +200,23 @@ class SufficientStatistics(Saved):
     def scatter_(self) -> NDArray[np.float64]:
         self._check_not_empty()
         return _moved(self.weight_sum_, self._sums, self._scatter, self._sums / self.weight_sum_)[1]
+
+    def _rounding(self, variance):
+        """The size of rounding errors in eigenvalues of the covariance matrix.
+
+        Parameters
+        ----------
+        variance : ndarray
+            The eigenvalues.
+        """
+        error = len(variance) * np.finfo(np.float64).eps * variance.max()
+        if self._eps > np.finfo(np.float64).eps:  # of each entry, relative to both variances
+            error = max(error, self._eps * variance.sum())
+        return float(error)
+
+    def _rank(self, variance):
+        """How many eigenvalues of the covariance (or correlation) are more than rounding."""
+        return int((variance > self._rounding(variance)).sum())
 
     def _check_variance(self) -> None:
         """TooFewRowsError, a ValueError, unless some column has a variance."""
@@ -274,6 +293,7 @@ class SufficientStatistics(Saved):
         self._set(
             other.n_samples_, other.weight_sum_, other._reference, other._sums, other._scatter
         )
+        self._eps = other._eps
         return self
 
     def _combined(self, other, sign):
@@ -296,6 +316,7 @@ class SufficientStatistics(Saved):
             sums = scale * sums + (1 if big is self else sign) * big._sums
         weight = self.weight_sum_ + sign * other.weight_sum_
         total._set(self.n_samples_ + sign * other.n_samples_, weight, big._reference, sums, scatter)
+        total._eps = max(self._eps, other._eps)
         total._follow_the_mean()
         total._check_finite()
         return total
@@ -426,6 +447,8 @@ def statistics_of(
     if not (_all_finite(sums) and _all_finite(scatter)):
         raise too_large_error(f"the squares of {name}", check.real_type(rows.dtype))
     statistics._set(n, weight_sum, reference.astype(np.float64), sums, scatter)
+    if not sparse.issparse(rows):
+        statistics._eps = float(np.finfo(reference.dtype).eps)
     return statistics
 
 

@@ -8,11 +8,6 @@ from scipy import linalg, special
 SMALLEST_NOISE = 1e-10  # noise variance as a fraction of the mean variance of the columns
 
 
-def rank(values):
-    """How many eigenvalues of a covariance matrix are more than rounding."""
-    return int((values > np.finfo(np.float64).eps * len(values) * values.max()).sum())
-
-
 def highest(score, low, high):
     """The k in [low, high] of the highest score(k), which rises and then falls: by bisection of its
     slope.
@@ -50,9 +45,8 @@ def held_out_scores(train, held_out):
 
 def minka(values, n):
     """The k of greatest Laplace evidence (Minka 2000, eq. 30), of eigenvalues of the covariance
-    that fall; 1 ≤ k < d.
+    that fall and are more than rounding; 1 ≤ k < d.
     """
-    values = values[: rank(values)]
     d, n = len(values), min(n, 1e300)  # beyond, terms of the evidence would overflow
     evidence = [_minka_evidence(values, k, d, n) for k in range(1, d)]
     return 1 + int(np.argmax(evidence)) if evidence else 1

@@ -36,7 +36,8 @@ class Whitening(
     epsilon : float, default=1e-5
         Added to each variance, in squared units of X: directions of less variance stay below 1. For
         image patches with values in [0, 1], 1e-2 to 1e-1 keeps the noise of the finest details
-        down. With 0, directions without variance (to rounding) become 0.
+        down. With 0, directions without variance (to rounding: float32, uint8 and bool rows are
+        multiplied in float32) become 0.
     n_components : int or None, default=None
         Leading directions that are kept; the others become 0 ("zca") or are left out ("pca"). None:
         all.
@@ -95,10 +96,11 @@ class Whitening(
         if k > d:
             raise ValueError(f"n_components must be at most n_features = {d}, got {k}")
         variance, U = linalg.eigh(statistics.covariance())
+        rounding = statistics._rounding(variance)
         variance, U = np.maximum(variance[::-1][:k], 0.0), fixed_signs(U[:, ::-1][:, :k].T)
         scale = np.sqrt(variance + self.epsilon)
         if self.epsilon == 0:
-            scale[variance <= d * np.finfo(np.float64).eps * variance[0]] = np.inf
+            scale[variance <= rounding] = np.inf
         back = np.where(np.isinf(scale), 0.0, scale)
         whiten = (1.0 / scale)[:, None] * U
         components, inverse = whiten, back[:, None] * U

@@ -354,7 +354,7 @@ def test_rows_whose_squares_overflow_leave_a_model_as_it_was(model, as_table):
     before = {name: np.copy(value) for name, value in vars(model).items() if name != "_statistics"}
     huge = as_table(np.array([[1e155, 0.5, 0.3], [0, 0.2, 0.8], [0.1, 0, 0.9]]))
     for method in (model.partial_fit, model.fit):
-        with pytest.raises(ValueError, match="overflow|finite"):
+        with pytest.raises(ValueError, match=r"overflow|finite"):
             method(huge)
     for name, value in before.items():
         if value.dtype != object:
