@@ -43,8 +43,9 @@ class DictionaryLearning(
         ``f(x, D) = min_h ½ ‖x − h D‖² + α ‖h‖₁``
 
     (for "omp" ``½ ‖x − h D‖²`` with at most `n_nonzero_coefs` atoms). For each batch: codes of its
-    rows; ``A ← (1 − 1/t)^forgetting A + Σ hᵀh`` and B likewise with ``Σ hᵀx``; then each atom in
-    turn to its best value for ``½ tr(Dᵀ A D) − tr(Dᵀ B)``.
+    rows; ``A ← (1 − b/t)^forgetting A + Σ hᵀh`` and B likewise with ``Σ hᵀx``, where t counts the
+    rows seen, with the b rows of this batch; then each atom in turn to its best value for
+    ``½ tr(Dᵀ A D) − tr(Dᵀ B)``.
 
     Parameters
     ----------
@@ -61,8 +62,9 @@ class DictionaryLearning(
     max_epochs : int, default=10
         Passes over the rows; 0 only initialises.
     forgetting : float, default=5.0
-        How fast codes against older dictionaries count less: at batch t those of batch s count
-        ``(s / t)^forgetting``. 0: all alike.
+        How fast codes against older dictionaries count less: when t rows have been seen, a batch
+        that ended with row s counts ``(s / t)^forgetting``, whatever the sizes of batches. 0: all
+        alike.
     positive_code, positive_dict : bool, default=False
         h ≥ 0, D ≥ 0.
     dict_init : {"data"} or array-like (n_components, n_features) or None, default="data"

@@ -144,7 +144,7 @@ class Learner:
         Diverged
             Where a sum or an atom is not finite; the arrays may then hold what is not finite.
         """
-        total = self.collect(order, self.forget)
+        total = self.collect(order, lambda: self.forget(len(order)))
         k = len(self.components)
         is_finite = update_atoms(
             self.components,
@@ -163,12 +163,12 @@ class Learner:
         self.encoder.prepare()
         return total
 
-    def forget(self):
-        """Older batches count less: the weight of batch s at batch t falls as (s / t)^forgetting
-        (Mairal et al. 2010, section 3.4.2).
+    def forget(self, n_rows):
+        """Older rows count less before n_rows new ones: the weight of row s at row t falls as
+        (s / t)^forgetting (Mairal et al. 2010, section 3.4.2, per row: batches may be of any size).
         """
         self.n_batches += 1
-        kept = (1.0 - 1.0 / self.n_batches) ** self.forgetting
+        kept = (1.0 - n_rows / (self.n_rows_seen + n_rows)) ** self.forgetting
         if kept < 1.0:
             self.A *= kept
             self.B *= kept

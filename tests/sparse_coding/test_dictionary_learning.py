@@ -281,6 +281,39 @@ def test_merging_refuses_other_dictionaries():
         one.update().update()
 
 
+# ---- forgetting ----
+
+
+@pytest.mark.parametrize("sizes", [(40, 40, 40), (90, 1, 29), (1, 2, 117)], ids=str)
+def test_forgetting_counts_rows(sizes):
+    """A is the sum over batches of (s / t)^forgetting times the batch's own sum, s, t in rows."""
+    X, _ = make_rows(120)
+    learner = DictionaryLearning(
+        8, alpha=0.1, batch_size=120, forgetting=3.0, shuffle=False, replace_unused=False
+    ).set_params(random_state=0, code_tol=1e-9)
+    learner.set_params(max_epochs=0).fit(X)
+    A, B, end, first = 0.0, 0.0, np.cumsum(sizes), 0
+    for last in end:
+        batch = X[first:last]
+        own = reference.statistics(learner.transform(batch), batch)
+        weight = (last / end[-1]) ** 3
+        A, B, first = A + weight * own[0], B + weight * own[1], last
+        learner.partial_fit(batch)
+    np.testing.assert_allclose(learner._state.A, A, atol=1e-6)
+    np.testing.assert_allclose(learner._state.B, B, atol=1e-6)
+
+
+def test_single_rows_undo_nothing():
+    X, _ = make_rows(1030, d=16, k=20)
+    learner = DictionaryLearning(20, alpha=0.1, batch_size=1000, random_state=0)
+    for _ in range(5):
+        learner.partial_fit(X[:1000])
+    before = -learner.score(X)
+    for row in X[1000:]:
+        learner.partial_fit(row[None])
+    assert -learner.score(X) < 1.01 * before
+
+
 # ---- rows at the ends of the floating-point range ----
 
 
