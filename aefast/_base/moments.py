@@ -1,6 +1,7 @@
 """What a table says to a linear Gaussian model: its weighted count, sum and scatter matrix."""
 
-from typing import Any, Self
+import math
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,16 +11,18 @@ from aefast._base import arrays as check
 from aefast._base import sparse_rows, threads
 from aefast._base._rows import BAD_ROWS
 from aefast._base._statistics import Accumulator
-from aefast._base.errors import bad_row_error, table_name, too_large_error
+from aefast._base.errors import bad_row_error, column_labels, table_name, too_large_error
 from aefast._base.missing import is_incomplete
 from aefast._base.passes import MappedRows, Pace, slices
 from aefast._base.saving import COUNT, NUMBER, SIZE, Saved, Tensor, check_names
 from aefast._base.types import Array, Table
+from aefast._base.warnings import warn
 
 SLICE_UNIT = 1024  # a multiple of the kernel's blocks and slabs: how rows are sliced changes no bit
 SLICE_ENTRIES = 1 << 26  # at most
 SAMPLE_ROWS = 256  # that tell where the rows lie,
 SAMPLE_RUN = 8  # so many of them neighbours: each run costs a read of the disk
+USUAL_EXPONENT = 60  # binary, of weights and variances that are computed with as they are
 FAR = 16.0  # squared distance, in variances, from which the reference point follows the mean
 
 
@@ -62,7 +65,9 @@ class SufficientStatistics(Saved):
     Notes
     -----
     Rows of float32, uint8 and bool are multiplied in float32, in blocks of 128 whose sums are added
-    in float64: relative errors of some 1e-7 of the variances. Other rows are multiplied in float64.
+    in float64: relative errors of some 1e-7 of the variances. Other rows are multiplied in float64,
+    and float32 ones whose squares underflow float32. Squares that underflow float64 are an error,
+    or a warning where it is a few columns' alone.
     Each `update` shifts its rows by their own sampled mean; merging moves to one reference point
     exactly, up to rounding. Sparse (CSR) rows whose columns have no large means are multiplied
     entry by entry in float64, others are made dense, some rows at a time.
@@ -430,12 +435,16 @@ def statistics_of(
     if weight_sum == 0:
         statistics.n_samples_ = n
         return statistics
+    exponent = 0
+    if weight is not None:
+        weight, exponent = without_unit(weight)
     sums, scatter = np.zeros(d), np.zeros((d, d))
     if sparse.issparse(rows) and sparse_rows.has_small_means(rows, weight, FAR):
-        reference = np.zeros(d)
+        reference, sample = np.zeros(d), None
         sparse_rows.add_scatter(rows, weight, sums, scatter, n_threads)
+        lost = _lost_columns(rows, weight, _Sums(reference, sums, scatter), None)
     else:
-        reference = _sample_mean(rows, weight)
+        reference, sample = _sample_mean(rows, weight, check.real_type(rows.dtype))
         bad = _add_dense(rows, weight, reference, sums, scatter, n_threads)
         if bad is not None:
             whole, refused, first_row = rows, rows[bad], bad.start
@@ -444,12 +453,98 @@ def statistics_of(
             if none_if_missing and not sparse.issparse(whole) and is_incomplete(whole, name):
                 return None
             raise _unusable(_dense(refused), reference, first_row, name)
+        lost = _lost_columns(rows, weight, _Sums(reference, sums, scatter), sample)
+        if len(lost) and reference.dtype == np.float32:  # products underflow: once more in double
+            reference = _sample_mean(rows, weight, np.float64)[0]
+            sums[:], scatter[:] = 0.0, 0.0
+            _add_dense(rows, weight, reference, sums, scatter, n_threads)
+            lost = _lost_columns(rows, weight, _Sums(reference, sums, scatter), sample)
     if not (_all_finite(sums) and _all_finite(scatter)):
         raise too_large_error(f"the squares of {name}", check.real_type(rows.dtype))
+    if len(lost):
+        _report_lost(lost, scatter, n, name)
+    if exponent:
+        sums, scatter = _in_units(weight_sum, sums, scatter, exponent)
     statistics._set(n, weight_sum, reference.astype(np.float64), sums, scatter)
     if not sparse.issparse(rows):
         statistics._eps = float(np.finfo(reference.dtype).eps)
     return statistics
+
+
+def without_unit(weight: Array) -> tuple[Array, int]:
+    """Weights divided by a power of 4 near the largest one, if that is far from 1, and the power's
+    binary exponent.
+
+    Products of their square roots then keep within the range of float32, and have the same bits.
+    """
+    exponent = math.frexp(weight.max())[1]
+    if abs(exponent) <= USUAL_EXPONENT:
+        return weight, 0
+    exponent -= exponent % 2
+    return np.ldexp(weight, -exponent), exponent
+
+
+class _Sums(NamedTuple):
+    """Sums about a reference point, in the unit of the weights that they were computed with."""
+
+    reference: Array
+    sums: Array
+    scatter: Array
+
+
+def _lost_columns(rows, weight, of, sample):
+    """Columns that vary, and whose squares underflow the reference point's type: their mean is
+    below the smallest normal number, where a product has few digits or none.
+
+    A column whose differences are rounding of the reference point does not vary.
+
+    Parameters
+    ----------
+    rows : ndarray or CSR matrix
+    weight : ndarray or None
+    of : _Sums
+    sample : ndarray or None
+        Some of the rows.
+    """
+    if weight is None and rows.dtype.kind in "bu":  # whole numbers
+        return np.empty(0, np.int64)
+    limits = np.finfo(of.reference.dtype)
+    small = np.flatnonzero(np.diagonal(of.scatter) < rows.shape[0] * float(limits.tiny))
+    if not len(small):
+        return small
+    total = rows.shape[0] if weight is None else weight.sum()
+    level = np.maximum(np.abs(of.reference[small].astype(np.float64)), float(limits.tiny))
+    rounding = SAMPLE_ROWS * np.finfo(np.float64).eps  # of the reference, a mean in float64
+    varies = np.abs(of.sums[small]) > rounding * level * total
+    if sample is not None:
+        varies |= np.ptp(sample[:, small], axis=0) > 0
+    return small[varies]
+
+
+def _report_lost(lost, scatter, n, name):
+    """ValueError where no column's squares are normal numbers, else a warning that names columns
+    which are too small.
+    """
+    if not np.diagonal(scatter).max() >= n * np.finfo(np.float64).tiny:
+        raise ValueError(f"the squares of {name} underflow float64: scale {name} up")
+    shown = column_labels(name, lost[:10]) + (", ..." if len(lost) > 10 else "")
+    warn(
+        f"squares of column(s) {shown} of {name} underflow float64: their variances are not "
+        "accurate. Scale these columns up",
+        RuntimeWarning,
+    )
+
+
+def _in_units(weight_sum, sums, scatter, exponent):
+    """Sums in the unit of the given weights."""
+    with np.errstate(over="ignore"):
+        sums, scatter = np.ldexp(sums, exponent), np.ldexp(scatter, exponent)
+    tiny = np.finfo(np.float64).tiny
+    if weight_sum < tiny or 0 < np.diagonal(scatter).max() < tiny:
+        raise ValueError("sums of sample_weight underflow float64: scale the weights up")
+    if not (_all_finite(sums) and _all_finite(scatter)):
+        raise ValueError("sums of sample_weight overflow float64: scale the weights down")
+    return sums, scatter
 
 
 def _moved(weight, sums, scatter, delta):
@@ -471,9 +566,9 @@ def _all_finite(array):
         return bool(np.isfinite(array.sum()) or np.isfinite(array).all())
 
 
-def _sample_mean(X, weight):
-    """The mean of some rows from all over X, of those that have weight, rounded to the type that X
-    is computed in.
+def _sample_mean(X, weight, dtype):
+    """(The mean of some rows from all over X, of those that have weight, rounded to the type of the
+    computation; these rows).
     """
     n = X.shape[0]
     if n <= SAMPLE_ROWS or weight is not None:
@@ -488,9 +583,9 @@ def _sample_mean(X, weight):
     rows = X[places]
     rows = _dense(rows)
     with np.errstate(all="ignore"):
-        mean = rows.mean(axis=0, dtype=np.float64).astype(check.real_type(X.dtype))
+        mean = rows.mean(axis=0, dtype=np.float64).astype(dtype)
     mean[~np.isfinite(mean)] = 0
-    return mean
+    return mean, rows
 
 
 def _dense(rows):

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from aefast._base import arrays as check
 from aefast._base.errors import column_label, table_name
 from aefast._base.missing import observed_means
-from aefast._base.moments import SufficientStatistics
+from aefast._base.moments import SufficientStatistics, without_unit
 from aefast._base.projection import project
 from aefast._base.saving import COUNT, CURVE, SIZE, Saved, Tensor
 from aefast._base.types import RandomState, Reals, Table
@@ -60,7 +60,7 @@ class FactorModel(
         if not is_complete:
             weight = check.as_row_weights(sample_weight, len(table))
             rows, weight = patterns.of_positive_weight(table, weight)
-            self._fit_missing(rows, weight, name)
+            self._fit_missing(rows, without_unit(weight)[0], name)
             self.n_samples_seen_ = len(table)
         self._statistics = statistics
         check.remember_features(self, X)
