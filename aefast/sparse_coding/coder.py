@@ -69,7 +69,8 @@ def sparse_encode(
         pursuit (Pati et al. 1993). "threshold": one soft threshold, exact for orthonormal atoms.
     alpha : float, default=1.0
         α > 0, in units of X times those of D. For "omp" without `n_nonzero_coefs`: rows end at
-        ``‖x − h D‖² ≤ alpha``.
+        ``‖x − h D‖² ≤ alpha``, or where no atom is correlated with what is left. float32 codes
+        that end above are computed in float64 and rounded.
     n_nonzero_coefs : int or None, default=None
         Of "omp": atoms in a code, at most.
     positive : bool, default=False
@@ -111,7 +112,7 @@ def sparse_encode(
     Warns
     -----
     ConvergenceWarning
-        If a gap is above tol after max_iter.
+        If a gap is above tol after max_iter, or a residual of "omp" above alpha.
 
     Notes
     -----
