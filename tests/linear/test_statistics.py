@@ -409,3 +409,23 @@ def test_rows_whose_squares_overflow_leave_a_model_as_it_was(model, as_table):
             np.testing.assert_array_equal(getattr(model, name), value)
     assert model.partial_fit(X).n_samples_seen_ == 54
     assert np.isfinite(model.transform(X)).all()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("missing", [False, True])
+@pytest.mark.parametrize(
+    "model",
+    [aefast.FactorAnalysis(2), aefast.FactorAnalysis(), aefast.ProbabilisticPCA(2)],
+    ids=["two", "default", "ppca"],
+)
+def test_huge_weights_are_named_or_right(model, missing):
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(40, 5)) + rng.normal(size=(40, 1))
+    if missing:
+        X[rng.random(X.shape) < 0.05] = np.nan
+    with pytest.raises(ValueError, match="sample_weight must have a finite sum"):
+        model.fit(X, sample_weight=np.full(40, 1e308))
+    usual = clone(model).fit(X).score(X)
+    assert clone(model).fit(X, sample_weight=np.full(40, 2.0**1010)).score(X) == pytest.approx(
+        usual
+    )
