@@ -72,7 +72,7 @@ def _is_sparse(value: object) -> bool:
 
 
 def _has_masked(value: Any) -> bool:
-    """Return whether `value` is a masked array (its module is imported then) with masked entries."""
+    """Return whether `value` is a masked array with masked entries."""
     masked = sys.modules.get("numpy.ma")
     return (
         masked is not None
