@@ -379,6 +379,10 @@ def as_row_weights(value: Any, n_samples: int) -> Array | None:
         raise ValueError(
             f"sample_weight must be finite and not negative, got {weight[bad[0]]} at row {bad[0]}"
         )
+    with np.errstate(over="ignore"):
+        total = weight.sum()
+    if not np.isfinite(total):
+        raise ValueError("sample_weight must have a finite sum: it overflows float64")
     return weight
 
 

@@ -3,6 +3,7 @@
 The covariance of a wide table would not fit in memory.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ from sklearn.utils import check_random_state
 
 from aefast._base import arrays as check
 from aefast._base.errors import too_large_error
+from aefast._base.float_range import USUAL_EXPONENT, without_unit
 from aefast._base.passes import Pace, slices
 from aefast._base.scan import scan_rows
 from aefast._base.sparse_rows import SparseProducts
@@ -138,7 +140,7 @@ def leading_eigenpairs(
     Found or None
         None where an entry of X is missing and no means are given.
     """
-    weight = np.ones(X.shape[0]) if weight is None else weight
+    weight = np.ones(X.shape[0]) if weight is None else without_unit(weight)[0]
     moments = _mean_and_variance(X, weight, means, name)
     if moments is None:
         return None
@@ -154,10 +156,16 @@ def leading_eigenpairs(
         C: Any = _SparseCovariance(X, weight, mean, n_threads)
     else:
         C = _DenseCovariance(X, weight, mean, means is not None)
+    if total < np.finfo(np.float64).tiny * X.shape[1]:
+        raise ValueError(f"the squares of {name} underflow float64: scale {name} up")
+    # Iterations work with unit² C, whose entries and their squares neither underflow nor overflow.
+    exponent = math.frexp(total)[1] // 2
+    unit = 1.0 if abs(exponent) <= USUAL_EXPONENT // 2 else math.ldexp(1.0, -exponent)
+    total *= unit**2
     d, width = X.shape[1], min(-(-(k + EXTRA) // BLOCK_UNIT) * BLOCK_UNIT, *X.shape)
     random = check_random_state(random_state)
     basis = linalg.qr(random.standard_normal((d, width)), mode="economic")[0]
-    image = C.times(basis)
+    image = unit * C.times(unit * basis)
     for n_iter in range(1, max_iter + 1):
         values, U = linalg.eigh(_symmetric(basis.T @ image))
         values, U = values[::-1], U[:, ::-1]
@@ -175,8 +183,9 @@ def leading_eigenpairs(
         Q = _orthogonal_to(basis, residuals)
         if Q.shape[1] == 0:
             break
-        basis, image = np.hstack([basis, Q]), np.hstack([image, C.times(Q)])
-    return Found(np.maximum(values[:k], 0.0), ritz[:, :k].T, total, mean, n_iter)
+        basis, image = np.hstack([basis, Q]), np.hstack([image, unit * C.times(unit * Q)])
+    values, total = np.maximum(values[:k], 0.0) / unit**2, total / unit**2
+    return Found(values, ritz[:, :k].T, total, mean, n_iter)
 
 
 def _symmetric(A: Array) -> Array:

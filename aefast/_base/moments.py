@@ -7,17 +7,13 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from aefast._base import arrays as check
-from aefast._base import dense_rows, threads
+from aefast._base import threads
 from aefast._base.errors import table_name, too_large_error
-from aefast._base.missing import is_incomplete
-from aefast._base.reference_point import moved, sample_mean
+from aefast._base.float_range import all_finite
+from aefast._base.reference_point import FAR, moved
 from aefast._base.saving import COUNT, NUMBER, SIZE, Saved, Tensor, check_names
-from aefast._base.sparse_rows import add_scatter, as_dense, has_small_means
 from aefast._base.types import Array, Table
-
-# Squared distance of the mean from the reference point, in variances, beyond which the reference
-# point moves to the mean.
-FAR = 16.0
+from aefast._base.weighted_sums import sums_of_rows
 
 
 class TooFewRowsError(ValueError):
@@ -56,10 +52,12 @@ class SufficientStatistics(Saved):
     Notes
     -----
     Rows of float32, uint8 and bool are multiplied in float32, in blocks of 128 whose sums are added
-    in float64: errors are some 1e-7 of the variances. Other rows are multiplied in float64. Each
-    `update` shifts its rows by the mean of a sample of them; merging moves both sums to one
-    reference point exactly, up to rounding. Sparse (CSR) rows whose columns have no large means are
-    multiplied entry by entry in float64; other sparse rows are made dense, slice by slice.
+    in float64: errors are some 1e-7 of the variances. Other rows are multiplied in float64, and so
+    are float32 rows whose squares underflow float32. Squares that underflow float64 are an error,
+    or a warning where this happens in a few columns only. Each `update` shifts its rows by the mean
+    of a sample of them; merging moves both sums to one reference point exactly, up to rounding.
+    Sparse (CSR) rows whose columns have no large means are multiplied entry by entry in float64;
+    other sparse rows are made dense, slice by slice.
 
     References
     ----------
@@ -82,6 +80,8 @@ class SufficientStatistics(Saved):
         threads.effective_n_threads(n_threads, 0)  # checks n_threads
         self.n_features_in_, self.n_threads = int(n_features), n_threads
         self.n_samples_, self.weight_sum_ = 0, 0.0
+        # Machine epsilon of the least accurate products; files do not store it.
+        self._eps = float(np.finfo(np.float64).eps)
         self._reference = np.zeros(self.n_features_in_)
         self._sums = np.zeros(self.n_features_in_)
         self._scatter = np.zeros((self.n_features_in_, self.n_features_in_))
@@ -153,6 +153,7 @@ class SufficientStatistics(Saved):
         made._set(
             self.n_samples_, self.weight_sum_, self._reference, self._sums, self._scatter.copy()
         )
+        made._eps = self._eps
         return made
 
     def __add__(self, other):
@@ -195,8 +196,38 @@ class SufficientStatistics(Saved):
         return moved(self.weight_sum_, self._sums, self._scatter, self._sums / self.weight_sum_)[1]
 
     def _has_variance(self) -> bool:
-        """Return whether rows of positive weight differ in some column."""
-        return self.weight_sum_ > 0 and bool(np.trace(self.scatter_) > 0)
+        """Return whether rows of positive weight differ in some column.
+
+        Raises ValueError if the sums of squares overflow.
+        """
+        if not self.weight_sum_ > 0:
+            return False
+        with np.errstate(over="ignore"):
+            total = np.trace(self.scatter_)
+        if not np.isfinite(total):
+            raise too_large_error("the sums of squares of X", np.dtype(np.float64))
+        return bool(total > 0)
+
+    def _rounding(self, variance: Array) -> float:
+        """Return the size of rounding errors in eigenvalues of the covariance matrix.
+
+        Parameters
+        ----------
+        variance : ndarray
+            The eigenvalues.
+        """
+        error = len(variance) * np.finfo(np.float64).eps * variance.max()
+        if self._eps > np.finfo(np.float64).eps:
+            # Each entry of the matrix has an error relative to its two columns' variances.
+            error = max(error, self._eps * variance.sum())
+        return float(error)
+
+    def _rank(self, variance: Array) -> int:
+        """Return the number of eigenvalues of the covariance that are larger than rounding.
+
+        The eigenvalues may also be those of the correlation matrix.
+        """
+        return int((variance > self._rounding(variance)).sum())
 
     def _check_variance(self) -> None:
         """Raise TooFewRowsError, a ValueError, unless some column has a variance."""
@@ -208,8 +239,17 @@ class SufficientStatistics(Saved):
             )
 
     def second_moments(self) -> NDArray[np.float64]:
-        """Return ``Σ w x xᵀ`` (n_features, n_features), not centred, in float64."""
-        return moved(self.weight_sum_, self._sums, self._scatter, -self._reference)[1]
+        """Return ``Σ w x xᵀ`` (n_features, n_features), not centred, in float64.
+
+        Raises
+        ------
+        ValueError
+            If the sums overflow.
+        """
+        squares = moved(self.weight_sum_, self._sums, self._scatter, -self._reference)[1]
+        if not all_finite(squares):
+            raise too_large_error("the sums of squares of X", np.dtype(np.float64))
+        return squares
 
     def covariance(self, ddof: int = 0) -> NDArray[np.float64]:
         """Return ``scatter_ / (weight_sum_ − ddof)``.
@@ -264,6 +304,7 @@ class SufficientStatistics(Saved):
         self._set(
             other.n_samples_, other.weight_sum_, other._reference, other._sums, other._scatter
         )
+        self._eps = other._eps
         return self
 
     def _combined(self, other: "SufficientStatistics", sign: int) -> "SufficientStatistics":
@@ -281,21 +322,33 @@ class SufficientStatistics(Saved):
             small.weight_sum_, small._sums, small._scatter, big._reference - small._reference
         )
         scale = 1 if small is self else sign
-        scatter *= scale
-        scatter += big._scatter if big is self or sign > 0 else -big._scatter
-        sums = scale * sums + (1 if big is self else sign) * big._sums
+        with np.errstate(over="ignore", invalid="ignore"):
+            scatter *= scale
+            scatter += big._scatter if big is self or sign > 0 else -big._scatter
+            sums = scale * sums + (1 if big is self else sign) * big._sums
         weight = self.weight_sum_ + sign * other.weight_sum_
         total._set(self.n_samples_ + sign * other.n_samples_, weight, big._reference, sums, scatter)
+        total._eps = max(self._eps, other._eps)
         total._follow_the_mean()
+        total._check_finite()
         return total
+
+    def _check_finite(self) -> None:
+        """Raise a ValueError for sums that have overflowed in a merger or a move."""
+        if not np.isfinite(self.weight_sum_):
+            raise ValueError("the sum of sample_weight overflows float64: scale the weights down")
+        if not (all_finite(self._sums) and all_finite(self._scatter)):
+            raise too_large_error("the sums of squares of X", np.dtype(np.float64))
 
     def _follow_the_mean(self) -> None:
         """Make the mean the reference point where the two are far apart."""
         if not self.weight_sum_ > 0:
             return
-        offset = self._sums / self.weight_sum_
-        variance = np.diagonal(self._scatter) / self.weight_sum_ - offset**2
-        if (offset**2 > FAR * np.maximum(variance, 0)).any() and offset.any():
+        with np.errstate(over="ignore", invalid="ignore"):
+            offset = self._sums / self.weight_sum_
+            variance = np.diagonal(self._scatter) / self.weight_sum_ - offset**2
+            is_far = (offset**2 > FAR * np.maximum(variance, 0)).any() and offset.any()
+        if is_far:
             reference = self._reference + offset
             delta = reference - self._reference  # the shift after rounding
             sums, scatter = moved(self.weight_sum_, self._sums, self._scatter, delta)
@@ -401,21 +454,18 @@ def statistics_of(
     if weight_sum == 0:
         statistics.n_samples_ = n
         return statistics
-    sums, scatter = np.zeros(d), np.zeros((d, d))
-    if sparse.issparse(rows) and has_small_means(rows, weight, FAR):
-        reference = np.zeros(d)
-        add_scatter(rows, weight, sums, scatter, n_threads)
-    else:
-        reference = sample_mean(rows, weight)
-        bad = dense_rows.add_scatter(rows, weight, reference, sums, scatter, n_threads)
-        if bad is not None:
-            whole, refused, first_row = rows, rows[bad], bad.start
-            if table is not None:
-                whole, refused, first_row = table, table, 0
-            if none_if_missing and not sparse.issparse(whole) and is_incomplete(whole, name):
-                return None
-            raise dense_rows.unusable_error(as_dense(refused), reference, first_row, name)
-    if not (np.isfinite(sums).all() and np.isfinite(scatter).all()):
-        raise too_large_error(f"the squares of {name}", check.real_type(rows.dtype))
-    statistics._set(n, weight_sum, reference.astype(np.float64), sums, scatter)
+    found = sums_of_rows(
+        rows,
+        weight,
+        weight_sum,
+        n_threads=n_threads,
+        name=name,
+        none_if_missing=none_if_missing,
+        table=table,
+    )
+    if found is None:
+        return None
+    statistics._set(n, weight_sum, found.reference.astype(np.float64), found.sums, found.scatter)
+    if not sparse.issparse(rows):
+        statistics._eps = float(np.finfo(found.reference.dtype).eps)
     return statistics

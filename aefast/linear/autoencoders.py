@@ -15,7 +15,7 @@ from aefast._base.errors import table_name
 from aefast._base.projection import project
 from aefast._base.saving import COUNT, SIZE, Saved, Tensor
 from aefast._base.types import Reals, Table
-from aefast.linear.linear_model import StatisticsMixin
+from aefast.linear.linear_model import StatisticsMixin, check_fitted
 
 _THREADS = [None, Interval(Integral, 1, threads.MOST_THREADS, closed="both")]
 _SCORES_AT_ONCE = 1 << 22  # largest number of scores that are sorted together
@@ -116,7 +116,9 @@ class MarginalizedAutoencoder(_SquareMap):
 
     def _fit_statistics(self, statistics, name="X"):
         C, mean, p = statistics.covariance(), statistics.mean_, self.corruption
-        squares = np.diagonal(C) + mean**2
+        with np.errstate(over="ignore"):
+            squares = np.diagonal(C) + mean**2
+        check_fitted(name, squares)
         lives = squares > 0
         A_T = np.zeros_like(C)
         if lives.any():
@@ -124,8 +126,10 @@ class MarginalizedAutoencoder(_SquareMap):
             kept = C[np.ix_(lives, lives)] / np.outer(scale, scale)
             solved = linalg.solve((1 - p) * kept + p * np.eye(len(kept)), kept, assume_a="pos")
             A_T[np.ix_(lives, lives)] = solved * (scale / scale[:, None])
+        intercept = mean - (1 - p) * mean @ A_T
+        check_fitted(name, A_T, intercept)
         self.coef_, self.mean_ = np.ascontiguousarray(A_T.T), mean
-        self.intercept_ = mean - (1 - p) * mean @ A_T
+        self.intercept_ = intercept
         self.n_samples_seen_ = statistics.n_samples_
 
     def reconstruct(self, X: Table) -> Reals:
@@ -238,8 +242,10 @@ class ItemAutoencoder(_SquareMap):
             )
         P = np.tril(inverse)
         P += np.tril(P, -1).T
-        self.components_ = -P / np.diagonal(P)
-        np.fill_diagonal(self.components_, 0.0)
+        B = -P / np.diagonal(P)
+        check_fitted(name, B)
+        np.fill_diagonal(B, 0.0)
+        self.components_ = B
         self.n_samples_seen_ = statistics.n_samples_
 
     def transform(self, X: Table) -> Reals:

@@ -8,11 +8,6 @@ from scipy import linalg, special
 SMALLEST_NOISE = 1e-10  # least noise variance, as a fraction of the columns' mean variance
 
 
-def rank(values):
-    """Return the number of a covariance matrix's eigenvalues that are larger than rounding."""
-    return int((values > np.finfo(np.float64).eps * len(values) * values.max()).sum())
-
-
 def highest(score, low, high):
     """Return the k in [low, high] that maximises score(k), by bisection on the sign of its slope.
 
@@ -54,10 +49,10 @@ def held_out_scores(train, held_out):
 def minka(values, n):
     """Return the k, 1 ≤ k < d, of greatest Laplace evidence (Minka 2000, eq. 30).
 
-    values are the eigenvalues of the covariance, descending; n is the number of rows.
+    values are the eigenvalues of the covariance that are larger than rounding, descending; n is the
+    number of rows.
     """
-    values = values[: rank(values)]
-    d = len(values)
+    d, n = len(values), min(n, 1e300)  # for larger n, terms of the evidence would overflow
     evidence = [_minka_evidence(values, k, d, n) for k in range(1, d)]
     return 1 + int(np.argmax(evidence)) if evidence else 1
 

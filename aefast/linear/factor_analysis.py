@@ -15,7 +15,7 @@ from aefast._base import threads
 from aefast._base.errors import column_labels
 from aefast._base.saving import Tensor
 from aefast._base.warnings import warn, warn_of_iterations
-from aefast.linear import dimension, patterns
+from aefast.linear import patterns
 from aefast.linear.factor_model import FactorModel
 from aefast.linear.gaussian import LOG_2PI
 from aefast.linear.rotation import ROTATIONS, fixed_signs, rotate
@@ -124,7 +124,7 @@ class FactorAnalysis(FactorModel):
         scale, varies = self._scales(covariance)
         correlation = covariance / np.outer(scale, scale)
         correlation[~varies, :] = correlation[:, ~varies] = 0.0
-        k = self._n_components(correlation, statistics.n_samples_)
+        k = self._n_components(correlation, statistics)
         found = maximize_profile(correlation, k, varies, self.min_noise, self.tol, self.max_iter)
         if not found.converged:
             warn_of_iterations(self.max_iter)
@@ -172,13 +172,14 @@ class FactorAnalysis(FactorModel):
         varies = variance > np.finfo(np.float64).eps ** 2 * mean
         return np.sqrt(np.where(varies, variance, 1e-6 * mean)), varies
 
-    def _n_components(self, correlation, n_samples):
+    def _n_components(self, correlation, statistics):
         """Return the number of factors, checked or chosen."""
         d = len(correlation)
         if self.n_components is None:
             ledermann = int((2 * d + 1 - np.sqrt(8 * d + 1)) / 2)
             values = linalg.eigvalsh(correlation)
-            return max(1, min(ledermann, n_samples - 1, dimension.rank(values)))
+            rank = statistics._rank(values)
+            return max(1, min(ledermann, statistics.n_samples_ - 1, rank))
         if self.n_components > d:
             raise ValueError(
                 f"n_components must be at most n_features = {d}, got {self.n_components}"

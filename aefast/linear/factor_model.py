@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from aefast._base import arrays as check
 from aefast._base.errors import column_label, table_name
+from aefast._base.float_range import without_unit
 from aefast._base.missing import observed_means
 from aefast._base.moments import SufficientStatistics
 from aefast._base.projection import project
@@ -18,7 +19,7 @@ from aefast._base.saving import COUNT, CURVE, SIZE, Saved, Tensor
 from aefast._base.types import RandomState, Reals, Table
 from aefast.linear import patterns
 from aefast.linear.gaussian import LinearGaussian
-from aefast.linear.linear_model import StatisticsMixin
+from aefast.linear.linear_model import StatisticsMixin, check_fitted
 
 _ROWS_FILLED = 1 << 14  # number of rows whose missing entries are filled together
 
@@ -64,7 +65,7 @@ class FactorModel(
         if not is_complete:
             weight = check.as_row_weights(sample_weight, len(table))
             rows, weight = patterns.of_positive_weight(table, weight)
-            self._fit_missing(rows, weight, name)
+            self._fit_missing(rows, without_unit(weight)[0], name)
             self.n_samples_seen_ = len(table)
         self._statistics = statistics
         check.remember_features(self, X)
@@ -118,7 +119,12 @@ class FactorModel(
         return filled
 
     def _set_fitted(self, **attributes):
-        """Set the attributes that a fit has found, and the distribution that they describe."""
+        """Set the attributes that a fit has found, and the distribution that they describe.
+
+        Raises ValueError, before any is set, if a parameter is not finite.
+        """
+        arrays = ("mean_", "components_", "noise_variance_")
+        check_fitted("X", *(attributes[name] for name in arrays))
         for name, value in attributes.items():
             setattr(self, name, value)
         psi = np.broadcast_to(self.noise_variance_, self.mean_.shape).astype(np.float64)

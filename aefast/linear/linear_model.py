@@ -4,12 +4,31 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Self
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from aefast._base import arrays as check
 from aefast._base.errors import table_name
 from aefast._base.moments import SufficientStatistics, statistics_of
 from aefast._base.types import Table
+
+
+def check_fitted(name, *parameters):
+    """Raise a ValueError if a fitted parameter is not finite.
+
+    Estimators call this function before they set a fitted attribute.
+
+    Parameters
+    ----------
+    name : str or TableName
+        Name of the rows in the error.
+    *parameters : ndarray or float
+    """
+    if not all(np.isfinite(parameter).all() for parameter in parameters):
+        raise ValueError(
+            f"parameters fitted to {name} are not finite in float64: scale {name} to a range whose "
+            "squares are"
+        )
 
 
 class StatisticsMixin(ABC):

@@ -211,12 +211,13 @@ class ProbabilisticPCA(FactorModel):
     def _n_components(self, values, statistics):
         """Return the number of components for these eigenvalues of the covariance."""
         if self.n_components is None:
-            most = min(statistics.n_samples_ - 1, len(values) - 1, dimension.rank(values))
+            rank = statistics._rank(values)
+            most = min(statistics.n_samples_ - 1, len(values) - 1, rank)
             return max(1, most)
         if self.n_components == "cv":
             raise ValueError("n_components='cv' needs rows: use fit, on complete data")
         if self.n_components == "mle":
-            return dimension.minka(values, statistics.weight_sum_)
+            return dimension.minka(values[: statistics._rank(values)], statistics.weight_sum_)
         if isinstance(self.n_components, Integral):
             return int(self.n_components)
         share = np.cumsum(values) / values.sum()

@@ -15,7 +15,7 @@ from aefast._base.errors import table_name
 from aefast._base.projection import project
 from aefast._base.saving import COUNT, SIZE, Saved, Tensor
 from aefast._base.types import Reals, Table
-from aefast.linear.linear_model import StatisticsMixin
+from aefast.linear.linear_model import StatisticsMixin, check_fitted
 from aefast.linear.rotation import fixed_signs
 
 
@@ -36,7 +36,8 @@ class Whitening(
     epsilon : float, default=1e-5
         Constant added to each variance, in squared units of X: directions of less variance stay
         below 1. For image patches with values in [0, 1], 1e-2 to 1e-1 limits the amplification of
-        noise in the finest details. With 0, directions without variance (to rounding) become 0.
+        noise in the finest details. With 0, directions without variance become 0; rounding counts
+        as no variance, and float32, uint8 and bool rows are multiplied in float32.
     n_components : int or None, default=None
         Number of leading directions to retain; other directions become 0 ("zca") or are left out
         ("pca"). None retains all.
@@ -95,14 +96,18 @@ class Whitening(
         if k > d:
             raise ValueError(f"n_components must be at most n_features = {d}, got {k}")
         variance, U = linalg.eigh(statistics.covariance())
+        rounding = statistics._rounding(variance)
         variance, U = np.maximum(variance[::-1][:k], 0.0), fixed_signs(U[:, ::-1][:, :k].T)
         scale = np.sqrt(variance + self.epsilon)
         if self.epsilon == 0:
-            scale[variance <= d * np.finfo(np.float64).eps * variance[0]] = np.inf
+            scale[variance <= rounding] = np.inf
         back = np.where(np.isinf(scale), 0.0, scale)
         whiten = (1.0 / scale)[:, None] * U
-        self.components_ = U.T @ whiten if self.method == "zca" else whiten
-        self._inverse = U.T @ (back[:, None] * U) if self.method == "zca" else back[:, None] * U
+        components, inverse = whiten, back[:, None] * U
+        if self.method == "zca":
+            components, inverse = U.T @ components, U.T @ inverse
+        check_fitted(name, components, inverse)
+        self.components_, self._inverse = components, inverse
         self.mean_, self.explained_variance_ = statistics.mean_, variance
         self.n_samples_seen_ = statistics.n_samples_
 

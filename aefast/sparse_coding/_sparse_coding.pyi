@@ -60,4 +60,5 @@ def update(
     n_sweeps: int,
     least_use: float,
     n_threads: int,
-) -> None: ...
+    scale: float = 1.0,
+) -> int: ...

@@ -74,7 +74,8 @@ def sparse_encode(
         - "threshold": one soft threshold, exact for orthonormal atoms.
     alpha : float, default=1.0
         α > 0, in units of X times those of D. For "omp" without `n_nonzero_coefs`: a row is done
-        when ``‖x − h D‖² ≤ alpha``.
+        when ``‖x − h D‖² ≤ alpha``, or when no atom is correlated with the residual. float32 codes
+        whose residual is above alpha are computed in float64 and rounded.
     n_nonzero_coefs : int or None, default=None
         For "omp": the largest number of atoms in a code.
     positive : bool, default=False
@@ -118,7 +119,7 @@ def sparse_encode(
     Warns
     -----
     ConvergenceWarning
-        If a gap is above `tol` after `max_iter` iterations.
+        If a gap is above `tol` after `max_iter` iterations, or a residual of "omp" above `alpha`.
 
     Notes
     -----

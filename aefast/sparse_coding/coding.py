@@ -16,6 +16,7 @@ from aefast._base.errors import bad_row_error, column_label, table_name
 from aefast._base.passes import Pace, slices
 from aefast._base.warnings import warn
 from aefast.sparse_coding import _sparse_coding
+from aefast.sparse_coding.residual_promise import ResidualPromise
 
 ALGORITHMS = {row["name"]: row for row in _sparse_coding.algorithm_table()}
 OUTPUT_FORMATS = ("dense", "csr")
@@ -179,21 +180,31 @@ def code_rows(rows, atoms, settings, *, weights=None, init=None, output_format="
     dense: Any = np.empty((n, k), atoms.dtype) if codes is None else None
     most_rows = n if codes is None else max(1, SPARSE_SLICE_ENTRIES // width)
     pace = Pace(min(SLICE_UNIT, most_rows), FIRST_SLICE_UNITS, most_rows)
+    promise = None
+    pursues_residual = settings.algorithm == "omp" and settings.n_nonzero_coefs is None
+    if pursues_residual and atoms.dtype == np.float32:
+        promise = ResidualPromise(atoms, settings, weights, make_encoder)
     for part in slices(n, pace, rows):
         target = {"codes": dense[part]} if codes is None else codes.buffers(part.stop - part.start)
+        objectives = None if promise is None else promise.memory(rows[part])
         status = encoder.code(
             rows[part],
             check.ANYWHERE,
             init=None if init is None else init[part],
             gaps=None if gaps is None else gaps[part],
+            objectives=objectives,
             **target,
         )
         if status:
             raise status_error(status, rows[part], name, atoms.dtype, part.start)
+        if promise is not None and objectives is not None:
+            promise.keep(rows[part], objectives, target)
         if codes is not None:
             codes.append(target)
     if gaps is not None:
         warn_of_gaps(gaps, settings)
+    if promise is not None:
+        promise.warn()
     return Codes(dense if codes is None else codes.matrix(n), gaps)
 
 

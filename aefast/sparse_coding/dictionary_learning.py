@@ -42,10 +42,11 @@ class DictionaryLearning(
 
         ``f(x, D) = min_h ½ ‖x − h D‖² + α ‖h‖₁``
 
-    (for "omp": ``½ ‖x − h D‖²`` with at most `n_nonzero_coefs` atoms). For batch t it codes the
-    rows, adds them to the statistics, ``A ← (1 − 1/t)^forgetting A + Σ hᵀh`` and likewise B with
+    (for "omp": ``½ ‖x − h D‖²`` with at most `n_nonzero_coefs` atoms). For each batch it codes the
+    rows, adds them to the statistics, ``A ← (1 − b/t)^forgetting A + Σ hᵀh`` and likewise B with
     ``Σ hᵀx``, and then moves each atom in turn to its best value for
-    ``½ tr(Dᵀ A D) − tr(Dᵀ B)``.
+    ``½ tr(Dᵀ A D) − tr(Dᵀ B)``. Here b is the number of rows in the batch, and t the number of rows
+    seen, the batch included.
 
     Parameters
     ----------
@@ -62,8 +63,9 @@ class DictionaryLearning(
     max_epochs : int, default=10
         Passes over the rows; 0 only initialises.
     forgetting : float, default=5.0
-        How fast the weight of codes of older dictionaries falls: at batch t the codes of batch s
-        have the weight ``(s / t)^forgetting``. 0: all have the same weight.
+        How fast the weight of codes of older dictionaries falls: when t rows have been seen, the
+        codes of a batch that ended with row s have the weight ``(s / t)^forgetting``, whatever the
+        sizes of batches. 0: all have the same weight.
     positive_code, positive_dict : bool, default=False
         Require h ≥ 0, D ≥ 0.
     dict_init : "data", array-like (n_components, n_features) or None, default="data"
@@ -327,7 +329,7 @@ class DictionaryLearning(
 
     def _learn(self, settings, rows, train, held_out, n_epochs):
         learner = self._learner(self._state, rows, settings)
-        training = DictionaryTraining(learner, train, self.shuffle)
+        training = DictionaryTraining(learner, train, self.shuffle, self._state)
         early_stopping = None
         if held_out is not None:
             loss = partial(self._mean_objective, rows, held_out)
@@ -348,6 +350,6 @@ class DictionaryLearning(
 
     def _divergence_error(self, epoch, column):
         return FloatingPointError(
-            f"learning diverged in epoch {epoch}: the objective is no longer finite. "
-            "The dictionary reached is kept. Scale X to a smaller range"
+            f"learning diverged in epoch {epoch}: the objective or the sums over codes are no "
+            "longer finite. The dictionary before this epoch is kept. Scale X to a smaller range"
         )

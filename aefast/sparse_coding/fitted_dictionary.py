@@ -13,9 +13,9 @@ from aefast._base.saving import COUNT, CURVE, SEED, SIZE, Saved, Tensor
 from aefast._base.scan import scan_rows
 from aefast._base.types import Reals, Table
 from aefast._base.warnings import warn
-from aefast.sparse_coding import _sparse_coding, coding
+from aefast.sparse_coding import coding
 from aefast.sparse_coding.coder import DecodesCodes
-from aefast.sparse_coding.learner import DictionaryState, Statistics, least_use, no_statistics
+from aefast.sparse_coding.learner import DictionaryState, Statistics, no_statistics, update_atoms
 
 # Parameters that must be equal for statistics to be merged.
 EQUAL_TO_MERGE = ("alpha", "algorithm", "n_nonzero_coefs", "positive_code")
@@ -211,7 +211,7 @@ class CollectedStatistics:
             end = min(first + learner.batch_size, len(rows))
             objective += learner.collect(np.arange(first, end))
         self._warn(learner)
-        self.statistics_ += Statistics(learner.A, learner.B, objective, len(rows))
+        self._add(Statistics(learner.A, learner.B, objective, len(rows)))
         return self
 
     def merge(self, other: "CollectedStatistics") -> Self:
@@ -243,8 +243,18 @@ class CollectedStatistics:
                 raise ValueError(
                     f"other must have {name}={getattr(self, name)!r}, got {getattr(other, name)!r}"
                 )
-        self.statistics_ += other.statistics_
+        self._add(other.statistics_)
         return self
+
+    def _add(self, statistics):
+        """Add to the collected statistics, or raise and leave them if the sums overflow."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = self.statistics_ + statistics
+        if not all(np.isfinite(part).all() for part in total):
+            raise FloatingPointError(
+                "sums over codes overflow float64: nothing has been added. Scale X down"
+            )
+        self.statistics_ = total
 
     def update(self, n_sweeps: int = 10) -> Self:
         """Update the dictionary from the codes in `statistics_`, and reset these.
@@ -269,15 +279,19 @@ class CollectedStatistics:
             raise ValueError("update needs statistics: call accumulate first")
         components = self.components_.copy()
         k, d = components.shape
-        _sparse_coding.update(
+        is_finite = update_atoms(
             components,
             A,
             B,
             positive=self.positive_dict,
             n_sweeps=n_sweeps,
-            least_use=least_use(A),
             n_threads=threads.effective_n_threads(self.n_threads, 2.0 * k * k * d),
         )
+        if not is_finite:
+            raise FloatingPointError(
+                "an atom would not be finite: the dictionary and the statistics are kept. Scale X "
+                "to a smaller range"
+            )
         state = self._state
         n_batches = max(1, n_rows // self.batch_size)
         n_seen = state.n_rows_seen + n_rows

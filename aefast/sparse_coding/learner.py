@@ -3,17 +3,22 @@
 The arithmetic on rows is in `_sparse_coding`.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 
 from aefast._base import arrays as check
 from aefast._base import threads
+from aefast._base.epochs import Diverged
 from aefast._base.random import WEIGHTS, random_stream
 from aefast.sparse_coding import _sparse_coding, coding
 
 ROWS_PER_ATOM_WATCHED = 10  # after this many rows per atom, unused atoms are replaced
 UPDATE_SWEEPS = 1  # sweeps over the atoms after each batch
+# Largest magnitude of the binary exponent of sums that are not rescaled for an update: products
+# with them stay within the range of float32.
+USUAL_EXPONENT = 60
 
 
 class DictionaryState(NamedTuple):
@@ -132,19 +137,30 @@ class Learner:
         self.n_rows_watched = 0
         self.encoder.prepare()
 
+    def is_finite(self):
+        """Return whether all values from which learning would continue are finite."""
+        return all(np.isfinite(array).all() for array in (self.components, self.A, self.B))
+
     def learn(self, order):
-        """Learn from one batch and return the sum of its rows' objectives."""
-        total = self.collect(order, self.forget)
+        """Learn from one batch and return the sum of its rows' objectives.
+
+        Raises
+        ------
+        Diverged
+            If a sum or an atom is not finite; the learner's arrays may then hold such entries.
+        """
+        total = self.collect(order, lambda: self.forget(len(order)))
         k = len(self.components)
-        _sparse_coding.update(
+        is_finite = update_atoms(
             self.components,
             self.A,
             self.B,
             positive=self.positive_dict,
             n_sweeps=UPDATE_SWEEPS,
-            least_use=least_use(self.A),
             n_threads=self.update_threads,
         )
+        if not (is_finite and math.isfinite(total)):
+            raise Diverged
         self.n_rows_seen += len(order)
         self.n_rows_watched += len(order)
         if self.replace_unused and self.n_rows_watched >= ROWS_PER_ATOM_WATCHED * k:
@@ -152,13 +168,14 @@ class Learner:
         self.encoder.prepare()
         return total
 
-    def forget(self):
-        """Reduce the weights of older batches.
+    def forget(self, n_rows):
+        """Reduce the weights of older rows before n_rows new ones are added.
 
-        At batch t, batch s has the weight (s / t)^forgetting (Mairal et al. 2010, section 3.4.2).
+        After t rows, row s has the weight (s / t)^forgetting (Mairal et al. 2010, section 3.4.2,
+        applied to rows instead of batches: batches may be of any size).
         """
         self.n_batches += 1
-        factor = (1.0 - 1.0 / self.n_batches) ** self.forgetting
+        factor = (1.0 - n_rows / (self.n_rows_seen + n_rows)) ** self.forgetting
         if factor < 1.0:
             self.A *= factor
             self.B *= factor
@@ -207,12 +224,33 @@ class Learner:
         self.n_rows_watched = 0
 
 
-def least_use(A):
-    """Return the A_jj up to which an atom counts as unused and is not updated.
+def update_atoms(components, A, B, *, positive, n_sweeps, n_threads):
+    """Move each atom in place to its best value for the statistics A and B.
 
-    Forgetting leaves values of this size in place of zeros.
+    A and B are multiplied by a power of two if they are so large or so small that float32 could not
+    hold them; the atoms do not depend on this scale.
+
+    Returns
+    -------
+    is_finite : bool
+        False if A or an atom is not finite.
     """
-    return 1e-12 * float(np.diagonal(A).max(initial=0.0))
+    largest = float(np.diagonal(A).max(initial=0.0))
+    if not math.isfinite(largest):
+        return False
+    exponent = math.frexp(largest)[1]
+    status = _sparse_coding.update(
+        components,
+        A,
+        B,
+        positive=positive,
+        n_sweeps=n_sweeps,
+        # Forgetting leaves values of this size in place of zeros: such atoms count as unused.
+        least_use=1e-12 * largest,
+        n_threads=n_threads,
+        scale=1.0 if abs(exponent) <= USUAL_EXPONENT else math.ldexp(1.0, min(-exponent, 1000)),
+    )
+    return status == 0
 
 
 class _Batch:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike
+from scipy import sparse
 
 from aefast._base import arrays as check
 from aefast._base.paths import check_is_regular_file
@@ -54,8 +55,8 @@ def extract_patches(
     """
     size = _as_size(size)
     n_patches = check.as_integer(n_patches, "n_patches")
-    if n_patches < 1:
-        raise ValueError(f"n_patches must be at least 1, got {n_patches}")
+    if not 1 <= n_patches <= check.LARGEST_SIZE:
+        raise ValueError(f"n_patches must be in [1, {check.LARGEST_SIZE}], got {n_patches}")
     random = random_state_of(random_state)
     chosen, shares = _shares(images, size, n_patches, random)
     rows = []
@@ -86,7 +87,7 @@ def _shares(images, size, n_patches, random):
     """Return the images, and the number of patches to draw from each."""
     if isinstance(images, (str, os.PathLike)):
         return [images], [n_patches]
-    if isinstance(images, (Set, Mapping)):
+    if isinstance(images, (Set, Mapping)) or sparse.issparse(images):
         raise TypeError(
             "images must be an image, a path, or an iterable of these that has an order, got "
             f"{type(images).__name__}"
@@ -98,13 +99,22 @@ def _shares(images, size, n_patches, random):
     images = list(images) if not hasattr(images, "__len__") else images
     if len(images) == 0:
         raise ValueError("images must hold at least one image, got none")
-    if not isinstance(images[0], (str, os.PathLike)) and np.ndim(images[0]) < 2:
+    if not isinstance(images[0], (str, os.PathLike)) and len(_shape_of(images[0])) < 2:
         return [check.as_array(images, "images")], [n_patches]
-    shapes = [image_shape(image) for image in images]
+    shapes = [_shape_of(image) for image in images]
     for shape in shapes:
+        _check_shape(shape, "images")
         _check_shape_fits(shape, size)
     places = np.array([_n_places(shape, size) for shape in shapes], dtype=np.float64)
     return images, random.multinomial(n_patches, places / places.sum())
+
+
+def _shape_of(image):
+    """Return the shape of an image, or raise a ValueError that names `images`."""
+    try:
+        return image_shape(image)
+    except ValueError as error:  # raised by NumPy for ragged lists
+        raise ValueError(f"images must be rectangular arrays of numbers: {error}") from None
 
 
 def _n_places(shape, size):
@@ -171,11 +181,16 @@ def as_image(image: ArrayLike, name: str = "images") -> Array:
     if isinstance(image, (str, os.PathLike)):
         return load_image(image)
     image = check.as_array(image, name)
-    if image.ndim not in (2, 3) or 0 in image.shape:
-        raise ValueError(
-            f"{name} must be (height, width) or (height, width, channels), got shape {image.shape}"
-        )
+    _check_shape(image.shape, name)
     return image
+
+
+def _check_shape(shape, name):
+    """Raise a ValueError unless this is the shape of an image that is not empty."""
+    if len(shape) not in (2, 3) or 0 in shape:
+        raise ValueError(
+            f"{name} must be (height, width) or (height, width, channels), got shape {shape}"
+        )
 
 
 def _check_fits(image, size):

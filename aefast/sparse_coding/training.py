@@ -1,6 +1,6 @@
 """Adapter between a dictionary's `Learner` and the loop over epochs."""
 
-from aefast._base.epochs import EpochTraining
+from aefast._base.epochs import Diverged, EpochTraining
 from aefast._base.random import SHUFFLE, random_stream
 
 
@@ -14,11 +14,14 @@ class DictionaryTraining(EpochTraining):
         Indices of the rows to learn from.
     shuffle : bool
         Whether each pass visits the rows in a random order.
+    state : DictionaryState
+        The learner's initial state, which is not changed.
     """
 
-    def __init__(self, learner, order, shuffle):
+    def __init__(self, learner, order, shuffle, state):
         self.learner, self.order, self.shuffle = learner, order, shuffle
         self.best = None
+        self.last = state  # state after the last epoch, finite throughout
 
     @property
     def n_rows(self):
@@ -30,13 +33,16 @@ class DictionaryTraining(EpochTraining):
 
     def values(self):
         """Return a copy of the state, a `DictionaryState`."""
-        return self.learner.state()
+        self.last = self.learner.state()
+        return self.last
 
     def reread(self):
         """Do nothing: callbacks see copies, so they cannot have changed the values."""
 
     def settle(self):
-        """Do nothing: the dictionary is finite and usable after every update."""
+        """Restore the state of the last epoch, unless all of the present one is finite."""
+        if not self.learner.is_finite():
+            self.learner.go_back_to(self.last)
 
     def keep_best(self):
         self.best = self.learner.state()
@@ -53,7 +59,11 @@ class DictionaryTraining(EpochTraining):
         step = self.learner.batch_size
         for first in range(0, len(order), step):
             batch = order[first : first + step]
-            total += self.learner.learn(batch)
+            try:
+                total += self.learner.learn(batch)
+            except Diverged:
+                self.learner.go_back_to(self.last)
+                raise
             if on_slice is not None:
                 on_slice(len(batch), total / (first + len(batch)))
         return total / len(order)

@@ -68,9 +68,11 @@ cdef extern from "kernels/sparse_coding/sparse_coding.h":
         int positive
         int64_t n_sweeps
         double least_use
+        double scale
         void* atoms
         void* workspace
         int n_threads
+        int status
 
     ctypedef struct algorithm_info:
         const char* name
@@ -186,10 +188,11 @@ def accumulate(cnp.ndarray rows, order, cnp.ndarray indices, cnp.ndarray values,
 
 
 def update(cnp.ndarray atoms, cnp.ndarray A, cnp.ndarray B, *, positive, n_sweeps, least_use,
-           n_threads):
+           n_threads, scale=1.0):
     """Update the atoms (k, d) in place, in sweeps over them, each to its optimum in the unit ball.
 
-    Atoms with A_jj <= least_use are not changed."""
+    Atoms with A_jj <= least_use are not changed. A and B are multiplied by `scale`, a power of two,
+    when they are read. Return the status: NOT_FINITE where an atom would not have been finite."""
     cdef update_job job
     cdef const sparse_coding_kernels* kernels = kernels_of(atoms)
     memset(&job, 0, sizeof(job))
@@ -197,7 +200,9 @@ def update(cnp.ndarray atoms, cnp.ndarray A, cnp.ndarray B, *, positive, n_sweep
     job.n_threads = n_threads
     job.A, job.B, job.atoms = <const double*> data_of(A), <const double*> data_of(B), data_of(atoms)
     job.positive, job.n_sweeps, job.least_use = positive, n_sweeps, least_use
+    job.scale = scale
     workspace = allocate(kernels.update_workspace_bytes(&job))
     job.workspace = data_of(workspace)
     with nogil:
         kernels.update(&job)
+    return job.status

@@ -237,3 +237,18 @@ def test_an_interrupted_search_leaves_nothing_behind(X, monkeypatch):
 def test_cross_validation_of_few_rows(n, X):
     """A fold may leave one row, which has no variance."""
     assert np.isfinite(ProbabilisticPCA("cv").fit(X[:n]).score(X))
+
+
+@pytest.mark.parametrize("solver", ["auto", "krylov"])
+@pytest.mark.parametrize(
+    "dtype, exponent",
+    [(np.float32, -83), (np.float32, -70), (np.float32, 55), (np.float64, -500), (np.float64, 500)],
+)
+def test_codes_do_not_depend_on_the_unit(dtype, exponent, solver):
+    rng = np.random.default_rng(0)
+    X = (rng.normal(size=(400, 8)) @ rng.normal(size=(8, 8)) + 2).astype(dtype)
+    scale = dtype(2.0**exponent)
+    usual, scaled = (
+        ProbabilisticPCA(3, svd_solver=solver).fit_transform(rows) for rows in (X, X * scale)
+    )
+    np.testing.assert_allclose(scaled, usual, atol=1e-4 if dtype == np.float32 else 1e-9)

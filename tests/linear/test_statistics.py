@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import statistics as reference
 from scipy import sparse
+from sklearn.base import clone
 from support.layouts import DTYPES, LAYOUTS
 
 import aefast
@@ -217,6 +218,72 @@ def test_overflow_is_named():
         SufficientStatistics(1).update([[1.7e308], [-1.7e308]])
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=lambda dtype: dtype.__name__)
+@pytest.mark.parametrize("exponent", [-1000, -200, -150, -133, -61, 61, 120, 200, 1000])
+def test_the_unit_of_weights_cancels(exponent, dtype, isa):
+    rng = np.random.default_rng(3)
+    X, weight = rng.normal(3, 1, (300, 4)).astype(dtype), rng.uniform(0.5, 2, 300)
+    usual = SufficientStatistics(4).update(X, weight)
+    scaled = SufficientStatistics(4).update(X, np.ldexp(weight, exponent))
+    rtol = 1e-6 if dtype == np.float32 else 1e-13
+    np.testing.assert_allclose(scaled.covariance(), usual.covariance(), rtol=rtol, atol=rtol)
+    np.testing.assert_allclose(scaled.mean_, usual.mean_, rtol=rtol)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("exponent", [-60, -65, -75, -100, -120])
+def test_small_float32_rows(exponent, weighted, isa):
+    rng = np.random.default_rng(4)
+    X = rng.normal(3, 1, (300, 5)).astype(np.float32)
+    weight = rng.uniform(0.5, 2, 300) if weighted else None
+    scale = np.ldexp(1.0, [exponent, exponent, 0, 0, 0])
+    X[:, 3:] = [7, 2.0**exponent]  # constant columns
+    expected = SufficientStatistics(5).update(X.astype(float), weight).covariance()
+    found = SufficientStatistics(5).update((X * scale).astype(np.float32), weight).covariance()
+    np.testing.assert_allclose(found / np.outer(scale, scale), expected, rtol=1e-6, atol=1e-6)
+    assert not found[3:].any()
+
+
+@pytest.mark.parametrize("as_table", [np.asarray, sparse.csr_matrix], ids=["dense", "csr"])
+def test_squares_that_underflow_float64_are_named(as_table):
+    X = np.random.default_rng(5).normal(1, 1, (300, 3))
+    stats = SufficientStatistics(3)
+    for scale in (1e-155, 1e-165, 1e-300):
+        with pytest.raises(ValueError, match="underflow float64: scale X up"):
+            stats.update(as_table(X * scale))
+    assert stats.n_samples_ == 0
+    with pytest.warns(RuntimeWarning, match=r"column\(s\) 1 of X underflow float64"):
+        stats.update(as_table(X * [1, 1e-160, 1]))
+    with pytest.raises(ValueError, match="sample_weight underflow"):
+        stats.update(as_table(X), np.full(300, 1e-315))
+
+
+def test_constant_small_columns_are_no_fault(recwarn):
+    X = np.random.default_rng(6).normal(1, 1, (301, 3))
+    for level in (0.0, 1e-150, 1e-170, 1e-310, np.nextafter(0, 1)):
+        X[:, 1] = level
+        SufficientStatistics(3).update(X)
+    assert not recwarn
+
+
+def test_mergers_and_moves_that_overflow_change_nothing():
+    stats = SufficientStatistics(2).update(np.array([[0.0, 1.0], [2.0, 4.0]]))
+    before = stats.copy()
+    far = SufficientStatistics(2).update(np.full((3, 2), 1e160))  # without a scatter of its own
+    for change in (
+        lambda: stats.update(np.full((3, 2), 1e160)),
+        lambda: stats.merge(far),
+        lambda: stats + far,
+        far.second_moments,
+    ):
+        with pytest.raises(ValueError, match="overflow float64: scale X down"):
+            change()
+    assert stats.n_samples_ == 2 and np.array_equal(stats.scatter_, before.scatter_)
+    heavy = SufficientStatistics(1).update(np.zeros((1, 1)), [1.7e308])
+    with pytest.raises(ValueError, match="sample_weight"):
+        heavy + heavy
+
+
 def test_bad_arguments():
     stats = SufficientStatistics(3).update(np.eye(3))
     for X, match in [
@@ -313,3 +380,52 @@ def test_slices_change_no_bit(dtype, isa, monkeypatch):
         monkeypatch.setattr("aefast._base.passes.SLICE_SECONDS", seconds)
         found.add(SufficientStatistics(21).update(X).scatter_.tobytes())
     assert len(found) == 1
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "model",
+    [
+        aefast.Whitening(),
+        aefast.Whitening("pca", epsilon=0.0),
+        aefast.ProbabilisticPCA(2),
+        aefast.FactorAnalysis(1),
+        aefast.MarginalizedAutoencoder(),
+        aefast.ItemAutoencoder(),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+@pytest.mark.parametrize("as_table", [np.asarray, sparse.csr_matrix], ids=["dense", "csr"])
+def test_rows_whose_squares_overflow_leave_a_model_as_it_was(model, as_table):
+    X = np.random.default_rng(0).random((27, 3))
+    model = clone(model).fit(X)
+    before = {name: np.copy(value) for name, value in vars(model).items() if name != "_statistics"}
+    huge = as_table(np.array([[1e155, 0.5, 0.3], [0, 0.2, 0.8], [0.1, 0, 0.9]]))
+    for method in (model.partial_fit, model.fit):
+        with pytest.raises(ValueError, match=r"overflow|finite"):
+            method(huge)
+    for name, value in before.items():
+        if value.dtype != object:
+            np.testing.assert_array_equal(getattr(model, name), value)
+    assert model.partial_fit(X).n_samples_seen_ == 54
+    assert np.isfinite(model.transform(X)).all()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("missing", [False, True])
+@pytest.mark.parametrize(
+    "model",
+    [aefast.FactorAnalysis(2), aefast.FactorAnalysis(), aefast.ProbabilisticPCA(2)],
+    ids=["two", "default", "ppca"],
+)
+def test_huge_weights_are_named_or_right(model, missing):
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(40, 5)) + rng.normal(size=(40, 1))
+    if missing:
+        X[rng.random(X.shape) < 0.05] = np.nan
+    with pytest.raises(ValueError, match="sample_weight must have a finite sum"):
+        model.fit(X, sample_weight=np.full(40, 1e308))
+    usual = clone(model).fit(X).score(X)
+    assert clone(model).fit(X, sample_weight=np.full(40, 2.0**1010)).score(X) == pytest.approx(
+        usual
+    )

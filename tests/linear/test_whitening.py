@@ -9,7 +9,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import aefast
-from aefast import SufficientStatistics, Whitening
+from aefast import ProbabilisticPCA, SufficientStatistics, Whitening
 
 
 @parametrize_with_checks([Whitening(), Whitening("pca", epsilon=0.0, n_components=1)])
@@ -58,6 +58,26 @@ def test_directions_without_variance(method, X):
     assert np.abs(Z).max() < 10
     np.testing.assert_allclose(whitening.inverse_transform(Z), X, rtol=1e-8)
     assert np.isfinite(Whitening(method, epsilon=0.0).fit_transform(np.ones((4, 3)))).all()
+
+
+@pytest.mark.parametrize("method", ["zca", "pca"])
+def test_rounding_of_float32_is_no_direction(method):
+    """Directions whose variance float32 sums do not determine become 0, not noise of variance 1."""
+    rng = np.random.default_rng(0)
+    spread = np.array([1.0, 1e-1, 1e-2, 1e-5, 1e-6])  # variances to 1e-12, of rounding errors 1e-7
+    basis = np.linalg.qr(rng.normal(size=(5, 5)))[0]
+    X = (rng.normal(size=(1000, 5)) * spread) @ basis
+    for rows, rank in ((X, 5), (X.astype(np.float32), 3)):
+        whitening = Whitening(method, epsilon=0.0).fit(rows)
+        Z = whitening.transform(rows).astype(np.float64)
+        values = np.linalg.eigvalsh(Z.T @ Z / len(Z))[::-1]
+        np.testing.assert_allclose(values, np.arange(5) < rank, atol=0.02)
+    joined = SufficientStatistics(5).update(X[:9]).update(X[9:].astype(np.float32)).copy()
+    assert (
+        np.linalg.matrix_rank(Whitening("pca", epsilon=0).fit_statistics(joined).components_) == 3
+    )
+    assert ProbabilisticPCA().fit_statistics(joined).components_.shape == (3, 5)
+    assert ProbabilisticPCA().fit(X).components_.shape == (4, 5)
 
 
 def test_leading_directions(X):

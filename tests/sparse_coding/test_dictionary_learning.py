@@ -281,6 +281,72 @@ def test_merging_refuses_other_dictionaries():
         one.update().update()
 
 
+# ---- forgetting ----
+
+
+@pytest.mark.parametrize("sizes", [(40, 40, 40), (90, 1, 29), (1, 2, 117)], ids=str)
+def test_forgetting_counts_rows(sizes):
+    """A is the sum over batches of (s / t)^forgetting times the batch's own sum, s, t in rows."""
+    X, _ = make_rows(120)
+    learner = DictionaryLearning(
+        8, alpha=0.1, batch_size=120, forgetting=3.0, shuffle=False, replace_unused=False
+    ).set_params(random_state=0, code_tol=1e-9)
+    learner.set_params(max_epochs=0).fit(X)
+    A, B, end, first = 0.0, 0.0, np.cumsum(sizes), 0
+    for last in end:
+        batch = X[first:last]
+        own = reference.statistics(learner.transform(batch), batch)
+        weight = (last / end[-1]) ** 3
+        A, B, first = A + weight * own[0], B + weight * own[1], last
+        learner.partial_fit(batch)
+    np.testing.assert_allclose(learner._state.A, A, atol=1e-6)
+    np.testing.assert_allclose(learner._state.B, B, atol=1e-6)
+
+
+def test_single_rows_undo_nothing():
+    X, _ = make_rows(1030, d=16, k=20)
+    learner = DictionaryLearning(20, alpha=0.1, batch_size=1000, random_state=0)
+    for _ in range(5):
+        learner.partial_fit(X[:1000])
+    before = -learner.score(X)
+    for row in X[1000:]:
+        learner.partial_fit(row[None])
+    assert -learner.score(X) < 1.01 * before
+
+
+# ---- rows at the ends of the floating-point range ----
+
+
+@pytest.mark.parametrize("algorithm", ["lasso_active", "lasso_cd"])
+@pytest.mark.parametrize("exponent", [-61, 61])
+def test_float32_atoms_do_not_depend_on_the_unit(algorithm, exponent):
+    X, _ = make_rows(120, dtype=np.float32)
+    scale = 2.0**exponent  # sums of squares that float32 cannot hold
+    options = {"algorithm": algorithm, "max_epochs": 8, "forgetting": 0.0, "tol": 0.0}
+    options |= {"batch_size": 30, "random_state": 0}
+    one = DictionaryLearning(8, alpha=0.1, **options).fit(X)
+    scaled = DictionaryLearning(8, alpha=0.1 * scale, **options).fit(X * np.float32(scale))
+    assert np.isfinite(scaled.components_).all()
+    np.testing.assert_allclose(scaled.components_, one.components_, atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_sums_that_overflow_leave_the_learner_as_it_was():
+    X, _ = make_rows(100)
+    learner = DictionaryLearning(5, alpha=1e-5, batch_size=10, random_state=0).fit(X).accumulate(X)
+    before, statistics, n_epochs = learner._state, learner.statistics_, learner.n_epochs_
+    huge = np.full((1000, 12), 3e153)  # the square of each row is finite
+    huge[:20] = X[:20]  # two batches that could be learnt from
+    with pytest.raises(FloatingPointError, match="nothing has been added"):
+        learner.accumulate(huge)
+    assert learner.statistics_ is statistics
+    with pytest.raises(FloatingPointError, match="Scale X"):
+        learner.set_params(shuffle=False).partial_fit(huge)
+    assert learner.n_epochs_ == n_epochs
+    for mine, its in zip(learner._state, before, strict=True):
+        np.testing.assert_array_equal(mine, its)
+
+
 # ---- company ----
 
 

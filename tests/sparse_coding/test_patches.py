@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import sparse
 from sklearn.datasets import load_sample_image
 
 from aefast import extract_patches
@@ -143,3 +144,20 @@ def test_without_pillow(monkeypatch, tmp_path):
     for read in (load_image, lambda path: extract_patches([path], 4, 2)):
         with pytest.raises(ImportError, match=r"pip install 'aefast\[plot\]'"):
             read(tmp_path / "image.png")
+
+
+@pytest.mark.parametrize(
+    "images, n_patches, error, match",
+    [
+        ([np.zeros((9, 9)), np.zeros(5)], 5, ValueError, "images must be"),
+        ([np.zeros((9, 9)), None], 5, ValueError, "images must be"),
+        ([np.zeros((9, 9)), 3.0], 5, ValueError, "images must be"),
+        ([[[1, 2], [3]], [[1, 2], [3, 4]]], 5, ValueError, "images must be"),
+        (sparse.eye_array(9), 5, TypeError, "images must be"),
+        (np.zeros((9, 9)), 10**400, ValueError, "n_patches must be"),
+    ],
+    ids=["vector", "none", "number", "ragged", "sparse", "many"],
+)
+def test_what_is_no_image_is_named(images, n_patches, error, match):
+    with pytest.raises(error, match=match):
+        extract_patches(images, 2, n_patches)

@@ -14,6 +14,7 @@ from reference import sparse_coding as reference
 from reference.sparse_coding import make_problem
 from scipy import sparse
 from sklearn.decomposition import sparse_encode as sklearn_sparse_encode
+from sklearn.exceptions import ConvergenceWarning
 
 from aefast import Autoencoder, SparseCoder, sparse_encode
 from aefast.sparse_coding import _sparse_coding
@@ -317,3 +318,32 @@ def test_more_threads_than_atoms(n_atoms):
     X = np.random.default_rng(1).normal(size=(9, 7))
     one, five = (sparse_encode(X, D, alpha=0.1, n_threads=n) for n in (1, 5))
     np.testing.assert_array_equal(one, five)
+
+
+@pytest.mark.parametrize("output_format", ["dense", "csr"])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("alpha", [1e-2, 1e-5, 1e-8])
+def test_float32_pursuit_ends_below_its_residual(alpha, weighted, output_format, isa):
+    rng = np.random.default_rng(0)
+    for k, d in ((128, 64), (64, 64), (256, 32)):
+        D, X = rng.normal(size=(k, d)), rng.normal(size=(200, d))
+        D = (D / np.linalg.norm(D, axis=1, keepdims=True)).astype(np.float32)
+        X = (X / np.linalg.norm(X, axis=1, keepdims=True)).astype(np.float32)
+        weights = rng.uniform(0.5, 2, k) if weighted else None
+        options = {"algorithm": "omp", "alpha": alpha, "atom_weights": weights}
+        H = sparse_encode(X, D, output_format=output_format, **options)
+        assert H.dtype == np.float32
+        residuals = X.astype(float) - H.astype(float) @ D.astype(float)
+        assert np.square(residuals).sum(axis=1).max() <= alpha
+        alone = sparse_encode(X[7:8], D, output_format=output_format, **options)
+        assert (alone != H[7:8]).sum() == 0
+
+
+def test_pursuit_names_a_residual_that_float32_cannot_hold(recwarn):
+    rng = np.random.default_rng(1)
+    D, X = rng.normal(size=(64, 64)).astype("f4"), rng.normal(size=(50, 64)).astype("f4")
+    few = sparse_encode(X, D[:8], algorithm="omp", alpha=1e-6)  # 8 atoms lead no nearer
+    np.testing.assert_allclose(few, np.linalg.lstsq(D[:8].T, X.T)[0].T, atol=1e-5)
+    assert not recwarn
+    with pytest.warns(ConvergenceWarning, match="residual above alpha=1e-20"):
+        sparse_encode(X, D, algorithm="omp", alpha=1e-20)

@@ -73,7 +73,7 @@ static void accumulate_codes(code_statistics_job *job)
 enum { UPDATED_ATOMS = 24 };
 
 typedef struct {
-    const update_job *job;
+    update_job *job;
     int64_t d, k, ld_d, ld_k;
     /* D in panels. */
     real *panels;
@@ -87,7 +87,7 @@ typedef struct {
     int64_t bytes;
 } update_pass;
 
-static update_pass carve_update(const update_job *job)
+static update_pass carve_update(update_job *job)
 {
     arena a = arena_at(job->workspace);
     update_pass u = {.job = job, .d = job->n_features, .k = job->n_components};
@@ -114,15 +114,20 @@ static void update_atom(const update_pass *u, int64_t first, int64_t n, int64_t 
 {
     int64_t j = first + i, d = u->d;
     const double *B = u->job->B + j * d;
-    double use = u->job->A[j * u->k + j], norm2 = 0;
+    double scale_of_sums = u->job->scale, use = u->job->A[j * u->k + j], norm2 = 0;
     real *D = (real *)u->job->atoms + j * d, *M = u->M + i * u->ld_d;
     if (!(use > u->job->least_use))
         return;
+    use *= scale_of_sums;
     for (int64_t c = 0; c < d; ++c) {
-        double value = (double)D[c] + (B[c] - (double)M[c]) / use;
+        double value = (double)D[c] + (B[c] * scale_of_sums - (double)M[c]) / use;
         value = u->job->positive && value < 0 ? 0 : value;
         norm2 += value * value;
         u->atom[c] = (real)value;
+    }
+    if (!(norm2 - norm2 == 0)) {
+        u->job->status = STATUS_NOT_FINITE; /* one thread updates atoms */
+        return;
     }
     if (!(norm2 > 0))
         return; /* the new atom would be 0: the old one stays */
@@ -154,7 +159,7 @@ static void update_member(void *context, member m)
             int64_t n = min_i64(UPDATED_ATOMS, k - first);
             for (int64_t i = share_begin(m, n); i < share_end(m, n); ++i)
                 for (int64_t j = 0; j < k; ++j)
-                    u->A[i * u->ld_k + j] = (real)u->job->A[(first + i) * k + j];
+                    u->A[i * u->ld_k + j] = (real)(u->job->A[(first + i) * k + j] * u->job->scale);
             team_barrier(m);
             product_panels(n, end_panel - first_panel, k, u->A, u->ld_k,
                            u->panels + first_panel * k * PANEL, k, u->M + first_panel * PANEL,
@@ -169,6 +174,7 @@ static void update_member(void *context, member m)
 static void update_dictionary(update_job *job)
 {
     update_pass u = carve_update(job);
+    job->status = STATUS_OK;
     team_run(job->n_threads, FLOAT_MODE_IEEE, update_member, &u);
 }
 

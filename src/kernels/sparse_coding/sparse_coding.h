@@ -92,11 +92,15 @@ typedef struct {
     int64_t n_sweeps;
     /* Atoms with A_jj <= least_use are not changed. */
     double least_use;
+    /* Power of two that multiplies A and B where they are read, so that A fits `real`. */
+    double scale;
     /* in/out: D (k, d), reals. */
     void *atoms;
     /* Memory of update_workspace_bytes. */
     void *workspace;
     int n_threads;
+    /* out: STATUS_NOT_FINITE if a new atom was not finite; that atom is not changed. */
+    int status;
 } update_job;
 
 typedef struct {
