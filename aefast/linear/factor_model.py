@@ -123,8 +123,9 @@ class FactorModel(
 
         Raises ValueError, before any is set, if a parameter is not finite.
         """
-        arrays = ("mean_", "components_", "noise_variance_")
-        check_fitted("X", *(attributes[name] for name in arrays))
+        # Restoring from a file sets and checks some of these parameters beforehand.
+        names = {"mean_", "components_", "noise_variance_"} & attributes.keys()
+        check_fitted("X", *(attributes[name] for name in names))
         for name, value in attributes.items():
             setattr(self, name, value)
         psi = np.broadcast_to(self.noise_variance_, self.mean_.shape).astype(np.float64)
