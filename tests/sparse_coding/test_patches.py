@@ -154,9 +154,10 @@ def test_without_pillow(monkeypatch, tmp_path):
         ([np.zeros((9, 9)), 3.0], 5, ValueError, "images must be"),
         ([[[1, 2], [3]], [[1, 2], [3, 4]]], 5, ValueError, "images must be"),
         (sparse.eye_array(9), 5, TypeError, "images must be"),
-        (np.zeros((9, 9)), 10**400, ValueError, "n_patches must be"),
+        (np.zeros((9, 9)), 10**400, ValueError, "n_patches must fit 64 bits"),
+        (np.zeros((9, 9)), 2**31, ValueError, r"n_patches must be in \[1, "),
     ],
-    ids=["vector", "none", "number", "ragged", "sparse", "many"],
+    ids=["vector", "none", "number", "ragged", "sparse", "huge", "many"],
 )
 def test_what_is_no_image_is_named(images, n_patches, error, match):
     with pytest.raises(error, match=match):

@@ -82,7 +82,9 @@ def test_rows_too_large_for_their_type():
 def test_sizes_that_no_machine_has():
     X, D = make_problem(5, 4, 7)
     expected = sparse_encode(X, D, alpha=0.1)
-    np.testing.assert_array_equal(sparse_encode(X, D, alpha=0.1, max_iter=10**30), expected)
+    np.testing.assert_array_equal(sparse_encode(X, D, alpha=0.1, max_iter=2**63 - 1), expected)
+    with pytest.raises(ValueError, match="max_iter must fit 64 bits"):
+        sparse_encode(X, D, alpha=0.1, max_iter=10**30)
     many = np.broadcast_to(np.float32(1), (2**28 + 1, 1))
     with pytest.raises(ValueError, match="dictionary must have at most 268435456 atoms"):
         sparse_encode(np.ones((1, 1)), many)
