@@ -338,7 +338,8 @@ def _segment(name, options, columns):
 
 
 def _is_option(value):
-    return isinstance(value, Real) and not isinstance(value, bool) and 0 < float(value) < 1e300
+    number: Any = value  # typeshed's Real has no comparisons; float(value) may overflow
+    return isinstance(value, Real) and not isinstance(value, bool) and 0 < number < 1e300
 
 
 def _column_numbers(given, n_features, feature_names):
