@@ -16,6 +16,7 @@ from aefast.distributions import (
     check_distribution,
     distribution_table,
 )
+from aefast.networks import _autoencoder
 
 CONSTANTS = {
     name: reference_output.constant and 0.7 * reference_output.constant
@@ -363,3 +364,17 @@ def test_what_is_no_distribution():
     for wrong in ("gaussian", VonMises):
         with pytest.raises(AssertionError, match="instance of a subclass"):
             check_distribution(wrong)
+
+
+@pytest.mark.parametrize("name", [name for name in REFERENCES if not REFERENCES[name].is_group])
+def test_links_match_the_reference(name):
+    """On both sides of the middle of the domain: a fit starts from the links of the means."""
+    low, high = REFERENCES[name].low, REFERENCES[name].high
+    if low > -np.inf and high < np.inf:
+        means = np.linspace(0.05, 0.95, 13)
+    else:
+        means = np.geomspace(0.05, 40.0, 13) if low > -np.inf else np.linspace(-3.0, 3.0, 13)
+    expected = REFERENCES[name].link(means)
+    np.testing.assert_allclose(
+        _autoencoder.output_link(name, means), expected, rtol=1e-6, atol=1e-6
+    )
