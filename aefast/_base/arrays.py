@@ -7,6 +7,7 @@ float32, uint8 and bool, and float64 otherwise.
 
 import sys
 from collections.abc import Collection, Iterable
+from fractions import Fraction
 from numbers import Integral, Real
 from typing import Any
 
@@ -244,13 +245,12 @@ def check_representable(value, name, *, integer=False):
     if isinstance(value, (list, tuple, dict)):
         for part in value.values() if isinstance(value, dict) else value:
             check_representable(part, name)
-    elif isinstance(value, Real) and not isinstance(value, (float, np.generic)):
-        number: Any = value  # typeshed's Real has no comparisons
+    elif isinstance(value, (int, Fraction)) and not isinstance(value, bool):
         try:
             size = abs(float(value))
         except OverflowError:
             size = np.inf
-        if size == np.inf or (integer and not -(2**63) <= number < 2**63):
+        if size == np.inf or (integer and not -(2**63) <= value < 2**63):
             limit = "64 bits" if integer else "float64"
             # not the number itself: Python refuses to write long ones
             raise ValueError(f"{name} must fit {limit}, got a number of some 2**{_exponent(value)}")
@@ -259,8 +259,9 @@ def check_representable(value, name, *, integer=False):
 def check_representable_parameters(values, constraints):
     """Raise the errors of `check_representable` for parameters of an estimator, by name."""
     for name, value in values.items():
-        types = [getattr(constraint, "type", None) for constraint in constraints.get(name, ())]
-        check_representable(value, name, integer=Integral in types and Real not in types)
+        if isinstance(value, (int, Fraction, tuple, list)):
+            types = [getattr(constraint, "type", None) for constraint in constraints.get(name, ())]
+            check_representable(value, name, integer=Integral in types and Real not in types)
 
 
 def _exponent(value):

@@ -106,7 +106,12 @@ class NetworkFitting:
         # ones are cached: scikit-learn's checks alone took a fifth of a small fit.
         constraints = self._parameter_constraints
         given = {name: getattr(self, name) for name in constraints}
-        checked = [name for name, rule in constraints.items() if rule != "no_validation"]
+        # variants in tuples are checked for their numbers alone; an output names its own
+        checked = [
+            name
+            for name, rule in constraints.items()
+            if rule != "no_validation" or (type(given[name]) is tuple and name != "output")
+        ]
         one_by_one: Sequence[str] = CHECKED_EACH_TIME
         try:
             _check_constraints_once(
@@ -115,9 +120,10 @@ class NetworkFitting:
             )
         except TypeError:  # a value cannot be hashed
             one_by_one = checked
-        others = [n for n in given if n not in checked and n != "output"]  # that names its numbers
         values = {n: given[n] for n in one_by_one}
-        check.check_representable_parameters(values | {n: given[n] for n in others}, constraints)
+        if one_by_one is checked:
+            check.check_representable_parameters(values, constraints)
+        check.check_representable(given["random_state"], "random_state")
         validate_parameter_constraints(constraints, values, type(self).__name__)
         check_available(self.precision)
         self._check_variants()
