@@ -49,7 +49,8 @@ GRADIENT_CHUNK_ROWS = 512
 class Gradients(NamedTuple):
     """Gradients of the loss, named by parameter.
 
-    ``decoder_weights`` is None when tied, ``output_parameters`` a dict like the argument.
+    ``decoder_weights`` is None when tied, ``gain`` where there is none, ``output_parameters`` a
+    dict like the argument.
     """
 
     W: np.ndarray
@@ -57,6 +58,7 @@ class Gradients(NamedTuple):
     c: np.ndarray
     decoder_weights: np.ndarray | None
     output_parameters: dict
+    gain: np.ndarray | None = None
 
 
 def _network(
@@ -69,6 +71,7 @@ def _network(
     output="gaussian",
     output_parameters=None,
     activation="sigmoid",
+    gain=None,
 ):
     """Check names, shapes and types; return a network of one layer and its parameters.
 
@@ -84,17 +87,18 @@ def _network(
         None if tied else check.as_parameter(decoder_weights, "decoder_weights", (k, d)),
         None if b is None else check.as_parameter(b, "b", (k,)),
         None if c is None else check.as_parameter(c, "c", (d,)),
+        None if gain is None else check.as_parameter(gain, "gain", (k,)),
     ]
     dtype = check.real_type(X.dtype, *[array.dtype for array in arrays if array is not None])
     V: Any
-    W, V, b, c = (
+    W, V, b, c, gain = (
         array if array is None or array.dtype == dtype else array.astype(dtype) for array in arrays
     )
     segments = outputs.resolve_output(output, d)
     theta = outputs.from_names(segments, output_parameters, d)
     theta = theta.astype(dtype) if outputs.has_parameters(segments) else None
-    network = single_layer(d, k, tied, activation, segments)
-    return network, (Parameters(W, W if tied else V, b, c, theta),)
+    network = single_layer(d, k, tied, activation, segments, gain=gain is not None)
+    return network, (Parameters(W, W if tied else V, b, c, theta, gain),)
 
 
 def encode(
@@ -149,12 +153,15 @@ def decode(
     *,
     output: OutputLike = "gaussian",
     output_parameters: Mapping[str, ArrayLike] | None = None,
+    gain: ArrayLike | None = None,
+    activation: str = "sigmoid",
     n_threads: int | None = None,
     out: Array | None = None,
 ) -> Reals:
     """Compute the reconstructions ``X̂ = o(H W + c)``, the means of p(x | h).
 
-    The function o is the identity for "gaussian", the sigmoid for "bernoulli".
+    The function o is the identity for "gaussian", the sigmoid for "bernoulli". With a gain,
+    ``X̂ = o(((H − g(0)) ∘ gain) W + c)``, where g is the activation that made the codes.
 
     Parameters
     ----------
@@ -169,6 +176,10 @@ def decode(
         "multinomial" group are the means of one trial, which are its probabilities.
     output_parameters : dict or None
         As for `loss`; the means of p(x | h) do not depend on it.
+    gain : array-like (k,) or None
+        Factor of each unit's code; None: codes are decoded as they are.
+    activation : str
+        The activation g that made the codes; only read where there is a gain.
     n_threads : int or None
     out : ndarray (n, d) or None
 
@@ -179,14 +190,22 @@ def decode(
     """
     H = check.as_rows(H, "H")
     network, parameters = _network(
-        H, W, None, c, output=output, output_parameters=output_parameters
+        H,
+        W,
+        None,
+        c,
+        output=output,
+        output_parameters=output_parameters,
+        activation=activation,
+        gain=gain,
     )
     _check_width(H, "H", network.n_components)
     options = {"name": "H", "from_codes": True, "n_threads": n_threads}
     if out is None:
         return one_pass(network, parameters, H, "reconstructions", **options)
     V, c = parameters[0].V, parameters[0].c
-    plain = check.as_out(out, (len(H), network.n_features), V.dtype, H=H, W=V, c=c)
+    read = {"H": H, "W": V, "c": c} | ({} if gain is None else {"gain": parameters[0].gain})
+    plain = check.as_out(out, (len(H), network.n_features), V.dtype, **read)
     one_pass(network, parameters, H, "reconstructions", **options, out=plain)
     return out
 
@@ -202,6 +221,7 @@ def loss(
     output_parameters: Mapping[str, ArrayLike] | None = None,
     sample_weight: ArrayLike | None = None,
     activation: str = "sigmoid",
+    gain: ArrayLike | None = None,
     n_threads: int | None = None,
 ) -> float:
     """Compute the mean over samples of the training loss, which is a sum over features.
@@ -226,6 +246,8 @@ def loss(
     sample_weight : array-like (n,) or None
         Non-negative weights v of the weighted mean ``Σ v_i l_i / Σ v_i``.
     activation : {"sigmoid", "tanh", "relu", "softplus", "linear", ...}
+    gain : array-like (k,) or None
+        Gain of each unit, as in `decode`; None: codes are decoded as they are.
     n_threads : int or None
 
     Returns
@@ -233,7 +255,7 @@ def loss(
     loss : float
     """
     network, parameters, X, weight = _loss_problem(
-        X, W, b, c, decoder_weights, output, output_parameters, sample_weight, activation
+        X, W, b, c, decoder_weights, output, output_parameters, sample_weight, activation, gain
     )
     losses = one_pass(network, parameters, X, "row_losses", n_threads=n_threads)
     value = float(losses.mean() if weight is None else (weight * losses).sum())
@@ -253,30 +275,35 @@ def loss_and_gradients(
     *,
     output_parameters: Mapping[str, ArrayLike] | None = None,
     activation: str = "sigmoid",
+    gain: ArrayLike | None = None,
     n_threads: int | None = None,
 ) -> tuple[float, Gradients]:
     """Compute the mean loss, as `loss` does, and its gradients by backpropagation.
 
     With ``dÂ = (dl/dÂ) v_i / Σv`` and ``dA = (dÂ W*ᵀ) ∘ g'(A)``, the gradients are ``dc = Σ dÂ``,
     ``db = Σ dA``, ``dW = dAᵀ X``, ``dW* = Hᵀ dÂ``. Tied weights are used in the encoder and in the
-    decoder, so that their gradient is the sum ``dAᵀ X + Hᵀ dÂ``.
+    decoder, so that their gradient is the sum ``dAᵀ X + Hᵀ dÂ``. With a gain, the decoder reads
+    ``Z = (H − g(0)) ∘ gain`` in place of H, and with ``dZ = dÂ W*ᵀ`` the gradients are
+    ``dgain = Σ dZ ∘ (H − g(0))`` and ``dA = dZ ∘ gain ∘ g'(A)``.
 
     Parameters
     ----------
-    X, W, b, c, decoder_weights, output, sample_weight, output_parameters, activation, n_threads
+    X, W, b, c, decoder_weights, output, sample_weight, output_parameters, activation, gain, \
+    n_threads
         As for `loss`.
 
     Returns
     -------
     loss : float
     gradients : Gradients
-        Named tuple ``(W, b, c, decoder_weights, output_parameters)`` of arrays of the type of the
-        computation; ``decoder_weights`` is None when tied, ``output_parameters`` a dict of arrays
+        Named tuple ``(W, b, c, decoder_weights, output_parameters, gain)`` of arrays of the type of
+        the computation; ``decoder_weights`` is None when tied, ``gain`` where there is none,
+        ``output_parameters`` a dict of arrays
         (d,), with 0 for columns that do not have or do not learn the parameter. Sums over more than
         512 samples are accumulated in float64.
     """
     network, parameters, rows, weight = _loss_problem(
-        X, W, b, c, decoder_weights, output, output_parameters, sample_weight, activation
+        X, W, b, c, decoder_weights, output, output_parameters, sample_weight, activation, gain
     )
     d, k, n = network.n_features, network.n_components, len(rows)
     chunk_rows, domain = min(n, GRADIENT_CHUNK_ROWS), outputs.domain_of(network.output, d)
@@ -300,11 +327,12 @@ def loss_and_gradients(
         outputs.by_name(network.output, arrays["output_parameters"], rest=0)
         if "output_parameters" in arrays
         else {},
+        arrays.get("gain"),
     )
 
 
 def _loss_problem(
-    X, W, b, c, decoder_weights, output, output_parameters, sample_weight, activation
+    X, W, b, c, decoder_weights, output, output_parameters, sample_weight, activation, gain
 ):
     X = check.as_rows(X, "X")
     network, parameters = _network(
@@ -316,6 +344,7 @@ def _loss_problem(
         output=output,
         output_parameters=output_parameters,
         activation=activation,
+        gain=gain,
     )
     _check_width(X, "X", network.n_features)
     return network, parameters, X, check.as_sample_weight(sample_weight, len(X))

@@ -22,6 +22,7 @@ class Parameters(NamedTuple):
     b: np.ndarray | None  # (k,), bias of the hidden layer
     c: np.ndarray | None  # (d,), bias of the output
     theta: np.ndarray | None = None  # (d,), parameter of each column's distribution
+    gain: np.ndarray | None = None  # (k,), factors of the decoded codes
 
 
 class _LayerFields(NamedTuple):
@@ -31,6 +32,7 @@ class _LayerFields(NamedTuple):
     activation: str
     output: tuple[outputs.Segment, ...]
     top_k: int = 0  # number of units that keep their value in each row; 0: all
+    gain: bool = False  # whether codes are decoded as (h − g(0)) ∘ gain
 
 
 class Layer(_LayerFields):
@@ -48,7 +50,9 @@ class Layer(_LayerFields):
         d, k = self.n_features, self.n_components
         decoder = {} if self.tied else {"decoder_components": (k, d)}
         theta = {"output_parameters": (d,)} if outputs.has_parameters(self.output) else {}
-        return {"components": (k, d), **decoder, "hidden_bias": (k,), "visible_bias": (d,), **theta}
+        gain = {"gain": (k,)} if self.gain else {}
+        biases = {"hidden_bias": (k,), "visible_bias": (d,)}
+        return {"components": (k, d), **decoder, **biases, **theta, **gain}
 
     @cached_property
     def _places(self):
@@ -83,7 +87,12 @@ class Layer(_LayerFields):
         W = arrays["components"]
         V = arrays.get("decoder_components", W)
         return Parameters(
-            W, V, arrays["hidden_bias"], arrays["visible_bias"], arrays.get("output_parameters")
+            W,
+            V,
+            arrays["hidden_bias"],
+            arrays["visible_bias"],
+            arrays.get("output_parameters"),
+            arrays.get("gain"),
         )
 
 
@@ -171,9 +180,9 @@ class Network(_NetworkFields):
 
 
 @lru_cache(maxsize=64)
-def single_layer(n_features, n_components, tied, activation, output, top_k=0):
+def single_layer(n_features, n_components, tied, activation, output, top_k=0, gain=False):
     """Return a network of one layer."""
-    return Network((Layer(n_features, n_components, tied, activation, output, top_k),))
+    return Network((Layer(n_features, n_components, tied, activation, output, top_k, gain),))
 
 
 @lru_cache(maxsize=64)

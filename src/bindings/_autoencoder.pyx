@@ -80,15 +80,15 @@ include "_model_views.pxi"
 def activation_table():
     """Return a dict for each activation of the hidden layer.
 
-    Keys: name; low and high, the infimum and supremum of its values; weight_scale, where initial
-    weights are uniform in ±weight_scale sqrt(6 / (d + k))."""
+    Keys: name; low and high, the infimum and supremum of its values; at_zero, the value at 0;
+    weight_scale, where initial weights are uniform in ±weight_scale sqrt(6 / (d + k))."""
     cdef activation_info info
     rows = []
     table = autoencoder_tables[0][1]
     for i in range(table.n_activations):
         table.activation_info(i, &info)
         rows.append({"name": info.name.decode(), "low": info.low, "high": info.high,
-                     "weight_scale": info.weight_scale})
+                     "at_zero": info.at_zero, "weight_scale": info.weight_scale})
     return rows
 
 
@@ -235,7 +235,9 @@ cdef class Trainer:
 
     The arrays `flat` and `state` (n_state, n_parameters) are changed in place, and belong to the
     trainer while it runs. `n_steps` counts the updates and `n_rows_seen` the rows of earlier
-    training. sample_weight (n,) float64 has a weight for each row of X, or is None. `variant` is a
+    training. sample_weight (n,) float64 has a weight for each row of X, or is None. rate_factors
+    (n_layers, N_PARAMETER_ARRAYS) float64 has the factors of the learning rate of each layer's
+    arrays W, V, b, c, theta and gain, or is None. `variant` is a
     `Variant` of aefast/networks/variants.py. With bfloat16, which the instruction set in use must
     have, parameters are float32, and products round their operands to bfloat16. For tests,
     stores_gradient stores the whole gradient before weights move even where neither clipping nor
@@ -247,7 +249,7 @@ cdef class Trainer:
     cdef const autoencoder_kernels* kernels
     cdef cnp.ndarray flat, state, X, workspace, packed
     cdef readonly object variant
-    cdef object sample_weight
+    cdef object sample_weight, rate_factors
     cdef list segments
     cdef CustomOutputs custom
     cdef int64_t n_rows_seen
@@ -257,13 +259,16 @@ cdef class Trainer:
     def __init__(self, network, cnp.ndarray X, cnp.ndarray flat, cnp.ndarray state,
                  hyperparameters, *, batch_size, n_threads, n_steps, variant, n_rows_seen=0,
                  sample_weight=None, bfloat16=False, schedule_step=0, schedule_steps=1,
-                 stores_gradient=False):
+                 stores_gradient=False, rate_factors=None):
         memset(&self.job, 0, sizeof(self.job))
         check_width(X, network.n_features)
         self.X, self.flat, self.state = X, flat, state
         self.variant, self.sample_weight = variant, sample_weight
         self.n_rows_seen = n_rows_seen
         self.segments = view_network(&self.job, network, network.split(flat), self.upper)
+        self.rate_factors = rate_factors
+        if rate_factors is not None:
+            set_rate_factors(&self.job, self.upper, rate_factors)
         self.custom = custom_outputs(network.output, flat, &self.job.model)
         self.job.rows = view_rows(X)
         self.job.sample_weight = <const double*> data_of(sample_weight)
@@ -300,6 +305,17 @@ cdef class Trainer:
     @learning_rate.setter
     def learning_rate(self, rate):
         self.job.hyper.learning_rate = rate
+
+    @property
+    def schedule(self):
+        """The index of the next step in the schedule, and the schedule's number of steps.
+
+        They may be set between runs."""
+        return self.job.schedule_step, self.job.schedule_steps
+
+    @schedule.setter
+    def schedule(self, place):
+        self.job.schedule_step, self.job.schedule_steps = place
 
     @property
     def n_rows_done(self):

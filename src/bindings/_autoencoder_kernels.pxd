@@ -45,6 +45,10 @@ cdef extern from "kernels/autoencoder/autoencoder.h":
         void* b
         void* c
         void* theta
+        void* gain
+        const double* rate_factors
+
+    enum: N_PARAMETER_ARRAYS
 
     ctypedef struct input_view:
         const void* fill
@@ -125,6 +129,7 @@ cdef extern from "kernels/autoencoder/autoencoder.h":
         const char* name
         double low
         double high
+        double at_zero
         double weight_scale
 
     ctypedef struct output_info:

@@ -11,6 +11,7 @@ from _autoencoder_kernels cimport (
     CORRUPTION_MASKING,
     CORRUPTION_NONE,
     CORRUPTION_SALT_AND_PEPPER,
+    N_PARAMETER_ARRAYS,
     autoencoder_model,
     code_terms,
     hyperparameters,
@@ -143,7 +144,8 @@ cdef autoencoder_model view_layer(layer, parameters, OutputSegments segments) ex
     segments.fill(&view)
     view.W, view.V = data_of(parameters.W), data_of(parameters.V)
     view.b, view.c = data_of(parameters.b), data_of(parameters.c)
-    view.theta = data_of(parameters.theta)
+    view.theta, view.gain = data_of(parameters.theta), data_of(parameters.gain)
+    view.rate_factors = NULL
     return view
 
 
@@ -158,6 +160,15 @@ cdef list view_network(training_job* job, network, parameters, autoencoder_model
     for i in range(1, len(segments)):
         upper[i - 1] = view_layer(network.layers[i], parameters[i], segments[i])
     return segments
+
+
+cdef void set_rate_factors(training_job* job, autoencoder_model* upper, cnp.ndarray factors):
+    """Give each layer of a job its factors (n_layers, N_PARAMETER_ARRAYS) of the learning rate."""
+    cdef int i
+    cdef const double* rows = <const double*> cnp.PyArray_DATA(factors)
+    job.model.rate_factors = rows
+    for i in range(job.n_upper):
+        upper[i].rate_factors = rows + (i + 1) * N_PARAMETER_ARRAYS
 
 
 CORRUPTIONS = {"masking": CORRUPTION_MASKING, "salt_and_pepper": CORRUPTION_SALT_AND_PEPPER,

@@ -18,7 +18,7 @@ def test_the_gradients_have_names(make_problem):
     assert len(result) == 2
     loss, gradients = result
     assert isinstance(loss, float)
-    assert gradients._fields == ("W", "b", "c", "decoder_weights", "output_parameters")
+    assert gradients._fields == ("W", "b", "c", "decoder_weights", "output_parameters", "gain")
     assert [gradient.shape for gradient in gradients[:4]] == [(3, 5), (3,), (5,), (3, 5)]
     assert gradients.output_parameters == {}
     assert ops.loss_and_gradients(X, W, b, c)[1].decoder_weights is None

@@ -35,6 +35,7 @@ from reference.variants import (
     auxiliary_gradient,
     code_penalty,
     code_penalty_gradients,
+    decoded,
     encoder_rows,
     passed,
 )
@@ -141,7 +142,7 @@ def forward(X, parameters, output, activation="sigmoid", product=np.matmul, **va
     variant = Variant(**variant)
     A = product(encoder_rows(X, variant), parameters.W.T) + parameters.b
     G = ACTIVATIONS[activation].function(A)
-    H = G * passed(G, variant)
+    H = decoded(G, activation, variant) * passed(G, variant)
     A_hat = product(H, parameters.decoder) + parameters.c
     return Forward(A, H, A_hat, reference_outputs.means(X, A_hat, output))
 
@@ -237,6 +238,7 @@ def backward(
     f = ACTIVATIONS[activation]
     from_code, dW_of_code = code_penalty_gradients(A, parameters.W, activation, share, variant)
     G = f.function(A)
+    dH = dH if variant.gain is None else dH * variant.gain
     dG = dH * passed(G, variant) + auxiliary_gradient(G, dH, parameters.decoder, share, variant)
     dA = dG * f.derivative(A) + from_code
     dW_encoder = product(dA.T, encoder_rows(X, variant)) + dW_of_code
@@ -265,6 +267,18 @@ def gradients(
     if decoder_weights is None:
         return Parameters(dW_encoder + dW_decoder + alpha * W, db, dc)
     return Parameters(dW_encoder + alpha * W, db, dc, dW_decoder + alpha * decoder_weights)
+
+
+def gain_gradient(
+    X, parameters, output, activation="sigmoid", sample_weight=None, *, total=None, **variant
+):
+    """Return the gradient of `loss` with respect to the gain: Σ dZ ∘ (G − f(0)) over rows."""
+    A, _, A_hat, _ = forward(X, parameters, output, activation, **variant)
+    share, variant = row_shares(len(X), sample_weight, total), Variant(**variant)
+    dA_hat = reference_outputs.residuals(X, A_hat, output) * share[:, np.newaxis]
+    G = ACTIVATIONS[activation].function(A)
+    dZ = dA_hat @ parameters.decoder.T * passed(G, variant)
+    return (dZ * decoded(G, activation, variant._replace(gain=np.ones(1)))).sum(axis=0)
 
 
 def theta_gradients(

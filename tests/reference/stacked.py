@@ -3,7 +3,8 @@
     encoder   H_0 = X,   A_l = H_{l-1} W_lᵀ + b_l,   H_l = g_l(A_l)
     decoder   R_L = H_L, B_l = R_l W_l + c_l,        R_{l-1} = g_{l-1}(B_l)
 
-B_1 is the pre-activation of the output.
+B_1 is the pre-activation of the output. With a gain a_l, layer l is decoded from
+Z_l = (R_l − g_l(0)) ∘ a_l instead of R_l; `gains` is a list of the layers' gains.
 
 Each W_l appears in the encoder and in the decoder, so its gradient is a sum of two terms. A NaN in
 X is a missing entry, for which the encoder reads `fill`. `share` (n,) is the weight of each row in
@@ -53,50 +54,72 @@ def encode(X, layers, activations, fill=0.0):
     return A, H
 
 
-def decode(code, layers, activations):
+def centred(R, level, activations):
+    return R - ACTIVATIONS[activations[level - 1]].function(np.zeros(1))
+
+
+def decode(code, layers, activations, gains=None):
     """Return {l: B_l} and {l: R_l} for l from 1."""
     R, B = {len(layers): code}, {}
     for level in range(len(layers), 0, -1):
-        B[level] = R[level] @ layers[level - 1].W + layers[level - 1].c
+        Z = R[level]
+        if gains is not None:
+            Z = centred(Z, level, activations) * gains[level - 1]
+        B[level] = Z @ layers[level - 1].W + layers[level - 1].c
         if level > 1:
             R[level - 1] = ACTIVATIONS[activations[level - 2]].function(B[level])
     return B, R
 
 
-def row_losses(X, layers, activations, output, fill=0.0):
-    B, _ = decode(encode(X, layers, activations, fill)[1][-1], layers, activations)
+def row_losses(X, layers, activations, output, fill=0.0, gains=None):
+    B, _ = decode(encode(X, layers, activations, fill)[1][-1], layers, activations, gains)
     return losses(X, B[1], output).sum(axis=1)
 
 
-def loss(X, layers, activations, output, alpha=0.0, share=None, fill=0.0):
+def loss(X, layers, activations, output, alpha=0.0, share=None, fill=0.0, gains=None):
     penalty = 0.5 * alpha * sum(np.sum(layer.W**2) for layer in layers)
-    of_rows = row_losses(X, layers, activations, output, fill)
+    of_rows = row_losses(X, layers, activations, output, fill, gains)
     return (of_rows.mean() if share is None else share @ of_rows) + penalty
 
 
-def gradients(X, layers, activations, output, alpha=0.0, share=None, fill=0.0):
-    """Return the gradient of `loss` for each layer, by backpropagation."""
+def gradients(X, layers, activations, output, alpha=0.0, share=None, fill=0.0, gains=None):
+    """Return the gradient of `loss` for each layer, by backpropagation.
+
+    With gains, return the gradients for the layers and those for the gains.
+    """
     depth, share = len(layers), np.full(len(X), 1 / len(X)) if share is None else share
     A, H = encode(X, layers, activations, fill)
-    B, R = decode(H[-1], layers, activations)
+    B, R = decode(H[-1], layers, activations, gains)
+    factors = [1.0] * depth if gains is None else gains
 
     def slope(level):
         return ACTIVATIONS[activations[level - 1]].derivative
 
     dB = {1: residuals(X, B[1], output) * share[:, np.newaxis]}
     for level in range(1, depth):
-        dB[level + 1] = dB[level] @ layers[level - 1].W.T * slope(level)(B[level + 1])
-    dA = {depth: dB[depth] @ layers[-1].W.T * slope(depth)(A[-1])}
+        dR = dB[level] @ layers[level - 1].W.T * factors[level - 1]
+        dB[level + 1] = dR * slope(level)(B[level + 1])
+    dA = {depth: dB[depth] @ layers[-1].W.T * factors[-1] * slope(depth)(A[-1])}
     for level in range(depth, 1, -1):
         dA[level - 1] = dA[level] @ layers[level - 1].W * slope(level - 1)(A[level - 2])
-    return [
+    Z = R if gains is None else {
+        level: centred(R[level], level, activations) * gains[level - 1] for level in R
+    }
+    of_layers = [
         Layer(
-            W=dA[level].T @ H[level - 1] + R[level].T @ dB[level] + alpha * layers[level - 1].W,
+            W=dA[level].T @ H[level - 1] + Z[level].T @ dB[level] + alpha * layers[level - 1].W,
             b=dA[level].sum(axis=0),
             c=dB[level].sum(axis=0),
         )
         for level in range(1, depth + 1)
     ]
+    if gains is None:
+        return of_layers
+    of_gains = [
+        (dB[level] @ layers[level - 1].W.T * centred(R[level], level, activations)).sum(axis=0)
+        for level in range(1, depth + 1)
+    ]
+    return of_layers, of_gains
 
 
 def train(

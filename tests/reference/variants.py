@@ -2,7 +2,8 @@
 
     A = X Wᵀ + b
     G = f(A), the activations
-    H, the code: G with all but the top k set to zero, times the dropout mask
+    H, the code: G with all but the top k set to zero, times the dropout mask; with a gain,
+       (G − f(0)) ∘ gain times the dropout mask
 
 The penalties are functions of G and of its Jacobian. `share` (n,) is the weight of each row in the
 mean. The Kullback-Leibler divergence is that of the weighted mean activations.
@@ -88,6 +89,14 @@ class Variant(NamedTuple):
     sparsity: tuple | None = None  # (name in PENALTIES, parameter if it has one, weight)
     # (k,), with top_k: weight of a dead unit's auxiliary loss, 0 for units that are not dead.
     revive: np.ndarray | None = None
+    gain: np.ndarray | None = None  # (k,), not with top_k
+
+
+def decoded(G, activation, variant):
+    """Return what the decoder reads of the activations, before units are dropped."""
+    if variant.gain is None:
+        return G
+    return (G - ACTIVATIONS[activation].function(np.zeros(1))) * variant.gain
 
 
 def encoder_rows(X, variant):

@@ -12,6 +12,9 @@
 #include "kernels/products/gemm.h"
 #include "runtime/dispatch.h"
 
+/* The arrays of a layer's parameters, in the order of the flat layout. */
+enum { ARRAY_W, ARRAY_V, ARRAY_B, ARRAY_C, ARRAY_THETA, ARRAY_GAIN, N_PARAMETER_ARRAYS };
+
 /* A segment: the columns of the output that share a distribution. */
 typedef struct {
     /* Index of the distribution in its table. */
@@ -40,7 +43,9 @@ typedef struct custom_output {
 } custom_output;
 
 /* Shapes and parameters of one layer. In the flat layout, which gradients and optimizer state have,
-   its parameters are [W (k, d) | V (k, d) unless tied | b (k) | c (d) | theta (d) unless NULL]. */
+   its parameters are [W (k, d) | V (k, d) unless tied | b (k) | c (d) | theta (d) unless NULL |
+   gain (k) unless NULL]. With a gain, codes are decoded as z = (h - g(0)) o gain, where g is the
+   activation. */
 typedef struct {
     int64_t n_features, n_components;
     /* Whether the decoder uses the encoder's weights: V == W. */
@@ -64,6 +69,10 @@ typedef struct {
     void *W, *V, *b, *c;
     /* (d): parameters of the columns' distributions; NULL: no distribution has one. */
     void *theta;
+    /* (k): the gain of each unit; NULL: codes are decoded as they are. */
+    void *gain;
+    /* (N_PARAMETER_ARRAYS): factors of the learning rate, by array; NULL: all are 1. */
+    const double *rate_factors;
 } autoencoder_model;
 
 enum { CORRUPTION_NONE, CORRUPTION_MASKING, CORRUPTION_SALT_AND_PEPPER, CORRUPTION_GAUSSIAN };
@@ -218,6 +227,8 @@ typedef struct {
     const char *name;
     /* The infimum and the supremum of its values. */
     double low, high;
+    /* The value at 0. */
+    double at_zero;
     /* Initial weights are uniform in +-weight_scale sqrt(6 / (d + k)). */
     double weight_scale;
 } activation_info;

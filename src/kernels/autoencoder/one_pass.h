@@ -207,11 +207,26 @@ static void finish_groups(const pass *f, const pass_buffers *buffers, int64_t fi
         }
 }
 
+/* Replace the codes h of n rows by z = (h - g(0)) o gain. */
+static void scale_code_rows(const pass *f, const pass_buffers *buffers, int64_t n)
+{
+    vec rest = vec_set((real)activations[f->job->model.activation].info.at_zero);
+    for (int64_t j = 0; j < f->k; j += LANES) {
+        int64_t left = f->k - j;
+        vec gain = vec_load_n(f->p.gain + j, left);
+        real *h = buffers->H + j;
+        for (int64_t i = 0; i < n; ++i, h += f->ld_k)
+            vec_store_n(h, (vec_load_n(h, left) - rest) * gain, left);
+    }
+}
+
 /* Compute either means, or losses against T. */
 static void decode_block(const pass *f, const pass_buffers *buffers, int64_t first, int64_t n)
 {
     int64_t d = f->d, k = f->k;
     const one_pass_job *job = f->job;
+    if (f->p.gain)
+        scale_code_rows(f, buffers, n);
     for (int64_t column = 0; column < d; column += BLOCK_COLUMNS) {
         int64_t columns = min_i64(BLOCK_COLUMNS, d - column);
         real *E = buffers->E + column;

@@ -7,8 +7,8 @@
 
 /* Pointers to the parameters of a model, and their offsets in the flat layout. */
 typedef struct {
-    real *W, *V, *b, *c, *theta;
-    int64_t W_at, V_at, b_at, c_at, theta_at;
+    real *W, *V, *b, *c, *theta, *gain;
+    int64_t W_at, V_at, b_at, c_at, theta_at, gain_at;
 } parameter_views;
 
 static inline parameter_views view_parameters(const autoencoder_model *model)
@@ -18,11 +18,13 @@ static inline parameter_views view_parameters(const autoencoder_model *model)
                          .V = (real *)model->V,
                          .b = (real *)model->b,
                          .c = (real *)model->c,
-                         .theta = (real *)model->theta};
+                         .theta = (real *)model->theta,
+                         .gain = (real *)model->gain};
     p.V_at = model->tied ? 0 : k * d;
     p.b_at = p.V_at + k * d;
     p.c_at = p.b_at + k;
     p.theta_at = p.c_at + d;
+    p.gain_at = p.theta_at + (model->theta ? d : 0);
     return p;
 }
 

@@ -59,7 +59,7 @@ static void hidden_by_blas(const training *t, member m, const batch_plan *plan, 
                    .n_columns = at.n_columns,
                    .bias = t->p.b + at.column};
         activations[t->job->model.activation].forward(&s);
-        if (has_code_terms(t->job))
+        if (finishes_codes(t))
             finish_code_strip(t, &s, t->clean + at.row * k + at.column,
                               t->code_sums ? t->code_sums + at.row_index * k + at.column : 0,
                               at.row, at.column, sample + at.row);
@@ -104,7 +104,7 @@ static void delta_by_blas(const training *t, member m, const batch_plan *plan)
         s.operand = t->clean + offset;
         s.operand_ld = k;
         s.column_sums = t->g_sums + at.row_index * k + at.column;
-        code_view code;
+        code_view code = {.scale = 1};
         real slopes[BLOCK_COLUMNS];
         if (has_code_terms(t->job)) {
             s.loss = view_code(t, plan, at.row_index, at.column, at.n_columns, slopes, &code);
@@ -112,6 +112,9 @@ static void delta_by_blas(const training *t, member m, const batch_plan *plan)
             s.code = &code;
             s.weight = t->weight + at.row;
         }
+        if (t->p.gain)
+            gain_backward(t, &s, at.column, s.code ? code.used : 0, code.scale,
+                          t->gain_sums + at.row_index * k + at.column);
         activations[t->job->model.activation].backward(&s);
         if (has_code_terms(t->job))
             t->code_losses[w.begin] = s.loss;
@@ -133,6 +136,10 @@ static void decode_by_blas(const training *t, member m, const batch_plan *plan)
                    .n_columns = at.n_columns,
                    .bias = t->p.c + at.column};
         activations[t->below->job->model.activation].forward(&s);
+        if (t->below->p.gain) {
+            copy_codes(&s, t->below->clean + at.row * d + at.column);
+            scale_codes(t->below, &s, at.column);
+        }
     }
 }
 

@@ -45,8 +45,28 @@ static void drop_units(const training *t, const strip *s, int64_t sample, int64_
         }
 }
 
-/* Apply to a strip of H what follows the activation: sums of codes, a copy to `clean` where
-   units may be dropped, dropout. `row` is the place of the strip's first row in the batch,
+/* values <- (values - g(0)) o gain, for a strip of codes whose columns begin at `column`. */
+static void scale_codes(const training *t, const strip *s, int64_t column)
+{
+    vec rest = vec_set((real)activations[t->job->model.activation].info.at_zero);
+    for (int64_t j = 0; j < s->n_columns; j += LANES) {
+        int64_t left = min_i64(LANES, s->n_columns - j), width = s->padded ? LANES : left;
+        vec gain = vec_load_n(t->p.gain + column + j, left);
+        real *h = s->values + j;
+        for (int64_t i = 0; i < s->n_rows; ++i, h += s->ld)
+            vec_store_n(h, (vec_load_n(h, width) - rest) * gain, width);
+    }
+}
+
+static void copy_codes(const strip *s, real *clean)
+{
+    for (int64_t i = 0; i < s->n_rows; ++i)
+        memcpy(clean + i * s->ld, s->values + i * s->ld,
+               (size_t)(s->padded ? PANEL : s->n_columns) * sizeof(real));
+}
+
+/* Apply to a strip of H what follows the activation: sums of codes, a copy to `clean` where the
+   decoder reads other values, the gain, dropout. `row` is the place of the strip's first row in the batch,
    `sample` the counter of its noise. */
 static void finish_code_strip(const training *t, strip *s, real *clean, double *sums, int64_t row,
                               int64_t column, int64_t sample)
@@ -54,14 +74,40 @@ static void finish_code_strip(const training *t, strip *s, real *clean, double *
     if (t->code_sums)
         sum_codes(s, t->weight + row, sums);
     if (t->clean != t->H)
-        for (int64_t i = 0; i < s->n_rows; ++i)
-            memcpy(clean + i * s->ld, s->values + i * s->ld,
-                   (size_t)(s->padded ? PANEL : s->n_columns) * sizeof(real));
+        copy_codes(s, clean);
+    if (t->p.gain && t->R == t->H)
+        scale_codes(t, s, column);
     if (t->job->terms.dropout > 0)
         drop_units(t, s, sample, column);
 }
 
 /* ---- codes, backward ---- */
+
+/* values dZ <- dH = dZ o gain, in a strip of deltas whose operand is h; sums (n_columns) <- column
+   sums of dZ o (h - g(0)), the derivatives by the gain. Where units are dropped, `used` and
+   `scale` are those of code_view. */
+static void gain_backward(const training *t, const strip *s, int64_t column, const real *used,
+                          real scale, double *sums)
+{
+    vec rest = vec_set((real)activations[t->job->model.activation].info.at_zero);
+    for (int64_t j = 0; j < s->n_columns; j += LANES) {
+        int64_t left = min_i64(LANES, s->n_columns - j), width = s->padded ? LANES : left;
+        vec gain = vec_load_n(t->p.gain + column + j, left), sum = {0};
+        for (int64_t i = 0; i < s->n_rows; ++i) {
+            real *d = s->values + i * s->ld + j;
+            vec dz = vec_load_n(d, width),
+                part = dz * (vec_load_n(s->operand + i * s->operand_ld + j, width) - rest);
+            if (used) {
+                ivec dropped = (ivec)vec_load_n(used + i * s->operand_ld + j, width) ==
+                               (ivec)vec_set((real)-0.0);
+                part = vec_select(dropped, vec_set(0), part * scale);
+            }
+            sum += part;
+            vec_store_n(d, dz * gain, width);
+        }
+        store_as_double(sums + j, sum, left);
+    }
+}
 
 /* slopes (n) <- weight p'(m) / (sum of the rows' weights), where m are the (weighted) mean codes
    of units [column, column + n). Return the sum over these units of weight p(m). A batch whose

@@ -72,7 +72,8 @@ static void carve_activations(training *t, arena *a)
     t->c_sums = CARVE(a, double, (plan.row_blocks_d + plan.n_chunks + n_more) * t->d);
     t->b_sums = CARVE(a, double, (plan.row_blocks_k + n_more) * t->k);
     t->squares = stores_gradient(t->job) ? CARVE(a, double, n_blocks + MOST_BIASES) : 0;
-    t->bias_gradient = stores_gradient(t->job) ? CARVE(a, real, t->k + 2 * t->d) : 0;
+    t->bias_gradient = stores_gradient(t->job) ? CARVE(a, real, 2 * t->k + 2 * t->d) : 0;
+    t->gain_sums = t->p.gain ? CARVE(a, double, (plan.row_blocks_k + n_more) * t->k) : 0;
     t->theta_sums = t->p.theta ? CARVE(a, double, (plan.row_blocks_d + n_more) * t->d) : 0;
     t->R = t->clean = t->H, t->R_forms = t->H_forms, t->G = t->D, t->g_sums = t->b_sums;
     if (goes_through_entries(t->job))
@@ -80,6 +81,8 @@ static void carve_activations(training *t, arena *a)
     if (has_code_terms(t->job))
         carve_code_terms(t, a, plan.stored_rows, plan.n_code_losses + n_more,
                          plan.row_blocks_k + n_more);
+    if (t->clean == t->H && t->p.gain)
+        t->clean = CARVE(a, real, plan.stored_rows * t->width_k);
     t->shares = CARVE(a, share, t->job->n_threads);
 }
 
@@ -87,7 +90,9 @@ static void carve_activations(training *t, arena *a)
 static void carve_between(training *t, const training *above, arena *a)
 {
     int64_t size = plan_batch(t, t->job->batch_size).stored_rows * t->width_k;
-    t->R = t->clean = CARVE(a, real, size);
+    t->R = CARVE(a, real, size);
+    if (!t->p.gain)
+        t->clean = t->R;
     t->R_forms = GROUP == 1 ? t->R : CARVE(a, real, size);
     t->G = above->E;
     t->g_sums = above->c_sums;
@@ -117,7 +122,7 @@ static scratch *carve_members(const training_job *job, arena *a)
 
 static int64_t n_parameters(const autoencoder_model *model)
 {
-    return view_parameters(model).theta_at + (model->theta ? model->n_features : 0);
+    return view_parameters(model).gain_at + (model->gain ? model->n_components : 0);
 }
 
 /* Return the job of layer l > 0, whose parameters begin at `at` in the flat layout. */

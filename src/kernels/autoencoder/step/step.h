@@ -9,7 +9,7 @@
 #include "kernels/autoencoder/tables/penalties.h"
 #include "kernels/products/rows.h"
 
-enum { MOST_BIASES = 3 }; /* vectors that a layer learns besides its matrices: c, theta and b */
+enum { MOST_BIASES = 4 }; /* vectors that a layer learns besides its matrices: c, theta, b, gain */
 
 /* The division of the work on a batch of n rows. It follows from the shapes alone. */
 typedef struct {
@@ -90,9 +90,9 @@ typedef struct training {
     real *X, *E;
     /* (n, d): targets. T == X unless inputs differ from targets. */
     real *T;
-    /* (n, k): codes as they are decoded, and deltas. */
+    /* (n, k): codes as they are decoded, with their gain, and deltas. */
     real *H, *D;
-    /* (n, k): R before units were dropped; R itself where none are. */
+    /* (n, k): R before the gain and before units were dropped; R itself where there is neither. */
     real *clean;
     /* Copies of X and H that products read, while epilogues read X and H; in full precision, X and
        H themselves. */
@@ -112,10 +112,12 @@ typedef struct training {
     double *g_sums;
     /* (row_blocks_d, d): column sums of the derivatives by theta, or NULL. */
     double *theta_sums;
+    /* (row_blocks_k, k): column sums of the derivatives by the gain, or NULL. */
+    double *gain_sums;
     /* Sums of squares of each block of the gradient and of each bias; NULL unless the gradient is
        stored. */
     double *squares;
-    /* Stored gradient of [b | c | theta], or NULL. */
+    /* Stored gradient of [b | c | theta | gain], or NULL. */
     real *bias_gradient;
     /* (row_blocks_k, k): sums over rows of weight h, sums of weight (dh/da)^2, and total weight of
        the rows that kept each unit. NULL where they are not needed. */
@@ -147,6 +149,12 @@ static inline int drops_units(const training_job *job)
 static inline int has_code_terms(const training_job *job)
 {
     return has_code_penalty(&job->terms) || drops_units(job);
+}
+/* Return whether codes change after the activation, before they are decoded. With a layer above,
+   the decoder reads R, and H stays as it is. */
+static inline int finishes_codes(const training *t)
+{
+    return has_code_terms(t->job) || (t->p.gain && t->R == t->H);
 }
 
 /* Compute losses and derivatives of a strip of the output whose columns begin at `column`,

@@ -176,7 +176,7 @@ static void finish_hidden(void *context, int64_t j)
     strip s = strip_of(phase, t->H, t->k, j);
     s.bias = t->p.b + (phase->at.j + j) * PANEL;
     activations[t->job->model.activation].forward(&s);
-    if (has_code_terms(t->job)) {
+    if (finishes_codes(t)) {
         int64_t panel = phase->at.j + j, r = phase->at.r, row = block_begin(phase->plan, r);
         finish_code_strip(t, &s, panel_of(t->clean, phase->plan, n_panels(t->k), r, panel),
                           t->code_sums ? t->code_sums + r * t->k + panel * PANEL : 0, row,
@@ -213,7 +213,7 @@ static void finish_delta_panel(const tile_phase *phase, int64_t j, const real *u
     s.operand = panel_of(t->clean, phase->plan, n_panels(t->k), r, panel);
     s.operand_ld = PANEL;
     s.column_sums = t->g_sums + r * t->k + panel * PANEL;
-    code_view code;
+    code_view code = {.scale = 1};
     real slopes[PANEL];
     if (has_code_terms(t->job)) {
         s.loss = view_code(t, phase->plan, r, panel * PANEL, s.n_columns, slopes, &code);
@@ -221,6 +221,9 @@ static void finish_delta_panel(const tile_phase *phase, int64_t j, const real *u
         s.code = &code;
         s.weight = t->weight + block_begin(phase->plan, r);
     }
+    if (t->p.gain)
+        gain_backward(t, &s, panel * PANEL, used, code.scale,
+                      t->gain_sums + r * t->k + panel * PANEL);
     activations[t->job->model.activation].backward(&s);
     if (has_code_terms(t->job))
         t->code_losses[r * n_panels(t->k) + panel] = s.loss;
@@ -248,6 +251,10 @@ static void finish_decode(void *context, int64_t j)
     strip s = strip_of(phase, below->R, t->d, j);
     s.bias = t->p.c + panel * PANEL;
     activations[below->job->model.activation].forward(&s);
+    if (below->p.gain) {
+        copy_codes(&s, panel_of(below->clean, phase->plan, n_panels(t->d), phase->at.r, panel));
+        scale_codes(below, &s, panel * PANEL);
+    }
     make_forms(s.n_rows, s.values,
                panel_of(below->R_forms, phase->plan, n_panels(t->d), phase->at.r, panel),
                phase->plan->block_rows);

@@ -116,10 +116,13 @@ static void weight_phase(const training *t, member m, const batch_plan *plan,
     weight_function *function = t->entries.per_row ? weights_through_entries
                                 : t->job->tiled    ? weights_by_tiles
                                                    : weights_by_blas;
+    step_constants scaled[2] = {constants_of_array(constants, &t->job->model, ARRAY_W),
+                                constants_of_array(constants, &t->job->model, ARRAY_V)};
     for (work w = begin_work(m, t->shares, n_weight_blocks(t, plan)); take_items(&w, RUN_PANELS);)
         for (int64_t i = w.begin; i < w.end; ++i) {
             double squares = 0;
-            t->l2_penalties[i] = function(t, plan, constants, weight_block_at(t, plan, i),
+            weight_block block = weight_block_at(t, plan, i);
+            t->l2_penalties[i] = function(t, plan, &scaled[!block.encoder], block,
                                           &t->members[m.index], &squares);
             if (t->squares)
                 t->squares[i] = squares;
@@ -132,9 +135,12 @@ static void move_phase(const training *t, member m, const batch_plan *plan,
 {
     for (int64_t i = share_begin(m, n_weight_blocks(t, plan)),
                  end = share_end(m, n_weight_blocks(t, plan));
-         i < end; ++i)
-        (t->job->tiled ? move_by_tiles : move_by_blas)(t, plan, constants,
-                                                       weight_block_at(t, plan, i), factor);
+         i < end; ++i) {
+        weight_block block = weight_block_at(t, plan, i);
+        step_constants scaled = constants_of_array(constants, &t->job->model,
+                                                   block.encoder ? ARRAY_W : ARRAY_V);
+        (t->job->tiled ? move_by_tiles : move_by_blas)(t, plan, &scaled, block, factor);
+    }
 }
 
 static void max_norm_phase(const training *t, member m)
@@ -156,27 +162,39 @@ typedef struct {
     /* (row_blocks, n): partial sums of the gradient. */
     const double *partial;
     int64_t row_blocks;
+    /* One of ARRAY_... */
+    int array;
 } bias_vector;
 
-/* Return bias i of layer l: c, theta or b. Its partial sums have the row blocks of the layer that
+/* Return bias i of layer l: c, theta, b or the gain. Its partial sums have the row blocks of the layer that
    computed them. */
 static bias_vector bias_of(const network *net, const batch_plan *plans, int l, int i)
 {
     const training *t = &net->layers[l];
     if (i == 0)
-        return (bias_vector){.values = t->p.c,
+        return (bias_vector){.array = ARRAY_C,
+                             .values = t->p.c,
                              .at = t->p.c_at,
                              .n = t->d,
                              .partial = t->c_sums,
                              .row_blocks = l > 0 ? plans[l - 1].row_blocks_k
                                                  : plans[l].row_blocks_d + plans[l].n_chunks};
     if (i == 1)
-        return (bias_vector){.values = t->p.theta,
+        return (bias_vector){.array = ARRAY_THETA,
+                             .values = t->p.theta,
                              .at = t->p.theta_at,
                              .n = t->p.theta ? t->d : 0,
                              .partial = t->theta_sums,
                              .row_blocks = plans[l].row_blocks_d};
-    return (bias_vector){.values = t->p.b,
+    if (i == 2)
+        return (bias_vector){.array = ARRAY_GAIN,
+                             .values = t->p.gain,
+                             .at = t->p.gain_at,
+                             .n = t->p.gain ? t->k : 0,
+                             .partial = t->gain_sums,
+                             .row_blocks = plans[l].row_blocks_k};
+    return (bias_vector){.array = ARRAY_B,
+                         .values = t->p.b,
                          .at = t->p.b_at,
                          .n = t->k,
                          .partial = t->b_sums,
@@ -190,7 +208,8 @@ static void move_bias(const training *t, const step_constants *constants, const 
     real *state[MOST_STATES];
     for (int i = 0; i < MOST_STATES; ++i)
         state[i] = t->job->state[i] ? (real *)t->job->state[i] + bias->at : 0;
-    update_run(t->job, constants, bias->values, gradient, state, first, n);
+    step_constants scaled = constants_of_array(constants, &t->job->model, bias->array);
+    update_run(t->job, &scaled, bias->values, gradient, state, first, n);
 }
 
 /* Add the gradient of a bias to `gradients`, store it, or move the bias by it. Return the sum of

@@ -195,7 +195,7 @@ ACTIVATION(linear, 0)
 
 /* weight_scale is 4 for the sigmoid, whose slope is at most 1/4 (Glorot & Bengio 2010). */
 static const activation_entry activations[] = {
-    {.info = {.name = "sigmoid", .low = 0, .high = 1, .weight_scale = 4},
+    {.info = {.name = "sigmoid", .low = 0, .high = 1, .at_zero = 0.5, .weight_scale = 4},
      .forward = sigmoid_forward,
      .backward = sigmoid_backward},
     {.info = {.name = "tanh", .low = -1, .high = 1, .weight_scale = 1},
@@ -204,7 +204,7 @@ static const activation_entry activations[] = {
     {.info = {.name = "relu", .low = 0, .high = INFINITY, .weight_scale = 1},
      .forward = relu_forward,
      .backward = relu_backward},
-    {.info = {.name = "softplus", .low = 0, .high = INFINITY, .weight_scale = 1},
+    {.info = {.name = "softplus", .low = 0, .high = INFINITY, .at_zero = 0.69314718055994530942, .weight_scale = 1},
      .forward = softplus_forward,
      .backward = softplus_backward},
     {.info = {.name = "elu", .low = -1, .high = INFINITY, .weight_scale = 1},

@@ -155,4 +155,14 @@ static inline step_constants constants_of_step(const training_job *job)
     return constants;
 }
 
+/* Return the constants for one array of a layer (ARRAY_...), which may have a rate of its own. */
+static inline step_constants constants_of_array(const step_constants *constants,
+                                                const autoencoder_model *model, int array)
+{
+    step_constants own = *constants;
+    if (model->rate_factors)
+        own.learning_rate *= (real)model->rate_factors[array];
+    return own;
+}
+
 #endif
