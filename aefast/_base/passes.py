@@ -15,6 +15,7 @@ import mmap
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -156,6 +157,22 @@ class MappedRows:
         """Return the first byte of rows [first, last) in the map, and the one after the last."""
         ends = [self.begin + first * self.stride, self.begin + (last - 1) * self.stride]
         return min(ends), max(ends) + self.row_bytes
+
+
+def copied_rows(X: Array, order: Array) -> Array:
+    """Return copies of the rows of an array whose numbers `order` has, in its type.
+
+    The pages of a memory map do not stay in memory, if `order` is sorted.
+    """
+    mapped = MappedRows.under(X)
+    if mapped is None:
+        return X[order]
+    rows = np.empty((len(order), X.shape[1]), X.dtype)
+    ends = np.flatnonzero(np.diff(order // mapped.window_rows)) + 1
+    for first, last in pairwise([0, *ends.tolist(), len(order)]):
+        rows[first:last] = X[order[first:last]]
+        mapped.done_with([(int(order[first]), int(order[last - 1]) + 1)])
+    return rows
 
 
 class RowOrder:

@@ -183,6 +183,13 @@ class Saved(Pickled, ABC):
         """
         return value
 
+    @classmethod
+    def _upgrade(cls, version: int, parameters: dict[str, Any], state: dict[str, Any]) -> None:
+        """Add to the header of an earlier format version what has come since, in place.
+
+        Entries have not been checked yet.
+        """
+
     def _check_restored(self) -> None:
         """Raise ValueError where a parameter is not valid; called after `_restore`."""
         self._validate_params()

@@ -48,10 +48,12 @@ def main(argv=None):
     Returns
     -------
     int
-        Exit code: 0 on success, 2 after an error, which is reported in one line on stderr, 130
+        Exit code: 0 on success, 3 after a fit that does not beat the column means, 2 after an
+        error, which is reported in one line on stderr, 130
         after an interrupt.
     """
     argv = sys.argv[1:] if argv is None else argv
+    status = None
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
         # Column names are compared while reading a CSV file; the arrays passed on have no names.
@@ -59,7 +61,7 @@ def main(argv=None):
         try:
             arguments = _parser(argv).parse_args(argv)
             with _standard_output():
-                arguments.run(arguments)
+                status = arguments.run(arguments)
         except BrokenPipeError:
             pass  # the reader of a pipe has closed it (`| head`): no error
         except KeyboardInterrupt as interrupt:
@@ -69,7 +71,7 @@ def main(argv=None):
         except _USER_ERRORS as error:
             _tell(f"aefast: error: {_on_one_line(error)}")
             return _EXIT_ERROR
-    return 0
+    return status or 0
 
 
 def _on_one_line(error):

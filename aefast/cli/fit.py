@@ -28,8 +28,8 @@ from aefast.networks.training.schedules import SCHEDULES
 _PICTURE_NAMES = ("filters.png", "reconstructions.png", "loss.png")
 
 # Options that are constructor parameters: flags, parameter, default, help. The defaults repeat the
-# constructor's, so that --help need not import scikit-learn; a test compares them. Only --layers,
-# --epochs and --seed have different defaults.
+# constructor's, so that --help need not import scikit-learn; a test compares them. Only --layers
+# and --seed have different defaults.
 _PARAMETERS = (
     ("-k --components", "n_components", 64, "hidden units"),
     (
@@ -42,7 +42,7 @@ _PARAMETERS = (
     (
         "--pretrain-epochs",
         "pretrain_epochs",
-        20,
+        "auto",
         "passes over the training rows for each of --layers",
     ),
     (
@@ -53,11 +53,19 @@ _PARAMETERS = (
     ),
     ("--activation", "activation", "sigmoid", "of the hidden units"),
     ("--output", "output", "gaussian", variants.OUTPUT_HELP),
+    (
+        "--init",
+        "init",
+        "auto",
+        "initial values: pca, near the principal components; glorot, random; auto, pca unless "
+        "--no-gain",
+    ),
+    ("--no-gain", "gain", "auto", "the textbook's network, whose units have no gain"),
     ("--untied", "tied", True, "give the decoder weights of its own"),
-    ("--epochs", "max_epochs", 30, "passes over the training rows, at most"),
-    ("--batch-size", "batch_size", 128, "rows in a training step"),
+    ("--epochs", "max_epochs", "auto", "passes over the training rows, at most"),
+    ("--batch-size", "batch_size", "auto", "rows in a training step"),
     ("--solver", "solver", "adam", "optimizer"),
-    ("--learning-rate", "learning_rate", 0.001, "step size of the optimizer"),
+    ("--learning-rate", "learning_rate", "auto", "step size of the optimizer"),
     ("--momentum", "momentum", 0.9, "of sgd"),
     ("--nesterov", "nesterov", False, "Nesterov's momentum for sgd"),
     ("--alpha", "alpha", 0.0, "L2 penalty: 1/2 alpha ||W||^2 is added to the loss"),
@@ -72,7 +80,7 @@ _PARAMETERS = (
     (
         "--learning-rate-schedule",
         "learning_rate_schedule",
-        "constant",
+        "auto",
         "how the rate changes: see the guide",
     ),
     (
@@ -126,6 +134,10 @@ _TYPES = {
     "output": variants.output,
     "corruption": variants.corruption,
     "sparsity": variants.sparsity,
+    "batch_size": variants.auto_or(int),
+    "max_epochs": variants.auto_or(int),
+    "pretrain_epochs": variants.auto_or(int),
+    "learning_rate": variants.auto_or(float),
 }
 _METAVARS = {
     "layer_sizes": "N,N,...",
@@ -133,6 +145,7 @@ _METAVARS = {
     "corruption": "KIND:LEVEL",
     "sparsity": "KIND:...",
 }
+EXIT_POOR = 3  # exit status where the fit does not beat the column means
 _EPOCHS = ("max_epochs", "pretrain_epochs")
 
 
@@ -177,13 +190,16 @@ def _add_parameters(group):
         "missing": ("error", "mask"),
         "missing_fill": ("mean", "zero"),
         "solver": (*_autoencoder.SOLVERS, "lbfgs"),
-        "learning_rate_schedule": SCHEDULES,
+        "init": ("auto", "pca", "glorot"),
+        "learning_rate_schedule": ("auto", *SCHEDULES),
         "precision": PRECISIONS,
     }
     for flags, name, default, description in _PARAMETERS:
         settings: dict[str, Any] = {"dest": name, "default": default, "help": description}
         if isinstance(default, bool):
             settings["action"] = "store_false" if default else "store_true"
+        elif name == "gain":
+            settings |= {"action": "store_const", "const": False}
         else:
             settings["type"] = _TYPES.get(name, int if default is None else type(default))
             settings["help"] += "" if default is None else " (default: %(default)s)"
@@ -221,9 +237,12 @@ def _fit(arguments):
     names = (MODEL_NAME, METRICS_NAME, *_PICTURE_NAMES)
     data_files.check_can_write(out, names, [data_files.data_path(arguments.data)])
     model, epochs = _new_model(arguments, table.feature_names)
+    init = model.init
+    model.set_params(init="glorot")  # the rows are only checked here
     _initialise_on_all(model, table, arguments.scale)
     train, test = data_files.hold_out(table.rows, arguments.test_fraction, arguments.random_state)
     subsets = {"train": train, "test": test} if len(test) else {"train": train}
+    model.set_params(init=init)
     losses = report.losses_before(model.fit(train), subsets)
 
     model.set_params(**epochs, verbose=0 if arguments.quiet else 1)
@@ -247,6 +266,7 @@ def _fit(arguments):
         written += _draw(model, subsets.get("test", train), shape, out)
     if not arguments.quiet:
         print(report.summary(arguments, metrics, written))
+    return 0 if report.beats_the_means(losses) else EXIT_POOR
 
 
 def _initialise_on_all(model, table, is_scaled):

@@ -49,8 +49,9 @@ def metrics(arguments, model, subsets, losses, seconds, stopped):
     }
     build = aefast.build_info()
     n_train, network = len(subsets["train"]), model._state.model
+    chosen = model.fit_report_
     work = (
-        10.0 * min(model.batch_size, n_train) * network.n_multiplied
+        10.0 * min(chosen.get("batch_size", model.batch_size), n_train) * network.n_multiplied
     )  # operations of a training step
     curves = getattr(model, "pretraining_loss_curves_", None)
     n_rows_seen = model._state.n_rows_seen + n_train * (n_passes(model) - model.n_epochs_)
@@ -79,6 +80,12 @@ def metrics(arguments, model, subsets, losses, seconds, stopped):
     }
 
 
+def beats_the_means(losses):
+    """Return whether the loss of the training rows ends below that of the column means."""
+    row = losses["train"]
+    return row["after"] is not None and row["after"] <= row["column_means"] * (1 + 1e-6)
+
+
 def summary(arguments, metrics, written):
     """Return the text that `fit` prints at its end; `written` lists the files written."""
     n_rows, losses = metrics["n_rows"], metrics["loss"]
@@ -93,7 +100,7 @@ def summary(arguments, metrics, written):
         if name in losses:
             row = losses[name]
             cells = _cell(row["before"]), _cell(row["after"]), _cell(row["column_means"])
-            lines.append("  {:<20}{:>12}{:>12}{:>16}".format(label, *cells))
+            lines.append("  {:<20} {:>11} {:>11} {:>15}".format(label, *cells))
     shown = losses.get("test", losses["train"])
     if shown["column_means"] > 0 and shown["after"] is not None:
         saved = 1 - shown["after"] / shown["column_means"]
@@ -114,7 +121,9 @@ def summary(arguments, metrics, written):
 
 
 def _cell(loss):
-    return "overflows" if loss is None else f"{loss:.4f}"
+    if loss is None:
+        return "overflows"
+    return f"{loss:.4f}" if abs(loss) < 1e5 else f"{loss:.4g}"
 
 
 def model_facts(path):

@@ -17,6 +17,16 @@ SPARSITY_HELP = "penalty on the code: " + " or ".join(
 _NAME = re.compile(r"\s*(\w+)\s*(?:\(\s*(\w+)\s*=\s*([^)]+)\))?\s*")
 
 
+def auto_or(kind):
+    """Return a parser of "auto" and of numbers of a type."""
+
+    def parse(text):
+        return text if text == "auto" else kind(text)
+
+    parse.__name__ = kind.__name__  # for argparse's errors
+    return parse
+
+
 def output(text):
     """Return the parameter `output`; columns are numbers, names or inclusive ranges."""
     parts = [part for part in text.split(";") if part.strip()]

@@ -4,10 +4,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 N_LAYERS_AT_MOST: int
+N_PARAMETER_ARRAYS: int
 NOT_FINITE: int
 BAD_ROWS: int
 ACTIVATIONS: list[str]
 UNIT_ACTIVATIONS: list[str]
+BOUNDED_ACTIVATIONS: list[str]
 OUTPUT_TABLE: list[dict[str, Any]]
 OUTPUTS: list[str]
 CORRUPTIONS: dict[str, int]
@@ -34,6 +36,7 @@ def output_sample(
 
 class Trainer:
     learning_rate: float
+    schedule: tuple[int, int]
     @property
     def variant(self) -> Any: ...
     @property
@@ -58,6 +61,7 @@ class Trainer:
         schedule_step: int = 0,
         schedule_steps: int = 1,
         stores_gradient: bool = False,
+        rate_factors: NDArray[np.float64] | None = None,
     ) -> None: ...
     def values(self) -> tuple[NDArray[Any], NDArray[Any], int]: ...
     def reread(self) -> None: ...

@@ -21,14 +21,15 @@ from aefast.networks.precision import PRECISIONS
 from aefast.networks.training import lbfgs
 from aefast.networks.training.fitting import NetworkFitting
 from aefast.networks.training.schedules import SCHEDULES
-from aefast.networks.variants import check_variants, variant_of
+from aefast.networks.variants import check_variants, has_gain, variant_of
 
 
 class Autoencoder(FittedAutoencoder, NetworkFitting, NetworkInference, BaseEstimator):
     """Autoencoder with one hidden layer, trained by gradient descent in compiled kernels.
 
     The encoder is ``H = g(X Wᵀ + b)`` with the sigmoid as g by default, the decoder
-    ``X̂ = o(H W* + c)``; tied weights mean ``W* = W``. Training minimises, over batches of n rows,
+    ``X̂ = o(((H − g(0)) ∘ gain) W* + c)``; tied weights mean ``W* = W``, and where `gain` is off,
+    ``X̂ = o(H W* + c)``. Training minimises, over batches of n rows,
 
         ``(1/n) Σ_i l(x_i, x̂_i) + ½ α (‖W‖² [+ ‖W*‖² when untied])``
 
@@ -37,6 +38,10 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, NetworkInference, BaseEstim
     ``−Σ_j [x_j log x̂_j + (1 − x_j) log(1 − x̂_j)]`` with the sigmoid as o for inputs in [0, 1]
     ("bernoulli"), and so on. The columns of a table may have different types. The denoising,
     contractive, sparse and k-sparse variants are parameters that can be combined.
+
+    Without further arguments a fit begins near the principal components of the rows, where its loss
+    is about that of PCA with k components, goes down from there, and ends when the loss has stopped
+    falling.
 
     Parameters
     ----------
@@ -58,6 +63,19 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, NetworkInference, BaseEstim
     tied : bool, default=True
         Whether the decoder uses the encoder's weights, whose gradient is then the sum of the
         encoder's and the decoder's contributions.
+    gain : bool or "auto", default="auto"
+        Whether each unit has a gain, a factor of its decoded code that is learned. Tied sigmoid
+        weights cannot have both small slopes and a large output; with a gain they can, and PCA is a
+        limit of the model. "auto": with tied weights and an activation that is bounded on both
+        sides (sigmoid, tanh), unless `alpha`, `weight_decay`, `max_norm`, `contraction`, `sparsity`
+        or `top_k` is on, whose meaning a free gain would undo. False is the textbook's network.
+    init : {"auto", "pca", "glorot"}, default="auto"
+        Initial values. "pca": weights along the leading eigenvectors of the covariance of the rows,
+        with pre-activations of standard deviation 1 at most; further units begin along random
+        directions, with a gain of 0. The output's scale is chosen on 1024 of the rows, such that
+        the first loss is about PCA's and at most that of the column means. "glorot": weights
+        uniform in ±s·sqrt(6 / (d + k)), s = 4 for the sigmoid and 1 for the other activations
+        (Glorot & Bengio 2010). "auto": "glorot" with ``gain=False``, otherwise "pca".
     solver : {"sgd", "adam", "adagrad", "lbfgs"}, default="adam"
         "adam": Kingma & Ba (2015) with β = (0.9, 0.999), ε = 1e-8. "sgd": with `momentum` and
         `nesterov`. "adagrad": Duchi, Hazan & Singer (2011), ``s ← s + g²``,
@@ -65,18 +83,25 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, NetworkInference, BaseEstim
         Nocedal 1989), with at most `max_epochs` iterations. It works in float64, while losses and
         gradients are computed in the type of X; noise is drawn once; `batch_size`, the learning
         rate and other parameters of batches are not used.
-    learning_rate : float, default=1e-3
-        Size of a solver's steps; `learning_rate_schedule` may reduce it.
+    learning_rate : float or "auto", default="auto"
+        Size of a solver's steps; `learning_rate_schedule` may reduce it. "auto": with "adam" and
+        "adagrad", 0.03 times the size of each parameter array after a start by "pca" (0.003 times
+        in `partial_fit`); otherwise 1e-3.
     momentum : float in [0, 1), default=0.9
         Momentum of "sgd": ``v ← momentum·v + g``, ``w ← w − learning_rate·v``. 0 is plain gradient
         descent.
     nesterov : bool, default=False
         Nesterov's momentum for "sgd": ``w ← w − learning_rate·(g + momentum·v)``.
-    batch_size : int, default=128
-        Rows in a step; at most all of them. The last, shorter batch of a pass counts as a step. The
-        working memory of a fit is some 4 (d + k) numbers for each row of a batch.
-    max_epochs : int, default=50
-        Number of passes over the rows; 0 only initialises.
+    batch_size : int or "auto", default="auto"
+        Rows in a step; at most all of them. "auto": 32 to 256, a sixteenth of the rows. The last,
+        shorter batch of a pass counts as a step. The working memory of a fit is some 4 (d + k)
+        numbers for each row of a batch.
+    max_epochs : int or "auto", default="auto"
+        Number of passes over the rows; 0 only initialises. "auto": at least 20 passes and 4000
+        steps, but not more than some 3e13 operations (about a minute) and at least 2 passes.
+        Training ends earlier once the loss, averaged over twentieths of this budget, has not fallen
+        by `tol`, relative to its value, twice in a row; the learning rate then decays for three
+        tenths of the whole training.
     early_stopping : bool, default=False
         Hold out rows, monitor the loss on them, keep the parameters of the best epoch.
     validation_fraction : float in (0, 1), default=0.1
@@ -85,7 +110,7 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, NetworkInference, BaseEstim
         Number of epochs without an improvement of `tol` after which training stops.
     tol : float, default=1e-4
         Absolute improvement of the monitored loss (validation loss with `early_stopping`, training
-        loss without). 0 runs all epochs.
+        loss without). 0 runs all epochs. With ``max_epochs="auto"`` it is relative to the loss.
     alpha : float, default=0.0
         Weight of the L2 penalty ``½ α ‖W‖²``; biases are not penalised.
     missing : {"error", "mask"}, default="error"
@@ -124,8 +149,12 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, NetworkInference, BaseEstim
         Largest Euclidean norm of a hidden unit's weights (a row of W, and of W* when untied);
         weights that are longer after a step are scaled down to it (Srivastava et al. 2014, section
         5.1).
-    learning_rate_schedule : {"constant", "invscaling", "cosine", "plateau"}, default="constant"
-        Learning rate of step t. "invscaling": ``learning_rate / √t``, with t counted from the first
+    learning_rate_schedule : {"auto", "constant", "trapezoid", "invscaling", "cosine", "plateau"}, \
+        default="auto"
+        Learning rate of step t. "auto": "trapezoid" with ``learning_rate="auto"``, otherwise
+        "constant". "trapezoid": the rate rises over the first 5 % of the steps of `max_epochs`
+        epochs and falls to 0 over the last 30 % (also known as warmup-stable-decay; Hägele et al.
+        2024). "invscaling": ``learning_rate / √t``, with t counted from the first
         step, through `warm_start` and `partial_fit`. "cosine":
         ``½ learning_rate (1 + cos(π s / S))`` after s of the S steps of `max_epochs` epochs
         (Loshchilov & Hutter 2017); each `fit` begins anew, and so does `partial_fit` after every
@@ -167,6 +196,13 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, NetworkInference, BaseEstim
         Bias b of the hidden layer.
     visible_bias_ : ndarray (n_features,)
         Bias c of the output.
+    gain_ : ndarray (n_components,) or None
+        Gain of each unit; None: there is none.
+    fit_report_ : dict
+        What the last `fit` chose for parameters that were "auto" (batch_size, max_epochs,
+        learning_rate, learning_rate_schedule), n_epochs and n_steps, how training ended
+        ("converged" or "budget"), and on up to 512 of the training rows the mean loss and that of
+        the best constant reconstruction, in nats.
     loss_curve_ : list of float
         For each epoch, the mean over rows of the minimised loss of their batch (before its update),
         penalty included.
@@ -186,9 +222,11 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, NetworkInference, BaseEstim
     -----
     X is not copied if it holds float32, float64, uint8 or bool and the columns of each row are
     adjacent (memory maps too); anything else is converted to float64. Computations are in float32
-    for float32, uint8 and bool, and with precision="bfloat16" for float64 too. Weights start
-    uniform in ±s·sqrt(6 / (d + k)), s = 4 for the sigmoid and 1 for the other activations (Glorot &
-    Bengio 2010), the visible bias at the link of the column means.
+    for float32, uint8 and bool, and with precision="bfloat16" for float64 too. The visible bias
+    starts such that a row equal to the column means is reconstructed as these means.
+
+    `fit` issues a ConvergenceWarning if the result does not beat the column means, if the budget
+    ended while the loss still fell, if most codes are saturated, or if most relu units are dead.
 
     With precision="bfloat16" the rounded operands are the rows, the codes, the weights (a copy,
     made anew after each update) and the gradients at the pre-activations; biases, losses,
@@ -219,12 +257,17 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, NetworkInference, BaseEstim
         "activation": [StrOptions(set(_autoencoder.ACTIVATIONS))],
         "output": "no_validation",  # resolve_output says what is wrong
         "tied": ["boolean"],
+        "gain": ["boolean", StrOptions({"auto"})],
+        "init": [StrOptions({"auto", "pca", "glorot"})],
         "solver": [StrOptions({*_autoencoder.SOLVERS, lbfgs.NAME})],
-        "learning_rate": [Interval(Real, 0, np.finfo(np.float32).max, closed="right")],
+        "learning_rate": [
+            Interval(Real, 0, np.finfo(np.float32).max, closed="right"),
+            StrOptions({"auto"}),
+        ],
         "momentum": [Interval(Real, 0, 1, closed="left")],
         "nesterov": ["boolean"],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "max_epochs": [Interval(Integral, 0, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "max_epochs": [Interval(Integral, 0, None, closed="left"), StrOptions({"auto"})],
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "n_epochs_no_change": [Interval(Integral, 1, None, closed="left")],
@@ -240,7 +283,7 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, NetworkInference, BaseEstim
         "weight_decay": [Interval(Real, 0, np.finfo(np.float32).max, closed="both")],
         "clip_norm": [None, Interval(Real, 0, np.finfo(np.float32).max, closed="right")],
         "max_norm": [None, Interval(Real, 0, np.finfo(np.float32).max, closed="right")],
-        "learning_rate_schedule": [StrOptions(set(SCHEDULES))],
+        "learning_rate_schedule": [StrOptions({"auto", *SCHEDULES})],
         "shuffle": ["boolean"],
         "warm_start": ["boolean"],
         "precision": [StrOptions(set(PRECISIONS))],
@@ -257,12 +300,14 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, NetworkInference, BaseEstim
         activation: str = "sigmoid",
         output: OutputLike = "gaussian",
         tied: bool = True,
+        gain: bool | str = "auto",
+        init: str = "auto",
         solver: str = "adam",
-        learning_rate: float = 1e-3,
+        learning_rate: float | str = "auto",
         momentum: float = 0.9,
         nesterov: bool = False,
-        batch_size: int = 128,
-        max_epochs: int = 50,
+        batch_size: int | str = "auto",
+        max_epochs: int | str = "auto",
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_epochs_no_change: int = 5,
@@ -278,7 +323,7 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, NetworkInference, BaseEstim
         weight_decay: float = 0.0,
         clip_norm: float | None = None,
         max_norm: float | None = None,
-        learning_rate_schedule: str = "constant",
+        learning_rate_schedule: str = "auto",
         shuffle: bool = True,
         warm_start: bool = False,
         precision: str = "auto",
@@ -291,6 +336,8 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, NetworkInference, BaseEstim
         self.activation = activation
         self.output = output
         self.tied = tied
+        self.gain = gain
+        self.init = init
         self.solver = solver
         self.learning_rate = learning_rate
         self.momentum = momentum
@@ -330,7 +377,9 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, NetworkInference, BaseEstim
     def _model_of(self, n_features, output):
         top_k = 0 if self.top_k is None else int(self.top_k)
         k, tied = int(self.n_components), bool(self.tied)
-        return single_layer(n_features, k, tied, self.activation, output, top_k)
+        return single_layer(
+            n_features, k, tied, self.activation, output, top_k, gain=has_gain(self)
+        )
 
     def _variant_of(self, model, dtype, **found):
         return variant_of(self, model, dtype, **found)

@@ -12,6 +12,7 @@ from aefast._base.random import WEIGHTS, random_stream
 from aefast._base.saving import COUNT, CURVE, FLAG, SEED, SIZE, Check, Saved, Tensor, one_of
 from aefast._base.types import Array, Reals
 from aefast.networks import _autoencoder, outputs
+from aefast.networks._autoencoder import N_PARAMETER_ARRAYS
 from aefast.networks.network import Network, single_layer
 from aefast.networks.precision import parameter_type
 
@@ -28,6 +29,8 @@ class FittedState(NamedTuple):
     seed: int  # seed of all random numbers
     # (d,) float64: replacements of missing entries in the encoder's input; None: NaN is refused
     fill: np.ndarray | None = None
+    # (n_layers, N_PARAMETER_ARRAYS) float64: factors of the learning rate; None: all are 1
+    rates: np.ndarray | None = None
 
 
 @lru_cache(maxsize=64)
@@ -153,6 +156,7 @@ class FittedNetwork(Saved):
         "activation": one_of(_autoencoder.ACTIVATIONS),
         "output": Check(outputs.is_json, "a list of segments"),
         "top_k": COUNT,
+        "gain": FLAG,
     }
 
     @property
@@ -194,6 +198,16 @@ class FittedNetwork(Saved):
 
     # ---- saving and loading ----
 
+    _file_version = 2
+
+    @classmethod
+    def _upgrade(cls, version, parameters, state):
+        if version < 2:  # networks had no gain, began at random, and their rates had no factors
+            parameters |= {"gain": False, "init": "glorot"} | parameters
+            state.setdefault("has_rates", False)
+            if isinstance(state.get("model"), dict):
+                state["model"].setdefault("gain", False)
+
     _parameters_not_saved = ("callbacks",)
     _structured_parameters: tuple[str, ...] = ("output", "corruption", "sparsity")
 
@@ -225,6 +239,7 @@ class FittedNetwork(Saved):
         return {
             "model": self._describe(state.model) | {"output": outputs.as_json(state.model.output)},
             "fills": state.fill is not None,
+            "has_rates": state.rates is not None,
             "solver": state.solver,
             "n_optimizer_states": len(state.optimizer_state),
             "n_steps": int(state.n_steps),
@@ -240,11 +255,16 @@ class FittedNetwork(Saved):
         flats = {"": state.parameters}
         flats |= {f"optimizer.{i}.": flat for i, flat in enumerate(state.optimizer_state)}
         fill = {} if state.fill is None else {"missing_fill": state.fill}
-        return fill | {
-            prefix + self._array_name(number, name): array
-            for prefix, flat in flats.items()
-            for number, name, array in state.model.arrays(flat)
-        }
+        rates = {} if state.rates is None else {"rate_factors": state.rates}
+        return (
+            fill
+            | rates
+            | {
+                prefix + self._array_name(number, name): array
+                for prefix, flat in flats.items()
+                for number, name, array in state.model.arrays(flat)
+            }
+        )
 
     @staticmethod
     def _array_name(number, name):
@@ -257,7 +277,8 @@ class FittedNetwork(Saved):
         curves = ("loss_curve", "validation_loss_curve")
         solver = one_of([*_autoencoder.SOLVERS, "lbfgs"])
         return (
-            {"model": cls._model_checks, "solver": solver, "fills": FLAG, "seed": SEED}
+            {"model": cls._model_checks, "solver": solver, "seed": SEED}
+            | dict.fromkeys(("fills", "has_rates"), FLAG)
             | dict.fromkeys(counts, COUNT)
             | dict.fromkeys(curves, CURVE)
         )
@@ -287,6 +308,8 @@ class FittedNetwork(Saved):
         prefixes = ["", *(f"optimizer.{index}." for index in range(state["n_optimizer_states"]))]
         model = cls._model_of_file(state)
         fill = {"missing_fill": Tensor((model.n_features,), "F64")} if state["fills"] else {}
+        if state["has_rates"]:
+            fill["rate_factors"] = Tensor((len(model.layers), N_PARAMETER_ARRAYS), "F64")
         return fill | {
             prefix + cls._array_name(number, name): Tensor(shape)
             for prefix in prefixes
@@ -307,6 +330,7 @@ class FittedNetwork(Saved):
             parameters=flats[0],
             optimizer_state=flats[1:],
             fill=tensors.get("missing_fill"),
+            rates=tensors.get("rate_factors"),
             **counters,
         )
         self.loss_curve_ = state["loss_curve"]
@@ -334,6 +358,10 @@ class FittedAutoencoder(FittedNetwork):
     @property
     def visible_bias_(self) -> Reals:
         return self._fitted_parameters().c
+
+    @property
+    def gain_(self) -> Reals | None:
+        return self._fitted_parameters().gain
 
     def _fitted_parameters(self):
         state = self._fitted_state()

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from aefast.networks import outputs
-from aefast.networks._autoencoder import UNIT_ACTIVATIONS
+from aefast.networks._autoencoder import BOUNDED_ACTIVATIONS, UNIT_ACTIVATIONS
 
 
 class Parameters(NamedTuple):
@@ -186,8 +186,10 @@ def single_layer(n_features, n_components, tied, activation, output, top_k=0, ga
 
 
 @lru_cache(maxsize=64)
-def stacked_network(n_features, layer_sizes, activation, code_activation, output):
+def stacked_network(n_features, layer_sizes, activation, code_activation, output, gain=False):
     """Return a network of tied layers whose last activation may differ from the others'.
+
+    With `gain`, layers have one whose activation is bounded on both sides.
 
     Each upper layer, taken alone, reconstructs the codes of the layer below: with the Bernoulli
     loss if these lie in (0, 1), with the Gaussian loss otherwise.
@@ -197,4 +199,9 @@ def stacked_network(n_features, layer_sizes, activation, code_activation, output
     of_codes = ["bernoulli" if name in UNIT_ACTIVATIONS else "gaussian" for name in activations]
     layer_outputs = [output, *map(outputs.plain_output, of_codes[:-1])]
     shapes = zip(pairwise(sizes), activations, layer_outputs, strict=True)
-    return Network(tuple(Layer(d, k, True, act, of_layer) for (d, k), act, of_layer in shapes))
+    return Network(
+        tuple(
+            Layer(d, k, True, act, of_layer, gain=gain and act in BOUNDED_ACTIVATIONS)
+            for (d, k), act, of_layer in shapes
+        )
+    )

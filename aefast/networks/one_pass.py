@@ -25,6 +25,8 @@ MEAN_ROWS = 1 << 16  # number of rows whose losses are kept at a time for their 
 DEEP_ENTRIES = 1 << 22  # number of entries of a layer's codes that are kept at a time
 BLOCK_ENTRIES = 1 << 22  # largest number of entries of a block's rows and codes
 
+AT_ZERO = {row["name"]: row["at_zero"] for row in _autoencoder.activation_table()}
+
 RESULTS = ("codes", "reconstructions", "row_losses", "feature_losses")
 
 
@@ -215,9 +217,14 @@ def _decoders(layers, parameters):
     decoders: list[tuple[Layer, Parameters]] = []
     output = plain_output("gaussian")
     for layer, below, of_layer in zip(layers[1:], layers, parameters[1:], strict=False):
-        W = np.ascontiguousarray(of_layer.W.T)
+        V, bias = of_layer.V, of_layer.c
+        if of_layer.gain is not None:  # ((r − g(0)) ∘ gain) V + c
+            V = V * of_layer.gain[:, np.newaxis]
+            bias = bias - (AT_ZERO[layer.activation] * V.sum(axis=0, dtype=np.float64))
+            bias = bias.astype(V.dtype)
+        W = np.ascontiguousarray(V.T)
         encoder = Layer(layer.n_components, layer.n_features, True, below.activation, output)
-        decoders.insert(0, (encoder, Parameters(W, W, of_layer.c, None)))
+        decoders.insert(0, (encoder, Parameters(W, W, bias, None)))
     return decoders
 
 

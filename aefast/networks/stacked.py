@@ -9,7 +9,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from aefast._base import arrays as check
 from aefast._base.random import LAYERS, random_stream
-from aefast._base.saving import CURVE, SIZE, Check, is_list_of, one_of
+from aefast._base.saving import CURVE, FLAG, SIZE, Check, is_list_of, one_of
 from aefast._base.types import Array, Callbacks, OutputLike, RandomState
 from aefast.networks import _autoencoder, outputs
 from aefast.networks._autoencoder import N_LAYERS_AT_MOST as MOST_LAYERS
@@ -19,8 +19,11 @@ from aefast.networks.inference import NetworkInference
 from aefast.networks.network import Network, stacked_network
 from aefast.networks.one_pass import one_pass
 from aefast.networks.training import lbfgs
+from aefast.networks.training.automatic import is_scale_free
 from aefast.networks.training.fitting import NetworkFitting
-from aefast.networks.variants import PLAIN, Variant, check_corruption, check_sparsity
+from aefast.networks.training.report import report_fit
+from aefast.networks.training.start import layers_start_near_pca, rate_factors
+from aefast.networks.variants import PLAIN, Variant, check_corruption, check_sparsity, has_gain
 
 _SIZES = Check(
     lambda sizes: is_list_of(SIZE.is_valid)(sizes) and 1 <= len(sizes) <= MOST_LAYERS,
@@ -28,7 +31,8 @@ _SIZES = Check(
 )
 # parameters that have the meaning for each layer that they have for an Autoencoder
 _SHARED = (
-    *("activation", "output", "missing", "missing_fill", "corruption", "contraction", "sparsity"),
+    *("activation", "gain", "init", "output", "missing", "missing_fill", "corruption"),
+    *("contraction", "sparsity"),
     *("solver", "learning_rate", "momentum", "nesterov"),
     *("batch_size", "max_epochs", "early_stopping", "validation_fraction", "n_epochs_no_change"),
     *("tol", "alpha", "weight_decay", "clip_norm", "max_norm", "learning_rate_schedule", "shuffle"),
@@ -59,6 +63,9 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
     code_activation : str or None, default=None
         Activation of the last layer's code if it differs from the others', for example "linear" as
         in Hinton & Salakhutdinov (2006).
+    gain, init
+        As for `Autoencoder`, for each layer. With ``init="pca"`` each layer begins near the
+        principal components of the codes of the layer below.
     output : str, tuple or list, default="gaussian"
         The distribution p(x | μ) of the data, as for `Autoencoder`. In pre-training upper layers
         reconstruct codes: with "bernoulli" if these lie in (0, 1) as the sigmoid's do, with
@@ -69,11 +76,11 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
         As for `Autoencoder`, for each layer in pre-training: a stacked denoising (Vincent et al.
         2010), contractive (Rifai et al. 2011) or sparse (Ng 2011) autoencoder. Fine-tuning uses
         clean rows and minimises the loss alone.
-    pretrain_epochs : int, default=20
+    pretrain_epochs : int or "auto", default="auto"
         Largest number of passes over the rows for each layer (`tol` may stop a layer earlier); 0:
-        no pre-training.
-    max_epochs : int, default=50
-        Largest number of passes of fine-tuning.
+        no pre-training. "auto" as for `max_epochs` of `Autoencoder`.
+    max_epochs : int or "auto", default="auto"
+        Largest number of passes of fine-tuning; "auto" as for `Autoencoder`.
     solver, learning_rate, momentum, nesterov, batch_size, early_stopping, validation_fraction, \
     n_epochs_no_change, tol, alpha, weight_decay, clip_norm, max_norm, learning_rate_schedule, \
     shuffle, precision, n_threads, random_state, callbacks, verbose
@@ -92,6 +99,8 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
         Losses of fine-tuning, as for `Autoencoder`.
     n_epochs_ : int
         Number of passes of fine-tuning made.
+    fit_report_ : dict
+        As for `Autoencoder`, of fine-tuning.
     output_parameters_ : dict of str to ndarray (n_features,)
         As for `Autoencoder`.
     n_features_in_ : int
@@ -128,7 +137,7 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
     _parameter_constraints: dict = {
         "layer_sizes": ["array-like"],
         "code_activation": [None, StrOptions(set(_autoencoder.ACTIVATIONS))],
-        "pretrain_epochs": [Interval(Integral, 0, None, closed="left")],
+        "pretrain_epochs": [Interval(Integral, 0, None, closed="left"), StrOptions({"auto"})],
     } | {name: Autoencoder._parameter_constraints[name] for name in _SHARED}
 
     def __init__(
@@ -137,6 +146,8 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
         *,
         activation: str = "sigmoid",
         code_activation: str | None = None,
+        gain: bool | str = "auto",
+        init: str = "auto",
         output: OutputLike = "gaussian",
         missing: str = "error",
         missing_fill: str = "mean",
@@ -144,12 +155,12 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
         contraction: float = 0.0,
         sparsity: tuple[Any, ...] | None = None,
         solver: str = "adam",
-        learning_rate: float = 1e-3,
+        learning_rate: float | str = "auto",
         momentum: float = 0.9,
         nesterov: bool = False,
-        batch_size: int = 128,
-        pretrain_epochs: int = 20,
-        max_epochs: int = 50,
+        batch_size: int | str = "auto",
+        pretrain_epochs: int | str = "auto",
+        max_epochs: int | str = "auto",
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_epochs_no_change: int = 5,
@@ -158,7 +169,7 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
         weight_decay: float = 0.0,
         clip_norm: float | None = None,
         max_norm: float | None = None,
-        learning_rate_schedule: str = "constant",
+        learning_rate_schedule: str = "auto",
         shuffle: bool = True,
         warm_start: bool = False,
         precision: str = "auto",
@@ -170,6 +181,8 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
         self.layer_sizes = layer_sizes
         self.activation = activation
         self.code_activation = code_activation
+        self.gain = gain
+        self.init = init
         self.output = output
         self.missing = missing
         self.missing_fill = missing_fill
@@ -208,6 +221,7 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
         check_corruption(self.corruption)
         check_sparsity(self.sparsity, self.activation)
         check_sparsity(self.sparsity, self.code_activation or self.activation)
+        has_gain(self)
         lbfgs.check(self)
         sizes = list(self.layer_sizes)
         in_range = [
@@ -222,7 +236,7 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
     def _model_of(self, n_features, output):
         sizes = tuple(int(size) for size in self.layer_sizes)
         of_code = self.code_activation or self.activation
-        return stacked_network(n_features, sizes, self.activation, of_code, output)
+        return stacked_network(n_features, sizes, self.activation, of_code, output, has_gain(self))
 
     def _variant_of(self, model, dtype, *, fill, **found):
         """Return the variant of fine-tuning, without the noise and penalties of pre-training."""
@@ -236,16 +250,27 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
 
     # ---- pre-training ----
 
-    def _fit_from(self, X, rows, weight, train, held_out, state, variant, goes_on):
+    def _fit_from(self, X, rows, weight, train, held_out, state, variant, means, goes_on):
         self._begin(X, state, keep_features=goes_on)
-        if not goes_on and self.pretrain_epochs > 0:
+        self.fit_report_ = {}
+        if not goes_on:
             self._pretrain(X, rows, weight, train)
-        training = self._training(rows, train, state, variant, weight)
-        self._run(training, self.max_epochs, held_out, weight)
+            state = self._state
+        settings, training = self._training(rows, train, state, variant, weight)
+        self.fit_report_ = dict(settings.chosen)
+        patience = self._patience(settings, training)
+        self._run(training, settings.max_epochs, held_out, weight, patience)
+        report_fit(self, settings, training, patience, rows, train, weight, means)
 
     def _pretrain(self, X, rows, weight, train):
-        """Train each layer to reconstruct the codes of the layer below."""
-        state = self._state
+        """Train each layer to reconstruct the codes of the layer below.
+
+        Without epochs of pre-training, layers start near the principal components of these codes,
+        or stay as they are where they begin at random.
+        """
+        state, near_pca = self._state, layers_start_near_pca(self)
+        if self.pretrain_epochs == 0 and not near_pca:
+            return
         views = state.model.layer_views(state.parameters)
         seeds = random_stream(state.seed, LAYERS).integers(2**63 - 1, size=len(views))
         fill = None if state.fill is None else Variant(fill=state.fill.astype(views[0][1].dtype))
@@ -260,14 +285,18 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
                 X = rows = one_pass(network, parameters, rows, "codes", **options)
                 train = len(rows)
             self._pretrain_layer(number, X, rows, weight, train, flat, int(seeds[number]))
+        if near_pca and is_scale_free(self.solver):
+            rates = rate_factors(state.model, state.parameters)
+            self._state = self._state._replace(rates=rates)
 
     def _pretrain_layer(self, number, X, rows, weight, train, flat, seed):
         estimator = self._layer_estimator(number)
-        state, variant = estimator._start(X, rows, weight, train, None, seed, False)
-        training = estimator._training(rows, train, state, variant, weight)
+        state, variant, _ = estimator._start(X, rows, weight, train, None, seed, False)
+        settings, training = estimator._training(rows, train, state, variant, weight)
         estimator._begin(X, state, keep_features=True)
         try:
-            estimator._run(training, self.pretrain_epochs)
+            patience = estimator._patience(settings, training)
+            estimator._run(training, settings.max_epochs, patience=patience)
         except FloatingPointError as error:
             raise FloatingPointError(f"pre-training of layer {number + 1}: {error}") from None
         finally:
@@ -279,6 +308,7 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
         layer = self._state.model.layers[number]
         given = {name: getattr(self, name) for name in _SHARED}
         given |= {"activation": layer.activation, "n_components": layer.n_components}
+        given |= {"gain": layer.gain, "init": "pca" if layers_start_near_pca(self) else "glorot"}
         given |= {"max_epochs": self.pretrain_epochs, "early_stopping": False, "callbacks": None}
         if number > 0:
             given |= {"output": layer.output[0].distribution, "missing": "error"}
@@ -313,6 +343,7 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
             "activation": self.activation if first is last else first.activation,
             "code_activation": last.activation,
             "output": network.output,
+            "gain": any(layer.gain for layer in network.layers),
         }
 
     # ---- saving and loading ----
@@ -324,6 +355,7 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
         "layer_sizes": _SIZES,
         "activation": one_of(_autoencoder.ACTIVATIONS),
         "code_activation": one_of(_autoencoder.ACTIVATIONS),
+        "gain": FLAG,
         "output": Check(outputs.is_json, "a list of segments"),
     }
 

@@ -6,7 +6,12 @@ from typing import NamedTuple
 import numpy as np
 
 from aefast.networks import outputs
-from aefast.networks._autoencoder import CORRUPTIONS, PENALTIES, UNIT_ACTIVATIONS
+from aefast.networks._autoencoder import (
+    BOUNDED_ACTIVATIONS,
+    CORRUPTIONS,
+    PENALTIES,
+    UNIT_ACTIVATIONS,
+)
 
 REVIVE = 1 / 32  # weight of the auxiliary loss of dead units (Gao et al. 2024)
 
@@ -52,6 +57,7 @@ def check_variants(estimator):
     """Check parameters that scikit-learn's constraints do not cover, and their combinations."""
     check_corruption(estimator.corruption)
     check_sparsity(estimator.sparsity, estimator.activation)
+    has_gain(estimator)
     if estimator.top_k is not None and estimator.top_k > estimator.n_components:
         raise ValueError(
             f"top_k must be at most n_components = {estimator.n_components}, got {estimator.top_k}"
@@ -60,6 +66,38 @@ def check_variants(estimator):
         raise ValueError("top_k and dropout both drop units of the code: choose one of them")
     if estimator.precision == "bfloat16" and estimator.top_k is not None:
         raise ValueError("precision='bfloat16' has no form for top_k: set precision='auto'")
+
+
+# Parameters that lose their meaning where a free gain undoes what they ask of the weights or codes
+# (or that a gain does not serve), with the values that switch them off.
+WITHOUT_GAIN = (
+    ("top_k", None),
+    ("alpha", 0),
+    ("weight_decay", 0),
+    ("max_norm", None),
+    ("contraction", 0),
+    ("sparsity", None),
+)
+
+
+def has_gain(estimator):
+    """Return whether a network has gains; raise ValueError where it cannot.
+
+    "auto": where weights are tied and the activation is bounded on both sides, so that codes of
+    small weights have little scale, and nothing in WITHOUT_GAIN is on.
+    """
+    if not isinstance(estimator.gain, str) and not estimator.gain:
+        return False
+    on = [name for name, off in WITHOUT_GAIN if getattr(estimator, name, off) != off]
+    if estimator.gain == "auto":
+        is_tied = getattr(estimator, "tied", True)
+        return is_tied and estimator.activation in BOUNDED_ACTIVATIONS and not on
+    if on:
+        raise ValueError(
+            f"gain=True leaves {on[0]}={getattr(estimator, on[0])!r} without meaning, because the "
+            "gain of a unit undoes it: set gain='auto' or gain=False"
+        )
+    return True
 
 
 def check_corruption(given):

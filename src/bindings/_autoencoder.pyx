@@ -22,6 +22,7 @@ from numpy.random cimport bitgen_t
 from _arrays cimport STATUS_BAD_ROWS, STATUS_NOT_FINITE, allocate, data_of, view_rows
 from _autoencoder_kernels cimport (
     MOST_LAYERS,
+    N_PARAMETER_ARRAYS as _N_PARAMETER_ARRAYS,
     PRODUCTS_BLAS,
     PRODUCTS_FEW_ROWS,
     PRODUCTS_TILES,
@@ -56,6 +57,7 @@ cdef extern from "numpy/random/distributions.h":
 
 
 N_LAYERS_AT_MOST = MOST_LAYERS
+N_PARAMETER_ARRAYS = _N_PARAMETER_ARRAYS
 NOT_FINITE = STATUS_NOT_FINITE
 BAD_ROWS = STATUS_BAD_ROWS
 
@@ -80,15 +82,18 @@ include "_model_views.pxi"
 def activation_table():
     """Return a dict for each activation of the hidden layer.
 
-    Keys: name; low and high, the infimum and supremum of its values; at_zero, the value at 0;
-    weight_scale, where initial weights are uniform in ±weight_scale sqrt(6 / (d + k))."""
+    Keys: name; low and high, the infimum and supremum of its values; at_zero and slope, the
+    value and the derivative at 0; one_sided, whether it is nearly linear on one side only (slope is
+    that side's), from the pre-activation linear_from on; weight_scale, where initial weights are uniform in ±weight_scale sqrt(6 / (d + k))."""
     cdef activation_info info
     rows = []
     table = autoencoder_tables[0][1]
     for i in range(table.n_activations):
         table.activation_info(i, &info)
         rows.append({"name": info.name.decode(), "low": info.low, "high": info.high,
-                     "at_zero": info.at_zero, "weight_scale": info.weight_scale})
+                     "at_zero": info.at_zero, "slope": info.slope,
+                     "one_sided": bool(info.one_sided), "linear_from": info.linear_from,
+                     "weight_scale": info.weight_scale})
     return rows
 
 
@@ -162,6 +167,11 @@ ACTIVATIONS = [row["name"] for row in activation_table()]
 # Activations whose codes may be probabilities.
 UNIT_ACTIVATIONS = [
     row["name"] for row in activation_table() if (row["low"], row["high"]) == (0, 1)
+]
+# Activations whose codes have bounds on both sides.
+BOUNDED_ACTIVATIONS = [
+    row["name"] for row in activation_table()
+    if -float("inf") < row["low"] and row["high"] < float("inf")
 ]
 OUTPUT_TABLE = output_table()
 OUTPUTS = [row["name"] for row in OUTPUT_TABLE]  # the last name stands for custom distributions

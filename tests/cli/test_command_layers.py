@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.commands import refused
+from support.textbook import StackedAutoencoder
 
 import aefast
-from aefast import StackedAutoencoder
 from aefast.cli import main
 from aefast.plotting import layers
 

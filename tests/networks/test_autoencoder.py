@@ -9,8 +9,7 @@ import pytest
 from reference import autoencoder as reference
 from reference import outputs as reference_outputs
 from support.helpers import PLAIN_OUTPUTS, SOLVER_NAMES, SOLVERS, same_bits
-
-from aefast import Autoencoder
+from support.textbook import Autoencoder
 
 OUTPUTS = PLAIN_OUTPUTS  # the others: test_recipe.py
 

@@ -8,9 +8,9 @@ import pytest
 from reference import bfloat16 as reference_bfloat16
 from sklearn.base import clone
 from support.helpers import run_python
+from support.textbook import Autoencoder
 
 import aefast
-from aefast import Autoencoder
 from aefast._base import _runtime
 from aefast.cli import main
 from aefast.networks import precision

@@ -9,9 +9,9 @@ from reference import autoencoder as reference
 from reference import bfloat16 as reference_bfloat16
 from reference.autoencoder import Parameters
 from support.helpers import PLAIN_OUTPUTS, SOLVER_NAMES, SOLVERS, same_bits
+from support.textbook import Autoencoder
 
 import aefast
-from aefast import Autoencoder
 from aefast._base import _runtime
 from aefast.networks import _autoencoder
 from aefast.networks.network import single_layer

@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
+from support.textbook import Autoencoder, StackedAutoencoder
 
-from aefast import Autoencoder, StackedAutoencoder
 from aefast.distributions import FAMILIES, Distribution
 
 HUGE = np.full((9, 2), 1e308)  # finite, but not the sum of a column

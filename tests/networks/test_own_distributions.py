@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from support.problems import rows_of
+from support.textbook import Autoencoder
 
-from aefast import Autoencoder, ops
+from aefast import ops
 from aefast.distributions import Distribution, check_distribution
 
 D, K = 9, 5

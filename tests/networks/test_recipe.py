@@ -23,8 +23,9 @@ from support.problems import (
     step,
     thetas_of,
 )
+from support.textbook import Autoencoder
 
-from aefast import Autoencoder, ops
+from aefast import ops
 from aefast.distributions import FAMILIES
 from aefast.networks import _autoencoder
 

@@ -24,9 +24,10 @@ from support.problems import (
     rows_of,
     with_gaps,
 )
+from support.textbook import Autoencoder
 
 import aefast
-from aefast import Autoencoder, ops
+from aefast import ops
 from aefast.distributions import distribution_table
 
 D, K = 9, 5

@@ -6,8 +6,8 @@ import threading
 import numpy as np
 import pandas as pd
 import pytest
+from support.textbook import Autoencoder, StackedAutoencoder
 
-from aefast import Autoencoder, StackedAutoencoder
 from aefast._base import arrays
 from aefast.networks import _autoencoder
 from aefast.networks.training.hyperparameters import hyperparameters_of

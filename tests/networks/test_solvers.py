@@ -5,8 +5,8 @@ import pytest
 from reference import autoencoder as reference
 from reference import solvers as reference_solvers
 from support.helpers import SOLVER_NAMES, SOLVERS, same_bits
+from support.textbook import Autoencoder
 
-from aefast import Autoencoder
 from aefast.networks import _autoencoder
 from aefast.networks.training import schedules
 

@@ -12,9 +12,9 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from support.helpers import SOLVER_NAMES, SOLVERS, same_bits
 from support.model_files import edited
 from support.problems import ALL_OUTPUTS, rows_of, with_gaps
+from support.textbook import Autoencoder, StackedAutoencoder
 
 import aefast
-from aefast import Autoencoder, StackedAutoencoder
 from aefast.networks import _autoencoder
 from aefast.networks.network import stacked_network
 from aefast.networks.outputs import plain_output

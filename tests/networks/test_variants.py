@@ -23,8 +23,8 @@ from support.problems import (
     thetas_of,
     with_gaps,
 )
+from support.textbook import Autoencoder
 
-from aefast import Autoencoder
 from aefast.networks import _autoencoder
 
 ACTIVATIONS = [entry["name"] for entry in _autoencoder.activation_table()]

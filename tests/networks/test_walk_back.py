@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
+from support.textbook import Autoencoder
 
-from aefast import Autoencoder
 from aefast.cli import main
 
 

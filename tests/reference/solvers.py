@@ -16,6 +16,9 @@ from reference.autoencoder import SOLVERS, Parameters, Training, flatten, gradie
 SCHEDULES = {
     "constant": lambda step, n_steps: 1.0,
     "invscaling": lambda step, n_steps: 1.0 / np.sqrt(step + 1),
+    "trapezoid": lambda step, n_steps: min(
+        1.0, (step / n_steps + 1e-3) / 0.05, (1.0 - step / n_steps) / 0.3
+    ),
     "cosine": lambda step, n_steps: (1.0 + np.cos(np.pi * step / n_steps)) / 2.0,
 }
 

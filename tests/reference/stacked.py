@@ -102,9 +102,11 @@ def gradients(X, layers, activations, output, alpha=0.0, share=None, fill=0.0, g
     dA = {depth: dB[depth] @ layers[-1].W.T * factors[-1] * slope(depth)(A[-1])}
     for level in range(depth, 1, -1):
         dA[level - 1] = dA[level] @ layers[level - 1].W * slope(level - 1)(A[level - 2])
-    Z = R if gains is None else {
-        level: centred(R[level], level, activations) * gains[level - 1] for level in R
-    }
+    Z = (
+        R
+        if gains is None
+        else {level: centred(R[level], level, activations) * gains[level - 1] for level in R}
+    )
     of_layers = [
         Layer(
             W=dA[level].T @ H[level - 1] + Z[level].T @ dB[level] + alpha * layers[level - 1].W,

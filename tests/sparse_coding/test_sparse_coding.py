@@ -15,8 +15,9 @@ from reference.sparse_coding import make_problem
 from scipy import sparse
 from sklearn.decomposition import sparse_encode as sklearn_sparse_encode
 from sklearn.exceptions import ConvergenceWarning
+from support.textbook import Autoencoder
 
-from aefast import Autoencoder, SparseCoder, sparse_encode
+from aefast import SparseCoder, sparse_encode
 from aefast.sparse_coding import _sparse_coding
 
 TABLE = {row["name"]: row for row in _sparse_coding.algorithm_table()}

@@ -11,8 +11,9 @@ from reference.distributions import OUTPUTS
 from scipy import sparse
 from scipy.special import expit
 
-from aefast import Autoencoder
+import aefast
 from aefast.distributions import FAMILIES
+from support.textbook import Autoencoder
 
 # Output with 9 columns; the columns of groups lie between other columns.
 MIXED = [
@@ -200,7 +201,7 @@ def into_domain(X, output):
     return X.where(np.zeros_like(mapped, bool), mapped) if hasattr(X, "where") else mapped
 
 
-class DomainAutoencoder(Autoencoder):
+class DomainAutoencoder(aefast.Autoencoder):
     """Autoencoder that maps its input into the domain of its output.
 
     With it, checks made for real data can test every output.

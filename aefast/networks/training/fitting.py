@@ -17,7 +17,7 @@ from aefast._base.epochs import run_epochs
 from aefast._base.errors import table_name
 from aefast._base.progress import check_callbacks
 from aefast._base.random import split_rows
-from aefast._base.stopping import EarlyStopping
+from aefast._base.stopping import EarlyStopping, Patience
 from aefast.networks.fitted import (
     FittedState,
     check_initial_values,
@@ -28,8 +28,12 @@ from aefast.networks.outputs import resolve_output
 from aefast.networks.precision import check_available, parameter_type
 from aefast.networks.scan import scan_table
 from aefast.networks.training import lbfgs
+from aefast.networks.training.automatic import AUTO, is_scale_free, settings_of
+from aefast.networks.training.budget import Budget
 from aefast.networks.training.minibatches import divergence_error, start_training
+from aefast.networks.training.report import report_fit
 from aefast.networks.training.schedules import absolute_patience, patience_of
+from aefast.networks.training.start import rate_factors, start_near_pca, starts_near_pca
 from aefast.networks.variants import check_precision_of_groups, needs_extremes
 
 # parameters that differ from fit to fit, or that a cache should not keep alive
@@ -85,8 +89,13 @@ class NetworkFitting:
     missing_fill: str
     solver: str
     momentum: float
-    batch_size: int
-    max_epochs: int
+    batch_size: int | str
+    max_epochs: int | str
+    learning_rate: float | str
+    init: str
+    gain: bool | str
+    tol: float
+    n_epochs_no_change: int
     early_stopping: bool
     validation_fraction: float
     warm_start: bool
@@ -95,6 +104,7 @@ class NetworkFitting:
     random_state: Any
     callbacks: Any
     verbose: Any
+    fit_report_: dict[str, Any]
     loss_curve_: list[float]
     validation_loss_curve_: list[float]
     n_epochs_: int
@@ -155,13 +165,14 @@ class NetworkFitting:
         names = ("loss_curve_", "validation_loss_curve_", "n_epochs_")
         return {"_state": state} | dict(zip(names, record, strict=True))
 
-    def _run(self, training, n_epochs, held_out=None, weight=None):
+    def _run(self, training, n_epochs, held_out=None, weight=None, patience=None):
         """Train, and keep the estimator's state up to date.
 
         `held_out` has the numbers of the rows for early stopping, or is None.
         """
-        is_lbfgs = self.solver == lbfgs.NAME
-        patience = absolute_patience(self) if is_lbfgs else patience_of(self, training.trainer)
+        if patience is None:
+            is_lbfgs = self.solver == lbfgs.NAME
+            patience = absolute_patience(self) if is_lbfgs else patience_of(self, training.trainer)
         early_stopping = None
         if held_out is not None:
             loss = partial(training.mean_loss, held_out, self.n_threads, weight)
@@ -214,20 +225,39 @@ class NetworkFitting:
         rows = check.estimator_rows(self, X, reset=not goes_on)
         weight = check.as_mean_weight(sample_weight, len(rows))
         seed, train, held_out = self._seed_and_parts(rows, weight, goes_on)
-        state, variant = self._start(X, rows, weight, train, held_out, seed, goes_on)
-        self._fit_from(X, rows, weight, train, held_out, state, variant, goes_on)
+        state, variant, means = self._start(X, rows, weight, train, held_out, seed, goes_on)
+        self._fit_from(X, rows, weight, train, held_out, state, variant, means, goes_on)
         return self
 
-    def _fit_from(self, X, rows, weight, train, held_out, state, variant, goes_on):
-        training = self._training(rows, train, state, variant, weight)
+    def _fit_from(self, X, rows, weight, train, held_out, state, variant, means, goes_on):
+        settings, training = self._training(rows, train, state, variant, weight)
         self._begin(X, state, keep_features=goes_on)
-        self._run(training, self.max_epochs, held_out, weight)
+        self.fit_report_ = dict(settings.chosen)
+        patience = self._patience(settings, training)
+        self._run(training, settings.max_epochs, held_out, weight, patience)
+        report_fit(self, settings, training, patience, rows, train, weight, means)
 
-    def _training(self, rows, train, state, variant, weight):
-        """Return a training on the rows by the estimator's solver."""
+    def _training(self, rows, train, state, variant, weight, **options):
+        """Return the settings and a training on the rows by the estimator's solver."""
+        n_rows = train if isinstance(train, int) else len(train)
+        uses_rates = self.learning_rate == AUTO and state.rates is not None
+        single = {"single_pass": "n_epochs_made" in options}
+        settings = settings_of(self, state.model, n_rows, has_rates=uses_rates, **single)
         if self.solver == lbfgs.NAME:
-            return lbfgs.FullBatch(self, rows, state, variant, weight)
-        return start_training(self, rows, train, state, variant, weight)
+            return settings, lbfgs.FullBatch(self, rows, state, variant, weight)
+        rates = state.rates if uses_rates else None
+        return settings, start_training(
+            settings, rows, train, state, variant, weight, rate_factors=rates, **options
+        )
+
+    def _patience(self, settings, training):
+        """Return what ends the training before its number of epochs, or None for the usual."""
+        if self.max_epochs != AUTO:
+            return None if self.solver == lbfgs.NAME else patience_of(settings, training.trainer)
+        if self.solver == lbfgs.NAME:
+            return Patience(self.tol, self.n_epochs_no_change, relative=True)
+        decays = settings.learning_rate_schedule == "trapezoid"
+        return Budget(training.trainer, settings.max_epochs, self.tol, decays)
 
     @available_if(lbfgs.works_in_batches)
     def partial_fit(
@@ -253,21 +283,21 @@ class NetworkFitting:
         rows = check.estimator_rows(self, X, reset=not goes_on)
         weight = check.as_mean_weight(sample_weight, len(rows))
         seed = self._state.seed if goes_on else self._draw_seed()
-        state, variant = self._start(X, rows, weight, len(rows), None, seed, goes_on)
+        state, variant, _ = self._start(X, rows, weight, len(rows), None, seed, goes_on)
         record = (
             (self.loss_curve_, self.validation_loss_curve_, self.n_epochs_)
             if goes_on
             else ([], [], 0)
         )
-        training = start_training(
-            self, rows, len(rows), state, variant, weight, n_epochs_made=record[-1]
+        settings, training = self._training(
+            rows, len(rows), state, variant, weight, n_epochs_made=record[-1]
         )
         self._begin(X, state, keep_features=goes_on, record=record)
-        self._run(training, 1)
+        self._run(training, 1, patience=patience_of(settings, training.trainer))
         return self
 
     def _start(self, X, rows, weight, train, held_out, seed, goes_on):
-        """Check the rows; return the state and the variant with which training starts.
+        """Check the rows; return the state and variant of the start, and the column means.
 
         Held-out rows are checked but do not enter the state. The estimator does not change.
         """
@@ -295,6 +325,7 @@ class NetworkFitting:
             state = state._replace(fill=fill if state.fill is None else state.fill)
         else:
             state = initial_state(model, self.solver, self.momentum, scan.means, dtype, seed, fill)
+            state = self._initialised(state, rows, train, weight, scan.means)
         check_initial_values(state, scan.means, options["name"], only_fill=goes_on)
         check_precision_of_groups(model, self.precision)
         variant = self._variant_of(
@@ -305,7 +336,16 @@ class NetworkFitting:
             extremes=(scan.low, scan.high),
             n_rows=train if held_out is None else len(train),
         )
-        return state._replace(fill=None) if fill is None else state, variant
+        state = state._replace(fill=None) if fill is None else state
+        return state, variant, scan.means
+
+    def _initialised(self, state, X, train, weight, means):
+        """Return the state before the first step, with initial values that suit the rows."""
+        if not starts_near_pca(self, state.model):
+            return state
+        start_near_pca(state, X, train, weight, means, self.n_threads)
+        rates = rate_factors(state.model, state.parameters)
+        return state._replace(rates=rates if is_scale_free(self.solver) else None)
 
     def _seed_and_parts(self, rows, weight, goes_on):
         """Return the seed of all random numbers and the rows for training and early stopping.

@@ -175,12 +175,20 @@ def work_of_step(model, order):
 
 
 def start_training(
-    estimator, rows, train, state, variant=PLAIN, sample_weight=None, n_epochs_made=0
+    estimator,
+    rows,
+    train,
+    state,
+    variant=PLAIN,
+    sample_weight=None,
+    n_epochs_made=0,
+    rate_factors=None,
 ):
     """Return a training whose memory is all allocated.
 
     `train` is the number of rows, from row 0 on, or an array of row numbers. `sample_weight` has an
-    entry for each row of `rows`. `n_epochs_made` counts epochs of the learning rate's schedule.
+    entry for each row of `rows`. `n_epochs_made` counts epochs of the learning rate's schedule;
+    `rate_factors` are those of `_autoencoder.Trainer`.
     """
     model, order = state.model, RowOrder(rows, train, int(estimator.batch_size))
     schedule_step, schedule_steps = place_in_schedule(
@@ -202,9 +210,14 @@ def start_training(
         n_rows_seen=state.n_rows_seen,
         sample_weight=sample_weight,
         bfloat16=estimator.precision == "bfloat16",
+        rate_factors=rate_factors,
     )
     seed = state.seed if estimator.shuffle else None
     return MiniBatches(trainer, model, rows, order, seed, state.n_rows_seen)
+
+
+def _shown(rate):
+    return repr(rate) if isinstance(rate, str) else f"{rate:g}"
 
 
 def divergence_error(estimator, epoch, column=None):
@@ -220,5 +233,6 @@ def divergence_error(estimator, epoch, column=None):
     return FloatingPointError(
         f"training diverged in epoch {epoch}: {what} is no longer finite. The last finite "
         "parameters are kept. "
-        f"Lower learning_rate (it is {estimator.learning_rate:g}) or scale X to a smaller range"
+        f"Lower learning_rate (it is {_shown(estimator.learning_rate)}) or scale X to a "
+        "smaller range"
     )

@@ -227,8 +227,13 @@ typedef struct {
     const char *name;
     /* The infimum and the supremum of its values. */
     double low, high;
-    /* The value at 0. */
-    double at_zero;
+    /* The value and the derivative at 0; for a one-sided activation, the derivative for large
+       pre-activations. */
+    double at_zero, slope;
+    /* For an activation that is nearly linear on one side only, the pre-activation where that side
+       begins; for others 0. */
+    int one_sided;
+    double linear_from;
     /* Initial weights are uniform in +-weight_scale sqrt(6 / (d + k)). */
     double weight_scale;
 } activation_info;

@@ -7,17 +7,14 @@
 
 #include "kernels/autoencoder/step/weights.h"
 
-/* Multiply a row of a matrix by `factor`, and its sums of squares accordingly. */
+/* Multiply a row of a matrix by `factor`. Its sums of squares are collected anew in each update. */
 static void scale_row(const training_job *job, const weight_matrix *m, int64_t row, double factor)
 {
     int64_t d = job->model.n_features, k = job->model.n_components;
     if (!job->tiled)
         scale_run((real)factor, m->rows + row * d, d);
-    for (int64_t j = 0; j < row_panels(job); ++j) {
-        if (job->tiled)
-            scale_run((real)factor, m->by_d + (j * k + row) * PANEL, PANEL);
-        m->row_squares[j * k + row] *= factor * factor;
-    }
+    for (int64_t j = 0; job->tiled && j < n_panels(d); ++j)
+        scale_run((real)factor, m->by_d + (j * k + row) * PANEL, PANEL);
 }
 
 /* Shorten rows [row, row + n) that are longer than max_norm to this length (Srivastava et al.

@@ -195,22 +195,22 @@ ACTIVATION(linear, 0)
 
 /* weight_scale is 4 for the sigmoid, whose slope is at most 1/4 (Glorot & Bengio 2010). */
 static const activation_entry activations[] = {
-    {.info = {.name = "sigmoid", .low = 0, .high = 1, .at_zero = 0.5, .weight_scale = 4},
+    {.info = {.name = "sigmoid", .low = 0, .high = 1, .at_zero = 0.5, .slope = 0.25, .weight_scale = 4},
      .forward = sigmoid_forward,
      .backward = sigmoid_backward},
-    {.info = {.name = "tanh", .low = -1, .high = 1, .weight_scale = 1},
+    {.info = {.name = "tanh", .low = -1, .high = 1, .slope = 1, .weight_scale = 1},
      .forward = hyperbolic_tangent_forward,
      .backward = hyperbolic_tangent_backward},
-    {.info = {.name = "relu", .low = 0, .high = INFINITY, .weight_scale = 1},
+    {.info = {.name = "relu", .low = 0, .high = INFINITY, .slope = 1, .one_sided = 1, .weight_scale = 1},
      .forward = relu_forward,
      .backward = relu_backward},
-    {.info = {.name = "softplus", .low = 0, .high = INFINITY, .at_zero = 0.69314718055994530942, .weight_scale = 1},
+    {.info = {.name = "softplus", .low = 0, .high = INFINITY, .at_zero = 0.69314718055994530942, .slope = 1, .one_sided = 1, .linear_from = 4, .weight_scale = 1},
      .forward = softplus_forward,
      .backward = softplus_backward},
-    {.info = {.name = "elu", .low = -1, .high = INFINITY, .weight_scale = 1},
+    {.info = {.name = "elu", .low = -1, .high = INFINITY, .slope = 1, .one_sided = 1, .weight_scale = 1},
      .forward = elu_forward,
      .backward = elu_backward},
-    {.info = {.name = "linear", .low = -INFINITY, .high = INFINITY, .weight_scale = 1},
+    {.info = {.name = "linear", .low = -INFINITY, .high = INFINITY, .slope = 1, .weight_scale = 1},
      .forward = linear_forward,
      .backward = linear_backward},
 };

@@ -1,0 +1,88 @@
+"""Report of a fit: what was chosen, how it ended, and warnings where it cannot be trusted."""
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from aefast._base.warnings import warn
+from aefast.networks._autoencoder import BOUNDED_ACTIVATIONS, activation_table
+from aefast.networks.one_pass import mean_loss, one_pass
+from aefast.networks.training.start import judged_rows, loss_of_constant
+from aefast.networks.variants import Variant
+
+JUDGED_ROWS = 512  # rows on which the fit is compared with the constant
+MARGIN = 1e-6  # relative excess over the constant's loss that rounding does not explain
+SATURATED = 1e-3  # distance to an end of the activation, in its range, of a saturated code
+MOST_SATURATED = 0.5  # share of saturated codes that is worth a warning
+MOST_DEAD = 0.5  # share of dead units that is worth a warning
+
+_RANGE = {row["name"]: (row["low"], row["high"]) for row in activation_table()}
+
+
+def report_fit(estimator, settings, training, patience, X, train, weight, means):
+    """Set the estimator's `fit_report_`, and warn of a poor fit."""
+    state = estimator._state
+    still_falls = getattr(patience, "still_falls", False)
+    rows, weight = judged_rows(X, train, weight, JUDGED_ROWS)
+    losses = _judge(state, rows, weight, means, estimator.n_threads)
+    estimator.fit_report_ = {
+        **settings.chosen,
+        "n_epochs": estimator.n_epochs_,
+        "n_steps": state.n_steps,
+        "ended": "budget" if still_falls else "converged",
+        "loss": losses[0],
+        "constant_loss": losses[1],
+    }
+    if estimator.n_epochs_ == 0:
+        return
+    if losses[0] > losses[1] + MARGIN * abs(losses[1]):
+        warn(
+            f"the fit does not beat the column means: its mean loss on training rows is "
+            f"{losses[0]:.4g}, that of constant reconstructions {losses[1]:.4g} nats. Train longer "
+            "(max_epochs='auto'), lower learning_rate, or scale the columns",
+            ConvergenceWarning,
+        )
+    elif still_falls:
+        warn(
+            f"the budget of {estimator.n_epochs_} epochs ended while the loss still fell: set "
+            "max_epochs to a larger number",
+            ConvergenceWarning,
+        )
+    _warn_of_codes(state, rows, estimator.n_threads)
+
+
+def _variant(state):
+    return None if state.fill is None else Variant(fill=state.fill.astype(state.parameters.dtype))
+
+
+def _judge(state, rows, weight, means, n_threads):
+    """Return the mean losses of the fit and of the best constant."""
+    options = {"sample_weight": weight, "variant": _variant(state)}
+    parameters = state.model.split(state.parameters)
+    loss = mean_loss(state.model, parameters, rows, len(rows), n_threads, **options)
+    return loss, loss_of_constant(state, rows, weight, means, n_threads)
+
+
+def _warn_of_codes(state, rows, n_threads):
+    layer = state.model.layers[-1]
+    parameters = state.model.split(state.parameters)
+    options = {"n_threads": n_threads, "check": False, "variant": _variant(state)}
+    H = one_pass(state.model, parameters, rows, "codes", **options)
+    if layer.activation in BOUNDED_ACTIVATIONS and not layer.top_k:
+        low, high = _RANGE[layer.activation]
+        margin = SATURATED * (high - low)
+        share = float(np.mean((H < low + margin) | (H > high - margin)))
+        if share > MOST_SATURATED:
+            warn(
+                f"{share:.0%} of the codes are saturated (at an end of the {layer.activation}'s "
+                "range), so that training hardly moves them: scale the columns, or lower "
+                "learning_rate",
+                ConvergenceWarning,
+            )
+    elif layer.activation == "relu" and not layer.top_k:
+        dead = int((H == 0).all(axis=0).sum())
+        if dead > MOST_DEAD * H.shape[1]:
+            warn(
+                f"{dead} of {H.shape[1]} units are dead (0 in all of {len(rows)} training rows): "
+                "centre the columns, lower learning_rate, or use activation='elu'",
+                ConvergenceWarning,
+            )

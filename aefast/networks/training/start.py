@@ -1,0 +1,277 @@
+"""Start of training near the linear optimum: parameters from the rows' principal components.
+
+With squared error and a linear activation, the optimum of an autoencoder is the projection on the
+leading eigenvectors of the covariance (Baldi & Hornik 1989). A network whose units stay in the
+linear part of their activation can begin there:
+
+    W_j = s v_j,   b = −W m (+ an offset for one-sided activations),
+    gain_j (or, untied, the decoder's W*_j / W_j) = f / (s² g')
+
+with the eigenvector v_j, column means m, the slope g' of the activation, and s such that the
+largest of the pre-activations' standard deviations is SPREAD. All units have weights of one length,
+so that one learning rate suits all. The factor f is 1 for squared error; for other distributions,
+whose links stretch the output, the best of FACTORS on some of the rows is taken. The visible bias
+is such that a row equal to m is reconstructed as the mean.
+"""
+
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from aefast._base import threads
+from aefast._base.krylov import leading_eigenpairs
+from aefast._base.moments import statistics_of
+from aefast._base.passes import MappedRows, copied_rows
+from aefast._base.random import WEIGHTS, random_stream
+from aefast.networks import outputs
+from aefast.networks._autoencoder import N_PARAMETER_ARRAYS, activation_table
+from aefast.networks.fitted import initial_bias
+from aefast.networks.network import Network
+from aefast.networks.one_pass import mean_loss, one_pass
+from aefast.networks.variants import Variant
+
+SPREAD = 1.0  # standard deviation of the pre-activations along the leading eigenvector
+OFFSET = 2.0  # standard deviations from the bend of a one-sided activation to its mean
+FACTORS = (2.0**-6, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+JUDGED_ROWS = 1024  # rows on which starts are compared
+MOST_ENTRIES = 1 << 23  # of rows that are copied for a covariance
+MOST_OPERATIONS = 2e10  # of a covariance; rows are thinned out beyond
+BLOCKS = 256  # blocks of adjacent rows of which a part of a table consists
+WIDEST = 1024  # columns from which the covariance matrix is not formed
+BIAS_SPREAD = 0.1  # rate factor of the visible bias, in spreads of the output
+THETA_SPREAD = 0.3  # rate factor of the distributions' parameters, which are logarithms
+
+ACTIVATIONS = {row["name"]: row for row in activation_table()}
+
+
+class Start(NamedTuple):
+    """Losses of a start and of the best constant, on the same rows."""
+
+    loss: float
+    constant_loss: float
+
+
+def starts_near_pca(estimator, network):
+    """Return whether the estimator's `init` asks for this start; textbook networks begin at random.
+
+    "auto" is "pca" unless `gain=False` asks for the textbook's network.
+    """
+    return len(network.layers) == 1 and layers_start_near_pca(estimator)
+
+
+def layers_start_near_pca(estimator):
+    """Return whether each layer starts near the principal components of what it reads."""
+    textbook = estimator.gain is False and getattr(estimator, "tied", True)
+    return estimator.init == "pca" or (estimator.init == "auto" and not textbook)
+
+
+def spread_rows(train, n):
+    """Return at most n row numbers, in short blocks that are evenly spread over those for training.
+
+    Rows of a block are adjacent, so that few pages of a memory map are read.
+    """
+    n_rows = train if isinstance(train, int) else len(train)
+    if n_rows <= n:
+        return np.arange(n_rows) if isinstance(train, int) else train
+    height = -(-n // BLOCKS)
+    first = np.linspace(0, n_rows - height, n // height).astype(np.int64)
+    places = (first[:, np.newaxis] + np.arange(height)).ravel()
+    return places if isinstance(train, int) else train[places]
+
+
+def filled_rows(X, order, fill):
+    """Return some rows as the encoder reads them, in a new array of float32 or float64."""
+    rows = copied_rows(X, order)
+    rows = rows if rows.dtype in (np.float32, np.float64) else rows.astype(np.float64)
+    return rows if fill is None else np.where(np.isnan(rows), fill, rows).astype(rows.dtype)
+
+
+def principal_components(X, train, weight, fill, k, n_threads):
+    """Return the means, eigenvalues and eigenvectors (rows) of the covariance, at most k of them.
+
+    Eigenvalues that are rounding errors are left out; there may be none.
+    """
+    n, d = len(X), X.shape[1]
+    if d > WIDEST:
+        return _leading_components(X, train, weight, fill, k, n_threads)
+    rows = max(2, int(MOST_OPERATIONS / d**2))
+    in_memory = X.size <= MOST_ENTRIES or MappedRows.under(X) is None
+    whole = isinstance(train, int) and train == n <= rows and fill is None and in_memory
+    if not whole:
+        order = spread_rows(train, max(2, min(rows, MOST_ENTRIES // d)))
+        X, weight = filled_rows(X, order, fill), None if weight is None else weight[order]
+    statistics = statistics_of(X, weight, n_threads=n_threads)
+    if statistics.weight_sum_ == 0:
+        return np.zeros(d), np.zeros(0), np.zeros((0, d))
+    covariance = statistics.scatter_ / statistics.weight_sum_
+    with threads.single_threaded_blas(True):
+        values, vectors = np.linalg.eigh(covariance)
+    return statistics.mean_, *_significant(values[::-1], vectors.T[::-1], k, d)
+
+
+def _leading_components(X, train, weight, fill, k, n_threads):
+    affordable = int(MOST_OPERATIONS / (50 * X.shape[1] * (k + 8)))
+    order = spread_rows(train, max(2, min(affordable, MOST_ENTRIES // X.shape[1])))
+    rows = filled_rows(X, order, fill)
+    weight = None if weight is None else weight[order]
+    k = min(k, len(rows) - 1, X.shape[1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        found = leading_eigenpairs(rows, k, 1e-2, 30, 0, n_threads, weight=weight)
+    if found is None:
+        return rows.mean(axis=0, dtype=np.float64), np.zeros(0), np.zeros((0, X.shape[1]))
+    return found.mean, *_significant(found.values, found.vectors, k, X.shape[1])
+
+
+def _significant(values, vectors, k, d):
+    """Return the leading pairs, with signs such that the largest entry of a vector is positive."""
+    rank = int(np.sum(values > max(values[0], 0) * d * np.finfo(np.float64).eps * 16))
+    values, vectors = values[: min(k, rank)], vectors[: min(k, rank)]
+    if len(values):
+        largest = np.take_along_axis(vectors, np.abs(vectors).argmax(1)[:, np.newaxis], axis=1)
+        vectors = vectors * np.where(largest < 0, -1.0, 1.0)
+    return values, vectors
+
+
+class _Directions(NamedTuple):
+    """Directions of a layer's units, and what they mean for the rows."""
+
+    mean: np.ndarray  # (d,)
+    vectors: np.ndarray  # (k, d), of length 1
+    scales: np.ndarray  # (k,), standard deviations of the rows along them
+    is_principal: np.ndarray  # (k,)
+
+
+def _directions(layer, X, train, weight, fill, seed, n_threads):
+    """Return the leading principal components, and random directions of the rows for more units."""
+    k, d = layer.n_components, layer.n_features
+    mean, values, vectors = principal_components(X, train, weight, fill, k, n_threads)
+    n = 0 if layer.top_k else min(k, len(values))  # top-k units take turns: no few are the leading
+    random = random_stream(seed, WEIGHTS)
+    others = random.normal(size=(k - n, d))
+    if len(values):
+        others = random.normal(size=(k - n, len(values))) * np.sqrt(values) @ vectors
+    length = np.linalg.norm(others, axis=1, keepdims=True)
+    others /= np.where(length > 0, length, 1)
+    spread = np.sqrt((others @ vectors.T) ** 2 @ values) if len(values) else np.zeros(k - n)
+    return _Directions(
+        mean,
+        np.concatenate([vectors[:n], others]),
+        np.concatenate([np.sqrt(values[:n]), spread]),
+        np.arange(k) < n,
+    )
+
+
+def _place(layer, parameters, directions, factor):
+    """Write the encoder, and the gain or the decoder's weights, of a start with this factor."""
+    activation = ACTIVATIONS[layer.activation]
+    largest = directions.scales.max(initial=0)
+    is_free = layer.gain or not layer.tied  # the decoder's scale does not follow from the encoder's
+    bends = not activation["one_sided"] and layer.activation != "linear"
+    scale = SPREAD / largest if is_free and bends and largest > 0 else 1.0
+    if not is_free:
+        scale *= np.sqrt(factor)
+    parameters.W[...] = scale * directions.vectors
+    offset = 0.0
+    if activation["one_sided"] and not layer.top_k:
+        offset = activation["linear_from"] + OFFSET * scale * directions.scales
+    centre = np.where(np.isfinite(directions.mean), directions.mean, 0.0)
+    parameters.b[...] = offset - parameters.W.astype(np.float64) @ centre
+    if is_free:
+        free = np.where(directions.is_principal, factor / (scale**2 * activation["slope"]), 0.0)
+        if layer.gain:
+            parameters.gain[...] = free
+        else:
+            parameters.V[...] = free[:, np.newaxis] * parameters.W
+
+
+def _centre_output(network, parameters, means, fill, dtype):
+    """Set the visible bias: a row equal to the column means is reconstructed as their means."""
+    [layer], [p] = network.layers, parameters
+    p.c[...] = 0
+    row = np.where(np.isfinite(means), means, 0.0)[np.newaxis].astype(dtype)
+    plain = network.with_output(outputs.plain_output("gaussian"))
+    shift = one_pass(plain, parameters, row, "reconstructions", n_threads=1, check=False)[0]
+    p.c[...] = initial_bias(layer, means) - shift.astype(np.float64)
+
+
+def start_near_pca(state, X, train, weight, means, n_threads):
+    """Write initial parameters into the state of a network of one layer; return a `Start`.
+
+    `means` (d,) are the column means of the rows, those of observed entries where some are missing.
+    """
+    [layer], fill = state.model.layers, state.fill
+    dtype = state.parameters.dtype
+    directions = _directions(layer, X, train, weight, fill, state.seed, n_threads)
+    parameters = state.model.split(state.parameters)
+    variant = None if fill is None else Variant(fill=fill.astype(dtype))
+    rows, weight = judged_rows(X, train, weight, JUDGED_ROWS)
+    losses = {}
+
+    def place(factor):
+        _place(layer, parameters[0], directions, factor)
+        _centre_output(state.model, parameters, means, fill, dtype)
+
+    def loss():
+        options = {"sample_weight": weight, "variant": variant}
+        return mean_loss(state.model, parameters, rows, len(rows), n_threads, **options)
+
+    constant = loss_of_constant(state, rows, weight, means, n_threads)
+    for factor in FACTORS:
+        place(factor)
+        losses[factor] = loss()
+    best = min(losses, key=lambda f: losses[f] if np.isfinite(losses[f]) else np.inf)
+    place(best)
+    return Start(losses[best], constant)
+
+
+def judged_rows(X, train, weight, n):
+    """Return copies of at most n rows for training, and their weights, or None for equal ones."""
+    order = spread_rows(train, max(1, min(n, MOST_ENTRIES // X.shape[1])))
+    weight = None if weight is None or not weight[order].any() else weight[order]
+    return copied_rows(X, order), weight
+
+
+def loss_of_constant(state, rows, weight, means, n_threads):
+    """Return the mean loss of rows that are reconstructed by the column means."""
+    flat = np.zeros_like(state.parameters)
+    [bottom, *_] = state.model.layers
+    constant = Network((bottom,))
+    parameters = constant.split(flat[: bottom.n_parameters])
+    parameters[0].c[...] = initial_bias(bottom, means)
+    if parameters[0].theta is not None:
+        parameters[0].theta[...] = state.model.split(state.parameters)[0].theta
+    fill = None if state.fill is None else Variant(fill=state.fill.astype(flat.dtype))
+    options = {"sample_weight": weight, "variant": fill}
+    return mean_loss(constant, parameters, rows, len(rows), n_threads, **options)
+
+
+def rate_factors(network, flat):
+    """Return factors of the learning rate (n_layers, N_PARAMETER_ARRAYS) that suit the parameters.
+
+    With them a rate of 0.01 moves parameters by about one hundredth of their size in a step of
+    Adam: weights and gains in units of their root mean square, hidden biases in those of the
+    pre-activations, the visible bias in those of the output.
+    """
+    factors = np.ones((len(network.layers), N_PARAMETER_ARRAYS))
+    for row, (layer, of_layer) in zip(factors, network.layer_views(flat), strict=True):
+        W, V, _, c, _, gain = layer.split(of_layer)
+        slope = ACTIVATIONS[layer.activation]["slope"]
+        decoder = slope * (V if gain is None else V * gain[:, np.newaxis]).astype(np.float64)
+        spread = float(np.sqrt((decoder**2).sum() / len(c)))
+        row[:] = (
+            _size(W),
+            _size(V),
+            SPREAD,
+            BIAS_SPREAD * spread,
+            THETA_SPREAD,
+            1.0 if gain is None else _size(gain),
+        )
+    return factors
+
+
+def _size(array):
+    size = float(np.sqrt(np.mean(np.square(array, dtype=np.float64))))
+    return size if size > 0 else 1.0
