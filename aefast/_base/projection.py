@@ -64,7 +64,8 @@ def _project_sparse(
     n_threads = threads.effective_n_threads(n_threads, work)
     B = np.ascontiguousarray(B, np.float64)
     _statistics.sparse_product(*csr_arrays(rows.astype(np.float64, copy=False)), B, Z, n_threads)
-    Z -= shift @ B
+    with threads.same_bits():
+        Z -= shift @ B
     return Z.astype(dtype, copy=False)
 
 

@@ -9,6 +9,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import check_is_fitted
 
 from aefast._base import arrays as check
+from aefast._base import threads
 from aefast._base.errors import column_label, table_name
 from aefast._base.float_range import without_unit
 from aefast._base.missing import observed_means
@@ -256,9 +257,10 @@ class FactorModel(
         if n_samples < 1:
             raise ValueError(f"n_samples must be at least 1, got {n_samples}")
         random, gaussian = random_state_of(random_state), self._gaussian
-        h = random.standard_normal((n_samples, len(gaussian.W0)))
-        noise = random.standard_normal((n_samples, gaussian.n_features))
-        return h @ gaussian.W0 + gaussian.mean + noise * np.sqrt(gaussian.psi)
+        with threads.same_bits():
+            h = random.standard_normal((n_samples, len(gaussian.W0)))
+            noise = random.standard_normal((n_samples, gaussian.n_features))
+            return h @ gaussian.W0 + gaussian.mean + noise * np.sqrt(gaussian.psi)
 
     # ---- likelihoods ----
 

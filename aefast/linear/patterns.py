@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from aefast._base import threads
 from aefast._base.arrays import real_type
 from aefast.linear.gaussian import LOG_2PI
 
@@ -93,6 +94,7 @@ def log_likelihoods(block, post):
     return -0.5 * (post.distances + constants[block.of_row])
 
 
+@threads.with_same_bits
 def posteriors_of_rows(rows, gaussian, with_covariances):
     """Return posterior means (n, k) of the factors of a `LinearGaussian`, and covariances.
 
@@ -109,6 +111,7 @@ def posteriors_of_rows(rows, gaussian, with_covariances):
     return means, covariances
 
 
+@threads.with_same_bits
 def distances_of_rows(rows, gaussian):
     """Return squared Mahalanobis distances (n,) and log-likelihoods (n,) of observed entries."""
     distances, log_p = np.empty(len(rows)), np.empty(len(rows))
@@ -145,6 +148,7 @@ class Moments:
         self.weight += weight.sum()
 
 
+@threads.with_same_bits
 def expectation_maximization(rows, weight, start, isotropic, floor, tol, max_iter):
     """Maximise the likelihood of rows with missing entries by parameter-expanded EM.
 

@@ -281,6 +281,7 @@ def mean_loss(
             total += losses.sum()
             weights += len(part)
         else:
-            total += sample_weight[part] @ losses
+            with threads.single_threaded_blas():  # a long dot product is shared among threads too
+                total += sample_weight[part] @ losses
             weights += sample_weight[part].sum()
     return float(total / weights)

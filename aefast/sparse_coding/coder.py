@@ -197,7 +197,9 @@ class DecodesCodes(ABC):
             raise ValueError(f"H must have {len(D)} columns, one an atom, got shape {H.shape}")
         if isinstance(H, np.ndarray) and not np.isfinite(H).all():
             raise ValueError("H must be finite, got NaN or infinity")
-        return np.asarray(H @ D.astype(check.real_type(H.dtype, D.dtype), copy=False))
+        D = D.astype(check.real_type(H.dtype, D.dtype), copy=False)
+        with threads.same_bits():
+            return np.asarray(H @ D)
 
 
 class SparseCoder(

@@ -123,7 +123,7 @@ def largest_step(atoms):
     """Return the largest stable step of proximal gradient descent, 1 / ‖D‖₂²."""
     D = np.asarray(atoms, np.float64)
     small = D if D.shape[0] <= D.shape[1] else D.T
-    with threads.single_threaded_blas():  # equal bits for any number of threads
+    with threads.same_bits():
         gram = linalg.blas.dsyrk(1.0, small)
         last = len(gram) - 1
         largest = linalg.eigh(gram, lower=False, eigvals_only=True, subset_by_index=[last, last])[0]

@@ -49,6 +49,7 @@ def no_statistics(components):
     return Statistics(np.zeros((k, k)), np.zeros((k, d)), 0.0, 0)
 
 
+@threads.with_same_bits
 def initial_atoms(rows, order, n_components, dict_init, positive, dtype, seed):
     """Return initial atoms: given ones, or random rows of the data scaled to norm 1.
 
@@ -74,6 +75,7 @@ def initial_atoms(rows, order, n_components, dict_init, positive, dtype, seed):
     return unit_atoms(atoms, random, positive, dtype)
 
 
+@threads.with_same_bits
 def unit_atoms(atoms, random, positive, dtype):
     """Return the rows scaled to norm 1.
 

@@ -177,7 +177,8 @@ SCHEDULES = [
 def output_link(output, means):
     """Return the pre-activations (float64) with these means, kept away from the domain's ends."""
     cdef int index = OUTPUTS.index(output)
-    return np.array([autoencoder_tables[0][1].output_link(index, mean) for mean in means])
+    with _runtime.IeeeArithmetic():
+        return np.array([autoencoder_tables[0][1].output_link(index, mean) for mean in means])
 
 
 def output_log_base(output, cnp.ndarray x, double constant):
@@ -189,7 +190,7 @@ def output_log_base(output, cnp.ndarray x, double constant):
     cdef const double* entries = <const double*> data_of(x)
     out = np.empty(n) if OUTPUT_TABLE[index]["is_group"] else np.empty((n, m))
     cdef double* to = <double*> data_of(out)
-    with nogil:
+    with _runtime.IeeeArithmetic(), nogil:
         autoencoder_tables[0][1].output_log_base(index, n, m, entries, constant, to)
     return out
 
@@ -220,8 +221,8 @@ def output_sample(output, cnp.ndarray eta, theta, double constant, n_draws, rand
     cdef const double* counts = <const double*> data_of(n_draws)
     x = np.empty((n, m))
     cdef double* to = <double*> data_of(x)
-    cdef bint is_finite
-    with random.bit_generator.lock, nogil:
+    cdef bint is_finite = False
+    with random.bit_generator.lock, _runtime.IeeeArithmetic(), nogil:
         is_finite = autoencoder_tables[0][1].output_sample(index, n, m, etas, thetas, constant,
                                                            counts, &source, to)
     return x, is_finite

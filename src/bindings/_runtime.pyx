@@ -4,7 +4,7 @@
 import os
 import time
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 
 cdef extern from "runtime/dispatch.h":
@@ -13,6 +13,12 @@ cdef extern from "runtime/dispatch.h":
     int aefast_isa_supported(int)
     int aefast_bfloat16_built(int)
     int aefast_bfloat16_supported(int)
+
+
+cdef extern from "kernels/base/float_mode.h":
+    enum: FLOAT_MODE_IEEE
+    uint64_t float_mode_swap(uint64_t) noexcept nogil
+    uint64_t float_mode_bits(int) noexcept nogil
 
 
 cdef extern from "runtime/peak.h":
@@ -107,6 +113,20 @@ def bfloat16_built():
 def bfloat16_available():
     """Return the names of the instruction sets with kernels for bfloat16 that can be executed."""
     return [name for i, name in enumerate(_NAMES) if aefast_bfloat16_supported(i)]
+
+
+cdef class IeeeArithmetic:
+    """Context in which the calling thread rounds to nearest and keeps subnormal numbers.
+
+    The thread's mode is restored afterwards. One object serves for one `with`."""
+
+    cdef uint64_t found
+
+    def __enter__(self):
+        self.found = float_mode_swap(float_mode_bits(FLOAT_MODE_IEEE))
+
+    def __exit__(self, *error):
+        float_mode_swap(self.found)
 
 
 def products():
