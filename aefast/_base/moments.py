@@ -301,10 +301,8 @@ class SufficientStatistics(Saved):
         self._reference, self._sums, self._scatter = reference, sums, scatter
 
     def _become(self, other: "SufficientStatistics") -> Self:
-        self._set(
-            other.n_samples_, other.weight_sum_, other._reference, other._sums, other._scatter
-        )
-        self._eps = other._eps
+        """Take the values of another object in one assignment, for interrupts and other threads."""
+        self.__dict__ = vars(other) | {"n_threads": self.n_threads}
         return self
 
     def _combined(self, other: "SufficientStatistics", sign: int) -> "SufficientStatistics":

@@ -144,41 +144,6 @@ class _BlasLimit:
 _limit = _BlasLimit()
 
 
-class _HeldLimit:
-    """Context of one holder of the limit."""
-
-    def __enter__(self) -> None:
-        try:
-            _limit.acquire(self)
-        except BaseException:
-            _limit.release(self)
-            raise
-
-    def __exit__(self, *error: object) -> None:
-        try:
-            _limit.release(self)
-        except BaseException:  # an interrupt, which comes once
-            _limit.release(self)
-            raise
-
-
-class _SameBits(_HeldLimit):
-    """Context of `same_bits`."""
-
-    def __init__(self) -> None:
-        self.arithmetic = _runtime.IeeeArithmetic()
-
-    def __enter__(self) -> None:
-        super().__enter__()
-        self.arithmetic.__enter__()
-
-    def __exit__(self, *error: object) -> None:
-        try:
-            super().__exit__(*error)
-        finally:
-            self.arithmetic.__exit__(*error)
-
-
 _no_limit = nullcontext()
 
 
@@ -189,7 +154,7 @@ def single_threaded_blas(is_used: bool = True) -> AbstractContextManager[Any]:
     have different bits for different numbers of threads. Where `is_used` is False, the context
     does nothing.
     """
-    return _HeldLimit() if is_used else _no_limit
+    return _runtime.Holding(_limit) if is_used else _no_limit
 
 
 def same_bits() -> AbstractContextManager[Any]:
@@ -198,7 +163,7 @@ def same_bits() -> AbstractContextManager[Any]:
     BLAS computes with one thread, whatever its environment variables and limits say, and the
     calling thread rounds to nearest and keeps subnormal numbers, whatever other libraries have set.
     """
-    return _SameBits()
+    return _runtime.SameBits(_limit)
 
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -209,7 +174,7 @@ def with_same_bits(function: _Function) -> _Function:
 
     @wraps(function)
     def computed(*arguments: Any, **options: Any) -> Any:
-        with _SameBits():
+        with same_bits():
             return function(*arguments, **options)
 
     return computed  # type: ignore[return-value]

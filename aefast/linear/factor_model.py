@@ -20,7 +20,7 @@ from aefast._base.saving import COUNT, CURVE, SIZE, Saved, Tensor
 from aefast._base.types import RandomState, Reals, Table
 from aefast.linear import patterns
 from aefast.linear.gaussian import LinearGaussian
-from aefast.linear.linear_model import StatisticsMixin, check_fitted
+from aefast.linear.linear_model import StatisticsMixin, all_at_once, check_fitted
 
 _ROWS_FILLED = 1 << 14  # number of rows whose missing entries are filled together
 
@@ -36,6 +36,7 @@ class FactorModel(
 
     # ---- fitting ----
 
+    @all_at_once
     def fit(self, X: Table, y: object = None, sample_weight: ArrayLike | None = None) -> Self:
         """Fit the model to the rows of X.
 

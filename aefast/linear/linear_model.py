@@ -2,7 +2,8 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Self
+from functools import wraps
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -31,6 +32,27 @@ def check_fitted(name, *parameters):
         )
 
 
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+def all_at_once(method: _Method) -> _Method:
+    """Decorate a method that fits: all attributes change in one assignment, once it has ended.
+
+    It fits a second object, which shares the estimator's values. After an interrupt, and for
+    another thread, the estimator is the former one or the new one, never a mixture.
+    """
+
+    @wraps(method)
+    def fit(self, *arguments, **options):
+        fitted = object.__new__(type(self))
+        vars(fitted).update(vars(self))
+        method(fitted, *arguments, **options)
+        self.__dict__ = vars(fitted)
+        return self
+
+    return fit  # type: ignore[return-value]
+
+
 class StatisticsMixin(ABC):
     """Mixin of estimators that are fitted from sufficient statistics."""
 
@@ -50,6 +72,7 @@ class StatisticsMixin(ABC):
         """Return whether the rows that `partial_fit` has seen so far are enough for a fit."""
         return statistics.weight_sum_ > 0
 
+    @all_at_once
     def fit(self, X: Table, y: object = None, sample_weight: ArrayLike | None = None) -> Self:
         """Fit the model to the rows of X, in one pass.
 
@@ -73,6 +96,7 @@ class StatisticsMixin(ABC):
         self._statistics = statistics
         return self
 
+    @all_at_once
     def partial_fit(
         self, X: Table, y: object = None, sample_weight: ArrayLike | None = None
     ) -> Self:
@@ -112,6 +136,7 @@ class StatisticsMixin(ABC):
         self._statistics = statistics
         return self
 
+    @all_at_once
     def fit_statistics(self, statistics: SufficientStatistics) -> Self:
         """Fit the model to the rows that statistics have seen; the rows are not needed.
 

@@ -311,10 +311,20 @@ class DictionaryLearning(
         return rows
 
     def _begin(self, X, state, record):
-        check.remember_features(self, X)
-        self._state = state
-        self.statistics_ = no_statistics(state.components)
-        self.objective_curve_, self.validation_objective_curve_, self.n_epochs_ = record
+        """Make the estimator a fitted one in one call, for interrupts and other threads."""
+        curves = ("objective_curve_", "validation_objective_curve_", "n_epochs_")
+        fitted = dict(zip(curves, record, strict=True)) | self._fitted_values(state)
+        fitted["n_features_in_"] = state.components.shape[1]
+        names = check.feature_names(X)
+        if names is None:
+            self.__dict__.pop("feature_names_in_", None)
+        else:
+            fitted["feature_names_in_"] = names
+        self.__dict__.update(fitted)
+
+    def _fitted_values(self, state):
+        """Return the attributes that describe a state: itself, and statistics of no rows yet."""
+        return {"_state": state, "statistics_": no_statistics(state.components)}
 
     def _learner(self, state, rows, settings):
         return Learner(
@@ -344,9 +354,15 @@ class DictionaryLearning(
         return self.objective_curve_, self.validation_objective_curve_
 
     def _keep(self, training):
-        """Store a copy of the training's values as the estimator's state."""
-        self._state = training.values()
-        self.statistics_ = no_statistics(self._state.components)
+        """Store a copy of the training's values as the estimator's state.
+
+        Statistics that were collected with the dictionary stay if it has learnt nothing.
+        """
+        state = training.values()
+        if state.n_rows_seen == self._state.n_rows_seen:
+            self._state = state
+        else:
+            self.__dict__.update(self._fitted_values(state))
 
     def _divergence_error(self, epoch, column):
         return FloatingPointError(

@@ -295,9 +295,12 @@ class CollectedStatistics:
         state = self._state
         n_batches = max(1, n_rows // self.batch_size)
         n_seen = state.n_rows_seen + n_rows
-        self._state = DictionaryState(components, A, B, n_batches, n_seen, state.seed)
-        self.objective_curve_ = [*self.objective_curve_, objective / n_rows]
-        self.statistics_ = no_statistics(components)
+        # in one call: with the new dictionary and the old statistics, rows would count twice
+        self.__dict__.update(
+            _state=DictionaryState(components, A, B, n_batches, n_seen, state.seed),
+            objective_curve_=[*self.objective_curve_, objective / n_rows],
+            statistics_=no_statistics(components),
+        )
         return self
 
     def _warn(self, learner):

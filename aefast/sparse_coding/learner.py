@@ -119,6 +119,9 @@ class Learner:
         self.used = np.diagonal(self.A).copy()
         self.n_rows_watched = 0
         self.n_open_gaps = 0
+        # The values before a batch, while it is learnt from.
+        self.memory = tuple(array.copy() for array in state[:3])
+        self.unfinished = None
 
     def state(self):
         return DictionaryState(
@@ -138,6 +141,12 @@ class Learner:
         self.used[:] = np.diagonal(self.A)
         self.n_rows_watched = 0
         self.encoder.prepare()
+        self.unfinished = None
+
+    def undo_unfinished(self):
+        """Undo the batch that an interrupt has ended, if it has ended one."""
+        if self.unfinished is not None:
+            self.go_back_to(self.unfinished)
 
     def is_finite(self):
         """Return whether all values from which learning would continue are finite."""
@@ -151,6 +160,11 @@ class Learner:
         Diverged
             If a sum or an atom is not finite; the learner's arrays may then hold such entries.
         """
+        for kept, array in zip(self.memory, (self.components, self.A, self.B), strict=True):
+            kept[...] = array
+        components, A, B = self.memory
+        counters = (self.n_batches, self.n_rows_seen, self.seed)
+        self.unfinished = DictionaryState(components, A, B, *counters)
         total = self.collect(order, lambda: self.forget(len(order)))
         k = len(self.components)
         is_finite = update_atoms(
@@ -168,6 +182,7 @@ class Learner:
         if self.replace_unused and self.n_rows_watched >= ROWS_PER_ATOM_WATCHED * k:
             self.replace(order)
         self.encoder.prepare()
+        self.unfinished = None
         return total
 
     def forget(self, n_rows):

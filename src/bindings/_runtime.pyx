@@ -129,6 +129,46 @@ cdef class IeeeArithmetic:
         float_mode_swap(self.found)
 
 
+cdef class Holding:
+    """Context that is a holder of a limit: `limit.acquire(holder)`, then `limit.release(holder)`.
+
+    An interrupt, which Python code sees between any two bytecodes and compiled code does not, may
+    end either of them: the release is repeated then, and does nothing where there is no holder."""
+
+    cdef object limit
+
+    def __init__(self, limit):
+        self.limit = limit
+
+    def __enter__(self):
+        try:
+            self.limit.acquire(self)
+        except BaseException:
+            self.limit.release(self)
+            raise
+
+    def __exit__(self, *error):
+        try:
+            self.limit.release(self)
+        except BaseException:
+            self.limit.release(self)
+            raise
+
+
+cdef class SameBits(Holding):
+    """Context that is a holder of a limit, in the arithmetic of `IeeeArithmetic`."""
+
+    cdef uint64_t found
+
+    def __enter__(self):
+        Holding.__enter__(self)
+        self.found = float_mode_swap(float_mode_bits(FLOAT_MODE_IEEE))
+
+    def __exit__(self, *error):
+        float_mode_swap(self.found)
+        Holding.__exit__(self)
+
+
 def products():
     """Return which matrix products are in use: "tiles", those of aefast, or "blas", SciPy's."""
     return _products
