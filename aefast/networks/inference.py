@@ -8,6 +8,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
 from aefast._base import arrays as check
 from aefast._base.errors import table_name
+from aefast._base.float_range import mean_of
 from aefast._base.random import random_state_of
 from aefast._base.types import RandomState, Reals
 from aefast.networks.fitted import FittedState
@@ -130,9 +131,7 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """
         scores = self.score_samples(X)
         weight = check.as_mean_weight(sample_weight, len(scores))
-        if weight is None:
-            return float(scores.mean(dtype=np.float64))
-        return float((scores * weight).mean(dtype=np.float64))
+        return mean_of(scores, weight)
 
     def sample_output(self, H: ArrayLike, random_state: RandomState | None = None) -> Reals:
         """Draw a row x from p(x | μ(h)) for each code.

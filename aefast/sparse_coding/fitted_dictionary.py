@@ -48,9 +48,10 @@ class FittedDictionary(DecodesCodes, Saved):
         settings = self._settings()
         rows = check.estimator_rows(self, X, reset=False)
         atoms = self._atoms_for(rows)
-        options = {"output_format": self.output_format, "name": table_name(X, self)}
+        name = table_name(X, self)
+        options = {"output_format": self.output_format, "name": name}
         H = coding.code_rows(rows, atoms, settings, **options).codes
-        return H.astype(check.real_type(rows.dtype), copy=False)
+        return coding.as_type(H, check.real_type(rows.dtype), rows, name)
 
     def score(self, X: Table, y: object = None) -> float:
         """Return minus the mean over rows of f(x, D); greater is better.

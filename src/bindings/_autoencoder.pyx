@@ -19,7 +19,7 @@ from libc.stdint cimport int64_t
 from libc.string cimport memset
 from numpy.random cimport bitgen_t
 
-from _arrays cimport STATUS_BAD_ROWS, STATUS_NOT_FINITE, allocate, data_of, view_rows
+from _arrays cimport STATUS_BAD_ROWS, STATUS_NOT_FINITE, allocate, check_width, data_of, view_rows
 from _autoencoder_kernels cimport (
     MOST_LAYERS,
     PRODUCTS_BLAS,
