@@ -14,7 +14,7 @@ from aefast._base._rows import BAD_ROWS, NOT_FINITE
 from aefast._base.errors import bad_row_error, overflow_of_row
 from aefast._base.missing import is_incomplete
 from aefast._base.passes import Pace, slices
-from aefast._base.sparse_rows import csr_arrays
+from aefast._base.sparse_rows import check_widths, csr_arrays
 from aefast._base.types import Array
 
 OPERATIONS_A_SECOND = 4e10  # speed from which the size of the first slice is estimated
@@ -77,18 +77,6 @@ def _project_sparse(
     if status & NOT_FINITE:
         raise overflow_of_row("a result", Z, dtype, rows, name)
     return results
-
-
-def check_widths(rows: Any, n_features: int) -> None:
-    """Raise ValueError unless sparse rows have as many columns as a model reads.
-
-    Another thread may have fitted the estimator since its checks. Kernels compare dense rows.
-    """
-    if rows.shape[1] != n_features:
-        raise ValueError(
-            f"a model that reads rows of {n_features} columns got rows of {rows.shape[1]}: the "
-            "estimator must not be fitted to other columns while it is used"
-        )
 
 
 def quadratic_forms(

@@ -61,15 +61,16 @@ class FactorModel(
         """
         self._validate_params()
         table, name = check.estimator_table(self, X, reset=True), table_name(X)
-        is_complete, statistics = self._fit_complete(table, sample_weight, name)
+        made = self._apart()
+        is_complete, statistics = made._fit_complete(table, sample_weight, name)
         if not is_complete:
             weight = check.as_row_weights(sample_weight, len(table))
             rows, weight = patterns.of_positive_weight(table, weight)
-            self._fit_missing(rows, without_unit(weight)[0], name)
-            self.n_samples_seen_ = len(table)
-        self._statistics = statistics
-        check.remember_features(self, X)
-        return self
+            made._fit_missing(rows, without_unit(weight)[0], name)
+            made.n_samples_seen_ = len(table)
+        made._statistics = statistics
+        check.remember_features(made, X)
+        return self._become(made)
 
     def _fit_complete(self, table, sample_weight, name):
         """Fit the model to rows, unless an entry is missing.
@@ -192,14 +193,14 @@ class FactorModel(
         X_hat : ndarray (n_samples, n_features)
         """
         check_is_fitted(self)
-        H = check.as_rows(H, "H")
-        k = len(self.components_)
+        H, gaussian = check.as_rows(H, "H"), self._gaussian
+        k = len(gaussian.W)
         if H.shape[1] != k:
             raise ValueError(
                 f"H must have {k} columns, one for each component, got shape {H.shape}"
             )
-        W, zeros = self.components_, np.zeros(k)
-        return project(H, zeros, W, offset=self.mean_, name="H", n_threads=self.n_threads)
+        options = {"offset": gaussian.mean, "name": "H", "n_threads": self.n_threads}
+        return project(H, np.zeros(k), gaussian.W, **options)
 
     def reconstruct(self, X: Table) -> Reals:
         """Return ``inverse_transform(transform(X))``.

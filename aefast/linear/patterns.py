@@ -11,6 +11,7 @@ import numpy as np
 
 from aefast._base.arrays import real_type
 from aefast._base.errors import overflow_of_row
+from aefast._base.sparse_rows import check_widths
 from aefast.linear.gaussian import LOG_2PI
 
 BLOCK_NUMBERS = 1 << 22  # largest size of a stack of k x k matrices, and of a block of rows
@@ -43,6 +44,7 @@ def of_positive_weight(rows, weight):
 
 def blocks(rows, mean, k):
     """Yield successive blocks of rows, each as (slice, Block)."""
+    check_widths(rows, len(mean))
     step = max(1, BLOCK_NUMBERS // max(rows.shape[1], k * k))
     for first in range(0, len(rows), step):
         part = slice(first, first + step)

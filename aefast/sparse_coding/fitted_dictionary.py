@@ -76,9 +76,8 @@ class FittedDictionary(DecodesCodes, Saved):
         return self.components_
 
     def _atoms_for(self, rows):
-        return self.components_.astype(
-            check.real_type(rows.dtype, self.components_.dtype), copy=False
-        )
+        atoms = self.components_
+        return atoms.astype(check.real_type(rows.dtype, atoms.dtype), copy=False)
 
     def _mean_objective(self, rows, order):
         """Return the mean of f(x, D) over checked rows, without storing all of their codes."""
@@ -296,9 +295,11 @@ class CollectedStatistics:
         state = self._state
         n_batches = max(1, n_rows // self.batch_size)
         n_seen = state.n_rows_seen + n_rows
-        self._state = DictionaryState(components, A, B, n_batches, n_seen, state.seed)
-        self.objective_curve_ = [*self.objective_curve_, objective / n_rows]
-        self.statistics_ = no_statistics(components)
+        vars(self).update(
+            _state=DictionaryState(components, A, B, n_batches, n_seen, state.seed),
+            objective_curve_=[*self.objective_curve_, objective / n_rows],
+            statistics_=no_statistics(components),
+        )
         return self
 
     def _warn(self, learner):

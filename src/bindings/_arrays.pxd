@@ -82,3 +82,12 @@ cdef inline int check_width(cnp.ndarray rows, int64_t width) except -1:
             f"a model that reads rows of {width} columns got rows of {rows.shape[1]}: the "
             "estimator must not be fitted to other columns while it is used")
     return 0
+
+
+cdef inline int check_size(cnp.ndarray array, int64_t size) except -1:
+    """Raise ValueError unless an array has as many entries as kernels will read or write."""
+    if cnp.PyArray_SIZE(array) != size:
+        raise ValueError(
+            f"a model with an array of {size} numbers got one of {array.size}: the estimator must "
+            "not be fitted to other columns while it is used")
+    return 0

@@ -10,7 +10,7 @@ cimport numpy as cnp
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memset
 
-from _arrays cimport allocate, check_width, data_of, rows_view, view_rows
+from _arrays cimport allocate, check_size, check_width, data_of, rows_view, view_rows
 
 cnp.import_array()
 
@@ -115,6 +115,8 @@ cdef class Accumulator:
 
     def finish(self, cnp.ndarray sums, cnp.ndarray scatter):
         """Add the sums to float64 arrays `sums` (d,) and `scatter` (d, d)."""
+        check_size(sums, self.job.n_features)
+        check_size(scatter, self.job.n_features * self.job.n_features)
         cdef const statistics_kernels* kernels = kernels_of(self.shift)
         self.job.sums, self.job.scatter = <double*> data_of(sums), <double*> data_of(scatter)
         with nogil:
@@ -169,6 +171,11 @@ def project(cnp.ndarray X, cnp.ndarray shift, cnp.ndarray B, domain, block_rows,
     cdef const statistics_kernels* kernels = kernels_of(B)
     memset(&job, 0, sizeof(job))
     check_width(X, cnp.PyArray_DIM(B, 0))
+    check_size(shift, cnp.PyArray_DIM(B, 0))
+    if offset is not None:
+        check_size(offset, cnp.PyArray_DIM(B, 1))
+    if p is not None:
+        check_size(p, cnp.PyArray_DIM(B, 0))
     job.rows = view_rows(X, None, domain)
     job.n_features, job.n_columns = cnp.PyArray_DIM(B, 0), cnp.PyArray_DIM(B, 1)
     job.shift, job.B, job.offset, job.p = data_of(shift), data_of(B), data_of(offset), data_of(p)
