@@ -145,6 +145,14 @@ def as_parameter(value: Any, name: str, shape: tuple[int, ...]) -> Array:
     return np.ascontiguousarray(array)
 
 
+def check_finite(array: Array, name: str) -> None:
+    """Raise ValueError for the first entry that is not finite, with its place in the array."""
+    finite = np.isfinite(array)
+    if not finite.all():
+        place = tuple(int(index) for index in np.argwhere(~finite)[0])
+        raise ValueError(f"{name} must be finite, got {array[place]} at {place}")
+
+
 def as_out(
     out: Any, shape: tuple[int, ...], dtype: Any, *, in_place: str | None = None, **inputs: Any
 ) -> Array:

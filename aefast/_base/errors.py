@@ -56,6 +56,39 @@ def too_large_error(what: str, dtype: np.dtype[Any]) -> ValueError:
     return ValueError(f"{what} overflow {dtype}: {advice}")
 
 
+def overflow_of_row(
+    what: str, results: Any, dtype: np.dtype[Any], rows: Any, name: str, first_row: int = 0
+) -> FloatingPointError:
+    """Return the error for finite rows with a result that is not finite in a type.
+
+    It names the first such row, the result's column where there are several, and the row's greatest
+    entry.
+
+    Parameters
+    ----------
+    what : str
+        What overflows, such as "a result".
+    results : ndarray (n,) or (n, k)
+    dtype : dtype
+    rows : ndarray or CSR matrix (n, d)
+    name : str or TableName
+    first_row : int
+        The number of the first of these rows in the user's table.
+    """
+    with np.errstate(over="ignore"):
+        row, *column = np.argwhere(~np.isfinite(results.astype(dtype)))[0]
+    entries = rows[[row]]
+    entries = entries.toarray()[0] if hasattr(entries, "toarray") else entries[0]
+    sizes = np.abs(entries.astype(np.float64))
+    greatest = int(np.nanargmax(sizes)) if not np.isnan(sizes).all() else 0
+    place = "".join(f", column {int(c)}" for c in column)
+    advice = f"pass {name} as float64, or scale it down" if dtype == np.float32 else "scale it down"
+    return FloatingPointError(
+        f"{what} overflows {dtype} at row {first_row + row}{place}, though {name} is finite: "
+        f"column {column_label(name, greatest)} of the row is {entries[greatest]:g}; {advice}"
+    )
+
+
 def bad_row_error(
     rows: Any,
     name: str,

@@ -135,6 +135,7 @@ class _BlasLimit:
             self.holders.discard(holder)
             if not self.holders:
                 self.restore()
+                self.found = []
 
     def restore(self) -> None:
         for library, n_threads in self.found:

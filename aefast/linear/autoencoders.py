@@ -315,6 +315,5 @@ class ItemAutoencoder(_SquareMap):
         return items, best
 
     def _scores(self, rows):
-        zeros = np.zeros(self.n_features_in_)
-        name = table_name(None, self)
-        return project(rows, zeros, self.components_, name=name, n_threads=self.n_threads)
+        B, name = self.components_, table_name(None, self)
+        return project(rows, np.zeros(len(B)), B, name=name, n_threads=self.n_threads)

@@ -181,6 +181,11 @@ def has_parameters(output):
     return any(segment.parameter for segment in output)
 
 
+def leaves_terms_out(output):
+    """Return whether a loss of the output leaves out terms of −log p that depend on x."""
+    return any(TABLE[segment.distribution]["has_base"] for segment in output)
+
+
 def starting_parameters(output, n_features):
     """Return the initial parameters (d,) of the columns, 0 for columns without a parameter."""
     theta = np.zeros(n_features)

@@ -11,7 +11,8 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from aefast._base import arrays as check
 from aefast._base import threads
-from aefast._base.errors import table_name
+from aefast._base.errors import overflow_of_row, table_name
+from aefast._base.float_range import all_finite
 from aefast._base.saving import Pickled
 from aefast._base.scan import scan_rows
 from aefast._base.types import Reals, Table
@@ -195,11 +196,14 @@ class DecodesCodes(ABC):
         H = check.as_csr(H, "H") if hasattr(H, "tocsr") else check.as_rows(H, "H")
         if H.shape[1] != len(D):
             raise ValueError(f"H must have {len(D)} columns, one an atom, got shape {H.shape}")
-        if isinstance(H, np.ndarray) and not np.isfinite(H).all():
-            raise ValueError("H must be finite, got NaN or infinity")
+        if isinstance(H, np.ndarray):
+            check.check_finite(H, "H")
         D = D.astype(check.real_type(H.dtype, D.dtype), copy=False)
-        with threads.same_bits():
-            return np.asarray(H @ D)
+        with threads.same_bits(), np.errstate(over="ignore", invalid="ignore"):
+            X = np.asarray(H @ D)
+        if not all_finite(X):
+            raise overflow_of_row("a result", X, X.dtype, H, "H")
+        return X
 
 
 class SparseCoder(
@@ -314,7 +318,7 @@ class SparseCoder(
             float32 for float32, uint8 and bool rows, float64 otherwise.
         """
         rows, result = self._encode(X)
-        return result.codes.astype(check.real_type(rows.dtype), copy=False)
+        return coding.as_type(result.codes, check.real_type(rows.dtype), rows, table_name(X, self))
 
     def duality_gap(self, X: Table) -> Reals:
         """Return the relative duality gaps of the codes that `transform` computes.

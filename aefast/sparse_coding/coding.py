@@ -12,7 +12,7 @@ from scipy import linalg, sparse
 from aefast._base import arrays as check
 from aefast._base import threads
 from aefast._base._rows import BAD_ROWS, NOT_FINITE
-from aefast._base.errors import bad_row_error, column_label, table_name
+from aefast._base.errors import bad_row_error, column_label, overflow_of_row, table_name
 from aefast._base.passes import Pace, slices
 from aefast._base.warnings import warn
 from aefast.sparse_coding import _sparse_coding
@@ -254,6 +254,18 @@ def status_error(status, rows, name, dtype, first_row=0):
     return FloatingPointError(
         f"a code overflows {dtype} though {name} and the dictionary are finite: scale {name} down"
     )
+
+
+def as_type(codes, dtype, rows, name):
+    """Return codes in another type; FloatingPointError where one overflows it."""
+    if codes.dtype == dtype:
+        return codes
+    try:
+        with np.errstate(over="raise"):
+            return codes.astype(dtype)
+    except FloatingPointError:
+        dense = codes.toarray() if sparse.issparse(codes) else codes
+    raise overflow_of_row("a code", dense, dtype, rows, name)
 
 
 def warn_of_gaps(gaps, settings):

@@ -58,7 +58,9 @@ def initial_atoms(rows, order, n_components, dict_init, positive, dtype, seed):
     """
     d = rows.shape[1]
     if dict_init is not None and not isinstance(dict_init, str):
-        atoms = coding.as_dictionary(dict_init, "dict_init").astype(dtype)
+        given = coding.as_dictionary(dict_init, "dict_init")
+        with np.errstate(over="ignore"):
+            atoms = given.astype(dtype)
         if atoms.shape != (n_components, d):
             raise ValueError(
                 f"dict_init must have shape (n_components, n_features) = {(n_components, d)}, got "
@@ -66,6 +68,8 @@ def initial_atoms(rows, order, n_components, dict_init, positive, dtype, seed):
             )
         if positive and (atoms < 0).any():
             raise ValueError("dict_init must not be negative with positive_dict=True")
+        if not np.isfinite(atoms).all():  # too large for float32 until they are scaled
+            atoms = given
         norms = np.linalg.norm(atoms.astype(np.float64), axis=1, keepdims=True)
         return np.ascontiguousarray(atoms / np.maximum(norms, 1.0), dtype)
     random = random_stream(seed, WEIGHTS)
@@ -79,12 +83,15 @@ def initial_atoms(rows, order, n_components, dict_init, positive, dtype, seed):
 def unit_atoms(atoms, random, positive, dtype):
     """Return the rows scaled to norm 1.
 
-    Random directions replace rows whose norm is zero, or whose squared norm overflows float64.
+    Random directions replace rows whose norm is zero.
     """
     atoms = np.maximum(atoms, 0.0) if positive else atoms
     with np.errstate(over="ignore"):
         norms = np.linalg.norm(atoms, axis=1)
-    empty = ~((norms > np.finfo(np.float32).tiny) & (norms < np.inf))
+    if not np.isfinite(norms).all():
+        atoms[norms == np.inf] *= 2.0**-600
+        norms = np.linalg.norm(atoms, axis=1)
+    empty = ~(norms > np.finfo(np.float32).tiny)
     directions = random.standard_normal((empty.sum(), atoms.shape[1]))
     atoms[empty] = np.abs(directions) if positive else directions
     return np.ascontiguousarray(atoms / np.linalg.norm(atoms, axis=1, keepdims=True), dtype)

@@ -132,17 +132,6 @@ cdef CustomOutputs custom_outputs(output, cnp.ndarray example, autoencoder_model
 output_segments = lru_cache(maxsize=256)(OutputSegments)  # the keys are (output, n_features)
 
 
-cdef int check_width(cnp.ndarray rows, int64_t width) except -1:
-    """Raise ValueError unless rows (n, width) have as many columns as kernels will read.
-
-    Callers have checked rows against an estimator, which another thread may have fitted anew."""
-    if cnp.PyArray_DIM(rows, 1) != width:
-        raise ValueError(
-            f"a network that reads rows of {width} columns got rows of {rows.shape[1]}: the "
-            "estimator must not be fitted to other columns while it is used")
-    return 0
-
-
 cdef autoencoder_model view_layer(layer, parameters, OutputSegments segments) except *:
     """Describe a layer. The caller keeps `segments` and the parameters as long as it is used."""
     cdef autoencoder_model view

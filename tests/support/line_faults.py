@@ -16,12 +16,13 @@ def ends_of_contexts(code):
 
     Trace functions are called there, but the interpreter handles no signal before `__exit__`.
     """
-    instructions = list(dis.get_instructions(code))
-    found = set()
-    for first, second, third in zip(instructions, instructions[1:], instructions[2:], strict=False):
-        of_three = [(one.opname, one.argval) for one in (first, second, third)]
-        if of_three == [("LOAD_CONST", None)] * 3 or second.opname == "WITH_EXCEPT_START":
+    instructions, found = list(dis.get_instructions(code)), set()
+    for i, first in enumerate(instructions):
+        three = [(one.opname, one.argval) for one in instructions[i : i + 3]]
+        if three == [("LOAD_CONST", None)] * 3 or "WITH_EXCEPT_START" in [op for op, _ in three]:
             found.add(first.offset)
+            if i and instructions[i - 1].opname in ("SWAP", "NOP"):  # a value is returned
+                found.add(instructions[i - 1].offset)
     return found
 
 

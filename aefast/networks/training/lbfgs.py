@@ -86,11 +86,17 @@ class FullBatch(Training):
             on_slice = epochs.begin()
             if on_slice is not None:
                 on_slice(self.n_rows, loss)
-            if epochs.end(loss):
+            try:
+                is_over = epochs.end(loss)
+            except StopIteration as error:  # of a user's callback: to SciPy it means the end
+                raised.append(error)
+                raise
+            if is_over:
                 raise StopIteration
 
         if epochs.n_epochs == 0:
             return
+        raised: list[StopIteration] = []
         options = {
             "maxiter": epochs.n_epochs,
             "maxfun": 20 * epochs.n_epochs,
@@ -107,6 +113,8 @@ class FullBatch(Training):
             options=options,
         )
         self.settle()
+        if raised:
+            raise raised[0]
 
     def loss_and_gradient(self, x):
         """Return loss and gradient at the float64 vector x, ½ α ‖W‖² included."""

@@ -158,8 +158,14 @@ static void finish_outputs(const pass *f, const pass_buffers *buffers, strip *s,
     s->missing = job->inputs.fill != 0;
     for (int q = 0; q < job->model.n_segments; ++q) {
         const output_segment *segment = &job->model.segments[q];
+        const output_entry *entry = &outputs[segment->output];
         s->segment = q, s->constant = (real)segment->constant;
-        (job->reconstructions ? outputs[segment->output].mean : outputs[segment->output].loss)(s);
+        if (job->reconstructions)
+            entry->mean(s);
+        else if (job->whole_losses && entry->minus_log_p)
+            minus_log_p_strip(s, entry->minus_log_p);
+        else
+            entry->loss(s);
     }
 }
 
@@ -198,10 +204,14 @@ static void finish_groups(const pass *f, const pass_buffers *buffers, int64_t fi
                                         : STATUS_NOT_FINITE;
                 continue;
             }
-            double loss = group_loss(
-                &job->model.segments[q], values, x, 1, 0,
-                job->feature_losses ? (real *)job->feature_losses + (first + i) * f->d : 0,
-                buffers->row);
+            const output_segment *segment = &job->model.segments[q];
+            real *feature_losses = job->feature_losses
+                                       ? (real *)job->feature_losses + (first + i) * f->d
+                                       : 0;
+            double loss = job->whole_losses && outputs[segment->output].group_base
+                              ? multinomial_minus_log_p(segment, values, x, feature_losses,
+                                                        buffers->row)
+                              : group_loss(segment, values, x, 1, 0, feature_losses, buffers->row);
             if (job->row_losses)
                 job->row_losses[first + i] += loss;
         }

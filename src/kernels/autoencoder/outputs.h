@@ -10,6 +10,7 @@
 #define AEFAST_OUTPUTS_H
 
 #include "kernels/autoencoder/autoencoder.h"
+#include "kernels/autoencoder/tables/counts.h"
 #include "kernels/products/strip.h"
 
 enum { MOST_KNOWN = 4 };
@@ -23,6 +24,8 @@ typedef vec mean_function(vec eta);
 typedef vec plain_loss_function(vec eta, vec e, vec x, vec *by_eta);
 /* -log p(x | mu) up to terms in x alone, and its derivatives by eta and theta. */
 typedef vec loss_function(vec eta, vec x, const vec *known, vec *by_eta, vec *by_theta);
+/* -log p(x | mu) with all of its terms, in double. */
+typedef double minus_log_p_function(double x, double eta, const column_parameter *p);
 
 typedef struct {
     output_info info;
@@ -32,6 +35,8 @@ typedef struct {
     /* Return the terms that the loss leaves out (see distributions.h). */
     double (*log_normalizer)(double constant);
     double (*base)(double x);
+    /* Return all of -log p, with no terms that cancel. */
+    minus_log_p_function *minus_log_p;
     /* Return one draw. */
     double (*sample)(double eta, double theta, double constant, const generator *random);
     /* Return the term that the loss of a group of n columns leaves out. */
@@ -146,6 +151,25 @@ ALWAYS_INLINE void loss_column(strip *s, int64_t column, int64_t width, int64_t 
         if (s->feature_losses) {
             real *to = s->feature_losses + i * s->feature_ld + column;
             vec_store_n(to, vec_select(lanes, l, vec_load_n(to, left)), left);
+        }
+    }
+}
+
+/* Add -log p of the segment's columns, as `loss` of an entry adds losses. */
+static void minus_log_p_strip(strip *s, minus_log_p_function *minus_log_p)
+{
+    for (int64_t j = 0; j < s->n_columns; ++j) {
+        if (s->segment_of_column && s->segment_of_column[j] != s->segment)
+            continue;
+        column_parameter p = column_parameter_of(s->theta ? (double)s->theta[j] : 0);
+        for (int64_t i = 0; i < s->n_rows; ++i) {
+            double x = (double)s->operand[i * s->operand_ld + j],
+                   eta = (double)(s->values[i * s->ld + j] + s->bias[j]),
+                   value = x == x ? minus_log_p(x, eta, &p) : 0;
+            if (s->row_losses)
+                s->row_losses[i] += value;
+            if (s->feature_losses)
+                s->feature_losses[i * s->feature_ld + j] = (real)value;
         }
     }
 }
