@@ -104,14 +104,15 @@ class FullBatch(Training):
             "ftol": 0.0,  # tol and n_epochs_no_change decide when to stop
             "gtol": 1e-10,
         }
-        minimize(
-            self.loss_and_gradient,
-            self.flat.astype(np.float64),
-            jac=True,
-            method="L-BFGS-B",
-            callback=after_iteration,
-            options=options,
-        )
+        with threads.single_threaded_blas():  # SciPy's long dot products
+            minimize(
+                self.loss_and_gradient,
+                self.flat.astype(np.float64),
+                jac=True,
+                method="L-BFGS-B",
+                callback=after_iteration,
+                options=options,
+            )
         self.settle()
         if raised:
             raise raised[0]
