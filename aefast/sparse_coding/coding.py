@@ -12,7 +12,7 @@ from scipy import linalg, sparse
 from aefast._base import arrays as check
 from aefast._base import threads
 from aefast._base._rows import BAD_ROWS, NOT_FINITE
-from aefast._base.errors import bad_row_error, column_label, overflow_of_row, table_name
+from aefast._base.errors import bad_row_error, column_label, overflow_of_row, shown, table_name
 from aefast._base.passes import Pace, slices
 from aefast._base.warnings import warn
 from aefast.sparse_coding import _sparse_coding
@@ -60,7 +60,7 @@ def check_settings(settings, n_components):
     if not 0 <= settings.tol < np.inf:
         raise ValueError(f"tol must be finite and not negative, got {settings.tol}")
     if not isinstance(settings.positive, (bool, np.bool_)):
-        raise TypeError(f"positive must be True or False, got {settings.positive!r}")
+        raise TypeError(f"positive must be True or False, got {shown(settings.positive)}")
     if check.as_integer(settings.max_iter, "max_iter") < 1:
         raise ValueError(f"max_iter must be at least 1, got {settings.max_iter}")
     if settings.n_nonzero_coefs is not None:
