@@ -109,14 +109,14 @@ class Family(NamedTuple):
             If a draw overflows, as where the mean of a count does.
         """
         eta = np.ascontiguousarray(check.as_array(eta, "eta", 2), dtype=np.float64)
-        theta = _of_length(theta, "theta", eta.shape[1])
-        totals = _of_length(totals, "totals", len(eta))
+        thetas = _of_length(theta, "theta", eta.shape[1])
+        n_draws = _of_length(totals, "totals", len(eta))
         if random is None:
             random = np.random.default_rng()
         if not isinstance(random, np.random.Generator):
             raise TypeError(f"random must be a numpy.random.Generator or None, got {shown(random)}")
         constant = self._constant(constant)
-        x, is_finite = _autoencoder.output_sample(self.name, eta, theta, constant, totals, random)
+        x, is_finite = _autoencoder.output_sample(self.name, eta, thetas, constant, n_draws, random)
         if not is_finite:
             raise overflowing_draw_error(self.name, eta, x, x.dtype, np.arange(x.shape[1]))
         return x

@@ -255,8 +255,9 @@ class DictionaryLearning(
             self._learn(settings, rows, train, held_out, self.max_epochs)
         except FloatingPointError:
             if former and self.n_epochs_ == 0:  # nothing has been learnt: the former model stays
-                vars(self).pop("feature_names_in_", None)
-                vars(self).update(former)
+                attributes = self.__dict__
+                attributes.pop("feature_names_in_", None)
+                attributes.update(former)
             raise
         return self
 
@@ -339,10 +340,10 @@ class DictionaryLearning(
         fitted["n_features_in_"] = state.components.shape[1]
         feature_names = check.feature_names(X)
         if feature_names is None:
-            vars(self).pop("feature_names_in_", None)
+            self.__dict__.pop("feature_names_in_", None)
         else:
             fitted["feature_names_in_"] = feature_names
-        vars(self).update(fitted)
+        self.__dict__.update(fitted)
 
     def _learner(self, state, rows, settings):
         return Learner(
@@ -374,7 +375,7 @@ class DictionaryLearning(
     def _keep(self, training):
         """Store a copy of the training's values as the estimator's state."""
         state = training.values()
-        vars(self).update(_state=state, statistics_=no_statistics(state.components))
+        self.__dict__.update(_state=state, statistics_=no_statistics(state.components))
 
     def _divergence_error(self, epoch, column):
         return FloatingPointError(

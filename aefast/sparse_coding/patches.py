@@ -75,8 +75,8 @@ def extract_patches(
 
 
 def _as_size(size):
-    is_pair = isinstance(size, Iterable) and not isinstance(size, str)
-    pair = tuple(size) if is_pair and getattr(size, "ndim", 1) else (size, size)
+    is_number = isinstance(size, str) or (isinstance(size, np.ndarray) and size.ndim == 0)
+    pair = tuple(size) if isinstance(size, Iterable) and not is_number else (size, size)
     if len(pair) != 2 or any(check.as_integer(side, "size") < 1 for side in pair):
         raise ValueError(
             f"size must be a positive integer or (height, width) of them, got {shown(size)}"
@@ -243,9 +243,9 @@ def all_patches(
     patches : ndarray (n, height · width [· channels])
         A copy, in row-major order of the patches' positions.
     """
-    image, size = as_image(image, "image"), _as_size(size)
-    _check_fits(image, size)
-    n_rows = image.shape[0] - size[0] + 1
+    image, (height, width) = as_image(image, "image"), _as_size(size)
+    _check_fits(image, (height, width))
+    n_rows = image.shape[0] - height + 1
     first_row = check.as_integer(first_row, "first_row")
     end_row = n_rows if end_row is None else min(check.as_integer(end_row, "end_row"), n_rows)
     if not 0 <= first_row < end_row:
@@ -253,7 +253,7 @@ def all_patches(
             f"first_row and end_row must be a range within the {n_rows} rows of patches, got "
             f"{first_row} and {end_row}"
         )
-    views = _windows(image, size)[first_row:end_row]
+    views = _windows(image, (height, width))[first_row:end_row]
     return views.reshape(views.shape[0] * views.shape[1], -1)
 
 
