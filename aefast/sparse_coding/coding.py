@@ -246,13 +246,21 @@ class _SparseSlices:
         return matrix
 
 
-def status_error(status, rows, name, dtype, first_row=0):
-    """Return the error for a status that `Encoder.code` has returned."""
+def status_error(status, rows, name, dtype, first_row=0, order=None):
+    """Return the error for a status that `Encoder.code` has returned.
+
+    The numbers of the rows are `order`, or begin at first_row.
+    """
     if status & BAD_ROWS:
         return bad_row_error(rows, name, check.ANYWHERE, dtype, first_row=first_row)
     assert status & NOT_FINITE
+    sizes = np.abs(rows.astype(np.float64))
+    row, column = (int(i) for i in np.unravel_index(np.argmax(sizes), sizes.shape))
+    number = first_row + row if order is None else order[row]
     return FloatingPointError(
-        f"a code overflows {dtype} though {name} and the dictionary are finite: scale {name} down"
+        f"a code overflows {dtype} though {name} and the dictionary are finite: the greatest entry "
+        f"is {rows[row, column]:g} at row {number}, column {column_label(name, column)}; "
+        f"scale {name} down"
     )
 
 
