@@ -59,6 +59,9 @@ class Gradients(NamedTuple):
     output_parameters: dict
 
 
+UNUSED = object()  # a bias that an operation does not read
+
+
 def _network(
     X,
     W,
@@ -72,9 +75,11 @@ def _network(
 ):
     """Check names, shapes and types; return a network of one layer and its parameters.
 
-    A bias that the caller does not use is None.
+    A bias that the caller does not use is UNUSED, and None among the parameters.
     """
     check.check_name(activation, "activation", _autoencoder.ACTIVATIONS)
+    check.check_representable(output, "output")
+    check.check_representable(output_parameters, "output_parameters")
     W = check.as_array(W, "W", 2)
     k, d = W.shape
     check.check_sizes(n_components=k, n_features=d)
@@ -82,8 +87,8 @@ def _network(
     arrays = [
         check.as_parameter(W, "W", (k, d)),
         None if tied else check.as_parameter(decoder_weights, "decoder_weights", (k, d)),
-        None if b is None else check.as_parameter(b, "b", (k,)),
-        None if c is None else check.as_parameter(c, "c", (d,)),
+        None if b is UNUSED else check.as_parameter(b, "b", (k,)),
+        None if c is UNUSED else check.as_parameter(c, "c", (d,)),
     ]
     dtype = check.real_type(X.dtype, *[array.dtype for array in arrays if array is not None])
     V: Any
@@ -131,7 +136,7 @@ def encode(
     array([[0.5, 1. ]])
     """
     X = check.as_rows(X, "X")
-    network, parameters = _network(X, W, b, None, activation=activation)
+    network, parameters = _network(X, W, b, UNUSED, activation=activation)
     _check_width(X, "X", network.n_features)
     if out is None:
         return one_pass(network, parameters, X, "codes", n_threads=n_threads)
@@ -179,7 +184,7 @@ def decode(
     """
     H = check.as_rows(H, "H")
     network, parameters = _network(
-        H, W, None, c, output=output, output_parameters=output_parameters
+        H, W, UNUSED, c, output=output, output_parameters=output_parameters
     )
     _check_width(H, "H", network.n_components)
     options = {"name": "H", "from_codes": True, "n_threads": n_threads}

@@ -5,6 +5,8 @@ from typing import Any, Self
 
 import numpy as np
 
+LONGEST_SHOWN = 500  # number of characters of a value in an error
+
 
 class TableName(str):
     """Name of a table in error messages, with the names of its columns if there are any.
@@ -25,6 +27,20 @@ class TableName(str):
         made = super().__new__(cls, name)
         made.columns = columns
         return made
+
+
+def shown(value: Any) -> str:
+    """Return the text of a value for an error, shortened; its type where it has none."""
+    try:
+        text = repr(value)
+    except Exception:  # of an integer too long to write, of lists too deep, of any user's class
+        return f"an object of type {type(value).__name__}"
+    return shortened(text)
+
+
+def shortened(text: str) -> str:
+    """Return the beginning of a text that is too long for an error."""
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
 
 
 def table_name(X: Any, estimator: Any = None, *, name: str = "X") -> TableName:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from aefast._base import _runtime
+from aefast._base.errors import shown
 
 # Floating-point operations of a step or a pass from which a further thread is worth its cost
 # (benchmarks/results).
@@ -43,7 +44,7 @@ def effective_n_threads(n_threads: int | None, work: float) -> int:
     """
     if n_threads is not None and not _is_n_threads(n_threads):
         is_long = isinstance(n_threads, int) and n_threads.bit_length() > 64  # too long to print
-        got = "one of more than 64 bits" if is_long else repr(n_threads)
+        got = "one of more than 64 bits" if is_long else shown(n_threads)
         raise ValueError(f"n_threads must be None or an integer in [1, {MOST_THREADS}], got {got}")
     if n_threads is None and work < 2 * WORK_PER_THREAD:
         return 1

@@ -295,7 +295,8 @@ class ItemAutoencoder(_SquareMap):
             raise ValueError(
                 f"n must be in [1, {self.n_features_in_}], the number of items, got {n}"
             )
-        table = check.estimator_table(self, user_rows, reset=False)
+        exclude_seen = check.as_flag(exclude_seen, "exclude_seen")
+        table = check.estimator_table(self, user_rows, reset=False, name="user_rows")
         step = max(1, _SCORES_AT_ONCE // self.n_features_in_)
         parts = [
             self._best(table[first : first + step], n, exclude_seen)

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
 from aefast._base import arrays as check
-from aefast._base.errors import table_name
+from aefast._base.errors import shown, table_name
 from aefast._base.float_range import mean_of
 from aefast._base.random import random_state_of
 from aefast._base.types import RandomState, Reals
@@ -15,7 +15,7 @@ from aefast.networks.fitted import FittedState
 from aefast.networks.likelihoods import log_likelihoods, sample_of_outputs
 from aefast.networks.one_pass import as_type, one_pass, overflow_error
 from aefast.networks.outputs import is_of_nonnegative, leaves_terms_out, plain_output
-from aefast.networks.variants import Variant, noise_extremes
+from aefast.networks.variants import Variant, check_corruption, noise_extremes
 
 
 class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
@@ -80,6 +80,7 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         -------
         loss : ndarray (n_samples,) or (n_samples, n_features)
         """
+        per_feature = check.as_flag(per_feature, "per_feature")
         rows, state = self._checked(X)
         return self._losses(rows, state, "feature_losses" if per_feature else "row_losses")
 
@@ -104,6 +105,7 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         -------
         log_likelihood : ndarray (n_samples,) or (n_samples, n_features)
         """
+        per_feature = check.as_flag(per_feature, "per_feature")
         rows, state = self._checked(X)
         output, missing = state.model.output, state.fill is not None
         whole, kind = leaves_terms_out(output), check.real_type(rows.dtype)
@@ -232,7 +234,7 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         rows, state = self._checked(X)
         if state.fill is None:
             raise ValueError(
-                f"impute needs a fit with missing='mask', got missing={self.missing!r}"
+                f"impute needs a fit with missing='mask', got missing={shown(self.missing)}"
             )
         means = self._one_pass(rows, state, "reconstructions")
         return np.where(np.isnan(rows), means, rows).astype(means.dtype, copy=False)
@@ -285,6 +287,7 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         model, dtype = state.model, state.parameters.dtype
         seed = int(random.randint(np.iinfo(np.int64).max, dtype=np.int64))
         fill = None if state.fill is None else state.fill.astype(dtype)
+        check_corruption(self.corruption)
         if self.corruption is None:
             return Variant(fill=fill)
         kind, level = self.corruption

@@ -209,7 +209,7 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
         check_sparsity(self.sparsity, self.activation)
         check_sparsity(self.sparsity, self.code_activation or self.activation)
         lbfgs.check(self)
-        sizes = list(self.layer_sizes)
+        sizes = list(self.layer_sizes) if getattr(self.layer_sizes, "ndim", 1) else []
         in_range = [
             isinstance(size, Integral) and 1 <= int(size) <= check.LARGEST_SIZE for size in sizes
         ]

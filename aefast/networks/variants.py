@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from aefast._base.arrays import check_representable
 from aefast.networks import outputs
 from aefast.networks._autoencoder import CORRUPTIONS, PENALTIES, UNIT_ACTIVATIONS
 
@@ -64,6 +65,7 @@ def check_variants(estimator):
 
 def check_corruption(given):
     """Raise ValueError for an invalid `corruption`."""
+    check_representable(given, "corruption")
     if given is None:
         return
     if not (isinstance(given, tuple) and len(given) == 2 and given[0] in CORRUPTIONS):

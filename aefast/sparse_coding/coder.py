@@ -142,6 +142,7 @@ def sparse_encode(
             f"X must have {D.shape[1]} columns, as many as the dictionary, got shape {X.shape}"
         )
     check.check_name(output_format, "output_format", OUTPUT_FORMATS)
+    return_gap = check.as_flag(return_gap, "return_gap")
     settings = Settings(algorithm, alpha, n_nonzero_coefs, positive, tol, max_iter, n_threads)
     coding.check_settings(settings, len(D))
     check_options(settings, init, return_gap)
@@ -354,7 +355,7 @@ class SparseCoder(
             self.n_nonzero_coefs,
             self.positive,
             self.tol,
-            self.code_max_iter,
+            int(self.code_max_iter),
             self.n_threads,
         )
         D = self._dictionary()

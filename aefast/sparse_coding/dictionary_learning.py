@@ -288,8 +288,8 @@ class DictionaryLearning(
             self.alpha,
             self.n_nonzero_coefs,
             self.positive_code,
-            self.code_tol,
-            self.code_max_iter,
+            float(self.code_tol),
+            int(self.code_max_iter),
             self.n_threads,
         )
         coding.check_settings(settings, self.n_components)

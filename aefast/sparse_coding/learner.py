@@ -228,7 +228,8 @@ class Learner:
             self.rows, check.ANYWHERE, order=order, gaps=gaps if has_gap else None, **memory
         )
         if status:
-            raise coding.status_error(status, self.rows[order], "X", self.components.dtype)
+            batch, dtype = self.rows[order], self.components.dtype
+            raise coding.status_error(status, batch, "X", dtype, order=order)
         if has_gap:
             self.n_open_gaps += int((gaps > self.settings.tol).sum())
         return memory

@@ -165,6 +165,22 @@ def test_codes_and_reconstructions_that_overflow(dictionary):
         dictionary.inverse_transform(H)
 
 
+@pytest.mark.parametrize("output_format", ["dense", "csr"])
+@pytest.mark.parametrize("algorithm", ["lasso_active", "lasso_cd", "omp", "threshold"])
+def test_rows_that_cannot_be_coded_are_named(algorithm, output_format):
+    rows = np.random.default_rng(0).random((60, 4))
+    rows[41, 2] = -1e308
+    frame = pd.DataFrame(rows, columns=list("abcd"))
+    D = np.random.default_rng(1).normal(size=(6, 4))
+    options = {"n_nonzero_coefs": 2} if algorithm == "omp" else {}
+    with pytest.raises(FloatingPointError, match=r"entry is -1e\+308 at row 41, column 'c'; scale"):
+        aefast.sparse_encode(
+            frame, D, algorithm=algorithm, output_format=output_format, alpha=0.1, **options
+        )
+    with pytest.raises(FloatingPointError, match=r"at row 41, column 2; scale X down"):
+        aefast.DictionaryLearning(3, random_state=0).fit(rows)
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_images_that_are_not_finite_are_refused(bad):
     image = np.zeros((6, 5))

@@ -68,14 +68,14 @@ def test_a_fit_before_the_check_is_noticed(name, monkeypatch):
     """A race: another thread fits between the reading of the model and the check of the rows."""
     model, checked = made(name).fit(WIDE), arrays.estimator_rows
 
-    def checked_around_a_fit(estimator, X, *, reset):
+    def checked_around_a_fit(estimator, X, *, reset, **options):
         if estimator is model and not reset:
             before = dict(vars(model))
             model.fit(NARROW)
-            rows = checked(estimator, X, reset=reset)
+            rows = checked(estimator, X, reset=reset, **options)
             vars(model).update(before)
             return rows
-        return checked(estimator, X, reset=reset)
+        return checked(estimator, X, reset=reset, **options)
 
     monkeypatch.setattr(arrays, "estimator_rows", checked_around_a_fit)
     with pytest.raises(ValueError, match="model that reads rows of 12 columns got rows of 4"):
