@@ -101,7 +101,7 @@ def with_one_thread():
 @pytest.mark.parametrize(
     ("n_threads", "environment"),
     [
-        (1, {"OPENBLAS_NUM_THREADS": "2"}),
+        pytest.param(1, {"OPENBLAS_NUM_THREADS": "2"}, marks=pytest.mark.extra),
         (2, {"OPENBLAS_NUM_THREADS": "3", "OMP_NUM_THREADS": "4"}),
     ],
     ids=["blas", "both"],

@@ -47,7 +47,7 @@ SMALL_FITS = {
     "early stopping": _of(aefast.Autoencoder, 3, max_epochs=2, early_stopping=True, learns=True),
     "untied": _of(aefast.Autoencoder, 3, max_epochs=1, tied=False, learns=True),
     "lbfgs": _of(aefast.Autoencoder, 3, max_epochs=2, solver="lbfgs", learns=True),
-    "stacked": _of(aefast.StackedAutoencoder, (3, 2), max_epochs=1, learns=True),
+    "stacked": _of(aefast.StackedAutoencoder, (3, 2), max_epochs=1, pretrain_epochs=1, learns=True),
     "dictionary": _of(aefast.DictionaryLearning, 3, max_epochs=2, learns=True),
     "ppca": _of(aefast.ProbabilisticPCA, 2),
     "krylov": _of(aefast.ProbabilisticPCA, 2, svd_solver="krylov"),
