@@ -155,25 +155,6 @@ ALWAYS_INLINE void loss_column(strip *s, int64_t column, int64_t width, int64_t 
     }
 }
 
-/* Add -log p of the segment's columns, as `loss` of an entry adds losses. */
-static void minus_log_p_strip(strip *s, minus_log_p_function *minus_log_p)
-{
-    for (int64_t j = 0; j < s->n_columns; ++j) {
-        if (s->segment_of_column && s->segment_of_column[j] != s->segment)
-            continue;
-        column_parameter p = column_parameter_of(s->theta ? (double)s->theta[j] : 0);
-        for (int64_t i = 0; i < s->n_rows; ++i) {
-            double x = (double)s->operand[i * s->operand_ld + j],
-                   eta = (double)(s->values[i * s->ld + j] + s->bias[j]),
-                   value = x == x ? minus_log_p(x, eta, &p) : 0;
-            if (s->row_losses)
-                s->row_losses[i] += value;
-            if (s->feature_losses)
-                s->feature_losses[i * s->feature_ld + j] = (real)value;
-        }
-    }
-}
-
 /* ---- gradients ---- */
 
 /* Compute losses and derivatives of one vector of columns, without masks. */

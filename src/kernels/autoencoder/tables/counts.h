@@ -43,7 +43,7 @@ typedef struct {
     double theta, k, rest;
 } column_parameter;
 
-static column_parameter column_parameter_of(double theta)
+static inline column_parameter column_parameter_of(double theta)
 {
     double k = fmax(exp(theta), DBL_MIN);
     return (column_parameter){theta, k, gamma_rest(k)};
