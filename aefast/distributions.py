@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from aefast._base import arrays as check
+from aefast._base.errors import shown
 from aefast.networks import _autoencoder
 from aefast.networks.check_distribution import check_distribution
 from aefast.networks.distribution import Distribution
@@ -72,7 +74,7 @@ class Family(NamedTuple):
         log_base : ndarray (n, m), or (n,) for a group
             0 for NaN in x.
         """
-        x = np.ascontiguousarray(x, dtype=np.float64)
+        x = np.ascontiguousarray(check.as_array(x, "x", 2), dtype=np.float64)
         return _autoencoder.output_log_base(self.name, x, self._constant(constant))
 
     def sample(
@@ -106,21 +108,38 @@ class Family(NamedTuple):
         FloatingPointError
             If a draw overflows, as where the mean of a count does.
         """
-        eta = np.ascontiguousarray(eta, dtype=np.float64)
-        if theta is not None:
-            theta = np.array(np.broadcast_to(theta, eta.shape[1]), dtype=np.float64)
-        if totals is not None:
-            totals = np.array(np.broadcast_to(totals, len(eta)), dtype=np.float64)
-        random = np.random.default_rng() if random is None else random
+        eta = np.ascontiguousarray(check.as_array(eta, "eta", 2), dtype=np.float64)
+        thetas = _of_length(theta, "theta", eta.shape[1])
+        n_draws = _of_length(totals, "totals", len(eta))
+        if random is None:
+            random = np.random.default_rng()
+        if not isinstance(random, np.random.Generator):
+            raise TypeError(f"random must be a numpy.random.Generator or None, got {shown(random)}")
         constant = self._constant(constant)
-        x, is_finite = _autoencoder.output_sample(self.name, eta, theta, constant, totals, random)
+        x, is_finite = _autoencoder.output_sample(self.name, eta, thetas, constant, n_draws, random)
         if not is_finite:
             raise overflowing_draw_error(self.name, eta, x, x.dtype, np.arange(x.shape[1]))
         return x
 
     def _constant(self, given):
         given = self.default if given is None else given
-        return 0.0 if given is None else float(given)
+        if given is None:
+            return 0.0
+        check.check_number(given, "constant")
+        if self.default is not None and not 0 < given < np.inf:
+            raise ValueError(f"constant must be positive and finite, got {given}")
+        return float(given)
+
+
+def _of_length(values, name, n):
+    """Return an array (n,) of values, of which a single one stands for all; None stays None."""
+    if values is None:
+        return None
+    values = check.as_array(values, name)
+    check.check_finite(values, name)
+    if values.shape not in ((), (n,)):
+        raise ValueError(f"{name} must be a number or have shape ({n},), got {values.shape}")
+    return np.array(np.broadcast_to(values, n), dtype=np.float64)
 
 
 FAMILIES = {

@@ -21,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 
 from aefast._base import saving
 from aefast._base.files import METADATA_KEY, replacing, save
+from aefast._base.paths import as_path
 from aefast._base.saving import COUNT, NAMES, OBJECT, TEXT, check_entries, check_names, shortened
 from aefast._base.types import PathLike
 from aefast._version import __version__
@@ -105,7 +106,7 @@ def load(path: PathLike) -> Any:
     ValueError
         If it is not a complete, consistent model file of this or an earlier format version.
     """
-    path = os.fsdecode(path)
+    path = as_path(path)
     if os.path.isdir(path):
         path = _model_in(path)
     _check_is_regular_file(path)

@@ -61,6 +61,9 @@ class Gradients(NamedTuple):
     gain: np.ndarray | None = None
 
 
+UNUSED = object()  # a bias that an operation does not read
+
+
 def _network(
     X,
     W,
@@ -75,9 +78,11 @@ def _network(
 ):
     """Check names, shapes and types; return a network of one layer and its parameters.
 
-    A bias that the caller does not use is None.
+    A bias that the caller does not use is UNUSED, and None among the parameters.
     """
     check.check_name(activation, "activation", _autoencoder.ACTIVATIONS)
+    check.check_representable(output, "output")
+    check.check_representable(output_parameters, "output_parameters")
     W = check.as_array(W, "W", 2)
     k, d = W.shape
     check.check_sizes(n_components=k, n_features=d)
@@ -85,8 +90,8 @@ def _network(
     arrays = [
         check.as_parameter(W, "W", (k, d)),
         None if tied else check.as_parameter(decoder_weights, "decoder_weights", (k, d)),
-        None if b is None else check.as_parameter(b, "b", (k,)),
-        None if c is None else check.as_parameter(c, "c", (d,)),
+        None if b is UNUSED else check.as_parameter(b, "b", (k,)),
+        None if c is UNUSED else check.as_parameter(c, "c", (d,)),
         None if gain is None else check.as_parameter(gain, "gain", (k,)),
     ]
     dtype = check.real_type(X.dtype, *[array.dtype for array in arrays if array is not None])
@@ -135,7 +140,7 @@ def encode(
     array([[0.5, 1. ]])
     """
     X = check.as_rows(X, "X")
-    network, parameters = _network(X, W, b, None, activation=activation)
+    network, parameters = _network(X, W, b, UNUSED, activation=activation)
     _check_width(X, "X", network.n_features)
     if out is None:
         return one_pass(network, parameters, X, "codes", n_threads=n_threads)
@@ -192,7 +197,7 @@ def decode(
     network, parameters = _network(
         H,
         W,
-        None,
+        UNUSED,
         c,
         output=output,
         output_parameters=output_parameters,

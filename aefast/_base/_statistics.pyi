@@ -23,7 +23,9 @@ def sparse_product(
     B: NDArray[Any],
     Y: NDArray[Any],
     n_threads: int,
-) -> None: ...
+    *,
+    minus: NDArray[Any] | None = None,
+) -> int: ...
 def project(
     X: NDArray[Any],
     shift: NDArray[Any],

@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 
 from aefast._base._rows import csr_fault, is_plain
-from aefast._base.errors import entry_error
+from aefast._base.errors import entry_error, shortened, shown
 from aefast._base.types import Array
 
 ROW_TYPES = (np.dtype(np.float64), np.dtype(np.float32), np.dtype(np.uint8), np.dtype(np.bool_))
+LONGEST_TEXT = 10_000  # number of characters of a parameter that error messages show
+MOST_LEVELS = 8  # number of lists within lists in a parameter
 LARGEST_SIZE = 2**31 - 1  # maximum of n_features and n_components: BLAS has 32-bit integers
 
 _NARROW_TYPES = frozenset(ROW_TYPES[1:])
@@ -96,6 +98,7 @@ def _plain_error(error: Exception, message: str) -> TypeError | ValueError:
 
     Subclasses of either are not used: some take other arguments.
     """
+    message = shortened(message)
     return TypeError(message) if isinstance(error, TypeError) else ValueError(message)
 
 
@@ -143,6 +146,14 @@ def as_parameter(value: Any, name: str, shape: tuple[int, ...]) -> Array:
     if array.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
     return np.ascontiguousarray(array)
+
+
+def check_finite(array: Array, name: str) -> None:
+    """Raise ValueError for the first entry that is not finite, with its place in the array."""
+    finite = np.isfinite(array)
+    if not finite.all():
+        place = tuple(int(index) for index in np.argwhere(~finite)[0])
+        raise ValueError(f"{name} must be finite, got {array[place]} at {place}")
 
 
 def as_out(
@@ -193,7 +204,7 @@ def as_mean_weight(value: Any, n_samples: int) -> Array | None:
 
     None and a single number weigh all rows alike.
     """
-    if value is None or np.asarray(value).ndim == 0:
+    if value is None or as_array(value, "sample_weight").ndim == 0:
         return None
     weight = as_sample_weight(value, n_samples)
     return None if weight is None else weight * n_samples
@@ -226,7 +237,7 @@ def check_sizes(**sizes: int) -> None:
 def as_integer(value: Any, name: str) -> int:
     """Return an int from any integer but a bool."""
     if not isinstance(value, Integral) or isinstance(value, bool):
-        raise TypeError(f"{name} must be an integer, got {value!r}")
+        raise TypeError(f"{name} must be an integer, got {shown(value)}")
     check_representable(value, name, integer=True)
     return int(value)
 
@@ -234,17 +245,23 @@ def as_integer(value: Any, name: str) -> int:
 def check_number(value: Any, name: str) -> None:
     """Raise TypeError for a value that is not a real number."""
     if not isinstance(value, Real) or isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} must be a number, got {value!r}")
+        raise TypeError(f"{name} must be a number, got {shown(value)}")
     check_representable(value, name)
 
 
-def check_representable(value, name, *, integer=False):
+def check_representable(value, name, *, integer=False, levels=MOST_LEVELS):
     """ValueError for a number, or one within lists, tuples and dicts, that float64 cannot hold; for
-    an integer that 64 bits cannot hold, where only integers are expected.
+    an integer that 64 bits cannot hold, where only integers are expected; for texts and nestings
+    that no error message could show.
     """
     if isinstance(value, (list, tuple, dict)):
+        if levels == 0:
+            raise ValueError(f"{name} must not have so many lists within lists")
         for part in value.values() if isinstance(value, dict) else value:
-            check_representable(part, name)
+            check_representable(part, name, levels=levels - 1)
+    elif isinstance(value, (str, bytes)):
+        if len(value) > LONGEST_TEXT:
+            raise ValueError(f"{name} must not be a text of {len(value)} characters")
     elif isinstance(value, (int, Fraction)) and not isinstance(value, bool):
         try:
             size = abs(float(value))
@@ -257,27 +274,41 @@ def check_representable(value, name, *, integer=False):
 
 
 def check_representable_parameters(values, constraints):
-    """Raise the errors of `check_representable` for parameters of an estimator, by name."""
+    """Raise the errors of `check_representable` for parameters of an estimator, by name.
+
+    Fractions are refused too: scikit-learn's comparisons fail for them without a name.
+    """
     for name, value in values.items():
-        if isinstance(value, (int, Fraction, tuple, list)):
-            types = [getattr(constraint, "type", None) for constraint in constraints.get(name, ())]
+        if isinstance(value, (int, Fraction, tuple, list, dict, str, bytes)):
+            rules = constraints.get(name, ())
+            types = [getattr(rule, "type", None) for rule in rules]
             check_representable(value, name, integer=Integral in types and Real not in types)
+            if isinstance(value, Fraction):
+                raise TypeError(f"{name} must be an int or a float, got {value!r}")
 
 
 def _exponent(value):
     return int(abs(value)).bit_length() - 1
 
 
+def as_flag(value: Any, name: str) -> bool:
+    """Return whether a value is true; ValueError for one that is neither true nor false."""
+    try:
+        return bool(value)
+    except Exception:  # of arrays, tables, missing values of pandas
+        raise ValueError(f"{name} must be True or False, got {shown(value)}") from None
+
+
 def check_name(value: Any, name: str, choices: Collection[str]) -> None:
     """Raise ValueError unless a value is one of the choices."""
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {list(choices)}, got {value!r}")
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{name} must be one of {list(choices)}, got {shown(value)}")
 
 
 # ---- scikit-learn's conventions ----
 
 
-def estimator_rows(estimator: Any, X: Any, *, reset: bool) -> Array:
+def estimator_rows(estimator: Any, X: Any, *, reset: bool, name: str = "X") -> Array:
     """Return the user's X as a table that a kernel can read.
 
     X is checked as scikit-learn checks it, except that its entries are not looked at. With `reset`
@@ -289,17 +320,17 @@ def estimator_rows(estimator: Any, X: Any, *, reset: bool) -> Array:
     from sklearn.utils.validation import check_array, validate_data
 
     if _has_masked(X) and estimator.__sklearn_tags__().input_tags.allow_nan:
-        refuse_types("X", [X.dtype], "cmM")
+        refuse_types(name, [X.dtype], "cmM")
         X = X.astype(real_type(X.dtype)).filled(np.nan)
-    _refuse_masked(X, "X")
+    _refuse_masked(X, name)
     given = X
-    refuse_types("X", [X.dtype] if hasattr(X, "dtype") else getattr(X, "dtypes", []), "mM")
+    refuse_types(name, [X.dtype] if hasattr(X, "dtype") else getattr(X, "dtypes", []), "mM")
     try:
         X = check_array(
-            X, dtype=list(ROW_TYPES), ensure_all_finite=False, estimator=estimator, input_name="X"
+            X, dtype=list(ROW_TYPES), ensure_all_finite=False, estimator=estimator, input_name=name
         )
     except (TypeError, ValueError, OverflowError) as error:
-        message = f"X must be a table of numbers (n_samples, n_features): {error}"
+        message = f"{name} must be a table of numbers (n_samples, n_features): {error}"
         raise _plain_error(error, message) from None
     check_sizes(n_features=X.shape[1])
     if not reset:
@@ -315,23 +346,23 @@ def _is_as_fitted(estimator: Any, X: Array) -> bool:
     return X.shape[1] == estimator.n_features_in_ and not hasattr(estimator, "feature_names_in_")
 
 
-def estimator_table(estimator: Any, X: Any, *, reset: bool) -> Any:
+def estimator_table(estimator: Any, X: Any, *, reset: bool, name: str = "X") -> Any:
     """Return X as `estimator_rows` does, or as a finite CSR matrix where X is sparse."""
     if _is_sparse_frame(X):
         if not reset:
             from sklearn.utils.validation import validate_data
 
             validate_data(estimator, X, reset=False, skip_check_array=True)
-        return as_csr(X.sparse.to_coo(), "X")
+        return as_csr(X.sparse.to_coo(), name)
     if not _is_sparse(X):
-        return estimator_rows(estimator, X, reset=reset)
+        return estimator_rows(estimator, X, reset=reset, name=name)
     from sklearn.utils.validation import check_array, validate_data
 
-    refuse_types("X", [X.dtype], "cmM")
+    refuse_types(name, [X.dtype], "cmM")
     check_array(X, accept_sparse=True, dtype=None, ensure_all_finite=False, estimator=estimator)
     if not reset:
         validate_data(estimator, X, reset=False, skip_check_array=True)
-    return as_csr(X, "X")
+    return as_csr(X, name)
 
 
 def _is_sparse_frame(X: Any) -> bool:

@@ -153,6 +153,7 @@ class TrainedEstimator(Protocol):
     callbacks: Any
     verbose: Any
     n_epochs_: int
+    _state: Any  # bound anew by each `_keep`, so that a fit of a callback's is noticed
 
     def _curves(self) -> tuple[list[float], list[float]]:
         """Return the lists of losses and of validation losses, to which each epoch appends."""
@@ -196,6 +197,7 @@ class Epochs:
         self._callbacks = as_list(estimator.callbacks)
         self._n_begun = 0
         self._validation_loss: float | None = None
+        self._kept = estimator._state, *estimator._curves()
 
     def begin(self) -> OnSlice | None:
         """Begin an epoch and return its `on_slice` (see `EpochTraining.epoch`)."""
@@ -209,6 +211,7 @@ class Epochs:
         losses.append(loss)
         estimator.n_epochs_ = epoch = estimator.n_epochs_ + 1
         estimator._keep(self._training)
+        self._kept = estimator._state, losses, validation_losses
         monitored = loss
         if self._early_stopping is not None:
             monitored = self._validation_loss = self._early_stopping.validate()
@@ -220,8 +223,23 @@ class Epochs:
             for callback in self._callbacks
         ]
         if stops:
+            if not self.is_kept():
+                raise RuntimeError(
+                    f"after epoch {epoch} a callback has fitted the estimator that is being "
+                    "trained, or deleted its attributes: the training cannot go on. A callback may "
+                    "fit a clone of it (sklearn.base.clone)"
+                )
             self._training.reread()
         return any(stops) or self._patience.is_over(monitored)
+
+    def is_kept(self) -> bool:
+        """Return whether state and curves of the estimator are those of this training."""
+        estimator = self._estimator
+        try:
+            found = (estimator._state, *estimator._curves(), estimator.n_epochs_)
+        except AttributeError:
+            return False
+        return all(one is other for one, other in zip(found, self._kept, strict=False))
 
 
 def run_epochs(
@@ -255,11 +273,11 @@ def run_epochs(
     Exception
         The estimator's error where training diverges, and whatever training or callbacks raise.
     """
+    epochs = None
     try:
         with progress_bar(estimator.verbose, n_epochs, training.n_rows, stage) as start_epoch:
-            training.run(
-                Epochs(estimator, training, n_epochs, patience, early_stopping, start_epoch)
-            )
+            epochs = Epochs(estimator, training, n_epochs, patience, early_stopping, start_epoch)
+            training.run(epochs)
         if early_stopping is not None:
             early_stopping.restore_best()
     except Diverged as error:
@@ -269,4 +287,5 @@ def run_epochs(
         training.settle()
         raise
     finally:
-        estimator._keep(training)
+        if epochs is None or epochs.is_kept():  # else the state is that of a callback's fit
+            estimator._keep(training)

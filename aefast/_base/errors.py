@@ -5,6 +5,8 @@ from typing import Any, Self
 
 import numpy as np
 
+LONGEST_SHOWN = 500  # number of characters of a value in an error
+
 
 class TableName(str):
     """Name of a table in error messages, with the names of its columns if there are any.
@@ -25,6 +27,20 @@ class TableName(str):
         made = super().__new__(cls, name)
         made.columns = columns
         return made
+
+
+def shown(value: Any) -> str:
+    """Return the text of a value for an error, shortened; its type where it has none."""
+    try:
+        text = repr(value)
+    except Exception:  # of an integer too long to write, of lists too deep, of any user's class
+        return f"an object of type {type(value).__name__}"
+    return shortened(text)
+
+
+def shortened(text: str) -> str:
+    """Return the beginning of a text that is too long for an error."""
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
 
 
 def table_name(X: Any, estimator: Any = None, *, name: str = "X") -> TableName:
@@ -54,6 +70,39 @@ def too_large_error(what: str, dtype: np.dtype[Any]) -> ValueError:
     """Return the error for finite entries from which `what` overflow."""
     advice = "scale X down, or pass float64" if dtype == np.float32 else "scale X down"
     return ValueError(f"{what} overflow {dtype}: {advice}")
+
+
+def overflow_of_row(
+    what: str, results: Any, dtype: np.dtype[Any], rows: Any, name: str, first_row: int = 0
+) -> FloatingPointError:
+    """Return the error for finite rows with a result that is not finite in a type.
+
+    It names the first such row, the result's column where there are several, and the row's greatest
+    entry.
+
+    Parameters
+    ----------
+    what : str
+        What overflows, such as "a result".
+    results : ndarray (n,) or (n, k)
+    dtype : dtype
+    rows : ndarray or CSR matrix (n, d)
+    name : str or TableName
+    first_row : int
+        The number of the first of these rows in the user's table.
+    """
+    with np.errstate(over="ignore"):
+        row, *column = np.argwhere(~np.isfinite(results.astype(dtype)))[0]
+    entries = rows[[row]]
+    entries = entries.toarray()[0] if hasattr(entries, "toarray") else entries[0]
+    sizes = np.abs(entries.astype(np.float64))
+    greatest = int(np.nanargmax(sizes)) if not np.isnan(sizes).all() else 0
+    place = "".join(f", column {int(c)}" for c in column)
+    advice = f"pass {name} as float64, or scale it down" if dtype == np.float32 else "scale it down"
+    return FloatingPointError(
+        f"{what} overflows {dtype} at row {first_row + row}{place}, though {name} is finite: "
+        f"column {column_label(name, greatest)} of the row is {entries[greatest]:g}; {advice}"
+    )
 
 
 def bad_row_error(

@@ -16,6 +16,7 @@ from safetensors.numpy import save as serialize
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from aefast._base.paths import as_path
 from aefast._base.types import PathLike
 from aefast._version import __version__
 
@@ -82,7 +83,7 @@ def replacing(path: PathLike) -> Iterator[BinaryIO]:
     followed, not replaced; the permissions of a file that is replaced are those of the new file
     from its first byte. Temporary files that a killed process left in the folder are removed.
     """
-    target = os.path.realpath(os.fsdecode(path))
+    target = os.path.realpath(as_path(path))
     if os.path.isdir(target):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), target)
     if os.path.exists(target) and not os.path.isfile(target):

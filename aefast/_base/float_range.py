@@ -44,6 +44,26 @@ def all_finite(array: Array) -> bool:
         return bool(np.isfinite(array.sum()) or np.isfinite(array).all())
 
 
+def sum_of(values: Array) -> float:
+    """Return the sum of finite numbers; FloatingPointError where it overflows float64."""
+    with np.errstate(over="ignore"):
+        total = float(values.sum(dtype=np.float64))
+    if not math.isfinite(total):
+        raise FloatingPointError(f"the sum of {len(values)} log-likelihoods overflows float64")
+    return total
+
+
+def mean_of(values: Array, weight: Array | None = None) -> float:
+    """Return the mean of finite numbers, weighted with weights of mean 1, which is finite too."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        weighted = values if weight is None else values * weight
+        mean = float(weighted.mean(dtype=np.float64))
+    if math.isfinite(mean):
+        return mean
+    shares = (np.ones(len(values)) if weight is None else weight) / len(values)
+    return float((values * shares).sum(dtype=np.float64))
+
+
 def lost_columns(rows: Any, weight: Array | None, of: Sums, sample: Array | None) -> Array:
     """Return indices of columns that vary, and whose squares underflow the reference's type.
 

@@ -11,6 +11,7 @@ from scipy import linalg, sparse
 from sklearn.utils import check_random_state
 
 from aefast._base import arrays as check
+from aefast._base import threads
 from aefast._base.errors import too_large_error
 from aefast._base.float_range import USUAL_EXPONENT, without_unit
 from aefast._base.passes import Pace, slices
@@ -98,6 +99,7 @@ def _mean_and_variance(
     return mean, total / float(weight_sum)
 
 
+@threads.with_same_bits
 def leading_eigenpairs(
     X: Any,
     k: int,

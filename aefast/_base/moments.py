@@ -264,6 +264,7 @@ class SufficientStatistics(Saved):
         -------
         covariance : ndarray (n_features, n_features)
         """
+        check.check_number(ddof, "ddof")
         self._check_not_empty()
         if not self.weight_sum_ > ddof:
             raise ValueError(
@@ -288,10 +289,11 @@ class SufficientStatistics(Saved):
 
     def _check_other(self, other: Any) -> None:
         if not isinstance(other, SufficientStatistics):
-            raise TypeError(f"expected SufficientStatistics, got {type(other).__name__}")
+            raise TypeError(f"other must be SufficientStatistics, got {type(other).__name__}")
         if other.n_features_in_ != self.n_features_in_:
             raise ValueError(
-                f"expected statistics of {self.n_features_in_} features, got {other.n_features_in_}"
+                f"other: expected statistics of {self.n_features_in_} features, got "
+                f"{other.n_features_in_}"
             )
 
     def _set(
@@ -301,10 +303,8 @@ class SufficientStatistics(Saved):
         self._reference, self._sums, self._scatter = reference, sums, scatter
 
     def _become(self, other: "SufficientStatistics") -> Self:
-        self._set(
-            other.n_samples_, other.weight_sum_, other._reference, other._sums, other._scatter
-        )
-        self._eps = other._eps
+        """Take the values of another object in one assignment, for interrupts and other threads."""
+        self.__dict__ = vars(other) | {"n_threads": self.n_threads}
         return self
 
     def _combined(self, other: "SufficientStatistics", sign: int) -> "SufficientStatistics":

@@ -10,11 +10,11 @@ from scipy import sparse
 
 from aefast._base import _statistics, threads
 from aefast._base import arrays as check
-from aefast._base._rows import BAD_ROWS
-from aefast._base.errors import bad_row_error
+from aefast._base._rows import BAD_ROWS, NOT_FINITE
+from aefast._base.errors import bad_row_error, overflow_of_row
 from aefast._base.missing import is_incomplete
 from aefast._base.passes import Pace, slices
-from aefast._base.sparse_rows import csr_arrays
+from aefast._base.sparse_rows import check_widths, csr_arrays
 from aefast._base.types import Array
 
 OPERATIONS_A_SECOND = 4e10  # speed from which the size of the first slice is estimated
@@ -35,37 +35,49 @@ def project(
 ) -> Any:
     """Return ``(X − shift) B + offset`` (n, k), in the rows' real type unless another is given.
 
-    Raises ValueError for entries that are not finite. With `none_if_missing`, None is returned
-    where an entry is NaN.
+    Raises ValueError for entries that are not finite, and FloatingPointError for results. With
+    `none_if_missing`, None is returned where an entry is NaN.
     """
     dtype = np.dtype(dtype or check.real_type(rows.dtype))
     if sparse.issparse(rows):
-        return _project_sparse(rows, shift, B, dtype, n_threads)
+        return _project_sparse(rows, shift, B, offset, dtype, name, n_threads)
     Z = np.empty((len(rows), B.shape[1]), dtype)
     options = {"offset": offset}
     if not _run(rows, shift, B, dtype, name, n_threads, options, "Z", Z, none_if_missing):
         return None
-    if not np.isfinite(Z).all():
-        raise FloatingPointError(
-            f"a result overflows {dtype} though {name} is finite: scale it down"
-        )
     return Z
 
 
 def _project_sparse(
-    rows: Any, shift: Array, B: Array, dtype: np.dtype[Any], n_threads: int | None
+    rows: Any,
+    shift: Array,
+    B: Array,
+    offset: Array | None,
+    dtype: np.dtype[Any],
+    name: str,
+    n_threads: int | None,
 ) -> Array:
-    """Return ``X B − shift B`` for sparse rows, each product computed alone.
+    """Return ``X B − (shift B − offset)`` for sparse rows, each product computed alone.
 
     The subtraction is accurate because means of sparse columns are no larger than their spread.
     """
     Z = np.empty((rows.shape[0], B.shape[1]), np.float64)
+    check_widths(rows, len(B))
     work = 2.0 * rows.nnz * B.shape[1]
     n_threads = threads.effective_n_threads(n_threads, work)
     B = np.ascontiguousarray(B, np.float64)
-    _statistics.sparse_product(*csr_arrays(rows.astype(np.float64, copy=False)), B, Z, n_threads)
-    Z -= shift @ B
-    return Z.astype(dtype, copy=False)
+    with threads.same_bits():
+        minus = shift @ B if offset is None else shift @ B - offset
+    arrays = csr_arrays(rows.astype(np.float64, copy=False))
+    status = _statistics.sparse_product(*arrays, B, Z, n_threads, minus=minus)
+    try:
+        with np.errstate(over="raise"):
+            results = Z.astype(dtype, copy=False)
+    except FloatingPointError:
+        status |= NOT_FINITE
+    if status & NOT_FINITE:
+        raise overflow_of_row("a result", Z, dtype, rows, name)
+    return results
 
 
 def quadratic_forms(
@@ -104,14 +116,16 @@ def _run(
 ) -> bool:
     """Fill `out` slice by slice through the kernel's argument `result`, and return True.
 
-    Return False where an entry is missing and `may_be_missing`; raise for other invalid entries.
+    Return False where an entry is missing and `may_be_missing`; raise for other invalid entries,
+    and for results that are not finite.
     """
     d, k = B.shape
     arrays: dict[str, Any] = {
         key: np.ascontiguousarray(value, dtype) if isinstance(value, np.ndarray) else value
         for key, value in options.items()
     }
-    shift, B = np.ascontiguousarray(shift, dtype), np.ascontiguousarray(B, dtype)
+    with np.errstate(over="ignore"):  # the kernel finds results that are not finite
+        shift, B = np.ascontiguousarray(shift, dtype), np.ascontiguousarray(B, dtype)
     block_rows = max(1, min(BLOCK_ROWS, BLOCK_ENTRIES // (d + k)))
     n_threads = threads.effective_n_threads(n_threads, 2.0 * len(rows) * d * k)
     pace = Pace.expecting(block_rows, 2.0 * block_rows * d * k / OPERATIONS_A_SECOND)
@@ -131,4 +145,7 @@ def _run(
             if may_be_missing and is_incomplete(rows, name):
                 return False
             raise bad_row_error(rows[part], name, check.ANYWHERE, dtype, first_row=part.start)
+        if status & NOT_FINITE:
+            what = "a result" if result == "Z" else "a squared distance"
+            raise overflow_of_row(what, out[part], dtype, rows[part], name, part.start)
     return True

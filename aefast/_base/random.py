@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
+from aefast._base.errors import shown
 from aefast._base.types import Array
 
 # Purposes of random numbers, the second part of a key.
@@ -23,8 +24,11 @@ def random_state_of(random_state: Any) -> np.random.RandomState:
     """Return scikit-learn's generator for a parameter `random_state`, which errors name."""
     try:
         return check_random_state(random_state)
-    except ValueError as error:
-        raise ValueError(f"random_state cannot be used: {error}") from None
+    except (ValueError, RecursionError):
+        raise ValueError(
+            "random_state must be None, an integer in [0, 2**32) or a RandomState, got "
+            f"{shown(random_state)}"
+        ) from None
 
 
 def rewind(random: np.random.Generator, counter: int) -> np.random.Generator:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from aefast._base import _rows, threads
+from aefast._base import _rows, _runtime, threads
 from aefast._base.arrays import ANYWHERE
 from aefast._base.errors import bad_row_error
 from aefast._base.missing import is_incomplete
@@ -94,8 +94,10 @@ def scan_rows(
         if check_slice is not None:
             check_slice(part)
     total = order.n_rows if sample_weight is None else sample_weight[_all(rows)].sum()
+    with _runtime.IeeeArithmetic():  # initial biases follow from the means
+        means = np.divide(sums, weights, out=np.zeros(d), where=weights > 0)
     return Scan(
-        means=np.divide(sums, weights, out=np.zeros(d), where=weights > 0),
+        means=means,
         n_missing=int((weights < total * (1 - 1e-12)).sum()),
         low=extremes[0],
         high=extremes[1],

@@ -26,6 +26,19 @@ def as_dense(rows: Any) -> Any:
     return rows.toarray() if sparse.issparse(rows) else rows
 
 
+def check_widths(rows: Any, n_features: int) -> None:
+    """Raise ValueError unless rows have as many columns as a model reads.
+
+    Another thread may have fitted the estimator since its checks. Kernels compare dense rows
+    themselves.
+    """
+    if rows.shape[1] != n_features:
+        raise ValueError(
+            f"a model that reads rows of {n_features} columns got rows of {rows.shape[1]}: the "
+            "estimator must not be fitted to other columns while it is used"
+        )
+
+
 def has_small_means(X: Any, weight: Array | None, far: float) -> bool:
     """Return whether ``E x² ≤ far · var x`` for every column.
 
@@ -44,6 +57,7 @@ def add_scatter(
     X: Any, weight: Array | None, sums: Array, scatter: Array, n_threads: int | None
 ) -> None:
     """Compute ``sums += Σ w x`` (d,) and ``scatter += Σ w x xᵀ`` (d, d) in float64."""
+    check_widths(X, len(sums))
     work = 2.0 * X.nnz * max(1, X.nnz // X.shape[0])
     n_threads = threads.effective_n_threads(n_threads, work)
     upper = np.zeros_like(scatter)

@@ -1,15 +1,16 @@
-"""Thread policy: the number of threads, and BLAS limited to one thread while a kernel runs."""
+"""Thread policy: the number of threads, and BLAS on one thread while results depend on it."""
 
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import lru_cache
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache, wraps
 from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from aefast._base import _runtime
+from aefast._base.errors import shown
 
 # Floating-point operations of a step or a pass from which a further thread is worth its cost
 # (benchmarks/results).
@@ -43,7 +44,7 @@ def effective_n_threads(n_threads: int | None, work: float) -> int:
     """
     if n_threads is not None and not _is_n_threads(n_threads):
         is_long = isinstance(n_threads, int) and n_threads.bit_length() > 64  # too long to print
-        got = "one of more than 64 bits" if is_long else repr(n_threads)
+        got = "one of more than 64 bits" if is_long else shown(n_threads)
         raise ValueError(f"n_threads must be None or an integer in [1, {MOST_THREADS}], got {got}")
     if n_threads is None and work < 2 * WORK_PER_THREAD:
         return 1
@@ -67,14 +68,19 @@ def _is_n_threads(value: object) -> bool:
 
 @lru_cache(maxsize=1)
 def _blas_libraries() -> list[Any]:
-    """Return controllers of the BLAS behind scipy.linalg.cython_blas.
+    """Return controllers of the BLAS libraries of NumPy and SciPy, whose wheels have a copy each.
 
-    NumPy's wheels contain another copy, which is left alone where the two differ by their paths.
+    Other libraries that are loaded later keep their threads.
     """
     import scipy.linalg.cython_blas  # noqa: F401  imported to load its BLAS library
     from threadpoolctl import ThreadpoolController
 
-    libraries = ThreadpoolController().select(user_api="blas").lib_controllers
+    return list(ThreadpoolController().select(user_api="blas").lib_controllers)
+
+
+def _blas_of_scipy() -> list[Any]:
+    """Return controllers of the BLAS behind scipy.linalg.cython_blas, which kernels call."""
+    libraries = _blas_libraries()
     folders = [Path(library.filepath).parent.as_posix() for library in libraries]
     of_scipy = [
         library for library, folder in zip(libraries, folders, strict=True) if "scipy" in folder
@@ -85,7 +91,7 @@ def _blas_libraries() -> list[Any]:
 def blas_description() -> str:
     """Return name, version and architecture of the BLAS behind SciPy, as far as known."""
     descriptions = []
-    for library in _blas_libraries():
+    for library in _blas_of_scipy():
         info = library.info()
         words = [info.get("internal_api"), info.get("version"), info.get("architecture")]
         descriptions.append(" ".join(str(word) for word in words if word))
@@ -103,31 +109,34 @@ def _blas_of_scipy_build() -> str:
 
 
 class _BlasLimit:
-    """Limit of BLAS to one thread while at least one kernel runs.
+    """Limit of BLAS to one thread while at least one holder computes.
 
-    The number of BLAS threads is a setting of the process, not of a thread, so concurrent kernel
-    calls are counted, and the setting found before the first one is restored after the last one.
+    The number of BLAS threads is a setting of the process, not of a thread, so concurrent holders
+    are counted, and the setting found before the first one is restored after the last one. Holders
+    are objects and not a number, so that a release after an interrupted `acquire` is right whether
+    or not the holder had been counted.
     """
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.n_holders = 0
+        self.holders: set[object] = set()
         self.found: list[tuple[Any, int]] = []
 
-    def acquire(self) -> None:
+    def acquire(self, holder: object) -> None:
         with self.lock:
-            if self.n_holders == 0:
+            if not self.holders:
                 self.found = [(library, library.get_num_threads()) for library in _blas_libraries()]
             # Set for each holder, since other code may have changed the number meanwhile.
             for library, _ in self.found:
                 library.set_num_threads(1)
-            self.n_holders += 1
+            self.holders.add(holder)
 
-    def release(self) -> None:
+    def release(self, holder: object) -> None:
         with self.lock:
-            self.n_holders -= 1
-            if self.n_holders == 0:
+            self.holders.discard(holder)
+            if not self.holders:
                 self.restore()
+                self.found = []
 
     def restore(self) -> None:
         for library, n_threads in self.found:
@@ -147,25 +156,36 @@ def single_threaded_blas(is_used: bool = True) -> AbstractContextManager[Any]:
     have different bits for different numbers of threads. Where `is_used` is False, the context
     does nothing.
     """
-    return _held_limit() if is_used else _no_limit
+    return _runtime.Holding(_limit) if is_used else _no_limit
 
 
-@contextmanager
-def _held_limit() -> Iterator[None]:
-    held = False
-    try:
-        _limit.acquire()
-        held = True
-        yield
-    finally:
-        if held:
-            _limit.release()
+def same_bits() -> AbstractContextManager[Any]:
+    """Return a context in which NumPy's and SciPy's linear algebra gives the same bits everywhere.
+
+    BLAS computes with one thread, whatever its environment variables and limits say, and the
+    calling thread rounds to nearest and keeps subnormal numbers, whatever other libraries have set.
+    """
+    return _runtime.SameBits(_limit)
+
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def with_same_bits(function: _Function) -> _Function:
+    """Decorate a function that computes within `same_bits`."""
+
+    @wraps(function)
+    def computed(*arguments: Any, **options: Any) -> Any:
+        with same_bits():
+            return function(*arguments, **options)
+
+    return computed  # type: ignore[return-value]
 
 
 def _after_fork_in_child() -> None:
     """Forget the limit in a forked child, where the threads that held it do not exist."""
     global _limit
-    if _limit.n_holders:
+    if _limit.holders:
         _limit.restore()
     _limit = _BlasLimit()
 

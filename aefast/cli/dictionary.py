@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 import aefast
+from aefast._base import threads
 from aefast.cli import data_files
 from aefast.cli.common import (
     DATA_HELP,
@@ -185,7 +186,8 @@ def _read_image(name, grey=False):
         from sklearn.datasets import load_sample_image
 
         image = load_sample_image(name) / 255.0
-        return image @ [0.299, 0.587, 0.114] if grey else image
+        with threads.same_bits():
+            return image @ [0.299, 0.587, 0.114] if grey else image
     return patches.load_image(name, grey)
 
 

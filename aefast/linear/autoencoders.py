@@ -114,6 +114,7 @@ class MarginalizedAutoencoder(_SquareMap):
         self.activation = activation
         self.n_threads = n_threads
 
+    @threads.with_same_bits
     def _fit_statistics(self, statistics, name="X"):
         C, mean, p = statistics.covariance(), statistics.mean_, self.corruption
         with np.errstate(over="ignore"):
@@ -147,7 +148,9 @@ class MarginalizedAutoencoder(_SquareMap):
         """
         check_is_fitted(self)
         rows = check.estimator_table(self, X, reset=False)
-        A_T, offset = self.coef_.T, self.intercept_ + self.coef_ @ self.mean_
+        A_T = self.coef_.T
+        with threads.same_bits():
+            offset = self.intercept_ + self.coef_ @ self.mean_
         name = table_name(X, self)
         return project(rows, self.mean_, A_T, offset=offset, name=name, n_threads=self.n_threads)
 
@@ -227,6 +230,7 @@ class ItemAutoencoder(_SquareMap):
     def _can_fit(self, statistics):
         return True  # l2 makes a fit possible with few users; none at all are an error
 
+    @threads.with_same_bits
     def _fit_statistics(self, statistics, name="X"):
         if not statistics.weight_sum_ > 0:
             raise ValueError(f"no users, or all weights are zero: {statistics!r}")
@@ -291,7 +295,8 @@ class ItemAutoencoder(_SquareMap):
             raise ValueError(
                 f"n must be in [1, {self.n_features_in_}], the number of items, got {n}"
             )
-        table = check.estimator_table(self, user_rows, reset=False)
+        exclude_seen = check.as_flag(exclude_seen, "exclude_seen")
+        table = check.estimator_table(self, user_rows, reset=False, name="user_rows")
         step = max(1, _SCORES_AT_ONCE // self.n_features_in_)
         parts = [
             self._best(table[first : first + step], n, exclude_seen)
@@ -311,6 +316,5 @@ class ItemAutoencoder(_SquareMap):
         return items, best
 
     def _scores(self, rows):
-        zeros = np.zeros(self.n_features_in_)
-        name = table_name(None, self)
-        return project(rows, zeros, self.components_, name=name, n_threads=self.n_threads)
+        B, name = self.components_, table_name(None, self)
+        return project(rows, np.zeros(len(B)), B, name=name, n_threads=self.n_threads)

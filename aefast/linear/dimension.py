@@ -5,6 +5,8 @@ import functools
 import numpy as np
 from scipy import linalg, special
 
+from aefast._base import threads
+
 SMALLEST_NOISE = 1e-10  # least noise variance, as a fraction of the columns' mean variance
 
 
@@ -23,6 +25,7 @@ def highest(score, low, high):
     return max(range(low, high + 1), key=score)
 
 
+@threads.with_same_bits
 def held_out_scores(train, held_out):
     """Return log-likelihoods of held-out rows for models with 1, ..., d − 1 components.
 

@@ -1,5 +1,6 @@
 """Factor analysis by maximum likelihood, from the covariance alone."""
 
+import inspect
 import warnings
 from numbers import Integral, Real
 from typing import NamedTuple
@@ -13,6 +14,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from aefast._base import arrays as check
 from aefast._base import threads
 from aefast._base.errors import column_labels
+from aefast._base.random import WEIGHTS, random_stream
 from aefast._base.saving import Tensor
 from aefast._base.warnings import warn, warn_of_iterations
 from aefast.linear import patterns
@@ -21,6 +23,8 @@ from aefast.linear.gaussian import LOG_2PI
 from aefast.linear.rotation import ROTATIONS, fixed_signs, rotate
 
 LANCZOS_FROM = 400  # least number of features for which Lanczos finds few eigenpairs, in O(d² k)
+# Where SciPy draws the Lanczos method's restarts from a generator, it is always the same one.
+LANCZOS_OPTIONS = {"rng": 0} if "rng" in inspect.signature(eigsh).parameters else {}
 GRADIENT_TOLERANCE = 1e-7  # for derivatives of the mean log-likelihood by log noise variances
 
 
@@ -118,6 +122,7 @@ class FactorAnalysis(FactorModel):
 
     # ---- fitting ----
 
+    @threads.with_same_bits
     def _fit_statistics(self, statistics, name="X"):
         statistics._check_variance()
         covariance = statistics.covariance()
@@ -134,6 +139,7 @@ class FactorAnalysis(FactorModel):
             statistics.mean_, found.W, found.psi, scale, curve, statistics.n_samples_
         )
 
+    @threads.with_same_bits
     def _fit_missing(self, rows, weight, name):
         means = self._means_of_observed(rows, name)
         filled = self._statistics_of_filled(rows, means, weight)
@@ -266,7 +272,8 @@ class ProfileLikelihood:
     """
 
     def __init__(self, C, k):
-        self.C, self.k, self.start = C, k, None
+        self.C, self.k = C, k
+        self.start = random_stream(0, WEIGHTS).standard_normal(len(C))
         self.variance = np.diagonal(C)
 
     def best_loadings(self, psi):
@@ -281,7 +288,7 @@ class ProfileLikelihood:
         d = len(A)
         if d >= LANCZOS_FROM and self.k <= d // 10:
             try:
-                theta, U = eigsh(A, self.k, v0=self.start)
+                theta, U = eigsh(A, self.k, v0=self.start, **LANCZOS_OPTIONS)
                 self.start = U.sum(axis=1)
                 return theta[::-1], U[:, ::-1]
             except ArpackNoConvergence:

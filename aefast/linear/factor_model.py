@@ -9,8 +9,9 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import check_is_fitted
 
 from aefast._base import arrays as check
-from aefast._base.errors import column_label, table_name
-from aefast._base.float_range import without_unit
+from aefast._base import threads
+from aefast._base.errors import column_label, overflow_of_row, table_name
+from aefast._base.float_range import mean_of, sum_of, without_unit
 from aefast._base.missing import observed_means
 from aefast._base.moments import SufficientStatistics
 from aefast._base.projection import project
@@ -61,15 +62,16 @@ class FactorModel(
         """
         self._validate_params()
         table, name = check.estimator_table(self, X, reset=True), table_name(X)
-        is_complete, statistics = self._fit_complete(table, sample_weight, name)
+        made = self._apart()
+        is_complete, statistics = made._fit_complete(table, sample_weight, name)
         if not is_complete:
             weight = check.as_row_weights(sample_weight, len(table))
             rows, weight = patterns.of_positive_weight(table, weight)
-            self._fit_missing(rows, without_unit(weight)[0], name)
-            self.n_samples_seen_ = len(table)
-        self._statistics = statistics
-        check.remember_features(self, X)
-        return self
+            made._fit_missing(rows, without_unit(weight)[0], name)
+            made.n_samples_seen_ = len(table)
+        made._statistics = statistics
+        check.remember_features(made, X)
+        return self._become(made)
 
     def _fit_complete(self, table, sample_weight, name):
         """Fit the model to rows, unless an entry is missing.
@@ -192,14 +194,14 @@ class FactorModel(
         X_hat : ndarray (n_samples, n_features)
         """
         check_is_fitted(self)
-        H = check.as_rows(H, "H")
-        k = len(self.components_)
+        H, gaussian = check.as_rows(H, "H"), self._gaussian
+        k = len(gaussian.W)
         if H.shape[1] != k:
             raise ValueError(
                 f"H must have {k} columns, one for each component, got shape {H.shape}"
             )
-        W, zeros = self.components_, np.zeros(k)
-        return project(H, zeros, W, offset=self.mean_, name="H", n_threads=self.n_threads)
+        options = {"offset": gaussian.mean, "name": "H", "n_threads": self.n_threads}
+        return project(H, np.zeros(k), gaussian.W, **options)
 
     def reconstruct(self, X: Table) -> Reals:
         """Return ``inverse_transform(transform(X))``.
@@ -232,10 +234,9 @@ class FactorModel(
         """
         rows = self._rows(X)
         imputed = rows.astype(check.real_type(rows.dtype))
-        missing = np.isnan(imputed)
-        if missing.any():
-            means = self.inverse_transform(self._posterior(X)[0])
-            imputed[missing] = means[missing]
+        if not np.isfinite(imputed).all():
+            means = self.inverse_transform(self._posterior(X)[0])  # refuses infinite entries
+            imputed = np.where(np.isnan(imputed), means, imputed)
         return imputed
 
     def sample(self, n_samples: int = 1, random_state: RandomState | None = None) -> Reals:
@@ -256,9 +257,10 @@ class FactorModel(
         if n_samples < 1:
             raise ValueError(f"n_samples must be at least 1, got {n_samples}")
         random, gaussian = random_state_of(random_state), self._gaussian
-        h = random.standard_normal((n_samples, len(gaussian.W0)))
-        noise = random.standard_normal((n_samples, gaussian.n_features))
-        return h @ gaussian.W0 + gaussian.mean + noise * np.sqrt(gaussian.psi)
+        with threads.same_bits():
+            h = random.standard_normal((n_samples, len(gaussian.W0)))
+            noise = random.standard_normal((n_samples, gaussian.n_features))
+            return h @ gaussian.W0 + gaussian.mean + noise * np.sqrt(gaussian.psi)
 
     # ---- likelihoods ----
 
@@ -275,6 +277,11 @@ class FactorModel(
         -------
         log_likelihood : ndarray (n_samples,)
             In nats, constants included; float64.
+
+        Raises
+        ------
+        FloatingPointError
+            Where log p is finite but beyond float64, as −1e320 for an entry of 1e160.
         """
         return self._distances(X)[1]
 
@@ -290,7 +297,7 @@ class FactorModel(
         -------
         log_likelihood : float
         """
-        return float(self.score_samples(X).mean())
+        return mean_of(self.score_samples(X))
 
     def mahalanobis(self, X: Table) -> Reals:
         """Return squared Mahalanobis distances ``(x − μ) Σ⁻¹ (x − μ)ᵀ``.
@@ -307,6 +314,11 @@ class FactorModel(
         distance : ndarray (n_samples,)
             float64. Under the model a distance is chi-squared, with as many degrees of freedom as
             the row has observed entries.
+
+        Raises
+        ------
+        FloatingPointError
+            Where a distance overflows float64.
         """
         return self._distances(X)[0]
 
@@ -323,7 +335,7 @@ class FactorModel(
         -------
         aic : float
         """
-        return 2.0 * self._n_parameters() - 2.0 * float(self.score_samples(X).sum())
+        return 2.0 * self._n_parameters() - 2.0 * sum_of(self.score_samples(X))
 
     def bic(self, X: Table) -> float:
         """Return the Bayesian criterion ``p log n − 2 Σ log p(x)`` of X; smaller is better.
@@ -339,7 +351,7 @@ class FactorModel(
         bic : float
         """
         log_p = self.score_samples(X)
-        return self._n_parameters() * float(np.log(len(log_p))) - 2.0 * float(log_p.sum())
+        return self._n_parameters() * float(np.log(len(log_p))) - 2.0 * sum_of(log_p)
 
     def get_covariance(self) -> Reals:
         """Return the covariance ``Wᵀ Φ W + Ψ`` (n_features, n_features) in float64."""
@@ -365,7 +377,7 @@ class FactorModel(
         means = gaussian.posterior_means(rows, self.n_threads, table_name(X, self))
         if means is not None:
             return means, gaussian.posterior_covariance
-        return patterns.posteriors_of_rows(rows, gaussian, with_covariances)
+        return patterns.posteriors_of_rows(rows, gaussian, with_covariances, table_name(X, self))
 
     def _distances(self, X):
         """Return squared Mahalanobis distances (n,) and log-likelihoods (n,)."""
@@ -373,7 +385,11 @@ class FactorModel(
         distances = gaussian.mahalanobis(rows, self.n_threads, table_name(X, self))
         if distances is not None:
             return distances, gaussian.log_likelihood(distances)
-        return patterns.distances_of_rows(rows, gaussian)
+        distances, log_p = patterns.distances_of_rows(rows, gaussian)
+        if not np.isfinite(distances).all():
+            name = table_name(X, self)
+            raise overflow_of_row("a squared distance", distances, distances.dtype, rows, name)
+        return distances, log_p
 
     # ---- in a file ----
 

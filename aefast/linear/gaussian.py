@@ -5,6 +5,7 @@ from functools import cached_property
 import numpy as np
 from scipy import linalg
 
+from aefast._base import threads
 from aefast._base.projection import project, quadratic_forms
 
 LOG_2PI = float(np.log(2 * np.pi))
@@ -34,6 +35,7 @@ class LinearGaussian:
     ``M = I + W₀ Ψ⁻¹ W₀ᵀ``. All arrays are float64.
     """
 
+    @threads.with_same_bits
     def __init__(self, mean, W, psi, Phi=None):
         self.mean, self.W, self.psi = mean, W, psi
         k, self.n_features = W.shape
@@ -41,10 +43,12 @@ class LinearGaussian:
         self.W0 = W if Phi is None else self.L.T @ W
 
     @cached_property
+    @threads.with_same_bits
     def M_factor(self):
         """Lower Cholesky factor of M."""
         return linalg.cholesky(np.eye(len(self.W0)) + (self.W0 / self.psi) @ self.W0.T, lower=True)
 
+    @threads.with_same_bits
     def check_finite(self):
         """ValueError where the covariance of rows or of factors overflows float64."""
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
@@ -53,6 +57,7 @@ class LinearGaussian:
         if not (np.isfinite(variances).all() and np.isfinite(signal_to_noise).all()):
             raise ValueError("its covariance overflows float64")
 
+    @threads.with_same_bits
     def solve_M(self, right):
         """Return ``M⁻¹ right``."""
         return linalg.cho_solve((self.M_factor, True), right)
@@ -63,22 +68,26 @@ class LinearGaussian:
         return float(np.log(self.psi).sum() + 2 * np.log(np.diagonal(self.M_factor)).sum())
 
     @cached_property
+    @threads.with_same_bits
     def posterior_map(self):
         """Matrix ``P = Ψ⁻¹ W₀ᵀ M⁻¹ Lᵀ`` (d, k) with ``E[h | x] = (x − μ) P``."""
         return (self.L @ self.solve_M(self.W0 / self.psi)).T
 
     @cached_property
+    @threads.with_same_bits
     def posterior_covariance(self):
         """Covariance ``L M⁻¹ Lᵀ`` (k, k) of h given x, which does not depend on x."""
         covariance = self.L @ self.solve_M(self.L.T)
         return 0.5 * (covariance + covariance.T)
 
+    @threads.with_same_bits
     def covariance(self):
         """Return the covariance ``Wᵀ Φ W + Ψ`` (d, d) of x."""
         covariance = self.W0.T @ self.W0
         covariance[np.diag_indices(self.n_features)] += self.psi
         return covariance
 
+    @threads.with_same_bits
     def precision(self):
         """Return the precision ``Σ⁻¹ = Ψ⁻¹ − Ψ⁻¹ W₀ᵀ M⁻¹ W₀ Ψ⁻¹`` (d, d) of x."""
         root = self._precision_root()
@@ -97,6 +106,7 @@ class LinearGaussian:
         return scale[:, None] * root
 
     @cached_property
+    @threads.with_same_bits
     def _quadratic_terms(self):
         """Arguments (B, p, sign) of `quadratic_forms` for ``(x − μ) Σ⁻¹ (x − μ)ᵀ``."""
         is_great = np.square(np.diagonal(self.M_factor)).max() > GREAT_SNR

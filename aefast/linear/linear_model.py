@@ -68,10 +68,11 @@ class StatisticsMixin(ABC):
         rows = check.estimator_table(self, X, reset=True)
         name = table_name(X)
         statistics = self._statistics_of(rows, sample_weight, name)
-        self._fit_statistics(statistics, name)
-        check.remember_features(self, X)
-        self._statistics = statistics
-        return self
+        made = self._apart()
+        made._fit_statistics(statistics, name)
+        check.remember_features(made, X)
+        made._statistics = statistics
+        return self._become(made)
 
     def partial_fit(
         self, X: Table, y: object = None, sample_weight: ArrayLike | None = None
@@ -105,12 +106,13 @@ class StatisticsMixin(ABC):
         statistics = self._statistics_of(rows, sample_weight, name)
         if goes_on:
             statistics = self._statistics + statistics
+        made = self._apart()
         if self._can_fit(statistics):
-            self._fit_statistics(statistics, name)
+            made._fit_statistics(statistics, name)
         if not goes_on:
-            check.remember_features(self, X)
-        self._statistics = statistics
-        return self
+            check.remember_features(made, X)
+        made._statistics = statistics
+        return self._become(made)
 
     def fit_statistics(self, statistics: SufficientStatistics) -> Self:
         """Fit the model to the rows that statistics have seen; the rows are not needed.
@@ -129,12 +131,30 @@ class StatisticsMixin(ABC):
             raise TypeError(
                 f"statistics must be SufficientStatistics, got {type(statistics).__name__}"
             )
-        statistics = statistics.copy()
-        self._fit_statistics(statistics)
-        self.n_features_in_ = statistics.n_features_in_
-        if hasattr(self, "feature_names_in_"):
-            del self.feature_names_in_
-        self._statistics = statistics
+        made, statistics = self._apart(), statistics.copy()
+        made._fit_statistics(statistics)
+        made.n_features_in_ = statistics.n_features_in_
+        vars(made).pop("feature_names_in_", None)
+        made._statistics = statistics
+        return self._become(made)
+
+    def _apart(self):
+        """Return an estimator with the same attributes, on which a fit sets the fitted ones.
+
+        This estimator keeps its model until `_become` takes all of them at once: neither an error
+        nor an interrupt leaves parts of two models.
+        """
+        made = object.__new__(type(self))
+        vars(made).update(vars(self))
+        return made
+
+    def _become(self, made):
+        """Take the attributes that a fit has changed on `made`; return self."""
+        mine, its = vars(self), vars(made)
+        changed = {name: value for name, value in its.items() if mine.get(name, self) is not value}
+        for name in mine.keys() - its.keys():
+            del mine[name]
+        mine.update(changed)
         return self
 
     def __sklearn_is_fitted__(self):

@@ -9,7 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from aefast._base import threads
 from aefast._base.arrays import real_type
+from aefast._base.errors import overflow_of_row
+from aefast._base.sparse_rows import check_widths
 from aefast.linear.gaussian import LOG_2PI
 
 BLOCK_NUMBERS = 1 << 22  # largest size of a stack of k x k matrices, and of a block of rows
@@ -42,6 +45,7 @@ def of_positive_weight(rows, weight):
 
 def blocks(rows, mean, k):
     """Yield successive blocks of rows, each as (slice, Block)."""
+    check_widths(rows, len(mean))
     step = max(1, BLOCK_NUMBERS // max(rows.shape[1], k * k))
     for first in range(0, len(rows), step):
         part = slice(first, first + step)
@@ -79,12 +83,14 @@ def posterior(block, W0, psi):
     M = (block.patterns @ outer).reshape(-1, k, k) + np.eye(k)
     factor = np.linalg.cholesky(0.5 * (M + M.transpose(0, 2, 1)))
     covariances = np.linalg.inv(M)
-    projections = block.residuals @ (W0 / psi).T
-    means = np.einsum("nij,nj->ni", covariances[block.of_row], projections)
-    distances = (block.residuals**2) @ (1 / psi) - np.einsum("ni,ni->n", means, projections)
+    with np.errstate(over="ignore", invalid="ignore"):  # results that overflow stay as they are
+        projections = block.residuals @ (W0 / psi).T
+        means = np.einsum("nij,nj->ni", covariances[block.of_row], projections)
+        distances = (block.residuals**2) @ (1 / psi) - np.einsum("ni,ni->n", means, projections)
+    distances[(distances < 0) & (distances > -np.inf)] = 0.0
     log_dets = block.patterns @ np.log(psi)
     log_dets += 2 * np.log(np.diagonal(factor, axis1=1, axis2=2)).sum(axis=1)
-    return Posterior(means, covariances, np.maximum(distances, 0.0), log_dets)
+    return Posterior(means, covariances, distances, log_dets)
 
 
 def log_likelihoods(block, post):
@@ -93,22 +99,30 @@ def log_likelihoods(block, post):
     return -0.5 * (post.distances + constants[block.of_row])
 
 
-def posteriors_of_rows(rows, gaussian, with_covariances):
+@threads.with_same_bits
+def posteriors_of_rows(rows, gaussian, with_covariances, name):
     """Return posterior means (n, k) of the factors of a `LinearGaussian`, and covariances.
 
-    Covariances (n, k, k) are None unless they are asked for.
+    Covariances (n, k, k) are None unless they are asked for. Raises FloatingPointError, with the
+    name of the rows, where a mean overflows the rows' real type.
     """
     k, L = len(gaussian.W0), gaussian.L
     means = np.empty((len(rows), k), real_type(rows.dtype))
     covariances = np.empty((len(rows), k, k)) if with_covariances else None
     for part, block in blocks(rows, gaussian.mean, k):
         post = posterior(block, gaussian.W0, gaussian.psi)
-        means[part][block.places] = post.means @ L.T
+        with np.errstate(over="ignore", invalid="ignore"):
+            means[part][block.places] = post.means @ L.T
+        if not np.isfinite(means[part]).all():
+            raise overflow_of_row(
+                "a posterior mean", means[part], means.dtype, rows[part], name, part.start
+            )
         if covariances is not None:
             covariances[part][block.places] = (L @ post.covariances @ L.T)[block.of_row]
     return means, covariances
 
 
+@threads.with_same_bits
 def distances_of_rows(rows, gaussian):
     """Return squared Mahalanobis distances (n,) and log-likelihoods (n,) of observed entries."""
     distances, log_p = np.empty(len(rows)), np.empty(len(rows))
@@ -145,6 +159,7 @@ class Moments:
         self.weight += weight.sum()
 
 
+@threads.with_same_bits
 def expectation_maximization(rows, weight, start, isotropic, floor, tol, max_iter):
     """Maximise the likelihood of rows with missing entries by parameter-expanded EM.
 

@@ -171,6 +171,7 @@ class ProbabilisticPCA(FactorModel):
             )
         return self.svd_solver == "krylov"
 
+    @threads.with_same_bits
     def _fit_wide(self, table, name, weight=None, means=None):
         """Fit by the Lanczos method and return True, or return False where an entry is missing.
 
@@ -194,6 +195,7 @@ class ProbabilisticPCA(FactorModel):
         self.n_iter_ = found.n_iter
         return True
 
+    @threads.with_same_bits
     def _fit_statistics(self, statistics, name="X", k=None):
         """Fit from statistics; k is the number of components where it is known already."""
         statistics._check_variance()
@@ -280,6 +282,7 @@ class ProbabilisticPCA(FactorModel):
         )
         return 1 + int(np.argmax(scores)), whole
 
+    @threads.with_same_bits
     def _searched(self, rows, weight, name):
         """Return the number of components of greatest held-out likelihood, with missing entries.
 
@@ -312,6 +315,7 @@ class ProbabilisticPCA(FactorModel):
             warnings.simplefilter("ignore", ConvergenceWarning)
             return dimension.highest(score, 1, max(1, rows.shape[1] - 1))
 
+    @threads.with_same_bits
     def _fit_missing(self, rows, weight, name):
         means = self._means_of_observed(rows, name)
         d = rows.shape[1]

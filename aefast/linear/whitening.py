@@ -90,6 +90,7 @@ class Whitening(
         self.n_components = n_components
         self.n_threads = n_threads
 
+    @threads.with_same_bits
     def _fit_statistics(self, statistics, name="X"):
         d = statistics.n_features_in_
         k = d if self.n_components is None else self.n_components

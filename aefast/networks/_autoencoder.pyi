@@ -93,6 +93,7 @@ def one_pass(
     reconstructions: NDArray[Any] | None = None,
     row_losses: NDArray[np.float64] | None = None,
     feature_losses: NDArray[np.float64] | None = None,
+    whole_losses: bool = False,
     targets: tuple[NDArray[Any], NDArray[np.int64] | None] | None = None,
     variant: Any = None,
 ) -> int: ...

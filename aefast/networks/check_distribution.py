@@ -1,10 +1,14 @@
 """Checks of user-defined distributions: `aefast.distributions.check_distribution`."""
 
 from collections.abc import Callable
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 
+from aefast._base import arrays as check
+from aefast._base.errors import shown
+from aefast._base.random import random_state_of
 from aefast._base.types import DistributionLike, RandomState
 from aefast.networks.distribution import Distribution
 
@@ -70,12 +74,22 @@ class _Check:
         if not isinstance(distribution, Distribution):
             raise AssertionError(
                 "expected an instance of a subclass of aefast.distributions.Distribution, got "
-                f"{distribution!r}"
+                f"{shown(distribution)}"
             )
-        self.distribution, self.seed, self.n_samples = distribution, random_state, n_samples
+        self.distribution, self.n_samples = distribution, check.as_integer(n_samples, "n_samples")
+        if not 1 <= self.n_samples <= check.LARGEST_SIZE:
+            raise ValueError(f"n_samples must be in [1, {check.LARGEST_SIZE}], got {n_samples}")
+        if isinstance(random_state, Integral):
+            random_state_of(random_state)
+            self.seed = int(random_state)
+        else:
+            self.seed = int(random_state_of(random_state).randint(2**31))
         self.name = distribution.name
 
     def run(self, density, average):
+        density = check.as_flag(density, "density")
+        if not (average is None or callable(average)):
+            raise TypeError(f"average must be a function or None, got {shown(average)}")
         self.attributes()
         self.links()
         x = self.samples()

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from aefast._base import threads
 from aefast._base.errors import column_label
 from aefast._base.random import WEIGHTS, random_stream
 from aefast._base.saving import COUNT, CURVE, FLAG, SEED, SIZE, Check, Saved, Tensor, one_of
@@ -93,11 +94,12 @@ def initial_state(model, solver, momentum, column_means, dtype, seed, fill=None)
     """
     flat = np.zeros(model.n_parameters, dtype)
     random = random_stream(seed, WEIGHTS)
-    for layer, of_layer in model.layer_views(flat):
-        bound = weight_bound(layer)
-        for array in layer.arrays(of_layer).values():
-            if array.ndim == 2:
-                array[...] = random.uniform(-bound, bound, array.shape)
+    with threads.same_bits():
+        for layer, of_layer in model.layer_views(flat):
+            bound = weight_bound(layer)
+            for array in layer.arrays(of_layer).values():
+                if array.ndim == 2:
+                    array[...] = random.uniform(-bound, bound, array.shape)
     bottom = model.split(flat)[0]
     bottom.c[...] = initial_bias(model.layers[0], column_means)
     if bottom.theta is not None:

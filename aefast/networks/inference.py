@@ -7,14 +7,15 @@ from numpy.typing import ArrayLike
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
 from aefast._base import arrays as check
-from aefast._base.errors import table_name
+from aefast._base.errors import shown, table_name
+from aefast._base.float_range import mean_of
 from aefast._base.random import random_state_of
 from aefast._base.types import RandomState, Reals
 from aefast.networks.fitted import FittedState
 from aefast.networks.likelihoods import log_likelihoods, sample_of_outputs
-from aefast.networks.one_pass import as_type, first_overflow, one_pass, overflow_error
-from aefast.networks.outputs import is_of_nonnegative, plain_output
-from aefast.networks.variants import Variant, noise_extremes
+from aefast.networks.one_pass import as_type, one_pass, overflow_error
+from aefast.networks.outputs import is_of_nonnegative, leaves_terms_out, plain_output
+from aefast.networks.variants import Variant, check_corruption, noise_extremes
 
 
 class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
@@ -79,6 +80,7 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         -------
         loss : ndarray (n_samples,) or (n_samples, n_features)
         """
+        per_feature = check.as_flag(per_feature, "per_feature")
         rows, state = self._checked(X)
         return self._losses(rows, state, "feature_losses" if per_feature else "row_losses")
 
@@ -88,7 +90,8 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         For "gaussian" this is ``−½ ‖x̂ − x‖² − (d/2) log 2π``, for "bernoulli" minus the
         cross-entropy, which is not the logarithm of a density for values strictly between 0 and 1.
         It is no marginal likelihood, because the code h(x) is computed from x. Missing entries
-        contribute nothing.
+        contribute nothing. Distributions with terms in x alone, as ``log x!`` of counts, are
+        computed in float64, and rounded at the end if X is float32.
 
         Parameters
         ----------
@@ -102,19 +105,16 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         -------
         log_likelihood : ndarray (n_samples,) or (n_samples, n_features)
         """
+        per_feature = check.as_flag(per_feature, "per_feature")
         rows, state = self._checked(X)
-        losses = self._losses(rows, state, "feature_losses" if per_feature else "row_losses")
         output, missing = state.model.output, state.fill is not None
-        try:
-            return log_likelihoods(output, rows, losses, per_feature, missing)
-        except FloatingPointError:
-            name, dtype, place = table_name(None, self), losses.dtype, ""
-        if dtype == np.float32:
-            exact = log_likelihoods(output, rows, losses.astype(np.float64), per_feature, missing)
-            place = f" {first_overflow(exact, dtype, name)}"
-        raise FloatingPointError(
-            f"a log-likelihood overflows {dtype}{place}: pass {name} as float64, or scale it down"
+        whole, kind = leaves_terms_out(output), check.real_type(rows.dtype)
+        losses = self._losses(
+            rows, state, "feature_losses" if per_feature else "row_losses", whole=whole
         )
+        log_p = log_likelihoods(output, rows, losses, per_feature, missing)
+        name = table_name(None, self)
+        return as_type(log_p, kind, name, "a log-likelihood")
 
     def score(
         self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
@@ -133,9 +133,7 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """
         scores = self.score_samples(X)
         weight = check.as_mean_weight(sample_weight, len(scores))
-        if weight is None:
-            return float(scores.mean(dtype=np.float64))
-        return float((scores * weight).mean(dtype=np.float64))
+        return mean_of(scores, weight)
 
     def sample_output(self, H: ArrayLike, random_state: RandomState | None = None) -> Reals:
         """Draw a row x from p(x | μ(h)) for each code.
@@ -186,26 +184,30 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         state = self._fitted_state()
         return check.estimator_rows(self, X, reset=False), state
 
-    def _one_pass(self, rows, state, result):
-        dtype, name = state.parameters.dtype, table_name(None, self)
-        variant = None if state.fill is None else Variant(fill=state.fill.astype(dtype))
+    def _one_pass(self, rows, state, result, *, whole=False):
+        """Return one of one_pass.RESULTS, in the type of the rows; in float64 where `whole`."""
+        flat, name = state.parameters, table_name(None, self)
+        if whole:
+            flat = flat.astype(np.float64, copy=False)
+        variant = None if state.fill is None else Variant(fill=state.fill.astype(flat.dtype))
         out = one_pass(
             state.model,
-            state.model.split(state.parameters),
+            state.model.split(flat),
             rows,
             result,
             name=name,
             n_threads=self.n_threads,
             variant=variant,
+            whole=whole,
         )
-        kind = check.real_type(rows.dtype)
+        kind = flat.dtype if whole else check.real_type(rows.dtype)
         if result.endswith("losses"):  # which are checked in this type
             return out.astype(kind, copy=False)
         # columns of codes are units, without the names of X's columns; str has no names
         return as_type(out, kind, str(name) if result == "codes" else name)
 
-    def _losses(self, rows, state, result):
-        losses = self._one_pass(rows, state, result)
+    def _losses(self, rows, state, result, *, whole=False):
+        losses = self._one_pass(rows, state, result, whole=whole)
         if not np.isfinite(losses).all():
             raise overflow_error(
                 table_name(None, self),
@@ -232,7 +234,7 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         rows, state = self._checked(X)
         if state.fill is None:
             raise ValueError(
-                f"impute needs a fit with missing='mask', got missing={self.missing!r}"
+                f"impute needs a fit with missing='mask', got missing={shown(self.missing)}"
             )
         means = self._one_pass(rows, state, "reconstructions")
         return np.where(np.isnan(rows), means, rows).astype(means.dtype, copy=False)
@@ -285,6 +287,7 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         model, dtype = state.model, state.parameters.dtype
         seed = int(random.randint(np.iinfo(np.int64).max, dtype=np.int64))
         fill = None if state.fill is None else state.fill.astype(dtype)
+        check_corruption(self.corruption)
         if self.corruption is None:
             return Variant(fill=fill)
         kind, level = self.corruption

@@ -9,10 +9,10 @@ ENTRIES_AT_A_TIME = 1 << 18
 
 
 def log_likelihoods(output, rows, losses, per_feature, missing):
-    """Return log p(x | mu), of shape (n,), or (n, d) with per_feature.
+    """Return log p(x | μ), of shape (n,), or (n, d) with per_feature.
 
-    It is minus the losses, minus the terms of −log p that losses leave out. Raises
-    FloatingPointError where it overflows the type of the losses.
+    It is minus the losses, minus the constants of −log p that losses leave out. Where losses leave
+    out terms that depend on x, they have been computed with these terms (one_pass's `whole`).
     """
     out = np.negative(losses)
     step = max(1, ENTRIES_AT_A_TIME // rows.shape[1])
@@ -20,17 +20,19 @@ def log_likelihoods(output, rows, losses, per_feature, missing):
         if segment.custom is not None:  # user-defined losses are all of -log p
             continue
         columns = columns_of(segment, rows.shape[1])
-        if not missing and not TABLE[segment.distribution]["has_base"]:
+        if segment.is_group:
+            if per_feature:
+                _sum_into_first_column(out, columns)
+            continue
+        if TABLE[segment.distribution]["has_base"]:
+            continue
+        if not missing:
             base = _log_base(segment, np.ones(rows[:1, columns].shape))
-            subtract = _subtract_group if segment.is_group else _subtract
-            subtract(out, columns, base, per_feature)
+            _subtract(out, columns, base, per_feature)
             continue
         for first in range(0, len(rows), step):
             part = slice(first, first + step)
-            base = _log_base(segment, rows[part, columns])
-            subtract = _subtract_group if segment.is_group else _subtract
-            with np.errstate(over="raise"):
-                subtract(out[part], columns, base, per_feature)
+            _subtract(out[part], columns, _log_base(segment, rows[part, columns]), per_feature)
     return out
 
 
@@ -46,12 +48,9 @@ def _subtract(out, columns, base, per_feature):
         out -= base.sum(axis=1).astype(out.dtype)
 
 
-def _subtract_group(out, columns, base, per_feature):
-    if not per_feature:
-        out -= base.astype(out.dtype)
-        return
+def _sum_into_first_column(out, columns):
     group = out[:, columns]
-    total = group.sum(axis=1, dtype=np.float64) - base
+    total = group.sum(axis=1, dtype=np.float64)
     group[...] = 0
     group[:, 0] = total
     out[:, columns] = group

@@ -77,6 +77,8 @@ def one_pass(network, parameters, rows, result, *, out=None, **options):
         networks of one layer only.
     first_row : int, default=0
         Number of row 0 in error messages. For networks of one layer only.
+    whole : bool, default=False
+        Whether losses are all of −log p where they leave out terms in x otherwise.
     out : ndarray or None
         Array for the result; None: a new one. For networks of one layer only.
 
@@ -107,6 +109,7 @@ def _through_layer(
     check=True,
     variant=None,
     first_row=0,
+    whole=False,
     out=None,
 ):
     """Run `one_pass` through one layer, in kernel calls between which Ctrl-C is noticed."""
@@ -133,6 +136,7 @@ def _through_layer(
                 n_threads,
                 n >= MANY_ROWS,
                 from_codes=from_codes,
+                whole_losses=whole,
                 targets=_part_of(targets, part),
                 variant=_from_row(variant, first),
                 **{result: out[part]},
@@ -177,6 +181,7 @@ def _through_layers(
     n_threads=None,
     check=True,
     variant=None,
+    whole=False,
 ):
     """Run `one_pass` through several layers, some rows at a time.
 
@@ -202,7 +207,7 @@ def _through_layers(
         if result == "codes":
             out[part] = codes
             continue
-        options |= {"from_codes": True, "name": name, "check": check}
+        options |= {"from_codes": True, "name": name, "check": check, "whole": whole}
         if result.endswith("losses") or (network.has_groups and not from_codes):
             options |= {"targets": (data, places), "variant": variant and without_noise(variant)}
         out[part] = _through_layer(layers[0], parameters[0], codes, result, **options)
@@ -248,10 +253,10 @@ def overflow_error(name, parameters, results=None, dtype=None):
     )
 
 
-def as_type(results, dtype, name):
+def as_type(results, dtype, name, what="a result"):
     """Return results of one pass in another type, which NumPy checks while it converts them.
 
-    Raises FloatingPointError where a result overflows the type.
+    Raises FloatingPointError, with the words `what` for a result, where one overflows the type.
     """
     if results.dtype == dtype:
         return results
@@ -261,7 +266,7 @@ def as_type(results, dtype, name):
     except FloatingPointError:
         place = first_overflow(results, dtype, name)
     raise FloatingPointError(
-        f"a result overflows {dtype} {place}, though {name} and the parameters are finite: pass "
+        f"{what} overflows {dtype} {place}, though {name} and the parameters are finite: pass "
         f"{name} as float64, or scale it down"
     )
 
@@ -288,6 +293,7 @@ def mean_loss(
             total += losses.sum()
             weights += len(part)
         else:
-            total += sample_weight[part] @ losses
+            with threads.single_threaded_blas():  # a long dot product is shared among threads too
+                total += sample_weight[part] @ losses
             weights += sample_weight[part].sum()
     return float(total / weights)

@@ -149,7 +149,7 @@ def is_of_nonnegative(output):
     entries = output if isinstance(output, list) else [(output, None)]
     try:
         segments = [_segment(*_name_and_options(given), None) for given, _ in entries]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         return False
     return all(segment.domain[0] >= 0 for segment in segments)
 
@@ -179,6 +179,11 @@ def domain_of(output, n_features):
 def has_parameters(output):
     """Return whether a distribution of the output has a parameter for each column."""
     return any(segment.parameter for segment in output)
+
+
+def leaves_terms_out(output):
+    """Return whether a loss of the output leaves out terms of −log p that depend on x."""
+    return any(TABLE[segment.distribution]["has_base"] for segment in output)
 
 
 def starting_parameters(output, n_features):
@@ -326,7 +331,9 @@ def _segment(name, options, columns):
     row = TABLE[name]
     if strange := set(options) - {row["option"]}:
         known = [row["option"]] if row["option"] else []
-        raise ValueError(f"output {name!r} has no option {sorted(strange)}: it has {known}")
+        raise ValueError(
+            f"output {name!r} has no option {sorted(map(str, strange))}: it has {known}"
+        )
     value = options.get(row["option"], row["default_option"])
     if row["option"] is None or value is None:
         return Segment(name, columns, None)
@@ -346,8 +353,20 @@ def _column_numbers(given, n_features, feature_names):
     if isinstance(given, slice):
         if isinstance(given.start, str) or isinstance(given.stop, str):
             raise TypeError(f"output: a slice of columns must have integers, got {given!r}")
-        return list(range(*given.indices(n_features)))
-    given = [given] if isinstance(given, str | Integral) else list(given)
+        try:
+            return list(range(*given.indices(n_features)))
+        except (TypeError, ValueError):
+            raise TypeError(
+                f"output: a slice of columns must have integers, got {given!r}"
+            ) from None
+    if isinstance(given, str | Integral):
+        given = [given]
+    if isinstance(given, range) and given[n_features:]:  # which may be longer than memory
+        raise ValueError(f"output names more columns than the {n_features} of X, got {given!r}")
+    try:
+        given = list(given)
+    except TypeError:
+        raise TypeError(f"output: columns are a list of integers, got {given!r}") from None
     if given and all(isinstance(column, bool | np.bool_) for column in given):
         if len(given) != n_features:
             raise ValueError(

@@ -223,7 +223,7 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
         check_sparsity(self.sparsity, self.code_activation or self.activation)
         has_gain(self)
         lbfgs.check(self)
-        sizes = list(self.layer_sizes)
+        sizes = list(self.layer_sizes) if getattr(self.layer_sizes, "ndim", 1) else []
         in_range = [
             isinstance(size, Integral) and 1 <= int(size) <= check.LARGEST_SIZE for size in sizes
         ]

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from aefast._base.arrays import check_representable
 from aefast.networks import outputs
 from aefast.networks._autoencoder import (
     BOUNDED_ACTIVATIONS,
@@ -102,6 +103,7 @@ def has_gain(estimator):
 
 def check_corruption(given):
     """Raise ValueError for an invalid `corruption`."""
+    check_representable(given, "corruption")
     if given is None:
         return
     if not (isinstance(given, tuple) and len(given) == 2 and given[0] in CORRUPTIONS):

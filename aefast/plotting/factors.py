@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils.validation import check_is_fitted
 
 from aefast.plotting.figures import (
+    check_model,
     count_of,
     diverging_map,
     feature_names,
@@ -46,7 +46,7 @@ def scree(model: Any) -> "Figure":
         sum of squared loadings, with features in units of their standard deviations; right, the
         cumulated share.
     """
-    check_is_fitted(model)
+    check_model(model, "model")
     figure = new_figure(9.0, 3.8)
     left, right = figure.subplots(1, 2)
     k, d = model.components_.shape
@@ -99,7 +99,7 @@ def loadings(model: Any, image_shape: tuple[int, ...] | None = None) -> "Figure"
     ValueError
         If `image_shape` does not have as many pixels as there are features.
     """
-    image_shape = resolve_image_shape(model, image_shape)
+    image_shape = resolve_image_shape(model, image_shape, "model")
     shown = model.components_[:_MOST_LOADINGS]
     k = len(model.components_)
     part = "" if len(shown) == k else f"{len(shown)} of "
@@ -126,7 +126,7 @@ def likelihood(model: Any, X: ArrayLike) -> "Figure":
         look alike if the model fits. Left of them, unless the fit had a closed form, the distance
         of the training rows' mean log-likelihood from its final value (nats) over the iterations.
     """
-    check_is_fitted(model)
+    check_model(model, "model")
     curve = np.asarray(model.log_likelihood_curve_)
     if len(curve) == 1:
         figure = new_figure(6.0, 3.8)

@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from aefast._base import arrays as check
+from aefast._base.errors import shown
 from aefast._base.files import replacing
+from aefast._base.paths import as_path
 from aefast._base.types import PathLike
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+MOST_DPI = 10_000
 DIVERGING = "RdBu_r"  # white at zero
 # Fewest features (8 x 8) taken for a square image: a table of 16 or 25 columns is rarely one.
 _SMALLEST_GUESSED_IMAGE = 64
@@ -70,7 +74,12 @@ def save(figure: "Figure", path: PathLike, dpi: int = 150) -> None:
     OSError, ValueError
         If the file cannot be written, or matplotlib knows no such format.
     """
-    suffix = os.path.splitext(os.fsdecode(path))[1].lstrip(".")
+    if not hasattr(figure, "savefig"):
+        raise TypeError(f"figure must be a matplotlib figure, got {shown(figure)}")
+    check.check_number(dpi, "dpi")
+    if not 0 < dpi <= MOST_DPI:
+        raise ValueError(f"dpi must be in (0, {MOST_DPI}], got {dpi}")
+    suffix = os.path.splitext(as_path(path))[1].lstrip(".")
     with replacing(path) as file:
         figure.savefig(file, format=suffix or "png", dpi=dpi)
 
@@ -78,15 +87,28 @@ def save(figure: "Figure", path: PathLike, dpi: int = 150) -> None:
 # ---- images ----
 
 
-def resolve_image_shape(ae, image_shape):
+def check_model(model, name):
+    """TypeError unless a model is an estimator; NotFittedError unless it is fitted."""
+    if isinstance(model, type) or not hasattr(model, "fit"):
+        raise TypeError(f"{name} must be a fitted estimator, got {shown(model)}")
+    check_is_fitted(model)
+
+
+def resolve_image_shape(ae, image_shape, name="ae"):
     """Return the checked or guessed shape of a row as an image, or () for a table."""
-    check_is_fitted(ae)
+    check_model(ae, name)
     n_features = ae.n_features_in_
     if image_shape is None:
         side = math.isqrt(n_features)
         is_image = side * side == n_features >= _SMALLEST_GUESSED_IMAGE
         return (side, side) if is_image and feature_names(ae) is None else ()
-    image_shape = tuple(image_shape)
+    try:
+        given = tuple(image_shape)
+    except TypeError:
+        raise TypeError(
+            f"image_shape must be a tuple of integers, got {shown(image_shape)}"
+        ) from None
+    image_shape = tuple(check.as_integer(side, "image_shape") for side in given)
     if image_shape and (len(image_shape) < 2 or image_shape[2:] not in ((), (1,), (3,))):
         raise ValueError(
             f"image_shape: expected (height, width) or (height, width, 3), got {image_shape}"

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils.validation import check_is_fitted
 
 from aefast.networks.network import Network
 from aefast.networks.one_pass import one_pass
@@ -47,7 +46,7 @@ def layers(stack: Any, X: ArrayLike, image_shape: tuple[int, ...] | None = None)
         If `image_shape` does not have as many pixels as there are features, or X does not suit the
         estimator.
     """
-    image_shape = figures.resolve_image_shape(stack, image_shape)
+    image_shape = figures.resolve_image_shape(stack, image_shape, "stack")
     codes, panels = X, {}
     for number, layer in enumerate(stack.layers_, 1):
         codes = layer.transform(codes)
@@ -106,7 +105,7 @@ def losses(stack: Any) -> "Figure":
     -------
     figure : matplotlib.figure.Figure
     """
-    check_is_fitted(stack)
+    figures.check_model(stack, "stack")
     figure = figures.new_figure(12.0, 4.0)
     before, after = figure.subplots(1, 2)
     for number, curve in enumerate(stack.pretraining_loss_curves_, 1):

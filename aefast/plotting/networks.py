@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils.validation import check_is_fitted
 
+from aefast._base import arrays as check
 from aefast.networks import outputs
 from aefast.plotting.figures import (
     DIVERGING,
+    check_model,
     count_of,
     diverging_map,
     feature_names,
@@ -162,7 +163,7 @@ def loss(ae: Any) -> "Figure":
         Loss (nats per sample, summed over features) over the epochs, on a logarithmic scale if the
         loss falls to less than half; the smallest validation loss is marked.
     """
-    check_is_fitted(ae)
+    check_model(ae, "ae")
     figure = new_figure(6.4, 4.0)
     draw_loss(
         figure.add_subplot(), ae, f"{outputs.description(ae._state.model.output)} autoencoder"
@@ -239,7 +240,15 @@ def walk(
             f"image_shape: rows of {ae.n_features_in_} features are no squares: give the shape of "
             "an image"
         )
-    chain = np.concatenate([np.asarray(X, dtype=float)[np.newaxis], chain])
+    X, chain = check.as_rows(X, "X"), check.as_array(chain, "chain", 3)
+    if chain.shape[1:] != X.shape or 0 in chain.shape or X.shape[1] != ae.n_features_in_:
+        raise ValueError(
+            f"chain must have shape (n_steps, {len(X)}, {ae.n_features_in_}) for the X and ae that "
+            f"are given, got {chain.shape} and X of shape {X.shape}"
+        )
+    check.check_finite(X, "X")
+    check.check_finite(chain, "chain")
+    chain = np.concatenate([X.astype(float)[np.newaxis], chain])
     n_steps, n_chains = chain.shape[:2]
     low, high = intensity_range(chain.reshape(-1, chain.shape[2]))
     figure = new_figure(0.6 + 0.8 * n_steps, 0.6 + 0.8 * n_chains)

@@ -56,7 +56,8 @@ def reconstructions(ae: Any, X: ArrayLike, image_shape: tuple[int, ...] | None =
     image_shape = resolve_image_shape(ae, image_shape)
     if image_shape:
         return _draw_examples(ae, X, image_shape)
-    return _draw_feature_fits(np.asarray(X, dtype=float), ae.reconstruct(X), feature_names(ae))
+    reconstructed = ae.reconstruct(X)  # which checks X
+    return _draw_feature_fits(np.asarray(X, dtype=float), reconstructed, feature_names(ae))
 
 
 def _draw_examples(ae, X, image_shape):

@@ -11,7 +11,8 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from aefast._base import arrays as check
 from aefast._base import threads
-from aefast._base.errors import table_name
+from aefast._base.errors import overflow_of_row, table_name
+from aefast._base.float_range import all_finite
 from aefast._base.saving import Pickled
 from aefast._base.scan import scan_rows
 from aefast._base.types import Reals, Table
@@ -141,6 +142,7 @@ def sparse_encode(
             f"X must have {D.shape[1]} columns, as many as the dictionary, got shape {X.shape}"
         )
     check.check_name(output_format, "output_format", OUTPUT_FORMATS)
+    return_gap = check.as_flag(return_gap, "return_gap")
     settings = Settings(algorithm, alpha, n_nonzero_coefs, positive, tol, max_iter, n_threads)
     coding.check_settings(settings, len(D))
     check_options(settings, init, return_gap)
@@ -195,9 +197,14 @@ class DecodesCodes(ABC):
         H = check.as_csr(H, "H") if hasattr(H, "tocsr") else check.as_rows(H, "H")
         if H.shape[1] != len(D):
             raise ValueError(f"H must have {len(D)} columns, one an atom, got shape {H.shape}")
-        if isinstance(H, np.ndarray) and not np.isfinite(H).all():
-            raise ValueError("H must be finite, got NaN or infinity")
-        return np.asarray(H @ D.astype(check.real_type(H.dtype, D.dtype), copy=False))
+        if isinstance(H, np.ndarray):
+            check.check_finite(H, "H")
+        D = D.astype(check.real_type(H.dtype, D.dtype), copy=False)
+        with threads.same_bits(), np.errstate(over="ignore", invalid="ignore"):
+            X = np.asarray(H @ D)
+        if not all_finite(X):
+            raise overflow_of_row("a result", X, X.dtype, H, "H")
+        return X
 
 
 class SparseCoder(
@@ -312,7 +319,7 @@ class SparseCoder(
             float32 for float32, uint8 and bool rows, float64 otherwise.
         """
         rows, result = self._encode(X)
-        return result.codes.astype(check.real_type(rows.dtype), copy=False)
+        return coding.as_type(result.codes, check.real_type(rows.dtype), rows, table_name(X, self))
 
     def duality_gap(self, X: Table) -> Reals:
         """Return the relative duality gaps of the codes that `transform` computes.
@@ -348,7 +355,7 @@ class SparseCoder(
             self.n_nonzero_coefs,
             self.positive,
             self.tol,
-            self.code_max_iter,
+            int(self.code_max_iter),
             self.n_threads,
         )
         D = self._dictionary()

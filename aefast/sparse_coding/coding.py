@@ -12,7 +12,7 @@ from scipy import linalg, sparse
 from aefast._base import arrays as check
 from aefast._base import threads
 from aefast._base._rows import BAD_ROWS, NOT_FINITE
-from aefast._base.errors import bad_row_error, column_label, table_name
+from aefast._base.errors import bad_row_error, column_label, overflow_of_row, shown, table_name
 from aefast._base.passes import Pace, slices
 from aefast._base.warnings import warn
 from aefast.sparse_coding import _sparse_coding
@@ -60,7 +60,7 @@ def check_settings(settings, n_components):
     if not 0 <= settings.tol < np.inf:
         raise ValueError(f"tol must be finite and not negative, got {settings.tol}")
     if not isinstance(settings.positive, (bool, np.bool_)):
-        raise TypeError(f"positive must be True or False, got {settings.positive!r}")
+        raise TypeError(f"positive must be True or False, got {shown(settings.positive)}")
     if check.as_integer(settings.max_iter, "max_iter") < 1:
         raise ValueError(f"max_iter must be at least 1, got {settings.max_iter}")
     if settings.n_nonzero_coefs is not None:
@@ -123,7 +123,7 @@ def largest_step(atoms):
     """Return the largest stable step of proximal gradient descent, 1 / ‖D‖₂²."""
     D = np.asarray(atoms, np.float64)
     small = D if D.shape[0] <= D.shape[1] else D.T
-    with threads.single_threaded_blas():  # equal bits for any number of threads
+    with threads.same_bits():
         gram = linalg.blas.dsyrk(1.0, small)
         last = len(gram) - 1
         largest = linalg.eigh(gram, lower=False, eigvals_only=True, subset_by_index=[last, last])[0]
@@ -246,14 +246,34 @@ class _SparseSlices:
         return matrix
 
 
-def status_error(status, rows, name, dtype, first_row=0):
-    """Return the error for a status that `Encoder.code` has returned."""
+def status_error(status, rows, name, dtype, first_row=0, order=None):
+    """Return the error for a status that `Encoder.code` has returned.
+
+    The numbers of the rows are `order`, or begin at first_row.
+    """
     if status & BAD_ROWS:
         return bad_row_error(rows, name, check.ANYWHERE, dtype, first_row=first_row)
     assert status & NOT_FINITE
+    sizes = np.abs(rows.astype(np.float64))
+    row, column = (int(i) for i in np.unravel_index(np.argmax(sizes), sizes.shape))
+    number = first_row + row if order is None else order[row]
     return FloatingPointError(
-        f"a code overflows {dtype} though {name} and the dictionary are finite: scale {name} down"
+        f"a code overflows {dtype} though {name} and the dictionary are finite: the greatest entry "
+        f"is {rows[row, column]:g} at row {number}, column {column_label(name, column)}; "
+        f"scale {name} down"
     )
+
+
+def as_type(codes, dtype, rows, name):
+    """Return codes in another type; FloatingPointError where one overflows it."""
+    if codes.dtype == dtype:
+        return codes
+    try:
+        with np.errstate(over="raise"):
+            return codes.astype(dtype)
+    except FloatingPointError:
+        dense = codes.toarray() if sparse.issparse(codes) else codes
+    raise overflow_of_row("a code", dense, dtype, rows, name)
 
 
 def warn_of_gaps(gaps, settings):

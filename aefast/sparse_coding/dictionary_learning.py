@@ -27,6 +27,17 @@ from aefast.sparse_coding.training import DictionaryTraining
 
 __all__ = ["DictionaryLearning"]
 
+# attributes that a fit sets
+FITTED = (
+    "_state",
+    "statistics_",
+    "objective_curve_",
+    "validation_objective_curve_",
+    "n_epochs_",
+    "n_features_in_",
+    "feature_names_in_",
+)
+
 
 class DictionaryLearning(
     CollectedStatistics,
@@ -238,8 +249,15 @@ class DictionaryLearning(
         if self.early_stopping:
             train, held_out = split_rows(len(rows), self.validation_fraction, seed)
         state = self._initial_state(rows, train, held_out, seed, table_name(X))
+        former = {name: vars(self)[name] for name in FITTED if name in vars(self)}
         self._begin(X, state, ([], [], 0))
-        self._learn(settings, rows, train, held_out, self.max_epochs)
+        try:
+            self._learn(settings, rows, train, held_out, self.max_epochs)
+        except FloatingPointError:
+            if former and self.n_epochs_ == 0:  # nothing has been learnt: the former model stays
+                self.__dict__.pop("feature_names_in_", None)
+                self.__dict__.update(former)
+            raise
         return self
 
     def partial_fit(self, X: Table, y: object = None) -> Self:
@@ -270,8 +288,8 @@ class DictionaryLearning(
             self.alpha,
             self.n_nonzero_coefs,
             self.positive_code,
-            self.code_tol,
-            self.code_max_iter,
+            float(self.code_tol),
+            int(self.code_max_iter),
             self.n_threads,
         )
         coding.check_settings(settings, self.n_components)
@@ -311,10 +329,20 @@ class DictionaryLearning(
         return rows
 
     def _begin(self, X, state, record):
-        check.remember_features(self, X)
-        self._state = state
-        self.statistics_ = no_statistics(state.components)
-        self.objective_curve_, self.validation_objective_curve_, self.n_epochs_ = record
+        """Make the estimator a fitted one. All attributes change in one call.
+
+        No KeyboardInterrupt arrives between its parts, and no other thread reads.
+        """
+        names = ("objective_curve_", "validation_objective_curve_", "n_epochs_")
+        fitted = dict(zip(names, record, strict=True))
+        fitted |= {"_state": state, "statistics_": no_statistics(state.components)}
+        fitted["n_features_in_"] = state.components.shape[1]
+        feature_names = check.feature_names(X)
+        if feature_names is None:
+            self.__dict__.pop("feature_names_in_", None)
+        else:
+            fitted["feature_names_in_"] = feature_names
+        self.__dict__.update(fitted)
 
     def _learner(self, state, rows, settings):
         return Learner(
@@ -344,9 +372,15 @@ class DictionaryLearning(
         return self.objective_curve_, self.validation_objective_curve_
 
     def _keep(self, training):
-        """Store a copy of the training's values as the estimator's state."""
-        self._state = training.values()
-        self.statistics_ = no_statistics(self._state.components)
+        """Store a copy of the training's values as the estimator's state.
+
+        Statistics that were collected with the dictionary stay if it has learnt nothing.
+        """
+        state = training.values()
+        if state.n_rows_seen == self._state.n_rows_seen:
+            self._state = state
+        else:
+            self.__dict__.update(_state=state, statistics_=no_statistics(state.components))
 
     def _divergence_error(self, epoch, column):
         return FloatingPointError(

@@ -48,9 +48,10 @@ class FittedDictionary(DecodesCodes, Saved):
         settings = self._settings()
         rows = check.estimator_rows(self, X, reset=False)
         atoms = self._atoms_for(rows)
-        options = {"output_format": self.output_format, "name": table_name(X, self)}
+        name = table_name(X, self)
+        options = {"output_format": self.output_format, "name": name}
         H = coding.code_rows(rows, atoms, settings, **options).codes
-        return H.astype(check.real_type(rows.dtype), copy=False)
+        return coding.as_type(H, check.real_type(rows.dtype), rows, name)
 
     def score(self, X: Table, y: object = None) -> float:
         """Return minus the mean over rows of f(x, D); greater is better.
@@ -75,9 +76,8 @@ class FittedDictionary(DecodesCodes, Saved):
         return self.components_
 
     def _atoms_for(self, rows):
-        return self.components_.astype(
-            check.real_type(rows.dtype, self.components_.dtype), copy=False
-        )
+        atoms = self.components_
+        return atoms.astype(check.real_type(rows.dtype, atoms.dtype), copy=False)
 
     def _mean_objective(self, rows, order):
         """Return the mean of f(x, D) over checked rows, without storing all of their codes."""
@@ -295,9 +295,12 @@ class CollectedStatistics:
         state = self._state
         n_batches = max(1, n_rows // self.batch_size)
         n_seen = state.n_rows_seen + n_rows
-        self._state = DictionaryState(components, A, B, n_batches, n_seen, state.seed)
-        self.objective_curve_ = [*self.objective_curve_, objective / n_rows]
-        self.statistics_ = no_statistics(components)
+        # in one call: with the new dictionary and the old statistics, rows would count twice
+        self.__dict__.update(
+            _state=DictionaryState(components, A, B, n_batches, n_seen, state.seed),
+            objective_curve_=[*self.objective_curve_, objective / n_rows],
+            statistics_=no_statistics(components),
+        )
         return self
 
     def _warn(self, learner):

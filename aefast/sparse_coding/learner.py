@@ -49,6 +49,7 @@ def no_statistics(components):
     return Statistics(np.zeros((k, k)), np.zeros((k, d)), 0.0, 0)
 
 
+@threads.with_same_bits
 def initial_atoms(rows, order, n_components, dict_init, positive, dtype, seed):
     """Return initial atoms: given ones, or random rows of the data scaled to norm 1.
 
@@ -57,7 +58,9 @@ def initial_atoms(rows, order, n_components, dict_init, positive, dtype, seed):
     """
     d = rows.shape[1]
     if dict_init is not None and not isinstance(dict_init, str):
-        atoms = coding.as_dictionary(dict_init, "dict_init").astype(dtype)
+        given = coding.as_dictionary(dict_init, "dict_init")
+        with np.errstate(over="ignore"):
+            atoms = given.astype(dtype)
         if atoms.shape != (n_components, d):
             raise ValueError(
                 f"dict_init must have shape (n_components, n_features) = {(n_components, d)}, got "
@@ -65,6 +68,8 @@ def initial_atoms(rows, order, n_components, dict_init, positive, dtype, seed):
             )
         if positive and (atoms < 0).any():
             raise ValueError("dict_init must not be negative with positive_dict=True")
+        if not np.isfinite(atoms).all():  # too large for float32 until they are scaled
+            atoms = given
         norms = np.linalg.norm(atoms.astype(np.float64), axis=1, keepdims=True)
         return np.ascontiguousarray(atoms / np.maximum(norms, 1.0), dtype)
     random = random_stream(seed, WEIGHTS)
@@ -74,15 +79,19 @@ def initial_atoms(rows, order, n_components, dict_init, positive, dtype, seed):
     return unit_atoms(atoms, random, positive, dtype)
 
 
+@threads.with_same_bits
 def unit_atoms(atoms, random, positive, dtype):
     """Return the rows scaled to norm 1.
 
-    Random directions replace rows whose norm is zero, or whose squared norm overflows float64.
+    Random directions replace rows whose norm is zero.
     """
     atoms = np.maximum(atoms, 0.0) if positive else atoms
     with np.errstate(over="ignore"):
         norms = np.linalg.norm(atoms, axis=1)
-    empty = ~((norms > np.finfo(np.float32).tiny) & (norms < np.inf))
+    if not np.isfinite(norms).all():
+        atoms[norms == np.inf] *= 2.0**-600
+        norms = np.linalg.norm(atoms, axis=1)
+    empty = ~(norms > np.finfo(np.float32).tiny)
     directions = random.standard_normal((empty.sum(), atoms.shape[1]))
     atoms[empty] = np.abs(directions) if positive else directions
     return np.ascontiguousarray(atoms / np.linalg.norm(atoms, axis=1, keepdims=True), dtype)
@@ -117,6 +126,9 @@ class Learner:
         self.used = np.diagonal(self.A).copy()
         self.n_rows_watched = 0
         self.n_open_gaps = 0
+        # The values before a batch, while it is learnt from.
+        self.memory = tuple(array.copy() for array in state[:3])
+        self.unfinished = None
 
     def state(self):
         return DictionaryState(
@@ -136,6 +148,12 @@ class Learner:
         self.used[:] = np.diagonal(self.A)
         self.n_rows_watched = 0
         self.encoder.prepare()
+        self.unfinished = None
+
+    def undo_unfinished(self):
+        """Undo the batch that an interrupt has ended, if it has ended one."""
+        if self.unfinished is not None:
+            self.go_back_to(self.unfinished)
 
     def is_finite(self):
         """Return whether all values from which learning would continue are finite."""
@@ -149,6 +167,11 @@ class Learner:
         Diverged
             If a sum or an atom is not finite; the learner's arrays may then hold such entries.
         """
+        for kept, array in zip(self.memory, (self.components, self.A, self.B), strict=True):
+            kept[...] = array
+        components, A, B = self.memory
+        counters = (self.n_batches, self.n_rows_seen, self.seed)
+        self.unfinished = DictionaryState(components, A, B, *counters)
         total = self.collect(order, lambda: self.forget(len(order)))
         k = len(self.components)
         is_finite = update_atoms(
@@ -166,6 +189,7 @@ class Learner:
         if self.replace_unused and self.n_rows_watched >= ROWS_PER_ATOM_WATCHED * k:
             self.replace(order)
         self.encoder.prepare()
+        self.unfinished = None
         return total
 
     def forget(self, n_rows):
@@ -204,7 +228,8 @@ class Learner:
             self.rows, check.ANYWHERE, order=order, gaps=gaps if has_gap else None, **memory
         )
         if status:
-            raise coding.status_error(status, self.rows[order], "X", self.components.dtype)
+            batch, dtype = self.rows[order], self.components.dtype
+            raise coding.status_error(status, batch, "X", dtype, order=order)
         if has_gap:
             self.n_open_gaps += int((gaps > self.settings.tol).sum())
         return memory

@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike
 from scipy import sparse
 
 from aefast._base import arrays as check
-from aefast._base.paths import check_is_regular_file
+from aefast._base.errors import shown
+from aefast._base.paths import as_path, check_is_regular_file
 from aefast._base.random import random_state_of
 from aefast._base.types import Array, PathLike, RandomState, Reals
 
@@ -74,11 +75,11 @@ def extract_patches(
 
 
 def _as_size(size):
-    is_pair = isinstance(size, Iterable) and not isinstance(size, str)
-    pair = tuple(size) if is_pair else (size, size)
+    is_number = isinstance(size, str) or (isinstance(size, np.ndarray) and size.ndim == 0)
+    pair = tuple(size) if isinstance(size, Iterable) and not is_number else (size, size)
     if len(pair) != 2 or any(check.as_integer(side, "size") < 1 for side in pair):
         raise ValueError(
-            f"size must be a positive integer or (height, width) of them, got {size!r}"
+            f"size must be a positive integer or (height, width) of them, got {shown(size)}"
         )
     return tuple(int(side) for side in pair)
 
@@ -133,6 +134,7 @@ def pillow() -> Any:
 @contextlib.contextmanager
 def _opened(path):
     """Give an open image file; ValueError for what is damaged, too large or no file."""
+    path = as_path(path)
     check_is_regular_file(path)
     reader = pillow()
     try:
@@ -241,9 +243,17 @@ def all_patches(
     patches : ndarray (n, height · width [· channels])
         A copy, in row-major order of the patches' positions.
     """
-    image, size = as_image(image, "image"), _as_size(size)
-    _check_fits(image, size)
-    views = _windows(image, size)[first_row:end_row]
+    image, (height, width) = as_image(image, "image"), _as_size(size)
+    _check_fits(image, (height, width))
+    n_rows = image.shape[0] - height + 1
+    first_row = check.as_integer(first_row, "first_row")
+    end_row = n_rows if end_row is None else min(check.as_integer(end_row, "end_row"), n_rows)
+    if not 0 <= first_row < end_row:
+        raise ValueError(
+            f"first_row and end_row must be a range within the {n_rows} rows of patches, got "
+            f"{first_row} and {end_row}"
+        )
+    views = _windows(image, (height, width))[first_row:end_row]
     return views.reshape(views.shape[0] * views.shape[1], -1)
 
 
@@ -267,9 +277,30 @@ def assemble_patches(
         Row of the image in which the first patch begins.
     """
     height, width = _as_size(size)
-    n_columns = total.shape[1] - width + 1
-    n_rows = len(patches) // n_columns
-    tiles = np.asarray(patches).reshape(n_rows, n_columns, height, width, *total.shape[2:])
+    first_row = check.as_integer(first_row, "first_row")
+    patches = check.as_array(patches, "patches", 2)
+    for name, array, n_dimensions in (("total", total, (2, 3)), ("count", count, (2,))):
+        if not (isinstance(array, np.ndarray) and array.ndim in n_dimensions):
+            raise TypeError(f"{name} must be an ndarray of an image's shape, got {shown(array)}")
+        if array.dtype != np.float64 or array.shape[:2] != total.shape[:2]:
+            raise ValueError(
+                f"{name} must be float64, and as high and wide as total, {total.shape[:2]}, got "
+                f"{array.dtype} and shape {array.shape}"
+            )
+    channels, n_columns = total.shape[2:], total.shape[1] - width + 1
+    n_rows = len(patches) // max(n_columns, 1)
+    n_values = height * width * int(np.prod(channels))
+    if n_columns < 1 or not len(patches) or patches.shape != (n_rows * n_columns, n_values):
+        raise ValueError(
+            f"patches must have {n_values} columns, and all patches of some rows of an image of "
+            f"shape {total.shape}, got shape {patches.shape} for size {(height, width)}"
+        )
+    if not 0 <= first_row <= total.shape[0] - height + 1 - n_rows:
+        raise ValueError(
+            f"first_row must leave room for patches of {n_rows} rows in total, of shape "
+            f"{total.shape}, got {first_row}"
+        )
+    tiles = patches.reshape(n_rows, n_columns, height, width, *channels)
     for i in range(height):
         for j in range(width):
             rows, columns = slice(first_row + i, first_row + i + n_rows), slice(j, j + n_columns)

@@ -5,6 +5,7 @@ from functools import cached_property
 import numpy as np
 
 from aefast._base import arrays as check
+from aefast._base import threads
 from aefast._base.warnings import warn
 
 # Bound on the rounding error of a residual's norm in float32, as a fraction of the row's norm.
@@ -43,6 +44,7 @@ class ResidualPromise:
             return None
         return np.empty(len(rows))
 
+    @threads.with_same_bits
     def keep(self, rows, objectives, written):
         """Code rows whose residual is above alpha again, in float64.
 
@@ -77,6 +79,7 @@ class ResidualPromise:
         self.n_above += int(above.sum())
 
     @cached_property
+    @threads.with_same_bits
     def span(self):
         """Orthonormal basis (d, r) of the atoms' span, or None if every row lies in it."""
         U, s, _ = np.linalg.svd(self.atoms.T, full_matrices=False)

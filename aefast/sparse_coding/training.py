@@ -40,7 +40,8 @@ class DictionaryTraining(EpochTraining):
         """Do nothing: callbacks see copies, so they cannot have changed the values."""
 
     def settle(self):
-        """Restore the state of the last epoch, unless all of the present one is finite."""
+        """Undo an unfinished batch, and all since the last epoch unless the rest is finite."""
+        self.learner.undo_unfinished()
         if not self.learner.is_finite():
             self.learner.go_back_to(self.last)
 

@@ -71,3 +71,23 @@ cdef inline rows_view view_rows(cnp.ndarray X, order=None, domain=None) except *
     elif domain is not None:
         rows.low, rows.high = domain
     return rows
+
+
+cdef inline int check_width(cnp.ndarray rows, int64_t width) except -1:
+    """Raise ValueError unless rows (n, width) have as many columns as kernels will read.
+
+    Callers have checked rows against an estimator, which another thread may have fitted anew."""
+    if cnp.PyArray_DIM(rows, 1) != width:
+        raise ValueError(
+            f"a model that reads rows of {width} columns got rows of {rows.shape[1]}: the "
+            "estimator must not be fitted to other columns while it is used")
+    return 0
+
+
+cdef inline int check_size(cnp.ndarray array, int64_t size) except -1:
+    """Raise ValueError unless an array has as many entries as kernels will read or write."""
+    if cnp.PyArray_SIZE(array) != size:
+        raise ValueError(
+            f"a model with an array of {size} numbers got one of {array.size}: the estimator must "
+            "not be fitted to other columns while it is used")
+    return 0

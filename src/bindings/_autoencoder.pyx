@@ -19,7 +19,7 @@ from libc.stdint cimport int64_t
 from libc.string cimport memset
 from numpy.random cimport bitgen_t
 
-from _arrays cimport STATUS_BAD_ROWS, STATUS_NOT_FINITE, allocate, data_of, view_rows
+from _arrays cimport STATUS_BAD_ROWS, STATUS_NOT_FINITE, allocate, check_width, data_of, view_rows
 from _autoencoder_kernels cimport (
     MOST_LAYERS,
     N_PARAMETER_ARRAYS as _N_PARAMETER_ARRAYS,
@@ -187,7 +187,8 @@ SCHEDULES = [
 def output_link(output, means):
     """Return the pre-activations (float64) with these means, kept away from the domain's ends."""
     cdef int index = OUTPUTS.index(output)
-    return np.array([autoencoder_tables[0][1].output_link(index, mean) for mean in means])
+    with _runtime.IeeeArithmetic():
+        return np.array([autoencoder_tables[0][1].output_link(index, mean) for mean in means])
 
 
 def output_log_base(output, cnp.ndarray x, double constant):
@@ -199,7 +200,7 @@ def output_log_base(output, cnp.ndarray x, double constant):
     cdef const double* entries = <const double*> data_of(x)
     out = np.empty(n) if OUTPUT_TABLE[index]["is_group"] else np.empty((n, m))
     cdef double* to = <double*> data_of(out)
-    with nogil:
+    with _runtime.IeeeArithmetic(), nogil:
         autoencoder_tables[0][1].output_log_base(index, n, m, entries, constant, to)
     return out
 
@@ -230,8 +231,8 @@ def output_sample(output, cnp.ndarray eta, theta, double constant, n_draws, rand
     cdef const double* counts = <const double*> data_of(n_draws)
     x = np.empty((n, m))
     cdef double* to = <double*> data_of(x)
-    cdef bint is_finite
-    with random.bit_generator.lock, nogil:
+    cdef bint is_finite = False
+    with random.bit_generator.lock, _runtime.IeeeArithmetic(), nogil:
         is_finite = autoencoder_tables[0][1].output_sample(index, n, m, etas, thetas, constant,
                                                            counts, &source, to)
     return x, is_finite
@@ -409,11 +410,13 @@ def loss_and_gradients(network, cnp.ndarray X, parameters, weight, domain, batch
 
 def one_pass(layer, cnp.ndarray rows, parameters, order, domain, int64_t block_rows, int n_threads,
              bint many_rows, *, bint from_codes=False, codes=None, reconstructions=None,
-             row_losses=None, feature_losses=None, targets=None, variant=None):
+             row_losses=None, feature_losses=None, bint whole_losses=False, targets=None,
+             variant=None):
     """Fill the output arrays that are given, and return the status.
 
     The pass encodes `rows` by a layer, or takes them as codes; `targets`, a pair (rows, order), is
     what losses compare with then. many_rows says that the rows are worth packing the weights for.
+    With whole_losses, losses of distributions that have a base include it, without cancellation.
     Of `variant`, the fields on inputs apply: missing entries and noise."""
     cdef one_pass_job job
     cdef OutputSegments segments = output_segments(layer.output, layer.n_features)
@@ -438,6 +441,7 @@ def one_pass(layer, cnp.ndarray rows, parameters, order, domain, int64_t block_r
                     else PRODUCTS_FEW_ROWS)
     job.codes, job.reconstructions = data_of(codes), data_of(reconstructions)
     job.row_losses, job.feature_losses = <double*> data_of(row_losses), data_of(feature_losses)
+    job.whole_losses = whole_losses
     workspace = allocate(kernels.one_pass_workspace_bytes(&job))
     job.workspace = data_of(workspace)
     with nogil:

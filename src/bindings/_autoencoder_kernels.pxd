@@ -123,6 +123,7 @@ cdef extern from "kernels/autoencoder/autoencoder.h":
         void* reconstructions
         double* row_losses
         void* feature_losses
+        int whole_losses
         int status
 
     ctypedef struct activation_info:

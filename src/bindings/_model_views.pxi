@@ -3,7 +3,7 @@
 
 from functools import lru_cache
 
-from libc.stdint cimport int64_t, uint16_t
+from libc.stdint cimport int64_t, uint16_t, uint64_t
 
 from _arrays cimport rows_view
 from _autoencoder_kernels cimport (
@@ -19,6 +19,11 @@ from _autoencoder_kernels cimport (
     output_segment,
     custom_output,
 )
+
+
+cdef extern from "kernels/base/float_mode.h":
+    uint64_t float_mode_of_thread() noexcept nogil
+    uint64_t float_mode_swap(uint64_t) noexcept nogil
 
 
 cdef class OutputSegments:
@@ -63,9 +68,12 @@ cdef class OutputSegments:
 cdef class CustomOutputs:
     """Custom distributions during a pass: the function that a kernel calls, which takes the GIL.
 
-    An exception that a distribution raises is kept until `reraise`."""
+    Whatever the mode of the kernel's threads, a distribution computes in the floating-point mode of
+    the thread that made this object: that of the user's code. An exception that a distribution
+    raises is kept until `reraise`."""
 
     cdef custom_output view
+    cdef uint64_t users_mode
     cdef tuple output
     cdef int kind
     cdef object error
@@ -73,6 +81,7 @@ cdef class CustomOutputs:
     def __init__(self, output, cnp.ndarray example):
         self.output, self.kind = output, cnp.PyArray_TYPE(example)
         self.view.function, self.view.context = call_custom_output, <void*> self
+        self.users_mode = float_mode_of_thread()
 
     cdef int call(self, int segment, int64_t n, const void* eta, const void* x, void* result,
                   void* losses):
@@ -104,7 +113,10 @@ cdef class CustomOutputs:
 
 cdef int call_custom_output(void* context, int segment, int64_t n, const void* eta, const void* x,
                             void* result, void* losses) noexcept with gil:
-    return (<CustomOutputs> context).call(segment, n, eta, x, result, losses)
+    cdef uint64_t mode = float_mode_swap((<CustomOutputs> context).users_mode)
+    cdef int failed = (<CustomOutputs> context).call(segment, n, eta, x, result, losses)
+    float_mode_swap(mode)
+    return failed
 
 
 cdef CustomOutputs custom_outputs(output, cnp.ndarray example, autoencoder_model* view):
@@ -119,17 +131,6 @@ cdef CustomOutputs custom_outputs(output, cnp.ndarray example, autoencoder_model
 
 
 output_segments = lru_cache(maxsize=256)(OutputSegments)  # the keys are (output, n_features)
-
-
-cdef int check_width(cnp.ndarray rows, int64_t width) except -1:
-    """Raise ValueError unless rows (n, width) have as many columns as kernels will read.
-
-    Callers have checked rows against an estimator, which another thread may have fitted anew."""
-    if cnp.PyArray_DIM(rows, 1) != width:
-        raise ValueError(
-            f"a network that reads rows of {width} columns got rows of {rows.shape[1]}: the "
-            "estimator must not be fitted to other columns while it is used")
-    return 0
 
 
 cdef autoencoder_model view_layer(layer, parameters, OutputSegments segments) except *:

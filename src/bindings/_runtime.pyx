@@ -4,7 +4,7 @@
 import os
 import time
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 
 cdef extern from "runtime/dispatch.h":
@@ -13,6 +13,12 @@ cdef extern from "runtime/dispatch.h":
     int aefast_isa_supported(int)
     int aefast_bfloat16_built(int)
     int aefast_bfloat16_supported(int)
+
+
+cdef extern from "kernels/base/float_mode.h":
+    enum: FLOAT_MODE_IEEE
+    uint64_t float_mode_swap(uint64_t) noexcept nogil
+    uint64_t float_mode_bits(int) noexcept nogil
 
 
 cdef extern from "runtime/peak.h":
@@ -107,6 +113,60 @@ def bfloat16_built():
 def bfloat16_available():
     """Return the names of the instruction sets with kernels for bfloat16 that can be executed."""
     return [name for i, name in enumerate(_NAMES) if aefast_bfloat16_supported(i)]
+
+
+cdef class IeeeArithmetic:
+    """Context in which the calling thread rounds to nearest and keeps subnormal numbers.
+
+    The thread's mode is restored afterwards. One object serves for one `with`."""
+
+    cdef uint64_t found
+
+    def __enter__(self):
+        self.found = float_mode_swap(float_mode_bits(FLOAT_MODE_IEEE))
+
+    def __exit__(self, *error):
+        float_mode_swap(self.found)
+
+
+cdef class Holding:
+    """Context that is a holder of a limit: `limit.acquire(holder)`, then `limit.release(holder)`.
+
+    An interrupt, which Python code sees between any two bytecodes and compiled code does not, may
+    end either of them: the release is repeated then, and does nothing where there is no holder."""
+
+    cdef object limit
+
+    def __init__(self, limit):
+        self.limit = limit
+
+    def __enter__(self):
+        try:
+            self.limit.acquire(self)
+        except BaseException:
+            self.limit.release(self)
+            raise
+
+    def __exit__(self, *error):
+        try:
+            self.limit.release(self)
+        except BaseException:
+            self.limit.release(self)
+            raise
+
+
+cdef class SameBits(Holding):
+    """Context that is a holder of a limit, in the arithmetic of `IeeeArithmetic`."""
+
+    cdef uint64_t found
+
+    def __enter__(self):
+        Holding.__enter__(self)
+        self.found = float_mode_swap(float_mode_bits(FLOAT_MODE_IEEE))
+
+    def __exit__(self, *error):
+        float_mode_swap(self.found)
+        Holding.__exit__(self)
 
 
 def products():

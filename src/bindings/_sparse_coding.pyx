@@ -1,9 +1,10 @@
 # cython: freethreading_compatible=True
 """Bindings of the kernels of sparse coding: each function makes one call without the GIL.
 
-Callers in Python have validated all arguments; nothing is checked here. Dictionaries D (k, d) are
-C-contiguous, and their type is the real type of the computation. X is an ndarray (n, d) of float32,
-float64, uint8 or bool; the entries of a row are adjacent."""
+Callers in Python have validated all arguments. Only the width of rows is compared with that of the
+atoms, because another thread may fit an estimator between its checks and the call. Dictionaries D
+(k, d) are C-contiguous, and their type is the real type of the computation. X is an ndarray (n, d)
+of float32, float64, uint8 or bool; the entries of a row are adjacent."""
 
 from aefast._base import _runtime
 
@@ -11,7 +12,7 @@ cimport numpy as cnp
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memset
 
-from _arrays cimport allocate, data_of, rows_view, view_rows
+from _arrays cimport allocate, check_width, data_of, rows_view, view_rows
 
 cnp.import_array()
 
@@ -160,6 +161,7 @@ cdef class Encoder:
         Codes are written to `codes` (n, k), or in sparse form to indices (n, width) int32, values
         (n, width) and counts (n,) int64, where `width` is at least the number of entries that a
         code can have: k, or n_nonzero for "omp"."""
+        check_width(rows, self.job.dictionary.n_features)
         self.job.rows = view_rows(rows, order, domain)
         self.job.init, self.job.codes = data_of(init), data_of(codes)
         self.job.width = 0 if indices is None else cnp.PyArray_DIM(indices, 1)
@@ -179,6 +181,7 @@ def accumulate(cnp.ndarray rows, order, cnp.ndarray indices, cnp.ndarray values,
     cdef code_statistics_job job
     cdef const sparse_coding_kernels* kernels = kernels_of(values)
     job.n_components, job.n_features = cnp.PyArray_DIM(B, 0), cnp.PyArray_DIM(B, 1)
+    check_width(rows, job.n_features)
     job.rows, job.n_threads = view_rows(rows, order), n_threads
     job.values, job.width = data_of(values), cnp.PyArray_DIM(indices, 1)
     job.indices, job.counts = <const int32_t*> data_of(indices), <const int64_t*> data_of(counts)

@@ -1,7 +1,8 @@
 # cython: freethreading_compatible=True
 """Bindings of the kernels of statistics: each function makes one call without the GIL.
 
-Callers in Python have validated all arguments; nothing is checked here."""
+Callers in Python have validated all arguments. Only the widths of rows are compared with what
+kernels read, because another thread may fit an estimator between its checks and the call."""
 
 from aefast._base import _runtime
 
@@ -9,7 +10,7 @@ cimport numpy as cnp
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memset
 
-from _arrays cimport allocate, data_of, rows_view, view_rows
+from _arrays cimport allocate, check_size, check_width, data_of, rows_view, view_rows
 
 cnp.import_array()
 
@@ -44,8 +45,10 @@ cdef extern from "kernels/statistics/statistics.h":
         int64_t n_rows
         int64_t n_columns
         const void* B
+        const void* minus
         void* Y
         int n_threads
+        int status
 
     ctypedef struct projection_job:
         rows_view rows
@@ -104,6 +107,7 @@ cdef class Accumulator:
 
         The status is BAD_ROWS where an entry or its shifted value is not finite."""
         cdef const statistics_kernels* kernels = kernels_of(self.shift)
+        check_width(X, self.job.n_features)
         self.job.rows, self.job.weight = view_rows(X), <const double*> data_of(weight)
         with nogil:
             kernels.add(&self.job)
@@ -111,6 +115,8 @@ cdef class Accumulator:
 
     def finish(self, cnp.ndarray sums, cnp.ndarray scatter):
         """Add the sums to float64 arrays `sums` (d,) and `scatter` (d, d)."""
+        check_size(sums, self.job.n_features)
+        check_size(scatter, self.job.n_features * self.job.n_features)
         cdef const statistics_kernels* kernels = kernels_of(self.shift)
         self.job.sums, self.job.scatter = <double*> data_of(sums), <double*> data_of(scatter)
         with nogil:
@@ -134,18 +140,21 @@ def add_sparse(cnp.ndarray row_begin, cnp.ndarray columns, cnp.ndarray values, c
 
 
 def sparse_product(cnp.ndarray row_begin, cnp.ndarray columns, cnp.ndarray values, cnp.ndarray B,
-                   cnp.ndarray Y, int n_threads):
-    """Compute Y (n, k), the product of CSR rows and B (d, k).
+                   cnp.ndarray Y, int n_threads, *, cnp.ndarray minus=None):
+    """Compute Y (n, k), the product of CSR rows and B (d, k), less `minus` (k,).
 
-    values, B and Y have the same real type; B and Y are C-contiguous."""
+    values, B, minus and Y have the same real type and are C-contiguous. Returns the status, which
+    is NOT_FINITE where an entry of Y is not finite."""
     cdef sparse_product_job job
     cdef const statistics_kernels* kernels = kernels_of(values)
     job.row_begin, job.values = <const int64_t*> data_of(row_begin), data_of(values)
     job.columns = <const int32_t*> data_of(columns)
     job.n_rows, job.n_columns = cnp.PyArray_DIM(Y, 0), cnp.PyArray_DIM(Y, 1)
     job.B, job.Y, job.n_threads = data_of(B), data_of(Y), n_threads
+    job.minus = data_of(minus)
     with nogil:
         kernels.sparse_product(&job)
+    return job.status
 
 
 def project(cnp.ndarray X, cnp.ndarray shift, cnp.ndarray B, domain, block_rows, n_threads, *,
@@ -161,6 +170,12 @@ def project(cnp.ndarray X, cnp.ndarray shift, cnp.ndarray B, domain, block_rows,
     cdef projection_job job
     cdef const statistics_kernels* kernels = kernels_of(B)
     memset(&job, 0, sizeof(job))
+    check_width(X, cnp.PyArray_DIM(B, 0))
+    check_size(shift, cnp.PyArray_DIM(B, 0))
+    if offset is not None:
+        check_size(offset, cnp.PyArray_DIM(B, 1))
+    if p is not None:
+        check_size(p, cnp.PyArray_DIM(B, 0))
     job.rows = view_rows(X, None, domain)
     job.n_features, job.n_columns = cnp.PyArray_DIM(B, 0), cnp.PyArray_DIM(B, 1)
     job.shift, job.B, job.offset, job.p = data_of(shift), data_of(B), data_of(offset), data_of(p)

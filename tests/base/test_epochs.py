@@ -58,13 +58,13 @@ class Model:
     def __init__(self, callbacks=None, verbose=0):
         self.callbacks, self.verbose = callbacks, verbose
         self.n_epochs_, self.losses_, self.validation_losses_ = 0, [], []
-        self.state = None
+        self._state = None
 
     def _curves(self):
         return self.losses_, self.validation_losses_
 
     def _keep(self, training):
-        self.state = training.values(), training.n_rows_seen
+        self._state = training.values(), training.n_rows_seen
 
     def _divergence_error(self, epoch, column):
         return FloatingPointError(f"epoch {epoch}, column {column}")
@@ -91,31 +91,31 @@ def test_the_plain_order_of_calls():
     model, calls = train([3.0, 2.0, 1.0], 2)
     assert calls == ["epoch", "values", "epoch", "values", "values"]
     assert (model.losses_, model.validation_losses_, model.n_epochs_) == ([3.0, 2.0], [], 2)
-    assert model.state == (2.0, 20)
+    assert model._state == (2.0, 20)
 
 
 def test_no_epoch_leaves_the_start():
     model, calls = train([], 0, held_out=abs)
-    assert calls == ["values"] and model.state == (None, 0)
+    assert calls == ["values"] and model._state == (None, 0)
 
 
 def test_the_order_of_calls_with_validation_and_callbacks():
     seen = []
 
     def callback(epoch, loss, validation_loss, model):
-        seen.append((epoch, loss, validation_loss, *model.state, list(model.losses_)))
+        seen.append((epoch, loss, validation_loss, *model._state, list(model.losses_)))
 
     model, calls = train([3.0, 2.0, 5.0], 3, callbacks=[callback], held_out=lambda loss: 10 * loss)
     better, worse = ["epoch", "values", "keep_best", "reread"], ["epoch", "values", "reread"]
     assert calls == better + better + worse + ["restore_best", "values"]
     assert model.validation_losses_ == [30.0, 20.0, 50.0]
-    assert model.state == (2.0, 30)
+    assert model._state == (2.0, 30)
     assert seen[1] == (2, 2.0, 20.0, 2.0, 20, [3.0, 2.0])
 
 
 def test_of_equal_epochs_the_first_is_the_best():
     model, calls = train([3.0, 2.0, 1.0], 3, held_out=lambda loss: 7.0)
-    assert calls.count("keep_best") == 1 and model.state[0] == 3.0
+    assert calls.count("keep_best") == 1 and model._state[0] == 3.0
 
 
 def test_every_callback_hears_of_the_epoch_in_which_one_stops():
@@ -150,7 +150,7 @@ def test_patience(relative, losses, expected):
 def test_patience_follows_the_validation_loss():
     patience = {"tol": 1e-9, "n_epochs_no_change": 1}
     model, _ = train([4.0, 3.0, 2.0], 3, patience=patience, held_out=lambda loss: -loss)
-    assert model.n_epochs_ == 2 and model.state[0] == 4.0
+    assert model.n_epochs_ == 2 and model._state[0] == 4.0
 
 
 def test_divergence_is_the_estimators_error():
@@ -176,7 +176,7 @@ def test_an_interrupt_settles_and_is_kept():
         train([3.0, KeyboardInterrupt()], 5, held_out=abs)
     model, calls = caught.value.seen
     assert calls[-3:] == ["epoch", "settle", "values"]
-    assert model.state == (3.0, 10) and model.n_epochs_ == 1
+    assert model._state == (3.0, 10) and model.n_epochs_ == 1
 
 
 def test_progress_counts_the_rows(capsys):
@@ -199,7 +199,7 @@ class Minimiser(Countdown):
 def test_a_training_may_bring_its_own_loop():
     calls, model = [], Model(callbacks=lambda epoch, *_: epoch == 2)
     run_epochs(model, Minimiser([3.0, 2.0, 1.0], calls), 5, Patience(**FOREVER))
-    assert model.losses_ == [3.0, 2.0] and model.state == (2.0, 20)
+    assert model.losses_ == [3.0, 2.0] and model._state == (2.0, 20)
     assert "epoch" not in calls
 
 

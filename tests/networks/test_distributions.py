@@ -378,3 +378,18 @@ def test_links_match_the_reference(name):
     np.testing.assert_allclose(
         _autoencoder.output_link(name, means), expected, rtol=1e-6, atol=1e-6
     )
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (1, 2, 3)])
+def test_arrays_of_families_have_two_dimensions(shape):
+    for family in (FAMILIES["poisson"], FAMILIES["multinomial"]):
+        with pytest.raises(ValueError, match=r"x must have 2 dimension"):
+            family.log_base(np.ones(shape))
+        with pytest.raises(ValueError, match=r"eta must have 2 dimension"):
+            family.sample(np.ones(shape))
+    with pytest.raises(ValueError, match=r"theta must be a number or have shape \(3,\)"):
+        FAMILIES["gamma"].sample(np.ones((2, 3)), np.ones(2))
+    with pytest.raises(ValueError, match=r"totals must be a number or have shape \(2,\)"):
+        FAMILIES["multinomial"].sample(np.ones((2, 3)), totals=np.ones(3))
+    with pytest.raises(TypeError, match=r"random must be a numpy\.random\.Generator"):
+        FAMILIES["poisson"].sample(np.ones((2, 3)), random=0)

@@ -109,3 +109,22 @@ def test_few_rows_do_not_change_each_others_bits(dtype, make_problem):
     for part in (slice(0, 1), slice(4, 7), slice(30, 31), slice(1, 31)):
         np.testing.assert_array_equal(ops.encode(X[part], W, b), H[part])
         np.testing.assert_array_equal(ops.decode(H[part], W, c, output="bernoulli"), X_hat[part])
+
+
+def test_a_bias_that_is_not_given_is_refused(make_problem):
+    """None is no vector of zeros: kernels would read from address 0."""
+    X, (W, b, c, _) = make_problem(5, 4, 2)
+    for call in (
+        lambda: ops.encode(X, W, None),
+        lambda: ops.loss(X, W, None, c),
+        lambda: ops.loss_and_gradients(X, W, None, c),
+    ):
+        with pytest.raises(ValueError, match=r"b must have 1 dimension"):
+            call()
+    for call in (
+        lambda: ops.decode(ops.encode(X, W, b), W, None),
+        lambda: ops.loss(X, W, b, None),
+        lambda: ops.loss_and_gradients(X, W, b, None),
+    ):
+        with pytest.raises(ValueError, match=r"c must have 1 dimension"):
+            call()

@@ -27,13 +27,18 @@ def parameters_in_stub(function):
     return [argument.arg for argument in arguments.args + arguments.kwonlyargs]
 
 
+def is_private(name):
+    """Whether a name is left out: special methods, as those of contexts, are private too."""
+    return name.startswith("_") and name != "__init__"
+
+
 def names_in_stub(body):
     """Public name: None of a value, the parameters of a function, a dict of a class."""
     names = {}
     for node in body:
         if isinstance(node, ast.AnnAssign):
             names[node.target.id] = None
-        elif isinstance(node, ast.FunctionDef):
+        elif isinstance(node, ast.FunctionDef) and not is_private(node.name):
             names[node.name] = None if node.decorator_list else parameters_in_stub(node)
         elif isinstance(node, ast.ClassDef):
             names[node.name] = names_in_stub(node.body)
@@ -43,8 +48,7 @@ def names_in_stub(body):
 def names_in_module(value):
     names = {}
     for name, item in vars(value).items():
-        is_private = name.startswith("_") and name != "__init__"
-        if is_private or name in INTERNAL or isinstance(item, types.ModuleType):
+        if is_private(name) or name in INTERNAL or isinstance(item, types.ModuleType):
             continue
         if isinstance(item, type):
             names[name] = names_in_module(item)

@@ -37,7 +37,7 @@ C_LAYERS = {
         for family in KERNEL_FAMILIES
     },
     "bindings": {"kernels/base", "kernels/products"},  # files that several extensions cimport
-    "bindings/_runtime": {"runtime", "dispatch"},
+    "bindings/_runtime": {"runtime", "dispatch", "kernels/base"},
     "bindings/_rows": {"bindings", "kernels/base", "kernels/products"},
     **{
         f"bindings/_{family}": {

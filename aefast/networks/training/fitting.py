@@ -38,6 +38,7 @@ from aefast.networks.variants import check_precision_of_groups, needs_extremes
 
 # parameters that differ from fit to fit, or that a cache should not keep alive
 CHECKED_EACH_TIME = ("random_state", "callbacks", "verbose")
+UNCACHED_BY_VALUE = (*CHECKED_EACH_TIME, "output")  # whose numbers and texts are checked apart
 
 
 @lru_cache(maxsize=256)
@@ -128,12 +129,13 @@ class NetworkFitting:
                 type(self),  # type: ignore[arg-type]  # mypy finds no __hash__ in a class
                 tuple([(n, type(given[n]), given[n]) for n in checked if n not in one_by_one]),
             )
-        except TypeError:  # a value cannot be hashed
+        except (TypeError, RecursionError):  # a value cannot be hashed
             one_by_one = checked
         values = {n: given[n] for n in one_by_one}
         if one_by_one is checked:
             check.check_representable_parameters(values, constraints)
-        check.check_representable(given["random_state"], "random_state")
+        for name in UNCACHED_BY_VALUE:
+            check.check_representable(given[name], name)
         validate_parameter_constraints(constraints, values, type(self).__name__)
         check_available(self.precision)
         self._check_variants()

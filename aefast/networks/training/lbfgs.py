@@ -86,11 +86,17 @@ class FullBatch(Training):
             on_slice = epochs.begin()
             if on_slice is not None:
                 on_slice(self.n_rows, loss)
-            if epochs.end(loss):
+            try:
+                is_over = epochs.end(loss)
+            except StopIteration as error:  # of a user's callback: to SciPy it means the end
+                raised.append(error)
+                raise
+            if is_over:
                 raise StopIteration
 
         if epochs.n_epochs == 0:
             return
+        raised: list[StopIteration] = []
         options = {
             "maxiter": epochs.n_epochs,
             "maxfun": 20 * epochs.n_epochs,
@@ -98,15 +104,18 @@ class FullBatch(Training):
             "ftol": 0.0,  # tol and n_epochs_no_change decide when to stop
             "gtol": 1e-10,
         }
-        minimize(
-            self.loss_and_gradient,
-            self.flat.astype(np.float64),
-            jac=True,
-            method="L-BFGS-B",
-            callback=after_iteration,
-            options=options,
-        )
+        with threads.single_threaded_blas():  # SciPy's long dot products
+            minimize(
+                self.loss_and_gradient,
+                self.flat.astype(np.float64),
+                jac=True,
+                method="L-BFGS-B",
+                callback=after_iteration,
+                options=options,
+            )
         self.settle()
+        if raised:
+            raise raised[0]
 
     def loss_and_gradient(self, x):
         """Return loss and gradient at the float64 vector x, ½ α ‖W‖² included."""

@@ -106,8 +106,7 @@ def principal_components(X, train, weight, fill, k, n_threads):
     if statistics.weight_sum_ == 0:
         return np.zeros(d), np.zeros(0), np.zeros((0, d))
     covariance = statistics.scatter_ / statistics.weight_sum_
-    with threads.single_threaded_blas(True):
-        values, vectors = np.linalg.eigh(covariance)
+    values, vectors = np.linalg.eigh(covariance)
     return statistics.mean_, *_significant(values[::-1], vectors.T[::-1], k, d)
 
 
@@ -144,6 +143,7 @@ class _Directions(NamedTuple):
     is_principal: np.ndarray  # (k,)
 
 
+@threads.with_same_bits
 def _directions(layer, X, train, weight, fill, seed, n_threads):
     """Return the leading principal components, and random directions of the rows for more units."""
     k, d = layer.n_components, layer.n_features
@@ -164,6 +164,7 @@ def _directions(layer, X, train, weight, fill, seed, n_threads):
     )
 
 
+@threads.with_same_bits
 def _place(layer, parameters, directions, factor):
     """Write the encoder, and the gain or the decoder's weights, of a start with this factor."""
     activation = ACTIVATIONS[layer.activation]
@@ -194,7 +195,9 @@ def _centre_output(network, parameters, means, fill, dtype):
     row = np.where(np.isfinite(means), means, 0.0)[np.newaxis].astype(dtype)
     plain = network.with_output(outputs.plain_output("gaussian"))
     shift = one_pass(plain, parameters, row, "reconstructions", n_threads=1, check=False)[0]
-    p.c[...] = initial_bias(layer, means) - shift.astype(np.float64)
+    bias = initial_bias(layer, means)  # a user's link computes in the user's floating-point mode
+    with threads.same_bits():
+        p.c[...] = bias - shift.astype(np.float64)
 
 
 def start_near_pca(state, X, train, weight, means, n_threads):
@@ -248,6 +251,7 @@ def loss_of_constant(state, rows, weight, means, n_threads):
     return mean_loss(constant, parameters, rows, len(rows), n_threads, **options)
 
 
+@threads.with_same_bits
 def rate_factors(network, flat):
     """Return factors of the learning rate (n_layers, N_PARAMETER_ARRAYS) that suit the parameters.
 

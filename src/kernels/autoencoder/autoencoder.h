@@ -218,6 +218,8 @@ typedef struct {
     double *row_losses;
     /* out (n, d): losses of the entries. */
     void *feature_losses;
+    /* Whether losses are all of -log p for distributions whose losses leave out terms in x. */
+    int whole_losses;
     /* out: the flags STATUS_NOT_FINITE (of a result) and STATUS_BAD_ROWS (of an input). */
     int status;
 } one_pass_job;

@@ -117,6 +117,34 @@ static inline double group_loss(const output_segment *segment, row_entries value
     return loss;
 }
 
+/* Return -log p of a row of a multinomial, each entry's part in feature_losses unless that is NULL:
+   the deviance of x_j from its mean N mu_j, and Stirling's rest of log x_j! (see counts.h). The
+   rest of log N! is in the first entry. */
+static inline double multinomial_minus_log_p(const output_segment *segment, row_entries values,
+                                             row_entries x, real *feature_losses, real *buffer)
+{
+    int64_t n = segment->n_columns;
+    real *mu = buffer, *target = buffer + padded(n);
+    gather_columns(segment, x, 0, target);
+    gather_columns(segment, values, -INFINITY, mu);
+    int missing = target[0] != target[0];
+    double draws = 0, whole = 0, log_sum = softmax(n, mu);
+    for (int64_t j = 0; !missing && j < n; ++j)
+        draws += (double)target[j];
+    for (int64_t j = 0; j < n; ++j) {
+        double count = (double)target[j], mean = draws * (double)mu[j],
+               log_mean = log(draws) + (double)*entry_of(values, segment->columns[j]) - log_sum,
+               one = missing
+                         ? 0
+                         : deviance(count, mean, log_mean, count - mean) +
+                               log_factorial_rest(count) - (j == 0 ? log_factorial_rest(draws) : 0);
+        if (feature_losses)
+            feature_losses[segment->columns[j]] = (real)one;
+        whole += one;
+    }
+    return whole;
+}
+
 /* ---- custom distributions ---- */
 
 /* Return the number of reals that n rows of the widest custom segment need: eta, x, means or

@@ -142,6 +142,25 @@ static void encode_block(const pass *f, const pass_buffers *buffers, int64_t fir
                    (size_t)k * sizeof(real));
 }
 
+/* Add -log p of the segment's columns, as `loss` of an entry adds losses. */
+static void minus_log_p_strip(strip *s, minus_log_p_function *minus_log_p)
+{
+    for (int64_t j = 0; j < s->n_columns; ++j) {
+        if (s->segment_of_column && s->segment_of_column[j] != s->segment)
+            continue;
+        column_parameter p = column_parameter_of(s->theta ? (double)s->theta[j] : 0);
+        for (int64_t i = 0; i < s->n_rows; ++i) {
+            double x = (double)s->operand[i * s->operand_ld + j],
+                   eta = (double)(s->values[i * s->ld + j] + s->bias[j]),
+                   value = x == x ? minus_log_p(x, eta, &p) : 0;
+            if (s->row_losses)
+                s->row_losses[i] += value;
+            if (s->feature_losses)
+                s->feature_losses[i * s->feature_ld + j] = (real)value;
+        }
+    }
+}
+
 /* Compute means or losses of a strip of pre-activations, segment by segment. */
 static void finish_outputs(const pass *f, const pass_buffers *buffers, strip *s, int64_t first,
                            int64_t column)
@@ -158,8 +177,14 @@ static void finish_outputs(const pass *f, const pass_buffers *buffers, strip *s,
     s->missing = job->inputs.fill != 0;
     for (int q = 0; q < job->model.n_segments; ++q) {
         const output_segment *segment = &job->model.segments[q];
+        const output_entry *entry = &outputs[segment->output];
         s->segment = q, s->constant = (real)segment->constant;
-        (job->reconstructions ? outputs[segment->output].mean : outputs[segment->output].loss)(s);
+        if (job->reconstructions)
+            entry->mean(s);
+        else if (job->whole_losses && entry->minus_log_p)
+            minus_log_p_strip(s, entry->minus_log_p);
+        else
+            entry->loss(s);
     }
 }
 
@@ -198,10 +223,14 @@ static void finish_groups(const pass *f, const pass_buffers *buffers, int64_t fi
                                         : STATUS_NOT_FINITE;
                 continue;
             }
-            double loss = group_loss(
-                &job->model.segments[q], values, x, 1, 0,
-                job->feature_losses ? (real *)job->feature_losses + (first + i) * f->d : 0,
-                buffers->row);
+            const output_segment *segment = &job->model.segments[q];
+            real *feature_losses = job->feature_losses
+                                       ? (real *)job->feature_losses + (first + i) * f->d
+                                       : 0;
+            double loss = job->whole_losses && outputs[segment->output].group_base
+                              ? multinomial_minus_log_p(segment, values, x, feature_losses,
+                                                        buffers->row)
+                              : group_loss(segment, values, x, 1, 0, feature_losses, buffers->row);
             if (job->row_losses)
                 job->row_losses[first + i] += loss;
         }

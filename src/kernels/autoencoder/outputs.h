@@ -10,6 +10,7 @@
 #define AEFAST_OUTPUTS_H
 
 #include "kernels/autoencoder/autoencoder.h"
+#include "kernels/autoencoder/tables/counts.h"
 #include "kernels/products/strip.h"
 
 enum { MOST_KNOWN = 4 };
@@ -23,6 +24,8 @@ typedef vec mean_function(vec eta);
 typedef vec plain_loss_function(vec eta, vec e, vec x, vec *by_eta);
 /* -log p(x | mu) up to terms in x alone, and its derivatives by eta and theta. */
 typedef vec loss_function(vec eta, vec x, const vec *known, vec *by_eta, vec *by_theta);
+/* -log p(x | mu) with all of its terms, in double. */
+typedef double minus_log_p_function(double x, double eta, const column_parameter *p);
 
 typedef struct {
     output_info info;
@@ -32,6 +35,8 @@ typedef struct {
     /* Return the terms that the loss leaves out (see distributions.h). */
     double (*log_normalizer)(double constant);
     double (*base)(double x);
+    /* Return all of -log p, with no terms that cancel. */
+    minus_log_p_function *minus_log_p;
     /* Return one draw. */
     double (*sample)(double eta, double theta, double constant, const generator *random);
     /* Return the term that the loss of a group of n columns leaves out. */

@@ -1,5 +1,4 @@
-/* Teams of threads that run one function together: start of a team, its barrier, and the
-   floating-point mode of its members. */
+/* Teams of threads that run one function together: start of a team, and its barrier. */
 #ifndef AEFAST_TEAM_H
 #define AEFAST_TEAM_H
 
@@ -13,6 +12,7 @@
 #include <omp.h>
 #endif
 
+#include "kernels/base/float_mode.h"
 #include "kernels/base/thread_supply.h"
 
 enum { CACHE_LINE = 64 }; /* in bytes */
@@ -126,41 +126,6 @@ static inline void team_barrier(member m)
             return;
         }
     }
-}
-
-/* Modes of floating-point arithmetic. The mode belongs to a thread and other libraries change it,
-   which would make members round differently: each member sets a known mode and restores the
-   previous one at the end. Training flushes subnormal numbers to zero, because the momentum of a
-   dead unit decays into subnormal numbers and stays there, and they are slow on some processors.
-   One-pass operations keep subnormal numbers. */
-enum { FLOAT_MODE_IEEE = 0, FLOAT_MODE_FLUSH = 1 };
-
-static inline uint64_t float_mode_swap(uint64_t mode)
-{
-#if defined(__x86_64__)
-    uint64_t old = __builtin_ia32_stmxcsr();
-    __builtin_ia32_ldmxcsr((unsigned)mode);
-    return old;
-#elif defined(__aarch64__)
-    uint64_t old;
-    __asm__ volatile("mrs %0, fpcr" : "=r"(old));
-    __asm__ volatile("msr fpcr, %0" : : "r"(mode));
-    return old;
-#else
-    return mode;
-#endif
-}
-
-static inline uint64_t float_mode_bits(int mode)
-{
-#if defined(__x86_64__)
-    /* Both modes mask all exceptions and round to nearest; the first sets FTZ and DAZ. */
-    return mode == FLOAT_MODE_FLUSH ? 0x9fc0 : 0x1f80;
-#elif defined(__aarch64__)
-    return mode == FLOAT_MODE_FLUSH ? 1u << 24 : 0;
-#else
-    return (uint64_t)mode;
-#endif
 }
 
 typedef void team_function(void *context, member m);

@@ -74,20 +74,26 @@ static double sum_of_squares(const real *z, int64_t k)
     return vec_sum(sum);
 }
 
-/* Store the product of one row, or add its squares to the row's quadratic form. */
-static void store_result(const projection_pass *f, const real *z, int64_t row)
+/* Store the product of one row, or add its squares to the row's quadratic form. Returns whether the
+   results are finite. */
+static int store_result(const projection_pass *f, const real *z, int64_t row)
 {
     const projection_job *job = f->job;
     if (job->quadratic) {
-        job->quadratic[row] += job->sign * sum_of_squares(z, f->k);
-        return;
+        double form = job->quadratic[row] += job->sign * sum_of_squares(z, f->k);
+        return form - form == 0;
     }
     const real *offset = (const real *)job->offset;
     real *out = (real *)job->Z + row * f->k;
+    ivec bad = {0};
     for (int64_t j = 0; j < f->k; j += LANES) {
         vec v = vec_load_n(z + j, f->k - j);
-        vec_store_n(out + j, offset ? v + vec_load_n(offset + j, f->k - j) : v, f->k - j);
+        if (offset)
+            v += vec_load_n(offset + j, f->k - j);
+        bad |= v - v != vec_set(0);
+        vec_store_n(out + j, v, f->k - j);
     }
+    return !any_lane(bad);
 }
 
 static int project_block(const projection_pass *f, const projection_buffers *buffers, int64_t first,
@@ -105,7 +111,8 @@ static int project_block(const projection_pass *f, const projection_buffers *buf
     product_panels(n, n_panels(f->k), f->d, buffers->X, f->ld_d, f->panels, f->d, buffers->Z,
                    f->ld_k);
     for (int64_t i = 0; i < n; ++i)
-        store_result(f, buffers->Z + i * f->ld_k, first + i);
+        status |= store_result(f, buffers->Z + i * f->ld_k, first + i) ? STATUS_OK
+                                                                       : STATUS_NOT_FINITE;
     return status;
 }
 

@@ -41,11 +41,13 @@ enum {
 };
 
 /* Compute columns [column, column + n) of row i of Y, n <= STRIP_VECTORS * LANES. `whole`, a
-   constant once the function is inlined, says that n is the largest value. */
-ALWAYS_INLINE void sparse_product_strip(const sparse_product_job *job, int64_t i, int64_t column,
+   constant once the function is inlined, says that n is the largest value. Returns the lanes with a
+   result that is not finite. */
+ALWAYS_INLINE ivec sparse_product_strip(const sparse_product_job *job, int64_t i, int64_t column,
                                         int64_t n, const int whole)
 {
-    const real *values = (const real *)job->values, *B = (const real *)job->B + column;
+    const real *values = (const real *)job->values, *B = (const real *)job->B + column,
+               *minus = job->minus ? (const real *)job->minus + column : 0;
     int64_t k = job->n_columns, end = job->row_begin[i + 1], last = job->row_begin[job->n_rows] - 1;
     vec sum[STRIP_VECTORS] = {{0}};
     for (int64_t p = job->row_begin[i]; p < end; ++p) {
@@ -62,29 +64,45 @@ ALWAYS_INLINE void sparse_product_strip(const sparse_product_job *job, int64_t i
                                        : vec_load_n(row + v * LANES, n - v * LANES),
                                  sum[v]);
     }
-    for (int v = 0; v < STRIP_VECTORS && n > v * LANES; ++v)
-        vec_store_n((real *)job->Y + i * k + column + v * LANES, sum[v], n - v * LANES);
+    ivec bad = {0};
+    for (int v = 0; v < STRIP_VECTORS && n > v * LANES; ++v) {
+        vec y = sum[v];
+        if (minus)
+            y -= vec_load_n(minus + v * LANES, n - v * LANES);
+        bad |= y - y != vec_set(0);
+        vec_store_n((real *)job->Y + i * k + column + v * LANES, y, n - v * LANES);
+    }
+    return bad;
 }
 
-static void sparse_product_row(const sparse_product_job *job, int64_t i)
+static ivec sparse_product_row(const sparse_product_job *job, int64_t i)
 {
     enum { STRIP = STRIP_VECTORS * LANES };
     int64_t column = 0, k = job->n_columns;
+    ivec bad = {0};
     for (; column + STRIP <= k; column += STRIP)
-        sparse_product_strip(job, i, column, STRIP, 1);
+        bad |= sparse_product_strip(job, i, column, STRIP, 1);
     if (column < k)
-        sparse_product_strip(job, i, column, k - column, 0);
+        bad |= sparse_product_strip(job, i, column, k - column, 0);
+    return bad;
 }
 
 static void sparse_product_member(void *context, member m)
 {
-    const sparse_product_job *job = (const sparse_product_job *)context;
+    sparse_product_job *job = (sparse_product_job *)context;
+    ivec bad = {0};
     for (int64_t i = share_begin(m, job->n_rows); i < share_end(m, job->n_rows); ++i)
-        sparse_product_row(job, i);
+        bad |= sparse_product_row(job, i);
+    int status = any_lane(bad) ? STATUS_NOT_FINITE : STATUS_OK;
+#ifdef _OPENMP
+#pragma omp atomic
+#endif
+    job->status |= status;
 }
 
 static void sparse_product(sparse_product_job *job)
 {
+    job->status = STATUS_OK;
     team_run(job->n_threads, FLOAT_MODE_IEEE, sparse_product_member, job);
 }
 

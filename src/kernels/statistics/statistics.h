@@ -46,15 +46,20 @@ typedef struct {
     double *sums, *scatter;
 } sparse_statistics_job;
 
-/* Y (n_rows, n_columns) = A B with A in compressed form and B (n_features, n_columns) row-major. */
+/* Y (n_rows, n_columns) = A B - minus with A in compressed form and B (n_features, n_columns)
+   row-major. */
 typedef struct {
     const int64_t *row_begin;
     const int32_t *columns;
     const void *values;
     int64_t n_rows, n_columns;
     const void *B;
+    /* (n_columns), reals; NULL: 0. */
+    const void *minus;
     void *Y;
     int n_threads;
+    /* out: STATUS_NOT_FINITE where an entry of Y is not finite. */
+    int status;
 } sparse_product_job;
 
 /* Either Z = (X - shift) B + offset, or for each row x the quadratic form
@@ -81,7 +86,7 @@ typedef struct {
     void *Z;
     /* out (n_rows); NULL where Z is wanted. */
     double *quadratic;
-    /* out: STATUS_... flags. */
+    /* out: the flags STATUS_BAD_ROWS, and STATUS_NOT_FINITE where a result is not finite. */
     int status;
 } projection_job;
 
