@@ -6,7 +6,7 @@ int is_double, team_size = 3;
 static void *blocks[1 << 14];
 static int n_blocks, failures, checks;
 
-void *memory(int64_t n_bytes)
+static void *new_block(int64_t n_bytes, int fill)
 {
     void *p = 0;
     size_t size = n_bytes > 0 ? (size_t)n_bytes : 1;
@@ -14,8 +14,20 @@ void *memory(int64_t n_bytes)
         fprintf(stderr, "the harness has no more memory\n");
         exit(2);
     }
-    memset(p, 0, size);
+    if (fill >= 0)
+        memset(p, fill, size);
     return blocks[n_blocks++] = p;
+}
+
+void *memory(int64_t n_bytes) { return new_block(n_bytes, 0); }
+
+void *workspace(int64_t n_bytes)
+{
+#ifdef HARNESS_LEAVES_UNINITIALISED
+    return new_block(n_bytes, -1);
+#else
+    return new_block(n_bytes, 0xff); /* NaN, where numbers are read before they are written */
+#endif
 }
 
 void release_memory(void)

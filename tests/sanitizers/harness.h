@@ -27,6 +27,9 @@ extern int team_size;
 /* Zeroed memory of exactly n_bytes, aligned to a cache line: whatever lies behind belongs to no
    array. It lives until `release_memory`. */
 void *memory(int64_t n_bytes);
+/* The same for what kernels write before they read it: not zeroed. In the build for valgrind it is
+   left uninitialised. */
+void *workspace(int64_t n_bytes);
 void release_memory(void);
 double *doubles(int64_t n);
 void *reals(int64_t n);

@@ -15,10 +15,10 @@ static passed pass(const network_case *c, network net, const table *rows, const 
     place_parameters(&net, net.flat);
     if (net.layers[0].has_custom)
         net.layers[0].custom = &net.custom, net.custom.context = &net;
-    passed r = {.codes = codes ? 0 : reals(c->n * c->k),
-                .reconstructions = reals(c->n * c->d),
+    passed r = {.codes = codes ? 0 : workspace(c->n * c->k * real_bytes()),
+                .reconstructions = workspace(c->n * c->d * real_bytes()),
                 .feature_losses = products == PRODUCTS_TILES ? 0 : reals(c->n * c->d),
-                .row_losses = doubles(c->n)};
+                .row_losses = workspace(c->n * 8)};
     one_pass_job job = {.model = net.layers[0],
                         .rows = codes ? codes->view : rows->view,
                         .from_codes = codes != 0,
@@ -37,7 +37,7 @@ static passed pass(const network_case *c, network net, const table *rows, const 
         job.targets = rows->view, job.targets.checked = 1, job.targets.missing = c->missing;
     else
         job.rows.missing = c->missing;
-    job.workspace = memory(kernels->one_pass_workspace_bytes(&job));
+    job.workspace = workspace(kernels->one_pass_workspace_bytes(&job));
     kernels->one_pass(&job);
     r.status = job.status;
     return r;

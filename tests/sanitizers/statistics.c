@@ -40,7 +40,7 @@ static void dense_sums(int64_t n, int64_t d, int kind, int form, const double *w
     for (int teams = 0; teams < 2; ++teams) {
         statistics_job job = {.n_features = d, .shift = shift, .weight = weight};
         job.n_threads = teams ? team_size : 1;
-        job.workspace = memory(k->workspace_bytes(&job));
+        job.workspace = workspace(k->workspace_bytes(&job));
         job.rows = t.view;
         k->begin(&job);
         k->add(&job);
@@ -133,7 +133,7 @@ static void sparse_products(int64_t n, int64_t d, int64_t m)
                                   .n_rows = n,
                                   .n_columns = m,
                                   .B = B,
-                                  .Y = Y[teams] = reals(n * m),
+                                  .Y = Y[teams] = workspace(n * m * real_bytes()),
                                   .n_threads = teams ? team_size : 1};
         statistics_tables[0][is_double]->sparse_product(&job);
     }
@@ -165,11 +165,11 @@ static void projections(int64_t n, int64_t d, int64_t m, int kind, int form, int
         projection_job job = {.rows = t.view, .n_features = d, .n_columns = m, .shift = shift};
         job.B = B, job.n_threads = teams ? team_size : 1, job.rows.checked = 1;
         job.block_rows = n < 24 ? n : 24;
-        Z[teams] = quadratic ? 0 : reals(n * m);
+        Z[teams] = quadratic ? 0 : workspace(n * m * real_bytes());
         form_values[teams] = quadratic ? doubles(n) : 0;
         job.Z = Z[teams], job.quadratic = form_values[teams];
         job.offset = quadratic ? 0 : offset, job.p = quadratic ? p : 0, job.sign = -1;
-        job.workspace = memory(k->projection_bytes(&job));
+        job.workspace = workspace(k->projection_bytes(&job));
         k->project(&job);
         check("projection: status", job.status, 0);
     }

@@ -24,8 +24,10 @@ static step_case draw_step(const network_case *c)
     s.momentum = random_below(2) * 0.9;
     s.gradients = random_below(4) == 0;
     s.stores_gradient = random_below(3) == 0;
-    s.clip_norm = random_below(3) == 0 ? 0.5 : 0;
-    s.max_norm = random_below(3) == 0 ? 0.5 : 0;
+    if (!s.gradients) { /* bounds are of updates */
+        s.clip_norm = random_below(3) == 0 ? 0.5 : 0;
+        s.max_norm = random_below(3) == 0 ? 0.5 : 0;
+    }
     if (c->n_upper == 0)
         s.contraction = random_below(3) == 0 ? 0.05 : 0;
     if (c->n_upper == 0 && c->top_k == 0)
@@ -90,8 +92,8 @@ static trained train(const network_case *c, const step_case *s, network net, con
     for (int i = 0; i < n_state; ++i)
         job.state[i] = reals(net.n_parameters);
     job.gradients = result.gradients = s->gradients ? doubles(net.n_parameters) : 0;
-    job.workspace = memory(kernels->training_workspace_bytes(&job));
-    job.packed = memory(kernels->packed_bytes(&job));
+    job.workspace = workspace(kernels->training_workspace_bytes(&job));
+    job.packed = workspace(kernels->packed_bytes(&job));
     if (s->tiled)
         kernels->pack(&job);
     for (int call = 0; call < (s->gradients ? 1 : 2) && job.status == 0; ++call)
