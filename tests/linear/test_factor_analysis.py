@@ -113,4 +113,5 @@ def test_a_huge_tol_ends_after_one_iteration():
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)
         model = FactorAnalysis(2, tol=1e300).fit(X)
+        FactorAnalysis(2, tol=np.float32(0.5)).fit(X)
     assert model.n_iter_ <= 1
