@@ -318,8 +318,8 @@ def loss_and_gradients(
             network, rows, parameters, weight, domain, chunk_rows, n_threads, PLAIN
         )
     if status & _autoencoder.BAD_ROWS:
-        raise bad_row_error(X, "X", domain, parameters[0].W.dtype, output=network.output)
-    check_groups(X, "X", network.output)
+        raise bad_row_error(rows, "X", domain, parameters[0].W.dtype, output=network.output)
+    check_groups(rows, "X", network.output)
     if status & _autoencoder.NOT_FINITE or not np.isfinite(flat).all():
         raise overflow_error("X", parameters)
     [layer] = network.layers

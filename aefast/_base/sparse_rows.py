@@ -48,9 +48,10 @@ def has_small_means(X: Any, weight: Array | None, far: float) -> bool:
     of_entries = np.repeat(weight, np.diff(X.indptr))
     d, total = X.shape[1], weight.sum()
     data = X.data.astype(np.float64, copy=False)
-    mean = np.bincount(X.indices, of_entries * data, d) / total
-    square = np.bincount(X.indices, of_entries * data**2, d) / total
-    return bool((square <= far * (square - mean**2)).all())
+    with np.errstate(over="ignore", invalid="ignore"):  # sums that overflow are not small
+        mean = np.bincount(X.indices, of_entries * data, d) / total
+        square = np.bincount(X.indices, of_entries * data**2, d) / total
+        return bool((square <= far * (square - mean**2)).all())
 
 
 def add_scatter(

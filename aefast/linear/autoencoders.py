@@ -1,5 +1,6 @@
 """Linear autoencoders in closed form: marginalised denoising, and recommendation of items."""
 
+import warnings
 from numbers import Integral, Real
 
 import numpy as np
@@ -47,6 +48,20 @@ class _SquareMap(StatisticsMixin, Saved, OneToOneFeatureMixin, TransformerMixin,
         self.n_samples_seen_ = state["n_samples_seen"]
         for name, tensor in tensors.items():
             setattr(self, f"{name}_", tensor)
+
+
+def _solved(A, B, corruption):
+    """Return A⁻¹ B for a positive definite A, which a small corruption may leave singular."""
+    with warnings.catch_warnings():
+        # 1 / condition below epsilon: no digit of the solution is known
+        warnings.simplefilter("error", linalg.LinAlgWarning)
+        try:
+            return linalg.solve(A, B, assume_a="pos")
+        except (linalg.LinAlgError, linalg.LinAlgWarning):
+            raise ValueError(
+                f"corruption = {corruption} is too small: the columns of X are dependent, and the "
+                "equations singular to rounding"
+            ) from None
 
 
 class MarginalizedAutoencoder(_SquareMap):
@@ -125,7 +140,7 @@ class MarginalizedAutoencoder(_SquareMap):
         if lives.any():
             scale = np.sqrt(squares[lives])
             kept = C[np.ix_(lives, lives)] / np.outer(scale, scale)
-            solved = linalg.solve((1 - p) * kept + p * np.eye(len(kept)), kept, assume_a="pos")
+            solved = _solved((1 - p) * kept + p * np.eye(len(kept)), kept, p)
             A_T[np.ix_(lives, lives)] = solved * (scale / scale[:, None])
         intercept = mean - (1 - p) * mean @ A_T
         check_fitted(name, A_T, intercept)

@@ -330,7 +330,7 @@ def maximize_profile(C, k, varies, floor, tol, max_iter):
             "maxiter": max_iter,
             "maxfun": 20 * max_iter,
             "maxcor": 30,
-            "ftol": 1e-3 * tol,
+            "ftol": min(1e-3 * float(tol), 1e200),  # SciPy divides it by epsilon
             "gtol": GRADIENT_TOLERANCE,
         },
     )

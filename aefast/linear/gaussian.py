@@ -50,12 +50,19 @@ class LinearGaussian:
 
     @threads.with_same_bits
     def check_finite(self):
-        """ValueError where the covariance of rows or of factors overflows float64."""
+        """ValueError where the covariance of rows or of factors overflows, or M is singular."""
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             variances = np.einsum("kd,kd->d", self.W0, self.W0) + self.psi
             signal_to_noise = (self.W0 / self.psi) @ self.W0.T
         if not (np.isfinite(variances).all() and np.isfinite(signal_to_noise).all()):
             raise ValueError("its covariance overflows float64")
+        try:
+            self.M_factor  # noqa: B018  kept for the methods that need it
+        except linalg.LinAlgError:
+            raise ValueError(
+                "its noise variances are so small beside its components that the posterior of the "
+                "factors is singular to rounding"
+            ) from None
 
     @threads.with_same_bits
     def solve_M(self, right):

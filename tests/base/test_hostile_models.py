@@ -172,6 +172,25 @@ def test_impossible_factor_analysis(name, change, match, path):
     assert_refused(path, match)
 
 
+def test_factors_that_cannot_be_told_apart(path):
+    """Where equal loadings make the posterior singular to rounding, loading says so."""
+    write("aefast factor analysis", path)
+    header, _ = unpack(path.read_bytes())
+    tensors = read_tensors(path.read_bytes())
+    n_refused = 0
+    for power in range(9, 40):
+        W = np.outer([1.0, 3.0], np.full(N_FEATURES, 10.0**power))
+        path.write_bytes(foreign_file(tensors | {"components": W}, header["__metadata__"]))
+        try:
+            loaded = aefast.load(path)
+        except ValueError as error:
+            assert "singular to rounding" in str(error)
+            n_refused += 1
+        else:
+            assert np.isfinite(use(loaded)).all()
+    assert n_refused > 0
+
+
 @pytest.fixture(scope="module")
 def all_contents(tmp_path_factory):
     path = tmp_path_factory.mktemp("hostile") / "model"

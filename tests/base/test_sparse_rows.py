@@ -1,5 +1,7 @@
 """Sparse matrices whose indices lead out of the matrix, as SciPy lets pass; sparse DataFrames."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -84,3 +86,16 @@ def test_a_sparse_frame_is_a_sparse_matrix_with_names():
     )
     with pytest.raises(ValueError, match="feature names"):
         model.transform(frame.rename(columns={"item 0": "another"}))
+
+
+@pytest.mark.parametrize("value", [1e160, 1e200, -1e300])
+def test_huge_entries_give_no_warning_from_within(value):
+    """Rows whose squares overflow end in the error that says so, and without NumPy's warning."""
+    rows = sparse.csr_matrix(np.eye(6, D) * value)
+    for learn in (ProbabilisticPCA(2).fit, Whitening().fit, SufficientStatistics(D).update):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", RuntimeWarning)
+            try:
+                learn(rows)
+            except ValueError as error:
+                assert "overflow" in str(error)

@@ -105,3 +105,13 @@ def test_the_default_is_ledermanns_bound(X):
     assert len(FactorAnalysis().fit(X).components_) == 6  # (10 − 6)² = 16 = 10 + 6
     with pytest.warns(ConvergenceWarning, match="Heywood"):  # as four rows must be
         assert len(FactorAnalysis().fit(X[:4]).components_) == 3
+
+
+def test_a_huge_tol_ends_after_one_iteration():
+    """SciPy's optimizer divides tol by epsilon, which must not overflow."""
+    X = np.random.default_rng(0).normal(size=(50, 6))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        model = FactorAnalysis(2, tol=1e300).fit(X)
+        FactorAnalysis(2, tol=np.float32(0.5)).fit(X)
+    assert model.n_iter_ <= 1

@@ -173,3 +173,12 @@ def test_loaded_from_a_file_partial_fit_does_not_begin_anew(estimator, path, X):
     with pytest.raises(ValueError, match="partial_fit cannot go on"):
         loaded.partial_fit(X[:5])
     assert np.array_equal(loaded.transform(X), before)
+
+
+def test_equations_that_a_small_corruption_leaves_singular():
+    """Equal columns and hardly any noise have no solution in float64: the error names the cause."""
+    rows = np.outer(np.random.default_rng(0).random(6), np.ones(3))
+    for corruption in (1e-320, 1e-18):
+        with pytest.raises(ValueError, match=r"corruption = 1e-\d+ is too small"):
+            MarginalizedAutoencoder(corruption).fit(rows)
+    assert np.isfinite(MarginalizedAutoencoder(1e-6).fit(rows).coef_).all()

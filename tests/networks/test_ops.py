@@ -3,6 +3,7 @@
 import itertools
 
 import numpy as np
+import pandas as pd
 import pytest
 from reference import autoencoder as reference
 from support.helpers import PLAIN_OUTPUTS
@@ -128,3 +129,13 @@ def test_a_bias_that_is_not_given_is_refused(make_problem):
     ):
         with pytest.raises(ValueError, match=r"c must have 1 dimension"):
             call()
+
+
+@pytest.mark.parametrize("form", [np.ndarray.tolist, pd.DataFrame])
+def test_groups_of_lists_and_frames(form):
+    X, W, b, c = np.eye(3)[[0, 1, 2, 1]], np.ones((2, 3)), np.zeros(2), np.zeros(3)
+    output = [("categorical", [0, 1, 2])]
+    value, _ = ops.loss_and_gradients(form(X), W, b, c, output=output)
+    assert value == ops.loss_and_gradients(X, W, b, c, output=output)[0]
+    with pytest.raises(ValueError, match="row 0"):
+        ops.loss_and_gradients(form(2 * X), W, b, c, output=output)

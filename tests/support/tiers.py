@@ -8,6 +8,8 @@ from itertools import combinations
 
 import pytest
 
+ASKED_FOR = ("slow", "fuzz", "valgrind")  # markers of tests that run only where they are selected
+
 
 def covering(cases, strength):
     """Return the indices of few cases that cover each combination of `strength` values.
@@ -54,10 +56,10 @@ def strength_of(item):
 
 
 def mark_tiers(items):
-    """Mark cases outside the default tier as `extra`, and all but slow tests as `full`."""
+    """Mark cases outside the default tier as `extra`, and all but those asked for as `full`."""
     functions = defaultdict(list)
     for item in items:
-        if item.get_closest_marker("slow"):
+        if any(item.get_closest_marker(name) for name in ASKED_FOR):
             continue
         item.add_marker(pytest.mark.full)
         if hasattr(item, "callspec") and not item.get_closest_marker("extra"):

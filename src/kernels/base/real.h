@@ -15,7 +15,8 @@
 
 #if AEFAST_REAL_BITS == 32
 typedef float real;
-typedef int32_t real_int; /* an integer as wide as a real */
+typedef int32_t real_int; /* integers as wide as a real */
+typedef uint32_t real_uint;
 #define REAL_MAX FLT_MAX
 #define REAL_EPSILON FLT_EPSILON
 #ifdef AEFAST_BFLOAT16 /* products multiply bfloat16 numbers: products/operand.h */
@@ -26,6 +27,7 @@ typedef int32_t real_int; /* an integer as wide as a real */
 #elif AEFAST_REAL_BITS == 64
 typedef double real;
 typedef int64_t real_int;
+typedef uint64_t real_uint;
 #define REAL_MAX DBL_MAX
 #define REAL_EPSILON DBL_EPSILON
 #define AEFAST_REAL_NAME f64

@@ -14,8 +14,8 @@
 ALWAYS_INLINE vec vec_log(vec x)
 {
     const ivec half_bits = (ivec)vec_set((real)0.70710678118654752440);
-    ivec e = ((ivec)x - half_bits) >> MANTISSA_BITS;
-    vec f = (vec)((ivec)x - (e << MANTISSA_BITS)) - (real)1;
+    ivec e = wrapped_difference((ivec)x, half_bits) >> MANTISSA_BITS;
+    vec f = (vec)wrapped_difference((ivec)x, wrapped_shift(e, MANTISSA_BITS)) - (real)1;
     vec s = f / (f + (real)2), z = s * s, R = {0}, half_square = (real)0.5 * f * f;
     const int terms = AEFAST_REAL_BITS == 32 ? 4 : 11;
     UNROLL(11)

@@ -29,6 +29,7 @@
 typedef real vec __attribute__((vector_size(AEFAST_VEC_BYTES)));
 /* A vector of integers, also used as a mask: each lane has all bits set or none. */
 typedef real_int ivec __attribute__((vector_size(AEFAST_VEC_BYTES)));
+typedef real_uint uvec __attribute__((vector_size(AEFAST_VEC_BYTES)));
 
 #define AEFAST_LANES (AEFAST_VEC_BYTES * 8 / AEFAST_REAL_BITS)
 enum { LANES = AEFAST_LANES };
@@ -38,6 +39,12 @@ enum { LANES = AEFAST_LANES };
 /* x in all lanes. Subtracting 0 keeps the sign of -0; adding 0 would not. */
 ALWAYS_INLINE vec vec_set(real x) { return x - (vec){0}; }
 ALWAYS_INLINE ivec ivec_set(real_int x) { return (ivec){0} + x; }
+
+/* a + b, a - b and a 2^n, where results beyond the range wrap around. Arithmetic on the bits of
+   reals needs this for numbers outside a function's domain, for which signed integers overflow. */
+ALWAYS_INLINE ivec wrapped_sum(ivec a, ivec b) { return (ivec)((uvec)a + (uvec)b); }
+ALWAYS_INLINE ivec wrapped_difference(ivec a, ivec b) { return (ivec)((uvec)a - (uvec)b); }
+ALWAYS_INLINE ivec wrapped_shift(ivec a, int n) { return (ivec)((uvec)a << n); }
 
 /* Vectors in memory, aligned like their lanes. Access through these types instead of memcpy keeps a
    load or store one statement at any optimization level: instrumented builds need no local variable

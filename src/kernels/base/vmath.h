@@ -84,8 +84,8 @@ ALWAYS_INLINE vec polynomial(vec x, const real *coefficient, const int n)
 ALWAYS_INLINE vec vec_ldexp(vec x, ivec n)
 {
     ivec half = n >> 1;
-    vec first = (vec)((half + EXPONENT_BIAS) << MANTISSA_BITS);
-    vec second = (vec)((n - half + EXPONENT_BIAS) << MANTISSA_BITS);
+    vec first = (vec)wrapped_shift(half + EXPONENT_BIAS, MANTISSA_BITS);
+    vec second = (vec)wrapped_shift(n - half + EXPONENT_BIAS, MANTISSA_BITS);
     return x * first * second;
 }
 
@@ -116,7 +116,7 @@ ALWAYS_INLINE vec exp_clamped(vec x)
 {
     ivec shifted;
     vec y = exp_of_rest(x, &shifted);
-    return vec_ldexp(y, shifted - (ivec)vec_set(ROUND_MAGIC));
+    return vec_ldexp(y, wrapped_difference(shifted, (ivec)vec_set(ROUND_MAGIC)));
 }
 
 ALWAYS_INLINE vec vec_exp(vec x)
@@ -180,7 +180,7 @@ ALWAYS_INLINE vec exp_minus_abs_normal(vec x)
     x = vec_minus_abs(x);
     vec y = exp_of_rest(x, &shifted);
     ivec is_tiny = x < vec_set(EXP_NORMAL_LOWEST); /* false for NaN, which stays NaN */
-    return (vec)(((ivec)y + (shifted << MANTISSA_BITS)) & ~is_tiny);
+    return (vec)(wrapped_sum((ivec)y, wrapped_shift(shifted, MANTISSA_BITS)) & ~is_tiny);
 }
 
 /* sigmoid(x), given e = exp(-|x|). */
@@ -203,7 +203,7 @@ ALWAYS_INLINE vec vec_softplus(vec x)
     ivec shifted;
     vec lost,
         y = exp_of_rest_in_two(vec_max(vec_set(EXP_LOWEST), vec_minus_abs(x)), &shifted, &lost);
-    ivec n = shifted - (ivec)vec_set(ROUND_MAGIC);
+    ivec n = wrapped_difference(shifted, (ivec)vec_set(ROUND_MAGIC));
     return vec_max(vec_set(0), x) + log1p_of_two(vec_ldexp(y, n), vec_ldexp(lost, n));
 }
 

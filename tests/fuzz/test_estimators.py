@@ -1,0 +1,132 @@
+"""Any call of an estimator ends with finite numbers or a refusal, and leaves it usable."""
+
+import functools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.hostile_arrays import broken_csr, tables, weights
+from support.hostile_parameters import PARAMETERS, estimators
+from support.outcomes import LONG, SHORT, Refused, assert_finite, outcome_of
+
+import aefast
+
+N_FEATURES = 5
+NAMES = sorted(PARAMETERS)
+OF_ROWS = [
+    *("transform", "reconstruct", "reconstruction_error", "score_samples", "score", "impute"),
+    *("walk_back", "mahalanobis", "posterior", "aic", "bic", "recommend", "duality_gap"),
+]
+OF_CODES = ["inverse_transform", "sample_output"]
+OF_FITS = ["fit", "partial_fit", "fit_transform", "accumulate"]
+WEIGHTED = {"Autoencoder", "StackedAutoencoder", "ProbabilisticPCA", "FactorAnalysis"} | {
+    *("MarginalizedAutoencoder", "ItemAutoencoder", "Whitening"),
+}
+
+
+@functools.cache
+def good_rows():
+    """Rows that most distributions and all estimators take, read-only."""
+    X = np.eye(N_FEATURES)[np.random.default_rng(0).integers(0, N_FEATURES, 24)]
+    X.flags.writeable = False
+    return X
+
+
+def methods_of(estimator, names):
+    return [name for name in names if hasattr(estimator, name)]
+
+
+def fit_somehow(data, estimator, name, method):
+    """Call one of the methods that learn, with anything for X and for sample_weight."""
+    X = data.draw(tables(N_FEATURES))
+    options = {}
+    if name in WEIGHTED and method != "fit_transform":
+        n_rows = X.shape[0] if getattr(X, "ndim", 0) == 2 else 3
+        options["sample_weight"] = data.draw(weights(n_rows))
+    return outcome_of(getattr(estimator, method), method, X, **options)
+
+
+def assert_finite_state(estimator):
+    for name, value in vars(estimator).items():
+        if name.endswith("_") and not name.startswith("_"):
+            assert_finite(value, name)
+
+
+def assert_usable(estimator):
+    """Assert that good rows give finite codes, or an error in our words, whatever came before."""
+    outcome_of(estimator.transform, "transform", good_rows())
+
+
+def check_learning(data, name):
+    estimator = data.draw(estimators(name))
+    for method in data.draw(
+        st.lists(st.sampled_from(methods_of(estimator, OF_FITS)), min_size=1, max_size=3)
+    ):
+        fit_somehow(data, estimator, name, method)
+        assert_finite_state(estimator)
+    assert_usable(estimator)
+
+
+def check_fitted(data, name):
+    """A fitted model that meets anything stays as it was."""
+    estimator = data.draw(estimators(name))
+    if isinstance(outcome_of(estimator.fit, "fit", good_rows()), Refused):
+        return
+    codes = outcome_of(estimator.transform, "transform", good_rows())
+    if isinstance(codes, Refused):
+        return
+    methods = methods_of(estimator, [*OF_ROWS, *OF_CODES, *OF_FITS[:2]])
+    for method in data.draw(st.lists(st.sampled_from(methods), min_size=1, max_size=4)):
+        if method in OF_FITS:
+            result = fit_somehow(data, estimator, name, method)
+            if not isinstance(result, Refused) or isinstance(result.error, FloatingPointError):
+                return  # another model, or the last finite one
+        else:
+            width = codes.shape[1] if method in OF_CODES else N_FEATURES
+            outcome_of(getattr(estimator, method), method, data.draw(tables(width)))
+        after = estimator.transform(good_rows())
+        assert type(after) is type(codes), method
+        difference = after != codes
+        assert not np.any(difference.data if hasattr(difference, "nnz") else difference), method
+
+
+def check_broken_csr(data, name):
+    """A broken CSR matrix is refused, or has a sum that its entries have."""
+    estimator = data.draw(estimators(name))
+    fault, X = data.draw(broken_csr(N_FEATURES))
+    method = data.draw(st.sampled_from(methods_of(estimator, [*OF_FITS, *OF_ROWS])))
+    if method in OF_ROWS and isinstance(outcome_of(estimator.fit, "fit", good_rows()), Refused):
+        return
+    result = outcome_of(getattr(estimator, method), method, X)
+    if fault in {"column too large", "column huge", "column negative", "end past the entries"}:
+        assert isinstance(result, Refused), f"{method} took {fault}"
+    if fault in {"NaN", "infinity"} and name != "FactorAnalysis":
+        assert isinstance(result, Refused), f"{method} took {fault}"
+
+
+CHECKS = {"learning": check_learning, "fitted": check_fitted, "csr": check_broken_csr}
+every_property = pytest.mark.parametrize("prop", CHECKS.values(), ids=CHECKS)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@every_property
+@settings(max_examples=5, **SHORT)
+@given(data=st.data())
+def test_any_call_ends_well(prop, name, data):
+    prop(data, name)
+
+
+@pytest.mark.fuzz
+@pytest.mark.parametrize("name", NAMES)
+@every_property
+@LONG
+@given(data=st.data())
+def test_any_call_ends_well_long(prop, name, data):
+    prop(data, name)
+
+
+def test_every_estimator_has_parameters():
+    """A new estimator is fuzzed too."""
+    classes = {name for name in aefast.__all__ if hasattr(getattr(aefast, name), "get_params")}
+    assert set(NAMES) == classes
