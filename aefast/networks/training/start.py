@@ -8,10 +8,10 @@ linear part of their activation can begin there:
     gain_j (or, untied, the decoder's W*_j / W_j) = f / (s² g')
 
 with the eigenvector v_j, column means m, the slope g' of the activation, and s such that the
-largest of the pre-activations' standard deviations is SPREAD. All units have weights of one length,
-so that one learning rate suits all. The factor f is 1 for squared error; for other distributions,
-whose links stretch the output, the best of FACTORS on some of the rows is taken. The visible bias
-is such that a row equal to m is reconstructed as the mean.
+largest of the pre-activations' standard deviations is 1 for the sigmoid (`spread_of`). All units
+have weights of one length, so that one learning rate suits all. The factor f is 1 for squared
+error; for other distributions, whose links stretch the output, the best of FACTORS on some of the
+rows is taken. The visible bias is such that a row equal to m is reconstructed as the mean.
 """
 
 import warnings
@@ -32,7 +32,7 @@ from aefast.networks.network import Network
 from aefast.networks.one_pass import mean_loss, one_pass
 from aefast.networks.variants import Variant
 
-SPREAD = 1.0  # standard deviation of the pre-activations along the leading eigenvector
+SPREAD = 0.25  # standard deviation along the leading eigenvector: see `spread_of`
 OFFSET = 2.0  # standard deviations from the bend of a one-sided activation to its mean
 FACTORS = (2.0**-6, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 JUDGED_ROWS = 1024  # rows on which starts are compared
@@ -44,6 +44,16 @@ BIAS_SPREAD = 0.1  # rate factor of the visible bias, in spreads of the output
 THETA_SPREAD = 0.3  # rate factor of the distributions' parameters, which are logarithms
 
 ACTIVATIONS = {row["name"]: row for row in activation_table()}
+
+
+def spread_of(activation):
+    """Return the standard deviation of the leading pre-activations at the start.
+
+    It is a quarter of the length over which the tangent at 0 crosses the activation's range: 1 for
+    the sigmoid, 1/2 for tanh. Activations without bounds have no such length.
+    """
+    width = activation["high"] - activation["low"]
+    return SPREAD * width / activation["slope"] if np.isfinite(width) else 1.0
 
 
 class Start(NamedTuple):
@@ -171,7 +181,7 @@ def _place(layer, parameters, directions, factor):
     largest = directions.scales.max(initial=0)
     is_free = layer.gain or not layer.tied  # the decoder's scale does not follow from the encoder's
     bends = not activation["one_sided"] and layer.activation != "linear"
-    scale = SPREAD / largest if is_free and bends and largest > 0 else 1.0
+    scale = spread_of(activation) / largest if is_free and bends and largest > 0 else 1.0
     if not is_free:
         scale *= np.sqrt(factor)
     parameters.W[...] = scale * directions.vectors
@@ -262,13 +272,14 @@ def rate_factors(network, flat):
     factors = np.ones((len(network.layers), N_PARAMETER_ARRAYS))
     for row, (layer, of_layer) in zip(factors, network.layer_views(flat), strict=True):
         W, V, _, c, _, gain = layer.split(of_layer)
-        slope = ACTIVATIONS[layer.activation]["slope"]
+        activation = ACTIVATIONS[layer.activation]
+        slope = activation["slope"]
         decoder = slope * (V if gain is None else V * gain[:, np.newaxis]).astype(np.float64)
         spread = float(np.sqrt((decoder**2).sum() / len(c)))
         row[:] = (
             _size(W),
             _size(V),
-            SPREAD,
+            spread_of(activation),
             BIAS_SPREAD * spread,
             THETA_SPREAD,
             1.0 if gain is None else _size(gain),
