@@ -85,8 +85,8 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, NetworkInference, BaseEstim
         rate and other parameters of batches are not used.
     learning_rate : float or "auto", default="auto"
         Size of a solver's steps; `learning_rate_schedule` may reduce it. "auto": with "adam" and
-        "adagrad", 0.03 times the size of each parameter array after a start by "pca" (0.003 times
-        in `partial_fit`); otherwise 1e-3.
+        "adagrad", 0.1 times the size of each parameter array after a start by "pca" (0.01 times in
+        `partial_fit`); otherwise 1e-3.
     momentum : float in [0, 1), default=0.9
         Momentum of "sgd": ``v ← momentum·v + g``, ``w ← w − learning_rate·v``. 0 is plain gradient
         descent.
@@ -97,7 +97,7 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, NetworkInference, BaseEstim
         shorter batch of a pass counts as a step. The working memory of a fit is some 4 (d + k)
         numbers for each row of a batch.
     max_epochs : int or "auto", default="auto"
-        Number of passes over the rows; 0 only initialises. "auto": at least 20 passes and 4000
+        Number of passes over the rows; 0 only initialises. "auto": at least 60 passes and 4000
         steps, but not more than some 3e13 operations (about a minute) and at least 2 passes.
         Training ends earlier once the loss, averaged over twentieths of this budget, has not fallen
         by `tol`, relative to its value, twice in a row; the learning rate then decays for three

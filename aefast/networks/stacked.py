@@ -22,7 +22,7 @@ from aefast.networks.training import lbfgs
 from aefast.networks.training.automatic import is_scale_free
 from aefast.networks.training.fitting import NetworkFitting
 from aefast.networks.training.report import report_fit
-from aefast.networks.training.start import layers_start_near_pca, rate_factors
+from aefast.networks.training.start import SPREAD, layers_start_near_pca, rate_factors
 from aefast.networks.variants import PLAIN, Variant, check_corruption, check_sparsity, has_gain
 
 _SIZES = Check(
@@ -313,7 +313,7 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
         if number > 0:
             given |= {"output": layer.output[0].distribution, "missing": "error"}
         estimator = Autoencoder(**given)
-        estimator._stage = f"layer {number + 1}, "
+        estimator._stage, estimator._linear_spread = f"layer {number + 1}, ", SPREAD
         return estimator
 
     @property

@@ -33,7 +33,13 @@ from aefast.networks.training.budget import Budget
 from aefast.networks.training.minibatches import divergence_error, start_training
 from aefast.networks.training.report import report_fit
 from aefast.networks.training.schedules import absolute_patience, patience_of
-from aefast.networks.training.start import rate_factors, start_near_pca, starts_near_pca
+from aefast.networks.training.start import (
+    LINEAR_SPREAD,
+    rate_factors,
+    spread_of,
+    start_near_pca,
+    starts_near_pca,
+)
 from aefast.networks.variants import check_precision_of_groups, needs_extremes
 
 # parameters that differ from fit to fit, or that a cache should not keep alive
@@ -110,6 +116,7 @@ class NetworkFitting:
     validation_loss_curve_: list[float]
     n_epochs_: int
 
+    _linear_spread = LINEAR_SPREAD  # of a start near PCA, for one layer with linear output
     _stage = ""  # beginning of the progress bar, in trainings of several stages
 
     def _check_parameters(self):
@@ -345,8 +352,9 @@ class NetworkFitting:
         """Return the state before the first step, with initial values that suit the rows."""
         if not starts_near_pca(self, state.model):
             return state
-        start_near_pca(state, X, train, weight, means, self.n_threads)
-        rates = rate_factors(state.model, state.parameters)
+        spread = spread_of(state.model, self._linear_spread)
+        start_near_pca(state, X, train, weight, means, self.n_threads, spread)
+        rates = rate_factors(state.model, state.parameters, spread)
         return state._replace(rates=rates if is_scale_free(self.solver) else None)
 
     def _seed_and_parts(self, rows, weight, goes_on):
