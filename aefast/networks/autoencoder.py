@@ -68,7 +68,8 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, NetworkInference, BaseEstim
         weights cannot have both small slopes and a large output; with a gain they can, and PCA is a
         limit of the model. "auto": with tied weights and an activation that is bounded on both
         sides (sigmoid, tanh), unless `alpha`, `weight_decay`, `max_norm`, `contraction`, `sparsity`
-        or `top_k` is on, whose meaning a free gain would undo. False is the textbook's network.
+        or `top_k` is on, whose meaning a free gain would undo, or the solver is "sgd", whose rate
+        would have to be tiny beside large gains. False is the textbook's network.
     init : {"auto", "pca", "glorot"}, default="auto"
         Initial values. "pca": weights along the leading eigenvectors of the covariance of the rows,
         with pre-activations of standard deviation 1 at most; further units begin along random

@@ -85,14 +85,16 @@ def has_gain(estimator):
     """Return whether a network has gains; raise ValueError where it cannot.
 
     "auto": where weights are tied and the activation is bounded on both sides, so that codes of
-    small weights have little scale, and nothing in WITHOUT_GAIN is on.
+    small weights have little scale, and nothing in WITHOUT_GAIN is on. Plain gradient descent would
+    need a tiny rate beside large gains.
     """
     if not isinstance(estimator.gain, str) and not estimator.gain:
         return False
     on = [name for name, off in WITHOUT_GAIN if getattr(estimator, name, off) != off]
     if estimator.gain == "auto":
         is_tied = getattr(estimator, "tied", True)
-        return is_tied and estimator.activation in BOUNDED_ACTIVATIONS and not on
+        bends = estimator.activation in BOUNDED_ACTIVATIONS
+        return is_tied and bends and not on and estimator.solver != "sgd"
     if on:
         raise ValueError(
             f"gain=True leaves {on[0]}={getattr(estimator, on[0])!r} without meaning, because the "
