@@ -185,6 +185,12 @@ def test_a_fit_ends_by_itself_and_reports():
     assert again._state.parameters.tobytes() == ae._state.parameters.tobytes()
 
 
+def test_choices_are_shown(capsys):
+    Autoencoder(4, verbose=1, random_state=0).fit(standardised("iris"))
+    shown = capsys.readouterr().err
+    assert "converged: loss" in shown and "chosen: batch_size=32, learning_rate=0.1" in shown
+
+
 def test_numbers_are_obeyed():
     X = standardised("wine")
     ae = Autoencoder(4, max_epochs=7, tol=0, learning_rate=1e-3, batch_size=50, random_state=0).fit(
