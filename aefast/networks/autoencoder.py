@@ -119,12 +119,15 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, NetworkInference, BaseEstim
         gradient and is replaced in the encoder's input according to `missing_fill`.
     missing_fill : {"mean", "zero"}, default="mean"
         Replacement of missing entries: the mean of the column's entries in the (first) fit, or 0.
-    corruption : None or (kind, level), default=None
+    corruption : "auto", None or (kind, level), default="auto"
         Denoising (Vincent et al. 2008): rows are corrupted before they are encoded, anew in each
         pass, and reconstructed clean. ("masking", p): entries become 0 with probability p.
         ("salt_and_pepper", p): entries become the least or the greatest value of the column (of its
         domain, if that is bounded), with probability p/2 each. ("gaussian", sigma): normal noise is
-        added.
+        added. "auto": None, except where entries are missing and ``max_epochs="auto"`` (and the
+        solver is not "lbfgs"): then normal noise of half the columns' spread is added, and tables
+        of up to some 8 million entries are completed by regularised iterative PCA before training,
+        which learns the completions too.
     contraction : float, default=0.0
         Weight λ of the penalty ``λ mean_i ‖∂h/∂x_i‖²`` (Rifai et al. 2011), which is
         ``Σ_j g'(a_j)² ‖W_j‖²`` for each row.
@@ -276,7 +279,7 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, NetworkInference, BaseEstim
         "alpha": [Interval(Real, 0, np.finfo(np.float32).max, closed="both")],
         "missing": [StrOptions({"error", "mask"})],
         "missing_fill": [StrOptions({"mean", "zero"})],
-        "corruption": [None, tuple],
+        "corruption": [None, StrOptions({"auto"}), tuple],
         "contraction": [Interval(Real, 0, np.finfo(np.float32).max, closed="both")],
         "sparsity": [None, tuple],
         "top_k": [None, Interval(Integral, 1, None, closed="left")],
@@ -293,6 +296,8 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, NetworkInference, BaseEstim
         "callbacks": [None, callable, list, tuple],
         "verbose": ["verbose"],
     }
+
+    completes_rows = True  # before training, where entries are missing
 
     def __init__(
         self,
@@ -316,7 +321,7 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, NetworkInference, BaseEstim
         alpha: float = 0.0,
         missing: str = "error",
         missing_fill: str = "mean",
-        corruption: tuple[str, float] | None = None,
+        corruption: tuple[str, float] | str | None = "auto",
         contraction: float = 0.0,
         sparsity: tuple[Any, ...] | None = None,
         top_k: int | None = None,

@@ -75,7 +75,7 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
     corruption, contraction, sparsity
         As for `Autoencoder`, for each layer in pre-training: a stacked denoising (Vincent et al.
         2010), contractive (Rifai et al. 2011) or sparse (Ng 2011) autoencoder. Fine-tuning uses
-        clean rows and minimises the loss alone.
+        clean rows and minimises the loss alone. corruption="auto" is None.
     pretrain_epochs : int or "auto", default="auto"
         Largest number of passes over the rows for each layer (`tol` may stop a layer earlier); 0:
         no pre-training. "auto" as for `max_epochs` of `Autoencoder`.
@@ -151,7 +151,7 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
         output: OutputLike = "gaussian",
         missing: str = "error",
         missing_fill: str = "mean",
-        corruption: tuple[str, float] | None = None,
+        corruption: tuple[str, float] | str | None = "auto",
         contraction: float = 0.0,
         sparsity: tuple[Any, ...] | None = None,
         solver: str = "adam",

@@ -103,14 +103,20 @@ def has_gain(estimator):
     return True
 
 
+def is_corrupted(given):
+    """Return whether the parameter `corruption` asks for noise; "auto" leaves it to a fit."""
+    return given is not None and not (isinstance(given, str) and given == "auto")
+
+
 def check_corruption(given):
     """Raise ValueError for an invalid `corruption`."""
     check_representable(given, "corruption")
-    if given is None:
+    if not is_corrupted(given):
         return
     if not (isinstance(given, tuple) and len(given) == 2 and given[0] in CORRUPTIONS):
         raise ValueError(
-            f"corruption must be None or a tuple (one of {list(CORRUPTIONS)}, level), got {given!r}"
+            f"corruption must be None, 'auto' or a tuple (one of {list(CORRUPTIONS)}, level), "
+            f"got {given!r}"
         )
     kind, level = given
     limit = np.inf if kind == "gaussian" else 1
@@ -156,7 +162,7 @@ def variant_of(estimator, model, dtype, *, seed, fill=None, extremes=None, n_row
     options = {"seed": seed}
     if fill is not None:
         options["fill"] = fill.astype(dtype)
-    if estimator.corruption is not None:
+    if is_corrupted(estimator.corruption):
         kind, level = estimator.corruption
         options |= {"corruption": kind, "corruption_level": float(level)}
         if kind == "salt_and_pepper":
@@ -197,4 +203,4 @@ def noise_extremes(model, extremes):
 
 
 def needs_extremes(estimator):
-    return estimator.corruption is not None and estimator.corruption[0] == "salt_and_pepper"
+    return is_corrupted(estimator.corruption) and estimator.corruption[0] == "salt_and_pepper"

@@ -30,6 +30,7 @@ from aefast.networks.scan import scan_table
 from aefast.networks.training import lbfgs
 from aefast.networks.training.automatic import AUTO, is_scale_free, settings_of
 from aefast.networks.training.budget import Budget
+from aefast.networks.training.gaps import prepared_for_gaps, prepares_for_gaps
 from aefast.networks.training.minibatches import divergence_error, start_training
 from aefast.networks.training.report import report_fit
 from aefast.networks.training.schedules import absolute_patience, patience_of
@@ -94,6 +95,7 @@ class NetworkFitting:
     output: Any
     missing: str
     missing_fill: str
+    corruption: Any
     solver: str
     momentum: float
     batch_size: int | str
@@ -239,7 +241,12 @@ class NetworkFitting:
         return self
 
     def _fit_from(self, X, rows, weight, train, held_out, state, variant, means, goes_on):
-        settings, training = self._training(rows, train, state, variant, weight)
+        seen, variant = prepared_for_gaps(self, rows, train, weight, state, variant, goes_on)
+        if seen is not rows:
+            state = self._initialised(state, seen, train, weight, means)
+        settings, training = self._training(seen, train, state, variant, weight)
+        if prepares_for_gaps(self) and variant.corruption:
+            settings.chosen["corruption"] = variant.corruption, variant.corruption_level
         self._begin(X, state, keep_features=goes_on)
         self.fit_report_ = dict(settings.chosen)
         patience = self._patience(settings, training)

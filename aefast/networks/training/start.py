@@ -37,7 +37,7 @@ from aefast.networks.one_pass import mean_loss, one_pass
 from aefast.networks.variants import Variant
 
 SPREAD = 1.0  # standard deviation of the pre-activations along the leading eigenvector
-LINEAR_SPREAD = 0.2  # the same where all columns have the identity as link
+LINEAR_SPREAD = 0.05  # the same where all columns have the identity as link
 OFFSET = 2.0  # standard deviations from the bend of a one-sided activation to its mean
 FACTORS = (2.0**-6, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 JUDGED_ROWS = 1024  # rows on which starts are compared
