@@ -26,6 +26,7 @@ from aefast.networks.fitted import (
 )
 from aefast.networks.outputs import resolve_output
 from aefast.networks.precision import check_available, parameter_type
+from aefast.networks.scaling import find_scaling, in_units
 from aefast.networks.scan import scan_table
 from aefast.networks.training import lbfgs
 from aefast.networks.training.automatic import AUTO, is_scale_free, settings_of
@@ -33,7 +34,12 @@ from aefast.networks.training.budget import Budget
 from aefast.networks.training.minibatches import divergence_error, start_training
 from aefast.networks.training.report import report_fit
 from aefast.networks.training.schedules import absolute_patience, patience_of
-from aefast.networks.training.start import rate_factors, start_near_pca, starts_near_pca
+from aefast.networks.training.start import (
+    layers_start_near_pca,
+    rate_factors,
+    start_near_pca,
+    starts_near_pca,
+)
 from aefast.networks.variants import check_precision_of_groups, needs_extremes
 
 # parameters that differ from fit to fit, or that a cache should not keep alive
@@ -94,6 +100,7 @@ class NetworkFitting:
     max_epochs: int | str
     learning_rate: float | str
     init: str
+    scale: str | None
     gain: bool | str
     tol: float
     n_epochs_no_change: int
@@ -244,7 +251,7 @@ class NetworkFitting:
         n_rows = train if isinstance(train, int) else len(train)
         uses_rates = self.learning_rate == AUTO and state.rates is not None
         single = {"single_pass": "n_epochs_made" in options}
-        settings = settings_of(self, state.model, n_rows, has_rates=uses_rates, **single)
+        settings = settings_of(self, state, n_rows, has_rates=uses_rates, **single)
         if self.solver == lbfgs.NAME:
             return settings, lbfgs.FullBatch(self, rows, state, variant, weight)
         rates = state.rates if uses_rates else None
@@ -301,7 +308,8 @@ class NetworkFitting:
     def _start(self, X, rows, weight, train, held_out, seed, goes_on):
         """Check the rows; return the state and variant of the start, and the column means.
 
-        Held-out rows are checked but do not enter the state. The estimator does not change.
+        The means are in the model's units. Held-out rows are checked but do not enter the state.
+        The estimator does not change.
         """
         d = rows.shape[1]
         names = getattr(self, "feature_names_in_", None) if goes_on else check.feature_names(X)
@@ -325,21 +333,32 @@ class NetworkFitting:
                 self._state, model, self._describe, self.solver, self.momentum, self.precision
             )
             state = state._replace(fill=fill if state.fill is None else state.fill)
+            means = in_units(state.scaling, scan.means)
         else:
-            state = initial_state(model, self.solver, self.momentum, scan.means, dtype, seed, fill)
-            state = self._initialised(state, rows, train, weight, scan.means)
-        check_initial_values(state, scan.means, options["name"], only_fill=goes_on)
+            scaling = self._scaling(rows, train, weight, model.output, scan.means)
+            means = in_units(scaling, scan.means)
+            state = initial_state(
+                model, self.solver, self.momentum, means, dtype, seed, fill, scaling
+            )
+            state = self._initialised(state, rows, train, weight, means)
+        check_initial_values(state, means, options["name"], only_fill=goes_on)
         check_precision_of_groups(model, self.precision)
         variant = self._variant_of(
             model,
             dtype,
             seed=seed,
             fill=state.fill if fill is not None and n_missing else None,
+            scaling=state.scaling,
             extremes=(scan.low, scan.high),
             n_rows=train if held_out is None else len(train),
         )
         state = state._replace(fill=None) if fill is None else state
-        return state, variant, scan.means
+        return state, variant, means
+
+    def _scaling(self, rows, train, weight, output, means):
+        """Return the units in which a new network reads the columns, or None."""
+        is_textbook = not layers_start_near_pca(self)
+        return find_scaling(self.scale, is_textbook, rows, train, weight, output, means)
 
     def _initialised(self, state, X, train, weight, means):
         """Return the state before the first step, with initial values that suit the rows."""

@@ -7,7 +7,7 @@ from aefast._base.warnings import warn
 from aefast.networks._autoencoder import BOUNDED_ACTIVATIONS, activation_table
 from aefast.networks.one_pass import mean_loss, one_pass
 from aefast.networks.training.start import judged_rows, loss_of_constant
-from aefast.networks.variants import Variant
+from aefast.networks.variants import rows_variant
 
 JUDGED_ROWS = 512  # rows on which the fit is compared with the constant
 MARGIN = 1e-6  # relative excess over the constant's loss that rounding does not explain
@@ -50,13 +50,9 @@ def report_fit(estimator, settings, training, patience, X, train, weight, means)
     _warn_of_codes(state, rows, estimator.n_threads)
 
 
-def _variant(state):
-    return None if state.fill is None else Variant(fill=state.fill.astype(state.parameters.dtype))
-
-
 def _judge(state, rows, weight, means, n_threads):
     """Return the mean losses of the fit and of the best constant."""
-    options = {"sample_weight": weight, "variant": _variant(state)}
+    options = {"sample_weight": weight, "variant": rows_variant(state)}
     parameters = state.model.split(state.parameters)
     loss = mean_loss(state.model, parameters, rows, len(rows), n_threads, **options)
     return loss, loss_of_constant(state, rows, weight, means, n_threads)
@@ -65,7 +61,7 @@ def _judge(state, rows, weight, means, n_threads):
 def _warn_of_codes(state, rows, n_threads):
     layer = state.model.layers[-1]
     parameters = state.model.split(state.parameters)
-    options = {"n_threads": n_threads, "check": False, "variant": _variant(state)}
+    options = {"n_threads": n_threads, "check": False, "variant": rows_variant(state)}
     H = one_pass(state.model, parameters, rows, "codes", **options)
     if layer.activation in BOUNDED_ACTIVATIONS and not layer.top_k:
         low, high = _RANGE[layer.activation]

@@ -30,15 +30,14 @@ from aefast.networks._autoencoder import N_PARAMETER_ARRAYS, activation_table
 from aefast.networks.fitted import initial_bias
 from aefast.networks.network import Network
 from aefast.networks.one_pass import mean_loss, one_pass
-from aefast.networks.variants import Variant
+from aefast.networks.training.parts import MOST_ENTRIES, spread_rows
+from aefast.networks.variants import rows_variant
 
 SPREAD = 1.0  # standard deviation of the pre-activations along the leading eigenvector
 OFFSET = 2.0  # standard deviations from the bend of a one-sided activation to its mean
 FACTORS = (2.0**-6, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 JUDGED_ROWS = 1024  # rows on which starts are compared
-MOST_ENTRIES = 1 << 23  # of rows that are copied for a covariance
 MOST_OPERATIONS = 2e10  # of a covariance; rows are thinned out beyond
-BLOCKS = 256  # blocks of adjacent rows of which a part of a table consists
 WIDEST = 1024  # columns from which the covariance matrix is not formed
 BIAS_SPREAD = 0.1  # rate factor of the visible bias, in spreads of the output
 THETA_SPREAD = 0.3  # rate factor of the distributions' parameters, which are logarithms
@@ -67,41 +66,30 @@ def layers_start_near_pca(estimator):
     return estimator.init == "pca" or (estimator.init == "auto" and not textbook)
 
 
-def spread_rows(train, n):
-    """Return at most n row numbers, in short blocks that are evenly spread over those for training.
-
-    Rows of a block are adjacent, so that few pages of a memory map are read.
-    """
-    n_rows = train if isinstance(train, int) else len(train)
-    if n_rows <= n:
-        return np.arange(n_rows) if isinstance(train, int) else train
-    height = -(-n // BLOCKS)
-    first = np.linspace(0, n_rows - height, n // height).astype(np.int64)
-    places = (first[:, np.newaxis] + np.arange(height)).ravel()
-    return places if isinstance(train, int) else train[places]
-
-
-def filled_rows(X, order, fill):
+def filled_rows(X, order, fill, scaling):
     """Return some rows as the encoder reads them, in a new array of float32 or float64."""
     rows = copied_rows(X, order)
     rows = rows if rows.dtype in (np.float32, np.float64) else rows.astype(np.float64)
-    return rows if fill is None else np.where(np.isnan(rows), fill, rows).astype(rows.dtype)
+    rows = rows if fill is None else np.where(np.isnan(rows), fill, rows).astype(rows.dtype)
+    return rows if scaling is None else scaling.scaled(rows).astype(rows.dtype, copy=False)
 
 
-def principal_components(X, train, weight, fill, k, n_threads):
+def principal_components(X, train, weight, fill, scaling, k, n_threads):
     """Return the means, eigenvalues and eigenvectors (rows) of the covariance, at most k of them.
 
     Eigenvalues that are rounding errors are left out; there may be none.
     """
     n, d = len(X), X.shape[1]
     if d > WIDEST:
-        return _leading_components(X, train, weight, fill, k, n_threads)
+        return _leading_components(X, train, weight, fill, scaling, k, n_threads)
     rows = max(2, int(MOST_OPERATIONS / d**2))
     in_memory = X.size <= MOST_ENTRIES or MappedRows.under(X) is None
-    whole = isinstance(train, int) and train == n <= rows and fill is None and in_memory
+    is_plain = fill is None and scaling is None
+    whole = isinstance(train, int) and train == n <= rows and is_plain and in_memory
     if not whole:
         order = spread_rows(train, max(2, min(rows, MOST_ENTRIES // d)))
-        X, weight = filled_rows(X, order, fill), None if weight is None else weight[order]
+        X = filled_rows(X, order, fill, scaling)
+        weight = None if weight is None else weight[order]
     statistics = statistics_of(X, weight, n_threads=n_threads)
     if statistics.weight_sum_ == 0:
         return np.zeros(d), np.zeros(0), np.zeros((0, d))
@@ -110,10 +98,10 @@ def principal_components(X, train, weight, fill, k, n_threads):
     return statistics.mean_, *_significant(values[::-1], vectors.T[::-1], k, d)
 
 
-def _leading_components(X, train, weight, fill, k, n_threads):
+def _leading_components(X, train, weight, fill, scaling, k, n_threads):
     affordable = int(MOST_OPERATIONS / (50 * X.shape[1] * (k + 8)))
     order = spread_rows(train, max(2, min(affordable, MOST_ENTRIES // X.shape[1])))
-    rows = filled_rows(X, order, fill)
+    rows = filled_rows(X, order, fill, scaling)
     weight = None if weight is None else weight[order]
     k = min(k, len(rows) - 1, X.shape[1])
     with warnings.catch_warnings():
@@ -144,12 +132,13 @@ class _Directions(NamedTuple):
 
 
 @threads.with_same_bits
-def _directions(layer, X, train, weight, fill, seed, n_threads):
+def _directions(layer, X, train, weight, state, n_threads):
     """Return the leading principal components, and random directions of the rows for more units."""
     k, d = layer.n_components, layer.n_features
-    mean, values, vectors = principal_components(X, train, weight, fill, k, n_threads)
+    fill, scaling = state.fill, state.scaling
+    mean, values, vectors = principal_components(X, train, weight, fill, scaling, k, n_threads)
     n = 0 if layer.top_k else min(k, len(values))  # top-k units take turns: no few are the leading
-    random = random_stream(seed, WEIGHTS)
+    random = random_stream(state.seed, WEIGHTS)
     others = random.normal(size=(k - n, d))
     if len(values):
         others = random.normal(size=(k - n, len(values))) * np.sqrt(values) @ vectors
@@ -188,7 +177,7 @@ def _place(layer, parameters, directions, factor):
             parameters.V[...] = free[:, np.newaxis] * parameters.W
 
 
-def _centre_output(network, parameters, means, fill, dtype):
+def _centre_output(network, parameters, means, dtype):
     """Set the visible bias: a row equal to the column means is reconstructed as their means."""
     [layer], [p] = network.layers, parameters
     p.c[...] = 0
@@ -203,19 +192,20 @@ def _centre_output(network, parameters, means, fill, dtype):
 def start_near_pca(state, X, train, weight, means, n_threads):
     """Write initial parameters into the state of a network of one layer; return a `Start`.
 
-    `means` (d,) are the column means of the rows, those of observed entries where some are missing.
+    `means` (d,) are the column means of the rows in the model's units, those of observed entries
+    where some are missing.
     """
-    [layer], fill = state.model.layers, state.fill
+    [layer] = state.model.layers
     dtype = state.parameters.dtype
-    directions = _directions(layer, X, train, weight, fill, state.seed, n_threads)
+    directions = _directions(layer, X, train, weight, state, n_threads)
     parameters = state.model.split(state.parameters)
-    variant = None if fill is None else Variant(fill=fill.astype(dtype))
+    variant = rows_variant(state)
     rows, weight = judged_rows(X, train, weight, JUDGED_ROWS)
     losses = {}
 
     def place(factor):
         _place(layer, parameters[0], directions, factor)
-        _centre_output(state.model, parameters, means, fill, dtype)
+        _centre_output(state.model, parameters, means, dtype)
 
     def loss():
         options = {"sample_weight": weight, "variant": variant}
@@ -246,8 +236,7 @@ def loss_of_constant(state, rows, weight, means, n_threads):
     parameters[0].c[...] = initial_bias(bottom, means)
     if parameters[0].theta is not None:
         parameters[0].theta[...] = state.model.split(state.parameters)[0].theta
-    fill = None if state.fill is None else Variant(fill=state.fill.astype(flat.dtype))
-    options = {"sample_weight": weight, "variant": fill}
+    options = {"sample_weight": weight, "variant": rows_variant(state)}
     return mean_loss(constant, parameters, rows, len(rows), n_threads, **options)
 
 
