@@ -132,7 +132,7 @@ def bad_row_error(
         The number of the first of these rows in the user's table.
     missing : bool
         Whether NaN is allowed.
-    units : (shift, scale) or None
+    units : (shift, factor) or None
         Arrays (d,) with which the kernel scales entries.
     """
     low, high = domain
@@ -140,7 +140,7 @@ def bad_row_error(
     for first in range(0, len(rows), step):
         part = rows[first : first + step]
         with np.errstate(over="ignore", invalid="ignore"):
-            part = (part if units is None else (part - units[0]) / units[1]).astype(dtype)
+            part = (part if units is None else (part - units[0]) * units[1]).astype(dtype)
         good = np.isfinite(part) & (part >= low) & (part <= high)
         bad = np.argwhere(~(good | np.isnan(part)) if missing else ~good)
         if len(bad):

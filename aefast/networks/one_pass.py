@@ -168,7 +168,7 @@ def _bad_row_error(layer, rows, name, domain, dtype, variant, first_row):
     domain = ANYWHERE if variant.clips else domain
     options["missing"] = variant.fill is not None
     if variant.shift is not None:
-        options["units"] = (variant.shift, variant.scale)
+        options["units"] = (variant.shift, variant.factor)
     return bad_row_error(rows, name, domain, dtype, **options)
 
 

@@ -25,6 +25,7 @@ SHARED_RANGE = 0.25
 QUARTILES_OF_NORMAL = 1.349  # distance of the quartiles of a normal distribution, in deviations
 MOST_ENTRIES = 1 << 20  # of rows whose spreads are computed
 BLOCK_ENTRIES = 1 << 16  # entries of some columns whose spreads are computed together
+LARGEST = 1e307  # scale, so that reciprocals are normal numbers
 ROUNDING = 16  # spreads below this many roundings of the mean count as 0
 
 
@@ -41,13 +42,19 @@ class Scaling(_ScalingFields):
         return None  # the fields are the whole state; cached properties are not pickled
 
     @cached_property
+    def factor(self):
+        """The reciprocals of the scales, which the loader multiplies by."""
+        with np.errstate(over="ignore"):
+            return 1 / self.scale
+
+    @cached_property
     def log_scale(self):
         return np.log(self.scale)
 
     def scaled(self, values):
         """Return values (d,) or (n, d) in the model's units, as float64."""
         with np.errstate(over="ignore", invalid="ignore"):
-            return (np.asarray(values, np.float64) - self.shift) / self.scale
+            return (np.asarray(values, np.float64) - self.shift) * self.factor
 
     def restore_units(self, values):
         """Turn values (n, d) of a model into the user's units, in place.
@@ -116,7 +123,7 @@ def find_scaling(given, is_textbook, X, train, weight, output, means):
         spread = np.where(spread > 0, root_mean_square, 0)
     shift, scale = np.zeros(d), np.ones(d)
     shift[columns] = np.where(np.isfinite(found.centre), found.centre, 0)
-    scale[columns] = np.where(spread > 0, spread, 1)
+    scale[columns] = np.where(spread > 0, np.minimum(spread, LARGEST), 1)
     return Scaling(shift, scale, kind)
 
 

@@ -24,8 +24,8 @@ class Variant(NamedTuple):
     """
 
     fill: np.ndarray | None = None  # (d,), replacements of missing entries
-    shift: np.ndarray | None = None  # (d,) float64; rows are read as (x − shift) / scale
-    scale: np.ndarray | None = None  # (d,) float64
+    shift: np.ndarray | None = None  # (d,) float64; rows are read as (x − shift) factor
+    factor: np.ndarray | None = None  # (d,) float64
     clips: bool = False  # whether checked entries are moved into their domain
     corruption: str | None = None  # kind of noise, one of CORRUPTIONS
     corruption_level: float = 0.0  # probability, or standard deviation of Gaussian noise
@@ -55,7 +55,7 @@ PLAIN = Variant()
 def without_noise(variant):
     """Return a variant that reads the same rows without noise, or None if it has no effect."""
     plain = Variant(
-        fill=variant.fill, shift=variant.shift, scale=variant.scale, clips=variant.clips
+        fill=variant.fill, shift=variant.shift, factor=variant.factor, clips=variant.clips
     )
     is_plain = plain.fill is None and plain.shift is None and not plain.clips
     return None if is_plain else plain
@@ -78,7 +78,7 @@ def variant_of_rows(fill, scaling, dtype):
     if scaling is None:
         return Variant(fill=fill.astype(dtype))
     fill = None if fill is None else scaling.scaled(fill).astype(dtype)
-    return Variant(fill=fill, shift=scaling.shift, scale=scaling.scale)
+    return Variant(fill=fill, shift=scaling.shift, factor=scaling.factor)
 
 
 def check_variants(estimator):

@@ -23,7 +23,7 @@ cdef extern from "kernels/base/rows_view.h":
         int missing
         int clipped
         const double* shift
-        const double* scale
+        const double* factor
 
 
 cdef inline void* data_of(array):
@@ -68,7 +68,7 @@ cdef inline rows_view view_rows(cnp.ndarray X, order=None, domain=None) except *
     rows.low = rows.high = 0
     rows.lows = rows.highs = NULL
     rows.missing = rows.clipped = False
-    rows.shift = rows.scale = NULL
+    rows.shift = rows.factor = NULL
     if domain is not None and isinstance(domain[0], cnp.ndarray):
         rows.lows = <const double*> data_of(domain[0])
         rows.highs = <const double*> data_of(domain[1])

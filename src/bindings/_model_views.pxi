@@ -184,7 +184,7 @@ cdef void view_inputs(input_view* inputs, rows_view* rows, variant):
     rows.missing = variant.fill is not None
     rows.clipped = variant.clips and rows.checked
     rows.shift = <const double*> data_of(variant.shift)
-    rows.scale = <const double*> data_of(variant.scale)
+    rows.factor = <const double*> data_of(variant.factor)
     inputs.corruption = CORRUPTIONS[variant.corruption] if variant.corruption else CORRUPTION_NONE
     inputs.corruption_level = variant.corruption_level
     inputs.low, inputs.high = data_of(variant.low), data_of(variant.high)

@@ -43,7 +43,7 @@ def without_scaling(ae, X):
     fill = (
         state.fill
         if state.fill is None
-        else (state.fill - state.scaling.shift) / (state.scaling.scale)
+        else (state.fill - state.scaling.shift) * (1 / state.scaling.scale)
     )
     plain._state = state._replace(
         parameters=state.parameters.copy(),

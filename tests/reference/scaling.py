@@ -24,7 +24,7 @@ def robust(X):
 def scaled(X, shift, scale):
     """Return X' in the type of the computation: float32 unless X is float64."""
     dtype = np.float64 if X.dtype == np.float64 else np.float32
-    return ((X.astype(np.float64) - shift) / scale).astype(dtype)
+    return ((X.astype(np.float64) - shift) * (1 / scale)).astype(dtype)
 
 
 def in_users_units(X, shift, scale):

@@ -30,9 +30,9 @@ typedef struct {
     int missing;
     /* Whether entries below low are loaded as low, and entries above high as high. */
     int clipped;
-    /* (d): entries x are loaded as (x - shift) / scale, and checked afterwards; NULL: as they
-       are. */
-    const double *shift, *scale;
+    /* (d): entries x are loaded as (x - shift) factor, and checked afterwards; NULL: as they are.
+     */
+    const double *shift, *factor;
 } rows_view;
 
 enum { STATUS_OK = 0, STATUS_NOT_FINITE = 1, STATUS_BAD_ROWS = 2, STATUS_CUSTOM_FAILED = 4 };

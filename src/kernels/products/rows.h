@@ -41,24 +41,25 @@ ALWAYS_INLINE void convert_entries(int kind, const char *from, int64_t n, real *
 /* Convert n entries, which begin at a column, to reals in the model's units. Differences are taken
    in double, so that narrow columns far from 0 keep their digits in float32. */
 __attribute__((noinline, unused)) static void scale_entries(const rows_view *rows, const char *from,
-                                                            int64_t column, int64_t n, real *out)
+                                                            int64_t column, int64_t n,
+                                                            real *restrict out)
 {
-    const double *shift = rows->shift + column, *scale = rows->scale + column;
+    const double *shift = rows->shift + column, *factor = rows->factor + column;
     if (rows->kind == ROWS_UINT8) {
         const uint8_t *x = (const uint8_t *)from;
         for (int64_t j = 0; j < n; ++j)
-            out[j] = (real)(((double)x[j] - shift[j]) / scale[j]);
+            out[j] = (real)(((double)x[j] - shift[j]) * factor[j]);
     } else if (rows->kind == ROWS_FLOAT32) {
         for (int64_t j = 0; j < n; ++j) {
             float x;
             memcpy(&x, from + j * (int64_t)sizeof x, sizeof x);
-            out[j] = (real)(((double)x - shift[j]) / scale[j]);
+            out[j] = (real)(((double)x - shift[j]) * factor[j]);
         }
     } else {
         for (int64_t j = 0; j < n; ++j) {
             double x;
             memcpy(&x, from + j * (int64_t)sizeof x, sizeof x);
-            out[j] = (real)((x - shift[j]) / scale[j]);
+            out[j] = (real)((x - shift[j]) * factor[j]);
         }
     }
 }
