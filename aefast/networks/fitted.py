@@ -16,7 +16,7 @@ from aefast.networks import _autoencoder, outputs
 from aefast.networks._autoencoder import N_PARAMETER_ARRAYS
 from aefast.networks.network import Network, single_layer
 from aefast.networks.precision import parameter_type
-from aefast.networks.scaling import KINDS, Scaling
+from aefast.networks.scaling import FOUND, Scaling
 
 
 class FittedState(NamedTuple):
@@ -290,7 +290,7 @@ class FittedNetwork(Saved):
         solver = one_of([*_autoencoder.SOLVERS, "lbfgs"])
         return (
             {"model": cls._model_checks, "solver": solver, "seed": SEED}
-            | {"scaling": one_of(["none", *KINDS])}
+            | {"scaling": one_of(["none", *FOUND])}
             | dict.fromkeys(("fills", "has_rates"), FLAG)
             | dict.fromkeys(counts, COUNT)
             | dict.fromkeys(curves, CURVE)

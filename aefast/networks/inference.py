@@ -52,7 +52,11 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """
         state = self._fitted_state()
         means = self._decode(H, state, state.model)
-        return means if state.scaling is None else state.scaling.restore_units(means)
+        return (
+            means
+            if state.scaling is None
+            else state.scaling.restore_units(means, table_name(None, self))
+        )
 
     def reconstruct(self, X: ArrayLike) -> Reals:
         """Compute ``inverse_transform(transform(X))`` in one pass.
@@ -168,7 +172,9 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         # a Generator draws the multinomial numbers of all rows at once; a RandomState does not
         random = np.random.default_rng(seed)
         x = sample_of_outputs(state.model.output, eta, bottom.split(flat).theta, random)
-        return x if state.scaling is None else state.scaling.restore_units(x)
+        return (
+            x if state.scaling is None else state.scaling.restore_units(x, table_name(None, self))
+        )
 
     def _decode(self, H, state, model):
         H = check.as_rows(H, "H")
@@ -213,7 +219,7 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         kind = flat.dtype if whole else check.real_type(rows.dtype)
         if result == "reconstructions" and state.scaling is not None:
             wide = out.astype(np.promote_types(out.dtype, kind), copy=False)
-            out = state.scaling.restore_units(wide)
+            out = state.scaling.restore_units(wide, name)
         if result.endswith("losses"):  # which are checked in this type
             return out.astype(kind, copy=False)
         # columns of codes are units, without the names of X's columns; str has no names

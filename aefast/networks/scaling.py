@@ -9,13 +9,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from aefast._base.errors import column_label
 from aefast._base.passes import copied_rows
 from aefast.networks import outputs
 from aefast.networks.outputs import TABLE
 from aefast.networks.training.parts import spread_rows
 
 AUTO, STANDARD, ROBUST, COMMON = "auto", "standard", "robust", "common"
-KINDS = (AUTO, STANDARD, ROBUST, COMMON)
+FOUND = (STANDARD, ROBUST, COMMON)
+KINDS = (AUTO, *FOUND)
 # "auto" leaves columns as they are while their standard deviations lie between 1 / FACTOR and
 # FACTOR, and their means within FACTOR standard deviations of 0
 FACTOR = 3.0
@@ -32,7 +34,7 @@ ROUNDING = 16  # spreads below this many roundings of the mean count as 0
 class _ScalingFields(NamedTuple):
     shift: np.ndarray  # (d,) float64; 0 where a column is not scaled
     scale: np.ndarray  # (d,) float64, positive; 1 where a column is not scaled
-    kind: str  # how they were found, one of KINDS except "auto"
+    kind: str  # how they were found, one of FOUND
 
 
 class Scaling(_ScalingFields):
@@ -56,10 +58,10 @@ class Scaling(_ScalingFields):
         with np.errstate(over="ignore", invalid="ignore"):
             return (np.asarray(values, np.float64) - self.shift) * self.factor
 
-    def restore_units(self, values):
+    def restore_units(self, values, name="X"):
         """Turn values (n, d) of a model into the user's units, in place.
 
-        Raises FloatingPointError where one overflows the type.
+        Raises FloatingPointError where one overflows the type, with the label of its column.
         """
         with np.errstate(over="ignore", invalid="ignore"):
             np.multiply(values, self.scale, out=values, casting="same_kind")
@@ -68,7 +70,8 @@ class Scaling(_ScalingFields):
             row, column = np.argwhere(~np.isfinite(values))[0]
             raise FloatingPointError(
                 f"a result in the units of X overflows {values.dtype} at row {row}, column "
-                f"{column}, though X and the parameters are finite: pass X as float64"
+                f"{column_label(name, column)}, though X and the parameters are finite: pass X as "
+                "float64"
             )
         return values
 

@@ -9,6 +9,7 @@ from reference import scaling as reference_scaling
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_iris, load_wine
 from sklearn.exceptions import ConvergenceWarning
 from support import textbook
+from support.model_files import edited
 
 import aefast
 from aefast import Autoencoder, StackedAutoencoder
@@ -444,6 +445,25 @@ def test_files(model, tmp_path):
     assert further[0] == further[1]
 
 
+@pytest.mark.parametrize(
+    "name, value, message",
+    [
+        ("column_scale", 0.0, "positive numbers in 'column_scale'"),
+        ("column_scale", -1.0, "positive numbers in 'column_scale'"),
+        ("column_scale", np.nan, "column_scale"),
+        ("column_shift", np.inf, "column_shift"),
+    ],
+)
+def test_hostile_files(name, value, message, tmp_path):
+    path = tmp_path / "model.safetensors"
+    Autoencoder(2, **QUICK).fit(rows_of()).save(path)
+    with edited(path) as (header, _, data):
+        begin = header[name]["data_offsets"][0]
+        data[begin + 24 : begin + 32] = np.float64(value).tobytes()
+    with pytest.raises(ValueError, match=message):
+        aefast.load(path)
+
+
 def test_layers_of_a_stack():
     X = rows_of()
     stack = StackedAutoencoder((4, 2), random_state=0, max_epochs=2, pretrain_epochs=2).fit(X)
@@ -518,3 +538,16 @@ def test_a_raw_table_gives_no_warning(recwarn):
     X = load_breast_cancer().data
     Autoencoder(10, random_state=0, max_epochs=200).fit(X)
     assert not [w for w in recwarn if issubclass(w.category, ConvergenceWarning)]
+
+
+@pytest.mark.parametrize(
+    "output", ["poisson", "negative_binomial", "gamma", "exponential", "multinomial"]
+)
+def test_the_first_loss_of_heavy_tails(output):
+    """Columns with means from 0.2 to 1e4, whose links stretch a start by principal components."""
+    random = np.random.default_rng(0)
+    Z = random.normal(size=(300, 3)) @ random.normal(size=(3, 9))
+    X = random.poisson(np.exp(0.7 * Z + np.linspace(-1.5, 9, 9))).astype(float)
+    X = X + 0.1 if output in ("gamma", "exponential") else X
+    report = Autoencoder(3, output=output, max_epochs=0, random_state=0).fit(X).fit_report_
+    assert report["loss"] <= report["constant_loss"] + 1e-9 * abs(report["constant_loss"])

@@ -38,7 +38,7 @@ def report_fit(estimator, settings, training, patience, X, train, weight, means)
         warn(
             f"the fit does not beat the column means: its mean loss on training rows is "
             f"{losses[0]:.4g}, that of constant reconstructions {losses[1]:.4g} nats. Train longer "
-            "(max_epochs='auto'), lower learning_rate, or scale the columns",
+            "(max_epochs='auto'), lower learning_rate, or scale the columns (scale='standard')",
             ConvergenceWarning,
         )
     elif still_falls:
@@ -70,8 +70,8 @@ def _warn_of_codes(state, rows, n_threads):
         if share > MOST_SATURATED:
             warn(
                 f"{share:.0%} of the codes are saturated (at an end of the {layer.activation}'s "
-                "range), so that training hardly moves them: scale the columns, or lower "
-                "learning_rate",
+                "range), so that training hardly moves them: scale the columns "
+                "(scale='standard'), or lower learning_rate",
                 ConvergenceWarning,
             )
     elif layer.activation == "relu" and not layer.top_k:

@@ -35,6 +35,7 @@ from aefast.networks.variants import rows_variant
 
 SPREAD = 1.0  # standard deviation of the pre-activations along the leading eigenvector
 OFFSET = 2.0  # standard deviations from the bend of a one-sided activation to its mean
+LEAST_FACTOR = 2.0**-64  # where smaller ones are tried for want of a loss below the constant's
 FACTORS = (2.0**-6, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 JUDGED_ROWS = 1024  # rows on which starts are compared
 MOST_OPERATIONS = 2e10  # of a covariance; rows are thinned out beyond
@@ -212,10 +213,17 @@ def start_near_pca(state, X, train, weight, means, n_threads):
         return mean_loss(state.model, parameters, rows, len(rows), n_threads, **options)
 
     constant = loss_of_constant(state, rows, weight, means, n_threads)
-    for factor in FACTORS:
+
+    def judge(factor):
         place(factor)
-        losses[factor] = loss()
-    best = min(losses, key=lambda f: losses[f] if np.isfinite(losses[f]) else np.inf)
+        losses[factor] = found = loss()
+        return found if np.isfinite(found) else np.inf
+
+    best = min(FACTORS, key=judge)
+    # links stretch the output of heavy tails beyond all of FACTORS; towards 0 it is the constant's
+    while not losses[best] <= constant and best > LEAST_FACTOR:
+        best = best / 16
+        judge(best)
     place(best)
     return Start(losses[best], constant)
 
