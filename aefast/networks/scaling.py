@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from aefast._base import _runtime, threads
 from aefast._base.errors import column_label
 from aefast._base.passes import copied_rows
 from aefast.networks import outputs
@@ -46,24 +47,34 @@ class Scaling(_ScalingFields):
     @cached_property
     def factor(self):
         """The reciprocals of the scales, which the loader multiplies by."""
-        with np.errstate(over="ignore"):
+        with _runtime.IeeeArithmetic(), np.errstate(over="ignore"):
             return 1 / self.scale
 
     @cached_property
     def log_scale(self):
-        return np.log(self.scale)
+        with _runtime.IeeeArithmetic():
+            return np.log(self.scale)
 
     def scaled(self, values):
         """Return values (d,) or (n, d) in the model's units, as float64."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            return (np.asarray(values, np.float64) - self.shift) * self.factor
+        factor = self.factor
+        with _runtime.IeeeArithmetic(), np.errstate(over="ignore", invalid="ignore"):
+            return (np.asarray(values, np.float64) - self.shift) * factor
+
+    def scale_in_place(self, rows):
+        """Turn rows (n, d) into the model's units, some at a time."""
+        step = max(1, BLOCK_ENTRIES // rows.shape[1])
+        for first in range(0, len(rows), step):
+            with np.errstate(over="ignore"):
+                rows[first : first + step] = self.scaled(rows[first : first + step])
+        return rows
 
     def restore_units(self, values, name="X"):
         """Turn values (n, d) of a model into the user's units, in place.
 
         Raises FloatingPointError where one overflows the type, with the label of its column.
         """
-        with np.errstate(over="ignore", invalid="ignore"):
+        with _runtime.IeeeArithmetic(), np.errstate(over="ignore", invalid="ignore"):
             np.multiply(values, self.scale, out=values, casting="same_kind")
             np.add(values, self.shift, out=values, casting="same_kind")
         if not np.isfinite(values).all():
@@ -100,11 +111,13 @@ def real_columns(output, n_features):
     return np.flatnonzero(is_real)
 
 
-def find_scaling(given, is_textbook, X, train, weight, output, means):
+@threads.with_same_bits
+def find_scaling(given, is_textbook, X, train, weight, output, means, name="X"):
     """Return the `Scaling` that the parameter `scale` asks for, or None.
 
     `means` (d,) are the column means of the rows for training. Spreads are those of these rows, or
-    of evenly spread blocks of them in a large table.
+    of evenly spread blocks of them in a large table. Raises ValueError, with the label of a column
+    of the table `name`, for an entry whose square in these units overflows.
     """
     d = X.shape[1]
     columns = real_columns(output, d)
@@ -119,6 +132,7 @@ def find_scaling(given, is_textbook, X, train, weight, output, means):
     kind = _suitable_kind(found) if given == AUTO else given
     if kind is None:
         return None
+    _check_distances(found, columns, rows.dtype, name)
     spread = found.spread
     if kind == COMMON and spread.any():
         largest = spread.max()
@@ -145,6 +159,19 @@ def _suitable_kind(found):
         return STANDARD
     # one quantity in all columns, whose differences of spread mean something
     return None if -1 <= least and most <= 1 else COMMON
+
+
+def _check_distances(found, columns, dtype, name):
+    largest = np.sqrt(np.finfo(dtype if dtype.kind == "f" else np.float32).max)
+    with np.errstate(over="ignore"):
+        far = np.maximum(found.high - found.centre, found.centre - found.low)
+        bad = np.flatnonzero((found.spread > 0) & (far / largest > found.spread))
+    if len(bad):
+        raise ValueError(
+            f"column {column_label(name, columns[bad[0]])} of {name} has entries from "
+            f"{found.low[bad[0]]:g} to {found.high[bad[0]]:g}, too far apart for units of "
+            f"{found.spread[bad[0]]:g}: remove such entries, or set scale='standard' or None"
+        )
 
 
 def _statistics(rows, weight, columns, means, is_robust):

@@ -403,6 +403,16 @@ def test_quality_does_not_depend_on_units():
     assert raw.score(X) == pytest.approx(standardised.score(Z) - jacobian, rel=1e-4)
 
 
+@pytest.mark.parametrize("dtype, far", [(np.float32, 1e38), (np.float64, 1e200)])
+def test_entries_too_far_from_the_quartiles(dtype, far):
+    X = rows_of(dtype=dtype)
+    X[7, 1] = far
+    with pytest.raises(ValueError, match=r"column 1 of X has entries from .* set scale='standard'"):
+        Autoencoder(2, scale="robust", **QUICK).fit(X)
+    report = Autoencoder(2, scale="standard", **QUICK).fit(X).fit_report_
+    assert report["loss"] < report["constant_loss"]
+
+
 def test_results_that_overflow():
     X = (np.random.default_rng(0).normal(size=(50, 3)) * 1e37).astype(np.float32)
     ae = Autoencoder(1, scale="standard", **QUICK).fit(X)

@@ -335,7 +335,7 @@ class NetworkFitting:
             state = state._replace(fill=fill if state.fill is None else state.fill)
             means = in_units(state.scaling, scan.means)
         else:
-            scaling = self._scaling(rows, train, weight, model.output, scan.means)
+            scaling = self._scaling(rows, train, weight, model.output, scan.means, options["name"])
             means = in_units(scaling, scan.means)
             state = initial_state(
                 model, self.solver, self.momentum, means, dtype, seed, fill, scaling
@@ -355,10 +355,10 @@ class NetworkFitting:
         state = state._replace(fill=None) if fill is None else state
         return state, variant, means
 
-    def _scaling(self, rows, train, weight, output, means):
+    def _scaling(self, rows, train, weight, output, means, name):
         """Return the units in which a new network reads the columns, or None."""
         is_textbook = not layers_start_near_pca(self)
-        return find_scaling(self.scale, is_textbook, rows, train, weight, output, means)
+        return find_scaling(self.scale, is_textbook, rows, train, weight, output, means, name)
 
     def _initialised(self, state, X, train, weight, means):
         """Return the state before the first step, with initial values that suit the rows."""

@@ -72,7 +72,7 @@ def filled_rows(X, order, fill, scaling):
     rows = copied_rows(X, order)
     rows = rows if rows.dtype in (np.float32, np.float64) else rows.astype(np.float64)
     rows = rows if fill is None else np.where(np.isnan(rows), fill, rows).astype(rows.dtype)
-    return rows if scaling is None else scaling.scaled(rows).astype(rows.dtype, copy=False)
+    return rows if scaling is None else scaling.scale_in_place(rows)
 
 
 def principal_components(X, train, weight, fill, scaling, k, n_threads):
