@@ -114,6 +114,7 @@ def bad_row_error(
     output: Iterable[Any] | None = None,
     first_row: int = 0,
     missing: bool = False,
+    units: tuple[Any, Any] | None = None,
 ) -> ValueError:
     """Return the error for rows that a kernel cannot use; it names the first invalid entry.
 
@@ -131,11 +132,15 @@ def bad_row_error(
         The number of the first of these rows in the user's table.
     missing : bool
         Whether NaN is allowed.
+    units : (shift, factor) or None
+        Arrays (d,) with which the kernel scales entries.
     """
     low, high = domain
     step = max(1, (1 << 20) // rows.shape[1])
     for first in range(0, len(rows), step):
-        part = rows[first : first + step].astype(dtype)
+        part = rows[first : first + step]
+        with np.errstate(over="ignore", invalid="ignore"):
+            part = (part if units is None else (part - units[0]) * units[1]).astype(dtype)
         good = np.isfinite(part) & (part >= low) & (part <= high)
         bad = np.argwhere(~(good | np.isnan(part)) if missing else ~good)
         if len(bad):
@@ -178,6 +183,11 @@ def entry_error(
     if not np.isfinite(dtype.type(value)):
         return ValueError(f"Input {name} contains a value too large for {dtype} ({value}) {where}")
     low, high = domain
+    if low <= value <= high:  # and so is finite, unless it is scaled
+        return ValueError(
+            f"Input {name} contains a value too far from those of the fit for {dtype} ({value}) "
+            f"{where}"
+        )
     expected = f"in [{low:g}, {high:g}]" if low in (0, 1) or low < 0 else "above 0"
     what = "Negative values in data: " if value < 0 <= low else ""
     return ValueError(

@@ -23,6 +23,7 @@ from aefast.cli.common import (
 )
 from aefast.networks import _autoencoder
 from aefast.networks.precision import PRECISIONS
+from aefast.networks.scaling import KINDS as SCALES
 from aefast.networks.training.schedules import SCHEDULES
 
 _PICTURE_NAMES = ("filters.png", "reconstructions.png", "loss.png")
@@ -58,6 +59,13 @@ _PARAMETERS = (
     ),
     ("--activation", "activation", "sigmoid", "of the hidden units"),
     ("--output", "output", "gaussian", variants.OUTPUT_HELP),
+    (
+        "--column-scale",
+        "scale",
+        "auto",
+        "units in which real-valued columns are read: auto, by their spreads",
+    ),
+    ("--domain", "domain", "error", "what a row outside the output's domain is: error, or clip"),
     (
         "--init",
         "init",
@@ -146,6 +154,7 @@ _TYPES = {
     "output": variants.output,
     "corruption": variants.auto_or(variants.corruption),
     "sparsity": variants.sparsity,
+    "scale": variants.name_or_none,
     "batch_size": variants.auto_or(int),
     "max_epochs": variants.auto_or(int),
     "pretrain_epochs": variants.auto_or(int),
@@ -157,6 +166,8 @@ _METAVARS = {
     "corruption": "KIND:LEVEL",
     "sparsity": "KIND:...",
 }
+# Names of parsed options that differ from their parameter's, which another option has.
+_DESTINATIONS = {"scale": "column_scale"}
 EXIT_POOR = 3  # exit status where the fit does not beat the column means
 _EPOCHS = ("max_epochs", "pretrain_epochs")
 
@@ -205,9 +216,12 @@ def _add_parameters(group):
         "init": ("auto", "pca", "glorot"),
         "learning_rate_schedule": ("auto", *SCHEDULES),
         "precision": PRECISIONS,
+        "scale": (*SCALES, None),
+        "domain": ("error", "clip"),
     }
     for flags, name, default, description in _PARAMETERS:
-        settings: dict[str, Any] = {"dest": name, "default": default, "help": description}
+        destination = _DESTINATIONS.get(name, name)
+        settings: dict[str, Any] = {"dest": destination, "default": default, "help": description}
         if isinstance(default, bool):
             settings["action"] = "store_false" if default else "store_true"
         elif name == "gain":
@@ -229,7 +243,7 @@ def _new_model(arguments, feature_names):
     known = estimator().get_params(deep=False)
     parameters = {}
     for flags, name, default, _ in _PARAMETERS:
-        value = getattr(arguments, name)
+        value = getattr(arguments, _DESTINATIONS.get(name, name))
         if name in known:
             parameters[name] = value
         elif value != default:

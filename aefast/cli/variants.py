@@ -27,6 +27,11 @@ def auto_or(kind):
     return parse
 
 
+def name_or_none(text):
+    """Return a name, or None for "none"."""
+    return None if text.lower() == "none" else text
+
+
 def output(text):
     """Return the parameter `output`; columns are numbers, names or inclusive ranges."""
     parts = [part for part in text.split(";") if part.strip()]

@@ -18,6 +18,7 @@ from aefast.networks.fitted import FittedAutoencoder
 from aefast.networks.inference import NetworkInference
 from aefast.networks.network import single_layer
 from aefast.networks.precision import PRECISIONS
+from aefast.networks.scaling import KINDS as SCALES
 from aefast.networks.training import lbfgs
 from aefast.networks.training.fitting import NetworkFitting
 from aefast.networks.training.schedules import SCHEDULES
@@ -67,6 +68,22 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, NetworkInference, BaseEstim
         distribution with options is written ``("huber", {"delta": 1.0})``, several distributions
         ``[("poisson", ["visits"]), ("bernoulli", slice(1, 5)), ("categorical", [5, 6, 7])]``, with
         columns by number, name, slice or boolean mask, each column exactly once.
+    scale : {"auto", "standard", "robust", "common"} or None, default="auto"
+        Units in which columns of real-valued distributions (gaussian, gaussian_diagonal, laplace,
+        huber, student_t) are read: ``x' = (x − shift) / scale``, computed as rows are loaded.
+        "standard": means and standard deviations; "robust": medians, and distances between the
+        quartiles divided by 1.349; "common": means, and one scale for all columns, the root mean
+        square of their standard deviations. None: 0 and 1. "auto": None with ``init="glorot"`` and
+        for the textbook's network, and where standard deviations are between 1/3 and 3 and means
+        within 3 of them; otherwise "standard". Where a quarter of the columns reaches both the
+        least and the greatest entry of the table, as pixels do, it is None for entries in [−1, 1]
+        and otherwise "common". Parameters, losses, noise, penalties and options such as huber's
+        delta are in these units; results that are rows or log-likelihoods are in those of X. Later
+        calls of `partial_fit`, and of `fit` with `warm_start`, keep the units of the first fit.
+    domain : {"error", "clip"}, default="error"
+        What the methods of a fitted estimator do with rows that have an entry outside the domain of
+        its distribution, such as 1.004 for "bernoulli": raise ValueError, or read it as the nearest
+        number in the domain. `fit` always raises.
     tied : bool, default=True
         Whether the decoder uses the encoder's weights, whose gradient is then the sum of the
         encoder's and the decoder's contributions.
@@ -200,7 +217,7 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, NetworkInference, BaseEstim
     Attributes
     ----------
     components_ : ndarray (n_components, n_features)
-        Weights W of the encoder.
+        Weights W of the encoder, for the scaled columns (see `scale`), as all parameters are.
     decoder_components_ : ndarray (n_components, n_features)
         Weights W* of the decoder; in the same memory as W when tied.
     hidden_bias_ : ndarray (n_components,)
@@ -210,10 +227,10 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, NetworkInference, BaseEstim
     gain_ : ndarray (n_components,) or None
         Gain of each unit; None: there is none.
     fit_report_ : dict
-        What the last `fit` chose for parameters that were "auto" (n_components, batch_size,
+        What the last `fit` chose for parameters that were "auto" (n_components, scale, batch_size,
         max_epochs, learning_rate, learning_rate_schedule), n_epochs and n_steps, how training ended
         ("converged" or "budget"), and on up to 512 of the training rows the mean loss and that of
-        the best constant reconstruction, in nats.
+        the best constant reconstruction, in nats, both in the units of `scale`.
     loss_curve_ : list of float
         For each epoch, the mean over rows of the minimised loss of their batch (before its update),
         penalty included.
@@ -232,7 +249,9 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, NetworkInference, BaseEstim
     Notes
     -----
     X is not copied if it holds float32, float64, uint8 or bool and the columns of each row are
-    adjacent (memory maps too); anything else is converted to float64. Computations are in float32
+    adjacent (memory maps too); anything else is converted to float64. The scales of columns are
+    those of at most 2**20 entries, initial values by "pca" those of at most 2**23 scaled entries:
+    of evenly spread blocks of rows where there are more. Computations are in float32
     for float32, uint8 and bool, and with precision="bfloat16" for float64 too. The visible bias
     starts such that a row equal to the column means is reconstructed as these means.
 
@@ -270,6 +289,8 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, NetworkInference, BaseEstim
         ],
         "activation": [StrOptions(set(_autoencoder.ACTIVATIONS))],
         "output": "no_validation",  # resolve_output says what is wrong
+        "scale": [None, StrOptions(set(SCALES))],
+        "domain": [StrOptions({"error", "clip"})],
         "tied": ["boolean"],
         "gain": ["boolean", StrOptions({"auto"})],
         "init": [StrOptions({"auto", "pca", "glorot"})],
@@ -315,6 +336,8 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, NetworkInference, BaseEstim
         *,
         activation: str = "sigmoid",
         output: OutputLike = "gaussian",
+        scale: str | None = "auto",
+        domain: str = "error",
         tied: bool = True,
         gain: bool | str = "auto",
         init: str = "auto",
@@ -351,6 +374,8 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, NetworkInference, BaseEstim
         self.n_components = n_components
         self.activation = activation
         self.output = output
+        self.scale = scale
+        self.domain = domain
         self.tied = tied
         self.gain = gain
         self.init = init

@@ -16,6 +16,7 @@ from aefast.networks import _autoencoder, outputs
 from aefast.networks._autoencoder import N_PARAMETER_ARRAYS
 from aefast.networks.network import Network, single_layer
 from aefast.networks.precision import parameter_type
+from aefast.networks.scaling import FOUND, Scaling
 
 
 class FittedState(NamedTuple):
@@ -32,6 +33,8 @@ class FittedState(NamedTuple):
     fill: np.ndarray | None = None
     # (n_layers, N_PARAMETER_ARRAYS) float64: factors of the learning rate; None: all are 1
     rates: np.ndarray | None = None
+    # units in which the network reads columns; None: rows are read as they are
+    scaling: Scaling | None = None
 
 
 @lru_cache(maxsize=64)
@@ -86,11 +89,11 @@ def check_initial_values(state, column_means, name, only_fill=False):
     )
 
 
-def initial_state(model, solver, momentum, column_means, dtype, seed, fill=None):
+def initial_state(model, solver, momentum, column_means, dtype, seed, fill=None, scaling=None):
     """Return the state before the first step of training.
 
     Weights are uniform in ± `weight_bound`, hidden biases 0. The visible bias of the first layer is
-    the link of the column means, that of upper layers 0.
+    the link of the column means (in the model's units), that of upper layers 0.
     """
     flat = np.zeros(model.n_parameters, dtype)
     random = random_stream(seed, WEIGHTS)
@@ -105,7 +108,7 @@ def initial_state(model, solver, momentum, column_means, dtype, seed, fill=None)
     if bottom.theta is not None:
         bottom.theta[...] = outputs.starting_parameters(model.output, model.n_features)
     optimizer_state = np.zeros((n_optimizer_states(solver, momentum), flat.size), dtype)
-    return FittedState(model, solver, flat, optimizer_state, 0, 0, seed, fill)
+    return FittedState(model, solver, flat, optimizer_state, 0, 0, seed, fill, scaling=scaling)
 
 
 def continued_state(state, model, describe, solver, momentum, precision):
@@ -204,9 +207,11 @@ class FittedNetwork(Saved):
 
     @classmethod
     def _upgrade(cls, version, parameters, state):
-        if version < 2:  # networks had no gain, began at random, and their rates had no factors
-            parameters |= {"gain": False, "init": "glorot"} | parameters
+        if version < 2:  # networks had no gain, no scaling and no rate factors, and began at random
+            of_old = {"gain": False, "init": "glorot", "scale": None, "domain": "error"}
+            parameters |= of_old | parameters
             state.setdefault("has_rates", False)
+            state.setdefault("scaling", "none")
             if isinstance(state.get("model"), dict):
                 state["model"].setdefault("gain", False)
 
@@ -242,6 +247,7 @@ class FittedNetwork(Saved):
             "model": self._describe(state.model) | {"output": outputs.as_json(state.model.output)},
             "fills": state.fill is not None,
             "has_rates": state.rates is not None,
+            "scaling": "none" if state.scaling is None else state.scaling.kind,
             "solver": state.solver,
             "n_optimizer_states": len(state.optimizer_state),
             "n_steps": int(state.n_steps),
@@ -258,9 +264,13 @@ class FittedNetwork(Saved):
         flats |= {f"optimizer.{i}.": flat for i, flat in enumerate(state.optimizer_state)}
         fill = {} if state.fill is None else {"missing_fill": state.fill}
         rates = {} if state.rates is None else {"rate_factors": state.rates}
+        units = {}
+        if state.scaling is not None:
+            units = {"column_shift": state.scaling.shift, "column_scale": state.scaling.scale}
         return (
             fill
             | rates
+            | units
             | {
                 prefix + self._array_name(number, name): array
                 for prefix, flat in flats.items()
@@ -280,6 +290,7 @@ class FittedNetwork(Saved):
         solver = one_of([*_autoencoder.SOLVERS, "lbfgs"])
         return (
             {"model": cls._model_checks, "solver": solver, "seed": SEED}
+            | {"scaling": one_of(["none", *FOUND])}
             | dict.fromkeys(("fills", "has_rates"), FLAG)
             | dict.fromkeys(counts, COUNT)
             | dict.fromkeys(curves, CURVE)
@@ -312,6 +323,9 @@ class FittedNetwork(Saved):
         fill = {"missing_fill": Tensor((model.n_features,), "F64")} if state["fills"] else {}
         if state["has_rates"]:
             fill["rate_factors"] = Tensor((len(model.layers), N_PARAMETER_ARRAYS), "F64")
+        if state["scaling"] != "none":
+            of_columns = Tensor((model.n_features,), "F64")
+            fill |= {"column_shift": of_columns, "column_scale": of_columns}
         return fill | {
             prefix + cls._array_name(number, name): Tensor(shape)
             for prefix in prefixes
@@ -326,6 +340,12 @@ class FittedNetwork(Saved):
             prefix = f"optimizer.{index - 1}." if index else ""
             for number, name, array in model.arrays(flat):
                 array[...] = tensors[prefix + self._array_name(number, name)]
+        scaling = None
+        if state["scaling"] != "none":
+            units = tensors["column_shift"], tensors["column_scale"]
+            scaling = Scaling(*units, state["scaling"])
+            if not (scaling.scale > 0).all():
+                raise ValueError("expected positive numbers in 'column_scale'")
         counters = {name: state[name] for name in ("solver", "n_steps", "n_rows_seen", "seed")}
         self._state = FittedState(
             model=model,
@@ -333,6 +353,7 @@ class FittedNetwork(Saved):
             optimizer_state=flats[1:],
             fill=tensors.get("missing_fill"),
             rates=tensors.get("rate_factors"),
+            scaling=scaling,
             **counters,
         )
         self.loss_curve_ = state["loss_curve"]

@@ -17,10 +17,11 @@ from aefast.networks.one_pass import as_type, one_pass, overflow_error
 from aefast.networks.outputs import is_of_nonnegative, leaves_terms_out, plain_output
 from aefast.networks.training.gaps import FEEDBACKS, feeds_back
 from aefast.networks.variants import (
-    Variant,
+    PLAIN,
     check_corruption,
     is_corrupted,
     noise_extremes,
+    rows_variant,
 )
 
 
@@ -57,7 +58,12 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         X_hat : ndarray (n_samples, n_features)
         """
         state = self._fitted_state()
-        return self._decode(H, state, state.model)
+        means = self._decode(H, state, state.model)
+        return (
+            means
+            if state.scaling is None
+            else state.scaling.restore_units(means, table_name(None, self))
+        )
 
     def reconstruct(self, X: ArrayLike) -> Reals:
         """Compute ``inverse_transform(transform(X))`` in one pass.
@@ -75,6 +81,9 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     def reconstruction_error(self, X: ArrayLike, per_feature: bool = False) -> Reals:
         """Return the training loss of each row (in nats, without constants and penalties).
+
+        Losses are those of the scaled columns (see `scale`), so that columns of different units
+        compare; `score_samples` is in the units of X.
 
         Parameters
         ----------
@@ -95,9 +104,10 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
         For "gaussian" this is ``−½ ‖x̂ − x‖² − (d/2) log 2π``, for "bernoulli" minus the
         cross-entropy, which is not the logarithm of a density for values strictly between 0 and 1.
-        It is no marginal likelihood, because the code h(x) is computed from x. Missing entries
-        contribute nothing. Distributions with terms in x alone, as ``log x!`` of counts, are
-        computed in float64, and rounded at the end if X is float32.
+        With scaled columns it is the density in the units of X: that of the scaled entries, divided
+        by their scales. It is no marginal likelihood, because the code h(x) is computed from x.
+        Missing entries contribute nothing. Distributions with terms in x alone, as ``log x!`` of
+        counts, are computed in float64, and rounded at the end if X is float32.
 
         Parameters
         ----------
@@ -118,7 +128,7 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         losses = self._losses(
             rows, state, "feature_losses" if per_feature else "row_losses", whole=whole
         )
-        log_p = log_likelihoods(output, rows, losses, per_feature, missing)
+        log_p = log_likelihoods(output, rows, losses, per_feature, missing, state.scaling)
         name = table_name(None, self)
         return as_type(log_p, kind, name, "a log-likelihood")
 
@@ -168,7 +178,10 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         seed = random_state_of(random_state).randint(np.iinfo(np.int64).max, dtype=np.int64)
         # a Generator draws the multinomial numbers of all rows at once; a RandomState does not
         random = np.random.default_rng(seed)
-        return sample_of_outputs(state.model.output, eta, bottom.split(flat).theta, random)
+        x = sample_of_outputs(state.model.output, eta, bottom.split(flat).theta, random)
+        return (
+            x if state.scaling is None else state.scaling.restore_units(x, table_name(None, self))
+        )
 
     def _decode(self, H, state, model):
         H = check.as_rows(H, "H")
@@ -191,11 +204,14 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return check.estimator_rows(self, X, reset=False), state
 
     def _one_pass(self, rows, state, result, *, whole=False):
-        """Return one of one_pass.RESULTS, in the type of the rows; in float64 where `whole`."""
+        """Return one of one_pass.RESULTS, in the type of the rows; in float64 where `whole`.
+
+        Reconstructions are in the user's units.
+        """
         flat, name = state.parameters, table_name(None, self)
         if whole:
             flat = flat.astype(np.float64, copy=False)
-        variant = None if state.fill is None else Variant(fill=state.fill.astype(flat.dtype))
+        variant = rows_variant(state, flat.dtype, clips=self.domain == "clip")
         out = one_pass(
             state.model,
             state.model.split(flat),
@@ -203,10 +219,14 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             result,
             name=name,
             n_threads=self.n_threads,
+            in_domain=True,
             variant=variant,
             whole=whole,
         )
         kind = flat.dtype if whole else check.real_type(rows.dtype)
+        if result == "reconstructions" and state.scaling is not None:
+            wide = out.astype(np.promote_types(out.dtype, kind), copy=False)
+            out = state.scaling.restore_units(wide, name)
         if result.endswith("losses"):  # which are checked in this type
             return out.astype(kind, copy=False)
         # columns of codes are units, without the names of X's columns; str has no names
@@ -294,7 +314,7 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         for step in range(n_steps):
             variant = noise._replace(first_sample=step * len(rows))
             options = {"name": name, "n_threads": self.n_threads, "variant": variant}
-            H = one_pass(model, parameters, rows, "codes", **options)
+            H = one_pass(model, parameters, rows, "codes", in_domain=step == 0, **options)
             chain.append(self._sample(H, state, random))
             rows = chain[-1]
         return np.stack(chain)
@@ -303,21 +323,21 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """Return the corruption as a variant of one-pass operations, with a newly drawn seed."""
         model, dtype = state.model, state.parameters.dtype
         seed = int(random.randint(np.iinfo(np.int64).max, dtype=np.int64))
-        fill = None if state.fill is None else state.fill.astype(dtype)
+        plain = rows_variant(state, clips=self.domain == "clip") or PLAIN
         check_corruption(self.corruption)
         if not is_corrupted(self.corruption):
-            return Variant(fill=fill)
+            return plain
         kind, level = self.corruption
         ends = {}
         if kind == "salt_and_pepper":
-            low, high = noise_extremes(model, (np.nan, np.nan))
+            low, high = noise_extremes(model, (np.nan, np.nan))  # of columns that are not scaled
             if not (np.isfinite(low).all() and np.isfinite(high).all()):
                 raise ValueError(
                     "walk_back with salt and pepper needs columns whose domain has two ends, as "
                     "bernoulli's"
                 )
             ends = {"low": low.astype(dtype), "high": high.astype(dtype)}
-        return Variant(fill=fill, corruption=kind, corruption_level=level, seed=seed, **ends)
+        return plain._replace(corruption=kind, corruption_level=level, seed=seed, **ends)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -8,8 +8,11 @@ from aefast.networks.outputs import TABLE, columns_of
 ENTRIES_AT_A_TIME = 1 << 18
 
 
-def log_likelihoods(output, rows, losses, per_feature, missing):
+def log_likelihoods(output, rows, losses, per_feature, missing, scaling=None):
     """Return log p(x | μ), of shape (n,), or (n, d) with per_feature.
+
+    With a `Scaling` the losses are those of x' = (x − shift) / scale, and the density of x is
+    p(x') / scale.
 
     It is minus the losses, minus the constants of −log p that losses leave out. Where losses leave
     out terms that depend on x, they have been computed with these terms (one_pass's `whole`).
@@ -33,6 +36,14 @@ def log_likelihoods(output, rows, losses, per_feature, missing):
         for first in range(0, len(rows), step):
             part = slice(first, first + step)
             _subtract(out[part], columns, _log_base(segment, rows[part, columns]), per_feature)
+    if scaling is not None:
+        step = step if missing else len(rows)
+        for first in range(0, len(rows), step):
+            part = slice(first, first + step)
+            log_scale = scaling.log_scale[np.newaxis]
+            if missing:
+                log_scale = np.where(np.isnan(rows[part]), 0, log_scale)
+            _subtract(out[part], slice(None), log_scale, per_feature)
     return out
 
 

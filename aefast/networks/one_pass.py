@@ -71,8 +71,11 @@ def one_pass(network, parameters, rows, result, *, out=None, **options):
     n_threads : int or None
     check : bool, default=True
         Whether to check the rows; False if they are known to be good.
+    in_domain : bool, default=False
+        Whether rows of X must lie in the output's domain for codes and reconstructions too.
     variant : Variant or None
-        Corruption and replacement of the inputs. With its `fill`, NaN means a missing entry.
+        How rows are read: scaling, replacement of missing entries, corruption. With its `fill`, NaN
+        means a missing entry. Reconstructions are in the units of the scaled columns.
     targets : (rows, order) or None
         Rows of X for losses from codes, and for the numbers of trials of multinomial means. For
         networks of one layer only.
@@ -108,6 +111,7 @@ def _through_layer(
     targets=None,
     n_threads=None,
     check=True,
+    in_domain=False,
     variant=None,
     first_row=0,
     whole=False,
@@ -117,7 +121,8 @@ def _through_layer(
     n, dtype = len(rows) if order is None else len(order), parameters.W.dtype
     out = _allocate(layer, result, n, dtype) if out is None else out
     of_loss, missing = result.endswith("losses"), variant is not None and variant.fill is not None
-    domain = domain_of(layer.output, layer.n_features) if of_loss else ANYWHERE
+    is_bounded = of_loss or (in_domain and not from_codes)
+    domain = domain_of(layer.output, layer.n_features) if is_bounded else ANYWHERE
     block_rows = _block_rows(layer, n)
     work = 2.0 * layer.n_features * layer.n_components * (1 if result == "codes" else 2)
     pace = Pace.expecting(block_rows, work * block_rows / OPERATIONS_A_SECOND)
@@ -144,8 +149,9 @@ def _through_layer(
             )
         table, numbers = (data, places) if targets is None else _part_of(targets, part)
         if status & BAD_ROWS:
-            where = {"output": layer.output, "first_row": first_row + first}
-            raise bad_row_error(table, name, domain, dtype, missing=missing, **where)
+            raise _bad_row_error(
+                layer, table, name, domain, dtype, variant, first_row=first_row + first
+            )
         if check and of_loss:
             check_groups(table, name, layer.output, numbers, missing, first_row=first_row + first)
         if status & NOT_FINITE:
@@ -153,6 +159,18 @@ def _through_layer(
             named = str(name) if result == "codes" else name
             raise overflow_error(named, [parameters], out[part] if out.ndim == 2 else None)
     return out
+
+
+def _bad_row_error(layer, rows, name, domain, dtype, variant, first_row):
+    """Return the error for rows that the loader refused; it read them as `variant` says."""
+    options = {"output": layer.output, "first_row": first_row}
+    if variant is None:
+        return bad_row_error(rows, name, domain, dtype, **options)
+    domain = ANYWHERE if variant.clips else domain
+    options["missing"] = variant.fill is not None
+    if variant.shift is not None:
+        options["units"] = (variant.shift, variant.factor)
+    return bad_row_error(rows, name, domain, dtype, **options)
 
 
 def _from_row(variant, first):
@@ -181,6 +199,7 @@ def _through_layers(
     from_codes=False,
     n_threads=None,
     check=True,
+    in_domain=False,
     variant=None,
     whole=False,
 ):
@@ -199,8 +218,9 @@ def _through_layers(
         data, places = (rows[part], None) if order is None else (rows, order[part])
         codes = data
         for number, (encoder, of_layer) in enumerate(encoders):
-            of_rows = {"order": places, "name": name, "check": check} if number == 0 else {}
+            of_rows = {}
             if number == 0:
+                of_rows = {"order": places, "name": name, "check": check, "in_domain": in_domain}
                 of_rows["variant"] = _from_row(variant, first)
             codes = _through_layer(encoder, of_layer, codes, "codes", **options, **of_rows)
         for decoder, of_layer in decoders:

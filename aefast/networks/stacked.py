@@ -23,7 +23,13 @@ from aefast.networks.training.automatic import is_scale_free
 from aefast.networks.training.fitting import NetworkFitting
 from aefast.networks.training.report import report_fit
 from aefast.networks.training.start import SPREAD, layers_start_near_pca, rate_factors
-from aefast.networks.variants import PLAIN, Variant, check_corruption, check_sparsity, has_gain
+from aefast.networks.variants import (
+    check_corruption,
+    check_sparsity,
+    has_gain,
+    rows_variant,
+    variant_of_rows,
+)
 
 _SIZES = Check(
     lambda sizes: is_list_of(SIZE.is_valid)(sizes) and 1 <= len(sizes) <= MOST_LAYERS,
@@ -33,7 +39,8 @@ WIDENING = 4  # units of the first layer for each of the code, where sizes are c
 
 # parameters that have the meaning for each layer that they have for an Autoencoder
 _SHARED = (
-    *("activation", "gain", "init", "output", "missing", "missing_fill", "corruption"),
+    *("activation", "gain", "init", "output", "scale", "domain"),
+    *("missing", "missing_fill", "corruption"),
     *("contraction", "sparsity"),
     *("solver", "learning_rate", "momentum", "nesterov"),
     *("batch_size", "max_epochs", "early_stopping", "validation_fraction", "n_epochs_no_change"),
@@ -73,6 +80,8 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
         The distribution p(x | μ) of the data, as for `Autoencoder`. In pre-training upper layers
         reconstruct codes: with "bernoulli" if these lie in (0, 1) as the sigmoid's do, with
         "gaussian" otherwise.
+    scale, domain
+        As for `Autoencoder`: the first layer reads scaled columns.
     missing, missing_fill
         As for `Autoencoder`: with "mask", NaN is a missing entry in both stages.
     corruption, contraction, sparsity
@@ -152,6 +161,8 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
         gain: bool | str = "auto",
         init: str = "auto",
         output: OutputLike = "gaussian",
+        scale: str | None = "auto",
+        domain: str = "error",
         missing: str = "error",
         missing_fill: str = "mean",
         corruption: tuple[str, float] | str | None = "auto",
@@ -187,6 +198,8 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
         self.gain = gain
         self.init = init
         self.output = output
+        self.scale = scale
+        self.domain = domain
         self.missing = missing
         self.missing_fill = missing_fill
         self.corruption = corruption
@@ -248,9 +261,9 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
         of_code = self.code_activation or self.activation
         return stacked_network(n_features, sizes, self.activation, of_code, output, has_gain(self))
 
-    def _variant_of(self, model, dtype, *, fill, **found):
+    def _variant_of(self, model, dtype, *, fill, scaling, **found):
         """Return the variant of fine-tuning, without the noise and penalties of pre-training."""
-        return PLAIN if fill is None else Variant(fill=fill.astype(dtype))
+        return variant_of_rows(fill, scaling, dtype)
 
     def _beginning(self, state, record, keep_features):
         fitted = super()._beginning(state, record, keep_features)
@@ -283,11 +296,11 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
             return
         views = state.model.layer_views(state.parameters)
         seeds = random_stream(state.seed, LAYERS).integers(2**63 - 1, size=len(views))
-        fill = None if state.fill is None else Variant(fill=state.fill.astype(views[0][1].dtype))
+        of_rows = rows_variant(state)
         for number, (_, flat) in enumerate(views):
             if number > 0:
                 below, of_below = views[number - 1]
-                options = {"variant": fill if number == 1 else None, "n_threads": self.n_threads}
+                options = {"variant": of_rows if number == 1 else None, "n_threads": self.n_threads}
                 if not isinstance(train, int):
                     options["order"] = train
                     weight = None if weight is None else weight[train]
@@ -322,6 +335,7 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
         given |= {"max_epochs": self.pretrain_epochs, "early_stopping": False, "callbacks": None}
         if number > 0:
             given |= {"output": layer.output[0].distribution, "missing": "error"}
+            given |= {"scale": None, "domain": "error"}
         estimator = Autoencoder(**given)
         estimator._stage, estimator._linear_spread = f"layer {number + 1}, ", SPREAD
         return estimator
@@ -337,6 +351,7 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
                 parameters=flat,
                 optimizer_state=state.optimizer_state[:, begin:end],
                 fill=state.fill if number == 0 else None,
+                scaling=state.scaling if number == 0 else None,
             )
             curve = list(self.pretraining_loss_curves_[number])
             estimator.loss_curve_, estimator.validation_loss_curve_ = curve, []

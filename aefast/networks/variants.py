@@ -1,7 +1,7 @@
 """Variants of a training step (noise, penalties, dropped units) in the form that kernels read."""
 
 from numbers import Real
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,6 +24,9 @@ class Variant(NamedTuple):
     """
 
     fill: np.ndarray | None = None  # (d,), replacements of missing entries
+    shift: np.ndarray | None = None  # (d,) float64; rows are read as (x − shift) factor
+    factor: np.ndarray | None = None  # (d,) float64
+    clips: bool = False  # whether checked entries are moved into their domain
     corruption: str | None = None  # kind of noise, one of CORRUPTIONS
     corruption_level: float = 0.0  # probability, or standard deviation of Gaussian noise
     low: np.ndarray | None = None  # (d,), values of pepper
@@ -50,8 +53,32 @@ PLAIN = Variant()
 
 
 def without_noise(variant):
-    """Return a variant that only replaces missing entries, or None if nothing is replaced."""
-    return None if variant.fill is None else Variant(fill=variant.fill)
+    """Return a variant that reads the same rows without noise, or None if it has no effect."""
+    plain = Variant(
+        fill=variant.fill, shift=variant.shift, factor=variant.factor, clips=variant.clips
+    )
+    is_plain = plain.fill is None and plain.shift is None and not plain.clips
+    return None if is_plain else plain
+
+
+def rows_variant(state, dtype=None, *, clips=False):
+    """Return the variant in which a `FittedState` reads rows, or None if it reads them as they are.
+
+    It replaces missing entries and scales columns. `dtype` is the type of the computation; None:
+    that of the parameters.
+    """
+    variant = variant_of_rows(state.fill, state.scaling, dtype or state.parameters.dtype)
+    return None if variant is PLAIN and not clips else variant._replace(clips=clips)
+
+
+def variant_of_rows(fill, scaling, dtype):
+    """Return the variant for replacements (d,) of missing entries in X's units, and a `Scaling`."""
+    if fill is None and scaling is None:
+        return PLAIN
+    if scaling is None:
+        return Variant(fill=fill.astype(dtype))
+    fill = None if fill is None else scaling.scaled(fill).astype(dtype)
+    return Variant(fill=fill, shift=scaling.shift, factor=scaling.factor)
 
 
 def check_variants(estimator):
@@ -154,20 +181,20 @@ def _sparsity_form(row):
     return f"({row['name']!r}, {parameter}weight >= 0)"
 
 
-def variant_of(estimator, model, dtype, *, seed, fill=None, extremes=None, n_rows=0):
+def variant_of(estimator, model, dtype, *, seed, fill=None, scaling=None, extremes=None, n_rows=0):
     """Return the variant of a fit.
 
-    `extremes` are arrays (low, high) of shape (d,) with the extremes of the rows, for salt and
-    pepper; `n_rows` is the number of rows in a pass.
+    `fill` and `scaling` are those of `variant_of_rows`. `extremes` are arrays (low, high) of shape
+    (d,) with the extremes of the rows in their own units, for salt and pepper; `n_rows` is the
+    number of rows in a pass.
     """
-    options = {"seed": seed}
-    if fill is not None:
-        options["fill"] = fill.astype(dtype)
+    options: dict[str, Any] = {"seed": seed}
     if is_corrupted(estimator.corruption):
         kind, level = estimator.corruption
         options |= {"corruption": kind, "corruption_level": float(level)}
         if kind == "salt_and_pepper":
             low, high = noise_extremes(model, extremes)
+            low, high = (end if scaling is None else scaling.scaled(end) for end in (low, high))
             options |= {"low": low.astype(dtype), "high": high.astype(dtype)}
     if estimator.sparsity is not None:
         name, *parameter, weight = estimator.sparsity
@@ -179,7 +206,7 @@ def variant_of(estimator, model, dtype, *, seed, fill=None, extremes=None, n_row
             "dead_rows": n_rows,
             "rows_unused": np.zeros(model.n_components, np.int64),
         }
-    return Variant(
+    return variant_of_rows(fill, scaling, dtype)._replace(
         contraction=float(estimator.contraction), dropout=float(estimator.dropout), **options
     )
 

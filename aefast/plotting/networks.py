@@ -47,7 +47,7 @@ def filters(
     Parameters
     ----------
     ae : Autoencoder
-        A fitted estimator.
+        A fitted estimator. Weights are those of its scaled columns (see `scale`).
     image_shape : tuple of int, optional
         ``(height, width)`` or ``(height, width, 3)`` if the features are the pixels of an image,
         ``()`` if they are not. By default, features without names are taken for a square image if

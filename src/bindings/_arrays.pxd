@@ -21,6 +21,9 @@ cdef extern from "kernels/base/rows_view.h":
         const double* lows
         const double* highs
         int missing
+        int clipped
+        const double* shift
+        const double* factor
 
 
 cdef inline void* data_of(array):
@@ -64,7 +67,8 @@ cdef inline rows_view view_rows(cnp.ndarray X, order=None, domain=None) except *
     rows.checked = domain is not None
     rows.low = rows.high = 0
     rows.lows = rows.highs = NULL
-    rows.missing = False
+    rows.missing = rows.clipped = False
+    rows.shift = rows.factor = NULL
     if domain is not None and isinstance(domain[0], cnp.ndarray):
         rows.lows = <const double*> data_of(domain[0])
         rows.highs = <const double*> data_of(domain[1])

@@ -177,11 +177,14 @@ CORRUPTIONS = {"masking": CORRUPTION_MASKING, "salt_and_pepper": CORRUPTION_SALT
 
 
 cdef void view_inputs(input_view* inputs, rows_view* rows, variant):
-    """Describe the encoder's inputs by a `Variant` of aefast/networks/variants.py.
+    """Describe rows and the encoder's inputs by a `Variant` of aefast/networks/variants.py.
 
     The caller keeps the variant and its arrays as long as the view is used."""
     inputs.fill = data_of(variant.fill)
     rows.missing = variant.fill is not None
+    rows.clipped = variant.clips and rows.checked
+    rows.shift = <const double*> data_of(variant.shift)
+    rows.factor = <const double*> data_of(variant.factor)
     inputs.corruption = CORRUPTIONS[variant.corruption] if variant.corruption else CORRUPTION_NONE
     inputs.corruption_level = variant.corruption_level
     inputs.low, inputs.high = data_of(variant.low), data_of(variant.high)

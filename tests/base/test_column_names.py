@@ -167,7 +167,7 @@ def test_divergence_and_overflow_name_the_column():
 def test_codes_are_not_called_by_the_names_of_columns():
     """The columns of codes are units, of which there may be as many as columns."""
     X = frame().astype(np.float32)
-    fitted = Autoencoder(4, activation="linear", **QUICK).fit(X)
+    fitted = Autoencoder(4, activation="linear", scale=None, **QUICK).fit(X)
     largest = np.abs(fitted.components_).sum(axis=1).argmax()
     row = np.float32(3.3e38) * np.sign(fitted.components_[[largest]])
     with pytest.raises(FloatingPointError, match=rf"in column {largest} though X"):

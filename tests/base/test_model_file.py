@@ -86,6 +86,8 @@ def test_every_parameter_round_trips(X, path):
         "learning_rate_schedule": "plateau",
         "missing": "mask",
         "missing_fill": "zero",
+        "scale": "robust",
+        "domain": "clip",
         "corruption": ("gaussian", 0.1),
         "contraction": 0.01,
         "sparsity": ("l1", 0.01),

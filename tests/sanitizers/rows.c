@@ -45,6 +45,36 @@ static void scan_once(int64_t n, int64_t d, int kind, int form, int weighted)
     release_memory();
 }
 
+/* Entries that are shifted, scaled and then clipped, in blocks of columns. */
+static void scan_scaled_rows(int64_t n, int64_t d, int kind, int form)
+{
+    double *X = doubles(n * d), *shift = doubles(d), *factor = doubles(d), *out = doubles(2 * d);
+    double error = 0;
+    for (int64_t i = 0; i < n * d; ++i)
+        X[i] = kind == ROWS_UINT8 ? random_below(200) : random_number() * 2 - 1;
+    for (int64_t j = 0; j < d; ++j)
+        shift[j] = random_number(), factor[j] = 0.5 + random_number();
+    table t = make_table(X, n, d, kind, form);
+    scan_job job = {.rows = t.view,
+                    .n_features = d,
+                    .n_threads = team_size,
+                    .column_sums = out,
+                    .column_weights = out + d};
+    job.rows.shift = shift, job.rows.factor = factor;
+    job.rows.checked = job.rows.clipped = 1;
+    job.rows.low = -0.5, job.rows.high = 0.75;
+    scan_tables[0][is_double]->scan(&job);
+    check("scan: status of scaled rows", job.status, 0);
+    for (int64_t j = 0; j < d; ++j) {
+        double sum = 0;
+        for (int64_t i = 0; i < n; ++i)
+            sum += fmin(fmax((entry(&t, i, j) - shift[j]) * factor[j], -0.5), 0.75);
+        error = fmax(error, fabs(sum - out[j]) / (1 + fabs(sum)));
+    }
+    check("scan: sums of scaled rows", error, is_double ? 1e-12 : 1e-5);
+    release_memory();
+}
+
 /* Rows with a number that the check refuses, in the last column of the last row. */
 static void scan_bad_rows(void)
 {
@@ -105,6 +135,9 @@ void run_rows(void)
     for (int i = 0; i < 6; ++i)
         for (int j = 0; j < 6; ++j)
             scan_once(sizes[i], sizes[j], (i + j) % 3, (i * 5 + j * 3) % 8, (i + j) % 2);
+    for (int i = 0; i < 6; ++i)
+        for (int kind = 0; kind < 3; ++kind)
+            scan_scaled_rows(sizes[i], sizes[5 - i], kind, (i + 3 * kind) % 8);
     scan_bad_rows();
     check_sparse_matrices();
     map_functions();

@@ -37,12 +37,15 @@ def is_scale_free(solver):
     return solver in ("adam", "adagrad")
 
 
-def settings_of(estimator, model, n_rows, *, has_rates, single_pass=False):
-    """Return the settings of a training on n_rows rows.
+def settings_of(estimator, state, n_rows, *, has_rates, single_pass=False):
+    """Return the settings of a training on n_rows rows, which begins at a `FittedState`.
 
     With `has_rates` the learning rate multiplies rate factors. A single pass has no end to plan.
     """
+    model = state.model
     chosen: dict[str, Any] = sizes_of(estimator, model) if sizes_are_chosen(estimator) else {}
+    if estimator.scale == AUTO:
+        chosen["scale"] = None if state.scaling is None else state.scaling.kind
     if estimator.batch_size == AUTO:
         chosen["batch_size"] = batch_size_of(n_rows)
     batch_size = chosen.get("batch_size", estimator.batch_size)
@@ -50,7 +53,7 @@ def settings_of(estimator, model, n_rows, *, has_rates, single_pass=False):
         chosen["max_epochs"] = (
             LBFGS_ITERATIONS
             if estimator.solver == lbfgs.NAME
-            else n_epochs_of(model, n_rows, int(batch_size))
+            else n_epochs_of(state.model, n_rows, int(batch_size))
         )
     if estimator.learning_rate == AUTO:
         relative = PASS_RATE if single_pass else RELATIVE_RATE

@@ -26,6 +26,7 @@ from aefast.networks.fitted import (
 )
 from aefast.networks.outputs import resolve_output
 from aefast.networks.precision import check_available, parameter_type
+from aefast.networks.scaling import find_scaling, in_units
 from aefast.networks.scan import scan_table
 from aefast.networks.training import lbfgs
 from aefast.networks.training.automatic import (
@@ -42,6 +43,7 @@ from aefast.networks.training.schedules import absolute_patience, patience_of
 from aefast.networks.training.size import size_of
 from aefast.networks.training.start import (
     LINEAR_SPREAD,
+    layers_start_near_pca,
     rate_factors,
     spread_of,
     start_near_pca,
@@ -111,6 +113,7 @@ class NetworkFitting:
     max_epochs: int | str
     learning_rate: float | str
     init: str
+    scale: str | None
     gain: bool | str
     tol: float
     n_epochs_no_change: int
@@ -271,7 +274,7 @@ class NetworkFitting:
         n_rows = train if isinstance(train, int) else len(train)
         uses_rates = self.learning_rate == AUTO and state.rates is not None
         single = {"single_pass": "n_epochs_made" in options}
-        settings = settings_of(self, state.model, n_rows, has_rates=uses_rates, **single)
+        settings = settings_of(self, state, n_rows, has_rates=uses_rates, **single)
         if self.solver == lbfgs.NAME:
             return settings, lbfgs.FullBatch(self, rows, state, variant, weight)
         rates = state.rates if uses_rates else None
@@ -328,7 +331,8 @@ class NetworkFitting:
     def _start(self, X, rows, weight, train, held_out, seed, goes_on):
         """Check the rows; return the state and variant of the start, and the column means.
 
-        Held-out rows are checked but do not enter the state. The estimator does not change.
+        The means are in the model's units. Held-out rows are checked but do not enter the state.
+        The estimator does not change.
         """
         d = rows.shape[1]
         names = getattr(self, "feature_names_in_", None) if goes_on else check.feature_names(X)
@@ -347,7 +351,13 @@ class NetworkFitting:
         fill = None
         if self.missing == "mask":
             fill = scan.means if self.missing_fill == "mean" else np.zeros(d)
-        sizes, spectrum = self._sizes_and_spectrum(rows, train, weight, fill, goes_on)
+        scaling = (
+            self._state.scaling
+            if goes_on
+            else self._scaling(rows, train, weight, output, scan.means, options["name"])
+        )
+        means = in_units(scaling, scan.means)
+        sizes, spectrum = self._sizes_and_spectrum(rows, train, weight, fill, scaling, goes_on)
         model = self._model_of(d, output, sizes)
         if goes_on:
             state = continued_state(
@@ -355,28 +365,36 @@ class NetworkFitting:
             )
             state = state._replace(fill=fill if state.fill is None else state.fill)
         else:
-            state = initial_state(model, self.solver, self.momentum, scan.means, dtype, seed, fill)
-            state = self._initialised(state, rows, train, weight, scan.means, spectrum)
-        check_initial_values(state, scan.means, options["name"], only_fill=goes_on)
+            state = initial_state(
+                model, self.solver, self.momentum, means, dtype, seed, fill, scaling
+            )
+            state = self._initialised(state, rows, train, weight, means, spectrum)
+        check_initial_values(state, means, options["name"], only_fill=goes_on)
         check_precision_of_groups(model, self.precision)
         variant = self._variant_of(
             model,
             dtype,
             seed=seed,
             fill=state.fill if fill is not None and n_missing else None,
+            scaling=state.scaling,
             extremes=(scan.low, scan.high),
             n_rows=train if held_out is None else len(train),
         )
         state = state._replace(fill=None) if fill is None else state
-        return state, variant, scan.means
+        return state, variant, means
 
-    def _sizes_and_spectrum(self, rows, train, weight, fill, goes_on):
+    def _scaling(self, rows, train, weight, output, means, name):
+        """Return the units in which a new network reads the columns, or None."""
+        is_textbook = not layers_start_near_pca(self)
+        return find_scaling(self.scale, is_textbook, rows, train, weight, output, means, name)
+
+    def _sizes_and_spectrum(self, rows, train, weight, fill, scaling, goes_on):
         """Return each layer's number of units, and the rows' spectrum if it has been computed."""
         if not sizes_are_chosen(self):
             return self._given_sizes(), None
         if goes_on:
             return tuple(layer.n_components for layer in self._state.model.layers), None
-        k, spectrum = size_of(self, rows, train, weight, fill)
+        k, spectrum = size_of(self, rows, train, weight, fill, scaling)
         return self._sizes_around(k), spectrum
 
     def _initialised(self, state, X, train, weight, means, spectrum=None):

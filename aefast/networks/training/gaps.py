@@ -22,6 +22,7 @@ import numpy as np
 
 from aefast._base import threads
 from aefast._base.passes import MappedRows
+from aefast.networks.scaling import in_units
 from aefast.networks.training import lbfgs
 from aefast.networks.training.start import MOST_ENTRIES, WIDEST, judged_rows
 
@@ -59,17 +60,19 @@ def prepared_for_gaps(estimator, X, train, weight, state, variant, goes_on):
     """
     if variant.fill is None or not prepares_for_gaps(estimator):
         return X, variant
-    sigma = noise_of(X, train, weight)
+    sigma = noise_of(X, train, weight, state.scaling)
     if feeds_back(estimator, state.model) and not goes_on:
-        X = completed_rows(X, train, weight, state.fill, state.model.n_components, sigma)
+        X = completed_rows(
+            X, train, weight, state.fill, state.model.n_components, sigma, state.scaling
+        )
     return X, variant._replace(corruption="gaussian", corruption_level=sigma)
 
 
 @threads.with_same_bits
-def noise_of(X, train, weight):
+def noise_of(X, train, weight, scaling):
     """Return the standard deviation σ of the noise, 0 where columns do not vary."""
     rows, _ = judged_rows(X, train, weight, JUDGED_ROWS)
-    rows = rows.astype(np.float64)
+    rows = in_units(scaling, rows.astype(np.float64))
     seen = ~np.isnan(rows)
     n = np.maximum(seen.sum(axis=0), 1)
     mean = np.where(seen, rows, 0).sum(axis=0) / n
@@ -80,7 +83,7 @@ def noise_of(X, train, weight):
 
 
 @threads.with_same_bits
-def completed_rows(X, train, weight, fill, k, sigma):
+def completed_rows(X, train, weight, fill, k, sigma, scaling=None):
     """Return a copy of X whose rows for training are complete, or X where that is too much.
 
     Completions stay between the extremes of the column, so that they are in its domain.
@@ -96,9 +99,12 @@ def completed_rows(X, train, weight, fill, k, sigma):
     if weight is not None:
         share = weight if isinstance(train, int) else weight[train]
     with np.errstate(all="ignore"):
-        filled = _completed(np.where(gaps, fill, rows).astype(np.float64), gaps, share, k, sigma)
+        filled = in_units(scaling, np.where(gaps, fill, rows).astype(np.float64))
+        filled = _completed(filled, gaps, share, k, sigma)
     if filled is None:
         return X
+    if scaling is not None:
+        filled = np.where(gaps, scaling.restore_units(filled), rows)
     if isinstance(train, int):
         return filled.astype(X.dtype)
     completed = X.copy()

@@ -8,7 +8,7 @@ from aefast._base.warnings import warn
 from aefast.networks._autoencoder import BOUNDED_ACTIVATIONS, activation_table
 from aefast.networks.one_pass import mean_loss, one_pass
 from aefast.networks.training.start import judged_rows, loss_of_constant
-from aefast.networks.variants import Variant
+from aefast.networks.variants import rows_variant
 
 JUDGED_ROWS = 512  # rows on which the fit is compared with the constant
 MARGIN = 1e-6  # relative excess over the constant's loss that rounding does not explain
@@ -40,7 +40,7 @@ def report_fit(estimator, settings, training, patience, X, train, weight, means)
         warn(
             f"the fit does not beat the column means: its mean loss on training rows is "
             f"{losses[0]:.4g}, that of constant reconstructions {losses[1]:.4g} nats. Train longer "
-            "(max_epochs='auto'), lower learning_rate, or scale the columns",
+            "(max_epochs='auto'), lower learning_rate, or scale the columns (scale='standard')",
             ConvergenceWarning,
         )
     elif still_falls:
@@ -64,13 +64,9 @@ def description(report):
     return f"{ended}: {losses}" + (f" (chosen: {chosen})" if chosen else "")
 
 
-def _variant(state):
-    return None if state.fill is None else Variant(fill=state.fill.astype(state.parameters.dtype))
-
-
 def _judge(state, rows, weight, means, n_threads):
     """Return the mean losses of the fit and of the best constant."""
-    options = {"sample_weight": weight, "variant": _variant(state)}
+    options = {"sample_weight": weight, "variant": rows_variant(state)}
     parameters = state.model.split(state.parameters)
     loss = mean_loss(state.model, parameters, rows, len(rows), n_threads, **options)
     return loss, loss_of_constant(state, rows, weight, means, n_threads)
@@ -79,7 +75,7 @@ def _judge(state, rows, weight, means, n_threads):
 def _warn_of_codes(state, rows, n_threads):
     layer = state.model.layers[-1]
     parameters = state.model.split(state.parameters)
-    options = {"n_threads": n_threads, "check": False, "variant": _variant(state)}
+    options = {"n_threads": n_threads, "check": False, "variant": rows_variant(state)}
     H = one_pass(state.model, parameters, rows, "codes", **options)
     if layer.activation in BOUNDED_ACTIVATIONS and not layer.top_k:
         low, high = _RANGE[layer.activation]
@@ -88,8 +84,8 @@ def _warn_of_codes(state, rows, n_threads):
         if share > MOST_SATURATED:
             warn(
                 f"{share:.0%} of the codes are saturated (at an end of the {layer.activation}'s "
-                "range), so that training hardly moves them: scale the columns, or lower "
-                "learning_rate",
+                "range), so that training hardly moves them: scale the columns "
+                "(scale='standard'), or lower learning_rate",
                 ConvergenceWarning,
             )
     elif layer.activation == "relu" and not layer.top_k:

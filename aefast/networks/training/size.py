@@ -53,7 +53,7 @@ def overcomplete_size(estimator, n_features):
     return max(size, UNITS_PER_KEPT * int(getattr(estimator, "top_k", None) or 0))
 
 
-def size_of(estimator, X, train, weight, fill):
+def size_of(estimator, X, train, weight, fill, scaling):
     """Return the number of units and the spectrum of the rows, or None where it was not needed.
 
     The spectrum is that from which `start_near_pca` begins. Dropped units are made up for: with
@@ -61,20 +61,20 @@ def size_of(estimator, X, train, weight, fill):
     """
     if is_overcomplete(estimator):
         return overcomplete_size(estimator, X.shape[1]), None
-    k, spectrum = chosen_size(X, train, weight, fill, estimator.n_threads)
+    k, spectrum = chosen_size(X, train, weight, fill, estimator.n_threads, scaling)
     kept = 1 - float(getattr(estimator, "dropout", 0.0))
     return int(np.ceil(k / kept)), spectrum
 
 
 @threads.with_same_bits
-def chosen_size(X, train, weight, fill, n_threads):
+def chosen_size(X, train, weight, fill, n_threads, scaling=None):
     """Return the number of components that held-out rows support, and the `Spectrum` of the rows.
 
     `train` has the numbers of the rows for training, or how many there are from the first on.
     """
     d = X.shape[1]
     most = min(d - 1, MOST_UNITS if d <= WIDEST else MOST_UNITS_OF_WIDE)
-    rows, weight = rows_for_spectrum(X, train, weight, fill, most + 1, copies=True)
+    rows, weight = rows_for_spectrum(X, train, weight, fill, scaling, most + 1, copies=True)
     if d <= WIDEST:
         spectrum, errors = _from_covariance(rows, weight, most, n_threads)
     else:

@@ -34,16 +34,16 @@ from aefast.networks._autoencoder import N_PARAMETER_ARRAYS, activation_table
 from aefast.networks.fitted import initial_bias
 from aefast.networks.network import Network
 from aefast.networks.one_pass import mean_loss, one_pass
-from aefast.networks.variants import Variant
+from aefast.networks.training.parts import MOST_ENTRIES, spread_rows
+from aefast.networks.variants import rows_variant
 
 SPREAD = 1.0  # standard deviation of the pre-activations along the leading eigenvector
 LINEAR_SPREAD = 0.05  # the same where all columns have the identity as link
 OFFSET = 2.0  # standard deviations from the bend of a one-sided activation to its mean
+LEAST_FACTOR = 2.0**-64  # where smaller ones are tried for want of a loss below the constant's
 FACTORS = (2.0**-6, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 JUDGED_ROWS = 1024  # rows on which starts are compared
-MOST_ENTRIES = 1 << 23  # of rows that are copied for a covariance
 MOST_OPERATIONS = 2e10  # of a covariance; rows are thinned out beyond
-BLOCKS = 256  # blocks of adjacent rows of which a part of a table consists
 WIDEST = 1024  # columns from which the covariance matrix is not formed
 BIAS_SPREAD = 0.1  # rate factor of the visible bias, in spreads of the output
 THETA_SPREAD = 0.3  # rate factor of the distributions' parameters, which are logarithms
@@ -82,25 +82,12 @@ def layers_start_near_pca(estimator):
     return estimator.init == "pca" or (estimator.init == "auto" and not textbook)
 
 
-def spread_rows(train, n):
-    """Return at most n row numbers, in short blocks that are evenly spread over those for training.
-
-    Rows of a block are adjacent, so that few pages of a memory map are read.
-    """
-    n_rows = train if isinstance(train, int) else len(train)
-    if n_rows <= n:
-        return np.arange(n_rows) if isinstance(train, int) else train
-    height = -(-n // BLOCKS)
-    first = np.linspace(0, n_rows - height, n // height).astype(np.int64)
-    places = (first[:, np.newaxis] + np.arange(height)).ravel()
-    return places if isinstance(train, int) else train[places]
-
-
-def filled_rows(X, order, fill):
+def filled_rows(X, order, fill, scaling):
     """Return some rows as the encoder reads them, in a new array of float32 or float64."""
     rows = copied_rows(X, order)
     rows = rows if rows.dtype in (np.float32, np.float64) else rows.astype(np.float64)
-    return rows if fill is None else np.where(np.isnan(rows), fill, rows).astype(rows.dtype)
+    rows = rows if fill is None else np.where(np.isnan(rows), fill, rows).astype(rows.dtype)
+    return rows if scaling is None else scaling.scale_in_place(rows)
 
 
 class Spectrum(NamedTuple):
@@ -111,7 +98,7 @@ class Spectrum(NamedTuple):
     vectors: np.ndarray  # one eigenvector a row; its largest entry is positive
 
 
-def rows_for_spectrum(X, train, weight, fill, k, copies=False):
+def rows_for_spectrum(X, train, weight, fill, scaling, k, copies=False):
     """Return the rows whose k leading eigenpairs are computed, as the encoder reads them.
 
     These are X itself where all of it is used and affordable, or copies. With `copies`, parts of
@@ -120,16 +107,21 @@ def rows_for_spectrum(X, train, weight, fill, k, copies=False):
     n, d = len(X), X.shape[1]
     most = MOST_OPERATIONS / d**2 if d <= WIDEST else MOST_OPERATIONS / (50 * d * (k + 8))
     in_memory = X.size <= MOST_ENTRIES or (not copies and MappedRows.under(X) is None)
-    whole = isinstance(train, int) and train == n <= max(2, int(most)) and fill is None
+    whole = (
+        isinstance(train, int)
+        and train == n <= max(2, int(most))
+        and fill is None
+        and scaling is None
+    )
     if whole and in_memory and d <= WIDEST:
         return X, weight
     order = spread_rows(train, max(2, min(int(most), MOST_ENTRIES // d)))
-    return filled_rows(X, order, fill), None if weight is None else weight[order]
+    return filled_rows(X, order, fill, scaling), None if weight is None else weight[order]
 
 
-def principal_components(X, train, weight, fill, k, n_threads):
+def principal_components(X, train, weight, fill, scaling, k, n_threads):
     """Return the `Spectrum` of the rows, at most k pairs of it; there may be none."""
-    rows, weight = rows_for_spectrum(X, train, weight, fill, k)
+    rows, weight = rows_for_spectrum(X, train, weight, fill, scaling, k)
     if X.shape[1] > WIDEST:
         return leading_components(rows, weight, k, n_threads)[0]
     return spectrum_of(statistics_of(rows, weight, n_threads=n_threads), k)
@@ -235,7 +227,7 @@ def _place(layer, parameters, directions, factor, spread):
             parameters.V[...] = free[:, np.newaxis] * parameters.W
 
 
-def _centre_output(network, parameters, means, fill, dtype):
+def _centre_output(network, parameters, means, dtype):
     """Set the visible bias: a row equal to the column means is reconstructed as their means."""
     [layer], [p] = network.layers, parameters
     p.c[...] = 0
@@ -248,40 +240,48 @@ def _centre_output(network, parameters, means, fill, dtype):
 
 
 @threads.with_same_bits
-def _spectrum(layer, X, train, weight, fill, n_threads):
-    return principal_components(X, train, weight, fill, layer.n_components, n_threads)
+def _spectrum(layer, X, train, weight, state, n_threads):
+    reading = state.fill, state.scaling
+    return principal_components(X, train, weight, *reading, layer.n_components, n_threads)
 
 
 def start_near_pca(state, X, train, weight, means, n_threads, spread, spectrum=None):
     """Write initial parameters into the state of a network of one layer; return a `Start`.
 
-    `spread` is that of `spread_of`. `means` (d,) are the column means of the rows, those of
-    observed entries where some are missing. The spectrum of the rows is computed unless it is
-    given.
+    `spread` is that of `spread_of`. `means` (d,) are the column means of the rows in the model's
+    units, those of observed entries where some are missing. The spectrum of the rows is computed
+    unless it is given.
     """
-    [layer], fill = state.model.layers, state.fill
+    [layer] = state.model.layers
     dtype = state.parameters.dtype
     if spectrum is None:
-        spectrum = _spectrum(layer, X, train, weight, fill, n_threads)
+        spectrum = _spectrum(layer, X, train, weight, state, n_threads)
     directions = _directions(layer, spectrum, state.seed)
     parameters = state.model.split(state.parameters)
-    variant = None if fill is None else Variant(fill=fill.astype(dtype))
+    variant = rows_variant(state)
     rows, weight = judged_rows(X, train, weight, JUDGED_ROWS)
     losses = {}
 
     def place(factor):
         _place(layer, parameters[0], directions, factor, spread)
-        _centre_output(state.model, parameters, means, fill, dtype)
+        _centre_output(state.model, parameters, means, dtype)
 
     def loss():
         options = {"sample_weight": weight, "variant": variant}
         return mean_loss(state.model, parameters, rows, len(rows), n_threads, **options)
 
     constant = loss_of_constant(state, rows, weight, means, n_threads)
-    for factor in FACTORS:
+
+    def judge(factor):
         place(factor)
-        losses[factor] = loss()
-    best = min(losses, key=lambda f: losses[f] if np.isfinite(losses[f]) else np.inf)
+        losses[factor] = found = loss()
+        return found if np.isfinite(found) else np.inf
+
+    best = min(FACTORS, key=judge)
+    # links stretch the output of heavy tails beyond all of FACTORS; towards 0 it is the constant's
+    while not losses[best] <= constant and best > LEAST_FACTOR:
+        best = best / 16
+        judge(best)
     place(best)
     return Start(losses[best], constant)
 
@@ -302,8 +302,7 @@ def loss_of_constant(state, rows, weight, means, n_threads):
     parameters[0].c[...] = initial_bias(bottom, means)
     if parameters[0].theta is not None:
         parameters[0].theta[...] = state.model.split(state.parameters)[0].theta
-    fill = None if state.fill is None else Variant(fill=state.fill.astype(flat.dtype))
-    options = {"sample_weight": weight, "variant": fill}
+    options = {"sample_weight": weight, "variant": rows_variant(state)}
     return mean_loss(constant, parameters, rows, len(rows), n_threads, **options)
 
 

@@ -28,6 +28,11 @@ typedef struct {
     const double *lows, *highs;
     /* Whether the check lets NaN pass as a missing entry. */
     int missing;
+    /* Whether entries below low are loaded as low, and entries above high as high. */
+    int clipped;
+    /* (d): entries x are loaded as (x - shift) factor, and checked afterwards; NULL: as they are.
+     */
+    const double *shift, *factor;
 } rows_view;
 
 enum { STATUS_OK = 0, STATUS_NOT_FINITE = 1, STATUS_BAD_ROWS = 2, STATUS_CUSTOM_FAILED = 4 };

@@ -38,6 +38,44 @@ ALWAYS_INLINE void convert_entries(int kind, const char *from, int64_t n, real *
     }
 }
 
+/* Convert n entries, which begin at a column, to reals in the model's units. Differences are taken
+   in double, so that narrow columns far from 0 keep their digits in float32. */
+__attribute__((noinline, unused)) static void scale_entries(const rows_view *rows, const char *from,
+                                                            int64_t column, int64_t n,
+                                                            real *restrict out)
+{
+    const double *shift = rows->shift + column, *factor = rows->factor + column;
+    if (rows->kind == ROWS_UINT8) {
+        const uint8_t *x = (const uint8_t *)from;
+        for (int64_t j = 0; j < n; ++j)
+            out[j] = (real)(((double)x[j] - shift[j]) * factor[j]);
+    } else if (rows->kind == ROWS_FLOAT32) {
+        for (int64_t j = 0; j < n; ++j) {
+            float x;
+            memcpy(&x, from + j * (int64_t)sizeof x, sizeof x);
+            out[j] = (real)(((double)x - shift[j]) * factor[j]);
+        }
+    } else {
+        for (int64_t j = 0; j < n; ++j) {
+            double x;
+            memcpy(&x, from + j * (int64_t)sizeof x, sizeof x);
+            out[j] = (real)((x - shift[j]) * factor[j]);
+        }
+    }
+}
+
+/* Move finite entries, which begin at a column, to the nearest end of their domain. */
+__attribute__((noinline, unused)) static void clip_entries(const rows_view *rows, int64_t column,
+                                                           int64_t n, real *x)
+{
+    for (int64_t j = 0; j < n; ++j) {
+        real low = (real)(rows->lows ? rows->lows[column + j] : rows->low),
+             high = (real)(rows->highs ? rows->highs[column + j] : rows->high);
+        if (x[j] - x[j] == 0)
+            x[j] = x[j] < low ? low : x[j] > high ? high : x[j];
+    }
+}
+
 static inline int64_t entry_bytes(int kind)
 {
     return kind == ROWS_UINT8 ? 1 : kind == ROWS_FLOAT32 ? 4 : 8;
@@ -80,7 +118,13 @@ static inline int entries_in_range(const rows_view *rows, int64_t column, const 
 ALWAYS_INLINE int load_row(const rows_view *rows, int64_t place, int64_t column, int64_t n,
                            real *out)
 {
-    convert_entries(rows->kind, row_at(rows, place) + column * entry_bytes(rows->kind), n, out);
+    const char *from = row_at(rows, place) + column * entry_bytes(rows->kind);
+    if (rows->shift)
+        scale_entries(rows, from, column, n, out);
+    else
+        convert_entries(rows->kind, from, n, out);
+    if (rows->clipped)
+        clip_entries(rows, column, n, out);
     if (!rows->checked)
         return STATUS_OK;
     int good = rows->lows || rows->missing ? entries_in_range(rows, column, out, n)
@@ -93,7 +137,8 @@ ALWAYS_INLINE int load_row(const rows_view *rows, int64_t place, int64_t column,
 static inline int load_row_in_panels(const rows_view *rows, int64_t place, int64_t d, real *out,
                                      int64_t stride)
 {
-    int status = STATUS_OK, is_copied = rows->kind == REAL_KIND && !rows->checked;
+    int status = STATUS_OK,
+        is_copied = rows->kind == REAL_KIND && !rows->checked && !rows->shift && !rows->clipped;
     const real *row = (const real *)row_at(rows, place);
     for (int64_t column = 0; column < d; column += PANEL, out += stride) {
         if (is_copied && d - column >= PANEL) {
