@@ -1,6 +1,7 @@
 """Autoencoders on CPUs: fused, multithreaded training kernels under a scikit-learn API.
 
 Autoencoder              autoencoder with one hidden layer
+AutoencoderCV            autoencoder whose parameters are chosen on held-out rows
 StackedAutoencoder       autoencoder with several layers
 ProbabilisticPCA         linear factor model with equal noise in all columns
 FactorAnalysis           linear factor model with a noise variance for each column
@@ -43,6 +44,7 @@ if TYPE_CHECKING:  # the imports of `__getattr__`, for type checkers
     from aefast.linear.whitening import Whitening
     from aefast.model_file import load
     from aefast.networks.autoencoder import Autoencoder
+    from aefast.networks.selection import AutoencoderCV
     from aefast.networks.stacked import StackedAutoencoder
     from aefast.sparse_coding.coder import SparseCoder, sparse_encode
     from aefast.sparse_coding.dictionary_learning import DictionaryLearning
@@ -50,6 +52,7 @@ if TYPE_CHECKING:  # the imports of `__getattr__`, for type checkers
 
 _HOMES = {
     "Autoencoder": "aefast.networks.autoencoder",
+    "AutoencoderCV": "aefast.networks.selection",
     "StackedAutoencoder": "aefast.networks.stacked",
     "FactorAnalysis": "aefast.linear.factor_analysis",
     "ProbabilisticPCA": "aefast.linear.probabilistic_pca",
@@ -77,6 +80,7 @@ _MODULES = (
 
 __all__ = [
     "Autoencoder",
+    "AutoencoderCV",
     "DictionaryLearning",
     "FactorAnalysis",
     "ItemAutoencoder",

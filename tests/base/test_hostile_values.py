@@ -21,6 +21,11 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 BASES = {
     "Autoencoder": {"n_components": 2, "max_epochs": 1},
+    "AutoencoderCV": {
+        "estimator": aefast.Autoencoder(max_epochs=1),
+        "param_grid": {"n_components": [1, 2]},
+        "cv": 2,
+    },
     "DictionaryLearning": {"n_components": 2, "max_epochs": 1},
     "FactorAnalysis": {"n_components": 1},
     "ProbabilisticPCA": {"n_components": 1},

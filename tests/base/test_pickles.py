@@ -12,6 +12,9 @@ from aefast._base.saving import Pickled
 
 OBJECTS = {
     "Autoencoder": lambda X: aefast.Autoencoder(2, max_epochs=1, random_state=0).fit(X),
+    "AutoencoderCV": lambda X: aefast.AutoencoderCV(
+        aefast.Autoencoder(max_epochs=1), {"n_components": [1, 2]}, cv=2, random_state=0
+    ).fit(X),
     "StackedAutoencoder": lambda X: aefast.StackedAutoencoder(
         (3, 2), max_epochs=1, pretrain_epochs=1, random_state=0
     ).fit(X),

@@ -126,6 +126,7 @@ def test_later_batches_keep_the_number_of_the_first(tmp_path):
         ({"gain": False}, 6),
         ({"corruption": ("masking", 0.2)}, 6),
         ({"dropout": 0.5}, 12),
+        ({"dropout": 1 - 1e-9}, 512),
     ],
     ids=str,
 )

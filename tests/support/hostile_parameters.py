@@ -81,10 +81,24 @@ PARAMETERS = {
         {"n_components": 3, "max_epochs": 2, "random_state": 0, "n_threads": 1},
         NETWORK
         | {
-            "n_components": [1, 40],
+            "n_components": [1, 40, "auto"],
             "tied": [False],
             "top_k": [1, 3, 9],
             "dropout": [0.5, 0.999],
+        },
+    ),
+    "AutoencoderCV": (
+        {
+            "estimator": aefast.Autoencoder(max_epochs=2, n_threads=1),
+            "param_grid": {"n_components": [1, 3]},
+            "cv": 2,
+            "random_state": 0,
+        },
+        {
+            "param_grid": [{"learning_rate": [1e-3, 1e30]}, [{"tied": [False]}, {"alpha": [0.1]}]],
+            "scoring": ["rows"],
+            "cv": [1, 3, 100],
+            "factor": [2, 10],
         },
     ),
     "StackedAutoencoder": (
@@ -97,7 +111,17 @@ PARAMETERS = {
         },
         NETWORK
         | {
-            "layer_sizes": [(3,), (7, 3, 2), [2, 2], (), (0,), "ab", (1, -1), np.array([3, 2])],
+            "layer_sizes": [
+                "auto",
+                (3,),
+                (7, 3, 2),
+                [2, 2],
+                (),
+                (0,),
+                "ab",
+                (1, -1),
+                np.array([3, 2]),
+            ],
             "code_activation": ["linear"],
             "pretrain_epochs": [0, 2],
         },

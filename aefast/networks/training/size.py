@@ -57,13 +57,14 @@ def size_of(estimator, X, train, weight, fill, scaling):
     """Return the number of units and the spectrum of the rows, or None where it was not needed.
 
     The spectrum is that from which `start_near_pca` begins. Dropped units are made up for: with
-    `dropout`, k / (1 − dropout) units (Srivastava et al. 2014, section A.1).
+    `dropout`, k / (1 − dropout) units (Srivastava et al. 2014, section A.1), at most
+    MOST_OVERCOMPLETE.
     """
     if is_overcomplete(estimator):
         return overcomplete_size(estimator, X.shape[1]), None
     k, spectrum = chosen_size(X, train, weight, fill, estimator.n_threads, scaling)
     kept = 1 - float(getattr(estimator, "dropout", 0.0))
-    return int(np.ceil(k / kept)), spectrum
+    return int(min(np.ceil(k / kept), max(k, MOST_OVERCOMPLETE))), spectrum
 
 
 @threads.with_same_bits
