@@ -1,5 +1,6 @@
 """Progress bars and callbacks of training."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -33,6 +34,14 @@ def progress_bar(
             return on_slice
 
         yield start_epoch
+
+
+def note(verbose: Any, text: str) -> None:
+    """Print a line to standard error, where the progress bar is, if the user wants to see."""
+    if verbose:
+        from tqdm.auto import tqdm
+
+        tqdm.write(text, file=sys.stderr)
 
 
 def check_callbacks(callbacks: Any) -> None:

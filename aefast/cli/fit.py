@@ -99,7 +99,13 @@ _PARAMETERS = (
         "are missing",
     ),
     ("--missing-fill", "missing_fill", "mean", "what a missing entry enters the encoder as"),
-    ("--corruption", "corruption", None, "noise: masking:P, salt_and_pepper:P or gaussian:SIGMA"),
+    (
+        "--corruption",
+        "corruption",
+        "auto",
+        "noise: masking:P, salt_and_pepper:P or gaussian:SIGMA; auto: some where entries are "
+        "missing",
+    ),
     ("--contraction", "contraction", 0.0, "weight of the contractive penalty"),
     ("--sparsity", "sparsity", None, variants.SPARSITY_HELP),
     ("--top-k", "top_k", None, "units of each code that keep their value"),
@@ -140,7 +146,7 @@ _TYPES = {
     "clip_norm": float,
     "max_norm": float,
     "output": variants.output,
-    "corruption": variants.corruption,
+    "corruption": variants.auto_or(variants.corruption),
     "sparsity": variants.sparsity,
     "scale": variants.name_or_none,
     "batch_size": variants.auto_or(int),

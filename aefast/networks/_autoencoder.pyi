@@ -37,6 +37,7 @@ def output_sample(
 class Trainer:
     learning_rate: float
     schedule: tuple[int, int]
+    n_threads: int
     @property
     def variant(self) -> Any: ...
     @property

@@ -85,7 +85,8 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, NetworkInference, BaseEstim
         weights cannot have both small slopes and a large output; with a gain they can, and PCA is a
         limit of the model. "auto": with tied weights and an activation that is bounded on both
         sides (sigmoid, tanh), unless `alpha`, `weight_decay`, `max_norm`, `contraction`, `sparsity`
-        or `top_k` is on, whose meaning a free gain would undo. False is the textbook's network.
+        or `top_k` is on, whose meaning a free gain would undo, or the solver is "sgd", whose rate
+        would have to be tiny beside large gains. False is the textbook's network.
     init : {"auto", "pca", "glorot"}, default="auto"
         Initial values. "pca": weights along the leading eigenvectors of the covariance of the rows,
         with pre-activations of standard deviation 1 at most; further units begin along random
@@ -102,8 +103,8 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, NetworkInference, BaseEstim
         rate and other parameters of batches are not used.
     learning_rate : float or "auto", default="auto"
         Size of a solver's steps; `learning_rate_schedule` may reduce it. "auto": with "adam" and
-        "adagrad", 0.03 times the size of each parameter array after a start by "pca" (0.003 times
-        in `partial_fit`); otherwise 1e-3.
+        "adagrad", 0.1 times the size of each parameter array after a start by "pca" (0.01 times in
+        `partial_fit`); otherwise 1e-3.
     momentum : float in [0, 1), default=0.9
         Momentum of "sgd": ``v ← momentum·v + g``, ``w ← w − learning_rate·v``. 0 is plain gradient
         descent.
@@ -114,7 +115,7 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, NetworkInference, BaseEstim
         shorter batch of a pass counts as a step. The working memory of a fit is some 4 (d + k)
         numbers for each row of a batch.
     max_epochs : int or "auto", default="auto"
-        Number of passes over the rows; 0 only initialises. "auto": at least 20 passes and 4000
+        Number of passes over the rows; 0 only initialises. "auto": at least 60 passes and 4000
         steps, but not more than some 3e13 operations (about a minute) and at least 2 passes.
         Training ends earlier once the loss, averaged over twentieths of this budget, has not fallen
         by `tol`, relative to its value, twice in a row; the learning rate then decays for three
@@ -135,12 +136,15 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, NetworkInference, BaseEstim
         gradient and is replaced in the encoder's input according to `missing_fill`.
     missing_fill : {"mean", "zero"}, default="mean"
         Replacement of missing entries: the mean of the column's entries in the (first) fit, or 0.
-    corruption : None or (kind, level), default=None
+    corruption : "auto", None or (kind, level), default="auto"
         Denoising (Vincent et al. 2008): rows are corrupted before they are encoded, anew in each
         pass, and reconstructed clean. ("masking", p): entries become 0 with probability p.
         ("salt_and_pepper", p): entries become the least or the greatest value of the column (of its
         domain, if that is bounded), with probability p/2 each. ("gaussian", sigma): normal noise is
-        added.
+        added. "auto": None, except where entries are missing and ``max_epochs="auto"`` (and the
+        solver is not "lbfgs"): then normal noise of half the columns' spread is added, and tables
+        of up to some 8 million entries are completed by regularised iterative PCA before training,
+        which learns the completions too.
     contraction : float, default=0.0
         Weight λ of the penalty ``λ mean_i ‖∂h/∂x_i‖²`` (Rifai et al. 2011), which is
         ``Σ_j g'(a_j)² ‖W_j‖²`` for each row.
@@ -296,7 +300,7 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, NetworkInference, BaseEstim
         "alpha": [Interval(Real, 0, np.finfo(np.float32).max, closed="both")],
         "missing": [StrOptions({"error", "mask"})],
         "missing_fill": [StrOptions({"mean", "zero"})],
-        "corruption": [None, tuple],
+        "corruption": [None, StrOptions({"auto"}), tuple],
         "contraction": [Interval(Real, 0, np.finfo(np.float32).max, closed="both")],
         "sparsity": [None, tuple],
         "top_k": [None, Interval(Integral, 1, None, closed="left")],
@@ -313,6 +317,8 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, NetworkInference, BaseEstim
         "callbacks": [None, callable, list, tuple],
         "verbose": ["verbose"],
     }
+
+    completes_rows = True  # before training, where entries are missing
 
     def __init__(
         self,
@@ -338,7 +344,7 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, NetworkInference, BaseEstim
         alpha: float = 0.0,
         missing: str = "error",
         missing_fill: str = "mean",
-        corruption: tuple[str, float] | None = None,
+        corruption: tuple[str, float] | str | None = "auto",
         contraction: float = 0.0,
         sparsity: tuple[Any, ...] | None = None,
         top_k: int | None = None,

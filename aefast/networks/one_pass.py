@@ -8,6 +8,7 @@ from aefast._base import _runtime, threads
 from aefast._base.arrays import ANYWHERE
 from aefast._base.errors import bad_row_error, column_label
 from aefast._base.passes import Pace, RowOrder, slices, slices_of_windows
+from aefast._base.team_size import TeamSize
 from aefast.networks import _autoencoder
 from aefast.networks._autoencoder import BAD_ROWS, NOT_FINITE
 from aefast.networks.network import Layer, Parameters
@@ -125,12 +126,12 @@ def _through_layer(
     block_rows = _block_rows(layer, n)
     work = 2.0 * layer.n_features * layer.n_components * (1 if result == "codes" else 2)
     pace = Pace.expecting(block_rows, work * block_rows / OPERATIONS_A_SECOND)
-    n_threads = threads.effective_n_threads(n_threads, work * n)
+    team = TeamSize(threads.effective_n_threads(n_threads, work * n), n_threads is not None)
     uses_blas = _runtime.products() == "blas"
     for part in slices(n, pace, rows if order is None and n >= MANY_ROWS else None):
         first = part.start
         data, places = (rows[part], None) if order is None else (rows, order[part])
-        with threads.single_threaded_blas(uses_blas):
+        with threads.single_threaded_blas(uses_blas), team.slice(part.stop - first):
             status = _autoencoder.one_pass(
                 layer,
                 data,
@@ -138,7 +139,7 @@ def _through_layer(
                 places,
                 domain if check else None,
                 block_rows,
-                n_threads,
+                team.size,
                 n >= MANY_ROWS,
                 from_codes=from_codes,
                 whole_losses=whole,

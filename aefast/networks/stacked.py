@@ -22,7 +22,7 @@ from aefast.networks.training import lbfgs
 from aefast.networks.training.automatic import is_scale_free
 from aefast.networks.training.fitting import NetworkFitting
 from aefast.networks.training.report import report_fit
-from aefast.networks.training.start import layers_start_near_pca, rate_factors
+from aefast.networks.training.start import SPREAD, layers_start_near_pca, rate_factors
 from aefast.networks.variants import (
     check_corruption,
     check_sparsity,
@@ -84,7 +84,7 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
     corruption, contraction, sparsity
         As for `Autoencoder`, for each layer in pre-training: a stacked denoising (Vincent et al.
         2010), contractive (Rifai et al. 2011) or sparse (Ng 2011) autoencoder. Fine-tuning uses
-        clean rows and minimises the loss alone.
+        clean rows and minimises the loss alone. corruption="auto" is None.
     pretrain_epochs : int or "auto", default="auto"
         Largest number of passes over the rows for each layer (`tol` may stop a layer earlier); 0:
         no pre-training. "auto" as for `max_epochs` of `Autoencoder`.
@@ -162,7 +162,7 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
         domain: str = "error",
         missing: str = "error",
         missing_fill: str = "mean",
-        corruption: tuple[str, float] | None = None,
+        corruption: tuple[str, float] | str | None = "auto",
         contraction: float = 0.0,
         sparsity: tuple[Any, ...] | None = None,
         solver: str = "adam",
@@ -327,7 +327,7 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
             given |= {"output": layer.output[0].distribution, "missing": "error"}
             given |= {"scale": None, "domain": "error"}
         estimator = Autoencoder(**given)
-        estimator._stage = f"layer {number + 1}, "
+        estimator._stage, estimator._linear_spread = f"layer {number + 1}, ", SPREAD
         return estimator
 
     @property

@@ -112,14 +112,16 @@ def has_gain(estimator):
     """Return whether a network has gains; raise ValueError where it cannot.
 
     "auto": where weights are tied and the activation is bounded on both sides, so that codes of
-    small weights have little scale, and nothing in WITHOUT_GAIN is on.
+    small weights have little scale, and nothing in WITHOUT_GAIN is on. Plain gradient descent would
+    need a tiny rate beside large gains.
     """
     if not isinstance(estimator.gain, str) and not estimator.gain:
         return False
     on = [name for name, off in WITHOUT_GAIN if getattr(estimator, name, off) != off]
     if estimator.gain == "auto":
         is_tied = getattr(estimator, "tied", True)
-        return is_tied and estimator.activation in BOUNDED_ACTIVATIONS and not on
+        bends = estimator.activation in BOUNDED_ACTIVATIONS
+        return is_tied and bends and not on and estimator.solver != "sgd"
     if on:
         raise ValueError(
             f"gain=True leaves {on[0]}={getattr(estimator, on[0])!r} without meaning, because the "
@@ -128,14 +130,20 @@ def has_gain(estimator):
     return True
 
 
+def is_corrupted(given):
+    """Return whether the parameter `corruption` asks for noise; "auto" leaves it to a fit."""
+    return given is not None and not (isinstance(given, str) and given == "auto")
+
+
 def check_corruption(given):
     """Raise ValueError for an invalid `corruption`."""
     check_representable(given, "corruption")
-    if given is None:
+    if not is_corrupted(given):
         return
     if not (isinstance(given, tuple) and len(given) == 2 and given[0] in CORRUPTIONS):
         raise ValueError(
-            f"corruption must be None or a tuple (one of {list(CORRUPTIONS)}, level), got {given!r}"
+            f"corruption must be None, 'auto' or a tuple (one of {list(CORRUPTIONS)}, level), "
+            f"got {given!r}"
         )
     kind, level = given
     limit = np.inf if kind == "gaussian" else 1
@@ -180,7 +188,7 @@ def variant_of(estimator, model, dtype, *, seed, fill=None, scaling=None, extrem
     number of rows in a pass.
     """
     options: dict[str, Any] = {"seed": seed}
-    if estimator.corruption is not None:
+    if is_corrupted(estimator.corruption):
         kind, level = estimator.corruption
         options |= {"corruption": kind, "corruption_level": float(level)}
         if kind == "salt_and_pepper":
@@ -222,4 +230,4 @@ def noise_extremes(model, extremes):
 
 
 def needs_extremes(estimator):
-    return estimator.corruption is not None and estimator.corruption[0] == "salt_and_pepper"
+    return is_corrupted(estimator.corruption) and estimator.corruption[0] == "salt_and_pepper"

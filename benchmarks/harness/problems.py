@@ -1,6 +1,7 @@
 """Named shapes, their data and initial weights, and the float64 reference implementation."""
 
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,15 @@ BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8  # of Adam, for every rival
 # several batches so that none stays in the nearest cache, and few so that a run of all rivals is
 # short.
 MAX_VALUES, MIN_BATCHES, MAX_BATCHES = 2**21, 2, 50
+
+
+def textbook(estimator):
+    """Return parameters that make an estimator the textbook's network, whatever its defaults.
+
+    The class may be that of an earlier revision, which knows no other network.
+    """
+    wanted = {"gain": False, "init": "glorot", "learning_rate_schedule": "constant"}
+    return {name: wanted[name] for name in wanted if name in signature(estimator).parameters}
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from benchmarks.harness.problems import textbook
 from benchmarks.peers.base import BasePeer
 
 
@@ -38,6 +39,7 @@ class Peer(BasePeer):
             warm_start=True,
             n_threads=None,  # at most as many as the environment allows, fewer for small steps
             random_state=0,
+            **textbook(aefast.Autoencoder),
             **options,
         ).fit(problem.X)
         self._estimator.components_[...] = problem.W

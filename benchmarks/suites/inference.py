@@ -18,7 +18,7 @@ from statistics import median
 import numpy as np
 
 from benchmarks.harness import cores, runner
-from benchmarks.harness.problems import load_pixels
+from benchmarks.harness.problems import load_pixels, textbook
 
 OPERATIONS = {"encode": 2, "reconstruct": 4}  # operations in units of n d k
 TOLERANCE = 1e-5  # absolute, of values in (0, 1)
@@ -76,6 +76,7 @@ def of_estimator(X, W, b, c, n_threads):
     from aefast import Autoencoder
 
     options = {"output": "bernoulli", "max_epochs": 0, "n_threads": n_threads}
+    options |= textbook(Autoencoder)
     estimator = Autoencoder(len(W), **options).fit(X[:1000])
     estimator.components_[...], estimator.hidden_bias_[...] = W, b
     estimator.visible_bias_[...] = c

@@ -16,6 +16,8 @@ import timeit
 
 import numpy as np
 
+from benchmarks.harness.problems import textbook
+
 STARTS = (
     ("pass", "import aefast"),
     ("import numpy, scipy.linalg.cython_blas", "import aefast.ops"),
@@ -42,7 +44,7 @@ def one_row(d, k, repeats):
     rows, W = rng.random((100, d), dtype=np.float32), rng.random((k, d), dtype=np.float32)
     b, c = np.zeros(k, np.float32), np.zeros(d, np.float32)
     X, H = rows[:1], np.zeros((1, k), np.float32)
-    estimator = Autoencoder(k, max_epochs=0).fit(rows)
+    estimator = Autoencoder(k, max_epochs=0, **textbook(Autoencoder)).fit(rows)
     calls = {
         "ops.encode": lambda: ops.encode(X, W, b),
         "ops.decode": lambda: ops.decode(H, W, c),
@@ -59,6 +61,7 @@ def run_fits(n, n_epochs, X):
     from aefast import Autoencoder
 
     options = {"batch_size": 32, "tol": 0, "max_epochs": n_epochs, "n_threads": 1}
+    options |= {"learning_rate": 1e-3, **textbook(Autoencoder)}
     for seed in range(n):
         Autoencoder(32, random_state=seed, **options).fit(X)
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from aefast import Autoencoder
 from aefast.networks.training.minibatches import start_training
+from benchmarks.harness.problems import textbook
 
 N_BATCHES = 16
 SHAPES = {"mnist-20": (784, 500, 20), "mnist-128": (784, 500, 128)}
@@ -64,8 +65,8 @@ def rows_for(name, n, d, seed=0):
 def trainer_of(X, d, k, n, **options):
     """Return a function that makes N_BATCHES steps on X."""
     settings = {"learning_rate": 1e-4, "batch_size": n, "random_state": 0, "max_epochs": 0}
-    ae = Autoencoder(k, **(settings | options)).fit(X)
-    state, variant = ae._start(X, X, None, len(X), None, 0, False)
+    ae = Autoencoder(k, **(settings | textbook(Autoencoder) | options)).fit(X)
+    state, variant, _ = ae._start(X, X, None, len(X), None, 0, False)
     trainer, order = start_training(ae, X, len(X), state, variant).trainer, np.arange(len(X))
 
     def run():
@@ -162,7 +163,7 @@ def mask(budget, shapes, only, solvers):
     for shape in shapes:
         d, k, n = SHAPES[shape]
         X = rows_for("bernoulli", 200 * n, d)
-        options = {"batch_size": n, "random_state": 0, **PLAIN}
+        options = {"batch_size": n, "random_state": 0, **textbook(Autoencoder), **PLAIN}
         plain, other = (
             Autoencoder(k, missing=missing, **options).partial_fit(X)
             for missing in ("error", "mask")

@@ -19,6 +19,7 @@ COMMANDS = {
         " --rows 500 --features 40 --components 20",
         "% of peak",
     ),
+    "neighbours": ("--shapes tiny --busy 1 --repeats 1", "| 1 | tiny |"),
     "overhead": ("--parts start row --repeats 1", "score_samples, one row"),
     "sparse_coding": (
         "--tasks omp --problems '256 atoms of 8 x 8' --rivals aefast --threads 1 --repeats 1",

@@ -264,6 +264,7 @@ cdef class Trainer:
     cdef list segments
     cdef CustomOutputs custom
     cdef int64_t n_rows_seen
+    cdef int most_threads
     # Whether the packed weights, and those in `flat`, are up to date.
     cdef bint is_packed, is_unpacked
 
@@ -287,7 +288,7 @@ cdef class Trainer:
         self.job.terms = terms_of(variant)
         self.job.rows_unused = <int64_t*> data_of(variant.rows_unused)
         self.job.batch_size = batch_size
-        self.job.n_threads = n_threads
+        self.job.n_threads = self.most_threads = n_threads
         self.job.gemm = gemm_of(flat)
         self.job.hyper = view_hyperparameters(hyperparameters)
         self.job.stores_gradient = stores_gradient
@@ -316,6 +317,15 @@ cdef class Trainer:
     @learning_rate.setter
     def learning_rate(self, rate):
         self.job.hyper.learning_rate = rate
+
+    @property
+    def n_threads(self):
+        """The number of threads, which may be set between runs to less than at the start."""
+        return self.job.n_threads
+
+    @n_threads.setter
+    def n_threads(self, n):
+        self.job.n_threads = min(n, self.most_threads)
 
     @property
     def schedule(self):

@@ -166,7 +166,7 @@ def test_defaults():
         "learning_rate_schedule": "auto",
         "missing": "error",
         "missing_fill": "mean",
-        "corruption": None,
+        "corruption": "auto",
         "contraction": 0.0,
         "sparsity": None,
         "top_k": None,

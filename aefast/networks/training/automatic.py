@@ -8,12 +8,12 @@ from typing import Any
 from aefast.networks.training import lbfgs
 
 AUTO = "auto"
-# A rate that multiplies rate_factors: parameters move by a few hundredths of their size in a step.
-RELATIVE_RATE = 0.03
+# A rate that multiplies rate_factors: parameters move by a tenth of their size in a step, at most.
+RELATIVE_RATE = 0.1
 PLAIN_RATE = 1e-3  # for solvers, starts and single passes that have no rate factors
-PASS_RATE = 0.003  # relative rate of partial_fit, which cannot know how many passes follow
+PASS_RATE = 0.01  # relative rate of partial_fit, which cannot know how many passes follow
 FEWEST_STEPS = 4000  # of a whole fit
-FEWEST_PASSES = 20
+FEWEST_PASSES = 60
 MOST_OPERATIONS = 3e13  # of a whole fit, about a minute or two; at least LEAST_PASSES passes
 LEAST_PASSES = 2
 LBFGS_ITERATIONS = 1000

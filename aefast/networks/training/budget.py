@@ -37,7 +37,8 @@ class Budget:
         """Whether the budget has ended while the loss still fell."""
         if self.ends_early or len(self.means) < 4:
             return False
-        before_decay = self.means[: max(2, int(len(self.means) * DECAY_BEGINS))]
+        share = DECAY_BEGINS if self.decays else 1.0
+        before_decay = self.means[: max(2, int(len(self.means) * share))]
         old, new = before_decay[-2:]
         return old - new > FALLING * abs(new)
 

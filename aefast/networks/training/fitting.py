@@ -31,12 +31,15 @@ from aefast.networks.scan import scan_table
 from aefast.networks.training import lbfgs
 from aefast.networks.training.automatic import AUTO, is_scale_free, settings_of
 from aefast.networks.training.budget import Budget
+from aefast.networks.training.gaps import prepared_for_gaps, prepares_for_gaps
 from aefast.networks.training.minibatches import divergence_error, start_training
 from aefast.networks.training.report import report_fit
 from aefast.networks.training.schedules import absolute_patience, patience_of
 from aefast.networks.training.start import (
+    LINEAR_SPREAD,
     layers_start_near_pca,
     rate_factors,
+    spread_of,
     start_near_pca,
     starts_near_pca,
 )
@@ -94,6 +97,7 @@ class NetworkFitting:
     output: Any
     missing: str
     missing_fill: str
+    corruption: Any
     solver: str
     momentum: float
     batch_size: int | str
@@ -117,6 +121,7 @@ class NetworkFitting:
     validation_loss_curve_: list[float]
     n_epochs_: int
 
+    _linear_spread = LINEAR_SPREAD  # of a start near PCA, for one layer with linear output
     _stage = ""  # beginning of the progress bar, in trainings of several stages
 
     def _check_parameters(self):
@@ -239,7 +244,12 @@ class NetworkFitting:
         return self
 
     def _fit_from(self, X, rows, weight, train, held_out, state, variant, means, goes_on):
-        settings, training = self._training(rows, train, state, variant, weight)
+        seen, variant = prepared_for_gaps(self, rows, train, weight, state, variant, goes_on)
+        if seen is not rows:
+            state = self._initialised(state, seen, train, weight, means)
+        settings, training = self._training(seen, train, state, variant, weight)
+        if prepares_for_gaps(self) and variant.corruption:
+            settings.chosen["corruption"] = variant.corruption, variant.corruption_level
         self._begin(X, state, keep_features=goes_on)
         self.fit_report_ = dict(settings.chosen)
         patience = self._patience(settings, training)
@@ -364,8 +374,9 @@ class NetworkFitting:
         """Return the state before the first step, with initial values that suit the rows."""
         if not starts_near_pca(self, state.model):
             return state
-        start_near_pca(state, X, train, weight, means, self.n_threads)
-        rates = rate_factors(state.model, state.parameters)
+        spread = spread_of(state.model, self._linear_spread)
+        start_near_pca(state, X, train, weight, means, self.n_threads, spread)
+        rates = rate_factors(state.model, state.parameters, spread)
         return state._replace(rates=rates if is_scale_free(self.solver) else None)
 
     def _seed_and_parts(self, rows, weight, goes_on):

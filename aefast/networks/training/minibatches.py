@@ -10,6 +10,7 @@ from aefast._base.epochs import Diverged, EpochTraining
 from aefast._base.errors import column_label, table_name
 from aefast._base.passes import Pace, RowOrder, slices_of_windows
 from aefast._base.random import SHUFFLE, random_stream, rewind
+from aefast._base.team_size import TeamSize
 from aefast.networks._autoencoder import NOT_FINITE, Trainer
 from aefast.networks.one_pass import mean_loss, one_pass
 from aefast.networks.training.hyperparameters import hyperparameters_of
@@ -55,9 +56,12 @@ class MiniBatches(EpochTraining):
         Seed of the shuffles, which are keyed by (seed, rows seen); None: rows stay in order.
     n_rows_seen : int
         Number of rows seen by earlier trainings.
+    team : TeamSize
+        The number of threads in each slice.
     """
 
-    def __init__(self, trainer, model, X, order, seed, n_rows_seen):
+    def __init__(self, trainer, model, X, order, seed, n_rows_seen, team):
+        self.team = team
         self.trainer, self.model, self.X, self.order = trainer, model, X, order
         self.random = None if seed is None else random_stream(seed, SHUFFLE)
         self.n_rows_before = n_rows_seen
@@ -166,7 +170,9 @@ class MiniBatches(EpochTraining):
     def _slice(self, rows, loss_sum):
         """Make steps over some rows, without the GIL; results do not depend on the slicing."""
         with threads.single_threaded_blas(_runtime.products() == "blas"):
-            return self.trainer.run(rows, loss_sum)
+            self.trainer.n_threads = self.team.size
+            with self.team.slice(len(rows)):
+                return self.trainer.run(rows, loss_sum)
 
 
 def work_of_step(model, order):
@@ -213,7 +219,8 @@ def start_training(
         rate_factors=rate_factors,
     )
     seed = state.seed if estimator.shuffle else None
-    return MiniBatches(trainer, model, rows, order, seed, state.n_rows_seen)
+    team = TeamSize(trainer.n_threads, is_fixed=estimator.n_threads is not None)
+    return MiniBatches(trainer, model, rows, order, seed, state.n_rows_seen, team)
 
 
 def _shown(rate):

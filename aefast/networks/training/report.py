@@ -3,6 +3,7 @@
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
+from aefast._base.progress import note
 from aefast._base.warnings import warn
 from aefast.networks._autoencoder import BOUNDED_ACTIVATIONS, activation_table
 from aefast.networks.one_pass import mean_loss, one_pass
@@ -34,6 +35,7 @@ def report_fit(estimator, settings, training, patience, X, train, weight, means)
     }
     if estimator.n_epochs_ == 0:
         return
+    note(estimator.verbose, description(estimator.fit_report_))
     if losses[0] > losses[1] + MARGIN * abs(losses[1]):
         warn(
             f"the fit does not beat the column means: its mean loss on training rows is "
@@ -48,6 +50,18 @@ def report_fit(estimator, settings, training, patience, X, train, weight, means)
             ConvergenceWarning,
         )
     _warn_of_codes(state, rows, estimator.n_threads)
+
+
+def description(report):
+    """Return a fit's report in one line."""
+    chosen = ", ".join(
+        f"{name}={report[name]}"
+        for name in ("batch_size", "learning_rate", "learning_rate_schedule", "max_epochs", "scale")
+        if name in report
+    )
+    ended = f"{report['n_epochs']} epochs, {report['n_steps']} steps, {report['ended']}"
+    losses = f"loss {report['loss']:.4g}, column means {report['constant_loss']:.4g} nats"
+    return f"{ended}: {losses}" + (f" (chosen: {chosen})" if chosen else "")
 
 
 def _judge(state, rows, weight, means, n_threads):

@@ -8,10 +8,14 @@ linear part of their activation can begin there:
     gain_j (or, untied, the decoder's W*_j / W_j) = f / (s² g')
 
 with the eigenvector v_j, column means m, the slope g' of the activation, and s such that the
-largest of the pre-activations' standard deviations is SPREAD. All units have weights of one length,
-so that one learning rate suits all. The factor f is 1 for squared error; for other distributions,
-whose links stretch the output, the best of FACTORS on some of the rows is taken. The visible bias
-is such that a row equal to m is reconstructed as the mean.
+largest of the pre-activations' standard deviations is SPREAD (in units of `width_of` the
+activation), or LINEAR_SPREAD where the output is linear in the decoder's sum: there PCA is the best
+that one layer can do on the rows of training (Bourlard & Kamp 1988), and what units bend is lost,
+most of all on rows far from the mean. (Layers of a stack have SPREAD, because together they can
+bend.) All units have weights of one length, so that one learning rate suits all. The factor f is 1
+for squared error; for other distributions, whose links stretch the output, the best of FACTORS on
+some of the rows is taken. The visible bias is such that a row equal to m is reconstructed as the
+mean.
 """
 
 import warnings
@@ -34,6 +38,7 @@ from aefast.networks.training.parts import MOST_ENTRIES, spread_rows
 from aefast.networks.variants import rows_variant
 
 SPREAD = 1.0  # standard deviation of the pre-activations along the leading eigenvector
+LINEAR_SPREAD = 0.05  # the same where all columns have the identity as link
 OFFSET = 2.0  # standard deviations from the bend of a one-sided activation to its mean
 LEAST_FACTOR = 2.0**-64  # where smaller ones are tried for want of a loss below the constant's
 FACTORS = (2.0**-6, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
@@ -44,6 +49,16 @@ BIAS_SPREAD = 0.1  # rate factor of the visible bias, in spreads of the output
 THETA_SPREAD = 0.3  # rate factor of the distributions' parameters, which are logarithms
 
 ACTIVATIONS = {row["name"]: row for row in activation_table()}
+
+
+def width_of(activation):
+    """Return the unit of pre-activations in which an activation bends.
+
+    It is a quarter of the length over which the tangent at 0 crosses the activation's range: 1 for
+    the sigmoid, 1/2 for tanh. Activations without bounds have no such length.
+    """
+    width = activation["high"] - activation["low"]
+    return 0.25 * width / activation["slope"] if np.isfinite(width) else 1.0
 
 
 class Start(NamedTuple):
@@ -154,14 +169,24 @@ def _directions(layer, X, train, weight, state, n_threads):
     )
 
 
+def spread_of(network, linear_spread):
+    """Return the standard deviation of pre-activations along the leading eigenvector.
+
+    It is `linear_spread` for one layer whose columns all have the identity as link.
+    """
+    parts = network.layers[0].output
+    is_linear = all(outputs.TABLE[part.distribution]["link"] == "identity" for part in parts)
+    return linear_spread if is_linear and len(network.layers) == 1 else SPREAD
+
+
 @threads.with_same_bits
-def _place(layer, parameters, directions, factor):
+def _place(layer, parameters, directions, factor, spread):
     """Write the encoder, and the gain or the decoder's weights, of a start with this factor."""
     activation = ACTIVATIONS[layer.activation]
     largest = directions.scales.max(initial=0)
     is_free = layer.gain or not layer.tied  # the decoder's scale does not follow from the encoder's
     bends = not activation["one_sided"] and layer.activation != "linear"
-    scale = SPREAD / largest if is_free and bends and largest > 0 else 1.0
+    scale = spread * width_of(activation) / largest if is_free and bends and largest > 0 else 1.0
     if not is_free:
         scale *= np.sqrt(factor)
     parameters.W[...] = scale * directions.vectors
@@ -190,11 +215,11 @@ def _centre_output(network, parameters, means, dtype):
         p.c[...] = bias - shift.astype(np.float64)
 
 
-def start_near_pca(state, X, train, weight, means, n_threads):
+def start_near_pca(state, X, train, weight, means, n_threads, spread):
     """Write initial parameters into the state of a network of one layer; return a `Start`.
 
-    `means` (d,) are the column means of the rows in the model's units, those of observed entries
-    where some are missing.
+    `spread` is that of `spread_of`. `means` (d,) are the column means of the rows in the model's
+    units, those of observed entries where some are missing.
     """
     [layer] = state.model.layers
     dtype = state.parameters.dtype
@@ -205,7 +230,7 @@ def start_near_pca(state, X, train, weight, means, n_threads):
     losses = {}
 
     def place(factor):
-        _place(layer, parameters[0], directions, factor)
+        _place(layer, parameters[0], directions, factor, spread)
         _centre_output(state.model, parameters, means, dtype)
 
     def loss():
@@ -249,7 +274,7 @@ def loss_of_constant(state, rows, weight, means, n_threads):
 
 
 @threads.with_same_bits
-def rate_factors(network, flat):
+def rate_factors(network, flat, spread=SPREAD):
     """Return factors of the learning rate (n_layers, N_PARAMETER_ARRAYS) that suit the parameters.
 
     With them a rate of 0.01 moves parameters by about one hundredth of their size in a step of
@@ -259,14 +284,15 @@ def rate_factors(network, flat):
     factors = np.ones((len(network.layers), N_PARAMETER_ARRAYS))
     for row, (layer, of_layer) in zip(factors, network.layer_views(flat), strict=True):
         W, V, _, c, _, gain = layer.split(of_layer)
-        slope = ACTIVATIONS[layer.activation]["slope"]
+        activation = ACTIVATIONS[layer.activation]
+        slope = activation["slope"]
         decoder = slope * (V if gain is None else V * gain[:, np.newaxis]).astype(np.float64)
-        spread = float(np.sqrt((decoder**2).sum() / len(c)))
+        of_output = float(np.sqrt((decoder**2).sum() / len(c)))
         row[:] = (
             _size(W),
             _size(V),
-            SPREAD,
-            BIAS_SPREAD * spread,
+            spread * width_of(activation),
+            BIAS_SPREAD * of_output,
             THETA_SPREAD,
             1.0 if gain is None else _size(gain),
         )

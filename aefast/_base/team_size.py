@@ -1,0 +1,103 @@
+"""Number of threads of a team beside other busy processes, chosen anew for each slice of work.
+
+The members of a team wait for each other at barriers. Where another process holds a core, each
+barrier waits for it, and a team can be slower than one thread. Results do not depend on the number
+of threads, so it may follow the clock.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+LEAST_SECONDS = 1e-3  # shortest slice whose time says something
+QUIET = 0.9  # share of a team's time on cores from which no core is contended
+IDLE = 0.5  # cores that are idle, from which a larger team is tried
+FIRST_PAUSE, LONGEST_PAUSE = 4, 256  # slices between trials of one size
+TRIAL_SLICES = 2  # slices of a trial
+WORTH = 1.05  # ratio of speeds from which another size is taken
+
+
+def idle_seconds() -> float | None:
+    """Return the time that all cores have been idle, or None where the system does not say."""
+    with suppress(OSError, ValueError, IndexError):
+        with open("/proc/stat", encoding="ascii") as file:
+            fields = file.readline().split()
+        return (int(fields[4]) + int(fields[5])) / 100  # idle and waiting for disks
+    return None
+
+
+class TeamSize:
+    """Size of a team that sheds members where they wait for cores, and regains them.
+
+    A slice is contended where the process has had less time on cores than its team asked for: then
+    half the team is tried for a few slices, and the faster size is kept. A team that has shed
+    members tries twice its size when cores are idle (or, where the system does not say, now and
+    then). Pauses between trials grow as long as trials are in vain.
+
+    Parameters
+    ----------
+    most : int
+        The largest size, with which the first slice begins.
+    is_fixed : bool
+        Whether the size never changes: because the user has set it.
+    """
+
+    def __init__(self, most: int, is_fixed: bool) -> None:
+        self.most = self.size = self._best = most
+        self._is_fixed = is_fixed or most == 1
+        self._speeds: dict[int, float] = {}  # rows a second of each size, in its last slices
+        self._n_slices, self._pause = 0, 0
+        self._idle: tuple[float, float] | None = None
+
+    @contextmanager
+    def slice(self, n_rows: int) -> Iterator[None]:
+        """Time a block that works on n_rows rows with `size` threads, and choose the next size."""
+        if self._is_fixed:
+            yield
+            return
+        begin, used = time.perf_counter(), time.process_time()
+        yield
+        seconds, used = time.perf_counter() - begin, time.process_time() - used
+        if seconds >= LEAST_SECONDS:
+            self._took(n_rows / seconds, used / (seconds * self.size))
+
+    def _took(self, speed: float, share: float) -> None:
+        """Take account of a slice, in which the team had a share of its time on cores."""
+        known = self._speeds.get(self.size) if self._n_slices else None
+        self._speeds[self.size] = speed if known is None else 0.5 * (known + speed)
+        self._n_slices += 1
+        if self.size != self._best:
+            self._judge()
+        elif self.size == self.most and share >= QUIET:
+            self._pause = 0
+        elif self._n_slices > self._pause:
+            other = self._size_to_try(share)
+            if other is not None:
+                self.size, self._n_slices = other, 0
+
+    def _size_to_try(self, share: float) -> int | None:
+        """Return the size of a trial, or None for no trial now."""
+        if share < QUIET and self.size > 1:
+            return self.size // 2
+        if self.size < self.most and self._cores_are_idle():
+            return min(self.most, 2 * self.size)
+        return None
+
+    def _cores_are_idle(self) -> bool:
+        now, idle = time.perf_counter(), idle_seconds()
+        if idle is None:
+            return self._n_slices > LONGEST_PAUSE
+        before, self._idle = self._idle, (now, idle)
+        if before is None:
+            return False
+        return idle - before[1] > IDLE * (now - before[0])
+
+    def _judge(self) -> None:
+        """End a trial: keep the faster size."""
+        if self._n_slices < TRIAL_SLICES:
+            return
+        if self._speeds[self.size] > WORTH * self._speeds[self._best]:
+            self._best, self._pause = self.size, FIRST_PAUSE
+        else:
+            self._pause = min(LONGEST_PAUSE, 2 * max(self._pause, FIRST_PAUSE))
+        self.size, self._n_slices, self._idle = self._best, 0, None
