@@ -32,13 +32,18 @@ _PICTURE_NAMES = ("filters.png", "reconstructions.png", "loss.png")
 # constructor's, so that --help need not import scikit-learn; a test compares them. Only --layers
 # and --seed have different defaults.
 _PARAMETERS = (
-    ("-k --components", "n_components", 64, "hidden units"),
+    (
+        "-k --components",
+        "n_components",
+        "auto",
+        "hidden units; auto: a number that suits the training rows",
+    ),
     (
         "--layers",
         "layer_sizes",
         None,
-        "hidden units of several layers, from the data up, as 500,250,30: a deep autoencoder, "
-        "pre-trained layer by layer",
+        "hidden units of several layers, from the data up, as 500,250,30, or auto: a deep "
+        "autoencoder, pre-trained layer by layer",
     ),
     (
         "--pretrain-epochs",
@@ -141,6 +146,7 @@ _PARAMETERS = (
 # Types of parameters whose default is None and whose values are not int, and parsers for parameters
 # with a special syntax.
 _TYPES = {
+    "n_components": variants.auto_or(int),
     "layer_sizes": variants.layers,
     "code_activation": str,
     "clip_norm": float,
@@ -257,12 +263,14 @@ def _fit(arguments):
     names = (MODEL_NAME, METRICS_NAME, *_PICTURE_NAMES)
     data_files.check_can_write(out, names, [data_files.data_path(arguments.data)])
     model, epochs = _new_model(arguments, table.feature_names)
-    init = model.init
+    init, sizes = model.init, _sizes(model)
     model.set_params(init="glorot")  # the rows are only checked here
+    if sizes == {"n_components": "auto"}:
+        model.set_params(n_components=model.top_k or 1)
     _initialise_on_all(model, table, arguments.scale)
     train, test = data_files.hold_out(table.rows, arguments.test_fraction, arguments.random_state)
     subsets = {"train": train, "test": test} if len(test) else {"train": train}
-    model.set_params(init=init)
+    model.set_params(init=init, **sizes)
     losses = report.losses_before(model.fit(train), subsets)
 
     model.set_params(**epochs, verbose=0 if arguments.quiet else 1)
@@ -287,6 +295,12 @@ def _fit(arguments):
     if not arguments.quiet:
         print(report.summary(arguments, metrics, written))
     return 0 if report.beats_the_means(losses) else EXIT_POOR
+
+
+def _sizes(model):
+    """Return the parameter for the numbers of hidden units, by name."""
+    name = "layer_sizes" if hasattr(model, "layer_sizes") else "n_components"
+    return {name: getattr(model, name)}
 
 
 def _initialise_on_all(model, table, is_scaled):

@@ -64,6 +64,7 @@ def metrics(arguments, model, subsets, losses, seconds, stopped):
         "n_rows": {name: len(rows) for name, rows in subsets.items()},
         "n_features": network.n_features,
         "parameters": parameters,
+        "layer_sizes": [layer.n_components for layer in network.layers],
         "training": ends[type(stopped)],
         "n_epochs": model.n_epochs_,
         "n_rows_seen": n_rows_seen,
@@ -109,7 +110,9 @@ def summary(arguments, metrics, written):
         lines.append(
             f"  the {rows} loss ends {abs(saved):.1%} {side} that of predicting each column's mean"
         )
-    n_threads = metrics["n_threads"]
+    n_threads, sizes = metrics["n_threads"], " → ".join(map(str, metrics["layer_sizes"]))
+    if (arguments.layer_sizes or arguments.n_components) == "auto":
+        lines += ["", f"hidden units, chosen for the training rows: {sizes}"]
     lines += [
         "",
         f"{metrics['n_epochs']} epochs in {metrics['seconds']:.2f} s: "

@@ -65,6 +65,8 @@ def _columns(text):
 
 def layers(text):
     """Return the parameter `layer_sizes`."""
+    if text == "auto":
+        return text
     try:
         return tuple(int(size) for size in text.split(","))
     except ValueError:

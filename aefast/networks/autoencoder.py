@@ -46,8 +46,15 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, NetworkInference, BaseEstim
 
     Parameters
     ----------
-    n_components : int, default=64
-        k, the number of hidden units.
+    n_components : int or "auto", default="auto"
+        k, the number of hidden units. "auto" chooses it from the rows of the first `fit` (or batch
+        of `partial_fit`): the smallest number of principal components from which the entries of
+        held-out rows can be predicted by the rows' other entries, but for 2 % of what the best
+        number gains on the column means; at most half of the columns (rounded up) and 256 (64 with
+        more than 1024 columns). Units that `dropout` drops are made up for. With `sparsity` or
+        `top_k`, whose codes may be larger than the rows: 2 units for each column, at most 512, but
+        at least 4 `top_k`. `fit_report_` has the number; later batches, and fits with `warm_start`,
+        keep it.
     activation : {"sigmoid", "tanh", "relu", "softplus", "linear", ...}, default="sigmoid"
         The function g of the hidden layer: ``1 / (1 + exp(-a))``, ``tanh(a)``, ``max(a, 0)``,
         ``log(1 + exp(a))``, ``a``, or another one of the guide's table (the error for an unknown
@@ -220,8 +227,8 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, NetworkInference, BaseEstim
     gain_ : ndarray (n_components,) or None
         Gain of each unit; None: there is none.
     fit_report_ : dict
-        What the last `fit` chose for parameters that were "auto" (scale, batch_size, max_epochs,
-        learning_rate, learning_rate_schedule), n_epochs and n_steps, how training ended
+        What the last `fit` chose for parameters that were "auto" (n_components, scale, batch_size,
+        max_epochs, learning_rate, learning_rate_schedule), n_epochs and n_steps, how training ended
         ("converged" or "budget"), and on up to 512 of the training rows the mean loss and that of
         the best constant reconstruction, in nats, both in the units of `scale`.
     loss_curve_ : list of float
@@ -276,7 +283,10 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, NetworkInference, BaseEstim
     """
 
     _parameter_constraints: dict = {
-        "n_components": [Interval(Integral, 1, check.LARGEST_SIZE, closed="both")],
+        "n_components": [
+            Interval(Integral, 1, check.LARGEST_SIZE, closed="both"),
+            StrOptions({"auto"}),
+        ],
         "activation": [StrOptions(set(_autoencoder.ACTIVATIONS))],
         "output": "no_validation",  # resolve_output says what is wrong
         "scale": [None, StrOptions(set(SCALES))],
@@ -318,11 +328,11 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, NetworkInference, BaseEstim
         "verbose": ["verbose"],
     }
 
-    completes_rows = True  # before training, where entries are missing
+    _completes_rows = True  # before training, where entries are missing
 
     def __init__(
         self,
-        n_components: int = 64,
+        n_components: int | str = "auto",
         *,
         activation: str = "sigmoid",
         output: OutputLike = "gaussian",
@@ -405,9 +415,15 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, NetworkInference, BaseEstim
         check_variants(self)
         lbfgs.check(self)
 
-    def _model_of(self, n_features, output):
+    def _given_sizes(self):
+        return (int(self.n_components),)
+
+    def _sizes_around(self, k):
+        return (k,)
+
+    def _model_of(self, n_features, output, sizes):
         top_k = 0 if self.top_k is None else int(self.top_k)
-        k, tied = int(self.n_components), bool(self.tied)
+        [k], tied = sizes, bool(self.tied)
         return single_layer(
             n_features, k, tied, self.activation, output, top_k, gain=has_gain(self)
         )

@@ -35,6 +35,8 @@ _SIZES = Check(
     lambda sizes: is_list_of(SIZE.is_valid)(sizes) and 1 <= len(sizes) <= MOST_LAYERS,
     f"a list of 1 to {MOST_LAYERS} positive integers",
 )
+WIDENING = 4  # units of the first layer for each of the code, where sizes are chosen
+
 # parameters that have the meaning for each layer that they have for an Autoencoder
 _SHARED = (
     *("activation", "gain", "init", "output", "scale", "domain"),
@@ -63,8 +65,9 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
 
     Parameters
     ----------
-    layer_sizes : sequence of int, default=(128, 32)
-        Hidden units of each layer, from the data up; at most 16 layers.
+    layer_sizes : sequence of int or "auto", default="auto"
+        Hidden units of each layer, from the data up; at most 16 layers. "auto": a code of the size
+        that `n_components` of `Autoencoder` would have, below it a layer of 4 times as many units.
     activation : {"sigmoid", "tanh", "relu", "softplus", "linear", ...}, default="sigmoid"
         Activation of all layers, in encoder and decoder.
     code_activation : str or None, default=None
@@ -144,14 +147,14 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
     """
 
     _parameter_constraints: dict = {
-        "layer_sizes": ["array-like"],
+        "layer_sizes": ["array-like", StrOptions({"auto"})],
         "code_activation": [None, StrOptions(set(_autoencoder.ACTIVATIONS))],
         "pretrain_epochs": [Interval(Integral, 0, None, closed="left"), StrOptions({"auto"})],
     } | {name: Autoencoder._parameter_constraints[name] for name in _SHARED}
 
     def __init__(
         self,
-        layer_sizes: Sequence[int] | Array = (128, 32),
+        layer_sizes: Sequence[int] | Array | str = "auto",
         *,
         activation: str = "sigmoid",
         code_activation: str | None = None,
@@ -236,6 +239,8 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
         check_sparsity(self.sparsity, self.code_activation or self.activation)
         has_gain(self)
         lbfgs.check(self)
+        if isinstance(self.layer_sizes, str):  # "auto"
+            return
         sizes = list(self.layer_sizes) if getattr(self.layer_sizes, "ndim", 1) else []
         in_range = [
             isinstance(size, Integral) and 1 <= int(size) <= check.LARGEST_SIZE for size in sizes
@@ -246,8 +251,13 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
                 f"got {self.layer_sizes!r}"
             )
 
-    def _model_of(self, n_features, output):
-        sizes = tuple(int(size) for size in self.layer_sizes)
+    def _given_sizes(self):
+        return tuple(int(size) for size in self.layer_sizes)
+
+    def _sizes_around(self, k):
+        return WIDENING * k, k
+
+    def _model_of(self, n_features, output, sizes):
         of_code = self.code_activation or self.activation
         return stacked_network(n_features, sizes, self.activation, of_code, output, has_gain(self))
 
@@ -383,6 +393,8 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
 
     def _saved_parameters(self):
         parameters = super()._saved_parameters()
+        if isinstance(self.layer_sizes, str):
+            return parameters
         return parameters | {"layer_sizes": [int(size) for size in self.layer_sizes]}
 
     def _saved_state(self):

@@ -86,7 +86,8 @@ def check_variants(estimator):
     check_corruption(estimator.corruption)
     check_sparsity(estimator.sparsity, estimator.activation)
     has_gain(estimator)
-    if estimator.top_k is not None and estimator.top_k > estimator.n_components:
+    is_given = not isinstance(estimator.n_components, str)
+    if is_given and estimator.top_k is not None and estimator.top_k > estimator.n_components:
         raise ValueError(
             f"top_k must be at most n_components = {estimator.n_components}, got {estimator.top_k}"
         )

@@ -141,7 +141,7 @@ def test_parameters_are_shown():
 
 def test_defaults():
     assert aefast.Autoencoder().get_params() == {
-        "n_components": 64,
+        "n_components": "auto",
         "activation": "sigmoid",
         "output": "gaussian",
         "scale": "auto",

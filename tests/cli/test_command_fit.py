@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -165,6 +166,25 @@ def test_defaults_of_options_are_the_constructors():
     for _, name, default, _ in fit._PARAMETERS:
         expected = own.get(name, constructors[name])
         assert (type(default), default) == (type(expected), expected), name
+
+
+def test_hidden_units_are_chosen_for_the_rows(folder, capsys):
+    """The first fit, which only checks rows, chooses none; the model has a number and "auto"."""
+    argv = "fit digits --output bernoulli --epochs 1 --no-plots --out out".split()
+    assert main(argv) == 0
+    ae = aefast.load("out/model.safetensors")
+    assert ae.n_components == "auto"
+    k = len(ae.components_)
+    assert 12 <= k <= 32
+    assert f"hidden units, chosen for the training rows: {k}" in capsys.readouterr().out
+    assert json.loads(Path("out/metrics.json").read_text())["layer_sizes"] == [k]
+    assert main([*argv, "--top-k", "9"]) == 0
+    assert aefast.load("out/model.safetensors").components_.shape == (128, 64)
+    assert main([*argv, "--layers", "auto", "--pretrain-epochs", "1", "--quiet"]) == 0
+    capsys.readouterr()
+    assert json.loads(Path("out/metrics.json").read_text())["layer_sizes"] == [4 * k, k]
+    assert main([*argv, "-k", "3"]) == 0
+    assert "hidden units" not in capsys.readouterr().out
 
 
 def test_same_command_same_model(model, tmp_path):

@@ -580,3 +580,11 @@ def test_rows_are_completed_in_the_units_of_the_model():
     assert sigmas[0] == pytest.approx(sigmas[1], rel=1e-6)
     difference = (raw.impute(X) - np.nanmean(X, axis=0)) / unit - standardised.impute(Z)
     assert np.abs(difference).max() < 0.05
+
+
+def test_the_number_of_units_does_not_depend_on_units():
+    X = load_breast_cancer().data
+    Z = (X - X.mean(axis=0)) / X.std(axis=0)
+    raw, standardised = (Autoencoder(**QUICK).fit(T) for T in (X, Z))
+    chosen = raw.fit_report_["n_components"]
+    assert 1 < chosen == standardised.fit_report_["n_components"]

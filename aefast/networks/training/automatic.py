@@ -42,7 +42,8 @@ def settings_of(estimator, state, n_rows, *, has_rates, single_pass=False):
 
     With `has_rates` the learning rate multiplies rate factors. A single pass has no end to plan.
     """
-    chosen: dict[str, Any] = {}
+    sizes_chosen = sizes_are_chosen(estimator)
+    chosen: dict[str, Any] = sizes_of(estimator, state.model) if sizes_chosen else {}
     if estimator.scale == AUTO:
         chosen["scale"] = None if state.scaling is None else state.scaling.kind
     if estimator.batch_size == AUTO:
@@ -61,6 +62,20 @@ def settings_of(estimator, state, n_rows, *, has_rates, single_pass=False):
         plans = estimator.learning_rate == AUTO and not single_pass
         chosen["learning_rate_schedule"] = "trapezoid" if plans else "constant"
     return Settings(estimator, chosen)
+
+
+def sizes_are_chosen(estimator):
+    """Return whether the numbers of hidden units are left to the estimator."""
+    given = [getattr(estimator, name, None) for name in ("n_components", "layer_sizes")]
+    return any(isinstance(size, str) and size == AUTO for size in given)
+
+
+def sizes_of(estimator, model):
+    """Return the estimator's parameter for the numbers of hidden units of a network, by name."""
+    sizes = tuple(layer.n_components for layer in model.layers)
+    return (
+        {"layer_sizes": sizes} if hasattr(estimator, "layer_sizes") else {"n_components": sizes[0]}
+    )
 
 
 def batch_size_of(n_rows):

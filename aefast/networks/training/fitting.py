@@ -29,12 +29,18 @@ from aefast.networks.precision import check_available, parameter_type
 from aefast.networks.scaling import find_scaling, in_units
 from aefast.networks.scan import scan_table
 from aefast.networks.training import lbfgs
-from aefast.networks.training.automatic import AUTO, is_scale_free, settings_of
+from aefast.networks.training.automatic import (
+    AUTO,
+    is_scale_free,
+    settings_of,
+    sizes_are_chosen,
+)
 from aefast.networks.training.budget import Budget
 from aefast.networks.training.gaps import prepared_for_gaps, prepares_for_gaps
 from aefast.networks.training.minibatches import divergence_error, start_training
 from aefast.networks.training.report import report_fit
 from aefast.networks.training.schedules import absolute_patience, patience_of
+from aefast.networks.training.size import size_of
 from aefast.networks.training.start import (
     LINEAR_SPREAD,
     layers_start_near_pca,
@@ -82,7 +88,8 @@ _own_random_state = _OwnRandomState()
 class NetworkFitting:
     """`fit` and `partial_fit` of an estimator with a `_state` and loss curves.
 
-    The estimator defines its network (`_model_of`) and the variants of a training step
+    The estimator defines its network (`_model_of`), the numbers of units that it was given or that
+    suit a code of k units (`_given_sizes`, `_sizes_around`), and the variants of a training step
     (`_check_variants`, `_variant_of`).
     """
 
@@ -90,6 +97,8 @@ class NetworkFitting:
     _parameter_constraints: dict
     _state: FittedState
     _model_of: Callable[..., Any]
+    _given_sizes: Callable[[], tuple[int, ...]]
+    _sizes_around: Callable[[int], tuple[int, ...]]
     _check_variants: Callable[[], None]
     _variant_of: Callable[..., Any]
     _describe: Callable[..., str]
@@ -191,7 +200,11 @@ class NetworkFitting:
         if held_out is not None:
             loss = partial(training.mean_loss, held_out, self.n_threads, weight)
             early_stopping = EarlyStopping(training, loss)
-        run_epochs(self, training, n_epochs, patience, early_stopping, stage=self._stage)
+        stage = self._stage
+        if sizes_are_chosen(self):
+            sizes = [f"{layer.n_components}" for layer in self._state.model.layers]
+            stage += f"{', '.join(sizes)} units, "
+        run_epochs(self, training, n_epochs, patience, early_stopping, stage=stage)
 
     # ---- hooks of run_epochs ----
 
@@ -323,34 +336,40 @@ class NetworkFitting:
         """
         d = rows.shape[1]
         names = getattr(self, "feature_names_in_", None) if goes_on else check.feature_names(X)
-        model = self._model_of(d, resolve_output(self.output, d, names))
+        output = resolve_output(self.output, d, names)
         dtype = parameter_type(self.precision, rows.dtype)
         if goes_on:
             dtype = self._state.parameters.dtype
         options = {"missing": self.missing == "mask", "sample_weight": weight}
         options["with_extremes"] = needs_extremes(self)
         options["name"] = table_name(X, self if goes_on else None)
-        scan = scan_table(rows, train, model.output, dtype, self.n_threads, **options)
+        scan = scan_table(rows, train, output, dtype, self.n_threads, **options)
         n_missing = scan.n_missing
         if held_out is not None:
-            found = scan_table(rows, held_out, model.output, dtype, self.n_threads, **options)
+            found = scan_table(rows, held_out, output, dtype, self.n_threads, **options)
             n_missing += found.n_missing
         fill = None
         if self.missing == "mask":
             fill = scan.means if self.missing_fill == "mean" else np.zeros(d)
+        name = options["name"]
+        scaling = (
+            self._state.scaling
+            if goes_on
+            else self._scaling(rows, train, weight, output, scan.means, name)
+        )
+        means = in_units(scaling, scan.means)
+        sizes, spectrum = self._sizes_and_spectrum(rows, train, weight, fill, scaling, goes_on)
+        model = self._model_of(d, output, sizes)
         if goes_on:
             state = continued_state(
                 self._state, model, self._describe, self.solver, self.momentum, self.precision
             )
             state = state._replace(fill=fill if state.fill is None else state.fill)
-            means = in_units(state.scaling, scan.means)
         else:
-            scaling = self._scaling(rows, train, weight, model.output, scan.means, options["name"])
-            means = in_units(scaling, scan.means)
             state = initial_state(
                 model, self.solver, self.momentum, means, dtype, seed, fill, scaling
             )
-            state = self._initialised(state, rows, train, weight, means)
+            state = self._initialised(state, rows, train, weight, means, spectrum)
         check_initial_values(state, means, options["name"], only_fill=goes_on)
         check_precision_of_groups(model, self.precision)
         variant = self._variant_of(
@@ -370,12 +389,21 @@ class NetworkFitting:
         is_textbook = not layers_start_near_pca(self)
         return find_scaling(self.scale, is_textbook, rows, train, weight, output, means, name)
 
-    def _initialised(self, state, X, train, weight, means):
+    def _sizes_and_spectrum(self, rows, train, weight, fill, scaling, goes_on):
+        """Return each layer's number of units, and the rows' spectrum if it has been computed."""
+        if not sizes_are_chosen(self):
+            return self._given_sizes(), None
+        if goes_on:
+            return tuple(layer.n_components for layer in self._state.model.layers), None
+        k, spectrum = size_of(self, rows, train, weight, fill, scaling)
+        return self._sizes_around(k), spectrum
+
+    def _initialised(self, state, X, train, weight, means, spectrum=None):
         """Return the state before the first step, with initial values that suit the rows."""
         if not starts_near_pca(self, state.model):
             return state
         spread = spread_of(state.model, self._linear_spread)
-        start_near_pca(state, X, train, weight, means, self.n_threads, spread)
+        start_near_pca(state, X, train, weight, means, self.n_threads, spread, spectrum)
         rates = rate_factors(state.model, state.parameters, spread)
         return state._replace(rates=rates if is_scale_free(self.solver) else None)
 

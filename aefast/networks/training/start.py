@@ -90,42 +90,68 @@ def filled_rows(X, order, fill, scaling):
     return rows if scaling is None else scaling.scale_in_place(rows)
 
 
-def principal_components(X, train, weight, fill, scaling, k, n_threads):
-    """Return the means, eigenvalues and eigenvectors (rows) of the covariance, at most k of them.
+class Spectrum(NamedTuple):
+    """Leading eigenpairs of the covariance of rows, without those that are rounding errors."""
 
-    Eigenvalues that are rounding errors are left out; there may be none.
+    mean: np.ndarray  # (d,)
+    values: np.ndarray  # descending
+    vectors: np.ndarray  # one eigenvector a row; its largest entry is positive
+
+
+def rows_for_spectrum(X, train, weight, fill, k, scaling=None, copies=False):
+    """Return the rows whose k leading eigenpairs are computed, as the encoder reads them.
+
+    These are X itself where all of it is used and affordable, or copies. With `copies`, parts of
+    the rows are to be copied further, so that more than MOST_ENTRIES entries are thinned out.
     """
     n, d = len(X), X.shape[1]
-    if d > WIDEST:
-        return _leading_components(X, train, weight, fill, scaling, k, n_threads)
-    rows = max(2, int(MOST_OPERATIONS / d**2))
-    in_memory = X.size <= MOST_ENTRIES or MappedRows.under(X) is None
-    is_plain = fill is None and scaling is None
-    whole = isinstance(train, int) and train == n <= rows and is_plain and in_memory
-    if not whole:
-        order = spread_rows(train, max(2, min(rows, MOST_ENTRIES // d)))
-        X = filled_rows(X, order, fill, scaling)
-        weight = None if weight is None else weight[order]
-    statistics = statistics_of(X, weight, n_threads=n_threads)
+    most = MOST_OPERATIONS / d**2 if d <= WIDEST else MOST_OPERATIONS / (50 * d * (k + 8))
+    in_memory = X.size <= MOST_ENTRIES or (not copies and MappedRows.under(X) is None)
+    whole = (
+        isinstance(train, int)
+        and train == n <= max(2, int(most))
+        and fill is None
+        and scaling is None
+    )
+    if whole and in_memory and d <= WIDEST:
+        return X, weight
+    order = spread_rows(train, max(2, min(int(most), MOST_ENTRIES // d)))
+    rows = filled_rows(X, order, fill, scaling)
+    return rows, None if weight is None else weight[order]
+
+
+def principal_components(X, train, weight, fill, k, n_threads, scaling=None):
+    """Return the `Spectrum` of the rows, at most k pairs of it; there may be none."""
+    rows, weight = rows_for_spectrum(X, train, weight, fill, k, scaling)
+    if X.shape[1] > WIDEST:
+        return leading_components(rows, weight, k, n_threads)[0]
+    return spectrum_of(statistics_of(rows, weight, n_threads=n_threads), k)
+
+
+def spectrum_of(statistics, k):
+    """Return the `Spectrum` of rows from their `SufficientStatistics`, at most k pairs of it."""
+    d = statistics.n_features_in_
     if statistics.weight_sum_ == 0:
-        return np.zeros(d), np.zeros(0), np.zeros((0, d))
+        return Spectrum(np.zeros(d), np.zeros(0), np.zeros((0, d)))
     covariance = statistics.scatter_ / statistics.weight_sum_
     values, vectors = np.linalg.eigh(covariance)
-    return statistics.mean_, *_significant(values[::-1], vectors.T[::-1], k, d)
+    return Spectrum(statistics.mean_, *_significant(values[::-1], vectors.T[::-1], k, d))
 
 
-def _leading_components(X, train, weight, fill, scaling, k, n_threads):
-    affordable = int(MOST_OPERATIONS / (50 * X.shape[1] * (k + 8)))
-    order = spread_rows(train, max(2, min(affordable, MOST_ENTRIES // X.shape[1])))
-    rows = filled_rows(X, order, fill, scaling)
-    weight = None if weight is None else weight[order]
-    k = min(k, len(rows) - 1, X.shape[1])
+def leading_components(rows, weight, k, n_threads):
+    """Return the `Spectrum` of wide rows, at most k pairs of it, and the total variance."""
+    d = rows.shape[1]
+    used = rows if weight is None else rows[weight > 0]
+    if not len(used) or (used == used[0]).all():
+        mean = used[0].astype(np.float64) if len(used) else np.zeros(d)
+        return Spectrum(mean, np.zeros(0), np.zeros((0, d))), 0.0
+    k = min(k, len(rows) - 1, d)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         found = leading_eigenpairs(rows, k, 1e-2, 30, 0, n_threads, weight=weight)
     if found is None:
-        return rows.mean(axis=0, dtype=np.float64), np.zeros(0), np.zeros((0, X.shape[1]))
-    return found.mean, *_significant(found.values, found.vectors, k, X.shape[1])
+        return Spectrum(rows.mean(axis=0, dtype=np.float64), np.zeros(0), np.zeros((0, d))), 0.0
+    return Spectrum(found.mean, *_significant(found.values, found.vectors, k, d)), found.total
 
 
 def _significant(values, vectors, k, d):
@@ -148,13 +174,12 @@ class _Directions(NamedTuple):
 
 
 @threads.with_same_bits
-def _directions(layer, X, train, weight, state, n_threads):
+def _directions(layer, spectrum, seed):
     """Return the leading principal components, and random directions of the rows for more units."""
     k, d = layer.n_components, layer.n_features
-    fill, scaling = state.fill, state.scaling
-    mean, values, vectors = principal_components(X, train, weight, fill, scaling, k, n_threads)
+    mean, values, vectors = spectrum.mean, spectrum.values[:k], spectrum.vectors[:k]
     n = 0 if layer.top_k else min(k, len(values))  # top-k units take turns: no few are the leading
-    random = random_stream(state.seed, WEIGHTS)
+    random = random_stream(seed, WEIGHTS)
     others = random.normal(size=(k - n, d))
     if len(values):
         others = random.normal(size=(k - n, len(values))) * np.sqrt(values) @ vectors
@@ -215,15 +240,24 @@ def _centre_output(network, parameters, means, dtype):
         p.c[...] = bias - shift.astype(np.float64)
 
 
-def start_near_pca(state, X, train, weight, means, n_threads, spread):
+@threads.with_same_bits
+def _spectrum(layer, X, train, weight, state, n_threads):
+    k, fill, scaling = layer.n_components, state.fill, state.scaling
+    return principal_components(X, train, weight, fill, k, n_threads, scaling)
+
+
+def start_near_pca(state, X, train, weight, means, n_threads, spread, spectrum=None):
     """Write initial parameters into the state of a network of one layer; return a `Start`.
 
     `spread` is that of `spread_of`. `means` (d,) are the column means of the rows in the model's
-    units, those of observed entries where some are missing.
+    units, those of observed entries where some are missing. The spectrum of the rows in these units
+    is computed unless it is given.
     """
     [layer] = state.model.layers
     dtype = state.parameters.dtype
-    directions = _directions(layer, X, train, weight, state, n_threads)
+    if spectrum is None:
+        spectrum = _spectrum(layer, X, train, weight, state, n_threads)
+    directions = _directions(layer, spectrum, state.seed)
     parameters = state.model.split(state.parameters)
     variant = rows_variant(state)
     rows, weight = judged_rows(X, train, weight, JUDGED_ROWS)
