@@ -42,8 +42,8 @@ def settings_of(estimator, state, n_rows, *, has_rates, single_pass=False):
 
     With `has_rates` the learning rate multiplies rate factors. A single pass has no end to plan.
     """
-    model = state.model
-    chosen: dict[str, Any] = sizes_of(estimator, model) if sizes_are_chosen(estimator) else {}
+    sizes_chosen = sizes_are_chosen(estimator)
+    chosen: dict[str, Any] = sizes_of(estimator, state.model) if sizes_chosen else {}
     if estimator.scale == AUTO:
         chosen["scale"] = None if state.scaling is None else state.scaling.kind
     if estimator.batch_size == AUTO:

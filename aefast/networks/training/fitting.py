@@ -351,10 +351,11 @@ class NetworkFitting:
         fill = None
         if self.missing == "mask":
             fill = scan.means if self.missing_fill == "mean" else np.zeros(d)
+        name = options["name"]
         scaling = (
             self._state.scaling
             if goes_on
-            else self._scaling(rows, train, weight, output, scan.means, options["name"])
+            else self._scaling(rows, train, weight, output, scan.means, name)
         )
         means = in_units(scaling, scan.means)
         sizes, spectrum = self._sizes_and_spectrum(rows, train, weight, fill, scaling, goes_on)

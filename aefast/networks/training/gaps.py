@@ -24,7 +24,8 @@ from aefast._base import threads
 from aefast._base.passes import MappedRows
 from aefast.networks.scaling import in_units
 from aefast.networks.training import lbfgs
-from aefast.networks.training.start import MOST_ENTRIES, WIDEST, judged_rows
+from aefast.networks.training.parts import MOST_ENTRIES
+from aefast.networks.training.start import WIDEST, judged_rows
 
 AUTO = "auto"
 NOISE = 0.5  # σ in root mean squares of the columns' standard deviations
@@ -62,15 +63,17 @@ def prepared_for_gaps(estimator, X, train, weight, state, variant, goes_on):
         return X, variant
     sigma = noise_of(X, train, weight, state.scaling)
     if feeds_back(estimator, state.model) and not goes_on:
-        X = completed_rows(
-            X, train, weight, state.fill, state.model.n_components, sigma, state.scaling
-        )
+        k = state.model.n_components
+        X = completed_rows(X, train, weight, state.fill, k, sigma, state.scaling)
     return X, variant._replace(corruption="gaussian", corruption_level=sigma)
 
 
 @threads.with_same_bits
-def noise_of(X, train, weight, scaling):
-    """Return the standard deviation σ of the noise, 0 where columns do not vary."""
+def noise_of(X, train, weight, scaling=None):
+    """Return the standard deviation σ of the noise, 0 where columns do not vary.
+
+    Rows are read in the units of the `Scaling`.
+    """
     rows, _ = judged_rows(X, train, weight, JUDGED_ROWS)
     rows = in_units(scaling, rows.astype(np.float64))
     seen = ~np.isnan(rows)
@@ -86,7 +89,8 @@ def noise_of(X, train, weight, scaling):
 def completed_rows(X, train, weight, fill, k, sigma, scaling=None):
     """Return a copy of X whose rows for training are complete, or X where that is too much.
 
-    Completions stay between the extremes of the column, so that they are in its domain.
+    They are completed in the units of the `Scaling`, in which the noise is. Completions stay
+    between the extremes of the column, so that they are in its domain.
     """
     d = X.shape[1]
     if X.size > MOST_ENTRIES or d > WIDEST or MappedRows.under(X) is not None:

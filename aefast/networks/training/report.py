@@ -56,7 +56,7 @@ def description(report):
     """Return a fit's report in one line."""
     chosen = ", ".join(
         f"{name}={report[name]}"
-        for name in ("batch_size", "learning_rate", "learning_rate_schedule", "max_epochs")
+        for name in ("batch_size", "learning_rate", "learning_rate_schedule", "max_epochs", "scale")
         if name in report
     )
     ended = f"{report['n_epochs']} epochs, {report['n_steps']} steps, {report['ended']}"

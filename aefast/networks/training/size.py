@@ -53,7 +53,7 @@ def overcomplete_size(estimator, n_features):
     return max(size, UNITS_PER_KEPT * int(getattr(estimator, "top_k", None) or 0))
 
 
-def size_of(estimator, X, train, weight, fill, scaling):
+def size_of(estimator, X, train, weight, fill, scaling=None):
     """Return the number of units and the spectrum of the rows, or None where it was not needed.
 
     The spectrum is that from which `start_near_pca` begins. Dropped units are made up for: with
@@ -75,7 +75,7 @@ def chosen_size(X, train, weight, fill, n_threads, scaling=None):
     """
     d = X.shape[1]
     most = min(d - 1, MOST_UNITS if d <= WIDEST else MOST_UNITS_OF_WIDE)
-    rows, weight = rows_for_spectrum(X, train, weight, fill, scaling, most + 1, copies=True)
+    rows, weight = rows_for_spectrum(X, train, weight, fill, most + 1, scaling, copies=True)
     if d <= WIDEST:
         spectrum, errors = _from_covariance(rows, weight, most, n_threads)
     else:

@@ -98,7 +98,7 @@ class Spectrum(NamedTuple):
     vectors: np.ndarray  # one eigenvector a row; its largest entry is positive
 
 
-def rows_for_spectrum(X, train, weight, fill, scaling, k, copies=False):
+def rows_for_spectrum(X, train, weight, fill, k, scaling=None, copies=False):
     """Return the rows whose k leading eigenpairs are computed, as the encoder reads them.
 
     These are X itself where all of it is used and affordable, or copies. With `copies`, parts of
@@ -116,12 +116,13 @@ def rows_for_spectrum(X, train, weight, fill, scaling, k, copies=False):
     if whole and in_memory and d <= WIDEST:
         return X, weight
     order = spread_rows(train, max(2, min(int(most), MOST_ENTRIES // d)))
-    return filled_rows(X, order, fill, scaling), None if weight is None else weight[order]
+    rows = filled_rows(X, order, fill, scaling)
+    return rows, None if weight is None else weight[order]
 
 
-def principal_components(X, train, weight, fill, scaling, k, n_threads):
+def principal_components(X, train, weight, fill, k, n_threads, scaling=None):
     """Return the `Spectrum` of the rows, at most k pairs of it; there may be none."""
-    rows, weight = rows_for_spectrum(X, train, weight, fill, scaling, k)
+    rows, weight = rows_for_spectrum(X, train, weight, fill, k, scaling)
     if X.shape[1] > WIDEST:
         return leading_components(rows, weight, k, n_threads)[0]
     return spectrum_of(statistics_of(rows, weight, n_threads=n_threads), k)
@@ -241,16 +242,16 @@ def _centre_output(network, parameters, means, dtype):
 
 @threads.with_same_bits
 def _spectrum(layer, X, train, weight, state, n_threads):
-    reading = state.fill, state.scaling
-    return principal_components(X, train, weight, *reading, layer.n_components, n_threads)
+    k, fill, scaling = layer.n_components, state.fill, state.scaling
+    return principal_components(X, train, weight, fill, k, n_threads, scaling)
 
 
 def start_near_pca(state, X, train, weight, means, n_threads, spread, spectrum=None):
     """Write initial parameters into the state of a network of one layer; return a `Start`.
 
     `spread` is that of `spread_of`. `means` (d,) are the column means of the rows in the model's
-    units, those of observed entries where some are missing. The spectrum of the rows is computed
-    unless it is given.
+    units, those of observed entries where some are missing. The spectrum of the rows in these units
+    is computed unless it is given.
     """
     [layer] = state.model.layers
     dtype = state.parameters.dtype
