@@ -296,7 +296,7 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, NetworkInference, BaseEstim
         "verbose": ["verbose"],
     }
 
-    completes_rows = True  # before training, where entries are missing
+    _completes_rows = True  # before training, where entries are missing
 
     def __init__(
         self,

@@ -36,7 +36,7 @@ def prepares_for_gaps(estimator):
     """Return whether parameters leave it to the estimator how missing entries are learned."""
     return (
         estimator.missing == "mask"
-        and getattr(estimator, "completes_rows", False)
+        and getattr(estimator, "_completes_rows", False)
         and isinstance(estimator.corruption, str)
         and isinstance(estimator.max_epochs, str)
         and estimator.solver != lbfgs.NAME
