@@ -40,6 +40,8 @@ def aefast_curve(images):
 
 
 def torch_curve(images, rate, n_epochs):
+    import torch  # noqa: F401  # before the clock starts
+
     watch = Watch(images, 10)
     rivals.train_torch(images.X, COMPONENTS, "bernoulli", rate, n_epochs, watch)
     return watch
@@ -64,7 +66,7 @@ def draw(found, path):
     """Draw a panel for each table of images: the excess over the entropy floor, as a fraction."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5 * len(found), 3.6), layout="constrained")
+    figure = Figure(figsize=(5.6 * len(found), 4), layout="constrained")
     panels = figure.subplots(1, len(found), squeeze=False)[0]
     for axes, (images, watches) in zip(panels, found, strict=True):
         floor = cross_entropy(images.X_test, images.X_test)
@@ -83,5 +85,6 @@ def draw(found, path):
         axes.grid(True, which="major", color="#dddddd", linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel("held-out excess over the entropy,\nas a fraction of the column means'")
-    panels[0].legend(frameon=False, fontsize=8)
+    lines = panels[0].get_legend_handles_labels()
+    figure.legend(*lines, loc="outside lower center", ncols=2, frameon=False, fontsize=8)
     figure.savefig(path, dpi=90)
