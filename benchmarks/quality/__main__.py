@@ -1,7 +1,7 @@
 """Compare what fits without arguments learn with what their rivals learn.
 
-Prints Markdown tables of losses, errors of imputation, accuracies and seconds. BLAS and PyTorch use
-one thread: at these sizes more of them wait for each other.
+Prints Markdown tables of losses, errors of imputation, accuracies and seconds. Seconds are
+those of the processor, and everything uses one thread, so that neighbours matter less.
 """
 
 import argparse
