@@ -8,7 +8,8 @@ from itertools import combinations
 
 import pytest
 
-ASKED_FOR = ("slow", "fuzz", "valgrind")  # markers of tests that run only where they are selected
+# Markers of tests that run only where they are selected.
+ASKED_FOR = ("slow", "fuzz", "valgrind", "emulated")
 
 
 def covering(cases, strength):
