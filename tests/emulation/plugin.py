@@ -84,6 +84,8 @@ def pytest_sessionfinish(session, exitstatus):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node, error):
+    if not hasattr(node, "workeroutput"):  # the worker crashed, which xdist reports
+        return
     for total, of_worker in zip((calls, seconds), node.workeroutput[CALLS], strict=True):
         total.update(of_worker)
 
