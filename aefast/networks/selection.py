@@ -23,7 +23,7 @@ from aefast.networks.one_pass import mean_loss, one_pass
 from aefast.networks.outputs import columns_of, resolve_output
 from aefast.networks.training.automatic import AUTO, LBFGS_ITERATIONS, batch_size_of, n_epochs_of
 from aefast.networks.training.size import size_of
-from aefast.networks.variants import Variant
+from aefast.networks.variants import Variant, is_corrupted
 
 AUTO_FOLDS = 5
 MOST_ROWS_OF_FOLDS = 1000  # of longer tables one fold alone is held out
@@ -262,7 +262,7 @@ class AutoencoderCV(Pickled, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         least = base.top_k or 1
         sizes = sorted({max(least, -(-k // 2)), k, min(2 * k, max(k, d))})
         grid = {"n_components": sizes}
-        return grid | ({} if base.corruption is not None else {"corruption": [None, MASKED]})
+        return grid | ({} if is_corrupted(base.corruption) else {"corruption": [None, MASKED]})
 
     def _splits(self, n, seed):
         n_folds = AUTO_FOLDS if n <= MOST_ROWS_OF_FOLDS else 1

@@ -168,8 +168,10 @@ def test_codes_are_not_called_by_the_names_of_columns():
     """The columns of codes are units, of which there may be as many as columns."""
     X = frame().astype(np.float32)
     fitted = Autoencoder(4, activation="linear", scale=None, **QUICK).fit(X)
-    largest = np.abs(fitted.components_).sum(axis=1).argmax()
-    row = np.float32(3.3e38) * np.sign(fitted.components_[[largest]])
+    sums = np.abs(fitted.components_).sum(axis=1)
+    largest = sums.argmax()  # the only unit that overflows
+    size = np.finfo(np.float32).max * (1.0 + 1e-3) / sums[largest]
+    row = (size * np.sign(fitted.components_[[largest]])).astype(np.float32)
     with pytest.raises(FloatingPointError, match=rf"in column {largest} though X"):
         fitted.transform(pandas.DataFrame(row, columns=NAMES))
 
