@@ -167,7 +167,7 @@ def test_divergence_and_overflow_name_the_column():
 def test_codes_are_not_called_by_the_names_of_columns():
     """The columns of codes are units, of which there may be as many as columns."""
     X = frame().astype(np.float32)
-    fitted = Autoencoder(4, activation="linear", scale=None, **QUICK).fit(X)
+    fitted = Autoencoder(4, activation="linear", init="glorot", **QUICK).fit(X)
     sums = np.abs(fitted.components_).sum(axis=1)
     largest = sums.argmax()  # the only unit that overflows
     size = np.finfo(np.float32).max * (1.0 + 1e-3) / sums[largest]
