@@ -170,7 +170,7 @@ def test_codes_are_not_called_by_the_names_of_columns():
     fitted = Autoencoder(4, activation="linear", init="glorot", **QUICK).fit(X)
     sums = np.abs(fitted.components_).sum(axis=1)
     largest = sums.argmax()  # the only unit that overflows
-    size = np.finfo(np.float32).max * (1.0 + 1e-3) / sums[largest]
+    size = 1.001 * float(np.finfo(np.float32).max) / sums[largest]
     row = (size * np.sign(fitted.components_[[largest]])).astype(np.float32)
     with pytest.raises(FloatingPointError, match=rf"in column {largest} though X"):
         fitted.transform(pandas.DataFrame(row, columns=NAMES))
