@@ -168,7 +168,7 @@ def test_codes_are_not_called_by_the_names_of_columns():
     """The columns of codes are units, of which there may be as many as columns."""
     X = frame().astype(np.float32)
     fitted = Autoencoder(4, activation="linear", init="glorot", **QUICK).fit(X)
-    sums = np.abs(fitted.components_).sum(axis=1)
+    sums = np.abs(fitted.components_).sum(axis=1, dtype=np.float64)
     largest = sums.argmax()  # the only unit that overflows
     size = 1.001 * float(np.finfo(np.float32).max) / sums[largest]
     row = (size * np.sign(fitted.components_[[largest]])).astype(np.float32)
