@@ -82,9 +82,10 @@ include "_model_views.pxi"
 def activation_table():
     """Return a dict for each activation of the hidden layer.
 
-    Keys: name; low and high, the infimum and supremum of its values; at_zero and slope, the
-    value and the derivative at 0; one_sided, whether it is nearly linear on one side only (slope is
-    that side's), from the pre-activation linear_from on; weight_scale, where initial weights are uniform in ±weight_scale sqrt(6 / (d + k))."""
+    Keys: name; low and high, the infimum and supremum of its values; at_zero and slope, the value
+    and the derivative at 0; one_sided, whether it is nearly linear on one side only (slope is that
+    side's), from the pre-activation linear_from on; weight_scale, where initial weights are uniform
+    in ±weight_scale sqrt(6 / (d + k))."""
     cdef activation_info info
     rows = []
     table = autoencoder_tables[0][1]

@@ -66,8 +66,8 @@ static void copy_codes(const strip *s, real *clean)
 }
 
 /* Apply to a strip of H what follows the activation: sums of codes, a copy to `clean` where the
-   decoder reads other values, the gain, dropout. `row` is the place of the strip's first row in the batch,
-   `sample` the counter of its noise. */
+   decoder reads other values, the gain, dropout. `row` is the place of the strip's first row in the
+   batch, `sample` the counter of its noise. */
 static void finish_code_strip(const training *t, strip *s, real *clean, double *sums, int64_t row,
                               int64_t column, int64_t sample)
 {

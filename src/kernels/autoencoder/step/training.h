@@ -166,8 +166,8 @@ typedef struct {
     int array;
 } bias_vector;
 
-/* Return bias i of layer l: c, theta, b or the gain. Its partial sums have the row blocks of the layer that
-   computed them. */
+/* Return bias i of layer l: c, theta, b or the gain. Its partial sums have the row blocks of the
+   layer that computed them. */
 static bias_vector bias_of(const network *net, const batch_plan *plans, int l, int i)
 {
     const training *t = &net->layers[l];
