@@ -24,8 +24,11 @@ ACTIVATIONS = [row["name"] for row in _autoencoder.activation_table()]
 
 
 def what_batches_exclude(estimator):
-    """A row that comes twice fills two places in batches; a row of weight 2 fills one."""
-    if estimator.early_stopping or estimator.batch_size == 1:
+    """A row that comes twice fills two places in batches; a row of weight 2 fills one.
+
+    Automatic choices of a fit count rows, too: batches, passes, the rows on which starts compare.
+    """
+    if estimator.early_stopping or estimator.batch_size in (1, "auto"):
         return {"check_sample_weight_equivalence_on_dense_data": "batches hold rows, not weight"}
     return {}
 

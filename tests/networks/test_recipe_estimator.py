@@ -248,10 +248,18 @@ def test_overflow_of_log_links_names_the_column(name):
 
 @parametrize_with_checks(
     [
-        *(DomainAutoencoder(4, max_epochs=3, output=name) for name in OUTPUTS),
-        DomainAutoencoder(4, max_epochs=3, output=("gamma", {"shape": 2.0})),
+        *(
+            DomainAutoencoder(4, init="glorot", batch_size=128, max_epochs=3, output=name)
+            for name in OUTPUTS
+        ),
         DomainAutoencoder(
-            4, max_epochs=3, output=[("bernoulli", slice(0, 1)), ("poisson", slice(1, None))]
+            4, init="glorot", batch_size=128, max_epochs=3, output=("gamma", {"shape": 2.0})
+        ),
+        DomainAutoencoder(
+            4,
+            batch_size=128,
+            max_epochs=3,
+            output=[("bernoulli", slice(0, 1)), ("poisson", slice(1, None))],
         ),
         *(
             Autoencoder(4, max_epochs=3, output=name)  # whose domain scikit-learn's data can have
