@@ -229,8 +229,9 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, NetworkInference, BaseEstim
     fit_report_ : dict
         What the last `fit` chose for parameters that were "auto" (n_components, scale, batch_size,
         max_epochs, learning_rate, learning_rate_schedule), n_epochs and n_steps, how training ended
-        ("converged" or "budget"), and on up to 512 of the training rows the mean loss and that of
-        the best constant reconstruction, in nats, both in the units of `scale`.
+        ("converged"; "budget", while the loss still fell; "max_epochs", a number that was set), and
+        on up to 512 of the training rows the mean loss and that of the best constant
+        reconstruction, in nats, both in the units of `scale`.
     loss_curve_ : list of float
         For each epoch, the mean over rows of the minimised loss of their batch (before its update),
         penalty included.

@@ -199,6 +199,7 @@ def test_numbers_are_obeyed():
     assert (ae.n_epochs_, ae._state.n_steps) == (7, 7 * 4)
     assert ae.fit_report_["learning_rate_schedule"] == "constant"
     assert "max_epochs" not in ae.fit_report_
+    assert ae.fit_report_["ended"] == "max_epochs"
 
 
 class Steps:

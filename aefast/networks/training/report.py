@@ -29,7 +29,7 @@ def report_fit(estimator, settings, training, patience, X, train, weight, means)
         **settings.chosen,
         "n_epochs": estimator.n_epochs_,
         "n_steps": state.n_steps,
-        "ended": "budget" if still_falls else "converged",
+        "ended": _end(estimator, settings, still_falls),
         "loss": losses[0],
         "constant_loss": losses[1],
     }
@@ -50,6 +50,13 @@ def report_fit(estimator, settings, training, patience, X, train, weight, means)
             ConvergenceWarning,
         )
     _warn_of_codes(state, rows, estimator.n_threads)
+
+
+def _end(estimator, settings, still_falls):
+    """Return how training ended; a number of epochs that the user has set says nothing of it."""
+    if "max_epochs" not in settings.chosen and estimator.n_epochs_ == settings.max_epochs:
+        return "max_epochs"
+    return "budget" if still_falls else "converged"
 
 
 def description(report):
