@@ -27,7 +27,6 @@ from aefast.networks.training import lbfgs
 from aefast.networks.training.parts import MOST_ENTRIES
 from aefast.networks.training.start import WIDEST, judged_rows
 
-AUTO = "auto"
 NOISE = 0.5  # σ in root mean squares of the columns' standard deviations
 JUDGED_ROWS = 1024  # rows from which these are computed
 COMPLETIONS = 50  # iterations by which rows are completed
