@@ -9,11 +9,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-LEAST_SECONDS = 1e-3  # shortest slice whose time says something
-QUIET = 0.9  # share of a team's time on cores from which no core is contended
+# Time of the slices that are judged together. The system counts the time of threads that run on
+# other cores in ticks of up to 10 ms, so that shorter times say little about them.
+WINDOW_SECONDS = 0.06
+QUIET = 0.8  # share of a team's time on cores from which no core is contended
 IDLE = 0.5  # cores that are idle, from which a larger team is tried
-FIRST_PAUSE, LONGEST_PAUSE = 4, 256  # slices between trials of one size
-TRIAL_SLICES = 2  # slices of a trial
+FIRST_PAUSE, LONGEST_PAUSE = 4, 256  # windows between trials
 WORTH = 1.05  # ratio of speeds from which another size is taken
 
 
@@ -29,8 +30,8 @@ def idle_seconds() -> float | None:
 class TeamSize:
     """Size of a team that sheds members where they wait for cores, and regains them.
 
-    A slice is contended where the process has had less time on cores than its team asked for: then
-    half the team is tried for a few slices, and the faster size is kept. A team that has shed
+    A window of slices is contended where the process has had less time on cores than its team asked
+    for: then half the team is tried for a window, and the faster size is kept. A team that has shed
     members tries twice its size when cores are idle (or, where the system does not say, now and
     then). Pauses between trials grow as long as trials are in vain.
 
@@ -45,8 +46,10 @@ class TeamSize:
     def __init__(self, most: int, is_fixed: bool) -> None:
         self.most = self.size = self._best = most
         self._is_fixed = is_fixed or most == 1
-        self._speeds: dict[int, float] = {}  # rows a second of each size, in its last slices
-        self._n_slices, self._pause = 0, 0
+        self._is_cold = True  # the first slice waits for threads to start
+        self._rows, self._seconds, self._used = 0, 0.0, 0.0  # of the present window
+        self._best_speed = 0.0  # rows a second of the best size, in its last window
+        self._n_windows, self._pause = 0, 0  # since the last trial, and until the next
         self._idle: tuple[float, float] | None = None
 
     @contextmanager
@@ -57,23 +60,27 @@ class TeamSize:
             return
         begin, used = time.perf_counter(), time.process_time()
         yield
-        seconds, used = time.perf_counter() - begin, time.process_time() - used
-        if seconds >= LEAST_SECONDS:
-            self._took(n_rows / seconds, used / (seconds * self.size))
+        if self._is_cold:
+            self._is_cold = False
+            return
+        self._rows += n_rows
+        self._seconds += time.perf_counter() - begin
+        self._used += time.process_time() - used
+        if self._seconds >= WINDOW_SECONDS:
+            self._took(self._rows / self._seconds, self._used / (self._seconds * self.size))
+            self._rows, self._seconds, self._used = 0, 0.0, 0.0
 
     def _took(self, speed: float, share: float) -> None:
-        """Take account of a slice, in which the team had a share of its time on cores."""
-        known = self._speeds.get(self.size) if self._n_slices else None
-        self._speeds[self.size] = speed if known is None else 0.5 * (known + speed)
-        self._n_slices += 1
+        """Take account of a window, in which the team had a share of its time on cores."""
+        self._n_windows += 1
         if self.size != self._best:
-            self._judge()
-        elif self.size == self.most and share >= QUIET:
-            self._pause = 0
-        elif self._n_slices > self._pause:
+            self._judge(speed)
+            return
+        self._best_speed = speed
+        if self._n_windows > self._pause:
             other = self._size_to_try(share)
             if other is not None:
-                self.size, self._n_slices = other, 0
+                self.size = other
 
     def _size_to_try(self, share: float) -> int | None:
         """Return the size of a trial, or None for no trial now."""
@@ -86,18 +93,16 @@ class TeamSize:
     def _cores_are_idle(self) -> bool:
         now, idle = time.perf_counter(), idle_seconds()
         if idle is None:
-            return self._n_slices > LONGEST_PAUSE
+            return self._n_windows > LONGEST_PAUSE
         before, self._idle = self._idle, (now, idle)
         if before is None:
             return False
         return idle - before[1] > IDLE * (now - before[0])
 
-    def _judge(self) -> None:
+    def _judge(self, speed: float) -> None:
         """End a trial: keep the faster size."""
-        if self._n_slices < TRIAL_SLICES:
-            return
-        if self._speeds[self.size] > WORTH * self._speeds[self._best]:
-            self._best, self._pause = self.size, FIRST_PAUSE
+        if speed > WORTH * self._best_speed:
+            self._best, self._best_speed, self._pause = self.size, speed, FIRST_PAUSE
         else:
             self._pause = min(LONGEST_PAUSE, 2 * max(self._pause, FIRST_PAUSE))
-        self.size, self._n_slices, self._idle = self._best, 0, None
+        self.size, self._n_windows, self._idle = self._best, 0, None

@@ -40,8 +40,18 @@ def test_a_quiet_machine(monkeypatch):
 def test_waiting_is_noticed_at_once(monkeypatch):
     machine = Machine(monkeypatch, {1: 1e3, 2: 0.4e3}, {1: 1.0, 2: 0.6})
     sizes = machine.run(TeamSize(2, is_fixed=False), 200)
-    assert sizes[:3] == [2, 1, 1]
-    assert set(sizes[1:]) == {1}  # no core is idle: a larger team is not tried
+    assert sizes[:3] == [2, 2, 1]  # the first slice, in which threads start, says nothing
+    assert set(sizes[2:]) == {1}  # no core is idle: a larger team is not tried
+
+
+def test_threads_that_start_are_not_contended(monkeypatch):
+    """The first slice is slow, and short slices are judged together."""
+    machine = Machine(monkeypatch, {1: 1e3, 2: 1.9e3}, {1: 1.0, 2: 0.4})
+    team = TeamSize(2, is_fixed=False)
+    assert machine.run(team, 1) == [2]
+    for share in [0.6, 1.4] * 200:  # of time that is counted in ticks
+        machine.share[2] = share
+        assert machine.run(team, 1, n_rows=40) == [2]
 
 
 def test_a_contended_team_that_is_faster_stays(monkeypatch):
