@@ -75,17 +75,20 @@ class SparseProducts:
         self.shape, self.dtype, self.nnz, self.n_threads = X.shape, X.dtype, X.nnz, n_threads
         self.rows, self.columns = csr_arrays(X), csr_arrays(X.T.tocsr())
 
-    def times(self, B: Array) -> Array:
-        """Return ``X B``."""
-        return self._product(self.rows, self.shape[0], B)
+    def times(self, B: Array, minus: Array | None = None) -> Array:
+        """Return ``X B − minus``, with `minus` (k,) subtracted from each row."""
+        return self._product(self.rows, self.shape[0], B, minus)
 
     def transposed_times(self, Y: Array) -> Array:
         """Return ``Xᵀ Y``."""
-        return self._product(self.columns, self.shape[1], Y)
+        return self._product(self.columns, self.shape[1], Y, None)
 
-    def _product(self, arrays: tuple[Array, Array, Array], n_rows: int, B: Array) -> Array:
+    def _product(
+        self, arrays: tuple[Array, Array, Array], n_rows: int, B: Array, minus: Array | None
+    ) -> Array:
         B = np.ascontiguousarray(B, self.dtype)
+        minus = None if minus is None else np.ascontiguousarray(minus, self.dtype)
         out = np.empty((n_rows, B.shape[1]), self.dtype)
         n_threads = threads.effective_n_threads(self.n_threads, 2.0 * self.nnz * B.shape[1])
-        _statistics.sparse_product(*arrays, B, out, n_threads)
+        _statistics.sparse_product(*arrays, B, out, n_threads, minus=minus)
         return out
