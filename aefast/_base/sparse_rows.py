@@ -1,6 +1,6 @@
 """Kernels for CSR matrices: sums of outer products, and products with dense matrices."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
@@ -66,6 +66,41 @@ def add_scatter(
     scatter += upper
     np.fill_diagonal(upper, 0.0)
     scatter += upper.T
+
+
+class CentredParts(NamedTuple):
+    """Sparse rows ``X − shift``, of which columns with many entries are dense and centred."""
+
+    sparse: Any  # (n, d), CSR of float64, without entries of the dense columns
+    shift: Array  # (d,), 0 for the dense columns
+    full: Array  # indices of the dense columns
+    centred: Array  # (n, len(full))
+
+    def weighted_squares(self, p: Array) -> Array:
+        """Return ``Σ_j p_j (x − shift)_j²`` (n,) of each row."""
+        X, shift = self.sparse, self.shift
+        terms = p[X.indices] * X.data * (X.data - 2 * shift[X.indices])
+        sums = sparse.csr_matrix((terms, X.indices, X.indptr), X.shape) @ np.ones(len(p))
+        return sums + p @ shift**2 + np.square(self.centred) @ p[self.full]
+
+
+def centred_parts(X: Any, shift: Array) -> CentredParts:
+    """Return the centred parts of CSR rows.
+
+    Columns are made dense where half of the entries are stored and the shift is not 0. In the
+    others the mean is no larger than the spread, and centring may follow a product.
+    """
+    n = X.shape[0]
+    counts = np.bincount(X.indices, minlength=len(shift))
+    is_full = (2 * counts >= n) & (shift != 0)
+    full = np.flatnonzero(is_full)
+    X = X.astype(np.float64, copy=False)
+    if not len(full):
+        return CentredParts(X, shift, full, np.empty((n, 0)))
+    with np.errstate(over="ignore"):
+        centred = X[:, full].toarray() - shift[full]
+    X = sparse.csr_matrix((np.where(is_full[X.indices], 0.0, X.data), X.indices, X.indptr), X.shape)
+    return CentredParts(X, np.where(is_full, 0.0, shift), full, centred)
 
 
 class SparseProducts:
