@@ -17,7 +17,7 @@ from aefast._base.errors import column_labels
 from aefast._base.random import WEIGHTS, random_stream
 from aefast._base.saving import Tensor
 from aefast._base.warnings import warn, warn_of_iterations
-from aefast.linear import patterns
+from aefast.linear import observed
 from aefast.linear.factor_model import FactorModel
 from aefast.linear.gaussian import LOG_2PI
 from aefast.linear.rotation import ROTATIONS, fixed_signs, rotate
@@ -35,7 +35,8 @@ class FactorAnalysis(FactorModel):
     ``x ~ N(μ, Wᵀ W + Ψ)``, with the factors h integrated out. The data enter only through their
     covariance (divided by n): one pass over the rows is followed by L-BFGS on the likelihood as a
     function of log ψ, since the best W for each ψ is known in closed form (Jöreskog 1967). With
-    missing entries the likelihood is maximised by EM.
+    missing entries the likelihood of the observed ones is maximised by a few iterations of EM and
+    L-BFGS in all parameters.
 
     Parameters
     ----------
@@ -50,8 +51,9 @@ class FactorAnalysis(FactorModel):
         Least noise variance of a column, as a fraction of its variance. It keeps the likelihood of
         Heywood cases finite; a warning names the columns that reach it.
     tol : float, default=1e-8
-        Iterations end when the mean log-likelihood rises by less than tol, relative to its
-        magnitude (with missing entries: absolutely), or when its gradient vanishes.
+        Iterations end when the mean log-likelihood rises by less than a thousandth of tol, relative
+        to its magnitude (with missing entries by less than 1e-11 too), or when its gradient
+        vanishes.
     max_iter : int, default=1000
         Largest number of iterations.
     n_threads : int or None, default=None
@@ -152,7 +154,7 @@ class FactorAnalysis(FactorModel):
             )
             start._fit_statistics(filled, name)
         floor = self.min_noise * scale**2
-        mean, W, psi, curve, converged = patterns.expectation_maximization(
+        mean, W, psi, curve, converged = observed.maximize(
             rows,
             weight,
             (start.mean_, start.components_, np.maximum(start.noise_variance_, floor)),
@@ -160,6 +162,7 @@ class FactorAnalysis(FactorModel):
             floor,
             self.tol,
             self.max_iter,
+            self.n_threads,
         )
         if not converged:
             warn_of_iterations(self.max_iter)

@@ -41,7 +41,7 @@ class FactorModel(
         """Fit the model to the rows of X.
 
         Complete rows are fitted to in one pass, from their sufficient statistics; rows with missing
-        entries by EM.
+        entries iteratively, by pattern.
 
         Parameters
         ----------
