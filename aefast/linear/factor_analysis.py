@@ -10,16 +10,19 @@ from scipy import linalg, optimize
 from scipy.sparse.linalg import ArpackNoConvergence, eigsh
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
 
 from aefast._base import arrays as check
 from aefast._base import threads
-from aefast._base.errors import column_labels
+from aefast._base.errors import column_labels, table_name
 from aefast._base.random import WEIGHTS, random_stream
 from aefast._base.saving import Tensor
+from aefast._base.types import Reals, Table
 from aefast._base.warnings import warn, warn_of_iterations
 from aefast.linear import patterns
 from aefast.linear.factor_model import FactorModel
 from aefast.linear.factor_report import FactorReport
+from aefast.linear.factor_scores import bartlett_scores
 from aefast.linear.gaussian import LOG_2PI
 from aefast.linear.rotation import (
     ROTATIONS,
@@ -64,6 +67,10 @@ class FactorAnalysis(FactorReport, FactorModel):
         "epsilon" of "geomin", default 0.01. "target" of "target": an array (n_features,
         n_components) of loadings, NaN where an entry is free. "orthogonal" of "geomin" and
         "target": whether the factors stay uncorrelated, default False.
+    scores : {"regression", "bartlett"}, default="regression"
+        What `transform` returns: posterior means (Thomson's regression scores), or Bartlett's
+        weighted least squares ``(x − μ) Ψ⁻¹ Wᵀ (W Ψ⁻¹ Wᵀ)⁻¹``, unbiased for given factors and of
+        greater variance.
     min_noise : float in (0, 1), default=1e-6
         Least noise variance of a column, as a fraction of its variance. It keeps the likelihood of
         Heywood cases finite; a warning names the columns that reach it.
@@ -131,6 +138,7 @@ class FactorAnalysis(FactorReport, FactorModel):
         "n_components": [None, Interval(Integral, 1, check.LARGEST_SIZE, closed="both")],
         "rotation": [None, StrOptions(set(ROTATIONS))],
         "rotation_options": [None, dict],
+        "scores": [StrOptions({"regression", "bartlett"})],
         "min_noise": [Interval(Real, 0, 1, closed="neither")],
         "tol": [Interval(Real, 0, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
@@ -143,6 +151,7 @@ class FactorAnalysis(FactorReport, FactorModel):
         *,
         rotation: str | None = None,
         rotation_options: dict | None = None,
+        scores: str = "regression",
         min_noise: float = 1e-6,
         tol: float = 1e-8,
         max_iter: int = 1000,
@@ -151,6 +160,7 @@ class FactorAnalysis(FactorReport, FactorModel):
         self.n_components = n_components
         self.rotation = rotation
         self.rotation_options = rotation_options
+        self.scores = scores
         self.min_noise = min_noise
         self.tol = tol
         self.max_iter = max_iter
@@ -260,6 +270,25 @@ class FactorAnalysis(FactorReport, FactorModel):
             n_iter_=len(curve),
             n_samples_seen_=n_samples,
         )
+
+    def transform(self, X: Table) -> Reals:
+        """Return factor scores: posterior means, or Bartlett's with ``scores="bartlett"``.
+
+        Parameters
+        ----------
+        X : array-like or CSR matrix (n_samples, n_features)
+            NaN is a missing entry; the scores of such a row follow from the observed entries.
+
+        Returns
+        -------
+        H : ndarray (n_samples, n_components)
+            float32 for float32, uint8 and bool input, float64 otherwise.
+        """
+        if self.scores != "bartlett":
+            return super().transform(X)
+        check_is_fitted(self)
+        rows = check.estimator_table(self, X, reset=False)
+        return bartlett_scores(rows, self._gaussian, self.n_threads, table_name(X, self))
 
     def _n_parameters(self):
         k, d = self.components_.shape
