@@ -10,7 +10,9 @@ import functools
 import numpy as np
 import pytest
 from reference import rotations as reference
+from sklearn.exceptions import ConvergenceWarning
 from support.published import (
+    FIVE_FIGURES,
     N_CHILDREN,
     N_PERSONS,
     SIX_TESTS,
@@ -154,6 +156,28 @@ def test_orthogonal_geomin_is_lower_than_gparotations():
     options = {"orthogonal": True}
     model = FactorAnalysis(4, rotation="geomin", rotation_options=options).fit_statistics(given)
     assert reference.geomin(model.loadings_, 0.01) < 1.3888
+
+
+def test_minimum_residuals():
+    """psych's fa(fm = "minres"), whose optimiser ends at some five digits."""
+    given = statistics(twenty_four_tests(), N_CHILDREN)
+    model = FactorAnalysis(4, method="minres").fit_statistics(given)
+    printed = [0.44982015, 0.77015627, 0.66152929, 0.65020421, 0.36122390, 0.32391362]
+    close(model.uniquenesses_[:6], printed, 5)
+    close(model.goodness_of_fit().chi_square, 228.0364, 3)
+    given = statistics(six_tests(), N_PERSONS)
+    model = FactorAnalysis(2, method="minres").fit_statistics(given)
+    printed = [0.432898539, 0.623468492, 0.165273556, 0.797563362, 0.061353014, 0.330491371]
+    close(model.uniquenesses_, printed, 4)
+
+
+def test_minimum_residuals_of_five_figures():
+    """A Heywood case: psych ends before the bound, at a uniqueness of .0015, hence two digits."""
+    with pytest.warns(ConvergenceWarning, match=r"Heywood case: .* column\(s\) 0 "):
+        model = FactorAnalysis(2, method="minres").fit(FIVE_FIGURES)
+    close(model.loadings_[0], [0.621, 0.783], 2)
+    close(model.loadings_[3], [0.881, -0.144], 2)
+    assert model.uniquenesses_[0] == pytest.approx(1e-6, rel=1e-2)
 
 
 def test_kaiser_meyer_olkin():
