@@ -25,13 +25,20 @@ MODELS = {
         ["transform", "score_samples", "impute", "reconstruct"],
     ),
     "FactorAnalysis": (aefast.FactorAnalysis, {"n_components": 1}, ["transform", "mahalanobis"]),
+    "MixtureOfProbabilisticPCA": (
+        aefast.MixtureOfProbabilisticPCA,
+        {"n_mixtures": 1, "n_components": 2},
+        ["transform", "predict", "score_samples", "impute", "reconstruct"],
+    ),
     "DictionaryLearning": (
         aefast.DictionaryLearning,
         {"n_components": 3, "max_epochs": 1, "random_state": 0},
         ["transform", "score", "partial_fit", "accumulate"],
     ),
 }
-LINEAR = [name for name in MODELS if name != "DictionaryLearning"]
+TAKING_GAPS = ("ProbabilisticPCA", "FactorAnalysis", "MixtureOfProbabilisticPCA")
+OTHERS = ("DictionaryLearning", "MixtureOfProbabilisticPCA")  # fitted by iterations over rows
+LINEAR = [name for name in MODELS if name not in OTHERS]
 pytestmark = pytest.mark.filterwarnings(
     "ignore::sklearn.exceptions.ConvergenceWarning", "ignore:X does not have valid feature names"
 )
@@ -55,7 +62,7 @@ def test_rows_of_an_assigned_width_are_refused(name, method, kind):
         if name == "DictionaryLearning" or method not in ("transform", "reconstruct"):
             pytest.skip("takes dense rows alone")
         rows = sparse.csr_matrix(NARROW)
-    if kind == "gaps" and name not in ("ProbabilisticPCA", "FactorAnalysis"):
+    if kind == "gaps" and name not in TAKING_GAPS:
         pytest.skip("takes complete rows alone")
     if kind == "gaps" or method == "impute":
         rows = np.where(np.arange(4) == 1, np.nan, NARROW)
