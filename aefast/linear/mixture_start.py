@@ -10,8 +10,8 @@ from aefast._base.passes import copied_rows
 from aefast._base.projection import project
 from aefast._base.sparse_rows import as_dense
 
-MOST_ROWS = 20_000  # rows that k-means looks at; the others go to the nearest centre it finds
-MOST_ROUNDS = 100  # of Lloyd's algorithm
+MOST_ROWS = 10_000  # rows that k-means looks at; the others go to the nearest centre it finds
+MOST_ROUNDS = 25  # of Lloyd's algorithm
 
 
 class Axes(NamedTuple):

@@ -92,7 +92,7 @@ class MixtureOfFactorAnalyzers(LinearMixture):
     Notes
     -----
     EM starts from k-means, itself started by k-means++, on the leading principal components (64 at
-    most) of at most 20 000 of the rows, with columns in units of their standard deviations.
+    most) of at most 10 000 of the rows, with columns in units of their standard deviations.
     Responsibilities below 2.2e-16 count as 0.
 
     A component whose responsibilities add up to fewer than n_components + 2 rows is restarted: it

@@ -10,6 +10,7 @@ import aefast
 from aefast._base import _statistics, arrays
 from aefast._base.arrays import ANYWHERE
 from aefast._base.sparse_rows import add_scatter
+from aefast.linear.linear_model import StatisticsMixin
 from aefast.sparse_coding import _sparse_coding
 
 WIDE = np.random.default_rng(0).uniform(size=(40, 12))
@@ -163,7 +164,8 @@ def interrupted(function, line, call):
 @pytest.mark.parametrize("name", MODELS)
 def test_an_interrupt_leaves_one_model(name):
     cls = MODELS[name][0]
-    function = cls._begin if name == "DictionaryLearning" else cls._become
+    functions = {"DictionaryLearning": "_begin"}
+    function = getattr(cls, functions.get(name, "_become"), StatisticsMixin._become)
     old, new = made(name).fit(WIDE), made(name).fit(NARROW)
     for line in lines_of(function):
         model = made(name).fit(WIDE)
