@@ -78,7 +78,7 @@ KERNEL_FLAGS = [
 ]
 # -g0: Python's flags ask for debug information, which takes a third of the time to compile and most
 # of the size of an extension.
-OPTIMIZE = ["-O1", "-g1", "-fno-omit-frame-pointer"] if DEBUG else ["-O3", "-g0"]
+OPTIMIZE = ["-O1", "-g1", "-fno-omit-frame-pointer", "-fno-wrapv"] if DEBUG else ["-O3", "-g0"]
 COMMON_FLAGS = [*OPTIMIZE, "-fvisibility=hidden", *(["-Werror"] if WERROR else [])]
 # Symbols of archives that are linked into an extension are not exported: only PyInit is.
 LINK_FLAGS = ["-Wl,--exclude-libs,ALL"] if LINUX else []

@@ -15,8 +15,9 @@ from aefast._base import threads
 from aefast._base.errors import too_large_error
 from aefast._base.float_range import USUAL_EXPONENT, without_unit
 from aefast._base.passes import Pace, slices
+from aefast._base.reference_point import FAR
 from aefast._base.scan import scan_rows
-from aefast._base.sparse_rows import SparseProducts
+from aefast._base.sparse_rows import SparseProducts, has_small_means
 from aefast._base.types import Array, RandomState
 from aefast._base.warnings import warn_of_iterations
 
@@ -36,39 +37,66 @@ class Found(NamedTuple):
     n_iter: int  # products with the covariance, each of which reads the rows twice
 
 
-class _DenseCovariance:
-    """Products ``C Q`` for dense rows, centred in slices; a missing entry counts as the mean."""
+class DenseCovariance:
+    """Products ``C Q`` for dense rows, centred in slices; a missing entry counts as the mean.
+
+    Rows of float32 are centred by the mean in two parts, of which the first is rounded to float32:
+    the difference with it is exact where a mean is large beside the spread, and the second part
+    is what rounding left out of the mean.
+    """
 
     ROWS = 4096
 
     def __init__(self, X: Array, weight: Array, mean: Array, has_missing: bool) -> None:
         self.X, self.mean = X, mean.astype(check.real_type(X.dtype))
+        self.rest = (mean - self.mean).astype(self.mean.dtype)
         self.weight, self.has_missing = weight / weight.sum(), has_missing
+
+    def centred(self, part: slice) -> Array:
+        """Return the centred rows of a slice, in the real type of the computation."""
+        rows = self.X[part] - self.mean
+        if self.rest.any():
+            rows -= self.rest
+        if self.has_missing:
+            rows[np.isnan(rows)] = 0
+        return rows
 
     def times(self, Q: Array) -> Array:
         out = np.zeros_like(Q)
         Q = Q.astype(self.mean.dtype, copy=False)
         for part in slices(len(self.X), Pace.fixed(self.ROWS), self.X):
-            rows = self.X[part] - self.mean
-            if self.has_missing:
-                rows[np.isnan(rows)] = 0
+            rows = self.centred(part)
             out += rows.T @ ((rows @ Q) * self.weight[part, None].astype(Q.dtype, copy=False))
         return out
 
 
-class _SparseCovariance:
-    """Products ``C Q = Xᵀ diag(w) X Q / Σ w − meanᵀ (mean Q)`` for sparse rows.
+class SparseCovariance:
+    """Products ``C Q`` for sparse rows, which are centred within both products.
 
-    The subtraction is accurate because means of sparse columns are no larger than their spread.
+    With the mean m and ``Y = diag(w) (X Q − 1 (m Q)) / Σ w`` the product is ``Xᵀ Y − mᵀ (1 Y)``.
+    Columns without a zero are centred by themselves beforehand. In every other column the mean is
+    at most √n standard deviations, so that little is lost to it in float64; rows of float32 are
+    multiplied in float64 too unless all of these means are small.
     """
 
     def __init__(self, X: Any, weight: Array, mean: Array, n_threads: int | None) -> None:
-        self.products, self.mean = SparseProducts(X, n_threads), mean
-        self.weight = (weight / weight.sum())[:, None].astype(X.dtype)
+        n, d = X.shape
+        is_full = np.bincount(X.indices, minlength=d) == n
+        reference = np.where(is_full, mean, 0.0)
+        self.mean = mean - reference
+        if reference.any():
+            data = X.data.astype(np.float64) - reference[X.indices]
+            X = sparse.csr_matrix((data.astype(X.dtype), X.indices, X.indptr), X.shape)
+        if not has_small_means(X, weight, FAR):
+            X = X.astype(np.float64, copy=False)
+        self.products = SparseProducts(X, n_threads)
+        self.weight = (weight / weight.sum())[:, None]
 
     def times(self, Q: Array) -> Array:
-        product = self.products.transposed_times(self.products.times(Q) * self.weight)
-        return product - np.outer(self.mean, self.mean @ Q)
+        dtype = self.products.dtype
+        Y = self.products.times(Q, minus=self.mean @ Q) * self.weight.astype(dtype)
+        product = self.products.transposed_times(Y).astype(np.float64, copy=False)
+        return product - np.outer(self.mean, Y.sum(axis=0, dtype=np.float64))
 
 
 def _mean_and_variance(
@@ -76,15 +104,28 @@ def _mean_and_variance(
 ) -> tuple[Array, float] | None:
     """Return the mean (d,) and the total variance, or None where an entry is missing.
 
-    With `means`, missing entries count as these. Raises ValueError for infinite entries.
+    The variance is computed about the mean, in a second pass. With `means`, missing entries count
+    as these. Raises ValueError for infinite entries.
     """
     n, d = X.shape
     weight_sum = weight.sum()
     if sparse.issparse(X):
         values = X.data.astype(np.float64, copy=False)
         of_entries = np.repeat(weight, np.diff(X.indptr))
+        # Zeros of a column weigh what its entries do not; a column without zeros has no rounding.
+        stored = np.bincount(X.indices, of_entries, d)
+        is_full = np.bincount(X.indices, minlength=d) == n
+        zeros = np.where(is_full, 0.0, np.maximum(weight_sum - stored, 0.0))
         mean = np.bincount(X.indices, of_entries * values, d) / weight_sum
-        return mean, float((of_entries * values**2).sum() / weight_sum - (mean**2).sum())
+        mean += (
+            np.where(
+                is_full, np.bincount(X.indices, of_entries * (values - mean[X.indices]), d), 0.0
+            )
+            / weight_sum
+        )
+        with np.errstate(over="ignore"):
+            squares = of_entries @ np.square(values - mean[X.indices]) + zeros @ mean**2
+        return mean, float(squares / weight_sum)
     mean, dtype = means, check.real_type(X.dtype)
     if means is None:
         found = scan_rows(X, n, dtype, None, name=name, sample_weight=weight, none_if_missing=True)
@@ -155,9 +196,9 @@ def leading_eigenpairs(
             f"{X.shape[0]}"
         )
     if sparse.issparse(X):
-        C: Any = _SparseCovariance(X, weight, mean, n_threads)
+        C: Any = SparseCovariance(X, weight, mean, n_threads)
     else:
-        C = _DenseCovariance(X, weight, mean, means is not None)
+        C = DenseCovariance(X, weight, mean, means is not None)
     if total < np.finfo(np.float64).tiny * X.shape[1]:
         raise ValueError(f"the squares of {name} underflow float64: scale {name} up")
     # Iterations work with unit² C, whose entries and their squares neither underflow nor overflow.

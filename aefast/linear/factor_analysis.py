@@ -19,8 +19,16 @@ from aefast._base.saving import Tensor
 from aefast._base.warnings import warn, warn_of_iterations
 from aefast.linear import patterns
 from aefast.linear.factor_model import FactorModel
+from aefast.linear.factor_report import FactorReport
 from aefast.linear.gaussian import LOG_2PI
-from aefast.linear.rotation import ROTATIONS, fixed_signs, rotate
+from aefast.linear.rotation import (
+    ROTATIONS,
+    fixed_signs,
+    options_of_json,
+    options_to_json,
+    rotate,
+    rotation_options,
+)
 
 LANCZOS_FROM = 400  # least number of features for which Lanczos finds few eigenpairs, in O(d² k)
 # Where SciPy draws the Lanczos method's restarts from a generator, it is always the same one.
@@ -28,7 +36,7 @@ LANCZOS_OPTIONS = {"rng": 0} if "rng" in inspect.signature(eigsh).parameters els
 GRADIENT_TOLERANCE = 1e-7  # for derivatives of the mean log-likelihood by log noise variances
 
 
-class FactorAnalysis(FactorModel):
+class FactorAnalysis(FactorReport, FactorModel):
     """Factor analysis: ``x = h W + μ + noise``, ``h ~ N(0, I)``, with a noise variance per column.
 
     The noise of column j has the variance ψ_j. The fit maximises ``Σ log p(x)``,
@@ -43,9 +51,19 @@ class FactorAnalysis(FactorModel):
         k, the number of factors. None: the most that d columns can identify, which is the largest
         k with ``(d − k)² ≥ d + k`` (Ledermann's bound), at least 1 and at most the rank of the
         centred rows.
-    rotation : {None, "varimax", "quartimax", "promax"}, default=None
-        Rotation of the loadings towards simple structure. Without rotation ``W Ψ⁻¹ Wᵀ`` is
-        diagonal with descending entries. "promax" gives correlated factors.
+    rotation : str or None, default=None
+        Rotation of the loadings, in units of standard deviations, towards simple structure:
+        "varimax", "quartimax" and "equamax" keep the factors uncorrelated; "promax", "oblimin",
+        "geomin" and "target" let them be correlated (`factor_covariance_`). Several starts are
+        tried, and second derivatives certify the minimum. Without rotation ``W Ψ⁻¹ Wᵀ`` is
+        diagonal with descending entries.
+    rotation_options : dict or None, default=None
+        "normalize": whether the loadings of each column are scaled to length 1 for the rotation
+        (Kaiser's normalisation), by default for "varimax", "quartimax", "equamax" and "promax".
+        "power" of "promax", default 4. "gamma" of "oblimin", at most 0, default 0 (quartimin).
+        "epsilon" of "geomin", default 0.01. "target" of "target": an array (n_features,
+        n_components) of loadings, NaN where an entry is free. "orthogonal" of "geomin" and
+        "target": whether the factors stay uncorrelated, default False.
     min_noise : float in (0, 1), default=1e-6
         Least noise variance of a column, as a fraction of its variance. It keeps the likelihood of
         Heywood cases finite; a warning names the columns that reach it.
@@ -65,7 +83,19 @@ class FactorAnalysis(FactorModel):
         ψ, the uniquenesses.
     mean_ : ndarray (n_features,)
     factor_covariance_ : ndarray (n_components, n_components)
-        Φ of ``h ~ N(0, Φ)``: the identity unless rotation="promax".
+        Φ of ``h ~ N(0, Φ)``: the factors' correlations. The identity unless the rotation is
+        oblique.
+    loadings_ : ndarray (n_features, n_components)
+        Pattern matrix: loadings in units of the columns' standard deviations in the model.
+    structure_ : ndarray (n_features, n_components)
+        Structure matrix ``loadings_ Φ``: the columns' correlations with the factors.
+    communalities_, uniquenesses_ : ndarray (n_features,)
+        Shares of each column's variance from the factors and from the noise; their sum is 1.
+    ss_loadings_ : ndarray (n_components,)
+        Sums of squared loadings (oblique: of products of pattern and structure); their sum is that
+        of the communalities.
+    explained_variance_ratio_ : ndarray (n_components,)
+        ``ss_loadings_ / n_features``.
     log_likelihood_curve_ : list of float
         Mean log-likelihood (nats) of the training rows after each iteration; never decreasing.
     n_iter_ : int
@@ -84,6 +114,9 @@ class FactorAnalysis(FactorModel):
     .. [1] Jöreskog (1967), Some contributions to maximum likelihood factor analysis.
     .. [2] Rubin & Thayer (1982), EM algorithms for ML factor analysis.
     .. [3] Liu, Rubin & Wu (1998), Parameter expansion to accelerate EM.
+    .. [4] Jennrich (2002), A simple general method for oblique rotation.
+    .. [5] Bernaards & Jennrich (2005), Gradient projection algorithms and software for arbitrary
+       rotation criteria in factor analysis.
 
     Examples
     --------
@@ -97,6 +130,7 @@ class FactorAnalysis(FactorModel):
     _parameter_constraints: dict = {
         "n_components": [None, Interval(Integral, 1, check.LARGEST_SIZE, closed="both")],
         "rotation": [None, StrOptions(set(ROTATIONS))],
+        "rotation_options": [None, dict],
         "min_noise": [Interval(Real, 0, 1, closed="neither")],
         "tol": [Interval(Real, 0, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
@@ -108,6 +142,7 @@ class FactorAnalysis(FactorModel):
         n_components: int | None = None,
         *,
         rotation: str | None = None,
+        rotation_options: dict | None = None,
         min_noise: float = 1e-6,
         tol: float = 1e-8,
         max_iter: int = 1000,
@@ -115,6 +150,7 @@ class FactorAnalysis(FactorModel):
     ) -> None:
         self.n_components = n_components
         self.rotation = rotation
+        self.rotation_options = rotation_options
         self.min_noise = min_noise
         self.tol = tol
         self.max_iter = max_iter
@@ -130,6 +166,7 @@ class FactorAnalysis(FactorModel):
         correlation = covariance / np.outer(scale, scale)
         correlation[~varies, :] = correlation[:, ~varies] = 0.0
         k = self._n_components(correlation, statistics)
+        self._rotation_options(len(scale), k)
         found = maximize_profile(correlation, k, varies, self.min_noise, self.tol, self.max_iter)
         if not found.converged:
             warn_of_iterations(self.max_iter)
@@ -204,12 +241,16 @@ class FactorAnalysis(FactorModel):
                 ConvergenceWarning,
             )
 
+    def _rotation_options(self, d, k):
+        return rotation_options(self.rotation, self.rotation_options, (d, k))
+
     def _set_loadings(self, mean, W, psi, scale, curve, n_samples):
         """Set the fitted attributes from W and psi of columns in units of `scale`.
 
         In these units signs, order and rotation do not depend on the units of X.
         """
-        W, Phi = rotate(fixed_signs(W), self.rotation)
+        k, d = W.shape
+        W, Phi = rotate(fixed_signs(W), self.rotation, self._rotation_options(d, k))
         self._set_fitted(
             mean_=mean,
             components_=W * scale,
@@ -227,6 +268,20 @@ class FactorAnalysis(FactorModel):
     # ---- in a file ----
 
     _file_format = "aefast factor analysis"
+    _structured_parameters = ("rotation_options",)
+
+    def _saved_parameters(self):
+        parameters = super()._saved_parameters()
+        return parameters | {"rotation_options": options_to_json(self.rotation_options)}
+
+    @classmethod
+    def _parameter_of_json(cls, name, value):
+        return options_of_json(value) if name == "rotation_options" else value
+
+    def _check_restored(self):
+        super()._check_restored()
+        k, d = self.components_.shape
+        self._rotation_options(d, k)
 
     @classmethod
     def _tensor_layout(cls, state):

@@ -141,7 +141,12 @@ PARAMETERS = {
     ),
     "FactorAnalysis": (
         {"n_components": 2, "n_threads": 1, "max_iter": 50},
-        FACTORS | {"rotation": ["varimax", "promax", "quartimax"], "min_noise": [1e-12, 0.5]},
+        FACTORS
+        | {
+            "rotation": ["varimax", "promax", "oblimin", "target"],
+            "rotation_options": [{}, {"gamma": -1.0}, {"target": np.eye(5, 2)}, {"power": 1e300}],
+            "min_noise": [1e-12, 0.5],
+        },
     ),
     "MixtureOfFactorAnalyzers": (
         {"n_components": 2, "n_threads": 1, "max_iter": 20, "random_state": 0},
