@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-import aefast
 from aefast import ops
 from aefast._base import _runtime
 from aefast._base.moments import SufficientStatistics
@@ -258,7 +257,7 @@ def describe() -> str:
     parallel = f"OpenMP, {info['n_threads']} threads" if info["openmp"] else "serial"
     return "\n".join(
         [
-            f"aefast {info['version']} in {Path(aefast.__file__).parent}",
+            f"aefast {info['version']} in {Path(__file__).parent}",
             f"Python {platform.python_version()}, NumPy {np.__version__}, {platform.platform()}",
             f"{info['compiler']}; {parallel}; {info['blas']}",
             f"instruction sets: {', '.join(info['isa_available'])}; in use: {info['isa']}; "
