@@ -16,6 +16,7 @@ Whitening                transformation to uncorrelated columns of variance 1
 load                     reading of an estimator from a file that its `save` wrote
 ops                      functional interface: arrays in, arrays out, no state
 distributions            distributions p(x | μ) of outputs, and the base class of user-defined ones
+factors                  tests before and after a factor analysis
 build_info               properties of this build: instruction sets, threads, BLAS
 
 Attributes are loaded on first use: `import aefast.ops` does not import scikit-learn.
@@ -30,6 +31,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:  # the imports of `__getattr__`, for type checkers
     from aefast import denoising as denoising
     from aefast import distributions as distributions
+    from aefast import factors as factors
     from aefast import model_file as model_file
     from aefast import ops as ops
     from aefast import patches as patches
@@ -40,6 +42,7 @@ if TYPE_CHECKING:  # the imports of `__getattr__`, for type checkers
     from aefast._build_info import build_info
     from aefast.linear.autoencoders import ItemAutoencoder, MarginalizedAutoencoder
     from aefast.linear.factor_analysis import FactorAnalysis
+    from aefast.linear.mixtures import MixtureOfFactorAnalyzers, MixtureOfProbabilisticPCA
     from aefast.linear.probabilistic_pca import ProbabilisticPCA
     from aefast.linear.whitening import Whitening
     from aefast.model_file import load
@@ -58,6 +61,8 @@ _HOMES = {
     "ProbabilisticPCA": "aefast.linear.probabilistic_pca",
     "ItemAutoencoder": "aefast.linear.autoencoders",
     "MarginalizedAutoencoder": "aefast.linear.autoencoders",
+    "MixtureOfFactorAnalyzers": "aefast.linear.mixtures",
+    "MixtureOfProbabilisticPCA": "aefast.linear.mixtures",
     "Whitening": "aefast.linear.whitening",
     "SufficientStatistics": "aefast._base.moments",
     "DictionaryLearning": "aefast.sparse_coding.dictionary_learning",
@@ -70,6 +75,7 @@ _HOMES = {
 _MODULES = (
     "denoising",
     "distributions",
+    "factors",
     "model_file",
     "ops",
     "patches",
@@ -85,6 +91,8 @@ __all__ = [
     "FactorAnalysis",
     "ItemAutoencoder",
     "MarginalizedAutoencoder",
+    "MixtureOfFactorAnalyzers",
+    "MixtureOfProbabilisticPCA",
     "ProbabilisticPCA",
     "SparseCoder",
     "StackedAutoencoder",

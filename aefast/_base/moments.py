@@ -10,6 +10,7 @@ from aefast._base import arrays as check
 from aefast._base import threads
 from aefast._base.errors import table_name, too_large_error
 from aefast._base.float_range import all_finite
+from aefast._base.given_covariance import as_covariance, as_mean, as_number_of_rows
 from aefast._base.reference_point import FAR, moved
 from aefast._base.saving import COUNT, NUMBER, SIZE, Saved, Tensor, check_names
 from aefast._base.types import Array, Table
@@ -48,6 +49,8 @@ class SufficientStatistics(Saved):
         Σ w x / Σ w, float64.
     scatter_ : ndarray (n_features, n_features)
         Σ w (x − mean)(x − mean)ᵀ, float64, symmetric.
+    feature_names_in_ : ndarray of str
+        Only after `from_covariance` of a table with string column names.
 
     Notes
     -----
@@ -75,6 +78,8 @@ class SufficientStatistics(Saved):
     True
     """
 
+    feature_names_in_: Array
+
     def __init__(self, n_features: int, *, n_threads: int | None = None) -> None:
         check.check_sizes(n_features=check.as_integer(n_features, "n_features"))
         threads.effective_n_threads(n_threads, 0)  # checks n_threads
@@ -85,6 +90,41 @@ class SufficientStatistics(Saved):
         self._reference = np.zeros(self.n_features_in_)
         self._sums = np.zeros(self.n_features_in_)
         self._scatter = np.zeros((self.n_features_in_, self.n_features_in_))
+
+    @classmethod
+    def from_covariance(
+        cls, C: ArrayLike, n: int, mean: ArrayLike = 0, ddof: float = 1
+    ) -> "SufficientStatistics":
+        """Return the statistics of rows of which the covariance or correlations are known.
+
+        Parameters
+        ----------
+        C : array-like or DataFrame (n_features, n_features)
+            Covariance or correlation matrix: symmetric, without negative eigenvalues. Column names
+            are kept for the estimators that are fitted.
+        n : int
+            Number of rows.
+        mean : float or array-like (n_features,), default=0
+            Mean of the rows.
+        ddof : float, default=1
+            C is a sum of products divided by ``n − ddof``.
+
+        Returns
+        -------
+        statistics : SufficientStatistics
+            With ``weight_sum_ = n``; `covariance(ddof)` returns C, to rounding.
+        """
+        n = as_number_of_rows(n, ddof)
+        C_ = as_covariance(C)
+        made = cls(len(C_))
+        with np.errstate(over="ignore"):
+            scatter = C_ * (n - ddof)
+        made._set(n, n, as_mean(mean, len(C_)), np.zeros(len(C_)), scatter)
+        made._check_finite()
+        names = check.feature_names(C)
+        if names is not None:
+            made.feature_names_in_ = names
+        return made
 
     # ---- rows ----
 
@@ -154,6 +194,8 @@ class SufficientStatistics(Saved):
             self.n_samples_, self.weight_sum_, self._reference, self._sums, self._scatter.copy()
         )
         made._eps = self._eps
+        if hasattr(self, "feature_names_in_"):
+            made.feature_names_in_ = self.feature_names_in_
         return made
 
     def __add__(self, other):

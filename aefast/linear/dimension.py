@@ -1,4 +1,4 @@
-"""Number of components, chosen by the likelihood of held-out rows or by the evidence."""
+"""Number of components: held-out likelihood, evidence, eigenvalues of independent columns."""
 
 import functools
 
@@ -6,8 +6,13 @@ import numpy as np
 from scipy import linalg, special
 
 from aefast._base import threads
+from aefast._base.random import PARALLEL, random_stream
 
 SMALLEST_NOISE = 1e-10  # least noise variance, as a fraction of the columns' mean variance
+# Parallel analysis: share of tables of independent columns whose eigenvalues lie below the line,
+# and number of columns from which their eigenvalues are drawn directly.
+PARALLEL_QUANTILE = 0.95
+DRAWN_FROM = 150
 
 
 def highest(score, low, high):
@@ -81,3 +86,76 @@ def _minka_evidence(values, k, d, n):
         - log_A / 2
         - k / 2 * np.log(n)
     )
+
+
+# ---- parallel analysis ----
+
+
+@functools.lru_cache(maxsize=64)
+@threads.with_same_bits
+def parallel_eigenvalues(n, d):
+    """Return the eigenvalues that chance alone reaches, descending: the line of parallel analysis.
+
+    The i-th is the 95 % quantile of the i-th largest eigenvalue of the correlation matrix of n rows
+    of d independent normal columns (Horn 1965; quantiles: Glorfeld 1995). For a covariance matrix,
+    multiply by the mean of the columns' variances. The random numbers are always the same.
+
+    Parameters
+    ----------
+    n : int or float
+        Number of rows, or their sum of weights; the time does not depend on it.
+    d : int
+        Number of columns.
+
+    Returns
+    -------
+    eigenvalues : ndarray (d,)
+        Not writeable; 0 from the n-th on.
+
+    Notes
+    -----
+    Below 150 columns the scatter matrix is drawn by its Cholesky factor (Bartlett 1933) and scaled
+    to a correlation matrix. From 150 on, eigenvalues of a Wishart matrix are drawn in O(d²) as
+    those of a random tridiagonal matrix (Dumitriu & Edelman 2002) and scaled to the sum d: the
+    largest eigenvalues have the same limits (Bao, Pan & Zhou 2012). There are 200 tables, and fewer
+    (at least 20) for d > 150, since the eigenvalues of large tables vary less.
+    """
+    degrees = round(min(max(n - 1.0, 1.0), 1e15))
+    random = random_stream(0, PARALLEL)
+    draw = _wishart_eigenvalues if d >= DRAWN_FROM else _correlation_eigenvalues
+    drawn = np.zeros((min(200, max(20, 30_000 // d)), d))
+    for values in drawn:
+        found = draw(random, degrees, d)
+        values[: len(found)] = found
+    line = np.quantile(drawn, PARALLEL_QUANTILE, axis=0)
+    line.flags.writeable = False
+    return line
+
+
+def _correlation_eigenvalues(random, degrees, d):
+    if degrees < d:
+        root = random.standard_normal((d, degrees))
+    else:
+        root = np.tril(random.standard_normal((d, d)), -1)
+        root[np.diag_indices(d)] = np.sqrt(random.chisquare(degrees - np.arange(d)))
+    root /= np.linalg.norm(root, axis=1, keepdims=True)
+    return np.square(linalg.svdvals(root))
+
+
+def _wishart_eigenvalues(random, degrees, d):
+    small, large = min(degrees, d), max(degrees, d)
+    diagonal = random.chisquare(large - np.arange(small))
+    below = random.chisquare(small - 1 - np.arange(small - 1))
+    squares = diagonal.copy()
+    squares[1:] += below
+    values = linalg.eigvalsh_tridiagonal(squares, np.sqrt(diagonal[:-1] * below))[::-1]
+    return values * (d / values.sum())
+
+
+def above_parallel(values, line):
+    """Return how many of the leading eigenvalues exceed the line of `parallel_eigenvalues`.
+
+    Both are descending; counting ends at the first eigenvalue below the line.
+    """
+    below = np.flatnonzero(~(np.asarray(values) > line))
+    return int(below[0]) if len(below) else len(line)

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from aefast._base import arrays as check
 from aefast._base.errors import table_name
 from aefast._base.moments import SufficientStatistics, statistics_of
-from aefast._base.types import Table
+from aefast._base.types import Array, Table
 
 
 def check_fitted(name, *parameters):
@@ -36,6 +36,7 @@ class StatisticsMixin(ABC):
 
     n_threads: int | None
     n_features_in_: int
+    feature_names_in_: Array
     _statistics: SufficientStatistics | None
     _validate_params: Callable[[], None]
 
@@ -135,6 +136,8 @@ class StatisticsMixin(ABC):
         made._fit_statistics(statistics)
         made.n_features_in_ = statistics.n_features_in_
         vars(made).pop("feature_names_in_", None)
+        if hasattr(statistics, "feature_names_in_"):
+            made.feature_names_in_ = statistics.feature_names_in_
         made._statistics = statistics
         return self._become(made)
 

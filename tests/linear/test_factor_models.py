@@ -234,7 +234,7 @@ def test_bad_parameters(X):
         ProbabilisticPCA("most"),
         ProbabilisticPCA(tol=-1),
         FactorAnalysis(0.5),
-        FactorAnalysis(rotation="oblimin"),
+        FactorAnalysis(rotation="bentler"),
         FactorAnalysis(min_noise=0.0),
         FactorAnalysis(max_iter=0),
     ):

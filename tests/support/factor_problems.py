@@ -9,6 +9,7 @@ MODELS = {
     "fa": FactorAnalysis(3),
     "varimax": FactorAnalysis(3, rotation="varimax"),
     "promax": FactorAnalysis(3, rotation="promax"),
+    "geomin": FactorAnalysis(3, rotation="geomin"),
 }
 
 
