@@ -13,11 +13,12 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from aefast._base import arrays as check
 from aefast._base import gram, krylov, threads
 from aefast._base.errors import column_label
+from aefast._base.foreign_names import hints
 from aefast._base.moments import statistics_of
 from aefast._base.saving import NUMBER, Tensor
 from aefast._base.types import RandomState
 from aefast._base.warnings import warn, warn_of_iterations
-from aefast.linear import completed, dimension, held_out, observed, solvers
+from aefast.linear import completed, dimension, foreign_names, held_out, observed, solvers
 from aefast.linear.dimension import SMALLEST_NOISE
 from aefast.linear.factor_model import FactorModel
 from aefast.linear.rotation import fixed_signs
@@ -127,6 +128,7 @@ class ProbabilisticPCA(FactorModel):
         "n_threads": [None, Interval(Integral, 1, threads.MOST_THREADS, closed="both")],
     }
 
+    @hints(foreign_names.PROBABILISTIC_PCA)
     def __init__(
         self,
         n_components: int | float | str | None = None,
