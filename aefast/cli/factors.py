@@ -68,8 +68,9 @@ def add_factors(command):
         "--components",
         type=_components,
         metavar="K",
-        help="factors; for ppca also a share of the variance below 1, mle, or cv (held-out "
-        "likelihood); by default what the model has",
+        help="factors; for ppca also a share of the variance below 1, mle, cv (held-out "
+        "likelihood) or cv-1se (the fewest within a standard error of it); by default what the "
+        "model has",
     )
     add("--rotation", choices=list(ROTATIONS), help="of the loadings, for fa")
     add_folder(command, "aefast-factors")
@@ -96,7 +97,7 @@ def add_factors(command):
 
 
 def _components(text):
-    if text in ("mle", "cv"):
+    if text in ("mle", "cv", "cv-1se"):
         return text
     return int(text) if text.lstrip("+-").isdigit() else float(text)
 

@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits, load_wine
 from support.commands import refused
 
 import aefast
-from aefast import FactorAnalysis, ProbabilisticPCA, SufficientStatistics
+from aefast import FactorAnalysis, ProbabilisticPCA, SufficientStatistics, load
 from aefast.cli import main
 from aefast.cli.data_files import hold_out
 
@@ -152,7 +152,7 @@ def test_usage_errors(argv, capsys):
 
 
 @pytest.mark.parametrize("of", [ProbabilisticPCA(5), FactorAnalysis(3)], ids=["ppca", "fa"])
-def test_pictures(of):
+def test_pictures(of, tmp_path):
     """Pictures show the model's numbers, in panels with labels."""
     from aefast.plotting import factors
 
@@ -160,6 +160,18 @@ def test_pictures(of):
     model = of.fit(X)
     (left, right) = factors.scree(model).axes
     k = len(model.components_)
+    lines = {line.get_label(): line.get_ydata() for line in left.lines}
+    C = np.cov(X.T, ddof=0) if k == 5 else np.corrcoef(X.T)
+    values = np.linalg.eigvalsh(C)[::-1]
+    np.testing.assert_allclose(lines[f"fitted: {k}"], values[:k])
+    np.testing.assert_allclose(left.lines[k == 5].get_ydata(), values)
+    (chance,) = [line for label, line in lines.items() if label.startswith("parallel")]
+    rng = np.random.default_rng(0)
+    drawn = [np.linalg.eigvalsh(np.corrcoef(rng.normal(size=X.shape).T)) for _ in range(200)]
+    expected = np.quantile(drawn, 0.95, axis=0)[::-1] * np.trace(C) / 13
+    np.testing.assert_allclose(chance, expected, rtol=0.05)
+    model.save(tmp_path / "model")  # which has no statistics
+    left = factors.scree(load(tmp_path / "model")).axes[0]
     assert len(left.lines[-1].get_xdata()) == k == len(right.lines[-1].get_xdata())
     share = right.lines[-1].get_ydata()[-1]
     assert 0 < share <= 100
