@@ -28,6 +28,7 @@ from aefast.cli.common import (
 from aefast.linear.rotation import ROTATIONS
 
 _PICTURE_NAMES = ("scree.png", "loadings.png", "likelihood.png")
+_MIXTURE_PICTURES = ("means.png", "likelihood.png")
 _NAMES = {"ppca": "probabilistic PCA", "fa": "factor analysis"}
 
 
@@ -72,6 +73,13 @@ def add_factors(command):
         "likelihood) or cv-1se (the fewest within a standard error of it); by default what the "
         "model has",
     )
+    add(
+        "--mixtures",
+        type=_mixtures,
+        metavar="M",
+        help="a mixture of M such models, one for each group of rows; a list (2,5,10) or bic: the "
+        "number of least Bayesian criterion",
+    )
     add("--rotation", choices=list(ROTATIONS), help="of the loadings, for fa")
     add_folder(command, "aefast-factors")
     add(
@@ -102,10 +110,18 @@ def _components(text):
     return int(text) if text.lstrip("+-").isdigit() else float(text)
 
 
+def _mixtures(text):
+    if text == "bic":
+        return text
+    sizes = [int(size) for size in text.split(",")]
+    return sizes if len(sizes) > 1 else sizes[0]
+
+
 def _factors(arguments):
     table = read_data(arguments, writeable=arguments.test_fraction > 0)
     out = Path(arguments.out)
-    names = (MODEL_NAME, METRICS_NAME, *_PICTURE_NAMES)
+    pictures = _PICTURE_NAMES if arguments.mixtures is None else _MIXTURE_PICTURES
+    names = (MODEL_NAME, METRICS_NAME, *pictures)
     data_files.check_can_write(out, names, [data_files.data_path(arguments.data)])
     model = _new_model(arguments)
     train, test = data_files.hold_out(table.rows, arguments.test_fraction, arguments.seed)
@@ -122,14 +138,16 @@ def _factors(arguments):
         file.write(json.dumps(metrics, indent=2, allow_nan=False).encode() + b"\n")
     written = f"{MODEL_NAME}, {METRICS_NAME}"
     if not arguments.no_plots:
-        written += _draw(model, subsets.get("test", train), arguments, table, out)
+        written += _draw(model, subsets.get("test", train), arguments, table, out, pictures)
     if not arguments.quiet:
         print(_summary(arguments, model, metrics, written))
 
 
 def _new_model(arguments):
     options = {"n_components": arguments.components, "n_threads": arguments.threads}
-    if arguments.model == "fa":
+    if arguments.mixtures is not None:
+        model = _new_mixture(arguments)
+    elif arguments.model == "fa":
         model = aefast.FactorAnalysis(rotation=arguments.rotation, **options)
     elif arguments.rotation is not None:
         raise ValueError("--rotation is of factor analysis: give --model fa too")
@@ -139,8 +157,19 @@ def _new_model(arguments):
     return model
 
 
+def _new_mixture(arguments):
+    if arguments.rotation is not None:
+        raise ValueError("--rotation is of one model: a mixture (--mixtures) has none")
+    fa = arguments.model == "fa"
+    of = aefast.MixtureOfFactorAnalyzers if fa else aefast.MixtureOfProbabilisticPCA
+    options = {"random_state": arguments.seed, "n_threads": arguments.threads}
+    if arguments.components is not None:
+        options["n_components"] = arguments.components
+    return of(arguments.mixtures, **options)
+
+
 def _metrics(arguments, model, subsets, seconds):
-    k, d = model.components_.shape
+    k, d = model.components_.shape[-2:]
     facts = {
         "aefast_version": aefast.__version__,
         "data": arguments.data,
@@ -158,7 +187,14 @@ def _metrics(arguments, model, subsets, seconds):
         "aic": model.aic(subsets["train"]),
         "bic": model.bic(subsets["train"]),
     }
-    if arguments.model == "ppca":
+    if arguments.mixtures is not None:
+        facts |= {
+            "n_mixtures": model.n_mixtures_,
+            "weights": model.weights_.tolist(),
+            "converged": model.converged_,
+            "sizes_tried": model.sizes_tried_,
+        }
+    elif arguments.model == "ppca":
         facts["noise_variance"] = model.noise_variance_
         facts["explained_variance_ratio"] = model.explained_variance_ratio_.tolist()
     return facts
@@ -169,12 +205,12 @@ def _summary(arguments, model, metrics, written):
     lines = [
         f"{arguments.data}: {n_rows['train']:,} rows of {metrics['n_features']:,} features to fit "
         f"to, {n_rows.get('test', 0):,} held out",
-        f"{_NAMES[arguments.model]}, {metrics['n_components']:,} components",
+        f"{_description(arguments, metrics)}, {metrics['n_components']:,} components",
         "",
         f"mean log p(x), nats per row: {log_p['train']:.4f} (training rows)"
         + (f", {log_p['test']:.4f} (held-out rows)" if "test" in log_p else ""),
     ]
-    if arguments.model == "ppca":
+    if "explained_variance_ratio" in metrics:
         share = sum(metrics["explained_variance_ratio"])
         lines.append(
             f"variance along the components: {share:.1%} of all; of the noise: "
@@ -185,7 +221,14 @@ def _summary(arguments, model, metrics, written):
     return "\n".join(lines)
 
 
-def _draw(model, rows, arguments, table, out):
+def _description(arguments, metrics):
+    name = _NAMES[arguments.model]
+    if arguments.mixtures is None:
+        return name
+    return f"mixture of {metrics['n_mixtures']:,} models of {name}"
+
+
+def _draw(model, rows, arguments, table, out, names):
     """Draw the pictures and return the text that continues the list of written files."""
     from aefast import plotting
     from aefast.plotting import factors
@@ -193,16 +236,19 @@ def _draw(model, rows, arguments, table, out):
     shape = table.image_shape if arguments.image_shape is None else arguments.image_shape
     rows = rows[:: math.ceil(len(rows) / MOST_PICTURED_ROWS)]
     try:
-        figures = (
-            factors.scree(model),
-            factors.loadings(model, shape),
-            factors.likelihood(model, rows),
-        )
+        if arguments.mixtures is not None:
+            figures = (factors.means(model, shape), factors.likelihood(model, rows))
+        else:
+            figures = (
+                factors.scree(model),
+                factors.loadings(model, shape),
+                factors.likelihood(model, rows),
+            )
     except ImportError as error:
         return f"\nno pictures: {error}"
-    for name, figure in zip(_PICTURE_NAMES, figures, strict=True):
+    for name, figure in zip(names, figures, strict=True):
         plotting.save(figure, out / name)
-    return ", " + ", ".join(_PICTURE_NAMES)
+    return ", " + ", ".join(names)
 
 
 def _sample(arguments):
@@ -213,9 +259,10 @@ def _sample(arguments):
     if not hasattr(model, "sample"):
         raise ValueError(
             f"{path} holds {type(model).__name__}, which has no distribution of rows to draw from: "
-            "expected ProbabilisticPCA or FactorAnalysis (aefast factors)"
+            "expected a linear factor model or a mixture (aefast factors)"
         )
     rows = model.sample(arguments.rows, arguments.seed)
+    rows = rows[0] if isinstance(rows, tuple) else rows  # a mixture draws components too
     if arguments.out is not None:
         data_files.write_array(arguments.out, rows)
         return

@@ -181,6 +181,62 @@ def likelihood(model: Any, X: ArrayLike) -> "Figure":
     return figure
 
 
+def means(model: Any, image_shape: tuple[int, ...] | None = None) -> "Figure":
+    """Draw the means of a mixture's components.
+
+    Parameters
+    ----------
+    model : MixtureOfFactorAnalyzers or MixtureOfProbabilisticPCA
+        A fitted estimator.
+    image_shape : tuple of int, optional
+        As for `aefast.plotting.filters`.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+        For images, one small image per component (at most 144), in the order of falling weights.
+        Otherwise a heat map of features by components: the distance of the component's mean from
+        the mixture's, in units of the feature's standard deviation in the mixture.
+
+    Raises
+    ------
+    ValueError
+        If `image_shape` does not have as many pixels as there are features.
+    """
+    image_shape = resolve_image_shape(model, image_shape, "model")
+    shown, weights = model.means_[:_MOST_LOADINGS], model.weights_
+    centre = weights @ model.means_
+    title = f"means of {count_of(len(weights), 'component')}, weights {_range_of(weights)}"
+    if image_shape:
+        return _draw_images(shown, image_shape, title)
+    within = (np.square(model.components_).sum(axis=1).T + model.noise_variance_.T).T
+    spread = np.sqrt(weights @ (within + np.square(model.means_ - centre)))
+    d, names = len(centre), feature_names(model)
+    figure = new_figure(float(np.clip(0.4 * len(shown), 3, 9)) + 2.5, np.clip(0.25 * d, 3, 9) + 1.2)
+    axes, scaled = figure.add_subplot(), ((shown - centre) / spread).T
+    limit = robust_scale(scaled)
+    image = axes.imshow(
+        scaled,
+        cmap=diverging_map(),
+        vmin=-limit,
+        vmax=limit,
+        extent=(-0.5, len(shown) - 0.5, d - 0.5, -0.5),
+        aspect="auto",
+        interpolation="nearest",
+    )
+    figure.colorbar(image, ax=axes, label="standard deviations from the mean")
+    axes.set(xlabel="component", ylabel="feature" if names is None else "")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    if d <= _MOST_NAMES:
+        axes.set_yticks(range(d), range(d) if names is None else names)
+    axes.set_title(title, fontsize=10)
+    return figure
+
+
+def _range_of(weights):
+    return f"{weights.min():.2g} to {weights.max():.2g}"
+
+
 def _draw_curve(axes, curve):
     below = curve[-1] - curve[:-1] + np.spacing(abs(curve[-1]))
     axes.semilogy(np.arange(1, len(curve)), below, marker=".")
@@ -191,7 +247,8 @@ def _draw_curve(axes, curve):
 
 def _draw_histogram(axes, model, X):
     observed = model.score_samples(X)
-    drawn = model.score_samples(model.sample(len(observed), 0))
+    rows = model.sample(len(observed), 0)
+    drawn = model.score_samples(rows[0] if isinstance(rows, tuple) else rows)
     # Limit the axis to the 1 % quantile, so that a few outliers do not compress the rest.
     low = min(np.quantile(observed, 0.01), drawn.min())
     bins = np.linspace(low, max(observed.max(), drawn.max()), _N_BINS)
