@@ -237,13 +237,13 @@ def _draw(model, rows, arguments, table, out, names):
     rows = rows[:: math.ceil(len(rows) / MOST_PICTURED_ROWS)]
     try:
         if arguments.mixtures is not None:
-            figures = (factors.means(model, shape), factors.likelihood(model, rows))
+            figures = [factors.means(model, shape), factors.likelihood(model, rows)]
         else:
-            figures = (
+            figures = [
                 factors.scree(model),
                 factors.loadings(model, shape),
                 factors.likelihood(model, rows),
-            )
+            ]
     except ImportError as error:
         return f"\nno pictures: {error}"
     for name, figure in zip(names, figures, strict=True):
