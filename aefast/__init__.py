@@ -16,6 +16,7 @@ Whitening                transformation to uncorrelated columns of variance 1
 load                     reading of an estimator from a file that its `save` wrote
 ops                      functional interface: arrays in, arrays out, no state
 distributions            distributions p(x | μ) of outputs, and the base class of user-defined ones
+factors                  tests before and after a factor analysis
 build_info               properties of this build: instruction sets, threads, BLAS
 
 Attributes are loaded on first use: `import aefast.ops` does not import scikit-learn.
@@ -30,6 +31,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:  # the imports of `__getattr__`, for type checkers
     from aefast import denoising as denoising
     from aefast import distributions as distributions
+    from aefast import factors as factors
     from aefast import model_file as model_file
     from aefast import ops as ops
     from aefast import patches as patches
@@ -73,6 +75,7 @@ _HOMES = {
 _MODULES = (
     "denoising",
     "distributions",
+    "factors",
     "model_file",
     "ops",
     "patches",

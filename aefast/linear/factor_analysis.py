@@ -10,17 +10,23 @@ from scipy import linalg, optimize
 from scipy.sparse.linalg import ArpackNoConvergence, eigsh
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
 
 from aefast._base import arrays as check
 from aefast._base import threads
-from aefast._base.errors import column_labels
+from aefast._base.errors import column_labels, table_name
+from aefast._base.foreign_names import hints
 from aefast._base.random import WEIGHTS, random_stream
 from aefast._base.saving import Tensor
+from aefast._base.types import Reals, Table
 from aefast._base.warnings import warn, warn_of_iterations
-from aefast.linear import patterns
+from aefast.linear import foreign_names, number_of_factors, observed
 from aefast.linear.factor_model import FactorModel
 from aefast.linear.factor_report import FactorReport
-from aefast.linear.gaussian import LOG_2PI
+from aefast.linear.factor_scores import bartlett_scores
+from aefast.linear.gaussian import LOG_2PI, LinearGaussian
+from aefast.linear.minimum_residuals import mean_log_likelihood, minimize_residuals
+from aefast.linear.number_of_factors import NumberOfFactors
 from aefast.linear.rotation import (
     ROTATIONS,
     fixed_signs,
@@ -36,27 +42,35 @@ LANCZOS_OPTIONS = {"rng": 0} if "rng" in inspect.signature(eigsh).parameters els
 GRADIENT_TOLERANCE = 1e-7  # for derivatives of the mean log-likelihood by log noise variances
 
 
-class FactorAnalysis(FactorReport, FactorModel):
+class FactorAnalysis(FactorReport, NumberOfFactors, FactorModel):
     """Factor analysis: ``x = h W + μ + noise``, ``h ~ N(0, I)``, with a noise variance per column.
 
     The noise of column j has the variance ψ_j. The fit maximises ``Σ log p(x)``,
     ``x ~ N(μ, Wᵀ W + Ψ)``, with the factors h integrated out. The data enter only through their
     covariance (divided by n): one pass over the rows is followed by L-BFGS on the likelihood as a
     function of log ψ, since the best W for each ψ is known in closed form (Jöreskog 1967). With
-    missing entries the likelihood is maximised by EM.
+    missing entries the likelihood of the observed ones is maximised by a few iterations of EM and
+    L-BFGS in all parameters.
 
     Parameters
     ----------
-    n_components : int or None, default=None
-        k, the number of factors. None: the most that d columns can identify, which is the largest
-        k with ``(d − k)² ≥ d + k`` (Ledermann's bound), at least 1 and at most the rank of the
-        centred rows.
+    n_components : int, "parallel", "bic", "cv" or None, default=None
+        k, the number of factors. "parallel" or None: parallel analysis, the number of eigenvalues
+        of the correlation matrix beyond the 95 % quantiles of those of independent columns. "bic":
+        the k of least Bayesian criterion. "cv": the k of greatest likelihood of held-out rows (5
+        folds of every fifth row). "bic" and "cv" try k = 1, 2, ... until two in a row bring no
+        improvement. At least 1 and at most the number that d columns can identify, the largest k
+        with ``(d − k)² ≥ d + k`` (Ledermann's bound). Where entries are missing, parallel analysis
+        takes the mean of the column for them, and the two others fit each k by EM.
+    method : {"ml", "minres"}, default="ml"
+        Maximum likelihood, or minimum residuals: least squares of the correlations off the
+        diagonal (Harman & Jones 1966), which needs complete rows and no normal distribution.
     rotation : str or None, default=None
         Rotation of the loadings, in units of standard deviations, towards simple structure:
         "varimax", "quartimax" and "equamax" keep the factors uncorrelated; "promax", "oblimin",
         "geomin" and "target" let them be correlated (`factor_covariance_`). Several starts are
-        tried, and second derivatives certify the minimum. Without rotation ``W Ψ⁻¹ Wᵀ`` is
-        diagonal with descending entries.
+        tried, and second derivatives certify the minimum. Without rotation ``W Ψ⁻¹ Wᵀ`` (for
+        "minres" ``W Wᵀ``, of standardised columns) is diagonal with descending entries.
     rotation_options : dict or None, default=None
         "normalize": whether the loadings of each column are scaled to length 1 for the rotation
         (Kaiser's normalisation), by default for "varimax", "quartimax", "equamax" and "promax".
@@ -64,12 +78,17 @@ class FactorAnalysis(FactorReport, FactorModel):
         "epsilon" of "geomin", default 0.01. "target" of "target": an array (n_features,
         n_components) of loadings, NaN where an entry is free. "orthogonal" of "geomin" and
         "target": whether the factors stay uncorrelated, default False.
+    scores : {"regression", "bartlett"}, default="regression"
+        What `transform` returns: posterior means (Thomson's regression scores), or Bartlett's
+        weighted least squares ``(x − μ) Ψ⁻¹ Wᵀ (W Ψ⁻¹ Wᵀ)⁻¹``, unbiased for given factors and of
+        greater variance.
     min_noise : float in (0, 1), default=1e-6
         Least noise variance of a column, as a fraction of its variance. It keeps the likelihood of
         Heywood cases finite; a warning names the columns that reach it.
     tol : float, default=1e-8
-        Iterations end when the mean log-likelihood rises by less than tol, relative to its
-        magnitude (with missing entries: absolutely), or when its gradient vanishes.
+        Iterations end when the mean log-likelihood rises by less than a thousandth of tol, relative
+        to its magnitude (with missing entries by less than 1e-11 too), or when its gradient
+        vanishes.
     max_iter : int, default=1000
         Largest number of iterations.
     n_threads : int or None, default=None
@@ -98,6 +117,7 @@ class FactorAnalysis(FactorReport, FactorModel):
         ``ss_loadings_ / n_features``.
     log_likelihood_curve_ : list of float
         Mean log-likelihood (nats) of the training rows after each iteration; never decreasing.
+        With "minres", that of the result alone.
     n_iter_ : int
     n_samples_seen_ : int
     n_features_in_ : int
@@ -128,29 +148,40 @@ class FactorAnalysis(FactorReport, FactorModel):
     """
 
     _parameter_constraints: dict = {
-        "n_components": [None, Interval(Integral, 1, check.LARGEST_SIZE, closed="both")],
+        "n_components": [
+            None,
+            Interval(Integral, 1, check.LARGEST_SIZE, closed="both"),
+            StrOptions(set(number_of_factors.CHOICES)),
+        ],
+        "method": [StrOptions({"ml", "minres"})],
         "rotation": [None, StrOptions(set(ROTATIONS))],
         "rotation_options": [None, dict],
+        "scores": [StrOptions({"regression", "bartlett"})],
         "min_noise": [Interval(Real, 0, 1, closed="neither")],
         "tol": [Interval(Real, 0, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "n_threads": [None, Interval(Integral, 1, threads.MOST_THREADS, closed="both")],
     }
 
+    @hints(foreign_names.FACTOR_ANALYSIS)
     def __init__(
         self,
-        n_components: int | None = None,
+        n_components: int | str | None = None,
         *,
+        method: str = "ml",
         rotation: str | None = None,
         rotation_options: dict | None = None,
+        scores: str = "regression",
         min_noise: float = 1e-6,
         tol: float = 1e-8,
         max_iter: int = 1000,
         n_threads: int | None = None,
     ) -> None:
         self.n_components = n_components
+        self.method = method
         self.rotation = rotation
         self.rotation_options = rotation_options
+        self.scores = scores
         self.min_noise = min_noise
         self.tol = tol
         self.max_iter = max_iter
@@ -159,37 +190,71 @@ class FactorAnalysis(FactorReport, FactorModel):
     # ---- fitting ----
 
     @threads.with_same_bits
-    def _fit_statistics(self, statistics, name="X"):
+    def _fit_statistics(self, statistics, name="X", k=None):
+        """Fit from statistics; k is the number of factors where it is known already."""
         statistics._check_variance()
+        correlation, scale, varies = self._correlation(statistics)
+        k = self._n_components(correlation, varies, statistics) if k is None else k
+        self._rotation_options(len(scale), k)
+        W, psi, curve, n_iter, converged = self._optimum(correlation, k, varies)
+        if not converged:
+            warn_of_iterations(self.max_iter)
+        self._warn_of_heywood(psi[varies], np.flatnonzero(varies), name)
+        curve = [value - float(np.log(scale).sum()) for value in curve]
+        self._set_loadings(
+            statistics.mean_, W, psi, scale, curve, statistics.n_samples_, n_iter=n_iter
+        )
+
+    def _correlation(self, statistics):
+        """Return the correlation matrix, the columns' units, and the mask of columns that vary."""
         covariance = statistics.covariance()
         scale, varies = self._scales(covariance)
         correlation = covariance / np.outer(scale, scale)
         correlation[~varies, :] = correlation[:, ~varies] = 0.0
-        k = self._n_components(correlation, statistics)
-        self._rotation_options(len(scale), k)
-        found = maximize_profile(correlation, k, varies, self.min_noise, self.tol, self.max_iter)
-        if not found.converged:
-            warn_of_iterations(self.max_iter)
-        self._warn_of_heywood(found.psi[varies], np.flatnonzero(varies), name)
-        curve = [value - float(np.log(scale).sum()) for value in found.curve]
-        self._set_loadings(
-            statistics.mean_, found.W, found.psi, scale, curve, statistics.n_samples_
+        return correlation, scale, varies
+
+    def _optimum(self, correlation, k, varies):
+        """Return W, ψ, the curve, the number of iterations, and whether they converged."""
+        if self.method == "ml":
+            found = maximize_profile(
+                correlation, k, varies, self.min_noise, self.tol, self.max_iter
+            )
+            return found.W, found.psi, found.curve, len(found.curve), found.converged
+        floor = self.min_noise
+        start = np.clip(_starting_noise(correlation, k), 2 * floor, 1.0)
+        W, psi, n_iter, converged = minimize_residuals(
+            correlation, k, start, varies, floor, self.max_iter
         )
+        return W, psi, [mean_log_likelihood(correlation, W, psi)], n_iter, converged
+
+    def _fitted_gaussian(self, statistics, k):
+        """Return the distribution of k factors fitted to statistics, without a warning."""
+        correlation, scale, varies = self._correlation(statistics)
+        W, psi, *_ = self._optimum(correlation, k, varies)
+        return LinearGaussian(statistics.mean_, W * scale, psi * scale**2)
 
     @threads.with_same_bits
     def _fit_missing(self, rows, weight, name):
+        if self.method != "ml":
+            raise ValueError(
+                f"method={self.method!r} needs complete rows: X has missing entries, for which "
+                "method='ml' is fitted by EM"
+            )
+        k = self.n_components
+        if k in ("bic", "cv"):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                k = number_of_factors.by_em(rows, weight, k, self._fitted_by_em, name)
         means = self._means_of_observed(rows, name)
         filled = self._statistics_of_filled(rows, means, weight)
         filled._check_variance()
         scale, varies = self._scales(filled.covariance())
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            start = FactorAnalysis(
-                self.n_components, min_noise=self.min_noise, tol=1e-3, n_threads=self.n_threads
-            )
+            start = FactorAnalysis(k, min_noise=self.min_noise, tol=1e-3, n_threads=self.n_threads)
             start._fit_statistics(filled, name)
         floor = self.min_noise * scale**2
-        mean, W, psi, curve, converged = patterns.expectation_maximization(
+        mean, W, psi, curve, converged = observed.maximize(
             rows,
             weight,
             (start.mean_, start.components_, np.maximum(start.noise_variance_, floor)),
@@ -197,6 +262,7 @@ class FactorAnalysis(FactorReport, FactorModel):
             floor,
             self.tol,
             self.max_iter,
+            self.n_threads,
         )
         if not converged:
             warn_of_iterations(self.max_iter)
@@ -215,20 +281,6 @@ class FactorAnalysis(FactorReport, FactorModel):
         varies = variance > np.finfo(np.float64).eps ** 2 * mean
         return np.sqrt(np.where(varies, variance, 1e-6 * mean)), varies
 
-    def _n_components(self, correlation, statistics):
-        """Return the number of factors, checked or chosen."""
-        d = len(correlation)
-        if self.n_components is None:
-            ledermann = int((2 * d + 1 - np.sqrt(8 * d + 1)) / 2)
-            values = linalg.eigvalsh(correlation)
-            rank = statistics._rank(values)
-            return max(1, min(ledermann, statistics.n_samples_ - 1, rank))
-        if self.n_components > d:
-            raise ValueError(
-                f"n_components must be at most n_features = {d}, got {self.n_components}"
-            )
-        return int(self.n_components)
-
     def _warn_of_heywood(self, psi, columns, name):
         at_bound = columns[psi <= self.min_noise * (1 + 1e-6)]
         if len(at_bound):
@@ -244,7 +296,7 @@ class FactorAnalysis(FactorReport, FactorModel):
     def _rotation_options(self, d, k):
         return rotation_options(self.rotation, self.rotation_options, (d, k))
 
-    def _set_loadings(self, mean, W, psi, scale, curve, n_samples):
+    def _set_loadings(self, mean, W, psi, scale, curve, n_samples, n_iter=None):
         """Set the fitted attributes from W and psi of columns in units of `scale`.
 
         In these units signs, order and rotation do not depend on the units of X.
@@ -257,13 +309,32 @@ class FactorAnalysis(FactorReport, FactorModel):
             noise_variance_=psi * scale**2,
             factor_covariance_=Phi,
             log_likelihood_curve_=curve,
-            n_iter_=len(curve),
+            n_iter_=len(curve) if n_iter is None else n_iter,
             n_samples_seen_=n_samples,
         )
 
+    def transform(self, X: Table) -> Reals:
+        """Return factor scores: posterior means, or Bartlett's with ``scores="bartlett"``.
+
+        Parameters
+        ----------
+        X : array-like or CSR matrix (n_samples, n_features)
+            NaN is a missing entry; the scores of such a row follow from the observed entries.
+
+        Returns
+        -------
+        H : ndarray (n_samples, n_components)
+            float32 for float32, uint8 and bool input, float64 otherwise.
+        """
+        if self.scores != "bartlett":
+            return super().transform(X)
+        check_is_fitted(self)
+        rows = check.estimator_table(self, X, reset=False)
+        return bartlett_scores(rows, self._gaussian, self.n_threads, table_name(X, self))
+
     def _n_parameters(self):
         k, d = self.components_.shape
-        return d * k - k * (k - 1) // 2 + 2 * d
+        return number_of_factors.n_parameters(d, k)
 
     # ---- in a file ----
 

@@ -41,7 +41,7 @@ class FactorModel(
         """Fit the model to the rows of X.
 
         Complete rows are fitted to in one pass, from their sufficient statistics; rows with missing
-        entries by EM.
+        entries iteratively, by pattern.
 
         Parameters
         ----------
@@ -207,7 +207,8 @@ class FactorModel(
     def reconstruct(self, X: Table) -> Reals:
         """Return ``inverse_transform(transform(X))``.
 
-        This is ``E[x' | x]`` of a row x' with the same factors, which shrinks towards the mean.
+        With posterior means as codes this is ``E[x' | x]`` of a row x' with the same factors, which
+        shrinks towards the mean.
 
         Parameters
         ----------
@@ -217,7 +218,7 @@ class FactorModel(
         -------
         X_hat : ndarray (n_samples, n_features)
         """
-        return self.inverse_transform(self._posterior(X)[0])
+        return self.inverse_transform(self.transform(X))
 
     def impute(self, X: Table) -> Reals:
         """Return X with missing entries (NaN) replaced by their conditional means.

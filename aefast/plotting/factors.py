@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 _MOST_LOADINGS = 144
 _MOST_NAMES = 40
+_MOST_NUMBERED = 12  # number of components of which cells carry numbers
+_SALIENT = 0.3  # magnitude from which a loading is not drawn faint
 _N_BINS = 60
 
 
@@ -131,7 +133,8 @@ def loadings(model: Any, image_shape: tuple[int, ...] | None = None) -> "Figure"
         For images, one small image per component (at most 144), in the units of X. Otherwise a heat
         map of features by components, each feature in units of its standard deviation (for
         independent factors these are its correlations with them), and beside it the share of each
-        feature's variance that the factors explain.
+        feature's variance that the factors explain. Loadings below 0.3 are faint; cells of small
+        tables (40 features, 12 components) carry their numbers.
 
     Raises
     ------
@@ -278,11 +281,14 @@ def _draw_table(model, shown, title):
     k, d = shown.shape
     names = feature_names(model)
     variance = np.diagonal(model.get_covariance())
-    width, height = np.clip([0.25 * k, 0.25 * d], 3.0, 9.0)
+    is_numbered = k <= _MOST_NUMBERED and d <= _MOST_NAMES
+    width, height = np.clip([(0.6 if is_numbered else 0.25) * k, 0.25 * d], 3.0, 9.0)
     figure = new_figure(width + 4.0, height + 1.2)
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(width, 2.0))
+    table = (shown / np.sqrt(variance)).T
     image = left.imshow(
-        (shown / np.sqrt(variance)).T,
+        table,
+        alpha=np.where(np.abs(table) < _SALIENT, 0.4, 1.0),
         cmap=diverging_map(),
         vmin=-1,
         vmax=1,
@@ -291,6 +297,8 @@ def _draw_table(model, shown, title):
         interpolation="nearest",
     )
     figure.colorbar(image, ax=left)
+    if is_numbered:
+        _write_numbers(left, table)
     left.set(xlabel="component", ylabel="feature" if names is None else "")
     left.set_title(f"{title}, standardised", fontsize=10)
     left.xaxis.get_major_locator().set_params(integer=True)
@@ -300,6 +308,15 @@ def _draw_table(model, shown, title):
     right.set(xlim=(0, 1), xlabel="share of the\nfeature's variance")
     _tidy(right)
     return figure
+
+
+def _write_numbers(axes, table):
+    """Write the loadings into their cells: grey where faint, white on dark colours."""
+    for (j, i), value in np.ndenumerate(table):
+        size = abs(value)
+        color = "0.6" if size < _SALIENT else "white" if size > 0.65 else "black"
+        text = f"{round(value, 2) + 0.0:.2f}".replace("-", "−")  # without a negative zero
+        axes.text(i + 1, j, text, ha="center", va="center", fontsize=7, color=color)
 
 
 def _tidy(axes):

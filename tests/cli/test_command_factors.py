@@ -68,6 +68,45 @@ def test_factor_analysis_of_a_table(wine, capsys):
     assert list(aefast.load("rotated/model.safetensors").feature_names_in_) == list(wine.columns)
 
 
+def test_a_correlation_matrix(folder, capsys):
+    frame = load_wine(as_frame=True).data
+    frame.corr().to_csv("R.csv", index=False)
+    argv = "factors R.csv --covariance 178 --model fa -k 3 --rotation oblimin --out fa"
+    assert main(argv.split()) == 0
+    assert sorted(os.listdir("fa")) == [
+        "loadings.png", "metrics.json", "model.safetensors", "scree.png"
+    ]  # fmt: skip
+    rows = (frame - frame.mean()) / frame.std(ddof=1)
+    model = FactorAnalysis(3, rotation="oblimin").fit(rows)
+    metrics = json.loads(open("fa/metrics.json").read())
+    assert metrics["log_likelihood"]["train"] == pytest.approx(model.score(rows), rel=1e-9)
+    assert metrics["aic"] == pytest.approx(model.aic(rows), rel=1e-9)
+    assert metrics["bic"] == pytest.approx(model.bic(rows), rel=1e-9)
+    fit = model.goodness_of_fit()
+    assert metrics["goodness_of_fit"]["chi_square"] == pytest.approx(fit.chi_square, rel=1e-6)
+    assert metrics["n_rows"] == {"train": 178}
+    out = capsys.readouterr().out
+    assert "covariances of 13 features of 178 rows" in out
+    assert "SS loadings" in out and f"RMSEA = {fit.rmsea:.3f}" in out
+    loaded = aefast.load("fa/model.safetensors")
+    assert list(loaded.feature_names_in_) == list(frame.columns)
+    assert main("factors R.csv --covariance 178 -k 2 --quiet --no-plots --out ppca".split()) == 0
+    metrics = json.loads(open("ppca/metrics.json").read())
+    ppca = ProbabilisticPCA(2).fit(rows)
+    assert metrics["log_likelihood"]["train"] == pytest.approx(ppca.score(rows), rel=1e-9)
+    assert metrics["bic"] == pytest.approx(ppca.bic(rows), rel=1e-9)
+
+
+@pytest.mark.parametrize("k", ["parallel", "bic", "cv"])
+def test_ways_to_say_how_many_factors(k, wine):
+    argv = f"factors wine.csv --model fa --method minres -k {k} --quiet --no-plots --out out"
+    assert main(argv.split()) == 0
+    metrics = json.loads(open("out/metrics.json").read())
+    assert metrics["parameters"]["n_components"] == k
+    assert metrics["parameters"]["method"] == "minres"
+    assert len(metrics["ss_loadings"]) == metrics["n_components"] < 8
+
+
 @pytest.mark.parametrize("k", ["mle", "cv", "0.5", "4"])
 def test_ways_to_say_how_many(k, wine):
     assert main(["factors", "wine.csv", "-k", k, "--quiet", "--no-plots", "--out", "out"]) == 0
@@ -124,6 +163,8 @@ def test_refusals(wine, folder, capsys):
         "factors wine.csv -k 14": "at most n_features = 13, got 14",
         "factors wine.csv -k 1.5": "n_components",
         "factors wine.csv --rotation varimax": "--rotation is of factor analysis",
+        "factors wine.csv --method minres": "--method is of factor analysis",
+        "factors wine.csv --covariance 100": "C must be a square covariance",
         "factors wine.csv --model fa -k mle": "n_components",
         "factors wine.csv --mixtures 2 -k cv": "n_components",
         "factors wine.csv --mixtures 0": "n_mixtures",

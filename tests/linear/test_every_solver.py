@@ -67,11 +67,13 @@ def check_factors(model, C, rtol):
 @pytest.mark.parametrize("offset", [0.0, 1e2, 1e4, 1e6, 1e8])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("storage", ["dense", "csr", "memory map"])
-@pytest.mark.parametrize("solver", ["covariance", "krylov", "factors"])
+@pytest.mark.parametrize("solver", ["covariance", "krylov", "gram", "factors"])
 def test_any_storage_offset_and_unit(solver, storage, dtype, offset, scale, tmp_path):
     if dtype == "float32" and offset > 1e4:
         offset = {1e6: 1e3, 1e8: 10.0}[offset]  # float32 has some 7 digits
     X = rows_of(dtype, offset, scale)
+    if solver == "gram":
+        X = X[: D - 10]  # fewer rows than columns
     mean, C = moments(X)
     table, rtol = stored_as(storage, X, tmp_path), 1e-5 if dtype == "float32" else 1e-9
     if solver == "factors":
@@ -105,3 +107,43 @@ def test_krylov_of_float32_finds_no_component_in_the_mean():
     mean, C = moments(X)
     model = ProbabilisticPCA(K, svd_solver="krylov", tol=1e-10).fit(X)
     check_components(model, mean, C, 1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:the rows lie in 29 directions")
+@pytest.mark.parametrize("n_components", [None, 0.9, "mle", 5, 25])
+def test_gram_chooses_what_the_covariance_does(n_components):
+    X = rows_of("float64", 3.0, 1.0)[:30]
+    weight = np.random.default_rng(0).integers(1, 4, 30)
+    one, other = (
+        ProbabilisticPCA(n_components, svd_solver=solver).fit(X, sample_weight=weight)
+        for solver in ("covariance", "gram")
+    )
+    np.testing.assert_allclose(other.explained_variance_, one.explained_variance_, rtol=1e-8)
+    np.testing.assert_allclose(other.get_covariance(), one.get_covariance(), atol=1e-8)
+    if n_components is not None:  # else the noise is rounding
+        likelihood = one.log_likelihood_curve_[-1]
+        assert other.log_likelihood_curve_[-1] == pytest.approx(likelihood, rel=1e-8)
+        np.testing.assert_allclose(other.score_samples(X), one.score_samples(X), rtol=1e-6)
+
+
+def test_gram_needs_fewer_rows_than_columns():
+    X = rows_of("float64", 0.0, 1.0)
+    with pytest.raises(ValueError, match="fewer rows than columns"):
+        ProbabilisticPCA(3, svd_solver="gram").fit(X)
+    with pytest.raises(ValueError, match="n_components below n_samples"):
+        ProbabilisticPCA(30, svd_solver="gram").fit(X[:30])
+
+
+def test_the_solver_follows_from_the_shape():
+    from aefast.linear.solvers import cheapest
+
+    def of(n, d, k, density=None):
+        if density is None:
+            return cheapest(np.broadcast_to(0.0, (n, d)), k, k is None)
+        table = sparse.random(n, d, density, "csr", random_state=0)
+        return cheapest(table, k, k is None)
+
+    assert of(150, 4, 2) == of(500, 300, 10) == of(100, 200, None) == "covariance"
+    assert of(294, 3000, 16) == of(300, 6000, None) == of(300, 6000, 200) == "gram"
+    assert of(2000, 1500, 20) == of(20_000, 5000, 20) == of(3000, 6000, 20, 0.001) == "krylov"
+    assert of(20_000, 6000, None) == "covariance"  # nothing else finds all eigenvalues

@@ -86,12 +86,6 @@ def test_too_few_iterations_are_told(X):
         FactorAnalysis(3).fit(X)
 
 
-def test_the_default_is_ledermanns_bound(X):
-    assert len(FactorAnalysis().fit(X).components_) == 6  # (10 − 6)² = 16 = 10 + 6
-    with pytest.warns(ConvergenceWarning, match="Heywood"):  # as four rows must be
-        assert len(FactorAnalysis().fit(X[:4]).components_) == 3
-
-
 def test_a_huge_tol_ends_after_one_iteration():
     """SciPy's optimizer divides tol by epsilon, which must not overflow."""
     X = np.random.default_rng(0).normal(size=(50, 6))

@@ -416,6 +416,13 @@ def test_invalid_parameters(of, options, message):
         of(**options).fit(clustered()[0][:60])
 
 
+def test_names_of_gaussian_mixture_are_explained(of):
+    with pytest.raises(TypeError, match=r"no parameter 'reg_covar': .* min_noise"):
+        of(2, reg_covar=1e-3)
+    with pytest.raises(ValueError, match="no parameter 'covariance_type'"):
+        of(2).set_params(covariance_type="full")
+
+
 def test_invalid_rows(of):
     X = clustered()[0][:60].copy()
     model = of(2, 2, random_state=0)

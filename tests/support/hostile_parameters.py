@@ -143,6 +143,9 @@ PARAMETERS = {
         {"n_components": 2, "n_threads": 1, "max_iter": 50},
         FACTORS
         | {
+            "n_components": [1, 2, 5, 6, "parallel", "bic", "cv", None],
+            "method": ["minres"],
+            "scores": ["bartlett"],
             "rotation": ["varimax", "promax", "oblimin", "target"],
             "rotation_options": [{}, {"gamma": -1.0}, {"target": np.eye(5, 2)}, {"power": 1e300}],
             "min_noise": [1e-12, 0.5],
