@@ -102,7 +102,7 @@ class MixtureOfFactorAnalyzers(LinearMixture):
     as many restarts as components, one that has lost its rows is removed, with a warning.
 
     Memory: M d² numbers in a fit, M k d afterwards. Missing entries take EM over patterns of what
-    is observed, as for `FactorAnalysis`.
+    is observed.
 
     References
     ----------

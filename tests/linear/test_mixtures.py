@@ -338,6 +338,15 @@ def test_lost_components_are_restarted_then_removed(of):
     assert np.isfinite(model.score_samples(X)).all()
 
 
+def test_iterations_may_end_at_a_restart(of):
+    X = np.vstack([np.full((3, 4), 50.0) + np.eye(3, 4), clustered(d=4, M=1, k=1)[0][:60]])
+    for max_iter in (1, 2, 3):
+        with pytest.warns(ConvergenceWarning, match=f"max_iter={max_iter}"):
+            model = of(12, 2, max_iter=max_iter, random_state=0).fit(X)
+        assert not model.converged_ and model.n_iter_ == max_iter
+        assert model.lower_bound_ == pytest.approx(model.score(X), rel=1e-9)
+
+
 def test_a_lost_component_takes_half_of_the_largest():
     X = clustered()[0]
     run, mixture = run_of(MixtureOfProbabilisticPCA, X)
