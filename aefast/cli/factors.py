@@ -27,7 +27,8 @@ from aefast.cli.common import (
 )
 from aefast.linear.rotation import ROTATIONS
 
-_PICTURE_NAMES = ("scree.png", "loadings.png", "likelihood.png")
+_PICTURE_NAMES: tuple[str, ...] = ("scree.png", "loadings.png", "likelihood.png")
+_MIXTURE_PICTURES: tuple[str, ...] = ("means.png", "likelihood.png")
 _ROTATIONS = [name for name in ROTATIONS if name != "target"]  # whose target is a table
 _MOST_PRINTED = 60  # columns of which the table of loadings is printed
 _NAMES = {"ppca": "probabilistic PCA", "fa": "factor analysis"}
@@ -71,8 +72,15 @@ def add_factors(command):
         type=_components,
         metavar="K",
         help="factors, or cv (held-out likelihood); for ppca also a share of the variance below 1, "
-        "or mle, for fa parallel (parallel analysis, the default) or bic; by default what the "
-        "model has",
+        "mle, or cv-1se (the fewest within a standard error of cv's), for fa parallel (parallel "
+        "analysis, the default) or bic; by default what the model has",
+    )
+    add(
+        "--mixtures",
+        type=_mixtures,
+        metavar="M",
+        help="a mixture of M such models, one for each group of rows; a list (2,5,10) or bic: the "
+        "number of least Bayesian criterion",
     )
     add("--rotation", choices=_ROTATIONS, help="of the loadings, for fa")
     add(
@@ -108,16 +116,24 @@ def add_factors(command):
 
 
 def _components(text):
-    if text in ("mle", "cv", "parallel", "bic"):
+    if text in ("mle", "cv", "cv-1se", "parallel", "bic"):
         return text
     return int(text) if text.lstrip("+-").isdigit() else float(text)
+
+
+def _mixtures(text):
+    if text == "bic":
+        return text
+    sizes = [int(size) for size in text.split(",")]
+    return sizes if len(sizes) > 1 else sizes[0]
 
 
 def _factors(arguments):
     is_matrix = arguments.covariance is not None
     table = read_data(arguments, writeable=arguments.test_fraction > 0 and not is_matrix)
     out = Path(arguments.out)
-    names = (MODEL_NAME, METRICS_NAME, *_PICTURE_NAMES)
+    pictures = _PICTURE_NAMES if arguments.mixtures is None else _MIXTURE_PICTURES
+    names = (MODEL_NAME, METRICS_NAME, *pictures)
     data_files.check_can_write(out, names, [data_files.data_path(arguments.data)])
     model = _new_model(arguments)
     if is_matrix:
@@ -142,13 +158,15 @@ def _factors(arguments):
         written += _draw(model, rows, arguments, table, out)
     if not arguments.quiet:
         print(_summary(arguments, model, metrics, written))
-        if arguments.model == "fa" and metrics["n_features"] <= _MOST_PRINTED:
+        if "ss_loadings" in metrics and metrics["n_features"] <= _MOST_PRINTED:
             print("", model.summary(), sep="\n")
 
 
 def _new_model(arguments):
     options = {"n_components": arguments.components, "n_threads": arguments.threads}
-    if arguments.model == "fa":
+    if arguments.mixtures is not None:
+        model = _new_mixture(arguments)
+    elif arguments.model == "fa":
         method = arguments.method or "ml"
         model = aefast.FactorAnalysis(rotation=arguments.rotation, method=method, **options)
     elif arguments.rotation is not None or arguments.method is not None:
@@ -160,8 +178,20 @@ def _new_model(arguments):
     return model
 
 
+def _new_mixture(arguments):
+    for name in ("rotation", "method", "covariance"):
+        if getattr(arguments, name) is not None:
+            raise ValueError(f"--{name} is of one model: a mixture (--mixtures) has none")
+    fa = arguments.model == "fa"
+    of = aefast.MixtureOfFactorAnalyzers if fa else aefast.MixtureOfProbabilisticPCA
+    options = {"random_state": arguments.seed, "n_threads": arguments.threads}
+    if arguments.components is not None:
+        options["n_components"] = arguments.components
+    return of(arguments.mixtures, **options)
+
+
 def _metrics(arguments, model, subsets, seconds):
-    k, d = model.components_.shape
+    k, d = model.components_.shape[-2:]
     scores = _likelihoods(arguments, model, subsets)
     facts = {
         "aefast_version": aefast.__version__,
@@ -181,6 +211,14 @@ def _metrics(arguments, model, subsets, seconds):
         "aic": scores["aic"],
         "bic": scores["bic"],
     }
+    if arguments.mixtures is not None:
+        facts |= {
+            "n_mixtures": model.n_mixtures_,
+            "weights": model.weights_.tolist(),
+            "converged": model.converged_,
+            "sizes_tried": model.sizes_tried_,
+        }
+        return facts
     if arguments.model == "ppca":
         facts["noise_variance"] = model.noise_variance_
     else:
@@ -228,12 +266,12 @@ def _summary(arguments, model, metrics, written):
         of_data = f"covariances of {metrics['n_features']:,} features of {n_rows['train']:,} rows"
     lines = [
         f"{arguments.data}: {of_data}",
-        f"{_NAMES[arguments.model]}, {metrics['n_components']:,} components",
+        f"{_description(arguments, metrics)}, {metrics['n_components']:,} components",
         "",
         f"mean log p(x), nats per row: {log_p['train']:.4f} (training rows)"
         + (f", {log_p['test']:.4f} (held-out rows)" if "test" in log_p else ""),
     ]
-    if arguments.model == "ppca":
+    if "noise_variance" in metrics:
         share = sum(metrics["explained_variance_ratio"])
         lines.append(
             f"variance along the components: {share:.1%} of all; of the noise: "
@@ -244,6 +282,13 @@ def _summary(arguments, model, metrics, written):
     return "\n".join(lines)
 
 
+def _description(arguments, metrics):
+    name = _NAMES[arguments.model]
+    if arguments.mixtures is None:
+        return name
+    return f"mixture of {metrics['n_mixtures']:,} models of {name}"
+
+
 def _draw(model, rows, arguments, table, out):
     """Draw the pictures and return the text that continues the list of written files."""
     from aefast import plotting
@@ -251,13 +296,17 @@ def _draw(model, rows, arguments, table, out):
 
     shape = table.image_shape if arguments.image_shape is None else arguments.image_shape
     try:
-        figures = [factors.scree(model), factors.loadings(model, shape)]
+        if arguments.mixtures is not None:
+            names, figures = _MIXTURE_PICTURES, [factors.means(model, shape)]
+        else:
+            names = _PICTURE_NAMES
+            figures = [factors.scree(model), factors.loadings(model, shape)]
         if rows is not None:
             rows = rows[:: math.ceil(len(rows) / MOST_PICTURED_ROWS)]
             figures.append(factors.likelihood(model, rows))
     except ImportError as error:
         return f"\nno pictures: {error}"
-    names = _PICTURE_NAMES[: len(figures)]
+    names = names[: len(figures)]
     for name, figure in zip(names, figures, strict=True):
         plotting.save(figure, out / name)
     return ", " + ", ".join(names)
@@ -271,9 +320,10 @@ def _sample(arguments):
     if not hasattr(model, "sample"):
         raise ValueError(
             f"{path} holds {type(model).__name__}, which has no distribution of rows to draw from: "
-            "expected ProbabilisticPCA or FactorAnalysis (aefast factors)"
+            "expected a linear factor model or a mixture (aefast factors)"
         )
     rows = model.sample(arguments.rows, arguments.seed)
+    rows = rows[0] if isinstance(rows, tuple) else rows  # a mixture draws components too
     if arguments.out is not None:
         data_files.write_array(arguments.out, rows)
         return

@@ -56,6 +56,22 @@ PROBABILISTIC_PCA = {
     "covmat": _COVARIANCE,
 }
 
+MIXTURES = {
+    # scikit-learn's GaussianMixture
+    "covariance_type": "a component's covariance has n_components factors and a noise",
+    "reg_covar": "the least noise variance is min_noise, a fraction of the columns' variances",
+    "init_params": "the fit starts from k-means on principal components",
+    "weights_init": "the fit starts from k-means on principal components",
+    "means_init": "the fit starts from k-means on principal components",
+    "precisions_init": "the fit starts from k-means on principal components",
+    "warm_start": "each fit starts anew",
+    "verbose_interval": "verbose=1 shows a progress bar",
+    # others
+    "n_clusters": "the number of components of the mixture is n_mixtures",
+    "n_factors": _K,
+    "n_latent": _K,
+}
+
 WHITENING = {
     # scikit-learn's PCA(whiten=True)
     "whiten": "the method is method, 'zca' or 'pca'",
