@@ -248,13 +248,16 @@ def minimum(problem, T, descend=None):
 
 
 def best_minimum(problem, starts, descend=None):
-    """Return the lowest of the minima from several starts; the first of equal ones."""
-    best = None
-    for T in starts:
-        found = minimum(problem, T, descend)
-        if best is None or found.value < best.value - 1e-9 * abs(best.value):
-            best = found
-    return best
+    """Return the minimum below the lowest end of descents from several starts.
+
+    Of ends of equal value the first is taken.
+    """
+    ends = [(descend or problem.descend)(T) for T in starts]
+    lowest, value, _ = ends[0]
+    for T, found, _ in ends[1:]:
+        if found < value - 1e-9 * abs(value):
+            lowest, value = T, found
+    return minimum(problem, lowest, descend)
 
 
 def random_orthogonal(k, n):
