@@ -18,7 +18,7 @@ MOST_ESCAPES = 20  # number of saddles that a descent may leave
 GRADIENT_TOLERANCE = 1e-7  # relative to the gradient by Λ; 1e-5 where rounding ends a descent
 CURVATURE_TOLERANCE = 1e-6  # a curvature below minus this, relative to the greatest, is negative
 # Number of tangent directions up to which the second derivatives are one matrix.
-MOST_DIRECTIONS = 400
+MOST_DIRECTIONS = 150
 STEP = 1e-5  # of differences of gradients
 
 
