@@ -8,10 +8,14 @@ extensions are compiled in one pool. OpenMP is detected by compiling and running
 AEFAST_DEBUG=1   build with address and undefined-behaviour sanitizers and poisoned gaps between
                  arrays (see CONTRIBUTING.md for tests of such a build), without instruction sets
                  that this processor cannot execute
+AEFAST_ABI3=1    build for the stable ABI of CPython 3.11: one wheel for all later versions, but for
+                 free-threaded ones, which ignore it (docs/develop/packaging.md)
 AEFAST_OPENMP=0  build serial kernels
 AEFAST_WERROR=1  treat warnings as errors
 AEFAST_WITHOUT=  leave out instruction sets, for a quicker build: "avx512", "baseline avx2", ...;
                  wheels have all of them
+AEFAST_RUNNER=   command before programs that the build runs: an emulator, when the compiler is one
+                 for another processor (.ci/aarch64)
 """
 
 import copy
@@ -38,6 +42,9 @@ if sys.platform == "darwin":
 DEBUG = os.environ.get("AEFAST_DEBUG", "0") not in ("", "0")
 SERIAL = os.environ.get("AEFAST_OPENMP", "1") == "0"
 WERROR = os.environ.get("AEFAST_WERROR", "0") not in ("", "0")
+ABI3 = os.environ.get("AEFAST_ABI3", "0") not in ("", "0")
+ABI3 = ABI3 and not sysconfig.get_config_var("Py_GIL_DISABLED")
+RUNNER = shlex.split(os.environ.get("AEFAST_RUNNER", ""))
 LINUX = sys.platform.startswith("linux")
 
 # Flags that follow the environment's CFLAGS and override them, so that neither -march=native nor
@@ -78,10 +85,20 @@ KERNEL_FLAGS = [
 ]
 # -g0: Python's flags ask for debug information, which takes a third of the time to compile and most
 # of the size of an extension.
-OPTIMIZE = ["-O1", "-g1", "-fno-omit-frame-pointer"] if DEBUG else ["-O3", "-g0"]
-COMMON_FLAGS = [*OPTIMIZE, "-fvisibility=hidden", *(["-Werror"] if WERROR else [])]
-# Symbols of archives that are linked into an extension are not exported: only PyInit is.
-LINK_FLAGS = ["-Wl,--exclude-libs,ALL"] if LINUX else []
+OPTIMIZE = ["-O1", "-g1", "-fno-omit-frame-pointer", "-fno-wrapv"] if DEBUG else ["-O3", "-g0"]
+# Guards of the stack and of copies cost less than can be measured (docs/develop/packaging.md). The
+# sanitizers of a debug build find more.
+HARDENED = LINUX and not DEBUG
+HARDENING = ["-fstack-protector-strong", "-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=2"]
+COMMON_FLAGS = [
+    *OPTIMIZE,
+    "-fvisibility=hidden",
+    *(HARDENING if HARDENED else []),
+    *(["-Werror"] if WERROR else []),
+]
+LINK_FLAGS = ["-Wl,--version-script=src/bindings/exports.map"] if LINUX else []
+# All symbols are bound at import, and the table of their addresses is read-only afterwards.
+LINK_FLAGS += ["-Wl,-z,relro,-z,now,-z,noexecstack"] if HARDENED else []
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 # Flags of GCC and clang, then those of Apple's clang.
 OPENMP_CANDIDATES = [["-fopenmp"], ["-Xpreprocessor", "-fopenmp", "-lomp"]]
@@ -126,7 +143,7 @@ class Trial:
                     objects, "trial", output_dir=folder, extra_postargs=list(flags)
                 )
                 if run:
-                    subprocess.run([Path(folder, "trial")], check=True, timeout=60)
+                    subprocess.run([*RUNNER, Path(folder, "trial")], check=True, timeout=60)
             except Exception:  # failures of distutils have many types
                 return False
         return True
@@ -327,7 +344,9 @@ def extension(name, sources, kernels, bfloat16_kernels=(), libraries=()):
         define_macros=[
             ("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"),
             ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION"),
+            *([("Py_LIMITED_API", "0x030B0000")] if ABI3 else []),
         ],
+        py_limited_api=ABI3,
         library_dirs=[str(Path(numpy.random.__file__).parent / "lib")],
         libraries=[*libraries, *([] if sys.platform == "darwin" else ["m"])],
     )
@@ -362,4 +381,5 @@ setup(
         ),
     ],
     cmdclass={"build_ext": BuildKernels},
+    options={"bdist_wheel": {"py_limited_api": "cp311"}} if ABI3 else {},
 )

@@ -42,6 +42,7 @@ if TYPE_CHECKING:  # the imports of `__getattr__`, for type checkers
     from aefast._build_info import build_info
     from aefast.linear.autoencoders import ItemAutoencoder, MarginalizedAutoencoder
     from aefast.linear.factor_analysis import FactorAnalysis
+    from aefast.linear.mixtures import MixtureOfFactorAnalyzers, MixtureOfProbabilisticPCA
     from aefast.linear.probabilistic_pca import ProbabilisticPCA
     from aefast.linear.whitening import Whitening
     from aefast.model_file import load
@@ -60,6 +61,8 @@ _HOMES = {
     "ProbabilisticPCA": "aefast.linear.probabilistic_pca",
     "ItemAutoencoder": "aefast.linear.autoencoders",
     "MarginalizedAutoencoder": "aefast.linear.autoencoders",
+    "MixtureOfFactorAnalyzers": "aefast.linear.mixtures",
+    "MixtureOfProbabilisticPCA": "aefast.linear.mixtures",
     "Whitening": "aefast.linear.whitening",
     "SufficientStatistics": "aefast._base.moments",
     "DictionaryLearning": "aefast.sparse_coding.dictionary_learning",
@@ -88,6 +91,8 @@ __all__ = [
     "FactorAnalysis",
     "ItemAutoencoder",
     "MarginalizedAutoencoder",
+    "MixtureOfFactorAnalyzers",
+    "MixtureOfProbabilisticPCA",
     "ProbabilisticPCA",
     "SparseCoder",
     "StackedAutoencoder",

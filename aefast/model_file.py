@@ -44,6 +44,8 @@ HOMES = {
     "aefast dictionary": ("aefast.sparse_coding.dictionary_learning", "DictionaryLearning"),
     "aefast probabilistic pca": ("aefast.linear.probabilistic_pca", "ProbabilisticPCA"),
     "aefast factor analysis": ("aefast.linear.factor_analysis", "FactorAnalysis"),
+    "aefast mixture of factor analyzers": ("aefast.linear.mixtures", "MixtureOfFactorAnalyzers"),
+    "aefast mixture of probabilistic pca": ("aefast.linear.mixtures", "MixtureOfProbabilisticPCA"),
     "aefast marginalized autoencoder": ("aefast.linear.autoencoders", "MarginalizedAutoencoder"),
     "aefast item autoencoder": ("aefast.linear.autoencoders", "ItemAutoencoder"),
 }

@@ -7,6 +7,36 @@ class Accumulator:
     def add(self, X: NDArray[Any], weight: NDArray[Any] | None = None) -> int: ...
     def finish(self, sums: NDArray[Any], scatter: NDArray[Any]) -> None: ...
 
+MOST_ROWS: int
+
+class Gaps:
+    n_groups: int
+    def __init__(
+        self,
+        observed: NDArray[Any],
+        weight: NDArray[Any],
+        row_begin: NDArray[Any],
+        rows: NDArray[Any],
+        scale: NDArray[Any],
+        n_factors: int,
+        is_completed: bool,
+        n_threads: int,
+        like: NDArray[Any],
+    ) -> None: ...
+    def add(
+        self,
+        mean: NDArray[Any],
+        W: NDArray[Any],
+        precision: NDArray[Any],
+        totals: NDArray[Any],
+        first_group: int,
+        last_group: int,
+        *,
+        second: NDArray[Any] | None = None,
+        cross: NDArray[Any] | None = None,
+        completed: NDArray[Any] | None = None,
+    ) -> None: ...
+
 def add_sparse(
     row_begin: NDArray[Any],
     columns: NDArray[Any],

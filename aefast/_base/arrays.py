@@ -454,6 +454,11 @@ def _check_indices(X: Any, name: str) -> None:
     )
 
 
+def as_table(X: Any, name: str) -> Any:
+    """Return X as a finite CSR matrix where it is sparse, else as `as_rows` does."""
+    return as_csr(X, name) if _is_sparse(X) else as_rows(X, name)
+
+
 def as_csr(X: Any, name: str, dtype: Any = None) -> Any:
     """Return a finite CSR matrix of float32 or float64, columns ascending, without duplicates.
 

@@ -4,6 +4,7 @@ The covariance of a wide table would not fit in memory.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,8 +16,9 @@ from aefast._base import threads
 from aefast._base.errors import too_large_error
 from aefast._base.float_range import USUAL_EXPONENT, without_unit
 from aefast._base.passes import Pace, slices
+from aefast._base.reference_point import FAR
 from aefast._base.scan import scan_rows
-from aefast._base.sparse_rows import SparseProducts
+from aefast._base.sparse_rows import SparseProducts, has_small_means
 from aefast._base.types import Array, RandomState
 from aefast._base.warnings import warn_of_iterations
 
@@ -36,39 +38,68 @@ class Found(NamedTuple):
     n_iter: int  # products with the covariance, each of which reads the rows twice
 
 
-class _DenseCovariance:
-    """Products ``C Q`` for dense rows, centred in slices; a missing entry counts as the mean."""
+class DenseCovariance:
+    """Products ``C Q`` for dense rows, centred in slices; a missing entry counts as the mean.
 
-    ROWS = 4096
+    Rows of float32 are centred by the mean in two parts, of which the first is rounded to float32:
+    the difference with it is exact where a mean is large beside the spread, and the second part
+    is what rounding left out of the mean.
+    """
+
+    ENTRIES = 1 << 22  # of a slice of rows
 
     def __init__(self, X: Array, weight: Array, mean: Array, has_missing: bool) -> None:
         self.X, self.mean = X, mean.astype(check.real_type(X.dtype))
+        self.rest = (mean - self.mean).astype(self.mean.dtype)
         self.weight, self.has_missing = weight / weight.sum(), has_missing
+
+    def centred(self, part: slice) -> Array:
+        """Return the centred rows of a slice, in the real type of the computation."""
+        rows = self.X[part] - self.mean
+        if self.rest.any():
+            rows -= self.rest
+        if self.has_missing:
+            rows[np.isnan(rows)] = 0
+        return rows
 
     def times(self, Q: Array) -> Array:
         out = np.zeros_like(Q)
         Q = Q.astype(self.mean.dtype, copy=False)
-        for part in slices(len(self.X), Pace.fixed(self.ROWS), self.X):
-            rows = self.X[part] - self.mean
-            if self.has_missing:
-                rows[np.isnan(rows)] = 0
+        for part in slices(
+            len(self.X), Pace.fixed(max(1, self.ENTRIES // self.X.shape[1])), self.X
+        ):
+            rows = self.centred(part)
             out += rows.T @ ((rows @ Q) * self.weight[part, None].astype(Q.dtype, copy=False))
         return out
 
 
-class _SparseCovariance:
-    """Products ``C Q = Xᵀ diag(w) X Q / Σ w − meanᵀ (mean Q)`` for sparse rows.
+class SparseCovariance:
+    """Products ``C Q`` for sparse rows, which are centred within both products.
 
-    The subtraction is accurate because means of sparse columns are no larger than their spread.
+    With the mean m and ``Y = diag(w) (X Q − 1 (m Q)) / Σ w`` the product is ``Xᵀ Y − mᵀ (1 Y)``.
+    Columns without a zero are centred by themselves beforehand. In every other column the mean is
+    at most √n standard deviations, so that little is lost to it in float64; rows of float32 are
+    multiplied in float64 too unless all of these means are small.
     """
 
     def __init__(self, X: Any, weight: Array, mean: Array, n_threads: int | None) -> None:
-        self.products, self.mean = SparseProducts(X, n_threads), mean
-        self.weight = (weight / weight.sum())[:, None].astype(X.dtype)
+        n, d = X.shape
+        is_full = np.bincount(X.indices, minlength=d) == n
+        reference = np.where(is_full, mean, 0.0)
+        self.mean = mean - reference
+        if reference.any():
+            data = X.data.astype(np.float64) - reference[X.indices]
+            X = sparse.csr_matrix((data.astype(X.dtype), X.indices, X.indptr), X.shape)
+        if not has_small_means(X, weight, FAR):
+            X = X.astype(np.float64, copy=False)
+        self.products = SparseProducts(X, n_threads)
+        self.weight = (weight / weight.sum())[:, None]
 
     def times(self, Q: Array) -> Array:
-        product = self.products.transposed_times(self.products.times(Q) * self.weight)
-        return product - np.outer(self.mean, self.mean @ Q)
+        dtype = self.products.dtype
+        Y = self.products.times(Q, minus=self.mean @ Q) * self.weight.astype(dtype)
+        product = self.products.transposed_times(Y).astype(np.float64, copy=False)
+        return product - np.outer(self.mean, Y.sum(axis=0, dtype=np.float64))
 
 
 def _mean_and_variance(
@@ -76,15 +107,28 @@ def _mean_and_variance(
 ) -> tuple[Array, float] | None:
     """Return the mean (d,) and the total variance, or None where an entry is missing.
 
-    With `means`, missing entries count as these. Raises ValueError for infinite entries.
+    The variance is computed about the mean, in a second pass. With `means`, missing entries count
+    as these. Raises ValueError for infinite entries.
     """
     n, d = X.shape
     weight_sum = weight.sum()
     if sparse.issparse(X):
         values = X.data.astype(np.float64, copy=False)
         of_entries = np.repeat(weight, np.diff(X.indptr))
+        # Zeros of a column weigh what its entries do not; a column without zeros has no rounding.
+        stored = np.bincount(X.indices, of_entries, d)
+        is_full = np.bincount(X.indices, minlength=d) == n
+        zeros = np.where(is_full, 0.0, np.maximum(weight_sum - stored, 0.0))
         mean = np.bincount(X.indices, of_entries * values, d) / weight_sum
-        return mean, float((of_entries * values**2).sum() / weight_sum - (mean**2).sum())
+        mean += (
+            np.where(
+                is_full, np.bincount(X.indices, of_entries * (values - mean[X.indices]), d), 0.0
+            )
+            / weight_sum
+        )
+        with np.errstate(over="ignore"):
+            squares = of_entries @ np.square(values - mean[X.indices]) + zeros @ mean**2
+        return mean, float(squares / weight_sum)
     mean, dtype = means, check.real_type(X.dtype)
     if means is None:
         found = scan_rows(X, n, dtype, None, name=name, sample_weight=weight, none_if_missing=True)
@@ -97,6 +141,30 @@ def _mean_and_variance(
             squares = np.square(X[part].astype(np.float64) - mean)
             total += float(weight[part] @ np.nansum(squares, axis=1))
     return mean, total / float(weight_sum)
+
+
+def checked_moments(
+    X: Any, weight: Array, means: Array | None, name: str
+) -> tuple[Array, float] | None:
+    """Return the mean (d,) and the total variance, or None where an entry is missing.
+
+    Parameters are those of `leading_eigenpairs`. Raises ValueError for infinite entries, and where
+    the variance is 0 or its squares overflow or underflow float64.
+    """
+    moments = _mean_and_variance(X, weight, means, name)
+    if moments is None:
+        return None
+    total = moments[1]
+    if not np.isfinite(total):
+        raise too_large_error("the squares of X", np.dtype(np.float64))
+    if not total > 0:
+        raise ValueError(
+            "the rows have no variance: expected at least 2 different ones, got n_samples = "
+            f"{X.shape[0]}"
+        )
+    if total < np.finfo(np.float64).tiny * X.shape[1]:
+        raise ValueError(f"the squares of {name} underflow float64: scale {name} up")
+    return moments
 
 
 @threads.with_same_bits
@@ -143,51 +211,84 @@ def leading_eigenpairs(
         None where an entry of X is missing and no means are given.
     """
     weight = np.ones(X.shape[0]) if weight is None else without_unit(weight)[0]
-    moments = _mean_and_variance(X, weight, means, name)
+    moments = checked_moments(X, weight, means, name)
     if moments is None:
         return None
     mean, total = moments
-    if not np.isfinite(total):
-        raise too_large_error("the squares of X", np.dtype(np.float64))
-    if not total > 0:
-        raise ValueError(
-            "the rows have no variance: expected at least 2 different ones, got n_samples = "
-            f"{X.shape[0]}"
-        )
     if sparse.issparse(X):
-        C: Any = _SparseCovariance(X, weight, mean, n_threads)
+        C: Any = SparseCovariance(X, weight, mean, n_threads)
     else:
-        C = _DenseCovariance(X, weight, mean, means is not None)
-    if total < np.finfo(np.float64).tiny * X.shape[1]:
-        raise ValueError(f"the squares of {name} underflow float64: scale {name} up")
+        C = DenseCovariance(X, weight, mean, means is not None)
     # Iterations work with unit² C, whose entries and their squares neither underflow nor overflow.
     exponent = math.frexp(total)[1] // 2
     unit = 1.0 if abs(exponent) <= USUAL_EXPONENT // 2 else math.ldexp(1.0, -exponent)
     total *= unit**2
-    d, width = X.shape[1], min(-(-(k + EXTRA) // BLOCK_UNIT) * BLOCK_UNIT, *X.shape)
-    random = check_random_state(random_state)
-    basis = linalg.qr(random.standard_normal((d, width)), mode="economic")[0]
-    image = unit * C.times(unit * basis)
+    basis = starting_block(X.shape[1], k, check_random_state(random_state), min(X.shape))
+    floor = total / X.shape[1]
+    found = block_lanczos(lambda Q: unit * C.times(unit * Q), basis, k, tol, floor, max_iter)
+    if not found.converged:
+        warn_of_iterations(max_iter)
+    values, total = np.maximum(found.values[:k], 0.0) / unit**2, total / unit**2
+    return Found(values, found.vectors[:, :k].T, total, mean, found.n_iter)
+
+
+def starting_block(d: int, k: int, random: Any, most: int) -> Array:
+    """Return a random orthonormal block (d, k + some columns), of at most `most` columns."""
+    width = min(-(-(k + EXTRA) // BLOCK_UNIT) * BLOCK_UNIT, most)
+    return linalg.qr(random.standard_normal((d, width)), mode="economic")[0]
+
+
+class Ritz(NamedTuple):
+    """Approximate eigenpairs, as many as a block has columns, and how they were found."""
+
+    values: Array  # (width,), descending
+    vectors: Array  # (d, width), one eigenvector a column
+    n_iter: int  # products of a block
+    converged: bool
+
+
+def block_lanczos(
+    times: Callable[[Array], Array],
+    block: Array,
+    k: int,
+    tol: float,
+    floor: float,
+    max_iter: int,
+) -> Ritz:
+    """Return the leading eigenpairs of a symmetric positive semidefinite matrix A.
+
+    Parameters
+    ----------
+    times : callable
+        Returns ``A Q`` for a block Q of columns.
+    block : ndarray (d, width)
+        Orthonormal columns to start from, at least k: random ones, or the eigenvectors of a matrix
+        near A.
+    k : int
+    tol, floor : float
+        A pair (λ, v) is accepted where ``‖A v − λ v‖² ≤ tol max(λ, floor)²``. It is a certificate:
+        the norm bounds the distance of λ from an eigenvalue.
+    max_iter : int
+    """
+    d, width = block.shape
+    basis, image = block, times(block)
     for n_iter in range(1, max_iter + 1):
         values, U = linalg.eigh(_symmetric(basis.T @ image))
-        values, U = values[::-1], U[:, ::-1]
-        leading = U[:, :width]
-        ritz, ritz_image = basis @ leading, image @ leading
-        residuals = ritz_image - ritz * values[:width]
+        values, U = values[::-1][:width], U[:, ::-1][:, :width]
+        ritz, ritz_image = basis @ U, image @ U
+        residuals = ritz_image - ritz * values
         errors = np.linalg.norm(residuals[:, :k], axis=0)
-        if (errors**2 <= tol * np.maximum(values[:k], total / d) ** 2).all():
-            break
+        if (errors**2 <= tol * np.maximum(values[:k], floor) ** 2).all():
+            return Ritz(values, ritz, n_iter, True)
         if n_iter == max_iter:
-            warn_of_iterations(max_iter)
             break
         if basis.shape[1] + width > min(d, MOST_BLOCKS * width):
             basis, image = ritz, ritz_image
         Q = _orthogonal_to(basis, residuals)
         if Q.shape[1] == 0:
-            break
-        basis, image = np.hstack([basis, Q]), np.hstack([image, unit * C.times(unit * Q)])
-    values, total = np.maximum(values[:k], 0.0) / unit**2, total / unit**2
-    return Found(values, ritz[:, :k].T, total, mean, n_iter)
+            return Ritz(values, ritz, n_iter, True)
+        basis, image = np.hstack([basis, Q]), np.hstack([image, times(Q)])
+    return Ritz(values, ritz, max_iter, False)
 
 
 def _symmetric(A: Array) -> Array:

@@ -399,7 +399,7 @@ class SufficientStatistics(Saved):
     def _of_rows(self, X: Any, sample_weight: ArrayLike | None) -> "SufficientStatistics":
         """Return the statistics of these rows alone."""
         name = table_name(X)
-        X = check.as_csr(X, name) if sparse.issparse(X) else check.as_rows(X, name)
+        X = check.as_table(X, name)
         if X.shape[1] != self.n_features_in_:
             raise ValueError(f"X must have {self.n_features_in_} columns, got shape {X.shape}")
         return statistics_of(X, sample_weight, n_threads=self.n_threads, name=name)

@@ -12,14 +12,16 @@ from aefast._base import _statistics, threads
 from aefast._base import arrays as check
 from aefast._base._rows import BAD_ROWS, NOT_FINITE
 from aefast._base.errors import bad_row_error, overflow_of_row
+from aefast._base.float_range import all_finite
 from aefast._base.missing import is_incomplete
 from aefast._base.passes import Pace, slices
-from aefast._base.sparse_rows import check_widths, csr_arrays
+from aefast._base.sparse_rows import CentredParts, centred_parts, check_widths, csr_arrays
 from aefast._base.types import Array
 
 OPERATIONS_A_SECOND = 4e10  # speed from which the size of the first slice is estimated
 BLOCK_ROWS = 96  # largest number of rows in a block
 BLOCK_ENTRIES = 1 << 20  # largest number of entries in a block of wide rows
+MOST_ENTRIES = 1 << 24  # largest number of results, or dense entries, of a slice of sparse rows
 
 
 def project(
@@ -57,19 +59,17 @@ def _project_sparse(
     name: str,
     n_threads: int | None,
 ) -> Array:
-    """Return ``X B − (shift B − offset)`` for sparse rows, each product computed alone.
+    """Return ``(X − shift) B + offset`` for sparse rows.
 
-    The subtraction is accurate because means of sparse columns are no larger than their spread.
+    The result is ``X B − (shift B − offset)`` for columns of few entries, whose means are no larger
+    than their spread; other columns are centred first.
     """
-    Z = np.empty((rows.shape[0], B.shape[1]), np.float64)
     check_widths(rows, len(B))
-    work = 2.0 * rows.nnz * B.shape[1]
-    n_threads = threads.effective_n_threads(n_threads, work)
+    Z = np.empty((rows.shape[0], B.shape[1]), np.float64)
     B = np.ascontiguousarray(B, np.float64)
-    with threads.same_bits():
-        minus = shift @ B if offset is None else shift @ B - offset
-    arrays = csr_arrays(rows.astype(np.float64, copy=False))
-    status = _statistics.sparse_product(*arrays, B, Z, n_threads, minus=minus)
+    status = 0
+    for part in _slices_of_sparse(rows, B.shape[1]):
+        status |= _product(centred_parts(rows[part], shift), B, offset, Z[part], n_threads)
     try:
         with np.errstate(over="raise"):
             results = Z.astype(dtype, copy=False)
@@ -80,8 +80,62 @@ def _project_sparse(
     return results
 
 
+def _slices_of_sparse(rows: Any, n_columns: int) -> Any:
+    """Cut sparse rows, so that neither results nor full columns of a slice take much memory."""
+    n = rows.shape[0]
+    widest = max(n_columns, 2 * rows.nnz // n + 1)
+    return slices(n, Pace.fixed(max(1, MOST_ENTRIES // widest)))
+
+
+def _product(
+    parts: CentredParts, B: Array, offset: Array | None, out: Array, n_threads: int | None
+) -> int:
+    """Compute ``(X − shift) B + offset`` of a slice of sparse rows; return the kernel's status."""
+    n_threads = threads.effective_n_threads(n_threads, 2.0 * parts.sparse.nnz * B.shape[1])
+    with threads.same_bits():
+        minus = parts.shift @ B if offset is None else parts.shift @ B - offset
+    status = _statistics.sparse_product(*csr_arrays(parts.sparse), B, out, n_threads, minus=minus)
+    if len(parts.full):
+        with threads.same_bits(), np.errstate(over="ignore", invalid="ignore"):
+            out += parts.centred @ B[parts.full]
+        if not all_finite(out):
+            status |= NOT_FINITE
+    return status
+
+
+def _quadratic_sparse(
+    rows: Any,
+    shift: Array,
+    B: Array,
+    p: Array | None,
+    sign: float,
+    name: str,
+    n_threads: int | None,
+) -> Array:
+    """Return the results of `quadratic_forms` for sparse rows.
+
+    Of a column of few entries, ``Σ p x (x − 2 shift)`` over its entries is added to
+    ``p shift²``.
+    """
+    check_widths(rows, len(B))
+    out, B = np.empty(rows.shape[0]), np.ascontiguousarray(B, np.float64)
+    for part in _slices_of_sparse(rows, B.shape[1]):
+        parts = centred_parts(rows[part], shift)
+        Z = np.empty((parts.sparse.shape[0], B.shape[1]))
+        _product(parts, B, None, Z, n_threads)
+        with threads.same_bits(), np.errstate(over="ignore", invalid="ignore"):
+            out[part] = sign * np.einsum("nk,nk->n", Z, Z)
+            if p is not None:
+                out[part] += parts.weighted_squares(p)
+        if not all_finite(out[part]):
+            raise overflow_of_row(
+                "a squared distance", out[part], out.dtype, rows[part], name, part.start
+            )
+    return out
+
+
 def quadratic_forms(
-    rows: Array,
+    rows: Any,
     shift: Array,
     B: Array,
     p: Array | None,
@@ -93,8 +147,10 @@ def quadratic_forms(
 ) -> Array | None:
     """Return ``Σ_j p_j (x − shift)_j² + sign ‖(x − shift) B‖²`` (n,) of each row, in float64.
 
-    Errors and `none_if_missing` are those of `project`.
+    Rows may be sparse. Errors and `none_if_missing` are those of `project`.
     """
+    if sparse.issparse(rows):
+        return _quadratic_sparse(rows, shift, B, p, sign, name, n_threads)
     out = np.empty(len(rows))
     options: dict[str, Any] = {"p": p, "sign": sign}
     dtype = np.dtype(np.float64)

@@ -1,6 +1,6 @@
 """Kernels for CSR matrices: sums of outer products, and products with dense matrices."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
@@ -68,6 +68,41 @@ def add_scatter(
     scatter += upper.T
 
 
+class CentredParts(NamedTuple):
+    """Sparse rows ``X − shift``, of which columns with many entries are dense and centred."""
+
+    sparse: Any  # (n, d), CSR of float64, without entries of the dense columns
+    shift: Array  # (d,), 0 for the dense columns
+    full: Array  # indices of the dense columns
+    centred: Array  # (n, len(full))
+
+    def weighted_squares(self, p: Array) -> Array:
+        """Return ``Σ_j p_j (x − shift)_j²`` (n,) of each row."""
+        X, shift = self.sparse, self.shift
+        terms = p[X.indices] * X.data * (X.data - 2 * shift[X.indices])
+        sums = sparse.csr_matrix((terms, X.indices, X.indptr), X.shape) @ np.ones(len(p))
+        return sums + p @ shift**2 + np.square(self.centred) @ p[self.full]
+
+
+def centred_parts(X: Any, shift: Array) -> CentredParts:
+    """Return the centred parts of CSR rows.
+
+    Columns are made dense where half of the entries are stored and the shift is not 0. In the
+    others the mean is no larger than the spread, and centring may follow a product.
+    """
+    n = X.shape[0]
+    counts = np.bincount(X.indices, minlength=len(shift))
+    is_full = (2 * counts >= n) & (shift != 0)
+    full = np.flatnonzero(is_full)
+    X = X.astype(np.float64, copy=False)
+    if not len(full):
+        return CentredParts(X, shift, full, np.empty((n, 0)))
+    with np.errstate(over="ignore"):
+        centred = X[:, full].toarray() - shift[full]
+    X = sparse.csr_matrix((np.where(is_full[X.indices], 0.0, X.data), X.indices, X.indptr), X.shape)
+    return CentredParts(X, np.where(is_full, 0.0, shift), full, centred)
+
+
 class SparseProducts:
     """Products ``X B`` and ``Xᵀ Y`` of a CSR matrix with dense ones; X is transposed only once."""
 
@@ -75,17 +110,20 @@ class SparseProducts:
         self.shape, self.dtype, self.nnz, self.n_threads = X.shape, X.dtype, X.nnz, n_threads
         self.rows, self.columns = csr_arrays(X), csr_arrays(X.T.tocsr())
 
-    def times(self, B: Array) -> Array:
-        """Return ``X B``."""
-        return self._product(self.rows, self.shape[0], B)
+    def times(self, B: Array, minus: Array | None = None) -> Array:
+        """Return ``X B − minus``, with `minus` (k,) subtracted from each row."""
+        return self._product(self.rows, self.shape[0], B, minus)
 
     def transposed_times(self, Y: Array) -> Array:
         """Return ``Xᵀ Y``."""
-        return self._product(self.columns, self.shape[1], Y)
+        return self._product(self.columns, self.shape[1], Y, None)
 
-    def _product(self, arrays: tuple[Array, Array, Array], n_rows: int, B: Array) -> Array:
+    def _product(
+        self, arrays: tuple[Array, Array, Array], n_rows: int, B: Array, minus: Array | None
+    ) -> Array:
         B = np.ascontiguousarray(B, self.dtype)
+        minus = None if minus is None else np.ascontiguousarray(minus, self.dtype)
         out = np.empty((n_rows, B.shape[1]), self.dtype)
         n_threads = threads.effective_n_threads(self.n_threads, 2.0 * self.nnz * B.shape[1])
-        _statistics.sparse_product(*arrays, B, out, n_threads)
+        _statistics.sparse_product(*arrays, B, out, n_threads, minus=minus)
         return out

@@ -7,7 +7,7 @@ of threads, so it may follow the clock.
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 
 # Time of the slices that are judged together. The system counts the time of threads that run on
 # other cores in ticks of up to 10 ms, so that shorter times say little about them.
@@ -15,6 +15,7 @@ WINDOW_SECONDS = 0.06
 QUIET = 0.8  # share of a team's time on cores from which no core is contended
 IDLE = 0.5  # cores that are idle, from which a larger team is tried
 FIRST_PAUSE, LONGEST_PAUSE = 4, 256  # windows between trials
+UNTIMED = nullcontext()
 WORTH = 1.05  # ratio of speeds from which another size is taken
 
 
@@ -52,12 +53,12 @@ class TeamSize:
         self._n_windows, self._pause = 0, 0  # since the last trial, and until the next
         self._idle: tuple[float, float] | None = None
 
-    @contextmanager
-    def slice(self, n_rows: int) -> Iterator[None]:
+    def slice(self, n_rows: int) -> AbstractContextManager[None]:
         """Time a block that works on n_rows rows with `size` threads, and choose the next size."""
-        if self._is_fixed:
-            yield
-            return
+        return UNTIMED if self._is_fixed else self._timed(n_rows)
+
+    @contextmanager
+    def _timed(self, n_rows: int) -> Iterator[None]:
         begin, used = time.perf_counter(), time.process_time()
         yield
         if self._is_cold:

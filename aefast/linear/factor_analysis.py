@@ -20,7 +20,7 @@ from aefast._base.random import WEIGHTS, random_stream
 from aefast._base.saving import Tensor
 from aefast._base.types import Reals, Table
 from aefast._base.warnings import warn, warn_of_iterations
-from aefast.linear import foreign_names, number_of_factors, patterns
+from aefast.linear import foreign_names, number_of_factors, observed
 from aefast.linear.factor_model import FactorModel
 from aefast.linear.factor_report import FactorReport
 from aefast.linear.factor_scores import bartlett_scores
@@ -49,7 +49,8 @@ class FactorAnalysis(FactorReport, NumberOfFactors, FactorModel):
     ``x ~ N(μ, Wᵀ W + Ψ)``, with the factors h integrated out. The data enter only through their
     covariance (divided by n): one pass over the rows is followed by L-BFGS on the likelihood as a
     function of log ψ, since the best W for each ψ is known in closed form (Jöreskog 1967). With
-    missing entries the likelihood is maximised by EM.
+    missing entries the likelihood of the observed ones is maximised by a few iterations of EM and
+    L-BFGS in all parameters.
 
     Parameters
     ----------
@@ -85,8 +86,9 @@ class FactorAnalysis(FactorReport, NumberOfFactors, FactorModel):
         Least noise variance of a column, as a fraction of its variance. It keeps the likelihood of
         Heywood cases finite; a warning names the columns that reach it.
     tol : float, default=1e-8
-        Iterations end when the mean log-likelihood rises by less than tol, relative to its
-        magnitude (with missing entries: absolutely), or when its gradient vanishes.
+        Iterations end when the mean log-likelihood rises by less than a thousandth of tol, relative
+        to its magnitude (with missing entries by less than 1e-11 too), or when its gradient
+        vanishes.
     max_iter : int, default=1000
         Largest number of iterations.
     n_threads : int or None, default=None
@@ -252,7 +254,7 @@ class FactorAnalysis(FactorReport, NumberOfFactors, FactorModel):
             start = FactorAnalysis(k, min_noise=self.min_noise, tol=1e-3, n_threads=self.n_threads)
             start._fit_statistics(filled, name)
         floor = self.min_noise * scale**2
-        mean, W, psi, curve, converged = patterns.expectation_maximization(
+        mean, W, psi, curve, converged = observed.maximize(
             rows,
             weight,
             (start.mean_, start.components_, np.maximum(start.noise_variance_, floor)),
@@ -260,6 +262,7 @@ class FactorAnalysis(FactorReport, NumberOfFactors, FactorModel):
             floor,
             self.tol,
             self.max_iter,
+            self.n_threads,
         )
         if not converged:
             warn_of_iterations(self.max_iter)

@@ -5,6 +5,7 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy import sparse
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
@@ -40,7 +41,7 @@ class FactorModel(
         """Fit the model to the rows of X.
 
         Complete rows are fitted to in one pass, from their sufficient statistics; rows with missing
-        entries by EM.
+        entries iteratively, by pattern.
 
         Parameters
         ----------
@@ -168,7 +169,7 @@ class FactorModel(
 
         Parameters
         ----------
-        X : array-like (n_samples, n_features)
+        X : array-like or CSR matrix (n_samples, n_features)
             NaN is a missing entry.
 
         Returns
@@ -182,26 +183,26 @@ class FactorModel(
         mean, covariances = self._posterior(X, with_covariances=True)
         return mean, covariances
 
-    def inverse_transform(self, H: ArrayLike) -> Reals:
+    def inverse_transform(self, H: Table) -> Reals:
         """Return the means ``h W + μ`` of p(x | h).
 
         Parameters
         ----------
-        H : array-like (n_samples, n_components)
+        H : array-like or CSR matrix (n_samples, n_components)
 
         Returns
         -------
         X_hat : ndarray (n_samples, n_features)
         """
         check_is_fitted(self)
-        H, gaussian = check.as_rows(H, "H"), self._gaussian
+        codes, gaussian = check.as_table(H, "H"), self._gaussian
         k = len(gaussian.W)
-        if H.shape[1] != k:
+        if codes.shape[1] != k:
             raise ValueError(
-                f"H must have {k} columns, one for each component, got shape {H.shape}"
+                f"H must have {k} columns, one for each component, got shape {codes.shape}"
             )
         options = {"offset": gaussian.mean, "name": "H", "n_threads": self.n_threads}
-        return project(H, np.zeros(k), gaussian.W, **options)
+        return project(codes, np.zeros(k), gaussian.W, **options)
 
     def reconstruct(self, X: Table) -> Reals:
         """Return ``inverse_transform(transform(X))``.
@@ -226,14 +227,17 @@ class FactorModel(
 
         Parameters
         ----------
-        X : array-like (n_samples, n_features)
+        X : array-like or CSR matrix (n_samples, n_features)
 
         Returns
         -------
-        X_imputed : ndarray (n_samples, n_features)
-            A copy of X, in which observed entries do not change.
+        X_imputed : ndarray or CSR matrix (n_samples, n_features)
+            A copy of X, in which observed entries do not change. All entries of a sparse matrix are
+            observed.
         """
-        rows = self._rows(X)
+        rows = self._table(X)
+        if sparse.issparse(rows):
+            return rows.copy()
         imputed = rows.astype(check.real_type(rows.dtype))
         if not np.isfinite(imputed).all():
             means = self.inverse_transform(self._posterior(X)[0])  # refuses infinite entries
@@ -270,7 +274,7 @@ class FactorModel(
 
         Parameters
         ----------
-        X : array-like (n_samples, n_features)
+        X : array-like or CSR matrix (n_samples, n_features)
             For a row with missing entries (NaN) the result is log p of its observed entries, 0
             where there is none.
 
@@ -291,7 +295,7 @@ class FactorModel(
 
         Parameters
         ----------
-        X : array-like (n_samples, n_features)
+        X : array-like or CSR matrix (n_samples, n_features)
         y : ignored
 
         Returns
@@ -307,7 +311,7 @@ class FactorModel(
 
         Parameters
         ----------
-        X : array-like (n_samples, n_features)
+        X : array-like or CSR matrix (n_samples, n_features)
             For a row with missing entries (NaN) the result is the distance of its observed entries.
 
         Returns
@@ -330,7 +334,7 @@ class FactorModel(
 
         Parameters
         ----------
-        X : array-like (n_samples, n_features)
+        X : array-like or CSR matrix (n_samples, n_features)
 
         Returns
         -------
@@ -345,7 +349,7 @@ class FactorModel(
 
         Parameters
         ----------
-        X : array-like (n_samples, n_features)
+        X : array-like or CSR matrix (n_samples, n_features)
 
         Returns
         -------
@@ -366,15 +370,13 @@ class FactorModel(
 
     # ---- implementation ----
 
-    def _rows(self, X):
+    def _table(self, X):
         check_is_fitted(self)
-        return check.estimator_rows(self, X, reset=False)
+        return check.estimator_table(self, X, reset=False)
 
     def _posterior(self, X, with_covariances=False):
         """Return posterior means, and the covariance or covariances (see `posterior`)."""
-        check_is_fitted(self)
-        gaussian = self._gaussian
-        rows = check.estimator_table(self, X, reset=False)
+        rows, gaussian = self._table(X), self._gaussian
         means = gaussian.posterior_means(rows, self.n_threads, table_name(X, self))
         if means is not None:
             return means, gaussian.posterior_covariance
@@ -382,7 +384,7 @@ class FactorModel(
 
     def _distances(self, X):
         """Return squared Mahalanobis distances (n,) and log-likelihoods (n,)."""
-        rows, gaussian = self._rows(X), self._gaussian
+        rows, gaussian = self._table(X), self._gaussian
         distances = gaussian.mahalanobis(rows, self.n_threads, table_name(X, self))
         if distances is not None:
             return distances, gaussian.log_likelihood(distances)

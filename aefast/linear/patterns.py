@@ -1,4 +1,4 @@
-"""Posteriors, likelihoods and EM for rows with missing entries (NaN), by pattern.
+"""Posteriors, likelihoods and moments of rows with missing entries (NaN), by pattern.
 
 A pattern is a set of observed columns. All rows of one pattern have the same matrix
 ``M_o = I + Σ_{j observed} w_j w_jᵀ / ψ_j``, which is computed and factored once per pattern;
@@ -159,58 +159,11 @@ class Moments:
         self.weight += weight.sum()
 
 
-@threads.with_same_bits
-def expectation_maximization(rows, weight, start, isotropic, floor, tol, max_iter):
-    """Maximise the likelihood of rows with missing entries by parameter-expanded EM.
-
-    The expanded parameter is the covariance of the factors (Liu, Rubin & Wu 1998).
-
-    Parameters
-    ----------
-    rows : ndarray (n, d)
-        NaN is a missing entry.
-    weight : ndarray (n,)
-        Positive weights.
-    start : tuple of ndarray
-        Starting values of mean (d,), W (k, d) and psi (d,).
-    isotropic : bool
-        Whether all columns have one noise variance.
-    floor : ndarray (d,)
-        Least values of psi.
-    tol : float
-        Iterations end when the mean log-likelihood rises by less than tol.
-    max_iter : int
-
-    Returns
-    -------
-    mean, W, psi : ndarray
-        The parameters of the last value of the curve.
-    curve : list of float
-        Mean log-likelihood of each iteration's parameters; rising.
-    converged : bool
-    """
-    mean, W, psi = reached = start
-    curve: list[float] = []
-    for _ in range(max_iter):
-        moments = Moments(*W.shape)
-        for part, block in blocks(rows, mean, len(W)):
-            moments.add(block, posterior(block, W, psi), weight[part][block.places])
-        value = moments.log_likelihood / moments.weight
-        if curve and not value > curve[-1]:  # the increase is below rounding errors
-            return *reached, curve, True
-        curve.append(value)
-        reached = mean, W, psi
-        if len(curve) > 1 and curve[-1] - curve[-2] < tol:
-            return *reached, curve, True
-        mean, W, psi = _maximize(moments, mean, isotropic, floor)
-    return *reached, curve, False
-
-
 def _maximize(moments, mean, isotropic, floor):
-    """Return mean, W and psi of the M-step.
+    """Return mean, W and psi of the M-step of parameter-expanded EM.
 
     Each feature is regressed on the factors and a constant; then the factors' covariance, the
-    expanded parameter, is absorbed into W.
+    expanded parameter, is absorbed into W (Liu, Rubin & Wu 1998).
     """
     k = len(moments.factors)
     coefficients = np.linalg.solve(moments.second, moments.cross[:, :, None])[:, :, 0]

@@ -11,19 +11,23 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from aefast._base import arrays as check
-from aefast._base import krylov, threads
+from aefast._base import gram, krylov, threads
 from aefast._base.errors import column_label
 from aefast._base.foreign_names import hints
 from aefast._base.moments import statistics_of
 from aefast._base.saving import NUMBER, Tensor
 from aefast._base.types import RandomState
 from aefast._base.warnings import warn, warn_of_iterations
-from aefast.linear import dimension, foreign_names, patterns
+from aefast.linear import completed, dimension, foreign_names, held_out, observed, solvers
 from aefast.linear.dimension import SMALLEST_NOISE
 from aefast.linear.factor_model import FactorModel
 from aefast.linear.rotation import fixed_signs
 
-WIDEST_COVARIANCE = 5000  # number of features from which svd_solver="auto" avoids the covariance
+# Tables with missing entries are fitted by EM over these alone where d is at most WIDEST_COMPLETED,
+# or COMPLETED_RATIO times the number of components: an iteration takes d² k, otherwise d k².
+WIDEST_COMPLETED = 64
+COMPLETED_RATIO = 8
+FEW = 4  # k eigenpairs are found without the others where they are fewer than this part of d
 N_FOLDS = 5  # number of folds with n_components="cv"
 
 
@@ -34,7 +38,8 @@ class ProbabilisticPCA(FactorModel):
     ``x ~ N(μ, Wᵀ W + σ² I)``, with the factors h integrated out. On complete data the solution has
     a closed form and takes one pass over the rows: with the covariance ``C = U Λ Uᵀ`` (divided by
     n), ``W = (Λ_k − σ² I)^½ U_kᵀ``, and σ² is the mean of the d − k smallest eigenvalues. With
-    missing entries the likelihood is maximised by EM.
+    missing entries the likelihood is maximised by EM over these entries, with the closed form as
+    its M-step, or, for wide tables, by L-BFGS.
 
     Parameters
     ----------
@@ -43,20 +48,23 @@ class ProbabilisticPCA(FactorModel):
         the rank of the centred rows. A float: the fewest components with that share of the
         variance. "mle": Minka's estimate. "cv": the k of greatest held-out likelihood over 5 folds
         of the rows. On complete data 5 decompositions give the likelihoods of all k; where entries
-        are missing, models are fitted by EM for each k that a bisection tries, which assumes that
-        the likelihood rises with k and then falls.
-    svd_solver : {"auto", "covariance", "krylov"}, default="auto"
+        are missing, models are fitted for each k that a bisection tries, which assumes that the
+        likelihood rises with k and then falls.
+    svd_solver : {"auto", "covariance", "gram", "krylov"}, default="auto"
         "covariance": eigenvectors of the covariance from `SufficientStatistics`, which takes d²
-        numbers. "krylov": block Lanczos on products with X, for an int k and wide X, which takes a
-        few passes over X and O((n + d) k) memory; where entries are missing, EM starts from its
-        result. "auto": "krylov" from 5000 features on if k is an int of at most a tenth of them and
-        less than the number of rows, otherwise "covariance".
+        numbers. "gram": eigenvectors of the n × n products of rows with rows, for fewer rows than
+        columns. "krylov": block Lanczos on products with X, for an int k, which takes a few passes
+        over X and O((n + d) k) memory; where entries are missing, iterations start from its result.
+        "auto": the covariance unless another solver takes at most half of its multiply-adds and
+        these are many, or there are 5000 features; shapes, k and the number of stored entries
+        decide. Only a fit from the covariance can go on by `partial_fit`.
     tol : float, default=1e-6
-        Tolerance of EM and of the Lanczos method. EM ends when the mean log-likelihood rises by
-        less than tol. Lanczos ends when every component's residual satisfies
-        ``‖C v − λ v‖² ≤ tol λ²``, where tol bounds the relative error of the variance λ.
+        Tolerance of the iterations. With missing entries they end when the mean log-likelihood
+        rises by less than a thousandth of tol and than 1e-11, relative to its magnitude. Lanczos
+        ends when every component's residual satisfies ``‖C v − λ v‖² ≤ tol λ²``, where tol bounds
+        the relative error of the variance λ.
     max_iter : int, default=1000
-        Largest number of iterations of EM and of the Lanczos method.
+        Largest number of iterations.
     random_state : int, RandomState instance or None, default=0
         Source of the Lanczos method's random starting vectors.
     n_threads : int or None, default=None
@@ -113,7 +121,7 @@ class ProbabilisticPCA(FactorModel):
             Interval(Real, 0, 1, closed="neither"),
             StrOptions({"mle", "cv"}),
         ],
-        "svd_solver": [StrOptions({"auto", "covariance", "krylov"})],
+        "svd_solver": [StrOptions({"auto", "covariance", "gram", "krylov"})],
         "tol": [Interval(Real, 0, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "random_state": ["random_state"],
@@ -141,7 +149,7 @@ class ProbabilisticPCA(FactorModel):
     # ---- fitting ----
 
     def _fit_complete(self, table, sample_weight, name):
-        is_wide = self._is_wide(table)
+        solver = self._solver(table)
         if self.n_components == "cv":
             found = self._cross_validated(table, sample_weight, name)
             if found is None:
@@ -149,29 +157,49 @@ class ProbabilisticPCA(FactorModel):
             k, statistics = found
             self._fit_statistics(statistics, name, k)
             return True, statistics
-        if not is_wide:
+        if solver == "covariance":
             return super()._fit_complete(table, sample_weight, name)
         weight = check.as_row_weights(sample_weight, table.shape[0])
         if weight is not None and not weight.any():
             raise ValueError("all weights are zero: there is nothing to fit to")
+        if solver == "gram":
+            return self._fit_gram(table, name, weight), None
         return self._fit_wide(table, name, weight), None
 
-    def _is_wide(self, table):
-        """Return whether a fit uses the Lanczos method, which needs no d x d matrix.
+    def _solver(self, table):
+        """Return the name of the solver of a fit; only "covariance" needs a d x d matrix.
 
-        Raises ValueError where svd_solver="krylov" contradicts n_components.
+        Raises ValueError where svd_solver contradicts n_components.
         """
         n, d = table.shape
-        is_whole = isinstance(self.n_components, Integral)
-        if self.svd_solver == "auto":
-            return d >= WIDEST_COVARIANCE and is_whole and self.n_components <= min(d // 10, n - 1)
-        if self.svd_solver == "krylov" and not (is_whole and self.n_components < min(n, d)):
+        k = self.n_components
+        is_few = isinstance(k, Integral) and k < min(n, d)
+        if self.svd_solver == "krylov" and not is_few:
             raise ValueError(
                 "svd_solver='krylov' needs an integer n_components below min(n_samples, "
                 f"n_features) = {min(n, d)}, "
-                f"got {self.n_components!r}"
+                f"got {k!r}"
             )
-        return self.svd_solver == "krylov"
+        is_chosen = solvers.k_is_chosen(k)
+        if self.svd_solver == "gram" and (n >= d or not (is_few or is_chosen)):
+            raise ValueError(
+                "svd_solver='gram' needs fewer rows than columns, and n_components below n_samples "
+                f"or chosen by the spectrum, got X of shape {table.shape}, n_components={k!r}"
+            )
+        if self.svd_solver != "auto" or k == "cv":
+            return self.svd_solver if self.svd_solver != "auto" else "covariance"
+        return solvers.cheapest(table, int(cast(int, k)) if is_few else None, is_chosen)
+
+    def _fit_gram(self, table, name, weight):
+        """Fit from the Gram matrix and return True, or return False where an entry is missing."""
+        k = self.n_components if isinstance(self.n_components, Integral) else None
+        found = gram.spectrum(table, weight, k, self.n_threads, name)
+        if found is None:
+            return False
+        k = self._n_components(found.values, found) if k is None else k
+        vectors = found.vectors(k)
+        self._set_eigenpairs(found.values[:k], vectors, found.total, found.mean, table.shape[0])
+        return True
 
     @threads.with_same_bits
     def _fit_wide(self, table, name, weight=None, means=None):
@@ -202,12 +230,17 @@ class ProbabilisticPCA(FactorModel):
         """Fit from statistics; k is the number of components where it is known already."""
         statistics._check_variance()
         covariance, d = statistics.covariance(), statistics.n_features_in_
-        values, vectors = linalg.eigh(covariance, overwrite_a=True, check_finite=False)
+        if k is None and isinstance(self.n_components, Integral):
+            k = int(self.n_components)
+        total = float(np.trace(covariance))
+        few = None if k is None or FEW * k > d else [d - k, d - 1]
+        values, vectors = linalg.eigh(
+            covariance, overwrite_a=True, check_finite=False, subset_by_index=few
+        )
         values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1].T
         k = self._n_components(values, statistics) if k is None else k
         if k > d:
             raise ValueError(f"n_components must be at most n_features = {d}, got {k}")
-        total = float(values.sum())
         self._set_eigenpairs(
             values[:k], vectors[:k], total, statistics.mean_, statistics.n_samples_
         )
@@ -284,38 +317,27 @@ class ProbabilisticPCA(FactorModel):
         )
         return 1 + int(np.argmax(scores)), whole
 
-    @threads.with_same_bits
     def _searched(self, rows, weight, name):
-        """Return the number of components of greatest held-out likelihood, with missing entries.
-
-        EM is run for each number of components that the search tries.
-        """
+        """Return the number of components of greatest held-out likelihood, with missing entries."""
         n_folds = min(N_FOLDS, len(rows))
         if n_folds < 2:
             raise ValueError(
                 f"n_components='cv' needs at least 2 samples, got n_samples = {len(rows)}"
             )
         of_fold = np.arange(len(rows)) % n_folds
-        observed = ~np.isnan(rows)
+        is_observed = ~np.isnan(rows)
         for fold in range(n_folds):
-            if not (is_seen := observed[of_fold != fold].any(axis=0)).all():
+            if not (is_seen := is_observed[of_fold != fold].any(axis=0)).all():
                 column = column_label(name, np.argmin(is_seen))
                 raise ValueError(
                     f"column {column} of X is observed in too few rows for n_components='cv': one "
                     "fold has all of them"
                 )
 
-        def score(k):
-            model, total = clone(self).set_params(n_components=k), 0.0
-            for fold in range(n_folds):
-                held_out = of_fold == fold
-                model.fit(rows[~held_out], sample_weight=weight[~held_out])
-                total += weight[held_out] @ model.score_samples(rows[held_out])
-            return total
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            return dimension.highest(score, 1, max(1, rows.shape[1] - 1))
+        means = self._means_of_observed(rows, name)
+        return held_out.search(
+            rows, weight, means, n_folds, SMALLEST_NOISE, self.max_iter, self.n_threads
+        )
 
     @threads.with_same_bits
     def _fit_missing(self, rows, weight, name):
@@ -329,26 +351,28 @@ class ProbabilisticPCA(FactorModel):
             start.n_components = d - 1
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            if self._is_wide(rows):
+            k = start.n_components
+            is_few = isinstance(k, Integral) and k < min(rows.shape)
+            is_wide = is_few and d >= solvers.WIDEST_COVARIANCE
+            if is_wide or start._solver(rows) == "krylov":
                 start._fit_wide(rows, name, weight, means)
             else:
                 start._fit_statistics(self._statistics_of_filled(rows, means, weight), name)
-        W0 = start.components_
+        W = start.components_
+        total = start.explained_variance_.sum() + (d - len(W)) * start.noise_variance_
+        floor = SMALLEST_NOISE * total / d
+        begin = start.mean_, W, np.full(d, start.noise_variance_)
+        options = self.tol, self.max_iter, self.n_threads
+        if len(W) < d <= max(WIDEST_COMPLETED, COMPLETED_RATIO * len(W)):
+            mean, W, psi, curve, converged = completed.maximize(
+                rows, weight, begin, floor, *options
+            )
+        else:
+            mean, W, psi, curve, converged = observed.maximize(
+                rows, weight, begin, True, np.full(d, floor), *options
+            )
         if self.n_components == d > 1:
-            W0 = np.vstack([W0, np.zeros(d)])
-        total = (
-            start.explained_variance_.sum() + (d - len(start.components_)) * start.noise_variance_
-        )
-        floor = np.full(d, SMALLEST_NOISE * total / d)
-        mean, W, psi, curve, converged = patterns.expectation_maximization(
-            rows,
-            weight,
-            (start.mean_, W0, np.full(d, start.noise_variance_)),
-            True,
-            floor,
-            self.tol,
-            self.max_iter,
-        )
+            W = np.vstack([W, np.zeros(d)])
         if not converged:
             warn_of_iterations(self.max_iter)
         _, s, vectors = linalg.svd(W, full_matrices=False)

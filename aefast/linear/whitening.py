@@ -3,7 +3,6 @@
 from numbers import Integral, Real
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy import linalg
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -132,27 +131,28 @@ class Whitening(
         name = table_name(X, self)
         return project(rows, self.mean_, self.components_.T, name=name, n_threads=self.n_threads)
 
-    def inverse_transform(self, Z: ArrayLike) -> Reals:
+    def inverse_transform(self, Z: Table) -> Reals:
         """Return ``Z U (Λ + epsilon)^½ Uᵀ + mean`` ("pca": ``Z (Λ + epsilon)^½ Uᵀ + mean``).
 
         The result is the inverse of `transform`, except for directions that were left out.
 
         Parameters
         ----------
-        Z : array-like (n_samples, n_features) or, with method="pca", (n_samples, n_components)
+        Z : array-like or CSR matrix (n_samples, n_features)
+            With method="pca" (n_samples, n_components).
 
         Returns
         -------
         X : ndarray (n_samples, n_features)
         """
         check_is_fitted(self)
-        Z = check.as_rows(Z, "Z")
+        whitened = check.as_table(Z, "Z")
         width = len(self.components_)
-        if Z.shape[1] != width:
-            raise ValueError(f"Z must have {width} columns, got shape {Z.shape}")
+        if whitened.shape[1] != width:
+            raise ValueError(f"Z must have {width} columns, got shape {whitened.shape}")
         zeros = np.zeros(width)
         return project(
-            Z, zeros, self._inverse, offset=self.mean_, name="Z", n_threads=self.n_threads
+            whitened, zeros, self._inverse, offset=self.mean_, name="Z", n_threads=self.n_threads
         )
 
     @property

@@ -78,8 +78,12 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, NetworkInference, BaseEstim
         within 3 of them; otherwise "standard". Where a quarter of the columns reaches both the
         least and the greatest entry of the table, as pixels do, it is None for entries in [−1, 1]
         and otherwise "common". Parameters, losses, noise, penalties and options such as huber's
-        delta are in these units; results that are rows or log-likelihoods are in those of X. Later
-        calls of `partial_fit`, and of `fit` with `warm_start`, keep the units of the first fit.
+        delta are in these units; results that are rows or log-likelihoods are in those of X. Where
+        it is not None, and "auto" not for the textbook's network, the encoder reads logarithms of
+        columns whose distribution has a logarithm as link (poisson, negative_binomial, exponential,
+        gamma): ``log(x + a) − m``, with a = 1 for counts, otherwise a tenth of the geometric mean,
+        and m the mean of the logarithms. Later calls of `partial_fit`, and of `fit` with
+        `warm_start`, keep the units of the first fit.
     domain : {"error", "clip"}, default="error"
         What the methods of a fitted estimator do with rows that have an entry outside the domain of
         its distribution, such as 1.004 for "bernoulli": raise ValueError, or read it as the nearest

@@ -16,6 +16,7 @@ from aefast.networks import _autoencoder, outputs
 from aefast.networks._autoencoder import N_PARAMETER_ARRAYS
 from aefast.networks.network import Network, single_layer
 from aefast.networks.precision import parameter_type
+from aefast.networks.reading import Logarithms, Reading
 from aefast.networks.scaling import FOUND, Scaling
 
 
@@ -35,6 +36,12 @@ class FittedState(NamedTuple):
     rates: np.ndarray | None = None
     # units in which the network reads columns; None: rows are read as they are
     scaling: Scaling | None = None
+    # columns of which the encoder reads logarithms; None: of none
+    logarithms: Logarithms | None = None
+
+    @property
+    def reading(self):
+        return Reading(self.fill, self.scaling, self.logarithms)
 
 
 @lru_cache(maxsize=64)
@@ -89,7 +96,7 @@ def check_initial_values(state, column_means, name, only_fill=False):
     )
 
 
-def initial_state(model, solver, momentum, column_means, dtype, seed, fill=None, scaling=None):
+def initial_state(model, solver, momentum, column_means, dtype, seed, reading):
     """Return the state before the first step of training.
 
     Weights are uniform in ± `weight_bound`, hidden biases 0. The visible bias of the first layer is
@@ -108,7 +115,8 @@ def initial_state(model, solver, momentum, column_means, dtype, seed, fill=None,
     if bottom.theta is not None:
         bottom.theta[...] = outputs.starting_parameters(model.output, model.n_features)
     optimizer_state = np.zeros((n_optimizer_states(solver, momentum), flat.size), dtype)
-    return FittedState(model, solver, flat, optimizer_state, 0, 0, seed, fill, scaling=scaling)
+    fields = reading._asdict()
+    return FittedState(model, solver, flat, optimizer_state, 0, 0, seed, **fields)
 
 
 def continued_state(state, model, describe, solver, momentum, precision):
@@ -212,6 +220,7 @@ class FittedNetwork(Saved):
             parameters |= of_old | parameters
             state.setdefault("has_rates", False)
             state.setdefault("scaling", "none")
+            state.setdefault("reads_logarithms", False)
             if isinstance(state.get("model"), dict):
                 state["model"].setdefault("gain", False)
 
@@ -248,6 +257,7 @@ class FittedNetwork(Saved):
             "fills": state.fill is not None,
             "has_rates": state.rates is not None,
             "scaling": "none" if state.scaling is None else state.scaling.kind,
+            "reads_logarithms": state.logarithms is not None,
             "solver": state.solver,
             "n_optimizer_states": len(state.optimizer_state),
             "n_steps": int(state.n_steps),
@@ -267,6 +277,9 @@ class FittedNetwork(Saved):
         units = {}
         if state.scaling is not None:
             units = {"column_shift": state.scaling.shift, "column_scale": state.scaling.scale}
+        if state.logarithms is not None:
+            offset, centre = state.logarithms
+            units |= {"log_offset": offset, "log_centre": centre}
         return (
             fill
             | rates
@@ -291,7 +304,7 @@ class FittedNetwork(Saved):
         return (
             {"model": cls._model_checks, "solver": solver, "seed": SEED}
             | {"scaling": one_of(["none", *FOUND])}
-            | dict.fromkeys(("fills", "has_rates"), FLAG)
+            | dict.fromkeys(("fills", "has_rates", "reads_logarithms"), FLAG)
             | dict.fromkeys(counts, COUNT)
             | dict.fromkeys(curves, CURVE)
         )
@@ -326,6 +339,9 @@ class FittedNetwork(Saved):
         if state["scaling"] != "none":
             of_columns = Tensor((model.n_features,), "F64")
             fill |= {"column_shift": of_columns, "column_scale": of_columns}
+        if state["reads_logarithms"]:
+            of_columns = Tensor((model.n_features,), "F64")
+            fill |= {"log_offset": of_columns, "log_centre": of_columns}
         return fill | {
             prefix + cls._array_name(number, name): Tensor(shape)
             for prefix in prefixes
@@ -346,6 +362,11 @@ class FittedNetwork(Saved):
             scaling = Scaling(*units, state["scaling"])
             if not (scaling.scale > 0).all():
                 raise ValueError("expected positive numbers in 'column_scale'")
+        logarithms = None
+        if state["reads_logarithms"]:
+            logarithms = Logarithms(tensors["log_offset"], tensors["log_centre"])
+            if not (logarithms.offset >= 0).all():
+                raise ValueError("expected no negative number in 'log_offset'")
         counters = {name: state[name] for name in ("solver", "n_steps", "n_rows_seen", "seed")}
         self._state = FittedState(
             model=model,
@@ -354,6 +375,7 @@ class FittedNetwork(Saved):
             fill=tensors.get("missing_fill"),
             rates=tensors.get("rate_factors"),
             scaling=scaling,
+            logarithms=logarithms,
             **counters,
         )
         self.loss_curve_ = state["loss_curve"]

@@ -112,8 +112,8 @@ def real_columns(output, n_features):
 
 
 @threads.with_same_bits
-def find_scaling(given, is_textbook, X, train, weight, output, means, name="X"):
-    """Return the `Scaling` that the parameter `scale` asks for, or None.
+def find_scaling(given, X, train, weight, output, means, name="X"):
+    """Return the `Scaling` that the parameter `scale` asks for (not None), or None.
 
     `means` (d,) are the column means of the rows for training. Spreads are those of these rows, or
     of evenly spread blocks of them in a large table. Raises ValueError, with the label of a column
@@ -121,7 +121,7 @@ def find_scaling(given, is_textbook, X, train, weight, output, means, name="X"):
     """
     d = X.shape[1]
     columns = real_columns(output, d)
-    if given is None or (given == AUTO and is_textbook) or not len(columns):
+    if not len(columns):
         return None
     order = spread_rows(train, max(2, MOST_ENTRIES // d))
     if weight is not None and (weight[order] > 0).any():

@@ -23,7 +23,7 @@ from aefast.networks.one_pass import mean_loss, one_pass
 from aefast.networks.outputs import columns_of, resolve_output
 from aefast.networks.training.automatic import AUTO, LBFGS_ITERATIONS, batch_size_of, n_epochs_of
 from aefast.networks.training.size import size_of
-from aefast.networks.variants import Variant, is_corrupted
+from aefast.networks.variants import is_corrupted, rows_variant, variant_of_rows
 
 AUTO_FOLDS = 5
 MOST_ROWS_OF_FOLDS = 1000  # of longer tables one fold alone is held out
@@ -258,7 +258,10 @@ class AutoencoderCV(Pickled, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         fill = None
         if base.missing == "mask":
             fill = _column_means(rows)
-        k, d = size_of(base, rows, len(rows), None, fill)[0], rows.shape[1]
+        n, d = rows.shape
+        output = resolve_output(base.output, d, getattr(self, "feature_names_in_", None))
+        reading = base._reading(rows, n, None, output, fill, _column_means(rows), "X")
+        k = size_of(base, rows, n, None, reading)[0]
         least = base.top_k or 1
         sizes = sorted({max(least, -(-k // 2)), k, min(2 * k, max(k, d))})
         grid = {"n_components": sizes}
@@ -378,10 +381,14 @@ def _column_means(rows):
 
 def _row_loss(model, rows, fill, seed):
     state = model._state
-    own = state.fill
-    variant = None if own is None else Variant(fill=own.astype(state.parameters.dtype))
-    parameters = state.model.split(state.parameters)
-    return mean_loss(state.model, parameters, rows, len(rows), model.n_threads, variant=variant)
+    parameters, variant = state.model.split(state.parameters), rows_variant(state)
+    loss = mean_loss(state.model, parameters, rows, len(rows), model.n_threads, variant=variant)
+    return loss + _log_unit(state)
+
+
+def _log_unit(state):
+    """Return the sum of the logarithms of the columns' units, so that losses are those of X."""
+    return 0.0 if state.scaling is None else float(state.scaling.log_scale.sum())
 
 
 def hidden_loss(model, rows, fill, seed):
@@ -393,8 +400,9 @@ def hidden_loss(model, rows, fill, seed):
     state = model._state
     network, dtype = state.model, state.parameters.dtype
     parameters = network.split(state.parameters)
-    fill = (fill if state.fill is None else state.fill).astype(dtype)
-    variant, options = Variant(fill=fill), {"n_threads": model.n_threads, "check": False}
+    reading = state.reading._replace(fill=fill) if state.fill is None else state.reading
+    variant = variant_of_rows(reading, dtype)
+    options = {"n_threads": model.n_threads, "check": False}
     part = _parts(network.output, rows.shape, np.random.default_rng(seed))
     total = 0.0
     for number in range(PARTS):
@@ -404,7 +412,7 @@ def hidden_loss(model, rows, fill, seed):
         options_of_loss = {"from_codes": True, "targets": (rows, None), "variant": variant}
         losses = one_pass(network, parameters, H, "feature_losses", **options_of_loss, **options)
         total += float(losses[hidden].sum(dtype=np.float64))
-    return total / len(rows)
+    return total / len(rows) + _log_unit(state)
 
 
 def _parts(output, shape, random):

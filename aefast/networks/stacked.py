@@ -261,9 +261,9 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
         of_code = self.code_activation or self.activation
         return stacked_network(n_features, sizes, self.activation, of_code, output, has_gain(self))
 
-    def _variant_of(self, model, dtype, *, fill, scaling, **found):
+    def _variant_of(self, model, dtype, *, reading, **found):
         """Return the variant of fine-tuning, without the noise and penalties of pre-training."""
-        return variant_of_rows(fill, scaling, dtype)
+        return variant_of_rows(reading, dtype)
 
     def _beginning(self, state, record, keep_features):
         fitted = super()._beginning(state, record, keep_features)
@@ -352,6 +352,7 @@ class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEs
                 optimizer_state=state.optimizer_state[:, begin:end],
                 fill=state.fill if number == 0 else None,
                 scaling=state.scaling if number == 0 else None,
+                logarithms=state.logarithms if number == 0 else None,
             )
             curve = list(self.pretraining_loss_curves_[number])
             estimator.loss_curve_, estimator.validation_loss_curve_ = curve, []

@@ -13,6 +13,7 @@ from aefast.networks._autoencoder import (
     PENALTIES,
     UNIT_ACTIVATIONS,
 )
+from aefast.networks.scaling import in_units
 
 REVIVE = 1 / 32  # weight of the auxiliary loss of dead units (Gao et al. 2024)
 
@@ -26,6 +27,9 @@ class Variant(NamedTuple):
     fill: np.ndarray | None = None  # (d,), replacements of missing entries
     shift: np.ndarray | None = None  # (d,) float64; rows are read as (x − shift) factor
     factor: np.ndarray | None = None  # (d,) float64
+    # (d,), the encoder reads log(x + offset) − centre where the offset is positive
+    log_offset: np.ndarray | None = None
+    log_centre: np.ndarray | None = None
     clips: bool = False  # whether checked entries are moved into their domain
     corruption: str | None = None  # kind of noise, one of CORRUPTIONS
     corruption_level: float = 0.0  # probability, or standard deviation of Gaussian noise
@@ -54,31 +58,36 @@ PLAIN = Variant()
 
 def without_noise(variant):
     """Return a variant that reads the same rows without noise, or None if it has no effect."""
-    plain = Variant(
-        fill=variant.fill, shift=variant.shift, factor=variant.factor, clips=variant.clips
-    )
-    is_plain = plain.fill is None and plain.shift is None and not plain.clips
+    kept = ("fill", "shift", "factor", "log_offset", "log_centre", "clips")
+    plain = Variant(**{name: getattr(variant, name) for name in kept})
+    is_plain = all(getattr(plain, name) is None for name in kept[:-1]) and not plain.clips
     return None if is_plain else plain
 
 
 def rows_variant(state, dtype=None, *, clips=False):
     """Return the variant in which a `FittedState` reads rows, or None if it reads them as they are.
 
-    It replaces missing entries and scales columns. `dtype` is the type of the computation; None:
-    that of the parameters.
+    It replaces missing entries, scales columns and takes logarithms. `dtype` is the type of the
+    computation; None: that of the parameters.
     """
-    variant = variant_of_rows(state.fill, state.scaling, dtype or state.parameters.dtype)
+    variant = variant_of_rows(state.reading, dtype or state.parameters.dtype)
     return None if variant is PLAIN and not clips else variant._replace(clips=clips)
 
 
-def variant_of_rows(fill, scaling, dtype):
-    """Return the variant for replacements (d,) of missing entries in X's units, and a `Scaling`."""
-    if fill is None and scaling is None:
+def variant_of_rows(reading, dtype):
+    """Return the variant of a `Reading`."""
+    if not reading.changes_rows():
         return PLAIN
-    if scaling is None:
-        return Variant(fill=fill.astype(dtype))
-    fill = None if fill is None else scaling.scaled(fill).astype(dtype)
-    return Variant(fill=fill, shift=scaling.shift, factor=scaling.factor)
+    fill, scaling, logarithms = reading
+    arrays = {}
+    if fill is not None:
+        arrays["fill"] = (fill if scaling is None else scaling.scaled(fill)).astype(dtype)
+    if scaling is not None:
+        arrays |= {"shift": scaling.shift, "factor": scaling.factor}
+    if logarithms is not None:
+        arrays["log_offset"] = logarithms.offset.astype(dtype)
+        arrays["log_centre"] = logarithms.centre.astype(dtype)
+    return Variant(**arrays)
 
 
 def check_variants(estimator):
@@ -181,12 +190,11 @@ def _sparsity_form(row):
     return f"({row['name']!r}, {parameter}weight >= 0)"
 
 
-def variant_of(estimator, model, dtype, *, seed, fill=None, scaling=None, extremes=None, n_rows=0):
-    """Return the variant of a fit.
+def variant_of(estimator, model, dtype, *, seed, reading, extremes=None, n_rows=0):
+    """Return the variant of a fit on rows with this `Reading`.
 
-    `fill` and `scaling` are those of `variant_of_rows`. `extremes` are arrays (low, high) of shape
-    (d,) with the extremes of the rows in their own units, for salt and pepper; `n_rows` is the
-    number of rows in a pass.
+    `extremes` are arrays (low, high) of shape (d,) with the extremes of the rows in their own
+    units, for salt and pepper; `n_rows` is the number of rows in a pass.
     """
     options: dict[str, Any] = {"seed": seed}
     if is_corrupted(estimator.corruption):
@@ -194,7 +202,7 @@ def variant_of(estimator, model, dtype, *, seed, fill=None, scaling=None, extrem
         options |= {"corruption": kind, "corruption_level": float(level)}
         if kind == "salt_and_pepper":
             low, high = noise_extremes(model, extremes)
-            low, high = (end if scaling is None else scaling.scaled(end) for end in (low, high))
+            low, high = (in_units(reading.scaling, end) for end in (low, high))
             options |= {"low": low.astype(dtype), "high": high.astype(dtype)}
     if estimator.sparsity is not None:
         name, *parameter, weight = estimator.sparsity
@@ -206,7 +214,7 @@ def variant_of(estimator, model, dtype, *, seed, fill=None, scaling=None, extrem
             "dead_rows": n_rows,
             "rows_unused": np.zeros(model.n_components, np.int64),
         }
-    return variant_of_rows(fill, scaling, dtype)._replace(
+    return variant_of_rows(reading, dtype)._replace(
         contraction=float(estimator.contraction), dropout=float(estimator.dropout), **options
     )
 

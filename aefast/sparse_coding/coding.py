@@ -14,6 +14,7 @@ from aefast._base import threads
 from aefast._base._rows import BAD_ROWS, NOT_FINITE
 from aefast._base.errors import bad_row_error, column_label, overflow_of_row, shown, table_name
 from aefast._base.passes import Pace, slices
+from aefast._base.team_size import TeamSize
 from aefast._base.warnings import warn
 from aefast.sparse_coding import _sparse_coding
 from aefast.sparse_coding.residual_promise import ResidualPromise
@@ -142,7 +143,7 @@ def make_encoder(atoms, settings, weights=None, work_rows=1):
     is_omp = settings.algorithm == "omp"
     until_target = is_omp and settings.n_nonzero_coefs is None
     is_proximal = settings.algorithm in ("ista", "fista")
-    n_threads = threads.effective_n_threads(settings.n_threads, 20.0 * work_rows * k * d)
+    n_threads = threads_for(settings, work_rows, k, d)
     return _sparse_coding.Encoder(
         atoms,
         algorithm=settings.algorithm,
@@ -155,8 +156,18 @@ def make_encoder(atoms, settings, weights=None, work_rows=1):
         step=largest_step(atoms) if is_proximal else 0.0,
         weights=weights,
         n_threads=n_threads,
-        prepare_threads=n_threads if 2.0 * k * k * d >= SHARED_WORK else 1,
+        prepare_threads=threads_for_products(n_threads, k, d),
     )
+
+
+def threads_for(settings, n_rows, k, d):
+    """Return the largest number of threads that code rows together."""
+    return threads.effective_n_threads(settings.n_threads, 20.0 * n_rows * k * d)
+
+
+def threads_for_products(n_threads, k, d):
+    """Return how many of these threads compute products of all atoms."""
+    return n_threads if 2.0 * k * k * d >= SHARED_WORK else 1
 
 
 class Codes(NamedTuple):
@@ -170,6 +181,8 @@ def code_rows(rows, atoms, settings, *, weights=None, init=None, output_format="
     """Return `Codes` of validated rows for validated atoms, in the atoms' real type."""
     n, k = len(rows), len(atoms)
     encoder = make_encoder(atoms, settings, weights, n)
+    most = threads_for(settings, n, *atoms.shape)
+    team = TeamSize(most, is_fixed=settings.n_threads is not None)
     gaps = np.empty(n) if ALGORITHMS[settings.algorithm]["has_gap"] else None
     width = (
         min(k, settings.n_nonzero_coefs)
@@ -187,14 +200,16 @@ def code_rows(rows, atoms, settings, *, weights=None, init=None, output_format="
     for part in slices(n, pace, rows):
         target = {"codes": dense[part]} if codes is None else codes.buffers(part.stop - part.start)
         objectives = None if promise is None else promise.memory(rows[part])
-        status = encoder.code(
-            rows[part],
-            check.ANYWHERE,
-            init=None if init is None else init[part],
-            gaps=None if gaps is None else gaps[part],
-            objectives=objectives,
-            **target,
-        )
+        encoder.share(team.size, threads_for_products(team.size, *atoms.shape))
+        with team.slice(part.stop - part.start):
+            status = encoder.code(
+                rows[part],
+                check.ANYWHERE,
+                init=None if init is None else init[part],
+                gaps=None if gaps is None else gaps[part],
+                objectives=objectives,
+                **target,
+            )
         if status:
             raise status_error(status, rows[part], name, atoms.dtype, part.start)
         if promise is not None and objectives is not None:

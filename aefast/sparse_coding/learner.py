@@ -12,6 +12,7 @@ from aefast._base import arrays as check
 from aefast._base import threads
 from aefast._base.epochs import Diverged
 from aefast._base.random import WEIGHTS, random_stream
+from aefast._base.team_size import TeamSize
 from aefast.sparse_coding import _sparse_coding, coding
 
 ROWS_PER_ATOM_WATCHED = 10  # after this many rows per atom, unused atoms are replaced
@@ -119,8 +120,9 @@ class Learner:
         self.components, self.A, self.B = (array.copy() for array in state[:3])
         self.n_batches, self.n_rows_seen, self.seed = state[3:]
         k, d = self.components.shape
-        self.n_threads = threads.effective_n_threads(settings.n_threads, 20.0 * k * d * batch_size)
-        self.update_threads = self.n_threads if 2.0 * k * k * d >= coding.SHARED_WORK else 1
+        most = coding.threads_for(settings, batch_size, k, d)
+        self.team = TeamSize(most, is_fixed=settings.n_threads is not None)
+        self.update_threads = coding.threads_for_products(most, k, d)
         self.batch = _Batch(batch_size, k, self.components.dtype)
         self.encoder = coding.make_encoder(self.components, settings, work_rows=batch_size)
         self.used = np.diagonal(self.A).copy()
@@ -172,6 +174,14 @@ class Learner:
         components, A, B = self.memory
         counters = (self.n_batches, self.n_rows_seen, self.seed)
         self.unfinished = DictionaryState(components, A, B, *counters)
+        self.update_threads = coding.threads_for_products(self.team.size, *self.components.shape)
+        self.encoder.share(self.team.size, self.update_threads)
+        with self.team.slice(len(order)):
+            total = self._learn(order)
+        self.unfinished = None
+        return total
+
+    def _learn(self, order):
         total = self.collect(order, lambda: self.forget(len(order)))
         k = len(self.components)
         is_finite = update_atoms(
@@ -189,7 +199,6 @@ class Learner:
         if self.replace_unused and self.n_rows_watched >= ROWS_PER_ATOM_WATCHED * k:
             self.replace(order)
         self.encoder.prepare()
-        self.unfinished = None
         return total
 
     def forget(self, n_rows):

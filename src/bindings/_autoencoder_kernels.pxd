@@ -52,6 +52,8 @@ cdef extern from "kernels/autoencoder/autoencoder.h":
 
     ctypedef struct input_view:
         const void* fill
+        const void* log_offset
+        const void* log_centre
         int corruption
         double corruption_level
         const void* low

@@ -185,6 +185,8 @@ cdef void view_inputs(input_view* inputs, rows_view* rows, variant):
     rows.clipped = variant.clips and rows.checked
     rows.shift = <const double*> data_of(variant.shift)
     rows.factor = <const double*> data_of(variant.factor)
+    inputs.log_offset = data_of(variant.log_offset)
+    inputs.log_centre = data_of(variant.log_centre)
     inputs.corruption = CORRUPTIONS[variant.corruption] if variant.corruption else CORRUPTION_NONE
     inputs.corruption_level = variant.corruption_level
     inputs.low, inputs.high = data_of(variant.low), data_of(variant.high)

@@ -128,6 +128,7 @@ cdef class Encoder:
     by them; the codes that are returned belong to the undivided atoms."""
 
     cdef coding_job job
+    cdef int most_threads
     cdef const sparse_coding_kernels* kernels
     cdef readonly cnp.ndarray atoms
     cdef cnp.ndarray prepared, workspace, weights
@@ -142,12 +143,18 @@ cdef class Encoder:
         self.job.algorithm, self.job.alpha, self.job.tol = ALGORITHMS.index(algorithm), alpha, tol
         self.job.max_iter, self.job.positive, self.job.n_nonzero = max_iter, positive, n_nonzero
         self.job.target, self.job.step, self.job.n_threads = target, step, n_threads
+        self.most_threads = n_threads
         self.job.weights = data_of(weights)
         self.prepared = allocate(self.kernels.prepared_bytes(&self.job.dictionary))
         self.job.dictionary.prepared = data_of(self.prepared)
         self.workspace = allocate(self.kernels.coding_workspace_bytes(&self.job))
         self.job.workspace = data_of(self.workspace)
         self.prepare()
+
+    def share(self, n_threads, prepare_threads):
+        """Set the number of threads of the next calls, at most those given at the start."""
+        self.job.n_threads = min(<int> n_threads, self.most_threads)
+        self.job.dictionary.n_threads = min(<int> prepare_threads, self.most_threads)
 
     def prepare(self):
         """Prepare the forms from `atoms`, after these have changed."""

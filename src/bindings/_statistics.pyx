@@ -66,6 +66,30 @@ cdef extern from "kernels/statistics/statistics.h":
         double* quadratic
         int status
 
+    enum: GAP_MOST_ROWS
+
+    ctypedef struct gap_job:
+        int64_t n_features
+        int64_t n_factors
+        int64_t n_patterns
+        int is_completed
+        const unsigned char* observed
+        const double* weight
+        const int64_t* row_begin
+        const double* rows
+        const double* scale
+        const void* mean
+        const void* W
+        const void* precision
+        int64_t first_group
+        int64_t last_group
+        int n_threads
+        void* workspace
+        double* second
+        double* cross
+        double* completed
+        double* totals
+
     ctypedef struct statistics_kernels:
         int64_t (*workspace_bytes)(const statistics_job*) noexcept nogil
         void (*begin)(statistics_job*) noexcept nogil
@@ -75,6 +99,10 @@ cdef extern from "kernels/statistics/statistics.h":
         void (*sparse_product)(sparse_product_job*) noexcept nogil
         int64_t (*projection_bytes)(const projection_job*) noexcept nogil
         void (*project)(projection_job*) noexcept nogil
+        int64_t (*gap_bytes)(const gap_job*) noexcept nogil
+        void (*gap_pack)(gap_job*) noexcept nogil
+        void (*gap_sums)(gap_job*) noexcept nogil
+        int64_t lanes
 
     const statistics_kernels* statistics_tables[][2]
 
@@ -186,3 +214,69 @@ def project(cnp.ndarray X, cnp.ndarray shift, cnp.ndarray B, domain, block_rows,
     with nogil:
         kernels.project(&job)
     return job.status
+
+
+MOST_ROWS = GAP_MOST_ROWS  # largest number of rows of a pattern of `Gaps`
+
+
+cdef class Gaps:
+    """Rows with missing entries, by pattern, packed for any number of calls of `add`.
+
+    observed (p, d) is uint8, 1 where the columns of a pattern are observed; weight (p,) float64;
+    row_begin (p + 1,) int64, with at most MOST_ROWS rows for a pattern; rows (n, d), 0 where
+    missing, and scale (n,) are float64. `like` is an array of the real type of the computation."""
+
+    cdef gap_job job
+    cdef cnp.ndarray like, row_begin, workspace  # row_begin is read by every call
+    cdef readonly int64_t n_groups
+
+    def __init__(self, cnp.ndarray observed, cnp.ndarray weight, cnp.ndarray row_begin,
+                 cnp.ndarray rows, cnp.ndarray scale, int n_factors, bint is_completed,
+                 int n_threads, cnp.ndarray like):
+        memset(&self.job, 0, sizeof(self.job))
+        self.like, self.row_begin = like, row_begin
+        cdef const statistics_kernels* kernels = kernels_of(like)
+        self.job.n_patterns = cnp.PyArray_DIM(observed, 0)
+        self.job.n_features = cnp.PyArray_DIM(observed, 1)
+        check_size(weight, self.job.n_patterns)
+        check_size(row_begin, self.job.n_patterns + 1)
+        check_size(rows, self.job.n_features * cnp.PyArray_DIM(scale, 0))
+        self.job.n_factors, self.job.n_threads = n_factors, n_threads
+        self.job.is_completed = is_completed
+        self.job.observed = <const unsigned char*> data_of(observed)
+        self.job.weight, self.job.row_begin = (
+            <const double*> data_of(weight), <const int64_t*> data_of(row_begin))
+        self.job.rows, self.job.scale = <const double*> data_of(rows), <const double*> data_of(scale)
+        self.n_groups = (self.job.n_patterns + kernels.lanes - 1) // kernels.lanes
+        self.workspace = allocate(kernels.gap_bytes(&self.job))
+        self.job.workspace = data_of(self.workspace)
+        with nogil:
+            kernels.gap_pack(&self.job)
+
+    def add(self, cnp.ndarray mean, cnp.ndarray W, cnp.ndarray precision, cnp.ndarray totals,
+            int64_t first_group, int64_t last_group, *, cnp.ndarray second=None,
+            cnp.ndarray cross=None, cnp.ndarray completed=None):
+        """Add the sums of groups [first_group, last_group) of patterns to float64 arrays.
+
+        mean (d,), W (d, k) and precision (d,) have the type of `like`; totals has the shape (2,),
+        second (d + 1, k (k + 1) / 2 + k), cross (d, k + 2), or, where is_completed, completed
+        (d, d + 1)."""
+        cdef const statistics_kernels* kernels = kernels_of(self.like)
+        cdef int64_t d = self.job.n_features, k = self.job.n_factors
+        check_size(mean, d)
+        check_size(W, d * k)
+        check_size(precision, d)
+        check_size(totals, 2)
+        if self.job.is_completed:
+            check_size(completed, d * (d + 1))
+        else:
+            check_size(second, (d + 1) * (k * (k + 1) // 2 + k))
+            check_size(cross, d * (k + 2))
+        self.job.mean, self.job.W, self.job.precision = (
+            data_of(mean), data_of(W), data_of(precision))
+        self.job.second, self.job.cross = <double*> data_of(second), <double*> data_of(cross)
+        self.job.completed, self.job.totals = (
+            <double*> data_of(completed), <double*> data_of(totals))
+        self.job.first_group, self.job.last_group = first_group, last_group
+        with nogil:
+            kernels.gap_sums(&self.job)

@@ -19,6 +19,8 @@ ESTIMATORS = {
     "FactorAnalysis": {"n_components": 1},
     "ItemAutoencoder": {},
     "MarginalizedAutoencoder": {},
+    "MixtureOfFactorAnalyzers": {"n_components": 1},
+    "MixtureOfProbabilisticPCA": {"n_components": 1},
     "ProbabilisticPCA": {"n_components": 1},
     "SparseCoder": {"dictionary": np.eye(4)},
     "Whitening": {},

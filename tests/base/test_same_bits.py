@@ -35,7 +35,7 @@ RESULTS = """
         joined = b"".join(np.ascontiguousarray(part).tobytes() for part in parts)
         return hashlib.sha256(joined).hexdigest()[:16]
 
-    options = {"n_threads": n_threads}
+    options, seeded = {"n_threads": n_threads}, {"random_state": 0}
     found = {}
 
     def keep(name, *parts):
@@ -57,6 +57,10 @@ RESULTS = """
         "ppca missing": (aefast.ProbabilisticPCA(10, max_iter=5, **options), holes),
         "fa": (aefast.FactorAnalysis(10, rotation="promax", max_iter=30, **options), few),
         "fa lanczos": (aefast.FactorAnalysis(10, max_iter=5, **options), wide),
+        "mixture": (aefast.MixtureOfFactorAnalyzers(3, 10, max_iter=3, **seeded, **options), X),
+        "mixture missing": (
+            aefast.MixtureOfProbabilisticPCA(2, 5, max_iter=3, **seeded, **options), holes
+        ),
         "fa missing": (aefast.FactorAnalysis(10, max_iter=5, **options), holes),
     }
     for name, (model, rows) in models.items():

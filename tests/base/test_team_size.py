@@ -1,12 +1,16 @@
 """Teams shed members beside busy processes and regain them; results have the same bits."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 from support.textbook import Autoencoder
 
+from aefast import DictionaryLearning, sparse_encode
 from aefast._base import team_size
 from aefast._base.team_size import QUIET, TeamSize
 from aefast.networks.training.minibatches import MiniBatches
+from aefast.sparse_coding import coding, learner
 
 
 class Machine:
@@ -101,6 +105,32 @@ def test_bits_do_not_depend_on_the_sizes(monkeypatch):
     given = Autoencoder(70, n_threads=3, **options).fit(X)
     assert set(ran) == {1, 2, 3}
     assert given._state.parameters.tobytes() == wanted._state.parameters.tobytes()
+
+
+def test_bits_of_sparse_coding_do_not_depend_on_the_sizes(monkeypatch):
+    """Batches and slices with one to three members give the bits of one thread."""
+    X = np.random.default_rng(0).normal(size=(3000, 40))
+    options = {"max_epochs": 2, "batch_size": 100, "random_state": 0, "alpha": 1.0}
+    wanted = DictionaryLearning(150, n_threads=1, **options).fit(X)
+    codes = sparse_encode(X, wanted.components_, alpha=0.5, n_threads=1)
+    ran = []
+
+    class OfAnySize:
+        def __init__(self, most, is_fixed):
+            self.size = 3
+
+        def slice(self, n_rows):
+            ran.append(self.size)
+            self.size = 1 + len(ran) % 3
+            return nullcontext()
+
+    monkeypatch.setattr(learner, "TeamSize", OfAnySize)
+    monkeypatch.setattr(coding, "TeamSize", OfAnySize)
+    monkeypatch.setattr(coding, "threads_for", lambda *_: 3)
+    given = DictionaryLearning(150, n_threads=3, **options).fit(X)
+    assert given.components_.tobytes() == wanted.components_.tobytes()
+    assert sparse_encode(X, wanted.components_, alpha=0.5).tobytes() == codes.tobytes()
+    assert set(ran) == {1, 2, 3}
 
 
 def test_idle_seconds():

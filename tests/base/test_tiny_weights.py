@@ -55,6 +55,9 @@ LINEAR = {
         aefast.ProbabilisticPCA(1, svd_solver="krylov").fit(X, None, weight).components_
     ),
     "gaps": lambda weight: aefast.ProbabilisticPCA(1).fit(GAPS, None, weight).mean_,
+    "mixture": lambda weight: (
+        aefast.MixtureOfProbabilisticPCA(1, 1).fit(X, None, weight).components_
+    ),
     "factors": lambda weight: aefast.FactorAnalysis(1).fit(X, None, weight).noise_variance_,
     "statistics": lambda weight: aefast.SufficientStatistics(4).update(X, weight).covariance(),
 }

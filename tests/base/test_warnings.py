@@ -12,7 +12,15 @@ from sklearn.preprocessing import StandardScaler
 from support.helpers import run_python
 
 import aefast
-from aefast import DictionaryLearning, FactorAnalysis, ProbabilisticPCA, SparseCoder, sparse_encode
+from aefast import (
+    DictionaryLearning,
+    FactorAnalysis,
+    MixtureOfFactorAnalyzers,
+    MixtureOfProbabilisticPCA,
+    ProbabilisticPCA,
+    SparseCoder,
+    sparse_encode,
+)
 
 PACKAGE = Path(aefast.__file__).parent
 
@@ -97,6 +105,14 @@ CALLS = {
     "FactorAnalysis.fit_statistics": (
         "max_iter=1 iterations",
         lambda: FactorAnalysis(2, max_iter=1).fit_statistics(STATISTICS),
+    ),
+    "MixtureOfFactorAnalyzers": (
+        "max_iter=1 iterations",
+        lambda: MixtureOfFactorAnalyzers(2, max_iter=1, random_state=0).fit(rows()),
+    ),
+    "MixtureOfProbabilisticPCA, removed": (
+        "lost their rows and were removed",
+        lambda: MixtureOfProbabilisticPCA(30, random_state=0).fit(rows(60, 4)),
     ),
     "Heywood": ("Heywood case", lambda: FactorAnalysis(1).fit(copies(rows()))),
     "Heywood, missing": (

@@ -5,14 +5,13 @@ import mmap
 import os
 import subprocess
 import threading
+import time
 
 libc = ctypes.CDLL(None, use_errno=True)
 libc.syscall.restype = ctypes.c_long
-libc.malloc.restype = ctypes.c_void_p
 libc.mmap.restype = ctypes.c_void_p
 libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
 
-ARCH_PRCTL, ARCH_GET_FS = 158, 0x1003
 PROTECTION = mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC
 
 
@@ -72,31 +71,22 @@ def overwrite(address, content):
     ctypes.memmove(address, content, len(content))
 
 
-def thread_pointer():
-    """Return the base of the segment fs, where the calling thread has its own variables."""
-    base = ctypes.c_uint64()
-    libc.syscall(ARCH_PRCTL, ARCH_GET_FS, ctypes.byref(base))
-    return base.value
-
-
 def separate_thread_pointer():
     """Return the thread pointer of a new thread, which sleeps for ever.
 
-    Emulated code that uses it has its own arena of malloc. With the arena of the emulator's thread
+    Emulated code that uses it has its own memory (c_library.c). With that of the emulator's thread
     the emulator could ask for memory while emulated code is in the middle of malloc.
     """
-    found = []
-    ready = threading.Event()
-
-    def sleep():
-        libc.free(ctypes.c_void_p(libc.malloc(100_000)))  # the thread gets its arena
-        found.append(thread_pointer())
-        ready.set()
-        threading.Event().wait()
-
-    threading.Thread(target=sleep, daemon=True).start()
-    ready.wait()
-    return found[0]
+    found = ctypes.c_size_t(0)
+    thread = threading.Thread(
+        target=libc.emulation_lends_thread, args=(ctypes.byref(found),), daemon=True
+    )
+    thread.start()
+    while not found.value:
+        if not thread.is_alive():
+            raise MemoryError("no memory for emulated code")
+        time.sleep(0.001)
+    return found.value
 
 
 def system_call(number, arguments):

@@ -14,9 +14,9 @@ import aefast
 from aefast import DictionaryLearning, SufficientStatistics
 from aefast.sparse_coding.learner import Learner
 
-N_PLACES = 25  # of the default tier; the extra tier has every line
+N_PLACES = 25  # of the default tier; the slow tier has every line
 
-tiers = pytest.mark.parametrize("walk", ["some", pytest.param("all", marks=pytest.mark.extra)])
+tiers = pytest.mark.parametrize("walk", ["some", pytest.param("all", marks=pytest.mark.slow)])
 
 
 def places(walk, n):

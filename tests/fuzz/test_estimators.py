@@ -21,6 +21,7 @@ OF_ROWS = [
 OF_CODES = ["inverse_transform", "sample_output"]
 OF_FITS = ["fit", "partial_fit", "fit_transform", "accumulate"]
 WEIGHTED = {"Autoencoder", "StackedAutoencoder", "ProbabilisticPCA", "FactorAnalysis"} | {
+    *("MixtureOfFactorAnalyzers", "MixtureOfProbabilisticPCA"),
     *("MarginalizedAutoencoder", "ItemAutoencoder", "Whitening"),
 }
 

@@ -199,7 +199,7 @@ def test_wide_tables_with_missing_entries(monkeypatch):
     X[np.random.default_rng(0).random(X.shape) < 0.1] = np.nan
     full = ProbabilisticPCA(3, tol=1e-9).fit(X)
     krylov = ProbabilisticPCA(3, tol=1e-9, svd_solver="krylov").fit(X)
-    monkeypatch.setattr("aefast.linear.probabilistic_pca.WIDEST_COVARIANCE", 40)
+    monkeypatch.setattr("aefast.linear.solvers.WIDEST_COVARIANCE", 40)
     monkeypatch.setattr(ProbabilisticPCA, "_statistics_of_filled", None)
     auto = ProbabilisticPCA(3, tol=1e-9).fit(X)
     for model in (krylov, auto):

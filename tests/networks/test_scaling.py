@@ -12,6 +12,7 @@ from support.scaled_rows import QUICK, as_scaled, rows_of, without_scaling
 
 from aefast import Autoencoder
 from aefast.networks import scaling
+from aefast.networks.reading import Reading
 from aefast.networks.training import start
 from aefast.networks.variants import variant_of_rows
 
@@ -237,7 +238,7 @@ def test_gradients(dtype, isa):
         None,
         128,
         2,
-        variant_of_rows(None, found, dtype),
+        variant_of_rows(Reading(scaling=found), dtype),
     )
     parameters = reference.Parameters(*(array.astype(np.float64) for array in typed), None)
     scaled = reference_scaling.scaled(X, *found[:2]).astype(np.float64)

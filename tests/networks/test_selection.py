@@ -45,6 +45,22 @@ def test_a_known_number_of_factors_is_found(n, d, k):
     assert search.n_components_ == k
 
 
+@pytest.mark.parametrize("scoring", ["hidden", "rows"])
+def test_columns_of_any_units(scoring):
+    """Candidates are judged in their own units: a table in other units gives the same choice."""
+    X = factors(300, 15, 3)
+    X = (X - X.mean(axis=0)) / X.std(axis=0)
+    units = np.logspace(-3, 5, 15)
+    options = {"param_grid": {"n_components": [1, 3, 8]}, "scoring": scoring, "cv": 2}
+    own, other = (
+        AutoencoderCV(Autoencoder(scale="standard"), random_state=0, **options).fit(rows)
+        for rows in (X, X * units + 7 * units)
+    )
+    assert other.best_params_ == own.best_params_
+    change = other.cv_results_["mean_test_score"] - own.cv_results_["mean_test_score"]
+    np.testing.assert_allclose(change, -np.log(units).sum(), rtol=1e-3)
+
+
 def test_whole_rows_would_choose_the_largest_code():
     """Which is why entries are hidden."""
     grid = {"n_components": [1, 3, 8]}

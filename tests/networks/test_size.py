@@ -11,6 +11,7 @@ from support.helpers import same_bits
 
 import aefast
 from aefast import Autoencoder, StackedAutoencoder
+from aefast.networks.reading import Reading
 from aefast.networks.training import size, start
 
 
@@ -27,7 +28,7 @@ def factors(n, d, k, noise=1.0, seed=0):
 
 
 def chosen(X, weight=None, fill=None):
-    return size.chosen_size(X, len(X), weight, fill, None)[0]
+    return size.chosen_size(X, len(X), weight, Reading(fill), None)[0]
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -183,7 +184,7 @@ def test_held_out_and_weightless_rows_have_no_part():
     ae = Autoencoder(max_epochs=0, random_state=0).fit(spoilt, sample_weight=weight)
     assert len(ae.components_) == 2
     train = np.arange(400)
-    assert size.chosen_size(spoilt, train, None, None, None)[0] == 2
+    assert size.chosen_size(spoilt, train, None, Reading(), None)[0] == 2
 
 
 @pytest.mark.parametrize("d", [6, 1030])

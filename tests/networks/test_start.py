@@ -17,6 +17,7 @@ def heavy():
 
 
 def spread(estimator, X):
+    X = estimator._state.reading.encoder_rows(X.copy())
     return (X @ estimator.components_.T + estimator.hidden_bias_).std(axis=0).max()
 
 

@@ -15,7 +15,10 @@ OPTIONS = {
     "SparseCoder": {"dictionary": np.eye(5)},
     "StackedAutoencoder": {"layer_sizes": (3, 2), "pretrain_epochs": 1, "max_epochs": 1},
 }
-SIZED = ("Autoencoder", "DictionaryLearning", "FactorAnalysis", "ProbabilisticPCA")
+SIZED = (
+    *("Autoencoder", "DictionaryLearning", "FactorAnalysis", "ProbabilisticPCA"),
+    *("MixtureOfFactorAnalyzers", "MixtureOfProbabilisticPCA"),
+)
 ESTIMATORS = sorted(
     name
     for name in aefast.__all__

@@ -50,6 +50,8 @@ network_case draw_case(int64_t n, int64_t d, int64_t k)
     c.kind = random_below(3), c.form = random_below(8);
     c.missing = c.kind != ROWS_UINT8 && random_below(3) == 0;
     c.weighted = random_below(2);
+    c.gain = !c.top_k && random_below(2);
+    c.logarithms = random_below(3) == 0, c.scaled = random_below(3) == 0;
     return c;
 }
 
@@ -109,10 +111,25 @@ static int has_theta(const autoencoder_model *layer)
     return any;
 }
 
-static int64_t n_parameters_of(const autoencoder_model *layer)
+static int64_t n_parameters_of(const autoencoder_model *layer, int has_gain)
 {
     int64_t d = layer->n_features, k = layer->n_components;
-    return (layer->tied ? 1 : 2) * k * d + k + d + (has_theta(layer) ? d : 0);
+    return (layer->tied ? 1 : 2) * k * d + k + d + (has_theta(layer) ? d : 0) + (has_gain ? k : 0);
+}
+
+void set_reading(const network_case *c, rows_view *rows, input_view *inputs)
+{
+    void *fill = reals(c->d), *offset = reals(c->d), *centre = reals(c->d);
+    double *shift = doubles(c->d), *factor = doubles(c->d);
+    for (int64_t j = 0; j < c->d; ++j) {
+        put(fill, j, 0.5), put(offset, j, j % 3 ? 1 : 0), put(centre, j, j % 3 ? 0.25 : 0);
+        shift[j] = 0, factor[j] = 1; /* entries stay in the domains of their distributions */
+    }
+    inputs->fill = c->missing ? fill : 0, rows->missing = c->missing;
+    if (c->logarithms)
+        inputs->log_offset = offset, inputs->log_centre = centre;
+    if (c->scaled)
+        rows->shift = shift, rows->factor = factor;
 }
 
 void place_parameters(network *net, void *flat)
@@ -128,6 +145,8 @@ void place_parameters(network *net, void *flat)
         layer->c = at + k * size;
         layer->theta = has_theta(layer) ? at + (k + d) * size : 0;
         at += (k + d + (has_theta(layer) ? d : 0)) * size;
+        layer->gain = net->has_gain ? at : 0;
+        at += (net->has_gain ? k : 0) * size;
     }
 }
 
@@ -136,6 +155,7 @@ network make_network(const network_case *c)
     network net;
     memset(&net, 0, sizeof net);
     net.custom.function = custom_gaussian;
+    net.has_gain = c->gain;
     int64_t d = c->d, k = c->k;
     for (int l = 0; l <= c->n_upper; ++l, d = k, k = k > 2 ? k / 2 : k) {
         autoencoder_model *layer = &net.layers[l];
@@ -145,7 +165,7 @@ network make_network(const network_case *c)
         layer->tied = c->n_upper > 0 || c->tied;
         layer->activation = c->activation;
         layer->top_k = c->n_upper ? 0 : c->top_k;
-        net.n_parameters += n_parameters_of(layer);
+        net.n_parameters += n_parameters_of(layer, c->gain);
     }
     net.flat = reals(net.n_parameters);
     double width = 1 / sqrt((double)c->d + 4);

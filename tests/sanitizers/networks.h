@@ -13,11 +13,14 @@ typedef struct {
     int tied, activation, n_segments, n_upper, top_k;
     int outputs[MOST_PARTS];
     int kind, form, missing, weighted;
+    /* Whether units have gains, the encoder reads logarithms, and columns are scaled. */
+    int gain, logarithms, scaled;
 } network_case;
 
 /* One layer or several. Segments and parameters are in memory of the harness. */
 typedef struct {
     autoencoder_model layers[1 + MOST_UPPER];
+    int has_gain;
     custom_output custom;
     /* Number of parameters of all layers, and their flat array. */
     int64_t n_parameters;
@@ -40,6 +43,9 @@ void place_parameters(network *net, void *flat);
 
 /* Make rows in the domains of the output's distributions. */
 table make_rows(const network_case *c, const network *net);
+
+/* How the encoder reads the rows of a case. */
+void set_reading(const network_case *c, rows_view *rows, input_view *inputs);
 
 /* Weights of rows that add up to 1, or NULL. */
 double *make_weights(const network_case *c);

@@ -31,12 +31,12 @@ static passed pass(const network_case *c, network net, const table *rows, const 
                         .row_losses = r.row_losses,
                         .feature_losses = net.layers[0].has_groups ? 0 : r.feature_losses};
     job.rows.checked = 1;
-    void *fill = reals(c->d);
-    job.inputs.fill = c->missing ? fill : 0;
-    if (codes)
-        job.targets = rows->view, job.targets.checked = 1, job.targets.missing = c->missing;
-    else
-        job.rows.missing = c->missing;
+    if (codes) {
+        job.targets = rows->view, job.targets.checked = 1;
+        set_reading(c, &job.targets, &job.inputs);
+    } else {
+        set_reading(c, &job.rows, &job.inputs);
+    }
     job.workspace = workspace(kernels->one_pass_workspace_bytes(&job));
     kernels->one_pass(&job);
     r.status = job.status;

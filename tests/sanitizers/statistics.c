@@ -197,6 +197,61 @@ static void projections(int64_t n, int64_t d, int64_t m, int kind, int form, int
     release_memory();
 }
 
+/* Sums over posteriors of rows with gaps: bits of a team, and log |M| of patterns without rows. */
+static void gaps(int64_t n, int64_t d, int64_t k, int is_completed)
+{
+    const statistics_kernels *kernels = statistics_tables[0][is_double];
+    void *mean = reals(d), *W = reals(d * k), *precision = reals(d);
+    fill_uniform(mean, d, -1, 1);
+    fill_uniform(W, d * k, -1, 1);
+    fill_uniform(precision, d, 1, 2);
+    unsigned char *observed = memory(n * d);
+    double *weight = some_weights(n);
+    int64_t *row_begin = memory((n + 1) * 8);
+    for (int64_t p = 0; p < n; ++p) {
+        row_begin[p + 1] = row_begin[p] + (p % 7 == 0 ? GAP_MOST_ROWS : random_below(3));
+        for (int64_t j = 0; j < d; ++j)
+            observed[p * d + j] = (unsigned char)(random_below(3) > 0);
+    }
+    double *rows = doubles(row_begin[n] * d), *scale = doubles(row_begin[n]);
+    for (int64_t p = 0; p < n; ++p)
+        for (int64_t i = row_begin[p]; i < row_begin[p + 1]; ++i) {
+            scale[i] = random_number();
+            for (int64_t j = 0; j < d; ++j)
+                rows[i * d + j] = observed[p * d + j] ? random_number() - 0.5 : 0;
+        }
+    int64_t width = k * (k + 1) / 2 + k,
+            sizes[3] = {(d + 1) * width, d * (k + 2), d * (d + 1)};
+    double *sums[2][3], *totals[2];
+    for (int teams = 0; teams < 2; ++teams) {
+        totals[teams] = doubles(2);
+        for (int i = 0; i < 3; ++i)
+            sums[teams][i] = doubles(sizes[i]);
+        gap_job job = {.n_features = d, .n_factors = k, .n_patterns = n};
+        job.is_completed = is_completed, job.observed = observed, job.weight = weight;
+        job.row_begin = row_begin, job.rows = rows, job.scale = scale;
+        job.mean = mean, job.W = W, job.precision = precision;
+        job.n_threads = teams ? team_size : 1;
+        job.workspace = workspace(kernels->gap_bytes(&job));
+        job.last_group = n;
+        job.second = sums[teams][0], job.cross = sums[teams][1];
+        job.completed = sums[teams][2], job.totals = totals[teams];
+        kernels->gap_pack(&job);
+        kernels->gap_sums(&job);
+    }
+    check_bits("gaps: totals of a team", totals[0], totals[1], 16);
+    for (int i = 0; i < 3; ++i)
+        check_bits("gaps: sums of a team", sums[0][i], sums[1][i], sizes[i] * 8);
+    double squares = 0;
+    for (int64_t p = 0; p < n; ++p)
+        for (int64_t i = row_begin[p]; i < row_begin[p + 1]; ++i)
+            for (int64_t j = 0; j < d; ++j)
+                squares += observed[p * d + j] * get(precision, j) *
+                           pow(rows[i * d + j] - scale[i] * get(mean, j), 2);
+    check("gaps: distances", totals[0][1] > 0 && totals[0][1] <= squares * 1.0001 ? 0 : 1, 0);
+    release_memory();
+}
+
 void run_statistics(void)
 {
     for (int i = 0; i < N_HEIGHTS; ++i)
@@ -207,5 +262,6 @@ void run_statistics(void)
             sparse_sums(n, d, j % 2 ? some_weights(n) : 0);
             sparse_products(n, d, m);
             projections(n, d, m, kind, form, (i + j) % 2);
+            gaps(n, d, m < 8 ? m : 8, (i + j) % 2);
         }
 }

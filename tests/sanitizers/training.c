@@ -66,11 +66,11 @@ static trained train(const network_case *c, const step_case *s, network net, con
                         .stores_gradient = s->stores_gradient,
                         .schedule_steps = 16};
     job.inputs = (input_view){.corruption = s->corruption, .corruption_level = 0.3, .seed = 7};
-    void *low = reals(c->d), *high = reals(c->d), *fill = reals(c->d);
+    void *low = reals(c->d), *high = reals(c->d);
     for (int64_t j = 0; j < c->d; ++j)
-        put(high, j, 1), put(fill, j, 0.5);
+        put(high, j, 1);
     job.inputs.low = low, job.inputs.high = high;
-    job.inputs.fill = c->missing ? fill : 0, job.rows.missing = c->missing;
+    set_reading(c, &job.rows, &job.inputs);
     job.terms = (code_terms){.contraction = s->contraction,
                              .penalty = s->penalty,
                              .penalty_weight = s->penalty_weight,

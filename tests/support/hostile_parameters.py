@@ -75,6 +75,11 @@ FACTORS = {
     "max_iter": [1, 20],
     "n_threads": [1, 2],
 }
+MIXTURES = FACTORS | {
+    "n_components": [1, 5, 6, [1, 2], ()],
+    "n_mixtures": [1, 3, 30, [2, 1], [], "bic"],
+    "n_init": [2],
+}
 # For each estimator: defaults that make it quick, and values to draw from.
 PARAMETERS = {
     "Autoencoder": (
@@ -145,6 +150,14 @@ PARAMETERS = {
             "rotation_options": [{}, {"gamma": -1.0}, {"target": np.eye(5, 2)}, {"power": 1e300}],
             "min_noise": [1e-12, 0.5],
         },
+    ),
+    "MixtureOfFactorAnalyzers": (
+        {"n_components": 2, "n_threads": 1, "max_iter": 20, "random_state": 0},
+        MIXTURES | {"min_noise": [1e-12, 0.5]},
+    ),
+    "MixtureOfProbabilisticPCA": (
+        {"n_components": 2, "n_threads": 1, "max_iter": 20, "random_state": 0},
+        MIXTURES,
     ),
     "MarginalizedAutoencoder": (
         {"n_threads": 1},

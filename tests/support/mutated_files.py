@@ -32,6 +32,8 @@ def example_files():
         aefast.DictionaryLearning(3, **quick),
         aefast.ProbabilisticPCA(2),
         aefast.FactorAnalysis(2, rotation="promax"),
+        aefast.MixtureOfFactorAnalyzers([1, 2], 1, random_state=0),
+        aefast.MixtureOfProbabilisticPCA(2, 1, random_state=0),
         aefast.MarginalizedAutoencoder(),
         aefast.ItemAutoencoder(),
         aefast.Whitening(),

@@ -54,6 +54,14 @@ SMALL_FITS = {
     "ppca missing": _of(aefast.ProbabilisticPCA, 2, max_iter=2, missing=True),
     "factors": _of(aefast.FactorAnalysis, 1, max_iter=2),
     "factors missing": _of(aefast.FactorAnalysis, 1, max_iter=1, missing=True),
+    "mixture": SmallFit(
+        lambda: aefast.MixtureOfFactorAnalyzers(2, 1, max_iter=2, random_state=0), *_tables(), True
+    ),
+    "mixture missing": SmallFit(
+        lambda: aefast.MixtureOfProbabilisticPCA(2, 1, max_iter=2, random_state=0),
+        *_tables(missing=True),
+        True,
+    ),
     "whitening": _of(aefast.Whitening),
     "marginalized": _of(aefast.MarginalizedAutoencoder),
     "items": _of(aefast.ItemAutoencoder, 1.0),

@@ -46,6 +46,8 @@ def settings_of(estimator, state, n_rows, *, has_rates, single_pass=False):
     chosen: dict[str, Any] = sizes_of(estimator, state.model) if sizes_chosen else {}
     if estimator.scale == AUTO:
         chosen["scale"] = None if state.scaling is None else state.scaling.kind
+        if state.logarithms is not None:
+            chosen["n_logarithms"] = int((state.logarithms.offset > 0).sum())
     if estimator.batch_size == AUTO:
         chosen["batch_size"] = batch_size_of(n_rows)
     batch_size = chosen.get("batch_size", estimator.batch_size)

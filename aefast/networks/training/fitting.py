@@ -26,6 +26,7 @@ from aefast.networks.fitted import (
 )
 from aefast.networks.outputs import resolve_output
 from aefast.networks.precision import check_available, parameter_type
+from aefast.networks.reading import Reading, find_logarithms
 from aefast.networks.scaling import find_scaling, in_units
 from aefast.networks.scan import scan_table
 from aefast.networks.training import lbfgs
@@ -351,14 +352,13 @@ class NetworkFitting:
         fill = None
         if self.missing == "mask":
             fill = scan.means if self.missing_fill == "mean" else np.zeros(d)
-        name = options["name"]
-        scaling = (
-            self._state.scaling
-            if goes_on
-            else self._scaling(rows, train, weight, output, scan.means, name)
-        )
-        means = in_units(scaling, scan.means)
-        sizes, spectrum = self._sizes_and_spectrum(rows, train, weight, fill, scaling, goes_on)
+        if goes_on:
+            reading = self._state.reading._replace(fill=fill)
+        else:
+            given = rows, train, weight, output
+            reading = self._reading(*given, fill, scan.means, options["name"])
+        means = in_units(reading.scaling, scan.means)
+        sizes, spectrum = self._sizes_and_spectrum(rows, train, weight, reading, goes_on)
         model = self._model_of(d, output, sizes)
         if goes_on:
             state = continued_state(
@@ -366,9 +366,7 @@ class NetworkFitting:
             )
             state = state._replace(fill=fill if state.fill is None else state.fill)
         else:
-            state = initial_state(
-                model, self.solver, self.momentum, means, dtype, seed, fill, scaling
-            )
+            state = initial_state(model, self.solver, self.momentum, means, dtype, seed, reading)
             state = self._initialised(state, rows, train, weight, means, spectrum)
         check_initial_values(state, means, options["name"], only_fill=goes_on)
         check_precision_of_groups(model, self.precision)
@@ -376,26 +374,30 @@ class NetworkFitting:
             model,
             dtype,
             seed=seed,
-            fill=state.fill if fill is not None and n_missing else None,
-            scaling=state.scaling,
+            reading=state.reading
+            if fill is not None and n_missing
+            else state.reading._replace(fill=None),
             extremes=(scan.low, scan.high),
             n_rows=train if held_out is None else len(train),
         )
         state = state._replace(fill=None) if fill is None else state
         return state, variant, means
 
-    def _scaling(self, rows, train, weight, output, means, name):
-        """Return the units in which a new network reads the columns, or None."""
-        is_textbook = not layers_start_near_pca(self)
-        return find_scaling(self.scale, is_textbook, rows, train, weight, output, means, name)
+    def _reading(self, rows, train, weight, output, fill, means, name):
+        """Return how a new network reads the rows."""
+        if self.scale is None or (self.scale == AUTO and not layers_start_near_pca(self)):
+            return Reading(fill)
+        given = rows, train, weight, output
+        scaling = find_scaling(self.scale, *given, means, name)
+        return Reading(fill, scaling, find_logarithms(*given))
 
-    def _sizes_and_spectrum(self, rows, train, weight, fill, scaling, goes_on):
+    def _sizes_and_spectrum(self, rows, train, weight, reading, goes_on):
         """Return each layer's number of units, and the rows' spectrum if it has been computed."""
         if not sizes_are_chosen(self):
             return self._given_sizes(), None
         if goes_on:
             return tuple(layer.n_components for layer in self._state.model.layers), None
-        k, spectrum = size_of(self, rows, train, weight, fill, scaling)
+        k, spectrum = size_of(self, rows, train, weight, reading)
         return self._sizes_around(k), spectrum
 
     def _initialised(self, state, X, train, weight, means, spectrum=None):

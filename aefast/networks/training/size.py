@@ -53,7 +53,7 @@ def overcomplete_size(estimator, n_features):
     return max(size, UNITS_PER_KEPT * int(getattr(estimator, "top_k", None) or 0))
 
 
-def size_of(estimator, X, train, weight, fill, scaling=None):
+def size_of(estimator, X, train, weight, reading):
     """Return the number of units and the spectrum of the rows, or None where it was not needed.
 
     The spectrum is that from which `start_near_pca` begins. Dropped units are made up for: with
@@ -62,20 +62,20 @@ def size_of(estimator, X, train, weight, fill, scaling=None):
     """
     if is_overcomplete(estimator):
         return overcomplete_size(estimator, X.shape[1]), None
-    k, spectrum = chosen_size(X, train, weight, fill, estimator.n_threads, scaling)
+    k, spectrum = chosen_size(X, train, weight, reading, estimator.n_threads)
     kept = 1 - float(getattr(estimator, "dropout", 0.0))
     return int(min(np.ceil(k / kept), max(k, MOST_OVERCOMPLETE))), spectrum
 
 
 @threads.with_same_bits
-def chosen_size(X, train, weight, fill, n_threads, scaling=None):
+def chosen_size(X, train, weight, reading, n_threads):
     """Return the number of components that held-out rows support, and the `Spectrum` of the rows.
 
     `train` has the numbers of the rows for training, or how many there are from the first on.
     """
     d = X.shape[1]
     most = min(d - 1, MOST_UNITS if d <= WIDEST else MOST_UNITS_OF_WIDE)
-    rows, weight = rows_for_spectrum(X, train, weight, fill, most + 1, scaling, copies=True)
+    rows, weight = rows_for_spectrum(X, train, weight, reading, most + 1, copies=True)
     if d <= WIDEST:
         spectrum, errors = _from_covariance(rows, weight, most, n_threads)
     else:

@@ -82,12 +82,11 @@ def layers_start_near_pca(estimator):
     return estimator.init == "pca" or (estimator.init == "auto" and not textbook)
 
 
-def filled_rows(X, order, fill, scaling):
+def encoder_rows(X, order, reading):
     """Return some rows as the encoder reads them, in a new array of float32 or float64."""
     rows = copied_rows(X, order)
     rows = rows if rows.dtype in (np.float32, np.float64) else rows.astype(np.float64)
-    rows = rows if fill is None else np.where(np.isnan(rows), fill, rows).astype(rows.dtype)
-    return rows if scaling is None else scaling.scale_in_place(rows)
+    return reading.encoder_rows(rows)
 
 
 class Spectrum(NamedTuple):
@@ -98,7 +97,7 @@ class Spectrum(NamedTuple):
     vectors: np.ndarray  # one eigenvector a row; its largest entry is positive
 
 
-def rows_for_spectrum(X, train, weight, fill, k, scaling=None, copies=False):
+def rows_for_spectrum(X, train, weight, reading, k, copies=False):
     """Return the rows whose k leading eigenpairs are computed, as the encoder reads them.
 
     These are X itself where all of it is used and affordable, or copies. With `copies`, parts of
@@ -108,21 +107,18 @@ def rows_for_spectrum(X, train, weight, fill, k, scaling=None, copies=False):
     most = MOST_OPERATIONS / d**2 if d <= WIDEST else MOST_OPERATIONS / (50 * d * (k + 8))
     in_memory = X.size <= MOST_ENTRIES or (not copies and MappedRows.under(X) is None)
     whole = (
-        isinstance(train, int)
-        and train == n <= max(2, int(most))
-        and fill is None
-        and scaling is None
+        isinstance(train, int) and train == n <= max(2, int(most)) and not reading.changes_rows()
     )
     if whole and in_memory and d <= WIDEST:
         return X, weight
     order = spread_rows(train, max(2, min(int(most), MOST_ENTRIES // d)))
-    rows = filled_rows(X, order, fill, scaling)
+    rows = encoder_rows(X, order, reading)
     return rows, None if weight is None else weight[order]
 
 
-def principal_components(X, train, weight, fill, k, n_threads, scaling=None):
+def principal_components(X, train, weight, reading, k, n_threads):
     """Return the `Spectrum` of the rows, at most k pairs of it; there may be none."""
-    rows, weight = rows_for_spectrum(X, train, weight, fill, k, scaling)
+    rows, weight = rows_for_spectrum(X, train, weight, reading, k)
     if X.shape[1] > WIDEST:
         return leading_components(rows, weight, k, n_threads)[0]
     return spectrum_of(statistics_of(rows, weight, n_threads=n_threads), k)
@@ -228,11 +224,16 @@ def _place(layer, parameters, directions, factor, spread):
             parameters.V[...] = free[:, np.newaxis] * parameters.W
 
 
-def _centre_output(network, parameters, means, dtype):
-    """Set the visible bias: a row equal to the column means is reconstructed as their means."""
+def _centre_output(network, parameters, means, logarithms, dtype):
+    """Set the visible bias: a row equal to the column means is reconstructed as their means.
+
+    Where the encoder reads logarithms, it is the row of their means.
+    """
     [layer], [p] = network.layers, parameters
     p.c[...] = 0
     row = np.where(np.isfinite(means), means, 0.0)[np.newaxis].astype(dtype)
+    if logarithms is not None:
+        row[:, logarithms.offset > 0] = 0
     plain = network.with_output(outputs.plain_output("gaussian"))
     shift = one_pass(plain, parameters, row, "reconstructions", n_threads=1, check=False)[0]
     bias = initial_bias(layer, means)  # a user's link computes in the user's floating-point mode
@@ -242,8 +243,8 @@ def _centre_output(network, parameters, means, dtype):
 
 @threads.with_same_bits
 def _spectrum(layer, X, train, weight, state, n_threads):
-    k, fill, scaling = layer.n_components, state.fill, state.scaling
-    return principal_components(X, train, weight, fill, k, n_threads, scaling)
+    k = layer.n_components
+    return principal_components(X, train, weight, state.reading, k, n_threads)
 
 
 def start_near_pca(state, X, train, weight, means, n_threads, spread, spectrum=None):
@@ -265,7 +266,7 @@ def start_near_pca(state, X, train, weight, means, n_threads, spread, spectrum=N
 
     def place(factor):
         _place(layer, parameters[0], directions, factor, spread)
-        _centre_output(state.model, parameters, means, dtype)
+        _centre_output(state.model, parameters, means, state.logarithms, dtype)
 
     def loss():
         options = {"sample_weight": weight, "variant": variant}

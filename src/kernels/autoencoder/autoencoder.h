@@ -82,6 +82,9 @@ enum { CORRUPTION_NONE, CORRUPTION_MASKING, CORRUPTION_SALT_AND_PEPPER, CORRUPTI
 typedef struct {
     /* (d): values that replace missing entries (NaN); NULL: no entry is missing. */
     const void *fill;
+    /* (d): where the offset is positive, the encoder reads log(max(x, 0) + offset) - centre;
+       NULL: it reads x. */
+    const void *log_offset, *log_centre;
     /* One of CORRUPTION_... */
     int corruption;
     /* The probability that an entry is corrupted, or the standard deviation of Gaussian noise. */

@@ -1,14 +1,15 @@
-/* The input of the encoder: a row x whose missing entries are filled and which is then
-   corrupted. The row itself stays the target of the loss. */
+/* The input of the encoder: a row x whose missing entries are filled and which is then corrupted,
+   and of which logarithms are taken. The row itself stays the target of the loss. */
 #ifndef AEFAST_INPUTS_H
 #define AEFAST_INPUTS_H
 
 #include "kernels/autoencoder/groups.h"
 #include "kernels/autoencoder/noise.h"
+#include "kernels/base/special.h"
 
 static inline int inputs_differ(const input_view *inputs)
 {
-    return inputs->fill || inputs->corruption != CORRUPTION_NONE;
+    return inputs->fill || inputs->log_offset || inputs->corruption != CORRUPTION_NONE;
 }
 
 /* Corrupt values[0 .. n), which are the columns from `column` on, with their words of random
@@ -39,6 +40,19 @@ static inline void corrupt_columns(const input_view *inputs, int64_t column, int
     }
 }
 
+/* Take the logarithms of values[0 .. n), which are the columns from `column` on. */
+static inline void take_logarithms(const input_view *inputs, int64_t column, int64_t n,
+                                   real *values)
+{
+    const real *offset = (const real *)inputs->log_offset + column,
+               *centre = (const real *)inputs->log_centre + column;
+    for (int64_t j = 0; j < n; j += LANES) {
+        vec x = vec_load_n(values + j, n - j), a = vec_load_n(offset + j, n - j);
+        vec logarithm = vec_log(vec_max(x, vec_set(0)) + a) - vec_load_n(centre + j, n - j);
+        vec_store_n(values + j, vec_select(a > vec_set(0), logarithm, x), n - j);
+    }
+}
+
 /* to <- the input of the encoder for a row of d columns. */
 static void make_input(const input_view *inputs, int64_t d, int64_t sample, row_entries row,
                        row_entries to)
@@ -58,6 +72,8 @@ static void make_input(const input_view *inputs, int64_t d, int64_t sample, row_
                          first / NOISE_COLUMNS, words);
             corrupt_columns(inputs, first, n, words, values);
         }
+        if (inputs->log_offset)
+            take_logarithms(inputs, first, n, values);
         for (int64_t j = 0; j < n; j += PANEL)
             memcpy(entry_of(to, first + j), values + j,
                    (size_t)min_i64(PANEL, n - j) * sizeof(real));

@@ -9,6 +9,7 @@
    double stay there for the whole slab. */
 #include "kernels/statistics/statistics.h"
 
+#include "kernels/statistics/gaps.h"
 #include "kernels/statistics/projection.h"
 #include "kernels/statistics/sparse_rows.h"
 
@@ -357,4 +358,8 @@ const statistics_kernels INSTANCE(statistics) = {
     .sparse_product = sparse_product,
     .projection_bytes = projection_bytes,
     .project = project,
+    .gap_bytes = gap_bytes,
+    .gap_pack = gap_pack,
+    .gap_sums = gap_sums,
+    .lanes = LANES,
 };

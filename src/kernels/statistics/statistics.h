@@ -90,6 +90,44 @@ typedef struct {
     int status;
 } projection_job;
 
+/* Largest number of rows of a pattern; a pattern of more rows is given in parts. */
+enum { GAP_MOST_ROWS = 32 };
+
+/* Sums over the posteriors of a factor model's independent factors, for rows with missing entries.
+   A pattern p of observed columns has a weight and rows (y, t), each a combination of the table's
+   rows x and of as many ones, so that sum (y - t mean)(y - t mean)^T is the weighted scatter of
+   x - mean. With r = y - t mean where observed and 0 elsewhere, M = I + sum_j w_j w_j^T / psi_j
+   over observed j, S = M^-1 and m = S sum_j w_j r_j / psi_j, the results are, for each feature j
+   with sums over the patterns in which it is observed, and for j = d over all patterns,
+       second[j] = (sum_p [weight S + sum_rows m m^T], sum_rows t m)   (lower triangle by rows, k)
+       cross[j]  = (sum_rows r_j m, sum_rows t r_j, sum_rows r_j^2)    (k, 1, 1; not for j = d)
+       totals    = (sum_p weight log |M|, sum_rows [sum_j r_j^2 / psi_j - m^T M m]).
+   Where is_completed, the results are, besides totals, those of rows whose missing entries are
+   replaced by their conditional means, r^_j = w_j m, with D the indicator of missing columns:
+       completed[j] = (sum_rows r^_j r^_l + sum_p weight D_j D_l w_j S w_l for l <= j, ...,
+                       sum_rows t r^_j at place d). */
+typedef struct {
+    int64_t n_features, n_factors, n_patterns;
+    int is_completed;
+    /* (n_patterns, n_features): 1 where observed, else 0. */
+    const unsigned char *observed;
+    /* (n_patterns). */
+    const double *weight;
+    /* (n_patterns + 1): where each pattern's rows begin, at most GAP_MOST_ROWS. */
+    const int64_t *row_begin;
+    /* y (n_rows, n_features), 0 where missing, and t (n_rows). */
+    const double *rows, *scale;
+    /* The model, reals: mean (n_features), W (n_features, n_factors), 1 / psi (n_features). */
+    const void *mean, *W, *precision;
+    /* Groups of patterns that `gap_sums` visits: as many as fit in a vector each. */
+    int64_t first_group, last_group;
+    int n_threads;
+    /* Memory of gap_bytes, which holds the patterns from `gap_pack` on. */
+    void *workspace;
+    /* in/out: the sums are added to these. Their bits do not depend on n_threads. */
+    double *second, *cross, *completed, *totals;
+} gap_job;
+
 typedef struct {
     int64_t (*workspace_bytes)(const statistics_job *);
     void (*begin)(statistics_job *);
@@ -99,6 +137,11 @@ typedef struct {
     void (*sparse_product)(sparse_product_job *);
     int64_t (*projection_bytes)(const projection_job *);
     void (*project)(projection_job *);
+    int64_t (*gap_bytes)(const gap_job *);
+    void (*gap_pack)(gap_job *);
+    void (*gap_sums)(gap_job *);
+    /* Number of patterns in a group. */
+    int64_t lanes;
 } statistics_kernels;
 
 /* For callers outside instances: statistics_tables[instruction set][0: float32, 1: float64]. */

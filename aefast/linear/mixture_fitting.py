@@ -1,0 +1,201 @@
+"""Fits of mixtures: checks of sizes and rows, and the search for the best mixture."""
+
+from numbers import Integral
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.exceptions import ConvergenceWarning
+
+from aefast._base import arrays as check
+from aefast._base import threads
+from aefast._base.errors import column_label, shown, table_name
+from aefast._base.float_range import without_unit
+from aefast._base.missing import observed_means
+from aefast._base.moments import SufficientStatistics, statistics_of
+from aefast._base.random import random_state_of
+from aefast._base.types import Array, RandomState, Table
+from aefast._base.warnings import warn, warn_of_iterations
+from aefast.linear import patterns
+from aefast.linear.linear_model import StatisticsMixin
+from aefast.linear.mixture_fit import chunks
+from aefast.linear.mixture_search import Options, Rows, Search
+
+
+class MixtureFitting:
+    """Methods of a mixture's fit."""
+
+    _is_isotropic: bool
+    n_mixtures: Any
+    n_components: Any
+    min_noise: float
+    tol: float
+    max_iter: int
+    n_init: int
+    random_state: RandomState | None
+    n_threads: int | None
+    verbose: int | bool
+    n_mixtures_: int
+    _validate_params: Any
+    predict: Any
+
+    def fit(self, X: Table, y: object = None, sample_weight: ArrayLike | None = None) -> Self:
+        """Fit the mixture to the rows of X by EM.
+
+        Parameters
+        ----------
+        X : array-like or CSR matrix (n_samples, n_features)
+            NaN is a missing entry. CSR matrices and memory maps are read in slices.
+        y : ignored
+        sample_weight : array-like (n_samples,), optional
+            Not negative: a row of weight 2 counts as two rows.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For infinite entries, columns without an observed entry, rows without variance, fewer
+            rows than components, or invalid parameters.
+        KeyboardInterrupt
+            After Ctrl-C. The estimator keeps the best parameters so far, where there are any.
+        """
+        self._validate_params()
+        sizes, k_values = self._sizes()
+        table, name = check.estimator_table(self, X, reset=True), table_name(X)
+        weight = check.as_row_weights(sample_weight, table.shape[0])
+        self._check_shape(table.shape, sizes, k_values)
+        made = StatisticsMixin._apart(self)  # type: ignore[arg-type]
+        check.remember_features(made, X)
+        made.n_samples_seen_ = table.shape[0]
+        options = Options(
+            self._is_isotropic, self.tol, self.max_iter, self.n_init, self.n_threads, self.verbose
+        )
+        rows = self._prepared(table, weight, name)
+        search = Search(rows, options, random_state_of(self.random_state), made._count_parameters)
+        try:
+            for k in k_values:
+                if sizes is None:
+                    search.rise(k, max(1, table.shape[0] // (k + 2)))
+                for n_mixtures in sizes or ():
+                    search.try_size(n_mixtures, k)
+        except KeyboardInterrupt:
+            search.keep_interrupted()
+            if search.best is not None:
+                made._set_fitted(search)
+                StatisticsMixin._become(self, made)  # type: ignore[arg-type]
+            raise
+        made._set_fitted(search)
+        made._warn(search)
+        return StatisticsMixin._become(self, made)  # type: ignore[arg-type]
+
+    def fit_predict(
+        self, X: Table, y: object = None, sample_weight: ArrayLike | None = None
+    ) -> Array:
+        """Fit the mixture to the rows of X and return the component of each row.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for `fit`.
+
+        Returns
+        -------
+        labels : ndarray of int (n_samples,)
+        """
+        return self.fit(X, y, sample_weight).predict(X)
+
+    def _sizes(self):
+        """Return the numbers of components to try, None for "bic", and those of factors."""
+        return as_sizes(self.n_mixtures, "n_mixtures"), as_sizes(self.n_components, "n_components")
+
+    def _check_shape(self, shape, sizes, k_values):
+        n, d = shape
+        if max(k_values) > d:
+            raise ValueError(f"n_components must be at most n_features = {d}, got {max(k_values)}")
+        if sizes is not None and max(sizes) > n:
+            raise ValueError(f"n_mixtures must be at most n_samples = {n}, got {max(sizes)}")
+
+    @threads.with_same_bits
+    def _prepared(self, table, weight, name):
+        """Return checked rows as `Rows`."""
+        statistics = statistics_of(
+            table, weight, n_threads=self.n_threads, name=name, none_if_missing=True
+        )
+        is_complete = statistics is not None
+        if not is_complete:
+            table, weight = patterns.of_positive_weight(table, weight)
+            statistics = self._statistics_of_filled(table, weight, name)
+        statistics._check_variance()
+        row_weight = 1.0
+        if weight is not None:
+            scaled, exponent = without_unit(weight)
+            mean_weight = weight.sum() / np.count_nonzero(weight)
+            row_weight, weight = float(np.ldexp(min(1.0, mean_weight), -exponent)), scaled
+        covariance = statistics.covariance()
+        variance = np.diagonal(covariance)
+        mean_variance = variance.mean()
+        varies = variance > np.finfo(np.float64).eps ** 2 * mean_variance
+        scale = np.sqrt(np.where(varies, variance, 1e-6 * mean_variance))
+        if self._is_isotropic:
+            floor, scale = np.full(len(scale), mean_variance), np.ones(len(scale))
+        else:
+            floor = scale**2
+        rank = max(1, statistics._rank(np.linalg.eigvalsh(covariance / np.outer(scale, scale))))
+        return Rows(
+            table,
+            weight,
+            is_complete,
+            statistics.mean_,
+            covariance,
+            scale,
+            self.min_noise * floor,
+            rank,
+            row_weight,
+        )
+
+    def _statistics_of_filled(self, rows, weight, name):
+        """Return statistics of rows whose missing entries are replaced by the columns' means."""
+        means, counts = observed_means(rows)
+        if not counts.all():
+            column = column_label(name, int(np.flatnonzero(counts == 0)[0]))
+            raise ValueError(
+                f"column {column} of X has no observed entry: leave it out, there is nothing to "
+                "learn of it"
+            )
+        filled = SufficientStatistics(rows.shape[1], n_threads=self.n_threads)
+        for part in chunks(rows):
+            X = rows[part].astype(np.float64)
+            filled.update(np.where(np.isnan(X), means, X), weight[part])
+        return filled
+
+    def _warn(self, search):
+        fitted = search.best
+        if fitted.n_removed:
+            warn(
+                f"{fitted.n_removed} of {fitted.n_removed + self.n_mixtures_} components lost "
+                "their rows and were removed: fewer components, or fewer factors, help",
+                ConvergenceWarning,
+            )
+        if not fitted.converged:
+            warn_of_iterations(self.max_iter)
+
+
+def as_sizes(value, name):
+    """Return a parameter as a list of sizes, or None for "bic"."""
+    if isinstance(value, str):
+        return None
+    is_list = isinstance(value, (list, tuple, np.ndarray))
+    sizes = list(value) if is_list else [value]
+    for size in sizes:
+        is_integer = isinstance(size, Integral) and not isinstance(size, (bool, np.bool_))
+        if not (is_integer and 1 <= size <= check.LARGEST_SIZE):
+            raise ValueError(
+                f"{name} must be an integer in [1, {check.LARGEST_SIZE}] or a list of them, got "
+                f"{shown(value)}"
+            )
+    if not sizes:
+        raise ValueError(f"{name} must have at least one size, got {shown(value)}")
+    return [int(size) for size in sizes]

@@ -1,0 +1,285 @@
+"""Fits of a mixture: starts, EM to its end, components that lose their rows, sizes by BIC."""
+
+import itertools
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from aefast._base import threads
+from aefast._base.progress import progress_bar
+from aefast.linear import mixture_start, patterns
+from aefast.linear.mixture_fit import (
+    FIRST_INNER_STEPS,
+    INNER_STEPS,
+    Mixture,
+    complete_pass,
+    factor_analysis_steps,
+    incomplete_pass,
+    joint_log_densities,
+    normalised,
+    principal_components,
+)
+
+MOST_AXES = 64  # principal components that k-means looks at
+PATIENCE = 2  # numbers of components in a row without a better criterion, after which "bic" ends
+
+
+class Rows(NamedTuple):
+    """Rows to fit to, and what is known of them."""
+
+    table: Any  # ndarray or CSR matrix (n, d)
+    weight: np.ndarray | None  # (n,) or None
+    is_complete: bool
+    mean: np.ndarray  # (d,)
+    covariance: np.ndarray  # (d, d)
+    scale: np.ndarray  # (d,), the units of columns in which rows are clustered
+    floor: np.ndarray  # (d,), least noise variances
+    rank: int
+    row_weight: float  # what counts as one row: 1, or the mean weight where it is less
+
+    @property
+    def weight_sum(self):
+        return float(self.table.shape[0] if self.weight is None else self.weight.sum())
+
+
+class Options(NamedTuple):
+    """Parameters of the estimator that a fit reads."""
+
+    isotropic: bool
+    tol: float
+    max_iter: int
+    n_init: int
+    n_threads: int | None
+    verbose: int | bool
+
+
+class Fitted(NamedTuple):
+    """Mixture with the record of its iterations."""
+
+    mixture: Any  # Mixture, None before the first pass has ended
+    curve: list  # mean log-likelihood of each iteration's parameters; rising
+    converged: bool
+    n_iter: int
+    n_removed: int
+
+
+class Run:
+    """EM from one start.
+
+    A component whose responsibilities add up to fewer than k + 2 rows cannot
+    carry its loadings. It is restarted: it takes half of the component of largest weight, which
+    is split along its largest loading. There are as many restarts as components; after them such
+    a component is removed.
+    """
+
+    def __init__(self, rows, k, n_mixtures, options, random):
+        self.rows, self.k, self.options, self.random = rows, k, options, random
+        self.n_mixtures, self.n_restarts, self.n_removed = n_mixtures, 0, 0
+        self.curve, self.n_iter, self.reached = [], 0, None
+
+    def fitted(self, converged):
+        return Fitted(self.reached, self.curve, converged, self.n_iter, self.n_removed)
+
+    @threads.with_same_bits
+    def __call__(self):
+        """Return the `Fitted` of this start, whose mixture is `reached`."""
+        options, mixture = self.options, None
+        stage = f"{self.n_mixtures} x {self.k}: "
+        n_rows = self.rows.table.shape[0]
+        with progress_bar(options.verbose, options.max_iter, n_rows, stage) as begin:
+            mixture = self._started()
+            for self.n_iter in range(1, options.max_iter + 1):
+                found = self._pass(mixture, begin(self.n_iter, None))
+                value = found.log_likelihood
+                if self.curve and not value > self.curve[-1]:  # less than rounding errors
+                    return self.fitted(True)
+                is_last = bool(self.curve) and value - self.curve[-1] < options.tol
+                self.curve, self.reached = [*self.curve, value], mixture
+                lost = found.masses < (self.k + 2) * self.rows.row_weight
+                if lost.any() and len(lost) > 1:
+                    mixture = self._without_lost(found, mixture, lost)
+                    self.curve = []
+                elif is_last:
+                    return self.fitted(True)
+                else:
+                    mixture = self._maximized(found, mixture, INNER_STEPS)
+        return self.fitted(False)
+
+    # ---- passes ----
+
+    def _pass(self, mixture, on_slice):
+        rows, n_threads = self.rows, self.options.n_threads
+        if not rows.is_complete:
+            return incomplete_pass(rows.table, rows.weight, mixture, on_slice)
+        gaussians, log_weights = mixture.gaussians(), np.log(mixture.weights)
+
+        def share_of(X):
+            return normalised(joint_log_densities(X, gaussians, log_weights, n_threads))
+
+        return complete_pass(
+            rows.table, rows.weight, share_of, mixture.means, n_threads, on_slice=on_slice
+        )
+
+    def _started(self):
+        """Return the mixture of the first M-step, from the clusters of k-means."""
+        rows, d = self.rows, len(self.rows.mean)
+        q = min(MOST_AXES, rows.rank, d)
+        axes = mixture_start.principal_axes(rows.mean, rows.covariance, rows.scale, q)
+        n_threads = self.options.n_threads
+        codes, weight = mixture_start.sampled_codes(
+            rows.table, rows.weight, axes, self.random, n_threads
+        )
+        centers = mixture_start.cluster_centers(codes, weight, self.n_mixtures, self.random)
+
+        def share_of(X):
+            labels = mixture_start.nearest(axes.codes(X, n_threads), centers)
+            return np.zeros(len(X)), np.equal.outer(labels, np.arange(len(centers))).astype(float)
+
+        found = complete_pass(
+            rows.table,
+            rows.weight,
+            share_of,
+            np.tile(rows.mean, (len(centers), 1)),
+            n_threads,
+            fill=None if rows.is_complete else rows.mean,
+        )
+        self.n_removed += self.n_mixtures - len(centers)
+        kept = found.masses >= (self.k + 2) * self.rows.row_weight
+        if not kept.any():
+            kept = found.masses == found.masses.max()
+        self.n_removed += int(np.sum(~kept))
+        sums = list(itertools.compress(found.sums, kept))
+        return self._from_moments(
+            found.masses[kept], *zip(*(of.moments() for of in sums), strict=True)
+        )
+
+    def _from_moments(self, masses, means, covariances):
+        """Return the mixture of these moments, its noise and loadings from principal components."""
+        rows, isotropic = self.rows, self.options.isotropic
+        unit = np.ones(len(rows.scale)) if isotropic else rows.scale
+        found = [
+            principal_components(C / np.outer(unit, unit), self.k, rows.floor / unit**2)
+            for C in covariances
+        ]
+        W, psi = (np.array(part) for part in zip(*found, strict=True))
+        W, psi = W * unit, psi * unit**2
+        if not isotropic:
+            W, psi = factor_analysis_steps(
+                np.array(covariances), W, psi, rows.floor, FIRST_INNER_STEPS
+            )
+        return Mixture(masses / masses.sum(), np.array(means), W, psi)
+
+    # ---- M-step ----
+
+    def _maximized(self, found, mixture, n_steps):
+        """Return the mixture of the M-step."""
+        rows, isotropic = self.rows, self.options.isotropic
+        weights = found.masses / found.masses.sum()
+        if not rows.is_complete:
+            fits = [
+                patterns._maximize(of, mean, isotropic, rows.floor)
+                for of, mean in zip(found.sums, mixture.means, strict=True)
+            ]
+            return Mixture(weights, *(np.array(part) for part in zip(*fits, strict=True)))
+        means, covariances = zip(*(of.moments() for of in found.sums), strict=True)
+        if isotropic:
+            fits = [principal_components(C, self.k, rows.floor) for C in covariances]
+            W, psi = (np.array(part) for part in zip(*fits, strict=True))
+        else:
+            W, psi = factor_analysis_steps(
+                np.array(covariances), mixture.W, mixture.psi, rows.floor, n_steps
+            )
+        return Mixture(weights, np.array(means), W, psi)
+
+    def _without_lost(self, found, mixture, lost):
+        """Return the mixture with restarted components, or without them."""
+        n_lost = int(lost.sum())
+        if lost.all():
+            lost = found.masses < found.masses.max()
+            lost[np.flatnonzero(~lost)[1:]] = True
+        kept = mixture.of(~lost)
+        if self.n_restarts + n_lost > self.n_mixtures:
+            self.n_removed += n_lost
+            return kept
+        self.n_restarts += n_lost
+        for _ in range(n_lost):
+            kept = _with_largest_split(kept)
+        return kept
+
+
+def _with_largest_split(mixture):
+    """Return the mixture with its component of largest weight split along its largest loading."""
+    m = int(mixture.weights.argmax())
+    W, psi = mixture.W[m], mixture.psi[m]
+    axis = W[np.square(W / np.sqrt(psi)).sum(axis=1).argmax()]
+    weights, means = mixture.weights.copy(), mixture.means.copy()
+    weights[m] /= 2
+    means[m] -= axis
+    return Mixture(
+        np.append(weights, weights[m]),
+        np.vstack([means, means[m] + 2 * axis]),
+        np.concatenate([mixture.W, W[None]]),
+        np.vstack([mixture.psi, psi]),
+    )
+
+
+class Search:
+    """Fits of all sizes from all starts; the best is kept by its Bayesian criterion.
+
+    Parameters
+    ----------
+    rows : Rows
+    sizes : iterable of (n_mixtures, k), or of such iterables
+        A number of components is not tried after PATIENCE smaller ones in a row have not
+        improved the criterion.
+    options : Options
+    random : numpy.random.RandomState
+    n_parameters : callable
+        n_parameters(M, k) returns the number of free parameters.
+
+    Attributes
+    ----------
+    best : Fitted or None
+    bic : float
+        The criterion of the best fit.
+    tried : list of (n_mixtures, k, bic)
+    """
+
+    def __init__(self, rows, options, random, n_parameters):
+        self.rows, self.options, self.random = rows, options, random
+        self.n_parameters = n_parameters
+        self.best, self.bic, self.tried, self.run = None, np.inf, [], None
+
+    def try_size(self, n_mixtures, k):
+        """Fit mixtures of one size and return the least criterion of its starts."""
+        least = np.inf
+        for _ in range(1 if n_mixtures == 1 else self.options.n_init):
+            self.run = Run(self.rows, k, n_mixtures, self.options, self.random)
+            least = min(least, self._compared(self.run()))
+        self.run = None
+        self.tried.append((n_mixtures, k, least))
+        return least
+
+    def rise(self, k, most):
+        """Try 1, 2, ... components until PATIENCE of them in a row bring no improvement."""
+        least, n_worse = np.inf, 0
+        for n_mixtures in range(1, most + 1):
+            value = self.try_size(n_mixtures, k)
+            n_worse = 0 if value < least else n_worse + 1
+            least = min(least, value)
+            if n_worse == PATIENCE:
+                return
+
+    def keep_interrupted(self):
+        """Compare what the run that was interrupted has reached."""
+        if self.run is not None and self.run.reached is not None and self.run.curve:
+            self._compared(self.run.fitted(False))
+
+    def _compared(self, fitted):
+        """Return the criterion of a fit, which becomes the best one if it is."""
+        M, k = fitted.mixture.W.shape[:2]
+        weight = self.rows.weight_sum
+        value = self.n_parameters(M, k) * np.log(weight) - 2 * weight * fitted.curve[-1]
+        if self.best is None or value < self.bic:
+            self.best, self.bic = fitted, float(value)
+        return float(value)
