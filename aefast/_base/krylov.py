@@ -43,15 +43,29 @@ class DenseCovariance:
 
     Rows of float32 are centred by the mean in two parts, of which the first is rounded to float32:
     the difference with it is exact where a mean is large beside the spread, and the second part
-    is what rounding left out of the mean.
+    is what rounding left out of the mean. Where `variances` (d,) are given and all means are small
+    beside them, rows are centred within the products, as sparse rows are, without a copy.
     """
 
     ENTRIES = 1 << 22  # of a slice of rows
 
-    def __init__(self, X: Array, weight: Array, mean: Array, has_missing: bool) -> None:
+    def __init__(
+        self,
+        X: Array,
+        weight: Array,
+        mean: Array,
+        has_missing: bool,
+        variances: Array | None = None,
+    ) -> None:
         self.X, self.mean = X, mean.astype(check.real_type(X.dtype))
         self.rest = (mean - self.mean).astype(self.mean.dtype)
         self.weight, self.has_missing = weight / weight.sum(), has_missing
+        self.is_near = (
+            variances is not None
+            and X.dtype == self.mean.dtype
+            and not has_missing
+            and bool((mean**2 <= FAR * variances).all())
+        )
 
     def centred(self, part: slice) -> Array:
         """Return the centred rows of a slice, in the real type of the computation."""
@@ -68,8 +82,15 @@ class DenseCovariance:
         for part in slices(
             len(self.X), Pace.fixed(max(1, self.ENTRIES // self.X.shape[1])), self.X
         ):
-            rows = self.centred(part)
-            out += rows.T @ ((rows @ Q) * self.weight[part, None].astype(Q.dtype, copy=False))
+            weight = self.weight[part, None].astype(Q.dtype, copy=False)
+            rows = self.X[part] if self.is_near else self.centred(part)
+            Y = rows @ Q
+            if self.is_near:
+                Y -= self.mean @ Q
+            Y *= weight
+            out += rows.T @ Y
+            if self.is_near:
+                out -= np.outer(self.mean, Y.sum(axis=0))
         return out
 
 
@@ -230,6 +251,40 @@ def leading_eigenpairs(
         warn_of_iterations(max_iter)
     values, total = np.maximum(found.values[:k], 0.0) / unit**2, total / unit**2
     return Found(values, found.vectors[:, :k].T, total, mean, found.n_iter)
+
+
+class RowsCovariance(NamedTuple):
+    """Covariance of rows that is known by its products."""
+
+    C: DenseCovariance | SparseCovariance
+    mean: Array  # (d,)
+    variances: Array  # (d,)
+
+
+def covariance_of_rows(
+    X: Any, weight: Array | None, n_threads: int | None, name: str
+) -> RowsCovariance | None:
+    """Return the covariance of rows, or None where an entry is missing.
+
+    Parameters and errors are those of `leading_eigenpairs`.
+    """
+    weight = np.ones(X.shape[0]) if weight is None else without_unit(weight)[0]
+    moments = checked_moments(X, weight, None, name)
+    if moments is None:
+        return None
+    mean, share = moments[0], weight / weight.sum()
+    if sparse.issparse(X):
+        # A zero adds mean²; a column without zeros has no such term, nor its rounding.
+        zeros = np.where(np.bincount(X.indices, minlength=X.shape[1]) == X.shape[0], 0.0, mean**2)
+        squares = np.square(X.data - mean[X.indices]) - zeros[X.indices]
+        of_entries = np.repeat(share, np.diff(X.indptr))
+        variances = np.maximum(np.bincount(X.indices, of_entries * squares, X.shape[1]) + zeros, 0)
+        return RowsCovariance(SparseCovariance(X, weight, mean, n_threads), mean, variances)
+    variances = np.zeros(X.shape[1])
+    for part in slices(len(X), Pace.fixed(max(1, (1 << 20) // X.shape[1])), X):
+        variances += share[part] @ np.square(X[part].astype(np.float64) - mean)
+    C = DenseCovariance(X, weight, mean, False, variances)
+    return RowsCovariance(C, mean, variances)
 
 
 def starting_block(d: int, k: int, random: Any, most: int) -> Array:

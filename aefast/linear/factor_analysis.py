@@ -1,22 +1,18 @@
 """Factor analysis by maximum likelihood, from the covariance alone."""
 
-import inspect
 import warnings
 from numbers import Integral, Real
-from typing import NamedTuple
 
 import numpy as np
-from scipy import linalg, optimize
-from scipy.sparse.linalg import ArpackNoConvergence, eigsh
+from scipy import linalg
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from aefast._base import arrays as check
-from aefast._base import threads
+from aefast._base import krylov, threads
 from aefast._base.errors import column_labels, table_name
 from aefast._base.foreign_names import hints
-from aefast._base.random import WEIGHTS, random_stream
 from aefast._base.saving import Tensor
 from aefast._base.types import Reals, Table
 from aefast._base.warnings import warn, warn_of_iterations
@@ -24,9 +20,10 @@ from aefast.linear import foreign_names, number_of_factors, observed
 from aefast.linear.factor_model import FactorModel
 from aefast.linear.factor_report import FactorReport
 from aefast.linear.factor_scores import bartlett_scores
-from aefast.linear.gaussian import LOG_2PI, LinearGaussian
+from aefast.linear.gaussian import LinearGaussian
 from aefast.linear.minimum_residuals import mean_log_likelihood, minimize_residuals
 from aefast.linear.number_of_factors import NumberOfFactors
+from aefast.linear.profile import CorrelationOfRows, maximize_profile, starting_noise
 from aefast.linear.rotation import (
     ROTATIONS,
     fixed_signs,
@@ -36,10 +33,11 @@ from aefast.linear.rotation import (
     rotation_options,
 )
 
-LANCZOS_FROM = 400  # least number of features for which Lanczos finds few eigenpairs, in O(d² k)
-# Where SciPy draws the Lanczos method's restarts from a generator, it is always the same one.
-LANCZOS_OPTIONS = {"rng": 0} if "rng" in inspect.signature(eigsh).parameters else {}
-GRADIENT_TOLERANCE = 1e-7  # for derivatives of the mean log-likelihood by log noise variances
+# Numbers of features, and of features for each row and of rows for each factor, from which a fit
+# multiplies with the rows: the covariance would take more time and memory.
+WIDE_FROM = 2000
+COLUMNS_PER_ROW = 2
+ROWS_PER_FACTOR = 10
 
 
 class FactorAnalysis(FactorReport, NumberOfFactors, FactorModel):
@@ -205,6 +203,35 @@ class FactorAnalysis(FactorReport, NumberOfFactors, FactorModel):
             statistics.mean_, W, psi, scale, curve, statistics.n_samples_, n_iter=n_iter
         )
 
+    def _fit_complete(self, table, sample_weight, name):
+        n, d = table.shape
+        k = self.n_components
+        is_wide = d >= max(WIDE_FROM, COLUMNS_PER_ROW * n)
+        if self.method == "ml" and is_wide and isinstance(k, Integral) and ROWS_PER_FACTOR * k <= n:
+            weight = check.as_row_weights(sample_weight, n)
+            if weight is not None and not weight.any():
+                raise ValueError("all weights are zero: there is nothing to fit to")
+            return self._fit_wide(table, weight, name), None
+        return super()._fit_complete(table, sample_weight, name)
+
+    @threads.with_same_bits
+    def _fit_wide(self, table, weight, name):
+        """Fit by products with the rows and return True, or return False if an entry is missing."""
+        found = krylov.covariance_of_rows(table, weight, self.n_threads, name)
+        if found is None:
+            return False
+        (n, d), k = table.shape, int(self.n_components)
+        self._rotation_options(d, k)
+        scale, varies = self._units(found.variances)
+        correlation = CorrelationOfRows(found.C, scale, varies)
+        W, psi, curve, n_iter, converged = self._optimum(correlation, k, varies)
+        if not converged:
+            warn_of_iterations(self.max_iter)
+        self._warn_of_heywood(psi[varies], np.flatnonzero(varies), name)
+        curve = [value - float(np.log(scale).sum()) for value in curve]
+        self._set_loadings(found.mean, W, psi, scale, curve, n, n_iter=n_iter)
+        return True
+
     def _correlation(self, statistics):
         """Return the correlation matrix, the columns' units, and the mask of columns that vary."""
         covariance = statistics.covariance()
@@ -221,7 +248,7 @@ class FactorAnalysis(FactorReport, NumberOfFactors, FactorModel):
             )
             return found.W, found.psi, found.curve, len(found.curve), found.converged
         floor = self.min_noise
-        start = np.clip(_starting_noise(correlation, k), 2 * floor, 1.0)
+        start = np.clip(starting_noise(correlation, k), 2 * floor, 1.0)
         W, psi, n_iter, converged = minimize_residuals(
             correlation, k, start, varies, floor, self.max_iter
         )
@@ -276,7 +303,11 @@ class FactorAnalysis(FactorReport, NumberOfFactors, FactorModel):
 
         A constant column gets a thousandth of the root of the mean variance, as its unit.
         """
-        variance = np.diagonal(covariance)
+        return self._units(np.diagonal(covariance))
+
+    @staticmethod
+    def _units(variance):
+        """Return the results of `_scales` for variances of columns."""
         mean = variance.mean()
         varies = variance > np.finfo(np.float64).eps ** 2 * mean
         return np.sqrt(np.where(varies, variance, 1e-6 * mean)), varies
@@ -375,107 +406,3 @@ class FactorAnalysis(FactorReport, NumberOfFactors, FactorModel):
         if not (np.allclose(Phi, Phi.T) and linalg.eigvalsh(Phi).min() > 0):
             raise ValueError("expected a positive definite factor covariance")
         super()._restore(state, tensors)
-
-
-# ---- likelihood as a function of the noise variances ----
-
-
-class Profile(NamedTuple):
-    """Maximum of the likelihood."""
-
-    W: np.ndarray
-    psi: np.ndarray
-    curve: list  # mean log-likelihood after each iteration
-    converged: bool
-
-
-class ProfileLikelihood:
-    """Minus the mean log-likelihood as a function of log ψ, with the best W for each ψ.
-
-    With the eigenvalues θ of ``Ψ^-½ C Ψ^-½`` it is
-    ``½ [d log 2π + Σ log ψ_j + Σ_{i ≤ k, θ_i > 1} (log θ_i + 1 − θ_i) + tr C Ψ⁻¹]``. The derivative
-    by log ψ_j is ``½ (Σ_jj − C_jj) / ψ_j``, because the gradient by W vanishes.
-    """
-
-    def __init__(self, C, k):
-        self.C, self.k = C, k
-        self.start = random_stream(0, WEIGHTS).standard_normal(len(C))
-        self.variance = np.diagonal(C)
-
-    def best_loadings(self, psi):
-        """Return the best W (k, d) and the eigenvalues θ_i > 1 among the k largest."""
-        scale = 1 / np.sqrt(psi)
-        theta, U = self._leading(scale[:, None] * self.C * scale)
-        excess = np.sqrt(np.maximum(theta - 1, 0.0))
-        return (excess[:, None] * U.T) / scale, theta[theta > 1]
-
-    def _leading(self, A):
-        """Return the k largest eigenvalues, descending, and their eigenvectors in columns."""
-        d = len(A)
-        if d >= LANCZOS_FROM and self.k <= d // 10:
-            try:
-                theta, U = eigsh(A, self.k, v0=self.start, **LANCZOS_OPTIONS)
-                self.start = U.sum(axis=1)
-                return theta[::-1], U[:, ::-1]
-            except ArpackNoConvergence:
-                pass
-        theta, U = linalg.eigh(A, subset_by_index=[d - self.k, d - 1], check_finite=False)
-        return theta[::-1], U[:, ::-1]
-
-    def __call__(self, log_psi):
-        """Return the value and the gradient (d,)."""
-        psi = np.exp(log_psi)
-        W, theta = self.best_loadings(psi)
-        ratio = self.variance / psi
-        value = 0.5 * (
-            len(psi) * LOG_2PI + log_psi.sum() + (np.log(theta) + 1 - theta).sum() + ratio.sum()
-        )
-        gradient = 0.5 * (np.square(W).sum(axis=0) / psi + 1 - ratio)
-        return value, gradient
-
-
-def maximize_profile(C, k, varies, floor, tol, max_iter):
-    """Maximise the likelihood of a correlation matrix C; constant columns of C are 0.
-
-    Returns
-    -------
-    Profile
-    """
-    likelihood = ProfileLikelihood(C, k)
-    lower = np.log(floor)
-    start = np.where(varies, np.clip(_starting_noise(C, k), 2 * floor, 1.0), floor)
-    curve = []
-    result = optimize.minimize(
-        likelihood,
-        np.log(start),
-        jac=True,
-        method="L-BFGS-B",
-        bounds=[(lower, 0.1) if moves else (lower, lower) for moves in varies],
-        callback=lambda intermediate_result: curve.append(-float(intermediate_result.fun)),
-        options={
-            "maxiter": max_iter,
-            "maxfun": 20 * max_iter,
-            "maxcor": 30,
-            "ftol": min(1e-3 * float(tol), 1e200),  # SciPy divides it by epsilon
-            "gtol": GRADIENT_TOLERANCE,
-        },
-    )
-    psi = np.exp(result.x)
-    curve = curve or [-float(result.fun)]
-    return Profile(
-        likelihood.best_loadings(psi)[0],
-        psi,
-        np.maximum.accumulate(curve).tolist(),
-        result.nit < max_iter,
-    )
-
-
-def _starting_noise(C, k):
-    """Return Jöreskog's starting values ``(1 − k / 2d) / (C⁻¹)_jj`` of the noise variances.
-
-    ``1 / (C⁻¹)_jj`` is the variance of column j given all other columns. A small multiple of the
-    identity is added to C, which is singular where a column is a copy of another one.
-    """
-    d = len(C)
-    inverse = linalg.inv(C + 1e-3 * np.eye(d))
-    return (1 - k / (2 * d)) / np.diagonal(inverse)

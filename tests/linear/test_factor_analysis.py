@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
+from scipy import sparse
 from sklearn.decomposition import FactorAnalysis as SklearnFactorAnalysis
 from sklearn.exceptions import ConvergenceWarning
 from support.factor_problems import make_rows
@@ -39,19 +40,55 @@ def test_factor_analysis_does_not_depend_on_units(X):
 
 
 def test_wide_covariances_by_lanczos(monkeypatch):
-    """ARPACK, used from some number of columns on, finds the optimum that LAPACK finds."""
-    from aefast.linear import factor_analysis
+    """Block Lanczos, used from some number of columns on, finds the optimum that LAPACK finds."""
+    from aefast._base import krylov
+    from aefast.linear import profile
 
-    X, calls, eigsh = make_rows(600, 80, 4), [], factor_analysis.eigsh
-    monkeypatch.setattr(
-        factor_analysis, "eigsh", lambda *args, **kw: calls.append(1) or eigsh(*args, **kw)
-    )
+    X, calls, lanczos = make_rows(600, 80, 4), [], krylov.block_lanczos
+    monkeypatch.setattr(krylov, "block_lanczos", lambda *args: calls.append(1) or lanczos(*args))
     by_lapack = FactorAnalysis(4).fit(X)
     assert not calls
-    monkeypatch.setattr(factor_analysis, "LANCZOS_FROM", 80)
+    monkeypatch.setattr(profile, "LANCZOS_FROM", 80)
     by_lanczos = FactorAnalysis(4).fit(X)
     assert calls
     assert by_lanczos.score(X) == pytest.approx(by_lapack.score(X), rel=1e-10)
+
+
+@pytest.mark.filterwarnings("ignore:Heywood")
+@pytest.mark.parametrize("offset", [0.0, 1e6])
+@pytest.mark.parametrize("storage", [np.asarray, sparse.csr_matrix])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_fewer_rows_than_columns(storage, dtype, offset, monkeypatch):
+    """Products with the rows find what the covariance does, weights and constant columns too."""
+    from aefast.linear import factor_analysis
+
+    X = make_rows(80, 170, 3, mean=0.0)
+    X[:, 7] = 0.25
+    if offset:
+        X[:, 5] += offset if dtype == "float64" else 1e3
+    X, weight = X.astype(dtype), np.random.default_rng(0).integers(0, 3, 80)
+    expected = FactorAnalysis(3, tol=1e-12).fit(X.astype(np.float64), sample_weight=weight)
+    monkeypatch.setattr(factor_analysis, "WIDE_FROM", 100)
+    monkeypatch.setattr(FactorAnalysis, "_statistics_of", None)
+    model = FactorAnalysis(3, tol=1e-12).fit(storage(X), sample_weight=weight)
+    rtol = 1e-5 if dtype == "float32" else 1e-9
+    np.testing.assert_allclose(model.mean_, expected.mean_, rtol=1e-6, atol=1e-6)
+    assert model.log_likelihood_curve_[-1] == pytest.approx(
+        expected.log_likelihood_curve_[-1], rel=rtol
+    )
+    np.testing.assert_allclose(
+        model.noise_variance_,
+        expected.noise_variance_,
+        rtol=1e-2 if dtype == "float32" else 1e-5,
+        atol=1e-8,
+    )
+    assert model.n_samples_seen_ == 80
+    with pytest.raises(ValueError, match="all weights are zero"):
+        FactorAnalysis(3).fit(X, sample_weight=np.zeros(80))
+    gaps = X.copy()
+    gaps[3, 4] = np.nan
+    monkeypatch.undo()
+    assert np.isfinite(FactorAnalysis(3, max_iter=12).fit(gaps).score(gaps))
 
 
 def test_varimax_and_quartimax_like_scikit_learn(X):
