@@ -32,7 +32,8 @@ def add_score(command):
         "training loss of the row in nats, HIGHER = MORE ANOMALOUS. log_likelihood is "
         "log p(x | mu(h(x))) in nats, constants included: the other way round, lower = more "
         "anomalous. A linear factor model (aefast factors) gives mahalanobis, the squared "
-        "distance, in its place, and its log_likelihood is log p(x), the factors integrated out.",
+        "distance, in its place, and its log_likelihood is log p(x), the factors integrated out. A "
+        "mixture gives the component of each row.",
     )
     _add_arguments(command, is_table=True)
 
@@ -74,9 +75,11 @@ def _score(arguments):
     if arguments.out is not None:
         data_files.check_can_write_file(arguments.out, inputs_of(arguments))
     model, table = _read(arguments, "score_samples")
-    name = "reconstruction_error" if hasattr(model, "reconstruction_error") else "mahalanobis"
+    measures = {"reconstruction_error": "reconstruction_error", "mahalanobis": "mahalanobis"}
+    measures["component"] = "predict"  # of a mixture
+    name = next(name for name, method in measures.items() if hasattr(model, method))
     columns = {
-        name: getattr(model, name)(table.rows),
+        name: getattr(model, measures[name])(table.rows),
         "log_likelihood": model.score_samples(table.rows),
     }
     if arguments.out is None:

@@ -27,7 +27,10 @@ from aefast.cli.common import (
 )
 from aefast.linear.rotation import ROTATIONS
 
-_PICTURE_NAMES = ("scree.png", "loadings.png", "likelihood.png")
+_PICTURE_NAMES: tuple[str, ...] = ("scree.png", "loadings.png", "likelihood.png")
+_MIXTURE_PICTURES: tuple[str, ...] = ("means.png", "likelihood.png")
+_ROTATIONS = [name for name in ROTATIONS if name != "target"]  # whose target is a table
+_MOST_PRINTED = 60  # columns of which the table of loadings is printed
 _NAMES = {"ppca": "probabilistic PCA", "fa": "factor analysis"}
 
 
@@ -68,10 +71,27 @@ def add_factors(command):
         "--components",
         type=_components,
         metavar="K",
-        help="factors; for ppca also a share of the variance below 1, mle, or cv (held-out "
-        "likelihood); by default what the model has",
+        help="factors, or cv (held-out likelihood); for ppca also a share of the variance below 1, "
+        "mle, or cv-1se (the fewest within a standard error of cv's), for fa parallel (parallel "
+        "analysis, the default) or bic; by default what the model has",
     )
-    add("--rotation", choices=list(ROTATIONS), help="of the loadings, for fa")
+    add(
+        "--mixtures",
+        type=_mixtures,
+        metavar="M",
+        help="a mixture of M such models, one for each group of rows; a list (2,5,10) or bic: the "
+        "number of least Bayesian criterion",
+    )
+    add("--rotation", choices=_ROTATIONS, help="of the loadings, for fa")
+    add(
+        "--method", choices=["ml", "minres"], help="maximum likelihood or minimum residuals, for fa"
+    )
+    add(
+        "--covariance",
+        type=int,
+        metavar="N",
+        help="DATA is a covariance or correlation matrix of N rows (divided by N − 1)",
+    )
     add_folder(command, "aefast-factors")
     add(
         "--test-fraction",
@@ -96,21 +116,34 @@ def add_factors(command):
 
 
 def _components(text):
-    if text in ("mle", "cv"):
+    if text in ("mle", "cv", "cv-1se", "parallel", "bic"):
         return text
     return int(text) if text.lstrip("+-").isdigit() else float(text)
 
 
+def _mixtures(text):
+    if text == "bic":
+        return text
+    sizes = [int(size) for size in text.split(",")]
+    return sizes if len(sizes) > 1 else sizes[0]
+
+
 def _factors(arguments):
-    table = read_data(arguments, writeable=arguments.test_fraction > 0)
+    is_matrix = arguments.covariance is not None
+    table = read_data(arguments, writeable=arguments.test_fraction > 0 and not is_matrix)
     out = Path(arguments.out)
-    names = (MODEL_NAME, METRICS_NAME, *_PICTURE_NAMES)
+    pictures = _PICTURE_NAMES if arguments.mixtures is None else _MIXTURE_PICTURES
+    names = (MODEL_NAME, METRICS_NAME, *pictures)
     data_files.check_can_write(out, names, [data_files.data_path(arguments.data)])
     model = _new_model(arguments)
-    train, test = data_files.hold_out(table.rows, arguments.test_fraction, arguments.seed)
-    subsets = {"train": train, "test": test} if len(test) else {"train": train}
+    if is_matrix:
+        statistics = aefast.SufficientStatistics.from_covariance(table.rows, arguments.covariance)
+        subsets: dict = {}
+    else:
+        train, test = data_files.hold_out(table.rows, arguments.test_fraction, arguments.seed)
+        subsets = {"train": train, "test": test} if len(test) else {"train": train}
     started = time.perf_counter()
-    model.fit(train)
+    _ = model.fit_statistics(statistics) if is_matrix else model.fit(train)
     seconds = time.perf_counter() - started
     if table.feature_names is not None:
         model.feature_names_in_ = np.array(table.feature_names, dtype=object)
@@ -121,59 +154,124 @@ def _factors(arguments):
         file.write(json.dumps(metrics, indent=2, allow_nan=False).encode() + b"\n")
     written = f"{MODEL_NAME}, {METRICS_NAME}"
     if not arguments.no_plots:
-        written += _draw(model, subsets.get("test", train), arguments, table, out)
+        rows = subsets.get("test", subsets.get("train"))
+        written += _draw(model, rows, arguments, table, out)
     if not arguments.quiet:
         print(_summary(arguments, model, metrics, written))
+        if "ss_loadings" in metrics and metrics["n_features"] <= _MOST_PRINTED:
+            print("", model.summary(), sep="\n")
 
 
 def _new_model(arguments):
     options = {"n_components": arguments.components, "n_threads": arguments.threads}
-    if arguments.model == "fa":
-        model = aefast.FactorAnalysis(rotation=arguments.rotation, **options)
-    elif arguments.rotation is not None:
-        raise ValueError("--rotation is of factor analysis: give --model fa too")
+    if arguments.mixtures is not None:
+        model = _new_mixture(arguments)
+    elif arguments.model == "fa":
+        method = arguments.method or "ml"
+        model = aefast.FactorAnalysis(rotation=arguments.rotation, method=method, **options)
+    elif arguments.rotation is not None or arguments.method is not None:
+        name = "--rotation" if arguments.rotation is not None else "--method"
+        raise ValueError(f"{name} is of factor analysis: give --model fa too")
     else:
         model = aefast.ProbabilisticPCA(**options)
     model._validate_params()
     return model
 
 
+def _new_mixture(arguments):
+    for name in ("rotation", "method", "covariance"):
+        if getattr(arguments, name) is not None:
+            raise ValueError(f"--{name} is of one model: a mixture (--mixtures) has none")
+    fa = arguments.model == "fa"
+    of = aefast.MixtureOfFactorAnalyzers if fa else aefast.MixtureOfProbabilisticPCA
+    options = {"random_state": arguments.seed, "n_threads": arguments.threads}
+    if arguments.components is not None:
+        options["n_components"] = arguments.components
+    return of(arguments.mixtures, **options)
+
+
 def _metrics(arguments, model, subsets, seconds):
-    k, d = model.components_.shape
+    k, d = model.components_.shape[-2:]
+    scores = _likelihoods(arguments, model, subsets)
     facts = {
         "aefast_version": aefast.__version__,
         "data": arguments.data,
         "scaled": arguments.scale,
         "model": arguments.model,
-        "n_rows": {name: len(rows) for name, rows in subsets.items()},
+        "n_rows": {name: len(rows) for name, rows in subsets.items()}
+        or {"train": arguments.covariance},
         "n_features": d,
         "n_components": k,
         "parameters": model.get_params(deep=False),
         "seconds": seconds,
         "n_iter": model.n_iter_,
         "log_likelihood_unit": "nats per row",
-        "log_likelihood": {name: model.score(rows) for name, rows in subsets.items()},
+        "log_likelihood": scores["log_likelihood"],
         "log_likelihood_curve": model.log_likelihood_curve_,
-        "aic": model.aic(subsets["train"]),
-        "bic": model.bic(subsets["train"]),
+        "aic": scores["aic"],
+        "bic": scores["bic"],
     }
+    if arguments.mixtures is not None:
+        facts |= {
+            "n_mixtures": model.n_mixtures_,
+            "weights": model.weights_.tolist(),
+            "converged": model.converged_,
+            "sizes_tried": model.sizes_tried_,
+        }
+        return facts
     if arguments.model == "ppca":
         facts["noise_variance"] = model.noise_variance_
-        facts["explained_variance_ratio"] = model.explained_variance_ratio_.tolist()
+    else:
+        facts["communalities"] = model.communalities_.tolist()
+        facts["ss_loadings"] = model.ss_loadings_.tolist()
+        facts["goodness_of_fit"] = _fit(model)
+    facts["explained_variance_ratio"] = model.explained_variance_ratio_.tolist()
     return facts
+
+
+def _likelihoods(arguments, model, subsets):
+    """Return mean log-likelihoods, AIC and BIC; for a matrix, those of its rows as a whole."""
+    if subsets:
+        train = subsets["train"]
+        means = {name: model.score(rows) for name, rows in subsets.items()}
+        return {"log_likelihood": means, "aic": model.aic(train), "bic": model.bic(train)}
+    n, mean = arguments.covariance, model.log_likelihood_curve_[-1]
+    deviance, p = -2 * n * mean, model._n_parameters()
+    return {
+        "log_likelihood": {"train": mean},
+        "aic": deviance + 2 * p,
+        "bic": deviance + p * math.log(n),
+    }
+
+
+def _fit(model):
+    """Return the tests of fit in types of JSON, null where there is none."""
+    try:
+        fit = model.goodness_of_fit()._asdict()
+    except ValueError:
+        return None
+    low, high = fit.pop("rmsea_interval")
+    fit |= {"rmsea_low": low, "rmsea_high": high}
+    return {name: None if math.isnan(value) else value for name, value in fit.items()}
 
 
 def _summary(arguments, model, metrics, written):
     n_rows, log_p = metrics["n_rows"], metrics["log_likelihood"]
+    if arguments.covariance is None:
+        of_data = (
+            f"{n_rows['train']:,} rows of {metrics['n_features']:,} features to fit to, "
+            f"{n_rows.get('test', 0):,} held out"
+        )
+    else:
+        of_data = f"covariances of {metrics['n_features']:,} features of {n_rows['train']:,} rows"
     lines = [
-        f"{arguments.data}: {n_rows['train']:,} rows of {metrics['n_features']:,} features to fit "
-        f"to, {n_rows.get('test', 0):,} held out",
-        f"{_NAMES[arguments.model]}, {metrics['n_components']:,} components",
+        f"{arguments.data}: {of_data}",
+        f"{_description(arguments, metrics)}, {metrics['n_components']:,} components",
         "",
         f"mean log p(x), nats per row: {log_p['train']:.4f} (training rows)"
         + (f", {log_p['test']:.4f} (held-out rows)" if "test" in log_p else ""),
     ]
-    if arguments.model == "ppca":
+    if "noise_variance" in metrics:
         share = sum(metrics["explained_variance_ratio"])
         lines.append(
             f"variance along the components: {share:.1%} of all; of the noise: "
@@ -184,24 +282,34 @@ def _summary(arguments, model, metrics, written):
     return "\n".join(lines)
 
 
+def _description(arguments, metrics):
+    name = _NAMES[arguments.model]
+    if arguments.mixtures is None:
+        return name
+    return f"mixture of {metrics['n_mixtures']:,} models of {name}"
+
+
 def _draw(model, rows, arguments, table, out):
     """Draw the pictures and return the text that continues the list of written files."""
     from aefast import plotting
     from aefast.plotting import factors
 
     shape = table.image_shape if arguments.image_shape is None else arguments.image_shape
-    rows = rows[:: math.ceil(len(rows) / MOST_PICTURED_ROWS)]
     try:
-        figures = (
-            factors.scree(model),
-            factors.loadings(model, shape),
-            factors.likelihood(model, rows),
-        )
+        if arguments.mixtures is not None:
+            names, figures = _MIXTURE_PICTURES, [factors.means(model, shape)]
+        else:
+            names = _PICTURE_NAMES
+            figures = [factors.scree(model), factors.loadings(model, shape)]
+        if rows is not None:
+            rows = rows[:: math.ceil(len(rows) / MOST_PICTURED_ROWS)]
+            figures.append(factors.likelihood(model, rows))
     except ImportError as error:
         return f"\nno pictures: {error}"
-    for name, figure in zip(_PICTURE_NAMES, figures, strict=True):
+    names = names[: len(figures)]
+    for name, figure in zip(names, figures, strict=True):
         plotting.save(figure, out / name)
-    return ", " + ", ".join(_PICTURE_NAMES)
+    return ", " + ", ".join(names)
 
 
 def _sample(arguments):
@@ -212,9 +320,10 @@ def _sample(arguments):
     if not hasattr(model, "sample"):
         raise ValueError(
             f"{path} holds {type(model).__name__}, which has no distribution of rows to draw from: "
-            "expected ProbabilisticPCA or FactorAnalysis (aefast factors)"
+            "expected a linear factor model or a mixture (aefast factors)"
         )
     rows = model.sample(arguments.rows, arguments.seed)
+    rows = rows[0] if isinstance(rows, tuple) else rows  # a mixture draws components too
     if arguments.out is not None:
         data_files.write_array(arguments.out, rows)
         return

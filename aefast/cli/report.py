@@ -176,6 +176,8 @@ def _facts(model):
     facts = {}
     if hasattr(model, "components_"):
         facts["components"] = f"{len(model.components_):,}"
+    if hasattr(model, "n_mixtures_"):
+        facts["factors of each"] = f"{model.n_components_:,}"
     for name in ("n_samples_seen_", "n_samples_"):
         if hasattr(model, name):
             facts["rows seen"] = f"{getattr(model, name):,}"

@@ -13,9 +13,11 @@ from sklearn.utils.validation import check_is_fitted
 from aefast._base import arrays as check
 from aefast._base import threads
 from aefast._base.errors import table_name
+from aefast._base.foreign_names import hints
 from aefast._base.projection import project
 from aefast._base.saving import COUNT, SIZE, Saved, Tensor
 from aefast._base.types import Reals, Table
+from aefast.linear import foreign_names
 from aefast.linear.linear_model import StatisticsMixin, check_fitted
 
 _THREADS = [None, Interval(Integral, 1, threads.MOST_THREADS, closed="both")]
@@ -122,6 +124,7 @@ class MarginalizedAutoencoder(_SquareMap):
     _file_format = "aefast marginalized autoencoder"
     _tensors = {"coef": 2, "intercept": 1, "mean": 1}
 
+    @hints(foreign_names.MARGINALIZED_AUTOENCODER)
     def __init__(
         self, corruption: float = 0.5, *, activation: str = "tanh", n_threads: int | None = None
     ) -> None:
@@ -238,6 +241,7 @@ class ItemAutoencoder(_SquareMap):
     _file_format = "aefast item autoencoder"
     _tensors = {"components": 2}
 
+    @hints(foreign_names.ITEM_AUTOENCODER)
     def __init__(self, l2: float = 100.0, *, n_threads: int | None = None) -> None:
         self.l2 = l2
         self.n_threads = n_threads

@@ -30,6 +30,32 @@ def highest(score, low, high):
     return max(range(low, high + 1), key=score)
 
 
+def first(holds, low, high):
+    """Return the least k in [low, high] with holds(k), by bisection; holds(high) is taken as true.
+
+    Where it holds for a k it must hold for all greater ones.
+    """
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if holds(middle) else (middle + 1, high)
+    return low
+
+
+def least_within_one_error(best, weights):
+    """Return the least sum of scores that is within one standard error of the best one.
+
+    Parameters
+    ----------
+    best : ndarray (n_folds,)
+        Sums over each fold's held-out rows of the scores of the best model; at least 2 folds.
+    weights : ndarray (n_folds,)
+        Weights of the folds. The standard error is that of the mean of the folds' mean scores.
+    """
+    means = best / weights
+    error = means.std(ddof=1) / np.sqrt(len(means))
+    return best.sum() - error * weights.sum()
+
+
 @threads.with_same_bits
 def held_out_scores(train, held_out):
     """Return log-likelihoods of held-out rows for models with 1, ..., d − 1 components.

@@ -12,10 +12,11 @@ from sklearn.utils.validation import check_is_fitted
 from aefast._base import arrays as check
 from aefast._base import krylov, threads
 from aefast._base.errors import column_labels, table_name
+from aefast._base.foreign_names import hints
 from aefast._base.saving import Tensor
 from aefast._base.types import Reals, Table
 from aefast._base.warnings import warn, warn_of_iterations
-from aefast.linear import number_of_factors, observed
+from aefast.linear import foreign_names, number_of_factors, observed
 from aefast.linear.factor_model import FactorModel
 from aefast.linear.factor_report import FactorReport
 from aefast.linear.factor_scores import bartlett_scores
@@ -160,6 +161,7 @@ class FactorAnalysis(FactorReport, NumberOfFactors, FactorModel):
         "n_threads": [None, Interval(Integral, 1, threads.MOST_THREADS, closed="both")],
     }
 
+    @hints(foreign_names.FACTOR_ANALYSIS)
     def __init__(
         self,
         n_components: int | str | None = None,

@@ -7,14 +7,16 @@ from aefast._base import threads
 from aefast._base.projection import project
 from aefast.linear import patterns
 
-SMALLEST = 1e-9  # information of a direction of the factors, relative to 1 + it, that counts
+SMALLEST = 1e-9  # information, of rows about a direction of the factors, that counts
 
 
 @threads.with_same_bits
 def bartlett_map(gaussian):
     """Return ``Ψ⁻¹ Wᵀ (W Ψ⁻¹ Wᵀ)⁺`` (d, k)."""
     W, psi = gaussian.W, gaussian.psi
-    return (linalg.pinvh((W / psi) @ W.T, rtol=SMALLEST) @ (W / psi)).T
+    rounding = len(W) * np.finfo(np.float64).eps
+    inverse = linalg.pinvh((W / psi) @ W.T, atol=SMALLEST, rtol=rounding)
+    return (inverse @ (W / psi)).T
 
 
 def bartlett_scores(rows, gaussian, n_threads, name):

@@ -18,7 +18,7 @@ MOST_ESCAPES = 20  # number of saddles that a descent may leave
 GRADIENT_TOLERANCE = 1e-7  # relative to the gradient by Λ; 1e-5 where rounding ends a descent
 CURVATURE_TOLERANCE = 1e-6  # a curvature below minus this, relative to the greatest, is negative
 # Number of tangent directions up to which the second derivatives are one matrix.
-MOST_DIRECTIONS = 400
+MOST_DIRECTIONS = 150
 STEP = 1e-5  # of differences of gradients
 
 
@@ -248,13 +248,16 @@ def minimum(problem, T, descend=None):
 
 
 def best_minimum(problem, starts, descend=None):
-    """Return the lowest of the minima from several starts; the first of equal ones."""
-    best = None
-    for T in starts:
-        found = minimum(problem, T, descend)
-        if best is None or found.value < best.value - 1e-9 * abs(best.value):
-            best = found
-    return best
+    """Return the minimum below the lowest end of descents from several starts.
+
+    Of ends of equal value the first is taken.
+    """
+    ends = [(descend or problem.descend)(T) for T in starts]
+    lowest, value, _ = ends[0]
+    for T, found, _ in ends[1:]:
+        if found < value - 1e-9 * abs(value):
+            lowest, value = T, found
+    return minimum(problem, lowest, descend)
 
 
 def random_orthogonal(k, n):

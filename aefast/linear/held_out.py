@@ -1,5 +1,7 @@
 """Number of components of probabilistic PCA by the likelihood of held-out rows with gaps."""
 
+import functools
+
 import numpy as np
 
 from aefast._base import threads
@@ -46,10 +48,13 @@ def search(
     smallest_noise: float,
     max_iter: int,
     n_threads: int | None,
+    *,
+    is_fewest: bool = False,
 ) -> int:
     """Return the number of components, from 1 to d − 1, of greatest held-out likelihood.
 
-    Models are fitted for each number that a bisection tries.
+    Models are fitted for each number that a bisection tries. With `is_fewest`, return the fewest
+    components whose likelihood is within one standard error of the greatest.
 
     Parameters
     ----------
@@ -81,7 +86,16 @@ def search(
         start = completed.Moments(mean, C)
         folds.append(_Fold(scaled, weight, of_fold == fold, start))
 
-    def score(k: int) -> float:
-        return sum(fold.score(k, smallest_noise, max_iter, n_threads) for fold in folds)
+    weights = np.bincount(of_fold, weight)
+    n_observed = np.bincount(of_fold, weight * (~np.isnan(rows)).sum(axis=1))
 
-    return dimension.highest(score, 1, max(1, d - 1))
+    @functools.cache
+    def scores(k: int) -> Array:
+        of_folds = [fold.score(k, smallest_noise, max_iter, n_threads) for fold in folds]
+        return np.array(of_folds) - n_observed * np.log(unit)
+
+    best = dimension.highest(lambda k: scores(k).sum(), 1, max(1, d - 1))
+    if not is_fewest:
+        return best
+    least = dimension.least_within_one_error(scores(best), weights)
+    return dimension.first(lambda k: scores(k).sum() >= least, 1, best)

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from aefast._base import arrays as check
 from aefast._base.errors import table_name
+from aefast._base.foreign_names import ForeignNames
 from aefast._base.moments import SufficientStatistics, statistics_of
 from aefast._base.types import Array, Table
 
@@ -31,7 +32,7 @@ def check_fitted(name, *parameters):
         )
 
 
-class StatisticsMixin(ABC):
+class StatisticsMixin(ForeignNames, ABC):
     """Mixin of estimators that are fitted from sufficient statistics."""
 
     n_threads: int | None

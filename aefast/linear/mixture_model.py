@@ -14,6 +14,7 @@ from aefast._base import arrays as check
 from aefast._base import threads
 from aefast._base.errors import overflow_of_row, table_name
 from aefast._base.float_range import mean_of, sum_of
+from aefast._base.foreign_names import ForeignNames
 from aefast._base.random import random_state_of
 from aefast._base.saving import COUNT, CURVE, FLAG, NUMBER, SIZE, Check, Saved, Tensor, is_count
 from aefast._base.types import Array, RandomState, Reals, Table
@@ -24,6 +25,7 @@ from aefast.linear.mixture_fitting import MixtureFitting, as_sizes
 
 
 class LinearMixture(
+    ForeignNames,
     MixtureFitting,
     Saved,
     ClassNamePrefixFeaturesOutMixin,

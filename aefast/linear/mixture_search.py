@@ -83,7 +83,7 @@ class Run:
     @threads.with_same_bits
     def __call__(self):
         """Return the `Fitted` of this start, whose mixture is `reached`."""
-        options, mixture = self.options, None
+        options, is_restarted = self.options, False
         stage = f"{self.n_mixtures} x {self.k}: "
         n_rows = self.rows.table.shape[0]
         with progress_bar(options.verbose, options.max_iter, n_rows, stage) as begin:
@@ -91,14 +91,15 @@ class Run:
             for self.n_iter in range(1, options.max_iter + 1):
                 found = self._pass(mixture, begin(self.n_iter, None))
                 value = found.log_likelihood
+                if is_restarted:
+                    self.curve, is_restarted = [], False
                 if self.curve and not value > self.curve[-1]:  # less than rounding errors
                     return self.fitted(True)
                 is_last = bool(self.curve) and value - self.curve[-1] < options.tol
                 self.curve, self.reached = [*self.curve, value], mixture
                 lost = found.masses < (self.k + 2) * self.rows.row_weight
                 if lost.any() and len(lost) > 1:
-                    mixture = self._without_lost(found, mixture, lost)
-                    self.curve = []
+                    mixture, is_restarted = self._without_lost(found, mixture, lost), True
                 elif is_last:
                     return self.fitted(True)
                 else:

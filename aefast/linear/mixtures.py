@@ -8,7 +8,9 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from aefast._base import arrays as check
 from aefast._base import threads
+from aefast._base.foreign_names import hints
 from aefast._base.types import RandomState
+from aefast.linear.foreign_names import MIXTURES
 from aefast.linear.mixture_model import LinearMixture
 
 _SIZES = [Interval(Integral, 1, check.LARGEST_SIZE, closed="both"), list, tuple]
@@ -100,7 +102,7 @@ class MixtureOfFactorAnalyzers(LinearMixture):
     as many restarts as components, one that has lost its rows is removed, with a warning.
 
     Memory: M d² numbers in a fit, M k d afterwards. Missing entries take EM over patterns of what
-    is observed, as for `FactorAnalysis`.
+    is observed.
 
     References
     ----------
@@ -120,6 +122,7 @@ class MixtureOfFactorAnalyzers(LinearMixture):
     _is_isotropic = False
     _parameter_constraints: dict = _CONSTRAINTS
 
+    @hints(MIXTURES)
     def __init__(
         self,
         n_mixtures: int | Sequence[int] | str = 2,
@@ -230,6 +233,7 @@ class MixtureOfProbabilisticPCA(LinearMixture):
     _is_isotropic = True
     _parameter_constraints: dict = _CONSTRAINTS
 
+    @hints(MIXTURES)
     def __init__(
         self,
         n_mixtures: int | Sequence[int] | str = 2,

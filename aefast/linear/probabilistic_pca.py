@@ -13,11 +13,12 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from aefast._base import arrays as check
 from aefast._base import gram, krylov, threads
 from aefast._base.errors import column_label
+from aefast._base.foreign_names import hints
 from aefast._base.moments import statistics_of
 from aefast._base.saving import NUMBER, Tensor
 from aefast._base.types import RandomState
 from aefast._base.warnings import warn, warn_of_iterations
-from aefast.linear import completed, dimension, held_out, observed, solvers
+from aefast.linear import completed, dimension, foreign_names, held_out, observed, solvers
 from aefast.linear.dimension import SMALLEST_NOISE
 from aefast.linear.factor_model import FactorModel
 from aefast.linear.rotation import fixed_signs
@@ -27,7 +28,8 @@ from aefast.linear.rotation import fixed_signs
 WIDEST_COMPLETED = 64
 COMPLETED_RATIO = 8
 FEW = 4  # k eigenpairs are found without the others where they are fewer than this part of d
-N_FOLDS = 5  # number of folds with n_components="cv"
+CROSS_VALIDATED = ("cv", "cv-1se")
+N_FOLDS = 5  # number of folds with these n_components
 
 
 class ProbabilisticPCA(FactorModel):
@@ -42,13 +44,15 @@ class ProbabilisticPCA(FactorModel):
 
     Parameters
     ----------
-    n_components : int, float in (0, 1), "mle", "cv" or None, default=None
+    n_components : int, float in (0, 1), "mle", "cv", "cv-1se" or None, default=None
         k, the number of components. None: min(n_samples, n_features) − 1, at least 1, and at most
         the rank of the centred rows. A float: the fewest components with that share of the
         variance. "mle": Minka's estimate. "cv": the k of greatest held-out likelihood over 5 folds
         of the rows. On complete data 5 decompositions give the likelihoods of all k; where entries
         are missing, models are fitted for each k that a bisection tries, which assumes that the
-        likelihood rises with k and then falls.
+        likelihood rises with k and then falls. "cv-1se": the fewest components whose held-out
+        likelihood is within one standard error of the best, which leaves out components that the
+        folds cannot tell from noise (Breiman et al. 1984).
     svd_solver : {"auto", "covariance", "gram", "krylov"}, default="auto"
         "covariance": eigenvectors of the covariance from `SufficientStatistics`, which takes d²
         numbers. "gram": eigenvectors of the n × n products of rows with rows, for fewer rows than
@@ -72,12 +76,20 @@ class ProbabilisticPCA(FactorModel):
     Attributes
     ----------
     components_ : ndarray (n_components, n_features)
-        W; float64, as all attributes. The rows of W are orthogonal, and not of norm 1.
+        W; float64, as all attributes. The rows of W are orthogonal, and not of norm 1. In each row
+        the entry of largest magnitude is positive, as in the components of scikit-learn's PCA
+        (``svd_flip(U, Vt, u_based_decision=False)``).
+    n_components_ : int
+        k.
     mean_ : ndarray (n_features,)
     noise_variance_ : float
         σ².
     explained_variance_ : ndarray (n_components,)
-        Λ_k, the variance of the rows along each component, noise included.
+        Λ_k, the variance of the rows along each component, noise included. It is divided by n, as
+        the likelihood is; scikit-learn's PCA divides by n − 1.
+    singular_values_ : ndarray (n_components,)
+        Singular values of the centred rows, ``(n Λ_k)^½``: those of scikit-learn's PCA. n is the
+        sum of weights.
     explained_variance_ratio_ : ndarray (n_components,)
         `explained_variance_` divided by the total variance.
     n_samples_seen_ : int
@@ -102,6 +114,7 @@ class ProbabilisticPCA(FactorModel):
     ----------
     .. [1] Tipping & Bishop (1999), Probabilistic principal component analysis, eqs. 7 and 8.
     .. [2] Minka (2000), Automatic choice of dimensionality for PCA, eq. 30.
+    .. [3] Breiman, Friedman, Olshen & Stone (1984), Classification and regression trees, §3.4.3.
 
     Examples
     --------
@@ -118,7 +131,7 @@ class ProbabilisticPCA(FactorModel):
             None,
             Interval(Integral, 1, check.LARGEST_SIZE, closed="both"),
             Interval(Real, 0, 1, closed="neither"),
-            StrOptions({"mle", "cv"}),
+            StrOptions({"mle", *CROSS_VALIDATED}),
         ],
         "svd_solver": [StrOptions({"auto", "covariance", "gram", "krylov"})],
         "tol": [Interval(Real, 0, None, closed="left")],
@@ -127,6 +140,7 @@ class ProbabilisticPCA(FactorModel):
         "n_threads": [None, Interval(Integral, 1, threads.MOST_THREADS, closed="both")],
     }
 
+    @hints(foreign_names.PROBABILISTIC_PCA)
     def __init__(
         self,
         n_components: int | float | str | None = None,
@@ -148,7 +162,7 @@ class ProbabilisticPCA(FactorModel):
 
     def _fit_complete(self, table, sample_weight, name):
         solver = self._solver(table)
-        if self.n_components == "cv":
+        if self.n_components in CROSS_VALIDATED:
             found = self._cross_validated(table, sample_weight, name)
             if found is None:
                 return False, None
@@ -163,6 +177,10 @@ class ProbabilisticPCA(FactorModel):
         if solver == "gram":
             return self._fit_gram(table, name, weight), None
         return self._fit_wide(table, name, weight), None
+
+    @property
+    def n_components_(self) -> int:
+        return len(self.components_)
 
     def _solver(self, table):
         """Return the name of the solver of a fit; only "covariance" needs a d x d matrix.
@@ -184,7 +202,7 @@ class ProbabilisticPCA(FactorModel):
                 "svd_solver='gram' needs fewer rows than columns, and n_components below n_samples "
                 f"or chosen by the spectrum, got X of shape {table.shape}, n_components={k!r}"
             )
-        if self.svd_solver != "auto" or k == "cv":
+        if self.svd_solver != "auto" or k in CROSS_VALIDATED:
             return self.svd_solver if self.svd_solver != "auto" else "covariance"
         return solvers.cheapest(table, int(cast(int, k)) if is_few else None, is_chosen)
 
@@ -196,7 +214,9 @@ class ProbabilisticPCA(FactorModel):
             return False
         k = self._n_components(found.values, found) if k is None else k
         vectors = found.vectors(k)
-        self._set_eigenpairs(found.values[:k], vectors, found.total, found.mean, table.shape[0])
+        n = table.shape[0]
+        weight_sum = float(n if weight is None else weight.sum())
+        self._set_eigenpairs(found.values[:k], vectors, found.total, found.mean, n, weight_sum)
         return True
 
     @threads.with_same_bits
@@ -219,7 +239,8 @@ class ProbabilisticPCA(FactorModel):
         if found is None:
             return False
         n = table.shape[0]
-        self._set_eigenpairs(found.values, found.vectors, found.total, found.mean, n)
+        weight_sum = float(n if weight is None else weight.sum())
+        self._set_eigenpairs(found.values, found.vectors, found.total, found.mean, n, weight_sum)
         self.n_iter_ = found.n_iter
         return True
 
@@ -239,9 +260,8 @@ class ProbabilisticPCA(FactorModel):
         k = self._n_components(values, statistics) if k is None else k
         if k > d:
             raise ValueError(f"n_components must be at most n_features = {d}, got {k}")
-        self._set_eigenpairs(
-            values[:k], vectors[:k], total, statistics.mean_, statistics.n_samples_
-        )
+        of_rows = statistics.mean_, statistics.n_samples_, statistics.weight_sum_
+        self._set_eigenpairs(values[:k], vectors[:k], total, *of_rows)
 
     def _n_components(self, values, statistics):
         """Return the number of components for these eigenvalues of the covariance."""
@@ -249,8 +269,10 @@ class ProbabilisticPCA(FactorModel):
             rank = statistics._rank(values)
             most = min(statistics.n_samples_ - 1, len(values) - 1, rank)
             return max(1, most)
-        if self.n_components == "cv":
-            raise ValueError("n_components='cv' needs rows: use fit, on complete data")
+        if self.n_components in CROSS_VALIDATED:
+            raise ValueError(
+                f"n_components={self.n_components!r} needs rows: use fit, on complete data"
+            )
         if self.n_components == "mle":
             return dimension.minka(values[: statistics._rank(values)], statistics.weight_sum_)
         if isinstance(self.n_components, Integral):
@@ -258,7 +280,7 @@ class ProbabilisticPCA(FactorModel):
         share = np.cumsum(values) / values.sum()
         return min(len(values), 1 + int(np.searchsorted(share, self.n_components)))
 
-    def _set_eigenpairs(self, values, vectors, total, mean, n_samples):
+    def _set_eigenpairs(self, values, vectors, total, mean, n_samples, weight_sum):
         """Set the fitted attributes from leading eigenpairs and the total variance."""
         d, k = len(mean), len(values)
         floor = SMALLEST_NOISE * total / d
@@ -280,6 +302,7 @@ class ProbabilisticPCA(FactorModel):
             noise_variance_=noise,
             explained_variance_=values.copy(),
             explained_variance_ratio_=values / total,
+            singular_values_=np.sqrt(weight_sum) * np.sqrt(values),
             n_samples_seen_=n_samples,
             n_iter_=1,
             log_likelihood_curve_=[float(-0.5 * (d * np.log(2 * np.pi) + log_det + distance))],
@@ -293,7 +316,9 @@ class ProbabilisticPCA(FactorModel):
         n = table.shape[0]
         n_folds = min(N_FOLDS, n)
         if n_folds < 2:
-            raise ValueError(f"n_components='cv' needs at least 2 samples, got n_samples = {n}")
+            raise ValueError(
+                f"n_components={self.n_components!r} needs at least 2 samples, got n_samples = {n}"
+            )
         weight = check.as_row_weights(sample_weight, n)
         options = {"n_threads": self.n_threads, "name": name, "none_if_missing": True}
         options["table"] = table
@@ -308,19 +333,22 @@ class ProbabilisticPCA(FactorModel):
         whole = sum(folds[1:], folds[0])
         whole._check_variance()
         pairs = [(whole - fold, fold) for fold in folds if 0 < fold.weight_sum_ < whole.weight_sum_]
-        scores = sum(
-            dimension.held_out_scores(train, fold)
-            for train, fold in pairs
-            if np.trace(train.scatter_) > 0
-        )
-        return 1 + int(np.argmax(scores)), whole
+        pairs = [(train, fold) for train, fold in pairs if np.trace(train.scatter_) > 0]
+        scores = np.array([dimension.held_out_scores(train, fold) for train, fold in pairs])
+        best = int(np.argmax(scores.sum(axis=0))) if len(pairs) else 0
+        if self.n_components == "cv-1se" and len(pairs) > 1:
+            weights = np.array([fold.weight_sum_ for _, fold in pairs])
+            least = dimension.least_within_one_error(scores[:, best], weights)
+            best = int(np.flatnonzero(scores.sum(axis=0) >= least)[0])
+        return 1 + best, whole
 
     def _searched(self, rows, weight, name):
         """Return the number of components of greatest held-out likelihood, with missing entries."""
         n_folds = min(N_FOLDS, len(rows))
         if n_folds < 2:
             raise ValueError(
-                f"n_components='cv' needs at least 2 samples, got n_samples = {len(rows)}"
+                f"n_components={self.n_components!r} needs at least 2 samples, got n_samples = "
+                f"{len(rows)}"
             )
         of_fold = np.arange(len(rows)) % n_folds
         is_observed = ~np.isnan(rows)
@@ -328,13 +356,14 @@ class ProbabilisticPCA(FactorModel):
             if not (is_seen := is_observed[of_fold != fold].any(axis=0)).all():
                 column = column_label(name, np.argmin(is_seen))
                 raise ValueError(
-                    f"column {column} of X is observed in too few rows for n_components='cv': one "
-                    "fold has all of them"
+                    f"column {column} of X is observed in too few rows for "
+                    f"n_components={self.n_components!r}: one fold has all of them"
                 )
 
         means = self._means_of_observed(rows, name)
+        least = SMALLEST_NOISE, self.max_iter, self.n_threads
         return held_out.search(
-            rows, weight, means, n_folds, SMALLEST_NOISE, self.max_iter, self.n_threads
+            rows, weight, means, n_folds, *least, is_fewest=self.n_components == "cv-1se"
         )
 
     @threads.with_same_bits
@@ -342,7 +371,7 @@ class ProbabilisticPCA(FactorModel):
         means = self._means_of_observed(rows, name)
         d = rows.shape[1]
         start = clone(self)
-        if self.n_components == "cv":
+        if self.n_components in CROSS_VALIDATED:
             start.n_components = self._searched(rows, weight, name)
         elif self.n_components == d > 1:
             # d − 1 components and σ² describe the same distributions, without a noise of 0.
@@ -381,6 +410,7 @@ class ProbabilisticPCA(FactorModel):
             noise_variance_=noise,
             explained_variance_=s**2 + noise,
             explained_variance_ratio_=(s**2 + noise) / ((s**2).sum() + d * noise),
+            singular_values_=np.sqrt(weight.sum()) * np.sqrt(s**2 + noise),
             n_samples_seen_=len(rows),
             n_iter_=len(curve),
             log_likelihood_curve_=curve,
@@ -406,13 +436,14 @@ class ProbabilisticPCA(FactorModel):
         if not state["noise_variance"] > 0:
             raise ValueError(f"expected a positive noise variance, got {state['noise_variance']}")
         k = state["n_components"]
-        names = ("explained_variance", "explained_variance_ratio")
+        names = ("explained_variance", "explained_variance_ratio", "singular_values")
         return super()._tensor_layout(state) | dict.fromkeys(names, Tensor((k,), "F64"))
 
     def _saved_tensors(self):
         return super()._saved_tensors() | {
             "explained_variance": self.explained_variance_,
             "explained_variance_ratio": self.explained_variance_ratio_,
+            "singular_values": self.singular_values_,
         }
 
     def _restore(self, state, tensors):

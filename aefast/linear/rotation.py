@@ -43,6 +43,7 @@ _LIMITS = {
 }
 _GREATEST_TARGET = 1e6
 _OPTIONS = {name for options in ROTATIONS.values() for name in options}
+MOST_IN_PLANES = 12  # number of factors up to which orthomax turns one pair after another
 _STARTS = 60  # random starts times the number of factors, of which there are at most ten
 
 
@@ -212,7 +213,7 @@ def _rotated(W, method, options):
         U, _, Vt = linalg.svd(A.T @ criterion.target)
         starts.insert(0, U @ Vt)
     else:
-        starts.insert(0, planar_rotations(A, 1.0, np.eye(k))[0])
+        starts.insert(0, _orthomax_descent(A, 1.0)[1](np.eye(k))[0])
     T = _certified(Problem(A, criterion, matrices), starts, method)
     if is_orthogonal:
         return T.T @ W, np.eye(k)
@@ -221,13 +222,21 @@ def _rotated(W, method, options):
 
 def _orthomax(A, gamma, method):
     """Return the orthogonal T for which ``A T`` maximises the criterion."""
+    problem, descend = _orthomax_descent(A, gamma)
+    return _certified(problem, [np.eye(A.shape[1])], method, descend)
+
+
+def _orthomax_descent(A, gamma):
+    """Return the problem, and its method of descent: by planes for few factors, else by slopes."""
     problem = Problem(A, Orthomax(gamma), Orthogonal())
+    if A.shape[1] > MOST_IN_PLANES:
+        return problem, problem.descend
 
     def descend(T):
         T, is_stationary = planar_rotations(A, gamma, T)
         return T, problem.value(T), is_stationary
 
-    return _certified(problem, [np.eye(A.shape[1])], method, descend)
+    return problem, descend
 
 
 def _certified(problem, starts, method, descend=None):

@@ -11,9 +11,11 @@ from sklearn.utils.validation import check_is_fitted
 from aefast._base import arrays as check
 from aefast._base import threads
 from aefast._base.errors import table_name
+from aefast._base.foreign_names import hints
 from aefast._base.projection import project
 from aefast._base.saving import COUNT, SIZE, Saved, Tensor
 from aefast._base.types import Reals, Table
+from aefast.linear import foreign_names
 from aefast.linear.linear_model import StatisticsMixin, check_fitted
 from aefast.linear.rotation import fixed_signs
 
@@ -76,6 +78,7 @@ class Whitening(
         "n_threads": [None, Interval(Integral, 1, threads.MOST_THREADS, closed="both")],
     }
 
+    @hints(foreign_names.WHITENING)
     def __init__(
         self,
         method: str = "zca",

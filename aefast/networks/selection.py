@@ -1,14 +1,12 @@
 """The estimator `AutoencoderCV`: an autoencoder whose parameters are chosen on held-out rows."""
 
 import functools
-import warnings
 from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, clone
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import KFold, ParameterGrid
 from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -18,17 +16,16 @@ from aefast._base import arrays as check
 from aefast._base.saving import Pickled
 from aefast._base.types import RandomState
 from aefast.networks.autoencoder import Autoencoder
+from aefast.networks.held_out import column_means, score_of
 from aefast.networks.network import single_layer
-from aefast.networks.one_pass import mean_loss, one_pass
-from aefast.networks.outputs import columns_of, resolve_output
+from aefast.networks.outputs import resolve_output
 from aefast.networks.training.automatic import AUTO, LBFGS_ITERATIONS, batch_size_of, n_epochs_of
 from aefast.networks.training.size import size_of
-from aefast.networks.variants import is_corrupted, rows_variant, variant_of_rows
+from aefast.networks.variants import is_corrupted
 
 AUTO_FOLDS = 5
 MOST_ROWS_OF_FOLDS = 1000  # of longer tables one fold alone is held out
 MOST_ROUNDS = 3
-PARTS = 5  # parts of the columns' entries of which each is hidden in turn
 MASKED = ("masking", 0.2)  # corruption that the automatic candidates try
 
 
@@ -174,7 +171,7 @@ class AutoencoderCV(Pickled, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
 
     best_estimator_: Autoencoder
 
-    def fit(self, X: ArrayLike, y: object = None) -> Self:
+    def fit(self, X: ArrayLike, y: object = None, **fit_params: ArrayLike | None) -> Self:
         """Choose parameters by cross-validation, and train with them on X.
 
         Parameters
@@ -182,6 +179,10 @@ class AutoencoderCV(Pickled, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         X : array-like (n_samples, n_features)
             As for `Autoencoder.fit`; at least 2 rows. Folds are copies of rows.
         y : ignored
+        **fit_params
+            sample_weight : array-like (n_samples,) or None. Rows are divided into folds whatever
+            their weights, except that rows of weight 0 are left out; training and scores are
+            weighted.
 
         Returns
         -------
@@ -197,6 +198,14 @@ class AutoencoderCV(Pickled, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         """
         self._validate_params()
         rows = check.estimator_rows(self, X, reset=True)
+        if unknown := sorted(fit_params.keys() - {"sample_weight"}):
+            raise TypeError(f"fit() got an unexpected keyword argument {unknown[0]!r}")
+        weight = check.as_mean_weight(fit_params.get("sample_weight"), len(rows))
+        table = X if hasattr(X, "iloc") else rows  # whose columns have names
+        if weight is not None and not weight.all():
+            kept = np.flatnonzero(weight)
+            X = table = _safe_indexing(table, kept)
+            rows, weight = rows[kept], weight[kept]
         if len(rows) < 2:
             raise ValueError("AutoencoderCV needs at least 2 rows, got n_samples = 1")
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
@@ -207,14 +216,14 @@ class AutoencoderCV(Pickled, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         candidates = self._candidates(base, rows)
         models = [clone(base).set_params(**params) for params in candidates]
         splits = self._splits(len(rows), seed)
-        table = X if hasattr(X, "iloc") else rows  # whose columns have names
-        scores, rounds = self._halve(models, candidates, table, rows, splits, seed)
+        score = functools.partial(score_of, self.scoring, table, rows, weight, seed=seed)
+        scores, rounds = self._halve(models, candidates, rows, splits, score)
         mean = scores.mean(axis=1)
         order = np.lexsort((np.arange(len(models)), -mean, -rounds, mean == -np.inf))
         best = int(order[0])
         if mean[best] == -np.inf:
             raise FloatingPointError("all candidates diverged: lower their learning_rate")
-        model = clone(models[best]).fit(X)
+        model = clone(models[best]).fit(X, sample_weight=weight)
         ranks = np.empty(len(models), np.int64)
         ranks[order] = np.arange(1, len(models) + 1)
         with np.errstate(invalid="ignore"):
@@ -257,10 +266,10 @@ class AutoencoderCV(Pickled, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     def _automatic_grid(self, base, rows):
         fill = None
         if base.missing == "mask":
-            fill = _column_means(rows)
+            fill = column_means(rows)
         n, d = rows.shape
         output = resolve_output(base.output, d, getattr(self, "feature_names_in_", None))
-        reading = base._reading(rows, n, None, output, fill, _column_means(rows), "X")
+        reading = base._reading(rows, n, None, output, fill, column_means(rows), "X")
         k = size_of(base, rows, n, None, reading)[0]
         least = base.top_k or 1
         sizes = sorted({max(least, -(-k // 2)), k, min(2 * k, max(k, d))})
@@ -274,7 +283,7 @@ class AutoencoderCV(Pickled, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         folds.random_state = seed
         return list(folds.split(np.empty((n, 1))))[:n_folds]
 
-    def _halve(self, models, candidates, table, rows, splits, seed):
+    def _halve(self, models, candidates, rows, splits, score):
         """Return the scores (candidates, folds) and the round that each candidate reached."""
         n_rounds = 1
         while n_rounds < MOST_ROUNDS and self.factor**n_rounds < len(models):
@@ -285,7 +294,7 @@ class AutoencoderCV(Pickled, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             share = 1 / self.factor ** (n_rounds - 1 - number)
             for index in alive:
                 model = _with_budget(models[index], share, rows, splits)
-                scores[index] = [self._score(model, table, rows, split, seed) for split in splits]
+                scores[index] = [score(model, split) for split in splits]
                 rounds[index] = number
                 if self.verbose:
                     shown = f"{scores[index].mean():.6g} with {candidates[index]}"
@@ -293,23 +302,6 @@ class AutoencoderCV(Pickled, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             n_kept = max(1, -(-len(alive) // self.factor))
             alive = np.sort(alive[np.argsort(-scores[alive].mean(axis=1), kind="stable")[:n_kept]])
         return scores, rounds
-
-    def _score(self, model, table, rows, split, seed):
-        """Return the score on held-out rows of a candidate that is trained on the others.
-
-        The table holds the rows, perhaps with names of columns.
-        """
-        train, held_out = split
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            try:
-                model = clone(model).fit(_safe_indexing(table, train))
-            except FloatingPointError:
-                return -np.inf
-        rows_out, fill = rows[held_out], _column_means(rows[train])
-        loss = hidden_loss if self.scoring == "hidden" else _row_loss
-        found = loss(model, rows_out, fill, seed)
-        return -found if np.isfinite(found) else -np.inf
 
     # ---- the interface of an Autoencoder ----
 
@@ -370,58 +362,3 @@ def _with_budget(model, share, rows, splits):
             output = resolve_output("gaussian", d, None)
             epochs = n_epochs_of(single_layer(d, k, True, "sigmoid", output), n, size)
     return clone(model).set_params(max_epochs=max(1, round(share * epochs)))
-
-
-def _column_means(rows):
-    """Return the means (d,) of the observed entries; 0 where there are none."""
-    observed = ~np.isnan(rows) if rows.dtype.kind == "f" else np.ones(rows.shape, bool)
-    sums = np.where(observed, rows, 0).sum(axis=0, dtype=np.float64)
-    return sums / np.maximum(observed.sum(axis=0), 1)
-
-
-def _row_loss(model, rows, fill, seed):
-    state = model._state
-    parameters, variant = state.model.split(state.parameters), rows_variant(state)
-    loss = mean_loss(state.model, parameters, rows, len(rows), model.n_threads, variant=variant)
-    return loss + _log_unit(state)
-
-
-def _log_unit(state):
-    """Return the sum of the logarithms of the columns' units, so that losses are those of X."""
-    return 0.0 if state.scaling is None else float(state.scaling.log_scale.sum())
-
-
-def hidden_loss(model, rows, fill, seed):
-    """Return the mean over rows of the losses of their entries, each of which is hidden once.
-
-    Entries of a row are in PARTS parts at random; the columns of a group with one distribution stay
-    together. Hidden entries are replaced by `fill` (d,) where the model has no such values.
-    """
-    state = model._state
-    network, dtype = state.model, state.parameters.dtype
-    parameters = network.split(state.parameters)
-    reading = state.reading._replace(fill=fill) if state.fill is None else state.reading
-    variant = variant_of_rows(reading, dtype)
-    options = {"n_threads": model.n_threads, "check": False}
-    part = _parts(network.output, rows.shape, np.random.default_rng(seed))
-    total = 0.0
-    for number in range(PARTS):
-        hidden = part == number
-        shown = np.where(hidden, np.nan, rows.astype(dtype))
-        H = one_pass(network, parameters, shown, "codes", variant=variant, **options)
-        options_of_loss = {"from_codes": True, "targets": (rows, None), "variant": variant}
-        losses = one_pass(network, parameters, H, "feature_losses", **options_of_loss, **options)
-        total += float(losses[hidden].sum(dtype=np.float64))
-    return total / len(rows) + _log_unit(state)
-
-
-def _parts(output, shape, random):
-    """Return the number of each entry's part: a row's columns are shared out evenly."""
-    n, d = shape
-    part = np.argsort(random.random(shape), axis=1) % PARTS
-    part = (part + random.integers(PARTS, size=(n, 1))) % PARTS
-    for segment in output:
-        columns = np.arange(d)[columns_of(segment, d)]
-        if segment.custom is None and segment.is_group:
-            part[:, columns] = part[:, columns[:1]]
-    return part

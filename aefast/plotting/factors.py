@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from aefast._base import threads
+from aefast._base.moments import SufficientStatistics
+from aefast.linear.dimension import above_parallel, parallel_eigenvalues
 from aefast.plotting.figures import (
     check_model,
     count_of,
@@ -27,46 +30,61 @@ if TYPE_CHECKING:
 
 _MOST_LOADINGS = 144
 _MOST_NAMES = 40
+_MOST_NUMBERED = 12  # number of components of which cells carry numbers
+_SALIENT = 0.3  # magnitude from which a loading is not drawn faint
 _N_BINS = 60
 
 
-def scree(model: Any) -> "Figure":
-    """Draw the variance that each component explains.
+def scree(model: Any, statistics: SufficientStatistics | None = None) -> "Figure":
+    """Draw the eigenvalues of the rows' covariance beside those that chance alone reaches.
 
     Parameters
     ----------
     model : ProbabilisticPCA or FactorAnalysis
         A fitted estimator.
+    statistics : SufficientStatistics, optional
+        Statistics of the rows; by default those that the model was fitted from. A model that was
+        loaded, or fitted with missing entries or by Lanczos, has none: what it explains is drawn
+        alone then.
 
     Returns
     -------
     figure : matplotlib.figure.Figure
-        Probabilistic PCA: left, the variance along each component, with a line at the noise
-        variance; right, the cumulated share of the variance. Factor analysis: left, each factor's
-        sum of squared loadings, with features in units of their standard deviations; right, the
-        cumulated share.
+        Left, all eigenvalues of the covariance (probabilistic PCA) or of the correlation matrix
+        (factor analysis), filled where the model has a component; a line at what parallel analysis
+        (Horn 1965) gives for independent columns; and for probabilistic PCA one at the noise
+        variance. Right, the cumulated share of the variance that the components explain.
     """
     check_model(model, "model")
+    statistics = getattr(model, "_statistics", None) if statistics is None else statistics
     figure = new_figure(9.0, 3.8)
     left, right = figure.subplots(1, 2)
     k, d = model.components_.shape
-    numbers = np.arange(1, k + 1)
-    if hasattr(model, "explained_variance_"):
+    is_pca = hasattr(model, "explained_variance_")
+    if is_pca:
         heights, ratio = model.explained_variance_, model.explained_variance_ratio_
         noise = model.noise_variance_
         left.axhline(noise, color="0.5", linestyle="--", label=f"noise: {noise:.3g}")
-        left.legend(frameon=False)
-        left.set(ylabel="variance along the component")
     else:
         variance = np.diagonal(model.get_covariance())
         heights = (model.components_**2 / variance).sum(axis=1)
         ratio = heights / d
-        left.set(ylabel="sum of squared loadings (standardised)")
     style = {"marker": "."} if k <= 100 else {}
-    left.plot(numbers, heights, **style)
-    if heights.min() > 0 and heights.max() > 50 * heights.min():
+    if statistics is None:
+        left.plot(np.arange(1, k + 1), heights, **style)
+        left.set(
+            ylabel="variance along the component"
+            if is_pca
+            else "sum of squared loadings (standardised)"
+        )
+    else:
+        heights = _draw_eigenvalues(left, statistics, k, is_pca)
+    positive = heights[heights > 0]
+    if len(positive) and positive.max() > 50 * positive.min():
         left.set_yscale("log")
-    right.plot(numbers, 100 * np.cumsum(ratio), **style)
+    if left.get_legend_handles_labels()[0]:
+        left.legend(frameon=False)
+    right.plot(np.arange(1, k + 1), 100 * np.cumsum(ratio), **style)
     right.set(ylabel="% of the variance, cumulated", ylim=(0, 100))
     for axes in (left, right):
         axes.set_xlabel("component")
@@ -74,6 +92,29 @@ def scree(model: Any) -> "Figure":
         _tidy(axes)
     figure.suptitle(f"{type(model).__name__}: {count_of(d, 'feature')}, {count_of(k, 'component')}")
     return figure
+
+
+def _draw_eigenvalues(axes, statistics, k, is_pca):
+    """Draw all eigenvalues with the line of parallel analysis, and return the eigenvalues."""
+    covariance = statistics.covariance()
+    variance = np.diagonal(covariance)
+    if not is_pca:
+        scale = np.sqrt(np.where(variance > 0, variance, 1.0))
+        covariance = covariance / np.outer(scale, scale)
+    with threads.same_bits():
+        values = np.linalg.eigvalsh(covariance)[::-1]
+    line = parallel_eigenvalues(statistics.weight_sum_, len(values))
+    line = line * (np.trace(covariance) / len(values))
+    numbers = np.arange(1, len(values) + 1)
+    axes.plot(numbers, values, marker="o", markersize=4, markerfacecolor="white")
+    axes.plot(numbers[:k], values[:k], "o", markersize=4, color="C0", label=f"fitted: {k}")
+    n_above = above_parallel(values, line)
+    shown = line > 0
+    label = f"parallel analysis: {n_above} above"
+    axes.plot(numbers[shown], line[shown], color="C1", linestyle=":", label=label)
+    matrix = "covariance" if is_pca else "correlation matrix"
+    axes.set(ylabel=f"eigenvalue of the {matrix}")
+    return values
 
 
 def loadings(model: Any, image_shape: tuple[int, ...] | None = None) -> "Figure":
@@ -92,7 +133,8 @@ def loadings(model: Any, image_shape: tuple[int, ...] | None = None) -> "Figure"
         For images, one small image per component (at most 144), in the units of X. Otherwise a heat
         map of features by components, each feature in units of its standard deviation (for
         independent factors these are its correlations with them), and beside it the share of each
-        feature's variance that the factors explain.
+        feature's variance that the factors explain. Loadings below 0.3 are faint; cells of small
+        tables (40 features, 12 components) carry their numbers.
 
     Raises
     ------
@@ -142,6 +184,62 @@ def likelihood(model: Any, X: ArrayLike) -> "Figure":
     return figure
 
 
+def means(model: Any, image_shape: tuple[int, ...] | None = None) -> "Figure":
+    """Draw the means of a mixture's components.
+
+    Parameters
+    ----------
+    model : MixtureOfFactorAnalyzers or MixtureOfProbabilisticPCA
+        A fitted estimator.
+    image_shape : tuple of int, optional
+        As for `aefast.plotting.filters`.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+        For images, one small image per component (at most 144), in the order of falling weights.
+        Otherwise a heat map of features by components: the distance of the component's mean from
+        the mixture's, in units of the feature's standard deviation in the mixture.
+
+    Raises
+    ------
+    ValueError
+        If `image_shape` does not have as many pixels as there are features.
+    """
+    image_shape = resolve_image_shape(model, image_shape, "model")
+    shown, weights = model.means_[:_MOST_LOADINGS], model.weights_
+    centre = weights @ model.means_
+    title = f"means of {count_of(len(weights), 'component')}, weights {_range_of(weights)}"
+    if image_shape:
+        return _draw_images(shown, image_shape, title)
+    within = (np.square(model.components_).sum(axis=1).T + model.noise_variance_.T).T
+    spread = np.sqrt(weights @ (within + np.square(model.means_ - centre)))
+    d, names = len(centre), feature_names(model)
+    figure = new_figure(float(np.clip(0.4 * len(shown), 3, 9)) + 2.5, np.clip(0.25 * d, 3, 9) + 1.2)
+    axes, scaled = figure.add_subplot(), ((shown - centre) / spread).T
+    limit = robust_scale(scaled)
+    image = axes.imshow(
+        scaled,
+        cmap=diverging_map(),
+        vmin=-limit,
+        vmax=limit,
+        extent=(-0.5, len(shown) - 0.5, d - 0.5, -0.5),
+        aspect="auto",
+        interpolation="nearest",
+    )
+    figure.colorbar(image, ax=axes, label="standard deviations from the mean")
+    axes.set(xlabel="component", ylabel="feature" if names is None else "")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    if d <= _MOST_NAMES:
+        axes.set_yticks(range(d), range(d) if names is None else names)
+    axes.set_title(title, fontsize=10)
+    return figure
+
+
+def _range_of(weights):
+    return f"{weights.min():.2g} to {weights.max():.2g}"
+
+
 def _draw_curve(axes, curve):
     below = curve[-1] - curve[:-1] + np.spacing(abs(curve[-1]))
     axes.semilogy(np.arange(1, len(curve)), below, marker=".")
@@ -152,7 +250,8 @@ def _draw_curve(axes, curve):
 
 def _draw_histogram(axes, model, X):
     observed = model.score_samples(X)
-    drawn = model.score_samples(model.sample(len(observed), 0))
+    rows = model.sample(len(observed), 0)
+    drawn = model.score_samples(rows[0] if isinstance(rows, tuple) else rows)
     # Limit the axis to the 1 % quantile, so that a few outliers do not compress the rest.
     low = min(np.quantile(observed, 0.01), drawn.min())
     bins = np.linspace(low, max(observed.max(), drawn.max()), _N_BINS)
@@ -182,11 +281,14 @@ def _draw_table(model, shown, title):
     k, d = shown.shape
     names = feature_names(model)
     variance = np.diagonal(model.get_covariance())
-    width, height = np.clip([0.25 * k, 0.25 * d], 3.0, 9.0)
+    is_numbered = k <= _MOST_NUMBERED and d <= _MOST_NAMES
+    width, height = np.clip([(0.6 if is_numbered else 0.25) * k, 0.25 * d], 3.0, 9.0)
     figure = new_figure(width + 4.0, height + 1.2)
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(width, 2.0))
+    table = (shown / np.sqrt(variance)).T
     image = left.imshow(
-        (shown / np.sqrt(variance)).T,
+        table,
+        alpha=np.where(np.abs(table) < _SALIENT, 0.4, 1.0),
         cmap=diverging_map(),
         vmin=-1,
         vmax=1,
@@ -195,6 +297,8 @@ def _draw_table(model, shown, title):
         interpolation="nearest",
     )
     figure.colorbar(image, ax=left)
+    if is_numbered:
+        _write_numbers(left, table)
     left.set(xlabel="component", ylabel="feature" if names is None else "")
     left.set_title(f"{title}, standardised", fontsize=10)
     left.xaxis.get_major_locator().set_params(integer=True)
@@ -204,6 +308,15 @@ def _draw_table(model, shown, title):
     right.set(xlim=(0, 1), xlabel="share of the\nfeature's variance")
     _tidy(right)
     return figure
+
+
+def _write_numbers(axes, table):
+    """Write the loadings into their cells: grey where faint, white on dark colours."""
+    for (j, i), value in np.ndenumerate(table):
+        size = abs(value)
+        color = "0.6" if size < _SALIENT else "white" if size > 0.65 else "black"
+        text = f"{round(value, 2) + 0.0:.2f}".replace("-", "−")  # without a negative zero
+        axes.text(i + 1, j, text, ha="center", va="center", fontsize=7, color=color)
 
 
 def _tidy(axes):

@@ -19,6 +19,10 @@ COMMANDS = {
         " --rows 500 --features 40 --components 20",
         "% of peak",
     ),
+    "mixtures": (
+        "--rows 1500 --features 20 --threads 1 --rounds 1 --folds 2 --digits-rows 300 --sizes 2",
+        "| sklearn full, reg_covar=0.1 |",
+    ),
     "neighbours": ("--shapes tiny --busy 1 --repeats 1", "| 1 | tiny |"),
     "overhead": ("--parts start row --repeats 1", "score_samples, one row"),
     "sparse_coding": (

@@ -12,7 +12,16 @@ import pytest
 from support.hostile import PATHS, check_named
 
 import aefast
-from aefast import denoising, distributions, model_file, ops, patches, sparse_coding, statistics
+from aefast import (
+    denoising,
+    distributions,
+    factors,
+    model_file,
+    ops,
+    patches,
+    sparse_coding,
+    statistics,
+)
 
 X = np.random.default_rng(0).random((30, 4))
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -97,12 +106,17 @@ ARGUMENTS = {
     "estimate_noise": {"image": IMAGE},
     "psnr": {"image": IMAGE, "clean": 0.9 * IMAGE},
     "load": {"path": "nowhere"},
+    "bartlett_sphericity": {"X": X},
+    "kaiser_meyer_olkin": {"X": X},
     "build_info": {},
     "distribution_table": {},
     "check_distribution": {"distribution": Gaussian(), "n_samples": 200},
 }
 WRITERS = ("save", "replacing")  # the method `save` of each estimator is tested
-MODULES = (aefast, ops, distributions, patches, denoising, sparse_coding, statistics, model_file)
+MODULES = (
+    *(aefast, ops, distributions, patches, denoising, sparse_coding, statistics, factors),
+    model_file,
+)
 
 
 def public_functions():
@@ -151,7 +165,8 @@ VALUES = {
     "statistics": STATISTICS,
     "other": STATISTICS,
     "path": "model.safetensors",
-    "n": 1,
+    "n": 2,
+    "C": np.eye(4),
 }
 INHERITED = ("get_params", "set_params", "get_metadata_routing", "set_output", "fit_transform")
 

@@ -25,6 +25,7 @@ OBJECTS = {
     "ItemAutoencoder": lambda X: aefast.ItemAutoencoder().fit(X),
     "MarginalizedAutoencoder": lambda X: aefast.MarginalizedAutoencoder().fit(X),
     "MixtureOfFactorAnalyzers": lambda X: aefast.MixtureOfFactorAnalyzers(1, 1).fit(X),
+    "MixtureOfProbabilisticPCA": lambda X: aefast.MixtureOfProbabilisticPCA(1, 1).fit(X),
     "ProbabilisticPCA": lambda X: aefast.ProbabilisticPCA(1).fit(X),
     "SparseCoder": lambda X: aefast.SparseCoder(X[:4]).fit(X),
     "SufficientStatistics": lambda X: aefast.SufficientStatistics(X.shape[1]).update(X),

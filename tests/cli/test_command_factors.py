@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits, load_wine
 from support.commands import refused
 
 import aefast
-from aefast import FactorAnalysis, ProbabilisticPCA, SufficientStatistics
+from aefast import FactorAnalysis, ProbabilisticPCA, SufficientStatistics, load
 from aefast.cli import main
 from aefast.cli.data_files import hold_out
 
@@ -66,6 +66,45 @@ def test_factor_analysis_of_a_table(wine, capsys):
     assert metrics["n_iter"] == len(metrics["log_likelihood_curve"])
     assert "factor analysis, 3 components" in capsys.readouterr().out
     assert list(aefast.load("rotated/model.safetensors").feature_names_in_) == list(wine.columns)
+
+
+def test_a_correlation_matrix(folder, capsys):
+    frame = load_wine(as_frame=True).data
+    frame.corr().to_csv("R.csv", index=False)
+    argv = "factors R.csv --covariance 178 --model fa -k 3 --rotation oblimin --out fa"
+    assert main(argv.split()) == 0
+    assert sorted(os.listdir("fa")) == [
+        "loadings.png", "metrics.json", "model.safetensors", "scree.png"
+    ]  # fmt: skip
+    rows = (frame - frame.mean()) / frame.std(ddof=1)
+    model = FactorAnalysis(3, rotation="oblimin").fit(rows)
+    metrics = json.loads(open("fa/metrics.json").read())
+    assert metrics["log_likelihood"]["train"] == pytest.approx(model.score(rows), rel=1e-9)
+    assert metrics["aic"] == pytest.approx(model.aic(rows), rel=1e-9)
+    assert metrics["bic"] == pytest.approx(model.bic(rows), rel=1e-9)
+    fit = model.goodness_of_fit()
+    assert metrics["goodness_of_fit"]["chi_square"] == pytest.approx(fit.chi_square, rel=1e-6)
+    assert metrics["n_rows"] == {"train": 178}
+    out = capsys.readouterr().out
+    assert "covariances of 13 features of 178 rows" in out
+    assert "SS loadings" in out and f"RMSEA = {fit.rmsea:.3f}" in out
+    loaded = aefast.load("fa/model.safetensors")
+    assert list(loaded.feature_names_in_) == list(frame.columns)
+    assert main("factors R.csv --covariance 178 -k 2 --quiet --no-plots --out ppca".split()) == 0
+    metrics = json.loads(open("ppca/metrics.json").read())
+    ppca = ProbabilisticPCA(2).fit(rows)
+    assert metrics["log_likelihood"]["train"] == pytest.approx(ppca.score(rows), rel=1e-9)
+    assert metrics["bic"] == pytest.approx(ppca.bic(rows), rel=1e-9)
+
+
+@pytest.mark.parametrize("k", ["parallel", "bic", "cv"])
+def test_ways_to_say_how_many_factors(k, wine):
+    argv = f"factors wine.csv --model fa --method minres -k {k} --quiet --no-plots --out out"
+    assert main(argv.split()) == 0
+    metrics = json.loads(open("out/metrics.json").read())
+    assert metrics["parameters"]["n_components"] == k
+    assert metrics["parameters"]["method"] == "minres"
+    assert len(metrics["ss_loadings"]) == metrics["n_components"] < 8
 
 
 @pytest.mark.parametrize("k", ["mle", "cv", "0.5", "4"])
@@ -124,7 +163,13 @@ def test_refusals(wine, folder, capsys):
         "factors wine.csv -k 14": "at most n_features = 13, got 14",
         "factors wine.csv -k 1.5": "n_components",
         "factors wine.csv --rotation varimax": "--rotation is of factor analysis",
+        "factors wine.csv --method minres": "--method is of factor analysis",
+        "factors wine.csv --covariance 100": "C must be a square covariance",
         "factors wine.csv --model fa -k mle": "n_components",
+        "factors wine.csv --mixtures 2 -k cv": "n_components",
+        "factors wine.csv --mixtures 0": "n_mixtures",
+        "factors wine.csv --mixtures 2,0": "n_mixtures",
+        "factors wine.csv --mixtures 2 --rotation promax": "a mixture .* has none",
         "factors wine.csv --threads 0": "n_threads",
         "factors nothing.csv": "nothing.csv: No such file",
         "sample fa -n 0": "n_samples must be at least 1, got 0",
@@ -152,7 +197,7 @@ def test_usage_errors(argv, capsys):
 
 
 @pytest.mark.parametrize("of", [ProbabilisticPCA(5), FactorAnalysis(3)], ids=["ppca", "fa"])
-def test_pictures(of):
+def test_pictures(of, tmp_path):
     """Pictures show the model's numbers, in panels with labels."""
     from aefast.plotting import factors
 
@@ -160,6 +205,18 @@ def test_pictures(of):
     model = of.fit(X)
     (left, right) = factors.scree(model).axes
     k = len(model.components_)
+    lines = {line.get_label(): line.get_ydata() for line in left.lines}
+    C = np.cov(X.T, ddof=0) if k == 5 else np.corrcoef(X.T)
+    values = np.linalg.eigvalsh(C)[::-1]
+    np.testing.assert_allclose(lines[f"fitted: {k}"], values[:k])
+    np.testing.assert_allclose(left.lines[k == 5].get_ydata(), values)
+    (chance,) = [line for label, line in lines.items() if label.startswith("parallel")]
+    rng = np.random.default_rng(0)
+    drawn = [np.linalg.eigvalsh(np.corrcoef(rng.normal(size=X.shape).T)) for _ in range(200)]
+    expected = np.quantile(drawn, 0.95, axis=0)[::-1] * np.trace(C) / 13
+    np.testing.assert_allclose(chance, expected, rtol=0.05)
+    model.save(tmp_path / "model")  # which has no statistics
+    left = factors.scree(load(tmp_path / "model")).axes[0]
     assert len(left.lines[-1].get_xdata()) == k == len(right.lines[-1].get_xdata())
     share = right.lines[-1].get_ydata()[-1]
     assert 0 < share <= 100
@@ -175,3 +232,41 @@ def test_pictures(of):
     assert images.get_array().shape == (3 * 8 + 2, 3 * 8 + 2)
     with pytest.raises(ValueError, match="expected 13 pixels"):
         factors.loadings(model, (3, 4))
+
+
+# ---- mixtures ----
+
+
+@pytest.mark.parametrize("of", ["ppca", "fa"])
+def test_mixtures(of, wine, folder, capsys):
+    argv = f"factors wine.csv --model {of} --mixtures 2,3 -k 1 --out mixed"
+    assert main(argv.split()) == 0
+    assert "mixture of" in capsys.readouterr().out
+    files = ["likelihood.png", "means.png", "metrics.json", "model.safetensors"]
+    assert sorted(os.listdir("mixed")) == files
+    metrics, model = json.loads((folder / "mixed/metrics.json").read_text()), load("mixed")
+    assert metrics["n_mixtures"] == model.n_mixtures_ == len(metrics["weights"])
+    assert [size[:2] for size in metrics["sizes_tried"]] == [[2, 1], [3, 1]]
+    assert metrics["n_components"] == 1 and metrics["n_features"] == 13
+    assert main("score mixed wine.csv".split()) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "component,log_likelihood" and len(lines) == 179
+    assert {int(float(line.split(",")[0])) for line in lines[1:]} == set(range(model.n_mixtures_))
+    assert main("sample mixed -n 5 --seed 1".split()) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 6
+    assert main("info mixed".split()) == 0
+    assert re.search("^factors of each +1$", capsys.readouterr().out, flags=re.M)
+    assert main(f"factors digits --model {of} --mixtures 3 -k 1 --out images".split()) == 0
+    assert sorted(os.listdir("images")) == files
+
+
+def test_picture_of_means():
+    from aefast.plotting import factors
+
+    X = load_wine().data
+    model = aefast.MixtureOfFactorAnalyzers(3, 1, random_state=0).fit(X)
+    drawn = factors.means(model).axes[0].images[0].get_array()
+    C = np.einsum("m,mde->de", model.weights_, model.get_covariance())
+    offsets = model.means_ - model.weights_ @ model.means_
+    spread = np.sqrt(np.diagonal(C) + model.weights_ @ offsets**2)
+    np.testing.assert_allclose(drawn, (offsets / spread).T)

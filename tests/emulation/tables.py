@@ -55,7 +55,7 @@ class Slot(NamedTuple):
 
 VALUES = {"int": ctypes.c_int, "int64_t": ctypes.c_int64, "double": ctypes.c_double}
 FUNCTION = re.compile(r"(?P<result>.+?)\(\*(?P<name>\w+)\)\((?P<arguments>.*)\)")
-INTS = re.compile(r"int (?P<names>\w+(?:, \w+)*)")
+NUMBERS = re.compile(r"(?P<type>int|int64_t) (?P<names>\w+(?:, \w+)*)")
 
 
 def value_type(declaration):
@@ -87,8 +87,9 @@ def layout(text, struct):
             types += map(value_type, function["arguments"].split(", "))
             slots.append(Slot(function["name"], at, ctypes.CFUNCTYPE(*types)))
             at += 8
-        elif ints := INTS.fullmatch(member):
-            at += 4 * len(ints["names"].split(", "))
+        elif numbers := NUMBERS.fullmatch(member):
+            size = ctypes.sizeof(VALUES[numbers["type"]])
+            at = -(-at // size) * size + size * len(numbers["names"].split(", "))
         else:
             raise ValueError(f"unknown kind of member of {struct}: {member}")
     return slots, -(-at // 8) * 8

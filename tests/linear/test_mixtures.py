@@ -338,6 +338,15 @@ def test_lost_components_are_restarted_then_removed(of):
     assert np.isfinite(model.score_samples(X)).all()
 
 
+def test_iterations_may_end_at_a_restart(of):
+    X = np.vstack([np.full((3, 4), 50.0) + np.eye(3, 4), clustered(d=4, M=1, k=1)[0][:60]])
+    for max_iter in (1, 2, 3):
+        with pytest.warns(ConvergenceWarning, match=f"max_iter={max_iter}"):
+            model = of(12, 2, max_iter=max_iter, random_state=0).fit(X)
+        assert not model.converged_ and model.n_iter_ == max_iter
+        assert model.lower_bound_ == pytest.approx(model.score(X), rel=1e-9)
+
+
 def test_a_lost_component_takes_half_of_the_largest():
     X = clustered()[0]
     run, mixture = run_of(MixtureOfProbabilisticPCA, X)
@@ -414,6 +423,13 @@ def test_files(of, path):
 def test_invalid_parameters(of, options, message):
     with pytest.raises(ValueError, match=message):
         of(**options).fit(clustered()[0][:60])
+
+
+def test_names_of_gaussian_mixture_are_explained(of):
+    with pytest.raises(TypeError, match=r"no parameter 'reg_covar': .* min_noise"):
+        of(2, reg_covar=1e-3)
+    with pytest.raises(ValueError, match="no parameter 'covariance_type'"):
+        of(2).set_params(covariance_type="full")
 
 
 def test_invalid_rows(of):

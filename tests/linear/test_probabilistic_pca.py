@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from reference import factors as reference
 from scipy import sparse
+from sklearn.datasets import load_breast_cancer
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 from support.factor_problems import make_rows
@@ -38,6 +39,10 @@ def test_ppca_like_scikit_learn(X, k):
     np.testing.assert_allclose(
         model.explained_variance_ratio_, theirs.explained_variance_ratio_, rtol=1e-8
     )
+    assert model.n_components_ == theirs.n_components_ == k
+    np.testing.assert_allclose(model.singular_values_, theirs.singular_values_, rtol=1e-8)
+    lengths = np.sqrt(model.explained_variance_ - model.noise_variance_)[:, None]
+    np.testing.assert_allclose(model.components_, lengths * theirs.components_, atol=1e-8)
     np.testing.assert_allclose(
         model.get_covariance(), theirs.get_covariance() * share, rtol=1e-8, atol=1e-10
     )
@@ -96,7 +101,7 @@ def test_numbers_of_components(X):
     assert model.explained_variance_ratio_[:-1].sum() < 0.8
 
 
-@pytest.mark.parametrize("n_components", ["mle", "cv"])
+@pytest.mark.parametrize("n_components", ["mle", "cv", "cv-1se"])
 def test_the_number_of_components_is_found(n_components):
     rng = np.random.default_rng(2)
     W = np.linalg.qr(rng.normal(size=(15, 4)))[0].T * np.array([[4.0], [3.0], [2.0], [1.5]])
@@ -230,6 +235,50 @@ def test_an_interrupted_search_leaves_nothing_behind(X, monkeypatch):
     with pytest.raises(ValueError, match="needs rows"):
         model.fit_statistics(SufficientStatistics(10).update(X))
     assert len(model.fit(X).components_) == len(ProbabilisticPCA("cv").fit(X).components_)
+
+
+def held_out_means(X, k):
+    """Return the mean log p of each fold's rows, under the model of the other folds."""
+    of_fold = np.arange(len(X)) % 5
+    return np.array(
+        [ProbabilisticPCA(k).fit(X[of_fold != i]).score(X[of_fold == i]) for i in range(5)]
+    )
+
+
+def test_one_standard_error_written_out():
+    """Components that the folds cannot tell from noise are left out."""
+    X = load_breast_cancer().data
+    X = (X - X.mean(axis=0)) / X.std(axis=0)
+    means = np.array([held_out_means(X, k) for k in range(1, 30)])
+    best = means.mean(axis=1).argmax()
+    least = means[best].mean() - means[best].std(ddof=1) / np.sqrt(5)
+    fewest = np.flatnonzero(means.mean(axis=1) >= least)[0]
+    assert fewest < best == 28
+    assert ProbabilisticPCA("cv").fit(X).n_components_ == best + 1
+    assert ProbabilisticPCA("cv-1se").fit(X).n_components_ == fewest + 1
+    twice = ProbabilisticPCA("cv-1se").fit(X, sample_weight=np.full(len(X), 2.0))
+    assert twice.n_components_ == fewest + 1
+
+
+def test_one_standard_error_with_missing_entries():
+    """One entry is missing: the search by EM finds what the decompositions find without it."""
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(100, 6)) + 2 * rng.normal(size=(100, 1)) @ rng.normal(size=(1, 6))
+    complete = ProbabilisticPCA("cv-1se").fit(X).n_components_
+    X[3, 2] = np.nan
+    assert ProbabilisticPCA("cv-1se").fit(X).n_components_ == complete < 5
+
+
+def test_singular_values_of_weights_and_of_wide_tables(X):
+    weight = np.random.default_rng(0).integers(0, 3, len(X))
+    repeated = np.repeat(X, weight, axis=0)
+    expected = np.linalg.svd(repeated - repeated.mean(axis=0), compute_uv=False)[:3]
+    for solver in ("covariance", "krylov"):
+        model = ProbabilisticPCA(3, svd_solver=solver, tol=1e-12).fit(X, sample_weight=weight)
+        np.testing.assert_allclose(model.singular_values_, expected, rtol=1e-7)
+    X[0, 0] = np.nan
+    model = ProbabilisticPCA(3, tol=1e-10).fit(X, sample_weight=weight)
+    np.testing.assert_allclose(model.singular_values_, expected, rtol=0.01)
 
 
 @pytest.mark.filterwarnings("ignore:the rows lie in")

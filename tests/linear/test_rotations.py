@@ -100,6 +100,15 @@ def test_many_factors_are_certified_by_lanczos(monkeypatch):
     assert minimum(problem, np.eye(6)).is_minimum
 
 
+@pytest.mark.parametrize("method", ["varimax", "quartimax", "equamax"])
+def test_both_descents_of_orthomax_agree(method, monkeypatch):
+    A = make_loadings(4, 24)
+    by_planes, _ = rotation.rotate(A.T, method)
+    monkeypatch.setattr(rotation, "MOST_IN_PLANES", 1)
+    by_slopes, _ = rotation.rotate(A.T, method)
+    np.testing.assert_allclose(by_slopes, by_planes, atol=1e-6)
+
+
 def test_an_uncertified_rotation_warns(monkeypatch):
     monkeypatch.setattr(Problem, "curvature", lambda *args: None)
     with pytest.warns(ConvergenceWarning, match="rotation='geomin' ended where no minimum"):

@@ -13,8 +13,8 @@ from support.helpers import same_bits
 
 import aefast
 from aefast import Autoencoder, AutoencoderCV
+from aefast.networks.held_out import PARTS, hidden_loss, parts_of
 from aefast.networks.outputs import resolve_output
-from aefast.networks.selection import PARTS, _parts, hidden_loss
 
 
 def factors(n, d, k, noise=0.7, seed=0):
@@ -59,6 +59,25 @@ def test_columns_of_any_units(scoring):
     assert other.best_params_ == own.best_params_
     change = other.cv_results_["mean_test_score"] - own.cv_results_["mean_test_score"]
     np.testing.assert_allclose(change, -np.log(units).sum(), rtol=1e-3)
+
+
+@pytest.mark.parametrize("scoring", ["hidden", "rows"])
+def test_weights(scoring):
+    """Rows of weight 0 have no part; other weights are those of training and of scores."""
+    X = factors(120, 6, 2)
+    weight = np.random.default_rng(0).uniform(0.5, 2, len(X))
+    spoilt = np.concatenate([X, 1e3 * factors(30, 6, 4, seed=1)])
+    first = quick(scoring=scoring).fit(X, sample_weight=weight)
+    second = quick(scoring=scoring).fit(spoilt, sample_weight=np.append(weight, np.zeros(30)))
+    assert second.best_params_ == first.best_params_
+    np.testing.assert_allclose(
+        second.best_estimator_.components_, first.best_estimator_.components_
+    )
+    scores = [search.cv_results_["mean_test_score"] for search in (first, second)]
+    np.testing.assert_allclose(*scores)
+    assert (scores[0] != quick(scoring=scoring).fit(X).cv_results_["mean_test_score"]).all()
+    with pytest.raises(TypeError, match="'weights'"):
+        quick().fit(X, weights=weight)
 
 
 def test_whole_rows_would_choose_the_largest_code():
@@ -160,7 +179,7 @@ def test_the_loss_of_hidden_entries(missing):
         options = {"missing": "mask"}
     ae = Autoencoder(2, max_epochs=3, random_state=0, **options).fit(X)
     fill = np.nanmean(X, axis=0)
-    part = _parts(ae._state.model.output, X.shape, np.random.default_rng(5))
+    part = parts_of(ae._state.model.output, X.shape, np.random.default_rng(5))
     counts = [np.bincount(row, minlength=PARTS) for row in part]
     assert np.max(counts) == 3 and np.min(counts) == 2
     expected = 0.0
@@ -174,7 +193,7 @@ def test_the_loss_of_hidden_entries(missing):
 
 def test_columns_of_a_group_are_hidden_together():
     output = resolve_output([("gaussian", [0, 2]), ("categorical", [1, 3, 4])], 5, None)
-    part = _parts(output, (30, 5), np.random.default_rng(0))
+    part = parts_of(output, (30, 5), np.random.default_rng(0))
     assert (part[:, [1]] == part[:, [3, 4]]).all()
     assert (part[:, 0] != part[:, 2]).any()
 

@@ -91,7 +91,8 @@ def test_copies_and_the_stack_are_guarded():
         pytest.skip("a debug build has sanitizers instead")
     used = "".join(elf_facts(name, "nm", "-D", "--undefined-only") for name in EXTENSIONS)
     assert " __stack_chk_fail" in used
-    assert re.search(r" __(memcpy|memset|snprintf|sprintf|memmove)_chk", used)
+    if platform.libc_ver()[0] == "glibc":  # musl has no guarded copies
+        assert re.search(r" __(memcpy|memset|snprintf|sprintf|memmove)_chk", used)
 
 
 def compiler(name):

@@ -65,3 +65,20 @@ def test_named_files_exist(page):
 def test_lines_are_short(page):
     text = page.read_text(encoding="utf-8")
     assert [number for number, line in lines_of_prose(text) if len(line) > MOST_COLUMNS] == []
+
+
+def test_the_citation_is_of_this_version_and_of_public_names():
+    """The notes of a reference name the public classes, functions or parameters that it is for."""
+    text = (ROOT / "CITATION.cff").read_text()
+    (version,) = re.findall(r"^version: (.+)$", text, re.MULTILINE)
+    assert f'__version__ = "{version}"' in (ROOT / "aefast" / "_version.py").read_text()
+    references = text.partition("\nreferences:\n")[2].split("\n  - type: ")
+    names = set(
+        re.findall(r"^    \"(\w+)\",$", (ROOT / "aefast" / "__init__.py").read_text(), re.M)
+    )
+    cited = set()
+    for reference in references:
+        assert re.search(r"^    year: \d{4}$", reference, re.MULTILINE), reference
+        (notes,) = re.findall(r"^    notes: (.+)$", reference, re.MULTILINE)
+        cited |= set(notes.split(", "))
+    assert {"Autoencoder", "FactorAnalysis", "DictionaryLearning", "sparse_encode"} <= cited & names

@@ -135,7 +135,7 @@ PARAMETERS = {
         {"n_components": 2, "n_threads": 1},
         FACTORS
         | {
-            "n_components": [1, 2, 5, 6, 0.9, "mle", "cv", None],
+            "n_components": [1, 2, 5, 6, 0.9, "mle", "cv", "cv-1se", None],
             "svd_solver": ["covariance", "krylov"],
         },
     ),
