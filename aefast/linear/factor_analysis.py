@@ -91,6 +91,8 @@ class FactorAnalysis(FactorReport, NumberOfFactors, FactorModel):
         Largest number of iterations.
     n_threads : int or None, default=None
         Number of threads, as for `Autoencoder`.
+    verbose : int, default=0
+        1: show the iterations of solvers.
 
     Attributes
     ----------
@@ -159,6 +161,7 @@ class FactorAnalysis(FactorReport, NumberOfFactors, FactorModel):
         "tol": [Interval(Real, 0, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "n_threads": [None, Interval(Integral, 1, threads.MOST_THREADS, closed="both")],
+        "verbose": ["verbose"],
     }
 
     @hints(foreign_names.FACTOR_ANALYSIS)
@@ -174,6 +177,7 @@ class FactorAnalysis(FactorReport, NumberOfFactors, FactorModel):
         tol: float = 1e-8,
         max_iter: int = 1000,
         n_threads: int | None = None,
+        verbose: int | bool = 0,
     ) -> None:
         self.n_components = n_components
         self.method = method
@@ -184,6 +188,7 @@ class FactorAnalysis(FactorReport, NumberOfFactors, FactorModel):
         self.tol = tol
         self.max_iter = max_iter
         self.n_threads = n_threads
+        self.verbose = verbose
 
     # ---- fitting ----
 

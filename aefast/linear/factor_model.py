@@ -1,5 +1,6 @@
 """Common base of probabilistic PCA and factor analysis, which differ in how they are fitted."""
 
+import inspect
 from abc import abstractmethod
 from typing import Self
 
@@ -15,6 +16,7 @@ from aefast._base.errors import column_label, overflow_of_row, table_name
 from aefast._base.float_range import mean_of, sum_of, without_unit
 from aefast._base.missing import observed_means
 from aefast._base.moments import SufficientStatistics
+from aefast._base.progress import iterations
 from aefast._base.projection import project
 from aefast._base.random import random_state_of
 from aefast._base.saving import COUNT, CURVE, SIZE, Saved, Tensor
@@ -64,12 +66,13 @@ class FactorModel(
         self._validate_params()
         table, name = check.estimator_table(self, X, reset=True), table_name(X)
         made = self._apart()
-        is_complete, statistics = made._fit_complete(table, sample_weight, name)
-        if not is_complete:
-            weight = check.as_row_weights(sample_weight, len(table))
-            rows, weight = patterns.of_positive_weight(table, weight)
-            made._fit_missing(rows, without_unit(weight)[0], name)
-            made.n_samples_seen_ = len(table)
+        with iterations(self.verbose, type(self).__name__):
+            is_complete, statistics = made._fit_complete(table, sample_weight, name)
+            if not is_complete:
+                weight = check.as_row_weights(sample_weight, len(table))
+                rows, weight = patterns.of_positive_weight(table, weight)
+                made._fit_missing(rows, without_unit(weight)[0], name)
+                made.n_samples_seen_ = len(table)
         made._statistics = statistics
         check.remember_features(made, X)
         return self._become(made)
@@ -395,6 +398,15 @@ class FactorModel(
         return distances, log_p
 
     # ---- in a file ----
+
+    _file_version = 2
+
+    @classmethod
+    def _upgrade(cls, version, parameters, state):
+        if version < 2:  # some parameters came later, and what they do by default is in no file
+            for name, parameter in inspect.signature(cls.__init__).parameters.items():
+                if name != "self":
+                    parameters.setdefault(name, parameter.default)
 
     def _saved_state(self):
         return {

@@ -11,7 +11,7 @@ from aefast.linear.observed import PackedRows
 
 # Relative rise of the log-likelihood at which iterations end: held-out rows tell models apart by
 # far more.
-LEAST_RISE = 1e-8
+LEAST_RISE = 1e-7
 
 
 class _Fold:

@@ -15,7 +15,7 @@ from aefast._base import gram, krylov, threads
 from aefast._base.errors import column_label
 from aefast._base.foreign_names import hints
 from aefast._base.moments import statistics_of
-from aefast._base.saving import NUMBER, Tensor
+from aefast._base.saving import FLAG, NUMBER, Tensor
 from aefast._base.types import RandomState
 from aefast._base.warnings import warn, warn_of_iterations
 from aefast.linear import completed, dimension, foreign_names, held_out, observed, solvers
@@ -72,6 +72,8 @@ class ProbabilisticPCA(FactorModel):
         Source of the Lanczos method's random starting vectors.
     n_threads : int or None, default=None
         Number of threads, as for `Autoencoder`.
+    verbose : int, default=0
+        1: show the iterations of solvers.
 
     Attributes
     ----------
@@ -138,6 +140,7 @@ class ProbabilisticPCA(FactorModel):
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "random_state": ["random_state"],
         "n_threads": [None, Interval(Integral, 1, threads.MOST_THREADS, closed="both")],
+        "verbose": ["verbose"],
     }
 
     @hints(foreign_names.PROBABILISTIC_PCA)
@@ -150,6 +153,7 @@ class ProbabilisticPCA(FactorModel):
         max_iter: int = 1000,
         random_state: RandomState | None = 0,
         n_threads: int | None = None,
+        verbose: int | bool = 0,
     ) -> None:
         self.n_components = n_components
         self.svd_solver = svd_solver
@@ -157,6 +161,7 @@ class ProbabilisticPCA(FactorModel):
         self.max_iter = max_iter
         self.random_state = random_state
         self.n_threads = n_threads
+        self.verbose = verbose
 
     # ---- fitting ----
 
@@ -425,18 +430,26 @@ class ProbabilisticPCA(FactorModel):
     _file_format = "aefast probabilistic pca"
 
     def _saved_state(self):
-        return super()._saved_state() | {"noise_variance": self.noise_variance_}
+        fields = {"noise_variance": self.noise_variance_, "has_singular_values": True}
+        return super()._saved_state() | fields
+
+    @classmethod
+    def _upgrade(cls, version, parameters, state):
+        super()._upgrade(version, parameters, state)
+        if version < 2:
+            state.setdefault("has_singular_values", False)
 
     @classmethod
     def _state_checks(cls):
-        return super()._state_checks() | {"noise_variance": NUMBER}
+        return super()._state_checks() | {"noise_variance": NUMBER, "has_singular_values": FLAG}
 
     @classmethod
     def _tensor_layout(cls, state):
         if not state["noise_variance"] > 0:
             raise ValueError(f"expected a positive noise variance, got {state['noise_variance']}")
         k = state["n_components"]
-        names = ("explained_variance", "explained_variance_ratio", "singular_values")
+        names = ["explained_variance", "explained_variance_ratio"]
+        names += ["singular_values"] if state["has_singular_values"] else []
         return super()._tensor_layout(state) | dict.fromkeys(names, Tensor((k,), "F64"))
 
     def _saved_tensors(self):
@@ -448,4 +461,7 @@ class ProbabilisticPCA(FactorModel):
 
     def _restore(self, state, tensors):
         self.noise_variance_ = state["noise_variance"]
+        if not state["has_singular_values"]:  # those of rows of equal weight
+            n, values = state["n_samples_seen"], tensors["explained_variance"]
+            tensors = tensors | {"singular_values": np.sqrt(n * np.maximum(values, 0))}
         super()._restore(state, tensors)
