@@ -49,10 +49,10 @@ class ProbabilisticPCA(FactorModel):
         the rank of the centred rows. A float: the fewest components with that share of the
         variance. "mle": Minka's estimate. "cv": the k of greatest held-out likelihood over 5 folds
         of the rows. On complete data 5 decompositions give the likelihoods of all k; where entries
-        are missing, models are fitted for each k that a bisection tries, which assumes that the
-        likelihood rises with k and then falls. "cv-1se": the fewest components whose held-out
-        likelihood is within one standard error of the best, which leaves out components that the
-        folds cannot tell from noise (Breiman et al. 1984).
+        are missing, models are fitted for d − 1 and for each k that a bisection tries, which
+        assumes that the likelihood rises with k and then falls. "cv-1se": the fewest components
+        whose held-out likelihood is within one standard error of the best, which leaves out
+        components that the folds cannot tell from noise (Breiman et al. 1984).
     svd_solver : {"auto", "covariance", "gram", "krylov"}, default="auto"
         "covariance": eigenvectors of the covariance from `SufficientStatistics`, which takes d²
         numbers. "gram": eigenvectors of the n × n products of rows with rows, for fewer rows than
@@ -275,9 +275,7 @@ class ProbabilisticPCA(FactorModel):
             most = min(statistics.n_samples_ - 1, len(values) - 1, rank)
             return max(1, most)
         if self.n_components in CROSS_VALIDATED:
-            raise ValueError(
-                f"n_components={self.n_components!r} needs rows: use fit, on complete data"
-            )
+            raise ValueError(f"n_components={self.n_components!r} needs rows: use fit")
         if self.n_components == "mle":
             return dimension.minka(values[: statistics._rank(values)], statistics.weight_sum_)
         if isinstance(self.n_components, Integral):
