@@ -301,6 +301,7 @@ class FactorAnalysis(FactorReport, NumberOfFactors, FactorModel):
         self._warn_of_heywood((psi / scale**2)[varies], np.flatnonzero(varies), name)
         U = linalg.eigh((W / psi) @ W.T)[1]
         W = U[:, ::-1].T @ W
+        scale = np.sqrt(np.square(W).sum(axis=0) + psi)  # the model's, which differ from the rows'
         self._set_loadings(mean, W / scale, psi / scale**2, scale, curve, len(rows))
 
     def _scales(self, covariance):

@@ -375,6 +375,8 @@ class ProbabilisticPCA(FactorModel):
         d = rows.shape[1]
         start = clone(self)
         if self.n_components in CROSS_VALIDATED:
+            # Refuses rows without variance, or whose squares overflow.
+            self._statistics_of_filled(rows, means, weight)._check_variance()
             start.n_components = self._searched(rows, weight, name)
         elif self.n_components == d > 1:
             # d − 1 components and σ² describe the same distributions, without a noise of 0.

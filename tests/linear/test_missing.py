@@ -1,5 +1,7 @@
 """Factor models with missing entries, against formulas and direct maximisation."""
 
+import warnings
+
 import numpy as np
 import pytest
 from reference import factors as reference
@@ -166,6 +168,11 @@ def test_refusals(model, X):
         fitted(model, X)[0].score_samples(bad)
     with pytest.raises(ValueError, match="fitted with missing entries"):
         clone(model).fit(X).partial_fit(make_rows(300))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for k in (2, "cv", "cv-1se"):
+            with pytest.raises(ValueError, match="the squares of X overflow float64"):
+                ProbabilisticPCA(k).fit(X * 1e200)
     with pytest.raises(ValueError, match="column 3 of X is observed in too few rows"):
         bad = X.copy()
         bad[:, 3] = np.nan
