@@ -41,8 +41,11 @@ def progress_bar(
 
 @contextmanager
 def iterations(verbose: Any, stage: str) -> Iterator[None]:
-    """Show the calls of `iteration` within the context, wherever they are, if `verbose` is true."""
-    if not verbose:
+    """Show the calls of `iteration` within the context, wherever they are, if `verbose` is true.
+
+    A fit within a fit has no bar of its own: its iterations count in the outer one.
+    """
+    if not verbose or _bar.get() is not None:
         yield
         return
     from tqdm.auto import tqdm

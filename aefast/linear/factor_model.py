@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from aefast._base import arrays as check
 from aefast._base import threads
 from aefast._base.errors import column_label, overflow_of_row, table_name
-from aefast._base.float_range import mean_of, sum_of, without_unit
+from aefast._base.float_range import without_unit
 from aefast._base.missing import observed_means
 from aefast._base.moments import SufficientStatistics
 from aefast._base.progress import iterations
@@ -23,13 +23,19 @@ from aefast._base.saving import COUNT, CURVE, SIZE, Saved, Tensor
 from aefast._base.types import RandomState, Reals, Table
 from aefast.linear import patterns
 from aefast.linear.gaussian import LinearGaussian
+from aefast.linear.likelihoods import LikelihoodMixin
 from aefast.linear.linear_model import StatisticsMixin, check_fitted
 
 _ROWS_FILLED = 1 << 14  # number of rows whose missing entries are filled together
 
 
 class FactorModel(
-    StatisticsMixin, Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+    LikelihoodMixin,
+    StatisticsMixin,
+    Saved,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    BaseEstimator,
 ):
     """Linear factor model ``x = h W + μ + noise``, ``h ~ N(0, Φ)``.
 
@@ -99,10 +105,6 @@ class FactorModel(
     @abstractmethod
     def _fit_missing(self, rows, weight, name):
         """Fit the model to rows of positive weights with missing entries (NaN)."""
-
-    @abstractmethod
-    def _n_parameters(self):
-        """Return the number of free parameters of the fitted distribution."""
 
     def _means_of_observed(self, rows, name):
         """Return means of the observed entries of columns, from which EM starts."""
@@ -293,20 +295,6 @@ class FactorModel(
         """
         return self._distances(X)[1]
 
-    def score(self, X: Table, y: object = None) -> float:
-        """Return the mean of `score_samples`; greater is better.
-
-        Parameters
-        ----------
-        X : array-like or CSR matrix (n_samples, n_features)
-        y : ignored
-
-        Returns
-        -------
-        log_likelihood : float
-        """
-        return mean_of(self.score_samples(X))
-
     def mahalanobis(self, X: Table) -> Reals:
         """Return squared Mahalanobis distances ``(x − μ) Σ⁻¹ (x − μ)ᵀ``.
 
@@ -329,37 +317,6 @@ class FactorModel(
             Where a distance overflows float64.
         """
         return self._distances(X)[0]
-
-    def aic(self, X: Table) -> float:
-        """Return Akaike's criterion ``2 p − 2 Σ log p(x)`` of X; smaller is better.
-
-        p is the number of free parameters.
-
-        Parameters
-        ----------
-        X : array-like or CSR matrix (n_samples, n_features)
-
-        Returns
-        -------
-        aic : float
-        """
-        return 2.0 * self._n_parameters() - 2.0 * sum_of(self.score_samples(X))
-
-    def bic(self, X: Table) -> float:
-        """Return the Bayesian criterion ``p log n − 2 Σ log p(x)`` of X; smaller is better.
-
-        p is the number of free parameters, n the number of rows.
-
-        Parameters
-        ----------
-        X : array-like or CSR matrix (n_samples, n_features)
-
-        Returns
-        -------
-        bic : float
-        """
-        log_p = self.score_samples(X)
-        return self._n_parameters() * float(np.log(len(log_p))) - 2.0 * sum_of(log_p)
 
     def get_covariance(self) -> Reals:
         """Return the covariance ``Wᵀ Φ W + Ψ`` (n_features, n_features) in float64."""

@@ -344,7 +344,7 @@ def _maximize_scaled(
             return reached, curve, True
         curve.append(value)
         reached = at
-        at = Parameters(*patterns._maximize(moments, at.mean, isotropic, floor))
+        at = Parameters(*patterns._maximize(moments, at, isotropic, floor))
     if len(curve) == max_iter:
         return reached, curve, False
     coordinates = _Coordinates(at, isotropic, floor)

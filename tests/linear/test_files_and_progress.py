@@ -52,3 +52,10 @@ def test_verbose_shows_iterations(model, gaps, capsys):
     assert type(model).__name__ in shown
     if gaps or isinstance(model, aefast.FactorAnalysis):
         assert "log_p=" in shown
+
+
+def test_a_search_shows_one_bar(capsys):
+    X = rows()
+    X[::7, 1] = np.nan
+    aefast.FactorAnalysis("cv", verbose=1).fit(X)
+    assert capsys.readouterr().err.count("FactorAnalysis: 0 iterations") == 1
