@@ -36,6 +36,7 @@ def test_command_lines_run(tmp_path, monkeypatch, capsys):
         "score",
         "factors",
         "sample",
+        "impute",
         "dictionary",
         "denoise",
         "info",
