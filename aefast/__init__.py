@@ -12,6 +12,7 @@ SparseCoder              sparse codes for a given dictionary
 sparse_encode            sparse codes for a given dictionary, in one call
 DictionaryLearning       dictionary for sparse codes, learned from rows
 extract_patches          random patches of images, streamed
+Imputer                  missing entries of tables, filled by their conditional means or draws
 Whitening                transformation to uncorrelated columns of variance 1
 load                     reading of an estimator from a file that its `save` wrote
 ops                      functional interface: arrays in, arrays out, no state
@@ -32,6 +33,7 @@ if TYPE_CHECKING:  # the imports of `__getattr__`, for type checkers
     from aefast import denoising as denoising
     from aefast import distributions as distributions
     from aefast import factors as factors
+    from aefast import imputation as imputation
     from aefast import model_file as model_file
     from aefast import ops as ops
     from aefast import patches as patches
@@ -40,6 +42,7 @@ if TYPE_CHECKING:  # the imports of `__getattr__`, for type checkers
     from aefast import statistics as statistics
     from aefast._base.moments import SufficientStatistics
     from aefast._build_info import build_info
+    from aefast.imputation import Imputer
     from aefast.linear.autoencoders import ItemAutoencoder, MarginalizedAutoencoder
     from aefast.linear.factor_analysis import FactorAnalysis
     from aefast.linear.mixtures import MixtureOfFactorAnalyzers, MixtureOfProbabilisticPCA
@@ -64,6 +67,7 @@ _HOMES = {
     "MixtureOfFactorAnalyzers": "aefast.linear.mixtures",
     "MixtureOfProbabilisticPCA": "aefast.linear.mixtures",
     "Whitening": "aefast.linear.whitening",
+    "Imputer": "aefast.imputation",
     "SufficientStatistics": "aefast._base.moments",
     "DictionaryLearning": "aefast.sparse_coding.dictionary_learning",
     "SparseCoder": "aefast.sparse_coding.coder",
@@ -76,6 +80,7 @@ _MODULES = (
     "denoising",
     "distributions",
     "factors",
+    "imputation",
     "model_file",
     "ops",
     "patches",
@@ -89,6 +94,7 @@ __all__ = [
     "AutoencoderCV",
     "DictionaryLearning",
     "FactorAnalysis",
+    "Imputer",
     "ItemAutoencoder",
     "MarginalizedAutoencoder",
     "MixtureOfFactorAnalyzers",

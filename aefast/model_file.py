@@ -48,6 +48,7 @@ HOMES = {
     "aefast mixture of probabilistic pca": ("aefast.linear.mixtures", "MixtureOfProbabilisticPCA"),
     "aefast marginalized autoencoder": ("aefast.linear.autoencoders", "MarginalizedAutoencoder"),
     "aefast item autoencoder": ("aefast.linear.autoencoders", "ItemAutoencoder"),
+    "aefast imputer": ("aefast.imputation", "Imputer"),
 }
 
 # of files that are often taken for a model: how they begin, what they are and what to do

@@ -26,6 +26,7 @@ COMMANDS = {
     "walk": ("walk", "let a denoising autoencoder draw rows"),
     "factors": ("factors", "fit a linear factor model"),
     "sample": ("factors", "draw rows from a linear factor model"),
+    "impute": ("impute", "fill the gaps of a table"),
     "dictionary": ("dictionary", "learn a dictionary for sparse codes"),
     "denoise": ("dictionary", "remove noise from an image"),
     "info": ("info", "describe this build of aefast, or a model"),

@@ -4,6 +4,7 @@ import contextlib
 import csv
 import dataclasses
 import errno
+import io
 import math
 import os
 import tempfile
@@ -15,6 +16,8 @@ import numpy as np
 import aefast
 from aefast._base.paths import check_is_regular_file
 from aefast._base.saving import shortened
+
+_ROWS_WRITTEN = 1 << 12  # as text, at a time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -393,3 +396,45 @@ def write_columns(file, columns):
         header=",".join(columns),
         comments="",
     )
+
+
+def check_table_name(path):
+    """Raise ValueError unless the suffix of a path is one that `write_table` writes."""
+    if os.path.splitext(path)[1].lower() not in (".csv", ".npy"):
+        raise ValueError(f"expected a name that ends in .csv or .npy to write to, got {path!r}")
+
+
+def write_table(path, rows, table, columns):
+    """Write rows as .csv or .npy, by the suffix of the path.
+
+    Parameters
+    ----------
+    path : str
+    rows : ndarray (n, len(columns))
+    table : Table
+        The table that was read. A .csv file has its names, where it has any; an array has its
+        dimensions, where it has all its columns.
+    columns : ndarray of int
+        The columns of the table that the rows have.
+    """
+    check_table_name(path)
+    if path.lower().endswith(".npy"):
+        is_whole = len(columns) == math.prod(table.row_shape)
+        write_array(path, rows.reshape(len(rows), *table.row_shape) if is_whole else rows)
+        return
+    names = table.feature_names
+    with aefast.model_file.replacing(path) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        if names is not None:
+            writer.writerow([names[j] for j in columns])
+        for first in range(0, len(rows), _ROWS_WRITTEN):
+            part = rows[first : first + _ROWS_WRITTEN]
+            writer.writerows([_shortest(value) for value in row] for row in part.astype(str))
+        text.flush()
+        text.detach()
+
+
+def _shortest(text):
+    """Return the shortest text of a number: 5 for 5.0."""
+    return text.removesuffix(".0")

@@ -22,6 +22,7 @@ OBJECTS = {
         X
     ),
     "FactorAnalysis": lambda X: aefast.FactorAnalysis(1).fit(X),
+    "Imputer": lambda X: aefast.Imputer(n_draws=1).fit(X),
     "ItemAutoencoder": lambda X: aefast.ItemAutoencoder().fit(X),
     "MarginalizedAutoencoder": lambda X: aefast.MarginalizedAutoencoder().fit(X),
     "MixtureOfFactorAnalyzers": lambda X: aefast.MixtureOfFactorAnalyzers(1, 1).fit(X),

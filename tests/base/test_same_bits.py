@@ -72,6 +72,10 @@ RESULTS = """
         keep("mixture of " + name, model.components_, model.means_, model.noise_variance_)
         keep("rows of mixture of " + name, model.transform(rows), model.score_samples(rows))
         keep("covariances of mixture of " + name, model.get_covariance(), model.sample(99, 0)[0])
+    for method in ("ppca", "fa", "autoencoder"):
+        imputer = aefast.Imputer(method, n_components=10, n_draws=1, max_iter=5, **options)
+        keep("imputer " + method, imputer.fit(holes).transform(holes), imputer.transform_std(holes))
+        keep("draws of imputer " + method, imputer.sample(holes, random_state=0))
     for name, model, rows in (
         ("zca", aefast.Whitening(**options), few),
         ("marginalized", aefast.MarginalizedAutoencoder(0.3, **options), few),

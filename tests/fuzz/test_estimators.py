@@ -16,13 +16,22 @@ N_FEATURES = 5
 NAMES = sorted(PARAMETERS)
 OF_ROWS = [
     *("transform", "reconstruct", "reconstruction_error", "score_samples", "score", "impute"),
-    *("walk_back", "mahalanobis", "posterior", "aic", "bic", "recommend", "duality_gap"),
+    *(
+        "walk_back",
+        "mahalanobis",
+        "posterior",
+        "aic",
+        "bic",
+        "recommend",
+        "duality_gap",
+        "transform_std",
+    ),
 ]
 OF_CODES = ["inverse_transform", "sample_output"]
 OF_FITS = ["fit", "partial_fit", "fit_transform", "accumulate"]
 WEIGHTED = {"Autoencoder", "StackedAutoencoder", "ProbabilisticPCA", "FactorAnalysis"} | {
     *("MixtureOfFactorAnalyzers", "MixtureOfProbabilisticPCA"),
-    *("MarginalizedAutoencoder", "ItemAutoencoder", "Whitening"),
+    *("MarginalizedAutoencoder", "ItemAutoencoder", "Whitening", "Imputer"),
 }
 
 

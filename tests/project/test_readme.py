@@ -18,7 +18,7 @@ def blocks(language):
 
 def test_python_blocks_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert len(blocks("python")) == 5
+    assert len(blocks("python")) == 6
     for block in blocks("python"):
         exec(compile(block, "README.md", "exec"), {})
 
@@ -36,6 +36,7 @@ def test_command_lines_run(tmp_path, monkeypatch, capsys):
         "score",
         "factors",
         "sample",
+        "impute",
         "dictionary",
         "denoise",
         "info",

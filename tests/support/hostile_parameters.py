@@ -14,7 +14,14 @@ HOSTILE = [
 # Parameters that may make a call take hours where they are large, and rightly so; and those that
 # take the memory they ask for.
 COSTLY = {
-    *("max_epochs", "max_iter", "pretrain_epochs", "n_epochs_no_change", "code_max_iter"),
+    *(
+        "n_draws",
+        "max_epochs",
+        "max_iter",
+        "pretrain_epochs",
+        "n_epochs_no_change",
+        "code_max_iter",
+    ),
     *("n_components", "layer_sizes", "n_threads", "verbose", "callbacks", "random_state"),
 }
 SMALL = [value for value in HOSTILE if not isinstance(value, int) or abs(value) < 2**31]
@@ -158,6 +165,18 @@ PARAMETERS = {
     "MixtureOfProbabilisticPCA": (
         {"n_components": 2, "n_threads": 1, "max_iter": 20, "random_state": 0},
         MIXTURES,
+    ),
+    "Imputer": (
+        {"n_components": 2, "n_threads": 1, "max_iter": 20},
+        {
+            "method": ["ppca", "fa"],
+            "n_components": [1, 2, 5, 6, "auto"],
+            "n_draws": [0, 2],
+            "missing_values": [0, 0.0, np.inf],
+            "add_indicator": [True],
+            "keep_empty_features": [True],
+            "max_iter": [1, 20],
+        },
     ),
     "MarginalizedAutoencoder": (
         {"n_threads": 1},

@@ -62,6 +62,7 @@ SMALL_FITS = {
         *_tables(missing=True),
         True,
     ),
+    "imputer": _of(aefast.Imputer, n_components=2, max_iter=2, n_draws=1, missing=True),
     "whitening": _of(aefast.Whitening),
     "marginalized": _of(aefast.MarginalizedAutoencoder),
     "items": _of(aefast.ItemAutoencoder, 1.0),

@@ -1,0 +1,129 @@
+"""Command `aefast impute`: fill the gaps of a table."""
+
+import os
+import warnings
+
+import numpy as np
+
+import aefast
+from aefast.cli import data_files
+from aefast.cli.common import DATA_HELP, add_seed, add_threads, describe
+
+_NAMES = {
+    "ppca": "probabilistic PCA",
+    "fa": "factor analysis",
+    "autoencoder": "autoencoder",
+}
+
+
+def add_impute(command):
+    describe(
+        command,
+        _impute,
+        "Empty fields and 'nan' of a .csv file are gaps, and NaN in arrays. A gap is filled by its "
+        "mean given the other values of its row, under a model of all rows. Columns without a "
+        "value are left out. The suffix of a file that is written says what it is: .csv, with the "
+        "header of DATA, or .npy.",
+    )
+    add = command.add_argument
+    add("data", metavar="DATA", help=DATA_HELP)
+    add("-o", "--out", metavar="FILE", required=True, help="the full table, .csv or .npy")
+    add("--std", metavar="FILE", help="write standard deviations of what was filled in, else 0")
+    add(
+        "--draws",
+        type=int,
+        default=0,
+        metavar="M",
+        help="write M tables with gaps drawn at random, for multiple imputation: FILE-1.csv, ...",
+    )
+    add(
+        "--method",
+        choices=["auto", *_NAMES],
+        default="auto",
+        help="ppca: probabilistic PCA, fa: factor analysis, auto: the better of the two on entries "
+        "hidden for it, autoencoder (default: %(default)s)",
+    )
+    add(
+        "-k",
+        "--components",
+        type=int,
+        metavar="K",
+        help="factors or hidden units; by default chosen on hidden entries",
+    )
+    add("--model", metavar="MODEL", help="save the fitted imputer")
+    add("--quiet", action="store_true", help="no summary")
+    add_seed(command, "hidden entries and draws")
+    add_threads(command)
+
+
+def _impute(arguments):
+    outputs = _outputs(arguments)
+    inputs = [data_files.data_path(arguments.data)]
+    for path in outputs:
+        data_files.check_can_write_file(path, inputs)
+    table = data_files.read_table(arguments.data, missing=True)
+    imputer = aefast.Imputer(
+        arguments.method,
+        n_components="auto" if arguments.components is None else arguments.components,
+        n_draws=arguments.draws,
+        random_state=arguments.seed,
+        n_threads=arguments.threads,
+    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "columns without an observed entry")
+        imputer.fit(table.rows)  # told below, by names
+    kept = _kept_columns(table)
+    results = [imputer.transform(table.rows)]
+    if arguments.std is not None:
+        results.append(imputer.transform_std(table.rows))
+    if arguments.draws:
+        results += list(imputer.sample(table.rows, random_state=arguments.seed))
+    for path, rows in zip(outputs, results, strict=False):  # the last one may be the model
+        data_files.write_table(path, rows, table, kept)
+    if table.feature_names is not None:
+        imputer.feature_names_in_ = np.array(table.feature_names, dtype=object)
+    if arguments.model is not None:
+        imputer.save(arguments.model)
+    if not arguments.quiet:
+        print(_summary(arguments, imputer, table, outputs))
+
+
+def _outputs(arguments):
+    """Return the files to write, in the order of the results, the model last."""
+    if arguments.draws < 0:
+        raise ValueError(f"--draws must be at least 0, got {arguments.draws}")
+    stem, suffix = os.path.splitext(arguments.out)
+    draws = [f"{stem}-{number}{suffix}" for number in range(1, arguments.draws + 1)]
+    tables = [arguments.out, *([] if arguments.std is None else [arguments.std]), *draws]
+    for path in tables:
+        data_files.check_table_name(path)
+    outputs = [*tables, *([] if arguments.model is None else [arguments.model])]
+    if len({os.path.realpath(path) for path in outputs}) < len(outputs):
+        raise ValueError(f"expected files of different names, got {', '.join(outputs)}")
+    return outputs
+
+
+def _kept_columns(table):
+    """Return the numbers of columns with a value; the others are told."""
+    is_empty = np.isnan(table.rows).all(axis=0) if table.rows.dtype.kind == "f" else [False]
+    if not np.any(is_empty):
+        return np.arange(table.rows.shape[1])
+    empty = np.flatnonzero(is_empty)
+    names = table.feature_names
+    shown = ", ".join(str(j + 1) if names is None else repr(names[j]) for j in empty[:20])
+    warnings.warn(f"columns without a value are left out: {shown}", UserWarning, stacklevel=2)
+    return np.flatnonzero(~is_empty)
+
+
+def _summary(arguments, imputer, table, outputs):
+    rows = table.rows
+    n_gaps = int(np.isnan(rows).sum()) if rows.dtype.kind == "f" else 0
+    model = "no model: all columns are constant"
+    if imputer.n_components_:
+        k = imputer.n_components_
+        unit = "unit" if imputer.method_ == "autoencoder" else "component"
+        model = f"{_NAMES[imputer.method_]}, {k:,} {unit}{'s' * (k > 1)}"
+    return (
+        f"{arguments.data}: {len(rows):,} rows of {rows.shape[1]:,} columns, {n_gaps:,} gaps "
+        f"({n_gaps / rows.size:.1%})\n{model}\n{', '.join(outputs)}"
+    )

@@ -1,0 +1,117 @@
+"""`aefast impute`: gaps of files filled, with deviations and draws."""
+
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.datasets import load_wine
+from support.commands import refused
+
+import aefast
+from aefast import Imputer
+from aefast.cli import main
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """An empty folder, which is the current one."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def wine(folder):
+    """A table with names, one with a comma, and gaps; wine.csv has empty fields for them."""
+    frame = load_wine(as_frame=True).data.iloc[:, :5].rename(columns={"ash": "ash, total"})
+    frame = frame.mask(np.random.default_rng(0).random(frame.shape) < 0.2)
+    frame.to_csv("wine.csv", index=False)
+    return frame
+
+
+def test_main_job(wine, capsys):
+    assert main(["impute", "wine.csv", "-o", "full.csv", "--std", "std.csv"]) == 0
+    imputer = Imputer().fit(wine.to_numpy())
+    for name, expected in (("full", imputer.transform), ("std", imputer.transform_std)):
+        written = pd.read_csv(f"{name}.csv", float_precision="round_trip")
+        assert list(written.columns) == list(wine.columns)
+        np.testing.assert_array_equal(written, expected(wine.to_numpy()))
+    out = capsys.readouterr().out
+    n_gaps = int(wine.isna().to_numpy().sum())
+    for text in ("178 rows of 5 columns", f"{n_gaps} gaps", "full.csv, std.csv", "component"):
+        assert text in out
+
+
+def test_observed_fields_stay_as_they_are(folder):
+    (folder / "t.csv").write_text("a,b\n1,0.1\n2,\n300,12.5\n,1e-07\n5,7\n")
+    assert main(["impute", "t.csv", "-o", "full.csv", "--quiet"]) == 0
+    before, after = ((folder / n).read_text().splitlines() for n in ("t.csv", "full.csv"))
+    assert [line for line in before if "," not in (line[0], line[-1])] == [
+        line for old, line in zip(before, after, strict=True) if "," not in (old[0], old[-1])
+    ]
+    assert after[2].startswith("2,") and after[4].endswith(",1e-07")
+
+
+def test_draws_model_and_options(wine, capsys):
+    argv = "impute wine.csv -o full.npy --draws 2 --method fa -k 2 --seed 7 --model m --quiet"
+    assert main(argv.split()) == 0
+    assert capsys.readouterr().out == ""
+    imputer = Imputer("fa", n_components=2, n_draws=2, random_state=7).fit(wine.to_numpy())
+    drawn = imputer.sample(wine.to_numpy(), random_state=7)
+    for number in (1, 2):
+        np.testing.assert_array_equal(np.load(f"full-{number}.npy"), drawn[number - 1])
+    loaded = aefast.load("m")
+    assert list(loaded.feature_names_in_) == list(wine.columns)
+    np.testing.assert_array_equal(np.load("full.npy"), loaded.transform(wine))
+
+
+def test_empty_columns_are_left_out_by_name(wine, capsys):
+    wine["ash, total"] = np.nan
+    wine.to_csv("wine.csv", index=False)
+    assert main(["impute", "wine.csv", "-o", "full.csv"]) == 0
+    assert "left out: 'ash, total'" in capsys.readouterr().err
+    assert list(pd.read_csv("full.csv").columns) == [c for c in wine.columns if c != "ash, total"]
+
+
+def test_arrays_keep_their_dimensions(folder):
+    X = np.random.default_rng(0).normal(size=(40, 2, 3)).astype(np.float32)
+    X[::5, 1, 1] = np.nan
+    np.savez("X.npz", images=X)
+    assert main(["impute", "X.npz:images", "-o", "full.npy", "--quiet"]) == 0
+    full = np.load("full.npy")
+    assert full.shape == X.shape and full.dtype == np.float32 and np.isfinite(full).all()
+    np.save("bytes.npy", np.arange(12, dtype=np.uint8).reshape(4, 3))
+    assert main(["impute", "bytes.npy", "-o", "same.csv", "--quiet"]) == 0
+    assert (folder / "same.csv").read_text() == "0,1,2\n3,4,5\n6,7,8\n9,10,11\n"
+
+
+@pytest.mark.parametrize(
+    "options, match",
+    [
+        ("-o full.parquet", "ends in .csv or .npy"),
+        ("-o wine.csv", "one of the inputs"),
+        ("-o full.csv --std full.csv", "different names"),
+        ("-o full.csv --draws -1", "--draws must be at least 0"),
+        ("-o full.csv -k 0", "n_components"),
+        ("-o nowhere/full.csv", "nowhere"),
+    ],
+)
+def test_refused(options, match, wine, capsys):
+    assert match in refused(capsys, "impute", "wine.csv", *options.split())
+
+
+@pytest.mark.parametrize(
+    "text, match",
+    [
+        ("a,b\n1,2\n3,inf\n", "row 3 column 2"),
+        ("a,b\n1,2\n3,x\n", "row 3 column 2"),
+        ("a,b\n1,2\n3\n", "row 3: expected 2 columns"),
+        ("a,b\n,\n,nan\n", "no observed entry"),
+        ("a,b\n", "at least one row"),
+        ("", "row"),
+    ],
+)
+def test_bad_files_are_refused(text, match, folder, capsys):
+    (folder / "bad.csv").write_text(text)
+    assert match in refused(capsys, "impute", "bad.csv", "-o", "full.csv")
+    assert os.listdir() == ["bad.csv"]
