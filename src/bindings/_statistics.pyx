@@ -246,7 +246,8 @@ cdef class Gaps:
         self.job.observed = <const unsigned char*> data_of(observed)
         self.job.weight, self.job.row_begin = (
             <const double*> data_of(weight), <const int64_t*> data_of(row_begin))
-        self.job.rows, self.job.scale = <const double*> data_of(rows), <const double*> data_of(scale)
+        self.job.rows = <const double*> data_of(rows)
+        self.job.scale = <const double*> data_of(scale)
         self.n_groups = (self.job.n_patterns + kernels.lanes - 1) // kernels.lanes
         self.workspace = allocate(kernels.gap_bytes(&self.job))
         self.job.workspace = data_of(self.workspace)
