@@ -16,6 +16,7 @@ from aefast._base import threads
 from aefast._base.errors import too_large_error
 from aefast._base.float_range import USUAL_EXPONENT, without_unit
 from aefast._base.passes import Pace, slices
+from aefast._base.progress import iteration
 from aefast._base.reference_point import FAR
 from aefast._base.scan import scan_rows
 from aefast._base.sparse_rows import SparseProducts, has_small_means
@@ -333,6 +334,7 @@ def block_lanczos(
         ritz, ritz_image = basis @ U, image @ U
         residuals = ritz_image - ritz * values
         errors = np.linalg.norm(residuals[:, :k], axis=0)
+        iteration(residual=float(errors.max(initial=0.0)))
         if (errors**2 <= tol * np.maximum(values[:k], floor) ** 2).all():
             return Ritz(values, ritz, n_iter, True)
         if n_iter == max_iter:

@@ -3,7 +3,10 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
+
+_bar: ContextVar[Any] = ContextVar("bar of iterations", default=None)
 
 
 @contextmanager
@@ -34,6 +37,33 @@ def progress_bar(
             return on_slice
 
         yield start_epoch
+
+
+@contextmanager
+def iterations(verbose: Any, stage: str) -> Iterator[None]:
+    """Show the calls of `iteration` within the context, wherever they are, if `verbose` is true.
+
+    A fit within a fit has no bar of its own: its iterations count in the outer one.
+    """
+    if not verbose or _bar.get() is not None:
+        yield
+        return
+    from tqdm.auto import tqdm
+
+    with tqdm(unit=" iterations", desc=stage, dynamic_ncols=True) as bar:
+        token = _bar.set(bar)
+        try:
+            yield
+        finally:
+            _bar.reset(token)
+
+
+def iteration(**shown: float) -> None:
+    """Count an iteration of a solver, with values to show, where the user wants to see them."""
+    bar = _bar.get()
+    if bar is not None:
+        bar.set_postfix({name: f"{value:.6g}" for name, value in shown.items()}, refresh=False)
+        bar.update()
 
 
 def note(verbose: Any, text: str) -> None:

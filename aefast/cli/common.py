@@ -10,9 +10,9 @@ METRICS_NAME = "metrics.json"
 MOST_PICTURED_ROWS = 1000
 DATA_HELP = (
     "what to read: a .npy file (memory-mapped), an array of a .npz file as FILE.npz:KEY, a .csv "
-    "file of numbers (with or without a header), or 'digits', the 1797 handwritten digits of 8 x 8 "
-    "pixels that come with scikit-learn. One row is one sample; the further dimensions of an array "
-    "are flattened"
+    "file of numbers (with or without a header; a first column without a name in it has names of "
+    "rows), or 'digits', the 1797 handwritten digits of 8 x 8 pixels that come with scikit-learn. "
+    "One row is one sample; the further dimensions of an array are flattened"
 )
 
 
@@ -76,13 +76,15 @@ def model_path(name):
 
 
 def read_model_and_data(arguments):
+    from sklearn.utils import get_tags  # which --help does not need
+
     model = aefast.load(model_path(arguments.model))
     if not hasattr(model, "set_params"):
         raise ValueError(
             f"{arguments.model} holds {type(model).__name__}, which is no model of rows"
         )
     model.set_params(n_threads=arguments.threads)._validate_params()
-    table = read_data(arguments, missing=getattr(model, "missing", None) == "mask")
+    table = read_data(arguments, missing=get_tags(model).input_tags.allow_nan)
     names = getattr(model, "feature_names_in_", None)
     if names is not None and table.feature_names not in (None, tuple(names)):
         raise ValueError(

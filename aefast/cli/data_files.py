@@ -61,7 +61,7 @@ def read_table(name, writeable=False, missing=False):
         Whether the caller will exchange rows in place. A memory-mapped file is then mapped
         copy-on-write; the file itself is never changed.
     missing : bool, default=False
-        Whether a field of a CSV file may be empty or "nan": both become NaN.
+        Whether a field of a CSV file may be empty, "nan" or "NA": all become NaN.
 
     Raises
     ------
@@ -190,26 +190,30 @@ def _as_value_error(name, kind):
 def _read_csv(name, missing):
     """Return the numbers of a CSV file, and the names in its header or None.
 
-    A first row without any number is a header. NumPy's parser reads the numbers. If it fails or
-    finds a value that is not finite, the file is read again field by field, to name the row and
-    column in the error.
+    A first row without any number is a header. A first column without a name, beside columns that
+    have one, has the names of rows, as R and pandas write them, and is left out. NumPy's parser
+    reads the numbers. If it fails or finds a value that is not finite, the file is read again field
+    by field, to name the row and column in the error.
     """
     try:
         with open(name, encoding="utf-8-sig", newline="") as file:
             first_row, n_lines = _first_row(file)
             is_header = not any(_is_number(field) for field in first_row)
-            n_header_lines = n_lines if is_header else 0
+            has_row_names = is_header and len(first_row) > 1 and not first_row[0] and first_row[1]
+            layout = (n_lines if is_header else 0), len(first_row), int(bool(has_row_names))
             try:
-                rows = _parse_numbers(file, n_header_lines, missing)
+                rows = _parse_numbers(file, layout, missing)
             except ValueError as error:
-                _check_fields(name, file, n_header_lines, len(first_row), missing)
+                _check_fields(name, file, layout, missing)
                 raise ValueError(f"{name}: {error}") from error
             good = ~np.isinf(rows) if missing else np.isfinite(rows)
             if rows.shape[1] != len(first_row) or not good.all():
-                _check_fields(name, file, n_header_lines, len(first_row), missing)
+                _check_fields(name, file, layout, missing)
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{name}: cannot be read as a CSV file in UTF-8: {error}") from error
-    return rows, tuple(first_row) if is_header else None
+    if has_row_names:
+        rows = np.ascontiguousarray(rows[:, 1:])
+    return rows, tuple(first_row[1:] if has_row_names else first_row) if is_header else None
 
 
 def _first_row(file):
@@ -229,11 +233,28 @@ def _is_number(field):
     return "_" not in field and field.isascii()  # like NumPy's parser
 
 
+def _is_gap(field):
+    return field.strip().lower() in ("", "nan", "na")
+
+
 def _number_or_gap(field):
-    return float(field) if field.strip() else math.nan
+    return math.nan if _is_gap(field) else float(field)
 
 
-def _parse_numbers(file, n_header_lines, missing):
+def _parse_numbers(file, layout, missing):
+    """Return the numbers after the header; a column of row names becomes zeros."""
+    _, n_columns, n_names = layout
+    of_names = dict.fromkeys(range(n_names), lambda field: 0.0)
+    try:
+        return _load(file, layout, of_names)
+    except ValueError:
+        if not missing:
+            raise
+    # Slow, so only if there are empty fields.
+    return _load(file, layout, dict.fromkeys(range(n_names, n_columns), _number_or_gap) | of_names)
+
+
+def _load(file, layout, converters):
     file.seek(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # no rows: `_as_table` reports it
@@ -242,18 +263,19 @@ def _parse_numbers(file, n_header_lines, missing):
             delimiter=",",
             quotechar='"',
             comments=None,
-            converters=_number_or_gap if missing else None,  # slow, so only if asked for
-            skiprows=n_header_lines,
+            converters=converters or None,
+            skiprows=layout[0],
             ndmin=2,
         )
 
 
-def _check_fields(name, file, n_header_lines, n_columns, missing):
+def _check_fields(name, file, layout, missing):
     """Raise a ValueError that names the first invalid field or row of a CSV file.
 
     A field is invalid if it is not a finite number, a row if its length differs from the first
     row's. Rows are numbered like the lines of the file, from 1.
     """
+    n_header_lines, n_columns, n_names = layout
     file.seek(0)
     reader = csv.reader(file)
     for row in reader:
@@ -264,11 +286,12 @@ def _check_fields(name, file, n_header_lines, n_columns, missing):
                 f"{name}: row {reader.line_num}: expected {n_columns} columns as in the first row, "
                 f"got {len(row)}"
             )
-        for column, field in enumerate(row, start=1):
-            if missing and (not field.strip() or field.strip().lower() == "nan"):
+        for column, field in enumerate(row[n_names:], start=1 + n_names):
+            if missing and _is_gap(field):
                 continue
             if not _is_number(field) or not math.isfinite(float(field)):
-                hint = "" if field.strip() else " (--missing mask takes empty fields as missing)"
+                hint = " (fit --missing mask and factors take it as missing)"
+                hint = hint if _is_gap(field) and not missing else ""
                 raise ValueError(
                     f"{name}: row {reader.line_num} column {column}: expected a finite number, got "
                     f"{shortened(field)}{hint}"

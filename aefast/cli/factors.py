@@ -54,8 +54,8 @@ def add_factors(command):
         _factors,
         "Rows of DATA chosen at random are held out, to tell the model's likelihood of rows it has "
         "not seen. What comes of it goes to one folder: "
-        f"{MODEL_NAME}, {METRICS_NAME} and, with matplotlib, {', '.join(_PICTURE_NAMES)}. A .npy "
-        "or .npz file may have missing entries (NaN).",
+        f"{MODEL_NAME}, {METRICS_NAME} and, with matplotlib, {', '.join(_PICTURE_NAMES)}. Entries "
+        "may be missing: NaN, and empty fields or NA in a .csv file.",
     )
     add = command.add_argument
     add("data", metavar="DATA", help=DATA_HELP)
@@ -130,7 +130,8 @@ def _mixtures(text):
 
 def _factors(arguments):
     is_matrix = arguments.covariance is not None
-    table = read_data(arguments, writeable=arguments.test_fraction > 0 and not is_matrix)
+    is_shuffled = arguments.test_fraction > 0 and not is_matrix
+    table = read_data(arguments, writeable=is_shuffled, missing=not is_matrix)
     out = Path(arguments.out)
     pictures = _PICTURE_NAMES if arguments.mixtures is None else _MIXTURE_PICTURES
     names = (MODEL_NAME, METRICS_NAME, *pictures)

@@ -14,6 +14,7 @@ import numpy as np
 from scipy import linalg
 
 from aefast._base import threads
+from aefast._base.progress import iteration
 from aefast._base.types import Array
 from aefast.linear.observed import LEAST_RISE, PackedRows, Parameters
 
@@ -109,6 +110,7 @@ def converged(packed: PackedRows, start: Moments, k: int, floor: float, least: f
         if best is None or found.value >= best.value:
             best = found
         curve.append(best.value)
+        iteration(log_p=best.value)
         if len(curve) > 4 and curve[-1] - curve[-5] <= least * max(abs(curve[-1]), 1.0):
             return best, curve, True
         if len(curve) == most:

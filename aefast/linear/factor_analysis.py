@@ -21,6 +21,7 @@ from aefast.linear.factor_model import FactorModel
 from aefast.linear.factor_report import FactorReport
 from aefast.linear.factor_scores import bartlett_scores
 from aefast.linear.gaussian import LinearGaussian
+from aefast.linear.linear_model import units_of
 from aefast.linear.minimum_residuals import mean_log_likelihood, minimize_residuals
 from aefast.linear.number_of_factors import NumberOfFactors
 from aefast.linear.profile import CorrelationOfRows, maximize_profile, starting_noise
@@ -91,6 +92,8 @@ class FactorAnalysis(FactorReport, NumberOfFactors, FactorModel):
         Largest number of iterations.
     n_threads : int or None, default=None
         Number of threads, as for `Autoencoder`.
+    verbose : int, default=0
+        1: show the iterations of solvers.
 
     Attributes
     ----------
@@ -159,6 +162,7 @@ class FactorAnalysis(FactorReport, NumberOfFactors, FactorModel):
         "tol": [Interval(Real, 0, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "n_threads": [None, Interval(Integral, 1, threads.MOST_THREADS, closed="both")],
+        "verbose": ["verbose"],
     }
 
     @hints(foreign_names.FACTOR_ANALYSIS)
@@ -174,6 +178,7 @@ class FactorAnalysis(FactorReport, NumberOfFactors, FactorModel):
         tol: float = 1e-8,
         max_iter: int = 1000,
         n_threads: int | None = None,
+        verbose: int | bool = 0,
     ) -> None:
         self.n_components = n_components
         self.method = method
@@ -184,6 +189,7 @@ class FactorAnalysis(FactorReport, NumberOfFactors, FactorModel):
         self.tol = tol
         self.max_iter = max_iter
         self.n_threads = n_threads
+        self.verbose = verbose
 
     # ---- fitting ----
 
@@ -222,7 +228,7 @@ class FactorAnalysis(FactorReport, NumberOfFactors, FactorModel):
             return False
         (n, d), k = table.shape, int(self.n_components)
         self._rotation_options(d, k)
-        scale, varies = self._units(found.variances)
+        scale, varies = units_of(found.variances)
         correlation = CorrelationOfRows(found.C, scale, varies)
         W, psi, curve, n_iter, converged = self._optimum(correlation, k, varies)
         if not converged:
@@ -235,7 +241,7 @@ class FactorAnalysis(FactorReport, NumberOfFactors, FactorModel):
     def _correlation(self, statistics):
         """Return the correlation matrix, the columns' units, and the mask of columns that vary."""
         covariance = statistics.covariance()
-        scale, varies = self._scales(covariance)
+        scale, varies = units_of(np.diagonal(covariance))
         correlation = covariance / np.outer(scale, scale)
         correlation[~varies, :] = correlation[:, ~varies] = 0.0
         return correlation, scale, varies
@@ -275,7 +281,7 @@ class FactorAnalysis(FactorReport, NumberOfFactors, FactorModel):
         means = self._means_of_observed(rows, name)
         filled = self._statistics_of_filled(rows, means, weight)
         filled._check_variance()
-        scale, varies = self._scales(filled.covariance())
+        scale, varies = units_of(np.diagonal(filled.covariance()))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             start = FactorAnalysis(k, min_noise=self.min_noise, tol=1e-3, n_threads=self.n_threads)
@@ -296,21 +302,8 @@ class FactorAnalysis(FactorReport, NumberOfFactors, FactorModel):
         self._warn_of_heywood((psi / scale**2)[varies], np.flatnonzero(varies), name)
         U = linalg.eigh((W / psi) @ W.T)[1]
         W = U[:, ::-1].T @ W
+        scale = np.sqrt(np.square(W).sum(axis=0) + psi)  # the model's, which differ from the rows'
         self._set_loadings(mean, W / scale, psi / scale**2, scale, curve, len(rows))
-
-    def _scales(self, covariance):
-        """Return standard deviations of columns, and the mask of columns that vary.
-
-        A constant column gets a thousandth of the root of the mean variance, as its unit.
-        """
-        return self._units(np.diagonal(covariance))
-
-    @staticmethod
-    def _units(variance):
-        """Return the results of `_scales` for variances of columns."""
-        mean = variance.mean()
-        varies = variance > np.finfo(np.float64).eps ** 2 * mean
-        return np.sqrt(np.where(varies, variance, 1e-6 * mean)), varies
 
     def _warn_of_heywood(self, psi, columns, name):
         at_bound = columns[psi <= self.min_noise * (1 + 1e-6)]

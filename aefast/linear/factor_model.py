@@ -1,5 +1,6 @@
 """Common base of probabilistic PCA and factor analysis, which differ in how they are fitted."""
 
+import inspect
 from abc import abstractmethod
 from typing import Self
 
@@ -12,22 +13,29 @@ from sklearn.utils.validation import check_is_fitted
 from aefast._base import arrays as check
 from aefast._base import threads
 from aefast._base.errors import column_label, overflow_of_row, table_name
-from aefast._base.float_range import mean_of, sum_of, without_unit
+from aefast._base.float_range import without_unit
 from aefast._base.missing import observed_means
 from aefast._base.moments import SufficientStatistics
+from aefast._base.progress import iterations
 from aefast._base.projection import project
 from aefast._base.random import random_state_of
 from aefast._base.saving import COUNT, CURVE, SIZE, Saved, Tensor
 from aefast._base.types import RandomState, Reals, Table
 from aefast.linear import patterns
 from aefast.linear.gaussian import LinearGaussian
+from aefast.linear.likelihoods import LikelihoodMixin
 from aefast.linear.linear_model import StatisticsMixin, check_fitted
 
 _ROWS_FILLED = 1 << 14  # number of rows whose missing entries are filled together
 
 
 class FactorModel(
-    StatisticsMixin, Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+    LikelihoodMixin,
+    StatisticsMixin,
+    Saved,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    BaseEstimator,
 ):
     """Linear factor model ``x = h W + μ + noise``, ``h ~ N(0, Φ)``.
 
@@ -64,12 +72,13 @@ class FactorModel(
         self._validate_params()
         table, name = check.estimator_table(self, X, reset=True), table_name(X)
         made = self._apart()
-        is_complete, statistics = made._fit_complete(table, sample_weight, name)
-        if not is_complete:
-            weight = check.as_row_weights(sample_weight, len(table))
-            rows, weight = patterns.of_positive_weight(table, weight)
-            made._fit_missing(rows, without_unit(weight)[0], name)
-            made.n_samples_seen_ = len(table)
+        with iterations(self.verbose, type(self).__name__):
+            is_complete, statistics = made._fit_complete(table, sample_weight, name)
+            if not is_complete:
+                weight = check.as_row_weights(sample_weight, len(table))
+                rows, weight = patterns.of_positive_weight(table, weight)
+                made._fit_missing(rows, without_unit(weight)[0], name)
+                made.n_samples_seen_ = len(table)
         made._statistics = statistics
         check.remember_features(made, X)
         return self._become(made)
@@ -96,10 +105,6 @@ class FactorModel(
     @abstractmethod
     def _fit_missing(self, rows, weight, name):
         """Fit the model to rows of positive weights with missing entries (NaN)."""
-
-    @abstractmethod
-    def _n_parameters(self):
-        """Return the number of free parameters of the fitted distribution."""
 
     def _means_of_observed(self, rows, name):
         """Return means of the observed entries of columns, from which EM starts."""
@@ -290,20 +295,6 @@ class FactorModel(
         """
         return self._distances(X)[1]
 
-    def score(self, X: Table, y: object = None) -> float:
-        """Return the mean of `score_samples`; greater is better.
-
-        Parameters
-        ----------
-        X : array-like or CSR matrix (n_samples, n_features)
-        y : ignored
-
-        Returns
-        -------
-        log_likelihood : float
-        """
-        return mean_of(self.score_samples(X))
-
     def mahalanobis(self, X: Table) -> Reals:
         """Return squared Mahalanobis distances ``(x − μ) Σ⁻¹ (x − μ)ᵀ``.
 
@@ -326,37 +317,6 @@ class FactorModel(
             Where a distance overflows float64.
         """
         return self._distances(X)[0]
-
-    def aic(self, X: Table) -> float:
-        """Return Akaike's criterion ``2 p − 2 Σ log p(x)`` of X; smaller is better.
-
-        p is the number of free parameters.
-
-        Parameters
-        ----------
-        X : array-like or CSR matrix (n_samples, n_features)
-
-        Returns
-        -------
-        aic : float
-        """
-        return 2.0 * self._n_parameters() - 2.0 * sum_of(self.score_samples(X))
-
-    def bic(self, X: Table) -> float:
-        """Return the Bayesian criterion ``p log n − 2 Σ log p(x)`` of X; smaller is better.
-
-        p is the number of free parameters, n the number of rows.
-
-        Parameters
-        ----------
-        X : array-like or CSR matrix (n_samples, n_features)
-
-        Returns
-        -------
-        bic : float
-        """
-        log_p = self.score_samples(X)
-        return self._n_parameters() * float(np.log(len(log_p))) - 2.0 * sum_of(log_p)
 
     def get_covariance(self) -> Reals:
         """Return the covariance ``Wᵀ Φ W + Ψ`` (n_features, n_features) in float64."""
@@ -395,6 +355,15 @@ class FactorModel(
         return distances, log_p
 
     # ---- in a file ----
+
+    _file_version = 2
+
+    @classmethod
+    def _upgrade(cls, version, parameters, state):
+        if version < 2:  # some parameters came later, and what they do by default is in no file
+            for name, parameter in inspect.signature(cls.__init__).parameters.items():
+                if name != "self":
+                    parameters.setdefault(name, parameter.default)
 
     def _saved_state(self):
         return {

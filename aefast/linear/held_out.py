@@ -11,7 +11,8 @@ from aefast.linear.observed import PackedRows
 
 # Relative rise of the log-likelihood at which iterations end: held-out rows tell models apart by
 # far more.
-LEAST_RISE = 1e-8
+LEAST_RISE = 1e-5
+MOST_ITERATIONS = 100  # of EM for one fold and one number of components
 
 
 class _Fold:
@@ -28,7 +29,8 @@ class _Fold:
     def score(self, k: int, floor: float, max_iter: int, n_threads: int | None) -> float:
         """Return the log-likelihood of the fold's rows, for k components fitted to the others."""
         packed = self._packed(self.fitted, k, n_threads)
-        best, _, _ = completed.converged(packed, self.moments, k, floor, LEAST_RISE, max_iter)
+        most = min(max_iter, MOST_ITERATIONS)
+        best, _, _ = completed.converged(packed, self.moments, k, floor, LEAST_RISE, most)
         self.moments = best.moments
         return self._packed(self.held_out, k, n_threads).moments(best.at).log_likelihood
 
@@ -53,8 +55,8 @@ def search(
 ) -> int:
     """Return the number of components, from 1 to d − 1, of greatest held-out likelihood.
 
-    Models are fitted for each number that a bisection tries. With `is_fewest`, return the fewest
-    components whose likelihood is within one standard error of the greatest.
+    Models are fitted for d − 1 and for each number that a bisection tries. With `is_fewest`, return
+    the fewest components whose likelihood is within one standard error of the greatest.
 
     Parameters
     ----------
@@ -94,7 +96,10 @@ def search(
         of_folds = [fold.score(k, smallest_noise, max_iter, n_threads) for fold in folds]
         return np.array(of_folds) - n_observed * np.log(unit)
 
-    best = dimension.highest(lambda k: scores(k).sum(), 1, max(1, d - 1))
+    # Columns that repeat one another let the likelihood fall and rise again, up to all components.
+    of_all = scores(d - 1).sum()
+    best = dimension.highest(lambda k: scores(k).sum(), 1, d - 1)
+    best = best if scores(best).sum() >= of_all else d - 1
     if not is_fewest:
         return best
     least = dimension.least_within_one_error(scores(best), weights)

@@ -173,3 +173,13 @@ class StatisticsMixin(ForeignNames, ABC):
     def _statistics_of(self, rows, sample_weight, name, **options):
         options |= {"n_threads": self.n_threads, "name": name}
         return statistics_of(rows, sample_weight, **options)
+
+
+def units_of(variance: Array) -> tuple[Array, Array]:
+    """Return standard deviations (d,) of columns, and the mask (d,) of columns that vary.
+
+    A constant column gets a thousandth of the root of the mean variance, as its unit.
+    """
+    mean = variance.mean()
+    varies = variance > np.finfo(np.float64).eps ** 2 * mean
+    return np.sqrt(np.where(varies, variance, 1e-6 * mean)), varies

@@ -3,6 +3,7 @@
 import numpy as np
 from scipy import linalg, optimize
 
+from aefast._base.progress import iteration
 from aefast.linear.gaussian import LOG_2PI
 
 GRADIENT_TOLERANCE = 1e-8
@@ -33,7 +34,9 @@ class Residuals:
         W, taken = self.best_loadings(psi)
         left = self.C - np.diag(psi)
         residual = np.diagonal(left) - np.square(W).sum(axis=0)
-        return 0.5 * float(np.square(left).sum() - taken.sum()), -residual
+        value = 0.5 * float(np.square(left).sum() - taken.sum())
+        iteration(residuals=value)
+        return value, -residual
 
 
 def minimize_residuals(C, k, start, varies, floor, max_iter):

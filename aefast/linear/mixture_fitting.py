@@ -17,7 +17,7 @@ from aefast._base.random import random_state_of
 from aefast._base.types import Array, RandomState, Table
 from aefast._base.warnings import warn, warn_of_iterations
 from aefast.linear import patterns
-from aefast.linear.linear_model import StatisticsMixin
+from aefast.linear.linear_model import StatisticsMixin, units_of
 from aefast.linear.mixture_fit import chunks
 from aefast.linear.mixture_search import Options, Rows, Search
 
@@ -136,11 +136,9 @@ class MixtureFitting:
             row_weight, weight = float(np.ldexp(min(1.0, mean_weight), -exponent)), scaled
         covariance = statistics.covariance()
         variance = np.diagonal(covariance)
-        mean_variance = variance.mean()
-        varies = variance > np.finfo(np.float64).eps ** 2 * mean_variance
-        scale = np.sqrt(np.where(varies, variance, 1e-6 * mean_variance))
+        scale, _ = units_of(variance)
         if self._is_isotropic:
-            floor, scale = np.full(len(scale), mean_variance), np.ones(len(scale))
+            floor, scale = np.full(len(scale), variance.mean()), np.ones(len(scale))
         else:
             floor = scale**2
         rank = max(1, statistics._rank(np.linalg.eigvalsh(covariance / np.outer(scale, scale))))

@@ -13,12 +13,12 @@ from sklearn.utils.validation import check_is_fitted
 from aefast._base import arrays as check
 from aefast._base import threads
 from aefast._base.errors import overflow_of_row, table_name
-from aefast._base.float_range import mean_of, sum_of
 from aefast._base.foreign_names import ForeignNames
 from aefast._base.random import random_state_of
 from aefast._base.saving import COUNT, CURVE, FLAG, NUMBER, SIZE, Check, Saved, Tensor, is_count
 from aefast._base.types import Array, RandomState, Reals, Table
 from aefast.linear import patterns
+from aefast.linear.likelihoods import LikelihoodMixin
 from aefast.linear.linear_model import check_fitted
 from aefast.linear.mixture_fit import Mixture, chunks, joint_log_densities, normalised
 from aefast.linear.mixture_fitting import MixtureFitting, as_sizes
@@ -27,6 +27,7 @@ from aefast.linear.mixture_fitting import MixtureFitting, as_sizes
 class LinearMixture(
     ForeignNames,
     MixtureFitting,
+    LikelihoodMixin,
     Saved,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
@@ -132,51 +133,6 @@ class LinearMixture(
             Where log p is finite but beyond float64.
         """
         return normalised(self._joint(X))[0]
-
-    def score(self, X: Table, y: object = None) -> float:
-        """Return the mean of `score_samples`; greater is better.
-
-        Parameters
-        ----------
-        X : array-like or CSR matrix (n_samples, n_features)
-        y : ignored
-
-        Returns
-        -------
-        log_likelihood : float
-        """
-        return mean_of(self.score_samples(X))
-
-    def aic(self, X: Table) -> float:
-        """Return Akaike's criterion ``2 p − 2 Σ log p(x)`` of X; smaller is better.
-
-        p is the number of free parameters.
-
-        Parameters
-        ----------
-        X : array-like or CSR matrix (n_samples, n_features)
-
-        Returns
-        -------
-        aic : float
-        """
-        return 2.0 * self._n_parameters() - 2.0 * sum_of(self.score_samples(X))
-
-    def bic(self, X: Table) -> float:
-        """Return the Bayesian criterion ``p log n − 2 Σ log p(x)`` of X; smaller is better.
-
-        p is the number of free parameters, n the number of rows.
-
-        Parameters
-        ----------
-        X : array-like or CSR matrix (n_samples, n_features)
-
-        Returns
-        -------
-        bic : float
-        """
-        log_p = self.score_samples(X)
-        return self._n_parameters() * float(np.log(len(log_p))) - 2.0 * sum_of(log_p)
 
     def _n_parameters(self):
         return self._count_parameters(self.n_mixtures_, self.n_components_)

@@ -178,8 +178,10 @@ class Run:
         weights = found.masses / found.masses.sum()
         if not rows.is_complete:
             fits = [
-                patterns._maximize(of, mean, isotropic, rows.floor)
-                for of, mean in zip(found.sums, mixture.means, strict=True)
+                patterns._maximize(of, before, isotropic, rows.floor)
+                for of, *before in zip(
+                    found.sums, mixture.means, mixture.W, mixture.psi, strict=True
+                )
             ]
             return Mixture(weights, *(np.array(part) for part in zip(*fits, strict=True)))
         means, covariances = zip(*(of.moments() for of in found.sums), strict=True)

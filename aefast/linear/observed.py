@@ -18,6 +18,7 @@ import numpy as np
 from scipy import linalg, optimize
 
 from aefast._base import _statistics, threads
+from aefast._base.progress import iteration
 from aefast._base.types import Array
 from aefast.linear import patterns
 from aefast.linear.gaussian import LOG_2PI
@@ -338,11 +339,12 @@ def _maximize_scaled(
     for _ in range(min(FIRST_STEPS, max_iter)):
         moments = packed.moments(at)
         value = moments.log_likelihood / moments.weight
+        iteration(log_p=value)
         if curve and not value > curve[-1] + least * max(abs(value), 1.0):
             return reached, curve, True
         curve.append(value)
         reached = at
-        at = Parameters(*patterns._maximize(moments, at.mean, isotropic, floor))
+        at = Parameters(*patterns._maximize(moments, at, isotropic, floor))
     if len(curve) == max_iter:
         return reached, curve, False
     coordinates = _Coordinates(at, isotropic, floor)
@@ -351,6 +353,7 @@ def _maximize_scaled(
         at = coordinates.parameters(x)
         moments = packed.moments(at)
         slope = coordinates.gradient(x, *gradient(moments, at))
+        iteration(log_p=moments.log_likelihood / moments.weight)
         return -moments.log_likelihood / moments.weight, slope / -moments.weight
 
     n_steps = max_iter - len(curve)

@@ -159,19 +159,25 @@ class Moments:
         self.weight += weight.sum()
 
 
-def _maximize(moments, mean, isotropic, floor):
-    """Return mean, W and psi of the M-step of parameter-expanded EM.
+def _maximize(moments, before, isotropic, floor):
+    """Return mean, W and psi of the M-step of parameter-expanded EM, from those `before`.
 
     Each feature is regressed on the factors and a constant; then the factors' covariance, the
-    expanded parameter, is absorbed into W (Liu, Rubin & Wu 1998).
+    expanded parameter, is absorbed into W (Liu, Rubin & Wu 1998). A feature that no row has
+    observed, which may be so of the rows of a mixture's component, keeps its parameters.
     """
     k = len(moments.factors)
-    coefficients = np.linalg.solve(moments.second, moments.cross[:, :, None])[:, :, 0]
     counts = moments.second[:, k, k]
-    residuals = moments.squares - np.einsum("di,di->d", coefficients, moments.cross)
+    seen = counts > np.finfo(np.float64).eps * moments.weight
+    mean, W, psi = (part.copy() for part in before)
+    second, cross, counts = moments.second[seen], moments.cross[seen], counts[seen]
+    coefficients = np.linalg.solve(second, cross[:, :, None])[:, :, 0]
+    residuals = moments.squares[seen] - np.einsum("di,di->d", coefficients, cross)
     if isotropic:
-        psi = np.full(len(counts), residuals.sum() / counts.sum())
+        psi[:] = residuals.sum() / counts.sum()
     else:
-        psi = residuals / counts
+        psi[seen] = residuals / counts
     R = np.linalg.cholesky(moments.factors / moments.weight)
-    return mean + coefficients[:, k], R.T @ coefficients[:, :k].T, np.maximum(psi, floor)
+    mean[seen] += coefficients[:, k]
+    W[:, seen] = R.T @ coefficients[:, :k].T
+    return mean, W, np.maximum(psi, floor)

@@ -12,15 +12,14 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from aefast._base import arrays as check
 from aefast._base import gram, krylov, threads
-from aefast._base.errors import column_label
 from aefast._base.foreign_names import hints
-from aefast._base.moments import statistics_of
-from aefast._base.saving import NUMBER, Tensor
+from aefast._base.saving import FLAG, NUMBER, Tensor
 from aefast._base.types import RandomState
 from aefast._base.warnings import warn, warn_of_iterations
-from aefast.linear import completed, dimension, foreign_names, held_out, observed, solvers
+from aefast.linear import completed, foreign_names, observed, solvers
 from aefast.linear.dimension import SMALLEST_NOISE
 from aefast.linear.factor_model import FactorModel
+from aefast.linear.number_of_components import CROSS_VALIDATED, NumberOfComponents
 from aefast.linear.rotation import fixed_signs
 
 # Tables with missing entries are fitted by EM over these alone where d is at most WIDEST_COMPLETED,
@@ -28,11 +27,9 @@ from aefast.linear.rotation import fixed_signs
 WIDEST_COMPLETED = 64
 COMPLETED_RATIO = 8
 FEW = 4  # k eigenpairs are found without the others where they are fewer than this part of d
-CROSS_VALIDATED = ("cv", "cv-1se")
-N_FOLDS = 5  # number of folds with these n_components
 
 
-class ProbabilisticPCA(FactorModel):
+class ProbabilisticPCA(NumberOfComponents, FactorModel):
     """Probabilistic PCA: ``x = h W + μ + noise``, ``h ~ N(0, I)``, with isotropic noise.
 
     The noise has the variance σ² in every direction. The fit maximises ``Σ log p(x)``,
@@ -49,10 +46,10 @@ class ProbabilisticPCA(FactorModel):
         the rank of the centred rows. A float: the fewest components with that share of the
         variance. "mle": Minka's estimate. "cv": the k of greatest held-out likelihood over 5 folds
         of the rows. On complete data 5 decompositions give the likelihoods of all k; where entries
-        are missing, models are fitted for each k that a bisection tries, which assumes that the
-        likelihood rises with k and then falls. "cv-1se": the fewest components whose held-out
-        likelihood is within one standard error of the best, which leaves out components that the
-        folds cannot tell from noise (Breiman et al. 1984).
+        are missing, models are fitted for d − 1 and for each k that a bisection tries, which
+        assumes that the likelihood rises with k and then falls. "cv-1se": the fewest components
+        whose held-out likelihood is within one standard error of the best, which leaves out
+        components that the folds cannot tell from noise (Breiman et al. 1984).
     svd_solver : {"auto", "covariance", "gram", "krylov"}, default="auto"
         "covariance": eigenvectors of the covariance from `SufficientStatistics`, which takes d²
         numbers. "gram": eigenvectors of the n × n products of rows with rows, for fewer rows than
@@ -72,6 +69,8 @@ class ProbabilisticPCA(FactorModel):
         Source of the Lanczos method's random starting vectors.
     n_threads : int or None, default=None
         Number of threads, as for `Autoencoder`.
+    verbose : int, default=0
+        1: show the iterations of solvers.
 
     Attributes
     ----------
@@ -138,6 +137,7 @@ class ProbabilisticPCA(FactorModel):
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "random_state": ["random_state"],
         "n_threads": [None, Interval(Integral, 1, threads.MOST_THREADS, closed="both")],
+        "verbose": ["verbose"],
     }
 
     @hints(foreign_names.PROBABILISTIC_PCA)
@@ -150,6 +150,7 @@ class ProbabilisticPCA(FactorModel):
         max_iter: int = 1000,
         random_state: RandomState | None = 0,
         n_threads: int | None = None,
+        verbose: int | bool = 0,
     ) -> None:
         self.n_components = n_components
         self.svd_solver = svd_solver
@@ -157,6 +158,7 @@ class ProbabilisticPCA(FactorModel):
         self.max_iter = max_iter
         self.random_state = random_state
         self.n_threads = n_threads
+        self.verbose = verbose
 
     # ---- fitting ----
 
@@ -208,7 +210,7 @@ class ProbabilisticPCA(FactorModel):
 
     def _fit_gram(self, table, name, weight):
         """Fit from the Gram matrix and return True, or return False where an entry is missing."""
-        k = self.n_components if isinstance(self.n_components, Integral) else None
+        k = int(self.n_components) if isinstance(self.n_components, Integral) else None
         found = gram.spectrum(table, weight, k, self.n_threads, name)
         if found is None:
             return False
@@ -263,23 +265,6 @@ class ProbabilisticPCA(FactorModel):
         of_rows = statistics.mean_, statistics.n_samples_, statistics.weight_sum_
         self._set_eigenpairs(values[:k], vectors[:k], total, *of_rows)
 
-    def _n_components(self, values, statistics):
-        """Return the number of components for these eigenvalues of the covariance."""
-        if self.n_components is None:
-            rank = statistics._rank(values)
-            most = min(statistics.n_samples_ - 1, len(values) - 1, rank)
-            return max(1, most)
-        if self.n_components in CROSS_VALIDATED:
-            raise ValueError(
-                f"n_components={self.n_components!r} needs rows: use fit, on complete data"
-            )
-        if self.n_components == "mle":
-            return dimension.minka(values[: statistics._rank(values)], statistics.weight_sum_)
-        if isinstance(self.n_components, Integral):
-            return int(self.n_components)
-        share = np.cumsum(values) / values.sum()
-        return min(len(values), 1 + int(np.searchsorted(share, self.n_components)))
-
     def _set_eigenpairs(self, values, vectors, total, mean, n_samples, weight_sum):
         """Set the fitted attributes from leading eigenpairs and the total variance."""
         d, k = len(mean), len(values)
@@ -308,70 +293,14 @@ class ProbabilisticPCA(FactorModel):
             log_likelihood_curve_=[float(-0.5 * (d * np.log(2 * np.pi) + log_det + distance))],
         )
 
-    def _cross_validated(self, table, sample_weight, name):
-        """Return the number of components and the statistics of all rows, by cross-validation.
-
-        Return None where an entry is missing.
-        """
-        n = table.shape[0]
-        n_folds = min(N_FOLDS, n)
-        if n_folds < 2:
-            raise ValueError(
-                f"n_components={self.n_components!r} needs at least 2 samples, got n_samples = {n}"
-            )
-        weight = check.as_row_weights(sample_weight, n)
-        options = {"n_threads": self.n_threads, "name": name, "none_if_missing": True}
-        options["table"] = table
-        folds = [
-            statistics_of(
-                table[i::n_folds], None if weight is None else weight[i::n_folds], **options
-            )
-            for i in range(n_folds)
-        ]
-        if any(fold is None for fold in folds):
-            return None
-        whole = sum(folds[1:], folds[0])
-        whole._check_variance()
-        pairs = [(whole - fold, fold) for fold in folds if 0 < fold.weight_sum_ < whole.weight_sum_]
-        pairs = [(train, fold) for train, fold in pairs if np.trace(train.scatter_) > 0]
-        scores = np.array([dimension.held_out_scores(train, fold) for train, fold in pairs])
-        best = int(np.argmax(scores.sum(axis=0))) if len(pairs) else 0
-        if self.n_components == "cv-1se" and len(pairs) > 1:
-            weights = np.array([fold.weight_sum_ for _, fold in pairs])
-            least = dimension.least_within_one_error(scores[:, best], weights)
-            best = int(np.flatnonzero(scores.sum(axis=0) >= least)[0])
-        return 1 + best, whole
-
-    def _searched(self, rows, weight, name):
-        """Return the number of components of greatest held-out likelihood, with missing entries."""
-        n_folds = min(N_FOLDS, len(rows))
-        if n_folds < 2:
-            raise ValueError(
-                f"n_components={self.n_components!r} needs at least 2 samples, got n_samples = "
-                f"{len(rows)}"
-            )
-        of_fold = np.arange(len(rows)) % n_folds
-        is_observed = ~np.isnan(rows)
-        for fold in range(n_folds):
-            if not (is_seen := is_observed[of_fold != fold].any(axis=0)).all():
-                column = column_label(name, np.argmin(is_seen))
-                raise ValueError(
-                    f"column {column} of X is observed in too few rows for "
-                    f"n_components={self.n_components!r}: one fold has all of them"
-                )
-
-        means = self._means_of_observed(rows, name)
-        least = SMALLEST_NOISE, self.max_iter, self.n_threads
-        return held_out.search(
-            rows, weight, means, n_folds, *least, is_fewest=self.n_components == "cv-1se"
-        )
-
     @threads.with_same_bits
     def _fit_missing(self, rows, weight, name):
         means = self._means_of_observed(rows, name)
         d = rows.shape[1]
         start = clone(self)
         if self.n_components in CROSS_VALIDATED:
+            # Refuses rows without variance, or whose squares overflow.
+            self._statistics_of_filled(rows, means, weight)._check_variance()
             start.n_components = self._searched(rows, weight, name)
         elif self.n_components == d > 1:
             # d − 1 components and σ² describe the same distributions, without a noise of 0.
@@ -425,18 +354,26 @@ class ProbabilisticPCA(FactorModel):
     _file_format = "aefast probabilistic pca"
 
     def _saved_state(self):
-        return super()._saved_state() | {"noise_variance": self.noise_variance_}
+        fields = {"noise_variance": self.noise_variance_, "has_singular_values": True}
+        return super()._saved_state() | fields
+
+    @classmethod
+    def _upgrade(cls, version, parameters, state):
+        super()._upgrade(version, parameters, state)
+        if version < 2:
+            state.setdefault("has_singular_values", False)
 
     @classmethod
     def _state_checks(cls):
-        return super()._state_checks() | {"noise_variance": NUMBER}
+        return super()._state_checks() | {"noise_variance": NUMBER, "has_singular_values": FLAG}
 
     @classmethod
     def _tensor_layout(cls, state):
         if not state["noise_variance"] > 0:
             raise ValueError(f"expected a positive noise variance, got {state['noise_variance']}")
         k = state["n_components"]
-        names = ("explained_variance", "explained_variance_ratio", "singular_values")
+        names = ["explained_variance", "explained_variance_ratio"]
+        names += ["singular_values"] if state["has_singular_values"] else []
         return super()._tensor_layout(state) | dict.fromkeys(names, Tensor((k,), "F64"))
 
     def _saved_tensors(self):
@@ -448,4 +385,7 @@ class ProbabilisticPCA(FactorModel):
 
     def _restore(self, state, tensors):
         self.noise_variance_ = state["noise_variance"]
+        if not state["has_singular_values"]:  # those of rows of equal weight
+            n, values = state["n_samples_seen"], tensors["explained_variance"]
+            tensors = tensors | {"singular_values": np.sqrt(n * np.maximum(values, 0))}
         super()._restore(state, tensors)

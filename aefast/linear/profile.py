@@ -6,6 +6,7 @@ import numpy as np
 from scipy import linalg, optimize
 
 from aefast._base import krylov
+from aefast._base.progress import iteration
 from aefast._base.random import WEIGHTS, random_stream
 from aefast._base.types import Array
 from aefast.linear.gaussian import LOG_2PI
@@ -106,6 +107,7 @@ class ProfileLikelihood:
             len(psi) * LOG_2PI + log_psi.sum() + (np.log(theta) + 1 - theta).sum() + ratio.sum()
         )
         gradient = 0.5 * (np.square(W).sum(axis=0) / psi + 1 - ratio)
+        iteration(log_p=-value)
         return value, gradient
 
 

@@ -178,7 +178,7 @@ def rotate(W, method, options=None):
     size = np.square(W).sum(axis=1)
     live = size > 1e-12 * size.max()
     if method is None or (live.sum() < 2 and method != "target"):
-        return W, np.eye(len(W))
+        return W[np.argsort(-size, kind="stable")], np.eye(len(W))
     options = ROTATIONS[method] if options is None else options
     if method == "target":
         return _rotated(W, method, options)
@@ -262,8 +262,11 @@ def _promax(L, power):
 
 
 def _in_order(W, Phi):
-    """Return factors in the order of falling sums of squares, their largest loadings positive."""
-    order = np.argsort(-np.square(W).sum(axis=1), kind="stable")
+    """Return factors in the order of falling sums of squares, their largest loadings positive.
+
+    The sum of correlated factors is that of the products of pattern and structure.
+    """
+    order = np.argsort(-(W * (Phi @ W)).sum(axis=1), kind="stable")
     W, Phi = W[order], Phi[np.ix_(order, order)]
     signs = np.sign(W[np.arange(len(W)), np.abs(W).argmax(axis=1)])
     signs = np.where(signs == 0, 1.0, signs)

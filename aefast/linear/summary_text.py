@@ -94,5 +94,6 @@ def test_of_fit(fit):
 
 
 def _line(name, cells, width):
+    name = "".join(letter if letter.isprintable() else " " for letter in name)
     name = name if len(name) <= width else name[: width - 1] + "…"
     return (f"{name:<{width}} " + " ".join(f"{cell:>7}" for cell in cells)).rstrip()

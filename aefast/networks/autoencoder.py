@@ -53,8 +53,9 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, NetworkInference, BaseEstim
         number gains on the column means; at most half of the columns (rounded up) and 256 (64 with
         more than 1024 columns). Units that `dropout` drops are made up for. With `sparsity` or
         `top_k`, whose codes may be larger than the rows: 2 units for each column, at most 512, but
-        at least 4 `top_k`. `fit_report_` has the number; later batches, and fits with `warm_start`,
-        keep it.
+        at least 4 `top_k`. Where entries are missing and the network learns to fill them
+        (``corruption="auto"``): one for each column, at most 256. `fit_report_` has the number;
+        later batches, and fits with `warm_start`, keep it.
     activation : {"sigmoid", "tanh", "relu", "softplus", "linear", ...}, default="sigmoid"
         The function g of the hidden layer: ``1 / (1 + exp(-a))``, ``tanh(a)``, ``max(a, 0)``,
         ``log(1 + exp(a))``, ``a``, or another one of the guide's table (the error for an unknown

@@ -32,7 +32,7 @@ _MOST_LOADINGS = 144
 _MOST_NAMES = 40
 _MOST_NUMBERED = 12  # number of components of which cells carry numbers
 _SALIENT = 0.3  # magnitude from which a loading is not drawn faint
-_N_BINS = 60
+_FEWEST_BINS, _N_BINS = 8, 60
 
 
 def scree(model: Any, statistics: SufficientStatistics | None = None) -> "Figure":
@@ -254,7 +254,8 @@ def _draw_histogram(axes, model, X):
     drawn = model.score_samples(rows[0] if isinstance(rows, tuple) else rows)
     # Limit the axis to the 1 % quantile, so that a few outliers do not compress the rest.
     low = min(np.quantile(observed, 0.01), drawn.min())
-    bins = np.linspace(low, max(observed.max(), drawn.max()), _N_BINS)
+    n_bins = min(max(int(2 * math.sqrt(len(observed))), _FEWEST_BINS), _N_BINS)
+    bins = np.linspace(low, max(observed.max(), drawn.max()), n_bins + 1)
     for values, label in ((observed, "rows"), (drawn, "drawn from the model")):
         axes.hist(np.maximum(values, low), bins, alpha=0.5, label=label)
     axes.legend(frameon=False)

@@ -193,6 +193,125 @@ class Sparse(Task):
         return float(PCA(50, svd_solver="arpack").fit(X).explained_variance_.sum())
 
 
+def with_gaps(X, share=0.2):
+    """Return standardised columns of which a share of the entries is missing, and all of them."""
+    complete = (X - X.mean(axis=0)) / X.std(axis=0)
+    gaps = complete.copy()
+    gaps[np.random.default_rng(1).random(X.shape) < share] = np.nan
+    return gaps, complete
+
+
+class Gaps(Task):
+    """Factor analysis of breast cancer, 569 x 30, 3 factors, 20 % missing: mean log-likelihood.
+
+    "complete" fits to the table without gaps.
+    """
+
+    repeats = 5
+
+    def setup(self):
+        from sklearn.datasets import load_breast_cancer
+
+        return with_gaps(load_breast_cancer().data)
+
+    def aefast(self, data):
+        from aefast import FactorAnalysis
+
+        return FactorAnalysis(3).fit(data[0]).log_likelihood_curve_[-1]
+
+    def complete(self, data):
+        self.aefast(data[1:])
+
+
+class GapsWine(Gaps):
+    """The same of wine, 178 x 13."""
+
+    def setup(self):
+        from sklearn.datasets import load_wine
+
+        return with_gaps(load_wine().data)
+
+
+class GapsDiabetes(Gaps):
+    """The same of diabetes, 442 x 10, with two Heywood cases."""
+
+    def setup(self):
+        from sklearn.datasets import load_diabetes
+
+        return with_gaps(load_diabetes().data)
+
+
+class GapsLong(Gaps):
+    """Factor analysis of 20 000 x 7, 2 factors, two columns nearly the same, 10 % missing."""
+
+    repeats = 3
+
+    def setup(self):
+        X = factor_rows(20_000, 7, 2)
+        X[:, 1] = X[:, 0] + 0.02 * np.random.default_rng(2).normal(size=len(X))
+        return with_gaps(X, 0.1)
+
+    def aefast(self, data):
+        from aefast import FactorAnalysis
+
+        return FactorAnalysis(2).fit(data[0]).log_likelihood_curve_[-1]
+
+
+class GapsSearch(Task):
+    """Number of components of breast cancer with 10 % missing, by cross-validation."""
+
+    repeats = 1
+
+    def setup(self):
+        from sklearn.datasets import load_breast_cancer
+
+        return with_gaps(load_breast_cancer().data, 0.1)[0]
+
+    def aefast(self, X):
+        from aefast import ProbabilisticPCA
+
+        return len(ProbabilisticPCA("cv").fit(X).components_)
+
+
+class FewRows(Task):
+    """Probabilistic PCA of 294 x 3000, 16 components: captured variance."""
+
+    n, d, k = 294, 3000, 16
+    tolerance = 1e-3  # scikit-learn's is approximate
+
+    def setup(self):
+        return factor_rows(self.n, self.d, 20)
+
+    def aefast(self, X):
+        from aefast import ProbabilisticPCA
+
+        return float(ProbabilisticPCA(self.k).fit(X).explained_variance_.sum())
+
+    def sklearn(self, X):
+        from sklearn.decomposition import PCA
+
+        variance = PCA(self.k, random_state=0).fit(X).explained_variance_.sum()
+        return float(variance) * (self.n - 1) / self.n
+
+
+class Wide(FewRows):
+    """The same of 1000 x 50 000, 20 components."""
+
+    n, d, k, repeats = 1000, 50_000, 20, 1
+
+
+class WideFactors(Task):
+    """Factor analysis of 2000 x 1500, 20 factors: mean log-likelihood."""
+
+    def setup(self):
+        return factor_rows(2000, 1500, 20)
+
+    def aefast(self, X):
+        from aefast import FactorAnalysis
+
+        return FactorAnalysis(20).fit(X).log_likelihood_curve_[-1]
+
+
 TASKS = {
     "factors": Factors,
     "factors-large": FactorsLarge,
@@ -200,6 +319,14 @@ TASKS = {
     "statistics": Statistics,
     "likelihood": Likelihood,
     "sparse": Sparse,
+    "gaps": Gaps,
+    "gaps-wine": GapsWine,
+    "gaps-diabetes": GapsDiabetes,
+    "gaps-long": GapsLong,
+    "gaps-search": GapsSearch,
+    "few-rows": FewRows,
+    "wide": Wide,
+    "wide-factors": WideFactors,
 }
 TIMED_MODULES = (
     "aefast.linear.factor_analysis",
@@ -207,7 +334,7 @@ TIMED_MODULES = (
     "aefast._base.moments",
     "sklearn.decomposition",
 )
-RIVALS = ("aefast", "numpy", "sklearn", "reading")
+RIVALS = ("aefast", "complete", "numpy", "sklearn", "reading")
 
 
 def measure(task_name, rival):

@@ -122,6 +122,49 @@ def test_missing_entries(folder):
     assert metrics["n_iter"] > 1 and list(metrics["n_rows"]) == ["train"]
 
 
+@pytest.mark.filterwarnings("ignore:Heywood")
+def test_missing_entries_of_csv_files(folder, capsys):
+    """Empty fields, nan and NA are missing entries, for the fit and for what follows."""
+    frame = load_wine(as_frame=True).data.iloc[:, :5]
+    frame.iloc[::7, 3], frame.iloc[::9, 1] = np.nan, np.nan
+    for na_rep in ("", "NA", "nan"):
+        frame.to_csv("gaps.csv", index=False, na_rep=na_rep)
+        argv = "factors gaps.csv --model fa -k 2 --test-fraction 0 --quiet --no-plots --out gaps"
+        assert main(argv.split()) == 0
+        model = aefast.load("gaps/model.safetensors")
+        np.testing.assert_array_equal(model.components_, FactorAnalysis(2).fit(frame).components_)
+        assert main("score gaps gaps.csv -o S.csv".split()) == 0
+        scores = pd.read_csv("S.csv")["log_likelihood"]
+        np.testing.assert_array_equal(scores, model.score_samples(frame))
+    capsys.readouterr()
+    (folder / "text.csv").write_text("a,b\n1,\n2,3\n4,x\n")
+    assert "row 4 column 2: expected a finite number, got 'x'" in refused(
+        capsys, "factors", "text.csv"
+    )
+    matrix = frame.corr().to_numpy().copy()
+    matrix[1, 0] = np.nan
+    pd.DataFrame(matrix).to_csv("matrix.csv", index=False, header=list("abcde"))
+    assert "row 3 column 1: expected a finite number" in refused(
+        capsys, *"factors matrix.csv --covariance 178".split()
+    )
+
+
+def test_names_of_rows(folder):
+    """R's write.csv and pandas' to_csv put names of rows before the first named column."""
+    frame = load_wine(as_frame=True).data.iloc[:, :5]
+    frame.corr().to_csv("R.csv")
+    assert main("factors R.csv --covariance 178 --model fa -k 2 --out fa --quiet".split()) == 0
+    loaded = aefast.load("fa/model.safetensors")
+    assert list(loaded.feature_names_in_) == list(frame.columns)
+    frame.iloc[3, 2] = np.nan
+    frame.to_csv("rows.csv")  # row names 0, 1, ... are no feature
+    argv = "factors rows.csv -k 2 --test-fraction 0 --quiet --no-plots --out rows"
+    assert main(argv.split()) == 0
+    found = aefast.load("rows/model.safetensors")
+    assert list(found.feature_names_in_) == list(frame.columns)
+    np.testing.assert_array_equal(found.components_, ProbabilisticPCA(2).fit(frame).components_)
+
+
 def test_sample(wine, capsys):
     assert main("sample fa -n 5 --seed 3".split()) == 0
     printed = pd.read_csv(io.StringIO(capsys.readouterr().out))

@@ -395,4 +395,4 @@ def test_a_mixed_table_with_gaps(folder, capsys):
     assert "gaussian_diagonal" in capsys.readouterr().out
     (folder / "gaps.csv").write_text("a,b\n1,\n2,3\n")
     assert main(["fit", "gaps.csv", "--quiet", "--out", "other"]) == 2
-    assert "--missing mask takes empty fields as missing" in capsys.readouterr().err
+    assert "fit --missing mask and factors take it as missing" in capsys.readouterr().err

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from reference import factor_scores as reference
 from scipy import sparse, stats
+from sklearn.datasets import load_wine
 from sklearn.exceptions import ConvergenceWarning
 from support.factor_problems import make_rows
 
@@ -25,6 +26,18 @@ def X():
 @pytest.fixture
 def model(X):
     return FactorAnalysis(3, rotation="oblimin").fit(X)
+
+
+@pytest.mark.parametrize("rotation", [None, "varimax", "oblimin", "promax", "geomin"])
+def test_factors_are_in_the_order_of_sums_of_squared_loadings(rotation):
+    frame = load_wine(as_frame=True).data  # without a rotation the second would have the least
+    model = FactorAnalysis(3, rotation=rotation).fit(frame)
+    assert (np.diff(model.ss_loadings_) <= 0).all()
+    gaps = frame.mask(np.random.default_rng(0).random(frame.shape) < 0.2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a Heywood case
+        model.fit(gaps)
+    assert (np.diff(model.ss_loadings_) <= 0).all()
 
 
 # ---- scores ----
@@ -254,6 +267,12 @@ def test_summaries_of_many_columns_are_cut():
     assert "(60 more columns, 0 more factors: see loadings_)" in text
     assert max(map(len, text.splitlines())) < 120
     assert len(re.findall("^a column with a very lo…", text, re.MULTILINE)) == 200
+
+
+def test_names_of_columns_do_not_break_lines(X):
+    names = ["two\nlines", *(f"x{j}" for j in range(1, 12))]
+    model = FactorAnalysis(2).fit(pd.DataFrame(X, columns=names))
+    assert "\ntwo lines " in model.summary()
 
 
 def test_summary_of_a_model_with_missing_entries(X):

@@ -1,10 +1,13 @@
 """Factor models with missing entries, against formulas and direct maximisation."""
 
+import warnings
+
 import numpy as np
 import pytest
 from reference import factors as reference
 from scipy import optimize
 from sklearn.base import clone
+from sklearn.datasets import load_breast_cancer
 from support.factor_problems import MODELS, make_rows
 
 from aefast import FactorAnalysis, ProbabilisticPCA
@@ -165,6 +168,11 @@ def test_refusals(model, X):
         fitted(model, X)[0].score_samples(bad)
     with pytest.raises(ValueError, match="fitted with missing entries"):
         clone(model).fit(X).partial_fit(make_rows(300))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for k in (2, "cv", "cv-1se"):
+            with pytest.raises(ValueError, match="the squares of X overflow float64"):
+                ProbabilisticPCA(k).fit(X * 1e200)
     with pytest.raises(ValueError, match="column 3 of X is observed in too few rows"):
         bad = X.copy()
         bad[:, 3] = np.nan
@@ -188,6 +196,16 @@ def test_the_number_of_components_is_found():
     assert len(model.components_) == 1 + int(np.argmax(scores))
     again = ProbabilisticPCA("cv").fit(np.vstack([X, X + 50]), sample_weight=np.repeat([1, 0], 400))
     assert again.score(X) == pytest.approx(model.score(X), rel=1e-6)
+
+
+def test_all_components_where_the_likelihood_falls_and_rises_again():
+    """Columns that repeat one another: all components are best, a bisection alone ends at 5."""
+    X = load_breast_cancer().data[:, [0, 1, 2, 3, 10, 12, 13, 20, 21, 22, 23]]
+    X = (X - X.mean(axis=0)) / X.std(axis=0)
+    assert ProbabilisticPCA("cv").fit(X).n_components_ == 10
+    X[np.random.default_rng(0).random(X.shape) < 0.2] = np.nan
+    model = ProbabilisticPCA("cv").fit(X)
+    assert model.n_components_ == 10
 
 
 @pytest.mark.parametrize("peak", [1, 2, 5, 8, 9])

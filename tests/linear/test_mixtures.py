@@ -392,6 +392,19 @@ def test_ctrl_c_keeps_the_best_model_so_far(of, monkeypatch):
     np.testing.assert_array_equal(model.means_, before)
 
 
+def test_columns_that_no_row_of_a_component_has(of):
+    """Two far groups that observe different columns: a component learns nothing of the others."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 5))
+    X[:30, 0] -= 1e6
+    X[30:, 0] += 1e6
+    X[:30, 3], X[30:, 4] = np.nan, np.nan
+    model = of(2, 1, random_state=0).fit(X)
+    assert model.n_mixtures_ == 2
+    assert np.isfinite(model.score_samples(X)).all() and np.isfinite(model.impute(X)).all()
+    np.testing.assert_array_equal(model.predict(X) == model.predict(X)[0], np.arange(60) < 30)
+
+
 def test_files(of, path):
     X = clustered()[0]
     model = of([2, 3], 2, random_state=np.random.RandomState(0)).fit(X)

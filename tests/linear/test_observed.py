@@ -101,7 +101,7 @@ def em_to_its_end(rows, at, isotropic, floor):
         values.append(moments.log_likelihood / moments.weight)
         if values[-1] < values[-2] + 1e-12:
             break
-        at = patterns._maximize(moments, at[0], isotropic, floor)
+        at = patterns._maximize(moments, at, isotropic, floor)
     return max(values)
 
 

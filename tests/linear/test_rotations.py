@@ -235,7 +235,7 @@ def test_factors_without_loadings_stay_unrotated():
         W, Phi = rotation.rotate(A.T, method, options(method))
         assert not W[2].any() and (Phi[2] == [0, 0, 1]).all()
     one = A[:, [0]].T
-    assert rotation.rotate(one, "oblimin", options("oblimin"))[0] is one
+    np.testing.assert_array_equal(rotation.rotate(one, "oblimin", options("oblimin"))[0], one)
 
 
 def test_the_target_of_one_factor_fixes_nothing():

@@ -227,8 +227,8 @@ def run_budget(losses, n_epochs=100, tol=1e-4, decays=True):
 def test_the_rate_decays_once_the_loss_has_stopped_falling():
     losses = [1.0 + 0.5**epoch for epoch in range(100)]
     budget, trainer, done = run_budget(losses)
-    assert done < 60
-    assert trainer.schedule == (8 * done, 8 * done)  # the schedule ends with the training
+    assert 30 < done <= 60  # the decay has three tenths of the budget
+    assert trainer.schedule[0] == trainer.schedule[1]  # the schedule ends with the training
     assert not budget.still_falls
 
 

@@ -156,3 +156,17 @@ def test_groups_are_not_completed(table):
     assert not gaps.feeds_back(ae, ae._state.model)
     np.testing.assert_allclose(ae.impute(X)[:, :3].sum(axis=1), 1)
     assert "corruption" in ae.fit_report_
+
+
+def test_as_many_units_as_columns():
+    """A network that learns to fill gaps has one unit a column; without gaps the rows choose."""
+    random = np.random.default_rng(0)
+    X = random.normal(size=(200, 3)) @ random.normal(size=(3, 12)) + 0.3 * random.normal(
+        size=(200, 12)
+    )
+    options = {"missing": "mask", "random_state": 0}
+    assert len(Autoencoder(**options).fit(X).components_) == 3
+    X[random.random(X.shape) < 0.1] = np.nan
+    assert len(Autoencoder(**options).fit(X).components_) == 12
+    noisy = Autoencoder(corruption=("masking", 0.1), max_epochs=2, **options)
+    assert len(noisy.fit(X).components_) == 3

@@ -9,7 +9,7 @@ from itertools import combinations
 import pytest
 
 # Markers of tests that run only where they are selected.
-ASKED_FOR = ("slow", "fuzz", "valgrind", "neighbours", "emulated", "aarch64")
+ASKED_FOR = ("slow", "fuzz", "valgrind", "neighbours", "emulated", "cross")
 
 
 def covering(cases, strength):

@@ -5,6 +5,7 @@ import numpy as np
 DECAY_BEGINS = 0.7  # share of the schedule "trapezoid" after which the rate falls
 WINDOWS = 20  # windows of a budget whose mean losses are compared
 PATIENCE = 2  # windows in a row without improvement
+LEAST_DECAY = 0.3  # of the budget: a decay regains what the noise of large steps has cost
 FALLING = 0.01  # relative improvement of the last windows that counts as still falling
 
 
@@ -13,7 +14,8 @@ class Budget:
 
     The losses of epochs are averaged in windows of one twentieth of the budget. When PATIENCE
     windows in a row have not improved the best one by more than `tol`, relative to the loss, the
-    schedule is shortened such that its decay begins at once. Training ends with the schedule.
+    decay of the schedule begins at once, for LEAST_DECAY of the budget or as long as the schedule
+    has it for so many epochs. Training ends with the schedule.
 
     Parameters
     ----------
@@ -58,8 +60,11 @@ class Budget:
         if self.n_done < DECAY_BEGINS * self.n_epochs:
             self.ends_early = True
             steps = self.trainer.schedule[0] // self.n_done
-            self.n_epochs = -int(-self.n_done // DECAY_BEGINS)
-            self.trainer.schedule = self.trainer.schedule[0], self.n_epochs * steps
+            share = (1 - DECAY_BEGINS) / DECAY_BEGINS
+            n_left = int(np.ceil(max(share * self.n_done, LEAST_DECAY * self.n_epochs)))
+            self.n_epochs = self.n_done + n_left
+            whole = round(n_left * steps / (1 - DECAY_BEGINS))
+            self.trainer.schedule = whole - n_left * steps, whole
         return False
 
     def _end_window(self, mean):

@@ -358,7 +358,8 @@ class NetworkFitting:
             given = rows, train, weight, output
             reading = self._reading(*given, fill, scan.means, options["name"])
         means = in_units(reading.scaling, scan.means)
-        sizes, spectrum = self._sizes_and_spectrum(rows, train, weight, reading, goes_on)
+        of_rows = reading if n_missing else reading._replace(fill=None)
+        sizes, spectrum = self._sizes_and_spectrum(rows, train, weight, of_rows, goes_on)
         model = self._model_of(d, output, sizes)
         if goes_on:
             state = continued_state(
@@ -374,9 +375,7 @@ class NetworkFitting:
             model,
             dtype,
             seed=seed,
-            reading=state.reading
-            if fill is not None and n_missing
-            else state.reading._replace(fill=None),
+            reading=state.reading if n_missing else state.reading._replace(fill=None),
             extremes=(scan.low, scan.high),
             n_rows=train if held_out is None else len(train),
         )

@@ -40,6 +40,7 @@ from aefast.networks.variants import rows_variant
 SPREAD = 1.0  # standard deviation of the pre-activations along the leading eigenvector
 LINEAR_SPREAD = 0.05  # the same where all columns have the identity as link
 OFFSET = 2.0  # standard deviations from the bend of a one-sided activation to its mean
+NEAR_THE_BEST = 0.3  # of the rates of a start that is nearly the best of its kind already
 LEAST_FACTOR = 2.0**-64  # where smaller ones are tried for want of a loss below the constant's
 FACTORS = (2.0**-6, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 JUDGED_ROWS = 1024  # rows on which starts are compared
@@ -314,7 +315,8 @@ def rate_factors(network, flat, spread=SPREAD):
 
     With them a rate of 0.01 moves parameters by about one hundredth of their size in a step of
     Adam: weights and gains in units of their root mean square, hidden biases in those of the
-    pre-activations, the visible bias in those of the output.
+    pre-activations, the visible bias in those of the output. A start that bends less than SPREAD,
+    because PCA is the best there, has smaller ones: large steps would leave it.
     """
     factors = np.ones((len(network.layers), N_PARAMETER_ARRAYS))
     for row, (layer, of_layer) in zip(factors, network.layer_views(flat), strict=True):
@@ -331,7 +333,7 @@ def rate_factors(network, flat, spread=SPREAD):
             THETA_SPREAD,
             1.0 if gain is None else _size(gain),
         )
-    return factors
+    return factors * (1.0 if spread == SPREAD else NEAR_THE_BEST)
 
 
 def _size(array):
