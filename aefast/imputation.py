@@ -56,9 +56,9 @@ class Imputer(FittedImputer, TransformerMixin, BaseEstimator):
     ----------
     method : {"auto", "ppca", "fa", "autoencoder"}, default="auto"
         "ppca": probabilistic PCA, one noise variance for all standardised columns. "fa": factor
-        analysis, a noise variance for each column. "autoencoder": an `Autoencoder` with
-        ``missing="mask"`` and otherwise its defaults. "auto": the one of "ppca" and "fa" that
-        predicts hidden entries better.
+        analysis, a noise variance for each column, at least 0.001 of the column's. "autoencoder":
+        an `Autoencoder` with ``missing="mask"`` and otherwise its defaults. "auto": the one of
+        "ppca" and "fa" that predicts hidden entries better.
     n_components : int or "auto", default="auto"
         k, the number of components or hidden units; of factor models at most the number d of
         columns that vary. "auto" hides a tenth of the observed entries (of 2000 rows at most), fits
@@ -76,8 +76,9 @@ class Imputer(FittedImputer, TransformerMixin, BaseEstimator):
     keep_empty_features : bool, default=False
         Whether `transform` keeps columns without an observed entry in the fit. They are left out by
         default, with a warning of `fit`; otherwise 0 takes the place of their missing entries.
-    max_iter : int, default=1000
-        Largest number of iterations of a factor model's fit; `ConvergenceWarning` beyond.
+    max_iter : int, default=100
+        Largest number of iterations of a factor model's fit. There is no warning where it is
+        reached: imputed values settle long before the likelihood does.
     random_state : int, RandomState instance or None, default=0
         Source of hidden entries, of bootstrap weights and of an autoencoder's seeds.
     n_threads : int or None, default=None
@@ -150,7 +151,7 @@ class Imputer(FittedImputer, TransformerMixin, BaseEstimator):
         missing_values: float = np.nan,
         add_indicator: bool = False,
         keep_empty_features: bool = False,
-        max_iter: int = 1000,
+        max_iter: int = 100,
         random_state: RandomState | None = 0,
         n_threads: int | None = None,
     ) -> None:

@@ -105,7 +105,9 @@ def _outputs(arguments):
 
 def _kept_columns(table):
     """Return the numbers of columns with a value; the others are told."""
-    is_empty = np.isnan(table.rows).all(axis=0) if table.rows.dtype.kind == "f" else [False]
+    is_empty = (
+        np.isnan(table.rows).all(axis=0) if table.rows.dtype.kind == "f" else np.zeros(1, bool)
+    )
     if not np.any(is_empty):
         return np.arange(table.rows.shape[1])
     empty = np.flatnonzero(is_empty)

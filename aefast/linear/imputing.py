@@ -5,6 +5,7 @@ All rows here are standardised: each column's observed entries have the mean 0 a
 
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -20,11 +21,15 @@ from aefast.linear.factor_analysis import FactorAnalysis
 from aefast.linear.gaussian import LinearGaussian
 from aefast.linear.probabilistic_pca import ProbabilisticPCA
 
-MODELS: dict[str, Callable[..., Any]] = {"ppca": ProbabilisticPCA, "fa": FactorAnalysis}
+# Of few rows, factors that explain a column altogether would be trusted far from them.
+LEAST_NOISE = 1e-3  # of a column's variance, in factor analysis
+MODELS: dict[str, Callable[..., Any]] = {
+    "ppca": ProbabilisticPCA,
+    "fa": partial(FactorAnalysis, min_noise=LEAST_NOISE),
+}
 MOST_COMPONENTS_TRIED = 128
-ITERATIONS_COMPARED = 100
-# Warnings that do not concern imputation: a noise variance of almost 0 imputes well.
-_OF_NO_CONCERN = "Heywood case|the rows lie in"
+LEAST_GAIN = 2e-3  # of the score, in nats an entry, for which more components are taken
+ITERATIONS_COMPARED = 25  # imputed values settle long before likelihoods
 
 
 class Options(NamedTuple):
@@ -118,13 +123,14 @@ def best_choice(method: str, entries: HiddenEntries, options: Options) -> Choice
     """Return the number of components that predicts hidden entries best.
 
     Models of 1, 2, 4, 8, … and d − 1 components are tried, at most MOST_COMPONENTS_TRIED, until
-    two sizes have brought no better score.
+    two sizes have brought no score that is better by LEAST_GAIN.
     """
     n, d = entries.seen.shape
     best, n_worse = Choice(-np.inf, 1, 1.0), 0
     for k in _sizes(min(d - 1, n - 1)):
         choice = choice_of(method, k, entries, options)
-        best, n_worse = (choice, 0) if choice.score > best.score else (best, n_worse + 1)
+        is_better = choice.score > best.score + LEAST_GAIN
+        best, n_worse = (choice, 0) if is_better else (best, n_worse + 1)
         if n_worse == 2:
             break
     return best
@@ -132,10 +138,8 @@ def best_choice(method: str, entries: HiddenEntries, options: Options) -> Choice
 
 def choice_of(method: str, k: int, entries: HiddenEntries, options: Options) -> Choice:
     """Return what a model of k components makes of hidden entries."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        of_model = min(k, entries.seen.shape[1]), entries.seen, entries.weight
-        gaussian = _fit(method, *of_model, ITERATIONS_COMPARED, options)[0]
+    of_model = min(k, entries.seen.shape[1]), entries.seen, entries.weight
+    gaussian = _fit(method, *of_model, ITERATIONS_COMPARED, options)[0]
     found = (
         conditional.means(entries.seen, gaussian),
         conditional.deviations(entries.seen, gaussian),
@@ -154,7 +158,8 @@ def _fit(
 ) -> tuple[LinearGaussian, int]:
     model = MODELS[method](k, max_iter=max_iter, n_threads=options.n_threads)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", _OF_NO_CONCERN, ConvergenceWarning)
+        # a noise variance of almost 0 imputes well, and so does a fit before its end
+        warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(rows, sample_weight=weight)
     return model._gaussian, int(model.n_iter_)
 

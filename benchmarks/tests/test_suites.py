@@ -14,6 +14,11 @@ from benchmarks.harness import runner
 COMMANDS = {
     "factors": ("likelihood --rounds 1", "| likelihood | sklearn |"),
     "files": ("--mib 4 --features 64 --components 4", "plain read again"),
+    "imputation": (
+        "--rows 60 --seeds 1 --draws 2 --most-columns 10"
+        " --rivals 'Imputer auto' SimpleImputer IterativeImputer",
+        "| mean distance from 0.9 |",
+    ),
     "inference": (
         "--libraries ops ops-out estimator numpy --threads 1 --repeats 1 --budget 0.05"
         " --rows 500 --features 40 --components 20",
