@@ -1,5 +1,6 @@
 """Tests that the command of every suite runs, with sizes that take seconds."""
 
+import os
 import shlex
 import subprocess
 import sys
@@ -42,9 +43,19 @@ COMMANDS = {
 }
 
 
+NEEDS_R = "factors_in_r"
+
+
+def test_a_suite_beside_r_says_what_it_needs():
+    command = [sys.executable, "-m", f"benchmarks.suites.{NEEDS_R}"]
+    options = {"cwd": runner.ROOT, "capture_output": True, "text": True}
+    done = subprocess.run(command, env={**os.environ, "PATH": ""}, **options)
+    assert done.returncode == 1 and done.stderr == "Rscript is not installed\n"
+
+
 def test_every_suite_is_run():
     names = {module.name for module in iter_modules(suites.__path__)}
-    assert {name for name in names if not name.startswith("test_")} == set(COMMANDS)
+    assert {name for name in names if not name.startswith("test_")} == {NEEDS_R, *COMMANDS}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
