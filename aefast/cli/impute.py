@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 
 import aefast
+from aefast._base.warnings import warn
 from aefast.cli import data_files
 from aefast.cli.common import DATA_HELP, add_seed, add_threads, describe
 
@@ -113,7 +114,7 @@ def _kept_columns(table):
     empty = np.flatnonzero(is_empty)
     names = table.feature_names
     shown = ", ".join(str(j + 1) if names is None else repr(names[j]) for j in empty[:20])
-    warnings.warn(f"columns without a value are left out: {shown}", UserWarning, stacklevel=2)
+    warn(f"columns without a value are left out: {shown}", UserWarning)
     return np.flatnonzero(~is_empty)
 
 
