@@ -127,7 +127,7 @@ class Autoencoder(FittedAutoencoder, NetworkFitting, NetworkInference, BaseEstim
         shorter batch of a pass counts as a step. The working memory of a fit is some 4 (d + k)
         numbers for each row of a batch.
     max_epochs : int or "auto", default="auto"
-        Number of passes over the rows; 0 only initialises. "auto": at least 60 passes and 4000
+        Number of passes over the rows; 0 only initialises. "auto": at least 80 passes and 4000
         steps, but not more than some 3e13 operations (about a minute) and at least 2 passes.
         Training ends earlier once the loss, averaged over twentieths of this budget, has not fallen
         by `tol`, relative to its value, twice in a row; the learning rate then decays for three
