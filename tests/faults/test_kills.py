@@ -107,7 +107,11 @@ def test_a_signal_ends_a_fit_and_its_exit_status_says_so(number, inputs):
     (inputs / "out").mkdir()
     os.rename("model", "out/model.safetensors")
     before = results(inputs)
-    command = python_m_aefast(*argv, stderr=subprocess.PIPE)
+    ours = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # children of nohup would ignore it
+    try:
+        command = python_m_aefast(*argv, stderr=subprocess.PIPE)
+    finally:
+        signal.signal(signal.SIGHUP, ours)
     shown = command.stderr.read(1)  # the progress bar: training has begun
     time.sleep(0.05)
     command.send_signal(number)
