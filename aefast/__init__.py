@@ -14,6 +14,7 @@ DictionaryLearning       dictionary for sparse codes, learned from rows
 extract_patches          random patches of images, streamed
 Imputer                  missing entries of tables, filled by their conditional means or draws
 Whitening                transformation to uncorrelated columns of variance 1
+export_c                 a fitted model as a header in C99
 load                     reading of an estimator from a file that its `save` wrote
 ops                      functional interface: arrays in, arrays out, no state
 distributions            distributions p(x | μ) of outputs, and the base class of user-defined ones
@@ -43,6 +44,7 @@ if TYPE_CHECKING:  # the imports of `__getattr__`, for type checkers
     from aefast._base.moments import SufficientStatistics
     from aefast._build_info import build_info
     from aefast.imputation import Imputer
+    from aefast.interop.c_header import export_c
     from aefast.linear.autoencoders import ItemAutoencoder, MarginalizedAutoencoder
     from aefast.linear.factor_analysis import FactorAnalysis
     from aefast.linear.mixtures import MixtureOfFactorAnalyzers, MixtureOfProbabilisticPCA
@@ -73,6 +75,7 @@ _HOMES = {
     "SparseCoder": "aefast.sparse_coding.coder",
     "sparse_encode": "aefast.sparse_coding.coder",
     "extract_patches": "aefast.sparse_coding.patches",
+    "export_c": "aefast.interop.c_header",
     "load": "aefast.model_file",
     "build_info": "aefast._build_info",
 }
@@ -107,6 +110,7 @@ __all__ = [
     "__version__",
     "build_info",
     "distributions",
+    "export_c",
     "extract_patches",
     "load",
     "ops",

@@ -259,7 +259,7 @@ def loss(
     -------
     loss : float
     """
-    network, parameters, X, weight = _loss_problem(
+    network, parameters, X, weight = loss_problem(
         X, W, b, c, decoder_weights, output, output_parameters, sample_weight, activation, gain
     )
     losses = one_pass(network, parameters, X, "row_losses", n_threads=n_threads)
@@ -307,15 +307,26 @@ def loss_and_gradients(
         (d,), with 0 for columns that do not have or do not learn the parameter. Sums over more than
         512 samples are accumulated in float64.
     """
-    network, parameters, rows, weight = _loss_problem(
-        X, W, b, c, decoder_weights, output, output_parameters, sample_weight, activation, gain
+    return with_gradients(
+        loss_problem(
+            X, W, b, c, decoder_weights, output, output_parameters, sample_weight, activation, gain
+        ),
+        n_threads,
     )
+
+
+def with_gradients(problem, n_threads, memory=None):
+    """Return the loss and the `Gradients` of a problem of `loss_problem`.
+
+    `memory` is that of `_autoencoder.loss_and_gradients`.
+    """
+    network, parameters, rows, weight = problem
     d, k, n = network.n_features, network.n_components, len(rows)
     chunk_rows, domain = min(n, GRADIENT_CHUNK_ROWS), outputs.domain_of(network.output, d)
     n_threads = threads.effective_n_threads(n_threads, 10.0 * chunk_rows * d * k)
     with threads.single_threaded_blas(_runtime.products() == "blas"):
         value, flat, status = _autoencoder.loss_and_gradients(
-            network, rows, parameters, weight, domain, chunk_rows, n_threads, PLAIN
+            network, rows, parameters, weight, domain, chunk_rows, n_threads, PLAIN, memory
         )
     if status & _autoencoder.BAD_ROWS:
         raise bad_row_error(rows, "X", domain, parameters[0].W.dtype, output=network.output)
@@ -323,7 +334,8 @@ def loss_and_gradients(
     if status & _autoencoder.NOT_FINITE or not np.isfinite(flat).all():
         raise overflow_error("X", parameters)
     [layer] = network.layers
-    arrays = layer.arrays(flat.astype(parameters[0].W.dtype, copy=False))
+    # with kept memory the array is that of the next call too
+    arrays = layer.arrays(flat.astype(parameters[0].W.dtype, copy=memory is not None))
     return value, Gradients(
         arrays["components"],
         arrays["hidden_bias"],
@@ -336,7 +348,7 @@ def loss_and_gradients(
     )
 
 
-def _loss_problem(
+def loss_problem(
     X, W, b, c, decoder_weights, output, output_parameters, sample_weight, activation, gain
 ):
     X = check.as_rows(X, "X")

@@ -15,6 +15,7 @@ import numpy as np
 
 from aefast._base._rows import csr_fault, is_plain
 from aefast._base.errors import entry_error, shortened, shown
+from aefast._base.foreign_arrays import from_foreign
 from aefast._base.types import Array
 
 ROW_TYPES = (np.dtype(np.float64), np.dtype(np.float32), np.dtype(np.uint8), np.dtype(np.bool_))
@@ -42,6 +43,7 @@ def as_array(value: Any, name: str, n_dimensions: int | None = None) -> Array:
     """
     if n_dimensions is not None and is_plain(value, n_dimensions):
         return value
+    value = from_foreign(value, name)
     if _is_sparse(value):
         raise TypeError(
             f"Sparse data was passed for {name}, but dense data is required: use {name}.toarray()"
@@ -317,6 +319,7 @@ def estimator_rows(estimator: Any, X: Any, *, reset: bool, name: str = "X") -> A
     """
     if is_plain(X, 2) and (reset or _is_as_fitted(estimator, X)):
         return X
+    X = from_foreign(X, name)
     from sklearn.utils.validation import check_array, validate_data
 
     if _has_masked(X) and estimator.__sklearn_tags__().input_tags.allow_nan:

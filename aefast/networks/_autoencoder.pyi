@@ -78,6 +78,7 @@ def loss_and_gradients(
     batch_size: int,
     n_threads: int,
     variant: Any,
+    memory: dict[str, NDArray[np.uint8]] | None = None,
 ) -> tuple[float, NDArray[np.float64], int]: ...
 def one_pass(
     layer: Any,

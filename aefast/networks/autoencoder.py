@@ -14,6 +14,7 @@ from aefast._base import arrays as check
 from aefast._base import threads
 from aefast._base.types import Callbacks, OutputLike, RandomState
 from aefast.networks import _autoencoder
+from aefast.networks.exchange import GivenParameters, TorchExchange
 from aefast.networks.fitted import FittedAutoencoder
 from aefast.networks.inference import NetworkInference
 from aefast.networks.network import single_layer
@@ -25,7 +26,14 @@ from aefast.networks.training.schedules import SCHEDULES
 from aefast.networks.variants import check_variants, has_gain, variant_of
 
 
-class Autoencoder(FittedAutoencoder, NetworkFitting, NetworkInference, BaseEstimator):
+class Autoencoder(
+    GivenParameters,
+    TorchExchange,
+    FittedAutoencoder,
+    NetworkFitting,
+    NetworkInference,
+    BaseEstimator,
+):
     """Autoencoder with one hidden layer, trained by gradient descent in compiled kernels.
 
     The encoder is ``H = g(X Wᵀ + b)`` with the sigmoid as g by default, the decoder

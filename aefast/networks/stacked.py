@@ -14,6 +14,7 @@ from aefast._base.types import Array, Callbacks, OutputLike, RandomState
 from aefast.networks import _autoencoder, outputs
 from aefast.networks._autoencoder import N_LAYERS_AT_MOST as MOST_LAYERS
 from aefast.networks.autoencoder import Autoencoder
+from aefast.networks.exchange import TorchExchange
 from aefast.networks.fitted import FittedNetwork
 from aefast.networks.inference import NetworkInference
 from aefast.networks.network import Network, stacked_network
@@ -49,7 +50,9 @@ _SHARED = (
 )
 
 
-class StackedAutoencoder(FittedNetwork, NetworkFitting, NetworkInference, BaseEstimator):
+class StackedAutoencoder(
+    TorchExchange, FittedNetwork, NetworkFitting, NetworkInference, BaseEstimator
+):
     """Deep autoencoder with tied weights, pre-trained layer by layer and fine-tuned as a whole.
 
     The encoder is ``H_l = g_l(H_{l-1} W_lᵀ + b_l)`` from ``H_0 = X`` to the code ``H_L``, the

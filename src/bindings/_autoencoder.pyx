@@ -383,18 +383,23 @@ cdef class Trainer:
 
 
 def loss_and_gradients(network, cnp.ndarray X, parameters, weight, domain, batch_size, n_threads,
-                       variant):
+                       variant, memory=None):
     """Return (loss, gradients, status): the weighted mean loss and its gradient.
 
     The gradient is float64, in the flat layout. weight (n,) float64 adds up to 1; None means 1/n.
-    `parameters` has the `Parameters` of each layer. Noise has the counters 0, ..., n - 1."""
+    `parameters` has the `Parameters` of each layer. Noise has the counters 0, ..., n - 1.
+    `memory` is a dict that keeps the kernel's memory from one call of a thread to its next, which
+    saves the time in which the operating system clears new memory; the gradient lies there too."""
     cdef training_job job
     cdef autoencoder_model upper[MOST_LAYERS]
     cdef cnp.ndarray example = parameters[0].W
     cdef const autoencoder_kernels* kernels = kernels_of(example)
     memset(&job, 0, sizeof(job))
     check_width(X, network.n_features)
-    gradients = np.zeros(network.n_parameters)
+    memory = {} if memory is None else memory
+    gradients = reused(memory, "gradients", 8 * network.n_parameters)
+    gradients = gradients[:8 * network.n_parameters].view(np.float64)
+    gradients[...] = 0
     _segments = view_network(&job, network, parameters, upper)  # the job points to their memory
     job.rows = view_rows(X, None, domain)
     cdef CustomOutputs custom = custom_outputs(network.output, example, &job.model)
@@ -404,8 +409,8 @@ def loss_and_gradients(network, cnp.ndarray X, parameters, weight, domain, batch
     job.schedule_steps = 1
     job.sample_weight, job.gradients = <const double*> data_of(weight), <double*> data_of(gradients)
     job.tiled = _runtime.products() == "tiles"
-    workspace = allocate(kernels.training_workspace_bytes(&job))
-    packed = allocate(kernels.packed_bytes(&job))
+    workspace = reused(memory, "workspace", kernels.training_workspace_bytes(&job))
+    packed = reused(memory, "packed", kernels.packed_bytes(&job))
     job.workspace, job.packed = data_of(workspace), data_of(packed)
     with nogil:
         if job.tiled:
@@ -414,6 +419,14 @@ def loss_and_gradients(network, cnp.ndarray X, parameters, weight, domain, batch
     if custom is not None:
         custom.reraise()
     return job.loss_sum, gradients, job.status
+
+
+cdef cnp.ndarray reused(dict memory, str name, int64_t n_bytes):
+    """Return memory of n_bytes or more, that of an earlier call where it is large enough."""
+    cdef cnp.ndarray kept = memory.get(name)
+    if kept is None or cnp.PyArray_SIZE(kept) < n_bytes:
+        memory[name] = kept = allocate(n_bytes)
+    return kept
 
 
 # ---- one pass ----

@@ -1,0 +1,34 @@
+"""Arrays of other libraries (PyTorch, JAX, CuPy), read without a copy through DLPack."""
+
+from typing import Any
+
+import numpy as np
+
+
+def from_foreign(value: Any, name: str) -> Any:
+    """Return a view of an array of another library as an ndarray; anything else as it is.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an array on another device, one that requires a gradient, or one of a type that NumPy
+        does not have (bfloat16), naming it.
+    """
+    if not hasattr(value, "__dlpack__") or isinstance(value, np.ndarray | np.generic):
+        return value
+    kind = f"{type(value).__module__.partition('.')[0]}.{type(value).__name__}"
+    if getattr(value, "requires_grad", False):
+        raise ValueError(f"{name} is a {kind} that requires a gradient: pass {name}.detach()")
+    device = value.__dlpack_device__()[0]
+    if int(device) != 1:  # kDLCPU
+        raise ValueError(
+            f"{name} must be in the memory of the CPU, got a {kind} on device type {int(device)} "
+            "of DLPack"
+        )
+    try:
+        return np.from_dlpack(value)
+    except (TypeError, ValueError, BufferError, RuntimeError) as error:
+        raise TypeError(
+            f"{name} must be a dense array of a type that NumPy has, got a {kind} of "
+            f"{getattr(value, 'dtype', 'unknown type')}: {error}"
+        ) from None
