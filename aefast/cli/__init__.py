@@ -29,6 +29,7 @@ COMMANDS = {
     "impute": ("impute", "fill the gaps of a table"),
     "dictionary": ("dictionary", "learn a dictionary for sparse codes"),
     "denoise": ("dictionary", "remove noise from an image"),
+    "export": ("export", "write a model as ONNX, C, or parameters for PyTorch"),
     "info": ("info", "describe this build of aefast, or a model"),
 }
 

@@ -6,9 +6,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import save as serialize
 from torch import Tensor, nn
 from torch.nn import functional
 
+from aefast._base.files import replacing
+from aefast._base.paths import as_path
 from aefast.interop.feed_forward import feed_forward
 from aefast.networks.one_pass import AT_ZERO
 
@@ -63,6 +66,7 @@ class AutoencoderModule(nn.Module):
     entries), ``shift`` and ``scale``, ``log_offset`` and ``log_centre``.
     """
 
+    _model: Any
     theta: Tensor | None
     fill: Tensor | None
     shift: Tensor | None
@@ -253,9 +257,15 @@ _NAMES: dict[type, str] = {
 _OUTPUTS: dict[str, str] = {"linear": "gaussian", "sigmoid": "bernoulli"}
 
 
-def estimator_of(module: AutoencoderModule) -> Any:
-    """Return a copy of the estimator that a module was made from, with the module's parameters."""
-    made = copy.copy(module._model)
+def estimator_of(module: AutoencoderModule, kind: type, parameters: dict[str, Any]) -> Any:
+    """Return a copy of the estimator that a module was made from, with the module's parameters.
+
+    `parameters` are set on the copy. Raises TypeError where it is not of this kind.
+    """
+    made: Any = copy.copy(module._model).set_params(**parameters)
+    if not issubclass(type(made), kind):
+        name = type(made).__name__
+        raise TypeError(f"the module was made from a {name}: use {name}.from_torch")
     state = made._fitted_state()
     flat = np.empty_like(state.parameters)
     names = {
@@ -355,3 +365,11 @@ def _refuse_options(name, part):
                 f"{name} has {option}={getattr(part, option)}, aefast's {_NAMES[type(part)]} has "
                 f"{getattr(usual, option)}"
             )
+
+
+def save_state(model: Any, path: Any) -> None:
+    """Write the state dict of a fitted network's module as a safetensors file."""
+    tensors = AutoencoderModule(model).state_dict()
+    contents = serialize({name: tensor.contiguous() for name, tensor in tensors.items()})
+    with replacing(as_path(path)) as file:
+        file.write(contents)

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from aefast._base import arrays as check
 from aefast._base import threads
 from aefast._base.errors import table_name
+from aefast._base.exchange import ToOnnx
 from aefast._base.foreign_names import hints
 from aefast._base.projection import project
 from aefast._base.saving import COUNT, SIZE, Saved, Tensor
@@ -24,7 +25,9 @@ _THREADS = [None, Interval(Integral, 1, threads.MOST_THREADS, closed="both")]
 _SCORES_AT_ONCE = 1 << 22  # largest number of scores that are sorted together
 
 
-class _SquareMap(StatisticsMixin, Saved, OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+class _SquareMap(
+    ToOnnx, StatisticsMixin, Saved, OneToOneFeatureMixin, TransformerMixin, BaseEstimator
+):
     """Linear map from features to features, fitted to sufficient statistics."""
 
     # Names of the fitted arrays, without "_", and their numbers of dimensions.

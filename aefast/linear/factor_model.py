@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from aefast._base import arrays as check
 from aefast._base import threads
 from aefast._base.errors import column_label, overflow_of_row, table_name
+from aefast._base.exchange import ToOnnx
 from aefast._base.float_range import without_unit
 from aefast._base.missing import observed_means
 from aefast._base.moments import SufficientStatistics
@@ -30,6 +31,7 @@ _ROWS_FILLED = 1 << 14  # number of rows whose missing entries are filled togeth
 
 
 class FactorModel(
+    ToOnnx,
     LikelihoodMixin,
     StatisticsMixin,
     Saved,

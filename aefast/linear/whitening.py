@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from aefast._base import arrays as check
 from aefast._base import threads
 from aefast._base.errors import table_name
+from aefast._base.exchange import ToOnnx
 from aefast._base.foreign_names import hints
 from aefast._base.projection import project
 from aefast._base.saving import COUNT, SIZE, Saved, Tensor
@@ -21,7 +22,7 @@ from aefast.linear.rotation import fixed_signs
 
 
 class Whitening(
-    StatisticsMixin, Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+    ToOnnx, StatisticsMixin, Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 ):
     """Linear map to uncorrelated columns of variance 1, from one pass over the rows.
 

@@ -7,15 +7,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from aefast._base import arrays as check
-from aefast._base.exchange import interop
+from aefast._base.exchange import ToOnnx, interop
 from aefast._base.types import OutputLike
 from aefast.networks import outputs
 from aefast.networks.fitted import FittedState, n_optimizer_states
 from aefast.networks.network import single_layer
 
 
-class TorchExchange:
-    """Methods of networks from and to modules of PyTorch."""
+class TorchExchange(ToOnnx):
+    """Methods of networks from and to modules of PyTorch, and to ONNX."""
 
     def to_torch(self) -> Any:
         """Return an equivalent ``torch.nn.Module`` with a copy of the parameters.
@@ -72,14 +72,7 @@ class TorchExchange:
         """
         door = interop("torch_module")
         if isinstance(module, door.AutoencoderModule):
-            estimator: Any = door.estimator_of(module)
-            if not isinstance(estimator, cls):
-                raise TypeError(
-                    f"the module was made from a {type(estimator).__name__}: use "
-                    f"{type(estimator).__name__}.from_torch"
-                )
-            estimator.set_params(**parameters)
-            return estimator
+            return door.estimator_of(module, cls, parameters)
         from_parameters = getattr(cls, "from_parameters", None)
         if from_parameters is None:
             raise TypeError(

@@ -308,6 +308,7 @@ class AutoencoderCV(Pickled, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     transform = _delegated("transform")
     inverse_transform = _delegated("inverse_transform")
     to_torch = _delegated("to_torch")
+    to_onnx = _delegated("to_onnx")
     reconstruct = _delegated("reconstruct")
     reconstruction_error = _delegated("reconstruction_error")
     score_samples = _delegated("score_samples")

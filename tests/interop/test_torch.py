@@ -7,9 +7,10 @@ import aefast
 
 torch = pytest.importorskip("torch")
 
+from support.tables import mixed_table  # noqa: E402
+
 from aefast import ops  # noqa: E402
 from aefast.torch import autoencoder_loss, tied_autoencoder_loss  # noqa: E402
-from interop.test_c_header import mixed_table  # noqa: E402
 
 nn = torch.nn
 
@@ -182,7 +183,7 @@ def test_tensors_are_rows():
     model = aefast.Autoencoder(2, max_epochs=2, random_state=0).fit(X)
     assert model.transform(X).dtype == np.float32
     np.testing.assert_array_equal(model.transform(X), model.transform(X.numpy()))
-    with pytest.raises(ValueError, match="X is a torch.Tensor that requires a gradient"):
+    with pytest.raises(ValueError, match=r"X is a torch\.Tensor that requires a gradient"):
         model.transform(X.clone().requires_grad_())
     with pytest.raises(TypeError, match="bfloat16"):
         model.transform(X.to(torch.bfloat16))

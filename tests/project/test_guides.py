@@ -16,6 +16,9 @@ def test_code_runs(page, tmp_path, monkeypatch):
     """The blocks of a page share their names, as a reader who types them in has it."""
     monkeypatch.chdir(tmp_path)
     text, names = page.read_text(encoding="utf-8"), {}
+    needs = re.match(r"<!-- needs: (.*) -->", text)
+    for library in needs[1].split() if needs else ():
+        pytest.importorskip(library)
     for block in re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
         exec(compile(block, str(page), "exec"), names)
 

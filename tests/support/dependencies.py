@@ -19,7 +19,7 @@ PYTHON_LAYERS = {
     **{family: {"_base"} for family in FAMILIES},
     "public": {"_base", "_version", *FAMILIES},  # aefast/*.py
     "plotting": {"_base", "public", *FAMILIES},
-    "interop": {"_base", "public", *FAMILIES},
+    "interop": {"_base", "_version", "public", *FAMILIES},
     "root": {"_version", "_base", "public", "plotting", "interop", *FAMILIES},  # aefast/__init__.py
     "cli": {"root", "_base", "_version", "public", "plotting", "interop", *FAMILIES},
 }
