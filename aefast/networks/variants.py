@@ -30,6 +30,7 @@ class Variant(NamedTuple):
     # (d,), the encoder reads log(x + offset) − centre where the offset is positive
     log_offset: np.ndarray | None = None
     log_centre: np.ndarray | None = None
+    normed: bool = False  # whether the encoder reads rows divided by their Euclidean norm
     clips: bool = False  # whether checked entries are moved into their domain
     corruption: str | None = None  # kind of noise, one of CORRUPTIONS
     corruption_level: float = 0.0  # probability, or standard deviation of Gaussian noise
@@ -46,6 +47,19 @@ class Variant(NamedTuple):
     revive: float = 0.0  # with top-k: weight of the auxiliary loss of dead units
     dead_rows: int = 0  # a unit is dead when this many rows in a row have not kept it
     rows_unused: np.ndarray | None = None  # (k,) int64, number of rows since each unit was kept
+
+    def keeps_zeros(self, absent_missing):
+        """Return whether the encoder reads 0 where rows in CSR form store nothing.
+
+        Nothing stored means 0, or with `absent_missing` a missing entry. Noise is not considered.
+        """
+        changed = self.fill if absent_missing else self.shift
+        if changed is not None and changed.any():
+            return False
+        if self.log_offset is None:
+            return True
+        is_read = self.log_offset > 0
+        return not (np.log(self.log_offset[is_read]) != self.log_centre[is_read]).any()
 
     @property
     def couples_rows(self):
