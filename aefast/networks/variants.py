@@ -72,9 +72,10 @@ PLAIN = Variant()
 
 def without_noise(variant):
     """Return a variant that reads the same rows without noise, or None if it has no effect."""
-    kept = ("fill", "shift", "factor", "log_offset", "log_centre", "clips")
+    kept = ("fill", "shift", "factor", "log_offset", "log_centre", "normed", "clips")
     plain = Variant(**{name: getattr(variant, name) for name in kept})
-    is_plain = all(getattr(plain, name) is None for name in kept[:-1]) and not plain.clips
+    is_plain = all(getattr(plain, name) is None for name in kept[:-2])
+    is_plain = is_plain and not (plain.clips or plain.normed)
     return None if is_plain else plain
 
 
@@ -92,8 +93,8 @@ def variant_of_rows(reading, dtype):
     """Return the variant of a `Reading`."""
     if not reading.changes_rows():
         return PLAIN
-    fill, scaling, logarithms = reading
-    arrays = {}
+    fill, scaling, logarithms, normed = reading
+    arrays: dict[str, Any] = {"normed": normed}
     if fill is not None:
         arrays["fill"] = (fill if scaling is None else scaling.scaled(fill)).astype(dtype)
     if scaling is not None:
@@ -171,8 +172,10 @@ def check_corruption(given):
         )
     kind, level = given
     limit = np.inf if kind == "gaussian" else 1
-    if not isinstance(level, Real) or isinstance(level, bool) or not 0 <= float(level) <= limit:
+    is_level = isinstance(level, Real) and not isinstance(level, bool)
+    if not is_level or not 0 <= float(level) <= limit or (kind == "dropout" and level == 1):
         what = "standard deviation" if kind == "gaussian" else "probability"
+        what += " below 1" if kind == "dropout" else ""
         raise ValueError(f"corruption={given!r}: the level must be a {what}, got {level!r}")
 
 
