@@ -368,6 +368,20 @@ def estimator_table(estimator: Any, X: Any, *, reset: bool, name: str = "X") -> 
     return as_csr(X, name)
 
 
+def sparse_or_dense_rows(
+    estimator: Any, X: Any, *, reset: bool, name: str = "X", absent_missing: bool = False
+) -> Any:
+    """Return X as `estimator_rows` does, or as `SparseRows` where X is sparse.
+
+    With `absent_missing`, what a sparse X does not store is missing; otherwise it is 0.
+    """
+    if not (_is_sparse(X) or _is_sparse_frame(X)):
+        return estimator_rows(estimator, X, reset=reset, name=name)
+    from aefast._base.sparse_rows import SparseRows
+
+    return SparseRows.of(estimator_table(estimator, X, reset=reset, name=name), absent_missing)
+
+
 def _is_sparse_frame(X: Any) -> bool:
     """Return whether X is a pandas DataFrame of sparse columns, all with the fill value 0."""
     pandas = sys.modules.get("pandas")

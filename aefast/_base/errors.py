@@ -120,7 +120,7 @@ def bad_row_error(
 
     Parameters
     ----------
-    rows : ndarray (n, d)
+    rows : ndarray or SparseRows (n, d)
     name : str or TableName
     domain : (low, high)
         Numbers or arrays (d,).
@@ -138,14 +138,15 @@ def bad_row_error(
     low, high = domain
     step = max(1, (1 << 20) // rows.shape[1])
     for first in range(0, len(rows), step):
-        part = rows[first : first + step]
+        given = rows[first : first + step]
+        given = part = given.toarray() if hasattr(given, "toarray") else given
         with np.errstate(over="ignore", invalid="ignore"):
             part = (part if units is None else (part - units[0]) * units[1]).astype(dtype)
         good = np.isfinite(part) & (part >= low) & (part <= high)
         bad = np.argwhere(~(good | np.isnan(part)) if missing else ~good)
         if len(bad):
             row, column = bad[0]
-            value = rows[first + row, column]
+            value = given[row, column]
             ends = [np.broadcast_to(end, rows.shape[1])[column] for end in domain]
             place = first_row + first + row, column
             return entry_error(value, name, place, ends, dtype, _output_at(output, column))

@@ -11,6 +11,8 @@ from aefast._base.arrays import ANYWHERE
 from aefast._base.errors import bad_row_error
 from aefast._base.missing import is_incomplete
 from aefast._base.passes import Pace, RowOrder, slices_of_windows
+from aefast._base.sparse_rows import SparseRows
+from aefast._base.sparse_scan import SparseSums
 from aefast._base.types import Array
 
 ENTRIES_PER_SCAN = 1 << 26  # entries of a slice, between two checks for Ctrl-C
@@ -44,7 +46,7 @@ def scan_rows(
 
     Parameters
     ----------
-    X : ndarray (n, d)
+    X : ndarray or SparseRows (n, d)
     rows : int or ndarray of int64
         Number of rows from row 0 on, or sorted row numbers.
     dtype : dtype
@@ -81,6 +83,8 @@ def scan_rows(
     extremes = (np.full(d, np.inf), np.full(d, -np.inf)) if with_extremes else (None, None)
     n_threads = threads.effective_n_threads(n_threads, order.n_rows * d)
     pace = Pace.fixed(max(1, ENTRIES_PER_SCAN // d))
+    if isinstance(X, SparseRows):
+        return _scan_sparse(X, order, dtype, name, domain, output, sample_weight, check_slice)
     options: dict[str, Any] = {"missing": missing, "sample_weight": sample_weight}
     options |= dict(zip(("low", "high"), extremes, strict=True))
     for part in slices_of_windows(order.windows(), pace):
@@ -102,6 +106,38 @@ def scan_rows(
         low=extremes[0],
         high=extremes[1],
     )
+
+
+def _scan_sparse(
+    X: SparseRows,
+    order: RowOrder,
+    dtype: Any,
+    name: str,
+    domain: Any,
+    output: Sequence[Any] | None,
+    sample_weight: Array | None,
+    check_slice: Callable[[Array], object] | None,
+) -> Scan:
+    """Scan rows in CSR form; extremes are always found."""
+    sums = SparseSums(X.shape[1], X.absent_missing)
+    pace = Pace.fixed(max(1, ENTRIES_PER_SCAN // max(16 * X.nnz // len(X), 1)))
+    for part in slices_of_windows(order.windows(), pace):
+        weight = None if sample_weight is None else sample_weight[part]
+        bad = sums.add(X[part], weight, domain, dtype)
+        if bad is not None:
+            rows = X[part[bad : bad + 1]]
+            raise bad_row_error(
+                rows,
+                name,
+                domain,
+                dtype,
+                output=output,
+                missing=X.absent_missing,
+                first_row=int(part[bad]),
+            )
+        if check_slice is not None:
+            check_slice(part)
+    return Scan(sums.means(), sums.n_missing, *sums.extremes)
 
 
 def _all(rows: int | Array) -> Any:

@@ -68,6 +68,120 @@ def add_scatter(
     scatter += upper.T
 
 
+class SparseRows:
+    """Rows in CSR form as kernels of networks and of sparse coding read them.
+
+    Slices of rows are views, whatever the type of the arrays: memory maps too.
+
+    Parameters
+    ----------
+    row_begin : ndarray (n + 1,) of int64
+        Entries of row i are at the places row_begin[i] to row_begin[i + 1] − 1.
+    indices : ndarray of int32 or int64
+        Columns, ascending within each row.
+    values : ndarray of float32 or float64
+    n_features : int
+    absent_missing : bool, default=False
+        Whether entries that are not stored are missing; otherwise they are 0.
+    """
+
+    __slots__ = ("absent_missing", "indices", "row_begin", "shape", "values")
+    ndim = 2
+
+    def __init__(
+        self,
+        row_begin: Array,
+        indices: Array,
+        values: Array,
+        n_features: int,
+        absent_missing: bool = False,
+    ) -> None:
+        self.row_begin, self.indices, self.values = row_begin, indices, values
+        self.shape, self.absent_missing = (len(row_begin) - 1, n_features), absent_missing
+
+    @classmethod
+    def of(cls, X: Any, absent_missing: bool = False) -> "SparseRows":
+        """Return the rows of a CSR matrix that `arrays.as_csr` has checked, without a copy."""
+        indices = X.indices if X.indices.dtype in _INDEX_TYPES else X.indices.astype(np.int64)
+        indices, values = (np.require(a, requirements="CA") for a in (indices, X.data))
+        begin = np.ascontiguousarray(X.indptr, np.int64)
+        return cls(begin, indices, values, X.shape[1], absent_missing)
+
+    @property
+    def dtype(self) -> Any:
+        return self.values.dtype
+
+    @property
+    def size(self) -> int:
+        """Number of entries, stored or not."""
+        return self.shape[0] * self.shape[1]
+
+    @property
+    def nnz(self) -> int:
+        """Number of stored entries."""
+        return int(self.row_begin[-1] - self.row_begin[0])
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: Any) -> "SparseRows":
+        """Return some rows: a view for a slice of adjacent rows, otherwise a copy."""
+        begin, n = self.row_begin, len(self)
+        if isinstance(rows, slice):
+            first, last, step = rows.indices(n)
+            if step == 1:
+                part = begin[first : max(last, first) + 1]
+                return SparseRows(part, self.indices, self.values, *self._rest)
+        rows = np.arange(n)[rows]
+        counts = begin[rows + 1] - begin[rows]
+        new = np.concatenate([[0], np.cumsum(counts)])
+        places = np.arange(new[-1]) + np.repeat(begin[rows] - new[:-1], counts)
+        return SparseRows(new, self.indices[places], self.values[places], *self._rest)
+
+    @property
+    def _rest(self) -> tuple[int, bool]:
+        return self.shape[1], self.absent_missing
+
+    @property
+    def stored(self) -> tuple[Array, Array]:
+        """Columns and values of the stored entries of these rows."""
+        part = slice(int(self.row_begin[0]), int(self.row_begin[-1]))
+        return self.indices[part], self.values[part]
+
+    @property
+    def counts(self) -> Array:
+        """Number of stored entries of each row."""
+        return np.diff(self.row_begin)
+
+    def most_entries(self, n_rows: int) -> int:
+        """Return the largest number of stored entries of n rows."""
+        counts = self.counts
+        if n_rows >= len(counts):
+            return int(counts.sum())
+        return int(np.partition(counts, len(counts) - n_rows)[-n_rows:].sum())
+
+    def to_csr(self) -> Any:
+        """Return the rows as a matrix of SciPy, which shares their arrays."""
+        columns, values = self.stored
+        begin = self.row_begin - self.row_begin[0]
+        return sparse.csr_matrix((values, columns, begin), self.shape, copy=False)
+
+    def toarray(self) -> Array:
+        """Return the rows as an ndarray, with NaN for missing entries."""
+        out = np.full(self.shape, np.nan if self.absent_missing else 0, self.dtype)
+        columns, values = self.stored
+        out[np.repeat(np.arange(len(self)), self.counts), columns] = values
+        return out
+
+
+_INDEX_TYPES = (np.dtype(np.int32), np.dtype(np.int64))
+
+
+def dense_rows(rows: Any) -> Array:
+    """Return rows, `SparseRows` or dense, as an ndarray."""
+    return rows.toarray() if isinstance(rows, SparseRows) else rows
+
+
 class CentredParts(NamedTuple):
     """Sparse rows ``X − shift``, of which columns with many entries are dense and centred."""
 

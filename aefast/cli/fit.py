@@ -105,10 +105,17 @@ _PARAMETERS = (
     ),
     ("--missing-fill", "missing_fill", "mean", "what a missing entry enters the encoder as"),
     (
+        "--sparse-means",
+        "sparse_means",
+        "zero",
+        "what entries mean that sparse rows do not store: zero or missing",
+    ),
+    ("--row-norm", "row_norm", None, "divide the encoder's rows by this norm: l2"),
+    (
         "--corruption",
         "corruption",
         "auto",
-        "noise: masking:P, salt_and_pepper:P or gaussian:SIGMA; auto: some where entries are "
+        "noise: masking:P, dropout:P, salt_and_pepper:P or gaussian:SIGMA; auto: some where entries are "
         "missing",
     ),
     ("--contraction", "contraction", 0.0, "weight of the contractive penalty"),
@@ -149,6 +156,7 @@ _TYPES = {
     "n_components": variants.auto_or(int),
     "layer_sizes": variants.layers,
     "code_activation": str,
+    "row_norm": str,
     "clip_norm": float,
     "max_norm": float,
     "output": variants.output,
@@ -212,6 +220,8 @@ def _add_parameters(group):
         "code_activation": _autoencoder.ACTIVATIONS,
         "missing": ("error", "mask"),
         "missing_fill": ("mean", "zero"),
+        "sparse_means": ("zero", "missing"),
+        "row_norm": ("l2",),
         "solver": (*_autoencoder.SOLVERS, "lbfgs"),
         "init": ("auto", "pca", "glorot"),
         "learning_rate_schedule": ("auto", *SCHEDULES),

@@ -156,12 +156,21 @@ class Autoencoder(
         gradient and is replaced in the encoder's input according to `missing_fill`.
     missing_fill : {"mean", "zero"}, default="mean"
         Replacement of missing entries: the mean of the column's entries in the (first) fit, or 0.
+    sparse_means : {"zero", "missing"}, default="zero"
+        Meaning of entries that a sparse X does not store: 0, or missing, as ratings that nobody has
+        given: only stored entries have a loss then (AutoRec, Sedhain et al. 2015), and the encoder
+        reads what is missing as 0 in the units of `scale`, whatever `missing_fill` is.
+    row_norm : {"l2"} or None, default=None
+        "l2": the encoder reads each row divided by its Euclidean norm (a row of zeros as it is),
+        and logarithms of no column; the loss compares with the row itself. Noise of `corruption`
+        comes after it.
     corruption : "auto", None or (kind, level), default="auto"
         Denoising (Vincent et al. 2008): rows are corrupted before they are encoded, anew in each
         pass, and reconstructed clean. ("masking", p): entries become 0 with probability p.
         ("salt_and_pepper", p): entries become the least or the greatest value of the column (of its
         domain, if that is bounded), with probability p/2 each. ("gaussian", sigma): normal noise is
-        added. "auto": None, except where entries are missing and ``max_epochs="auto"`` (and the
+        added. ("dropout", p): entries become 0 with probability p, the others are divided by 1 − p.
+        "auto": None, except where entries are missing and ``max_epochs="auto"`` (and the
         solver is not "lbfgs"): then normal noise of half the columns' spread is added, and tables
         of up to some 8 million entries are completed by regularised iterative PCA before training,
         which learns the completions too.
@@ -264,7 +273,10 @@ class Autoencoder(
     Notes
     -----
     X is not copied if it holds float32, float64, uint8 or bool and the columns of each row are
-    adjacent (memory maps too); anything else is converted to float64. The scales of columns are
+    adjacent (memory maps too); anything else is converted to float64. A sparse matrix or array of
+    SciPy, or a DataFrame of sparse columns, is converted to CSR with float32 or float64 entries, if
+    it is not, and its zeros are never stored: no array of all rows and columns is made. `scale` does
+    not shift its columns, so that zeros stay zeros (with sparse_means="missing" it does). The scales of columns are
     those of at most 2**20 entries, initial values by "pca" those of at most 2**23 scaled entries:
     of evenly spread blocks of rows where there are more. Computations are in float32
     for float32, uint8 and bool, and with precision="bfloat16" for float64 too. The visible bias
@@ -325,6 +337,8 @@ class Autoencoder(
         "alpha": [Interval(Real, 0, np.finfo(np.float32).max, closed="both")],
         "missing": [StrOptions({"error", "mask"})],
         "missing_fill": [StrOptions({"mean", "zero"})],
+        "sparse_means": [StrOptions({"zero", "missing"})],
+        "row_norm": [None, StrOptions({"l2"})],
         "corruption": [None, StrOptions({"auto"}), tuple],
         "contraction": [Interval(Real, 0, np.finfo(np.float32).max, closed="both")],
         "sparsity": [None, tuple],
@@ -369,6 +383,8 @@ class Autoencoder(
         alpha: float = 0.0,
         missing: str = "error",
         missing_fill: str = "mean",
+        sparse_means: str = "zero",
+        row_norm: str | None = None,
         corruption: tuple[str, float] | str | None = "auto",
         contraction: float = 0.0,
         sparsity: tuple[Any, ...] | None = None,
@@ -407,6 +423,8 @@ class Autoencoder(
         self.alpha = alpha
         self.missing = missing
         self.missing_fill = missing_fill
+        self.sparse_means = sparse_means
+        self.row_norm = row_norm
         self.corruption = corruption
         self.contraction = contraction
         self.sparsity = sparsity

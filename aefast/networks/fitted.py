@@ -38,10 +38,12 @@ class FittedState(NamedTuple):
     scaling: Scaling | None = None
     # columns of which the encoder reads logarithms; None: of none
     logarithms: Logarithms | None = None
+    # whether the encoder reads rows divided by their Euclidean norm
+    normed: bool = False
 
     @property
     def reading(self):
-        return Reading(self.fill, self.scaling, self.logarithms)
+        return Reading(self.fill, self.scaling, self.logarithms, self.normed)
 
 
 @lru_cache(maxsize=64)
@@ -211,7 +213,7 @@ class FittedNetwork(Saved):
 
     # ---- saving and loading ----
 
-    _file_version = 2
+    _file_version = 3
 
     @classmethod
     def _upgrade(cls, version, parameters, state):
@@ -223,6 +225,9 @@ class FittedNetwork(Saved):
             state.setdefault("reads_logarithms", False)
             if isinstance(state.get("model"), dict):
                 state["model"].setdefault("gain", False)
+        if version < 3:  # rows were dense, and read as they are
+            parameters |= {"sparse_means": "zero", "row_norm": None} | parameters
+            state.setdefault("divides_by_norms", False)
 
     _parameters_not_saved = ("callbacks",)
     _structured_parameters: tuple[str, ...] = ("output", "corruption", "sparsity")
@@ -258,6 +263,7 @@ class FittedNetwork(Saved):
             "has_rates": state.rates is not None,
             "scaling": "none" if state.scaling is None else state.scaling.kind,
             "reads_logarithms": state.logarithms is not None,
+            "divides_by_norms": bool(state.normed),
             "solver": state.solver,
             "n_optimizer_states": len(state.optimizer_state),
             "n_steps": int(state.n_steps),
@@ -304,7 +310,7 @@ class FittedNetwork(Saved):
         return (
             {"model": cls._model_checks, "solver": solver, "seed": SEED}
             | {"scaling": one_of(["none", *FOUND])}
-            | dict.fromkeys(("fills", "has_rates", "reads_logarithms"), FLAG)
+            | dict.fromkeys(("fills", "has_rates", "reads_logarithms", "divides_by_norms"), FLAG)
             | dict.fromkeys(counts, COUNT)
             | dict.fromkeys(curves, CURVE)
         )
@@ -376,6 +382,7 @@ class FittedNetwork(Saved):
             rates=tensors.get("rate_factors"),
             scaling=scaling,
             logarithms=logarithms,
+            normed=state["divides_by_norms"],
             **counters,
         )
         self.loss_curve_ = state["loss_curve"]

@@ -7,15 +7,23 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import _safe_indexing
 
+from aefast._base.arrays import ANYWHERE
+from aefast._base.sparse_rows import SparseRows
+from aefast._base.sparse_scan import SparseSums
 from aefast.networks.one_pass import mean_loss, one_pass
 from aefast.networks.outputs import columns_of
 from aefast.networks.variants import rows_variant, variant_of_rows
 
+MOST_ENTRIES = 1 << 22  # of sparse rows that are made dense at a time
 PARTS = 5  # parts of the columns' entries of which each is hidden in turn
 
 
 def column_means(rows):
     """Return the means (d,) of the observed entries; 0 where there are none."""
+    if isinstance(rows, SparseRows):
+        sums = SparseSums(rows.shape[1], rows.absent_missing)
+        sums.add(rows, None, ANYWHERE, rows.dtype)
+        return sums.means()
     observed = ~np.isnan(rows) if rows.dtype.kind == "f" else np.ones(rows.shape, bool)
     sums = np.where(observed, rows, 0).sum(axis=0, dtype=np.float64)
     return sums / np.maximum(observed.sum(axis=0), 1)
@@ -57,8 +65,19 @@ def hidden_loss(model, rows, fill, seed, weight=None):
     """Return the mean over rows of the losses of their entries, each of which is hidden once.
 
     Entries of a row are in PARTS parts at random; the columns of a group with one distribution stay
-    together. Hidden entries are replaced by `fill` (d,) where the model has no such values.
+    together. Hidden entries are replaced by `fill` (d,) where the model has no such values. Sparse
+    rows are made dense, some at a time.
     """
+    if isinstance(rows, SparseRows):
+        step, total = max(1, MOST_ENTRIES // rows.shape[1]), 0.0
+        weight = np.ones(len(rows)) if weight is None else weight
+        for first in range(0, len(rows), step):
+            part = slice(first, first + step)
+            if weight[part].sum() > 0:
+                dense = rows[part].toarray()
+                loss = hidden_loss(model, dense, fill, [seed, first], weight[part])
+                total += weight[part].sum() * loss
+        return float(total / weight.sum())
     state = model._state
     network, dtype = state.model, state.parameters.dtype
     parameters = network.split(state.parameters)

@@ -1,15 +1,18 @@
 """Methods of fitted networks: codes, reconstructions, losses, likelihoods and samples of rows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy import sparse
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
 from aefast._base import arrays as check
 from aefast._base.errors import shown, table_name
 from aefast._base.float_range import mean_of
 from aefast._base.random import random_state_of
+from aefast._base.sparse_rows import SparseRows
 from aefast._base.types import RandomState, Reals
 from aefast.networks.fitted import FittedState
 from aefast.networks.likelihoods import log_likelihoods, sample_of_outputs
@@ -25,6 +28,14 @@ from aefast.networks.variants import (
 )
 
 
+SLICE_ENTRIES = 1 << 22  # of dense reconstructions that exist at a time
+
+
+def _above(rows, threshold):
+    """Return the entries of dense rows whose absolute value exceeds a threshold, as a CSR matrix."""
+    return sparse.csr_matrix(np.where(np.abs(rows) > threshold, rows, 0))
+
+
 class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     """Methods of an estimator whose `_state` holds a network and its flat parameters."""
 
@@ -35,7 +46,7 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
         Parameters
         ----------
-        X : array-like (n_samples, n_features)
+        X : array-like or sparse matrix (n_samples, n_features)
 
         Returns
         -------
@@ -65,19 +76,54 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             else state.scaling.restore_units(means, table_name(None, self))
         )
 
-    def reconstruct(self, X: ArrayLike) -> Reals:
+    def reconstruct(self, X: ArrayLike, threshold: float | None = None) -> Any:
         """Compute ``inverse_transform(transform(X))`` in one pass.
 
         Parameters
         ----------
-        X : array-like (n_samples, n_features)
+        X : array-like or sparse matrix (n_samples, n_features)
+        threshold : float or None, default=None
+            Return the entries of absolute value above this number alone, in a sparse matrix. Dense
+            reconstructions exist of some rows at a time then.
 
         Returns
         -------
-        X_hat : ndarray (n_samples, n_features)
+        X_hat : ndarray or csr_matrix (n_samples, n_features)
         """
         rows, state = self._checked(X)
-        return self._one_pass(rows, state, "reconstructions")
+        if threshold is None:
+            return self._one_pass(rows, state, "reconstructions")
+        check.check_number(threshold, "threshold")
+        parts = [_above(part, float(threshold)) for part in self._reconstructions(rows, state)]
+        return sparse.vstack(parts, format="csr")
+
+    def reconstruct_slices(self, X: ArrayLike, n_rows: int | None = None) -> Iterator[Reals]:
+        """Yield reconstructions of X, some rows at a time, in order.
+
+        All of them together may not fit into memory where X is sparse.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix (n_samples, n_features)
+        n_rows : int or None, default=None
+            Rows in a slice. None: as many as have some 4 million entries.
+
+        Returns
+        -------
+        slices : iterator of ndarray (n_rows, n_features)
+            The last slice may have fewer rows.
+        """
+        if n_rows is not None and check.as_integer(n_rows, "n_rows") < 1:
+            raise ValueError(f"n_rows must be at least 1, got {n_rows}")
+        rows, state = self._checked(X)
+        return self._reconstructions(rows, state, n_rows)
+
+    def _reconstructions(self, rows, state, step=None):
+        step = step or max(1, SLICE_ENTRIES // rows.shape[1])
+        for first in range(0, len(rows), step):
+            yield self._one_pass(
+                rows[first : first + step], state, "reconstructions", first_row=first
+            )
 
     def reconstruction_error(self, X: ArrayLike, per_feature: bool = False) -> Reals:
         """Return the training loss of each row (in nats, without constants and penalties).
@@ -87,7 +133,7 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
         Parameters
         ----------
-        X : array-like (n_samples, n_features)
+        X : array-like or sparse matrix (n_samples, n_features)
         per_feature : bool, default=False
             Return the loss of each entry instead of the sum over each row.
 
@@ -111,7 +157,7 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
         Parameters
         ----------
-        X : array-like (n_samples, n_features)
+        X : array-like or sparse matrix (n_samples, n_features)
         per_feature : bool, default=False
             Return the contribution of each entry, so that columns of different types can be
             compared. The contribution of a categorical or multinomial group, which has one
@@ -139,7 +185,7 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
         Parameters
         ----------
-        X : array-like (n_samples, n_features)
+        X : array-like or sparse matrix (n_samples, n_features)
         y : ignored
         sample_weight : array-like (n_samples,) or None, default=None
 
@@ -201,9 +247,16 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         Another thread may fit the estimator meanwhile: kernels compare rows and state.
         """
         state = self._fitted_state()
-        return check.estimator_rows(self, X, reset=False), state
+        absent_missing = self.sparse_means == "missing"
+        rows = check.sparse_or_dense_rows(self, X, reset=False, absent_missing=absent_missing)
+        if absent_missing and isinstance(rows, SparseRows) and state.fill is None:
+            raise ValueError(
+                "sparse_means='missing' needs a fit with missing entries: this estimator was fitted "
+                "to complete rows"
+            )
+        return rows, state
 
-    def _one_pass(self, rows, state, result, *, whole=False):
+    def _one_pass(self, rows, state, result, *, whole=False, first_row=0):
         """Return one of one_pass.RESULTS, in the type of the rows; in float64 where `whole`.
 
         Reconstructions are in the user's units.
@@ -222,6 +275,7 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             in_domain=True,
             variant=variant,
             whole=whole,
+            **({"first_row": first_row} if len(state.model.layers) == 1 else {}),
         )
         kind = flat.dtype if whole else check.real_type(rows.dtype)
         if result == "reconstructions" and state.scaling is not None:
@@ -253,18 +307,20 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
         Parameters
         ----------
-        X : array-like (n_samples, n_features)
+        X : array-like or sparse matrix (n_samples, n_features)
 
         Returns
         -------
         X_filled : ndarray (n_samples, n_features)
-            A copy.
+            A copy; dense for sparse X, of which entries are missing with sparse_means="missing".
         """
         rows, state = self._checked(X)
         if state.fill is None:
             raise ValueError(
                 f"impute needs a fit with missing='mask', got missing={shown(self.missing)}"
             )
+        if isinstance(rows, SparseRows):
+            return self._imputed_sparse(rows, state)
         gaps = np.isnan(rows)
         means = self._one_pass(rows, state, "reconstructions")
         filled = np.where(gaps, means, rows).astype(means.dtype, copy=False)
@@ -275,6 +331,14 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
                 part = np.where(gaps, self._one_pass(part, state, "reconstructions"), part)
             filled[some] = part
         return filled
+
+    def _imputed_sparse(self, rows, state):
+        filled = self._one_pass(rows, state, "reconstructions")
+        columns, values = rows.stored
+        if rows.absent_missing:
+            filled[np.repeat(np.arange(len(rows)), rows.counts), columns] = values
+            return filled
+        return rows.toarray().astype(filled.dtype, copy=False)
 
     def walk_back(
         self, X: ArrayLike, n_steps: int = 10, random_state: RandomState | None = None
@@ -287,7 +351,7 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
         Parameters
         ----------
-        X : array-like (n_samples, n_features)
+        X : array-like or sparse matrix (n_samples, n_features)
             The rows from which the chains start.
         n_steps : int, default=10
             Number of steps of each chain.
@@ -342,6 +406,7 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        tags.input_tags.sparse = True
         tags.input_tags.allow_nan = self.missing == "mask"
         tags.input_tags.positive_only = is_of_nonnegative(self.output)
         return tags

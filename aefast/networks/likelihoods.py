@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from aefast._base.sparse_rows import dense_rows
 from aefast.networks import _autoencoder
 from aefast.networks.outputs import TABLE, columns_of
 
@@ -30,19 +31,21 @@ def log_likelihoods(output, rows, losses, per_feature, missing, scaling=None):
         if TABLE[segment.distribution]["has_base"]:
             continue
         if not missing:
-            base = _log_base(segment, np.ones(rows[:1, columns].shape))
+            n_columns = len(np.arange(rows.shape[1])[columns])
+            base = _log_base(segment, np.ones((1, n_columns)))
             _subtract(out, columns, base, per_feature)
             continue
         for first in range(0, len(rows), step):
             part = slice(first, first + step)
-            _subtract(out[part], columns, _log_base(segment, rows[part, columns]), per_feature)
+            x = dense_rows(rows[part])[:, columns]
+            _subtract(out[part], columns, _log_base(segment, x), per_feature)
     if scaling is not None:
         step = step if missing else len(rows)
         for first in range(0, len(rows), step):
             part = slice(first, first + step)
             log_scale = scaling.log_scale[np.newaxis]
             if missing:
-                log_scale = np.where(np.isnan(rows[part]), 0, log_scale)
+                log_scale = np.where(np.isnan(dense_rows(rows[part])), 0, log_scale)
             _subtract(out[part], slice(None), log_scale, per_feature)
     return out
 

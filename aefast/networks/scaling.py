@@ -12,6 +12,8 @@ import numpy as np
 from aefast._base import _runtime, threads
 from aefast._base.errors import column_label
 from aefast._base.passes import copied_rows
+from aefast._base.sparse_rows import SparseRows
+from aefast._base.sparse_scan import column_spreads
 from aefast.networks import outputs
 from aefast.networks.outputs import TABLE
 from aefast.networks.training.parts import spread_rows
@@ -118,18 +120,35 @@ def find_scaling(given, X, train, weight, output, means, name="X"):
     `means` (d,) are the column means of the rows for training. Spreads are those of these rows, or
     of evenly spread blocks of them in a large table. Raises ValueError, with the label of a column
     of the table `name`, for an entry whose square in these units overflows.
+
+    Columns of `SparseRows` whose zeros are not stored are not shifted, so that zeros stay zeros.
+    Counts of words and the like are one quantity: "auto" gives them one scale.
     """
     d = X.shape[1]
     columns = real_columns(output, d)
     if not len(columns):
         return None
-    order = spread_rows(train, max(2, MOST_ENTRIES // d))
+    is_sparse = isinstance(X, SparseRows)
+    keeps_zeros = is_sparse and not X.absent_missing
+    if is_sparse and given == ROBUST:
+        raise ValueError(
+            "scale='robust' needs dense rows: most medians and quartiles of sparse rows are 0. Use "
+            "'standard', 'common' or None"
+        )
+    per_row = max(1, X.nnz // len(X)) if is_sparse else d
+    order = spread_rows(train, max(2, MOST_ENTRIES // per_row))
     if weight is not None and (weight[order] > 0).any():
         order = order[weight[order] > 0]
     weight = None if weight is None else weight[order]
     rows = copied_rows(X, order)
-    found = _statistics(rows, weight, columns, means, given == ROBUST)
-    kind = _suitable_kind(found) if given == AUTO else given
+    if is_sparse:
+        found = _sparse_statistics(rows, weight, columns, means)
+    else:
+        found = _statistics(rows, weight, columns, means, given == ROBUST)
+    if given == AUTO:
+        kind = _suitable_kind_of_zeros(found) if keeps_zeros else _suitable_kind(found)
+    else:
+        kind = given
     if kind is None:
         return None
     _check_distances(found, columns, rows.dtype, name)
@@ -139,7 +158,8 @@ def find_scaling(given, X, train, weight, output, means, name="X"):
         root_mean_square = largest * np.sqrt(np.mean((spread[spread > 0] / largest) ** 2))
         spread = np.where(spread > 0, root_mean_square, 0)
     shift, scale = np.zeros(d), np.ones(d)
-    shift[columns] = np.where(np.isfinite(found.centre), found.centre, 0)
+    if not keeps_zeros:
+        shift[columns] = np.where(np.isfinite(found.centre), found.centre, 0)
     scale[columns] = np.where(spread > 0, np.minimum(spread, LARGEST), 1)
     return Scaling(shift, scale, kind)
 
@@ -159,6 +179,24 @@ def _suitable_kind(found):
         return STANDARD
     # one quantity in all columns, whose differences of spread mean something
     return None if -1 <= least and most <= 1 else COMMON
+
+
+def _suitable_kind_of_zeros(found):
+    """Return what "auto" stands for where zeros have to stay zeros."""
+    spread = found.spread[found.spread > 0]
+    if not len(spread) or (1 / FACTOR <= spread.min() and spread.max() <= FACTOR):
+        return None
+    return COMMON
+
+
+def _sparse_statistics(rows, weight, columns, means):
+    """Return the statistics of `SparseRows`."""
+    spread, low, high = column_spreads(rows, weight, means)
+    smallest = np.finfo(rows.dtype).tiny
+    is_zero = spread <= ROUNDING * np.finfo(np.float64).eps * np.abs(means)
+    is_zero |= (spread < smallest) | ~np.isfinite(spread)
+    spread = np.where(is_zero, 0, spread)
+    return _Columns(means[columns], spread[columns], low[columns], high[columns])
 
 
 def _check_distances(found, columns, dtype, name):

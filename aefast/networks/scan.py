@@ -4,8 +4,11 @@ import numpy as np
 
 from aefast._base.errors import column_label, column_labels
 from aefast._base.scan import scan_rows
+from aefast._base.sparse_rows import dense_rows
 from aefast.networks import outputs
 from aefast.networks.outputs import TABLE
+
+MOST_ENTRIES = 1 << 22  # of rows that are checked at a time
 
 
 def scan_table(X, rows, output, dtype, n_threads, *, name="X", missing=False, **options):
@@ -36,11 +39,14 @@ def check_groups(X, name, output, rows=None, missing=False, first_row=0):
     for segment in output:
         if not segment.is_group and segment.custom is None:
             continue
+        if segment.row_total is None and segment.custom is None and not missing:
+            continue  # the domain of the columns says it all
         columns = outputs.columns_of(segment, X.shape[1])
-        for first in range(0, len(X) if rows is None else len(rows), 1 << 16):
-            part = slice(first, first + (1 << 16))
+        step = max(1, MOST_ENTRIES // X.shape[1])
+        for first in range(0, len(X) if rows is None else len(rows), step):
+            part = slice(first, first + step)
             numbers = np.arange(len(X))[part] if rows is None else rows[part]
-            values = X[numbers][:, columns].astype(np.float64)
+            values = dense_rows(X[numbers])[:, columns].astype(np.float64)
             if segment.custom is None:
                 _check_group(values, numbers + first_row, name, segment, missing)
             else:

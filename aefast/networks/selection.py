@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from aefast._base import arrays as check
 from aefast._base.saving import Pickled
+from aefast._base.sparse_rows import SparseRows
 from aefast._base.types import RandomState
 from aefast.networks.autoencoder import Autoencoder
 from aefast.networks.held_out import column_means, score_of
@@ -176,7 +177,7 @@ class AutoencoderCV(Pickled, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
 
         Parameters
         ----------
-        X : array-like (n_samples, n_features)
+        X : array-like or sparse matrix (n_samples, n_features)
             As for `Autoencoder.fit`; at least 2 rows. Folds are copies of rows.
         y : ignored
         **fit_params
@@ -197,11 +198,15 @@ class AutoencoderCV(Pickled, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             If all candidates diverge.
         """
         self._validate_params()
-        rows = check.estimator_rows(self, X, reset=True)
+        base = self._base()
+        rows = base._table(X, reset=True)
         if unknown := sorted(fit_params.keys() - {"sample_weight"}):
             raise TypeError(f"fit() got an unexpected keyword argument {unknown[0]!r}")
         weight = check.as_mean_weight(fit_params.get("sample_weight"), len(rows))
+        is_sparse = isinstance(rows, SparseRows)
         table = X if hasattr(X, "iloc") else rows  # whose columns have names
+        if is_sparse:
+            X = table = rows.to_csr()
         if weight is not None and not weight.all():
             kept = np.flatnonzero(weight)
             X = table = _safe_indexing(table, kept)
@@ -209,7 +214,6 @@ class AutoencoderCV(Pickled, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         if len(rows) < 2:
             raise ValueError("AutoencoderCV needs at least 2 rows, got n_samples = 1")
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        base = self._base()
         if base.random_state is None:
             base.set_params(random_state=seed)
         _check_all_rows(base, X)
@@ -265,11 +269,13 @@ class AutoencoderCV(Pickled, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
 
     def _automatic_grid(self, base, rows):
         fill = None
-        if base.missing == "mask":
+        if base.missing == "mask" and not isinstance(rows, SparseRows):
             fill = column_means(rows)
         n, d = rows.shape
         output = resolve_output(base.output, d, getattr(self, "feature_names_in_", None))
         reading = base._reading(rows, n, None, output, fill, column_means(rows), "X")
+        if getattr(rows, "absent_missing", False):
+            reading = reading._replace(fill=reading.zeros(d))
         k = size_of(base, rows, n, None, reading)[0]
         least = base.top_k or 1
         sizes = sorted({max(least, -(-k // 2)), k, min(2 * k, max(k, d))})
@@ -310,6 +316,7 @@ class AutoencoderCV(Pickled, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     to_torch = _delegated("to_torch")
     to_onnx = _delegated("to_onnx")
     reconstruct = _delegated("reconstruct")
+    reconstruct_slices = _delegated("reconstruct_slices")
     reconstruction_error = _delegated("reconstruction_error")
     score_samples = _delegated("score_samples")
     score = _delegated("score")

@@ -41,7 +41,7 @@ WIDENING = 4  # units of the first layer for each of the code, where sizes are c
 # parameters that have the meaning for each layer that they have for an Autoencoder
 _SHARED = (
     *("activation", "gain", "init", "output", "scale", "domain"),
-    *("missing", "missing_fill", "corruption"),
+    *("missing", "missing_fill", "sparse_means", "row_norm", "corruption"),
     *("contraction", "sparsity"),
     *("solver", "learning_rate", "momentum", "nesterov"),
     *("batch_size", "max_epochs", "early_stopping", "validation_fraction", "n_epochs_no_change"),
@@ -85,7 +85,7 @@ class StackedAutoencoder(
         "gaussian" otherwise.
     scale, domain
         As for `Autoencoder`: the first layer reads scaled columns.
-    missing, missing_fill
+    missing, missing_fill, sparse_means, row_norm
         As for `Autoencoder`: with "mask", NaN is a missing entry in both stages.
     corruption, contraction, sparsity
         As for `Autoencoder`, for each layer in pre-training: a stacked denoising (Vincent et al.
@@ -168,6 +168,8 @@ class StackedAutoencoder(
         domain: str = "error",
         missing: str = "error",
         missing_fill: str = "mean",
+        sparse_means: str = "zero",
+        row_norm: str | None = None,
         corruption: tuple[str, float] | str | None = "auto",
         contraction: float = 0.0,
         sparsity: tuple[Any, ...] | None = None,
@@ -205,6 +207,8 @@ class StackedAutoencoder(
         self.domain = domain
         self.missing = missing
         self.missing_fill = missing_fill
+        self.sparse_means = sparse_means
+        self.row_norm = row_norm
         self.corruption = corruption
         self.contraction = contraction
         self.sparsity = sparsity
@@ -338,7 +342,7 @@ class StackedAutoencoder(
         given |= {"max_epochs": self.pretrain_epochs, "early_stopping": False, "callbacks": None}
         if number > 0:
             given |= {"output": layer.output[0].distribution, "missing": "error"}
-            given |= {"scale": None, "domain": "error"}
+            given |= {"scale": None, "domain": "error", "row_norm": None}
         estimator = Autoencoder(**given)
         estimator._stage, estimator._linear_spread = f"layer {number + 1}, ", SPREAD
         return estimator
@@ -356,6 +360,7 @@ class StackedAutoencoder(
                 fill=state.fill if number == 0 else None,
                 scaling=state.scaling if number == 0 else None,
                 logarithms=state.logarithms if number == 0 else None,
+                normed=state.normed and number == 0,
             )
             curve = list(self.pretraining_loss_curves_[number])
             estimator.loss_curve_, estimator.validation_loss_curve_ = curve, []

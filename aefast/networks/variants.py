@@ -30,6 +30,7 @@ class Variant(NamedTuple):
     # (d,), the encoder reads log(x + offset) − centre where the offset is positive
     log_offset: np.ndarray | None = None
     log_centre: np.ndarray | None = None
+    normed: bool = False  # whether the encoder reads rows divided by their Euclidean norm
     clips: bool = False  # whether checked entries are moved into their domain
     corruption: str | None = None  # kind of noise, one of CORRUPTIONS
     corruption_level: float = 0.0  # probability, or standard deviation of Gaussian noise
@@ -47,6 +48,19 @@ class Variant(NamedTuple):
     dead_rows: int = 0  # a unit is dead when this many rows in a row have not kept it
     rows_unused: np.ndarray | None = None  # (k,) int64, number of rows since each unit was kept
 
+    def keeps_zeros(self, absent_missing):
+        """Return whether the encoder reads 0 where rows in CSR form store nothing.
+
+        Nothing stored means 0, or with `absent_missing` a missing entry. Noise is not considered.
+        """
+        changed = self.fill if absent_missing else self.shift
+        if changed is not None and changed.any():
+            return False
+        if self.log_offset is None:
+            return True
+        is_read = self.log_offset > 0
+        return not (np.log(self.log_offset[is_read]) != self.log_centre[is_read]).any()
+
     @property
     def couples_rows(self):
         """Whether a row's loss depends on the rest of its batch."""
@@ -58,9 +72,10 @@ PLAIN = Variant()
 
 def without_noise(variant):
     """Return a variant that reads the same rows without noise, or None if it has no effect."""
-    kept = ("fill", "shift", "factor", "log_offset", "log_centre", "clips")
+    kept = ("fill", "shift", "factor", "log_offset", "log_centre", "normed", "clips")
     plain = Variant(**{name: getattr(variant, name) for name in kept})
-    is_plain = all(getattr(plain, name) is None for name in kept[:-1]) and not plain.clips
+    is_plain = all(getattr(plain, name) is None for name in kept[:-2])
+    is_plain = is_plain and not (plain.clips or plain.normed)
     return None if is_plain else plain
 
 
@@ -78,8 +93,8 @@ def variant_of_rows(reading, dtype):
     """Return the variant of a `Reading`."""
     if not reading.changes_rows():
         return PLAIN
-    fill, scaling, logarithms = reading
-    arrays = {}
+    fill, scaling, logarithms, normed = reading
+    arrays: dict[str, Any] = {"normed": normed}
     if fill is not None:
         arrays["fill"] = (fill if scaling is None else scaling.scaled(fill)).astype(dtype)
     if scaling is not None:
@@ -157,8 +172,10 @@ def check_corruption(given):
         )
     kind, level = given
     limit = np.inf if kind == "gaussian" else 1
-    if not isinstance(level, Real) or isinstance(level, bool) or not 0 <= float(level) <= limit:
+    is_level = isinstance(level, Real) and not isinstance(level, bool)
+    if not is_level or not 0 <= float(level) <= limit or (kind == "dropout" and level == 1):
         what = "standard deviation" if kind == "gaussian" else "probability"
+        what += " below 1" if kind == "dropout" else ""
         raise ValueError(f"corruption={given!r}: the level must be a {what}, got {level!r}")
 
 

@@ -24,6 +24,11 @@ cdef extern from "kernels/base/rows_view.h":
         int clipped
         const double* shift
         const double* factor
+        const int64_t* row_begin
+        const void* indices
+        int wide
+        int absent_missing
+        int keeps_zeros
 
 
 cdef inline void* data_of(array):
@@ -52,22 +57,31 @@ cdef inline int kind_of(cnp.ndarray X) except -1:
     raise TypeError(f"kernels read rows of float32, float64, uint8 or bool, got {X.dtype}")
 
 
-cdef inline rows_view view_rows(cnp.ndarray X, order=None, domain=None) except *:
-    """Return the view of X (n, d) for kernels. Entries of a row are adjacent.
+cdef inline rows_view view_rows(X, order=None, domain=None) except *:
+    """Return the view for kernels of X (n, d), an ndarray or `SparseRows`.
 
-    The types float32, float64, uint8 and bool are supported; others raise TypeError. `order` has
-    the indices of the rows to visit. `domain` is None or (low, high), the bounds of a check of all
-    entries: numbers or float64 arrays (d,). The caller keeps all arrays alive."""
+    Entries of a row of an ndarray are adjacent; the types float32, float64, uint8 and bool are
+    supported, others raise TypeError. `order` has the indices of the rows to visit. `domain` is
+    None or (low, high), the bounds of a check of all entries: numbers or float64 arrays (d,). The
+    caller keeps all arrays alive."""
     cdef rows_view rows
-    rows.data = cnp.PyArray_BYTES(X)
-    rows.stride = cnp.PyArray_STRIDE(X, 0)
-    rows.n_rows = cnp.PyArray_DIM(X, 0) if order is None else len(order)
+    cdef cnp.ndarray data = X if isinstance(X, cnp.ndarray) else X.values
+    rows.data, rows.kind = cnp.PyArray_BYTES(data), kind_of(data)
+    rows.stride, rows.row_begin, rows.indices = 0, NULL, NULL
+    rows.wide = rows.absent_missing = rows.keeps_zeros = False
+    if X is data:
+        rows.stride = cnp.PyArray_STRIDE(data, 0)
+    else:
+        rows.row_begin = <const int64_t*> data_of(X.row_begin)
+        rows.indices, rows.wide = data_of(X.indices), X.indices.itemsize == 8
+        rows.absent_missing, rows.keeps_zeros = X.absent_missing, not X.absent_missing
+    rows.n_rows = len(X) if order is None else len(order)
     rows.order = <const int64_t*> data_of(order)
-    rows.kind = kind_of(X)
     rows.checked = domain is not None
     rows.low = rows.high = 0
     rows.lows = rows.highs = NULL
-    rows.missing = rows.clipped = False
+    rows.missing = rows.absent_missing
+    rows.clipped = False
     rows.shift = rows.factor = NULL
     if domain is not None and isinstance(domain[0], cnp.ndarray):
         rows.lows = <const double*> data_of(domain[0])
@@ -77,11 +91,11 @@ cdef inline rows_view view_rows(cnp.ndarray X, order=None, domain=None) except *
     return rows
 
 
-cdef inline int check_width(cnp.ndarray rows, int64_t width) except -1:
+cdef inline int check_width(rows, int64_t width) except -1:
     """Raise ValueError unless rows (n, width) have as many columns as kernels will read.
 
     Callers have checked rows against an estimator, which another thread may have fitted anew."""
-    if cnp.PyArray_DIM(rows, 1) != width:
+    if rows.shape[1] != width:
         raise ValueError(
             f"a model that reads rows of {width} columns got rows of {rows.shape[1]}: the "
             "estimator must not be fitted to other columns while it is used")

@@ -73,6 +73,11 @@ cdef gemm_function* gemm_of(cnp.ndarray array):
     return gemm_f64 if cnp.PyArray_TYPE(array) == cnp.NPY_FLOAT64 else gemm_f32
 
 
+cdef int64_t batch_entries(X, int64_t batch_size) except -1:
+    """Return the largest number of entries of `SparseRows` in a batch, 0 for dense rows."""
+    return 0 if isinstance(X, cnp.ndarray) else X.most_entries(batch_size)
+
+
 include "_model_views.pxi"
 
 
@@ -259,7 +264,8 @@ cdef class Trainer:
     cdef training_job job
     cdef autoencoder_model upper[MOST_LAYERS]
     cdef const autoencoder_kernels* kernels
-    cdef cnp.ndarray flat, state, X, workspace, packed
+    cdef cnp.ndarray flat, state, workspace, packed
+    cdef object X
     cdef readonly object variant
     cdef object sample_weight, rate_factors
     cdef list segments
@@ -269,7 +275,7 @@ cdef class Trainer:
     # Whether the packed weights, and those in `flat`, are up to date.
     cdef bint is_packed, is_unpacked
 
-    def __init__(self, network, cnp.ndarray X, cnp.ndarray flat, cnp.ndarray state,
+    def __init__(self, network, X, cnp.ndarray flat, cnp.ndarray state,
                  hyperparameters, *, batch_size, n_threads, n_steps, variant, n_rows_seen=0,
                  sample_weight=None, bfloat16=False, schedule_step=0, schedule_steps=1,
                  stores_gradient=False, rate_factors=None):
@@ -288,7 +294,7 @@ cdef class Trainer:
         view_inputs(&self.job.inputs, &self.job.rows, variant)
         self.job.terms = terms_of(variant)
         self.job.rows_unused = <int64_t*> data_of(variant.rows_unused)
-        self.job.batch_size = batch_size
+        self.job.batch_size, self.job.batch_entries = batch_size, batch_entries(X, batch_size)
         self.job.n_threads = self.most_threads = n_threads
         self.job.gemm = gemm_of(flat)
         self.job.hyper = view_hyperparameters(hyperparameters)
@@ -382,7 +388,7 @@ cdef class Trainer:
         return self.job.loss_sum, self.job.status
 
 
-def loss_and_gradients(network, cnp.ndarray X, parameters, weight, domain, batch_size, n_threads,
+def loss_and_gradients(network, X, parameters, weight, domain, batch_size, n_threads,
                        variant, memory=None):
     """Return (loss, gradients, status): the weighted mean loss and its gradient.
 
@@ -405,7 +411,8 @@ def loss_and_gradients(network, cnp.ndarray X, parameters, weight, domain, batch
     cdef CustomOutputs custom = custom_outputs(network.output, example, &job.model)
     view_inputs(&job.inputs, &job.rows, variant)
     job.terms, job.rows_unused = terms_of(variant), <int64_t*> data_of(variant.rows_unused)
-    job.batch_size, job.n_threads, job.gemm = batch_size, n_threads, gemm_of(example)
+    job.batch_size, job.batch_entries = batch_size, batch_entries(X, batch_size)
+    job.n_threads, job.gemm = n_threads, gemm_of(example)
     job.schedule_steps = 1
     job.sample_weight, job.gradients = <const double*> data_of(weight), <double*> data_of(gradients)
     job.tiled = _runtime.products() == "tiles"
@@ -432,7 +439,7 @@ cdef cnp.ndarray reused(dict memory, str name, int64_t n_bytes):
 # ---- one pass ----
 
 
-def one_pass(layer, cnp.ndarray rows, parameters, order, domain, int64_t block_rows, int n_threads,
+def one_pass(layer, rows, parameters, order, domain, int64_t block_rows, int n_threads,
              bint many_rows, *, bint from_codes=False, codes=None, reconstructions=None,
              row_losses=None, feature_losses=None, bint whole_losses=False, targets=None,
              variant=None):

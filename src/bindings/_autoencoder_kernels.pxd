@@ -13,7 +13,12 @@ cdef extern from "kernels/autoencoder/autoencoder.h":
 
     enum: PRODUCTS_BLAS, PRODUCTS_TILES, PRODUCTS_FEW_ROWS
 
-    enum: CORRUPTION_NONE, CORRUPTION_MASKING, CORRUPTION_SALT_AND_PEPPER, CORRUPTION_GAUSSIAN
+    enum:
+        CORRUPTION_NONE
+        CORRUPTION_MASKING
+        CORRUPTION_SALT_AND_PEPPER
+        CORRUPTION_GAUSSIAN
+        CORRUPTION_DROPOUT
 
     ctypedef struct output_segment:
         int output
@@ -54,6 +59,7 @@ cdef extern from "kernels/autoencoder/autoencoder.h":
         const void* fill
         const void* log_offset
         const void* log_centre
+        int normed
         int corruption
         double corruption_level
         const void* low
@@ -90,6 +96,7 @@ cdef extern from "kernels/autoencoder/autoencoder.h":
         int n_upper
         rows_view rows
         int64_t batch_size
+        int64_t batch_entries
         const double* sample_weight
         input_view inputs
         code_terms terms

@@ -7,6 +7,7 @@ from libc.stdint cimport int64_t, uint16_t, uint64_t
 
 from _arrays cimport rows_view
 from _autoencoder_kernels cimport (
+    CORRUPTION_DROPOUT,
     CORRUPTION_GAUSSIAN,
     CORRUPTION_MASKING,
     CORRUPTION_NONE,
@@ -173,7 +174,7 @@ cdef void set_rate_factors(training_job* job, autoencoder_model* upper, cnp.ndar
 
 
 CORRUPTIONS = {"masking": CORRUPTION_MASKING, "salt_and_pepper": CORRUPTION_SALT_AND_PEPPER,
-               "gaussian": CORRUPTION_GAUSSIAN}
+               "gaussian": CORRUPTION_GAUSSIAN, "dropout": CORRUPTION_DROPOUT}
 
 
 cdef void view_inputs(input_view* inputs, rows_view* rows, variant):
@@ -181,7 +182,9 @@ cdef void view_inputs(input_view* inputs, rows_view* rows, variant):
 
     The caller keeps the variant and its arrays as long as the view is used."""
     inputs.fill = data_of(variant.fill)
-    rows.missing = variant.fill is not None
+    rows.missing = rows.absent_missing or variant.fill is not None
+    rows.keeps_zeros = rows.row_begin != NULL and variant.keeps_zeros(rows.absent_missing)
+    inputs.normed = variant.normed
     rows.clipped = variant.clips and rows.checked
     rows.shift = <const double*> data_of(variant.shift)
     rows.factor = <const double*> data_of(variant.factor)

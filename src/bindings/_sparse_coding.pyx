@@ -161,7 +161,7 @@ cdef class Encoder:
         with nogil:
             self.kernels.prepare(&self.job.dictionary)
 
-    def code(self, cnp.ndarray rows, domain, *, order=None, init=None, codes=None, indices=None,
+    def code(self, rows, domain, *, order=None, init=None, codes=None, indices=None,
              values=None, counts=None, objectives=None, gaps=None):
         """Code rows and return the status.
 
@@ -180,7 +180,7 @@ cdef class Encoder:
         return self.job.status
 
 
-def accumulate(cnp.ndarray rows, order, cnp.ndarray indices, cnp.ndarray values, cnp.ndarray counts,
+def accumulate(rows, order, cnp.ndarray indices, cnp.ndarray values, cnp.ndarray counts,
                cnp.ndarray A, cnp.ndarray B, n_threads):
     """Add H^T H to A (k, k) and H^T X to B (k, d), both float64.
 

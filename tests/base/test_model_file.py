@@ -86,6 +86,8 @@ def test_every_parameter_round_trips(X, path):
         "learning_rate_schedule": "plateau",
         "missing": "mask",
         "missing_fill": "zero",
+        "sparse_means": "missing",
+        "row_norm": "l2",
         "scale": "robust",
         "domain": "clip",
         "corruption": ("gaussian", 0.1),

@@ -169,6 +169,8 @@ def test_defaults():
         "learning_rate_schedule": "auto",
         "missing": "error",
         "missing_fill": "mean",
+        "sparse_means": "zero",
+        "row_norm": None,
         "corruption": "auto",
         "contraction": 0.0,
         "sparsity": None,

@@ -131,6 +131,8 @@ def test_every_option_reaches_the_estimator(folder):
         "learning_rate_schedule": "cosine",
         "missing": "mask",
         "missing_fill": "zero",
+        "sparse_means": "missing",
+        "row_norm": "l2",
         "corruption": ("masking", 0.25),
         "contraction": 0.01,
         "sparsity": ("l1", 0.125),

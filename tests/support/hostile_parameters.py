@@ -48,6 +48,8 @@ NETWORK = {
     "alpha": [0.0, 0.1, 1e20],
     "missing": ["mask"],
     "missing_fill": ["zero"],
+    "sparse_means": ["missing"],
+    "row_norm": ["l2"],
     "corruption": [
         ("masking", 0.3),
         ("salt_and_pepper", 1.0),

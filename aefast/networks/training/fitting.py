@@ -107,6 +107,8 @@ class NetworkFitting:
     output: Any
     missing: str
     missing_fill: str
+    sparse_means: str
+    row_norm: str | None
     corruption: Any
     solver: str
     momentum: float
@@ -227,8 +229,8 @@ class NetworkFitting:
 
         Parameters
         ----------
-        X : array-like (n_samples, n_features)
-            Dense rows, in the domain of the output's distributions and finite (or NaN with
+        X : array-like or sparse matrix (n_samples, n_features)
+            Rows in the domain of the output's distributions and finite (or NaN with
             missing="mask"). The notes of the class say when they are copied.
         y : ignored
         sample_weight : array-like (n_samples,) or None, default=None
@@ -250,7 +252,7 @@ class NetworkFitting:
         """
         self._check_parameters()
         goes_on = self.warm_start and self.__sklearn_is_fitted__()
-        rows = check.estimator_rows(self, X, reset=not goes_on)
+        rows = self._table(X, reset=not goes_on)
         weight = check.as_mean_weight(sample_weight, len(rows))
         seed, train, held_out = self._seed_and_parts(rows, weight, goes_on)
         state, variant, means = self._start(X, rows, weight, train, held_out, seed, goes_on)
@@ -303,7 +305,7 @@ class NetworkFitting:
 
         Parameters
         ----------
-        X : array-like (n_samples, n_features)
+        X : array-like or sparse matrix (n_samples, n_features)
         y : ignored
         sample_weight : array-like (n_samples,) or None, default=None
 
@@ -313,7 +315,7 @@ class NetworkFitting:
         """
         self._check_parameters()
         goes_on = self.__sklearn_is_fitted__()
-        rows = check.estimator_rows(self, X, reset=not goes_on)
+        rows = self._table(X, reset=not goes_on)
         weight = check.as_mean_weight(sample_weight, len(rows))
         seed = self._state.seed if goes_on else self._draw_seed()
         state, variant, _ = self._start(X, rows, weight, len(rows), None, seed, goes_on)
@@ -341,7 +343,8 @@ class NetworkFitting:
         dtype = parameter_type(self.precision, rows.dtype)
         if goes_on:
             dtype = self._state.parameters.dtype
-        options = {"missing": self.missing == "mask", "sample_weight": weight}
+        absent_missing = getattr(rows, "absent_missing", False)
+        options = {"missing": self.missing == "mask" or absent_missing, "sample_weight": weight}
         options["with_extremes"] = needs_extremes(self)
         options["name"] = table_name(X, self if goes_on else None)
         scan = scan_table(rows, train, output, dtype, self.n_threads, **options)
@@ -353,10 +356,13 @@ class NetworkFitting:
         if self.missing == "mask":
             fill = scan.means if self.missing_fill == "mean" else np.zeros(d)
         if goes_on:
-            reading = self._state.reading._replace(fill=fill)
+            reading = self._state.reading
         else:
             given = rows, train, weight, output
             reading = self._reading(*given, fill, scan.means, options["name"])
+        if absent_missing:
+            fill = reading.zeros(d)
+        reading = reading._replace(fill=fill)
         means = in_units(reading.scaling, scan.means)
         of_rows = reading if n_missing else reading._replace(fill=None)
         sizes, spectrum = self._sizes_and_spectrum(rows, train, weight, of_rows, goes_on)
@@ -382,13 +388,19 @@ class NetworkFitting:
         state = state._replace(fill=None) if fill is None else state
         return state, variant, means
 
+    def _table(self, X, *, reset):
+        """Return X as rows that kernels can read, dense or `SparseRows`."""
+        absent_missing = self.sparse_means == "missing"
+        return check.sparse_or_dense_rows(self, X, reset=reset, absent_missing=absent_missing)
+
     def _reading(self, rows, train, weight, output, fill, means, name):
         """Return how a new network reads the rows."""
+        normed = self.row_norm is not None
         if self.scale is None or (self.scale == AUTO and not layers_start_near_pca(self)):
-            return Reading(fill)
+            return Reading(fill, normed=normed)
         given = rows, train, weight, output
         scaling = find_scaling(self.scale, *given, means, name)
-        return Reading(fill, scaling, find_logarithms(*given))
+        return Reading(fill, scaling, None if normed else find_logarithms(*given), normed)
 
     def _sizes_and_spectrum(self, rows, train, weight, reading, goes_on):
         """Return each layer's number of units, and the rows' spectrum if it has been computed."""

@@ -22,6 +22,7 @@ import numpy as np
 
 from aefast._base import threads
 from aefast._base.passes import MappedRows
+from aefast._base.sparse_rows import SparseRows
 from aefast.networks.scaling import in_units
 from aefast.networks.training import lbfgs
 from aefast.networks.training.parts import MOST_ENTRIES
@@ -58,7 +59,8 @@ def prepared_for_gaps(estimator, X, train, weight, state, variant, goes_on):
 
     A fit that goes on from fitted parameters completes no rows.
     """
-    if variant.fill is None or not prepares_for_gaps(estimator):
+    is_sparse = isinstance(X, SparseRows)
+    if variant.fill is None or is_sparse or not prepares_for_gaps(estimator):
         return X, variant
     sigma = noise_of(X, train, weight, state.scaling)
     if feeds_back(estimator, state.model) and not goes_on:

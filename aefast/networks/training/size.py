@@ -17,9 +17,11 @@ Choices follow from the rows alone, never from seeds, times or threads.
 """
 
 import numpy as np
+from scipy.sparse import issparse
 
 from aefast._base import threads
 from aefast._base.moments import statistics_of
+from aefast._base.sparse_rows import SparseRows
 from aefast.networks.training.gaps import prepares_for_gaps
 from aefast.networks.training.start import (
     WIDEST,
@@ -67,7 +69,8 @@ def size_of(estimator, X, train, weight, reading):
     """
     if is_overcomplete(estimator):
         return overcomplete_size(estimator, X.shape[1]), None
-    if reading.fill is not None and prepares_for_gaps(estimator):
+    is_sparse = isinstance(X, SparseRows)
+    if reading.fill is not None and prepares_for_gaps(estimator) and not is_sparse:
         return min(X.shape[1], MOST_UNITS), None
     k, spectrum = chosen_size(X, train, weight, reading, estimator.n_threads)
     kept = 1 - float(getattr(estimator, "dropout", 0.0))
@@ -85,6 +88,8 @@ def chosen_size(X, train, weight, reading, n_threads):
     rows, weight = rows_for_spectrum(X, train, weight, reading, most + 1, copies=True)
     if d <= WIDEST:
         spectrum, errors = _from_covariance(rows, weight, most, n_threads)
+    elif issparse(rows):
+        spectrum, errors = _from_leading_of_sparse(rows, weight, most, n_threads)
     else:
         spectrum, errors = _from_leading(rows, weight, most, n_threads)
     return smallest_good(errors, -(-d // 2)), spectrum
@@ -114,15 +119,31 @@ def folds_of(rows, weight):
     """
     n, d = rows.shape
     factors = np.random.default_rng(0).integers(2**64 - 1, size=d, dtype=np.uint64) | np.uint64(1)
-    step, hashes = max(1, HASHED_ENTRIES // d), np.empty(n, np.uint64)
-    for i in range(0, n, step):
-        bits = rows[i : i + step].view(f"u{rows.dtype.itemsize}").astype(np.uint64)
-        bits ^= bits >> np.uint64(32)  # the low bits of whole numbers are 0
-        hashes[i : i + step] = bits @ factors
+    hashes = (_hashes_of_sparse if issparse(rows) else _hashes)(rows, factors)
     folds = np.zeros(n, np.int64)
     used = np.ones(n, bool) if weight is None else weight > 0
     folds[used] = np.unique(hashes[used], return_inverse=True)[1] % FOLDS
     return folds
+
+
+def _hashes(rows, factors):
+    n, d = rows.shape
+    step, hashes = max(1, HASHED_ENTRIES // d), np.empty(n, np.uint64)
+    for i in range(0, n, step):
+        hashes[i : i + step] = _bits(rows[i : i + step]) @ factors
+    return hashes
+
+
+def _hashes_of_sparse(rows, factors):
+    terms = _bits(rows.data) * factors[rows.indices]
+    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(terms)])
+    return sums[rows.indptr[1:]] - sums[rows.indptr[:-1]]
+
+
+def _bits(values):
+    bits = values.view(f"u{values.dtype.itemsize}").astype(np.uint64)
+    bits ^= bits >> np.uint64(32)  # the low bits of whole numbers are 0
+    return bits
 
 
 def _from_covariance(rows, weight, most, n_threads):
@@ -169,6 +190,24 @@ def _from_leading(rows, weight, most, n_threads):
     R *= np.sqrt(share / share.sum())[:, np.newaxis]
     U = found.vectors.T
     return found, entry_errors(found.values, U, total, np.square(R).sum(axis=0), (R @ U).T @ R)
+
+
+def _from_leading_of_sparse(rows, weight, most, n_threads):
+    """Return what `_from_leading` returns, of a CSR matrix, which is centred within products."""
+    is_held_out = folds_of(rows, weight) == 0
+    order = np.flatnonzero(~is_held_out)
+    most = min(most, max(1, len(order) - 1))
+    found, total = leading_components(rows[order], _weight_of(weight, order), most, n_threads)
+    R = rows[np.flatnonzero(is_held_out)].astype(np.float64)
+    share = np.ones(R.shape[0]) if weight is None else weight[is_held_out].astype(np.float64)
+    if not len(found.values) or not share.sum() > 0:
+        return found, np.zeros(1)
+    share, U, mean = share / share.sum(), found.vectors.T, found.mean
+    codes = R @ U - mean @ U
+    sums = share @ R
+    squares = share @ R.multiply(R) - 2 * mean * sums + mean**2
+    UT = (R.T @ (codes * share[:, np.newaxis])).T - np.outer(share @ codes, mean)
+    return found, entry_errors(found.values, U, total, np.maximum(squares, 0), UT)
 
 
 def entry_errors(values, U, total, second_moments, UT):

@@ -22,6 +22,7 @@ import warnings
 from typing import NamedTuple
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.exceptions import ConvergenceWarning
 
 from aefast._base import threads
@@ -29,6 +30,7 @@ from aefast._base.krylov import leading_eigenpairs
 from aefast._base.moments import statistics_of
 from aefast._base.passes import MappedRows, copied_rows
 from aefast._base.random import WEIGHTS, random_stream
+from aefast._base.sparse_rows import SparseRows
 from aefast.networks import outputs
 from aefast.networks._autoencoder import N_PARAMETER_ARRAYS, activation_table
 from aefast.networks.fitted import initial_bias
@@ -84,8 +86,14 @@ def layers_start_near_pca(estimator):
 
 
 def encoder_rows(X, order, reading):
-    """Return some rows as the encoder reads them, in a new array of float32 or float64."""
+    """Return some rows as the encoder reads them, in a new array of float32 or float64.
+
+    `SparseRows` become a matrix of SciPy where zeros stay zeros.
+    """
     rows = copied_rows(X, order)
+    if isinstance(rows, SparseRows):
+        rows = reading.encoder_rows(rows)
+        return rows.to_csr() if isinstance(rows, SparseRows) else rows
     rows = rows if rows.dtype in (np.float32, np.float64) else rows.astype(np.float64)
     return reading.encoder_rows(rows)
 
@@ -105,6 +113,12 @@ def rows_for_spectrum(X, train, weight, reading, k, copies=False):
     the rows are to be copied further, so that more than MOST_ENTRIES entries are thinned out.
     """
     n, d = len(X), X.shape[1]
+    if isinstance(X, SparseRows):
+        per_row = max(1, X.nnz // n) if reading.keeps_zeros(X.absent_missing) else d
+        most = min(MOST_OPERATIONS / (50 * per_row * (k + 8)), MOST_ENTRIES // per_row)
+        order = spread_rows(train, max(2, int(most)))
+        rows = encoder_rows(X, order, reading)
+        return rows, None if weight is None else weight[order]
     most = MOST_OPERATIONS / d**2 if d <= WIDEST else MOST_OPERATIONS / (50 * d * (k + 8))
     in_memory = X.size <= MOST_ENTRIES or (not copies and MappedRows.under(X) is None)
     whole = (
@@ -136,19 +150,36 @@ def spectrum_of(statistics, k):
 
 
 def leading_components(rows, weight, k, n_threads):
-    """Return the `Spectrum` of wide rows, at most k pairs of it, and the total variance."""
+    """Return the `Spectrum` of wide rows, at most k pairs of it, and the total variance.
+
+    rows : ndarray or CSR matrix
+    """
     d = rows.shape[1]
     used = rows if weight is None else rows[weight > 0]
-    if not len(used) or (used == used[0]).all():
-        mean = used[0].astype(np.float64) if len(used) else np.zeros(d)
+    if not used.shape[0] or _are_equal(used):
+        mean = dense_row(used, 0) if used.shape[0] else np.zeros(d)
         return Spectrum(mean, np.zeros(0), np.zeros((0, d))), 0.0
-    k = min(k, len(rows) - 1, d)
+    k = min(k, rows.shape[0] - 1, d)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         found = leading_eigenpairs(rows, k, 1e-2, 30, 0, n_threads, weight=weight)
     if found is None:
-        return Spectrum(rows.mean(axis=0, dtype=np.float64), np.zeros(0), np.zeros((0, d))), 0.0
+        mean = np.asarray(rows.mean(axis=0, dtype=np.float64)).ravel()
+        return Spectrum(mean, np.zeros(0), np.zeros((0, d))), 0.0
     return Spectrum(found.mean, *_significant(found.values, found.vectors, k, d)), found.total
+
+
+def _are_equal(rows):
+    """Return whether all rows, dense or sparse, are equal."""
+    if issparse(rows):
+        return (rows.max(axis=0) - rows.min(axis=0)).nnz == 0
+    return (rows == rows[0]).all()
+
+
+def dense_row(rows, number):
+    """Return a row of an ndarray or a CSR matrix as float64."""
+    row = rows[[number]]
+    return (row.toarray() if issparse(row) else row)[0].astype(np.float64)
 
 
 def _significant(values, vectors, k, d):

@@ -75,7 +75,13 @@ typedef struct {
     const double *rate_factors;
 } autoencoder_model;
 
-enum { CORRUPTION_NONE, CORRUPTION_MASKING, CORRUPTION_SALT_AND_PEPPER, CORRUPTION_GAUSSIAN };
+enum {
+    CORRUPTION_NONE,
+    CORRUPTION_MASKING,
+    CORRUPTION_SALT_AND_PEPPER,
+    CORRUPTION_GAUSSIAN,
+    CORRUPTION_DROPOUT
+};
 
 /* Changes that turn a row into the encoder's input. Where all fields are 0, the input is the row
    itself. */
@@ -85,9 +91,13 @@ typedef struct {
     /* (d): where the offset is positive, the encoder reads log(max(x, 0) + offset) - centre;
        NULL: it reads x. */
     const void *log_offset, *log_centre;
+    /* Whether the encoder reads the row divided by its Euclidean norm (a row of zeros as it is). No
+       logarithms are taken then. */
+    int normed;
     /* One of CORRUPTION_... */
     int corruption;
-    /* The probability that an entry is corrupted, or the standard deviation of Gaussian noise. */
+    /* The probability that an entry is corrupted, or the standard deviation of Gaussian noise.
+       Dropout divides the entries that stay by 1 - corruption_level. */
     double corruption_level;
     /* (d): the two values of salt-and-pepper noise. */
     const void *low, *high;
@@ -149,6 +159,8 @@ typedef struct {
     int n_upper;
     rows_view rows;
     int64_t batch_size;
+    /* For rows in CSR form: the largest number of entries in a batch. */
+    int64_t batch_entries;
     /* Weights of the samples, by row number. Gradients need weights that add up to 1 over the
        visited rows; training divides the weights of a batch by its number of rows. NULL: losses are
        means over the batch. */

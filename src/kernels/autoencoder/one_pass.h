@@ -6,6 +6,7 @@
 
 #include "kernels/autoencoder/inputs.h"
 #include "kernels/autoencoder/parameters.h"
+#include "kernels/autoencoder/sparse_encoding.h"
 #include "kernels/autoencoder/tables/activations.h"
 #include "kernels/autoencoder/top_k.h"
 #include "kernels/base/workspace.h"
@@ -24,6 +25,8 @@ typedef struct {
     real *T;
     /* (block_rows, k), rows ld_k apart: codes. */
     real *H;
+    /* The entries of a row in CSR form. */
+    sparse_entry *entries;
     /* Buffer for groups of columns and for the selection of units. */
     real *row;
     /* For custom distributions: the positions of rows, and their entries. */
@@ -37,9 +40,13 @@ typedef struct {
     one_pass_job *job;
     int64_t d, k, ld_d, ld_k;
     int tiled;
+    /* Whether the encoder reads the entries of rows in CSR form, not dense rows. */
+    int sparse;
     parameter_views p;
     /* Weights packed for register tiles (packing.h). */
     real *W_by_k, *V_by_d;
+    /* (d, padded(k)): W^T, for rows in CSR form. */
+    real *W_rows;
     /* Memory of the threads' buffers. */
     arena members;
     /* The next block of rows. Threads take blocks as they become free; results do not depend on
@@ -47,15 +54,22 @@ typedef struct {
     _Atomic int64_t next;
 } pass;
 
+static int encodes(const one_pass_job *job) { return !job->from_codes; }
+static int decodes(const one_pass_job *job)
+{
+    return job->reconstructions || job->row_losses || job->feature_losses;
+}
+
 /* Reserve the buffers of one thread. */
 static pass_buffers carve_buffers(const pass *f, arena *a)
 {
     int64_t n = f->job->block_rows;
     pass_buffers buffers;
-    buffers.X = buffers.T = CARVE(a, real, n * f->ld_d);
-    if (inputs_differ(&f->job->inputs))
+    buffers.X = buffers.T = CARVE(a, real, f->sparse && !decodes(f->job) ? 0 : n * f->ld_d);
+    buffers.entries = CARVE(a, sparse_entry, f->sparse ? f->d : 0);
+    if (!f->sparse && inputs_differ(&f->job->inputs))
         buffers.T = CARVE(a, real, n * f->ld_d);
-    buffers.E = CARVE(a, real, n * f->ld_d);
+    buffers.E = CARVE(a, real, decodes(f->job) ? n * f->ld_d : 0);
     buffers.H = CARVE(a, real, n * f->ld_k);
     buffers.row = CARVE(a, real,
                         max_i64(GROUP_BUFFERS * widest_group(&f->job->model),
@@ -66,12 +80,6 @@ static pass_buffers carve_buffers(const pass *f, arena *a)
     return buffers;
 }
 
-static int encodes(const one_pass_job *job) { return !job->from_codes; }
-static int decodes(const one_pass_job *job)
-{
-    return job->reconstructions || job->row_losses || job->feature_losses;
-}
-
 /* Reserve the packed weights in the workspace; the threads' buffers follow them. */
 static pass carve_pass(one_pass_job *job, void *workspace)
 {
@@ -80,10 +88,13 @@ static pass carve_pass(one_pass_job *job, void *workspace)
               .k = job->model.n_components,
               .p = view_parameters(&job->model)};
     f.tiled = job->products == PRODUCTS_TILES;
+    f.sparse = encodes(job) && job->products != PRODUCTS_BLAS &&
+               inputs_are_sparse(&job->rows, &job->inputs) && zeros_pass(&job->rows, f.d);
     f.ld_d = f.tiled ? leading_dimension(f.d) : f.d;
     f.ld_k = f.tiled ? leading_dimension(f.k) : f.k;
     f.members = arena_at(workspace);
-    f.W_by_k = CARVE(&f.members, real, f.tiled && encodes(job) ? padded(f.k) * padded(f.d) : 0);
+    f.W_by_k = CARVE(&f.members, real, f.tiled && encodes(job) && !f.sparse ? padded(f.k) * padded(f.d) : 0);
+    f.W_rows = CARVE(&f.members, real, f.tiled && f.sparse ? f.d * padded(f.k) : 0);
     f.V_by_d = CARVE(&f.members, real, f.tiled && decodes(job) ? padded(f.d) * f.k : 0);
     return f;
 }
@@ -101,7 +112,10 @@ static int64_t one_pass_workspace_bytes(const one_pass_job *job)
 static void pack_weights(const pass *f, member m)
 {
     int64_t d = f->d, k = f->k;
-    if (encodes(f->job))
+    if (f->sparse)
+        transpose_weights(k, d, f->p.W, share_begin(m, n_panels(k)), share_end(m, n_panels(k)),
+                          f->W_rows);
+    else if (encodes(f->job))
         for (int64_t j = share_begin(m, n_panels(k)); j < share_end(m, n_panels(k)); ++j)
             pack_transposed_panel(min_i64(PANEL, k - j * PANEL), d, f->p.W + j * PANEL * d,
                                   f->W_by_k + j * padded(d) * PANEL);
@@ -110,15 +124,36 @@ static void pack_weights(const pass *f, member m)
             pack_panel(k, d - j * PANEL, f->p.V + j * PANEL, d, f->V_by_d + j * k * PANEL);
 }
 
+/* Compute products with W of n rows in CSR form. */
+static void multiply_sparse_rows(const pass *f, const pass_buffers *buffers, int64_t first,
+                                 int64_t n)
+{
+    const one_pass_job *job = f->job;
+    for (int64_t i = 0; i < n; ++i) {
+        int64_t found = read_sparse_row(&job->rows, &job->inputs, first + i,
+                                        job->inputs.first_sample + first + i, 0, buffers->entries,
+                                        buffers->status);
+        real *h = buffers->H + i * f->ld_k;
+        if (f->tiled)
+            encode_entries(buffers->entries, found, f->k, f->W_rows, h);
+        else
+            encode_entries_by_columns(buffers->entries, found, f->k, f->d, f->p.W, h);
+    }
+}
+
 /* Compute the codes of n rows from `first` on, and copy them to the job's output. */
 static void encode_block(const pass *f, const pass_buffers *buffers, int64_t first, int64_t n)
 {
     int64_t d = f->d, k = f->k;
     const one_pass_job *job = f->job;
+    if (f->sparse)
+        multiply_sparse_rows(f, buffers, first, n);
     for (int64_t column = 0; column < k; column += BLOCK_COLUMNS) {
         int64_t columns = min_i64(BLOCK_COLUMNS, k - column);
         real *H = buffers->H + column;
-        if (f->tiled)
+        if (f->sparse)
+            ; /* all columns are there */
+        else if (f->tiled)
             product_panels(n, n_panels(columns), d, buffers->X, f->ld_d,
                            f->W_by_k + column * padded(d), padded(d), H, f->ld_k);
         else if (job->products == PRODUCTS_FEW_ROWS)
@@ -287,7 +322,7 @@ static void pass_block(const pass *f, const pass_buffers *buffers, int64_t first
 {
     const one_pass_job *job = f->job;
     int64_t width = job->from_codes ? f->k : f->d, ld = job->from_codes ? f->ld_k : f->ld_d;
-    for (int64_t i = 0; i < n; ++i) {
+    for (int64_t i = 0; i < n && !(f->sparse && !decodes(job)); ++i) {
         *buffers->status |= load_row(&job->rows, first + i, 0, width,
                                      (job->from_codes ? buffers->H : buffers->T) + i * ld);
         if (buffers->T != buffers->X && !job->from_codes)

@@ -33,6 +33,17 @@ typedef struct {
     /* (d): entries x are loaded as (x - shift) factor, and checked afterwards; NULL: as they are.
      */
     const double *shift, *factor;
+    /* Rows in CSR form, unless NULL: the entries of row i are at the places row_begin[i] to
+       row_begin[i + 1] - 1 of `data` and of `indices`, which has their columns in increasing
+       order, as int64_t where `wide` is set and as int32_t otherwise. */
+    const int64_t *row_begin;
+    const void *indices;
+    int wide;
+    /* CSR: whether entries that are not stored are missing, instead of 0. */
+    int absent_missing;
+    /* CSR: whether entries that are not stored are 0 in the encoder's input too, once they are
+       scaled, filled, and their logarithms taken. */
+    int keeps_zeros;
 } rows_view;
 
 enum { STATUS_OK = 0, STATUS_NOT_FINITE = 1, STATUS_BAD_ROWS = 2, STATUS_CUSTOM_FAILED = 4 };

@@ -113,11 +113,93 @@ static inline int entries_in_range(const rows_view *rows, int64_t column, const 
     return all;
 }
 
+/* Whether n entries from a column on pass the check. */
+static inline int passes_check(const rows_view *rows, int64_t column, int64_t n, const real *x)
+{
+    return rows->lows || rows->missing ? entries_in_range(rows, column, x, n)
+                                       : in_range(x, n, (real)rows->low, (real)rows->high);
+}
+
+/* ---- rows in CSR form ---- */
+
+/* The column of a stored entry. */
+ALWAYS_INLINE int64_t column_at(const rows_view *rows, int64_t entry)
+{
+    return rows->wide ? ((const int64_t *)rows->indices)[entry]
+                      : ((const int32_t *)rows->indices)[entry];
+}
+
+/* The places of the entries of the row at a place of the pass: [begin, end). */
+typedef struct {
+    int64_t begin, end;
+} entry_range;
+
+static inline entry_range entries_of_row(const rows_view *rows, int64_t place)
+{
+    int64_t row = rows->order ? rows->order[place] : place;
+    return (entry_range){rows->row_begin[row], rows->row_begin[row + 1]};
+}
+
+/* The first place of a row's entries whose column is not below `column`. */
+static inline int64_t first_entry_from(const rows_view *rows, entry_range at, int64_t column)
+{
+    int64_t low = at.begin, high = at.end;
+    while (low < high) {
+        int64_t middle = low + (high - low) / 2;
+        if (column_at(rows, middle) < column)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* A stored number as a real, in the model's units; `entry` is -1 for a 0 that is not stored. */
+static inline real sparse_value(const rows_view *rows, int64_t entry, int64_t column)
+{
+    double x = entry < 0                      ? 0
+               : rows->kind == ROWS_FLOAT64   ? ((const double *)rows->data)[entry]
+                                              : (double)((const float *)rows->data)[entry];
+    return (real)(rows->shift ? (x - rows->shift[column]) * rows->factor[column] : x);
+}
+
+/* Load columns [column, column + n) of a row in CSR form, PANEL columns at a time to addresses
+   `stride` reals apart, with all entries that are not stored. */
+__attribute__((noinline, unused)) static int load_sparse_row(const rows_view *rows, int64_t place,
+                                                             int64_t column, int64_t n, real *out,
+                                                             int64_t stride)
+{
+    entry_range at = entries_of_row(rows, place);
+    int centred = rows->shift && !rows->absent_missing && !rows->keeps_zeros, status = STATUS_OK;
+    for (int64_t j = 0; j < n; j += PANEL)
+        for (int64_t i = 0; i < min_i64(PANEL, n - j); ++i)
+            out[j / PANEL * stride + i] = rows->absent_missing ? (real)NAN
+                                          : centred ? sparse_value(rows, -1, column + j + i)
+                                                    : 0;
+    for (int64_t e = first_entry_from(rows, at, column); e < at.end; ++e) {
+        int64_t j = column_at(rows, e) - column;
+        if (j >= n)
+            break;
+        out[j / PANEL * stride + j % PANEL] = sparse_value(rows, e, column + j);
+    }
+    for (int64_t j = 0; (rows->clipped || rows->checked) && j < n; j += PANEL) {
+        real *x = out + j / PANEL * stride;
+        int64_t m = min_i64(PANEL, n - j);
+        if (rows->clipped)
+            clip_entries(rows, column + j, m, x);
+        if (rows->checked && !passes_check(rows, column + j, m, x))
+            status = STATUS_BAD_ROWS;
+    }
+    return status;
+}
+
 /* Load columns [column, column + n) of the row at a place. Returns STATUS_BAD_ROWS where an entry
    fails the check. */
 ALWAYS_INLINE int load_row(const rows_view *rows, int64_t place, int64_t column, int64_t n,
                            real *out)
 {
+    if (rows->row_begin)
+        return load_sparse_row(rows, place, column, n, out, PANEL);
     const char *from = row_at(rows, place) + column * entry_bytes(rows->kind);
     if (rows->shift)
         scale_entries(rows, from, column, n, out);
@@ -127,9 +209,7 @@ ALWAYS_INLINE int load_row(const rows_view *rows, int64_t place, int64_t column,
         clip_entries(rows, column, n, out);
     if (!rows->checked)
         return STATUS_OK;
-    int good = rows->lows || rows->missing ? entries_in_range(rows, column, out, n)
-                                           : in_range(out, n, (real)rows->low, (real)rows->high);
-    return good ? STATUS_OK : STATUS_BAD_ROWS;
+    return passes_check(rows, column, n, out) ? STATUS_OK : STATUS_BAD_ROWS;
 }
 
 /* Load all d columns of the row at a place, PANEL columns at a time to addresses `stride` reals
@@ -137,6 +217,11 @@ ALWAYS_INLINE int load_row(const rows_view *rows, int64_t place, int64_t column,
 static inline int load_row_in_panels(const rows_view *rows, int64_t place, int64_t d, real *out,
                                      int64_t stride)
 {
+    if (rows->row_begin) {
+        if (d % PANEL)
+            memset(out + d / PANEL * stride, 0, PANEL * sizeof *out);
+        return load_sparse_row(rows, place, 0, d, out, stride);
+    }
     int status = STATUS_OK,
         is_copied = rows->kind == REAL_KIND && !rows->checked && !rows->shift && !rows->clipped;
     const real *row = (const real *)row_at(rows, place);
@@ -179,6 +264,8 @@ static inline lookahead look_ahead(const rows_view *rows, int64_t d, int64_t n, 
 ALWAYS_INLINE void fetch_later_row(const rows_view *rows, const lookahead *l, int64_t place,
                                    int64_t d)
 {
+    if (rows->row_begin)
+        return;
     int64_t later = place + l->rows + (place + l->rows < l->end ? 0 : l->others),
             bytes = d * entry_bytes(rows->kind);
     if (later >= rows->n_rows)

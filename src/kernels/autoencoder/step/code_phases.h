@@ -284,19 +284,34 @@ static double custom_chunk(const training *t, member m, const batch_plan *plan,
     return failed ? (double)NAN : loss; /* NaN ends the call before an update */
 }
 
+/* Set the targets of row i of a batch in CSR form in the buffer of a thread, or take them away
+   again. Return the buffer as a row. */
+static row_entries place_row_targets(const training *t, member m, int64_t i, int set)
+{
+    real *targets = t->members[m.index].row_targets;
+    const real absent = absent_target(&t->job->rows);
+    for (int64_t e = t->sparse.row_begins[i]; e < t->sparse.row_begins[i + 1]; ++e)
+        targets[t->sparse.by_row[e].column] = set ? t->sparse.by_row[e].target : absent;
+    return (row_entries){targets, PANEL};
+}
+
 /* Compute the groups of columns for the rows of one chunk. Return the weighted loss. */
 static double group_chunk(const training *t, member m, const batch_plan *plan, row_function *row_of,
                           int64_t chunk, double *sums)
 {
     const autoencoder_model *model = &t->job->model;
     double loss = 0;
-    for (int64_t i = chunk * GROUP_ROWS; i < min_i64(plan->n, (chunk + 1) * GROUP_ROWS); ++i)
+    for (int64_t i = chunk * GROUP_ROWS; i < min_i64(plan->n, (chunk + 1) * GROUP_ROWS); ++i) {
+        row_entries targets = t->sparse.is_used ? place_row_targets(t, m, i, 1)
+                                                : row_of(t, plan, t->T, t->d, i);
         for (int q = 0; q < model->n_segments; ++q)
             if (model->segments[q].is_group)
                 loss += (double)t->weight[i] *
-                        group_loss(&model->segments[q], row_of(t, plan, t->E, t->d, i),
-                                   row_of(t, plan, t->T, t->d, i), t->weight[i], sums, 0,
-                                   t->members[m.index].row);
+                        group_loss(&model->segments[q], row_of(t, plan, t->E, t->d, i), targets,
+                                   t->weight[i], sums, 0, t->members[m.index].row);
+        if (t->sparse.is_used)
+            place_row_targets(t, m, i, 0);
+    }
     return loss;
 }
 

@@ -4,7 +4,7 @@
 #define AEFAST_NETWORK_H
 
 #include "kernels/autoencoder/step/blas_phases.h"
-#include "kernels/autoencoder/step/tile_phases.h"
+#include "kernels/autoencoder/step/sparse_phases.h"
 
 typedef struct {
     training_job *job;
@@ -49,6 +49,14 @@ static void carve_code_terms(training *t, arena *a, int64_t stored_rows, int64_t
         t->clean = CARVE(a, real, stored_rows * t->width_k);
 }
 
+/* Return whether a layer reads the entries of rows in CSR form, not dense rows. */
+static int reads_entries(const training *t)
+{
+    const training_job *job = t->job;
+    return !t->below && job->tiled && GROUP == 1 && inputs_are_sparse(&job->rows, &job->inputs) &&
+           !goes_through_entries(job) && !job->model.has_custom;
+}
+
 /* Reserve the arrays of a layer. They suffice for smaller batches too: BLAS may cut such a batch
    into more blocks, for which 2 BLOCKS_WANTED partial sums are added. */
 static void carve_activations(training *t, arena *a)
@@ -56,8 +64,11 @@ static void carve_activations(training *t, arena *a)
     int64_t n_more = t->job->tiled ? 0 : 2 * BLOCKS_WANTED;
     batch_plan plan = plan_batch(t, t->job->batch_size);
     int64_t n_blocks = (plan.blocks_per_matrix + n_more) * n_matrices(t);
-    t->X = t->T = t->below ? t->below->H : CARVE(a, real, plan.stored_rows * t->width_d);
-    if (inputs_differ(&t->job->inputs))
+    int64_t dense_rows = reads_entries(t) ? 0 : plan.stored_rows;
+    t->X = t->T = t->below ? t->below->H : CARVE(a, real, dense_rows * t->width_d);
+    if (reads_entries(t))
+        t->sparse = carve_sparse_batch(t, &plan, a);
+    else if (inputs_differ(&t->job->inputs))
         t->T = CARVE(a, real, plan.stored_rows * t->width_d);
     t->E = CARVE(a, real, plan.stored_rows * t->width_d);
     t->H = CARVE(a, real, plan.stored_rows * t->width_k);
@@ -99,7 +110,7 @@ static void carve_between(training *t, const training *above, arena *a)
 }
 
 /* Reserve the buffers of each thread. */
-static scratch *carve_members(const training_job *job, arena *a)
+static scratch *carve_members(const training_job *job, int is_sparse, arena *a)
 {
     int64_t size = job->tiled ? STRIP_ROWS * PANEL * STRIP_PANELS : BLOCK_ROWS * BLOCK_COLUMNS;
     scratch *members = CARVE(a, scratch, job->n_threads);
@@ -111,6 +122,9 @@ static scratch *carve_members(const training_job *job, arena *a)
             a, real,
             max_i64(GROUP_BUFFERS * widest_group(&job->model),
                     job->model.top_k > 0 ? TOP_K_BUFFERS * padded(job->model.n_components) : 0));
+        buffers.panel_targets = CARVE(a, real, is_sparse ? TILE_BLOCK_ROWS * PANEL : 0);
+        buffers.row_targets = CARVE(
+            a, real, is_sparse && job->model.has_groups ? padded(job->model.n_features) : 0);
         buffers.custom_rows = CARVE(a, row_entries,
                                     job->model.has_custom ? 2 * job->batch_size : 0);
         buffers.custom_reals = CARVE(a, real, custom_output_reals(&job->model, job->batch_size));
@@ -169,7 +183,7 @@ static void carve_network(network *net, training_job *job, void *workspace, void
             carve_between(&net->layers[l - 1], &net->layers[l], &working);
         at += n_parameters(&layer_job->model);
     }
-    scratch *members = carve_members(job, &working);
+    scratch *members = carve_members(job, net->layers[0].sparse.is_used, &working);
     for (int l = 0; l < net->n_layers; ++l)
         net->layers[l].members = members;
     *workspace_bytes = arena_bytes(&working);

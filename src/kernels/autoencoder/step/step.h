@@ -2,8 +2,8 @@
 #ifndef AEFAST_STEP_H
 #define AEFAST_STEP_H
 
-#include "kernels/autoencoder/inputs.h"
 #include "kernels/autoencoder/parameters.h"
+#include "kernels/autoencoder/sparse_inputs.h"
 #include "kernels/autoencoder/step/weights.h"
 #include "kernels/autoencoder/tables/activations.h"
 #include "kernels/autoencoder/tables/penalties.h"
@@ -63,6 +63,22 @@ typedef struct {
     unsigned char *n_dead;
 } kept_entries;
 
+/* The entries of a batch of rows in CSR form (sparse_phases.h). */
+typedef struct {
+    /* Whether the batch is not loaded as dense rows. */
+    int is_used;
+    /* (n + 1): the place in by_row of each row's first entry. */
+    int64_t *row_begins;
+    /* The entries row after row; and sorted by chunk of row blocks, panel of columns, row block,
+       and row. The place of an entry is that of its row in a panel of H, counted in rows from the
+       panel in the first block of the chunk. */
+    sparse_entry *by_row, *by_panel;
+    /* The place in by_panel of the first entry of each (chunk, panel, row block), and of the end. */
+    int64_t *begins;
+    /* The place of each next entry, while entries are sorted. */
+    int64_t *cursors;
+} sparse_batch;
+
 /* Buffers of one thread. */
 typedef struct {
     /* The gradient of a block of weights, in real and in double. */
@@ -70,6 +86,9 @@ typedef struct {
     double *wide_gradient;
     /* Buffer for groups of columns and for the selection of units. */
     real *row;
+    /* For rows in CSR form: the targets of a panel, and of a row for groups of columns; between uses
+       no entry is set. */
+    real *panel_targets, *row_targets;
     /* For custom distributions: the positions of a batch's rows, and their entries. */
     row_entries *custom_rows;
     real *custom_reals;
@@ -127,12 +146,19 @@ typedef struct training {
     /* (k): ||W_j||^2, ||V_j||^2 and weights of auxiliary losses (see code_view). */
     real *norms, *decoder_norms, *revive;
     kept_entries entries;
+    sparse_batch sparse;
     /* Buffers and shares of work of each thread. */
     scratch *members;
     share *shares;
     /* In a deep network, the layer whose codes are X, or NULL. */
     const struct training *below;
 } training;
+
+/* Return the target of entries that rows in CSR form do not store. */
+static inline real absent_target(const rows_view *rows)
+{
+    return rows->absent_missing ? (real)NAN : 0;
+}
 
 static inline int has_code_penalty(const code_terms *terms)
 {

@@ -154,6 +154,8 @@ typedef struct {
     run at;
     /* Counter of the noise of the batch's row 0. */
     int64_t sample;
+    /* The thread's buffers; needed for outputs of rows in CSR form. */
+    const scratch *buffers;
 } tile_phase;
 
 static strip strip_of(const tile_phase *phase, real *activation, int64_t columns, int64_t j)
@@ -187,6 +189,37 @@ static void finish_hidden(void *context, int64_t j)
                phase->plan->block_rows);
 }
 
+/* A chunk of row blocks [begin, end), over which gradients are summed in `real`. */
+typedef struct {
+    int64_t begin, end;
+} row_chunk;
+
+static inline int64_t n_row_chunks(const batch_plan *plan)
+{
+    return ceil_div(plan->row_blocks_d, CHUNK_BLOCKS);
+}
+static inline row_chunk chunk_at(const batch_plan *plan, int64_t chunk)
+{
+    return (row_chunk){chunk * CHUNK_BLOCKS,
+                       min_i64(plan->row_blocks_d, (chunk + 1) * CHUNK_BLOCKS)};
+}
+
+/* Set the targets of a panel of row block r in the buffer of a thread, or take them away again. */
+static void place_targets(const training *t, const batch_plan *plan, int64_t r, int64_t panel,
+                          real *targets, int set)
+{
+    row_chunk c = chunk_at(plan, r / CHUNK_BLOCKS);
+    const int64_t *begins = t->sparse.begins + c.begin * n_panels(t->d) +
+                            panel * (c.end - c.begin) + r - c.begin;
+    const real absent = absent_target(&t->job->rows);
+    int64_t origin = (r - c.begin) * n_panels(t->k) * plan->block_rows;
+    for (int64_t e = begins[0]; e < begins[1]; ++e) {
+        const sparse_entry *entry = t->sparse.by_panel + e;
+        targets[(entry->place - origin) * (int64_t)PANEL + entry->column % PANEL] =
+            set ? entry->target : absent;
+    }
+}
+
 static void finish_output(void *context, int64_t j)
 {
     const tile_phase *phase = (const tile_phase *)context;
@@ -194,12 +227,17 @@ static void finish_output(void *context, int64_t j)
     int64_t panel = phase->at.j + j, r = phase->at.r;
     strip s = strip_of(phase, t->E, t->d, j);
     s.bias = t->p.c + panel * PANEL;
-    s.operand = panel_of(t->T, phase->plan, n_panels(t->d), r, panel);
+    if (t->sparse.is_used)
+        place_targets(t, phase->plan, r, panel, phase->buffers->panel_targets, 1);
+    s.operand = t->sparse.is_used ? phase->buffers->panel_targets
+                                  : panel_of(t->T, phase->plan, n_panels(t->d), r, panel);
     s.operand_ld = PANEL;
     s.weight = t->weight + block_begin(phase->plan, r);
     s.column_sums = t->c_sums + r * t->d + panel * PANEL;
     s.theta_sums = t->theta_sums ? t->theta_sums + r * t->d + panel * PANEL : 0;
     output_gradients(t, &s, panel * PANEL);
+    if (t->sparse.is_used)
+        place_targets(t, phase->plan, r, panel, phase->buffers->panel_targets, 0);
     make_forms(s.n_rows, s.values, s.values, phase->plan->block_rows);
     t->losses[r * n_panels(t->d) + panel] = s.loss;
 }
@@ -280,7 +318,8 @@ static void phase_by_tiles(const training *t, member m, const batch_plan *plan, 
                            int64_t columns, finish_panel *finish, int64_t sample)
 {
     int64_t panels = n_panels(columns), stride = panel_size(plan);
-    tile_phase phase = {.t = t, .plan = plan, .sample = sample};
+    tile_phase phase = {
+        .t = t, .plan = plan, .sample = sample, .buffers = &t->members[m.index]};
     for (work w = begin_work(m, t->shares, panels * plan->row_blocks_d);
          take_items(&w, RUN_PANELS);)
         for (int64_t item = w.begin; item < w.end; item += phase.at.n_panels) {
@@ -388,14 +427,15 @@ static void gradients_of_strips(const training *t, const batch_plan *plan, weigh
     }
 }
 
-/* Compute the gradient of a block of weights and use it (see weights.h). Return the L2 penalty. */
-static double weights_by_tiles(const training *t, const batch_plan *plan,
-                               const step_constants *constants, weight_block which,
-                               scratch *buffers, double *squares)
+/* Compute the gradient of a block of weights, by `of_block`, and use it (see weights.h). Return the
+   L2 penalty. */
+static double weights_of_strips(const training *t, const batch_plan *plan,
+                                const step_constants *constants, weight_block which,
+                                scratch *buffers, double *squares, block_gradient *of_block)
 {
     strips at = strips_at(t, plan, which.index);
     int64_t row = at.row, n_rows = at.n_rows, j = at.j, n_j = at.n_j;
-    gradients_of_strips(t, plan, which, &at, buffers, add_gradient);
+    gradients_of_strips(t, plan, which, &at, buffers, of_block);
     double penalty = 0;
     if (t->norms && which.encoder) {
         real factors[STRIP_ROWS];
@@ -408,6 +448,13 @@ static double weights_by_tiles(const training *t, const batch_plan *plan,
         penalty += use_gradient_strip(t->job, constants, matrix_of(t, which), j + i, row, n_rows,
                                       buffers->gradient + i * STRIP_ROWS * PANEL, squares);
     return penalty;
+}
+
+static double weights_by_tiles(const training *t, const batch_plan *plan,
+                               const step_constants *constants, weight_block which,
+                               scratch *buffers, double *squares)
+{
+    return weights_of_strips(t, plan, constants, which, buffers, squares, add_gradient);
 }
 
 /* Multiply the stored gradient of a block by `factor`, and update the weights. */

@@ -42,7 +42,9 @@ static void load_phase(const training *t, member m, const batch_plan *plan, int6
 {
     weigh_rows(t->job, first, plan->n, share_begin(m, plan->n), share_end(m, plan->n), t->weight);
     norms_phase(t, m);
-    if (t->job->tiled)
+    if (t->sparse.is_used)
+        load_sparse(t, m, plan, first);
+    else if (t->job->tiled)
         load_tiles(t, m, plan, first);
     else
         load_rows(t, m, plan, first);
@@ -51,7 +53,9 @@ static void load_phase(const training *t, member m, const batch_plan *plan, int6
 /* Compute codes. With top-k, choose the units that each row keeps, once whole rows are complete. */
 static void hidden_phase(const training *t, member m, const batch_plan *plan, int64_t sample)
 {
-    (t->job->tiled ? hidden_by_tiles : hidden_by_blas)(t, m, plan, sample);
+    (t->sparse.is_used ? hidden_by_sparse
+     : t->job->tiled   ? hidden_by_tiles
+                       : hidden_by_blas)(t, m, plan, sample);
     if (t->job->model.top_k == 0)
         return;
     team_barrier(m);
@@ -114,6 +118,7 @@ static void weight_phase(const training *t, member m, const batch_plan *plan,
                          const step_constants *constants)
 {
     weight_function *function = t->entries.per_row ? weights_through_entries
+                                : t->sparse.is_used ? weights_by_sparse
                                 : t->job->tiled    ? weights_by_tiles
                                                    : weights_by_blas;
     step_constants scaled[2] = {constants_of_array(constants, &t->job->model, ARRAY_W),
@@ -376,6 +381,20 @@ static void train_member(void *context, member m)
     }
 }
 
+/* Clear the threads' buffers for targets of rows in CSR form. */
+static void clear_targets(const network *net)
+{
+    const real absent = absent_target(&net->job->rows);
+    for (int i = 0; net->layers[0].sparse.is_used && i < net->job->n_threads; ++i) {
+        const scratch *buffers = &net->layers[0].members[i];
+        for (int64_t j = 0; j < TILE_BLOCK_ROWS * PANEL; ++j)
+            buffers->panel_targets[j] = absent;
+        for (int64_t j = 0; net->job->model.has_groups && j < padded(net->job->model.n_features);
+             ++j)
+            buffers->row_targets[j] = absent;
+    }
+}
+
 static void train(training_job *job)
 {
     network net;
@@ -383,6 +402,7 @@ static void train(training_job *job)
     const scratch *members = net.layers[0].members;
     for (int i = 0; i < job->n_threads; ++i)
         net.layers[0].members[i].bad_rows = STATUS_OK;
+    clear_targets(&net);
     for (int l = 0; l < net.n_layers; ++l)
         for (int i = 0; i < job->n_threads; ++i)
             net.layers[l].shares[i] = (share){0};
