@@ -416,6 +416,9 @@ def loss_and_gradients(network, cnp.ndarray X, parameters, weight, domain, batch
     return job.loss_sum, gradients, job.status
 
 
+include "_ensemble.pxi"
+
+
 # ---- one pass ----
 
 
