@@ -3,6 +3,7 @@
 Autoencoder              autoencoder with one hidden layer
 AutoencoderCV            autoencoder whose parameters are chosen on held-out rows
 StackedAutoencoder       autoencoder with several layers
+AutoencoderEnsemble      many autoencoders at once: bagged, or one for each group of rows
 ProbabilisticPCA         linear factor model with equal noise in all columns
 FactorAnalysis           linear factor model with a noise variance for each column
 MarginalizedAutoencoder  linear denoising autoencoder in closed form
@@ -52,6 +53,7 @@ if TYPE_CHECKING:  # the imports of `__getattr__`, for type checkers
     from aefast.linear.whitening import Whitening
     from aefast.model_file import load
     from aefast.networks.autoencoder import Autoencoder
+    from aefast.networks.ensemble import AutoencoderEnsemble
     from aefast.networks.selection import AutoencoderCV
     from aefast.networks.stacked import StackedAutoencoder
     from aefast.sparse_coding.coder import SparseCoder, sparse_encode
@@ -62,6 +64,7 @@ _HOMES = {
     "Autoencoder": "aefast.networks.autoencoder",
     "AutoencoderCV": "aefast.networks.selection",
     "StackedAutoencoder": "aefast.networks.stacked",
+    "AutoencoderEnsemble": "aefast.networks.ensemble",
     "FactorAnalysis": "aefast.linear.factor_analysis",
     "ProbabilisticPCA": "aefast.linear.probabilistic_pca",
     "ItemAutoencoder": "aefast.linear.autoencoders",
@@ -95,6 +98,7 @@ _MODULES = (
 __all__ = [
     "Autoencoder",
     "AutoencoderCV",
+    "AutoencoderEnsemble",
     "DictionaryLearning",
     "FactorAnalysis",
     "Imputer",

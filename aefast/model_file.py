@@ -39,6 +39,7 @@ MODEL_NAME = "model.safetensors"  # of the model in the folder of a fit (`aefast
 HOMES = {
     "aefast autoencoder": ("aefast.networks.autoencoder", "Autoencoder"),
     "aefast stacked autoencoder": ("aefast.networks.stacked", "StackedAutoencoder"),
+    "aefast autoencoder ensemble": ("aefast.networks.ensemble", "AutoencoderEnsemble"),
     "aefast sufficient statistics": ("aefast._base.moments", "SufficientStatistics"),
     "aefast whitening": ("aefast.linear.whitening", "Whitening"),
     "aefast dictionary": ("aefast.sparse_coding.dictionary_learning", "DictionaryLearning"),

@@ -66,6 +66,28 @@ def iteration(**shown: float) -> None:
         bar.update()
 
 
+@contextmanager
+def networks_done(verbose: Any, n: int) -> Iterator[Callable[[int, float | None], None]]:
+    """Show how many of n networks have been trained.
+
+    The context is a function of the number of networks that are done since its last call, and of
+    the last loss of one of them, or None.
+    """
+    if not verbose:
+        yield lambda n_done, loss: None
+        return
+    from tqdm.auto import tqdm
+
+    with tqdm(total=n, unit=" networks", dynamic_ncols=True) as bar:
+
+        def done(n_done: int, loss: float | None) -> None:
+            if loss is not None:
+                bar.set_postfix(loss=f"{loss:.4g}", refresh=False)
+            bar.update(n_done)
+
+        yield done
+
+
 def note(verbose: Any, text: str) -> None:
     """Print a line to standard error, where the progress bar is, if the user wants to see."""
     if verbose:

@@ -9,7 +9,7 @@ from aefast._base.errors import shown
 from aefast._base.types import Array
 
 # Purposes of random numbers, the second part of a key.
-WEIGHTS, SHUFFLE, SPLIT, LAYERS, PARALLEL, ROTATIONS = range(6)
+WEIGHTS, SHUFFLE, SPLIT, LAYERS, PARALLEL, ROTATIONS, MEMBERS = range(7)
 
 
 def random_stream(seed: int, purpose: int, counter: int = 0) -> np.random.Generator:

@@ -78,8 +78,16 @@ class Layer(_LayerFields):
         return self.n_features * self.n_components
 
     def arrays(self, flat):
-        """Return views of a flat array (or a row of the optimizer state), one by parameter name."""
-        return {name: flat[place].reshape(shape) for name, place, shape in self._places}
+        """Return views of a flat array (or a row of the optimizer state), one by parameter name.
+
+        Views of many flat arrays (B, n_parameters) have B as their first dimension.
+        """
+        if flat.ndim == 1:
+            return {name: flat[place].reshape(shape) for name, place, shape in self._places}
+        return {
+            name: flat[..., place].reshape(*flat.shape[:-1], *shape)
+            for name, place, shape in self._places
+        }
 
     def split(self, flat):
         """Return views of a flat array as `Parameters`."""

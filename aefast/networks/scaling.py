@@ -145,13 +145,29 @@ def find_scaling(given, X, train, weight, output, means, name="X"):
         found = _sparse_statistics(rows, weight, columns, means)
     else:
         found = _statistics(rows, weight, columns, means, given == ROBUST)
+    return _scaling_of(found, given, columns, d, rows.dtype, name, keeps_zeros)
+
+
+def scaling_from(given, columns, means, deviations, low, high, dtype, name="X"):
+    """Return the `Scaling` of `find_scaling` from statistics (d,) of the columns, or None.
+
+    `columns` are those of `real_columns`; `given` is not "robust".
+    """
+    centre, spread = means[columns], deviations[columns]
+    smallest = np.finfo(dtype if dtype.kind == "f" else np.float32).tiny
+    spread = np.where(_is_rounding(spread, centre, smallest), 0, spread)
+    found = _Columns(centre, spread, low[columns], high[columns])
+    return _scaling_of(found, given, columns, len(means), dtype, name)
+
+
+def _scaling_of(found, given, columns, d, dtype, name, keeps_zeros=False):
+    """Return the `Scaling` of d columns, of which some are real-valued, or None."""
+    kind = given
     if given == AUTO:
         kind = _suitable_kind_of_zeros(found) if keeps_zeros else _suitable_kind(found)
-    else:
-        kind = given
     if kind is None:
         return None
-    _check_distances(found, columns, rows.dtype, name)
+    _check_distances(found, columns, dtype, name)
     spread = found.spread
     if kind == COMMON and spread.any():
         largest = spread.max()
@@ -228,10 +244,15 @@ def _statistics(rows, weight, columns, means, is_robust):
         if is_robust:
             centre, quartiles = _quartiles(x, observed, centre)
             spread = np.where(quartiles > 0, quartiles, spread)
-        is_zero = spread <= ROUNDING * np.finfo(np.float64).eps * np.abs(centre)
-        is_zero |= (spread < smallest) | ~np.isfinite(spread)
+        is_zero = _is_rounding(spread, centre, smallest)
         found.centre[part], found.spread[part] = centre, np.where(is_zero, 0, spread)
     return found
+
+
+def _is_rounding(spread, centre, smallest):
+    """Return which spreads are rounding errors of the means, too small for the type, or NaN."""
+    is_zero = spread <= ROUNDING * np.finfo(np.float64).eps * np.abs(centre)
+    return is_zero | (spread < smallest) | ~np.isfinite(spread)
 
 
 def _deviations(x, observed, weight, centre):

@@ -436,6 +436,9 @@ cdef cnp.ndarray reused(dict memory, str name, int64_t n_bytes):
     return kept
 
 
+include "_ensemble.pxi"
+
+
 # ---- one pass ----
 
 

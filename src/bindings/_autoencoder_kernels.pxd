@@ -202,6 +202,9 @@ cdef extern from "kernels/autoencoder/autoencoder.h":
         void (*pack)(training_job*) noexcept nogil
         void (*unpack)(training_job*) noexcept nogil
         void (*train)(training_job*) noexcept nogil
+        int64_t (*ensemble_workspace_bytes)(void*) noexcept nogil
+        void (*train_ensemble)(void*) noexcept nogil
+        void (*survey)(void*) noexcept nogil
         int64_t (*one_pass_workspace_bytes)(const one_pass_job*) noexcept nogil
         void (*one_pass)(one_pass_job*) noexcept nogil
         void (*sigmoid)(const void*, void*, int64_t, int) noexcept nogil

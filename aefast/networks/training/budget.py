@@ -51,7 +51,7 @@ class Budget:
         if self.ends_early:
             return self.n_done >= self.n_epochs
         if len(self.window) == self.width:
-            self._end_window(float(np.mean(self.window)))
+            self._end_window(sum(self.window) / self.width)
             self.window = []
         if self.n_bad < PATIENCE or self.tol == 0:
             return False

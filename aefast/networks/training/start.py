@@ -19,7 +19,7 @@ mean.
 """
 
 import warnings
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.sparse import issparse
@@ -65,10 +65,11 @@ def width_of(activation):
 
 
 class Start(NamedTuple):
-    """Losses of a start and of the best constant, on the same rows."""
+    """Losses of a start and of the best constant, on the same rows, and the start's factor."""
 
     loss: float
     constant_loss: float
+    factor: float
 
 
 def starts_near_pca(estimator, network):
@@ -146,7 +147,7 @@ def spectrum_of(statistics, k):
         return Spectrum(np.zeros(d), np.zeros(0), np.zeros((0, d)))
     covariance = statistics.scatter_ / statistics.weight_sum_
     values, vectors = np.linalg.eigh(covariance)
-    return Spectrum(statistics.mean_, *_significant(values[::-1], vectors.T[::-1], k, d))
+    return Spectrum(statistics.mean_, *significant_pairs(values[::-1], vectors.T[::-1], k, d))
 
 
 def leading_components(rows, weight, k, n_threads):
@@ -166,7 +167,7 @@ def leading_components(rows, weight, k, n_threads):
     if found is None:
         mean = np.asarray(rows.mean(axis=0, dtype=np.float64)).ravel()
         return Spectrum(mean, np.zeros(0), np.zeros((0, d))), 0.0
-    return Spectrum(found.mean, *_significant(found.values, found.vectors, k, d)), found.total
+    return Spectrum(found.mean, *significant_pairs(found.values, found.vectors, k, d)), found.total
 
 
 def _are_equal(rows):
@@ -182,7 +183,7 @@ def dense_row(rows, number):
     return (row.toarray() if issparse(row) else row)[0].astype(np.float64)
 
 
-def _significant(values, vectors, k, d):
+def significant_pairs(values, vectors, k, d):
     """Return the leading pairs, with signs such that the largest entry of a vector is positive."""
     rank = int(np.sum(values > max(values[0], 0) * d * np.finfo(np.float64).eps * 16))
     values, vectors = values[: min(k, rank)], vectors[: min(k, rank)]
@@ -192,8 +193,11 @@ def _significant(values, vectors, k, d):
     return values, vectors
 
 
-class _Directions(NamedTuple):
-    """Directions of a layer's units, and what they mean for the rows."""
+class Directions(NamedTuple):
+    """Directions of a layer's units, and what they mean for the rows.
+
+    Those of many networks have the number of the network as their first dimension.
+    """
 
     mean: np.ndarray  # (d,)
     vectors: np.ndarray  # (k, d), of length 1
@@ -202,7 +206,7 @@ class _Directions(NamedTuple):
 
 
 @threads.with_same_bits
-def _directions(layer, spectrum, seed):
+def directions_of(layer, spectrum, seed):
     """Return the leading principal components, and random directions of the rows for more units."""
     k, d = layer.n_components, layer.n_features
     mean, values, vectors = spectrum.mean, spectrum.values[:k], spectrum.vectors[:k]
@@ -214,7 +218,7 @@ def _directions(layer, spectrum, seed):
     length = np.linalg.norm(others, axis=1, keepdims=True)
     others /= np.where(length > 0, length, 1)
     spread = np.sqrt((others @ vectors.T) ** 2 @ values) if len(values) else np.zeros(k - n)
-    return _Directions(
+    return Directions(
         mean,
         np.concatenate([vectors[:n], others]),
         np.concatenate([np.sqrt(values[:n]), spread]),
@@ -233,27 +237,36 @@ def spread_of(network, linear_spread):
 
 
 @threads.with_same_bits
-def _place(layer, parameters, directions, factor, spread):
-    """Write the encoder, and the gain or the decoder's weights, of a start with this factor."""
+def place_near_pca(layer, parameters, directions, factor, spread):
+    """Write the encoder, and the gain or the decoder's weights, of a start with this factor.
+
+    Parameters and `Directions` are those of one network or of many. Return the pre-activations of
+    a row equal to the column means, but for rounding: 0 or (..., k).
+    """
     activation = ACTIVATIONS[layer.activation]
-    largest = directions.scales.max(initial=0)
+    largest = directions.scales.max(axis=-1, initial=0, keepdims=True)
     is_free = layer.gain or not layer.tied  # the decoder's scale does not follow from the encoder's
-    bends = not activation["one_sided"] and layer.activation != "linear"
-    scale = spread * width_of(activation) / largest if is_free and bends and largest > 0 else 1.0
+    scale = np.ones_like(largest)
+    if is_free and not activation["one_sided"] and layer.activation != "linear":
+        unit = spread * width_of(activation)
+        scale = np.divide(unit, largest, out=scale, where=largest > 0)
     if not is_free:
         scale *= np.sqrt(factor)
-    parameters.W[...] = scale * directions.vectors
-    offset = 0.0
+    parameters.W[...] = scale[..., np.newaxis] * directions.vectors
+    offset: Any = 0.0
     if activation["one_sided"] and not layer.top_k:
         offset = activation["linear_from"] + OFFSET * scale * directions.scales
     centre = np.where(np.isfinite(directions.mean), directions.mean, 0.0)
-    parameters.b[...] = offset - parameters.W.astype(np.float64) @ centre
+    parameters.b[...] = offset - (
+        parameters.W.astype(np.float64) @ centre[..., np.newaxis]
+    )[..., 0]
     if is_free:
         free = np.where(directions.is_principal, factor / (scale**2 * activation["slope"]), 0.0)
         if layer.gain:
             parameters.gain[...] = free
         else:
-            parameters.V[...] = free[:, np.newaxis] * parameters.W
+            parameters.V[...] = free[..., np.newaxis] * parameters.W
+    return offset
 
 
 def _centre_output(network, parameters, means, logarithms, dtype):
@@ -290,14 +303,14 @@ def start_near_pca(state, X, train, weight, means, n_threads, spread, spectrum=N
     dtype = state.parameters.dtype
     if spectrum is None:
         spectrum = _spectrum(layer, X, train, weight, state, n_threads)
-    directions = _directions(layer, spectrum, state.seed)
+    directions = directions_of(layer, spectrum, state.seed)
     parameters = state.model.split(state.parameters)
     variant = rows_variant(state)
     rows, weight = judged_rows(X, train, weight, JUDGED_ROWS)
     losses = {}
 
     def place(factor):
-        _place(layer, parameters[0], directions, factor, spread)
+        place_near_pca(layer, parameters[0], directions, factor, spread)
         _centre_output(state.model, parameters, means, state.logarithms, dtype)
 
     def loss():
@@ -317,7 +330,7 @@ def start_near_pca(state, X, train, weight, means, n_threads, spread, spectrum=N
         best = best / 16
         judge(best)
     place(best)
-    return Start(losses[best], constant)
+    return Start(losses[best], constant, best)
 
 
 def judged_rows(X, train, weight, n):
@@ -349,24 +362,28 @@ def rate_factors(network, flat, spread=SPREAD):
     pre-activations, the visible bias in those of the output. A start that bends less than SPREAD,
     because PCA is the best there, has smaller ones: large steps would leave it.
     """
-    factors = np.ones((len(network.layers), N_PARAMETER_ARRAYS))
-    for row, (layer, of_layer) in zip(factors, network.layer_views(flat), strict=True):
-        W, V, _, c, _, gain = layer.split(of_layer)
-        activation = ACTIVATIONS[layer.activation]
-        slope = activation["slope"]
-        decoder = slope * (V if gain is None else V * gain[:, np.newaxis]).astype(np.float64)
-        of_output = float(np.sqrt((decoder**2).sum() / len(c)))
-        row[:] = (
-            _size(W),
-            _size(V),
-            spread * width_of(activation),
-            BIAS_SPREAD * of_output,
-            THETA_SPREAD,
-            1.0 if gain is None else _size(gain),
-        )
-    return factors * (1.0 if spread == SPREAD else NEAR_THE_BEST)
+    factors = [
+        rates_of_layer(layer, of_layer, spread) for layer, of_layer in network.layer_views(flat)
+    ]
+    return np.stack(factors) * (1.0 if spread == SPREAD else NEAR_THE_BEST)
 
 
-def _size(array):
-    size = float(np.sqrt(np.mean(np.square(array, dtype=np.float64))))
-    return size if size > 0 else 1.0
+def rates_of_layer(layer, flat, spread):
+    """Return factors (..., N_PARAMETER_ARRAYS) for the flat arrays of one layer, or of many."""
+    W, V, _, c, _, gain = layer.split(flat)
+    activation = ACTIVATIONS[layer.activation]
+    slope = activation["slope"]
+    decoder = slope * (V if gain is None else V * gain[..., np.newaxis]).astype(np.float64)
+    factors = np.ones((*flat.shape[:-1], N_PARAMETER_ARRAYS))
+    factors[..., 0], factors[..., 1] = _size(W), _size(V)
+    factors[..., 2] = spread * width_of(activation)
+    factors[..., 3] = BIAS_SPREAD * np.sqrt((decoder**2).sum(axis=(-2, -1)) / c.shape[-1])
+    factors[..., 4] = THETA_SPREAD
+    if gain is not None:
+        factors[..., 5] = _size(gain[..., np.newaxis])
+    return factors
+
+
+def _size(matrices):
+    size = np.sqrt(np.mean(np.square(matrices, dtype=np.float64), axis=(-2, -1)))
+    return np.where(size > 0, size, 1.0)

@@ -17,6 +17,8 @@ const autoencoder_kernels INSTANCE(autoencoder) = {
 
 #include "kernels/autoencoder/likelihoods.h"
 #include "kernels/autoencoder/one_pass.h"
+#include "kernels/autoencoder/step/ensemble_training.h"
+#include "kernels/autoencoder/survey.h"
 
 #define LENGTH(array) ((int)(sizeof(array) / sizeof *(array)))
 
@@ -50,6 +52,9 @@ const autoencoder_kernels INSTANCE(autoencoder) = {
     .pack = pack,
     .unpack = unpack,
     .train = train,
+    .ensemble_workspace_bytes = ensemble_workspace_bytes,
+    .train_ensemble = train_ensemble,
+    .survey = survey,
     .one_pass_workspace_bytes = one_pass_workspace_bytes,
     .one_pass = one_pass,
     .sigmoid = map_sigmoid,

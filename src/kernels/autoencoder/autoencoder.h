@@ -307,6 +307,10 @@ typedef struct {
     int whole_gradient;
 } solver_info;
 
+/* Training of many networks in one call: ensemble.h. */
+struct ensemble_job;
+struct survey_job;
+
 /* The kernels of one instance. */
 typedef struct {
     /* Numbers of entries in the tables, and facts about the entries. */
@@ -334,6 +338,9 @@ typedef struct {
     void (*pack)(training_job *);
     void (*unpack)(training_job *);
     void (*train)(training_job *);
+    int64_t (*ensemble_workspace_bytes)(const struct ensemble_job *);
+    void (*train_ensemble)(struct ensemble_job *);
+    void (*survey)(struct survey_job *);
     int64_t (*one_pass_workspace_bytes)(const one_pass_job *);
     void (*one_pass)(one_pass_job *);
     void (*sigmoid)(const void *x, void *y, int64_t n, int n_threads);
