@@ -13,6 +13,7 @@ sparse_encode            sparse codes for a given dictionary, in one call
 DictionaryLearning       dictionary for sparse codes, learned from rows
 extract_patches          random patches of images, streamed
 Imputer                  missing entries of tables, filled by their conditional means or draws
+TableEncoder             tables of mixed columns as matrices for the models, and back
 Whitening                transformation to uncorrelated columns of variance 1
 load                     reading of an estimator from a file that its `save` wrote
 ops                      functional interface: arrays in, arrays out, no state
@@ -55,6 +56,7 @@ if TYPE_CHECKING:  # the imports of `__getattr__`, for type checkers
     from aefast.sparse_coding.coder import SparseCoder, sparse_encode
     from aefast.sparse_coding.dictionary_learning import DictionaryLearning
     from aefast.sparse_coding.patches import extract_patches
+    from aefast.tables.encoder import TableEncoder
 
 _HOMES = {
     "Autoencoder": "aefast.networks.autoencoder",
@@ -70,6 +72,7 @@ _HOMES = {
     "Imputer": "aefast.imputation",
     "SufficientStatistics": "aefast._base.moments",
     "DictionaryLearning": "aefast.sparse_coding.dictionary_learning",
+    "TableEncoder": "aefast.tables.encoder",
     "SparseCoder": "aefast.sparse_coding.coder",
     "sparse_encode": "aefast.sparse_coding.coder",
     "extract_patches": "aefast.sparse_coding.patches",
@@ -103,6 +106,7 @@ __all__ = [
     "SparseCoder",
     "StackedAutoencoder",
     "SufficientStatistics",
+    "TableEncoder",
     "Whitening",
     "__version__",
     "build_info",
