@@ -14,6 +14,7 @@ sparse_encode            sparse codes for a given dictionary, in one call
 DictionaryLearning       dictionary for sparse codes, learned from rows
 extract_patches          random patches of images, streamed
 Imputer                  missing entries of tables, filled by their conditional means or draws
+TableEncoder             tables of mixed columns as matrices for the models, and back
 Whitening                transformation to uncorrelated columns of variance 1
 export_c                 a fitted model as a header in C99
 load                     reading of an estimator from a file that its `save` wrote
@@ -59,6 +60,7 @@ if TYPE_CHECKING:  # the imports of `__getattr__`, for type checkers
     from aefast.sparse_coding.coder import SparseCoder, sparse_encode
     from aefast.sparse_coding.dictionary_learning import DictionaryLearning
     from aefast.sparse_coding.patches import extract_patches
+    from aefast.tables.encoder import TableEncoder
 
 _HOMES = {
     "Autoencoder": "aefast.networks.autoencoder",
@@ -75,6 +77,7 @@ _HOMES = {
     "Imputer": "aefast.imputation",
     "SufficientStatistics": "aefast._base.moments",
     "DictionaryLearning": "aefast.sparse_coding.dictionary_learning",
+    "TableEncoder": "aefast.tables.encoder",
     "SparseCoder": "aefast.sparse_coding.coder",
     "sparse_encode": "aefast.sparse_coding.coder",
     "extract_patches": "aefast.sparse_coding.patches",
@@ -110,6 +113,7 @@ __all__ = [
     "SparseCoder",
     "StackedAutoencoder",
     "SufficientStatistics",
+    "TableEncoder",
     "Whitening",
     "__version__",
     "build_info",

@@ -50,6 +50,7 @@ HOMES = {
     "aefast marginalized autoencoder": ("aefast.linear.autoencoders", "MarginalizedAutoencoder"),
     "aefast item autoencoder": ("aefast.linear.autoencoders", "ItemAutoencoder"),
     "aefast imputer": ("aefast.imputation", "Imputer"),
+    "aefast table encoder": ("aefast.tables.encoder", "TableEncoder"),
 }
 
 # of files that are often taken for a model: how they begin, what they are and what to do

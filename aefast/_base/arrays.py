@@ -341,6 +341,33 @@ def estimator_rows(estimator: Any, X: Any, *, reset: bool, name: str = "X") -> A
     return with_adjacent_columns(np.require(X, requirements="A"))
 
 
+def mixed_array(estimator: Any, X: Any, name: str) -> Array:
+    """Return the user's X as a table (n, d) of any type, of objects where lists mix several.
+
+    Entries are not looked at. Masked entries become NaN.
+    """
+    if isinstance(X, (list, tuple)):
+        try:
+            plain = np.asarray(X)
+        except (TypeError, ValueError, OverflowError):  # scikit-learn has the message
+            plain = np.empty(0)
+        X = np.asarray(X, object) if plain.dtype.kind in "OUS" else X
+    if _has_masked(X):
+        refuse_types(name, [X.dtype], "cmM")
+        X = X.astype(np.float64).filled(np.nan)
+    if getattr(getattr(X, "dtype", None), "names", None):
+        raise TypeError(f"{name} is a structured array: make a data frame of it")
+    from sklearn.utils.validation import check_array
+
+    try:
+        return check_array(
+            X, dtype=None, ensure_all_finite=False, estimator=estimator, input_name=name
+        )
+    except (TypeError, ValueError, OverflowError) as error:
+        message = f"{name} must be a table (n_samples, n_features): {error}"
+        raise _plain_error(error, message) from None
+
+
 def _is_as_fitted(estimator: Any, X: Array) -> bool:
     """Return whether a plain array passes scikit-learn's checks without making them.
 

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-FAMILIES = ("networks", "linear", "sparse_coding")
+FAMILIES = ("networks", "linear", "sparse_coding", "tables")
 
 # Components that each component of the Python package may import besides itself. Pictures are above
 # the families that they draw: plotting/ may import any family, no family imports plotting.

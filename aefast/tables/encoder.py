@@ -1,0 +1,593 @@
+"""The estimator `TableEncoder`: tables of mixed columns as matrices, and back."""
+
+from numbers import Integral
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils._param_validation import Interval
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from aefast._base import arrays as check
+from aefast._base import saving
+from aefast._base.errors import shown
+from aefast._base.saving import COUNT, FLAG, OBJECT, TEXT, Check, Saved, Tensor, one_of, optional
+from aefast._base.types import Array
+from aefast._base.warnings import warn
+from aefast.tables import roles as role
+from aefast.tables.codings import CODINGS, LEVELS, Coding, Dates, LeftOut, Levels, Numbers, Ordered
+from aefast.tables.columns import CATEGORY, DATE, EMPTY, NUMBER, Column, Dtype
+from aefast.tables.columns import TEXT as A_TEXT
+from aefast.tables.frames import LIBRARIES, Table, as_table, batches, label_list
+from aefast.tables.summary import Summary, check_finite
+from aefast.tables.writing import frame_of
+
+
+class Variable(NamedTuple):
+    """A column of the table that is in the matrix.
+
+    Attributes
+    ----------
+    name : str or int
+    role : str
+    columns : slice
+        The columns of the matrix that belong to it.
+    """
+
+    name: Any
+    role: str
+    columns: slice
+
+
+class EncodedRows(NamedTuple):
+    """Rows of a table, read once."""
+
+    table: Table
+    columns: list[Column]  # in the order of the fit
+    matrix: Array
+    log_terms: Array  # (n, number of variables)
+
+
+class TableEncoder(Saved, TransformerMixin, BaseEstimator):
+    """Encoder of tables of mixed columns: a matrix of numbers, its distributions, and the way back.
+
+    The role of each column follows from its type and values, and decides how it is coded and with
+    which distribution a model should predict it:
+
+    ============  ================================================  =====================
+    role          inferred for                                      distribution
+    ============  ================================================  =====================
+    real          numbers; durations (in seconds)                   gaussian_diagonal;
+                                                                    student_t where tails
+                                                                    are heavy
+    count         whole numbers from 0 or 1 on, skewed to the       negative_binomial
+                  right, with a variance above the mean
+    positive      numbers above 0, much more skewed to the right    gamma
+                  than their logarithms
+    binary        booleans; two texts, categories or whole numbers  bernoulli
+    category      texts, categories: one-hot columns                categorical
+    ordered       ordered categories: a column for each step, 1     bernoulli
+                  above it
+    date          dates: days since the first, points on the        gaussian_diagonal
+                  circles of the year, the week and the day that
+                  they go round; times: the circle of the day
+    identifier    texts of which more than half are distinct,       left out
+                  whole numbers 0, 1, 2, … or 1, 2, 3, …
+    constant      columns of one value                              left out
+    empty         columns without an observed entry                 left out
+    ============  ================================================  =====================
+
+    Columns are left out with a UserWarning that names them. Missing entries are NaN in all columns
+    of the matrix that belong to them.
+
+    Parameters
+    ----------
+    roles : dict, list of pairs or None, default=None
+        Roles of some columns, ``{"zip": "category", "visits": "count", "note": "drop"}``: one of
+        "real", "count", "positive", "binary", "category", "ordered", "date" and "drop", or a list
+        of levels in order, ``{"size": ["S", "M", "L"]}``. Keys are names, tuples of names, or
+        callables that get the frame and return columns, such as scikit-learn's
+        `make_column_selector`. A list of pairs ``[("count", slice("visits", "calls"))]`` takes
+        slices too, of names (both ends included) or positions. Integers are positions, unless the
+        columns' names are integers.
+    max_categories : int, default=100
+        Most columns of the matrix for one column. The rarest levels beyond form one class together;
+        neighbouring ordered levels are merged.
+
+    Attributes
+    ----------
+    roles_ : dict
+        The role of each column.
+    variables_ : list of Variable
+        The columns of the table that are in the matrix: tuples (name, role, columns), with the
+        slice of the matrix' columns that belong to it.
+    output_ : list of (str, list of int)
+        The distributions of the matrix' columns, as `Autoencoder` takes them as `output`.
+    scale_ : str
+        The `scale` of an `Autoencoder` that suits the matrix, whose columns have their own units.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of str
+        Only where all columns have names that are strings.
+
+    Notes
+    -----
+    Columns of the rows after the fit are found by their names, in any order. A missing or a new
+    column and a column of another type are errors. Values that the fit has not seen (new
+    categories, and numbers that a role does not allow) are NaN in the matrix, so that a model takes
+    them for missing. `score_samples` of `TableAutoencoder` gives them the probability
+    ``p₀ = (s + 1) / (n + 2)`` of one more class, with n the number of the fit's observed entries of
+    the column, and s that of values seen once (Good 1953), and others 1 − p₀ times the model's.
+
+    The fit reads rows once, and streams of record batches one batch at a time. A column is float64
+    while it is read: integers beyond 2**53 are rounded, dates have microseconds.
+
+    References
+    ----------
+    .. [1] Good (1953), The population frequencies of species and the estimation of population
+       parameters.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from aefast import TableEncoder
+    >>> frame = pd.DataFrame({"size": [3.5, 1.2, None], "kind": ["a", "b", "c"]})
+    >>> encoder = TableEncoder().fit(frame)
+    >>> encoder.transform(frame)
+    array([[3.5, 1. , 0. , 0. ],
+           [1.2, 0. , 1. , 0. ],
+           [nan, 0. , 0. , 1. ]])
+    >>> bool((encoder.inverse_transform(encoder.transform(frame))["kind"] == frame["kind"]).all())
+    True
+    """
+
+    _parameter_constraints: dict = {
+        "roles": [dict, list, None],
+        "max_categories": [Interval(Integral, 2, 2**20, closed="both")],
+    }
+
+    def __init__(self, roles: Any = None, *, max_categories: int = 100) -> None:
+        self.roles = roles
+        self.max_categories = max_categories
+
+    def fit(self, X: Any, y: object = None) -> Self:
+        """Infer the roles of the columns, and find their levels and ranges.
+
+        Parameters
+        ----------
+        X : frame, array-like or stream (n_samples, n_features)
+            A frame of pandas, polars or pyarrow, any object with the Arrow PyCapsule interface, a
+            stream of record batches, or an array or lists, whose columns are named x0, x1, ….
+        y : ignored
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For infinite numbers, duplicate names, types that have no role, roles that do not suit
+            their columns, and tables without a column that varies.
+        """
+        self._validate_params()
+        summaries: dict[Any, Summary] = {}
+        chosen: dict[Any, Any] = {}
+        table = None
+        for batch in batches(X, "X", self):
+            if table is None:
+                table = batch
+                chosen = role.chosen_roles(self.roles, table, "X")
+                summaries = {
+                    label: Summary(label, _wants_levels(chosen.get(label)))
+                    for label in table.labels
+                }
+            for j, label in enumerate(table.labels):
+                summaries[label].add(batch.read(j), "X")
+        assert table is not None
+        codings = [self._coding(s, chosen.get(s.label)) for s in summaries.values()]
+        self._warn_of_left_out(codings)
+        if not any(coding.names for coding in codings):
+            n = next(iter(summaries.values())).n_rows
+            raise ValueError(f"no column of X varies (n_samples={n}): there is nothing to encode")
+        self._set_fitted(codings, table.library, chosen)
+        self.n_features_in_ = len(table.labels)
+        if table.has_names and all(isinstance(label, str) for label in table.labels):
+            self.feature_names_in_ = np.array(table.labels, object)
+        else:
+            self.__dict__.pop("feature_names_in_", None)
+        return self
+
+    def _coding(self, summary: Summary, chosen: Any) -> Coding:
+        """Return the coding of a column for the role that is inferred or chosen."""
+        most, given = int(self.max_categories), chosen if isinstance(chosen, str) else None
+        if chosen is not None:
+            role.check_suits(summary, chosen)
+        inferred = role.inferred_role(summary)
+        found = given or (role.ORDERED if chosen is not None else inferred)
+        is_constant = summary.low == summary.high or len(summary.counts) == 1
+        if found != role.DROP and (summary.n_observed == 0 or is_constant):
+            found = role.NOTHING if summary.n_observed == 0 else role.CONSTANT
+        if found in role.LEFT_OUT:
+            return LeftOut.fitted(summary, found)
+        if found == role.ORDERED:
+            order = None if given or chosen is None else list(chosen)
+            return Ordered.fitted(summary, order, most)
+        if found in role.LEVELLED:
+            return Levels.fitted(summary, found, most)
+        return Dates.fitted(summary) if found == role.DATED else Numbers.fitted(summary, found)
+
+    def _warn_of_left_out(self, codings: list[Coding]) -> None:
+        parts = []
+        for kind, reason in role.LEFT_OUT.items():
+            labels = [coding.label for coding in codings if coding.role == kind]
+            if labels and kind != role.DROP:
+                parts.append(f"{label_list(labels)} ({reason})")
+        if parts:
+            warn(
+                f"columns are left out: {'; '.join(parts)}. `roles` gives them another role, or "
+                '"drop" to leave them out without this notice',
+                UserWarning,
+            )
+
+    def _set_fitted(self, codings: list[Coding], library: str, chosen: dict[Any, Any]) -> None:
+        """Set what a fit has found, or a file holds."""
+        self._codings, self._library, self._chosen = codings, library, chosen
+        self.roles_ = {coding.label: coding.role for coding in codings}
+        self.variables_, self.output_ = [], []
+        first = 0
+        for coding in codings:
+            width = len(coding.names)
+            if not width:
+                continue
+            self.variables_.append(Variable(coding.label, coding.role, slice(first, first + width)))
+            self.output_ += [(name, [first + c for c in cols]) for name, cols in coding.output]
+            first += width
+        self.scale_ = "standard"
+        self._n_columns = first
+
+    # ---- use ----
+
+    def transform(self, X: Any) -> Array:
+        """Return the matrix of numbers.
+
+        Parameters
+        ----------
+        X : frame or array-like (n_samples, n_features)
+            With the columns of the fit, in any order.
+
+        Returns
+        -------
+        matrix : ndarray (n_samples, n_features_out)
+            float64, NaN where an entry is missing or its value was not seen in the fit.
+
+        Raises
+        ------
+        ValueError
+            For a missing or new column, a column of another type, and infinite numbers.
+        """
+        check_is_fitted(self)
+        _, columns = self._read(X)
+        return self._encoded(columns)
+
+    def inverse_transform(self, X: Any) -> Any:
+        """Return the table of a matrix.
+
+        Parameters
+        ----------
+        X : array-like (n_samples, n_features_out)
+            One that `transform` has returned, or a model's prediction of it: groups of columns that
+            are not one-hot become the level of the largest entry. NaN is a missing entry.
+
+        Returns
+        -------
+        table : frame of the library of the fit, or ndarray
+            With the columns of the fit, their types and categories. Numbers of integer types are
+            rounded. Constants come back; identifiers, empty columns and those that `roles` drops
+            are null. pandas' frames have the index of X where it has one, else 0, 1, …. A table of
+            arrays is float64 where all columns are numbers, else of objects.
+        """
+        check_is_fitted(self)
+        index = getattr(X, "index", None) if type(X).__name__ == "DataFrame" else None
+        matrix = check.as_array(X, "X", 2)
+        if matrix.shape[1] != self._n_columns:
+            raise ValueError(
+                f"X must have the {self._n_columns} columns of the matrix, got shape {matrix.shape}"
+            )
+        return self._table_of(matrix.astype(np.float64), None, index=index)
+
+    def get_feature_names_out(self, input_features: Any = None) -> Array:
+        """Return the names of the matrix' columns.
+
+        Parameters
+        ----------
+        input_features : array-like of str or None
+            Checked against `feature_names_in_`, and not used.
+
+        Returns
+        -------
+        names : ndarray of str
+            The column's name, with its level, its step or the part of its date. A name that would
+            come twice gets a number.
+        """
+        check_is_fitted(self)
+        if input_features is not None:
+            given = list(input_features)
+            known = list(getattr(self, "feature_names_in_", given))
+            if given != known:
+                raise ValueError("input_features is not equal to feature_names_in_")
+            if len(given) != self.n_features_in_:
+                raise ValueError(
+                    "input_features should have length equal to number of features "
+                    f"({self.n_features_in_}), got {len(given)}"
+                )
+        names: dict[str, None] = {}
+        for coding in self._codings:
+            for name in coding.names:
+                unique, number = name, 2
+                while unique in names:
+                    unique, number = f"{name}_{number}", number + 1
+                names[unique] = None
+        return np.array(list(names), object)
+
+    # ---- for estimators that are built on tables ----
+
+    def _read_rows(self, X: Any) -> EncodedRows:
+        """Return rows with all that a model needs of them.
+
+        Returns
+        -------
+        rows : EncodedRows
+            `matrix` as `transform` returns it; `log_terms` (n_samples, number of variables), to be
+            added to the model's log-likelihoods of the variables (see Notes of the class); the
+            `table` and its `columns`.
+        """
+        check_is_fitted(self)
+        table, columns = self._read(X)
+        coded = [(c, column) for c, column in zip(self._codings, columns, strict=True) if c.names]
+        terms = [coding.log_terms(column) for coding, column in coded]
+        return EncodedRows(table, columns, self._encoded(columns), np.column_stack(terms))
+
+    def _decoded(
+        self,
+        matrix: Array,
+        rows: EncodedRows | None = None,
+        *,
+        gaps_only: bool = False,
+        random: np.random.RandomState | None = None,
+    ) -> Any:
+        """Return the table of a matrix (n, n_features_out), a frame of the kind that `rows` were.
+
+        Parameters
+        ----------
+        matrix : ndarray
+        rows : EncodedRows or None
+            The rows to which those of the matrix belong: with their types and index, and with their
+            columns that are left out.
+        gaps_only : bool
+            Keep entries of `rows` that are not missing as they are.
+        random : RandomState or None
+            For draws: the source of levels within a class of merged ones.
+        """
+        return self._table_of(matrix, rows, gaps_only=gaps_only, random=random)
+
+    def _table_of(self, matrix, rows, *, index=None, gaps_only=False, random=None):
+        made, first = [], 0
+        for j, coding in enumerate(self._codings):
+            width = len(coding.names)
+            column = coding.decode(matrix[:, first : first + width], random)
+            first += width
+            if rows is not None:
+                column = _as_given(column, rows.columns[j], coding, gaps_only)
+            made.append(column)
+        if rows is None:
+            return frame_of(made, self._library, index)
+        order = {label: j for j, label in enumerate(self._labels(rows.table))}
+        made.sort(key=lambda column: order[column.label])
+        return frame_of(made, rows.table.library, rows.table.index)
+
+    def _labels(self, table):
+        """Return the fit's label of each column of a table, in its order."""
+        own = [coding.label for coding in self._codings]
+        return table.labels if set(table.labels) == set(own) else own
+
+    def _encoded(self, columns):
+        matrix = np.empty((len(columns[0].values), self._n_columns))
+        coded = [pair for pair in zip(self._codings, columns, strict=True) if pair[0].names]
+        for variable, (coding, column) in zip(self.variables_, coded, strict=True):
+            matrix[:, variable.columns] = coding.encode(column)
+        return matrix
+
+    def _read(self, X):
+        """Return the table of X, and its columns in the order of the fit, checked."""
+        table = as_table(X, "X", self)
+        own = [coding.label for coding in self._codings]
+        named = hasattr(self, "feature_names_in_") or not all(isinstance(c, str) for c in own)
+        if table.has_names and named:
+            self._check_labels(table, own)
+            numbers = [table.labels.index(label) for label in own]
+        else:
+            validate_data(self, X, reset=False, skip_check_array=True)
+            numbers = list(range(len(own)))
+        columns = []
+        for coding, j in zip(self._codings, numbers, strict=True):
+            column = table.read(j)
+            _check_type(column, coding)
+            columns.append(column)
+        return table, columns
+
+    def _check_labels(self, table: Table, own: list) -> None:
+        missing = [label for label in own if label not in table.labels]
+        new = [label for label in table.labels if label not in own]
+        if missing or new:
+            parts = [f"lacks {label_list(missing)}"] if missing else []
+            parts += [f"has the new {label_list(new)}"] if new else []
+            raise ValueError(
+                f"X must have the {len(own)} columns of the fit: it {' and '.join(parts)}"
+            )
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "_codings")
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.string = True
+        tags.input_tags.categorical = True
+        tags.transformer_tags.preserves_dtype = ["float64"]
+        return tags
+
+    # ---- in a file ----
+
+    _file_format = "aefast table encoder"
+    _structured_parameters = ("roles",)
+
+    def _saved_parameters(self):
+        given = self.get_params(deep=False) | {"roles": None}
+        parameters = {name: saving._as_json(value) for name, value in given.items()}
+        self._validate_params()
+        if self.roles is not None:
+            pairs = self._chosen.items()
+            parameters["roles"] = [[r if isinstance(r, str) else list(r), [c]] for c, r in pairs]
+        return parameters
+
+    @classmethod
+    def _parameter_of_json(cls, name, value):
+        if name != "roles" or value is None:
+            return value
+        is_pair = isinstance(value, list) and all(
+            isinstance(pair, list) and len(pair) == 2 and isinstance(pair[1], list)
+            for pair in value
+        )
+        if not is_pair:
+            raise ValueError("expected pairs of a role and columns as 'roles'")
+        return [(kind, columns) for kind, columns in value]
+
+    def _saved_state(self):
+        return {
+            "library": self._library,
+            "codings": [
+                {
+                    "label": int(c.label) if isinstance(c.label, np.integer) else c.label,
+                    "role": c.role,
+                    "coding": c.kind,
+                    "dtype": c.dtype._asdict(),
+                    "state": c.state,
+                }
+                for c in self._codings
+            ],
+        }
+
+    @classmethod
+    def _state_checks(cls):
+        return {
+            "library": one_of(LIBRARIES),
+            "codings": Check(saving.is_list_of(OBJECT.is_valid), "a list of objects"),
+        }
+
+    @classmethod
+    def _tensor_layout(cls, state: dict[str, Any]) -> dict[str, Tensor]:
+        return {}
+
+    def _saved_tensors(self):
+        return {}
+
+    def _restore(self, state, tensors):
+        codings = [_coding_of_json(described) for described in state["codings"]]
+        labels = [coding.label for coding in codings]
+        if len(set(labels)) != len(labels) or not any(coding.names for coding in codings):
+            raise ValueError("expected columns of distinct names, of which one varies")
+        chosen: dict[Any, Any] = {}
+        for kind, columns in self.roles or []:
+            chosen |= dict.fromkeys(columns, kind)
+        self._set_fitted(codings, state["library"], chosen)
+        self.n_features_in_ = len(codings)
+
+
+_SUITS = {  # types of columns that the coding of a type takes
+    A_TEXT: (A_TEXT, CATEGORY),
+    CATEGORY: (A_TEXT, CATEGORY),
+}
+_DTYPE_CHECKS = {
+    "kind": one_of(["number", "boolean", "text", "category", "date", "time", "duration", "empty"]),
+    "name": TEXT,
+    "categories": optional(LEVELS),
+    "ordered": FLAG,
+    "unit": optional(TEXT),
+    "zone": optional(TEXT),
+    "digits": optional(COUNT),
+}
+_CODING_CHECKS = {
+    "label": Check(lambda v: isinstance(v, str) or saving.is_count(v), "a name"),
+    "role": one_of(role.ROLES),
+    "coding": one_of(CODINGS),
+    "dtype": OBJECT,
+    "state": OBJECT,
+}
+
+
+def _coding_of_json(described: dict[str, Any]) -> Coding:
+    check_of = saving.check_entries
+    check_of("column", described, _CODING_CHECKS)
+    check_of("dtype", described["dtype"], _DTYPE_CHECKS)
+    dtype = Dtype(**described["dtype"])
+    coding = CODINGS[described["coding"]]
+    return coding.restored(described["label"], dtype, described["role"], described["state"])
+
+
+def _wants_levels(chosen: Any) -> bool:
+    """Whether a column is counted by its levels because of the role that was chosen."""
+    return chosen is not None and (chosen in role.LEVELLED if isinstance(chosen, str) else True)
+
+
+def _check_type(column: Column, coding: Coding) -> None:
+    """Raise ValueError for a column of another type than the fit's, or with infinite numbers."""
+    if not coding.names or column.missing.all():
+        return
+    dtype = coding.dtype
+    suits = column.kind in _SUITS.get(dtype.kind, (dtype.kind,))
+    if dtype.kind == DATE:
+        suits &= (column.dtype.zone is None) == (dtype.zone is None)
+    elif column.kind in (A_TEXT, CATEGORY) and column.levels:
+        suits &= _are_texts(column.levels) == _are_texts(getattr(coding, "levels", []))
+    if not suits:
+        raise ValueError(
+            f"column {coding.label!r} of X was {_described(dtype)} in the fit, and is "
+            f"{_described(column.dtype)}"
+        )
+    if column.kind == NUMBER:
+        check_finite(column, "X")
+
+
+def _are_texts(levels: list) -> bool:
+    return any(isinstance(level, str) for level in levels)
+
+
+def _described(dtype: Dtype) -> str:
+    zone = "" if dtype.zone is None else f" in {dtype.zone}"
+    return f"{dtype.kind}{zone} ({shown(dtype.name)})"
+
+
+def _as_given(decoded: Column, given: Column, coding: Coding, gaps_only: bool) -> Column:
+    """Return a decoded column with the type of the given one, and its entries where they stay."""
+    label = decoded.label
+    if not coding.names:
+        is_filled = gaps_only and coding.role == role.CONSTANT and given.kind != EMPTY
+        if not is_filled:
+            return given._replace(label=label)
+    of_other = given.kind not in _SUITS.get(coding.dtype.kind, (coding.dtype.kind,))
+    dtype = coding.dtype if of_other else given.dtype  # where all entries are missing
+    if decoded.levels is None:
+        values = decoded.values
+        if gaps_only:
+            values = np.where(given.missing, values, given.values)
+        return Column(label, dtype, values)
+    own, codes = list(decoded.levels), decoded.values
+    if gaps_only and given.levels:
+        own = list(dict.fromkeys([*own, *given.levels]))
+        place = np.append([own.index(level) for level in given.levels], np.nan)
+        at = np.where(given.missing, -1, np.nan_to_num(given.values)).astype(np.int64)
+        codes = np.where(given.missing, codes, place[at])
+    if dtype.kind == CATEGORY:
+        categories = list(dict.fromkeys([*(dtype.categories or []), *decoded.levels]))
+        dtype = dtype._replace(categories=categories)
+    return Column(label, dtype, codes, own)
