@@ -8,10 +8,12 @@ dependencies do not delay it or its ``--help``.
 
 import argparse
 import contextlib
+import difflib
 import errno
 import importlib
 import io
 import os
+import re
 import sys
 import warnings
 
@@ -20,9 +22,9 @@ import aefast
 # For each subcommand, its module in this folder and its summary.
 COMMANDS = {
     "fit": ("fit", "train an autoencoder"),
-    "encode": ("apply", "write the codes of DATA, (rows, components), to a .npy file"),
-    "reconstruct": ("apply", "write the reconstruction of DATA, in its shape, to a .npy file"),
-    "score": ("apply", "tell how anomalous each row of DATA is, as CSV"),
+    "encode": ("apply", "write the codes of DATA, (rows, components)"),
+    "reconstruct": ("apply", "write the reconstruction of DATA"),
+    "score": ("apply", "tell how anomalous each row of DATA is"),
     "walk": ("walk", "let a denoising autoencoder draw rows"),
     "factors": ("factors", "fit a linear factor model"),
     "sample": ("factors", "draw rows from a linear factor model"),
@@ -55,13 +57,13 @@ def main(argv=None):
         after an interrupt.
     """
     argv = sys.argv[1:] if argv is None else argv
-    status = None
+    status, arguments = None, None
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
         # Column names are compared while reading a CSV file; the arrays passed on have no names.
         warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
         try:
-            arguments = _parser(argv).parse_args(argv)
+            arguments = _parsed(argv)
             with _standard_output():
                 status = arguments.run(arguments)
         except BrokenPipeError:
@@ -71,7 +73,7 @@ def main(argv=None):
             _tell(f"aefast: {message}")
             return _EXIT_INTERRUPTED
         except _USER_ERRORS as error:
-            _tell(f"aefast: error: {_on_one_line(error)}")
+            _tell(f"aefast: error: {_with_options(_on_one_line(error), arguments)}")
             return _EXIT_ERROR
     return status or 0
 
@@ -80,6 +82,13 @@ def _on_one_line(error):
     if isinstance(error, OSError) and error.filename is not None:
         return f"{os.fsdecode(error.filename)}: {error.strerror}"
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def _with_options(text, arguments):
+    """Return the text of an error with options in the place of estimators' parameters."""
+    options = getattr(arguments, "options", {})
+    text = re.sub(r"The '(\w+)' parameter of \w+", lambda m: options.get(m[1], m[0]), text)
+    return re.sub(r"^(\w+)(?==| must\b| is\b)", lambda m: options.get(m[1], m[0]), text)
 
 
 def _show_warning(message, *_):
@@ -125,19 +134,64 @@ def _drop_output():
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _parser(argv):
-    """Return the parser, with the arguments of the command that `argv` names."""
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors show a short usage, and which option was probably meant."""
+
+    def error(self, message):
+        _tell(self.short_usage())
+        self.exit(_EXIT_ERROR, f"{self.prog}: error: {message}\n")
+
+    def short_usage(self):
+        """Return the usage with what is required alone."""
+        parts = []
+        for action in self._actions:
+            if not action.option_strings:
+                parts.append(self._get_formatter()._format_args(action, action.metavar or ""))
+            elif action.required:
+                parts.insert(0, f"{action.option_strings[0]} {action.metavar}")
+        return f"usage: {self.prog} [OPTION]... {' '.join(parts)}".rstrip()
+
+    def refuse(self, unknown):
+        """Exit with an error for arguments that no option takes."""
+        known = [option for action in self._actions for option in action.option_strings]
+        meant = []
+        for argument in unknown:
+            if argument.startswith("-"):
+                meant += difflib.get_close_matches(argument.partition("=")[0], known, n=1)
+        hint = f"; did you mean {' or '.join(dict.fromkeys(meant))}?" if meant else ""
+        hint += f" ({self.prog} --help lists the options)"
+        self.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+
+
+def _parsed(argv):
+    """Return the parsed arguments, or exit with an error of the command that `argv` names."""
     # Options before the command take no values, so the command is the first non-option.
     chosen = next((argument for argument in argv if not argument.startswith("-")), None)
-    parser = argparse.ArgumentParser(
-        prog="aefast", description="Train autoencoders on CPUs, and use them."
-    )
+    parser, commands = _parser(chosen)
+    if chosen is not None and chosen not in COMMANDS:
+        meant = difflib.get_close_matches(chosen, COMMANDS, n=1)
+        hint = f"did you mean {meant[0]}?" if meant else f"choose from {', '.join(COMMANDS)}"
+        parser.error(f"argument COMMAND: invalid choice: {chosen!r}; {hint}")
+    arguments, unknown = parser.parse_known_args(argv)
+    if unknown:
+        (parser if chosen is None else commands.choices[chosen]).refuse(unknown)
+    return arguments
+
+
+def _parser(chosen):
+    """Return the parser, with the arguments of the chosen command, and those of the commands."""
+    parser = _Parser(prog="aefast", description="Train autoencoders on CPUs, and use them.")
     parser.add_argument("--version", action="version", version=f"aefast {aefast.__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(
+        title="commands", metavar="COMMAND", dest="command", required=True
+    )
     for name, (module, summary) in COMMANDS.items():
         command = commands.add_parser(
             name, help=summary, description=f"{summary[0].upper()}{summary[1:]}."
         )
         if name == chosen:
             getattr(importlib.import_module(f"aefast.cli.{module}"), f"add_{name}")(command)
-    return parser
+            command.add_argument(
+                "--json", action="store_true", help="print the report as one object of JSON"
+            )
+    return parser, commands

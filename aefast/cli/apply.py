@@ -1,17 +1,19 @@
 """Commands `aefast encode`, `reconstruct` and `score`: apply a fitted model to a file."""
 
-import sys
+import numpy as np
 
-import aefast
-from aefast.cli import data_files
 from aefast.cli.common import (
     DATA_HELP,
-    add_scale,
+    TABLE_HELP,
+    add_reading,
     add_threads,
     describe,
     inputs_of,
     read_model_and_data,
+    report,
 )
+from aefast.tables.outputs import check_can_write_table
+from aefast.tables.writers import write_columns, write_matrix
 
 
 def add_encode(command):
@@ -35,23 +37,29 @@ def add_score(command):
         "distance, in its place, and its log_likelihood is log p(x), the factors integrated out. A "
         "mixture gives the component of each row.",
     )
-    _add_arguments(command, is_table=True)
+    _add_arguments(command, out="-")
 
 
-def _add_arguments(command, is_table=False):
+def _add_arguments(command, out=None):
     add = command.add_argument
     add("model", metavar="MODEL", help="a model file, or the folder of a fit")
     add("data", metavar="DATA", help=DATA_HELP)
-    if is_table:
-        add("-o", "--out", metavar="S.csv", help="the file to write; by default standard output")
-    else:
-        add("-o", "--out", metavar="FILE.npy", required=True, help="the file to write")
-    add_scale(command)
+    default = "" if out is None else " (default: %(default)s)"
+    add(
+        "-o",
+        "--out",
+        metavar="FILE",
+        required=out is None,
+        default=out,
+        help=f"{TABLE_HELP}{default}",
+    )
     add_threads(command)
+    add_reading(command)
 
 
 def _read(arguments, method):
     """Return the model and the table, or raise a ValueError if the model lacks the method."""
+    check_can_write_table(arguments.out, inputs_of(arguments))
     model, table = read_model_and_data(arguments)
     if not hasattr(model, method):
         raise ValueError(f"{arguments.model} holds {type(model).__name__}, which has no {method}")
@@ -59,21 +67,29 @@ def _read(arguments, method):
 
 
 def _encode(arguments):
-    data_files.check_can_write_file(arguments.out, inputs_of(arguments))
     model, table = _read(arguments, "transform")
-    data_files.write_array(arguments.out, model.transform(table.rows))
+    H = model.transform(table.rows)
+    _write(arguments, table, H, [str(name) for name in model.get_feature_names_out()])
 
 
 def _reconstruct(arguments):
-    data_files.check_can_write_file(arguments.out, inputs_of(arguments))
     model, table = _read(arguments, "reconstruct")
     X_hat = model.reconstruct(table.rows)
-    data_files.write_array(arguments.out, X_hat.reshape(len(X_hat), *table.row_shape))
+    _write(arguments, table, X_hat, table.feature_names, table.row_shape)
+
+
+def _write(arguments, table, rows, names, shape=()):
+    if arguments.out != "-":
+        write_matrix(arguments.out, rows, names, table.ids, shape)
+        report(arguments, "", _facts(arguments, table) | {"n_columns": rows.shape[1]})
+    elif arguments.json:
+        columns = names or [f"x{j}" for j in range(rows.shape[1])]
+        _report_columns(arguments, table, dict(zip(columns, rows.T, strict=True)))
+    else:
+        write_matrix("-", rows, names, table.ids)
 
 
 def _score(arguments):
-    if arguments.out is not None:
-        data_files.check_can_write_file(arguments.out, inputs_of(arguments))
     model, table = _read(arguments, "score_samples")
     measures = {"reconstruction_error": "reconstruction_error", "mahalanobis": "mahalanobis"}
     measures["component"] = "predict"  # of a mixture
@@ -82,8 +98,21 @@ def _score(arguments):
         name: getattr(model, measures[name])(table.rows),
         "log_likelihood": model.score_samples(table.rows),
     }
-    if arguments.out is None:
-        data_files.write_columns(sys.stdout, columns)
+    if arguments.out != "-":
+        write_columns(arguments.out, columns, table.ids)
+        means = {f"mean {name}": np.mean(values) for name, values in columns.items()}
+        report(arguments, "", _facts(arguments, table) | means)
+    elif arguments.json:
+        _report_columns(arguments, table, columns)
     else:
-        with aefast.model_file.replacing(arguments.out) as file:
-            data_files.write_columns(file, columns)
+        write_columns("-", columns, table.ids)
+
+
+def _facts(arguments, table):
+    return {"data": arguments.data, "n_rows": len(table), "out": arguments.out}
+
+
+def _report_columns(arguments, table, columns):
+    """Print the results themselves as JSON, a list for each column."""
+    ids = {} if table.ids is None else {table.ids.name or "id": list(table.ids.values)}
+    report(arguments, "", ids | columns)

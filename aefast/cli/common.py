@@ -1,7 +1,12 @@
-"""Arguments that several commands have, and reading of models and data from files."""
+"""Arguments that several commands have, reading of models and data, and reports."""
 
 import argparse
+import contextlib
+import json
 import os
+import sys
+from collections.abc import Mapping
+from typing import Any
 
 import aefast
 
@@ -9,17 +14,67 @@ MODEL_NAME = "model.safetensors"
 METRICS_NAME = "metrics.json"
 MOST_PICTURED_ROWS = 1000
 DATA_HELP = (
-    "what to read: a .npy file (memory-mapped), an array of a .npz file as FILE.npz:KEY, a .csv "
-    "file of numbers (with or without a header; a first column without a name in it has names of "
-    "rows), or 'digits', the 1797 handwritten digits of 8 x 8 pixels that come with scikit-learn. "
-    "One row is one sample; the further dimensions of an array are flattened"
+    "what to read: .csv, .tsv or .txt (also .gz, .zst), .parquet, .feather, .arrow, .npy "
+    "(memory-mapped), an array of a .npz file as FILE.npz:KEY; a folder or a 'pattern*' of such "
+    "files with equal columns; - for standard input; or 'digits', the 1797 handwritten digits of 8 "
+    "x 8 pixels that come with scikit-learn. One row is one sample; the further dimensions of an "
+    "array are flattened"
 )
+TABLE_HELP = "the file to write: .csv, .parquet or .npy; - for CSV on standard output"
 
 
-def describe(command, run, details=""):
-    """Set the function that runs a command, and add details to its description."""
+def describe(command, run, details="", options=None):
+    """Set the function that runs a command, and add details to its description.
+
+    `options` maps names of estimators' parameters to the options that set them, for errors.
+    """
     command.description += f" {details}"
-    command.set_defaults(run=run)
+    command.set_defaults(run=run, options=options or {})
+
+
+# ---- arguments ----
+
+
+def add_reading(command):
+    """Add the options of the reader."""
+    add = command.add_argument_group("reading DATA").add_argument
+    add(
+        "--columns",
+        type=names,
+        metavar="NAME,...",
+        help="read these alone; a number from 1 where columns have no names",
+    )
+    add("--drop", type=names, metavar="NAME,...", default=(), help="do not read these")
+    add("--id", metavar="NAME", help="the column that names the rows; it is written with results")
+    add("--delimiter", type=delimiter, metavar="C", help="of a text file; by default found out")
+    add("--decimal", metavar="C", help="'.' or ',' in a text file; by default found out")
+    add("--encoding", metavar="E", help="of a text file; by default UTF-8")
+    add(
+        "--na",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="a field that stands for a missing value, besides empty ones, NA, nan and null; may "
+        "be given again",
+    )
+    add(
+        "--header",
+        action=argparse.BooleanOptionalAction,
+        help="whether a text file begins with names of columns; by default, if its first row has "
+        "no number",
+    )
+    add_scale(command)
+
+
+def names(text):
+    """Return names divided by commas; a name with a comma stands within quotes."""
+    import csv
+
+    return tuple(name.strip() for name in next(csv.reader([text], skipinitialspace=True), ()))
+
+
+def delimiter(text):
+    return {"\\t": "\t", "tab": "\t"}.get(text, text)
 
 
 def add_scale(command):
@@ -71,11 +126,63 @@ def image_shape(text):
     return shape
 
 
+# ---- models and data ----
+
+
 def model_path(name):
     return os.path.join(name, MODEL_NAME) if os.path.isdir(name) else name
 
 
+def inputs_of(arguments):
+    """Return the paths that a command with the arguments MODEL and DATA reads."""
+    from aefast.tables.sources import paths_of
+
+    model = getattr(arguments, "model", None)
+    return [*([] if model is None else [model_path(model)]), *paths_of(arguments.data)]
+
+
+def read_data(arguments, *, writeable=False, gaps=False, hint="", wanted=None, texts=()):
+    """Read DATA, and tell on standard error what the reader has decided.
+
+    Parameters
+    ----------
+    arguments : argparse.Namespace
+    writeable, gaps, hint : bool, bool, str
+        As in `aefast.tables.readers.Options`.
+    wanted : sequence of str, optional
+        Columns of a model.
+    texts : sequence of str
+        Columns to take as text.
+    """
+    from aefast.tables.dialects import Text  # imports NumPy, which --help does not need
+    from aefast.tables.readers import Options, read_table
+    from aefast.tables.selection import Choice
+
+    table = read_table(
+        arguments.data,
+        Options(
+            Choice(arguments.columns, arguments.drop, arguments.id, wanted),
+            Text(
+                arguments.delimiter,
+                arguments.decimal,
+                arguments.encoding,
+                arguments.header,
+                tuple(arguments.na),
+            ),
+            texts,
+            writeable,
+            gaps,
+            hint,
+            show=not getattr(arguments, "quiet", False),
+        ),
+    )
+    for notice in table.notices:
+        note(arguments, notice)
+    return table.scaled() if arguments.scale else table
+
+
 def read_model_and_data(arguments):
+    """Return the model, and DATA as the model takes it: its columns, in its order."""
     from sklearn.utils import get_tags  # which --help does not need
 
     model = aefast.load(model_path(arguments.model))
@@ -84,30 +191,60 @@ def read_model_and_data(arguments):
             f"{arguments.model} holds {type(model).__name__}, which is no model of rows"
         )
     model.set_params(n_threads=arguments.threads)._validate_params()
-    table = read_data(arguments, missing=get_tags(model).input_tags.allow_nan)
-    names = getattr(model, "feature_names_in_", None)
-    if names is not None and table.feature_names not in (None, tuple(names)):
-        raise ValueError(
-            f"{arguments.data}: expected the columns that the model was fitted on, "
-            f"{_listed(names)}; got {_listed(table.feature_names)}"
-        )
+    wanted = getattr(model, "feature_names_in_", None)
+    table = read_data(
+        arguments,
+        gaps=get_tags(model).input_tags.allow_nan,
+        hint=" (the model takes no missing values)",
+        wanted=None if wanted is None else [str(name) for name in wanted],
+    )
+    check_is_matrix(table, f"the model of {arguments.model}")
     return model, table
 
 
-def _listed(names):
-    text = ", ".join(names)
-    return text if len(text) <= 1000 else f"{text[:1000]}..., {len(names)} columns"
+def check_is_matrix(table, what):
+    """Raise ValueError for a table with columns of other than numbers, where `what` needs them."""
+    if not table.is_frame:
+        return
+    from aefast.tables.arrow_files import is_numeric
+    from aefast.tables.selection import listed
+
+    others = [field.name for field in table.rows.schema if not is_numeric(field.type)]
+    raise ValueError(
+        f"{table.name}: {what} takes numbers alone; columns of other types: {listed(others)} "
+        "(--drop leaves them out, --id takes one as the names of the rows)"
+    )
 
 
-def inputs_of(arguments):
-    """Paths of the files that a command with the arguments MODEL and DATA reads."""
-    from aefast.cli import data_files
-
-    return model_path(arguments.model), data_files.data_path(arguments.data)
+# ---- reports ----
 
 
-def read_data(arguments, writeable=False, missing=False):
-    from aefast.cli import data_files  # imports NumPy, which --help does not need
+def note(arguments, text):
+    """Tell something that is no error on standard error, unless the user wants quiet."""
+    if getattr(arguments, "quiet", False) or sys.stderr is None:
+        return
+    with contextlib.suppress(OSError):
+        print(f"aefast: note: {text}", file=sys.stderr)
 
-    table = data_files.read_table(arguments.data, writeable, missing)
-    return table.scaled() if arguments.scale else table
+
+def report(arguments, text: str, facts: Mapping[str, Any]) -> None:
+    """Print a report: with --json the facts, otherwise the text, unless results are printed."""
+    if arguments.json:
+        print(json.dumps(_plain(facts), indent=2, allow_nan=False))
+    elif text and not getattr(arguments, "quiet", False) and getattr(arguments, "out", "") != "-":
+        print(text)
+
+
+def _plain(value):
+    """Return a value in types of JSON; numbers that are not finite become null."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, bool | str | int) or value is None:
+        return value
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, float):
+        return value if value - value == 0 else None
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return str(value)

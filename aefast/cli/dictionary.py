@@ -9,17 +9,22 @@ import numpy as np
 
 import aefast
 from aefast._base import threads
-from aefast.cli import data_files
 from aefast.cli.common import (
     DATA_HELP,
     METRICS_NAME,
     MODEL_NAME,
     add_folder,
+    add_reading,
     add_seed,
     add_threads,
+    check_is_matrix,
     describe,
     model_path,
+    read_data,
+    report,
 )
+from aefast.tables.outputs import check_can_write, check_can_write_file
+from aefast.tables.sources import paths_of
 
 _PICTURE_NAME = "dictionary.png"
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".pgm", ".ppm", ".webp")
@@ -47,6 +52,7 @@ def add_dictionary(command):
         f"What comes of it goes to one folder: {MODEL_NAME}, {METRICS_NAME} and, with matplotlib, "
         f"{_PICTURE_NAME}, most used atoms first. Ctrl-C ends the learning and saves what there "
         "is.",
+        {"n_components": "-k", "n_threads": "--threads", "max_epochs": "--epochs"},
     )
     add = command.add_argument
     add(
@@ -73,6 +79,7 @@ def add_dictionary(command):
     add_folder(command, "aefast-dictionary")
     add("--no-plots", action="store_true", help="draw no picture")
     add("--quiet", action="store_true", help="no progress, no summary")
+    add_reading(command)
 
 
 def add_denoise(command):
@@ -122,8 +129,8 @@ def _dictionary(arguments):
     if not (0 < arguments.alpha < np.inf):
         raise ValueError(f"--alpha: expected a positive number, got {arguments.alpha}")
     out = Path(arguments.out)
-    inputs = [data_files.data_path(name) for name in arguments.data]
-    data_files.check_can_write(out, (MODEL_NAME, METRICS_NAME, _PICTURE_NAME), inputs)
+    inputs = [path for name in arguments.data for path in paths_of(name)]
+    check_can_write(out, (MODEL_NAME, METRICS_NAME, _PICTURE_NAME), inputs)
     rows, shape, scale = _rows_and_shape(arguments)
     n_test = min(_MOST_TESTED_ROWS, len(rows) // 10)
     order = np.random.default_rng(arguments.seed).permutation(len(rows))
@@ -153,8 +160,7 @@ def _dictionary(arguments):
     written = f"{MODEL_NAME}, {METRICS_NAME}"
     if not arguments.no_plots and shape:
         written += _draw(learner, test if len(test) else train, shape, out)
-    if not arguments.quiet:
-        print(_summary(metrics, out, written))
+    report(arguments, _summary(metrics, out, written), metrics)
 
 
 def _rows_and_shape(arguments):
@@ -164,7 +170,9 @@ def _rows_and_shape(arguments):
     if not any(are_images):
         if len(names) > 1:
             raise ValueError(f"DATA: expected images or one table, got {len(names)} tables")
-        table = data_files.read_table(names[0])
+        arguments.data = names[0]
+        table = read_data(arguments)
+        check_is_matrix(table, "a dictionary")
         return np.ascontiguousarray(table.rows), table.image_shape or (), 1.0
     if not all(are_images):
         raise ValueError(f"DATA: expected images or one table, got both: {', '.join(names)}")
@@ -272,9 +280,9 @@ def _denoise(arguments):
     from aefast.sparse_coding import denoising, patches
 
     inputs = [arguments.image, *filter(None, [arguments.clean, arguments.dictionary])]
-    data_files.check_can_write_file(arguments.out, [*map(model_path, inputs)])
+    check_can_write_file(arguments.out, [*map(model_path, inputs)])
     if arguments.comparison is not None:
-        data_files.check_can_write_file(arguments.comparison, [*map(model_path, inputs)])
+        check_can_write_file(arguments.comparison, [*map(model_path, inputs)])
         if os.path.realpath(arguments.comparison) == os.path.realpath(arguments.out):
             raise ValueError("--comparison and --out: expected two files, got the same one")
     for name in ("noise", "add_noise"):
@@ -294,11 +302,13 @@ def _denoise(arguments):
     D = _dictionary_for(arguments, image, noise)
     denoised = np.clip(denoising.denoise(image, D, noise, arguments.threads), 0, 1)
     _write_image(arguments.out, denoised)
-    print(f"noise: standard deviation {255 * noise:.1f} of 255")
+    lines = [f"noise: standard deviation {255 * noise:.1f} of 255"]
+    facts = {"image": arguments.image, "out": arguments.out, "noise": 255 * noise}
     titles = {"noisy": image, "denoised": denoised}
     if clean is not None:
         before, after = (denoising.psnr(x, clean) for x in (image, denoised))
-        print(f"PSNR: {before:.2f} dB before, {after:.2f} dB after")
+        lines.append(f"PSNR: {before:.2f} dB before, {after:.2f} dB after")
+        facts |= {"psnr": {"before": before, "after": after}}
         titles = {
             "clean": clean,
             f"noisy: {before:.2f} dB": image,
@@ -309,7 +319,8 @@ def _denoise(arguments):
         from aefast.plotting.atoms import picture_of_denoising
 
         plotting.save(picture_of_denoising(titles), arguments.comparison)
-    print(f"written to {arguments.out}")
+    lines.append(f"written to {arguments.out}")
+    report(arguments, "\n".join(lines), facts)
 
 
 def _noise_of(arguments, image):

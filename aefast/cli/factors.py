@@ -2,30 +2,35 @@
 
 import json
 import math
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 
 import aefast
-from aefast.cli import data_files
 from aefast.cli.common import (
     DATA_HELP,
     METRICS_NAME,
     MODEL_NAME,
     MOST_PICTURED_ROWS,
+    TABLE_HELP,
     add_folder,
-    add_scale,
+    add_reading,
     add_seed,
     add_threads,
+    check_is_matrix,
     describe,
     image_shape,
     model_path,
     read_data,
+    report,
     test_fraction,
 )
+from aefast.cli.held_out import hold_out
 from aefast.linear.rotation import ROTATIONS
+from aefast.tables.outputs import check_can_write, check_can_write_table
+from aefast.tables.sources import paths_of
+from aefast.tables.writers import write_matrix
 
 _PICTURE_NAMES: tuple[str, ...] = ("scree.png", "loadings.png", "likelihood.png")
 _MIXTURE_PICTURES: tuple[str, ...] = ("means.png", "likelihood.png")
@@ -39,12 +44,13 @@ def add_sample(command):
         command,
         _sample,
         "Factors are drawn from their normal distribution, then each row given its factors. The "
-        "rows go to a .npy file or, as CSV, to standard output.",
+        "rows go to a file or, as CSV, to standard output.",
+        {"n_samples": "-n"},
     )
     add = command.add_argument
     add("model", metavar="MODEL", help="a model file, or the folder of a fit")
     add("-n", "--rows", type=int, default=1, metavar="N", help="how many (default: %(default)s)")
-    add("-o", "--out", metavar="FILE.npy", help="the file to write; by default standard output")
+    add("-o", "--out", metavar="FILE", default="-", help=f"{TABLE_HELP} (default: %(default)s)")
     add_seed(command, "the draws")
 
 
@@ -55,7 +61,8 @@ def add_factors(command):
         "Rows of DATA chosen at random are held out, to tell the model's likelihood of rows it has "
         "not seen. What comes of it goes to one folder: "
         f"{MODEL_NAME}, {METRICS_NAME} and, with matplotlib, {', '.join(_PICTURE_NAMES)}. Entries "
-        "may be missing: NaN, and empty fields or NA in a .csv file.",
+        "may be missing: NaN, and empty fields or NA in a text file.",
+        {"n_components": "-k", "n_mixtures": "--mixtures", "n_threads": "--threads"},
     )
     add = command.add_argument
     add("data", metavar="DATA", help=DATA_HELP)
@@ -102,7 +109,6 @@ def add_factors(command):
         "and may be larger than memory",
     )
     add_seed(command, "the rows held out")
-    add_scale(command)
     add(
         "--image-shape",
         type=image_shape,
@@ -113,6 +119,7 @@ def add_factors(command):
     add("--no-plots", action="store_true", help="draw no pictures")
     add("--quiet", action="store_true", help="no summary")
     add_threads(command)
+    add_reading(command)
 
 
 def _components(text):
@@ -131,17 +138,19 @@ def _mixtures(text):
 def _factors(arguments):
     is_matrix = arguments.covariance is not None
     is_shuffled = arguments.test_fraction > 0 and not is_matrix
-    table = read_data(arguments, writeable=is_shuffled, missing=not is_matrix)
+    hint = " (a covariance matrix has no missing entries)"
+    table = read_data(arguments, writeable=is_shuffled, gaps=not is_matrix, hint=hint)
+    check_is_matrix(table, "a factor model")
     out = Path(arguments.out)
     pictures = _PICTURE_NAMES if arguments.mixtures is None else _MIXTURE_PICTURES
     names = (MODEL_NAME, METRICS_NAME, *pictures)
-    data_files.check_can_write(out, names, [data_files.data_path(arguments.data)])
+    check_can_write(out, names, paths_of(arguments.data))
     model = _new_model(arguments)
     if is_matrix:
         statistics = aefast.SufficientStatistics.from_covariance(table.rows, arguments.covariance)
         subsets: dict = {}
     else:
-        train, test = data_files.hold_out(table.rows, arguments.test_fraction, arguments.seed)
+        train, test = hold_out(table.rows, arguments.test_fraction, arguments.seed)
         subsets = {"train": train, "test": test} if len(test) else {"train": train}
     started = time.perf_counter()
     _ = model.fit_statistics(statistics) if is_matrix else model.fit(train)
@@ -157,10 +166,10 @@ def _factors(arguments):
     if not arguments.no_plots:
         rows = subsets.get("test", subsets.get("train"))
         written += _draw(model, rows, arguments, table, out)
-    if not arguments.quiet:
-        print(_summary(arguments, model, metrics, written))
-        if "ss_loadings" in metrics and metrics["n_features"] <= _MOST_PRINTED:
-            print("", model.summary(), sep="\n")
+    text = _summary(arguments, model, metrics, written)
+    if "ss_loadings" in metrics and metrics["n_features"] <= _MOST_PRINTED:
+        text += f"\n\n{model.summary()}"
+    report(arguments, text, metrics)
 
 
 def _new_model(arguments):
@@ -314,8 +323,7 @@ def _draw(model, rows, arguments, table, out):
 
 
 def _sample(arguments):
-    if arguments.out is not None:
-        data_files.check_can_write_file(arguments.out, [model_path(arguments.model)])
+    check_can_write_table(arguments.out, [model_path(arguments.model)])
     path = model_path(arguments.model)
     model = aefast.load(path)
     if not hasattr(model, "sample"):
@@ -325,8 +333,11 @@ def _sample(arguments):
         )
     rows = model.sample(arguments.rows, arguments.seed)
     rows = rows[0] if isinstance(rows, tuple) else rows  # a mixture draws components too
-    if arguments.out is not None:
-        data_files.write_array(arguments.out, rows)
-        return
     names = getattr(model, "feature_names_in_", [f"x{j}" for j in range(rows.shape[1])])
-    data_files.write_columns(sys.stdout, dict(zip(map(str, names), rows.T, strict=True)))
+    names = list(map(str, names))
+    if arguments.out == "-" and arguments.json:
+        report(arguments, "", dict(zip(names, rows.T, strict=True)))
+        return
+    write_matrix(arguments.out, rows, names)
+    if arguments.out != "-":
+        report(arguments, "", {"model": arguments.model, "n_rows": len(rows), "out": arguments.out})

@@ -9,22 +9,28 @@ from typing import Any
 import numpy as np
 
 import aefast
-from aefast.cli import data_files, report, variants
+from aefast.cli import report as reports
+from aefast.cli import variants
 from aefast.cli.common import (
     DATA_HELP,
     METRICS_NAME,
     MODEL_NAME,
     MOST_PICTURED_ROWS,
-    add_scale,
+    add_reading,
+    check_is_matrix,
     describe,
     image_shape,
     read_data,
+    report,
     test_fraction,
 )
+from aefast.cli.held_out import hold_out
 from aefast.networks import _autoencoder
 from aefast.networks.precision import PRECISIONS
 from aefast.networks.scaling import KINDS as SCALES
 from aefast.networks.training.schedules import SCHEDULES
+from aefast.tables.outputs import check_can_write
+from aefast.tables.sources import paths_of
 
 _PICTURE_NAMES = ("filters.png", "reconstructions.png", "loss.png")
 
@@ -188,6 +194,7 @@ def add_fit(command):
         "sees them in training. "
         f"What comes of it goes to one folder: {MODEL_NAME}, {METRICS_NAME} and, with matplotlib, "
         f"{', '.join(_PICTURE_NAMES)}. Ctrl-C ends the training and saves what there is.",
+        {name: flags.split()[0] for flags, name, *_ in _PARAMETERS},
     )
     add = command.add_argument
     add("data", metavar="DATA", help=DATA_HELP)
@@ -200,7 +207,6 @@ def add_fit(command):
         help="share of rows held out (default: %(default)s). They change places with the last "
         "rows, in memory; with 0 a .npy file is only mapped, and may be larger than memory",
     )
-    add_scale(command)
     add(
         "--image-shape",
         type=image_shape,
@@ -211,6 +217,7 @@ def add_fit(command):
     )
     add("--no-plots", action="store_true", help="draw no pictures")
     add("--quiet", action="store_true", help="no progress, no summary")
+    add_reading(command)
     _add_parameters(command.add_argument_group("the autoencoder and its training"))
 
 
@@ -266,22 +273,26 @@ def _new_model(arguments, feature_names):
 
 def _fit(arguments):
     table = read_data(
-        arguments, writeable=arguments.test_fraction > 0, missing=arguments.missing == "mask"
+        arguments,
+        writeable=arguments.test_fraction > 0,
+        gaps=arguments.missing == "mask",
+        hint=" (--missing mask takes it as missing)",
     )
+    check_is_matrix(table, "an autoencoder")
     shape = _checked_image_shape(arguments.image_shape, table)
     out = Path(arguments.out)
     names = (MODEL_NAME, METRICS_NAME, *_PICTURE_NAMES)
-    data_files.check_can_write(out, names, [data_files.data_path(arguments.data)])
+    check_can_write(out, names, paths_of(arguments.data))
     model, epochs = _new_model(arguments, table.feature_names)
     init, sizes = model.init, _sizes(model)
     model.set_params(init="glorot")  # the rows are only checked here
     if sizes == {"n_components": "auto"}:
         model.set_params(n_components=model.top_k or 1)
     _initialise_on_all(model, table, arguments.scale)
-    train, test = data_files.hold_out(table.rows, arguments.test_fraction, arguments.random_state)
+    train, test = hold_out(table.rows, arguments.test_fraction, arguments.random_state)
     subsets = {"train": train, "test": test} if len(test) else {"train": train}
     model.set_params(init=init, **sizes)
-    losses = report.losses_before(model.fit(train), subsets)
+    losses = reports.losses_before(model.fit(train), subsets)
 
     model.set_params(**epochs, verbose=0 if arguments.quiet else 1)
     seconds, stopped = _train(model, train)
@@ -292,19 +303,18 @@ def _fit(arguments):
     model.save(out / MODEL_NAME)
 
     for name, rows in subsets.items():
-        losses[name]["after"] = report.mean_loss(model, rows)
-    metrics = report.metrics(arguments, model, subsets, losses, seconds, stopped)
+        losses[name]["after"] = reports.mean_loss(model, rows)
+    metrics = reports.metrics(arguments, model, subsets, losses, seconds, stopped)
     with aefast.model_file.replacing(out / METRICS_NAME) as file:
         file.write(json.dumps(metrics, indent=2, allow_nan=False).encode() + b"\n")
     if stopped is not None:
-        reason = str(stopped) or f"interrupted after {report.n_passes(model)} whole epochs"
+        reason = str(stopped) or f"interrupted after {reports.n_passes(model)} whole epochs"
         raise type(stopped)(f"{reason}; the model reached is saved in {out}") from stopped
     written = f"{MODEL_NAME}, {METRICS_NAME}"
     if not arguments.no_plots:
         written += _draw(model, subsets.get("test", train), shape, out)
-    if not arguments.quiet:
-        print(report.summary(arguments, metrics, written))
-    return 0 if report.beats_the_means(losses) else EXIT_POOR
+    report(arguments, reports.summary(arguments, metrics, written), metrics)
+    return 0 if reports.beats_the_means(losses) else EXIT_POOR
 
 
 def _sizes(model):

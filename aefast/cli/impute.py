@@ -1,5 +1,6 @@
 """Command `aefast impute`: fill the gaps of a table."""
 
+import math
 import os
 import warnings
 
@@ -7,8 +8,20 @@ import numpy as np
 
 import aefast
 from aefast._base.warnings import warn
-from aefast.cli import data_files
-from aefast.cli.common import DATA_HELP, add_seed, add_threads, describe
+from aefast.cli.common import (
+    DATA_HELP,
+    TABLE_HELP,
+    add_reading,
+    add_seed,
+    add_threads,
+    check_is_matrix,
+    describe,
+    read_data,
+    report,
+)
+from aefast.tables.outputs import check_can_write_file, check_can_write_table
+from aefast.tables.sources import paths_of
+from aefast.tables.writers import write_matrix
 
 _NAMES = {
     "ppca": "probabilistic PCA",
@@ -23,12 +36,12 @@ def add_impute(command):
         _impute,
         "Empty fields and 'nan' of a .csv file are gaps, and NaN in arrays. A gap is filled by its "
         "mean given the other values of its row, under a model of all rows. Columns without a "
-        "value are left out. The suffix of a file that is written says what it is: .csv, with the "
-        "header of DATA, or .npy.",
+        "value are left out.",
+        {"n_components": "-k", "n_threads": "--threads", "n_draws": "--draws"},
     )
     add = command.add_argument
     add("data", metavar="DATA", help=DATA_HELP)
-    add("-o", "--out", metavar="FILE", required=True, help="the full table, .csv or .npy")
+    add("-o", "--out", metavar="FILE", required=True, help=f"the full table, {TABLE_HELP}")
     add("--std", metavar="FILE", help="write standard deviations of what was filled in, else 0")
     add(
         "--draws",
@@ -55,14 +68,13 @@ def add_impute(command):
     add("--quiet", action="store_true", help="no summary")
     add_seed(command, "hidden entries and draws")
     add_threads(command)
+    add_reading(command)
 
 
 def _impute(arguments):
     outputs = _outputs(arguments)
-    inputs = [data_files.data_path(arguments.data)]
-    for path in outputs:
-        data_files.check_can_write_file(path, inputs)
-    table = data_files.read_table(arguments.data, missing=True)
+    table = read_data(arguments, gaps=True)
+    check_is_matrix(table, "an imputer")
     imputer = aefast.Imputer(
         arguments.method,
         n_components="auto" if arguments.components is None else arguments.components,
@@ -80,28 +92,40 @@ def _impute(arguments):
     if arguments.draws:
         results += list(imputer.sample(table.rows, random_state=arguments.seed))
     for path, rows in zip(outputs, results, strict=False):  # the last one may be the model
-        data_files.write_table(path, rows, table, kept)
+        _write(path, rows, table, kept)
     if table.feature_names is not None:
         imputer.feature_names_in_ = np.array(table.feature_names, dtype=object)
     if arguments.model is not None:
         imputer.save(arguments.model)
-    if not arguments.quiet:
-        print(_summary(arguments, imputer, table, outputs))
+    report(arguments, *_summary(arguments, imputer, table, outputs))
+
+
+def _write(path, rows, table, kept):
+    """Write the columns that are kept; an array keeps its dimensions where that is all of them."""
+    names = table.feature_names
+    names = None if names is None else [names[j] for j in kept]
+    is_whole = len(kept) == math.prod(table.row_shape)
+    write_matrix(path, rows, names, table.ids, table.row_shape if is_whole else ())
 
 
 def _outputs(arguments):
-    """Return the files to write, in the order of the results, the model last."""
+    """Return the files to write, checked, in the order of the results, the model last."""
     if arguments.draws < 0:
         raise ValueError(f"--draws must be at least 0, got {arguments.draws}")
+    if arguments.out == "-" and (arguments.draws or arguments.json):
+        raise ValueError("-o -: expected no --draws and no --json beside it")
     stem, suffix = os.path.splitext(arguments.out)
     draws = [f"{stem}-{number}{suffix}" for number in range(1, arguments.draws + 1)]
     tables = [arguments.out, *([] if arguments.std is None else [arguments.std]), *draws]
+    models = [] if arguments.model is None else [arguments.model]
+    if len({os.path.realpath(path) for path in tables + models}) < len(tables + models):
+        raise ValueError(f"expected files of different names, got {', '.join(tables + models)}")
+    inputs = paths_of(arguments.data)
     for path in tables:
-        data_files.check_table_name(path)
-    outputs = [*tables, *([] if arguments.model is None else [arguments.model])]
-    if len({os.path.realpath(path) for path in outputs}) < len(outputs):
-        raise ValueError(f"expected files of different names, got {', '.join(outputs)}")
-    return outputs
+        check_can_write_table(path, inputs)
+    for path in models:
+        check_can_write_file(path, inputs)
+    return tables + models
 
 
 def _kept_columns(table):
@@ -119,14 +143,23 @@ def _kept_columns(table):
 
 
 def _summary(arguments, imputer, table, outputs):
-    rows = table.rows
+    """Return the report as a text, and as facts."""
+    rows, k = table.rows, imputer.n_components_
     n_gaps = int(np.isnan(rows).sum()) if rows.dtype.kind == "f" else 0
     model = "no model: all columns are constant"
-    if imputer.n_components_:
-        k = imputer.n_components_
+    if k:
         unit = "unit" if imputer.method_ == "autoencoder" else "component"
         model = f"{_NAMES[imputer.method_]}, {k:,} {unit}{'s' * (k > 1)}"
-    return (
+    text = (
         f"{arguments.data}: {len(rows):,} rows of {rows.shape[1]:,} columns, {n_gaps:,} gaps "
         f"({n_gaps / rows.size:.1%})\n{model}\n{', '.join(outputs)}"
     )
+    return text, {
+        "data": arguments.data,
+        "n_rows": len(rows),
+        "n_columns": rows.shape[1],
+        "n_gaps": n_gaps,
+        "method": imputer.method_,
+        "n_components": k,
+        "outputs": outputs,
+    }

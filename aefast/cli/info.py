@@ -1,8 +1,8 @@
 """Command `aefast info`: facts about this build or about a model file."""
 
 import aefast
-from aefast.cli import report
-from aefast.cli.common import describe, model_path
+from aefast.cli import report as reports
+from aefast.cli.common import describe, model_path, report
 
 
 def add_info(command):
@@ -16,8 +16,10 @@ def _info(arguments):
     if arguments.model is None:
         facts = aefast.build_info()
     else:
-        facts = report.model_facts(model_path(arguments.model))
+        facts = reports.model_facts(model_path(arguments.model))
     width = max(map(len, facts))
+    lines = []
     for name, value in facts.items():
         text = ", ".join(map(str, value)) if isinstance(value, list) else value
-        print(f"{name:<{width}}  {text}")
+        lines.append(f"{name:<{width}}  {text}")
+    report(arguments, "\n".join(lines), facts)

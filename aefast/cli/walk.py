@@ -1,15 +1,19 @@
 """Command `aefast walk`: sampling chains of a denoising autoencoder, as a picture or as rows."""
 
-from aefast.cli import data_files
+import numpy as np
+
+from aefast._base.files import replacing
 from aefast.cli.common import (
     DATA_HELP,
-    add_scale,
+    add_reading,
     add_threads,
     describe,
     image_shape,
     inputs_of,
     read_model_and_data,
+    report,
 )
+from aefast.tables.outputs import check_can_write_file
 
 
 def add_walk(command):
@@ -38,8 +42,8 @@ def add_walk(command):
         metavar="HxW",
         help="of a row, where it is not a square of at least 64 features",
     )
-    add_scale(command)
     add_threads(command)
+    add_reading(command)
 
 
 def _walk(arguments):
@@ -47,16 +51,19 @@ def _walk(arguments):
         raise ValueError(f"--out: expected a .png or a .npy file, got {arguments.out!r}")
     if arguments.chains < 1:
         raise ValueError(f"--chains: expected at least 1, got {arguments.chains}")
-    data_files.check_can_write_file(arguments.out, inputs_of(arguments))
+    check_can_write_file(arguments.out, inputs_of(arguments))
     model, table = read_model_and_data(arguments)
     if not hasattr(model, "walk_back"):
         raise ValueError(f"{arguments.model} holds {type(model).__name__}, which has no walk_back")
     rows = table.rows[: arguments.chains]
     chain = model.walk_back(rows, arguments.steps, arguments.seed)
     if arguments.out.endswith(".npy"):
-        data_files.write_array(arguments.out, chain)
-        return
-    from aefast import plotting
+        with replacing(arguments.out) as file:
+            np.save(file, chain, allow_pickle=False)
+    else:
+        from aefast import plotting
 
-    shape = arguments.image_shape or table.image_shape or None
-    plotting.save(plotting.walk(model, rows, chain, shape), arguments.out)
+        shape = arguments.image_shape or table.image_shape or None
+        plotting.save(plotting.walk(model, rows, chain, shape), arguments.out)
+    facts = {"data": arguments.data, "chains": len(rows), "steps": len(chain)}
+    report(arguments, "", facts | {"out": arguments.out})

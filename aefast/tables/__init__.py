@@ -1,1 +1,1 @@
-"""Tables of mixed columns: frames in and out, roles of columns, matrices for the models."""
+"""Tables: files, frames of mixed columns, roles of columns, matrices for the models."""

@@ -8,12 +8,12 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from aefast.tables.readers import read_table
 from sklearn.datasets import load_digits
 from support.commands import python_m_aefast, refused
 
 import aefast
 from aefast.cli import main
-from aefast.cli.data_files import read_table
 
 # ---- arguments ----
 
@@ -66,6 +66,7 @@ def test_bad_parameters(option, value, folder, capsys):
         capsys, "fit", "digits", f"{option}={value}" if option != "-k" else f"-k{value}"
     )
     assert value in error or re.search(r"Got -?[\d.]+|nan|inf", error)
+    assert option in error, "explained as the option, not as the estimator's parameter"
 
 
 @pytest.mark.parametrize(
@@ -87,26 +88,29 @@ def test_bad_parameters(option, value, folder, capsys):
         ("fit digits --image-shape -8x-8", "image-shape"),
         ("encode model", "required: DATA"),
         ("encode model digits", "required: -o"),
-        ("fit digits --unknown", "unrecognized arguments: --unknown"),
+        ("fit digits --unknown", "usage: aefast fit .*unrecognized arguments: --unknown"),
+        ("fit digits --compnents 3", "did you mean --components\\?"),
+        ("score m digits --treads=2 --scal", "usage: aefast score .*mean --threads"),
+        ("fti digits", "invalid choice: 'fti'; did you mean fit\\?"),
     ],
 )
 def test_usage_errors(argv, match, capsys):
     with pytest.raises(SystemExit) as exit:
         main(argv.split())
     assert exit.value.code == 2
-    assert re.search(match, capsys.readouterr().err)
+    assert re.search(match, capsys.readouterr().err, re.DOTALL)
 
 
 # ---- using a model ----
 
 
 def test_encode(model, folder):
-    assert main(["encode", str(model), "digits", "-o", "codes"]) == 0
+    assert main(["encode", str(model), "digits", "-o", "codes.npy"]) == 0
     ae = aefast.load(model / "model.safetensors")
-    H = np.load("codes")
+    H = np.load("codes.npy")
     assert H.dtype == np.float32
     assert np.array_equal(H, ae.transform((load_digits().data / 16).astype(np.float32)))
-    assert os.listdir() == ["codes"]
+    assert os.listdir() == ["codes.npy"]
 
 
 def test_reconstruct_keeps_the_shape(model, folder):
@@ -165,12 +169,21 @@ def test_columns_are_compared_by_name(folder, capsys):
     X.to_csv("plain.csv", index=False, header=False)
     assert main("fit X.csv -k 2 --epochs 1 --quiet --no-plots".split()) == 0
     assert list(aefast.load("aefast-model/model.safetensors").feature_names_in_) == ["a", "b", "c"]
-    assert main("encode aefast-model X.csv -o named".split()) == 0
-    assert main("encode aefast-model plain.csv -o plain".split()) == 0
-    assert np.array_equal(np.load("named"), np.load("plain"))
+    assert main("encode aefast-model X.csv -o named.npy".split()) == 0
+    assert main("encode aefast-model plain.csv -o plain.npy".split()) == 0
+    assert np.array_equal(np.load("named.npy"), np.load("plain.npy"))
     assert capsys.readouterr().err == "", "no warning about names"
-    error = refused(capsys, "encode", "aefast-model", "swapped.csv", "-o", "H.npy")
-    assert "expected the columns that the model was fitted on, a, b, c; got b, a, c" in error
+    assert main("encode aefast-model swapped.csv -o swapped.npy".split()) == 0
+    assert np.array_equal(np.load("swapped.npy"), np.load("named.npy"))
+    X.assign(d=1).to_csv("more.csv", index=False)
+    assert main("encode aefast-model more.csv -o more.npy".split()) == 0
+    assert "note: more.csv: columns that the model does not know are left out: 'd'" in (
+        capsys.readouterr().err
+    )
+    assert np.array_equal(np.load("more.npy"), np.load("named.npy"))
+    X[["a", "c"]].to_csv("less.csv", index=False)
+    error = refused(capsys, "encode", "aefast-model", "less.csv", "-o", "H.npy")
+    assert "missing: 'b'; it has 'a', 'c'" in error
 
 
 def test_bad_models_and_data(model, folder, capsys):
@@ -190,7 +203,7 @@ def test_bad_models_and_data(model, folder, capsys):
     }
     for command in ("encode", "reconstruct", "score"):
         for arguments, match in cases.items():
-            error = refused(capsys, command, *arguments, "-o", "result")
+            error = refused(capsys, command, *arguments, "-o", "result.npy")
             assert re.search(match, error), (command, arguments)
     assert re.search(r"\[0, 1\], got 2", refused(capsys, "score", model, "outside.npy"))
 
@@ -198,13 +211,14 @@ def test_bad_models_and_data(model, folder, capsys):
 def test_unwritable_results(model, folder, capsys, monkeypatch):
     """Found out before anything is computed; a file that is there stays as it was."""
     (folder / "file").write_text("old")
+    (folder / "x.npy").mkdir()
     for command, predict in (
         ("encode", "transform"),
         ("reconstruct", "reconstruct"),
         ("score", "score_samples"),
     ):
         monkeypatch.setattr(aefast.Autoencoder, predict, None)
-        for out in ("nowhere/result", "file/result", "/proc/result", "."):
+        for out in ("nowhere/result.npy", "file/result.npy", "/proc/result.npy", "x.npy"):
             refused(capsys, command, model, "digits", "-o", out)
     assert (folder / "file").read_text() == "old"
 

@@ -6,13 +6,14 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from aefast.cli.held_out import hold_out
+from aefast.tables.readers import read_table
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 from support.commands import refused
 
 import aefast
-from aefast.cli.data_files import hold_out, read_table
 
 
 @pytest.fixture
@@ -78,28 +79,30 @@ def test_digits_lie_in_0_1():
 
 ROWS = "1,2,3\n" * 16
 BAD_CSV = {
-    "text in row 17 column 3": (ROWS + "4,5,abc\n" + ROWS, "row 17 column 3: .*'abc'"),
-    "text below a header": ("a,b,c\n" + ROWS + "4,,6\n", "row 18 column 2: .*''"),
-    "text in the first row": ("1,x,3\n" + ROWS, "row 1 column 2: .*'x'"),
-    "NaN": (ROWS + "1,nan,3\n", "row 17 column 2: expected a finite number, got 'nan'"),
-    "infinity": (ROWS + "-inf,2,3\n", "row 17 column 1: .*'-inf'"),
-    "overflow": (ROWS + "1e999,2,3\n", "row 17 column 1: .*'1e999'"),
-    "underscore": (ROWS + "1_0,2,3\n", "row 17 column 1: .*'1_0'"),
-    "other digits": (ROWS + "٣,2,3\n", "row 17 column 1"),
-    "short row": (ROWS + "4,5\n" + ROWS, "row 17: expected 3 columns as in the first row, got 2"),
-    "long row": ("a,b,c\n" + ROWS + "4,5,6,7\n", "row 18: expected 3 columns .*, got 4"),
-    "header of another length": ("a,b\n" + ROWS, "row 2: expected 2 columns .*, got 3"),
-    "blank lines count": ("\n\n" + ROWS + "\n1,2\n", "row 20: expected 3 columns"),
-    "blank between commas": (ROWS + " , ,\n", "row 17 column 1: .*' '"),
-    "semicolons": ("1;2\n3;4\n", "row 2 column 1: .*'3;4'"),
-    "header alone": ("a,b,c\n", r"at least one row and column, got shape \(0, "),
-    "empty": ("", "at least one row and column"),
+    "text in line 17, column 3": (ROWS + "4,5,abc\n" + ROWS, "line 17, column 3: .*'abc'"),
+    "text below a header": ("a,b,c\n" + ROWS + "4,,6\n", "line 18, column 'b': .*''"),
+    "text in the first row": ("1,x,3\n" + ROWS, "line 1, column 2: .*'x'"),
+    "NaN": (ROWS + "1,nan,3\n", "line 17, column 2: expected a finite number, got 'nan'"),
+    "infinity": (ROWS + "-inf,2,3\n", "line 17, column 1: .*'-inf'"),
+    "overflow": (ROWS + "1e999,2,3\n", "line 17, column 1: .*'1e999'"),
+    "underscore": (ROWS + "1_0,2,3\n", "line 17, column 1: .*'1_0'"),
+    "other digits": (ROWS + "٣,2,3\n", "line 17, column 1"),
+    "short row": (ROWS + "4,5\n" + ROWS, "line 17: expected 3 columns as in the first row, got 2"),
+    "long row": (
+        "a,b,c\n" + ROWS + "4,5,6,7\n",
+        "line 18: expected 3 columns as in the header, got 4",
+    ),
+    "header of another length": ("a,b\n" + ROWS, "line 2: expected 2 columns .*, got 3"),
+    "blank lines count": ("\n\n" + ROWS + "\n1,2\n", "line 20: expected 3 columns"),
+    "blank between commas": (ROWS + " , ,\n", "line 17, column 1: .*' '"),
+    "header alone": ("a,b,c\n", "at least one row and column, got a header alone"),
+    "empty": ("", "at least one row and column, got an empty file"),
     "blank": ("\n\n\n", "at least one row and column"),
     "another encoding": (("größe\n1\n").encode("latin-1"), "UTF-8"),
-    "binary": (b"\x00\x01\x02\x00\n" * 20, "row 2 column 1"),
+    "binary": (b"\x00\x01\x02\x00\n" * 20, "expected text, got a file with NUL characters"),
     "image": (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", "UTF-8"),
     "long field": ("1," + "9" * 200_000 + "\n", "field larger than field limit"),
-    "unclosed quote": ('1,"2\n3,4\n', "row 2 column 2"),
+    "unclosed quote": ('1,"2\n3,4\n', "line 1: a quote that does not end"),
 }
 
 
@@ -171,13 +174,14 @@ def test_bad_npz(folder, capsys, no_training):
 
 def test_names_that_are_no_data(folder, capsys, no_training):
     (folder / "folder.npy").mkdir()
-    (folder / "X.txt").touch()
+    (folder / "X.doc").touch()
     cases = {
         "nothing.npy": "nothing.npy: No such file",
         "nothing.npz:X": "nothing.npz: No such file",
         "nothing.csv": "nothing.csv: No such file",
-        "folder.npy": "folder.npy: Is a directory",
-        "X.txt": "DATA: expected FILE.npy, FILE.npz:KEY, FILE.csv or digits, got 'X.txt'",
+        "folder.npy": "folder.npy: a folder without a table",
+        "nothing*.csv": "no file matches this pattern",
+        "X.doc": "DATA: expected .csv, .tsv, .txt, .parquet, .feather, .arrow, .npy, .npz:KEY",
         "digit": "got 'digit'",
     }
     for name, message in cases.items():

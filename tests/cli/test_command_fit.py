@@ -12,12 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from aefast.cli.held_out import hold_out
+from aefast.tables import readers
 from sklearn.datasets import load_digits
 from support.commands import python_m_aefast, refused
 
 import aefast
-from aefast.cli import data_files, fit, main
-from aefast.cli.data_files import hold_out
+from aefast.cli import fit, main
 
 FILES = ["filters.png", "loss.png", "metrics.json", "model.safetensors", "reconstructions.png"]
 
@@ -345,7 +346,7 @@ def test_interrupt_outside_training(capsys, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(data_files, "read_table", interrupted)
+    monkeypatch.setattr(readers, "read_table", interrupted)
     assert main(["fit", "digits"]) == 130
     assert capsys.readouterr().err == "aefast: interrupted\n"
 

@@ -28,14 +28,14 @@ def folder(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "argv",
     [
-        "score m a.npy -o m/model.safetensors",
-        "score m/model.safetensors a.npy -o link",
+        "score m a.npy -o m/link.csv",
+        "score m/model.safetensors a.npy -o link.csv",
         "score m a.npy -o ./a.npy",
         "encode m a.npy -o a.npy",
-        "encode m b.npz:a -o b.npz",
+        "encode m b.npz:a -o b.npy",
         "reconstruct m a.npy -o a.npy",
         "walk m a.npy -o a.npy",
-        "sample f -o f/model.safetensors",
+        "sample f -o f/link.csv",
         "dictionary p/dictionary.png --out p",
         "denoise p/dictionary.png -o p/dictionary.png",
         "denoise p/dictionary.png --clean q.png -o q.png",
@@ -54,7 +54,10 @@ def test_an_output_that_is_an_input_is_refused(argv, folder, model, capsys):
     for name in ("m", "f"):
         contents = (model / "model.safetensors").read_bytes()
         (folder / name / "model.safetensors").write_bytes(contents)
-    (folder / "link").symlink_to("m/model.safetensors")
+    (folder / "link.csv").symlink_to("m/model.safetensors")
+    for name in ("m", "f"):
+        (folder / name / "link.csv").symlink_to("model.safetensors")
+    (folder / "b.npy").symlink_to("b.npz")
     (folder / "g" / "filters.csv").write_text("1,2\n3,4\n")
     (folder / "g" / "filters.png").symlink_to("filters.csv")
     np.savez("b.npz", a=np.ones((3, 64)))

@@ -88,11 +88,12 @@ def test_arrays_keep_their_dimensions(folder):
 @pytest.mark.parametrize(
     "options, match",
     [
-        ("-o full.parquet", "ends in .csv or .npy"),
+        ("-o full.xlsx", "ends in .csv, .parquet or .npy"),
+        ("-o full", "ends in .csv"),
         ("-o wine.csv", "one of the inputs"),
         ("-o full.csv --std full.csv", "different names"),
         ("-o full.csv --draws -1", "--draws must be at least 0"),
-        ("-o full.csv -k 0", "n_components"),
+        ("-o full.csv -k 0", "error: -k must be"),
         ("-o nowhere/full.csv", "nowhere"),
     ],
 )
@@ -103,12 +104,13 @@ def test_refused(options, match, wine, capsys):
 @pytest.mark.parametrize(
     "text, match",
     [
-        ("a,b\n1,2\n3,inf\n", "row 3 column 2"),
-        ("a,b\n1,2\n3,x\n", "row 3 column 2"),
-        ("a,b\n1,2\n3\n", "row 3: expected 2 columns"),
+        ("a,b\n1,2\n3,inf\n", "line 3, column 'b'"),
+        ("a,b\n1,2\n3,x\n", "line 3, column 'b'"),
+        ("a,b\n1,2\n3\n", "line 3: expected 2 columns"),
         ("a,b\n,\n,nan\n", "no observed entry"),
         ("a,b\n", "at least one row"),
         ("", "row"),
+        ("a,b\n1,2\n3,1e999\n", "line 3, column 'b'"),
     ],
 )
 def test_bad_files_are_refused(text, match, folder, capsys):
