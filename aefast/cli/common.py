@@ -141,13 +141,15 @@ def inputs_of(arguments):
     return [*([] if model is None else [model_path(model)]), *paths_of(arguments.data)]
 
 
-def read_data(arguments, *, writeable=False, gaps=False, hint="", wanted=None, texts=()):
+def read_data(
+    arguments, *, writeable=False, gaps=False, hint="", wanted=None, texts=(), numeric=False
+):
     """Read DATA, and tell on standard error what the reader has decided.
 
     Parameters
     ----------
     arguments : argparse.Namespace
-    writeable, gaps, hint : bool, bool, str
+    writeable, gaps, hint, numeric : bool, bool, str, bool
         As in `aefast.tables.readers.Options`.
     wanted : sequence of str, optional
         Columns of a model.
@@ -173,6 +175,7 @@ def read_data(arguments, *, writeable=False, gaps=False, hint="", wanted=None, t
             writeable,
             gaps,
             hint,
+            numeric,
             show=not getattr(arguments, "quiet", False),
         ),
     )
@@ -197,23 +200,9 @@ def read_model_and_data(arguments):
         gaps=get_tags(model).input_tags.allow_nan,
         hint=" (the model takes no missing values)",
         wanted=None if wanted is None else [str(name) for name in wanted],
+        numeric=True,
     )
-    check_is_matrix(table, f"the model of {arguments.model}")
     return model, table
-
-
-def check_is_matrix(table, what):
-    """Raise ValueError for a table with columns of other than numbers, where `what` needs them."""
-    if not table.is_frame:
-        return
-    from aefast.tables.arrow_files import is_numeric
-    from aefast.tables.selection import listed
-
-    others = [field.name for field in table.rows.schema if not is_numeric(field.type)]
-    raise ValueError(
-        f"{table.name}: {what} takes numbers alone; columns of other types: {listed(others)} "
-        "(--drop leaves them out, --id takes one as the names of the rows)"
-    )
 
 
 # ---- reports ----

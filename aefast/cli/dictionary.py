@@ -17,7 +17,6 @@ from aefast.cli.common import (
     add_reading,
     add_seed,
     add_threads,
-    check_is_matrix,
     describe,
     model_path,
     read_data,
@@ -171,8 +170,7 @@ def _rows_and_shape(arguments):
         if len(names) > 1:
             raise ValueError(f"DATA: expected images or one table, got {len(names)} tables")
         arguments.data = names[0]
-        table = read_data(arguments)
-        check_is_matrix(table, "a dictionary")
+        table = read_data(arguments, numeric=True)
         return np.ascontiguousarray(table.rows), table.image_shape or (), 1.0
     if not all(are_images):
         raise ValueError(f"DATA: expected images or one table, got both: {', '.join(names)}")

@@ -18,7 +18,6 @@ from aefast.cli.common import (
     add_reading,
     add_seed,
     add_threads,
-    check_is_matrix,
     describe,
     image_shape,
     model_path,
@@ -139,8 +138,7 @@ def _factors(arguments):
     is_matrix = arguments.covariance is not None
     is_shuffled = arguments.test_fraction > 0 and not is_matrix
     hint = " (a covariance matrix has no missing entries)"
-    table = read_data(arguments, writeable=is_shuffled, gaps=not is_matrix, hint=hint)
-    check_is_matrix(table, "a factor model")
+    table = read_data(arguments, writeable=is_shuffled, gaps=not is_matrix, hint=hint, numeric=True)
     out = Path(arguments.out)
     pictures = _PICTURE_NAMES if arguments.mixtures is None else _MIXTURE_PICTURES
     names = (MODEL_NAME, METRICS_NAME, *pictures)

@@ -17,7 +17,6 @@ from aefast.cli.common import (
     MODEL_NAME,
     MOST_PICTURED_ROWS,
     add_reading,
-    check_is_matrix,
     describe,
     image_shape,
     read_data,
@@ -277,8 +276,8 @@ def _fit(arguments):
         writeable=arguments.test_fraction > 0,
         gaps=arguments.missing == "mask",
         hint=" (--missing mask takes it as missing)",
+        numeric=True,
     )
-    check_is_matrix(table, "an autoencoder")
     shape = _checked_image_shape(arguments.image_shape, table)
     out = Path(arguments.out)
     names = (MODEL_NAME, METRICS_NAME, *_PICTURE_NAMES)

@@ -14,7 +14,6 @@ from aefast.cli.common import (
     add_reading,
     add_seed,
     add_threads,
-    check_is_matrix,
     describe,
     read_data,
     report,
@@ -73,8 +72,7 @@ def add_impute(command):
 
 def _impute(arguments):
     outputs = _outputs(arguments)
-    table = read_data(arguments, gaps=True)
-    check_is_matrix(table, "an imputer")
+    table = read_data(arguments, gaps=True, numeric=True)
     imputer = aefast.Imputer(
         arguments.method,
         n_components="auto" if arguments.components is None else arguments.components,

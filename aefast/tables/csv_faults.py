@@ -11,11 +11,12 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from aefast._base.errors import shortened
 from aefast.tables.arrow_files import arrow, is_numeric
 from aefast.tables.dialects import Dialect, encoding_error
 from aefast.tables.sources import Source, opened
 
+_LONGEST_SHOWN = 100  # characters of a field that an error shows
+_LONGEST_NAMED = 40  # characters of a field that an advice repeats
 _FEWEST = 0.9  # share of a column's fields that say what it should have
 # Patterns of RE2, which match what is meant as a number or a date, valid or not.
 _NUMBERS = {
@@ -110,9 +111,11 @@ class Faults:
                     or not dialect.is_number(field)
                     or not math.isfinite(dialect.number(field))
                 ):
+                    is_text = not is_gap and not dialect.is_number(field)
+                    advice = _advice_on_text(self._names, j) if is_text else ""
                     raise ValueError(
                         f"{self._place(line, j)}: expected a finite number, got "
-                        f"{shortened(repr(field))}{hint if is_gap else ''}"
+                        f"{_shown(field)}{hint if is_gap else advice}"
                     )
 
     def check_kind(self, column: int, kind: Any) -> None:
@@ -133,7 +136,7 @@ class Faults:
             if not is_good:
                 raise ValueError(
                     f"{self._place(line, column)}: expected {what} as in the rows before, got "
-                    f"{shortened(repr(field))}{_advice(self._names, column, field)}"
+                    f"{_shown(field)}{_advice(self._names, column, field)}"
                 )
 
     def check_encoding(self) -> None:
@@ -185,17 +188,29 @@ class Faults:
         def error(expected):
             return ValueError(
                 f"{self._place(line, column)}: expected {expected}, got "
-                f"{shortened(repr(field))}{_advice(self._names, column, field)}"
+                f"{_shown(field)}{_advice(self._names, column, field)}"
             )
 
         return error
 
 
+def _shown(field):
+    return repr(field) if len(field) <= _LONGEST_SHOWN else f"{field[:_LONGEST_SHOWN]!r}..."
+
+
+def _advice_on_text(names, column):
+    if names is None:
+        return ""
+    return f" (--drop '{names[column]}' leaves the column out)"
+
+
 def _advice(names, column, field):
+    if len(field) > _LONGEST_NAMED:
+        return ""
     if names is None:
         return f" (--na '{field}' takes it as missing)"
     return (
-        f" (--na '{shortened(field)}' takes it as missing; --role '{names[column]}=category' takes "
+        f" (--na '{field}' takes it as missing; --role '{names[column]}=category' takes "
         "the column as text)"
     )
 

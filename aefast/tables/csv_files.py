@@ -123,10 +123,11 @@ class CsvFile:
             return 0.0
 
         converters: dict[int, Any] = {}
+        are_read = set(columns)
         for j in range(self.n_columns):
             if j == id_column:
                 converters[j] = keep_id
-            elif j not in columns:
+            elif j not in are_read:
                 converters[j] = lambda field: 0.0
             elif gaps or dialect.decimal == ",":
                 converters[j] = dialect.number
@@ -250,6 +251,8 @@ class CsvFile:
             if not good.all():
                 faults.check_numbers(columns, options.gaps, options.gap_hint)
             return rows
+        if options.numeric:
+            faults.check_numbers(columns, options.gaps, options.gap_hint)
         faults.check_finite_columns(table, columns, first)
         return table
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from aefast.tables.arrow_files import ArrowFile, arrow, concatenate
+from aefast.tables.arrow_files import ArrowFile, arrow, concatenate, is_numeric
 from aefast.tables.csv_files import CsvFile
 from aefast.tables.dialects import Text
 from aefast.tables.file_table import FileTable, Ids
@@ -38,6 +38,8 @@ class Options:
         Whether numbers may be missing in text and Arrow files; they become NaN.
     gap_hint : str
         What the user can do about a missing number where it must not be.
+    numeric : bool
+        Whether text, dates and truth values are errors.
     show : bool
         Whether to show the progress of what takes long on standard error.
     """
@@ -48,6 +50,7 @@ class Options:
     writeable: bool = False
     gaps: bool = False
     gap_hint: str = ""
+    numeric: bool = False
     show: bool = False
 
 
@@ -93,6 +96,12 @@ class OpenTable:
         ids = None
         if chosen.id_column is not None:
             ids = Ids(chosen.id_name, [value for _, part in parts for value in part])
+        if self._options.numeric and not isinstance(rows, np.ndarray):
+            others = [field.name for field in rows.schema if not is_numeric(field.type)]
+            raise ValueError(
+                f"{self.name}: expected numbers alone, got other types in the columns "
+                f"{listed(others)} (--drop leaves them out)"
+            )
         return self._table(rows, ids, self.notices + self._notice_of_ids(ids))
 
     def batches(self) -> Iterator[FileTable]:

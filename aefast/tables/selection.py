@@ -168,7 +168,8 @@ def _wanted(file, names, columns, wanted, notices):
             f"{file}: expected the columns that the model was fitted on; missing: "
             f"{listed(missing)}; it has {listed(list(place))}"
         )
-    more = [name for name in place if name not in set(wanted)]
+    known = set(wanted)
+    more = [name for name in place if name not in known]
     if more:
         notices.append(f"{file}: columns that the model does not know are left out: {listed(more)}")
     return [place[name] for name in wanted]
