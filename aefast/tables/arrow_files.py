@@ -1,7 +1,6 @@
 """Parquet and Arrow files, and columns of Arrow as matrices of numbers. Needs pyarrow."""
 
 import contextlib
-import importlib
 import json
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -9,17 +8,10 @@ from typing import Any
 import numpy as np
 
 from aefast._base.types import Array
+from aefast.tables.optional import arrow
 from aefast.tables.sources import Source
 
 _BATCH_ROWS = 1 << 16
-
-
-def arrow(what: str, module: str = "pyarrow") -> Any:
-    """Return pyarrow or a module of it; ImportError that says `what` needs it."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ImportError(f"{what}: needs pyarrow: pip install 'aefast[io]'") from error
 
 
 # ---- columns ----

@@ -11,8 +11,9 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from aefast.tables.arrow_files import arrow, is_numeric
+from aefast.tables.arrow_files import is_numeric
 from aefast.tables.dialects import Dialect, encoding_error
+from aefast.tables.optional import arrow
 from aefast.tables.sources import Source, opened
 
 _LONGEST_SHOWN = 100  # characters of a field that an error shows

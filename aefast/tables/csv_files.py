@@ -20,9 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from aefast.tables.arrow_files import all_numeric, arrow, as_matrix, check_types
+from aefast.tables.arrow_files import all_numeric, as_matrix, check_types
 from aefast.tables.csv_faults import Faults, check_outliers, is_binary, settled
 from aefast.tables.dialects import BLANKS, Text, dialect_of, encoding_error
+from aefast.tables.optional import arrow, has_arrow
 from aefast.tables.sources import Source, opened
 
 _BLOCK = 1 << 22  # bytes that pyarrow reads at a time in a stream, and infers its types from
@@ -55,15 +56,15 @@ class CsvFile:
         faults = Faults(self._source, self.dialect, self.names)
         if self._begins_with_numbers(columns, options):
             try:
-                if self._is_large and _has_pyarrow() and self.dialect.delimiter != BLANKS:
+                if self._is_large and has_arrow() and self.dialect.delimiter != BLANKS:
                     return _joined(self._stream(columns, id_column, options, faults))
                 return self._numbers(columns, id_column, options, gaps=False)
             except ValueError:
-                if not _has_pyarrow():
+                if not has_arrow():
                     return self._numbers_with_gaps(columns, id_column, options, faults)
         elif self.dialect.delimiter == BLANKS:
             return self._numbers_with_gaps(columns, id_column, options, faults)
-        elif not _has_pyarrow() and self._looks_numeric(columns, options):
+        elif not has_arrow() and self._looks_numeric(columns, options):
             return self._numbers_with_gaps(columns, id_column, options, faults)
         return self._typed(columns, id_column, options, faults)
 
@@ -76,7 +77,7 @@ class CsvFile:
         is an error that names its line.
         """
         faults = Faults(self._source, self.dialect, self.names)
-        if not _has_pyarrow() or self.dialect.delimiter == BLANKS:
+        if not has_arrow() or self.dialect.delimiter == BLANKS:
             rows, ids = self.read(columns, id_column, options)
             for first in range(0, len(rows), _BATCH_ROWS):
                 part = slice(first, first + _BATCH_ROWS)
@@ -332,10 +333,3 @@ def _one_batch(table):
 
 def _reader_of_arrow():
     return arrow("tables of text", "pyarrow.csv")
-
-
-def _has_pyarrow():
-    with contextlib.suppress(ImportError):
-        arrow("")
-        return True
-    return False

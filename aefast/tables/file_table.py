@@ -83,7 +83,7 @@ class FileTable:
         """Return the rows as a pyarrow.Table, whose columns have names."""
         if self.is_frame:
             return self.rows
-        from aefast.tables.arrow_files import arrow
+        from aefast.tables.optional import arrow
 
         names = self.feature_names or [f"x{j}" for j in range(self.rows.shape[1])]
         columns = [np.ascontiguousarray(column) for column in self.rows.T]

@@ -63,6 +63,6 @@ def check_can_write_table(path: str, inputs: Iterable[str] = (), has_text: bool 
         )
     check_can_write_file(path, inputs)
     if path.lower().endswith(".parquet"):
-        from aefast.tables.arrow_files import arrow
+        from aefast.tables.optional import arrow
 
         arrow(f"{path}: .parquet files")

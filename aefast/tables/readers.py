@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from aefast.tables.arrow_files import ArrowFile, arrow, concatenate, is_numeric
+from aefast.tables.arrow_files import ArrowFile, concatenate, is_numeric
 from aefast.tables.csv_files import CsvFile
 from aefast.tables.dialects import Text
 from aefast.tables.file_table import FileTable, Ids
 from aefast.tables.npy_files import digits, open_arrays
+from aefast.tables.optional import arrow
 from aefast.tables.selection import Choice, Selection, listed, select
 from aefast.tables.sources import TEXT_KINDS, Source, sources_of
 

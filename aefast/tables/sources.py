@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from aefast._base.paths import check_is_regular_file
+from aefast.tables.optional import arrow
 
 STANDARD_INPUT = "-"
 TEXT_KINDS = ("csv", "tsv", "txt")
@@ -197,8 +198,6 @@ def _zstandard(file, source):
     try:
         from compression import zstd  # Python 3.14
     except ImportError:
-        from aefast.tables.arrow_files import arrow
-
         stream = arrow(f"{source.name}: .zst files").CompressedInputStream(file, "zstd")
         return io.BufferedReader(_Stream(stream), 1 << 20)
     return zstd.ZstdFile(file)

@@ -93,7 +93,7 @@ def write_frame(path: str, frame: Any, ids: Ids | None = None) -> None:
 
 
 def _write_parquet(path, columns, ids):
-    from aefast.tables.arrow_files import arrow
+    from aefast.tables.optional import arrow
 
     pa, parquet = arrow(f"{path}: .parquet files"), arrow(path, "pyarrow.parquet")
     arrays, names = list(columns.values()), list(columns)
