@@ -13,7 +13,7 @@ from aefast.cli.common import (
     report,
 )
 from aefast.tables.outputs import check_can_write_table
-from aefast.tables.writers import write_columns, write_matrix
+from aefast.tables.writers import write_columns, write_frame, write_matrix
 
 
 def add_encode(command):
@@ -38,6 +38,11 @@ def add_score(command):
         "mixture gives the component of each row.",
     )
     _add_arguments(command, out="-")
+    command.add_argument(
+        "--per-variable",
+        action="store_true",
+        help="a column for each variable, too: its part of the log-likelihood",
+    )
 
 
 def _add_arguments(command, out=None):
@@ -75,6 +80,11 @@ def _encode(arguments):
 def _reconstruct(arguments):
     model, table = _read(arguments, "reconstruct")
     X_hat = model.reconstruct(table.rows)
+    if table.is_frame:
+        write_frame(arguments.out, X_hat, table.ids)
+        if arguments.out != "-":
+            report(arguments, "", _facts(arguments, table))
+        return
     _write(arguments, table, X_hat, table.feature_names, table.row_shape)
 
 
@@ -91,13 +101,10 @@ def _write(arguments, table, rows, names, shape=()):
 
 def _score(arguments):
     model, table = _read(arguments, "score_samples")
-    measures = {"reconstruction_error": "reconstruction_error", "mahalanobis": "mahalanobis"}
-    measures["component"] = "predict"  # of a mixture
-    name = next(name for name, method in measures.items() if hasattr(model, method))
-    columns = {
-        name: getattr(model, measures[name])(table.rows),
-        "log_likelihood": model.score_samples(table.rows),
-    }
+    columns = _scores(model, table)
+    if arguments.per_variable:
+        nats = model.score_samples(table.rows, per_feature=True)
+        columns |= _by_variable(nats, table.feature_names)
     if arguments.out != "-":
         write_columns(arguments.out, columns, table.ids)
         means = {f"mean {name}": np.mean(values) for name, values in columns.items()}
@@ -106,6 +113,25 @@ def _score(arguments):
         _report_columns(arguments, table, columns)
     else:
         write_columns("-", columns, table.ids)
+
+
+def _scores(model, table):
+    """Return the columns of scores by name: how strange a row is, and its log-likelihood."""
+    log_likelihood = model.score_samples(table.rows)
+    measures = {"reconstruction_error": "reconstruction_error", "mahalanobis": "mahalanobis"}
+    measures["component"] = "predict"  # of a mixture
+    for name, method in measures.items():
+        if hasattr(model, method):
+            return {name: getattr(model, method)(table.rows), "log_likelihood": log_likelihood}
+    return {"reconstruction_error": -log_likelihood, "log_likelihood": log_likelihood}
+
+
+def _by_variable(nats, names):
+    """Return columns of the log-likelihood of each variable, in the order of DATA."""
+    if not isinstance(nats, np.ndarray):
+        return {f"log_likelihood of {name}": nats[name].to_numpy() for name in nats.schema.names}
+    names = names or [f"x{j}" for j in range(nats.shape[1])]
+    return {f"log_likelihood of {name}": nats[:, j] for j, name in enumerate(names)}
 
 
 def _facts(arguments, table):

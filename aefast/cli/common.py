@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import dataclasses
 import json
 import os
 import sys
@@ -188,20 +189,26 @@ def read_model_and_data(arguments):
     """Return the model, and DATA as the model takes it: its columns, in its order."""
     from sklearn.utils import get_tags  # which --help does not need
 
+    from aefast.cli.table_models import texts_of_model
+
     model = aefast.load(model_path(arguments.model))
     if not hasattr(model, "set_params"):
         raise ValueError(
             f"{arguments.model} holds {type(model).__name__}, which is no model of rows"
         )
-    model.set_params(n_threads=arguments.threads)._validate_params()
+    if "n_threads" in model.get_params(deep=False):
+        model.set_params(n_threads=arguments.threads)._validate_params()
     wanted = getattr(model, "feature_names_in_", None)
+    is_of_tables = hasattr(model, "encoder_")
     table = read_data(
         arguments,
-        gaps=get_tags(model).input_tags.allow_nan,
+        gaps=is_of_tables or get_tags(model).input_tags.allow_nan,
         hint=" (the model takes no missing values)",
         wanted=None if wanted is None else [str(name) for name in wanted],
-        numeric=True,
+        texts=texts_of_model(model),
+        numeric=not is_of_tables,
     )
+    table = dataclasses.replace(table, rows=table.frame()) if is_of_tables else table
     return model, table
 
 

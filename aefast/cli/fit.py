@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.base import clone
 
 import aefast
 from aefast.cli import report as reports
@@ -24,6 +25,7 @@ from aefast.cli.common import (
     test_fraction,
 )
 from aefast.cli.held_out import hold_out
+from aefast.cli.table_models import add_roles, encoded, texts_of
 from aefast.networks import _autoencoder
 from aefast.networks.precision import PRECISIONS
 from aefast.networks.scaling import KINDS as SCALES
@@ -217,6 +219,7 @@ def add_fit(command):
     add("--no-plots", action="store_true", help="draw no pictures")
     add("--quiet", action="store_true", help="no progress, no summary")
     add_reading(command)
+    add_roles(command)
     _add_parameters(command.add_argument_group("the autoencoder and its training"))
 
 
@@ -276,13 +279,18 @@ def _fit(arguments):
         writeable=arguments.test_fraction > 0,
         gaps=arguments.missing == "mask",
         hint=" (--missing mask takes it as missing)",
-        numeric=True,
+        texts=texts_of(arguments.role),
     )
+    mixed = encoded(table, arguments) if table.is_frame or arguments.role else None
+    table = table if mixed is None else mixed.table
     shape = _checked_image_shape(arguments.image_shape, table)
     out = Path(arguments.out)
     names = (MODEL_NAME, METRICS_NAME, *_PICTURE_NAMES)
     check_can_write(out, names, paths_of(arguments.data))
     model, epochs = _new_model(arguments, table.feature_names)
+    template = clone(model).set_params(**epochs)
+    if mixed is not None:
+        mixed.set_parameters(model)
     init, sizes = model.init, _sizes(model)
     model.set_params(init="glorot")  # the rows are only checked here
     if sizes == {"n_components": "auto"}:
@@ -296,10 +304,12 @@ def _fit(arguments):
     model.set_params(**epochs, verbose=0 if arguments.quiet else 1)
     seconds, stopped = _train(model, train)
     model.set_params(verbose=0)
-    if table.feature_names is not None:
+    if table.feature_names is not None and mixed is None:
         model.feature_names_in_ = np.array(table.feature_names, dtype=object)
     out.mkdir(parents=True, exist_ok=True)
-    model.save(out / MODEL_NAME)
+    (model if mixed is None else mixed.whole(model, template, train)).save(out / MODEL_NAME)
+    if mixed is not None:
+        model.feature_names_in_ = np.array(table.feature_names, dtype=object)  # for pictures
 
     for name, rows in subsets.items():
         losses[name]["after"] = reports.mean_loss(model, rows)
