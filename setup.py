@@ -373,6 +373,7 @@ setup(
             ["src/bindings/_statistics.pyx"],
             ["src/kernels/statistics/statistics.c"],
         ),
+        extension("_base._items", ["src/bindings/_items.pyx"], ["src/kernels/items/items.c"]),
         extension("_base._rows", ["src/bindings/_rows.pyx"], ["src/kernels/products/scan.c"]),
         extension(
             "_base._runtime",

@@ -7,7 +7,7 @@ AutoencoderEnsemble      many autoencoders at once: bagged, or one for each grou
 ProbabilisticPCA         linear factor model with equal noise in all columns
 FactorAnalysis           linear factor model with a noise variance for each column
 MarginalizedAutoencoder  linear denoising autoencoder in closed form
-ItemAutoencoder          linear autoencoder with zero diagonal, in closed form, to recommend items
+ItemAutoencoder          linear autoencoder with zero diagonal that recommends items
 SufficientStatistics     count, sum and scatter matrix of rows, from one streaming pass
 SparseCoder              sparse codes for a given dictionary
 sparse_encode            sparse codes for a given dictionary, in one call
@@ -21,6 +21,7 @@ load                     reading of an estimator from a file that its `save` wro
 ops                      functional interface: arrays in, arrays out, no state
 distributions            distributions p(x | μ) of outputs, and the base class of user-defined ones
 factors                  tests before and after a factor analysis
+metrics                  recall, nDCG and coverage of recommendations
 build_info               properties of this build: instruction sets, threads, BLAS
 
 Attributes are loaded on first use: `import aefast.ops` does not import scikit-learn.
@@ -37,6 +38,7 @@ if TYPE_CHECKING:  # the imports of `__getattr__`, for type checkers
     from aefast import distributions as distributions
     from aefast import factors as factors
     from aefast import imputation as imputation
+    from aefast import metrics as metrics
     from aefast import model_file as model_file
     from aefast import ops as ops
     from aefast import patches as patches
@@ -47,8 +49,9 @@ if TYPE_CHECKING:  # the imports of `__getattr__`, for type checkers
     from aefast._build_info import build_info
     from aefast.imputation import Imputer
     from aefast.interop.c_header import export_c
-    from aefast.linear.autoencoders import ItemAutoencoder, MarginalizedAutoencoder
+    from aefast.linear.autoencoders import MarginalizedAutoencoder
     from aefast.linear.factor_analysis import FactorAnalysis
+    from aefast.linear.item_autoencoder import ItemAutoencoder
     from aefast.linear.mixtures import MixtureOfFactorAnalyzers, MixtureOfProbabilisticPCA
     from aefast.linear.probabilistic_pca import ProbabilisticPCA
     from aefast.linear.whitening import Whitening
@@ -69,7 +72,7 @@ _HOMES = {
     "AutoencoderEnsemble": "aefast.networks.ensemble",
     "FactorAnalysis": "aefast.linear.factor_analysis",
     "ProbabilisticPCA": "aefast.linear.probabilistic_pca",
-    "ItemAutoencoder": "aefast.linear.autoencoders",
+    "ItemAutoencoder": "aefast.linear.item_autoencoder",
     "MarginalizedAutoencoder": "aefast.linear.autoencoders",
     "MixtureOfFactorAnalyzers": "aefast.linear.mixtures",
     "MixtureOfProbabilisticPCA": "aefast.linear.mixtures",
@@ -90,6 +93,7 @@ _MODULES = (
     "distributions",
     "factors",
     "imputation",
+    "metrics",
     "model_file",
     "ops",
     "patches",

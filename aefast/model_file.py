@@ -48,7 +48,7 @@ HOMES = {
     "aefast mixture of factor analyzers": ("aefast.linear.mixtures", "MixtureOfFactorAnalyzers"),
     "aefast mixture of probabilistic pca": ("aefast.linear.mixtures", "MixtureOfProbabilisticPCA"),
     "aefast marginalized autoencoder": ("aefast.linear.autoencoders", "MarginalizedAutoencoder"),
-    "aefast item autoencoder": ("aefast.linear.autoencoders", "ItemAutoencoder"),
+    "aefast item autoencoder": ("aefast.linear.item_autoencoder", "ItemAutoencoder"),
     "aefast imputer": ("aefast.imputation", "Imputer"),
     "aefast table encoder": ("aefast.tables.encoder", "TableEncoder"),
 }

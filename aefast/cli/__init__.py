@@ -29,6 +29,7 @@ COMMANDS = {
     "factors": ("factors", "fit a linear factor model"),
     "sample": ("factors", "draw rows from a linear factor model"),
     "impute": ("impute", "fill the gaps of a table"),
+    "recommend": ("recommend", "recommend items to the users of a file of choices"),
     "dictionary": ("dictionary", "learn a dictionary for sparse codes"),
     "denoise": ("dictionary", "remove noise from an image"),
     "export": ("export", "write a model as ONNX, C, or parameters for PyTorch"),

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from aefast._base.types import Array
-from aefast.linear.autoencoders import ItemAutoencoder, MarginalizedAutoencoder
+from aefast.linear.autoencoders import MarginalizedAutoencoder
+from aefast.linear.item_autoencoder import ItemAutoencoder
 from aefast.linear.factor_model import FactorModel
 from aefast.linear.gaussian import LOG_2PI
 from aefast.linear.whitening import Whitening

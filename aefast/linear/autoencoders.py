@@ -1,11 +1,10 @@
-"""Linear autoencoders in closed form: marginalised denoising, and recommendation of items."""
+"""Linear denoising autoencoder in closed form, with the corruption marginalised."""
 
 import warnings
 from numbers import Integral, Real
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import linalg, sparse
+from scipy import linalg
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
@@ -22,37 +21,6 @@ from aefast.linear import foreign_names
 from aefast.linear.linear_model import StatisticsMixin, check_fitted
 
 _THREADS = [None, Interval(Integral, 1, threads.MOST_THREADS, closed="both")]
-_SCORES_AT_ONCE = 1 << 22  # largest number of scores that are sorted together
-
-
-class _SquareMap(
-    ToOnnx, StatisticsMixin, Saved, OneToOneFeatureMixin, TransformerMixin, BaseEstimator
-):
-    """Linear map from features to features, fitted to sufficient statistics."""
-
-    # Names of the fitted arrays, without "_", and their numbers of dimensions.
-    _tensors: dict[str, int] = {}
-
-    def _saved_state(self):
-        return {"n_features": self.n_features_in_, "n_samples_seen": int(self.n_samples_seen_)}
-
-    def _saved_tensors(self):
-        return {name: getattr(self, f"{name}_") for name in self._tensors}
-
-    @classmethod
-    def _state_checks(cls):
-        return {"n_features": SIZE, "n_samples_seen": COUNT}
-
-    @classmethod
-    def _tensor_layout(cls, state):
-        d = state["n_features"]
-        return {name: Tensor((d,) * n_dims, "F64") for name, n_dims in cls._tensors.items()}
-
-    def _restore(self, state, tensors):
-        self.n_features_in_ = state["n_features"]
-        self.n_samples_seen_ = state["n_samples_seen"]
-        for name, tensor in tensors.items():
-            setattr(self, f"{name}_", tensor)
 
 
 def _solved(A, B, corruption):
@@ -69,7 +37,9 @@ def _solved(A, B, corruption):
             ) from None
 
 
-class MarginalizedAutoencoder(_SquareMap):
+class MarginalizedAutoencoder(
+    ToOnnx, StatisticsMixin, Saved, OneToOneFeatureMixin, TransformerMixin, BaseEstimator
+):
     """Linear denoising autoencoder in closed form, with the corruption integrated out.
 
     The result is that of training on infinitely many corrupted copies of the rows. Corruption sets
@@ -125,6 +95,7 @@ class MarginalizedAutoencoder(_SquareMap):
         "n_threads": _THREADS,
     }
     _file_format = "aefast marginalized autoencoder"
+    # names of the fitted arrays, without "_", and their numbers of dimensions
     _tensors = {"coef": 2, "intercept": 1, "mean": 1}
 
     @hints(foreign_names.MARGINALIZED_AUTOENCODER)
@@ -189,154 +160,25 @@ class MarginalizedAutoencoder(_SquareMap):
         H = self.reconstruct(X)
         return np.tanh(H, out=H) if self.activation == "tanh" else H
 
+    # ---- files ----
 
-class ItemAutoencoder(_SquareMap):
-    """Linear autoencoder with a zero diagonal for implicit feedback (EASE).
+    def _saved_state(self):
+        return {"n_features": self.n_features_in_, "n_samples_seen": int(self.n_samples_seen_)}
 
-    Each item is predicted from the other ones. Rows of X are users, columns are items, and entries
-    are the strengths with which users chose items (0: not seen). The model minimises
+    def _saved_tensors(self):
+        return {name: getattr(self, f"{name}_") for name in self._tensors}
 
-        ``‖X − X B‖² + l2 ‖B‖²``   with ``diag(B) = 0``
+    @classmethod
+    def _state_checks(cls):
+        return {"n_features": SIZE, "n_samples_seen": COUNT}
 
-    in closed form: ``P = (Xᵀ X + l2 I)⁻¹``, ``B_ij = −P_ij / P_jj`` off the diagonal.
+    @classmethod
+    def _tensor_layout(cls, state):
+        d = state["n_features"]
+        return {name: Tensor((d,) * n_dims, "F64") for name, n_dims in cls._tensors.items()}
 
-    Parameters
-    ----------
-    l2 : float, default=100.0
-        Weight of the penalty. Good values are of the order of the number of users that chose an
-        item, and are best found by tuning.
-    n_threads : int or None, default=None
-        Number of threads, as for `Autoencoder`.
-
-    Attributes
-    ----------
-    components_ : ndarray (n_features, n_features)
-        B, float64, with a diagonal of 0.
-    n_samples_seen_ : int
-        Number of users.
-    n_features_in_ : int
-        Number of items.
-    feature_names_in_ : ndarray of str
-        Only where X has string column names.
-
-    Notes
-    -----
-    A matrix of items by items is inverted: some 10 000 items take a minute or so and 2 GB.
-
-    References
-    ----------
-    .. [1] Steck (2019), Embarrassingly shallow autoencoders for sparse data, eq. 8.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from aefast import ItemAutoencoder
-    >>> X = np.array([[1, 1, 0, 0], [1, 1, 0, 0], [0, 1, 1, 0], [1, 0, 0, 0]])
-    >>> items, scores = ItemAutoencoder(l2=1.0).fit(X).recommend(X[3:], 1)
-    >>> items.tolist()
-    [[1]]
-    """
-
-    _parameter_constraints: dict = {
-        "l2": [Interval(Real, 0, None, closed="neither")],
-        "n_threads": _THREADS,
-    }
-    _file_format = "aefast item autoencoder"
-    _tensors = {"components": 2}
-
-    @hints(foreign_names.ITEM_AUTOENCODER)
-    def __init__(self, l2: float = 100.0, *, n_threads: int | None = None) -> None:
-        self.l2 = l2
-        self.n_threads = n_threads
-
-    def _can_fit(self, statistics):
-        return True  # l2 makes a fit possible with few users; none at all are an error
-
-    @threads.with_same_bits
-    def _fit_statistics(self, statistics, name="X"):
-        if not statistics.weight_sum_ > 0:
-            raise ValueError(f"no users, or all weights are zero: {statistics!r}")
-        gram = statistics.second_moments()
-        gram[np.diag_indices_from(gram)] += self.l2
-        inverse, info = linalg.lapack.dpotrf(gram, lower=True)
-        if info == 0:
-            inverse, info = linalg.lapack.dpotri(inverse, lower=True)
-        if info != 0:
-            raise ValueError(
-                f"Xᵀ X + l2 I is singular to rounding: l2 = {self.l2} is too small for entries of "
-                "this size"
-            )
-        P = np.tril(inverse)
-        P += np.tril(P, -1).T
-        B = -P / np.diagonal(P)
-        check_fitted(name, B)
-        np.fill_diagonal(B, 0.0)
-        self.components_ = B
-        self.n_samples_seen_ = statistics.n_samples_
-
-    def transform(self, X: Table) -> Reals:
-        """Return the scores ``X B``, which are greater for items that suit a user better.
-
-        Parameters
-        ----------
-        X : array-like or CSR matrix (n_samples, n_features)
-
-        Returns
-        -------
-        scores : ndarray (n_samples, n_features)
-            Dense. float32 for float32, uint8 and bool input, float64 otherwise.
-        """
-        check_is_fitted(self)
-        return self._scores(check.estimator_table(self, X, reset=False))
-
-    def recommend(
-        self, user_rows: Table, n: int, *, exclude_seen: bool = True
-    ) -> tuple[NDArray[np.int64], Reals]:
-        """Return the items of highest score for each user.
-
-        Parameters
-        ----------
-        user_rows : array-like or CSR matrix (n_samples, n_features)
-            Rows of the users, who need not be among those of `fit`.
-        n : int
-            Number of items to recommend, from 1 to n_features.
-        exclude_seen : bool, default=True
-            Leave out items whose entry is not 0.
-
-        Returns
-        -------
-        items : ndarray (n_samples, n) of int64
-            Columns of X in the order of falling scores; of equal scores the smaller column comes
-            first. −1 where a user has seen all other items.
-        scores : ndarray (n_samples, n)
-            Scores of the items; −inf where the item is −1.
-        """
-        check_is_fitted(self)
-        n = check.as_integer(n, "n")
-        if not 1 <= n <= self.n_features_in_:
-            raise ValueError(
-                f"n must be in [1, {self.n_features_in_}], the number of items, got {n}"
-            )
-        exclude_seen = check.as_flag(exclude_seen, "exclude_seen")
-        table = check.estimator_table(self, user_rows, reset=False, name="user_rows")
-        step = max(1, _SCORES_AT_ONCE // self.n_features_in_)
-        parts = [
-            self._best(table[first : first + step], n, exclude_seen)
-            for first in range(0, table.shape[0], step)
-        ]
-        items, scores = zip(*parts, strict=True)
-        return np.vstack(items), np.vstack(scores)
-
-    def _best(self, rows, n, exclude_seen):
-        scores = self._scores(rows)
-        if exclude_seen:
-            seen = rows.nonzero() if sparse.issparse(rows) else np.nonzero(rows)
-            scores[seen] = -np.inf
-        items = np.argsort(-scores, axis=1, kind="stable")[:, :n].astype(np.int64)
-        best = np.take_along_axis(scores, items, axis=1)
-        items[np.isneginf(best)] = -1
-        return items, best
-
-    def _scores(self, rows):
-        B, name = self.components_, table_name(None, self)
-        return project(rows, np.zeros(len(B)), B, name=name, n_threads=self.n_threads)
+    def _restore(self, state, tensors):
+        self.n_features_in_ = state["n_features"]
+        self.n_samples_seen_ = state["n_samples_seen"]
+        for name, tensor in tensors.items():
+            setattr(self, f"{name}_", tensor)

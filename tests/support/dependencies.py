@@ -26,7 +26,7 @@ PYTHON_LAYERS = {
 
 # Folders that each folder of src/ may include besides itself. runtime/dispatch.h, the list of
 # instruction sets, is available to every folder with a table of kernels.
-KERNEL_FAMILIES = ("autoencoder", "sparse_coding", "statistics")
+KERNEL_FAMILIES = ("autoencoder", "items", "sparse_coding", "statistics")
 C_LAYERS = {
     "dispatch": set(),
     "runtime": {"dispatch", "kernels/base"},

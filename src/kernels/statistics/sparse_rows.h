@@ -2,8 +2,7 @@
 #ifndef AEFAST_SPARSE_ROWS_H
 #define AEFAST_SPARSE_ROWS_H
 
-#include "kernels/base/parallel.h"
-#include "kernels/base/vec.h"
+#include "kernels/products/sparse_strip.h"
 #include "kernels/statistics/statistics.h"
 
 /* Adjacent rows of the scatter that one member computes; stripes are dealt to members in turn. */
@@ -33,37 +32,17 @@ static void add_sparse(sparse_statistics_job *job)
     team_run(job->n_threads, FLOAT_MODE_IEEE, add_sparse_member, job);
 }
 
-enum {
-    /* Vectors of a row of Y whose sums stay in registers. */
-    STRIP_VECTORS = 8,
-    /* Number of entries by which the prefetching of rows of B is ahead of their use. */
-    AHEAD = 6
-};
-
-/* Compute columns [column, column + n) of row i of Y, n <= STRIP_VECTORS * LANES. `whole`, a
-   constant once the function is inlined, says that n is the largest value. Returns the lanes with a
-   result that is not finite. */
+/* Compute columns [column, column + n) of row i of Y, n <= STRIP. `whole`, a constant once the
+   function is inlined, says that n = STRIP. Returns the lanes with a result that is not finite. */
 ALWAYS_INLINE ivec sparse_product_strip(const sparse_product_job *job, int64_t i, int64_t column,
                                         int64_t n, const int whole)
 {
-    const real *values = (const real *)job->values, *B = (const real *)job->B + column,
-               *minus = job->minus ? (const real *)job->minus + column : 0;
-    int64_t k = job->n_columns, end = job->row_begin[i + 1], last = job->row_begin[job->n_rows] - 1;
-    vec sum[STRIP_VECTORS] = {{0}};
-    for (int64_t p = job->row_begin[i]; p < end; ++p) {
-        const real *row = B + job->columns[p] * k,
-                   *next = B + job->columns[min_i64(p + AHEAD, last)] * k;
-        for (int64_t j = 0; j < n; j += CACHE_LINE / (int64_t)sizeof(real))
-            __builtin_prefetch(next + j);
-        vec x = vec_set(values[p]);
-        UNROLL(8)
-        for (int v = 0; v < STRIP_VECTORS; ++v)
-            if (whole || n > v * LANES)
-                sum[v] = vec_fma(x,
-                                 whole ? vec_load(row + v * LANES)
-                                       : vec_load_n(row + v * LANES, n - v * LANES),
-                                 sum[v]);
-    }
+    compressed_rows rows = {job->row_begin, job->columns, (const real *)job->values};
+    const real *minus = job->minus ? (const real *)job->minus + column : 0;
+    int64_t k = job->n_columns;
+    vec sum[STRIP_VECTORS];
+    sparse_strip(&rows, i, job->row_begin[job->n_rows] - 1, (const real *)job->B, k, column, n,
+                 whole, sum);
     ivec bad = {0};
     for (int v = 0; v < STRIP_VECTORS && n > v * LANES; ++v) {
         vec y = sum[v];
@@ -77,7 +56,6 @@ ALWAYS_INLINE ivec sparse_product_strip(const sparse_product_job *job, int64_t i
 
 static ivec sparse_product_row(const sparse_product_job *job, int64_t i)
 {
-    enum { STRIP = STRIP_VECTORS * LANES };
     int64_t column = 0, k = job->n_columns;
     ivec bad = {0};
     for (; column + STRIP <= k; column += STRIP)

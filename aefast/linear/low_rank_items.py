@@ -1,0 +1,130 @@
+"""Low-rank form of `ItemAutoencoder` (ELSA): ``B = A Aᵀ − I`` with rows of A of length 1.
+
+The loss is ``Σ_u w_u ‖x_u / ‖x_u‖ − p_u / ‖p_u‖‖²`` with the scores ``p = x A Aᵀ − x``. With
+``z = x A`` and ``S = Aᵀ A``,
+
+    ``x · p = ‖z‖² − ‖x‖²``,   ``‖p‖² = z S zᵀ − 2 ‖z‖² + ‖x‖²``,
+
+so that loss and gradient need products with the stored entries alone: neither the scores of all
+items nor a matrix of items by items is ever computed. All users are one batch, for L-BFGS.
+"""
+
+from typing import Any
+
+import numpy as np
+from scipy import optimize
+
+from aefast._base import memory, threads
+from aefast._base.progress import iteration, iterations
+from aefast._base.projection import project
+from aefast._base.sparse_rows import SparseProducts
+from aefast._base.types import Array
+
+CORRECTIONS = 5  # pairs that L-BFGS keeps, each as large as two of the factors
+POWERS = 3  # multiplications by Xᵀ X of the start
+ARRAYS = 2 * CORRECTIONS + 8  # arrays of the size of the factors that a fit has at once
+
+
+def check_memory(n_items: int, n_components: int) -> None:
+    """Raise MemoryError where the factors of a fit have no room."""
+    memory.check_room(
+        8 * ARRAYS * n_items * n_components,
+        f"a fit of {n_items:,} × {n_components:,} factors",
+        "take fewer components, or leave out rare items",
+    )
+
+
+class CosineLoss:
+    """The loss of the factors, as a function of unscaled rows V with ``A_i = V_i / ‖V_i‖``.
+
+    Parameters
+    ----------
+    X : CSR (n_users, n_items)
+    weight : ndarray (n_users,) or None
+    n_threads : int or None
+    """
+
+    def __init__(self, X: Any, weight: Array | None, n_threads: int | None) -> None:
+        squares = np.asarray(X.multiply(X).sum(axis=1), np.float64).ravel()
+        chosen = squares > 0 if weight is None else (squares > 0) & (weight > 0)
+        self.squares = squares[chosen]
+        weight = np.ones(len(squares)) if weight is None else weight
+        self.weight = weight[chosen] / weight[chosen].sum() if chosen.any() else weight[:0]
+        self.n_threads = n_threads
+        X = X[np.flatnonzero(chosen)].astype(np.float64, copy=False)
+        self.products = SparseProducts(X, n_threads) if chosen.any() else None
+
+    def start(self, n_components: int) -> Array:
+        """Return factors near the leading right singular vectors of the rows of length 1."""
+        assert self.products is not None
+        of_user = (self.weight / self.squares)[:, None]
+        noise = np.random.default_rng(0).standard_normal((self.products.shape[1], n_components))
+        Y = noise
+        with threads.same_bits():
+            for _ in range(POWERS):
+                scaled = of_user * self.products.times(Y)
+                Y = np.linalg.qr(self.products.transposed_times(scaled))[0]
+            width = min(Y.shape[1], n_components)  # fewer where items are
+            V = 1e-3 / np.sqrt(n_components * len(Y)) * noise
+            V[:, :width] += Y[:, :width]
+        return V
+
+    def __call__(self, V: Array) -> tuple[float, Array]:
+        """Return the mean loss and its gradient by V."""
+        assert self.products is not None
+        lengths = np.linalg.norm(V, axis=1, keepdims=True)
+        A = V / lengths
+        Z = self.products.times(A)
+        with threads.same_bits():
+            S = A.T @ A
+        ZS = project(Z, np.zeros(len(S)), S, n_threads=self.n_threads)
+        z_squares = np.einsum("nk,nk->n", Z, Z)
+        of_scores = np.einsum("nk,nk->n", Z, ZS) - 2 * z_squares + self.squares  # ‖p‖²
+        of_scores = np.maximum(of_scores, np.finfo(np.float64).tiny)
+        by_product = 1 / np.sqrt(self.squares * of_scores)  # derivatives of the cosine
+        cosine = (z_squares - self.squares) * by_product
+        by_scores = -0.5 * cosine / of_scores
+        loss = float(2 * self.weight @ (1 - cosine))
+        by_product, by_scores = self.weight * by_product, self.weight * by_scores
+        dZ = 2 * (by_product - 2 * by_scores)[:, None] * Z + 2 * by_scores[:, None] * ZS
+        with threads.same_bits():
+            dA = -2 * self.products.transposed_times(dZ)
+            dA -= 4 * A @ (Z.T @ (by_scores[:, None] * Z))
+        dV = (dA - A * np.einsum("dk,dk->d", A, dA)[:, None]) / lengths
+        return loss, dV
+
+
+def fit(
+    X: Any,
+    weight: Array | None,
+    n_components: int,
+    max_iter: int,
+    *,
+    n_threads: int | None,
+    verbose: Any,
+) -> tuple[Array, list[float]]:
+    """Return the factors A (n_items, n_components), and the mean loss after each iteration."""
+    loss = CosineLoss(X, weight, n_threads)
+    if loss.products is None:
+        raise ValueError("no user has chosen an item, or all weights are zero")
+    V = loss.start(n_components)
+    curve: list[float] = []
+
+    def value(v: Array) -> tuple[float, Array]:
+        found, gradient = loss(v.reshape(V.shape))
+        return found, gradient.ravel()
+
+    def tell(intermediate_result: Any) -> None:
+        curve.append(float(intermediate_result.fun))
+        iteration(loss=curve[-1])
+
+    with iterations(verbose, "low rank"), threads.same_bits():
+        found = optimize.minimize(
+            value,
+            V.ravel(),
+            jac=True,
+            method="L-BFGS-B",
+            callback=tell,
+            options={"maxiter": max_iter, "maxcor": CORRECTIONS},
+        ).x.reshape(V.shape)
+    return found / np.linalg.norm(found, axis=1, keepdims=True), curve
