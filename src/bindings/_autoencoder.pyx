@@ -31,6 +31,7 @@ from _autoencoder_kernels cimport (
     autoencoder_kernels,
     autoencoder_model,
     autoencoder_tables,
+    factored_job,
     one_pass_job,
     gemm_function,
     generator,
@@ -421,6 +422,9 @@ def loss_and_gradients(network, X, parameters, weight, domain, batch_size, n_thr
     if custom is not None:
         custom.reraise()
     return job.loss_sum, gradients, job.status
+
+
+include "_factored.pxi"
 
 
 # ---- one pass ----

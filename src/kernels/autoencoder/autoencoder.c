@@ -15,6 +15,7 @@ const autoencoder_kernels INSTANCE(autoencoder) = {
 
 #else
 
+#include "kernels/autoencoder/factored.h"
 #include "kernels/autoencoder/likelihoods.h"
 #include "kernels/autoencoder/one_pass.h"
 
@@ -50,6 +51,8 @@ const autoencoder_kernels INSTANCE(autoencoder) = {
     .pack = pack,
     .unpack = unpack,
     .train = train,
+    .factored_workspace_bytes = factored_workspace_bytes,
+    .factored_train = factored_train,
     .one_pass_workspace_bytes = one_pass_workspace_bytes,
     .one_pass = one_pass,
     .sigmoid = map_sigmoid,
