@@ -409,6 +409,15 @@ def sparse_or_dense_rows(
     return SparseRows.of(estimator_table(estimator, X, reset=reset, name=name), absent_missing)
 
 
+def sparse_or_dense_table(X: Any, name: str) -> Any:
+    """Return X as `as_rows` does, or as `SparseRows` where X is sparse."""
+    if not (_is_sparse(X) or _is_sparse_frame(X)):
+        return as_rows(X, name)
+    from aefast._base.sparse_rows import SparseRows
+
+    return SparseRows.of(as_csr(X.sparse.to_coo() if _is_sparse_frame(X) else X, name))
+
+
 def _is_sparse_frame(X: Any) -> bool:
     """Return whether X is a pandas DataFrame of sparse columns, all with the fill value 0."""
     pandas = sys.modules.get("pandas")

@@ -117,6 +117,7 @@ _PARAMETERS = (
         "zero",
         "what entries mean that sparse rows do not store: zero or missing",
     ),
+    ("--sparse-output", "sparse_output", "exact", "steps on sparse rows: exact or factored"),
     ("--row-norm", "row_norm", None, "divide the encoder's rows by this norm: l2"),
     (
         "--corruption",
@@ -230,6 +231,7 @@ def _add_parameters(group):
         "missing": ("error", "mask"),
         "missing_fill": ("mean", "zero"),
         "sparse_means": ("zero", "missing"),
+        "sparse_output": ("exact", "factored"),
         "row_norm": ("l2",),
         "solver": (*_autoencoder.SOLVERS, "lbfgs"),
         "init": ("auto", "pca", "glorot"),

@@ -20,7 +20,7 @@ from aefast.networks.inference import NetworkInference
 from aefast.networks.network import single_layer
 from aefast.networks.precision import PRECISIONS
 from aefast.networks.scaling import KINDS as SCALES
-from aefast.networks.training import lbfgs
+from aefast.networks.training import factored, lbfgs
 from aefast.networks.training.fitting import NetworkFitting
 from aefast.networks.training.schedules import SCHEDULES
 from aefast.networks.variants import check_variants, has_gain, variant_of
@@ -164,6 +164,10 @@ class Autoencoder(
         "l2": the encoder reads each row divided by its Euclidean norm (a row of zeros as it is),
         and logarithms of no column; the loss compares with the row itself. Noise of `corruption`
         comes after it.
+    sparse_output : {"exact", "factored"}, default="exact"
+        Steps on sparse rows. "exact": the output of all columns is computed. "factored": the same
+        steps of plain gradient descent (``solver="sgd", momentum=0``) on squared errors, in time
+        that does not depend on the number of columns (Vincent, de Brébisson & Bouthillier 2015).
     corruption : "auto", None or (kind, level), default="auto"
         Denoising (Vincent et al. 2008): rows are corrupted before they are encoded, anew in each
         pass, and reconstructed clean. ("masking", p): entries become 0 with probability p.
@@ -339,6 +343,7 @@ class Autoencoder(
         "missing_fill": [StrOptions({"mean", "zero"})],
         "sparse_means": [StrOptions({"zero", "missing"})],
         "row_norm": [None, StrOptions({"l2"})],
+        "sparse_output": [StrOptions({"exact", "factored"})],
         "corruption": [None, StrOptions({"auto"}), tuple],
         "contraction": [Interval(Real, 0, np.finfo(np.float32).max, closed="both")],
         "sparsity": [None, tuple],
@@ -385,6 +390,7 @@ class Autoencoder(
         missing_fill: str = "mean",
         sparse_means: str = "zero",
         row_norm: str | None = None,
+        sparse_output: str = "exact",
         corruption: tuple[str, float] | str | None = "auto",
         contraction: float = 0.0,
         sparsity: tuple[Any, ...] | None = None,
@@ -425,6 +431,7 @@ class Autoencoder(
         self.missing_fill = missing_fill
         self.sparse_means = sparse_means
         self.row_norm = row_norm
+        self.sparse_output = sparse_output
         self.corruption = corruption
         self.contraction = contraction
         self.sparsity = sparsity
@@ -446,6 +453,7 @@ class Autoencoder(
 
     def _check_variants(self):
         check_variants(self)
+        factored.check_parameters(self)
         lbfgs.check(self)
 
     def _given_sizes(self):

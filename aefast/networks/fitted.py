@@ -227,6 +227,8 @@ class FittedNetwork(Saved):
                 state["model"].setdefault("gain", False)
         if version < 3:  # rows were dense, and read as they are
             parameters |= {"sparse_means": "zero", "row_norm": None} | parameters
+            if "tied" in parameters:
+                parameters.setdefault("sparse_output", "exact")
             state.setdefault("divides_by_norms", False)
 
     _parameters_not_saved = ("callbacks",)

@@ -57,7 +57,7 @@ def sparse_encode(
 
     Parameters
     ----------
-    X : array-like (n_samples, n_features)
+    X : array-like or sparse matrix (n_samples, n_features)
         Rows to code, finite; a row whose squared norm underflows may be coded as 0. float32, uint8
         and bool rows with a float32 dictionary are computed in float32, anything else in float64.
     dictionary : array-like (n_components, n_features)
@@ -135,7 +135,7 @@ def sparse_encode(
     array([[2., 0.]])
     """
     name = table_name(X)
-    X = check.as_rows(X, name)
+    X = check.sparse_or_dense_table(X, name)
     D = coding.as_dictionary(dictionary)
     if X.shape[1] != D.shape[1]:
         raise ValueError(
@@ -292,7 +292,7 @@ class SparseCoder(
 
         Parameters
         ----------
-        X : array-like (n_samples, n_features)
+        X : array-like or sparse matrix (n_samples, n_features)
         y : ignored
 
         Returns
@@ -311,7 +311,7 @@ class SparseCoder(
 
         Parameters
         ----------
-        X : array-like (n_samples, n_features)
+        X : array-like or sparse matrix (n_samples, n_features)
 
         Returns
         -------
@@ -328,7 +328,7 @@ class SparseCoder(
 
         Parameters
         ----------
-        X : array-like (n_samples, n_features)
+        X : array-like or sparse matrix (n_samples, n_features)
 
         Returns
         -------
@@ -371,7 +371,7 @@ class SparseCoder(
         return rows, encode(rows, D, settings, *options)
 
     def _rows(self, X, D, reset):
-        rows = check.estimator_rows(self, X, reset=reset)
+        rows = check.sparse_or_dense_rows(self, X, reset=reset)
         if rows.shape[1] != D.shape[1]:
             raise ValueError(
                 f"X has {rows.shape[1]} features, but SparseCoder is expecting {D.shape[1]} "
@@ -385,5 +385,6 @@ class SparseCoder(
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.requires_fit = False
+        tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags

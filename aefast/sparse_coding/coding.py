@@ -14,6 +14,7 @@ from aefast._base import threads
 from aefast._base._rows import BAD_ROWS, NOT_FINITE
 from aefast._base.errors import bad_row_error, column_label, overflow_of_row, shown, table_name
 from aefast._base.passes import Pace, slices
+from aefast._base.sparse_rows import SparseRows, dense_rows
 from aefast._base.team_size import TeamSize
 from aefast._base.warnings import warn
 from aefast.sparse_coding import _sparse_coding
@@ -269,6 +270,7 @@ def status_error(status, rows, name, dtype, first_row=0, order=None):
     if status & BAD_ROWS:
         return bad_row_error(rows, name, check.ANYWHERE, dtype, first_row=first_row)
     assert status & NOT_FINITE
+    rows = dense_rows(rows)
     sizes = np.abs(rows.astype(np.float64))
     row, column = (int(i) for i in np.unravel_index(np.argmax(sizes), sizes.shape))
     number = first_row + row if order is None else order[row]
@@ -315,10 +317,11 @@ def as_init(init, rows, n_components, dtype):
     if init is None:
         return None
     if hasattr(init, "transform") or hasattr(init, "predict"):
+        rows = rows.to_csr() if isinstance(rows, SparseRows) else rows
         init = init.transform(rows) if hasattr(init, "transform") else init.predict(rows)
     if sparse.issparse(init):
         init = init.toarray()
-    codes = check.as_parameter(init, "init", (len(rows), n_components))
+    codes = check.as_parameter(init, "init", (rows.shape[0], n_components))
     with np.errstate(over="ignore"):
         codes = np.ascontiguousarray(codes, dtype)
     if not np.isfinite(codes).all():

@@ -230,7 +230,7 @@ class DictionaryLearning(
 
         Parameters
         ----------
-        X : array-like (n_samples, n_features)
+        X : array-like or sparse matrix (n_samples, n_features)
         y : ignored
 
         Returns
@@ -238,7 +238,7 @@ class DictionaryLearning(
         self
         """
         settings = self._settings()
-        rows = check.estimator_rows(self, X, reset=True)
+        rows = check.sparse_or_dense_rows(self, X, reset=True)
         if self.early_stopping and len(rows) < 2:
             raise ValueError(
                 "early_stopping=True needs at least 2 samples to hold one out, got n_samples = "
@@ -268,7 +268,7 @@ class DictionaryLearning(
 
         Parameters
         ----------
-        X : array-like (n_samples, n_features)
+        X : array-like or sparse matrix (n_samples, n_features)
         y : ignored
 
         Returns
@@ -313,7 +313,7 @@ class DictionaryLearning(
     def _rows_to_go_on(self, X):
         """Return the checked rows of X, after initialising an estimator that is not fitted."""
         goes_on = self.__sklearn_is_fitted__()
-        rows = check.estimator_rows(self, X, reset=not goes_on)
+        rows = check.sparse_or_dense_rows(self, X, reset=not goes_on)
         every_row = np.arange(len(rows))
         if not goes_on:
             state = self._initial_state(rows, every_row, None, self._draw_seed(), table_name(X))

@@ -36,7 +36,7 @@ class FittedDictionary(DecodesCodes, Saved):
 
         Parameters
         ----------
-        X : array-like (n_samples, n_features)
+        X : array-like or sparse matrix (n_samples, n_features)
 
         Returns
         -------
@@ -46,7 +46,7 @@ class FittedDictionary(DecodesCodes, Saved):
         """
         check_is_fitted(self)
         settings = self._settings()
-        rows = check.estimator_rows(self, X, reset=False)
+        rows = check.sparse_or_dense_rows(self, X, reset=False)
         atoms = self._atoms_for(rows)
         name = table_name(X, self)
         options = {"output_format": self.output_format, "name": name}
@@ -58,7 +58,7 @@ class FittedDictionary(DecodesCodes, Saved):
 
         Parameters
         ----------
-        X : array-like (n_samples, n_features)
+        X : array-like or sparse matrix (n_samples, n_features)
         y : ignored
 
         Returns
@@ -66,7 +66,7 @@ class FittedDictionary(DecodesCodes, Saved):
         score : float
         """
         check_is_fitted(self)
-        rows = check.estimator_rows(self, X, reset=False)
+        rows = check.sparse_or_dense_rows(self, X, reset=False)
         dtype, name = self.components_.dtype, table_name(X, self)
         scan_rows(rows, len(rows), dtype, self.n_threads, name=name)
         return -self._mean_objective(rows, np.arange(len(rows)))
@@ -105,6 +105,7 @@ class FittedDictionary(DecodesCodes, Saved):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()  # type: ignore[misc]  # defined by BaseEstimator
+        tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
@@ -196,7 +197,7 @@ class CollectedStatistics:
 
         Parameters
         ----------
-        X : array-like (n_samples, n_features)
+        X : array-like or sparse matrix (n_samples, n_features)
 
         Returns
         -------

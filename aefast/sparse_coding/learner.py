@@ -12,6 +12,7 @@ from aefast._base import arrays as check
 from aefast._base import threads
 from aefast._base.epochs import Diverged
 from aefast._base.random import WEIGHTS, random_stream
+from aefast._base.sparse_rows import dense_rows
 from aefast._base.team_size import TeamSize
 from aefast.sparse_coding import _sparse_coding, coding
 
@@ -76,7 +77,7 @@ def initial_atoms(rows, order, n_components, dict_init, positive, dtype, seed):
     random = random_stream(seed, WEIGHTS)
     atoms = random.standard_normal((n_components, d))
     chosen = random.permutation(order)[:n_components]
-    atoms[: len(chosen)] = rows[np.sort(chosen)]
+    atoms[: len(chosen)] = dense_rows(rows[np.sort(chosen)])
     return unit_atoms(atoms, random, positive, dtype)
 
 
@@ -104,7 +105,7 @@ class Learner:
     Parameters
     ----------
     state : DictionaryState
-    rows : ndarray (n, d)
+    rows : ndarray or SparseRows (n, d)
     settings : coding.Settings
     batch_size : int
     forgetting : float
@@ -249,7 +250,7 @@ class Learner:
         worst = np.argsort(-self.batch.objectives[: len(order)], kind="stable")
         unused = unused[: len(worst)]
         if len(unused):
-            atoms = self.rows[order[worst[: len(unused)]]].astype(np.float64)
+            atoms = dense_rows(self.rows[order[worst[: len(unused)]]]).astype(np.float64)
             random = random_stream(self.seed, WEIGHTS, 1 + self.n_rows_seen)
             atoms = unit_atoms(atoms, random, self.positive_dict, self.components.dtype)
             self.components[unused] = atoms

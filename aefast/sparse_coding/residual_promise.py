@@ -6,6 +6,7 @@ import numpy as np
 
 from aefast._base import arrays as check
 from aefast._base import threads
+from aefast._base.sparse_rows import dense_rows
 from aefast._base.warnings import warn
 
 # Bound on the rounding error of a residual's norm in float32, as a fraction of the row's norm.
@@ -39,6 +40,7 @@ class ResidualPromise:
 
     def memory(self, rows):
         """Return a buffer for the rows' objectives, or None if `keep` does not need them."""
+        rows = dense_rows(rows)
         norms2 = np.einsum("ij,ij->i", rows, rows, dtype=np.float32)
         if self.settings.alpha >= SAFE_ALPHA * float(norms2.max()):
             return None
@@ -56,7 +58,7 @@ class ResidualPromise:
         written : dict of ndarray
             Codes of the rows, in either form that `Encoder.code` writes; changed in place.
         """
-        alpha = self.settings.alpha
+        alpha, rows = self.settings.alpha, dense_rows(rows)
         self.n_rows += len(rows)
         norms = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
         places = np.flatnonzero(np.sqrt(2 * objectives) + ROUNDING * norms > np.sqrt(alpha))

@@ -31,6 +31,7 @@ from _autoencoder_kernels cimport (
     autoencoder_kernels,
     autoencoder_model,
     autoencoder_tables,
+    factored_job,
     one_pass_job,
     gemm_function,
     generator,
@@ -437,6 +438,7 @@ cdef cnp.ndarray reused(dict memory, str name, int64_t n_bytes):
 
 
 include "_ensemble.pxi"
+include "_factored.pxi"
 
 
 # ---- one pass ----

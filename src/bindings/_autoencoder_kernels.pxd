@@ -7,7 +7,7 @@ from numpy.random cimport bitgen_t
 from _arrays cimport rows_view
 
 
-cdef extern from "kernels/autoencoder/autoencoder.h":
+cdef extern from "kernels/autoencoder/factored_job.h":
     ctypedef void gemm_function(int, int, int64_t, int64_t, int64_t, const void*, int64_t,
                                 const void*, int64_t, double, void*, int64_t) noexcept nogil
 
@@ -135,6 +135,34 @@ cdef extern from "kernels/autoencoder/autoencoder.h":
         int whole_losses
         int status
 
+    ctypedef struct factored_job:
+        autoencoder_model model
+        rows_view rows
+        input_view inputs
+        int64_t batch_size
+        int64_t batch_entries
+        const double* sample_weight
+        hyperparameters hyper
+        gemm_function* gemm
+        void* workspace
+        double* F
+        double* F_inverse
+        double* Q
+        void* U
+        int64_t ld
+        void* W_columns
+        int64_t ld_W
+        double W_scale
+        double W_squares
+        double limit
+        int64_t last_step
+        int64_t schedule_step
+        int64_t schedule_steps
+        int64_t n_steps
+        int64_t n_rows_done
+        double loss_sum
+        int status
+
     ctypedef struct activation_info:
         const char* name
         double low
@@ -205,6 +233,8 @@ cdef extern from "kernels/autoencoder/autoencoder.h":
         int64_t (*ensemble_workspace_bytes)(void*) noexcept nogil
         void (*train_ensemble)(void*) noexcept nogil
         void (*survey)(void*) noexcept nogil
+        int64_t (*factored_workspace_bytes)(const factored_job*) noexcept nogil
+        void (*factored_train)(factored_job*) noexcept nogil
         int64_t (*one_pass_workspace_bytes)(const one_pass_job*) noexcept nogil
         void (*one_pass)(one_pass_job*) noexcept nogil
         void (*sigmoid)(const void*, void*, int64_t, int) noexcept nogil

@@ -88,6 +88,7 @@ def test_every_parameter_round_trips(X, path):
         "missing_fill": "zero",
         "sparse_means": "missing",
         "row_norm": "l2",
+        "sparse_output": "exact",
         "scale": "robust",
         "domain": "clip",
         "corruption": ("gaussian", 0.1),

@@ -171,6 +171,7 @@ def test_defaults():
         "missing_fill": "mean",
         "sparse_means": "zero",
         "row_norm": None,
+        "sparse_output": "exact",
         "corruption": "auto",
         "contraction": 0.0,
         "sparsity": None,

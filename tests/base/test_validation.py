@@ -181,12 +181,6 @@ def test_not_numbers(kind, method, fitted):
     )
 
 
-@pytest.mark.parametrize("method", TAKE_X)
-def test_sparse_is_refused(method, fitted, digits):
-    X = sparse.csr_array(digits)
-    check_refusal(fitted, lambda: getattr(fitted, method)(X), TypeError, "[Ss]parse", "dense")
-
-
 def test_codes(fitted, digits):
     H = fitted.transform(digits)
     broken = H.copy()

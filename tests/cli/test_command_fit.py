@@ -134,6 +134,7 @@ def test_every_option_reaches_the_estimator(folder):
         "missing_fill": "zero",
         "sparse_means": "missing",
         "row_norm": "l2",
+        "sparse_output": "exact",
         "corruption": ("masking", 0.25),
         "contraction": 0.01,
         "sparsity": ("l1", 0.125),

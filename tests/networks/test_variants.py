@@ -35,6 +35,13 @@ VARIANTS = {
     "masking": {"corruption": ("masking", 0.3)},
     "salt and pepper": {"corruption": ("salt_and_pepper", 0.3)},
     "gaussian noise": {"corruption": ("gaussian", 0.5)},
+    "dropout of inputs": {"corruption": ("dropout", 0.3)},
+    "rows of norm 1": {"row_norm": "l2"},
+    "rows of norm 1, with gaps and noise": {
+        "missing": "mask",
+        "row_norm": "l2",
+        "corruption": ("dropout", 0.4),
+    },
     "contraction": {"contraction": 0.2},
     **{
         name: {"sparsity": (name, *([penalty.example] if penalty.example else []), 0.5)}
@@ -62,10 +69,13 @@ def reference_options(X, output, options, seed, k=K):
     missing, fill = options.pop("missing", None), options.pop("missing_fill", "mean")
     if missing:
         options["fill"] = np.nanmean(X, axis=0) if fill == "mean" else np.zeros(X.shape[1])
-    if options.pop("corruption", None):
+    norm = options.pop("row_norm", None)
+    if options.pop("corruption", None) or norm:
         whole = np.where(np.isnan(X), options.get("fill", 0.0), X)
+        whole = reference_noise.divided_by_norms(whole) if norm else whole
         low, high = domain_ends(X, output)
-        options["encoded"] = reference_noise.corrupted(whole, *corruption, seed, low=low, high=high)
+        noise = (*(corruption or ("masking", 0.0)), seed)
+        options["encoded"] = reference_noise.corrupted(whole, *noise, low=low, high=high)
     if "dropout" in options:
         options["dropout"] = reference_noise.dropout((len(X), k), options["dropout"], seed)
     return options
@@ -374,6 +384,7 @@ def test_same_bits_for_any_number_of_threads(variant, isa):
     [
         ({"corruption": "masking"}, "'corruption' parameter .* Got 'masking'"),
         ({"corruption": ("masking", 1.5)}, "the level must be a probability"),
+        ({"corruption": ("dropout", 1.0)}, "the level must be a probability below 1"),
         ({"corruption": ("gaussian", -1.0)}, "the level must be a standard deviation"),
         ({"corruption": ("snow", 0.1)}, "salt_and_pepper"),
         ({"sparsity": ("kl", 0.1, 1.0), "activation": "relu"}, "activation='sigmoid', got 'relu'"),

@@ -54,12 +54,20 @@ def corrupted(X, kind, level, seed, first_sample=0, low=0.0, high=1.0):
     """Return corrupted rows X, which are the samples first_sample, first_sample + 1, …."""
     samples = first_sample + np.arange(len(X))
     drawn = words(seed, INPUT, samples, X.shape[1])
+    if kind == "dropout":
+        return np.where(is_drawn(drawn, level), 0.0, X / (1.0 - level))
     if kind == "masking":
         return np.where(is_drawn(drawn, level), 0.0, X)
     if kind == "salt_and_pepper":
         peppered = np.where(is_drawn(drawn, level), high, X)
         return np.where(is_drawn(drawn, 0.5 * level), low, peppered)
     return X + level * normals(seed, samples, X.shape[1])
+
+
+def divided_by_norms(X):
+    """Return rows divided by their Euclidean norms; rows of zeros as they are."""
+    norms = np.linalg.norm(X, axis=1, keepdims=True)
+    return X / np.where(norms > 0, norms, 1.0)
 
 
 def dropout(shape, p, seed, first_sample=0):

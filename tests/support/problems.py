@@ -108,7 +108,7 @@ def step(X, parameters, theta, *, sample_weight=None, **options):
     """
     tied, (k, d) = parameters.decoder_weights is None, parameters.W.shape
     settings = {"solver": "sgd", "momentum": 0.0, "learning_rate": 1.0, "tol": 0, "shuffle": False}
-    ae = Autoencoder(k, tied=tied, batch_size=len(X), random_state=0, **settings, **options)
+    ae = Autoencoder(k, tied=tied, batch_size=X.shape[0], random_state=0, **settings, **options)
     ae.set_params(max_epochs=0).fit(X)
     start = flatten(parameters)
     if len(ae._state.parameters) > len(start):

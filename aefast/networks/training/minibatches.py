@@ -13,6 +13,7 @@ from aefast._base.random import SHUFFLE, random_stream, rewind
 from aefast._base.team_size import TeamSize
 from aefast.networks._autoencoder import NOT_FINITE, Trainer
 from aefast.networks.one_pass import mean_loss, one_pass
+from aefast.networks.training.factored import FactoredTrainer, is_factored
 from aefast.networks.training.hyperparameters import hyperparameters_of
 from aefast.networks.training.schedules import place_in_schedule
 from aefast.networks.variants import PLAIN, without_noise
@@ -200,24 +201,28 @@ def start_training(
     schedule_step, schedule_steps = place_in_schedule(
         estimator.max_epochs, n_epochs_made, -(-order.n_rows // order.batch_size)
     )
-    work = work_of_step(model, order)
-    trainer = Trainer(
-        model,
-        rows,
-        state.parameters,
-        state.optimizer_state,
-        hyperparameters_of(estimator),
-        batch_size=order.batch_size,
-        schedule_step=schedule_step,
-        schedule_steps=schedule_steps,
-        n_threads=threads.effective_n_threads(estimator.n_threads, work),
-        n_steps=state.n_steps,
-        variant=variant,
-        n_rows_seen=state.n_rows_seen,
-        sample_weight=sample_weight,
-        bfloat16=estimator.precision == "bfloat16",
-        rate_factors=rate_factors,
-    )
+    arrays = model, rows, state.parameters, state.optimizer_state, hyperparameters_of(estimator)
+    options = {
+        "batch_size": order.batch_size,
+        "schedule_step": schedule_step,
+        "schedule_steps": schedule_steps,
+        "n_steps": state.n_steps,
+        "variant": variant,
+        "n_rows_seen": state.n_rows_seen,
+        "sample_weight": sample_weight,
+    }
+    if is_factored(estimator, rows):
+        trainer: Any = FactoredTrainer(*arrays, **options)
+    else:
+        trainer = Trainer(
+            *arrays,
+            **options,
+            n_threads=threads.effective_n_threads(
+                estimator.n_threads, work_of_step(model, order)
+            ),
+            bfloat16=estimator.precision == "bfloat16",
+            rate_factors=rate_factors,
+        )
     seed = state.seed if estimator.shuffle else None
     team = TeamSize(trainer.n_threads, is_fixed=estimator.n_threads is not None)
     return MiniBatches(trainer, model, rows, order, seed, state.n_rows_seen, team)

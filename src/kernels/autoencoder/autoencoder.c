@@ -15,6 +15,7 @@ const autoencoder_kernels INSTANCE(autoencoder) = {
 
 #else
 
+#include "kernels/autoencoder/factored.h"
 #include "kernels/autoencoder/likelihoods.h"
 #include "kernels/autoencoder/one_pass.h"
 #include "kernels/autoencoder/step/ensemble_training.h"
@@ -55,6 +56,8 @@ const autoencoder_kernels INSTANCE(autoencoder) = {
     .ensemble_workspace_bytes = ensemble_workspace_bytes,
     .train_ensemble = train_ensemble,
     .survey = survey,
+    .factored_workspace_bytes = factored_workspace_bytes,
+    .factored_train = factored_train,
     .one_pass_workspace_bytes = one_pass_workspace_bytes,
     .one_pass = one_pass,
     .sigmoid = map_sigmoid,

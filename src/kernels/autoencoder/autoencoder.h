@@ -204,6 +204,8 @@ typedef struct {
     int status;
 } training_job;
 
+struct factored_job;
+
 /* A call of `one_pass`: encode, decode, reconstruct, losses. Outputs that are NULL are not
    computed. */
 typedef struct {
@@ -341,6 +343,8 @@ typedef struct {
     int64_t (*ensemble_workspace_bytes)(const struct ensemble_job *);
     void (*train_ensemble)(struct ensemble_job *);
     void (*survey)(struct survey_job *);
+    int64_t (*factored_workspace_bytes)(const struct factored_job *);
+    void (*factored_train)(struct factored_job *);
     int64_t (*one_pass_workspace_bytes)(const one_pass_job *);
     void (*one_pass)(one_pass_job *);
     void (*sigmoid)(const void *x, void *y, int64_t n, int n_threads);

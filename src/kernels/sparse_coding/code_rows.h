@@ -207,6 +207,36 @@ static void load_start(const worker *w, real *h, int64_t place)
     }
 }
 
+/* c <- x D^T for n rows in CSR form, by their entries. A sum has at most DEPTH terms before it is
+   added to a sum of sums. */
+static void correlate_entries(worker *w, int64_t first, int64_t n)
+{
+    const dictionary_forms *f = w->dictionary;
+    const rows_view *rows = &w->job->rows;
+    for (int64_t i = 0; i < n; ++i) {
+        entry_range at = entries_of_row(rows, first + i);
+        const real *x = w->rows[i].x; /* 0 where the row could not be used */
+        real *c = w->C + i * f->ld_k;
+        for (int64_t q = 0; q < n_panels(f->k); ++q) {
+            const real *D = f->by_component + q * padded(f->d) * PANEL;
+            vec low = {0}, high = {0};
+            for (int64_t begin = at.begin; begin < at.end; begin += DEPTH) {
+                vec part_low = {0}, part_high = {0};
+                for (int64_t e = begin; e < min_i64(at.end, begin + DEPTH); ++e) {
+                    int64_t column = column_at(rows, e);
+                    vec value = vec_set(x[column]);
+                    part_low = vec_fma(value, vec_load(D + column * PANEL), part_low);
+                    part_high = vec_fma(value, vec_load(D + column * PANEL + LANES), part_high);
+                }
+                low += part_low;
+                high += part_high;
+            }
+            vec_store(c + q * PANEL, low);
+            vec_store(c + q * PANEL + LANES, high);
+        }
+    }
+}
+
 static void load_block(worker *w, int64_t first, int64_t n)
 {
     const dictionary_forms *f = w->dictionary;
@@ -223,8 +253,11 @@ static void load_block(worker *w, int64_t first, int64_t n)
         w->status |= load_problem(w, w->rows + i, x, first + i);
         load_start(w, h, first + i);
     }
-    product_panels(n, n_panels(f->k), f->d, w->X, f->ld_d, f->by_component, padded(f->d), w->C,
-                   f->ld_k);
+    if (w->job->rows.row_begin)
+        correlate_entries(w, first, n);
+    else
+        product_panels(n, n_panels(f->k), f->d, w->X, f->ld_d, f->by_component, padded(f->d), w->C,
+                       f->ld_k);
 }
 
 /* Improve a code until its gap is small enough or max_iter sweeps are used up, by paths, in turn

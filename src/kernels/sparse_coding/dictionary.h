@@ -34,9 +34,28 @@ static void add_codes(const code_statistics_job *job, int64_t i, atom_range rang
                 job->A[index[a] * k + index[b]] += (double)value[a] * (double)value[b];
 }
 
+/* Add h^T x of row i, in CSR form, to the rows of B that belong to atoms in the range. */
+static void add_sparse_row(const code_statistics_job *job, int64_t i, atom_range range)
+{
+    entry_range at = entries_of_row(&job->rows, i);
+    const int32_t *index = job->indices + i * job->width;
+    const real *value = (const real *)job->values + i * job->width;
+    for (int64_t a = 0; a < job->counts[i]; ++a)
+        for (int64_t e = at.begin;
+             index[a] >= range.begin && index[a] < range.end && e < at.end; ++e) {
+            int64_t column = column_at(&job->rows, e);
+            job->B[index[a] * job->n_features + column] +=
+                (double)value[a] * (double)sparse_value(&job->rows, e, column);
+        }
+}
+
 /* Add h^T x of row i to the rows of B that belong to atoms in the range. */
 static void add_rows(const code_statistics_job *job, int64_t i, atom_range range)
 {
+    if (job->rows.row_begin) {
+        add_sparse_row(job, i, range);
+        return;
+    }
     int64_t d = job->n_features;
     const int32_t *index = job->indices + i * job->width;
     const real *value = (const real *)job->values + i * job->width;

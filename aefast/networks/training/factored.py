@@ -1,0 +1,233 @@
+"""Plain gradient descent on sparse rows whose steps do not depend on the number of columns.
+
+With D = [V; cᵀ] (k + 1, d) the weights of the decoder and the visible bias, the kernel keeps
+D = F U with F (k + 1, k + 1), so that a step changes all of F but only those columns of U that the
+rows store (Vincent, de Brébisson & Bouthillier 2015; `src/kernels/autoencoder/factored.h`).
+
+Each step shrinks F along the codes of its batch, and U grows by F⁻¹: digits are lost as the
+condition number of F rises. Where the product of the Frobenius norms of F and F⁻¹ exceeds the limit
+of `LIMITS` times k + 1, singular values outside [1/SPREAD, SPREAD] are moved from F to U, one
+multiplication of U by a matrix of that rank. Every REFRESHED steps all of F is, and Q = D Dᵀ is
+computed anew, so that its rounding errors do not add up.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from aefast._base import threads
+from aefast._base.sparse_rows import SparseRows
+from aefast._base.types import Array
+from aefast.networks._autoencoder import NOT_FINITE, FactoredKernel
+from aefast.networks.variants import is_corrupted
+
+NAME = "factored"
+LIMITS = {np.dtype(np.float64): 1e3, np.dtype(np.float32): 30.0}
+SPREAD = 3.0  # singular values of F that stay: rounding errors of U grow by less than this
+REFRESHED = 1000  # steps after which Q is computed anew
+ALIGNED = 16  # columns of U have a multiple of this many numbers
+SLICE = 1 << 14  # columns that are multiplied at a time
+
+
+class Factors(NamedTuple):
+    """Factors of a decoder, and the encoder's weights column by column."""
+
+    F: Array  # (m, m) float64, with m = k + 1
+    F_inverse: Array  # (m, m) float64
+    Q: Array  # (m, m) float64: D Dᵀ
+    U: Array  # (d, at least m): columns of U
+    W_columns: Array | None  # (d, at least k): columns of W, divided by their scale; None: tied
+
+
+def check_parameters(estimator):
+    """Raise ValueError for parameters that the factored step does not have."""
+    if estimator.sparse_output != NAME:
+        return
+    needed = (
+        ("output", "gaussian"),
+        ("solver", "sgd"),
+        ("momentum", 0),
+        ("precision", "auto"),
+        ("clip_norm", None),
+        ("max_norm", None),
+        ("contraction", 0),
+        ("sparsity", None),
+        ("top_k", None),
+        ("dropout", 0),
+    )
+    for name, value in needed:
+        given = getattr(estimator, name)
+        if given != value:
+            raise ValueError(
+                f"sparse_output='factored' needs {name}={value!r}, got {name}={given!r}: it is the "
+                "exact step of plain gradient descent on squared errors. sparse_output='exact' has "
+                "no such limits"
+            )
+    if is_corrupted(estimator.corruption) and estimator.corruption[0] not in ("masking", "dropout"):
+        raise ValueError(
+            f"sparse_output='factored' has no corruption={estimator.corruption!r}, which changes "
+            "zeros: use 'masking' or 'dropout'"
+        )
+
+
+def is_factored(estimator, rows):
+    """Return whether a fit takes factored steps: only on sparse rows."""
+    return getattr(estimator, "sparse_output", None) == NAME and isinstance(rows, SparseRows)
+
+
+class FactoredTrainer:
+    """`_autoencoder.Trainer` of the factored step; parameters are those of that class.
+
+    X is `SparseRows` without missing entries whose zeros the encoder reads as 0.
+    """
+
+    def __init__(self, network, X, flat, state, hyperparameters, *, variant, **options):
+        if X.absent_missing or not variant.keeps_zeros(absent_missing=False):
+            raise ValueError(
+                "sparse_output='factored' needs rows whose zeros stay zeros: sparse_means='zero', "
+                "without columns that are centred"
+            )
+        self.layer, self.flat, self.state, self.variant = network.layers[0], flat, state, variant
+        limit = LIMITS[flat.dtype] * (self.layer.n_components + 1)
+        self.kernel = FactoredKernel(
+            network, X, flat, hyperparameters, variant=variant, limit=limit, **options
+        )
+        self.n_threads = 1
+        self.factors, self.spare = None, None
+        self.is_unpacked = True  # whether the flat array is up to date
+
+    @property
+    def n_steps(self):
+        return self.kernel.n_steps
+
+    @property
+    def n_rows_done(self):
+        return self.kernel.n_rows_done
+
+    @property
+    def learning_rate(self):
+        return self.kernel.learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, rate):
+        self.kernel.learning_rate = rate
+
+    @property
+    def schedule(self):
+        return self.kernel.schedule
+
+    @schedule.setter
+    def schedule(self, place):
+        self.kernel.schedule = place
+
+    @threads.with_same_bits
+    def values(self):
+        """Bring the given arrays up to date, and return (parameters, state, n_steps)."""
+        if not self.is_unpacked:
+            k, (scale, _) = self.layer.n_components, self.kernel.encoder_scale
+            W, V, _, c, _, _ = self.layer.split(self.flat)
+            for part in self._slices():
+                columns = self.factors.F @ self._U(part)
+                V[:, part], c[part] = columns[:k], columns[k]
+                if self.factors.W_columns is not None:
+                    W[:, part] = scale * self.factors.W_columns[part, :k].T
+            self.is_unpacked = True
+        return self.flat, self.state, self.n_steps
+
+    def reread(self):
+        """Read the parameters anew from their array, which may have been changed."""
+        self.factors = None
+
+    def restore(self, flat, state, n_steps):
+        """Go back to earlier values."""
+        self.flat[...], self.state[...], self.kernel.n_steps = flat, state, n_steps
+        self.factors, self.is_unpacked = None, True
+
+    def run(self, order, loss_sum):
+        """Train on these rows of X, and return (loss_sum, status)."""
+        while True:
+            if self.factors is None:
+                self._pack()
+            last_step = (self.n_steps // REFRESHED + 1) * REFRESHED
+            self.is_unpacked = False
+            loss_sum, status, n_done = self.kernel.run(order, self.factors, last_step, loss_sum)
+            order = order[n_done:]
+            if status & NOT_FINITE or not len(order):
+                return loss_sum, status
+            if self.n_steps % REFRESHED == 0:
+                self._renew(all_of_it=True)
+            else:
+                self._renew()
+
+    # ---- factors ----
+
+    def _slices(self):
+        d = self.layer.n_features
+        return [slice(first, min(first + SLICE, d)) for first in range(0, d, SLICE)]
+
+    def _U(self, part):
+        """Return some columns of U, (k + 1, n) in float64."""
+        return self.factors.U[part, : self.layer.n_components + 1].T.astype(np.float64)
+
+    @threads.with_same_bits
+    def _pack(self):
+        k, d, dtype = self.layer.n_components, self.layer.n_features, self.flat.dtype
+        W, V, _, c, _, _ = self.layer.split(self.flat)
+        U = np.zeros((d, _aligned(k + 1)), dtype)
+        U[:, :k], U[:, k] = V.T, c
+        W_columns = None
+        if not self.layer.tied:
+            W_columns = np.zeros((d, _aligned(k)), dtype)
+            W_columns[:, :k] = W.T
+        squares = float(np.einsum("ij,ij->", W, W, dtype=np.float64))
+        self.kernel.encoder_scale = 1.0, squares
+        identity = np.eye(k + 1)
+        self.factors = Factors(identity, identity.copy(), np.zeros_like(identity), U, W_columns)
+        self.factors = self.factors._replace(Q=self._gram())
+
+    def _gram(self):
+        """Return D Dᵀ."""
+        Q = np.zeros_like(self.factors.F)
+        for part in self._slices():
+            columns = self.factors.F @ self._U(part)
+            Q += columns @ columns.T
+        return Q
+
+    @threads.with_same_bits
+    def _renew(self, all_of_it=False):
+        """Move singular values of F that are far from 1 to U, or all of F.
+
+        New factors take the place of the old ones in one assignment, which no Ctrl-C divides.
+        """
+        F, _, Q, U, W_columns = self.factors
+        scale, squares = self.kernel.encoder_scale
+        if W_columns is not None and scale != 1 and (all_of_it or scale < 1e-2):
+            W_columns = (W_columns * scale).astype(U.dtype)
+            scale, squares = 1.0, squares * scale**2
+        left, values, right = np.linalg.svd(F)
+        far = (values > SPREAD) | (values < 1 / SPREAD)
+        if all_of_it or 4 * far.sum() > len(far):
+            move, F, F_inverse = F, np.eye(len(F)), np.eye(len(F))
+            new = self._moved(lambda columns: move @ columns)
+        else:
+            moved, change = right[far], (values[far] - 1)[:, np.newaxis]
+            new = self._moved(lambda columns: columns + moved.T @ (change * (moved @ columns)))
+            values = np.where(far, 1.0, values)
+            F, F_inverse = (left * values) @ right, (right.T / values) @ left.T
+        self.factors, self.spare = Factors(F, F_inverse, Q, new, W_columns), U
+        self.kernel.encoder_scale = scale, squares
+        if all_of_it:
+            self.factors = self.factors._replace(Q=self._gram())
+
+    def _moved(self, function):
+        """Return another array of columns of U with values that a function has changed."""
+        new = np.empty_like(self.factors.U) if self.spare is None else self.spare
+        m = self.layer.n_components + 1
+        new[:, m:] = 0
+        for part in self._slices():
+            new[part, :m] = function(self._U(part)).T
+        return new
+
+
+def _aligned(width):
+    return -(-width // ALIGNED) * ALIGNED

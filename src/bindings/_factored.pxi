@@ -1,0 +1,96 @@
+# Training of factored networks (kernels/autoencoder/factored.h). _autoencoder.pyx includes this file.
+
+
+cdef class FactoredKernel:
+    """The counters and the job of a training that keeps the decoder in factors.
+
+    The network has one layer. b and the gain are changed in place in `flat`. X is `SparseRows`."""
+
+    cdef factored_job job
+    cdef const autoencoder_kernels* kernels
+    cdef cnp.ndarray flat, workspace
+    cdef object X, variant, sample_weight
+    cdef OutputSegments segments
+    cdef int64_t n_rows_seen
+
+    def __init__(self, network, X, cnp.ndarray flat, hyperparameters, *, batch_size, n_steps,
+                 variant, n_rows_seen, sample_weight, schedule_step, schedule_steps, limit):
+        memset(&self.job, 0, sizeof(self.job))
+        check_width(X, network.n_features)
+        [layer] = network.layers
+        self.X, self.flat, self.variant, self.sample_weight = X, flat, variant, sample_weight
+        self.n_rows_seen = n_rows_seen
+        self.segments = output_segments(layer.output, layer.n_features)
+        self.job.model = view_layer(layer, layer.split(flat), self.segments)
+        self.job.rows = view_rows(X)
+        view_inputs(&self.job.inputs, &self.job.rows, variant)
+        self.job.sample_weight = <const double*> data_of(sample_weight)
+        self.job.batch_size, self.job.batch_entries = batch_size, batch_entries(X, batch_size)
+        self.job.hyper = view_hyperparameters(hyperparameters)
+        self.job.gemm = gemm_f64
+        self.job.schedule_step, self.job.schedule_steps = schedule_step, schedule_steps
+        self.job.n_steps, self.job.limit = n_steps, limit
+        self.job.W_scale = 1
+        self.kernels = kernels_of(flat)
+
+    @property
+    def n_steps(self):
+        return self.job.n_steps
+
+    @n_steps.setter
+    def n_steps(self, n):
+        self.job.n_steps = n
+
+    @property
+    def n_rows_done(self):
+        return self.job.n_rows_done
+
+    @property
+    def learning_rate(self):
+        return self.job.hyper.learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, rate):
+        self.job.hyper.learning_rate = rate
+
+    @property
+    def schedule(self):
+        return self.job.schedule_step, self.job.schedule_steps
+
+    @schedule.setter
+    def schedule(self, place):
+        self.job.schedule_step, self.job.schedule_steps = place
+
+    @property
+    def encoder_scale(self):
+        """The factor of the encoder's columns, and the sum of their squares."""
+        return self.job.W_scale, self.job.W_squares
+
+    @encoder_scale.setter
+    def encoder_scale(self, scale):
+        self.job.W_scale, self.job.W_squares = scale
+
+    def run(self, const int64_t[::1] order, factors, last_step, double loss_sum):
+        """Train on rows of X until the factors are worn, and return (loss_sum, status, n_rows).
+
+        `factors` has the arrays F, F_inverse, Q, U and W_columns, which are changed in place; the
+        last one is None where weights are tied. The call also ends after `last_step` steps."""
+        cdef cnp.ndarray U = factors.U, W_columns
+        cdef int64_t before = self.job.n_rows_done
+        self.job.F, self.job.F_inverse = <double*> data_of(factors.F), <double*> data_of(factors.F_inverse)
+        self.job.Q, self.job.U = <double*> data_of(factors.Q), data_of(U)
+        self.job.ld = cnp.PyArray_DIM(U, 1)
+        self.job.W_columns = data_of(factors.W_columns)
+        self.job.ld_W = 0
+        if factors.W_columns is not None:
+            W_columns = factors.W_columns
+            self.job.ld_W = cnp.PyArray_DIM(W_columns, 1)
+        if self.workspace is None:
+            self.workspace = allocate(self.kernels.factored_workspace_bytes(&self.job))
+            self.job.workspace = data_of(self.workspace)
+        self.job.rows.order, self.job.rows.n_rows = &order[0], order.shape[0]
+        self.job.inputs.first_sample = self.n_rows_seen + before
+        self.job.loss_sum, self.job.last_step = loss_sum, last_step
+        with nogil:
+            self.kernels.factored_train(&self.job)
+        return self.job.loss_sum, self.job.status, self.job.n_rows_done - before
