@@ -14,6 +14,7 @@ sparse_encode            sparse codes for a given dictionary, in one call
 DictionaryLearning       dictionary for sparse codes, learned from rows
 extract_patches          random patches of images, streamed
 Imputer                  missing entries of tables, filled by their conditional means or draws
+TableAutoencoder         autoencoder of tables with numbers, categories, dates: frames in and out
 TableEncoder             tables of mixed columns as matrices for the models, and back
 Whitening                transformation to uncorrelated columns of variance 1
 export_c                 a fitted model as a header in C99
@@ -45,6 +46,7 @@ if TYPE_CHECKING:  # the imports of `__getattr__`, for type checkers
     from aefast import plotting as plotting
     from aefast import sparse_coding as sparse_coding
     from aefast import statistics as statistics
+    from aefast import table_autoencoder as table_autoencoder
     from aefast._base.moments import SufficientStatistics
     from aefast._build_info import build_info
     from aefast.imputation import Imputer
@@ -63,6 +65,7 @@ if TYPE_CHECKING:  # the imports of `__getattr__`, for type checkers
     from aefast.sparse_coding.coder import SparseCoder, sparse_encode
     from aefast.sparse_coding.dictionary_learning import DictionaryLearning
     from aefast.sparse_coding.patches import extract_patches
+    from aefast.table_autoencoder import TableAutoencoder
     from aefast.tables.encoder import TableEncoder
 
 _HOMES = {
@@ -80,6 +83,7 @@ _HOMES = {
     "Imputer": "aefast.imputation",
     "SufficientStatistics": "aefast._base.moments",
     "DictionaryLearning": "aefast.sparse_coding.dictionary_learning",
+    "TableAutoencoder": "aefast.table_autoencoder",
     "TableEncoder": "aefast.tables.encoder",
     "SparseCoder": "aefast.sparse_coding.coder",
     "sparse_encode": "aefast.sparse_coding.coder",
@@ -100,6 +104,7 @@ _MODULES = (
     "plotting",
     "sparse_coding",
     "statistics",
+    "table_autoencoder",
 )
 
 __all__ = [
@@ -117,6 +122,7 @@ __all__ = [
     "SparseCoder",
     "StackedAutoencoder",
     "SufficientStatistics",
+    "TableAutoencoder",
     "TableEncoder",
     "Whitening",
     "__version__",

@@ -50,6 +50,7 @@ HOMES = {
     "aefast marginalized autoencoder": ("aefast.linear.autoencoders", "MarginalizedAutoencoder"),
     "aefast item autoencoder": ("aefast.linear.item_autoencoder", "ItemAutoencoder"),
     "aefast imputer": ("aefast.imputation", "Imputer"),
+    "aefast table autoencoder": ("aefast.table_autoencoder", "TableAutoencoder"),
     "aefast table encoder": ("aefast.tables.encoder", "TableEncoder"),
 }
 

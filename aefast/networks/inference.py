@@ -302,8 +302,8 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
         The estimator must have been fitted with missing="mask". Where its fit has prepared for
         missing entries (corruption="auto", max_epochs="auto"), reconstructions take the place of
-        missing entries and are reconstructed again, 20 times in all, except where there are groups
-        of columns or a user's distributions: they climb log p(missing | observed).
+        missing entries and are reconstructed again, 20 times in all, except where there are
+        multinomial groups or a user's distributions: they climb log p(missing | observed).
 
         Parameters
         ----------

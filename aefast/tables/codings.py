@@ -16,14 +16,15 @@ from typing import Any, ClassVar
 import numpy as np
 
 from aefast._base import saving
-from aefast._base.saving import FLAG, Check, check_entries, is_count, is_list_of
+from aefast._base.saving import FLAG, Check, check_entries, is_count, is_list_of, optional
 from aefast._base.types import Array
 from aefast.tables.columns import BOOLEAN, DURATION, NUMBER, TIME, Column, Dtype, level_numbers
 from aefast.tables.roles import BINARY, COUNT, ORDERED, POSITIVE, REAL
 from aefast.tables.summary import DAY, RESOLUTIONS, Summary
 
 HEAVY_TAILS = 3.0  # excess kurtosis from which a real column has Student's distribution
-SMALLEST = 1e-30  # of the domain of the gamma distribution
+SMALL_COUNTS = 20.0  # largest mean of counts that are read as they are
+LARGEST = 1e300
 YEAR = 365.2425 * DAY
 SECOND = 1_000_000
 
@@ -97,26 +98,39 @@ def unseen_share(n: int, n_single: int = 0) -> float:
 
 
 class Numbers(Coding):
-    """One column of numbers; durations in seconds."""
+    """One column of numbers, or of their logarithms; durations in seconds.
+
+    Amounts, and counts with a mean above SMALL_COUNTS, are read as log(x + offset), so that noise
+    and distances are in proportion to them. The density of x is that of the logarithm divided by
+    x + offset, which `log_terms` hold.
+    """
 
     kind = "numbers"
-    checks = {"n_observed": saving.COUNT, "heavy": FLAG}
+    checks = {"n_observed": saving.COUNT, "heavy": FLAG, "offset": optional(saving.NUMBER)}
     n_observed: int
-    heavy: bool
+    heavy: bool  # whether tails are heavy
+    offset: float | None  # of logarithms; None: numbers themselves
 
     @classmethod
     def fitted(cls, summary: Summary, role: str) -> "Numbers":
-        heavy = role == REAL and summary.moments.central()[3] > HEAVY_TAILS
-        return cls(summary.label, summary.dtype, role, n_observed=summary.n_observed, heavy=heavy)
+        moments, offset = summary.moments, None
+        if role == POSITIVE:
+            moments, offset = summary.log_moments, 0.0
+        elif role == COUNT and moments.central()[0] > SMALL_COUNTS:
+            moments, offset = summary.log_moments, 1.0
+        heavy = moments.central()[3] > HEAVY_TAILS
+        n = summary.n_observed
+        return cls(summary.label, summary.dtype, role, n_observed=n, heavy=heavy, offset=offset)
+
+    def _prepare(self) -> None:
+        if self.offset not in {POSITIVE: (0.0,), COUNT: (None, 1.0)}.get(self.role, (None,)):
+            raise ValueError(f"expected no logarithm of x + {self.offset} for {self.role!r}")
 
     @property
     def output(self) -> list[tuple[str, list[int]]]:
-        of_role = {
-            REAL: "student_t" if self.heavy else "gaussian_diagonal",
-            COUNT: "negative_binomial",
-            POSITIVE: "gamma",
-        }
-        return [(of_role[self.role], [0])]
+        if self.role == COUNT and self.offset is None:
+            return [("negative_binomial", [0])]
+        return [("student_t" if self.heavy else "gaussian_diagonal", [0])]
 
     @property
     def _unit(self) -> float:
@@ -124,22 +138,30 @@ class Numbers(Coding):
 
     def encode(self, column: Column) -> Array:
         values = np.where(self._is_outside(column), np.nan, column.values / self._unit)
-        return values.reshape(-1, 1)
+        values = values if self.offset is None else np.log(values + self.offset)
+        return np.asarray(values).reshape(-1, 1)
 
     def _is_outside(self, column: Column) -> Array:
-        if self.role == REAL:
-            return np.zeros(len(column.values), bool)
-        least = 0.0 if self.role == COUNT else SMALLEST
-        return np.asarray(column.values / self._unit < least)
+        if self.role == COUNT:
+            return np.asarray(column.values < 0)
+        return np.asarray((column.values <= 0) & (self.role == POSITIVE))
 
     def decode(self, matrix: Array, random: np.random.RandomState | None = None) -> Column:
-        return self._column(matrix[:, 0] * self._unit)
+        values = matrix[:, 0]
+        if self.offset is not None:
+            with np.errstate(over="ignore"):
+                values = np.minimum(np.exp(values), LARGEST) - self.offset
+        return self._column(values * self._unit)
 
     def log_terms(self, column: Column) -> Array:
         if self.role == REAL:
             return super().log_terms(column)
-        p = unseen_share(self.n_observed)
-        terms = np.where(self._is_outside(column), np.log(p), np.log1p(-p))
+        p, outside = unseen_share(self.n_observed), self._is_outside(column)
+        terms = np.full(len(outside), np.log1p(-p))
+        if self.offset is not None:
+            inside = np.where(outside | column.missing, 1.0, column.values / self._unit)
+            terms -= np.log(inside + self.offset)
+        terms[outside] = np.log(p)
         return np.where(column.missing, 0.0, terms)
 
 

@@ -18,7 +18,7 @@ from aefast.tables import roles as role
 from aefast.tables.codings import CODINGS, LEVELS, Coding, Dates, LeftOut, Levels, Numbers, Ordered
 from aefast.tables.columns import CATEGORY, DATE, EMPTY, NUMBER, Column, Dtype
 from aefast.tables.columns import TEXT as A_TEXT
-from aefast.tables.frames import LIBRARIES, Table, as_table, batches, label_list
+from aefast.tables.frames import LIBRARIES, NUMPY, Table, as_table, batches, is_stream, label_list
 from aefast.tables.summary import Summary, check_finite
 from aefast.tables.writing import frame_of
 
@@ -190,11 +190,6 @@ class TableEncoder(Saved, TransformerMixin, BaseEstimator):
             n = next(iter(summaries.values())).n_rows
             raise ValueError(f"no column of X varies (n_samples={n}): there is nothing to encode")
         self._set_fitted(codings, table.library, chosen)
-        self.n_features_in_ = len(table.labels)
-        if table.has_names and all(isinstance(label, str) for label in table.labels):
-            self.feature_names_in_ = np.array(table.labels, object)
-        else:
-            self.__dict__.pop("feature_names_in_", None)
         return self
 
     def _coding(self, summary: Summary, chosen: Any) -> Coding:
@@ -244,6 +239,12 @@ class TableEncoder(Saved, TransformerMixin, BaseEstimator):
             first += width
         self.scale_ = "standard"
         self._n_columns = first
+        labels = list(self.roles_)
+        self.n_features_in_ = len(labels)
+        if library != NUMPY and all(isinstance(label, str) for label in labels):
+            self.feature_names_in_ = np.array(labels, object)
+        else:
+            self.__dict__.pop("feature_names_in_", None)
 
     # ---- use ----
 
@@ -385,6 +386,11 @@ class TableEncoder(Saved, TransformerMixin, BaseEstimator):
         made.sort(key=lambda column: order[column.label])
         return frame_of(made, rows.table.library, rows.table.index)
 
+    @staticmethod
+    def _whole(X: Any) -> Any:
+        """Return X, or a table of all that a stream has, which can be read only once."""
+        return as_table(X, "X").native if is_stream(X) else X
+
     def _labels(self, table):
         """Return the fit's label of each column of a table, in its order."""
         own = [coding.label for coding in self._codings]
@@ -401,8 +407,7 @@ class TableEncoder(Saved, TransformerMixin, BaseEstimator):
         """Return the table of X, and its columns in the order of the fit, checked."""
         table = as_table(X, "X", self)
         own = [coding.label for coding in self._codings]
-        named = hasattr(self, "feature_names_in_") or not all(isinstance(c, str) for c in own)
-        if table.has_names and named:
+        if table.has_names and self._library != NUMPY:
             self._check_labels(table, own)
             numbers = [table.labels.index(label) for label in own]
         else:
@@ -500,7 +505,6 @@ class TableEncoder(Saved, TransformerMixin, BaseEstimator):
         for kind, columns in self.roles or []:
             chosen |= dict.fromkeys(columns, kind)
         self._set_fitted(codings, state["library"], chosen)
-        self.n_features_in_ = len(codings)
 
 
 _SUITS = {  # types of columns that the coding of a type takes

@@ -112,8 +112,8 @@ class Summary:
         else:
             self.is_row_number = False
         self.moments.add(values)
-        if self.low > 0:
-            self.log_moments.add(np.log(values))
+        if self.low >= 0:  # of x + 1 where there are zeros, which only counts need
+            self.log_moments.add(np.log(values if self.low > 0 else values + 1))
 
     def _add_few(self, values: Array) -> None:
         """Count two distinct numbers as levels, until there are more."""

@@ -18,10 +18,12 @@ from aefast.tables.columns import (
     NUMBER,
     TIME,
     Column,
+    Dtype,
     level_numbers,
 )
-from aefast.tables.frames import NUMPY, PANDAS, POLARS
+from aefast.tables.frames import NUMPY, PANDAS, POLARS, PYARROW
 
+_FLOAT64 = {PANDAS: "float64", POLARS: "Float64", PYARROW: "double"}
 SAFE = 2**62  # largest size of a number that becomes a 64-bit integer, of dates and times
 DAY = 86_400_000_000  # microseconds
 FIRST_DAY, LAST_DAY = -62_135_596_800_000_000, 253_402_300_799_999_999  # years 1 to 9999
@@ -47,6 +49,15 @@ def frame_of(columns: list[Column], library: str, index: Any = None) -> Any:
 
     arrays = [_pyarrow_array(column) for column in columns]
     return pyarrow.table(arrays, names=[column.label for column in columns])
+
+
+def numeric_frame_of(values: Array, labels: list, library: str, index: Any = None) -> Any:
+    """Return a frame of the library with float64 columns, or the array itself for "numpy"."""
+    if library == NUMPY:
+        return values
+    dtype = Dtype(NUMBER, _FLOAT64[library])
+    pairs = zip(labels, values.T, strict=True)
+    return frame_of([Column(label, dtype, column) for label, column in pairs], library, index)
 
 
 def _array_of(columns: list[Column]) -> Array:

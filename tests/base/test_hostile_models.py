@@ -20,6 +20,9 @@ OPTIONS = {
     "aefast dictionary": {"n_components": 3, "max_epochs": 1, "random_state": 0},
     "aefast probabilistic pca": {"n_components": 2},
     "aefast factor analysis": {"n_components": 2},
+    "aefast table autoencoder": {
+        "autoencoder": aefast.Autoencoder(2, max_epochs=1, random_state=0)
+    },
 }
 
 

@@ -40,6 +40,7 @@ BASES = {
     "Imputer": {"n_components": 1, "n_draws": 1},
     "ProbabilisticPCA": {"n_components": 1},
     "SparseCoder": {"dictionary": np.eye(4)},
+    "TableAutoencoder": {"autoencoder": aefast.Autoencoder(2, max_epochs=1)},
     "StackedAutoencoder": {"layer_sizes": (3, 2), "max_epochs": 1, "pretrain_epochs": 1},
 }
 ESTIMATORS = [name for name in aefast.__all__ if hasattr(getattr(aefast, name), "_get_param_names")]

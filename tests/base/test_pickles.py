@@ -30,6 +30,10 @@ OBJECTS = {
     "ProbabilisticPCA": lambda X: aefast.ProbabilisticPCA(1).fit(X),
     "SparseCoder": lambda X: aefast.SparseCoder(X[:4]).fit(X),
     "SufficientStatistics": lambda X: aefast.SufficientStatistics(X.shape[1]).update(X),
+    "TableAutoencoder": lambda X: aefast.TableAutoencoder(
+        aefast.Autoencoder(2, max_epochs=1, random_state=0)
+    ).fit(X),
+    "TableEncoder": lambda X: aefast.TableEncoder().fit(X),
     "Whitening": lambda X: aefast.Whitening().fit(X),
 }
 VERSION = Pickled._pickle_version

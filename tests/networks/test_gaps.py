@@ -146,16 +146,29 @@ def test_extreme_columns(scale, table):
     assert np.isfinite(ae.impute(holes)).all()
 
 
-def test_groups_are_not_completed(table):
+@pytest.mark.parametrize("name", ["categorical", "multinomial"])
+def test_groups_are_completed_by_probabilities(name, table):
     rng = np.random.default_rng(0)
-    one_hot = np.eye(3)[rng.integers(3, size=300)]
-    one_hot[::7] = np.nan
-    X = np.column_stack([one_hot, table[2]])
-    output = [("categorical", slice(0, 3)), ("gaussian", slice(3, None))]
-    ae = Autoencoder(3, output=output, missing="mask", random_state=0).fit(X)
-    assert not gaps.feeds_back(ae, ae._state.model)
-    np.testing.assert_allclose(ae.impute(X)[:, :3].sum(axis=1), 1)
+    n = len(table[2])
+    classes = np.digitize(table[0][:, 0] + 0.3 * rng.normal(size=n), [-0.7, 0.7])
+    one_hot = np.eye(3)[classes]
+    lost = np.arange(n) % 5 == 0
+    X = np.column_stack([np.where(lost[:, np.newaxis], np.nan, one_hot), table[2]])
+    output = [(name, slice(0, 3)), ("gaussian", slice(3, None))]
+    ae = Autoencoder(output=output, missing="mask", random_state=0).fit(X)
+    assert gaps.feeds_back(ae, ae._state.model) == (name == "categorical")
+    filled = ae.impute(X)[:, :3]
+    np.testing.assert_allclose(filled.sum(axis=1), 1)
+    np.testing.assert_array_equal(filled[~lost], one_hot[~lost])
     assert "corruption" in ae.fit_report_
+    if name == "categorical":
+        right = filled[lost].argmax(axis=1) == classes[lost]
+        assert right.mean() > 0.5
+        columns = [np.arange(3)]
+        completed = gaps.completed_rows(X, n, None, np.nanmean(X, axis=0), 4, 0.5, None, columns)
+        np.testing.assert_allclose(completed[:, :3].sum(axis=1), 1)
+        np.testing.assert_array_equal(completed[~lost, :3], one_hot[~lost])
+        assert (completed[lost, :3].argmax(axis=1) == classes[lost]).mean() > 0.6
 
 
 def test_as_many_units_as_columns():

@@ -180,6 +180,18 @@ PARAMETERS = {
             "max_iter": [1, 20],
         },
     ),
+    "TableEncoder": (
+        {},
+        {"roles": [None, {"x0": "category"}, [("count", [1])]], "max_categories": [2, 1000]},
+    ),
+    "TableAutoencoder": (
+        {"autoencoder": aefast.Autoencoder(2, max_epochs=1, n_threads=1)},
+        {
+            "autoencoder": [aefast.Autoencoder(1, max_epochs=0)],
+            "roles": [None, {"x0": "category"}, {"x1": "drop"}],
+            "max_categories": [2, 1000],
+        },
+    ),
     "MarginalizedAutoencoder": (
         {"n_threads": 1},
         {"corruption": [1e-12, 0.5, 1 - 1e-12], "activation": ["identity"], "n_threads": [2]},

@@ -23,6 +23,7 @@ import numpy as np
 from aefast._base import threads
 from aefast._base.passes import MappedRows
 from aefast._base.sparse_rows import SparseRows
+from aefast.networks.outputs import columns_of
 from aefast.networks.scaling import in_units
 from aefast.networks.training import lbfgs
 from aefast.networks.training.parts import MOST_ENTRIES
@@ -30,6 +31,7 @@ from aefast.networks.training.start import WIDEST, judged_rows
 
 NOISE = 0.5  # σ in root mean squares of the columns' standard deviations
 JUDGED_ROWS = 1024  # rows from which these are computed
+LEAST_SHARE = 1e-6  # of a class in completed rows
 COMPLETIONS = 50  # iterations by which rows are completed
 FEEDBACKS = 20  # passes of reconstructions through the network, at imputation
 
@@ -48,9 +50,13 @@ def prepares_for_gaps(estimator):
 def feeds_back(estimator, model):
     """Return whether imputation feeds reconstructions back into the network.
 
-    Groups are missing as a whole, and users' distributions may not take means as entries.
+    Probabilities take the place of a class that is missing. Totals of a multinomial are not known,
+    and users' distributions may not take means as entries.
     """
-    plain = all(not part.is_group and part.custom is None for part in model.layers[0].output)
+    parts = model.layers[0].output
+    plain = all(
+        part.custom is None and (not part.is_group or part.row_total == 1) for part in parts
+    )
     return plain and prepares_for_gaps(estimator)
 
 
@@ -65,7 +71,12 @@ def prepared_for_gaps(estimator, X, train, weight, state, variant, goes_on):
     sigma = noise_of(X, train, weight, state.scaling)
     if feeds_back(estimator, state.model) and not goes_on:
         k = state.model.n_components
-        X = completed_rows(X, train, weight, state.fill, k, sigma, state.scaling)
+        groups = [
+            columns_of(part, state.model.n_features)
+            for part in state.model.layers[0].output
+            if part.is_group
+        ]
+        X = completed_rows(X, train, weight, state.fill, k, sigma, state.scaling, groups)
     return X, variant._replace(corruption="gaussian", corruption_level=sigma)
 
 
@@ -87,11 +98,12 @@ def noise_of(X, train, weight, scaling=None):
 
 
 @threads.with_same_bits
-def completed_rows(X, train, weight, fill, k, sigma, scaling=None):
+def completed_rows(X, train, weight, fill, k, sigma, scaling=None, groups=()):
     """Return a copy of X whose rows for training are complete, or X where that is too much.
 
     They are completed in the units of the `Scaling`, in which the noise is. Completions stay
-    between the extremes of the column, so that they are in its domain.
+    between the extremes of the column, so that they are in its domain. Those of `groups`, columns
+    of one-hot groups, become probabilities.
     """
     d = X.shape[1]
     if X.size > MOST_ENTRIES or d > WIDEST or MappedRows.under(X) is not None:
@@ -110,6 +122,10 @@ def completed_rows(X, train, weight, fill, k, sigma, scaling=None):
         return X
     if scaling is not None:
         filled = np.where(gaps, scaling.restore_units(filled), rows)
+    for columns in groups:
+        part, of_group = filled[:, columns], gaps[:, columns]
+        part = np.where(of_group, np.maximum(part, LEAST_SHARE), part)
+        filled[:, columns] = np.where(of_group, part / part.sum(axis=1, keepdims=True), part)
     if isinstance(train, int):
         return filled.astype(X.dtype)
     completed = X.copy()
