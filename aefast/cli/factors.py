@@ -1,5 +1,6 @@
 """Commands `aefast factors` and `aefast sample`: fit a linear factor model, draw rows from it."""
 
+import dataclasses
 import json
 import math
 import sys
@@ -29,6 +30,8 @@ from aefast.linear.rotation import ROTATIONS
 
 _PICTURE_NAMES: tuple[str, ...] = ("scree.png", "loadings.png", "likelihood.png")
 _MIXTURE_PICTURES: tuple[str, ...] = ("means.png", "likelihood.png")
+_WORDS_NAME = "words.png"
+_MOST_LISTED = 8  # features of a factor that are printed
 _ROTATIONS = [name for name in ROTATIONS if name != "target"]  # whose target is a table
 _MOST_PRINTED = 60  # columns of which the table of loadings is printed
 _NAMES = {"ppca": "probabilistic PCA", "fa": "factor analysis"}
@@ -110,6 +113,12 @@ def add_factors(command):
         help="draw loadings as images of this shape (28x28, or 32x32x3 for colour), or as a table "
         "(none)",
     )
+    add(
+        "--labels",
+        metavar="FILE",
+        help="names of the features, one a line, such as the words that are counted: the largest "
+        f"loadings of each factor are listed by name, and drawn ({_WORDS_NAME})",
+    )
     add("--no-plots", action="store_true", help="draw no pictures")
     add("--quiet", action="store_true", help="no summary")
     add_threads(command)
@@ -134,8 +143,18 @@ def _factors(arguments):
     table = read_data(arguments, writeable=is_shuffled, missing=not is_matrix)
     out = Path(arguments.out)
     pictures = _PICTURE_NAMES if arguments.mixtures is None else _MIXTURE_PICTURES
+    if arguments.labels is not None:
+        if arguments.mixtures is not None:
+            raise ValueError("--labels is of one model: a mixture (--mixtures) has no list of them")
+        labels = data_files.read_labels(arguments.labels, table.rows.shape[1])
+        table = dataclasses.replace(table, feature_names=labels)
+        pictures = (*pictures, _WORDS_NAME)
     names = (MODEL_NAME, METRICS_NAME, *pictures)
-    data_files.check_can_write(out, names, [data_files.data_path(arguments.data)])
+    data_files.check_can_write(
+        out,
+        names,
+        [path for path in (data_files.data_path(arguments.data), arguments.labels) if path],
+    )
     model = _new_model(arguments)
     if is_matrix:
         statistics = aefast.SufficientStatistics.from_covariance(table.rows, arguments.covariance)
@@ -161,6 +180,19 @@ def _factors(arguments):
         print(_summary(arguments, model, metrics, written))
         if "ss_loadings" in metrics and metrics["n_features"] <= _MOST_PRINTED:
             print("", model.summary(), sep="\n")
+        if arguments.labels is not None:
+            print("", _listed(model), sep="\n")
+
+
+def _listed(model):
+    """Return lines with the features of the largest loadings of each factor."""
+    from aefast.plotting import top_features
+
+    lines = []
+    for number, row in enumerate(top_features(model, n=_MOST_LISTED), start=1):
+        words = ", ".join(f"{name} {weight:+.2g}" for name, weight in row)
+        lines.append(f"factor {number}: {words}")
+    return "\n".join(lines)
 
 
 def _new_model(arguments):
@@ -305,6 +337,9 @@ def _draw(model, rows, arguments, table, out):
         if rows is not None:
             rows = rows[:: math.ceil(len(rows) / MOST_PICTURED_ROWS)]
             figures.append(factors.likelihood(model, rows))
+        if arguments.labels is not None:
+            names = (*names[: len(figures)], _WORDS_NAME)
+            figures.append(plotting.words(model))
     except ImportError as error:
         return f"\nno pictures: {error}"
     names = names[: len(figures)]
