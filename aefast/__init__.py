@@ -7,6 +7,7 @@ AutoencoderEnsemble      many autoencoders at once: bagged, or one for each grou
 ProbabilisticPCA         linear factor model with equal noise in all columns
 FactorAnalysis           linear factor model with a noise variance for each column
 MarginalizedAutoencoder  linear denoising autoencoder in closed form
+MultinomialAutoencoder   denoising autoencoder of counts that recommends items
 ItemAutoencoder          linear autoencoder with zero diagonal that recommends items
 SufficientStatistics     count, sum and scatter matrix of rows, from one streaming pass
 SparseCoder              sparse codes for a given dictionary
@@ -60,6 +61,7 @@ if TYPE_CHECKING:  # the imports of `__getattr__`, for type checkers
     from aefast.model_file import load
     from aefast.networks.autoencoder import Autoencoder
     from aefast.networks.ensemble import AutoencoderEnsemble
+    from aefast.networks.multinomial import MultinomialAutoencoder
     from aefast.networks.selection import AutoencoderCV
     from aefast.networks.stacked import StackedAutoencoder
     from aefast.sparse_coding.coder import SparseCoder, sparse_encode
@@ -73,6 +75,7 @@ _HOMES = {
     "AutoencoderCV": "aefast.networks.selection",
     "StackedAutoencoder": "aefast.networks.stacked",
     "AutoencoderEnsemble": "aefast.networks.ensemble",
+    "MultinomialAutoencoder": "aefast.networks.multinomial",
     "FactorAnalysis": "aefast.linear.factor_analysis",
     "ProbabilisticPCA": "aefast.linear.probabilistic_pca",
     "ItemAutoencoder": "aefast.linear.item_autoencoder",
@@ -118,6 +121,7 @@ __all__ = [
     "MarginalizedAutoencoder",
     "MixtureOfFactorAnalyzers",
     "MixtureOfProbabilisticPCA",
+    "MultinomialAutoencoder",
     "ProbabilisticPCA",
     "SparseCoder",
     "StackedAutoencoder",

@@ -40,6 +40,7 @@ HOMES = {
     "aefast autoencoder": ("aefast.networks.autoencoder", "Autoencoder"),
     "aefast stacked autoencoder": ("aefast.networks.stacked", "StackedAutoencoder"),
     "aefast autoencoder ensemble": ("aefast.networks.ensemble", "AutoencoderEnsemble"),
+    "aefast multinomial autoencoder": ("aefast.networks.multinomial", "MultinomialAutoencoder"),
     "aefast sufficient statistics": ("aefast._base.moments", "SufficientStatistics"),
     "aefast whitening": ("aefast.linear.whitening", "Whitening"),
     "aefast dictionary": ("aefast.sparse_coding.dictionary_learning", "DictionaryLearning"),

@@ -1,5 +1,6 @@
 """Commands `aefast factors` and `aefast sample`: fit a linear factor model, draw rows from it."""
 
+import dataclasses
 import json
 import math
 import time
@@ -26,6 +27,7 @@ from aefast.cli.common import (
     test_fraction,
 )
 from aefast.cli.held_out import hold_out
+from aefast.cli.labels import read_labels
 from aefast.linear.rotation import ROTATIONS
 from aefast.tables.outputs import check_can_write, check_can_write_table
 from aefast.tables.sources import paths_of
@@ -33,6 +35,8 @@ from aefast.tables.writers import write_matrix
 
 _PICTURE_NAMES: tuple[str, ...] = ("scree.png", "loadings.png", "likelihood.png")
 _MIXTURE_PICTURES: tuple[str, ...] = ("means.png", "likelihood.png")
+_WORDS_NAME = "words.png"
+_MOST_LISTED = 8  # features of a factor that are printed
 _ROTATIONS = [name for name in ROTATIONS if name != "target"]  # whose target is a table
 _MOST_PRINTED = 60  # columns of which the table of loadings is printed
 _NAMES = {"ppca": "probabilistic PCA", "fa": "factor analysis"}
@@ -115,6 +119,12 @@ def add_factors(command):
         help="draw loadings as images of this shape (28x28, or 32x32x3 for colour), or as a table "
         "(none)",
     )
+    add(
+        "--labels",
+        metavar="FILE",
+        help="names of the features, one a line, such as the words that are counted: the largest "
+        f"loadings of each factor are listed by name, and drawn ({_WORDS_NAME})",
+    )
     add("--no-plots", action="store_true", help="draw no pictures")
     add("--quiet", action="store_true", help="no summary")
     add_threads(command)
@@ -141,8 +151,15 @@ def _factors(arguments):
     table = read_data(arguments, writeable=is_shuffled, gaps=not is_matrix, hint=hint, numeric=True)
     out = Path(arguments.out)
     pictures = _PICTURE_NAMES if arguments.mixtures is None else _MIXTURE_PICTURES
+    if arguments.labels is not None:
+        if arguments.mixtures is not None:
+            raise ValueError("--labels is of one model: a mixture (--mixtures) has no list of them")
+        labels = read_labels(arguments.labels, table.rows.shape[1])
+        table = dataclasses.replace(table, feature_names=labels)
+        pictures = (*pictures, _WORDS_NAME)
     names = (MODEL_NAME, METRICS_NAME, *pictures)
-    check_can_write(out, names, paths_of(arguments.data))
+    inputs = [*paths_of(arguments.data), *filter(None, [arguments.labels])]
+    check_can_write(out, names, inputs)
     model = _new_model(arguments)
     if is_matrix:
         statistics = aefast.SufficientStatistics.from_covariance(table.rows, arguments.covariance)
@@ -167,7 +184,20 @@ def _factors(arguments):
     text = _summary(arguments, model, metrics, written)
     if "ss_loadings" in metrics and metrics["n_features"] <= _MOST_PRINTED:
         text += f"\n\n{model.summary()}"
+    if arguments.labels is not None:
+        text += f"\n\n{_listed(model)}"
     report(arguments, text, metrics)
+
+
+def _listed(model):
+    """Return lines with the features of the largest loadings of each factor."""
+    from aefast.plotting import top_features
+
+    lines = []
+    for number, row in enumerate(top_features(model, n=_MOST_LISTED), start=1):
+        words = ", ".join(f"{name} {weight:+.2g}" for name, weight in row)
+        lines.append(f"factor {number}: {words}")
+    return "\n".join(lines)
 
 
 def _new_model(arguments):
@@ -312,6 +342,9 @@ def _draw(model, rows, arguments, table, out):
         if rows is not None:
             rows = rows[:: math.ceil(len(rows) / MOST_PICTURED_ROWS)]
             figures.append(factors.likelihood(model, rows))
+        if arguments.labels is not None:
+            names = (*names[: len(figures)], _WORDS_NAME)
+            figures.append(plotting.words(model))
     except ImportError as error:
         return f"\nno pictures: {error}"
     names = names[: len(figures)]

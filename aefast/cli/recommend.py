@@ -12,8 +12,8 @@ from scipy import sparse
 import aefast
 from aefast._base.paths import check_is_regular_file
 from aefast._base.saving import shortened
-from aefast.cli import data_files
 from aefast.cli.common import add_threads, describe
+from aefast.tables.outputs import check_can_write_file
 
 
 def add_recommend(command):
@@ -62,7 +62,7 @@ def _recommend(arguments):
     if len(set(outputs)) < len(outputs):
         raise ValueError(f"expected files of different names, got {', '.join(outputs)}")
     for path in outputs:
-        data_files.check_can_write_file(path, [arguments.ratings])
+        check_can_write_file(path, [arguments.ratings])
     model = aefast.ItemAutoencoder(
         arguments.l2, n_components=arguments.components, n_threads=arguments.threads
     )

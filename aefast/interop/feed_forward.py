@@ -15,9 +15,9 @@ import numpy as np
 
 from aefast._base.types import Array
 from aefast.linear.autoencoders import MarginalizedAutoencoder
-from aefast.linear.item_autoencoder import ItemAutoencoder
 from aefast.linear.factor_model import FactorModel
 from aefast.linear.gaussian import LOG_2PI
+from aefast.linear.item_autoencoder import ItemAutoencoder
 from aefast.linear.whitening import Whitening
 from aefast.networks import outputs
 from aefast.networks.fitted import FittedNetwork
@@ -167,7 +167,7 @@ def _marginalized(model):
 
 
 def _items(model):
-    B = model.components_
+    B = model.dense_components()
     return _linear(Dense(B.T, np.zeros(len(B)), LINEAR), None, ())
 
 

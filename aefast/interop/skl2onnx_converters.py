@@ -8,8 +8,8 @@ from skl2onnx.common.utils import check_input_and_output_numbers
 from aefast.interop.feed_forward import feed_forward
 from aefast.interop.onnx import OPSET, Graph, build
 from aefast.linear.autoencoders import MarginalizedAutoencoder
-from aefast.linear.item_autoencoder import ItemAutoencoder
 from aefast.linear.factor_analysis import FactorAnalysis
+from aefast.linear.item_autoencoder import ItemAutoencoder
 from aefast.linear.probabilistic_pca import ProbabilisticPCA
 from aefast.linear.whitening import Whitening
 from aefast.networks.autoencoder import Autoencoder

@@ -40,6 +40,19 @@ class ItemModel(Saved):
         """Number of iterations with `n_components`, 1 in closed form."""
         return max(1, len(self.loss_curve_))
 
+    def dense_components(self) -> Array:
+        """Return B (n_features, n_features) as an ndarray in any form of the model.
+
+        The array is `components_` itself where that is dense.
+        """
+        B, form = self.components_, self._form()
+        if form == "sparse":
+            return B.toarray()
+        if form == "dense":
+            return B
+        with threads.same_bits():
+            return B.T @ B - np.eye(B.shape[1], dtype=B.dtype)
+
     # ---- scores ----
 
     def _scores(self, rows: Any) -> Array:

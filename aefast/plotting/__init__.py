@@ -11,8 +11,9 @@ Features that are the pixels of an image are drawn as images, other features as 
 from aefast.plotting.figures import save
 from aefast.plotting.networks import filters, loss, walk
 from aefast.plotting.reconstruction import reconstructions
+from aefast.plotting.words import top_features, words
 
-__all__ = ["filters", "loss", "reconstructions", "save", "walk"]
+__all__ = ["filters", "loss", "reconstructions", "save", "top_features", "walk", "words"]
 
 
 def __dir__() -> list[str]:

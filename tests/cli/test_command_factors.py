@@ -4,6 +4,7 @@ import io
 import json
 import os
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -313,3 +314,29 @@ def test_picture_of_means():
     offsets = model.means_ - model.weights_ @ model.means_
     spread = np.sqrt(np.diagonal(C) + model.weights_ @ offsets**2)
     np.testing.assert_allclose(drawn, (offsets / spread).T)
+
+
+def test_labels_name_the_features(folder, capsys):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 2)) @ rng.normal(size=(2, 6)) + rng.normal(size=(200, 6))
+    np.save("X.npy", X)
+    names = ["apple", "pear", "plum", "nut", "fig", "kiwi"]
+    Path("names.txt").write_text("\n".join(names) + "\n\n")
+    argv = "factors X.npy --model fa -k 2 --labels names.txt --out out".split()
+    assert main(argv) == 0
+    model = aefast.load("out")
+    assert list(model.feature_names_in_) == names
+    lines = [line for line in capsys.readouterr().out.splitlines() if re.match(r"factor \d", line)]
+    assert len(lines) == 2
+    for line, loadings in zip(lines, model.loadings_.T, strict=True):
+        order = np.argsort(-np.abs(loadings), kind="stable")
+        shown = [f"{names[j]} {loadings[j]:+.2g}" for j in order]
+        assert line.partition(": ")[2] == ", ".join(shown)
+    assert Path("out/words.png").stat().st_size > 1000
+    Path("few.txt").write_text("a\nb\n")
+    Path("twice.txt").write_text("a\nb\nc\nd\ne\na\n")
+    for name, message in (("few.txt", "expected 6 names"), ("twice.txt", "'a' twice")):
+        assert message in refused(capsys, "factors", "X.npy", "--labels", name)
+    assert "--labels is of one model" in refused(
+        capsys, "factors", "X.npy", "--labels", "names.txt", "--mixtures", "2"
+    )

@@ -147,7 +147,7 @@ class NetworkFitting:
             for name, rule in constraints.items()
             if rule != "no_validation" or (type(given[name]) is tuple and name != "output")
         ]
-        one_by_one: Sequence[str] = CHECKED_EACH_TIME
+        one_by_one: Sequence[str] = [name for name in CHECKED_EACH_TIME if name in given]
         try:
             _check_constraints_once(
                 type(self),  # type: ignore[arg-type]  # mypy finds no __hash__ in a class
@@ -159,7 +159,7 @@ class NetworkFitting:
         if one_by_one is checked:
             check.check_representable_parameters(values, constraints)
         for name in UNCACHED_BY_VALUE:
-            check.check_representable(given[name], name)
+            check.check_representable(getattr(self, name), name)
         validate_parameter_constraints(constraints, values, type(self).__name__)
         check_available(self.precision)
         self._check_variants()
