@@ -17,7 +17,7 @@ from aefast.plotting.figures import (
     show_image,
     with_means,
 )
-from aefast.plotting.heat_maps import heat_map
+from aefast.plotting.heat_maps import draw_heat_map, size_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -131,8 +131,11 @@ def _draw_table(panels, ae, shown, spreads):
         rows = np.where(spreads > 0, rows / np.where(spreads > 0, spreads, 1.0), np.nan)
     chosen = _most_involved(rows)
     limit = 1.0 if name == "patterns" else robust_scale(rows)
-    figure, axes = heat_map(rows.T[chosen], [str(names[j]) for j in chosen], columns, limit, label)
-    part = "" if len(chosen) == len(names) else f", {len(chosen)} of {len(names):,} features"
+    names = [str(names[j]) for j in chosen]
+    figure = new_figure(*size_of(len(chosen), len(shown), names))
+    axes = figure.add_subplot()
+    draw_heat_map(axes, rows.T[chosen], names, columns, limit, label)
+    part = "" if len(chosen) == len(spreads) else f", {len(chosen)} of {len(spreads):,} features"
     axes.set_title(f"{name}{part}", fontsize=10)
     axes.set_xlabel("component")
     return figure

@@ -2,18 +2,28 @@
 
 import numpy as np
 
-from aefast.plotting.figures import diverging_map, new_figure
+from aefast.plotting.figures import diverging_map
 
 MOST_NAMES = 40  # of variables or components that are written
 _MOST_NUMBERED = 12  # columns of a heat map of which cells carry numbers
 _SALIENT = 0.3  # magnitude, of the largest, from which a cell is not faint
 
 
-def heat_map(values, rows, columns, limit, label, *, numbers=None, width=None):
-    """Return a figure and its axes with a heat map, white at zero.
+def size_of(n_rows, n_columns, rows, width=None):
+    """Return the inches (width, height) of a figure with one heat map."""
+    if width is None:
+        is_numbered = n_columns <= _MOST_NUMBERED and n_rows <= MOST_NAMES
+        width = float(np.clip((0.6 if is_numbered else 0.3) * n_columns, 3.0, 10.0))
+    longest = max([0, *map(len, rows)]) if n_rows <= MOST_NAMES else 0
+    return width + 1.8 + 0.085 * longest, float(np.clip(0.27 * n_rows, 2.0, 10.0)) + 1.4
+
+
+def draw_heat_map(axes, values, rows, columns, limit, label, texts=None):
+    """Draw a heat map into axes, white at zero.
 
     Parameters
     ----------
+    axes : Axes
     values : ndarray (n_rows, n_columns)
         NaN is grey.
     rows, columns : list of str
@@ -22,18 +32,10 @@ def heat_map(values, rows, columns, limit, label, *, numbers=None, width=None):
         Magnitude of the darkest colours.
     label : str
         Of the colour scale.
-    numbers : ndarray of str, optional
+    texts : list of list of str, optional
         What the cells say; by default the values, in maps of at most 12 columns and 40 rows.
-    width : float, optional
-        Inches of the map.
     """
     n_rows, n_columns = values.shape
-    is_numbered = numbers is not None or (n_columns <= _MOST_NUMBERED and n_rows <= MOST_NAMES)
-    if width is None:
-        width = float(np.clip((0.6 if is_numbered else 0.3) * n_columns, 3.0, 10.0))
-    longest = max([0, *map(len, rows)]) if n_rows <= MOST_NAMES else 0
-    figure = new_figure(width + 1.8 + 0.085 * longest, np.clip(0.27 * n_rows, 2.0, 10.0) + 1.4)
-    axes = figure.add_subplot()
     image = axes.imshow(
         values,
         cmap=diverging_map(),
@@ -42,19 +44,19 @@ def heat_map(values, rows, columns, limit, label, *, numbers=None, width=None):
         aspect="auto",
         interpolation="nearest",
     )
-    figure.colorbar(image, ax=axes, label=label, extend="both" if _exceeds(values, limit) else None)
-    if is_numbered:
-        _write_numbers(axes, values, limit, numbers)
+    extend = "both" if _exceeds(values, limit) else "neither"
+    axes.figure.colorbar(image, ax=axes, label=label, extend=extend)
+    if texts is not None or (n_columns <= _MOST_NUMBERED and n_rows <= MOST_NAMES):
+        _write_texts(axes, values, limit, texts)
     if n_rows <= MOST_NAMES:
         axes.set_yticks(range(n_rows), rows)
     if n_columns <= MOST_NAMES:
-        is_long = sum(map(len, columns)) > 12 * width
+        is_long = max([0, *map(len, columns)]) * n_columns > 80
         axes.set_xticks(range(n_columns), columns, rotation=90 if is_long else 0)
     else:
         axes.set_xticks([])
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    return figure, axes
 
 
 def _exceeds(values, limit):
@@ -62,15 +64,14 @@ def _exceeds(values, limit):
     return bool(seen.size) and float(np.abs(seen).max()) > limit * (1 + 1e-9)
 
 
-def _write_numbers(axes, values, limit, numbers):
+def _write_texts(axes, values, limit, texts):
     """Write values or other texts into cells: grey where faint, white on dark colours."""
     for (i, j), value in np.ndenumerate(values):
-        if np.isnan(value):
-            continue
-        size = abs(value) / limit
+        size = 0.0 if np.isnan(value) else abs(value) / limit
         color = "0.6" if size < _SALIENT else "white" if size > 0.65 else "black"
-        text = number(value) if numbers is None else numbers[i, j]
-        axes.text(j, i, text, ha="center", va="center", fontsize=7, color=color)
+        text = number(value) if texts is None else texts[i][j]
+        if not (np.isnan(value) and texts is None):
+            axes.text(j, i, text, ha="center", va="center", fontsize=7, color=color)
 
 
 def number(value):

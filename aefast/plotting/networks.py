@@ -45,6 +45,11 @@ def loss(
         loss falls to less than half; the smallest validation loss is marked.
     """
     check_model(ae, "ae")
+    if held_out is not None:
+        held_out = check.as_array(held_out, "held_out", 1).tolist()
+    if baseline is not None:
+        check.check_number(baseline, "baseline")
+        baseline = float(baseline)
     figure = new_figure(6.4, 4.0)
     what = f"{outputs.description(ae._state.model.output)} autoencoder"
     draw_loss(figure.add_subplot(), ae, what, held_out, baseline)

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from aefast.plotting.figures import (
     DIVERGING,
+    checked_labels,
     count_of,
     feature_names,
     intensity_range,
@@ -63,6 +64,8 @@ def reconstructions(
         estimator.
     """
     image_shape = resolve_image_shape(ae, image_shape)
+    if labels is not None:
+        labels = checked_labels(labels, len(X))
     if image_shape:
         return _draw_examples(ae, X, image_shape, labels)
     reconstructed = ae.reconstruct(X)  # which checks X

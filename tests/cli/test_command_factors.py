@@ -8,13 +8,13 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from aefast.cli.held_out import hold_out
 from sklearn.datasets import load_digits, load_wine
 from support.commands import refused
 
 import aefast
 from aefast import FactorAnalysis, ProbabilisticPCA, SufficientStatistics, load
 from aefast.cli import main
+from aefast.cli.held_out import hold_out
 
 FILES = ["likelihood.png", "loadings.png", "metrics.json", "model.safetensors", "scree.png"]
 

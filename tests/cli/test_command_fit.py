@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from aefast.cli.held_out import hold_out
-from aefast.tables import readers
 from sklearn.datasets import load_digits
 from support.commands import python_m_aefast, refused
 
 import aefast
 from aefast.cli import fit, main
+from aefast.cli.held_out import hold_out
+from aefast.tables import readers
 
 FILES = ["filters.png", "loss.png", "metrics.json", "model.safetensors", "reconstructions.png"]
 

@@ -128,11 +128,11 @@ def test_filters_of_a_table_are_a_heat_map_with_names():
 )
 def test_what_is_an_image(n_features, image_shape, expected):
     ae, X = fitted(n_features, 2)
-    mosaic = panels(drawn(plotting.filters(ae, image_shape)))["weights"]
+    (mosaic,) = panels(drawn(plotting.filters(ae, image_shape))).values()
     if expected:
         assert {tile.shape for tile in tiles(mosaic, *expected)} == {expected}
     else:
-        assert mosaic.shape == (n_features, 2)
+        assert mosaic.shape == (min(n_features, 60), 2)
     first = drawn(plotting.reconstructions(ae, X, image_shape)).axes[0]
     assert bool(first.images) == bool(expected)
 
@@ -268,7 +268,7 @@ def test_smallest_sizes(n_samples, n_features, n_components):
 def test_lists_are_rows_too():
     ae, X = fitted(64)
     left, right = (plotting.reconstructions(ae, rows) for rows in (X, X.tolist()))
-    for a, b in zip(left.axes, right.axes, strict=True):
+    for a, b in zip(left.axes[:36], right.axes[:36], strict=True):
         assert np.array_equal(a.images[0].get_array(), b.images[0].get_array())
 
 
