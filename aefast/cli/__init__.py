@@ -25,6 +25,7 @@ COMMANDS = {
     "encode": ("apply", "write the codes of DATA, (rows, components)"),
     "reconstruct": ("apply", "write the reconstruction of DATA"),
     "score": ("apply", "tell how anomalous each row of DATA is"),
+    "anomalies": ("anomalies", "list the strangest rows of a table, with their reasons"),
     "walk": ("walk", "let a denoising autoencoder draw rows"),
     "factors": ("factors", "fit a linear factor model"),
     "sample": ("factors", "draw rows from a linear factor model"),

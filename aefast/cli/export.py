@@ -2,7 +2,7 @@
 
 import aefast
 from aefast._base.exchange import interop
-from aefast.cli.common import describe, model_path
+from aefast.cli.common import describe, model_path, report
 
 FORMS = ("onnx", "c", "torch")
 
@@ -31,4 +31,6 @@ def _export(arguments):
         interop("onnx").export(model, arguments.output)
     else:
         interop("torch_module").save_state(model, arguments.output)
-    print(f"{arguments.output}: {type(model).__name__}")
+    kind = type(model).__name__
+    facts = {"model": arguments.model, "kind": kind, "output": arguments.output}
+    report(arguments, f"{arguments.output}: {kind}", facts)

@@ -1,5 +1,6 @@
 """Command `aefast fit`: train an autoencoder on a file."""
 
+import copy
 import json
 import math
 import time
@@ -7,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.base import clone
 
 import aefast
 from aefast.cli import report as reports
@@ -290,7 +290,7 @@ def _fit(arguments):
     names = (MODEL_NAME, METRICS_NAME, *_PICTURE_NAMES)
     check_can_write(out, names, paths_of(arguments.data))
     model, epochs = _new_model(arguments, table.feature_names)
-    template = clone(model).set_params(**epochs)
+    template = copy.deepcopy(model).set_params(**epochs)
     if mixed is not None:
         mixed.set_parameters(model)
     init, sizes = model.init, _sizes(model)
@@ -303,9 +303,10 @@ def _fit(arguments):
     model.set_params(init=init, **sizes)
     losses = reports.losses_before(model.fit(train), subsets)
 
-    model.set_params(**epochs, verbose=0 if arguments.quiet else 1)
+    held_out = _HeldOut(test)
+    model.set_params(**epochs, verbose=0 if arguments.quiet else 1, callbacks=held_out)
     seconds, stopped = _train(model, train)
-    model.set_params(verbose=0)
+    model.set_params(verbose=0, callbacks=None)
     if table.feature_names is not None and mixed is None:
         model.feature_names_in_ = np.array(table.feature_names, dtype=object)
     out.mkdir(parents=True, exist_ok=True)
@@ -316,6 +317,7 @@ def _fit(arguments):
     for name, rows in subsets.items():
         losses[name]["after"] = reports.mean_loss(model, rows)
     metrics = reports.metrics(arguments, model, subsets, losses, seconds, stopped)
+    metrics["held_out_loss_curve"] = held_out.curve
     with aefast.model_file.replacing(out / METRICS_NAME) as file:
         file.write(json.dumps(metrics, indent=2, allow_nan=False).encode() + b"\n")
     if stopped is not None:
@@ -323,7 +325,10 @@ def _fit(arguments):
         raise type(stopped)(f"{reason}; the model reached is saved in {out}") from stopped
     written = f"{MODEL_NAME}, {METRICS_NAME}"
     if not arguments.no_plots:
-        written += _draw(model, subsets.get("test", train), shape, out)
+        labels = _labels(table, arguments)[-len(test) or None :]
+        baseline = losses["test" if len(test) else "train"]["column_means"]
+        curves = held_out.curve, baseline
+        written += _draw(model, subsets.get("test", train), labels, shape, curves, out)
     report(arguments, reports.summary(arguments, metrics, written), metrics)
     return 0 if reports.beats_the_means(losses) else EXIT_POOR
 
@@ -369,20 +374,41 @@ def _train(model, rows):
     return time.perf_counter() - started, stopped
 
 
-def _draw(model, rows, image_shape, out):
+class _HeldOut:
+    """A callback that records the mean loss of held-out rows, of a thousand at most."""
+
+    def __init__(self, rows):
+        self.curve: list[float] = []
+        self._rows = rows[:: math.ceil(len(rows) / MOST_PICTURED_ROWS)] if len(rows) else None
+
+    def __call__(self, epoch, loss, validation_loss, estimator):
+        if self._rows is not None:
+            mean = reports.mean_loss(estimator, self._rows)
+            self.curve.append(loss if mean is None else mean)
+
+
+def _labels(table, arguments):
+    """Return names of the rows in the order in which `hold_out` has put them."""
+    order = np.arange(len(table))[:, np.newaxis]
+    hold_out(order, arguments.test_fraction, arguments.random_state)
+    return table.labels(order[:, 0])
+
+
+def _draw(model, rows, labels, image_shape, curves, out):
     """Draw the pictures and return the text that continues the list of written files."""
     from aefast import plotting
     from aefast.plotting import layers
 
     is_deep = isinstance(model, aefast.StackedAutoencoder)
-    rows = rows[:: math.ceil(len(rows) / MOST_PICTURED_ROWS)]
+    step = math.ceil(len(rows) / MOST_PICTURED_ROWS)
+    rows, labels = rows[::step], labels[::step]
     try:
         figures = (
             layers.layers(model, rows, image_shape)
             if is_deep
             else plotting.filters(model, image_shape, rows),
-            plotting.reconstructions(model, rows, image_shape),
-            layers.losses(model) if is_deep else plotting.loss(model),
+            plotting.reconstructions(model, rows, image_shape, labels),
+            (layers.losses if is_deep else plotting.loss)(model, *curves),
         )
     except ImportError as error:
         return f"\nno pictures: {error}"

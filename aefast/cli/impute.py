@@ -18,9 +18,10 @@ from aefast.cli.common import (
     read_data,
     report,
 )
+from aefast.cli.table_models import add_roles, texts_of
 from aefast.tables.outputs import check_can_write_file, check_can_write_table
 from aefast.tables.sources import paths_of
-from aefast.tables.writers import write_matrix
+from aefast.tables.writers import write_frame, write_matrix
 
 _NAMES = {
     "ppca": "probabilistic PCA",
@@ -33,9 +34,9 @@ def add_impute(command):
     describe(
         command,
         _impute,
-        "Empty fields and 'nan' of a .csv file are gaps, and NaN in arrays. A gap is filled by its "
-        "mean given the other values of its row, under a model of all rows. Columns without a "
-        "value are left out.",
+        "Empty fields, NA and nan of a text file are gaps, nulls and NaN of other files. A gap is "
+        "filled by its mean given the other values of its row, under a model of all rows; a text "
+        "by the most probable one. Columns of numbers without a value are left out.",
         {"n_components": "-k", "n_threads": "--threads", "n_draws": "--draws"},
     )
     add = command.add_argument
@@ -68,22 +69,28 @@ def add_impute(command):
     add_seed(command, "hidden entries and draws")
     add_threads(command)
     add_reading(command)
+    add_roles(command)
 
 
 def _impute(arguments):
     outputs = _outputs(arguments)
-    table = read_data(arguments, gaps=True, numeric=True)
+    table = read_data(arguments, gaps=True, texts=texts_of(arguments.role))
+    table = table.as_frame() if arguments.role else table
+    if table.is_frame:
+        for path in outputs[: len(outputs) - (arguments.model is not None)]:
+            check_can_write_table(path, has_text=True)
     imputer = aefast.Imputer(
         arguments.method,
         n_components="auto" if arguments.components is None else arguments.components,
         n_draws=arguments.draws,
         random_state=arguments.seed,
         n_threads=arguments.threads,
+        **({"roles": dict(arguments.role)} if arguments.role else {}),
     )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "columns without an observed entry")
         imputer.fit(table.rows)  # told below, by names
-    kept = _kept_columns(table)
+    kept = None if table.is_frame else _kept_columns(table)
     results = [imputer.transform(table.rows)]
     if arguments.std is not None:
         results.append(imputer.transform_std(table.rows))
@@ -91,7 +98,7 @@ def _impute(arguments):
         results += list(imputer.sample(table.rows, random_state=arguments.seed))
     for path, rows in zip(outputs, results, strict=False):  # the last one may be the model
         _write(path, rows, table, kept)
-    if table.feature_names is not None:
+    if table.feature_names is not None and not table.is_frame:
         imputer.feature_names_in_ = np.array(table.feature_names, dtype=object)
     if arguments.model is not None:
         imputer.save(arguments.model)
@@ -100,6 +107,9 @@ def _impute(arguments):
 
 def _write(path, rows, table, kept):
     """Write the columns that are kept; an array keeps its dimensions where that is all of them."""
+    if kept is None:
+        write_frame(path, rows, table.ids)
+        return
     names = table.feature_names
     names = None if names is None else [names[j] for j in kept]
     is_whole = len(kept) == math.prod(table.row_shape)
@@ -142,22 +152,27 @@ def _kept_columns(table):
 
 def _summary(arguments, imputer, table, outputs):
     """Return the report as a text, and as facts."""
-    rows, k = table.rows, imputer.n_components_
-    n_gaps = int(np.isnan(rows).sum()) if rows.dtype.kind == "f" else 0
+    n_gaps, n_columns, k = _n_gaps(table.rows), table.rows.shape[1], imputer.n_components_
     model = "no model: all columns are constant"
     if k:
         unit = "unit" if imputer.method_ == "autoencoder" else "component"
         model = f"{_NAMES[imputer.method_]}, {k:,} {unit}{'s' * (k > 1)}"
     text = (
-        f"{arguments.data}: {len(rows):,} rows of {rows.shape[1]:,} columns, {n_gaps:,} gaps "
-        f"({n_gaps / rows.size:.1%})\n{model}\n{', '.join(outputs)}"
+        f"{arguments.data}: {len(table):,} rows of {n_columns:,} columns, {n_gaps:,} gaps "
+        f"({n_gaps / (len(table) * n_columns):.1%})\n{model}\n{', '.join(outputs)}"
     )
     return text, {
         "data": arguments.data,
-        "n_rows": len(rows),
-        "n_columns": rows.shape[1],
+        "n_rows": len(table),
+        "n_columns": n_columns,
         "n_gaps": n_gaps,
         "method": imputer.method_,
         "n_components": k,
         "outputs": outputs,
     }
+
+
+def _n_gaps(rows):
+    if isinstance(rows, np.ndarray):
+        return int(np.isnan(rows).sum()) if rows.dtype.kind == "f" else 0
+    return sum(column.null_count for column in rows.columns)

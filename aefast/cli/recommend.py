@@ -1,9 +1,7 @@
 """Command `aefast recommend`: items for each user of a file of choices."""
 
 import csv
-import io
 import math
-import sys
 import time
 
 import numpy as np
@@ -12,8 +10,9 @@ from scipy import sparse
 import aefast
 from aefast._base.paths import check_is_regular_file
 from aefast._base.saving import shortened
-from aefast.cli.common import add_threads, describe
-from aefast.tables.outputs import check_can_write_file
+from aefast.cli.common import TABLE_HELP, add_threads, describe, report
+from aefast.tables.outputs import check_can_write_file, check_can_write_table
+from aefast.tables.writers import write_columns
 
 
 def add_recommend(command):
@@ -40,8 +39,9 @@ def add_recommend(command):
     add(
         "-o",
         "--out",
-        metavar="FILE.csv",
-        help="columns of users, items, rank and score; by default standard output",
+        metavar="FILE",
+        default="-",
+        help=f"columns of users, items, rank and score: {TABLE_HELP} (default: %(default)s)",
     )
     add("--l2", type=float, default=100.0, help="the penalty (default: %(default)s)")
     add(
@@ -58,10 +58,13 @@ def add_recommend(command):
 
 
 def _recommend(arguments):
-    outputs = [path for path in (arguments.out, arguments.model) if path is not None]
+    outputs = [arguments.out, *([] if arguments.model is None else [arguments.model])]
     if len(set(outputs)) < len(outputs):
         raise ValueError(f"expected files of different names, got {', '.join(outputs)}")
-    for path in outputs:
+    if arguments.out == "-" and arguments.json:
+        raise ValueError("--json: expected --out FILE beside it")
+    check_can_write_table(arguments.out, [arguments.ratings], has_text=True)
+    for path in outputs[1:]:
         check_can_write_file(path, [arguments.ratings])
     model = aefast.ItemAutoencoder(
         arguments.l2, n_components=arguments.components, n_threads=arguments.threads
@@ -77,24 +80,26 @@ def _recommend(arguments):
     n = min(arguments.items, len(items))
     best, scores = model.recommend(X, n, exclude_seen=not arguments.seen)
     seconds = time.perf_counter() - started
-    header = [arguments.user, arguments.item, "rank", "score"]
-    if arguments.out is None:
-        _write(sys.stdout, header, users, items, best, scores)
-    else:
-        with aefast.model_file.replacing(arguments.out) as file:
-            text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-            _write(text, header, users, items, best, scores)
-            text.flush()
-            text.detach()
+    row, rank = np.nonzero(best >= 0)
+    write_columns(
+        arguments.out,
+        {
+            arguments.user: [users[i] for i in row.tolist()],
+            arguments.item: [items[item] for item in best[row, rank].tolist()],
+            "rank": rank + 1,
+            "score": scores[row, rank],
+        },
+    )
     if arguments.model is not None:
         model.feature_names_in_ = np.array(items, dtype=object)
         model.save(arguments.model)
-    if not arguments.quiet and arguments.out is not None:
-        print(
-            f"{arguments.ratings}: {X.nnz:,} choices of {len(items):,} items by {len(users):,} "
-            f"users\nfitted, and {(best >= 0).sum():,} recommendations found, in {seconds:.2f} s\n"
-            f"{', '.join(outputs)}"
-        )
+    text = (
+        f"{arguments.ratings}: {X.nnz:,} choices of {len(items):,} items by {len(users):,} users\n"
+        f"fitted, and {len(row):,} recommendations found, in {seconds:.2f} s\n{', '.join(outputs)}"
+    )
+    facts = {"n_choices": X.nnz, "n_items": len(items), "n_users": len(users), "seconds": seconds}
+    facts |= {"ratings": arguments.ratings, "n_recommended": len(row), "outputs": outputs}
+    report(arguments, text, facts)
 
 
 def read_choices(path, user, item, rating=None, at_least=None):
@@ -177,14 +182,3 @@ def _number(path, field, line):
     if not math.isfinite(number):
         raise ValueError(f"{path}: expected a number as rating in line {line}, got {field!r}")
     return number
-
-
-def _write(file, header, users, items, best, scores):
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(header)
-    for user, its, their in zip(users, best.tolist(), scores.tolist(), strict=True):
-        writer.writerows(
-            (user, items[item], rank, f"{score:.9g}")
-            for rank, (item, score) in enumerate(zip(its, their, strict=True), start=1)
-            if item >= 0
-        )

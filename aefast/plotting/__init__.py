@@ -9,7 +9,8 @@ Features that are the pixels of an image are drawn as images, other features as 
 """
 
 from aefast.plotting.figures import save
-from aefast.plotting.networks import filters, loss, walk
+from aefast.plotting.filters import filters
+from aefast.plotting.networks import loss, walk
 from aefast.plotting.reconstruction import reconstructions
 from aefast.plotting.words import top_features, words
 

@@ -121,6 +121,16 @@ def resolve_image_shape(ae, image_shape, name="ae"):
     return image_shape[:2] if image_shape[2:] == (1,) else image_shape
 
 
+def checked_labels(labels, n_rows):
+    """Return names of rows as texts; ValueError or TypeError unless there are as many as rows."""
+    is_list = not isinstance(labels, str) and hasattr(labels, "__len__")
+    if not is_list or getattr(labels, "ndim", 1) != 1:
+        raise TypeError(f"labels must be a sequence of names of rows, got {shown(labels)}")
+    if len(labels) != n_rows:
+        raise ValueError(f"labels must have a name for each of {n_rows} rows, got {len(labels)}")
+    return [str(label) for label in labels]
+
+
 def feature_names(ae):
     return getattr(ae, "feature_names_in_", None)
 

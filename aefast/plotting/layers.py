@@ -1,6 +1,7 @@
 """Pictures of a fitted deep autoencoder: effects of the units of each layer, training losses."""
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -90,7 +91,9 @@ def _draw_images(panels, image_shape):
     return figure
 
 
-def losses(stack: Any) -> "Figure":
+def losses(
+    stack: Any, held_out: Sequence[float] | None = None, baseline: float | None = None
+) -> "Figure":
     """Draw the losses of pre-training and of fine-tuning.
 
     The pre-training losses are divided by their first values, because losses of different layers
@@ -100,6 +103,8 @@ def losses(stack: Any) -> "Figure":
     ----------
     stack : StackedAutoencoder
         A fitted estimator.
+    held_out, baseline : sequence of float, float, optional
+        As of `aefast.plotting.loss`, for fine-tuning.
 
     Returns
     -------
@@ -116,7 +121,7 @@ def losses(stack: Any) -> "Figure":
     if before.lines:
         before.legend(frameon=False)
     finish_loss(before, "pre-training", "loss over that of the first epoch")
-    draw_loss(after, stack, "fine-tuning")
+    draw_loss(after, stack, "fine-tuning", held_out, baseline)
     return figure
 
 

@@ -1,6 +1,7 @@
 """Pictures of rows or features beside their reconstructions."""
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -8,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from aefast.plotting.figures import (
     DIVERGING,
+    checked_labels,
     count_of,
     feature_names,
     intensity_range,
@@ -27,7 +29,12 @@ _N_SCATTERS = 6
 _MOST_POINTS = 1000
 
 
-def reconstructions(ae: Any, X: ArrayLike, image_shape: tuple[int, ...] | None = None) -> "Figure":
+def reconstructions(
+    ae: Any,
+    X: ArrayLike,
+    image_shape: tuple[int, ...] | None = None,
+    labels: Sequence[str] | None = None,
+) -> "Figure":
     """Draw rows or features of X beside their reconstructions, from the best to the worst.
 
     Parameters
@@ -38,14 +45,17 @@ def reconstructions(ae: Any, X: ArrayLike, image_shape: tuple[int, ...] | None =
         Rows, preferably ones that the estimator was not fitted on.
     image_shape : tuple of int, optional
         As for `aefast.plotting.filters`.
+    labels : sequence of str, optional
+        Names of the rows.
 
     Returns
     -------
     figure : matplotlib.figure.Figure
         For images, input, reconstruction and difference of at most 12 rows, evenly spaced in rank
-        from the smallest to the largest loss, with the loss (nats) above. Otherwise the share of
-        each feature's variance that the reconstructions miss, and scatter plots of features from
-        the best to the worst reconstructed.
+        from the smallest to the largest loss, with the row's name and its loss (nats) above.
+        Otherwise the share of each feature's variance that the reconstructions miss, and scatter
+        plots of features from the best to the worst reconstructed, with the name of the row that
+        is furthest off.
 
     Raises
     ------
@@ -54,13 +64,16 @@ def reconstructions(ae: Any, X: ArrayLike, image_shape: tuple[int, ...] | None =
         estimator.
     """
     image_shape = resolve_image_shape(ae, image_shape)
+    if labels is not None:
+        labels = checked_labels(labels, len(X))
     if image_shape:
-        return _draw_examples(ae, X, image_shape)
+        return _draw_examples(ae, X, image_shape, labels)
     reconstructed = ae.reconstruct(X)  # which checks X
-    return _draw_feature_fits(np.asarray(X, dtype=float), reconstructed, feature_names(ae))
+    names = feature_names(ae)
+    return _draw_feature_fits(np.asarray(X, dtype=float), reconstructed, names, labels)
 
 
-def _draw_examples(ae, X, image_shape):
+def _draw_examples(ae, X, image_shape, labels):
     """Draw input, reconstruction and difference of rows evenly spaced in rank of loss."""
     losses = ae.reconstruction_error(X)
     ranks = np.linspace(0, len(losses) - 1, min(len(losses), _N_EXAMPLES)).round().astype(int)
@@ -76,23 +89,29 @@ def _draw_examples(ae, X, image_shape):
         "reconstruction": (reconstructed, "gray", low, high),
         "difference": (difference, DIVERGING, -scale, scale),
     }
-    figure = new_figure(0.6 + 0.95 * max(len(chosen), 4), 3.8)
+    figure = new_figure(1.4 + 0.95 * max(len(chosen), 4), 4.0)
     grid = figure.subplots(len(panels), len(chosen), squeeze=False)
     for row, (name, (images, *style)) in zip(grid, panels.items(), strict=True):
         row[0].set_ylabel(name, fontsize=9)
         for axes, image in zip(row, images.reshape(-1, *image_shape), strict=True):
-            show_image(axes, image, *style)
+            shown = show_image(axes, image, *style)
             axes.set(xticks=[], yticks=[])
-    for axes, row_loss in zip(grid[0], losses[chosen], strict=True):
-        axes.set_title(f"{row_loss:.3g}", fontsize=9)
+    if len(image_shape) == 2:
+        key = figure.colorbar(shown, ax=grid[-1], aspect=8, pad=0.01, extend="both")
+        key.ax.tick_params(labelsize=7)
+        key.set_label("too dark   too bright", fontsize=7)
+    for axes, row, row_loss in zip(grid[0], chosen, losses[chosen], strict=True):
+        name = "" if labels is None else f"{labels[row]}\n"
+        axes.set_title(f"{name}{row_loss:.3g}", fontsize=8)
     figure.suptitle(
         f"Best to worst reconstructed of {count_of(len(losses), 'row')}; above, the row's loss in "
-        "nats"
+        "nats",
+        fontsize=11,
     )
     return figure
 
 
-def _draw_feature_fits(original, reconstructed, names):
+def _draw_feature_fits(original, reconstructed, names, labels):
     """Draw the share of each feature's variance that is missed, and scatter plots of features."""
     n_rows, n_features = original.shape
     names = [f"feature {index}" for index in range(n_features)] if names is None else names
@@ -115,6 +134,10 @@ def _draw_feature_fits(original, reconstructed, names):
     grid = right.subplots(math.ceil(len(ranks) / 3), min(len(ranks), 3), squeeze=False).ravel()
     for axes, feature in zip(grid, worst_first[ranks], strict=False):
         _draw_scatter(axes, original[points, feature], reconstructed[points, feature])
+        if labels is not None:
+            _name_furthest(
+                axes, original[points, feature], reconstructed[points, feature], labels[points]
+            )
         axes.set_title(str(names[feature]), fontsize=9)
     for axes in grid[len(ranks) :]:
         axes.set_axis_off()
@@ -147,3 +170,25 @@ def _draw_scatter(axes, original, reconstructed):
     limits = (low - margin, high + margin)
     axes.set(xlim=limits, ylim=limits, aspect="equal")
     axes.locator_params(nbins=4)
+
+
+def _name_furthest(axes, original, reconstructed, labels):
+    """Write the name of the row furthest from the diagonal beside its point."""
+    distance = np.abs(original - reconstructed)
+    if np.isnan(distance).all() or not np.nanmax(distance) > 0:
+        return
+    row = int(np.nanargmax(distance))
+    x, y = original[row], reconstructed[row]
+    low, high = axes.get_xlim()
+    is_right = x > (low + high) / 2
+    axes.annotate(
+        labels[row],
+        (x, y),
+        xytext=(-4 if is_right else 4, 0),
+        textcoords="offset points",
+        ha="right" if is_right else "left",
+        va="center",
+        fontsize=7,
+        color="0.25",
+    )
+    axes.scatter([x], [y], s=14, facecolors="none", edgecolors="C3", linewidths=0.9)

@@ -1,12 +1,10 @@
 """What a file gives: rows, names of columns, names of rows."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-
-from aefast._base.types import Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +87,30 @@ class FileTable:
         columns = [np.ascontiguousarray(column) for column in self.rows.T]
         return arrow("frames").table(columns, names=list(names))
 
-    def labels(self, rows: Array) -> list[str]:
+    def as_frame(self) -> "FileTable":
+        """Return the table with a pyarrow.Table as rows."""
+        return self if self.is_frame else dataclasses.replace(self, rows=self.frame())
+
+    def without(self, name: str) -> tuple["FileTable", list]:
+        """Return the table without one of its columns, and the values of that, None for gaps."""
+        names = list(self.feature_names or ())
+        if name not in names:
+            raise ValueError(f"{self.name}: no column {name!r}")
+        frame = self.frame()
+        values = [None if value != value else value for value in frame.column(name).to_pylist()]
+        if len(names) == 1:
+            raise ValueError(f"{self.name}: no column is left beside {name!r}")
+        names.remove(name)
+        rows = frame.select(names) if self.is_frame else self.rows[:, self._places(names)]
+        table = dataclasses.replace(
+            self, rows=rows, row_shape=(len(names),), feature_names=tuple(names)
+        )
+        return table, values
+
+    def _places(self, names):
+        return [list(self.feature_names or ()).index(name) for name in names]
+
+    def labels(self, rows: Iterable[int]) -> list[str]:
         """Return texts for rows, by number: their ids, or their numbers from 1."""
         if self.ids is None:
             return [f"row {row + 1}" for row in rows]

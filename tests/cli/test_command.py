@@ -8,12 +8,12 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from aefast.tables.readers import read_table
 from sklearn.datasets import load_digits
 from support.commands import python_m_aefast, refused
 
 import aefast
 from aefast.cli import main
+from aefast.tables.readers import read_table
 
 # ---- arguments ----
 

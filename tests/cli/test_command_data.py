@@ -6,14 +6,14 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from aefast.cli.held_out import hold_out
-from aefast.tables.readers import read_table
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 from support.commands import refused
 
 import aefast
+from aefast.cli.held_out import hold_out
+from aefast.tables.readers import read_table
 
 
 @pytest.fixture

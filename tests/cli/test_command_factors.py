@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from aefast.cli.held_out import hold_out
 from sklearn.datasets import load_digits, load_wine
 from support.commands import refused
 
 import aefast
 from aefast import FactorAnalysis, ProbabilisticPCA, SufficientStatistics, load
 from aefast.cli import main
+from aefast.cli.held_out import hold_out
 
 FILES = ["likelihood.png", "loadings.png", "metrics.json", "model.safetensors", "scree.png"]
 
@@ -103,9 +103,9 @@ def test_ways_to_say_how_many_factors(k, wine):
     argv = f"factors wine.csv --model fa --method minres -k {k} --quiet --no-plots --out out"
     assert main(argv.split()) == 0
     metrics = json.loads(open("out/metrics.json").read())
-    assert metrics["parameters"]["n_components"] == k
+    assert metrics["parameters"]["-k must be"] == k
     assert metrics["parameters"]["method"] == "minres"
-    assert len(metrics["ss_loadings"]) == metrics["n_components"] < 8
+    assert len(metrics["ss_loadings"]) == metrics["-k must be"] < 8
 
 
 @pytest.mark.parametrize("k", ["mle", "cv", "0.5", "4"])
@@ -139,13 +139,13 @@ def test_missing_entries_of_csv_files(folder, capsys):
         np.testing.assert_array_equal(scores, model.score_samples(frame))
     capsys.readouterr()
     (folder / "text.csv").write_text("a,b\n1,\n2,3\n4,x\n")
-    assert "row 4 column 2: expected a finite number, got 'x'" in refused(
+    assert "line 4, column 'b': expected a finite number, got 'x'" in refused(
         capsys, "factors", "text.csv"
     )
     matrix = frame.corr().to_numpy().copy()
     matrix[1, 0] = np.nan
     pd.DataFrame(matrix).to_csv("matrix.csv", index=False, header=list("abcde"))
-    assert "row 3 column 1: expected a finite number" in refused(
+    assert "line 3, column 'a': expected a finite number" in refused(
         capsys, *"factors matrix.csv --covariance 178".split()
     )
 
@@ -203,14 +203,14 @@ def test_refusals(wine, folder, capsys):
     SufficientStatistics(2).update(np.eye(2)).save("stats")
     aefast.Whitening().fit(np.eye(3)).save("whitening")
     cases = {
-        "factors wine.csv -k 0": "n_components",
+        "factors wine.csv -k 0": "-k must be",
         "factors wine.csv -k 14": "at most n_features = 13, got 14",
-        "factors wine.csv -k 1.5": "n_components",
+        "factors wine.csv -k 1.5": "-k must be",
         "factors wine.csv --rotation varimax": "--rotation is of factor analysis",
         "factors wine.csv --method minres": "--method is of factor analysis",
         "factors wine.csv --covariance 100": "C must be a square covariance",
-        "factors wine.csv --model fa -k mle": "n_components",
-        "factors wine.csv --mixtures 2 -k cv": "n_components",
+        "factors wine.csv --model fa -k mle": "-k must be",
+        "factors wine.csv --mixtures 2 -k cv": "-k must be",
         "factors wine.csv --mixtures 0": "n_mixtures",
         "factors wine.csv --mixtures 2,0": "n_mixtures",
         "factors wine.csv --mixtures 2 --rotation promax": "a mixture .* has none",
@@ -291,7 +291,7 @@ def test_mixtures(of, wine, folder, capsys):
     metrics, model = json.loads((folder / "mixed/metrics.json").read_text()), load("mixed")
     assert metrics["n_mixtures"] == model.n_mixtures_ == len(metrics["weights"])
     assert [size[:2] for size in metrics["sizes_tried"]] == [[2, 1], [3, 1]]
-    assert metrics["n_components"] == 1 and metrics["n_features"] == 13
+    assert metrics["-k must be"] == 1 and metrics["n_features"] == 13
     assert main("score mixed wine.csv".split()) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "component,log_likelihood" and len(lines) == 179

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from aefast.cli.held_out import hold_out
-from aefast.tables import readers
 from sklearn.datasets import load_digits
 from support.commands import python_m_aefast, refused
 
 import aefast
 from aefast.cli import fit, main
+from aefast.cli.held_out import hold_out
+from aefast.tables import readers
 
 FILES = ["filters.png", "loss.png", "metrics.json", "model.safetensors", "reconstructions.png"]
 
@@ -94,6 +94,8 @@ def test_every_option_reaches_the_estimator(folder):
         "--learning-rate-schedule": "cosine",
         "--missing": "mask",
         "--missing-fill": "zero",
+        "--sparse-means": "missing",
+        "--row-norm": "l2",
         "--corruption": "masking:0.25",
         "--contraction": 0.01,
         "--sparsity": "l1:0.125",
@@ -238,7 +240,9 @@ def test_initialising_only(folder, capsys):
 def test_images_keep_their_shape(folder, monkeypatch):
     """Rows of any number of dimensions are flattened to train on, and drawn in their shape."""
     shapes = []
-    monkeypatch.setattr(fit, "_draw", lambda model, rows, shape, out: shapes.append(shape) or "")
+    monkeypatch.setattr(
+        fit, "_draw", lambda model, rows, labels, shape, *_: shapes.append(shape) or ""
+    )
     X = np.random.default_rng(0).integers(0, 255, (20, 4, 6, 3), dtype=np.uint8)
     np.savez("X.npz", grey=X[..., 0], channel=X[..., :1], colour=X, planes=X.transpose(0, 3, 1, 2))
     for key, options in {
@@ -399,4 +403,4 @@ def test_a_mixed_table_with_gaps(folder, capsys):
     assert "gaussian_diagonal" in capsys.readouterr().out
     (folder / "gaps.csv").write_text("a,b\n1,\n2,3\n")
     assert main(["fit", "gaps.csv", "--quiet", "--out", "other"]) == 2
-    assert "fit --missing mask and factors take it as missing" in capsys.readouterr().err
+    assert "--missing mask takes it as missing" in capsys.readouterr().err

@@ -91,7 +91,7 @@ def test_options_of_layers(folder, capsys):
         ("--layers 9,4 --top-k 2", "--top-k belongs to one layer: not with --layers"),
         ("--layers 9,4 --untied", "--untied belongs to one layer"),
         ("--pretrain-epochs 3", "--pretrain-epochs belongs to several layers: give --layers"),
-        ("--layers 9,0", r"layer_sizes must be 1 to 16 integers"),
+        ("--layers 9,0", r"--layers must be 1 to 16 integers"),
         ("--layers 9,4 --sparsity kl:0.1:1 --activation relu", "codes in \\(0, 1\\)"),
     ],
 )

@@ -77,8 +77,7 @@ def test_filters_with_rows_show_patterns_in_order_of_contribution():
     contribution = ae.transform(X).std(axis=0) * np.linalg.norm(ae.components_, axis=1)
     order = np.argsort(-contribution)
     figure = drawn(plotting.filters(ae, X=X))
-    weights, pattern = panels(figure).values()
-    assert np.array_equal(tiles(weights, 8, 8), ae.components_[order].reshape(-1, 8, 8))
+    (pattern,) = panels(figure).values()
     expected = patterns(ae, X)[order].reshape(-1, 8, 8)
     np.testing.assert_allclose(tiles(pattern, 8, 8), expected, rtol=1e-9, atol=1e-12)
     assert "largest contribution first" in figure.get_suptitle()
@@ -99,7 +98,13 @@ def test_filters_of_a_table_are_a_heat_map_with_names():
     X = pd.DataFrame(np.random.default_rng(0).random((30, 64)), columns=names)
     ae = Autoencoder(5, max_epochs=1, random_state=0).fit(X)
     figure = drawn(plotting.filters(ae, X=X))
-    assert panels(figure)["weights"].shape == (64, 5)
+    correlations = panels(figure)["patterns, 60 of 64 features"]
+    assert correlations.shape == (60, 5)
+    H, contribution = ae.transform(X), ae.transform(X).std(axis=0)
+    order = np.argsort(-contribution * np.linalg.norm(ae.components_, axis=1))
+    expected = np.corrcoef(X.T, H.T)[:64, 64:][:, order]
+    chosen = np.sort(np.argsort(-np.abs(expected).max(axis=1))[:60])
+    np.testing.assert_allclose(correlations, expected[chosen], rtol=1e-6, atol=1e-9)
     few = Autoencoder(5, max_epochs=1, random_state=0).fit(X.iloc[:, :6])
     figure = drawn(plotting.filters(few))
     order = np.argsort(-np.linalg.norm(few.components_, axis=1))
@@ -123,11 +128,11 @@ def test_filters_of_a_table_are_a_heat_map_with_names():
 )
 def test_what_is_an_image(n_features, image_shape, expected):
     ae, X = fitted(n_features, 2)
-    mosaic = panels(drawn(plotting.filters(ae, image_shape)))["weights"]
+    (mosaic,) = panels(drawn(plotting.filters(ae, image_shape))).values()
     if expected:
         assert {tile.shape for tile in tiles(mosaic, *expected)} == {expected}
     else:
-        assert mosaic.shape == (n_features, 2)
+        assert mosaic.shape == (min(n_features, 60), 2)
     first = drawn(plotting.reconstructions(ae, X, image_shape)).axes[0]
     assert bool(first.images) == bool(expected)
 
@@ -178,7 +183,8 @@ def test_reconstructions_go_from_best_to_worst(dtype):
     losses = ae.reconstruction_error(X)
     chosen = np.argsort(losses)[np.linspace(0, len(X) - 1, 12).round().astype(int)]
     figure = drawn(plotting.reconstructions(ae, X))
-    grid = np.array(figure.axes).reshape(3, 12)
+    grid = np.array(figure.axes[:36]).reshape(3, 12)
+    assert "too bright" in figure.axes[36].get_ylabel(), "what red and blue mean"
     assert [axes.get_title() for axes in grid[0]] == [f"{loss:.3g}" for loss in losses[chosen]]
     images = np.array([[axes.images[0].get_array() for axes in row] for row in grid])
     original, reconstructed, difference = images.reshape(3, 12, 64)
@@ -186,6 +192,22 @@ def test_reconstructions_go_from_best_to_worst(dtype):
     assert np.array_equal(reconstructed, ae.reconstruct(X[chosen]))
     assert np.array_equal(difference, reconstructed - original)
     assert [axes.get_ylabel() for axes in grid[:, 0]] == ["input", "reconstruction", "difference"]
+
+
+def test_rows_are_named():
+    ae, X = fitted(64)
+    labels = [f"id {i}" for i in range(len(X))]
+    losses = ae.reconstruction_error(X)
+    titles = [
+        axes.get_title() for axes in drawn(plotting.reconstructions(ae, X, labels=labels)).axes
+    ]
+    worst = int(np.argmax(losses))
+    assert titles[11] == f"id {worst}\n{losses[worst]:.3g}"
+    ae, X = fitted(9, 4)
+    for axes in drawn(plotting.reconstructions(ae, X, labels=labels)).axes[1:]:
+        column = int(axes.get_title().removeprefix("feature "))
+        furthest = np.argmax(np.abs(X - ae.reconstruct(X))[:, column])
+        assert [text.get_text() for text in axes.texts] == [f"id {furthest}"]
 
 
 def test_black_and_white_are_0_and_1():
@@ -246,7 +268,7 @@ def test_smallest_sizes(n_samples, n_features, n_components):
 def test_lists_are_rows_too():
     ae, X = fitted(64)
     left, right = (plotting.reconstructions(ae, rows) for rows in (X, X.tolist()))
-    for a, b in zip(left.axes, right.axes, strict=True):
+    for a, b in zip(left.axes[:36], right.axes[:36], strict=True):
         assert np.array_equal(a.images[0].get_array(), b.images[0].get_array())
 
 
@@ -297,6 +319,15 @@ def test_scale_of_the_loss(curve, scale):
     assert axes.get_yscale() == scale
     low, high = axes.get_ylim()
     assert sum(low <= tick <= high for tick in axes.get_yticks()) >= 2, "the scale can be read"
+
+
+def test_loss_beside_held_out_rows_and_the_means():
+    ae, _ = fitted(6, max_epochs=3, tol=0)
+    axes = drawn(plotting.loss(ae, [3.0, 2.5, 2.25], 4.0)).axes[0]
+    _, held_out, means = axes.lines
+    assert list(held_out.get_ydata()) == [3.0, 2.5, 2.25]
+    assert held_out.get_label() == "held-out rows: 2.25 at the end"
+    assert set(means.get_ydata()) == {4.0} and means.get_label() == "column means: 4"
 
 
 def test_loss_before_any_epoch():
@@ -377,5 +408,5 @@ def test_pictures_of_rows_with_gaps():
     images = np.where(np.random.default_rng(1).random((70, 64)) < 0.2, np.nan, 0.5)
     of_images = Autoencoder(3, missing="mask", max_epochs=1, random_state=0).fit(images)
     plotting.reconstructions(of_images, images, (8, 8)).canvas.draw()
-    for axes in plotting.filters(of_images, (8, 8), images).axes[:2]:
+    for axes in plotting.filters(of_images, (8, 8), images).axes[:1]:
         assert np.isfinite(axes.images[0].get_array()).any()

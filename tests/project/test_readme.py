@@ -37,6 +37,7 @@ def test_command_lines_run(tmp_path, monkeypatch, capsys):
         "factors",
         "sample",
         "impute",
+        "anomalies",
         "dictionary",
         "denoise",
         "info",
