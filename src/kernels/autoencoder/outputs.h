@@ -190,7 +190,7 @@ ALWAYS_INLINE void plain_gradient_column(strip *s, int64_t column, int64_t width
                 grown = vec_fma(grown, e[i] + (real)1, e[i]);
             else if (has_log)
                 l += vec_log1p_unit(e[i]);
-            losses = equal ? losses + l : vec_fma(weight, l, losses);
+            losses = vec_fma(weight, l, losses);
             derivative = vec_first_n(derivative * weight, left);
             sum += derivative;
             vec_store_n(values + i * ld, derivative, width);
@@ -198,11 +198,11 @@ ALWAYS_INLINE void plain_gradient_column(strip *s, int64_t column, int64_t width
         total += vec_sum(vec_first_n(losses, left));
         int is_last = first + LOSS_ROWS >= s->n_rows;
         if (has_log && equal && (is_last || first % GROWN_ROWS == GROWN_ROWS - LOSS_ROWS)) {
-            total += vec_sum(vec_first_n(vec_log1p_positive(grown), left));
+            total += (double)first_weight * vec_sum(vec_first_n(vec_log1p_positive(grown), left));
             grown = (vec){0};
         }
     }
-    s->loss += equal ? (double)first_weight * total : total;
+    s->loss += total;
     store_as_double(s->column_sums + column, sum, left);
 }
 
@@ -336,7 +336,7 @@ ALWAYS_INLINE void prepare_nothing(vec theta, vec constant, vec *known)
     }                                                                                              \
     static void name##_gradient_strip(strip *s)                                                    \
     {                                                                                              \
-        if (is_plain(s) && s->equal_weights)                                                       \
+        if (has_log && is_plain(s) && s->equal_weights)                                            \
             for_each_vector(s, name##_equal_gradient_column);                                      \
         else if (is_plain(s))                                                                      \
             for_each_vector(s, name##_plain_gradient_column);                                      \

@@ -201,12 +201,14 @@ ALWAYS_INLINE vec normal_minus(vec x)
     return (vec)((ivec)x ^ (ivec)vec_set((real)-0.0));
 }
 
-/* exp(-|x|), or the least normal numbers where it is smaller: for sums with larger terms. */
+/* exp(-|x|), or 0 for -|x| < EXP_NORMAL_LOWEST: for sums with larger terms. */
 ALWAYS_INLINE vec exp_minus_abs_normal(vec x)
 {
     ivec shifted;
-    vec r = exp_rest(normal_minus_abs(x), &shifted);
-    return exp_normal(r, shifted);
+    x = vec_minus_abs(x);
+    vec r = exp_rest(x, &shifted);
+    ivec is_tiny = x < vec_set(EXP_NORMAL_LOWEST); /* false for NaN, which stays NaN */
+    return (vec)((ivec)exp_normal(r, shifted) & ~is_tiny);
 }
 
 /* sigmoid(x), given e = exp(-|x|). */
