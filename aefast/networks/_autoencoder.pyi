@@ -69,6 +69,44 @@ class Trainer:
     def restore(self, flat: NDArray[Any], state: NDArray[Any], n_steps: int) -> None: ...
     def run(self, order: NDArray[np.int64], loss_sum: float) -> tuple[float, int]: ...
 
+PROGRESS: np.dtype[Any]
+STOPPING_RULES: dict[str, int]
+
+class EnsembleTrainer:
+    n_threads: int
+    def __init__(
+        self,
+        network: Any,
+        X: NDArray[Any],
+        rows: tuple[NDArray[np.int64], NDArray[np.int64]] | None,
+        columns: NDArray[np.int64] | None,
+        values: NDArray[Any],
+        kept: NDArray[Any],
+        progress: NDArray[Any],
+        losses: NDArray[np.float64],
+        hyperparameters: Any,
+        *,
+        variant: Any,
+        seeds: NDArray[np.uint64],
+        batch_size: int,
+        n_threads: int,
+        shuffles: bool,
+        stop: tuple[str, float, int, bool],
+        rate_factors: NDArray[np.float64] | None = None,
+    ) -> None: ...
+    def run(self, first: int, last: int, slice_rows: int) -> int: ...
+
+def survey(
+    X: NDArray[Any],
+    rows: tuple[NDArray[np.int64], NDArray[np.int64]],
+    domain: Any,
+    real_example: NDArray[Any],
+    n_threads: int,
+    *,
+    missing: bool = False,
+    covariances: bool = True,
+    scatter_rows: int = 4096,
+) -> tuple[int, dict[str, Any]]: ...
 def loss_and_gradients(
     network: Any,
     X: NDArray[Any],

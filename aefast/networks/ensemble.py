@@ -14,7 +14,7 @@ from aefast._base import arrays as check
 from aefast._base.errors import table_name
 from aefast._base.warnings import warn
 from aefast.networks.autoencoder import Autoencoder
-from aefast.networks.ensemble_fitting import fitted_state_of, report_of
+from aefast.networks.ensemble_fitting import fitted_state_of, report_of, with_fixed_parameters
 from aefast.networks.ensemble_inference import EnsembleInference
 from aefast.networks.ensemble_members import FittedEnsemble
 from aefast.networks.ensemble_tables import as_groups, tables_in_one
@@ -151,11 +151,6 @@ sparsity, dropout, weight_decay, clip_norm, max_norm, learning_rate_schedule, sh
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
-
-    # what check_variants and has_gain read besides the constructor's parameters
-    top_k = None
-    precision = "auto"
-    missing = "error"
 
     def __init__(
         self,
@@ -312,7 +307,7 @@ sparsity, dropout, weight_decay, clip_norm, max_norm, learning_rate_schedule, sh
     # ---- hooks ----
 
     def _check_variants(self):
-        check_variants(self)
+        check_variants(with_fixed_parameters(self))
 
     def _model_of(self, n_features, output, sizes):
         [k] = sizes
@@ -326,6 +321,8 @@ sparsity, dropout, weight_decay, clip_norm, max_norm, learning_rate_schedule, sh
 
         state = self._fitted_state()
         if state.sampling is None:
-            raise AttributeError("an ensemble of groups has drawn no rows: see the groups of its fit")
+            raise AttributeError(
+                "an ensemble of groups has drawn no rows: see the groups of its fit"
+            )
         seed, n, size, bootstrap = state.sampling
         return [drawn_rows(seed, b, n, size, bootstrap) for b in range(len(state.progress))]

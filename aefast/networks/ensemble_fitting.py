@@ -50,9 +50,7 @@ class Training:
     def __call__(self):
         most = max(1, int(self.many.progress["most_epochs"].max()))
         self._losses = np.zeros((len(self.many.progress), most))
-        train_many(
-            self.settings, self.X, self.rows, self.many, self.variant, losses=self._losses
-        )
+        train_many(self.settings, self.X, self.rows, self.many, self.variant, losses=self._losses)
         return self.curves()
 
     def curves(self):
@@ -64,7 +62,9 @@ def fitted_state_of(ensemble, X, labels, names, random, name):
     """Return the state before the first step, and the `Training` that goes on from there."""
     output = resolve_output(ensemble.output, X.shape[1], names)
     if any(segment.custom is not None for segment in output):
-        raise ValueError("an AutoencoderEnsemble has no user-defined distributions: use Autoencoder")
+        raise ValueError(
+            "an AutoencoderEnsemble has no user-defined distributions: use Autoencoder"
+        )
     dtype = parameter_type("auto", X.dtype)
     seed = int(random.randint(np.iinfo(np.int64).max, dtype=np.int64))
     groups, sampling = None, None
@@ -78,7 +78,9 @@ def fitted_state_of(ensemble, X, labels, names, random, name):
     settings = _settings(ensemble, rows)
     found = (_of_table if labels is None else _of_groups)(settings, X, rows, output, dtype, name)
     model, values, rates, found = _start(settings, X, rows, output, dtype, seeds, found, name)
-    settings.chosen["n_components"] = model.n_components
+    settings.n_components = model.n_components
+    if ensemble.n_components == AUTO:
+        settings.chosen["n_components"] = model.n_components
     progress = progress_of(settings, model, rows.counts, int(settings.batch_size))
     many = ManyNetworks(model, values, progress, seeds, rates)
     state = EnsembleState(
@@ -110,6 +112,13 @@ def _seed_of(random_state):
 # ---- choices ----
 
 
+def with_fixed_parameters(ensemble, chosen=None):
+    """Return the settings of an ensemble, with parameters of `Autoencoder` that it has not."""
+    settings = Settings(ensemble, {} if chosen is None else chosen)
+    settings.top_k, settings.precision, settings.missing = None, "auto", "error"
+    return settings
+
+
 def _settings(ensemble, rows):
     """Return the ensemble's parameters, with numbers for those that members share."""
     chosen: dict[str, Any] = {}
@@ -124,7 +133,7 @@ def _settings(ensemble, rows):
     if ensemble.learning_rate_schedule == AUTO:
         plans = ensemble.learning_rate == AUTO
         chosen["learning_rate_schedule"] = "trapezoid" if plans else "constant"
-    return Settings(ensemble, chosen)
+    return with_fixed_parameters(ensemble, chosen)
 
 
 def _settings_of_members(ensemble, settings):
@@ -214,9 +223,7 @@ def _of_groups(settings, X, rows, output, dtype, name):
     )
     check_groups(X, name, output)
     units = many_start.units_of_groups(settings, X, rows, found, output, name, near_pca)
-    means = np.stack(
-        [in_units(s, m) for s, m in zip(units.scalings, found.means, strict=True)]
-    )
+    means = np.stack([in_units(s, m) for s, m in zip(units.scalings, found.means, strict=True)])
     covariances, centres = None, means
     if near_pca:
         covariances = many_start.scaled_covariances(found.covariances, units.scalings)

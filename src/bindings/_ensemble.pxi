@@ -1,7 +1,7 @@
 # Training of many networks in one call: the binding of kernels/autoencoder/ensemble.h.
 # _autoencoder.pyx includes this file.
 
-from _ensemble_kernels cimport (
+from _autoencoder_ensemble cimport (
     STOP_BUDGET,
     STOP_NEVER,
     STOP_PATIENCE,

@@ -17,7 +17,7 @@ OPTIONS = {
 }
 SIZED = (
     *("Autoencoder", "DictionaryLearning", "FactorAnalysis", "ProbabilisticPCA"),
-    *("MixtureOfFactorAnalyzers", "MixtureOfProbabilisticPCA"),
+    *("MixtureOfFactorAnalyzers", "MixtureOfProbabilisticPCA", "AutoencoderEnsemble"),
 )
 ESTIMATORS = sorted(
     name

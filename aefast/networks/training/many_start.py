@@ -6,6 +6,7 @@ one factor of the output's scale for all networks, chosen on a few of them.
 """
 
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -176,7 +177,7 @@ def _eigenpairs(covariances, n_threads):
     if n_threads == 1:
         return np.linalg.eigh(covariances)
     cuts = np.linspace(0, n, n_threads + 1).astype(int)
-    parts = [covariances[a:b] for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+    parts = [covariances[a:b] for a, b in pairwise(cuts)]
     with ThreadPoolExecutor(n_threads) as pool:
         found = list(pool.map(np.linalg.eigh, parts))
     return tuple(np.concatenate(arrays) for arrays in zip(*found, strict=True))

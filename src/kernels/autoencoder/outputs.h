@@ -11,6 +11,7 @@
 
 #include "kernels/autoencoder/autoencoder.h"
 #include "kernels/autoencoder/tables/counts.h"
+#include "kernels/base/special.h"
 #include "kernels/products/strip.h"
 
 enum { MOST_KNOWN = 4 };
@@ -19,8 +20,8 @@ enum { MOST_KNOWN = 4 };
    theta and the segment's constant. */
 typedef void prepare_function(vec theta, vec constant, vec *known);
 typedef vec mean_function(vec eta);
-/* The loss of a plain output and its derivative by eta; e is the exponential of eta that
-   PLAIN_OUTPUT names. */
+/* The loss of a plain output and its derivative by eta; e is the exponential of the
+   function of eta that PLAIN_OUTPUT names. Where PLAIN_OUTPUT says so, the loss leaves out a term log(1 + e). */
 typedef vec plain_loss_function(vec eta, vec e, vec x, vec *by_eta);
 /* -log p(x | mu) up to terms in x alone, and its derivatives by eta and theta. */
 typedef vec loss_function(vec eta, vec x, const vec *known, vec *by_eta, vec *by_theta);
@@ -157,33 +158,49 @@ ALWAYS_INLINE void loss_column(strip *s, int64_t column, int64_t width, int64_t 
 
 /* ---- gradients ---- */
 
-/* Compute losses and derivatives of one vector of columns, without masks. */
+/* Compute losses and derivatives of one vector of columns, without masks. Where all rows have one
+   weight, the terms log(1 + e) of some rows are the logarithm of one product: with 1 + grown =
+   (1 + e_1) ... (1 + e_i), the next grown is grown (1 + e) + e, which keeps the digits of small
+   terms. */
+enum { GROWN_ROWS = 4 * LOSS_ROWS }; /* whose product is a normal number, since e <= 1 */
 ALWAYS_INLINE void plain_gradient_column(strip *s, int64_t column, int64_t width, int64_t left,
-                                         exponential_function *exponential,
-                                         plain_loss_function *loss)
+                                         exponent_function *exponent, const int has_log,
+                                         const int equal, plain_loss_function *loss)
 {
     vec bias = vec_load_n(s->bias + column, left), sum = {0}, e[LOSS_ROWS];
     real *values = s->values + column;
     const real *x = s->operand + column;
     int64_t ld = s->ld, x_ld = s->operand_ld;
+    real first_weight = s->weight[0];
+    vec grown = {0};
     double total = 0;
     for (int64_t first = 0; first < s->n_rows;
          first += LOSS_ROWS, values += LOSS_ROWS * ld, x += LOSS_ROWS * x_ld) {
         int64_t n = min_i64(LOSS_ROWS, s->n_rows - first);
         vec losses = {0};
-        for (int64_t i = 0; exponential && i < n; ++i)
-            e[i] = exponential(vec_load_n(values + i * ld, width) + bias);
+        if (exponent)
+            normal_exponentials(n, values, ld, width, bias, exponent, e);
+        UNROLL_BY(1)
         for (int64_t i = 0; i < n; ++i) {
-            vec derivative, weight = vec_set(s->weight[first + i]),
+            vec derivative, weight = vec_set(equal ? first_weight : s->weight[first + i]),
                             eta = vec_load_n(values + i * ld, width) + bias;
-            vec l = loss(eta, exponential ? e[i] : bias, vec_load_n(x + i * x_ld, width),
+            vec l = loss(eta, exponent ? e[i] : bias, vec_load_n(x + i * x_ld, width),
                          &derivative);
+            if (has_log && equal)
+                grown = vec_fma(grown, e[i] + (real)1, e[i]);
+            else if (has_log)
+                l += vec_log1p_unit(e[i]);
             losses = vec_fma(weight, l, losses);
             derivative = vec_first_n(derivative * weight, left);
             sum += derivative;
             vec_store_n(values + i * ld, derivative, width);
         }
         total += vec_sum(vec_first_n(losses, left));
+        int is_last = first + LOSS_ROWS >= s->n_rows;
+        if (has_log && equal && (is_last || first % GROWN_ROWS == GROWN_ROWS - LOSS_ROWS)) {
+            total += (double)first_weight * vec_sum(vec_first_n(vec_log1p_positive(grown), left));
+            grown = (vec){0};
+        }
     }
     s->loss += total;
     store_as_double(s->column_sums + column, sum, left);
@@ -204,6 +221,7 @@ ALWAYS_INLINE void gradient_column(strip *s, int64_t column, int64_t width, int6
     for (int64_t n = s->n_rows, ld = s->ld, x_ld = s->operand_ld; n > 0;
          n -= LOSS_ROWS, weights += LOSS_ROWS) {
         vec losses = {0};
+        UNROLL_BY(1)
         for (int64_t i = 0; i < min_i64(n, LOSS_ROWS); ++i, values += ld, x_at += x_ld) {
             vec by_eta, by_theta = {0}, weight = vec_set(weights[i]),
                         before = vec_load_n(values, width), x = vec_load_n(x_at, width);
@@ -284,9 +302,9 @@ ALWAYS_INLINE void prepare_nothing(vec theta, vec constant, vec *known)
     static void name##_loss_strip(strip *s) { name##_masked_loss_strip(s); }                       \
     static void name##_gradient_strip(strip *s) { name##_masked_gradient_strip(s); }
 
-/* PLAIN_OUTPUT: other distributions have a form without masks too, whose loss gets an
-   exponential of eta (or 0). */
-#define PLAIN_OUTPUT(name, exponential)                                                            \
+/* PLAIN_OUTPUT: other distributions have a form without masks too, whose loss gets the
+   exponential of a function of eta (or 0), and may leave out a term log(1 + e). */
+#define PLAIN_OUTPUT(name, exponent, has_log)                                                      \
     MASKED_OUTPUT(name, prepare_nothing)                                                           \
     ALWAYS_INLINE void name##_plain_mean_column(strip *s, int64_t j, int64_t width, int64_t left)  \
     {                                                                                              \
@@ -295,7 +313,12 @@ ALWAYS_INLINE void prepare_nothing(vec theta, vec constant, vec *known)
     ALWAYS_INLINE void name##_plain_gradient_column(strip *s, int64_t j, int64_t width,            \
                                                     int64_t left)                                  \
     {                                                                                              \
-        plain_gradient_column(s, j, width, left, exponential, name##_plain_loss);                  \
+        plain_gradient_column(s, j, width, left, exponent, has_log, 0, name##_plain_loss);      \
+    }                                                                                              \
+    ALWAYS_INLINE void name##_equal_gradient_column(strip *s, int64_t j, int64_t width,            \
+                                                    int64_t left)                                  \
+    {                                                                                              \
+        plain_gradient_column(s, j, width, left, exponent, has_log, 1, name##_plain_loss);      \
     }                                                                                              \
     static void name##_mean_strip(strip *s)                                                        \
     {                                                                                              \
@@ -313,7 +336,9 @@ ALWAYS_INLINE void prepare_nothing(vec theta, vec constant, vec *known)
     }                                                                                              \
     static void name##_gradient_strip(strip *s)                                                    \
     {                                                                                              \
-        if (is_plain(s))                                                                           \
+        if (has_log && is_plain(s) && s->equal_weights)                                            \
+            for_each_vector(s, name##_equal_gradient_column);                                      \
+        else if (is_plain(s))                                                                      \
             for_each_vector(s, name##_plain_gradient_column);                                      \
         else                                                                                       \
             name##_masked_gradient_strip(s);                                                       \

@@ -89,19 +89,29 @@ ALWAYS_INLINE vec vec_ldexp(vec x, ivec n)
     return x * first * second;
 }
 
-/* Return exp(r) for x = n log 2 + r. *shifted becomes the bits of ROUND_MAGIC + n, *lost the
-   rounding error of the last sum (Dekker 1971). */
-ALWAYS_INLINE vec exp_of_rest_in_two(vec x, ivec *shifted, vec *lost)
+/* Return r for x = n log 2 + r. *shifted becomes the bits of ROUND_MAGIC + n. */
+ALWAYS_INLINE vec exp_rest(vec x, ivec *shifted)
 {
     vec magic = vec_fma(x, vec_set(LOG2_E), vec_set(ROUND_MAGIC));
     vec n = magic - ROUND_MAGIC;
-    vec r = vec_fma(n, vec_set(-LN2_HIGH), x);
-    r = vec_fma(n, vec_set(-LN2_LOW), r);
     *shifted = (ivec)magic;
+    return vec_fma(n, vec_set(-LN2_LOW), vec_fma(n, vec_set(-LN2_HIGH), x));
+}
+
+/* exp(r) for |r| <= log(2) / 2. *lost becomes the rounding error of the last sum (Dekker 1971). */
+ALWAYS_INLINE vec exp_small(vec r, vec *lost)
+{
     vec above = vec_fma(r * r, polynomial(r, EXP_Q, sizeof EXP_Q / sizeof *EXP_Q), r),
         y = above + (real)1;
     *lost = above - (y - (real)1);
     return y;
+}
+
+/* Return exp(r) for x = n log 2 + r. *shifted becomes the bits of ROUND_MAGIC + n, *lost the
+   rounding error of exp(r). */
+ALWAYS_INLINE vec exp_of_rest_in_two(vec x, ivec *shifted, vec *lost)
+{
+    return exp_small(exp_rest(x, shifted), lost);
 }
 
 /* exp(r) and *shifted as from exp_of_rest_in_two, without the rounding error. */
@@ -172,15 +182,33 @@ ALWAYS_INLINE vec exp_minus_abs(vec x)
     return exp_clamped(vec_max(vec_set(EXP_LOWEST), vec_minus_abs(x)));
 }
 
-/* exp(-|x|), or 0 for -|x| < EXP_NORMAL_LOWEST: for sums with larger terms. n is added to the bits
-   of the exponent; the shift moves the other bits of ROUND_MAGIC out of the number. */
+/* exp(r) 2^n from the results of exp_rest, where it is a normal number. n is added to the bits of
+   the exponent; the shift moves the other bits of ROUND_MAGIC out of the number. */
+ALWAYS_INLINE vec exp_normal(vec r, ivec shifted)
+{
+    vec unused, y = exp_small(r, &unused);
+    return (vec)wrapped_sum((ivec)y, wrapped_shift(shifted, MANTISSA_BITS));
+}
+
+/* -|x| and -x, moved to the interval in which exponentials are normal numbers. */
+ALWAYS_INLINE vec normal_minus_abs(vec x)
+{
+    return vec_max(vec_set(EXP_NORMAL_LOWEST), vec_minus_abs(x));
+}
+ALWAYS_INLINE vec normal_minus(vec x)
+{
+    x = vec_min(vec_set(-EXP_NORMAL_LOWEST), vec_max(vec_set(EXP_NORMAL_LOWEST), x));
+    return (vec)((ivec)x ^ (ivec)vec_set((real)-0.0));
+}
+
+/* exp(-|x|), or 0 for -|x| < EXP_NORMAL_LOWEST: for sums with larger terms. */
 ALWAYS_INLINE vec exp_minus_abs_normal(vec x)
 {
     ivec shifted;
     x = vec_minus_abs(x);
-    vec y = exp_of_rest(x, &shifted);
+    vec r = exp_rest(x, &shifted);
     ivec is_tiny = x < vec_set(EXP_NORMAL_LOWEST); /* false for NaN, which stays NaN */
-    return (vec)(wrapped_sum((ivec)y, wrapped_shift(shifted, MANTISSA_BITS)) & ~is_tiny);
+    return (vec)((ivec)exp_normal(r, shifted) & ~is_tiny);
 }
 
 /* sigmoid(x), given e = exp(-|x|). */

@@ -49,8 +49,9 @@ typedef struct {
        a derivative. */
     const real *operand;
     int64_t operand_ld;
-    /* (n_rows): the weight of each row's loss. */
+    /* (n_rows): the weight of each row's loss, and whether all rows have one weight. */
     const real *weight;
+    int equal_weights;
 
     /* (n_columns): the segment of the output that each column belongs to; NULL: all columns belong
        to `segment`. */
@@ -91,13 +92,29 @@ enum { LOSS_ROWS = 16 };
    `left` lanes are columns. */
 typedef void column_function(strip *s, int64_t column, int64_t width, int64_t left);
 
-/* Epilogues that begin with an exponential visit PASS_ROWS rows in two passes, of which the first
-   computes the exponentials. A row is one chain of dependent operations and a processor looks only
-   so many operations ahead; with two shorter chains it works on more rows at once. */
+/* Epilogues that begin with an exponential visit PASS_ROWS rows in two or three passes, which
+   compute the exponentials first. A row is one chain of dependent operations and a processor looks
+   only so many operations ahead; with shorter chains it works on more rows at once. */
 enum { PASS_ROWS = LOSS_ROWS };
 
 /* The function of the first pass; NULL: the epilogue has only one pass. */
 typedef vec exponential_function(vec);
+
+/* A function whose values have exponentials that are normal numbers. */
+typedef vec exponent_function(vec);
+
+/* e[i] <- exp(exponent(values + bias)) for n <= PASS_ROWS rows, in two passes. */
+ALWAYS_INLINE void normal_exponentials(int64_t n, const real *values, int64_t ld, int64_t width,
+                                       vec bias, exponent_function *exponent, vec *e)
+{
+    ivec shifted[PASS_ROWS];
+    UNROLL_BY(1)
+    for (int64_t i = 0; i < n; ++i)
+        e[i] = exp_rest(exponent(vec_load_n(values + i * ld, width) + bias), &shifted[i]);
+    UNROLL_BY(1)
+    for (int64_t i = 0; i < n; ++i)
+        e[i] = exp_normal(e[i], shifted[i]);
+}
 
 /* Call a function for each vector of columns. For whole vectors width and left are constants, so
    that the compiler drops the masks. */

@@ -58,7 +58,7 @@ static void hidden_by_blas(const training *t, member m, const batch_plan *plan, 
                    .n_rows = at.n_rows,
                    .n_columns = at.n_columns,
                    .bias = t->p.b + at.column};
-        activations[t->job->model.activation].forward(&s);
+        activate(t->job->model.activation, &s);
         if (finishes_codes(t))
             finish_code_strip(t, &s, t->clean + at.row * k + at.column,
                               t->code_sums ? t->code_sums + at.row_index * k + at.column : 0,
@@ -83,6 +83,7 @@ static void output_by_blas(const training *t, member m, const batch_plan *plan)
         s.operand = t->T + offset;
         s.operand_ld = d;
         s.weight = t->weight + at.row;
+        s.equal_weights = !t->job->sample_weight;
         s.column_sums = t->c_sums + at.row_index * d + at.column;
         s.theta_sums = t->theta_sums ? t->theta_sums + at.row_index * d + at.column : 0;
         output_gradients(t, &s, at.column);
@@ -135,7 +136,7 @@ static void decode_by_blas(const training *t, member m, const batch_plan *plan)
                    .n_rows = at.n_rows,
                    .n_columns = at.n_columns,
                    .bias = t->p.c + at.column};
-        activations[t->below->job->model.activation].forward(&s);
+        activate(t->below->job->model.activation, &s);
         if (t->below->p.gain) {
             copy_codes(&s, t->below->clean + at.row * d + at.column);
             scale_codes(t->below, &s, at.column);

@@ -268,16 +268,12 @@ static void order_rows(const one_network *one)
 {
     const network_progress *p = one->progress;
     int64_t *order = one->memory->order;
-    if (one->ensemble->shuffles) {
-        random_stream random = random_stream_at(one->ensemble->seeds[one->progress -
-                                                                     one->ensemble->progress],
-                                                SHUFFLE_PURPOSE,
-                                                (uint64_t)(p->n_rows_seen - p->place));
-        random_permutation(&random, one->n_rows, order);
-    } else {
+    if (one->ensemble->shuffles)
+        random_permutation(one->job.inputs.seed, SHUFFLE_PURPOSE,
+                           (uint64_t)(p->n_rows_seen - p->place), one->n_rows, order);
+    else
         for (int64_t i = 0; i < one->n_rows; ++i)
             order[i] = i;
-    }
 }
 
 /* Train on n rows of the epoch from its present place on. Return the status. */

@@ -177,7 +177,7 @@ static void finish_hidden(void *context, int64_t j)
     const training *t = phase->t;
     strip s = strip_of(phase, t->H, t->k, j);
     s.bias = t->p.b + (phase->at.j + j) * PANEL;
-    activations[t->job->model.activation].forward(&s);
+    activate(t->job->model.activation, &s);
     if (finishes_codes(t)) {
         int64_t panel = phase->at.j + j, r = phase->at.r, row = block_begin(phase->plan, r);
         finish_code_strip(t, &s, panel_of(t->clean, phase->plan, n_panels(t->k), r, panel),
@@ -233,6 +233,7 @@ static void finish_output(void *context, int64_t j)
                                   : panel_of(t->T, phase->plan, n_panels(t->d), r, panel);
     s.operand_ld = PANEL;
     s.weight = t->weight + block_begin(phase->plan, r);
+    s.equal_weights = !t->job->sample_weight;
     s.column_sums = t->c_sums + r * t->d + panel * PANEL;
     s.theta_sums = t->theta_sums ? t->theta_sums + r * t->d + panel * PANEL : 0;
     output_gradients(t, &s, panel * PANEL);
@@ -288,7 +289,7 @@ static void finish_decode(void *context, int64_t j)
     int64_t panel = phase->at.j + j;
     strip s = strip_of(phase, below->R, t->d, j);
     s.bias = t->p.c + panel * PANEL;
-    activations[below->job->model.activation].forward(&s);
+    activate(below->job->model.activation, &s);
     if (below->p.gain) {
         copy_codes(&s, panel_of(below->clean, phase->plan, n_panels(t->d), phase->at.r, panel));
         scale_codes(below, &s, panel * PANEL);

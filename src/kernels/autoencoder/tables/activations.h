@@ -17,8 +17,8 @@ typedef vec curvature_function(vec h, vec slope);
 
 typedef struct {
     activation_info info;
-    /* Replace values a - bias by h. */
-    void (*forward)(strip *);
+    /* Replace values a - bias by h; in training, where a cheaper form will do, by that. */
+    void (*forward)(strip *), (*forward_in_training)(strip *);
     /* Replace values dH by dA = dH o dh/da, where the operand is h; column sums go to db. */
     void (*backward)(strip *);
 } activation_entry;
@@ -34,8 +34,10 @@ ALWAYS_INLINE void forward_column(strip *s, int64_t column, int64_t width, int64
     for (int64_t first = 0, ld = s->ld; first < s->n_rows;
          first += PASS_ROWS, a += PASS_ROWS * ld) {
         int64_t n = min_i64(PASS_ROWS, s->n_rows - first);
+        UNROLL_BY(1)
         for (int64_t i = 0; exponential && i < n; ++i)
             e[i] = exponential(vec_load_n(a + i * ld, width) + bias);
+        UNROLL_BY(1)
         for (int64_t i = 0; i < n; ++i) {
             vec h = forward(vec_load_n(a + i * ld, width) + bias, exponential ? e[i] : bias);
             bad |= not_finite_lanes(h);
@@ -139,6 +141,21 @@ ALWAYS_INLINE vec sigmoid(vec a, vec e) { return sigmoid_of(a, e); }
 ALWAYS_INLINE vec sigmoid_derivative(vec h) { return h * ((real)1 - h); }
 ALWAYS_INLINE vec sigmoid_curvature(vec h, vec slope) { return slope * ((real)1 - h - h); }
 ACTIVATION(sigmoid, exp_minus_abs)
+/* In training h is off by up to 3 ULP, and not below the least normal number. */
+ALWAYS_INLINE void trained_sigmoid_column(strip *s, int64_t column, int64_t width, int64_t left)
+{
+    vec bias = vec_load_n(s->bias + column, left), e[PASS_ROWS];
+    real *a = s->values + column;
+    for (int64_t first = 0, ld = s->ld; first < s->n_rows;
+         first += PASS_ROWS, a += PASS_ROWS * ld) {
+        int64_t n = min_i64(PASS_ROWS, s->n_rows - first);
+        normal_exponentials(n, a, ld, width, bias, normal_minus, e);
+        UNROLL_BY(1)
+        for (int64_t i = 0; i < n; ++i)
+            vec_store_n(a + i * ld, vec_first_n((real)1 / (e[i] + (real)1), left), width);
+    }
+}
+static void trained_sigmoid_forward(strip *s) { for_each_vector(s, trained_sigmoid_column); }
 
 /* tanh: dh/da = 1 - h^2 */
 ALWAYS_INLINE vec hyperbolic_tangent(vec a, vec e) { return tanh_of(a, e); }
@@ -198,6 +215,7 @@ static const activation_entry activations[] = {
     {.info =
          {.name = "sigmoid", .low = 0, .high = 1, .at_zero = 0.5, .slope = 0.25, .weight_scale = 4},
      .forward = sigmoid_forward,
+     .forward_in_training = trained_sigmoid_forward,
      .backward = sigmoid_backward},
     {.info = {.name = "tanh", .low = -1, .high = 1, .slope = 1, .weight_scale = 1},
      .forward = hyperbolic_tangent_forward,
@@ -232,5 +250,12 @@ static const activation_entry activations[] = {
      .forward = linear_forward,
      .backward = linear_backward},
 };
+
+/* Replace values a - bias by h in a training step. */
+static inline void activate(int activation, strip *s)
+{
+    const activation_entry *entry = &activations[activation];
+    (entry->forward_in_training ? entry->forward_in_training : entry->forward)(s);
+}
 
 #endif

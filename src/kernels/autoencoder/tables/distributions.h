@@ -63,7 +63,7 @@ DISTRIBUTION(gaussian)
     return gaussian_plain_loss(eta, eta, x, by_eta);
 }
 SAMPLE(gaussian) { return UNUSED_BY_SAMPLE, eta + random->normal(random->bits); }
-PLAIN_OUTPUT(gaussian, 0)
+PLAIN_OUTPUT(gaussian, 0, 0)
 
 /* bernoulli: mu^x (1 - mu)^(1 - x), mu = sigmoid(eta). The loss, max(eta, 0) - x eta + log(1 +
    exp(-|eta|)), and its derivative share one exponential. */
@@ -72,18 +72,19 @@ PLAIN_DISTRIBUTION(bernoulli)
 {
     /* sigmoid(eta) - x */
     *by_eta = vec_select(vec_sign_mask(eta), e, vec_set(1)) / (e + (real)1) - x;
-    return vec_fma(-x, eta, vec_max(eta, vec_set(0))) + vec_log1p_unit(e);
+    return vec_fma(-x, eta, vec_max(eta, vec_set(0)));
 }
 DISTRIBUTION(bernoulli)
 {
     UNUSED(known, by_theta);
-    return bernoulli_plain_loss(eta, exp_minus_abs_normal(eta), x, by_eta);
+    vec e = exp_minus_abs_normal(eta);
+    return bernoulli_plain_loss(eta, e, x, by_eta) + vec_log1p_unit(e);
 }
 SAMPLE(bernoulli)
 {
     return UNUSED_BY_SAMPLE, random->uniform(random->bits) < 1 / (1 + exp(-eta)) ? 1 : 0;
 }
-PLAIN_OUTPUT(bernoulli, exp_minus_abs_normal)
+PLAIN_OUTPUT(bernoulli, normal_minus_abs, 1)
 
 /* continuous_bernoulli (Loaiza-Ganem & Cunningham 2019): exp(x eta - A(eta)) on [0, 1], with
    A(eta) = log((exp(eta) - 1) / eta) and mu = A'(eta) */
