@@ -292,7 +292,7 @@ class NetworkFitting:
         goes_on = self.warm_start and self.__sklearn_is_fitted__()
         rows = self._table(X, reset=not goes_on)
         weight = check.as_mean_weight(sample_weight, len(rows))
-        X_val = None if X_val is None else check.validation_rows(self, X, rows, X_val)
+        X_val = None if X_val is None else self._table_like(X, rows, X_val)
         draw = self._draw_seed if checkpoint is None else partial(checkpoint.seed, self._draw_seed)
         seed = self._state.seed if goes_on else draw()
         train, held_out = self._parts(rows, weight, seed, X_val)
@@ -303,7 +303,8 @@ class NetworkFitting:
         state, variant, means = self._start(X, rows, weight, train, held_out, seed, goes_on)
         if X_val is not None:
             output, dtype = state.model.output, state.parameters.dtype
-            options = {"missing": self.missing == "mask", "name": "X_val"}
+            missing = self.missing == "mask" or getattr(X_val, "absent_missing", False)
+            options = {"missing": missing, "name": "X_val"}
             scan_table(X_val, len(X_val), output, dtype, self.n_threads, **options)
         if checkpoint is not None:
             shift = np.empty(0) if state.scaling is None else state.scaling.shift
@@ -447,6 +448,11 @@ class NetworkFitting:
         )
         state = state._replace(fill=None) if fill is None else state
         return state, variant, means
+
+    def _table_like(self, X, rows, X_val):
+        """Return the table of X_val, whose columns must be those of X."""
+        absent_missing = self.sparse_means == "missing"
+        return check.validation_rows(self, X, rows, X_val, absent_missing=absent_missing)
 
     def _table(self, X, *, reset):
         """Return X as rows that kernels can read, dense or `SparseRows`."""
