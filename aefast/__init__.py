@@ -20,6 +20,7 @@ TableEncoder             tables of mixed columns as matrices for the models, and
 Whitening                transformation to uncorrelated columns of variance 1
 export_c                 a fitted model as a header in C99
 load                     reading of an estimator from a file that its `save` wrote
+callbacks                a log and a limit of time for trainings
 ops                      functional interface: arrays in, arrays out, no state
 distributions            distributions p(x | μ) of outputs, and the base class of user-defined ones
 factors                  tests before and after a factor analysis
@@ -36,6 +37,7 @@ from aefast._version import __version__
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:  # the imports of `__getattr__`, for type checkers
+    from aefast import callbacks as callbacks
     from aefast import denoising as denoising
     from aefast import distributions as distributions
     from aefast import factors as factors
@@ -96,6 +98,7 @@ _HOMES = {
     "build_info": "aefast._build_info",
 }
 _MODULES = (
+    "callbacks",
     "denoising",
     "distributions",
     "factors",

@@ -368,6 +368,25 @@ def mixed_array(estimator: Any, X: Any, name: str) -> Array:
         raise _plain_error(error, message) from None
 
 
+def validation_rows(
+    estimator: Any, X: Any, rows: Any, X_val: Any, *, absent_missing: bool = False
+) -> Any:
+    """Return X_val as `sparse_or_dense_rows` does.
+
+    Raises ValueError if its columns are not those of X.
+    """
+    options: dict[str, Any] = {"name": "X_val", "absent_missing": absent_missing}
+    rows_val = sparse_or_dense_rows(estimator, X_val, reset=True, **options)
+    if rows_val.shape[1] != rows.shape[1]:
+        raise ValueError(
+            f"X_val must have the {rows.shape[1]} columns of X, got {rows_val.shape[1]}"
+        )
+    names, names_val = feature_names(X), feature_names(X_val)
+    if names is not None and names_val is not None and list(names) != list(names_val):
+        raise ValueError("X_val must have the columns of X, in their order: their names differ")
+    return rows_val
+
+
 def _is_as_fitted(estimator: Any, X: Array) -> bool:
     """Return whether a plain array passes scikit-learn's checks without making them.
 

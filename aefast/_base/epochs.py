@@ -10,10 +10,12 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, Protocol
 
-import numpy as np
-
-from aefast._base.progress import as_list, progress_bar
+from aefast._base import history
+from aefast._base.bookkeeping import Epochs
+from aefast._base.checkpoints import Stage
+from aefast._base.progress import progress_bar
 from aefast._base.stopping import EarlyStopping, Patience
+from aefast._base.types import Array
 
 OnSlice = Callable[[int, float], None]
 
@@ -86,8 +88,32 @@ class Training(Protocol):
         value is not finite, all values go back to the end of the last epoch (or to the start).
         """
 
+    def place(self) -> tuple[int, float | None]:
+        """Return the number of steps made, and the learning rate of the last one if it has one."""
+        return 0, None
+
+    def recorded(self) -> None:
+        """Hear that the last epoch has been recorded: the next call of `epoch` begins another."""
+        return None
+
+    def saved(self, *, in_epoch: bool) -> tuple[dict[str, Any], dict[str, Array]] | None:
+        """Return all values for a checkpoint, as JSON and as arrays, which are written at once.
+
+        With `in_epoch` the present epoch has not been recorded: its position, and what has been
+        summed over it, belong to the values too. None where the values are not those that steps
+        have led to, as after `settle` has gone back, and where a training has no checkpoints.
+        """
+        return None
+
+    def go_on_from(self, state: dict[str, Any], tensors: dict[str, Array]) -> None:
+        """Set the values to those of a checkpoint, before the first epoch.
+
+        Raises ValueError where they are none of this training.
+        """
+        raise ValueError(f"{type(self).__name__} cannot go on from a checkpoint")
+
     @abstractmethod
-    def run(self, epochs: "Epochs") -> None:
+    def run(self, epochs: Epochs) -> None:
         """Train for at most `epochs.n_epochs` epochs, each framed by `epochs.begin` and `.end`.
 
         Raises
@@ -138,7 +164,7 @@ class EpochTraining(Training, Protocol):
     def restore_best(self) -> None:
         """Go back to the values that `keep_best` has copied."""
 
-    def run(self, epochs: "Epochs") -> None:
+    def run(self, epochs: Epochs) -> None:
         """Ask for one epoch after the other."""
         for _ in range(epochs.n_epochs):
             loss = self.epoch(epochs.begin())
@@ -159,6 +185,10 @@ class TrainedEstimator(Protocol):
         """Return the lists of losses and of validation losses, to which each epoch appends."""
         ...
 
+    def _history_rows(self) -> list[history.Row]:
+        """Return the list to which each epoch appends a row."""
+        ...
+
     def _keep(self, training: Any) -> None:
         """Set the estimator's fitted state from the training's `values` and counters.
 
@@ -172,76 +202,6 @@ class TrainedEstimator(Protocol):
         ...
 
 
-class Epochs:
-    """Bookkeeping of a run, before and after each epoch.
-
-    Attributes
-    ----------
-    n_epochs : int
-        Epochs to make, at most.
-    """
-
-    def __init__(
-        self,
-        estimator: TrainedEstimator,
-        training: Training,
-        n_epochs: int,
-        patience: Patience,
-        early_stopping: EarlyStopping | None,
-        start_epoch: Callable[[int, float | None], OnSlice | None],
-    ) -> None:
-        self.n_epochs = n_epochs
-        self._estimator, self._training = estimator, training
-        self._patience, self._early_stopping = patience, early_stopping
-        self._start_epoch = start_epoch
-        self._callbacks = as_list(estimator.callbacks)
-        self._n_begun = 0
-        self._validation_loss: float | None = None
-        self._kept = estimator._state, *estimator._curves()
-
-    def begin(self) -> OnSlice | None:
-        """Begin an epoch and return its `on_slice` (see `EpochTraining.epoch`)."""
-        self._n_begun += 1
-        return self._start_epoch(self._n_begun, self._validation_loss)
-
-    def end(self, loss: float) -> bool:
-        """Record an epoch, validate and call callbacks; return whether training is over."""
-        estimator = self._estimator
-        losses, validation_losses = estimator._curves()
-        losses.append(loss)
-        estimator.n_epochs_ = epoch = estimator.n_epochs_ + 1
-        estimator._keep(self._training)
-        self._kept = estimator._state, losses, validation_losses
-        monitored = loss
-        if self._early_stopping is not None:
-            monitored = self._validation_loss = self._early_stopping.validate()
-            if not np.isfinite(monitored):
-                raise estimator._divergence_error(epoch, None)
-            validation_losses.append(monitored)
-        stops = [
-            callback(epoch, loss, self._validation_loss, estimator) is True
-            for callback in self._callbacks
-        ]
-        if stops:
-            if not self.is_kept():
-                raise RuntimeError(
-                    f"after epoch {epoch} a callback has fitted the estimator that is being "
-                    "trained, or deleted its attributes: the training cannot go on. A callback may "
-                    "fit a clone of it (sklearn.base.clone)"
-                )
-            self._training.reread()
-        return any(stops) or self._patience.is_over(monitored)
-
-    def is_kept(self) -> bool:
-        """Return whether state and curves of the estimator are those of this training."""
-        estimator = self._estimator
-        try:
-            found = (estimator._state, *estimator._curves(), estimator.n_epochs_)
-        except AttributeError:
-            return False
-        return all(one is other for one, other in zip(found, self._kept, strict=False))
-
-
 def run_epochs(
     estimator: TrainedEstimator,
     training: Training,
@@ -250,6 +210,7 @@ def run_epochs(
     early_stopping: EarlyStopping | None = None,
     *,
     stage: str = "",
+    checkpoint: Stage | None = None,
 ) -> None:
     """Train for up to n_epochs epochs, writing the estimator's curves and its fitted state.
 
@@ -267,6 +228,8 @@ def run_epochs(
     early_stopping : EarlyStopping or None
     stage : str
         Beginning of the progress bar's description, for fits of several trainings.
+    checkpoint : Stage or None
+        Where the training is stored, and resumed: a stage that is over is only restored.
 
     Raises
     ------
@@ -274,17 +237,24 @@ def run_epochs(
         The estimator's error where training diverges, and whatever training or callbacks raise.
     """
     epochs = None
+    was_over = checkpoint is not None and checkpoint.is_over
     try:
-        with progress_bar(estimator.verbose, n_epochs, training.n_rows, stage) as start_epoch:
-            epochs = Epochs(estimator, training, n_epochs, patience, early_stopping, start_epoch)
-            training.run(epochs)
-        if early_stopping is not None:
-            early_stopping.restore_best()
+        with progress_bar(estimator.verbose, n_epochs, training.n_rows, stage) as report:
+            given = estimator, training, n_epochs, patience, early_stopping
+            epochs = Epochs(*given, report, checkpoint)
+            if not was_over:
+                training.run(epochs)
+        if not was_over:
+            if early_stopping is not None:
+                early_stopping.restore_best()
+            epochs.write_end()
     except Diverged as error:
         training.settle()
         raise estimator._divergence_error(estimator.n_epochs_ + 1, error.column) from None
-    except BaseException:  # Ctrl-C too
+    except BaseException as error:  # Ctrl-C too
         training.settle()
+        if isinstance(error, KeyboardInterrupt) and epochs is not None:
+            epochs.write_interrupted()
         raise
     finally:
         if epochs is None or epochs.is_kept():  # else the state is that of a callback's fit

@@ -198,38 +198,53 @@ class RowOrder:
             batches = -(-WINDOW_BATCHES * self.batch_size // self.block_rows)
             self.window_blocks = max(WINDOW_BLOCKS, batches)
 
-    def windows(self, random: np.random.Generator | None = None) -> Iterator[Array]:
+    def windows(
+        self, random: np.random.Generator | None = None, n_visited: int = 0
+    ) -> Iterator[Array]:
         """Yield the row numbers of one pass, in arrays of whole batches except the last.
 
         random : numpy.random.Generator or None
             Generator that shuffles the rows; None leaves them in order.
+        n_visited : int
+            Number of rows, from the first of the pass on, that are left out: an interrupted pass
+            has visited them. Their windows are not read.
         """
         if self.map is not None and self.n_blocks > self.window_blocks:
-            yield from self._windows_of_blocks(self.map, random)
+            yield from self._windows_of_blocks(self.map, random, n_visited)
         elif random is not None:
-            yield random.permutation(self.rows)
+            yield random.permutation(self.rows)[n_visited:]
         else:
-            yield np.arange(self.rows) if isinstance(self.rows, int) else self.rows
+            every = np.arange(self.rows) if isinstance(self.rows, int) else self.rows
+            yield every[n_visited:]
 
     def _windows_of_blocks(
-        self, mapped: MappedRows, random: np.random.Generator | None
+        self, mapped: MappedRows, random: np.random.Generator | None, n_visited: int
     ) -> Iterator[Array]:
         blocks = np.arange(self.n_blocks) if random is None else random.permutation(self.n_blocks)
         windows = np.split(blocks, range(self.window_blocks, self.n_blocks, self.window_blocks))
         left = np.empty(0, np.int64)  # rows left over from the last window, too few for a batch
-        wait = mapped.start_reading(self._ranges_of(windows[:1]))
+        wait = None
         for i, window in enumerate(windows):
-            wait()
             is_last = i + 1 == len(windows)
-            if not is_last:
-                wait = mapped.start_reading(self._ranges_of([windows[i + 1]]))
+            n_here = len(left) + sum(len(self._rows_of(block)) for block in window)
+            is_visited = n_visited >= n_here - (0 if is_last else n_here % self.batch_size)
+            if not is_visited:
+                if wait is None:  # the first window that is read at all
+                    wait = mapped.start_reading(self._ranges_of([window]))
+                wait()
+                if not is_last:
+                    wait = mapped.start_reading(self._ranges_of([windows[i + 1]]))
             mixed = np.concatenate([self._rows_of(block) for block in window])
             if random is not None:
                 random.shuffle(mixed)
             order = np.concatenate([left, mixed])
             n_left = 0 if is_last else len(order) % self.batch_size
             left = order[len(order) - n_left :]
-            yield order[: len(order) - n_left]
+            if is_visited:
+                n_visited -= len(order) - n_left
+                continue
+            yield order[n_visited : len(order) - n_left]
+            n_visited = 0
             # Rows left over came from anywhere in the window before, which is released only now.
             mapped.done_with(self._ranges_of(windows[max(i - 1, 0) : i + 1 if is_last else i]))
 

@@ -9,34 +9,79 @@ from typing import Any
 _bar: ContextVar[Any] = ContextVar("bar of iterations", default=None)
 
 
+class Report:
+    """What a user hears of a training: nothing, unless a subclass says something."""
+
+    def begin(
+        self, epoch: int, validation_loss: float | None
+    ) -> Callable[[int, float], None] | None:
+        """Return the `on_slice` of an epoch (see `aefast._base.epochs.EpochTraining.epoch`).
+
+        It is None where nothing is shown within an epoch.
+        """
+        return None
+
+    def end(self, epoch: int, **values: float | None) -> None:
+        """Tell of an epoch that has ended, and what there is of these values."""
+
+    def go_on(self, n_epochs: int) -> None:
+        """Count epochs that a checkpoint has."""
+
+
+class Bar(Report):
+    """Progress bar of rows, in a notebook as a widget."""
+
+    def __init__(self, bar: Any, n_epochs: int, n_rows: int, stage: str) -> None:
+        self._bar, self._n_epochs, self._n_rows, self._stage = bar, n_epochs, n_rows, stage
+
+    def begin(self, epoch: int, validation_loss: float | None) -> Callable[[int, float], None]:
+        bar = self._bar
+        bar.set_description(f"{self._stage}epoch {epoch}/{self._n_epochs}", refresh=False)
+        shown = {} if validation_loss is None else {"validation": f"{validation_loss:.4g}"}
+
+        def on_slice(n_rows_done: int, loss: float) -> None:
+            bar.set_postfix(loss=f"{loss:.4g}", **shown, refresh=False)
+            bar.update(n_rows_done)
+
+        return on_slice
+
+    def go_on(self, n_epochs: int) -> None:
+        self._bar.initial = n_epochs * self._n_rows  # no part of the speed that is shown
+        self._bar.n = self._bar.initial
+
+
+class Lines(Report):
+    """One line for each epoch, for files of logs."""
+
+    def __init__(self, n_epochs: int, stage: str) -> None:
+        self._n_epochs, self._stage = n_epochs, stage
+
+    def end(self, epoch: int, **values: float | None) -> None:
+        shown = ", ".join(
+            f"{name.replace('_', ' ')} {value:.6g}"
+            for name, value in values.items()
+            if value is not None
+        )
+        print(f"{self._stage}epoch {epoch}/{self._n_epochs}: {shown}", file=sys.stderr, flush=True)
+
+    def go_on(self, n_epochs: int) -> None:
+        if n_epochs:
+            print(f"{self._stage}goes on after epoch {n_epochs}", file=sys.stderr, flush=True)
+
+
 @contextmanager
-def progress_bar(
-    verbose: Any, n_epochs: int, n_rows: int, stage: str = ""
-) -> Iterator[Callable[[int, float | None], Callable[[int, float], None] | None]]:
-    """Show the progress of a training.
-
-    The context is a function of an epoch's number and the last validation loss, or None, that
-    returns the `on_slice` of `aefast._base.epochs.EpochTraining.epoch`, or None where nothing is
-    shown.
-    """
+def progress_bar(verbose: Any, n_epochs: int, n_rows: int, stage: str = "") -> Iterator[Report]:
+    """Give the `Report` of a training: a bar with verbose=1, a line for each epoch above."""
     if not verbose:
-        yield lambda epoch, validation_loss: None
-        return
-    from tqdm.auto import tqdm
+        yield Report()
+    elif verbose > 1:
+        yield Lines(n_epochs, stage)
+    else:
+        from tqdm.auto import tqdm
 
-    with tqdm(total=n_epochs * n_rows, unit=" rows", unit_scale=True, dynamic_ncols=True) as bar:
-
-        def start_epoch(epoch: int, validation_loss: float | None) -> Callable[[int, float], None]:
-            bar.set_description(f"{stage}epoch {epoch}/{n_epochs}", refresh=False)
-            shown = {} if validation_loss is None else {"validation": f"{validation_loss:.4g}"}
-
-            def on_slice(n_rows_done: int, loss: float) -> None:
-                bar.set_postfix(loss=f"{loss:.4g}", **shown, refresh=False)
-                bar.update(n_rows_done)
-
-            return on_slice
-
-        yield start_epoch
+        total = n_epochs * n_rows
+        with tqdm(total=total, unit=" rows", unit_scale=True, dynamic_ncols=True) as bar:
+            yield Bar(bar, n_epochs, n_rows, stage)
 
 
 @contextmanager

@@ -49,7 +49,7 @@ class Pickled:
     versions.
     """
 
-    _pickle_version = 1  # raised with every change of the attributes
+    _pickle_version = 2  # raised with every change of the attributes
 
     def _validate_params(self) -> None:
         """Validate as scikit-learn does, after a check that numbers fit the machine's types.
@@ -91,6 +91,8 @@ class Saved(Pickled, ABC):
     _parameters_not_saved: tuple[str, ...] = ()
     # Constructor parameters that may be lists in JSON, which `_parameter_of_json` converts back.
     _structured_parameters: tuple[str, ...] = ()
+    # Constructor parameters that belong to one process, which a loaded object has by default.
+    _parameters_of_process: tuple[str, ...] = ()
 
     def save(self, path: PathLike) -> None:
         """Write the object to one safetensors file, which `aefast.load` reads.
@@ -153,7 +155,7 @@ class Saved(Pickled, ABC):
         """Return the parameters by name, valid and in types of JSON."""
         self._validate_params()  # otherwise the file could not be read again
         parameters = self.get_params(deep=False)
-        for name in self._parameters_not_saved:
+        for name in (*self._parameters_not_saved, *self._parameters_of_process):
             del parameters[name]
         if isinstance(parameters.get("random_state"), np.random.RandomState):
             parameters["random_state"] = None
@@ -165,7 +167,8 @@ class Saved(Pickled, ABC):
 
         Raises ValueError if these are not exactly the parameters that are saved.
         """
-        known = set(cls._get_param_names()) - set(cls._parameters_not_saved)
+        known = {*cls._get_param_names()} - {*cls._parameters_not_saved}
+        known -= {*cls._parameters_of_process}
         check_names("constructor parameters", parameters, known)
         for name, value in parameters.items():
             if not _is_json_scalar(value) and name not in cls._structured_parameters:
@@ -216,7 +219,8 @@ def is_list_of(is_item: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, list) and all(map(is_item, value))
 
 
-def _is_finite_float(value: object) -> bool:
+def is_number(value: object) -> bool:
+    """Whether a value is a finite float."""
     return isinstance(value, float) and math.isfinite(value)
 
 
@@ -249,8 +253,8 @@ SIZE = Check(
 FLAG = Check(lambda value: isinstance(value, bool), "true or false")
 TEXT = Check(lambda value: isinstance(value, str), "a string")
 OBJECT = Check(lambda value: isinstance(value, dict), "an object")
-NUMBER = Check(_is_finite_float, "a finite float")
-CURVE = Check(is_list_of(_is_finite_float), "a list of finite floats")
+NUMBER = Check(is_number, "a finite float")
+CURVE = Check(is_list_of(is_number), "a list of finite floats")
 NAMES = Check(is_list_of(TEXT.is_valid), "a list of strings")
 
 

@@ -103,6 +103,44 @@ def add_seed(command, seeded):
     )
 
 
+def add_training(command):
+    """Add the options of checkpoints and of progress."""
+    add = command.add_argument
+    add(
+        "--checkpoint",
+        metavar="FILE",
+        help="store in FILE how far training is; a command that is run again after it was killed "
+        "goes on from there, with the same result",
+    )
+    add(
+        "--checkpoint-every",
+        metavar="T",
+        default="10 min",
+        help="time as '30 s', '10 min' or '2 h', number of steps, or epoch (default: %(default)s)",
+    )
+    add("--resume", action="store_true", help="refuse to start anew where FILE is not there")
+    add(
+        "--progress",
+        choices=("bar", "lines"),
+        default="bar",
+        help="how training is shown; lines: one for each epoch, for files of logs (default: "
+        "%(default)s)",
+    )
+
+
+def training_options(arguments):
+    """Return the parameters of estimators that belong to the options of `add_training`."""
+    every = arguments.checkpoint_every
+    if arguments.resume and arguments.checkpoint is None:
+        raise ValueError("--resume: say from which file with --checkpoint FILE")
+    return {
+        "checkpoint": arguments.checkpoint,
+        "checkpoint_every": int(every) if every.isdecimal() else every,
+        "resume": True if arguments.resume else "auto",
+        "verbose": 0 if arguments.quiet else {"bar": 1, "lines": 2}[arguments.progress],
+    }
+
+
 def add_folder(command, name):
     """Add --out, the folder of results, which has this name by default."""
     command.add_argument(

@@ -17,10 +17,12 @@ from aefast.cli.common import (
     add_reading,
     add_seed,
     add_threads,
+    add_training,
     describe,
     model_path,
     read_data,
     report,
+    training_options,
 )
 from aefast.tables.outputs import check_can_write, check_can_write_file
 from aefast.tables.sources import paths_of
@@ -75,6 +77,7 @@ def add_dictionary(command):
     add("--positive", action="store_true", help="codes and atoms that are not negative")
     add_seed(command, "patches, first atoms and shuffles")
     add_threads(command)
+    add_training(command)
     add_folder(command, "aefast-dictionary")
     add("--no-plots", action="store_true", help="draw no picture")
     add("--quiet", action="store_true", help="no progress, no summary")
@@ -142,10 +145,10 @@ def _dictionary(arguments):
         positive_dict=arguments.positive,
         random_state=arguments.seed,
         n_threads=arguments.threads,
-        verbose=0 if arguments.quiet else 1,
+        **training_options(arguments),
     )
     seconds, interrupted = _learn(learner, train)
-    learner.set_params(verbose=0)
+    learner.set_params(verbose=0, checkpoint=None)
     metrics = _metrics(arguments, learner, train, test, scale, seconds, interrupted)
     out.mkdir(parents=True, exist_ok=True)
     learner.save(out / MODEL_NAME)

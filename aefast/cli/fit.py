@@ -1,5 +1,6 @@
 """Command `aefast fit`: train an autoencoder on a file."""
 
+import argparse
 import copy
 import json
 import math
@@ -18,11 +19,13 @@ from aefast.cli.common import (
     MODEL_NAME,
     MOST_PICTURED_ROWS,
     add_reading,
+    add_training,
     describe,
     image_shape,
     read_data,
     report,
     test_fraction,
+    training_options,
 )
 from aefast.cli.held_out import hold_out
 from aefast.cli.table_models import add_roles, encoded, texts_of
@@ -210,6 +213,13 @@ def add_fit(command):
         "rows, in memory; with 0 a .npy file is only mapped, and may be larger than memory",
     )
     add(
+        "--validation",
+        metavar="DATA",
+        help="rows, as DATA's, on which the loss is watched after each epoch; --early-stopping "
+        "then sets no training rows aside",
+    )
+    add_training(command)
+    add(
         "--image-shape",
         type=image_shape,
         metavar="HxW",
@@ -285,10 +295,12 @@ def _fit(arguments):
     )
     mixed = encoded(table, arguments) if table.is_frame or arguments.role else None
     table = table if mixed is None else mixed.table
+    validation = _validation_rows(arguments, table, mixed)
     shape = _checked_image_shape(arguments.image_shape, table)
     out = Path(arguments.out)
     names = (MODEL_NAME, METRICS_NAME, *_PICTURE_NAMES)
-    check_can_write(out, names, paths_of(arguments.data))
+    others = () if arguments.validation is None else paths_of(arguments.validation)
+    check_can_write(out, names, [*paths_of(arguments.data), *others])
     model, epochs = _new_model(arguments, table.feature_names)
     template = copy.deepcopy(model).set_params(**epochs)
     if mixed is not None:
@@ -304,9 +316,9 @@ def _fit(arguments):
     losses = reports.losses_before(model.fit(train), subsets)
 
     held_out = _HeldOut(test)
-    model.set_params(**epochs, verbose=0 if arguments.quiet else 1, callbacks=held_out)
-    seconds, stopped = _train(model, train)
-    model.set_params(verbose=0, callbacks=None)
+    model.set_params(**epochs, **training_options(arguments), callbacks=held_out)
+    seconds, stopped = _train(model, train, validation)
+    model.set_params(verbose=0, checkpoint=None, callbacks=None)
     if table.feature_names is not None and mixed is None:
         model.feature_names_in_ = np.array(table.feature_names, dtype=object)
     out.mkdir(parents=True, exist_ok=True)
@@ -361,14 +373,29 @@ def _checked_image_shape(image_shape, table):
     return image_shape
 
 
-def _train(model, rows):
+def _validation_rows(arguments, table, mixed):
+    """Return the rows of --validation, or None."""
+    if arguments.validation is None:
+        return None
+    given = argparse.Namespace(**{**vars(arguments), "data": arguments.validation})
+    options = {"gaps": arguments.missing == "mask", "texts": texts_of(arguments.role)}
+    found = read_data(given, **options)
+    if mixed is not None:
+        return mixed.encoder.transform(found.frame())
+    names = table.feature_names, found.feature_names
+    if None not in names and names[0] != names[1]:
+        raise ValueError(f"--validation: expected the columns of {arguments.data}, in their order")
+    return found.rows
+
+
+def _train(model, rows, validation):
     """Fit, and return the seconds and the exception that ended training early, or None.
 
     The model is usable after either exception.
     """
     started, stopped = time.perf_counter(), None
     try:
-        model.fit(rows)
+        model.fit(rows, X_val=validation)
     except (KeyboardInterrupt, FloatingPointError) as exception:
         stopped = exception
     return time.perf_counter() - started, stopped

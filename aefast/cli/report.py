@@ -56,7 +56,8 @@ def metrics(arguments, model, subsets, losses, seconds, stopped):
     curves = getattr(model, "pretraining_loss_curves_", None)
     n_rows_seen = model._state.n_rows_seen + n_train * (n_passes(model) - model.n_epochs_)
     parameters = model.get_params(deep=False)
-    del parameters["callbacks"]
+    for name in ("callbacks", *model._parameters_of_process):
+        del parameters[name]
     return {
         "aefast_version": build["version"],
         "data": arguments.data,

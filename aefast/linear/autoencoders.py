@@ -14,9 +14,10 @@ from aefast._base import threads
 from aefast._base.errors import table_name
 from aefast._base.exchange import ToOnnx
 from aefast._base.foreign_names import hints
+from aefast._base.given_results import GivenResults, into
 from aefast._base.projection import project
 from aefast._base.saving import COUNT, SIZE, Saved, Tensor
-from aefast._base.types import Reals, Table
+from aefast._base.types import Array, Reals, Table
 from aefast.linear import foreign_names
 from aefast.linear.linear_model import StatisticsMixin, check_fitted
 
@@ -38,7 +39,13 @@ def _solved(A, B, corruption):
 
 
 class MarginalizedAutoencoder(
-    ToOnnx, StatisticsMixin, Saved, OneToOneFeatureMixin, TransformerMixin, BaseEstimator
+    GivenResults,
+    ToOnnx,
+    StatisticsMixin,
+    Saved,
+    OneToOneFeatureMixin,
+    TransformerMixin,
+    BaseEstimator,
 ):
     """Linear denoising autoencoder in closed form, with the corruption integrated out.
 
@@ -125,19 +132,25 @@ class MarginalizedAutoencoder(
         self.intercept_ = intercept
         self.n_samples_seen_ = statistics.n_samples_
 
-    def reconstruct(self, X: Table) -> Reals:
+    def reconstruct(self, X: Table, *, out: Array | None = None) -> Reals:
         """Return the reconstructions ``X Aᵀ + b``.
 
         Parameters
         ----------
         X : array-like or CSR matrix (n_samples, n_features)
             Clean or corrupted rows.
+        out : ndarray or None, default=None
+            C-contiguous array for the result, instead of a new one; a memory map for results that
+            are larger than memory. Its content is undefined after an error.
 
         Returns
         -------
         X_hat : ndarray (n_samples, n_features)
             float32 for float32, uint8 and bool input, float64 otherwise.
         """
+        return into(out, X, self._reconstructed)
+
+    def _reconstructed(self, X):
         check_is_fitted(self)
         rows = check.estimator_table(self, X, reset=False)
         A_T = self.coef_.T
@@ -146,18 +159,20 @@ class MarginalizedAutoencoder(
         name = table_name(X, self)
         return project(rows, self.mean_, A_T, offset=offset, name=name, n_threads=self.n_threads)
 
-    def transform(self, X: Table) -> Reals:
+    def transform(self, X: Table, *, out: Array | None = None) -> Reals:
         """Return ``tanh(X Aᵀ + b)``, or ``X Aᵀ + b`` with activation="identity".
 
         Parameters
         ----------
         X : array-like or CSR matrix (n_samples, n_features)
+        out : ndarray or None, default=None
+            As for `reconstruct`.
 
         Returns
         -------
         H : ndarray (n_samples, n_features)
         """
-        H = self.reconstruct(X)
+        H = self.reconstruct(X, out=out)
         return np.tanh(H, out=H) if self.activation == "tanh" else H
 
     # ---- files ----

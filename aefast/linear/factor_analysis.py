@@ -13,8 +13,9 @@ from aefast._base import arrays as check
 from aefast._base import krylov, threads
 from aefast._base.errors import column_labels, table_name
 from aefast._base.foreign_names import hints
+from aefast._base.given_results import into
 from aefast._base.saving import Tensor
-from aefast._base.types import Reals, Table
+from aefast._base.types import Array, Reals, Table
 from aefast._base.warnings import warn, warn_of_iterations
 from aefast.linear import foreign_names, number_of_factors, observed
 from aefast.linear.factor_model import FactorModel
@@ -337,13 +338,16 @@ class FactorAnalysis(FactorReport, NumberOfFactors, FactorModel):
             n_samples_seen_=n_samples,
         )
 
-    def transform(self, X: Table) -> Reals:
+    def transform(self, X: Table, *, out: Array | None = None) -> Reals:
         """Return factor scores: posterior means, or Bartlett's with ``scores="bartlett"``.
 
         Parameters
         ----------
         X : array-like or CSR matrix (n_samples, n_features)
             NaN is a missing entry; the scores of such a row follow from the observed entries.
+        out : ndarray or None, default=None
+            C-contiguous array for the result, instead of a new one; a memory map for results that
+            are larger than memory. Its content is undefined after an error.
 
         Returns
         -------
@@ -351,7 +355,10 @@ class FactorAnalysis(FactorReport, NumberOfFactors, FactorModel):
             float32 for float32, uint8 and bool input, float64 otherwise.
         """
         if self.scores != "bartlett":
-            return super().transform(X)
+            return super().transform(X, out=out)
+        return into(out, X, self._bartlett_scores)
+
+    def _bartlett_scores(self, X):
         check_is_fitted(self)
         rows = check.estimator_table(self, X, reset=False)
         return bartlett_scores(rows, self._gaussian, self.n_threads, table_name(X, self))

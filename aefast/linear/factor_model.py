@@ -15,13 +15,14 @@ from aefast._base import threads
 from aefast._base.errors import column_label, overflow_of_row, table_name
 from aefast._base.exchange import ToOnnx
 from aefast._base.float_range import without_unit
+from aefast._base.given_results import GivenResults, into
 from aefast._base.missing import observed_means
 from aefast._base.moments import SufficientStatistics
 from aefast._base.progress import iterations
 from aefast._base.projection import project
 from aefast._base.random import random_state_of
 from aefast._base.saving import COUNT, CURVE, SIZE, Saved, Tensor
-from aefast._base.types import RandomState, Reals, Table
+from aefast._base.types import Array, RandomState, Reals, Table
 from aefast.linear import patterns
 from aefast.linear.gaussian import LinearGaussian
 from aefast.linear.likelihoods import LikelihoodMixin
@@ -31,6 +32,7 @@ _ROWS_FILLED = 1 << 14  # number of rows whose missing entries are filled togeth
 
 
 class FactorModel(
+    GivenResults,
     ToOnnx,
     LikelihoodMixin,
     StatisticsMixin,
@@ -156,20 +158,23 @@ class FactorModel(
 
     # ---- codes ----
 
-    def transform(self, X: Table) -> Reals:
+    def transform(self, X: Table, *, out: Array | None = None) -> Reals:
         """Return posterior means ``E[h | x] = (x − μ) Ψ⁻¹ Wᵀ (Φ⁻¹ + W Ψ⁻¹ Wᵀ)⁻¹``.
 
         Parameters
         ----------
         X : array-like or CSR matrix (n_samples, n_features)
             NaN is a missing entry; the mean of such a row is given the observed entries.
+        out : ndarray or None, default=None
+            C-contiguous array for the result, instead of a new one; a memory map for results that
+            are larger than memory. Its content is undefined after an error.
 
         Returns
         -------
         H : ndarray (n_samples, n_components)
             float32 for float32, uint8 and bool input, float64 otherwise.
         """
-        return self._posterior(X)[0]
+        return into(out, X, lambda part: self._posterior(part)[0])
 
     def posterior(self, X: Table) -> tuple[Reals, Reals]:
         """Return mean and covariance of the factors given each row.
@@ -211,7 +216,7 @@ class FactorModel(
         options = {"offset": gaussian.mean, "name": "H", "n_threads": self.n_threads}
         return project(codes, np.zeros(k), gaussian.W, **options)
 
-    def reconstruct(self, X: Table) -> Reals:
+    def reconstruct(self, X: Table, *, out: Array | None = None) -> Reals:
         """Return ``inverse_transform(transform(X))``.
 
         With posterior means as codes this is ``E[x' | x]`` of a row x' with the same factors, which
@@ -220,12 +225,14 @@ class FactorModel(
         Parameters
         ----------
         X : array-like or CSR matrix (n_samples, n_features)
+        out : ndarray or None, default=None
+            As for `transform`.
 
         Returns
         -------
         X_hat : ndarray (n_samples, n_features)
         """
-        return self.inverse_transform(self.transform(X))
+        return into(out, X, lambda part: self.inverse_transform(self.transform(part)))
 
     def impute(self, X: Table) -> Reals:
         """Return X with missing entries (NaN) replaced by their conditional means.
@@ -276,7 +283,7 @@ class FactorModel(
 
     # ---- likelihoods ----
 
-    def score_samples(self, X: Table) -> Reals:
+    def score_samples(self, X: Table, *, out: Array | None = None) -> Reals:
         """Return ``log p(x)`` of each row, where ``x ~ N(μ, Wᵀ Φ W + Ψ)``.
 
         Parameters
@@ -284,6 +291,8 @@ class FactorModel(
         X : array-like or CSR matrix (n_samples, n_features)
             For a row with missing entries (NaN) the result is log p of its observed entries, 0
             where there is none.
+        out : ndarray or None, default=None
+            As for `transform`.
 
         Returns
         -------
@@ -295,7 +304,7 @@ class FactorModel(
         FloatingPointError
             Where log p is finite but beyond float64, as −1e320 for an entry of 1e160.
         """
-        return self._distances(X)[1]
+        return into(out, X, lambda part: self._distances(part)[1])
 
     def mahalanobis(self, X: Table) -> Reals:
         """Return squared Mahalanobis distances ``(x − μ) Σ⁻¹ (x − μ)ᵀ``.

@@ -5,14 +5,14 @@ from abc import abstractmethod
 import numpy as np
 
 from aefast._base.float_range import mean_of, sum_of
-from aefast._base.types import Reals, Table
+from aefast._base.types import Array, Reals, Table
 
 
 class LikelihoodMixin:
     """Methods of a model with `score_samples`."""
 
     @abstractmethod
-    def score_samples(self, X: Table) -> Reals:
+    def score_samples(self, X: Table, *, out: Array | None = None) -> Reals:
         """Return ``log p(x)`` of each row."""
 
     @abstractmethod

@@ -9,6 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from aefast._base import arrays as check
 from aefast._base import threads
+from aefast._base.checkpoints import Checkpoint, interval_of
 from aefast._base.errors import column_label, shown, table_name
 from aefast._base.float_range import without_unit
 from aefast._base.missing import observed_means
@@ -33,6 +34,7 @@ class MixtureFitting:
     max_iter: int
     n_init: int
     random_state: RandomState | None
+    checkpoint_every: int | str
     n_threads: int | None
     verbose: int | bool
     n_mixtures_: int
@@ -63,6 +65,8 @@ class MixtureFitting:
             After Ctrl-C. The estimator keeps the best parameters so far, where there are any.
         """
         self._validate_params()
+        interval_of(self.checkpoint_every)
+        checkpoint, random = Checkpoint.of(self), random_state_of(self.random_state)
         sizes, k_values = self._sizes()
         table, name = check.estimator_table(self, X, reset=True), table_name(X)
         weight = check.as_row_weights(sample_weight, table.shape[0])
@@ -73,8 +77,14 @@ class MixtureFitting:
         options = Options(
             self._is_isotropic, self.tol, self.max_iter, self.n_init, self.n_threads, self.verbose
         )
+        if checkpoint is not None:
+            seed = checkpoint.seed(lambda: int(random.randint(2**31 - 1)))
+            tables = {"X": table, "sample_weight": weight}
+            checkpoint.identify(seed, tables, check.feature_names(X))
+            is_seed = isinstance(self.random_state, Integral)
+            random = random_state_of(self.random_state if is_seed else seed)
         rows = self._prepared(table, weight, name)
-        search = Search(rows, options, random_state_of(self.random_state), made._count_parameters)
+        search = Search(rows, options, random, made._count_parameters, checkpoint)
         try:
             for k in k_values:
                 if sizes is None:

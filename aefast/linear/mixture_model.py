@@ -11,9 +11,10 @@ from sklearn.base import (
 from sklearn.utils.validation import check_is_fitted
 
 from aefast._base import arrays as check
-from aefast._base import threads
+from aefast._base import checkpoints, threads
 from aefast._base.errors import overflow_of_row, table_name
 from aefast._base.foreign_names import ForeignNames
+from aefast._base.given_results import GivenResults, into
 from aefast._base.random import random_state_of
 from aefast._base.saving import COUNT, CURVE, FLAG, NUMBER, SIZE, Check, Saved, Tensor, is_count
 from aefast._base.types import Array, RandomState, Reals, Table
@@ -25,6 +26,7 @@ from aefast.linear.mixture_fitting import MixtureFitting, as_sizes
 
 
 class LinearMixture(
+    GivenResults,
     ForeignNames,
     MixtureFitting,
     LikelihoodMixin,
@@ -113,7 +115,7 @@ class LinearMixture(
 
     # ---- likelihoods ----
 
-    def score_samples(self, X: Table) -> Reals:
+    def score_samples(self, X: Table, *, out: Array | None = None) -> Reals:
         """Return ``log p(x)`` of each row.
 
         Parameters
@@ -121,6 +123,8 @@ class LinearMixture(
         X : array-like or CSR matrix (n_samples, n_features)
             For a row with missing entries (NaN) the result is log p of its observed entries, 0
             where there is none.
+        out : ndarray or None, default=None
+            As for `transform`.
 
         Returns
         -------
@@ -132,14 +136,14 @@ class LinearMixture(
         FloatingPointError
             Where log p is finite but beyond float64.
         """
-        return normalised(self._joint(X))[0]
+        return into(out, X, lambda part: normalised(self._joint(part))[0])
 
     def _n_parameters(self):
         return self._count_parameters(self.n_mixtures_, self.n_components_)
 
     # ---- other methods of the distribution ----
 
-    def transform(self, X: Table) -> Reals:
+    def transform(self, X: Table, *, out: Array | None = None) -> Reals:
         """Return the posterior means of each component's factors, times its probability.
 
         Entry (m, j) of a row is ``E[z_m h_j | x] = p(m | x) E[h_j | x, m]``, where z_m is 1 for
@@ -149,6 +153,9 @@ class LinearMixture(
         ----------
         X : array-like or CSR matrix (n_samples, n_features)
             NaN is a missing entry; the means of such a row are given the observed entries.
+        out : ndarray or None, default=None
+            C-contiguous array for the result, instead of a new one; a memory map for results that
+            are larger than memory. Its content is undefined after an error.
 
         Returns
         -------
@@ -156,22 +163,30 @@ class LinearMixture(
             The factors of component 0, then those of component 1, ...; float32 for float32, uint8
             and bool input, float64 otherwise.
         """
+        return into(out, X, self._codes_of)
+
+    def _codes_of(self, X):
         shares = self.predict_proba(X)
         rows = check.estimator_table(self, X, reset=False)
         return self._codes(rows, shares, table_name(X, self))
 
-    def reconstruct(self, X: Table) -> Reals:
+    def reconstruct(self, X: Table, *, out: Array | None = None) -> Reals:
         """Return ``Σ_m p(m | x) (E[h | x, m] W_m + μ_m)`` of each row.
 
         Parameters
         ----------
         X : array-like or CSR matrix (n_samples, n_features)
             NaN is a missing entry.
+        out : ndarray or None, default=None
+            As for `transform`.
 
         Returns
         -------
         X_hat : ndarray (n_samples, n_features)
         """
+        return into(out, X, self._reconstructions_of)
+
+    def _reconstructions_of(self, X):
         shares = self.predict_proba(X)
         rows, name = check.estimator_table(self, X, reset=False), table_name(X, self)
         return self._means(rows, shares, name).astype(check.real_type(rows.dtype), copy=False)
@@ -294,6 +309,7 @@ class LinearMixture(
     # ---- in a file ----
 
     _structured_parameters = ("n_mixtures", "n_components")
+    _parameters_of_process = checkpoints.PARAMETERS
 
     def _saved_parameters(self):
         parameters = super()._saved_parameters()

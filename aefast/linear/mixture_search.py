@@ -6,7 +6,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from aefast._base import threads
+from aefast._base.checkpoints import check_tensors
 from aefast._base.progress import progress_bar
+from aefast._base.saving import COUNT, CURVE, FLAG, check_entries
 from aefast.linear import mixture_start, patterns
 from aefast.linear.mixture_fit import (
     FIRST_INNER_STEPS,
@@ -21,6 +23,12 @@ from aefast.linear.mixture_fit import (
 )
 
 MOST_AXES = 64  # principal components that k-means looks at
+# checks of a run's state in a checkpoint
+_COUNTERS = (
+    dict.fromkeys(("n_iter", "n_restarts", "n_removed", "n_reached"), COUNT)
+    | dict.fromkeys(("is_restarted", "converged"), FLAG)
+    | {"curve": CURVE}
+)
 PATIENCE = 2  # numbers of components in a row without a better criterion, after which "bic" ends
 
 
@@ -72,7 +80,9 @@ class Run:
     a component is removed.
     """
 
-    def __init__(self, rows, k, n_mixtures, options, random):
+    def __init__(self, rows, k, n_mixtures, options, random, stage=None):
+        self.stage = stage
+        self.place: Any = None
         self.rows, self.k, self.options, self.random = rows, k, options, random
         self.n_mixtures, self.n_restarts, self.n_removed = n_mixtures, 0, 0
         self.curve, self.n_iter, self.reached = [], 0, None
@@ -80,17 +90,34 @@ class Run:
     def fitted(self, converged):
         return Fitted(self.reached, self.curve, converged, self.n_iter, self.n_removed)
 
-    @threads.with_same_bits
     def __call__(self):
         """Return the `Fitted` of this start, whose mixture is `reached`."""
+        fitted = self._fitted()
+        if self.stage is not None and not self.stage.is_over:
+            self._remember(self.reached, self.n_iter, False)
+            self._store(is_over=True, converged=fitted.converged)
+        return fitted
+
+    @threads.with_same_bits
+    def _fitted(self):
         options, is_restarted = self.options, False
         stage = f"{self.n_mixtures} x {self.k}: "
         n_rows = self.rows.table.shape[0]
-        with progress_bar(options.verbose, options.max_iter, n_rows, stage) as begin:
-            mixture = self._started()
-            for self.n_iter in range(1, options.max_iter + 1):
-                found = self._pass(mixture, begin(self.n_iter, None))
+        with progress_bar(options.verbose, options.max_iter, n_rows, stage) as report:
+            mixture, first = self._started(), 1  # also before going on: it draws random numbers
+            if self.stage is not None and self.stage.found is not None:
+                mixture, is_restarted, converged = self._go_on_from(self.stage.found)
+                first = self.n_iter + 1
+                report.go_on(self.n_iter)
+                if self.stage.is_over:
+                    return self.fitted(converged)
+            for self.n_iter in range(first, options.max_iter + 1):
+                self._remember(mixture, self.n_iter - 1, is_restarted)
+                if self.stage is not None and self.stage.is_due(self.n_iter, after_epoch=True):
+                    self._store()
+                found = self._pass(mixture, report.begin(self.n_iter, None))
                 value = found.log_likelihood
+                report.end(self.n_iter, log_likelihood=value)
                 if is_restarted:
                     self.curve, is_restarted = [], False
                 if self.curve and not value > self.curve[-1]:  # less than rounding errors
@@ -105,6 +132,48 @@ class Run:
                 else:
                     mixture = self._maximized(found, mixture, INNER_STEPS)
         return self.fitted(False)
+
+    # ---- checkpoints ----
+
+    def _remember(self, mixture, n_iter, is_restarted):
+        """Remember the iteration that comes next, in one assignment."""
+        reached = self.reached
+        counters = {
+            "n_iter": n_iter,
+            "n_restarts": self.n_restarts,
+            "n_removed": self.n_removed,
+            "n_reached": 0 if reached is None else len(reached.weights),
+            "is_restarted": is_restarted,
+        }
+        self.place = mixture, reached, self.curve, counters
+
+    def _store(self, *, is_over=False, converged=False):
+        """Store the iteration that is remembered, or the end of the run."""
+        mixture, reached, curve, counters = self.place
+        values = {"curve": [float(value) for value in curve], "converged": bool(converged)}
+        tensors = _arrays("", mixture)
+        tensors |= {} if reached is None else _arrays("reached.", reached)
+        n_steps = counters["n_iter"] + 1
+        self.stage.write(counters | values, tensors, n_steps=n_steps, is_over=is_over)
+
+    def _go_on_from(self, found):
+        """Set what a checkpoint has; return the mixture and two flags."""
+        state, tensors = found.state, found.tensors
+        check_entries("run", state, _COUNTERS)
+        n_mixtures, d = len(tensors.get("weights", ())), len(self.rows.mean)
+        expected = _arrays("", _blank(n_mixtures, self.k, d))
+        if state["n_reached"]:
+            expected |= _arrays("reached.", _blank(state["n_reached"], self.k, d))
+        if not max(n_mixtures, state["n_reached"]) <= self.n_mixtures:
+            raise ValueError(f"expected at most {self.n_mixtures} components, got {n_mixtures}")
+        check_tensors(tensors, expected)
+        for name in ("n_iter", "n_restarts", "n_removed", "curve"):
+            setattr(self, name, state[name])
+        fields = Mixture._fields
+        if state["n_reached"]:
+            self.reached = Mixture(*(tensors[f"reached.{name}"] for name in fields))
+        mixture = Mixture(*(tensors[name] for name in fields))
+        return mixture, state["is_restarted"], state["converged"]
 
     # ---- passes ----
 
@@ -210,6 +279,16 @@ class Run:
         return kept
 
 
+def _arrays(prefix, mixture):
+    """Return the arrays of a mixture by their names in checkpoints."""
+    return {f"{prefix}{name}": array for name, array in mixture._asdict().items()}
+
+
+def _blank(n_mixtures, k, d):
+    shapes = (n_mixtures,), (n_mixtures, d), (n_mixtures, k, d), (n_mixtures, d)
+    return Mixture(*map(np.empty, shapes))
+
+
 def _with_largest_split(mixture):
     """Return the mixture with its component of largest weight split along its largest loading."""
     m = int(mixture.weights.argmax())
@@ -239,6 +318,7 @@ class Search:
     random : numpy.random.RandomState
     n_parameters : callable
         n_parameters(M, k) returns the number of free parameters.
+    checkpoint : Checkpoint or None
 
     Attributes
     ----------
@@ -248,7 +328,8 @@ class Search:
     tried : list of (n_mixtures, k, bic)
     """
 
-    def __init__(self, rows, options, random, n_parameters):
+    def __init__(self, rows, options, random, n_parameters, checkpoint=None):
+        self.checkpoint = checkpoint
         self.rows, self.options, self.random = rows, options, random
         self.n_parameters = n_parameters
         self.best, self.bic, self.tried, self.run = None, np.inf, [], None
@@ -256,8 +337,10 @@ class Search:
     def try_size(self, n_mixtures, k):
         """Fit mixtures of one size and return the least criterion of its starts."""
         least = np.inf
-        for _ in range(1 if n_mixtures == 1 else self.options.n_init):
-            self.run = Run(self.rows, k, n_mixtures, self.options, self.random)
+        for start in range(1 if n_mixtures == 1 else self.options.n_init):
+            name = f"{n_mixtures} x {k}, start {start}"
+            stage = None if self.checkpoint is None else self.checkpoint.stage(name)
+            self.run = Run(self.rows, k, n_mixtures, self.options, self.random, stage)
             least = min(least, self._compared(self.run()))
         self.run = None
         self.tried.append((n_mixtures, k, least))
@@ -274,7 +357,9 @@ class Search:
                 return
 
     def keep_interrupted(self):
-        """Compare what the run that was interrupted has reached."""
+        """Store and compare what the run that was interrupted has reached."""
+        if self.checkpoint is not None and self.run is not None and self.run.place is not None:
+            self.run._store()
         if self.run is not None and self.run.reached is not None and self.run.curve:
             self._compared(self.run.fitted(False))
 

@@ -7,9 +7,9 @@ from typing import Any
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from aefast._base import arrays as check
-from aefast._base import threads
+from aefast._base import checkpoints, threads
 from aefast._base.foreign_names import hints
-from aefast._base.types import RandomState
+from aefast._base.types import PathLike, RandomState
 from aefast.linear.foreign_names import MIXTURES
 from aefast.linear.mixture_model import LinearMixture
 
@@ -22,6 +22,7 @@ _CONSTRAINTS: dict[str, Any] = {
     "max_iter": [Interval(Integral, 1, None, closed="left")],
     "n_init": [Interval(Integral, 1, None, closed="left")],
     "random_state": ["random_state"],
+    **checkpoints.CONSTRAINTS,
     "n_threads": [None, Interval(Integral, 1, threads.MOST_THREADS, closed="both")],
     "verbose": ["verbose"],
 }
@@ -57,6 +58,11 @@ class MixtureOfFactorAnalyzers(LinearMixture):
         Number of starts, of which the one with the greatest likelihood is kept.
     random_state : int, RandomState instance or None, default=None
         Source of k-means++'s draws, from which EM starts.
+    checkpoint : str, path-like or None, default=None
+    checkpoint_every : int, "epoch" or str, default="10 min"
+    resume : bool or "auto", default="auto"
+        As for `Autoencoder`: `fit` goes on from this file after the process has ended, with the
+        bits of a fit that has not been interrupted. Steps and epochs are iterations of EM.
     n_threads : int or None, default=None
         Number of threads, as for `Autoencoder`; results have the same bits for any number.
     verbose : int, default=0
@@ -133,6 +139,9 @@ class MixtureOfFactorAnalyzers(LinearMixture):
         max_iter: int = 200,
         n_init: int = 1,
         random_state: RandomState | None = None,
+        checkpoint: PathLike | None = None,
+        checkpoint_every: int | str = "10 min",
+        resume: bool | str = "auto",
         n_threads: int | None = None,
         verbose: int | bool = 0,
     ) -> None:
@@ -143,6 +152,9 @@ class MixtureOfFactorAnalyzers(LinearMixture):
         self.max_iter = max_iter
         self.n_init = n_init
         self.random_state = random_state
+        self.checkpoint = checkpoint
+        self.checkpoint_every = checkpoint_every
+        self.resume = resume
         self.n_threads = n_threads
         self.verbose = verbose
 
@@ -176,6 +188,11 @@ class MixtureOfProbabilisticPCA(LinearMixture):
         Number of starts, of which the one with the greatest likelihood is kept.
     random_state : int, RandomState instance or None, default=None
         Source of k-means++'s draws, from which EM starts.
+    checkpoint : str, path-like or None, default=None
+    checkpoint_every : int, "epoch" or str, default="10 min"
+    resume : bool or "auto", default="auto"
+        As for `Autoencoder`: `fit` goes on from this file after the process has ended, with the
+        bits of a fit that has not been interrupted. Steps and epochs are iterations of EM.
     n_threads : int or None, default=None
         Number of threads, as for `Autoencoder`; results have the same bits for any number.
     verbose : int, default=0
@@ -244,6 +261,9 @@ class MixtureOfProbabilisticPCA(LinearMixture):
         max_iter: int = 200,
         n_init: int = 1,
         random_state: RandomState | None = None,
+        checkpoint: PathLike | None = None,
+        checkpoint_every: int | str = "10 min",
+        resume: bool | str = "auto",
         n_threads: int | None = None,
         verbose: int | bool = 0,
     ) -> None:
@@ -254,6 +274,9 @@ class MixtureOfProbabilisticPCA(LinearMixture):
         self.max_iter = max_iter
         self.n_init = n_init
         self.random_state = random_state
+        self.checkpoint = checkpoint
+        self.checkpoint_every = checkpoint_every
+        self.resume = resume
         self.n_threads = n_threads
         self.verbose = verbose
 

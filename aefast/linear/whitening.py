@@ -13,16 +13,23 @@ from aefast._base import threads
 from aefast._base.errors import table_name
 from aefast._base.exchange import ToOnnx
 from aefast._base.foreign_names import hints
+from aefast._base.given_results import GivenResults, into
 from aefast._base.projection import project
 from aefast._base.saving import COUNT, SIZE, Saved, Tensor
-from aefast._base.types import Reals, Table
+from aefast._base.types import Array, Reals, Table
 from aefast.linear import foreign_names
 from aefast.linear.linear_model import StatisticsMixin, check_fitted
 from aefast.linear.rotation import fixed_signs
 
 
 class Whitening(
-    ToOnnx, StatisticsMixin, Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+    GivenResults,
+    ToOnnx,
+    StatisticsMixin,
+    Saved,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    BaseEstimator,
 ):
     """Linear map to uncorrelated columns of variance 1, from one pass over the rows.
 
@@ -115,18 +122,24 @@ class Whitening(
         self.mean_, self.explained_variance_ = statistics.mean_, variance
         self.n_samples_seen_ = statistics.n_samples_
 
-    def transform(self, X: Table) -> Reals:
+    def transform(self, X: Table, *, out: Array | None = None) -> Reals:
         """Return whitened rows.
 
         Parameters
         ----------
         X : array-like or CSR matrix (n_samples, n_features)
+        out : ndarray or None, default=None
+            C-contiguous array for the result, instead of a new one; a memory map for results that
+            are larger than memory. Its content is undefined after an error.
 
         Returns
         -------
         Z : ndarray (n_samples, n_features) or, with method="pca", (n_samples, n_components)
             float32 for float32, uint8 and bool input, float64 otherwise.
         """
+        return into(out, X, self._whitened)
+
+    def _whitened(self, X):
         check_is_fitted(self)
         rows = check.estimator_table(self, X, reset=False)
         name = table_name(X, self)

@@ -11,8 +11,8 @@ from sklearn.utils._param_validation import (
 )
 
 from aefast._base import arrays as check
-from aefast._base import threads
-from aefast._base.types import Callbacks, OutputLike, RandomState
+from aefast._base import checkpoints, threads
+from aefast._base.types import Callbacks, OutputLike, PathLike, RandomState
 from aefast.networks import _autoencoder
 from aefast.networks.exchange import GivenParameters, TorchExchange
 from aefast.networks.fitted import FittedAutoencoder
@@ -237,8 +237,20 @@ class Autoencoder(
         Functions to call after each epoch as ``callback(epoch, loss, validation_loss, estimator)``
         (epoch counts from 1; validation_loss is None without `early_stopping`; the estimator has
         the epoch's parameters). A callback that returns True stops training.
+    checkpoint : str, path-like or None, default=None
+        File in which `fit` stores how far it is, so that it can go on after the process has ended
+        for whatever reason; its result then has the bits of a fit that has not been interrupted.
+        The file is written beside and renamed, and stays when the fit is over. It is no model file.
+        `partial_fit` has no use for it.
+    checkpoint_every : int, "epoch" or str, default="10 min"
+        When it is written: after a number of steps, each epoch, or a time ("30 s", "10 min", "2 h")
+        since the last time; also at the end, and after Ctrl-C. Within an epoch, too.
+    resume : bool or "auto", default="auto"
+        "auto": `fit` goes on from the file where there is one, True: there must be one, False: it
+        starts anew. A file of other rows or parameters is refused by name. `n_threads`,
+        `callbacks`, `verbose` and the parameters of checkpoints may differ.
     verbose : int, default=0
-        1 shows a progress bar.
+        1 shows a progress bar, 2 prints a line for each epoch instead.
 
     Attributes
     ----------
@@ -266,6 +278,13 @@ class Autoencoder(
         Mean loss of the held-out rows after each epoch; empty without `early_stopping`.
     n_epochs_ : int
         Number of passes made.
+    history_ : dict of list
+        A table with a row for each epoch, which `pandas.DataFrame` takes: "epoch", "step" (updates
+        so far), "loss", "validation_loss", "learning_rate" (of the last step) and "seconds" (of
+        training so far). Fits with `warm_start` and `partial_fit` continue it. Seconds are in no
+        model file: NaN stands for them, as for all that is not known.
+    best_epoch_ : int
+        Epoch of the last fit with the least validation loss or, without one, the least loss.
     output_parameters_ : dict of str to ndarray (n_features,)
         Parameters that distributions have for each column ("log_variance" of "gaussian_diagonal",
         for example); NaN in columns that do not have the parameter.
@@ -359,6 +378,7 @@ class Autoencoder(
         "n_threads": [None, Interval(Integral, 1, threads.MOST_THREADS, closed="both")],
         "random_state": ["random_state"],
         "callbacks": [None, callable, list, tuple],
+        **checkpoints.CONSTRAINTS,
         "verbose": ["verbose"],
     }
 
@@ -406,6 +426,9 @@ class Autoencoder(
         n_threads: int | None = None,
         random_state: RandomState | None = None,
         callbacks: Callbacks | None = None,
+        checkpoint: PathLike | None = None,
+        checkpoint_every: int | str = "10 min",
+        resume: bool | str = "auto",
         verbose: int | bool = 0,
     ) -> None:
         self.n_components = n_components
@@ -447,6 +470,9 @@ class Autoencoder(
         self.n_threads = n_threads
         self.random_state = random_state
         self.callbacks = callbacks
+        self.checkpoint = checkpoint
+        self.checkpoint_every = checkpoint_every
+        self.resume = resume
         self.verbose = verbose
 
     # ---- hooks of NetworkFitting ----

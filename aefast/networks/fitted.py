@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from aefast._base import threads
+from aefast._base import checkpoints, history, threads
 from aefast._base.errors import column_label
 from aefast._base.random import WEIGHTS, random_stream
 from aefast._base.saving import COUNT, CURVE, FLAG, SEED, SIZE, Check, Saved, Tensor, one_of
@@ -181,6 +181,31 @@ class FittedNetwork(Saved):
         except AttributeError:
             raise AttributeError(f"this {type(self).__name__} is not fitted yet") from None
 
+    _history: list[history.Row]
+    loss_curve_: list[float]
+    validation_loss_curve_: list[float]
+
+    @property
+    def history_(self) -> dict[str, list[Any]]:
+        """Columns of a table with a row for each epoch, of this fit and of those it went on from.
+
+        NaN stands for what there is not; ``pandas.DataFrame(estimator.history_)`` takes it.
+        """
+        check_is_fitted(self)
+        return history.as_table(self._history)
+
+    @property
+    def best_epoch_(self) -> int:
+        """Epoch of the last fit with the least validation loss, or without one the least loss.
+
+        Epochs count from 1; 0: there has been none.
+        """
+        check_is_fitted(self)
+        return history.best_epoch(self.loss_curve_, self.validation_loss_curve_)
+
+    def _history_rows(self):
+        return self._history
+
     @property
     def output_parameters_(self) -> dict[str, Array]:
         """Parameters (d,) of the columns' distributions by name.
@@ -217,6 +242,10 @@ class FittedNetwork(Saved):
 
     @classmethod
     def _upgrade(cls, version, parameters, state):
+        if version < 3:
+            curves = (state.get("loss_curve"), state.get("validation_loss_curve"))
+            if all(isinstance(curve, list) for curve in curves):
+                state.setdefault("history", history.of_curves(*curves))
         if version < 2:  # networks had no gain, no scaling and no rate factors, and began at random
             of_old = {"gain": False, "init": "glorot", "scale": None, "domain": "error"}
             parameters |= of_old | parameters
@@ -232,6 +261,7 @@ class FittedNetwork(Saved):
             state.setdefault("divides_by_norms", False)
 
     _parameters_not_saved = ("callbacks",)
+    _parameters_of_process = checkpoints.PARAMETERS
     _structured_parameters: tuple[str, ...] = ("output", "corruption", "sparsity")
 
     def _saved_parameters(self):
@@ -272,6 +302,7 @@ class FittedNetwork(Saved):
             "n_rows_seen": int(state.n_rows_seen),
             "seed": int(state.seed),
             "n_epochs": int(self.n_epochs_),
+            "history": history.as_json(self._history),
             "loss_curve": [float(loss) for loss in self.loss_curve_],
             "validation_loss_curve": [float(loss) for loss in self.validation_loss_curve_],
         }
@@ -315,6 +346,7 @@ class FittedNetwork(Saved):
             | dict.fromkeys(("fills", "has_rates", "reads_logarithms", "divides_by_norms"), FLAG)
             | dict.fromkeys(counts, COUNT)
             | dict.fromkeys(curves, CURVE)
+            | {"history": history.HISTORY}
         )
 
     @classmethod
@@ -387,6 +419,7 @@ class FittedNetwork(Saved):
             normed=state["divides_by_norms"],
             **counters,
         )
+        self._history = history.from_json(state["history"])
         self.loss_curve_ = state["loss_curve"]
         self.validation_loss_curve_ = state["validation_loss_curve"]
         self.n_epochs_ = state["n_epochs"]

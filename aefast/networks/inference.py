@@ -11,9 +11,10 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from aefast._base import arrays as check
 from aefast._base.errors import shown, table_name
 from aefast._base.float_range import mean_of
+from aefast._base.given_results import GivenResults, into
 from aefast._base.random import random_state_of
 from aefast._base.sparse_rows import SparseRows
-from aefast._base.types import RandomState, Reals
+from aefast._base.types import Array, RandomState, Reals
 from aefast.networks.fitted import FittedState
 from aefast.networks.likelihoods import log_likelihoods, sample_of_outputs
 from aefast.networks.one_pass import as_type, one_pass, overflow_error
@@ -36,17 +37,20 @@ def _above(rows, threshold):
     return sparse.csr_matrix(np.where(np.abs(rows) > threshold, rows, 0))
 
 
-class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
+class NetworkInference(GivenResults, ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     """Methods of an estimator whose `_state` holds a network and its flat parameters."""
 
     _fitted_state: Callable[[], FittedState]
 
-    def transform(self, X: ArrayLike) -> Reals:
+    def transform(self, X: ArrayLike, *, out: Array | None = None) -> Reals:
         """Return the codes ``H = g(X Wᵀ + b)``, which lie in (0, 1) for the sigmoid.
 
         Parameters
         ----------
         X : array-like or sparse matrix (n_samples, n_features)
+        out : ndarray or None, default=None
+            C-contiguous array for the result, instead of a new one; a memory map for results that
+            are larger than memory. Its content is undefined after an error.
 
         Returns
         -------
@@ -55,7 +59,7 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             other methods.
         """
         rows, state = self._checked(X)
-        return self._one_pass(rows, state, "codes")
+        return into(out, rows, lambda part: self._one_pass(part, state, "codes"))
 
     def inverse_transform(self, H: ArrayLike) -> Reals:
         """Return the means ``X̂ = o(H W* + c)`` of p(x | h).
@@ -76,7 +80,9 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             else state.scaling.restore_units(means, table_name(None, self))
         )
 
-    def reconstruct(self, X: ArrayLike, threshold: float | None = None) -> Any:
+    def reconstruct(
+        self, X: ArrayLike, threshold: float | None = None, *, out: Array | None = None
+    ) -> Any:
         """Compute ``inverse_transform(transform(X))`` in one pass.
 
         Parameters
@@ -85,6 +91,8 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         threshold : float or None, default=None
             Return the entries of absolute value above this number alone, in a sparse matrix. Dense
             reconstructions exist of some rows at a time then.
+        out : ndarray or None, default=None
+            As for `transform`; not with a threshold.
 
         Returns
         -------
@@ -92,7 +100,9 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """
         rows, state = self._checked(X)
         if threshold is None:
-            return self._one_pass(rows, state, "reconstructions")
+            return into(out, rows, lambda part: self._one_pass(part, state, "reconstructions"))
+        if out is not None:
+            raise ValueError("out cannot hold the sparse matrix of a threshold: give one of them")
         check.check_number(threshold, "threshold")
         parts = [_above(part, float(threshold)) for part in self._reconstructions(rows, state)]
         return sparse.vstack(parts, format="csr")
@@ -145,7 +155,9 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         rows, state = self._checked(X)
         return self._losses(rows, state, "feature_losses" if per_feature else "row_losses")
 
-    def score_samples(self, X: ArrayLike, per_feature: bool = False) -> Reals:
+    def score_samples(
+        self, X: ArrayLike, per_feature: bool = False, *, out: Array | None = None
+    ) -> Reals:
         """Return ``log p(x | μ(h(x)))`` of each row, in nats, constants included.
 
         For "gaussian" this is ``−½ ‖x̂ − x‖² − (d/2) log 2π``, for "bernoulli" minus the
@@ -162,6 +174,8 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             Return the contribution of each entry, so that columns of different types can be
             compared. The contribution of a categorical or multinomial group, which has one
             distribution, is in the group's first column; the others are 0.
+        out : ndarray or None, default=None
+            As for `transform`.
 
         Returns
         -------
@@ -169,6 +183,9 @@ class NetworkInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """
         per_feature = check.as_flag(per_feature, "per_feature")
         rows, state = self._checked(X)
+        return into(out, rows, lambda part: self._log_likelihoods(part, state, per_feature))
+
+    def _log_likelihoods(self, rows, state, per_feature):
         output, missing = state.model.output, state.fill is not None
         whole, kind = leaves_terms_out(output), check.real_type(rows.dtype)
         losses = self._losses(

@@ -13,9 +13,11 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from aefast._base import arrays as check
-from aefast._base.saving import Pickled
+from aefast._base import checkpoints
+from aefast._base.checkpoints import Checkpoint
+from aefast._base.saving import NUMBER, OBJECT, Pickled, check_entries, optional
 from aefast._base.sparse_rows import SparseRows
-from aefast._base.types import RandomState
+from aefast._base.types import PathLike, RandomState
 from aefast.networks.autoencoder import Autoencoder
 from aefast.networks.held_out import column_means, score_of
 from aefast.networks.network import single_layer
@@ -85,6 +87,12 @@ class AutoencoderCV(Pickled, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     factor : int, default=3
         In each round one candidate of `factor` goes on, with `factor` times as many epochs; there
         are at most 3 rounds.
+    checkpoint : str, path-like or None, default=None
+    checkpoint_every : int, "epoch" or str, default="10 min"
+    resume : bool or "auto", default="auto"
+        As for `Autoencoder`: the file has the scores so far, and how far the fit of the best
+        candidate to all rows is. The fit of a candidate that was interrupted begins anew. A number
+        of steps and "epoch" mean after each score.
     random_state : int, RandomState instance or None, default=None
         Source of the folds, of the hidden entries, and of the seeds of estimators that have none.
     verbose : int, default=0
@@ -109,7 +117,7 @@ class AutoencoderCV(Pickled, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     n_splits_ : int
         Number of folds that were held out.
     components_, decoder_components_, hidden_bias_, visible_bias_, gain_, output_parameters_, \
-    loss_curve_, validation_loss_curve_, n_epochs_, fit_report_
+    loss_curve_, validation_loss_curve_, history_, best_epoch_, n_epochs_, fit_report_
         As for `Autoencoder`.
     n_features_in_ : int
         Number of columns of X.
@@ -147,6 +155,7 @@ class AutoencoderCV(Pickled, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         "scoring": [StrOptions({"hidden", "rows"})],
         "cv": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "factor": [Interval(Integral, 2, None, closed="left")],
+        **checkpoints.CONSTRAINTS,
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
@@ -159,6 +168,9 @@ class AutoencoderCV(Pickled, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         scoring: str = "hidden",
         cv: int | str = "auto",
         factor: int = 3,
+        checkpoint: PathLike | None = None,
+        checkpoint_every: int | str = "10 min",
+        resume: bool | str = "auto",
         random_state: RandomState | None = None,
         verbose: int | bool = 0,
     ) -> None:
@@ -167,6 +179,9 @@ class AutoencoderCV(Pickled, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         self.scoring = scoring
         self.cv = cv
         self.factor = factor
+        self.checkpoint = checkpoint
+        self.checkpoint_every = checkpoint_every
+        self.resume = resume
         self.random_state = random_state
         self.verbose = verbose
 
@@ -213,7 +228,16 @@ class AutoencoderCV(Pickled, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             rows, weight = rows[kept], weight[kept]
         if len(rows) < 2:
             raise ValueError("AutoencoderCV needs at least 2 rows, got n_samples = 1")
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        checkpoint = Checkpoint.of(self)
+        if base.checkpoint is not None:
+            raise ValueError(
+                "the estimator's checkpoint would be that of every candidate: give it to "
+                "AutoencoderCV(checkpoint=...) instead"
+            )
+        seed = self._draw_seed() if checkpoint is None else checkpoint.seed(self._draw_seed)
+        if checkpoint is not None:
+            tables = {"X": rows, "sample_weight": weight}
+            checkpoint.identify(seed, tables, check.feature_names(X))
         if base.random_state is None:
             base.set_params(random_state=seed)
         _check_all_rows(base, X)
@@ -221,13 +245,16 @@ class AutoencoderCV(Pickled, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         models = [clone(base).set_params(**params) for params in candidates]
         splits = self._splits(len(rows), seed)
         score = functools.partial(score_of, self.scoring, table, rows, weight, seed=seed)
-        scores, rounds = self._halve(models, candidates, rows, splits, score)
+        stored = None if checkpoint is None else _StoredScores(checkpoint.stage("scores"))
+        scores, rounds = self._halve(models, candidates, rows, splits, score, stored)
         mean = scores.mean(axis=1)
         order = np.lexsort((np.arange(len(models)), -mean, -rounds, mean == -np.inf))
         best = int(order[0])
         if mean[best] == -np.inf:
             raise FloatingPointError("all candidates diverged: lower their learning_rate")
-        model = clone(models[best]).fit(X, sample_weight=weight)
+        model = clone(models[best])
+        model._check_parameters()
+        model._fit(X, weight, None, None if checkpoint is None else checkpoint.part("best"))
         ranks = np.empty(len(models), np.int64)
         ranks[order] = np.arange(1, len(models) + 1)
         with np.errstate(invalid="ignore"):
@@ -244,6 +271,9 @@ class AutoencoderCV(Pickled, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         )
         self.__dict__.update(fitted)  # in one call, which no KeyboardInterrupt divides
         return self
+
+    def _draw_seed(self):
+        return int(check_random_state(self.random_state).randint(2**31 - 1))
 
     # ---- candidates ----
 
@@ -289,7 +319,7 @@ class AutoencoderCV(Pickled, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         folds.random_state = seed
         return list(folds.split(np.empty((n, 1))))[:n_folds]
 
-    def _halve(self, models, candidates, rows, splits, score):
+    def _halve(self, models, candidates, rows, splits, score, stored):
         """Return the scores (candidates, folds) and the round that each candidate reached."""
         n_rounds = 1
         while n_rounds < MOST_ROUNDS and self.factor**n_rounds < len(models):
@@ -300,7 +330,13 @@ class AutoencoderCV(Pickled, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             share = 1 / self.factor ** (n_rounds - 1 - number)
             for index in alive:
                 model = _with_budget(models[index], share, rows, splits)
-                scores[index] = [score(model, split) for split in splits]
+                for fold, split in enumerate(splits):
+                    if stored is None:
+                        scores[index, fold] = score(model, split)
+                    else:
+                        key = f"round {number}, candidate {index}, fold {fold}"
+                        compute = functools.partial(score, model, split)
+                        scores[index, fold] = stored.score(key, compute)
                 rounds[index] = number
                 if self.verbose:
                     shown = f"{scores[index].mean():.6g} with {candidates[index]}"
@@ -334,6 +370,8 @@ class AutoencoderCV(Pickled, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     loss_curve_ = _attribute("loss_curve_")
     validation_loss_curve_ = _attribute("validation_loss_curve_")
     n_epochs_ = _attribute("n_epochs_")
+    history_ = _attribute("history_")
+    best_epoch_ = _attribute("best_epoch_")
     fit_report_ = _attribute("fit_report_")
     n_features_in_ = _attribute("n_features_in_")
     feature_names_in_ = _attribute("feature_names_in_")
@@ -349,6 +387,27 @@ class AutoencoderCV(Pickled, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         tags, of_base = super().__sklearn_tags__(), self._base().__sklearn_tags__()
         tags.input_tags, tags.transformer_tags = of_base.input_tags, of_base.transformer_tags
         return tags
+
+
+class _StoredScores:
+    """Scores of candidates that a checkpoint has, and to which others are added."""
+
+    def __init__(self, stage):
+        self._stage, self._scores = stage, {}
+        if stage.found is not None:
+            check_entries("scores", stage.found.state, {"scores": OBJECT})
+            found = stage.found.state["scores"]
+            check_entries("scores", found, dict.fromkeys(found, optional(NUMBER)))
+            self._scores = found
+
+    def score(self, key, compute):
+        """Return the score of this key, from the file or `compute()`; diverged ones are −inf."""
+        if key not in self._scores:
+            found = float(compute())
+            self._scores[key] = found if np.isfinite(found) else None
+            self._stage.keep({"scores": self._scores})
+        found = self._scores[key]
+        return -np.inf if found is None else found
 
 
 def _check_all_rows(base, X):

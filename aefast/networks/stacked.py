@@ -8,9 +8,10 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from aefast._base import arrays as check
+from aefast._base import checkpoints, history
 from aefast._base.random import LAYERS, random_stream
 from aefast._base.saving import CURVE, FLAG, SIZE, Check, is_list_of, one_of
-from aefast._base.types import Array, Callbacks, OutputLike, RandomState
+from aefast._base.types import Array, Callbacks, OutputLike, PathLike, RandomState
 from aefast.networks import _autoencoder, outputs
 from aefast.networks._autoencoder import N_LAYERS_AT_MOST as MOST_LAYERS
 from aefast.networks.autoencoder import Autoencoder
@@ -98,7 +99,8 @@ class StackedAutoencoder(
         Largest number of passes of fine-tuning; "auto" as for `Autoencoder`.
     solver, learning_rate, momentum, nesterov, batch_size, early_stopping, validation_fraction, \
     n_epochs_no_change, tol, alpha, weight_decay, clip_norm, max_norm, learning_rate_schedule, \
-    shuffle, precision, n_threads, random_state, callbacks, verbose
+    shuffle, precision, n_threads, random_state, callbacks, checkpoint, checkpoint_every, resume, \
+    verbose
         As for `Autoencoder`, for both stages, solver="lbfgs" included. `early_stopping` and
         `callbacks` belong to fine-tuning; pre-training does not use the held-out rows either.
     warm_start : bool, default=False
@@ -111,7 +113,9 @@ class StackedAutoencoder(
     pretraining_loss_curves_ : list of list of float
         The `loss_curve_` of each layer in pre-training.
     loss_curve_, validation_loss_curve_ : list of float
-        Losses of fine-tuning, as for `Autoencoder`.
+    history_ : dict of list
+    best_epoch_ : int
+        Of fine-tuning, as for `Autoencoder`.
     n_epochs_ : int
         Number of passes of fine-tuning made.
     fit_report_ : dict
@@ -153,7 +157,9 @@ class StackedAutoencoder(
         "layer_sizes": ["array-like", StrOptions({"auto"})],
         "code_activation": [None, StrOptions(set(_autoencoder.ACTIVATIONS))],
         "pretrain_epochs": [Interval(Integral, 0, None, closed="left"), StrOptions({"auto"})],
-    } | {name: Autoencoder._parameter_constraints[name] for name in _SHARED}
+        **{name: Autoencoder._parameter_constraints[name] for name in _SHARED},
+        **checkpoints.CONSTRAINTS,
+    }
 
     def __init__(
         self,
@@ -195,6 +201,9 @@ class StackedAutoencoder(
         n_threads: int | None = None,
         random_state: RandomState | None = None,
         callbacks: Callbacks | None = None,
+        checkpoint: PathLike | None = None,
+        checkpoint_every: int | str = "10 min",
+        resume: bool | str = "auto",
         verbose: int | bool = 0,
     ) -> None:
         self.layer_sizes = layer_sizes
@@ -234,6 +243,9 @@ class StackedAutoencoder(
         self.n_threads = n_threads
         self.random_state = random_state
         self.callbacks = callbacks
+        self.checkpoint = checkpoint
+        self.checkpoint_every = checkpoint_every
+        self.resume = resume
         self.verbose = verbose
 
     pretraining_loss_curves_: list[list[float]]
@@ -280,19 +292,22 @@ class StackedAutoencoder(
 
     # ---- pre-training ----
 
-    def _fit_from(self, X, rows, weight, train, held_out, state, variant, means, goes_on):
+    def _fit_from(
+        self, X, rows, weight, train, held_out, state, variant, means, goes_on, *, X_val, checkpoint
+    ):
         self._begin(X, state, keep_features=goes_on)
         self.fit_report_ = {}
         if not goes_on:
-            self._pretrain(X, rows, weight, train)
+            self._pretrain(X, rows, weight, train, checkpoint)
             state = self._state
         settings, training = self._training(rows, train, state, variant, weight)
         self.fit_report_ = dict(settings.chosen)
         patience = self._patience(settings, training)
-        self._run(training, settings.max_epochs, held_out, weight, patience)
+        validation = self._validation(training, held_out, weight, X_val)
+        self._run(training, settings.max_epochs, validation, patience, checkpoint)
         report_fit(self, settings, training, patience, rows, train, weight, means)
 
-    def _pretrain(self, X, rows, weight, train):
+    def _pretrain(self, X, rows, weight, train, checkpoint):
         """Train each layer to reconstruct the codes of the layer below.
 
         Without epochs of pre-training, layers start near the principal components of these codes,
@@ -314,19 +329,21 @@ class StackedAutoencoder(
                 network, parameters = Network((below,)), (below.split(of_below),)
                 X = rows = one_pass(network, parameters, rows, "codes", **options)
                 train = len(rows)
-            self._pretrain_layer(number, X, rows, weight, train, flat, int(seeds[number]))
+            seed = int(seeds[number])
+            self._pretrain_layer(number, X, rows, weight, train, flat, seed, checkpoint)
         if near_pca and is_scale_free(self.solver):
             rates = rate_factors(state.model, state.parameters)
             self._state = self._state._replace(rates=rates)
 
-    def _pretrain_layer(self, number, X, rows, weight, train, flat, seed):
+    def _pretrain_layer(self, number, X, rows, weight, train, flat, seed, checkpoint):
         estimator = self._layer_estimator(number)
         state, variant, _ = estimator._start(X, rows, weight, train, None, seed, False)
         settings, training = estimator._training(rows, train, state, variant, weight)
         estimator._begin(X, state, keep_features=True)
         try:
             patience = estimator._patience(settings, training)
-            estimator._run(training, settings.max_epochs, patience=patience)
+            stage = f"layer {number + 1}"
+            estimator._run(training, settings.max_epochs, None, patience, checkpoint, stage)
         except FloatingPointError as error:
             raise FloatingPointError(f"pre-training of layer {number + 1}: {error}") from None
         finally:
@@ -364,6 +381,7 @@ class StackedAutoencoder(
             )
             curve = list(self.pretraining_loss_curves_[number])
             estimator.loss_curve_, estimator.validation_loss_curve_ = curve, []
+            estimator._history = history.from_json(history.of_curves(curve, []))
             estimator.n_epochs_ = len(curve)
             layers.append(estimator)
             begin = end

@@ -13,9 +13,10 @@ from aefast._base import arrays as check
 from aefast._base import threads
 from aefast._base.errors import overflow_of_row, table_name
 from aefast._base.float_range import all_finite
+from aefast._base.given_results import GivenResults, into
 from aefast._base.saving import Pickled
 from aefast._base.scan import scan_rows
-from aefast._base.types import Reals, Table
+from aefast._base.types import Array, Reals, Table
 from aefast.sparse_coding import coding
 from aefast.sparse_coding.coding import ALGORITHMS, OUTPUT_FORMATS, Settings
 
@@ -175,7 +176,13 @@ def encode(rows, D, settings, atom_weights, init, output_format, name):
     return coding.code_rows(rows, D, settings, weights=weights, **options)
 
 
-class DecodesCodes(ABC):
+def check_dense_output(out, output_format):
+    """Raise ValueError for a given array that is to hold a sparse matrix."""
+    if out is not None and output_format != "dense":
+        raise ValueError(f"out needs output_format='dense', got {output_format!r}")
+
+
+class DecodesCodes(GivenResults, ABC):
     """Mixin of estimators with a dictionary: reconstructs rows from codes."""
 
     @abstractmethod
@@ -306,20 +313,29 @@ class SparseCoder(
         check.remember_features(self, X)
         return self
 
-    def transform(self, X: Table) -> Any:
+    def transform(self, X: Table, *, out: Array | None = None) -> Any:
         """Return the codes H of rows.
 
         Parameters
         ----------
         X : array-like or sparse matrix (n_samples, n_features)
+        out : ndarray or None, default=None
+            C-contiguous array for the result, instead of a new one; a memory map for results that
+            are larger than memory. Its content is undefined after an error.
 
         Returns
         -------
         H : ndarray or csr_matrix (n_samples, n_components)
             float32 for float32, uint8 and bool rows, float64 otherwise.
         """
-        rows, result = self._encode(X)
-        return coding.as_type(result.codes, check.real_type(rows.dtype), rows, table_name(X, self))
+
+        def codes(part):
+            rows, result = self._encode(part)
+            name = table_name(part, self)
+            return coding.as_type(result.codes, check.real_type(rows.dtype), rows, name)
+
+        check_dense_output(out, self.output_format)
+        return into(out, X, codes)
 
     def duality_gap(self, X: Table) -> Reals:
         """Return the relative duality gaps of the codes that `transform` computes.

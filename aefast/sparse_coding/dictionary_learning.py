@@ -11,13 +11,15 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from aefast._base import arrays as check
+from aefast._base import checkpoints
+from aefast._base.checkpoints import Checkpoint
 from aefast._base.epochs import run_epochs
 from aefast._base.errors import table_name
 from aefast._base.progress import check_callbacks
 from aefast._base.random import split_rows
 from aefast._base.scan import scan_rows
 from aefast._base.stopping import EarlyStopping, Patience
-from aefast._base.types import Callbacks, RandomState, Table
+from aefast._base.types import Callbacks, PathLike, RandomState, Table
 from aefast.sparse_coding import coding
 from aefast.sparse_coding.coder import CODING_CONSTRAINTS, check_options
 from aefast.sparse_coding.coding import OUTPUT_FORMATS, Settings
@@ -31,6 +33,7 @@ __all__ = ["DictionaryLearning"]
 FITTED = (
     "_state",
     "statistics_",
+    "_history",
     "objective_curve_",
     "validation_objective_curve_",
     "n_epochs_",
@@ -109,8 +112,13 @@ class DictionaryLearning(
     callbacks : callable, list of callables or None, default=None
         As for `Autoencoder`: ``callback(epoch, objective, validation_objective, estimator)`` is
         called after each epoch; a callback that returns True stops learning.
+    checkpoint : str, path-like or None, default=None
+    checkpoint_every : int, "epoch" or str, default="10 min"
+    resume : bool or "auto", default="auto"
+        As for `Autoencoder`: `fit` goes on from this file after the process has ended, with the
+        bits of a fit that has not been interrupted. A step is a batch.
     verbose : int, default=0
-        1 shows a progress bar.
+        1 shows a progress bar, 2 prints a line for each pass instead.
 
     Attributes
     ----------
@@ -120,6 +128,11 @@ class DictionaryLearning(
         For each pass, the mean over rows of f(x, D) before the update of the row's batch.
     validation_objective_curve_ : list of float
         Mean of f(x, D) over the held-out rows after each pass; empty without `early_stopping`.
+    history_ : dict of list
+        A table with a row for each pass, as for `Autoencoder`, of objectives as losses.
+        `partial_fit` continues it.
+    best_epoch_ : int
+        Pass with the least validation objective or, without one, the least objective.
     statistics_ : Statistics
         Sums that `accumulate` has collected: named tuple ``(A, B, objective, n_rows)``.
     n_epochs_, n_features_in_ : int
@@ -169,6 +182,7 @@ class DictionaryLearning(
         "output_format": [StrOptions(set(OUTPUT_FORMATS))],
         "random_state": ["random_state"],
         "callbacks": [None, callable, list, tuple],
+        **checkpoints.CONSTRAINTS,
         "verbose": ["verbose"],
     }
 
@@ -197,6 +211,9 @@ class DictionaryLearning(
         n_threads: int | None = None,
         random_state: RandomState | None = None,
         callbacks: Callbacks | None = None,
+        checkpoint: PathLike | None = None,
+        checkpoint_every: int | str = "10 min",
+        resume: bool | str = "auto",
         verbose: int | bool = 0,
     ) -> None:
         self.n_components = n_components
@@ -221,38 +238,53 @@ class DictionaryLearning(
         self.n_threads = n_threads
         self.random_state = random_state
         self.callbacks = callbacks
+        self.checkpoint = checkpoint
+        self.checkpoint_every = checkpoint_every
+        self.resume = resume
         self.verbose = verbose
 
     # ---- learning ----
 
-    def fit(self, X: Table, y: object = None) -> Self:
+    def fit(self, X: Table, y: object = None, *, X_val: Table | None = None) -> Self:
         """Learn a dictionary from X, starting afresh.
 
         Parameters
         ----------
         X : array-like or sparse matrix (n_samples, n_features)
         y : ignored
+        X_val : array-like (n_validation_samples, n_features) or None, default=None
+            Rows whose mean objective after each pass is the validation objective. `early_stopping`
+            then holds out no rows of X; without it learning does not depend on them.
 
         Returns
         -------
         self
         """
         settings = self._settings()
+        checkpoint = Checkpoint.of(self)
         rows = check.sparse_or_dense_rows(self, X, reset=True)
-        if self.early_stopping and len(rows) < 2:
+        X_val = None if X_val is None else check.validation_rows(self, X, rows, X_val)
+        holds_out = self.early_stopping and X_val is None
+        if holds_out and len(rows) < 2:
             raise ValueError(
                 "early_stopping=True needs at least 2 samples to hold one out, got n_samples = "
                 f"{len(rows)}"
             )
-        seed = self._draw_seed()
+        seed = self._draw_seed() if checkpoint is None else checkpoint.seed(self._draw_seed)
+        if checkpoint is not None:
+            tables = {"X": rows, "X_val": X_val}
+            checkpoint.identify(seed, tables, check.feature_names(X))
         train, held_out = np.arange(len(rows)), None
-        if self.early_stopping:
+        if holds_out:
             train, held_out = split_rows(len(rows), self.validation_fraction, seed)
         state = self._initial_state(rows, train, held_out, seed, table_name(X))
+        if X_val is not None:
+            scan_rows(X_val, len(X_val), state.components.dtype, self.n_threads, name="X_val")
         former = {name: vars(self)[name] for name in FITTED if name in vars(self)}
         self._begin(X, state, ([], [], 0))
         try:
-            self._learn(settings, rows, train, held_out, self.max_epochs)
+            validation = (rows, held_out) if X_val is None else (X_val, np.arange(len(X_val)))
+            self._learn(settings, rows, train, validation, self.max_epochs, checkpoint)
         except FloatingPointError:
             if former and self.n_epochs_ == 0:  # nothing has been learnt: the former model stays
                 self.__dict__.pop("feature_names_in_", None)
@@ -277,12 +309,13 @@ class DictionaryLearning(
         """
         settings = self._settings()
         rows = self._rows_to_go_on(X)
-        self._learn(settings, rows, np.arange(len(rows)), None, 1)
+        self._learn(settings, rows, np.arange(len(rows)), (rows, None), 1)
         return self
 
     def _settings(self):
         self._validate_params()
         check_callbacks(self.callbacks)
+        checkpoints.interval_of(self.checkpoint_every)
         settings = Settings(
             self.algorithm,
             self.alpha,
@@ -336,6 +369,7 @@ class DictionaryLearning(
         names = ("objective_curve_", "validation_objective_curve_", "n_epochs_")
         fitted = dict(zip(names, record, strict=True))
         fitted |= {"_state": state, "statistics_": no_statistics(state.components)}
+        fitted["_history"] = []
         fitted["n_features_in_"] = state.components.shape[1]
         feature_names = check.feature_names(X)
         if feature_names is None:
@@ -355,15 +389,18 @@ class DictionaryLearning(
             replace_unused=self.replace_unused,
         )
 
-    def _learn(self, settings, rows, train, held_out, n_epochs):
+    def _learn(self, settings, rows, train, validation, n_epochs, checkpoint=None):
+        """Learn from rows; `validation` has a table and the numbers of rows of it, or None."""
         learner = self._learner(self._state, rows, settings)
         training = DictionaryTraining(learner, train, self.shuffle, self._state)
         early_stopping = None
-        if held_out is not None:
-            loss = partial(self._mean_objective, rows, held_out)
-            early_stopping = EarlyStopping(training, loss)
+        if validation[1] is not None:
+            loss = partial(self._mean_objective, *validation)
+            watches = not self.early_stopping
+            early_stopping = EarlyStopping(training, loss, only_watches=watches)
         patience = Patience(self.tol, self.n_epochs_no_change, relative=True)
-        run_epochs(self, training, n_epochs, patience, early_stopping)
+        stage = None if checkpoint is None else checkpoint.stage("training")
+        run_epochs(self, training, n_epochs, patience, early_stopping, checkpoint=stage)
         self._warn(learner)
 
     # ---- methods that run_epochs calls ----

@@ -7,14 +7,15 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from aefast._base import arrays as check
-from aefast._base import threads
+from aefast._base import checkpoints, history, threads
 from aefast._base.errors import table_name
+from aefast._base.given_results import into
 from aefast._base.saving import COUNT, CURVE, SEED, SIZE, Saved, Tensor
 from aefast._base.scan import scan_rows
-from aefast._base.types import Reals, Table
+from aefast._base.types import Array, Reals, Table
 from aefast._base.warnings import warn
 from aefast.sparse_coding import coding
-from aefast.sparse_coding.coder import DecodesCodes
+from aefast.sparse_coding.coder import DecodesCodes, check_dense_output
 from aefast.sparse_coding.learner import DictionaryState, Statistics, no_statistics, update_atoms
 
 # Parameters that must be equal for statistics to be merged.
@@ -30,13 +31,40 @@ class FittedDictionary(DecodesCodes, Saved):
     _learner: Callable[..., Any]
     output_format: str
     n_threads: int | None
+    _history: list[history.Row]
+    objective_curve_: list[float]
+    validation_objective_curve_: list[float]
 
-    def transform(self, X: Table) -> Any:
+    @property
+    def history_(self) -> dict[str, list[Any]]:
+        """Columns of a table with a row for each pass, of `fit` and of later `partial_fit`.
+
+        NaN stands for what there is not; ``pandas.DataFrame(estimator.history_)`` takes it.
+        """
+        check_is_fitted(self)
+        return history.as_table(self._history)
+
+    @property
+    def best_epoch_(self) -> int:
+        """Pass with the least validation objective, or without one the least objective.
+
+        Passes count from 1; 0: there has been none.
+        """
+        check_is_fitted(self)
+        return history.best_epoch(self.objective_curve_, self.validation_objective_curve_)
+
+    def _history_rows(self):
+        return self._history
+
+    def transform(self, X: Table, *, out: Array | None = None) -> Any:
         """Return the sparse codes H of rows.
 
         Parameters
         ----------
         X : array-like or sparse matrix (n_samples, n_features)
+        out : ndarray or None, default=None
+            C-contiguous array for the result, instead of a new one; a memory map for results that
+            are larger than memory. Its content is undefined after an error.
 
         Returns
         -------
@@ -50,8 +78,13 @@ class FittedDictionary(DecodesCodes, Saved):
         atoms = self._atoms_for(rows)
         name = table_name(X, self)
         options = {"output_format": self.output_format, "name": name}
-        H = coding.code_rows(rows, atoms, settings, **options).codes
-        return coding.as_type(H, check.real_type(rows.dtype), rows, name)
+
+        def codes(part):
+            H = coding.code_rows(part, atoms, settings, **options).codes
+            return coding.as_type(H, check.real_type(rows.dtype), part, name)
+
+        check_dense_output(out, self.output_format)
+        return into(out, rows, codes)
 
     def score(self, X: Table, y: object = None) -> float:
         """Return minus the mean over rows of f(x, D); greater is better.
@@ -112,7 +145,15 @@ class FittedDictionary(DecodesCodes, Saved):
     # ---- saving and loading ----
 
     _file_format = "aefast dictionary"
+    _file_version = 2
     _parameters_not_saved = ("callbacks", "dict_init")
+    _parameters_of_process = checkpoints.PARAMETERS
+
+    @classmethod
+    def _upgrade(cls, version, parameters, state):
+        curves = (state.get("objective_curve"), state.get("validation_objective_curve"))
+        if version < 2 and all(isinstance(curve, list) for curve in curves):
+            state.setdefault("history", history.of_curves(*curves))
 
     def _saved_state(self):
         k, d = self.components_.shape
@@ -123,6 +164,7 @@ class FittedDictionary(DecodesCodes, Saved):
             "n_rows_seen": int(self._state.n_rows_seen),
             "seed": int(self._state.seed),
             "n_epochs": int(self.n_epochs_),
+            "history": history.as_json(self._history),
             "objective_curve": [float(value) for value in self.objective_curve_],
             "validation_objective_curve": [
                 float(value) for value in self.validation_objective_curve_
@@ -141,6 +183,7 @@ class FittedDictionary(DecodesCodes, Saved):
             "n_rows_seen": COUNT,
             "seed": SEED,
             "n_epochs": COUNT,
+            "history": history.HISTORY,
             "objective_curve": CURVE,
             "validation_objective_curve": CURVE,
         }
@@ -165,6 +208,7 @@ class FittedDictionary(DecodesCodes, Saved):
             state["seed"],
         )
         self.statistics_ = no_statistics(self.components_)
+        self._history = history.from_json(state["history"])
         self.objective_curve_ = state["objective_curve"]
         self.validation_objective_curve_ = state["validation_objective_curve"]
         self.n_epochs_ = state["n_epochs"]

@@ -130,7 +130,7 @@ class Learner:
         self.n_rows_watched = 0
         self.n_open_gaps = 0
         # The values before a batch, while it is learnt from.
-        self.memory = tuple(array.copy() for array in state[:3])
+        self.memory = tuple(array.copy() for array in (*state[:3], self.used))
         self.unfinished = None
 
     def state(self):
@@ -156,7 +156,10 @@ class Learner:
     def undo_unfinished(self):
         """Undo the batch that an interrupt has ended, if it has ended one."""
         if self.unfinished is not None:
-            self.go_back_to(self.unfinished)
+            state, n_rows_watched, n_open_gaps = self.unfinished
+            self.go_back_to(state)
+            self.used[:] = self.memory[3]
+            self.n_rows_watched, self.n_open_gaps = n_rows_watched, n_open_gaps
 
     def is_finite(self):
         """Return whether all values from which learning would continue are finite."""
@@ -170,11 +173,13 @@ class Learner:
         Diverged
             If a sum or an atom is not finite; the learner's arrays may then hold such entries.
         """
-        for kept, array in zip(self.memory, (self.components, self.A, self.B), strict=True):
+        changed = (self.components, self.A, self.B, self.used)
+        for kept, array in zip(self.memory, changed, strict=True):
             kept[...] = array
-        components, A, B = self.memory
         counters = (self.n_batches, self.n_rows_seen, self.seed)
-        self.unfinished = DictionaryState(components, A, B, *counters)
+        components, A, B, _ = self.memory
+        before = DictionaryState(components, A, B, *counters)
+        self.unfinished = before, self.n_rows_watched, self.n_open_gaps
         self.update_threads = coding.threads_for_products(self.team.size, *self.components.shape)
         self.encoder.share(self.team.size, self.update_threads)
         with self.team.slice(len(order)):

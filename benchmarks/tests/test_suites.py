@@ -21,6 +21,10 @@ COMMANDS = {
         " --rivals 'Imputer auto' SimpleImputer IterativeImputer",
         "| mean distance from 0.9 |",
     ),
+    "checkpoints": (
+        "--rows 300 --features 20 --components 4 --epochs 2 --pairs 1",
+        "and its share",
+    ),
     "inference": (
         "--libraries ops ops-out estimator numpy --threads 1 --repeats 1 --budget 0.05"
         " --rows 500 --features 40 --components 20",

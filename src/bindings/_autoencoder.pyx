@@ -327,6 +327,11 @@ cdef class Trainer:
         self.job.hyper.learning_rate = rate
 
     @property
+    def rate(self):
+        """The learning rate of the last step, with the schedule's factor; 0 before a step."""
+        return self.job.rate
+
+    @property
     def n_threads(self):
         """The number of threads, which may be set between runs to less than at the start."""
         return self.job.n_threads
@@ -353,6 +358,11 @@ cdef class Trainer:
         It is right even after an interrupt that lost the result of `run`."""
         return self.job.n_rows_done
 
+    @property
+    def loss_sum(self):
+        """The last result of `run`, which is right even after an interrupt that lost it."""
+        return self.job.loss_sum
+
     def values(self):
         """Bring the given arrays up to date, and return (parameters, state, n_steps)."""
         if not self.is_unpacked:
@@ -368,6 +378,10 @@ cdef class Trainer:
         """Go back to earlier values."""
         self.flat[...], self.state[...], self.job.n_steps = flat, state, n_steps
         self.is_packed, self.is_unpacked = False, True
+
+    def go_on_from(self, n_rows_done, loss_sum, rate):
+        """Set the counters to those of a trainer that was interrupted."""
+        self.job.n_rows_done, self.job.loss_sum, self.job.rate = n_rows_done, loss_sum, rate
 
     def run(self, const int64_t[::1] order, double loss_sum):
         """Train on these rows of X, batch_size at a time, and return (loss_sum, status).

@@ -113,6 +113,7 @@ cdef extern from "kernels/autoencoder/factored_job.h":
         int64_t schedule_steps
         void* state[2]
         int64_t n_steps
+        double rate
         double loss_sum
         int64_t n_rows_done
         int status

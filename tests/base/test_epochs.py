@@ -58,7 +58,10 @@ class Model:
     def __init__(self, callbacks=None, verbose=0):
         self.callbacks, self.verbose = callbacks, verbose
         self.n_epochs_, self.losses_, self.validation_losses_ = 0, [], []
-        self._state = None
+        self._state, self._rows = None, []
+
+    def _history_rows(self):
+        return self._rows
 
     def _curves(self):
         return self.losses_, self.validation_losses_

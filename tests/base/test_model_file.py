@@ -102,6 +102,9 @@ def test_every_parameter_round_trips(X, path):
         "n_threads": 1,
         "random_state": 7,
         "callbacks": None,
+        "checkpoint": None,
+        "checkpoint_every": "10 min",
+        "resume": "auto",
         "verbose": 0,
     }
     assert set(parameters) == set(Autoencoder().get_params())

@@ -183,5 +183,8 @@ def test_defaults():
         "n_threads": None,
         "random_state": None,
         "callbacks": None,
+        "checkpoint": None,
+        "checkpoint_every": "10 min",
+        "resume": "auto",
         "verbose": 0,
     }

@@ -240,8 +240,9 @@ def test_rows_without_weight_leave_the_held_out_rows_as_they_are(make_problem):
         held_out.append(validation_loss)
 
     ae = Autoencoder(3, early_stopping=True, max_epochs=2, random_state=4)
-    _, _, rows = ae._seed_and_parts(X, weight, False)
-    _, _, of_weighted = ae._seed_and_parts(X[weight > 0], weight[weight > 0], False)
+    seed = ae._draw_seed()
+    _, rows = ae._parts(X, weight, seed)
+    _, of_weighted = ae._parts(X[weight > 0], weight[weight > 0], seed)
     assert np.array_equal(rows, np.flatnonzero(weight)[of_weighted])
     ae.set_params(callbacks=validation_loss_is_of_the_held_out_rows).fit(X, sample_weight=weight)
     assert held_out == ae.validation_loss_curve_

@@ -1,6 +1,11 @@
 """End of a training whose number of epochs is left to the estimator."""
 
+from typing import ClassVar
+
 import numpy as np
+
+from aefast._base.saving import COUNT, CURVE, FLAG, Check
+from aefast._base.stopping import Criterion
 
 DECAY_BEGINS = 0.7  # share of the schedule "trapezoid" after which the rate falls
 WINDOWS = 20  # windows of a budget whose mean losses are compared
@@ -9,7 +14,7 @@ LEAST_DECAY = 0.3  # of the budget: a decay regains what the noise of large step
 FALLING = 0.01  # relative improvement of the last windows that counts as still falling
 
 
-class Budget:
+class Budget(Criterion):
     """Criterion that lets the rate decay once the loss has stopped falling, then ends training.
 
     The losses of epochs are averaged in windows of one twentieth of the budget. When PATIENCE
@@ -27,6 +32,12 @@ class Budget:
     decays : bool
         Whether the schedule is the trapezoid; otherwise training ends at once.
     """
+
+    _counters: ClassVar[dict[str, Check]] = (
+        dict.fromkeys(("n_epochs", "n_bad", "n_done"), COUNT)
+        | dict.fromkeys(("window", "means"), CURVE)
+        | {"ends_early": FLAG}
+    )
 
     def __init__(self, trainer, n_epochs, tol, decays):
         self.trainer, self.n_epochs, self.tol, self.decays = trainer, n_epochs, tol, decays

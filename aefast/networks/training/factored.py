@@ -54,6 +54,7 @@ def check_parameters(estimator):
         ("sparsity", None),
         ("top_k", None),
         ("dropout", 0),
+        ("checkpoint", None),
     )
     for name, value in needed:
         given = getattr(estimator, name)
@@ -99,6 +100,11 @@ class FactoredTrainer:
     @property
     def n_steps(self):
         return self.kernel.n_steps
+
+    @property
+    def rate(self):
+        """The learning rate of the last step, which this kernel does not tell."""
+        return None
 
     @property
     def n_rows_done(self):

@@ -13,8 +13,10 @@ from sklearn.utils._available_if import available_if
 from sklearn.utils._param_validation import validate_parameter_constraints
 
 from aefast._base import arrays as check
+from aefast._base.checkpoints import Checkpoint, interval_of
 from aefast._base.epochs import run_epochs
 from aefast._base.errors import table_name
+from aefast._base.fingerprints import fingerprint
 from aefast._base.progress import check_callbacks
 from aefast._base.random import split_rows
 from aefast._base.stopping import EarlyStopping, Patience
@@ -24,6 +26,7 @@ from aefast.networks.fitted import (
     continued_state,
     initial_state,
 )
+from aefast.networks.one_pass import mean_loss
 from aefast.networks.outputs import resolve_output
 from aefast.networks.precision import check_available, parameter_type
 from aefast.networks.reading import Reading, find_logarithms
@@ -50,7 +53,7 @@ from aefast.networks.training.start import (
     start_near_pca,
     starts_near_pca,
 )
-from aefast.networks.variants import check_precision_of_groups, needs_extremes
+from aefast.networks.variants import check_precision_of_groups, needs_extremes, rows_variant
 
 # parameters that differ from fit to fit, or that a cache should not keep alive
 CHECKED_EACH_TIME = ("random_state", "callbacks", "verbose")
@@ -103,6 +106,7 @@ class NetworkFitting:
     _check_variants: Callable[[], None]
     _variant_of: Callable[..., Any]
     _describe: Callable[..., str]
+    _history_rows: Callable[[], list[Any]]
     __sklearn_is_fitted__: Callable[[], bool]
     output: Any
     missing: str
@@ -127,7 +131,9 @@ class NetworkFitting:
     n_threads: int | None
     random_state: Any
     callbacks: Any
+    checkpoint_every: int | str
     verbose: Any
+    _history: list[Any]
     fit_report_: dict[str, Any]
     loss_curve_: list[float]
     validation_loss_curve_: list[float]
@@ -164,6 +170,7 @@ class NetworkFitting:
         check_available(self.precision)
         self._check_variants()
         check_callbacks(self.callbacks)
+        interval_of(self.checkpoint_every)
 
     def _draw_seed(self):
         seed = self.random_state
@@ -189,25 +196,43 @@ class NetworkFitting:
     def _beginning(self, state, record, keep_features):
         """Return the attributes of an estimator whose training starts, by name."""
         names = ("loss_curve_", "validation_loss_curve_", "n_epochs_")
-        return {"_state": state} | dict(zip(names, record, strict=True))
+        rows = getattr(self, "_history", []) if keep_features else []
+        return {"_state": state, "_history": rows} | dict(zip(names, record, strict=True))
 
-    def _run(self, training, n_epochs, held_out=None, weight=None, patience=None):
+    def _validation(self, training, held_out, weight, X_val):
+        """Return the validation by held-out rows, whose numbers are given, or by those of X_val."""
+        if held_out is not None:
+            loss = partial(training.mean_loss, held_out, self.n_threads, weight)
+        elif X_val is not None:
+            loss = partial(self._loss_of_others, training, X_val, rows_variant(self._state))
+        else:
+            return None
+        return EarlyStopping(training, loss, only_watches=not self.early_stopping)
+
+    def _loss_of_others(self, training, rows, variant):
+        """Return the mean loss of other rows than those of the training."""
+        model = self._state.model
+        parameters = model.split(training.values()[0])
+        return mean_loss(model, parameters, rows, len(rows), self.n_threads, variant=variant)
+
+    def _run(
+        self, training, n_epochs, validation=None, patience=None, checkpoint=None, name="training"
+    ):
         """Train, and keep the estimator's state up to date.
 
-        `held_out` has the numbers of the rows for early stopping, or is None.
+        `validation` is an `EarlyStopping` or None, `checkpoint` a `Checkpoint` or None, of which
+        this is the stage `name`.
         """
         if patience is None:
             is_lbfgs = self.solver == lbfgs.NAME
             patience = absolute_patience(self) if is_lbfgs else patience_of(self, training.trainer)
-        early_stopping = None
-        if held_out is not None:
-            loss = partial(training.mean_loss, held_out, self.n_threads, weight)
-            early_stopping = EarlyStopping(training, loss)
         stage = self._stage
         if sizes_are_chosen(self):
             sizes = [f"{layer.n_components}" for layer in self._state.model.layers]
             stage += f"{', '.join(sizes)} units, "
-        run_epochs(self, training, n_epochs, patience, early_stopping, stage=stage)
+        stored = None if checkpoint is None else checkpoint.stage(name)
+        given = training, n_epochs, patience, validation
+        run_epochs(self, *given, stage=stage, checkpoint=stored)
 
     # ---- hooks of run_epochs ----
 
@@ -224,7 +249,14 @@ class NetworkFitting:
 
     # ---- fitting ----
 
-    def fit(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> Self:
+    def fit(
+        self,
+        X: ArrayLike,
+        y: object = None,
+        sample_weight: ArrayLike | None = None,
+        *,
+        X_val: ArrayLike | None = None,
+    ) -> Self:
         """Train on X.
 
         Parameters
@@ -237,6 +269,9 @@ class NetworkFitting:
             Non-negative weights, scaled to mean 1. The loss of a batch is the sum of its weighted
             losses divided by the number of its rows. `early_stopping` holds out rows of positive
             weight.
+        X_val : array-like (n_validation_samples, n_features) or None, default=None
+            Rows whose mean loss after each epoch is the validation loss. `early_stopping` then
+            holds out no rows of X; without it training does not depend on them.
 
         Returns
         -------
@@ -245,21 +280,46 @@ class NetworkFitting:
         Raises
         ------
         ValueError, TypeError
-            For invalid parameters (or a precision that this processor does not have) or input; the
-            fitted state does not change.
+            For invalid parameters (or a precision that this processor does not have) or input, or a
+            checkpoint of another fit; the fitted state does not change.
         FloatingPointError
             If training diverges; the last finite parameters are kept.
         """
         self._check_parameters()
+        return self._fit(X, sample_weight, X_val, Checkpoint.of(self))
+
+    def _fit(self, X, sample_weight, X_val, checkpoint):
         goes_on = self.warm_start and self.__sklearn_is_fitted__()
         rows = self._table(X, reset=not goes_on)
         weight = check.as_mean_weight(sample_weight, len(rows))
-        seed, train, held_out = self._seed_and_parts(rows, weight, goes_on)
+        X_val = None if X_val is None else self._table_like(X, rows, X_val)
+        draw = self._draw_seed if checkpoint is None else partial(checkpoint.seed, self._draw_seed)
+        seed = self._state.seed if goes_on else draw()
+        train, held_out = self._parts(rows, weight, seed, X_val)
+        if checkpoint is not None:
+            tables = {"X": rows, "sample_weight": weight, "X_val": X_val}
+            start = self._description_of_start() if goes_on else None
+            checkpoint.identify(seed, tables, check.feature_names(X), start)
         state, variant, means = self._start(X, rows, weight, train, held_out, seed, goes_on)
-        self._fit_from(X, rows, weight, train, held_out, state, variant, means, goes_on)
+        if X_val is not None:
+            output, dtype = state.model.output, state.parameters.dtype
+            missing = self.missing == "mask" or getattr(X_val, "absent_missing", False)
+            options = {"missing": missing, "name": "X_val"}
+            scan_table(X_val, len(X_val), output, dtype, self.n_threads, **options)
+        if checkpoint is not None:
+            shift = np.empty(0) if state.scaling is None else state.scaling.shift
+            checkpoint.confirm(column_means=np.concatenate([means, shift]))
+        given = rows, weight, train, held_out, state, variant, means, goes_on
+        self._fit_from(X, *given, X_val=X_val, checkpoint=checkpoint)
         return self
 
-    def _fit_from(self, X, rows, weight, train, held_out, state, variant, means, goes_on):
+    def _description_of_start(self):
+        """Return the parameters that a warm start goes on from, for a checkpoint."""
+        return {"parameters": fingerprint(self._state.parameters), "n_steps": self._state.n_steps}
+
+    def _fit_from(
+        self, X, rows, weight, train, held_out, state, variant, means, goes_on, *, X_val, checkpoint
+    ):
         seen, variant = prepared_for_gaps(self, rows, train, weight, state, variant, goes_on)
         if seen is not rows:
             state = self._initialised(state, seen, train, weight, means)
@@ -269,7 +329,8 @@ class NetworkFitting:
         self._begin(X, state, keep_features=goes_on)
         self.fit_report_ = dict(settings.chosen)
         patience = self._patience(settings, training)
-        self._run(training, settings.max_epochs, held_out, weight, patience)
+        validation = self._validation(training, held_out, weight, X_val)
+        self._run(training, settings.max_epochs, validation, patience, checkpoint)
         report_fit(self, settings, training, patience, rows, train, weight, means)
 
     def _training(self, rows, train, state, variant, weight, **options):
@@ -388,6 +449,11 @@ class NetworkFitting:
         state = state._replace(fill=None) if fill is None else state
         return state, variant, means
 
+    def _table_like(self, X, rows, X_val):
+        """Return the table of X_val, whose columns must be those of X."""
+        absent_missing = self.sparse_means == "missing"
+        return check.validation_rows(self, X, rows, X_val, absent_missing=absent_missing)
+
     def _table(self, X, *, reset):
         """Return X as rows that kernels can read, dense or `SparseRows`."""
         absent_missing = self.sparse_means == "missing"
@@ -420,23 +486,22 @@ class NetworkFitting:
         rates = rate_factors(state.model, state.parameters, spread)
         return state._replace(rates=rates if is_scale_free(self.solver) else None)
 
-    def _seed_and_parts(self, rows, weight, goes_on):
-        """Return the seed of all random numbers and the rows for training and early stopping.
+    def _parts(self, rows, weight, seed, X_val=None):
+        """Return the rows for training and those that early stopping holds out.
 
-        Without early stopping these are the number of all rows and None. Rows are held out among
-        those of positive weight, because the others have no part in a mean loss.
+        Without early stopping, or with X_val, these are the number of all rows and None. Rows are
+        held out among those of positive weight, because the others have no part in a mean loss.
         """
         n_rows = len(rows)
-        if self.early_stopping and n_rows < 2:
+        if not self.early_stopping or X_val is not None:
+            return n_rows, None
+        if n_rows < 2:
             raise ValueError(
                 "early_stopping=True needs at least 2 samples to hold one out, got n_samples = "
                 f"{n_rows}"
             )
-        seed = self._state.seed if goes_on else self._draw_seed()
-        if not self.early_stopping:
-            return seed, n_rows, None
         if weight is None:
-            return seed, *split_rows(n_rows, self.validation_fraction, seed)
+            return split_rows(n_rows, self.validation_fraction, seed)
         weighted = np.flatnonzero(weight > 0)
         if len(weighted) < 2:
             raise ValueError(
@@ -445,4 +510,4 @@ class NetworkFitting:
             )
         _, held_out = split_rows(len(weighted), self.validation_fraction, seed)
         held_out = weighted[held_out]
-        return seed, np.delete(np.arange(n_rows), held_out), held_out
+        return np.delete(np.arange(n_rows), held_out), held_out

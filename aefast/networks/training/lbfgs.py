@@ -21,6 +21,7 @@ def check(estimator):
         ("weight_decay", 0),
         ("clip_norm", None),
         ("max_norm", None),
+        ("checkpoint", None),  # SciPy keeps the state of its iterations to itself
     ):
         if getattr(estimator, name) != off:
             raise ValueError(
@@ -74,6 +75,9 @@ class FullBatch(Training):
     def settle(self):
         """Go back from a trial point of the line search to the last iterate that was taken."""
         self.flat[...] = self.best
+
+    def place(self):
+        return self.state.n_steps + self.n_iterations, None
 
     def run(self, epochs):
         """Minimise in SciPy's loop, which calls `after_iteration` after each iteration."""

@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 
 from aefast._base import _runtime, threads
+from aefast._base.checkpoints import check_tensors
 from aefast._base.epochs import Diverged, EpochTraining
 from aefast._base.errors import column_label, table_name
 from aefast._base.passes import Pace, RowOrder, slices_of_windows
 from aefast._base.random import SHUFFLE, random_stream, rewind
+from aefast._base.saving import COUNT, NUMBER, Check, check_entries, is_count, optional
 from aefast._base.team_size import TeamSize
 from aefast.networks._autoencoder import NOT_FINITE, Trainer
 from aefast.networks.one_pass import mean_loss, one_pass
@@ -21,6 +23,18 @@ from aefast.networks.variants import PLAIN, without_noise
 # assumed speed of products on a slow core, and time of a step outside its products, for the length
 # of the first slice
 OPERATIONS_A_SECOND, SECONDS_A_STEP = 1e9, 1e-4
+
+_PLACE = Check(
+    lambda value: isinstance(value, list) and len(value) == 2 and all(map(is_count, value)),
+    "a list of two integers in [0, 2**62)",
+)
+# checks of the counters in a checkpoint
+_COUNTERS = (
+    dict.fromkeys(("n_steps", "n_rows_done", "n_rows_in_pass"), COUNT)
+    | dict.fromkeys(("loss_sum", "rate", "learning_rate"), NUMBER)
+    | dict.fromkeys(("n_steps_of_best", "n_steps_of_last"), optional(COUNT))
+    | {"schedule": _PLACE}
+)
 
 
 class Snapshot:
@@ -40,6 +54,15 @@ class Snapshot:
 
     def restore(self, trainer):
         trainer.restore(self.flat, self.state, self.n_steps)
+
+    def arrays(self, prefix):
+        return _arrays(prefix, self.flat, self.state)
+
+
+def _arrays(prefix, flat, state):
+    """Return parameters and optimizer state by their names in checkpoints."""
+    optimizer = {f"{prefix}optimizer.{number}": array for number, array in enumerate(state)}
+    return {f"{prefix}parameters": flat} | optimizer
 
 
 class MiniBatches(EpochTraining):
@@ -66,6 +89,9 @@ class MiniBatches(EpochTraining):
         self.trainer, self.model, self.X, self.order = trainer, model, X, order
         self.random = None if seed is None else random_stream(seed, SHUFFLE)
         self.n_rows_before = n_rows_seen
+        self.pass_began = 0  # the trainer's n_rows_done at the beginning of the pass
+        self.is_pass_over = False  # whether a checkpoint has the end of a pass, not yet recorded
+        self.is_exact = True  # whether the values are those that steps have led to
         self.last_finite = Snapshot(trainer)
         self.best: Any = None  # a Snapshot once there is a best epoch
         self.was_changed = False  # whether callbacks may have changed values since the last epoch
@@ -91,6 +117,63 @@ class MiniBatches(EpochTraining):
     def reread(self):
         self.was_changed = True
         self.trainer.reread()
+
+    def place(self):
+        return self.trainer.n_steps, self.trainer.rate
+
+    def saved(self, *, in_epoch):
+        if not (self.is_exact and self.is_finite()):
+            return None
+        trainer = self.trainer
+        flat, state, n_steps = trainer.values()
+        n_rows_in_pass = trainer.n_rows_done - self.pass_began if in_epoch else 0
+        last = self.last_finite if n_rows_in_pass else None
+        kept = {"best": self.best, "last": last}
+        counters = {
+            "n_steps": n_steps,
+            "n_rows_done": trainer.n_rows_done,
+            "n_rows_in_pass": n_rows_in_pass,
+            "loss_sum": trainer.loss_sum if n_rows_in_pass else 0.0,
+            "rate": trainer.rate,
+            "learning_rate": float(trainer.learning_rate),
+            "schedule": list(trainer.schedule),
+            **{f"n_steps_of_{name}": of and of.n_steps for name, of in kept.items()},
+        }
+        tensors = _arrays("", flat, state)
+        for name, of in kept.items():
+            tensors |= {} if of is None else of.arrays(f"{name}.")
+        if trainer.variant.rows_unused is not None:
+            tensors["rows_unused"] = trainer.variant.rows_unused
+        return counters, tensors
+
+    def go_on_from(self, state, tensors):
+        check_entries("training", state, _COUNTERS)
+        trainer, unused = self.trainer, self.trainer.variant.rows_unused
+        flat, optimizer_state, _ = trainer.values()
+        if state["n_steps_of_best"] is not None:
+            self.best = Snapshot(trainer)
+            self.best.n_steps = state["n_steps_of_best"]
+        kept = {"best": self.best, "last": self.last_finite}
+        expected = _arrays("", flat, optimizer_state)
+        for name, of in kept.items():
+            if state[f"n_steps_of_{name}"] is not None:
+                expected |= of.arrays(f"{name}.")
+        if unused is not None:
+            expected["rows_unused"] = unused
+        check_tensors(tensors, expected)
+        if not state["n_rows_in_pass"] <= min(self.n_rows, state["n_rows_done"]):
+            raise ValueError(f"a pass of {self.n_rows} rows has no place {state['n_rows_in_pass']}")
+        for name, array in expected.items():
+            array[...] = tensors[name]
+        trainer.restore(flat, optimizer_state, state["n_steps"])
+        trainer.go_on_from(state["n_rows_done"], state["loss_sum"], state["rate"])
+        trainer.learning_rate, trainer.schedule = state["learning_rate"], tuple(state["schedule"])
+        self.pass_began = state["n_rows_done"] - state["n_rows_in_pass"]
+        self.is_pass_over = state["n_rows_in_pass"] == self.n_rows
+        if state["n_steps_of_last"] is None:
+            self.last_finite.take(trainer)
+        else:
+            self.last_finite.n_steps = state["n_steps_of_last"]
 
     def run(self, epochs):
         """Train for some epochs, and refuse what callbacks wrote after the last one if need be."""
@@ -118,11 +201,17 @@ class MiniBatches(EpochTraining):
     def settle(self):
         """Go back to the last epoch's end if a value is not finite."""
         if not self.is_finite():
+            self.is_exact = False
             self.last_finite.restore(self.trainer)
 
     def epoch(self, on_slice=None):
-        total, n_done = 0.0, 0
-        with closing(self._slices()) as slices:
+        n_done = self.trainer.n_rows_done - self.pass_began  # by an interrupted training
+        if n_done == self.n_rows and not self.is_pass_over:
+            self.recorded()
+            n_done = 0
+        self.is_pass_over = False
+        total = self.trainer.loss_sum if n_done else 0.0
+        with closing(self._slices(n_done)) as slices:
             for rows in slices:
                 before = self.trainer.n_rows_done
                 total, status = self._slice(rows, total)
@@ -138,6 +227,9 @@ class MiniBatches(EpochTraining):
             raise Diverged
         self.was_changed = False
         return total / n_done
+
+    def recorded(self):
+        self.pass_began = self.trainer.n_rows_done
 
     def mean_loss(self, rows, n_threads, sample_weight):
         """Return the mean loss of some rows of the table, without noise or penalties."""
@@ -163,10 +255,14 @@ class MiniBatches(EpochTraining):
         bad = np.flatnonzero(~np.isfinite(losses).all(axis=0))
         return int(bad[0]) if 0 < len(bad) < losses.shape[1] else None
 
-    def _slices(self):
-        """Return an iterator over slices of one pass's row numbers, in the order of training."""
-        random = None if self.random is None else rewind(self.random, self.n_rows_seen)
-        return slices_of_windows(self.order.windows(random), self.pace)
+    def _slices(self, n_done):
+        """Return an iterator over slices of one pass's row numbers, in the order of training.
+
+        The first n_done of them have been trained on.
+        """
+        began = self.n_rows_seen - n_done
+        random = None if self.random is None else rewind(self.random, began)
+        return slices_of_windows(self.order.windows(random, n_done), self.pace)
 
     def _slice(self, rows, loss_sum):
         """Make steps over some rows, without the GIL; results do not depend on the slicing."""

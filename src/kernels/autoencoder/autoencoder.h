@@ -193,6 +193,8 @@ typedef struct {
     void *state[2];
     /* in/out: number of updates made so far. */
     int64_t n_steps;
+    /* out: learning rate of the last step, with the schedule's factor. */
+    double rate;
 
     /* in/out: the call adds each batch's mean loss times its number of rows; with gradients, the
        weighted losses. */

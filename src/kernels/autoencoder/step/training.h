@@ -366,6 +366,7 @@ static void train_member(void *context, member m)
             now.status = STATUS_NOT_FINITE;
             break;
         }
+        now.rate = rate_of_step(&now);
         now.loss_sum += job->gradients ? loss : loss * (double)n;
         now.n_rows_done += n;
         now.n_steps += 1;
@@ -376,6 +377,7 @@ static void train_member(void *context, member m)
         job->loss_sum = now.loss_sum;
         job->n_rows_done = now.n_rows_done;
         job->n_steps = now.n_steps;
+        job->rate = now.rate;
         job->schedule_step = now.schedule_step;
         job->status = now.status;
     }

@@ -137,12 +137,17 @@ static const solver_entry solvers[] = {
     {.info = {.name = "adagrad", .n_state = 1}, .update = adagrad_update, .rests = 1},
 };
 
+/* Return the learning rate of the next step. */
+static inline double rate_of_step(const training_job *job)
+{
+    return job->hyper.learning_rate * schedules[job->hyper.learning_rate_schedule].factor(
+                                          (double)(job->n_steps + 1),
+                                          (double)job->schedule_step / (double)job->schedule_steps);
+}
+
 static inline step_constants constants_of_step(const training_job *job)
 {
-    double t = (double)(job->n_steps + 1);
-    double rate = job->hyper.learning_rate *
-                  schedules[job->hyper.learning_rate_schedule].factor(
-                      t, (double)job->schedule_step / (double)job->schedule_steps);
+    double t = (double)(job->n_steps + 1), rate = rate_of_step(job);
     step_constants constants = {.learning_rate = (real)rate,
                                 .momentum = (real)job->hyper.momentum,
                                 .decay = (real)(1 - rate * job->hyper.weight_decay),
