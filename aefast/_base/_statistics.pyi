@@ -70,3 +70,18 @@ def project(
     Z: NDArray[Any] | None = None,
     quadratic: NDArray[Any] | None = None,
 ) -> int: ...
+
+MOST_RANK: int
+MOST_REFERENCES: int
+
+def nearest(
+    X: NDArray[Any],
+    references: NDArray[Any],
+    rank: int,
+    units: tuple[NDArray[Any], NDArray[Any]],
+    domain: Any,
+    missing: bool,
+    n_threads: int,
+    distance: NDArray[Any],
+    place: NDArray[Any],
+) -> int: ...

@@ -90,6 +90,22 @@ cdef extern from "kernels/statistics/statistics.h":
         double* completed
         double* totals
 
+    enum: NEAREST_MOST_RANK
+    enum: NEAREST_MOST_REFERENCES
+
+    ctypedef struct nearest_job:
+        rows_view rows
+        int64_t n_features
+        int64_t n_sets
+        int64_t n_references
+        int64_t rank
+        const void* references
+        int n_threads
+        void* workspace
+        double* distance
+        int32_t* place
+        int status
+
     ctypedef struct statistics_kernels:
         int64_t (*workspace_bytes)(const statistics_job*) noexcept nogil
         void (*begin)(statistics_job*) noexcept nogil
@@ -102,6 +118,8 @@ cdef extern from "kernels/statistics/statistics.h":
         int64_t (*gap_bytes)(const gap_job*) noexcept nogil
         void (*gap_pack)(gap_job*) noexcept nogil
         void (*gap_sums)(gap_job*) noexcept nogil
+        int64_t (*nearest_bytes)(const nearest_job*) noexcept nogil
+        void (*nearest)(nearest_job*) noexcept nogil
         int64_t lanes
 
     const statistics_kernels* statistics_tables[][2]
@@ -281,3 +299,37 @@ cdef class Gaps:
         self.job.first_group, self.job.last_group = first_group, last_group
         with nogil:
             kernels.gap_sums(&self.job)
+
+
+MOST_RANK = NEAREST_MOST_RANK  # largest rank of a neighbour
+MOST_REFERENCES = NEAREST_MOST_REFERENCES  # of a set
+
+
+def nearest(cnp.ndarray X, cnp.ndarray references, int64_t rank, units, domain, bint missing,
+            int n_threads, cnp.ndarray distance, cnp.ndarray place):
+    """Fill `distance` (n, B) float64 and `place` (n, B) int32 for B sets of references.
+
+    Row i has the distance ``Σ_j |x_ij − y_j|`` to the reference y of the rank-th least, and its
+    place in the set. references (B, m, d) has the real type of the computation, in units in which
+    ``(X − shift) factor`` is: `units` is the pair of float64 arrays (d,). With `missing`, NaN of X
+    adds nothing. Returns the status."""
+    cdef nearest_job job
+    cdef const statistics_kernels* kernels = kernels_of(references)
+    memset(&job, 0, sizeof(job))
+    job.n_sets, job.n_references = cnp.PyArray_DIM(references, 0), cnp.PyArray_DIM(references, 1)
+    job.n_features = cnp.PyArray_DIM(references, 2)
+    check_width(X, job.n_features)
+    for array in units:
+        check_size(array, job.n_features)
+    for array in (distance, place):
+        check_size(array, cnp.PyArray_DIM(X, 0) * job.n_sets)
+    job.rows = view_rows(X, None, domain)
+    job.rows.missing = missing
+    job.rows.shift, job.rows.factor = <double*> data_of(units[0]), <double*> data_of(units[1])
+    job.rank, job.references, job.n_threads = rank, data_of(references), n_threads
+    job.distance, job.place = <double*> data_of(distance), <int32_t*> data_of(place)
+    workspace = allocate(kernels.nearest_bytes(&job))
+    job.workspace = data_of(workspace)
+    with nogil:
+        kernels.nearest(&job)
+    return job.status

@@ -253,6 +253,59 @@ static void gaps(int64_t n, int64_t d, int64_t k, int is_completed)
     release_memory();
 }
 
+/* Distances to the nearest of m references in each of three sets; some entries are missing. */
+static void nearest(int64_t n, int64_t d, int64_t m, int kind, int form)
+{
+    enum { SETS = 3 };
+    double *X = some_rows(n, d, kind);
+    int missing = kind != ROWS_UINT8;
+    for (int64_t i = 0; missing && i < n * d; i += 7)
+        X[i] = NAN;
+    table t = make_table(X, n, d, kind, form & ~ORDERED);
+    const statistics_kernels *k = statistics_tables[0][is_double];
+    void *references = reals(SETS * m * d);
+    fill_uniform(references, SETS * m * d, -1, 1);
+    double *shift = doubles(d), *factor = doubles(d), *distance[2];
+    for (int64_t j = 0; j < d; ++j)
+        shift[j] = random_number(), factor[j] = 1 + random_number();
+    int64_t rank = m < 5 ? m : 5;
+    int32_t *place[2];
+    for (int teams = 0; teams < 2; ++teams) {
+        nearest_job job = {.rows = t.view, .n_features = d, .n_sets = SETS, .n_references = m};
+        job.rank = rank, job.references = references, job.n_threads = teams ? team_size : 1;
+        job.rows.shift = shift, job.rows.factor = factor;
+        job.rows.checked = 1, job.rows.missing = missing;
+        job.rows.low = -INFINITY, job.rows.high = INFINITY;
+        job.distance = distance[teams] = workspace(n * SETS * 8);
+        job.place = place[teams] = workspace(n * SETS * 4);
+        job.workspace = workspace(k->nearest_bytes(&job));
+        k->nearest(&job);
+        check("nearest: status", job.status, 0);
+    }
+    check_bits("nearest: bits of a team", distance[0], distance[1], n * SETS * 8);
+    check_bits("nearest: places of a team", place[0], place[1], n * SETS * 4);
+    double error = 0, bound = (double)d * (is_double ? 1e-13 : 1e-5);
+    for (int64_t i = 0; i < n * SETS; ++i) {
+        int64_t closer = 0, as_close = 0;
+        for (int64_t r = 0; r < m; ++r) {
+            double sum = 0;
+            for (int64_t j = 0; j < d; ++j) {
+                double x = entry(&t, i / SETS, j);
+                if (x == x)
+                    sum += fabs((x - shift[j]) * factor[j] -
+                                get(references, ((i % SETS) * m + r) * d + j));
+            }
+            closer += sum < distance[0][i] - bound;
+            as_close += sum <= distance[0][i] + bound;
+            if (r == place[0][i])
+                error = fmax(error, fabs(sum - distance[0][i]));
+        }
+        check("nearest: rank", closer < rank && rank <= as_close ? 0 : 1, 0);
+    }
+    check("nearest", error, bound);
+    release_memory();
+}
+
 void run_statistics(void)
 {
     for (int i = 0; i < N_HEIGHTS; ++i)
@@ -264,5 +317,6 @@ void run_statistics(void)
             sparse_products(n, d, m);
             projections(n, d, m, kind, form, (i + j) % 2);
             gaps(n, d, m < 8 ? m : 8, (i + j) % 2);
+            nearest(n, d, m, kind, form);
         }
 }

@@ -10,6 +10,7 @@
 #include "kernels/statistics/statistics.h"
 
 #include "kernels/statistics/gaps.h"
+#include "kernels/statistics/nearest.h"
 #include "kernels/statistics/projection.h"
 #include "kernels/statistics/sparse_rows.h"
 
@@ -361,5 +362,7 @@ const statistics_kernels INSTANCE(statistics) = {
     .gap_bytes = gap_bytes,
     .gap_pack = gap_pack,
     .gap_sums = gap_sums,
+    .nearest_bytes = nearest_bytes,
+    .nearest = nearest,
     .lanes = LANES,
 };

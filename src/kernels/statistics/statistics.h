@@ -128,6 +128,29 @@ typedef struct {
     double *second, *cross, *completed, *totals;
 } gap_job;
 
+/* Largest rank of a neighbour, and largest number of references of a set. */
+enum { NEAREST_MOST_RANK = 32, NEAREST_MOST_REFERENCES = 1 << 24 };
+
+/* For each row x and each of several sets of references y, the distance sum_j |x_j - y_j| to the
+   rank-th nearest reference and its place in the set. Missing entries (NaN) of x add nothing. Sums
+   are in reals. */
+typedef struct {
+    /* Rows, in the units of the references by their shift and factor. */
+    rows_view rows;
+    /* 1 <= rank <= min(NEAREST_MOST_RANK, n_references). */
+    int64_t n_features, n_sets, n_references, rank;
+    /* (n_sets, n_references, n_features), finite reals. */
+    const void *references;
+    int n_threads;
+    /* Memory of nearest_bytes. */
+    void *workspace;
+    /* out (n_rows, n_sets). */
+    double *distance;
+    int32_t *place;
+    /* out: the flags STATUS_BAD_ROWS, and STATUS_NOT_FINITE where a distance overflows. */
+    int status;
+} nearest_job;
+
 typedef struct {
     int64_t (*workspace_bytes)(const statistics_job *);
     void (*begin)(statistics_job *);
@@ -140,6 +163,8 @@ typedef struct {
     int64_t (*gap_bytes)(const gap_job *);
     void (*gap_pack)(gap_job *);
     void (*gap_sums)(gap_job *);
+    int64_t (*nearest_bytes)(const nearest_job *);
+    void (*nearest)(nearest_job *);
     /* Number of patterns in a group. */
     int64_t lanes;
 } statistics_kernels;
