@@ -14,6 +14,7 @@ SparseCoder              sparse codes for a given dictionary
 sparse_encode            sparse codes for a given dictionary, in one call
 DictionaryLearning       dictionary for sparse codes, learned from rows
 extract_patches          random patches of images, streamed
+AnomalyDetector          strange rows of tables, with p-values and reasons
 Imputer                  missing entries of tables, filled by their conditional means or draws
 TableAutoencoder         autoencoder of tables with numbers, categories, dates: frames in and out
 TableEncoder             tables of mixed columns as matrices for the models, and back
@@ -37,6 +38,7 @@ from aefast._version import __version__
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:  # the imports of `__getattr__`, for type checkers
+    from aefast import anomaly as anomaly
     from aefast import callbacks as callbacks
     from aefast import denoising as denoising
     from aefast import distributions as distributions
@@ -52,6 +54,7 @@ if TYPE_CHECKING:  # the imports of `__getattr__`, for type checkers
     from aefast import table_autoencoder as table_autoencoder
     from aefast._base.moments import SufficientStatistics
     from aefast._build_info import build_info
+    from aefast.anomaly import AnomalyDetector
     from aefast.imputation import Imputer
     from aefast.interop.c_header import export_c
     from aefast.linear.autoencoders import MarginalizedAutoencoder
@@ -85,6 +88,7 @@ _HOMES = {
     "MixtureOfFactorAnalyzers": "aefast.linear.mixtures",
     "MixtureOfProbabilisticPCA": "aefast.linear.mixtures",
     "Whitening": "aefast.linear.whitening",
+    "AnomalyDetector": "aefast.anomaly",
     "Imputer": "aefast.imputation",
     "SufficientStatistics": "aefast._base.moments",
     "DictionaryLearning": "aefast.sparse_coding.dictionary_learning",
@@ -98,6 +102,7 @@ _HOMES = {
     "build_info": "aefast._build_info",
 }
 _MODULES = (
+    "anomaly",
     "callbacks",
     "denoising",
     "distributions",
@@ -114,6 +119,7 @@ _MODULES = (
 )
 
 __all__ = [
+    "AnomalyDetector",
     "Autoencoder",
     "AutoencoderCV",
     "AutoencoderEnsemble",

@@ -51,6 +51,7 @@ HOMES = {
     "aefast marginalized autoencoder": ("aefast.linear.autoencoders", "MarginalizedAutoencoder"),
     "aefast item autoencoder": ("aefast.linear.item_autoencoder", "ItemAutoencoder"),
     "aefast imputer": ("aefast.imputation", "Imputer"),
+    "aefast anomaly detector": ("aefast.anomaly", "AnomalyDetector"),
     "aefast table autoencoder": ("aefast.table_autoencoder", "TableAutoencoder"),
     "aefast table encoder": ("aefast.tables.encoder", "TableEncoder"),
 }

@@ -17,6 +17,7 @@ from aefast.model_file import HOMES
 N_FEATURES = 8
 OPTIONS = {
     "aefast autoencoder": {"n_components": 2, "max_epochs": 1, "random_state": 0},
+    "aefast anomaly detector": {"n_sets": 2, "n_references": 5},
     "aefast dictionary": {"n_components": 3, "max_epochs": 1, "random_state": 0},
     "aefast probabilistic pca": {"n_components": 2},
     "aefast factor analysis": {"n_components": 2},
@@ -46,7 +47,8 @@ def use(loaded):
     """Arrays that a user of the object would ask for."""
     if isinstance(loaded, aefast.SufficientStatistics):
         return loaded.covariance()
-    return loaded.transform(np.ones((2, loaded.n_features_in_)))
+    method = loaded.transform if hasattr(loaded, "transform") else loaded.score_samples
+    return method(np.ones((2, loaded.n_features_in_)))
 
 
 def leaves(state):

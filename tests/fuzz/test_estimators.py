@@ -25,13 +25,15 @@ OF_ROWS = [
         "recommend",
         "duality_gap",
         "transform_std",
+        "decision_function",
+        "p_values",
     ),
 ]
 OF_CODES = ["inverse_transform", "sample_output"]
 OF_FITS = ["fit", "partial_fit", "fit_transform", "accumulate"]
 WEIGHTED = {"Autoencoder", "StackedAutoencoder", "ProbabilisticPCA", "FactorAnalysis"} | {
     *("MixtureOfFactorAnalyzers", "MixtureOfProbabilisticPCA"),
-    *("MarginalizedAutoencoder", "ItemAutoencoder", "Whitening", "Imputer"),
+    *("MarginalizedAutoencoder", "ItemAutoencoder", "Whitening", "Imputer", "AnomalyDetector"),
 }
 
 
@@ -65,9 +67,15 @@ def assert_finite_state(estimator):
             assert_finite(value, name)
 
 
+def result_of(estimator):
+    """Return the method that every use of an estimator comes down to, and its name."""
+    name = "transform" if hasattr(estimator, "transform") else "score_samples"
+    return getattr(estimator, name), name
+
+
 def assert_usable(estimator):
     """Assert that good rows give finite codes, or an error in our words, whatever came before."""
-    outcome_of(estimator.transform, "transform", good_rows())
+    outcome_of(*result_of(estimator), good_rows())
 
 
 def check_learning(data, name):
@@ -85,7 +93,7 @@ def check_fitted(data, name):
     estimator = data.draw(estimators(name))
     if isinstance(outcome_of(estimator.fit, "fit", good_rows()), Refused):
         return
-    codes = outcome_of(estimator.transform, "transform", good_rows())
+    codes = outcome_of(*result_of(estimator), good_rows())
     if isinstance(codes, Refused):
         return
     methods = methods_of(estimator, [*OF_ROWS, *OF_CODES, *OF_FITS[:2]])
@@ -97,7 +105,7 @@ def check_fitted(data, name):
         else:
             width = codes.shape[1] if method in OF_CODES else N_FEATURES
             outcome_of(getattr(estimator, method), method, data.draw(tables(width)))
-        after = estimator.transform(good_rows())
+        after = result_of(estimator)[0](good_rows())
         assert type(after) is type(codes), method
         difference = after != codes
         assert not np.any(difference.data if hasattr(difference, "nnz") else difference), method

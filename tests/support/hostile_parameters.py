@@ -192,6 +192,17 @@ PARAMETERS = {
             "max_categories": [2, 1000],
         },
     ),
+    "AnomalyDetector": (
+        {"n_sets": 2, "n_references": 5, "n_threads": 1},
+        {
+            "contamination": [0.5, 1e-300, "auto"],
+            "false_alarm_rate": [1e-300, 0.5],
+            "calibration_fraction": [0.0, 0.5, 1 - 1e-12],
+            "n_sets": [1, 7],
+            "n_references": [1, 64],
+            "n_threads": [2],
+        },
+    ),
     "MarginalizedAutoencoder": (
         {"n_threads": 1},
         {"corruption": [1e-12, 0.5, 1 - 1e-12], "activation": ["identity"], "n_threads": [2]},

@@ -1,0 +1,498 @@
+"""Detection of anomalies: which rows of a table are strange, how strange, and why."""
+
+import copy
+from numbers import Integral, Real
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, OutlierMixin, clone
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+
+from aefast._anomaly_labels import Head, as_labels
+from aefast._anomaly_models import FittedEstimator
+from aefast._anomaly_reasons import reasons
+from aefast._anomaly_references import References, Slots
+from aefast._anomaly_rows import Calibration, Given, Usual, weighted_threshold
+from aefast._anomaly_state import SavedDetector
+from aefast._anomaly_tables import Columns, Rows
+from aefast._base import arrays as check
+from aefast._base import threads
+from aefast._base.errors import table_name
+from aefast._base.random import random_state_of
+from aefast._base.types import Array, RandomState
+
+__all__ = ["AnomalyDetector"]
+
+MOST_REFERENCES = 512  # of a set: a sixteenth of them is within the kernel's largest rank
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+def _can_go_on(detector: Any) -> bool:
+    if detector.estimator is None or hasattr(detector.estimator, "partial_fit"):
+        return True
+    raise AttributeError(f"{type(detector.estimator).__name__} has no method partial_fit")
+
+
+class AnomalyDetector(SavedDetector, OutlierMixin, BaseEstimator):
+    """Detector of anomalies, with p-values and with reasons in nats of each variable.
+
+    By default a row is compared with random rows of the fit. There are B sets of m reference rows,
+    each row drawn alone; a set reconstructs a row x by its ⌈m/16⌉-th nearest reference y, and the
+    strangeness of x is the mean over the sets b of
+
+        s_b(x) = Σ_j |x_j − y_bj| / u_j,
+
+    which is −log p of Laplace densities about the reconstruction, up to constants: nats, which add
+    up over variables. Small samples have few of the anomalies, and a rank above 1 passes over
+    those, so that anomalies that are alike do not hide each other [1]_ [2]_. With `estimator` the
+    strangeness is minus the log-likelihood that a model of aefast gives the row.
+
+    Frames with columns that are not numbers are coded by a `TableEncoder`. Missing entries are
+    allowed: one counts as much as its variable usually does.
+
+    Parameters
+    ----------
+    estimator : estimator or None, default=None
+        The model: an `Autoencoder`, `StackedAutoencoder`, `ProbabilisticPCA`, `FactorAnalysis`, a
+        mixture of these, a `DictionaryLearning`, …; not fitted here, but cloned. Estimators without
+        `score_samples` are scored by Laplace densities of their residuals. None: reference rows.
+    contamination : float or "auto", default="auto"
+        Share of the fit's rows that `predict` flags, in (0, 0.5]. "auto" flags rows with a p-value
+        of at most `false_alarm_rate`.
+    false_alarm_rate : float, default=0.05
+        For "auto", the share of normal rows that are flagged.
+    calibration_fraction : float, default=0.2
+        Share of rows that the model does not see, from which p-values and the usual surprise of
+        variables come; in [0, 1). At most 2000 of them are kept. With 0, p-values do not exist, and
+        thresholds are quantiles of the fit's own rows.
+    n_sets : int, default=16
+        B. Time and memory grow with it, randomness falls.
+    n_references : int, default=128
+        m, the number of references of a set, at most 512. Fewer references see the table more
+        coarsely: only rows far from everything are strange then.
+    roles : dict, list of pairs or None, default=None
+        Roles of columns of mixed frames, as of `TableEncoder`.
+    random_state : int, RandomState instance or None, default=0
+        Source of reference rows and of the rows that are left out.
+    n_threads : int or None, default=None
+        Number of threads, as for `Autoencoder`. Results do not depend on it.
+
+    Attributes
+    ----------
+    offset_ : float
+        ``decision_function = score_samples − offset_``.
+    estimator_ : estimator or None
+        The fitted model; None for reference rows.
+    references_ : ndarray (n_sets, n_references, n_columns)
+        The reference rows, of the columns of the matrix; only without `estimator`.
+    variables_ : list of str
+        Names of the variables: the columns of X, without those that a `TableEncoder` leaves out.
+    usual_surprise_ : ndarray (n_variables,)
+        Mean surprise of each variable in rows that were left out.
+    encoder_ : TableEncoder or None
+        The encoder of mixed frames.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of str
+        Only where X has string column names.
+
+    Notes
+    -----
+    Scores of rows of the fit and of new rows are on one scale: the estimator serves to find the
+    anomalies in a table (`fit_predict`) and those in later rows (`predict`), which scikit-learn
+    calls novelties.
+
+    The unit u_j of a column is ``c √(a_j r_j)``, with its mean absolute deviation a_j from its
+    median, its range r_j in the reference rows, and one c for all columns, which makes a_j the unit
+    of the median column. A column of two values has ``r_j / 3``. A column that does not vary in the
+    fit counts nothing. Medians stand for missing entries of references.
+
+    References
+    ----------
+    .. [1] Sugiyama & Borgwardt (2013), Rapid distance-based outlier detection via sampling.
+    .. [2] Aggarwal & Sathe (2015), Theoretical foundations and algorithms for outlier ensembles.
+    .. [3] Vovk, Gammerman & Shafer (2005), Algorithmic learning in a random world.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from aefast import AnomalyDetector
+    >>> X = np.random.default_rng(0).normal(size=(1000, 3)) @ [[1, 1, 0], [0, 1, 1], [0, 0, 0.3]]
+    >>> detector = AnomalyDetector(false_alarm_rate=0.001).fit(X)
+    >>> strange = [[0.0, 0.0, 0.0], [2.5, -2.5, 0.0]]
+    >>> detector.predict(strange)
+    array([ 1, -1])
+    """
+
+    _parameter_constraints: dict = {
+        "estimator": [HasMethods(["fit", "transform"]), None],
+        "contamination": [Interval(Real, 0, 0.5, closed="right"), StrOptions({"auto"})],
+        "false_alarm_rate": [Interval(Real, 0, 1, closed="neither")],
+        "calibration_fraction": [Interval(Real, 0, 1, closed="left")],
+        "n_sets": [Interval(Integral, 1, check.LARGEST_SIZE, closed="both")],
+        "n_references": [Interval(Integral, 1, MOST_REFERENCES, closed="both")],
+        "roles": [dict, list, None],
+        "random_state": ["random_state"],
+        "n_threads": [None, Interval(Integral, 1, threads.MOST_THREADS, closed="both")],
+    }
+
+    def __init__(
+        self,
+        estimator: Any = None,
+        *,
+        contamination: float | str = "auto",
+        false_alarm_rate: float = 0.05,
+        calibration_fraction: float = 0.2,
+        n_sets: int = 16,
+        n_references: int = 128,
+        roles: Any = None,
+        random_state: RandomState | None = 0,
+        n_threads: int | None = None,
+    ) -> None:
+        self.estimator = estimator
+        self.contamination = contamination
+        self.false_alarm_rate = false_alarm_rate
+        self.calibration_fraction = calibration_fraction
+        self.n_sets = n_sets
+        self.n_references = n_references
+        self.roles = roles
+        self.random_state = random_state
+        self.n_threads = n_threads
+
+    # ---- fitting ----
+
+    def fit(
+        self,
+        X: Any,
+        y: object = None,
+        sample_weight: ArrayLike | None = None,
+        anomaly_labels: ArrayLike | None = None,
+    ) -> Self:
+        """Learn what is usual in X, which may contain anomalies.
+
+        Parameters
+        ----------
+        X : frame or array-like (n_samples, n_features)
+            NaN is a missing entry.
+        y : ignored
+        sample_weight : array-like (n_samples,), optional
+            Not negative: a row of weight 2 counts as two equal rows. Rows of weight 0 do not count.
+        anomaly_labels : array-like (n_samples,), optional
+            1 for a known anomaly, 0 for a known normal row, NaN for an unknown one. A regularised
+            logistic regression on the strangeness, on the surprise of each variable and on the
+            codes learns from them; unknown rows are taken for normal ones of a small weight.
+            `score_samples` is minus its logit then. Labelled rows calibrate nothing.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For infinite entries, labels other than 0, 1 and NaN, and invalid parameters.
+        """
+        self._validate_params()
+        columns, rows = Columns.fitted(self, X)
+        random = random_state_of(self.random_state)
+        made = self._unfitted_copy(X, columns, rows, int(random.randint(2**31 - 1)))
+        labels = as_labels(anomaly_labels, len(rows.matrix))
+        given = made._given(rows.matrix, sample_weight, labels)
+        made._learn(given)
+        if given.labels is not None:
+            made._learn_labels(given)
+        made._set_offset(given)
+        self.__dict__ = made.__dict__  # at once: never parts of two fits
+        return self
+
+    @available_if(_can_go_on)
+    def partial_fit(self, X: Any, y: object = None, sample_weight: ArrayLike | None = None) -> Self:
+        """Learn from more rows of a stream, or begin with them.
+
+        The reference rows remain a random sample of all rows so far. With an `estimator` it is its
+        `partial_fit`. Labels of an earlier fit are forgotten, and the share `contamination` is that
+        of the rows that were left out of all calls.
+
+        Parameters
+        ----------
+        X : frame or array-like (n_samples, n_features)
+        y : ignored
+        sample_weight : array-like (n_samples,), optional
+
+        Returns
+        -------
+        self
+        """
+        if not self.__sklearn_is_fitted__():
+            return self.fit(X, sample_weight=sample_weight)
+        self._validate_params()
+        made = object.__new__(type(self))
+        made.__dict__.update(self.__dict__)
+        made._n_calls, made._head = self._n_calls + 1, None
+        given = made._given(self._columns.rows(self, X).matrix, sample_weight, None)
+        made._learn(given)
+        made._set_offset(None)
+        self.__dict__ = made.__dict__
+        return self
+
+    def fit_predict(self, X: Any, y: object = None, **kwargs: Any) -> Array:
+        """Fit to X and return −1 for its anomalies and 1 for its other rows.
+
+        Parameters
+        ----------
+        X : frame or array-like (n_samples, n_features)
+        y : ignored
+        **kwargs
+            `sample_weight` and `anomaly_labels` of `fit`.
+
+        Returns
+        -------
+        labels : ndarray of int (n_samples,)
+        """
+        return self.fit(X, **kwargs).predict(X)
+
+    # ---- use ----
+
+    def score_samples(self, X: Any) -> Array:
+        """Return minus the strangeness of each row, in nats; lower is stranger.
+
+        Parameters
+        ----------
+        X : frame or array-like (n_samples, n_features)
+
+        Returns
+        -------
+        scores : ndarray (n_samples,)
+            float64. Minus the logit of being an anomaly where the fit had labels.
+        """
+        return -self._strangeness(self._checked(X), table_name(X, self))
+
+    def decision_function(self, X: Any) -> Array:
+        """Return ``score_samples(X) − offset_``, which is negative for anomalies.
+
+        Parameters
+        ----------
+        X : frame or array-like (n_samples, n_features)
+
+        Returns
+        -------
+        scores : ndarray (n_samples,)
+        """
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X: Any) -> Array:
+        """Return −1 for anomalies and 1 for other rows.
+
+        Parameters
+        ----------
+        X : frame or array-like (n_samples, n_features)
+
+        Returns
+        -------
+        labels : ndarray of int (n_samples,)
+        """
+        return np.where(self.decision_function(X) < 0, -1, 1)
+
+    def p_values(self, X: Any) -> Array:
+        """Return the share of left-out rows that are as strange as each row, conformal p-values.
+
+        With c rows left out of the fit, whose strangeness is s_i (weights 1),
+
+            p(x) = (1 + #{i : s_i ≥ s(x)}) / (1 + c).
+
+        If x and the rows that were left out are exchangeable — drawn independently from one
+        distribution, for example — then P(p(x) ≤ α) ≤ α for every α, whatever the distribution and
+        the model: rows like those of the fit are flagged with a probability of at most α. This
+        holds over the draw of x and of the fit's rows together, not for every single fit, and not
+        for rows of the fit itself. Anomalies among the rows left out make p-values larger. The
+        guarantee needs equal weights, and one call of `fit`.
+
+        Parameters
+        ----------
+        X : frame or array-like (n_samples, n_features)
+
+        Returns
+        -------
+        p : ndarray (n_samples,)
+            At least 1 / (1 + c), with c at most 2000.
+
+        Raises
+        ------
+        ValueError
+            Where no rows were left out (``calibration_fraction=0``, or too few rows).
+        """
+        rows = self._checked(X)
+        if not self._calibration.is_held_out:
+            raise ValueError(
+                "p_values needs rows that were left out of the fit: calibration_fraction was 0, or "
+                "there were too few rows"
+            )
+        return self._usual.p_values(self._strangeness(rows, table_name(X, self)))
+
+    def explain(self, X: Any, top: int = 3) -> Any:
+        """Return the variables that make rows strange, with what was expected of them.
+
+        Parameters
+        ----------
+        X : frame or array-like (n_samples, n_features)
+        top : int, default=3
+            Largest number of variables of a row.
+
+        Returns
+        -------
+        reasons : DataFrame, or a dict of lists where pandas is not installed
+            A line for each of the `top` most surprising variables of each row, row after row, the
+            most surprising variable first. Columns: `row`, the label of the row in a pandas frame,
+            else its number; `variable`; `surprise`, in nats beyond the variable's usual surprise
+            (`usual_surprise_`); `value`; `expected`, given the other entries and its own; `low` and
+            `high`, the ends of an interval about `expected` that holds 90 % of the rows that were
+            left out, None for categories. Missing entries are not listed.
+        """
+        rows = self._checked(X)
+        parts, expected = self._model.surprise(rows.matrix, table_name(X, self), self.n_threads)
+        excess = self._columns.by_variable(parts) - self.usual_surprise_
+        if rows.unseen is not None:
+            excess = np.where(rows.unseen > 0, rows.unseen, excess)
+        return reasons(self._columns, X, rows.matrix, excess, expected, self._usual, top)
+
+    # ---- implementation ----
+
+    def _unfitted_copy(self, X, columns, rows, seed):
+        made = object.__new__(type(self))
+        made.__dict__.update(self.__dict__)
+        made.__dict__.pop("feature_names_in_", None)
+        if columns.encoder is None:
+            check.remember_features(made, X)
+        else:
+            of_encoder = columns.encoder.__dict__
+            names = ("n_features_in_", "feature_names_in_")
+            made.__dict__.update({name: of_encoder[name] for name in names if name in of_encoder})
+        made._columns, made._seed, made._n_calls = columns, seed, 1
+        made._model = made._head = None
+        made._calibration = Calibration.empty(rows.matrix.shape[1], rows.matrix.dtype)
+        return made
+
+    def _given(self, matrix, sample_weight, labels):
+        """Return the rows to learn from; which are left out follows from their contents."""
+        weight = check.as_row_weights(sample_weight, len(matrix))
+        weight = np.ones(len(matrix)) if weight is None else weight
+        if not weight.any():
+            raise ValueError("all weights are zero: there is nothing to fit to")
+        seed = self._seed + self._n_calls
+        return Given.of(matrix, weight, labels, seed, float(self.calibration_fraction))
+
+    def _learn(self, given):
+        """Set the model, the calibration rows and what is usual after a fit to more rows."""
+        held, seen = given.is_held_out, ~given.is_held_out
+        self._model = self._fitted_model(given, seen)
+        calibration = self._calibration
+        if not held.any() and not (calibration.is_held_out and len(calibration.rows)):
+            held = seen if given.labels is None else seen & (given.labels != 1)
+            held = held if held.any() else seen
+            calibration = calibration._replace(is_held_out=False)
+        elif held.any() and not calibration.is_held_out:
+            calibration = Calibration.empty(given.rows.shape[1], given.rows.dtype)
+        seed = self._seed + self._n_calls
+        self._calibration = calibration.with_rows(given.rows[held], given.weight[held], seed)
+        self._set_usual()
+
+    def _fitted_model(self, given, seen):
+        rows, weight, model = given.rows[seen], given.weight[seen], self._model
+        if self.estimator is None:
+            order = np.argsort(given.keys[seen], kind="stable")
+            arguments = rows, weight, order, np.random.RandomState([self._seed, self._n_calls])
+            if model is not None:
+                return model.with_rows(*arguments)
+            shape = int(self.n_sets), int(self.n_references)
+            return References(Slots.filled(shape, *arguments), self._columns.shares)
+        if model is None:
+            estimator = self._columns.prepared(clone(self.estimator))
+            learn = estimator.fit
+        else:
+            estimator = copy.deepcopy(model.estimator)  # which stays as it is if this fails
+            learn = estimator.partial_fit
+        learn(rows, **({} if (weight == 1).all() else {"sample_weight": weight}))
+        return FittedEstimator.of(estimator, rows)
+
+    def _set_usual(self):
+        model, calibration = self._model, self._calibration
+        usual = Usual.of(model, calibration, self.n_threads)
+        model.usual = usual.surprise  # of missing entries
+        found = model.strangeness(calibration.rows, "X", self.n_threads)
+        self._usual = usual.with_strangeness(found, calibration.weight)
+        if self._head is not None:
+            found = self._head.logits(self._features(calibration.rows, "X"))
+            self._usual = usual.with_strangeness(found, calibration.weight)
+
+    def _learn_labels(self, given):
+        seen = ~given.is_held_out
+        features = self._features(given.rows[seen], "X")
+        self._head = Head.fitted(features, given.labels[seen], given.weight[seen])
+        self._set_usual()
+
+    def _features(self, matrix, name):
+        """Return what the logistic regression reads of rows."""
+        parts, _ = self._model.surprise(matrix, name, self.n_threads)
+        parts = np.where(np.isnan(parts), self._usual.surprise, parts)
+        strangeness = self._model.strangeness(matrix, name, self.n_threads)
+        excess = self._columns.by_variable(parts) - self.usual_surprise_
+        return np.column_stack([strangeness, excess, self._model.codes(matrix)])
+
+    def _set_offset(self, given):
+        if self.contamination == "auto" and self._calibration.is_held_out:
+            self.offset_ = -self._usual.threshold(float(self.false_alarm_rate))
+            return
+        share = self.false_alarm_rate if self.contamination == "auto" else self.contamination
+        found, weight = self._usual.strangeness, self._usual.weight
+        if given is not None:
+            found, weight = self._strangeness(Rows(given.rows, None), "X"), given.weight
+        self.offset_ = -weighted_threshold(found, weight, float(share))
+
+    def _checked(self, X):
+        check_is_fitted(self)
+        return self._columns.rows(self, X)
+
+    def _strangeness(self, rows, name):
+        if self._head is not None:
+            return self._head.logits(self._features(rows.matrix, name))
+        found = self._model.strangeness(rows.matrix, name, self.n_threads)
+        return found if rows.unseen is None else found + rows.unseen.sum(axis=1)
+
+    @property
+    def estimator_(self) -> Any:
+        return None if self._is_of_references else self._model.estimator
+
+    @property
+    def references_(self) -> Array:
+        if not self._is_of_references:
+            raise AttributeError("only a detector without an estimator has references_")
+        return self._model.slots.rows
+
+    @property
+    def variables_(self) -> list:
+        return list(self._columns.names)
+
+    @property
+    def usual_surprise_(self) -> Array:
+        return self._columns.by_variable(self._usual.surprise[None])[0]
+
+    @property
+    def encoder_(self) -> Any:
+        return self._columns.encoder
+
+    @property
+    def _is_of_references(self) -> bool:
+        return isinstance(self._model, References)
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "_usual")
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
