@@ -14,6 +14,10 @@ from benchmarks.harness import runner
 # Arguments of each suite, and a text that its output must contain.
 COMMANDS = {
     "ensembles": ("--networks 3 --steps 20 --repeats 1", "times"),
+    "anomaly": (
+        "--seeds 1 --rivals AnomalyDetector IsolationForest",
+        "AnomalyDetector - IsolationForest",
+    ),
     "factors": ("likelihood --rounds 1", "| likelihood | sklearn |"),
     "files": ("--mib 4 --features 64 --components 4", "plain read again"),
     "imputation": (
