@@ -326,6 +326,8 @@ sparsity, dropout, weight_decay, clip_norm, max_norm, learning_rate_schedule, sh
 
         state = self._fitted_state()
         if state.sampling is None:
-            raise AttributeError("an ensemble of groups has drawn no rows: see the groups of its fit")
+            raise AttributeError(
+                "an ensemble of groups has drawn no rows: see the groups of its fit"
+            )
         seed, n, size, bootstrap = state.sampling
         return [drawn_rows(seed, b, n, size, bootstrap) for b in range(len(state.progress))]

@@ -50,9 +50,7 @@ class Training:
     def __call__(self):
         most = max(1, int(self.many.progress["most_epochs"].max()))
         self._losses = np.zeros((len(self.many.progress), most))
-        train_many(
-            self.settings, self.X, self.rows, self.many, self.variant, losses=self._losses
-        )
+        train_many(self.settings, self.X, self.rows, self.many, self.variant, losses=self._losses)
         return self.curves()
 
     def curves(self):
@@ -64,7 +62,9 @@ def fitted_state_of(ensemble, X, labels, names, random, name):
     """Return the state before the first step, and the `Training` that goes on from there."""
     output = resolve_output(ensemble.output, X.shape[1], names)
     if any(segment.custom is not None for segment in output):
-        raise ValueError("an AutoencoderEnsemble has no user-defined distributions: use Autoencoder")
+        raise ValueError(
+            "an AutoencoderEnsemble has no user-defined distributions: use Autoencoder"
+        )
     dtype = parameter_type("auto", X.dtype)
     seed = int(random.randint(np.iinfo(np.int64).max, dtype=np.int64))
     groups, sampling = None, None
@@ -214,9 +214,7 @@ def _of_groups(settings, X, rows, output, dtype, name):
     )
     check_groups(X, name, output)
     units = many_start.units_of_groups(settings, X, rows, found, output, name, near_pca)
-    means = np.stack(
-        [in_units(s, m) for s, m in zip(units.scalings, found.means, strict=True)]
-    )
+    means = np.stack([in_units(s, m) for s, m in zip(units.scalings, found.means, strict=True)])
     covariances, centres = None, means
     if near_pca:
         covariances = many_start.scaled_covariances(found.covariances, units.scalings)

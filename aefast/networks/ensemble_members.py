@@ -254,8 +254,10 @@ class FittedEnsemble(Saved):
             "null or a list of labels, strings or integers",
         )
         sampling = Check(
-            lambda value: value is None
-            or (isinstance(value, list) and len(value) == 4 and all(map(is_count, value[:3]))),
+            lambda value: (
+                value is None
+                or (isinstance(value, list) and len(value) == 4 and all(map(is_count, value[:3])))
+            ),
             "null or a list of four numbers",
         )
         flags = Check(is_list_of(lambda value: isinstance(value, bool)), "a list of flags")

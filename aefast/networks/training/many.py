@@ -150,7 +150,7 @@ def _next_slice(progress, counts, first, n_threads, n_rows):
     left = np.where(part["is_over"] != 0, 0, left)
     fitting = int(np.searchsorted(np.cumsum(left), n_rows, side="right"))
     unfinished = np.flatnonzero(left)
-    if fitting > unfinished[: n_threads][-1]:
+    if fitting > unfinished[:n_threads][-1]:
         return first + fitting, int(left[:fitting].max())
     return first + int(unfinished[:n_threads][-1]) + 1, max(1, int(n_rows / n_threads))
 

@@ -257,9 +257,7 @@ def place_near_pca(layer, parameters, directions, factor, spread):
     if activation["one_sided"] and not layer.top_k:
         offset = activation["linear_from"] + OFFSET * scale * directions.scales
     centre = np.where(np.isfinite(directions.mean), directions.mean, 0.0)
-    parameters.b[...] = offset - (
-        parameters.W.astype(np.float64) @ centre[..., np.newaxis]
-    )[..., 0]
+    parameters.b[...] = offset - (parameters.W.astype(np.float64) @ centre[..., np.newaxis])[..., 0]
     if is_free:
         free = np.where(directions.is_principal, factor / (scale**2 * activation["slope"]), 0.0)
         if layer.gain:
