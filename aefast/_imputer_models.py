@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from aefast._base.hidden_entries import HiddenEntries
+from aefast._base.hidden_entries import HiddenEntries, Variables
 from aefast._base.types import Array
 
 METHODS = ("ppca", "fa", "autoencoder")
@@ -23,6 +23,8 @@ class Settings(NamedTuple):
     max_iter: int
     n_threads: int | None
     random: np.random.RandomState
+    variables: Variables | None = None  # of mixed tables: which columns belong together
+    output: list | None = None  # of mixed tables: the distributions of an autoencoder
 
 
 def factors() -> Any:
@@ -46,7 +48,13 @@ def fitted_models(rows: Array, weights: list[Array], settings: Settings) -> tupl
     chosen.
     """
     if settings.method == "autoencoder":
-        of_network = networks().Options(settings.n_components, settings.n_threads, settings.random)
+        of_network = networks().Options(
+            settings.n_components,
+            settings.n_threads,
+            settings.random,
+            settings.variables,
+            settings.output,
+        )
         return settings.method, networks().NetworkImputation.fitted(rows, weights, of_network)
     options = factors().Options(settings.max_iter, settings.n_threads)
     method, choice = _chosen(rows, weights[0], settings, options)
@@ -57,7 +65,7 @@ def _chosen(rows: Array, weight: Array, settings: Settings, options: Any) -> tup
     """Return the factor model and the number of components that predict hidden entries best."""
     k = settings.n_components
     methods = AUTO_METHODS if settings.method == "auto" else (settings.method,)
-    entries = HiddenEntries.of(rows, weight, settings.random)
+    entries = HiddenEntries.of(rows, weight, settings.random, settings.variables)
     if entries is None:
         return methods[0], factors().Choice(0.0, 0 if isinstance(k, str) else k, 1.0)
     found = {
@@ -68,3 +76,12 @@ def _chosen(rows: Array, weight: Array, settings: Settings, options: Any) -> tup
     }
     best = max(found, key=lambda method: found[method].score)  # the first of equal ones
     return best, found[best]
+
+
+def bootstrap_weights(weight: Array, random: np.random.RandomState) -> Array:
+    """Return weights of a Bayesian bootstrap of rows with these weights.
+
+    A row of weight 2 has the sum of two exponential numbers, as two rows have together.
+    """
+    drawn = np.maximum(random.gamma(weight), np.finfo(np.float64).tiny)
+    return drawn / drawn.mean()

@@ -14,12 +14,15 @@ from aefast._base.saving import (
     Check,
     Saved,
     Tensor,
+    check_entries,
     is_count,
     is_list_of,
     one_of,
     optional,
 )
 from aefast._imputer_models import METHODS, factors, networks
+from aefast._imputer_tables import MixedTable
+from aefast.tables.encoder import TableEncoder
 
 EMPTY, CONSTANT, VARYING = "empty", "constant", "varying"  # kinds of columns
 
@@ -28,13 +31,17 @@ class FittedImputer(Saved):
     """Columns and models that a fit has found, or a file holds."""
 
     missing_values: Any
+    roles: Any
+    max_categories: int
 
-    def _set_fitted(self, method, model, units, kinds, indicator, keeps_empty, n_draws):
+    def _set_fitted(self, method, model, units, kinds, indicator, keeps_empty, n_draws, mixed):
         """Set what a fit has found, or a file holds.
 
         `units` are means and standard deviations of the columns, `indicator` the columns for which
-        the indicator has one, or None.
+        the indicator has one, or None, `mixed` a `MixedTable` or None.
         """
+        self._mixed = mixed
+        self.encoder_ = None if mixed is None else mixed.encoder
         self._keeps_empty, self._n_draws = keeps_empty, n_draws
         self.method_, self._model, self._kinds = method, model, kinds
         self.mean_, self.scale_ = units
@@ -44,21 +51,40 @@ class FittedImputer(Saved):
         self._varying = np.flatnonzero(np.array(kinds) == VARYING)
         self._kept = np.arange(len(kinds)) if self._keeps_empty else np.flatnonzero(~is_empty)
         self._indicator_columns = indicator
-        self.indicator_ = None if indicator is None else _indicator(len(kinds), indicator)
+        n_features = len(kinds)
+        if mixed is not None:
+            self._kept = np.array(mixed.kept())
+            self.n_features_in_ = n_features = mixed.encoder.n_features_in_
+            self.__dict__.pop("feature_names_in_", None)
+            if hasattr(mixed.encoder, "feature_names_in_"):
+                self.feature_names_in_ = mixed.encoder.feature_names_in_
+        self.indicator_ = None if indicator is None else _indicator(n_features, indicator)
 
     # ---- in a file ----
 
     _file_format = "aefast imputer"
+    _file_version = 2
+    _structured_parameters = ("roles",)
+
+    @classmethod
+    def _upgrade(cls, version, parameters, state):
+        if version < 2:  # tables had columns of numbers alone
+            parameters |= {"roles": None, "max_categories": 100} | parameters
+            state.setdefault("encoder", None)
 
     def _saved_parameters(self):
         parameters = super()._saved_parameters()
         value = as_float(self.missing_values)
         if not np.isfinite(value):  # which JSON cannot hold
             parameters["missing_values"] = repr(value)
+        if self._mixed is not None:
+            parameters["roles"] = self._mixed.encoder._saved_parameters()["roles"]
         return parameters
 
     @classmethod
     def _parameter_of_json(cls, name, value):
+        if name == "roles":
+            return TableEncoder._parameter_of_json(name, value)
         is_text = name == "missing_values" and isinstance(value, str)
         return float(value) if is_text else value
 
@@ -74,6 +100,7 @@ class FittedImputer(Saved):
             "keeps_empty": self._keeps_empty,
             "indicator_columns": self._indicator_columns,
             "networks": self._model.saved_state() if is_network else [],
+            "encoder": None if self._mixed is None else self._mixed.encoder._saved_state(),
         }
 
     @classmethod
@@ -90,6 +117,7 @@ class FittedImputer(Saved):
             "keeps_empty": FLAG,
             "indicator_columns": optional(indices),
             "networks": Check(is_list_of(OBJECT.is_valid), "a list of objects"),
+            "encoder": optional(OBJECT),
         }
 
     @classmethod
@@ -97,9 +125,14 @@ class FittedImputer(Saved):
         d, kinds = state["n_features"], state["column_kinds"]
         n_varying, n_models = kinds.count(VARYING), 1 + state["n_draws"]
         columns, k = state["indicator_columns"] or [], state["n_components"]
+        n_columns = d
+        if state["encoder"] is not None:
+            check_entries("encoder", state["encoder"], TableEncoder._state_checks())
+            n_columns = len(state["encoder"]["codings"])
         is_network = state["method"] == "autoencoder" and n_varying > 0
-        if len(kinds) != d or columns != sorted({*columns}) or max(columns, default=0) >= d:
-            raise ValueError(f"expected kinds and numbers of {d} columns")
+        are_columns = columns == sorted({*columns}) and max(columns, default=-1) < n_columns
+        if len(kinds) != d or not are_columns:
+            raise ValueError(f"expected kinds and numbers of {n_columns} columns")
         if (k > 0) != (n_varying > 0) or (state["method"] != "autoencoder" and k > n_varying):
             raise ValueError(f"expected components for {n_varying} columns, got {k}")
         if len(state["networks"]) != (n_models if is_network else 0):
@@ -124,9 +157,15 @@ class FittedImputer(Saved):
             model = networks().NetworkImputation.restored(state["networks"], tensors)
         elif is_varying.any():
             model = factors().LinearImputation.restored(tensors, state["n_iter"])
-        self.n_features_in_ = state["n_features"]
+        self.n_features_in_, mixed = state["n_features"], None
+        if state["encoder"] is not None:
+            encoder = TableEncoder(self.roles, max_categories=self.max_categories)
+            encoder._restore(state["encoder"], {})
+            if encoder._n_columns != len(kinds) or not is_varying.all():
+                raise ValueError(f"expected an encoder with {len(kinds)} columns that vary")
+            mixed = MixedTable(encoder, state["keeps_empty"])
         names = ("indicator_columns", "keeps_empty", "n_draws")
-        options = (state[name] for name in names)
+        options = [state[name] for name in names] + [mixed]
         self._set_fitted(state["method"], model, (mean, scale), kinds, *options)
 
 

@@ -1,7 +1,7 @@
 """Imputation of missing entries of tables: the conditional mean given the observed entries."""
 
 from numbers import Integral
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,19 +15,18 @@ from aefast._base.errors import column_labels, entry_error, overflow_of_row, tab
 from aefast._base.missing import observed_units, with_gaps
 from aefast._base.numeric_columns import numeric_frame
 from aefast._base.random import random_state_of
-from aefast._base.types import Array, RandomState, Reals
+from aefast._base.types import Array, RandomState
 from aefast._base.warnings import warn
-from aefast._imputer_models import METHODS, Settings, fitted_models
+from aefast._imputer_models import METHODS, Settings, bootstrap_weights, fitted_models
 from aefast._imputer_state import CONSTANT, EMPTY, VARYING, FittedImputer, as_float
+from aefast._imputer_tables import MixedTable, needs_encoder
+from aefast.tables.encoder import TableEncoder
 
 __all__ = ["Imputer"]
 
 MOST_DRAWS = 10_000
 _NAMES = "feature_names_in_"
-_ADVICE = (
-    "give the numeric columns alone, for example with ColumnTransformer and "
-    "make_column_selector(dtype_include='number'), or encode the others as numbers"
-)
+_ADVICE = "those of the fit were numeric"
 
 
 def __dir__() -> list[str]:
@@ -35,7 +34,7 @@ def __dir__() -> list[str]:
 
 
 class Imputer(FittedImputer, TransformerMixin, BaseEstimator):
-    """Imputer of missing entries of tables with real columns, from the entries that are observed.
+    """Imputer of missing entries of tables, from the entries that are observed.
 
     A model of the rows x is fitted to the observed entries, and a missing entry is replaced by its
     conditional mean ``E[x_j | x_o]`` given the observed entries ``x_o`` of its row. With the linear
@@ -48,16 +47,19 @@ class Imputer(FittedImputer, TransformerMixin, BaseEstimator):
     standardised inside, results are in their own units. Entries should be missing at random:
     whether one is missing may depend on observed entries, not on the missing value itself.
 
-    Columns are real numbers. Mixed tables, with categories as classes, need an encoder of tables
-    that does not exist yet: data frames with columns that are not numeric are refused by the names
-    of these columns.
+    Data frames with columns that are not numbers are mixed tables: a `TableEncoder` codes
+    categories, dates and amounts as columns of a matrix, in which the model fills whole groups of
+    columns, and a missing category becomes the most probable class. Results are frames of the
+    library that came in, with its types, then. Tables of numbers give arrays, as scikit-learn's
+    imputers do.
 
     Parameters
     ----------
     method : {"auto", "ppca", "fa", "autoencoder"}, default="auto"
         "ppca": probabilistic PCA, one noise variance for all standardised columns. "fa": factor
         analysis, a noise variance for each column, at least 0.001 of the column's. "autoencoder":
-        an `Autoencoder` with ``missing="mask"`` and otherwise its defaults. "auto": the one of
+        an `Autoencoder` with ``missing="mask"`` and otherwise its defaults, which has the columns'
+        own distributions in a mixed table. "auto": the one of
         "ppca" and "fa" that predicts hidden entries better.
     n_components : int or "auto", default="auto"
         k, the number of components or hidden units; of factor models at most the number d of
@@ -79,6 +81,11 @@ class Imputer(FittedImputer, TransformerMixin, BaseEstimator):
     max_iter : int, default=100
         Largest number of iterations of a factor model's fit. There is no warning where it is
         reached: imputed values settle long before the likelihood does.
+    roles : dict, list of pairs or None, default=None
+        Roles of columns of a mixed table where those inferred are not wanted, as of `TableEncoder`:
+        ``{"zip": "category"}``. With roles, every table is a mixed one, arrays too.
+    max_categories : int, default=100
+        Most columns of the matrix for one column of a mixed table, as of `TableEncoder`.
     random_state : int, RandomState instance or None, default=0
         Source of hidden entries, of bootstrap weights and of an autoencoder's seeds.
     n_threads : int or None, default=None
@@ -88,11 +95,14 @@ class Imputer(FittedImputer, TransformerMixin, BaseEstimator):
     ----------
     method_ : str
         "ppca", "fa" or "autoencoder".
+    encoder_ : TableEncoder or None
+        The encoder of a mixed table, with the roles of its columns; None for numbers.
     n_components_ : int
         k; 0 where no column varies, so that there is no model. 1 where columns are independent
         normal numbers, as they are with fewer than 5 rows or 2 columns that vary.
     mean_ : ndarray (n_features,)
-        Means of the observed entries; 0 for empty columns. float64, as `scale_`.
+        Means of the observed entries; 0 for empty columns. float64, as `scale_`. Both are of the
+        encoder's columns for mixed tables.
     scale_ : ndarray (n_features,)
         Standard deviations of the observed entries; 0 for constant and empty columns.
     indicator_ : MissingIndicator or None
@@ -137,6 +147,8 @@ class Imputer(FittedImputer, TransformerMixin, BaseEstimator):
         "missing_values": [MissingValues(numeric_only=True)],
         "add_indicator": ["boolean"],
         "keep_empty_features": ["boolean"],
+        "roles": TableEncoder._parameter_constraints["roles"],
+        "max_categories": TableEncoder._parameter_constraints["max_categories"],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "random_state": ["random_state"],
         "n_threads": [None, Interval(Integral, 1, threads.MOST_THREADS, closed="both")],
@@ -151,6 +163,8 @@ class Imputer(FittedImputer, TransformerMixin, BaseEstimator):
         missing_values: float = np.nan,
         add_indicator: bool = False,
         keep_empty_features: bool = False,
+        roles: Any = None,
+        max_categories: int = 100,
         max_iter: int = 100,
         random_state: RandomState | None = 0,
         n_threads: int | None = None,
@@ -161,18 +175,20 @@ class Imputer(FittedImputer, TransformerMixin, BaseEstimator):
         self.missing_values = missing_values
         self.add_indicator = add_indicator
         self.keep_empty_features = keep_empty_features
+        self.roles = roles
+        self.max_categories = max_categories
         self.max_iter = max_iter
         self.random_state = random_state
         self.n_threads = n_threads
 
     # ---- fitting ----
 
-    def fit(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> Self:
+    def fit(self, X: Any, y: object = None, sample_weight: ArrayLike | None = None) -> Self:
         """Fit the model to the observed entries of X.
 
         Parameters
         ----------
-        X : array-like (n_samples, n_features)
+        X : array-like, frame or stream (n_samples, n_features)
         y : ignored
         sample_weight : array-like (n_samples,), optional
             Not negative: a row of weight 2 counts as two rows. Rows of weight 0 do not count.
@@ -184,11 +200,17 @@ class Imputer(FittedImputer, TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            For infinite entries, columns that are not numeric, a table without an observed entry,
-            or invalid parameters.
+            For infinite entries, a table without an observed entry, columns that no role fits, or
+            invalid parameters.
         """
         self._validate_params()
-        rows, name = self._rows(X, reset=True), table_name(X)
+        X, mixed, table = TableEncoder._whole(X), None, None
+        if needs_encoder(X, self.roles):
+            mixed = self._new_table(X)
+            table = mixed.encoder._read_rows(X)
+            rows, name = table.matrix, mixed.name
+        else:
+            rows, name = self._rows(X, reset=True), table_name(X)
         weight = check.as_row_weights(sample_weight, len(rows))
         weight = np.ones(len(rows)) if weight is None else weight
         if not weight.any():
@@ -198,15 +220,18 @@ class Imputer(FittedImputer, TransformerMixin, BaseEstimator):
         if missing.all():
             raise ValueError(f"{name} has no observed entry: there is nothing to learn of it")
         means, deviations, varies = observed_units(rows, weight)
+        if mixed is not None:
+            means, deviations, varies = mixed.units(means, deviations, self.method == "autoencoder")
         standardised = (rows[:, varies] - means[varies]) / deviations[varies]
         kinds = np.where(varies, VARYING, np.where(missing.all(axis=0), EMPTY, CONSTANT))
         random = random_state_of(self.random_state)
         weights = [weight / weight.mean()]
-        weights += [_bootstrap_weights(weight, random) for _ in range(self.n_draws)]
+        weights += [bootstrap_weights(weight, random) for _ in range(self.n_draws)]
         method, model = METHODS[0] if self.method == "auto" else self.method, None
         if varies.any():
             parameters = self.method, self.n_components, self.max_iter, self.n_threads
-            settings = Settings(*parameters, random)
+            of_table = (None, None) if mixed is None else (mixed.variables(), mixed.encoder.output_)
+            settings = Settings(*parameters, random, *of_table)
             method, model = fitted_models(standardised, weights, settings)
         empty = np.flatnonzero(kinds == EMPTY)
         if len(empty) and not self.keep_empty_features:
@@ -215,29 +240,35 @@ class Imputer(FittedImputer, TransformerMixin, BaseEstimator):
                 "(keep_empty_features=True keeps them)",
                 UserWarning,
             )
-        indicator = np.flatnonzero(missing.any(axis=0)).tolist() if self.add_indicator else None
+        gaps = missing.any(axis=0)
+        if table is not None:
+            gaps = np.array([column.missing.any() for column in table.columns])
+        indicator = np.flatnonzero(gaps).tolist() if self.add_indicator else None
         made = object.__new__(type(self))
         made.__dict__.update({key: self.__dict__[key] for key in vars(self) if key != _NAMES})
-        check.remember_features(made, X)
-        options = indicator, bool(self.keep_empty_features), int(self.n_draws)
+        if mixed is None:
+            check.remember_features(made, X)
+        options = indicator, bool(self.keep_empty_features), int(self.n_draws), mixed
         made._set_fitted(method, model, (means, deviations), kinds.tolist(), *options)
         self.__dict__ = made.__dict__  # at once: never parts of two fits
         return self
 
     # ---- use ----
 
-    def transform(self, X: ArrayLike) -> Reals:
+    def transform(self, X: Any) -> Any:
         """Return X with missing entries replaced by their conditional means.
 
         Parameters
         ----------
-        X : array-like (n_samples, n_features)
+        X : array-like or frame (n_samples, n_features)
 
         Returns
         -------
-        X_filled : ndarray (n_samples, n_features_out)
+        X_filled : ndarray (n_samples, n_features_out), or a frame
             A copy, in which observed entries do not change; float32 for float32, uint8 and bool
-            input, float64 otherwise. Columns are those of `get_feature_names_out`.
+            input, float64 otherwise. Columns are those of `get_feature_names_out`. Of a mixed table
+            a frame of the library of X, with its types: classes are the most probable ones, numbers
+            of integer types are rounded, columns that the encoder leaves out are as they were.
 
         Raises
         ------
@@ -246,6 +277,11 @@ class Imputer(FittedImputer, TransformerMixin, BaseEstimator):
         FloatingPointError
             Where a conditional mean overflows the type of the result.
         """
+        check_is_fitted(self)
+        if self._mixed is not None:
+            table, standardised = self._mixed_rows(X)
+            matrix = self._completed(table.matrix, self._model.means(standardised))
+            return self._mixed.frame(matrix, table, self._indicator_columns)
         rows, standardised, name = self._standardised(X)
         model_means = None if self._model is None else self._model.means(standardised)
         filled = self._in_units(rows, model_means, name)
@@ -254,25 +290,32 @@ class Imputer(FittedImputer, TransformerMixin, BaseEstimator):
         marks = self.indicator_.transform(np.where(np.isnan(rows), np.nan, 0.0))
         return np.hstack([filled, marks.astype(filled.dtype)])
 
-    def transform_std(self, X: ArrayLike) -> Reals:
+    def transform_std(self, X: Any) -> Any:
         """Return standard deviations of the entries that `transform` imputes, given the observed.
 
         Of a factor model, it is the conditional standard deviation, with the parameters taken as
         known, times a factor of at least 1 with which the intervals ``mean ± 1.645 std`` hold 90 %
         of the entries that the fit has hidden. Of an autoencoder, it is the root-mean-square error
-        of hidden entries of the column in rows left out of a fit.
+        of hidden entries of the column in rows left out of a fit. For a class it is the probability
+        that it is another one; of a date the deviation is in days.
 
         Parameters
         ----------
-        X : array-like (n_samples, n_features)
+        X : array-like or frame (n_samples, n_features)
 
         Returns
         -------
-        std : ndarray (n_samples, n_features_out)
+        std : ndarray (n_samples, n_features_out), or a frame of numbers for a mixed table
             0 for observed entries and for constant columns, NaN for missing entries of empty
             columns, of which nothing is known. Columns and type are those of `transform` without
             the indicator's columns.
         """
+        check_is_fitted(self)
+        if self._mixed is not None:
+            table, standardised = self._mixed_rows(X)
+            matrix = self._completed(table.matrix, self._model.means(standardised))
+            deviations = self._model.deviations(standardised) * self.scale_
+            return self._mixed.uncertainties(matrix, deviations, table)
         rows, standardised, name = self._standardised(X)
         found, gaps = np.zeros(rows.shape), np.isnan(rows)
         found[gaps & (np.array(self._kinds) == EMPTY)] = np.nan
@@ -282,7 +325,7 @@ class Imputer(FittedImputer, TransformerMixin, BaseEstimator):
             found[:, self._varying] = scaled
         return self._as_result(found, rows, name)
 
-    def sample(self, X: ArrayLike, random_state: RandomState | None = None) -> Reals:
+    def sample(self, X: Any, random_state: RandomState | None = None) -> Any:
         """Return `n_draws` completed tables, drawn from p(missing | observed): multiple imputation.
 
         Each draw has parameters of its own, fitted to a bootstrap sample of the rows of `fit`, and
@@ -291,24 +334,30 @@ class Imputer(FittedImputer, TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like (n_samples, n_features)
+        X : array-like or frame (n_samples, n_features)
         random_state : int, RandomState instance or None, default=None
             With an int, draws are the same in each call.
 
         Returns
         -------
-        X_drawn : ndarray (n_draws, n_samples, n_features_out)
-            Columns and type as of `transform_std`.
+        X_drawn : ndarray (n_draws, n_samples, n_features_out), or a list of `n_draws` frames
+            Columns and type as of `transform` without the indicator's columns.
 
         Raises
         ------
         ValueError
             Where the estimator was fitted with ``n_draws=0``, or X is not valid for `transform`.
         """
-        rows, standardised, name = self._standardised(X)
+        check_is_fitted(self)
         if self._n_draws == 0:
             raise ValueError("sample needs a fit with n_draws of at least 1, got n_draws=0")
         random = random_state_of(random_state)
+        if self._mixed is not None:
+            table, standardised = self._mixed_rows(X)
+            drawn = self._model.draws(standardised, random)
+            matrices = [self._completed(table.matrix, completed) for completed in drawn]
+            return [self._mixed.frame(matrix, table, None, random) for matrix in matrices]
+        rows, standardised, name = self._standardised(X)
         if self._model is None:
             drawn = [self._in_units(rows, None, name)] * self._n_draws
         else:
@@ -332,6 +381,8 @@ class Imputer(FittedImputer, TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         names = _check_feature_names_in(self, input_features)
+        if self._mixed is not None and input_features is None:
+            names = np.array([str(label) for label in self._mixed.encoder.roles_], object)
         if self.indicator_ is None:
             return names[self._kept]
         return np.concatenate([names[self._kept], self.indicator_.get_feature_names_out(names)])
@@ -346,8 +397,11 @@ class Imputer(FittedImputer, TransformerMixin, BaseEstimator):
 
     def _standardised(self, X):
         """Return rows, their columns that vary in units of the fit, and the name of X."""
-        check_is_fitted(self)
         rows, name = self._rows(X, reset=False), table_name(X, self)
+        return rows, self._in_model_units(rows, name), name
+
+    def _in_model_units(self, rows, name):
+        """Return the columns of rows that vary in units of the fit."""
         columns = self._varying
         with np.errstate(over="ignore"):
             standardised = (rows[:, columns] - self.mean_[columns]) / self.scale_[columns]
@@ -356,7 +410,28 @@ class Imputer(FittedImputer, TransformerMixin, BaseEstimator):
             column = columns[place]
             value = rows[row, column]
             raise entry_error(value, name, (row, column), check.ANYWHERE, standardised.dtype)
-        return rows, standardised, name
+        return standardised
+
+    # ---- mixed tables ----
+
+    def _new_table(self, X):
+        """Return the encoder of a mixed table, fitted."""
+        if not np.isnan(as_float(self.missing_values)):
+            raise ValueError(
+                "missing_values must be NaN for tables with columns that are not numbers, whose "
+                f"missing entries are null, got {self.missing_values!r}"
+            )
+        options = self.roles, self.max_categories, bool(self.keep_empty_features)
+        return MixedTable.fitted(X, *options)
+
+    def _mixed_rows(self, X):
+        """Return rows of a mixed table, and their matrix in the model's units."""
+        table = self._mixed.encoder._read_rows(X)
+        return table, self._in_model_units(table.matrix, self._mixed.name)
+
+    def _completed(self, matrix, completed):
+        """Return a matrix whose gaps are filled from rows in the model's units."""
+        return np.where(np.isnan(matrix), self.mean_ + completed * self.scale_, matrix)
 
     def _in_units(self, rows, completed, name):
         """Return rows with the gaps filled from standardised rows of the model, as a result."""
@@ -383,12 +458,3 @@ class Imputer(FittedImputer, TransformerMixin, BaseEstimator):
         tags.input_tags.allow_nan = bool(np.isnan(as_float(self.missing_values)))
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
-
-
-def _bootstrap_weights(weight: Array, random: np.random.RandomState) -> Array:
-    """Return weights of a Bayesian bootstrap of rows with these weights.
-
-    A row of weight 2 has the sum of two exponential numbers, as two rows have together.
-    """
-    drawn = np.maximum(random.gamma(weight), np.finfo(np.float64).tiny)
-    return drawn / drawn.mean()

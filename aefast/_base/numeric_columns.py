@@ -27,15 +27,9 @@ def numeric_frame(X: Any, name: str, advice: str) -> Any:
     ValueError
         For columns that are not numeric, with their names.
     """
-    columns = getattr(X, "columns", None)
-    if columns is None or not hasattr(X, "dtypes") or getattr(X, "ndim", 2) != 2:
+    if not _is_frame(X):
         return X
-    refused, converted = [], {}
-    for j, (label, dtype) in enumerate(zip(columns, X.dtypes, strict=True)):
-        if str(dtype) == "object":
-            converted[j] = _numbers_of_objects(X.iloc[:, j])
-        if not _is_numeric(dtype) and converted.get(j) is None:
-            refused.append(f"{str(label)!r} ({dtype})")
+    refused, converted = _other_columns(X)
     if refused:
         shown = ", ".join(refused[:10]) + (", ..." if len(refused) > 10 else "")
         raise ValueError(f"{name} must have numeric columns, got {shown}: {advice}")
@@ -44,6 +38,27 @@ def numeric_frame(X: Any, name: str, advice: str) -> Any:
         for j, values in converted.items():
             X.isetitem(j, values)
     return X
+
+
+def columns_of_other_types(X: Any) -> list[str]:
+    """Return names and types of a data frame's columns that are not numeric."""
+    return _other_columns(X)[0] if _is_frame(X) else []
+
+
+def _is_frame(X: Any) -> bool:
+    return hasattr(X, "columns") and hasattr(X, "dtypes") and getattr(X, "ndim", 2) == 2
+
+
+def _other_columns(X: Any) -> tuple[list[str], dict[int, Array]]:
+    """Return names and types of columns that are not numeric, and objects that are numbers."""
+    refused, converted = [], {}
+    for j, (label, dtype) in enumerate(zip(X.columns, X.dtypes, strict=True)):
+        numbers = _numbers_of_objects(X.iloc[:, j]) if str(dtype) == "object" else None
+        if numbers is not None:
+            converted[j] = numbers
+        elif not _is_numeric(dtype):
+            refused.append(f"{str(label)!r} ({dtype})")
+    return refused, converted
 
 
 def _is_numeric(dtype: Any) -> bool:

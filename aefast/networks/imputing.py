@@ -1,6 +1,7 @@
 """Imputation by autoencoders fitted with missing="mask": fits, errors of hidden entries, a file.
 
-All rows here are standardised: each column's observed entries have the mean 0 and the variance 1.
+All rows here are standardised: each column's observed entries have the mean 0 and the variance 1;
+but those of columns of a mixed table whose distribution is not one of real numbers are not.
 """
 
 import warnings
@@ -11,6 +12,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from aefast._base import threads
+from aefast._base.hidden_entries import Variables, random_mask
 from aefast._base.saving import OBJECT, Tensor, check_entries
 from aefast._base.types import Array
 from aefast.networks.autoencoder import Autoencoder
@@ -26,6 +28,8 @@ class Options(NamedTuple):
     n_components: int | str
     n_threads: int | None
     random: np.random.RandomState  # of seeds and of hidden entries
+    variables: Variables | None = None  # of mixed tables
+    output: list | None = None  # of mixed tables
 
 
 class NetworkImputation(NamedTuple):
@@ -119,6 +123,7 @@ class NetworkImputation(NamedTuple):
 def _fit(rows: Array, weight: Array, options: Options) -> Autoencoder:
     network = Autoencoder(
         options.n_components,
+        output="gaussian" if options.output is None else options.output,
         missing="mask",
         n_threads=options.n_threads,
         random_state=int(options.random.randint(2**31)),
@@ -144,7 +149,8 @@ def _errors_of_hidden(rows: Array, weight: Array, options: Options) -> Array:
         network = _fit(rows[train], weight[train], options)
         held, w = rows[test], weight[test]
         for _ in range(N_REPEATS if len(held) else 0):
-            hidden = ~np.isnan(held) & (options.random.random_sample(held.shape) < HIDDEN_SHARE)
+            mask = random_mask(held.shape, HIDDEN_SHARE, options.random, options.variables)
+            hidden = ~np.isnan(held) & mask
             filled = network.impute(np.where(hidden, np.nan, held))
             squares += w @ np.where(hidden, np.square(filled - held), 0.0)
             counts += w @ hidden

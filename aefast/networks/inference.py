@@ -28,7 +28,6 @@ from aefast.networks.variants import (
     rows_variant,
 )
 
-
 SLICE_ENTRIES = 1 << 22  # of dense reconstructions that exist at a time
 
 

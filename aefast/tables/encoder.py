@@ -10,16 +10,17 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from aefast._base import arrays as check
 from aefast._base import saving
-from aefast._base.errors import shown
-from aefast._base.saving import COUNT, FLAG, OBJECT, TEXT, Check, Saved, Tensor, one_of, optional
+from aefast._base.saving import OBJECT, Check, Saved, Tensor, one_of
 from aefast._base.types import Array
 from aefast._base.warnings import warn
 from aefast.tables import roles as role
-from aefast.tables.codings import CODINGS, LEVELS, Coding, Dates, LeftOut, Levels, Numbers, Ordered
-from aefast.tables.columns import CATEGORY, DATE, EMPTY, NUMBER, Column, Dtype
-from aefast.tables.columns import TEXT as A_TEXT
+from aefast.tables.coding import Coding
+from aefast.tables.codings import Dates, LeftOut, Levels, Numbers, Ordered
+from aefast.tables.columns import Column
+from aefast.tables.described import coding_of_json, json_of_coding
 from aefast.tables.frames import LIBRARIES, NUMPY, Table, as_table, batches, is_stream, label_list
-from aefast.tables.summary import Summary, check_finite
+from aefast.tables.matching import as_given, check_type
+from aefast.tables.summary import Summary
 from aefast.tables.writing import frame_of
 
 
@@ -372,29 +373,29 @@ class TableEncoder(Saved, TransformerMixin, BaseEstimator):
         return self._table_of(matrix, rows, gaps_only=gaps_only, random=random)
 
     def _table_of(self, matrix, rows, *, index=None, gaps_only=False, random=None):
+        made = self._columns_of(matrix, rows, gaps_only=gaps_only, random=random)
+        if rows is None:
+            return frame_of(made, self._library, index)
+        labels = rows.table.labels
+        made = sorted(made, key=lambda column: labels.index(column.label))
+        return frame_of(made, rows.table.library, rows.table.index)
+
+    def _columns_of(self, matrix, rows, *, gaps_only=False, random=None) -> list[Column]:
+        """Return the columns of a matrix, in the order of the fit, with the labels of `rows`."""
         made, first = [], 0
         for j, coding in enumerate(self._codings):
             width = len(coding.names)
             column = coding.decode(matrix[:, first : first + width], random)
             first += width
             if rows is not None:
-                column = _as_given(column, rows.columns[j], coding, gaps_only)
+                column = as_given(column, rows.columns[j], coding, gaps_only)
             made.append(column)
-        if rows is None:
-            return frame_of(made, self._library, index)
-        order = {label: j for j, label in enumerate(self._labels(rows.table))}
-        made.sort(key=lambda column: order[column.label])
-        return frame_of(made, rows.table.library, rows.table.index)
+        return made
 
     @staticmethod
     def _whole(X: Any) -> Any:
         """Return X, or a table of all that a stream has, which can be read only once."""
         return as_table(X, "X").native if is_stream(X) else X
-
-    def _labels(self, table):
-        """Return the fit's label of each column of a table, in its order."""
-        own = [coding.label for coding in self._codings]
-        return table.labels if set(table.labels) == set(own) else own
 
     def _encoded(self, columns):
         matrix = np.empty((len(columns[0].values), self._n_columns))
@@ -416,7 +417,7 @@ class TableEncoder(Saved, TransformerMixin, BaseEstimator):
         columns = []
         for coding, j in zip(self._codings, numbers, strict=True):
             column = table.read(j)
-            _check_type(column, coding)
+            check_type(column, coding)
             columns.append(column)
         return table, columns
 
@@ -470,16 +471,7 @@ class TableEncoder(Saved, TransformerMixin, BaseEstimator):
     def _saved_state(self):
         return {
             "library": self._library,
-            "codings": [
-                {
-                    "label": int(c.label) if isinstance(c.label, np.integer) else c.label,
-                    "role": c.role,
-                    "coding": c.kind,
-                    "dtype": c.dtype._asdict(),
-                    "state": c.state,
-                }
-                for c in self._codings
-            ],
+            "codings": [json_of_coding(coding) for coding in self._codings],
         }
 
     @classmethod
@@ -497,7 +489,7 @@ class TableEncoder(Saved, TransformerMixin, BaseEstimator):
         return {}
 
     def _restore(self, state, tensors):
-        codings = [_coding_of_json(described) for described in state["codings"]]
+        codings = [coding_of_json(described) for described in state["codings"]]
         labels = [coding.label for coding in codings]
         if len(set(labels)) != len(labels) or not any(coding.names for coding in codings):
             raise ValueError("expected columns of distinct names, of which one varies")
@@ -507,91 +499,6 @@ class TableEncoder(Saved, TransformerMixin, BaseEstimator):
         self._set_fitted(codings, state["library"], chosen)
 
 
-_SUITS = {  # types of columns that the coding of a type takes
-    A_TEXT: (A_TEXT, CATEGORY),
-    CATEGORY: (A_TEXT, CATEGORY),
-}
-_DTYPE_CHECKS = {
-    "kind": one_of(["number", "boolean", "text", "category", "date", "time", "duration", "empty"]),
-    "name": TEXT,
-    "categories": optional(LEVELS),
-    "ordered": FLAG,
-    "unit": optional(TEXT),
-    "zone": optional(TEXT),
-    "digits": optional(COUNT),
-}
-_CODING_CHECKS = {
-    "label": Check(lambda v: isinstance(v, str) or saving.is_count(v), "a name"),
-    "role": one_of(role.ROLES),
-    "coding": one_of(CODINGS),
-    "dtype": OBJECT,
-    "state": OBJECT,
-}
-
-
-def _coding_of_json(described: dict[str, Any]) -> Coding:
-    check_of = saving.check_entries
-    check_of("column", described, _CODING_CHECKS)
-    check_of("dtype", described["dtype"], _DTYPE_CHECKS)
-    dtype = Dtype(**described["dtype"])
-    coding = CODINGS[described["coding"]]
-    return coding.restored(described["label"], dtype, described["role"], described["state"])
-
-
 def _wants_levels(chosen: Any) -> bool:
     """Whether a column is counted by its levels because of the role that was chosen."""
     return chosen is not None and (chosen in role.LEVELLED if isinstance(chosen, str) else True)
-
-
-def _check_type(column: Column, coding: Coding) -> None:
-    """Raise ValueError for a column of another type than the fit's, or with infinite numbers."""
-    if not coding.names or column.missing.all():
-        return
-    dtype = coding.dtype
-    suits = column.kind in _SUITS.get(dtype.kind, (dtype.kind,))
-    if dtype.kind == DATE:
-        suits &= (column.dtype.zone is None) == (dtype.zone is None)
-    elif column.kind in (A_TEXT, CATEGORY) and column.levels:
-        suits &= _are_texts(column.levels) == _are_texts(getattr(coding, "levels", []))
-    if not suits:
-        raise ValueError(
-            f"column {coding.label!r} of X was {_described(dtype)} in the fit, and is "
-            f"{_described(column.dtype)}"
-        )
-    if column.kind == NUMBER:
-        check_finite(column, "X")
-
-
-def _are_texts(levels: list) -> bool:
-    return any(isinstance(level, str) for level in levels)
-
-
-def _described(dtype: Dtype) -> str:
-    zone = "" if dtype.zone is None else f" in {dtype.zone}"
-    return f"{dtype.kind}{zone} ({shown(dtype.name)})"
-
-
-def _as_given(decoded: Column, given: Column, coding: Coding, gaps_only: bool) -> Column:
-    """Return a decoded column with the type of the given one, and its entries where they stay."""
-    label = decoded.label
-    if not coding.names:
-        is_filled = gaps_only and coding.role == role.CONSTANT and given.kind != EMPTY
-        if not is_filled:
-            return given._replace(label=label)
-    of_other = given.kind not in _SUITS.get(coding.dtype.kind, (coding.dtype.kind,))
-    dtype = coding.dtype if of_other else given.dtype  # where all entries are missing
-    if decoded.levels is None:
-        values = decoded.values
-        if gaps_only:
-            values = np.where(given.missing, values, given.values)
-        return Column(label, dtype, values)
-    own, codes = list(decoded.levels), decoded.values
-    if gaps_only and given.levels:
-        own = list(dict.fromkeys([*own, *given.levels]))
-        place = np.append([own.index(level) for level in given.levels], np.nan)
-        at = np.where(given.missing, -1, np.nan_to_num(given.values)).astype(np.int64)
-        codes = np.where(given.missing, codes, place[at])
-    if dtype.kind == CATEGORY:
-        categories = list(dict.fromkeys([*(dtype.categories or []), *decoded.levels]))
-        dtype = dtype._replace(categories=categories)
-    return Column(label, dtype, codes, own)

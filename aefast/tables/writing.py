@@ -23,6 +23,7 @@ from aefast.tables.columns import (
 )
 from aefast.tables.frames import NUMPY, PANDAS, POLARS, PYARROW
 
+BOOLEANS = {PANDAS: "bool", POLARS: "Boolean", PYARROW: "bool", NUMPY: "bool"}
 _FLOAT64 = {PANDAS: "float64", POLARS: "Float64", PYARROW: "double"}
 SAFE = 2**62  # largest size of a number that becomes a 64-bit integer, of dates and times
 DAY = 86_400_000_000  # microseconds

@@ -197,9 +197,7 @@ def test_huge_and_tiny_numbers(X):
 )
 def test_columns_that_are_not_numeric_are_named(column, kind, X):
     frame = pd.DataFrame(X, columns=list("abcdef")).assign(town=column)
-    match = rf"must have numeric columns, got 'town' \({kind}.*ColumnTransformer"
-    with pytest.raises(ValueError, match=match):
-        Imputer().fit(frame)
+    match = rf"must have numeric columns, got 'town' \({kind}.*those of the fit were numeric"
     numeric = Imputer().fit(frame.drop(columns="town").assign(town=1.0))
     with pytest.raises(ValueError, match=match):
         numeric.transform(frame)
