@@ -39,13 +39,16 @@ class TeamSize:
     Parameters
     ----------
     most : int
-        The largest size, with which the first slice begins.
+        The largest size.
     is_fixed : bool
         Whether the size never changes: because the user has set it.
+    first : int or None, default=None
+        The size with which the first slice begins; None: the largest.
     """
 
-    def __init__(self, most: int, is_fixed: bool) -> None:
-        self.most = self.size = self._best = most
+    def __init__(self, most: int, is_fixed: bool, first: int | None = None) -> None:
+        self.most = most
+        self.size = self._best = most if first is None else first
         self._is_fixed = is_fixed or most == 1
         self._is_cold = True  # the first slice waits for threads to start
         self._rows, self._seconds, self._used = 0, 0.0, 0.0  # of the present window

@@ -15,6 +15,8 @@ from aefast._base.errors import shown
 # Floating-point operations of a step or a pass from which a further thread is worth its cost
 # (benchmarks/results).
 WORK_PER_THREAD = 1e6
+# The same for a team that the clock judges: on idle cores smaller steps gain from it too.
+TRIED_WORK_PER_THREAD = 1.5e5
 MOST_THREADS = 1024
 
 _process = os.getpid()
@@ -53,6 +55,17 @@ def effective_n_threads(n_threads: int | None, work: float) -> int:
     if n_threads is None:
         return int(min(default_n_threads(), max(1, work // WORK_PER_THREAD)))
     return int(n_threads)
+
+
+def largest_team(n_threads: int | None, work: float) -> int:
+    """Return the size to which a team for `work` operations may grow where that is faster.
+
+    `TeamSize` measures. A number that the user has set does not change.
+    """
+    size = effective_n_threads(n_threads, work)
+    if n_threads is not None or not _runtime.OPENMP or os.getpid() != _process:
+        return size
+    return max(size, int(min(default_n_threads(), work // TRIED_WORK_PER_THREAD)))
 
 
 def _is_n_threads(value: object) -> bool:

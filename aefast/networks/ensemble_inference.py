@@ -8,11 +8,14 @@ from numpy.typing import ArrayLike
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
 from aefast._base import arrays as check
+from aefast._base.errors import table_name
 from aefast._base.float_range import mean_of
+from aefast._base.scan import scan_rows
 from aefast._base.types import Reals
 from aefast.networks.ensemble_members import EnsembleState
 from aefast.networks.ensemble_tables import as_groups
 from aefast.networks.outputs import is_of_nonnegative
+from aefast.networks.scan import scan_table
 
 
 class EnsembleInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
@@ -24,6 +27,9 @@ class EnsembleInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     _fitted_state: Callable[[], EnsembleState]
     members_: Any
+    n_threads: int | None
+    domain: str
+    output: Any
 
     def transform(self, X: ArrayLike, groups: ArrayLike | None = None) -> Reals:
         """Return the codes of rows.
@@ -181,7 +187,15 @@ class EnsembleInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     def _checked(self, X):
         state, members = self._fitted_state(), self.members_
-        return check.estimator_rows(self, X, reset=False), state, members
+        rows = check.estimator_rows(self, X, reset=False)
+        given = rows, len(rows)
+        # errors of a member would name its own columns and rows
+        options = {"n_threads": self.n_threads, "name": table_name(X, self)}
+        if self.domain == "error":
+            scan_table(*given, state.model.output, state.values.dtype, **options)
+        else:
+            scan_rows(*given, state.values.dtype, **options)
+        return rows, state, members
 
     def _each(self, members, rows, state) -> Iterator[tuple[Any, np.ndarray]]:
         """Yield each member with its columns of the rows."""

@@ -60,7 +60,8 @@ def rates(n_networks, n_steps, n_threads, repeats):
             yield (
                 f"{d} x {k}, batches of {BATCH}, {solver}: {n_networks} networks of {n_steps} "
                 f"steps, {best:.0f} GFLOP/s ({middle:.0f} median), peak {peak:.0f}: "
-                f"{best / peak:.0%} of peak, {n_threads * 1e-3 * 10 * BATCH * d * k / best:.2f} µs a step and thread"
+                f"{best / peak:.0%} of peak, {n_threads * 10 * BATCH * d * k / best / 1e3:.2f} µs a "
+                "step and thread"
             )
 
 

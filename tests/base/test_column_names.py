@@ -6,6 +6,7 @@ import pytest
 import aefast
 from aefast import (
     Autoencoder,
+    AutoencoderEnsemble,
     DictionaryLearning,
     FactorAnalysis,
     ItemAutoencoder,
@@ -68,6 +69,7 @@ def learner():
 MODELS = {
     "Autoencoder": lambda: Autoencoder(2, **QUICK),
     "StackedAutoencoder": lambda: StackedAutoencoder((3, 2), **QUICK),
+    "AutoencoderEnsemble": lambda: AutoencoderEnsemble(2, n_components=2, **QUICK),
     "FactorAnalysis": lambda: FactorAnalysis(1),
     "ProbabilisticPCA": lambda: ProbabilisticPCA(1),
     "MixtureOfFactorAnalyzers": lambda: MixtureOfFactorAnalyzers(1, 1),
@@ -98,6 +100,7 @@ METHODS = {
         "walk_back",
     ],
     "StackedAutoencoder": ["transform", "reconstruct", "score_samples", "partial_fit"],
+    "AutoencoderEnsemble": ["transform", "reconstruct", "score_samples", "reconstruction_error"],
     "FactorAnalysis": [
         "partial_fit",
         "transform",

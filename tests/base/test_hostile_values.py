@@ -35,6 +35,7 @@ BASES = {
         "param_grid": {"n_components": [1, 2]},
         "cv": 2,
     },
+    "AutoencoderEnsemble": {"n_estimators": 2, "n_components": 2, "max_epochs": 1},
     "DictionaryLearning": {"n_components": 2, "max_epochs": 1},
     "FactorAnalysis": {"n_components": 1},
     "Imputer": {"n_components": 1, "n_draws": 1},

@@ -19,6 +19,9 @@ OBJECTS = {
     "StackedAutoencoder": lambda X: aefast.StackedAutoencoder(
         (3, 2), max_epochs=1, pretrain_epochs=1, random_state=0
     ).fit(X),
+    "AutoencoderEnsemble": lambda X: aefast.AutoencoderEnsemble(
+        2, n_components=2, max_epochs=1, random_state=0
+    ).fit(X),
     "DictionaryLearning": lambda X: aefast.DictionaryLearning(3, max_epochs=1, random_state=0).fit(
         X
     ),

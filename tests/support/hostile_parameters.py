@@ -67,6 +67,10 @@ NETWORK = {
     "precision": ["bfloat16"],
     "n_threads": [1, 2],
 }
+NOT_OF_ENSEMBLES = (
+    *("early_stopping", "validation_fraction", "missing", "missing_fill", "sparse_means"),
+    *("row_norm", "warm_start", "precision"),
+)
 CODING = {
     "algorithm": [
         *("lasso_active", "lasso_cd", "lasso_lars", "omp", "fista", "ista", "threshold"),
@@ -114,6 +118,17 @@ PARAMETERS = {
             "cv": [1, 3, 100],
             "factor": [2, 10],
         },
+    ),
+    "AutoencoderEnsemble": (
+        {
+            "n_estimators": 3,
+            "n_components": 2,
+            "max_epochs": 1,
+            "random_state": 0,
+            "n_threads": 1,
+        },
+        {name: NETWORK[name] for name in NETWORK if name not in NOT_OF_ENSEMBLES}
+        | {"max_samples": [1, 7, 0.5, 1.0], "max_features": [1, 2, 0.5, 1.0], "bootstrap": [True]},
     ),
     "StackedAutoencoder": (
         {

@@ -29,6 +29,7 @@ def example_files():
         aefast.Autoencoder(2, **quick),
         aefast.Autoencoder(2, tied=False, top_k=1, solver="sgd", output=columns, **quick),
         aefast.StackedAutoencoder((3, 2), pretrain_epochs=1, **quick),
+        aefast.AutoencoderEnsemble(2, n_components=2, scale="standard", **quick),
         aefast.DictionaryLearning(3, **quick),
         aefast.ProbabilisticPCA(2),
         aefast.FactorAnalysis(2, rotation="promax"),

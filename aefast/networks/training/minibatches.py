@@ -297,6 +297,7 @@ def start_training(
     schedule_step, schedule_steps = place_in_schedule(
         estimator.max_epochs, n_epochs_made, -(-order.n_rows // order.batch_size)
     )
+    given = estimator.n_threads, work_of_step(model, order)
     arrays = model, rows, state.parameters, state.optimizer_state, hyperparameters_of(estimator)
     options = {
         "batch_size": order.batch_size,
@@ -313,14 +314,13 @@ def start_training(
         trainer = Trainer(
             *arrays,
             **options,
-            n_threads=threads.effective_n_threads(
-                estimator.n_threads, work_of_step(model, order)
-            ),
+            n_threads=threads.largest_team(*given),
             bfloat16=estimator.precision == "bfloat16",
             rate_factors=rate_factors,
         )
     seed = state.seed if estimator.shuffle else None
-    team = TeamSize(trainer.n_threads, is_fixed=estimator.n_threads is not None)
+    first = min(trainer.n_threads, threads.effective_n_threads(*given))
+    team = TeamSize(trainer.n_threads, is_fixed=estimator.n_threads is not None, first=first)
     return MiniBatches(trainer, model, rows, order, seed, state.n_rows_seen, team)
 
 
