@@ -1,5 +1,7 @@
 """Command `aefast anomalies`: the strangest rows of a table, with their reasons."""
 
+import contextlib
+
 import numpy as np
 
 import aefast
@@ -206,8 +208,8 @@ def _summary(table, columns, threshold, n_strange, outputs):
     id_name = list(columns)[1]
     for i in range(min(_PRINTED, len(columns["rank"]))):
         reason = "; ".join(
-            f"{columns[f'variable_{k}'][i]} {text_of(columns[f'value_{k}'][i])} "
-            f"(expected {text_of(columns[f'expected_{k}'][i])})"
+            f"{columns[f'variable_{k}'][i]} {_short(columns[f'value_{k}'][i])} "
+            f"(expected {_short(columns[f'expected_{k}'][i])})"
             for k in range(1, _REASONS + 1)
             if columns.get(f"variable_{k}", [None] * n)[i] is not None
         )
@@ -216,3 +218,10 @@ def _summary(table, columns, threshold, n_strange, outputs):
             f"{columns['rank'][i]:>4}  {name:<12} {columns['score'][i]:>8.3g} nats  {reason}"
         )
     return "\n".join([*lines, "", ", ".join(outputs)])
+
+
+def _short(text):
+    """Return the text of a value for the eye."""
+    with contextlib.suppress(ValueError):
+        return text_of(float(text))
+    return text_of(text)

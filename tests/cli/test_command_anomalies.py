@@ -64,7 +64,7 @@ def test_main_job(people, capsys):
 def test_numbers_labels_and_json(folder, capsys):
     rng = np.random.default_rng(1)
     frame = pd.DataFrame(rng.normal(size=(200, 4)), columns=list("abcd"))
-    frame.loc[:9, "a"] += 2.5
+    frame.loc[:9, "a"] += 4
     frame["known"] = [1.0] * 6 + [np.nan] * 194
     frame.to_csv("X.csv", index=False)
     assert main("anomalies X.csv --labels known --contamination 0.05 --json".split()) == 0

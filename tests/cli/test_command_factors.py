@@ -211,8 +211,8 @@ def test_refusals(wine, folder, capsys):
         "factors wine.csv --covariance 100": "C must be a square covariance",
         "factors wine.csv --model fa -k mle": "-k must be",
         "factors wine.csv --mixtures 2 -k cv": "-k must be",
-        "factors wine.csv --mixtures 0": "n_mixtures",
-        "factors wine.csv --mixtures 2,0": "n_mixtures",
+        "factors wine.csv --mixtures 0": "--mixtures must be",
+        "factors wine.csv --mixtures 2,0": "--mixtures must be",
         "factors wine.csv --mixtures 2 --rotation promax": "a mixture .* has none",
         "factors wine.csv --threads 0": "n_threads",
         "factors nothing.csv": "nothing.csv: No such file",
@@ -289,7 +289,7 @@ def test_mixtures(of, wine, folder, capsys):
     files = ["likelihood.png", "means.png", "metrics.json", "model.safetensors"]
     assert sorted(os.listdir("mixed")) == files
     metrics, model = json.loads((folder / "mixed/metrics.json").read_text()), load("mixed")
-    assert metrics["n_mixtures"] == model.n_mixtures_ == len(metrics["weights"])
+    assert metrics["--mixtures must be"] == model.n_mixtures_ == len(metrics["weights"])
     assert [size[:2] for size in metrics["sizes_tried"]] == [[2, 1], [3, 1]]
     assert metrics["-k must be"] == 1 and metrics["n_features"] == 13
     assert main("score mixed wine.csv".split()) == 0

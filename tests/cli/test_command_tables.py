@@ -63,13 +63,14 @@ def test_fit_and_its_use(people, capsys):
     np.testing.assert_allclose(parts, nats, rtol=1e-9)
     assert main("reconstruct m people.csv -o r.csv".split()) == 0
     assert list(pd.read_csv("r.csv").columns) == list(frame.columns)
+    assert "does not know are left out: 'person'" in capsys.readouterr().err
     people.drop(columns="pay").to_csv("less.csv", sep=";", index=False)
     assert "missing: 'pay'" in refused(capsys, "score", "m", "less.csv", "-o", "x.csv")
 
 
 def test_what_mixed_tables_do_not_have(people, capsys):
     assert "roles of its columns" in refused(
-        capsys, "fit", "people.csv", "--output", "bernoulli", "--out", "m"
+        capsys, "fit", "people.csv", "--id", "person", "--output", "bernoulli", "--out", "m"
     )
     error = refused(capsys, "factors", "people.csv", "--out", "f")
     assert "people.csv: line 2, column 'person': expected a finite number" in error
