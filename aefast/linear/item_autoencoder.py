@@ -75,7 +75,7 @@ class ItemAutoencoder(
     ----------
     components_ : ndarray (n_features, n_features)
         B, with a diagonal of 0; a CSR array with `density`. With `n_components`:
-        Aᵀ (n_components, n_features).
+        Aᵀ (n_components, n_features), 0 for items that nobody chose.
     loss_curve_ : list of float
         With `n_components`, the mean loss of users after each iteration; empty otherwise.
     n_iter_ : int

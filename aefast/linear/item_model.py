@@ -51,7 +51,7 @@ class ItemModel(Saved):
         if form == "dense":
             return B
         with threads.same_bits():
-            return B.T @ B - np.eye(B.shape[1], dtype=B.dtype)
+            return B.T @ B - np.diag(_lengths(B))
 
     # ---- scores ----
 
@@ -94,7 +94,7 @@ class ItemModel(Saved):
         zeros = np.zeros(A.shape[1])
         scores = project(Z, zeros, self.components_, n_threads=self.n_threads)
         of_row = np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr))
-        scores[of_row, rows.indices] -= rows.data
+        scores[of_row, rows.indices] -= rows.data * _lengths(self.components_)[rows.indices]
         return scores
 
     def _best(
@@ -144,7 +144,7 @@ class ItemModel(Saved):
         if form == "low rank":
             A = B.T
             entries = np.einsum("nk,nmk->nm", A[i], A[j])
-            return entries - (i[:, None] == j)
+            return entries - (i[:, None] == j) * _lengths(B)[j]
         entries = B[np.broadcast_to(i[:, None], j.shape).ravel(), j.ravel()]
         return np.asarray(entries.todense() if sparse.issparse(entries) else entries).reshape(
             j.shape
@@ -236,6 +236,11 @@ class ItemModel(Saved):
         super()._check_restored()
         if (self._form() == "low rank") != (getattr(self, "n_components", None) is not None):
             raise ValueError("n_components and the form of B contradict each other")
+
+
+def _lengths(factors: Array) -> Array:
+    """Return the squared lengths of items' factors (k, d): 1, or 0 where nobody chose the item."""
+    return np.einsum("kd,kd->d", factors, factors)
 
 
 def _as_indices(numbers, name):

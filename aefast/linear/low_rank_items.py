@@ -22,6 +22,7 @@ from aefast._base.types import Array
 
 CORRECTIONS = 5  # pairs that L-BFGS keeps, each as large as two of the factors
 POWERS = 3  # multiplications by Xᵀ X of the start
+TOLERANCE = 1e-7  # relative decrease of the loss below which iterations end
 ARRAYS = 2 * CORRECTIONS + 8  # arrays of the size of the factors that a fit has at once
 
 
@@ -55,7 +56,10 @@ class CosineLoss:
         self.products = SparseProducts(X, n_threads) if chosen.any() else None
 
     def start(self, n_components: int) -> Array:
-        """Return factors near the leading right singular vectors of the rows of length 1."""
+        """Return factors near the leading right singular vectors of the rows of length 1.
+
+        Rows have length 1: of shorter ones, of rare items, derivatives would be larger.
+        """
         assert self.products is not None
         of_user = (self.weight / self.squares)[:, None]
         noise = np.random.default_rng(0).standard_normal((self.products.shape[1], n_components))
@@ -67,7 +71,7 @@ class CosineLoss:
             width = min(Y.shape[1], n_components)  # fewer where items are
             V = 1e-3 / np.sqrt(n_components * len(Y)) * noise
             V[:, :width] += Y[:, :width]
-        return V
+        return V / np.linalg.norm(V, axis=1, keepdims=True)
 
     def __call__(self, V: Array) -> tuple[float, Array]:
         """Return the mean loss and its gradient by V."""
@@ -103,8 +107,13 @@ def fit(
     n_threads: int | None,
     verbose: Any,
 ) -> tuple[Array, list[float]]:
-    """Return the factors A (n_items, n_components), and the mean loss after each iteration."""
-    loss = CosineLoss(X, weight, n_threads)
+    """Return the factors A (n_items, n_components), and the mean loss after each iteration.
+
+    Items that nobody has chosen have factors of 0: nothing is known of them.
+    """
+    counted = X if weight is None else X[np.flatnonzero(weight > 0)]
+    known = np.flatnonzero(np.bincount(counted.indices[counted.data != 0], minlength=X.shape[1]))
+    loss = CosineLoss(X[:, known], weight, n_threads)
     if loss.products is None:
         raise ValueError("no user has chosen an item, or all weights are zero")
     V = loss.start(n_components)
@@ -125,6 +134,8 @@ def fit(
             jac=True,
             method="L-BFGS-B",
             callback=tell,
-            options={"maxiter": max_iter, "maxcor": CORRECTIONS},
+            options={"maxiter": max_iter, "maxcor": CORRECTIONS, "ftol": TOLERANCE, "gtol": 0},
         ).x.reshape(V.shape)
-    return found / np.linalg.norm(found, axis=1, keepdims=True), curve
+    A = np.zeros((X.shape[1], n_components))
+    A[known] = found / np.linalg.norm(found, axis=1, keepdims=True)
+    return A, curve

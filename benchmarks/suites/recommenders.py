@@ -126,6 +126,13 @@ def aefast_items(X, given, **options):
     return lambda rows: model.recommend(rows, K)[0]
 
 
+def aefast_dae(X, given, **options):
+    from aefast import MultinomialAutoencoder
+
+    model = MultinomialAutoencoder(random_state=0, **options).fit(X)
+    return lambda rows: model.recommend(rows, K)[0]
+
+
 def best_of(scores, rows):
     """Return the items of the K largest scores, without those of the rows."""
     scores[rows.nonzero()] = -np.inf
@@ -239,6 +246,10 @@ RIVALS = {
     "aefast EASE, float32": (aefast_items, grid("l2", [30, 100, 300, 1000], precision="float32")),
     "aefast EASE, 5 % of entries": (aefast_items, grid("l2", [30, 100, 300, 1000], density=0.05)),
     "aefast ELSA, 128": (aefast_items, grid("max_iter", [10, 30], n_components=128)),
+    "aefast Mult-DAE, 200": (
+        aefast_dae,
+        grid("max_epochs", [10, 30, 60]),
+    ),
     "NumPy EASE": (numpy_ease, grid("l2", [30, 100, 300, 1000])),
     "implicit ALS, 128": (
         implicit_als,
