@@ -210,6 +210,7 @@ def start_training(
         "variant": variant,
         "n_rows_seen": state.n_rows_seen,
         "sample_weight": sample_weight,
+        "n_threads": threads.effective_n_threads(estimator.n_threads, work_of_step(model, order)),
     }
     if is_factored(estimator, rows):
         trainer: Any = FactoredTrainer(*arrays, **options)
@@ -217,9 +218,6 @@ def start_training(
         trainer = Trainer(
             *arrays,
             **options,
-            n_threads=threads.effective_n_threads(
-                estimator.n_threads, work_of_step(model, order)
-            ),
             bfloat16=estimator.precision == "bfloat16",
             rate_factors=rate_factors,
         )

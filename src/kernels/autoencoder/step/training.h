@@ -117,10 +117,10 @@ typedef double weight_function(const training *, const batch_plan *, const step_
 static void weight_phase(const training *t, member m, const batch_plan *plan,
                          const step_constants *constants)
 {
-    weight_function *function = t->entries.per_row ? weights_through_entries
+    weight_function *function = t->entries.per_row  ? weights_through_entries
                                 : t->sparse.is_used ? weights_by_sparse
-                                : t->job->tiled    ? weights_by_tiles
-                                                   : weights_by_blas;
+                                : t->job->tiled     ? weights_by_tiles
+                                                    : weights_by_blas;
     step_constants scaled[2] = {constants_of_array(constants, &t->job->model, ARRAY_W),
                                 constants_of_array(constants, &t->job->model, ARRAY_V)};
     for (work w = begin_work(m, t->shares, n_weight_blocks(t, plan)); take_items(&w, RUN_PANELS);)
