@@ -148,7 +148,7 @@ class _Parser(argparse.ArgumentParser):
         parts = []
         for action in self._actions:
             if not action.option_strings:
-                parts.append(self._get_formatter()._format_args(action, action.metavar or ""))
+                parts.append(self._get_formatter()._format_args(action, str(action.metavar or "")))
             elif action.required:
                 parts.insert(0, f"{action.option_strings[0]} {action.metavar}")
         return f"usage: {self.prog} [OPTION]... {' '.join(parts)}".rstrip()

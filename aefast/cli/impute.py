@@ -3,6 +3,7 @@
 import math
 import os
 import warnings
+from typing import Any
 
 import numpy as np
 
@@ -79,13 +80,14 @@ def _impute(arguments):
     if table.is_frame:
         for path in outputs[: len(outputs) - (arguments.model is not None)]:
             check_can_write_table(path, has_text=True)
+    roles: Any = {"roles": dict(arguments.role)} if arguments.role else {}
     imputer = aefast.Imputer(
         arguments.method,
         n_components="auto" if arguments.components is None else arguments.components,
         n_draws=arguments.draws,
         random_state=arguments.seed,
         n_threads=arguments.threads,
-        **({"roles": dict(arguments.role)} if arguments.role else {}),
+        **roles,
     )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "columns without an observed entry")

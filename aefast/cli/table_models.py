@@ -8,6 +8,7 @@ import numpy as np
 
 import aefast
 from aefast.cli.held_out import hold_out
+from aefast.tables.file_table import FileTable
 from aefast.tables.roles import CHOICES, LEVELLED
 
 ROLE_HELP = (
@@ -58,8 +59,8 @@ class Encoded:
     roles : dict or None
     """
 
-    encoder: object
-    table: object
+    encoder: aefast.TableEncoder
+    table: FileTable
     roles: dict | None
 
     def set_parameters(self, network):

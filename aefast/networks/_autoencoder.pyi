@@ -112,6 +112,7 @@ def survey(
     covariances: bool = True,
     scatter_rows: int = 4096,
 ) -> tuple[int, dict[str, Any]]: ...
+
 class FactoredKernel:
     learning_rate: float
     schedule: tuple[int, int]

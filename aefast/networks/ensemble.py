@@ -267,11 +267,12 @@ sparsity, dropout, weight_decay, clip_norm, max_norm, learning_rate_schedule, sh
 
     def _begin(self, names, state):
         fitted: dict[str, Any] = {"_state": state, "fit_report_": dict(state.settings)}
+        own: dict[str, Any] = self.__dict__
         if names is None:
-            vars(self).pop("feature_names_in_", None)
+            own.pop("feature_names_in_", None)
         else:
             fitted["feature_names_in_"] = names
-        vars(self).update(fitted)
+        own.update(fitted)
 
     def _report(self, rows, training):
         """Set the `fit_report_`, and warn of members that diverged or do not beat the means."""

@@ -114,7 +114,7 @@ def _seed_of(random_state):
 
 def with_fixed_parameters(ensemble, chosen=None):
     """Return the settings of an ensemble, with parameters of `Autoencoder` that it has not."""
-    settings = Settings(ensemble, {} if chosen is None else chosen)
+    settings: Any = Settings(ensemble, {} if chosen is None else chosen)
     settings.top_k, settings.precision, settings.missing = None, "auto", "error"
     return settings
 

@@ -190,7 +190,7 @@ class EnsembleInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         rows = check.estimator_rows(self, X, reset=False)
         given = rows, len(rows)
         # errors of a member would name its own columns and rows
-        options = {"n_threads": self.n_threads, "name": table_name(X, self)}
+        options: dict[str, Any] = {"n_threads": self.n_threads, "name": table_name(X, self)}
         if self.domain == "error":
             scan_table(*given, state.model.output, state.values.dtype, **options)
         else:

@@ -355,8 +355,9 @@ def _restored_units(state, tensors):
     logarithms: list[Any] = [None] * n
     for b, kind in enumerate(state["scalings"]):
         if kind != "none":
-            scalings[b] = Scaling(tensors["column_shift"][b], tensors["column_scale"][b], kind)
-            if not (scalings[b].scale > 0).all():
+            units = Scaling(tensors["column_shift"][b], tensors["column_scale"][b], kind)
+            scalings[b] = units
+            if not (units.scale > 0).all():
                 raise ValueError("expected positive numbers in 'column_scale'")
         if state["reads_logarithms"]:
             logarithms[b] = Logarithms(tensors["log_offset"][b], tensors["log_centre"][b])

@@ -23,7 +23,7 @@ def tables_in_one(X: Any, groups: Any) -> tuple[Any, Any]:
     widths = {table.shape[1] for table in rows}
     if len(widths) > 1:
         raise ValueError(f"the tables of X must have equal columns, got {sorted(widths)} columns")
-    all_names = [check.feature_names(table) for table in X]
+    all_names: list[Any] = [check.feature_names(table) for table in X]
     first = all_names[0]
     for i, names in enumerate(all_names):
         if (names is None) != (first is None) or (names is not None and list(names) != list(first)):

@@ -100,9 +100,10 @@ def _surprises(detector, rows):
     )
 
 
-def text_of(value):
+def text_of(value: Any) -> str:
     """Return a short text of a value."""
     if isinstance(value, float | np.floating):
+        value = float(value)
         return f"{value:,.0f}" if 1e4 <= abs(value) < 1e8 else f"{value:.4g}"
     text = str(value)
     return text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT - 1]}…"

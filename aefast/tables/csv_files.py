@@ -12,6 +12,7 @@ neither turn a measurement into text nor pass for a missing value. Otherwise it 
 import contextlib
 import csv
 import dataclasses
+import functools
 import io
 import os
 import warnings
@@ -135,15 +136,15 @@ class CsvFile:
         with self._text() as file, warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # no rows
             blanks = dialect.delimiter == BLANKS
-            lines = (line.strip(" ") for line in file) if blanks else file
+            lines: Any = (line.strip(" ") for line in file) if blanks else file
+            options_of_text: Any = {"converters": converters or None, "ndmin": 2}
             rows = np.loadtxt(
                 lines,
                 delimiter=None if blanks else dialect.delimiter,
                 quotechar='"',
                 comments=None,
-                converters=converters or None,
                 skiprows=dialect.n_header_lines,
-                ndmin=2,
+                **options_of_text,
             )
         if rows.shape[1] != self.n_columns:
             raise ValueError(f"expected {self.n_columns} columns, got {rows.shape[1]}")
@@ -244,7 +245,8 @@ class CsvFile:
         table = settled(table.rename_columns(names), self.dialect, options.texts)
         for j, name, column in zip(columns, names, table.columns, strict=True):
             if name not in options.texts:
-                check_outliers(column, self.dialect, lambda row, j=j: faults.tell(first + row, j))
+                tell = functools.partial(_tell_row, faults, first, j)
+                check_outliers(column, self.dialect, tell)
         check_types(self.name, table.schema)
         if all_numeric(table.schema):
             rows = as_matrix(table)
@@ -333,3 +335,7 @@ def _one_batch(table):
 
 def _reader_of_arrow():
     return arrow("tables of text", "pyarrow.csv")
+
+
+def _tell_row(faults, first, column, row):
+    faults.tell(first + row, column)

@@ -103,7 +103,9 @@ def units_of_groups(settings, X, rows, found, output, name, near_pca):
     has_logarithms = any(outputs.TABLE[s.distribution]["link"] == "log" for s in output)
     for b in range(n):
         if len(columns) and given in (AUTO, STANDARD, COMMON):
-            scalings[b] = scaling_from(given, columns, *(a[b] for a in found[:4]), X.dtype, name)
+            means, deviations, low, high = (array[b] for array in found[:4])
+            statistics = means, deviations, low, high
+            scalings[b] = scaling_from(given, columns, *statistics, X.dtype, name)
         elif len(columns):
             scalings[b] = find_scaling(given, X, rows.of(b), None, output, found.means[b], name)
         if has_logarithms:

@@ -21,7 +21,8 @@ enum { MOST_KNOWN = 4 };
 typedef void prepare_function(vec theta, vec constant, vec *known);
 typedef vec mean_function(vec eta);
 /* The loss of a plain output and its derivative by eta; e is the exponential of the
-   function of eta that PLAIN_OUTPUT names. Where PLAIN_OUTPUT says so, the loss leaves out a term log(1 + e). */
+   function of eta that PLAIN_OUTPUT names. Where PLAIN_OUTPUT says so, the loss leaves out a term
+   log(1 + e). */
 typedef vec plain_loss_function(vec eta, vec e, vec x, vec *by_eta);
 /* -log p(x | mu) up to terms in x alone, and its derivatives by eta and theta. */
 typedef vec loss_function(vec eta, vec x, const vec *known, vec *by_eta, vec *by_theta);
@@ -184,8 +185,7 @@ ALWAYS_INLINE void plain_gradient_column(strip *s, int64_t column, int64_t width
         for (int64_t i = 0; i < n; ++i) {
             vec derivative, weight = vec_set(equal ? first_weight : s->weight[first + i]),
                             eta = vec_load_n(values + i * ld, width) + bias;
-            vec l = loss(eta, exponent ? e[i] : bias, vec_load_n(x + i * x_ld, width),
-                         &derivative);
+            vec l = loss(eta, exponent ? e[i] : bias, vec_load_n(x + i * x_ld, width), &derivative);
             if (has_log && equal)
                 grown = vec_fma(grown, e[i] + (real)1, e[i]);
             else if (has_log)
@@ -313,12 +313,12 @@ ALWAYS_INLINE void prepare_nothing(vec theta, vec constant, vec *known)
     ALWAYS_INLINE void name##_plain_gradient_column(strip *s, int64_t j, int64_t width,            \
                                                     int64_t left)                                  \
     {                                                                                              \
-        plain_gradient_column(s, j, width, left, exponent, has_log, 0, name##_plain_loss);      \
+        plain_gradient_column(s, j, width, left, exponent, has_log, 0, name##_plain_loss);         \
     }                                                                                              \
     ALWAYS_INLINE void name##_equal_gradient_column(strip *s, int64_t j, int64_t width,            \
                                                     int64_t left)                                  \
     {                                                                                              \
-        plain_gradient_column(s, j, width, left, exponent, has_log, 1, name##_plain_loss);      \
+        plain_gradient_column(s, j, width, left, exponent, has_log, 1, name##_plain_loss);         \
     }                                                                                              \
     static void name##_mean_strip(strip *s)                                                        \
     {                                                                                              \
