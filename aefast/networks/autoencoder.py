@@ -76,7 +76,9 @@ class Autoencoder(
         an instance of a user-defined subclass of `aefast.distributions.Distribution`. A
         distribution with options is written ``("huber", {"delta": 1.0})``, several distributions
         ``[("poisson", ["visits"]), ("bernoulli", slice(1, 5)), ("categorical", [5, 6, 7])]``, with
-        columns by number, name, slice or boolean mask, each column exactly once.
+        columns by number, name, slice (of names: both ends included), boolean mask, or a callable
+        that gets X and returns these, such as scikit-learn's `make_column_selector`; each column
+        exactly once.
     scale : {"auto", "standard", "robust", "common"} or None, default="auto"
         Units in which columns of real-valued distributions (gaussian, gaussian_diagonal, laplace,
         huber, student_t) are read: ``x' = (x − shift) / scale``, computed as rows are loaded.

@@ -266,7 +266,9 @@ class FittedNetwork(Saved):
 
     def _saved_parameters(self):
         parameters = super()._saved_parameters()
-        if not isinstance(self.output, str):
+        if outputs.selects_columns(self.output):
+            parameters["output"] = outputs.as_parameter(self._state.model.output)
+        elif not isinstance(self.output, str):
             names = getattr(self, "feature_names_in_", None)
             resolved = outputs.resolve_output(self.output, self.n_features_in_, names)
             parameters["output"] = outputs.as_parameter(resolved)

@@ -352,7 +352,7 @@ def _is_option(value):
 def _column_numbers(given, n_features, feature_names):
     if isinstance(given, slice):
         if isinstance(given.start, str) or isinstance(given.stop, str):
-            raise TypeError(f"output: a slice of columns must have integers, got {given!r}")
+            return _between(given, n_features, feature_names)
         try:
             return list(range(*given.indices(n_features)))
         except (TypeError, ValueError):
@@ -374,6 +374,40 @@ def _column_numbers(given, n_features, feature_names):
             )
         return [column for column, chosen in enumerate(given) if chosen]
     return [_column_number(column, n_features, feature_names) for column in given]
+
+
+def _between(given, n_features, feature_names):
+    """Return the columns of a slice of names, both ends included, as pandas has it."""
+    if given.step is not None or not all(
+        isinstance(e, str | None) for e in (given.start, given.stop)
+    ):
+        raise TypeError(
+            f"output: a slice of columns has integers, or two names without a step, got {given!r}"
+        )
+    first, last = (
+        default if end is None else _column_number(end, n_features, feature_names)
+        for end, default in ((given.start, 0), (given.stop, n_features - 1))
+    )
+    return list(range(first, last + 1))
+
+
+def selects_columns(output):
+    """Return whether a constructor's `output` has callables that select columns of a frame."""
+    return isinstance(output, list) and any(
+        isinstance(entry, tuple) and len(entry) == 2 and callable(entry[1]) for entry in output
+    )
+
+
+def with_selected(output, X):
+    """Return a constructor's `output` with the columns that its callables select of a frame X."""
+    if not selects_columns(output):
+        return output
+    return [
+        (entry[0], entry[1](X))
+        if isinstance(entry, tuple) and len(entry) == 2 and callable(entry[1])
+        else entry
+        for entry in output
+    ]
 
 
 def _column_number(column, n_features, feature_names):

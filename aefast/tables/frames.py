@@ -50,6 +50,8 @@ def is_frame(X: Any) -> bool:
     """Return whether X is a data frame, a table or a stream of record batches, not an array."""
     if isinstance(X, (np.ndarray, list, tuple)):
         return False
+    if _is_column(X):  # which is refused as such
+        return True
     return any(
         hasattr(X, name)
         for name in ("__arrow_c_stream__", "__arrow_c_array__", "__narwhals_dataframe__")
@@ -67,7 +69,7 @@ def is_stream(X: Any) -> bool:
 
 
 def _is_column(X: Any) -> bool:
-    return getattr(X, "ndim", 2) == 1 or type(X).__name__ == "Series"
+    return type(X).__name__ in ("Series", "ChunkedArray")
 
 
 def as_table(X: Any, name: str, estimator: Any = None) -> Table:

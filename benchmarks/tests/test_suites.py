@@ -34,6 +34,10 @@ COMMANDS = {
         " --rows 500 --features 40 --components 20",
         "% of peak",
     ),
+    "mixed_imputation": (
+        "--rows 60 --tables iris --rivals 'Imputer auto' SimpleImputer KNNImputer",
+        "| right categories |",
+    ),
     "mixtures": (
         "--rows 1500 --features 20 --threads 1 --rounds 1 --folds 2 --digits-rows 300 --sizes 2",
         "| sklearn full, reg_covar=0.1 |",

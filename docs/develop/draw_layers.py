@@ -38,6 +38,7 @@ LAYERS = (
             ("networks/", "training/"),
             ("linear/", "factor models …"),
             ("sparse_coding/", "coder, learner …"),
+            ("tables/", "encoder, frames …"),
         ],
     ),
     (

@@ -282,3 +282,30 @@ def test_the_guide_lists_every_distribution():
     for row in distribution_table():
         if row["option"]:
             assert f'"{row["option"]}"' in page
+
+
+def test_columns_are_selected_by_slices_of_names_and_by_callables(tmp_path):
+    import pandas as pd
+    from sklearn.compose import make_column_selector
+
+    rng = np.random.default_rng(0)
+    counts = pd.DataFrame(rng.poisson(2, (60, 3)), columns=list("abc"))
+    frame = counts.assign(x=rng.normal(size=60), y=rng.normal(size=60))
+    options = {"max_epochs": 2, "random_state": 0}
+    expected = Autoencoder(2, output=[("poisson", [0, 1, 2]), ("gaussian", [3, 4])], **options)
+    expected.fit(frame)
+    selector = make_column_selector(dtype_include="integer")
+    for output in (
+        [("poisson", slice("a", "c")), ("gaussian", slice("x", None))],
+        [("poisson", selector), ("gaussian", lambda X: ["x", "y"])],
+    ):
+        ae = Autoencoder(2, output=output, **options).fit(frame)
+        np.testing.assert_array_equal(ae.transform(frame), expected.transform(frame))
+        ae.save(tmp_path / "ae.safetensors")
+        loaded = aefast.load(tmp_path / "ae.safetensors")
+        np.testing.assert_array_equal(loaded.transform(frame), ae.transform(frame))
+        ae.partial_fit(frame)
+    with pytest.raises(ValueError, match="output names column 'q', which X does not have"):
+        Autoencoder(output=[("poisson", slice("a", "q"))]).fit(frame)
+    with pytest.raises(TypeError, match="two names without a step"):
+        Autoencoder(output=[("poisson", slice("a", 3))]).fit(frame)

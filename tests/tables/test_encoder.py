@@ -303,13 +303,18 @@ def test_predictions_beyond_a_type_become_its_ends():
         (pd.DataFrame({"a": []}), "0 sample"),
         (pd.DataFrame(index=[1, 2]), "0 feature"),
         (pd.Series([1.0, 2.0], name="a"), "1D array"),
-        (pd.DataFrame({"a": [10**400, 1]}), "column 'a' of X has a number that float64"),
+        (pa.chunked_array([[1.0, 2.0]]), "1D array"),
         (pd.DataFrame({"a": pd.interval_range(0, 3)}), "column 'a'"),
     ],
 )
 def test_tables_that_cannot_be_encoded(frame, match):
     with pytest.raises(ValueError, match=match):
         TableEncoder().fit(frame)
+
+
+def test_numbers_too_large_for_floats():
+    with pytest.raises(ValueError, match="column 'x0' of X has a number that float64 cannot hold"):
+        TableEncoder().fit(np.array([[10**400], [1]], object))
 
 
 def test_queries_are_refused():

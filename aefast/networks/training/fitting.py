@@ -27,7 +27,7 @@ from aefast.networks.fitted import (
     initial_state,
 )
 from aefast.networks.one_pass import mean_loss
-from aefast.networks.outputs import resolve_output
+from aefast.networks.outputs import resolve_output, selects_columns, with_selected
 from aefast.networks.precision import check_available, parameter_type
 from aefast.networks.reading import Reading, find_logarithms
 from aefast.networks.scaling import find_scaling, in_units
@@ -400,7 +400,10 @@ class NetworkFitting:
         """
         d = rows.shape[1]
         names = getattr(self, "feature_names_in_", None) if goes_on else check.feature_names(X)
-        output = resolve_output(self.output, d, names)
+        if goes_on and selects_columns(self.output):
+            output = self._state.model.output
+        else:
+            output = resolve_output(with_selected(self.output, X), d, names)
         dtype = parameter_type(self.precision, rows.dtype)
         if goes_on:
             dtype = self._state.parameters.dtype
