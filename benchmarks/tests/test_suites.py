@@ -44,6 +44,10 @@ COMMANDS = {
     ),
     "neighbours": ("--shapes tiny --busy 1 --repeats 1", "| 1 | tiny |"),
     "overhead": ("--parts start row --repeats 1", "score_samples, one row"),
+    "recommenders": (
+        "--parts quality --data drawn-600x200 --rivals popularity 'aefast EASE' 'aefast ELSA, 128'",
+        "| aefast EASE | 0.",
+    ),
     "sparse_coding": (
         "--tasks omp --problems '256 atoms of 8 x 8' --rivals aefast --threads 1 --repeats 1",
         "energy left",

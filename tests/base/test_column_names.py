@@ -77,6 +77,7 @@ MODELS = {
     "Whitening": lambda: Whitening(),
     "MarginalizedAutoencoder": lambda: MarginalizedAutoencoder(),
     "ItemAutoencoder": lambda: ItemAutoencoder(),
+    "low rank": lambda: ItemAutoencoder(n_components=2, max_iter=1),
     "DictionaryLearning": learner,
     "SparseCoder": lambda: SparseCoder(np.eye(4)),
 }

@@ -39,6 +39,7 @@ BASES = {
     "DictionaryLearning": {"n_components": 2, "max_epochs": 1},
     "FactorAnalysis": {"n_components": 1},
     "Imputer": {"n_components": 1, "n_draws": 1},
+    "MultinomialAutoencoder": {"n_components": 2, "max_epochs": 1},
     "ProbabilisticPCA": {"n_components": 1},
     "SparseCoder": {"dictionary": np.eye(4)},
     "TableAutoencoder": {"autoencoder": aefast.Autoencoder(2, max_epochs=1)},

@@ -18,6 +18,7 @@ ESTIMATORS = {
     "DictionaryLearning": {"n_components": 2, "max_epochs": 0},
     "FactorAnalysis": {"n_components": 1},
     "ItemAutoencoder": {},
+    "MultinomialAutoencoder": {"n_components": 2, "max_epochs": 0},
     "MarginalizedAutoencoder": {},
     "MixtureOfFactorAnalyzers": {"n_components": 1},
     "MixtureOfProbabilisticPCA": {"n_components": 1},

@@ -27,6 +27,9 @@ OBJECTS = {
     ),
     "FactorAnalysis": lambda X: aefast.FactorAnalysis(1).fit(X),
     "Imputer": lambda X: aefast.Imputer(n_draws=1).fit(X),
+    "MultinomialAutoencoder": lambda X: aefast.MultinomialAutoencoder(
+        2, max_epochs=1, random_state=0
+    ).fit(X),
     "ItemAutoencoder": lambda X: aefast.ItemAutoencoder().fit(X),
     "MarginalizedAutoencoder": lambda X: aefast.MarginalizedAutoencoder().fit(X),
     "MixtureOfFactorAnalyzers": lambda X: aefast.MixtureOfFactorAnalyzers(1, 1).fit(X),

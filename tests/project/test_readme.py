@@ -18,7 +18,7 @@ def blocks(language):
 
 def test_python_blocks_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert len(blocks("python")) == 6
+    assert len(blocks("python")) == 7
     for block in blocks("python"):
         exec(compile(block, "README.md", "exec"), {})
 
@@ -27,6 +27,8 @@ def test_python_blocks_run(tmp_path, monkeypatch):
 def test_command_lines_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     np.save("data.npy", np.random.default_rng(0).normal(size=(300, 20)).astype(np.float32))
+    pairs = "".join(f"{user},{user * item % 7}\n" for user in range(9) for item in (1, 2, 3))
+    Path("ratings.csv").write_text(f"user,item\n{pairs}")
     (block,) = (block for block in blocks("sh") if block.startswith("aefast fit data.npy"))
     lines = [shlex.split(line, comments=True) for line in block.splitlines()]
     assert {line[1] for line in lines} == {
@@ -36,6 +38,7 @@ def test_command_lines_run(tmp_path, monkeypatch, capsys):
         "score",
         "factors",
         "sample",
+        "recommend",
         "impute",
         "anomalies",
         "dictionary",

@@ -222,7 +222,31 @@ PARAMETERS = {
         {"n_threads": 1},
         {"corruption": [1e-12, 0.5, 1 - 1e-12], "activation": ["identity"], "n_threads": [2]},
     ),
-    "ItemAutoencoder": ({"n_threads": 1}, {"l2": [1e-300, 1e-8, 1.0, 1e300], "n_threads": [2]}),
+    "ItemAutoencoder": (
+        {"n_threads": 1},
+        {
+            "l2": [1e-300, 1e-8, 1.0, 1e300],
+            "n_components": [1, 3, 8],
+            "density": [1e-9, 0.5, 1 - 1e-9],
+            "precision": ["float32", "float64"],
+            "item_feature_weight": [1e-300, 1e300],
+            "max_iter": [1, 50],
+            "n_threads": [2],
+        },
+    ),
+    "MultinomialAutoencoder": (
+        {"n_components": 2, "max_epochs": 1, "random_state": 0, "n_threads": 1},
+        {
+            "n_components": [1, 9],
+            "input_dropout": [0.0, 1e-9, 1 - 1e-9],
+            "weight_decay": [0.0, 1e-3, 1e300],
+            "solver": ["sgd"],
+            "learning_rate": [1e-300, 1e300],
+            "batch_size": [1, 1000],
+            "early_stopping": [True],
+            "warm_start": [True],
+        },
+    ),
     "Whitening": (
         {"n_threads": 1},
         {"method": ["pca"], "epsilon": [0.0, 1e-300, 1e300], "n_components": [1, 5, 6]},

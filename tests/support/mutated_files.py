@@ -37,6 +37,9 @@ def example_files():
         aefast.MixtureOfProbabilisticPCA(2, 1, random_state=0),
         aefast.MarginalizedAutoencoder(),
         aefast.ItemAutoencoder(),
+        aefast.ItemAutoencoder(density=0.5),
+        aefast.ItemAutoencoder(n_components=2, max_iter=2),
+        aefast.MultinomialAutoencoder(2, **quick),
         aefast.Whitening(),
     ]
     return [model.fit(X) for model in examples] + [

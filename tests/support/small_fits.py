@@ -67,6 +67,7 @@ SMALL_FITS = {
     "whitening": _of(aefast.Whitening),
     "marginalized": _of(aefast.MarginalizedAutoencoder),
     "items": _of(aefast.ItemAutoencoder, 1.0),
+    "items low rank": _of(aefast.ItemAutoencoder, n_components=2, max_iter=2),
 }
 
 
