@@ -313,9 +313,7 @@ def start_training(
         trainer = Trainer(
             *arrays,
             **options,
-            n_threads=threads.effective_n_threads(
-                estimator.n_threads, work_of_step(model, order)
-            ),
+            n_threads=threads.effective_n_threads(estimator.n_threads, work_of_step(model, order)),
             bfloat16=estimator.precision == "bfloat16",
             rate_factors=rate_factors,
         )
