@@ -59,7 +59,7 @@ def test_estimators_were_found():
 
 
 @pytest.mark.parametrize("name, parameter", PARAMETERS)
-def test_constructor_parameters(name, parameter):
+def test_constructor_parameters(name, parameter, folder):
     def call(value):
         if parameter == "callbacks" and callable(value):
             return

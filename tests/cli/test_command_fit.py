@@ -404,3 +404,44 @@ def test_a_mixed_table_with_gaps(folder, capsys):
     (folder / "gaps.csv").write_text("a,b\n1,\n2,3\n")
     assert main(["fit", "gaps.csv", "--quiet", "--out", "other"]) == 2
     assert "--missing mask takes it as missing" in capsys.readouterr().err
+
+
+# ---- validation rows, checkpoints and lines ----
+
+
+def test_validation_rows_are_watched(folder, capsys):
+    rows = np.random.default_rng(0).random((300, 5))
+    np.save("rows.npy", rows[:200])
+    np.savetxt("others.csv", rows[200:], delimiter=",")
+    argv = "fit rows.npy -k 2 --epochs 3 --test-fraction 0 --no-plots".split()
+    assert main([*argv, "--validation", "others.csv", "--progress", "lines"]) == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("epoch ")]
+    assert len(lines) == 3 and all("validation loss" in line for line in lines)
+    metrics = json.loads(Path("aefast-model/metrics.json").read_text())
+    ae = aefast.load("aefast-model")
+    expected = ae.reconstruction_error(rows[200:]).mean()
+    assert metrics["validation_loss_curve"][-1] == pytest.approx(expected, rel=1e-12)
+    np.save("others.npy", rows[:, :4])
+    error = refused(capsys, *argv, "--validation", "others.npy")
+    assert "X_val must have the 5 columns of X, got 4" in error
+
+
+def test_checkpoints_of_a_command(folder, capsys):
+    np.save("rows.npy", np.random.default_rng(0).random((200, 5)))
+    argv = "fit rows.npy -k 2 --epochs 3 --no-plots --quiet".split()
+    assert main([*argv, "--checkpoint", "stored", "--checkpoint-every", "10"]) == 0
+    saved = Path("aefast-model/model.safetensors").read_bytes()
+    assert main([*argv, "--checkpoint", "stored", "--resume"]) == 0
+    assert Path("aefast-model/model.safetensors").read_bytes() == saved
+    assert (
+        "checkpoint" not in json.loads(Path("aefast-model/metrics.json").read_text())["parameters"]
+    )
+    for wrong, what in (
+        (["--resume"], "--resume: say from which file"),
+        (["--checkpoint", "other", "--resume"], "there is no checkpoint other"),
+        (["--checkpoint", "stored", "--epochs", "4"], "with max_epochs=3, while this one"),
+        (["--checkpoint", "stored", "--seed", "1"], "is the checkpoint of a fit"),
+        (["--checkpoint", "nowhere/stored"], "there is no folder"),
+        (["--checkpoint", "stored", "--checkpoint-every", "often"], "checkpoint_every must be"),
+    ):
+        assert what in refused(capsys, *argv, *wrong)

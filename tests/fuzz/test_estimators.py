@@ -37,6 +37,14 @@ WEIGHTED = {"Autoencoder", "StackedAutoencoder", "ProbabilisticPCA", "FactorAnal
 }
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _elsewhere(tmp_path_factory):
+    """Any text names a checkpoint in the current folder."""
+    with pytest.MonkeyPatch.context() as context:
+        context.chdir(tmp_path_factory.mktemp("checkpoints"))
+        yield
+
+
 @functools.cache
 def good_rows():
     """Rows that most distributions and all estimators take, read-only."""
