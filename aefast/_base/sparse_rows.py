@@ -103,7 +103,7 @@ class SparseRows:
     def of(cls, X: Any, absent_missing: bool = False) -> "SparseRows":
         """Return the rows of a CSR matrix that `arrays.as_csr` has checked, without a copy."""
         indices = X.indices if X.indices.dtype in _INDEX_TYPES else X.indices.astype(np.int64)
-        indices, values = (np.require(a, requirements="CA") for a in (indices, X.data))
+        indices, values = (np.require(a, requirements=["C", "A"]) for a in (indices, X.data))
         begin = np.ascontiguousarray(X.indptr, np.int64)
         return cls(begin, indices, values, X.shape[1], absent_missing)
 

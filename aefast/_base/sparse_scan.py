@@ -37,7 +37,9 @@ class SparseSums:
             values = values.astype(dtype, copy=False)
         low, high = (end[columns] if isinstance(end, np.ndarray) else end for end in domain)
         good = np.isfinite(values) & (values >= low) & (values <= high)
-        bad = [] if good.all() else [int(np.repeat(np.arange(len(rows)), rows.counts)[~good][0])]
+        bad: list[int] = (
+            [] if good.all() else [int(np.repeat(np.arange(len(rows)), rows.counts)[~good][0])]
+        )
         if not self.absent_missing:
             bad += self._rows_without_a_column(rows, domain)
         if bad:
@@ -117,7 +119,7 @@ def column_spreads(
         largest = np.where(absent > 0, np.maximum(largest, np.abs(means)), largest)
         unit = np.where(largest > 0, largest, 1)
         squares = np.bincount(columns, share * (distance / unit[columns]) ** 2, d)
-        squares += absent * (means / unit) ** 2
+        squares = squares + absent * (means / unit) ** 2
         counts = stored + absent
         spread = largest * np.sqrt(squares / np.where(counts > 0, counts, 1))
     return spread, *sums.extremes

@@ -126,8 +126,8 @@ _PARAMETERS = (
         "--corruption",
         "corruption",
         "auto",
-        "noise: masking:P, dropout:P, salt_and_pepper:P or gaussian:SIGMA; auto: some where entries are "
-        "missing",
+        "noise: masking:P, dropout:P, salt_and_pepper:P or gaussian:SIGMA; auto: some where "
+        "entries are missing",
     ),
     ("--contraction", "contraction", 0.0, "weight of the contractive penalty"),
     ("--sparsity", "sparsity", None, variants.SPARSITY_HELP),

@@ -51,7 +51,7 @@ class Trainer:
     def __init__(
         self,
         network: Any,
-        X: NDArray[Any],
+        X: Any,
         flat: NDArray[Any],
         state: NDArray[Any],
         hyperparameters: Any,
@@ -112,6 +112,43 @@ def survey(
     covariances: bool = True,
     scatter_rows: int = 4096,
 ) -> tuple[int, dict[str, Any]]: ...
+
+class FactoredKernel:
+    learning_rate: float
+    schedule: tuple[int, int]
+    n_steps: int
+    encoder_scale: tuple[float, float]
+    @property
+    def n_rows_done(self) -> int: ...
+    def __init__(
+        self,
+        network: Any,
+        X: Any,
+        flat: NDArray[Any],
+        hyperparameters: Any,
+        *,
+        batch_size: int,
+        n_steps: int,
+        variant: Any,
+        n_rows_seen: int,
+        sample_weight: NDArray[np.float64] | None,
+        schedule_step: int,
+        schedule_steps: int,
+        limit: float,
+        n_threads: int,
+    ) -> None: ...
+    def run(
+        self, order: NDArray[np.int64], factors: Any, last_step: int, loss_sum: float
+    ) -> tuple[float, int, int]: ...
+    def renew(
+        self,
+        factors: Any,
+        directions: NDArray[np.float64] | None,
+        changes: NDArray[np.float64] | None,
+        new_F: NDArray[np.float64],
+        new_F_inverse: NDArray[np.float64],
+    ) -> None: ...
+
 def loss_and_gradients(
     network: Any,
     X: NDArray[Any],

@@ -298,9 +298,10 @@ class Autoencoder(
     X is not copied if it holds float32, float64, uint8 or bool and the columns of each row are
     adjacent (memory maps too); anything else is converted to float64. A sparse matrix or array of
     SciPy, or a DataFrame of sparse columns, is converted to CSR with float32 or float64 entries, if
-    it is not, and its zeros are never stored: no array of all rows and columns is made. `scale` does
-    not shift its columns, so that zeros stay zeros (with sparse_means="missing" it does). The scales of columns are
-    those of at most 2**20 entries, initial values by "pca" those of at most 2**23 scaled entries:
+    it is not, and no array of all of its rows and columns is made. `scale` does not shift sparse
+    columns, so that zeros stay zeros (with sparse_means="missing" it does). The scales of columns
+    are those of at most 2**20 entries, initial values by "pca" those of at most 2**23 scaled
+    entries:
     of evenly spread blocks of rows where there are more. Computations are in float32
     for float32, uint8 and bool, and with precision="bfloat16" for float64 too. The visible bias
     starts such that a row equal to the column means is reconstructed as these means.

@@ -32,7 +32,7 @@ SLICE_ENTRIES = 1 << 22  # of dense reconstructions that exist at a time
 
 
 def _above(rows, threshold):
-    """Return the entries of dense rows whose absolute value exceeds a threshold, as a CSR matrix."""
+    """Return entries of dense rows whose absolute value exceeds a threshold, as a CSR matrix."""
     return sparse.csr_matrix(np.where(np.abs(rows) > threshold, rows, 0))
 
 
@@ -267,8 +267,8 @@ class NetworkInference(GivenResults, ClassNamePrefixFeaturesOutMixin, Transforme
         rows = check.sparse_or_dense_rows(self, X, reset=False, absent_missing=absent_missing)
         if absent_missing and isinstance(rows, SparseRows) and state.fill is None:
             raise ValueError(
-                "sparse_means='missing' needs a fit with missing entries: this estimator was fitted "
-                "to complete rows"
+                "sparse_means='missing' needs a fit with missing entries: this estimator was "
+                "fitted to complete rows"
             )
         return rows, state
 

@@ -56,7 +56,7 @@ class Variant(NamedTuple):
         changed = self.fill if absent_missing else self.shift
         if changed is not None and changed.any():
             return False
-        if self.log_offset is None:
+        if self.log_offset is None or self.log_centre is None:
             return True
         is_read = self.log_offset > 0
         return not (np.log(self.log_offset[is_read]) != self.log_centre[is_read]).any()

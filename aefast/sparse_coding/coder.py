@@ -136,18 +136,18 @@ def sparse_encode(
     array([[2., 0.]])
     """
     name = table_name(X)
-    X = check.sparse_or_dense_table(X, name)
+    rows = check.sparse_or_dense_table(X, name)
     D = coding.as_dictionary(dictionary)
-    if X.shape[1] != D.shape[1]:
+    if rows.shape[1] != D.shape[1]:
         raise ValueError(
-            f"X must have {D.shape[1]} columns, as many as the dictionary, got shape {X.shape}"
+            f"X must have {D.shape[1]} columns, as many as the dictionary, got shape {rows.shape}"
         )
     check.check_name(output_format, "output_format", OUTPUT_FORMATS)
     return_gap = check.as_flag(return_gap, "return_gap")
     settings = Settings(algorithm, alpha, n_nonzero_coefs, positive, tol, max_iter, n_threads)
     coding.check_settings(settings, len(D))
     check_options(settings, init, return_gap)
-    result = encode(X, D, settings, atom_weights, init, output_format, name)
+    result = encode(rows, D, settings, atom_weights, init, output_format, name)
     return tuple(result) if return_gap else result.codes
 
 

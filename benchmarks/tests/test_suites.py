@@ -44,6 +44,10 @@ COMMANDS = {
         "--tasks omp --problems '256 atoms of 8 x 8' --rivals aefast --threads 1 --repeats 1",
         "energy left",
     ),
+    "sparse_rows": (
+        "--columns 300 --wide 400 --components 4 --rows 512 --repeats 1 --seconds 0.05",
+        "| exact Adam, 1e-3 |",
+    ),
     "variants": (
         "--parts variants outputs mask --shapes mnist-20 --solvers sgd --budget 0.05"
         " --only contraction poisson",

@@ -156,6 +156,12 @@ cdef extern from "kernels/autoencoder/factored_job.h":
         double W_scale
         double W_squares
         double limit
+        int n_threads
+        int64_t n_directions
+        const double* directions
+        const double* changes
+        const double* new_F
+        const double* new_F_inverse
         int64_t last_step
         int64_t schedule_step
         int64_t schedule_steps
@@ -236,6 +242,7 @@ cdef extern from "kernels/autoencoder/factored_job.h":
         void (*survey)(void*) noexcept nogil
         int64_t (*factored_workspace_bytes)(const factored_job*) noexcept nogil
         void (*factored_train)(factored_job*) noexcept nogil
+        void (*factored_renew)(factored_job*) noexcept nogil
         int64_t (*one_pass_workspace_bytes)(const one_pass_job*) noexcept nogil
         void (*one_pass)(one_pass_job*) noexcept nogil
         void (*sigmoid)(const void*, void*, int64_t, int) noexcept nogil

@@ -1,4 +1,4 @@
-# Training of factored networks (kernels/autoencoder/factored.h). _autoencoder.pyx includes this file.
+# Training of factored networks (kernels/autoencoder/factored.h), included by _autoencoder.pyx.
 
 
 cdef class FactoredKernel:
@@ -14,7 +14,8 @@ cdef class FactoredKernel:
     cdef int64_t n_rows_seen
 
     def __init__(self, network, X, cnp.ndarray flat, hyperparameters, *, batch_size, n_steps,
-                 variant, n_rows_seen, sample_weight, schedule_step, schedule_steps, limit):
+                 variant, n_rows_seen, sample_weight, schedule_step, schedule_steps, limit,
+                 n_threads):
         memset(&self.job, 0, sizeof(self.job))
         check_width(X, network.n_features)
         [layer] = network.layers
@@ -30,7 +31,7 @@ cdef class FactoredKernel:
         self.job.gemm = gemm_f64
         self.job.schedule_step, self.job.schedule_steps = schedule_step, schedule_steps
         self.job.n_steps, self.job.limit = n_steps, limit
-        self.job.W_scale = 1
+        self.job.W_scale, self.job.n_threads = 1, n_threads
         self.kernels = kernels_of(flat)
 
     @property
@@ -75,22 +76,38 @@ cdef class FactoredKernel:
 
         `factors` has the arrays F, F_inverse, Q, U and W_columns, which are changed in place; the
         last one is None where weights are tied. The call also ends after `last_step` steps."""
-        cdef cnp.ndarray U = factors.U, W_columns
         cdef int64_t before = self.job.n_rows_done
-        self.job.F, self.job.F_inverse = <double*> data_of(factors.F), <double*> data_of(factors.F_inverse)
-        self.job.Q, self.job.U = <double*> data_of(factors.Q), data_of(U)
-        self.job.ld = cnp.PyArray_DIM(U, 1)
-        self.job.W_columns = data_of(factors.W_columns)
-        self.job.ld_W = 0
-        if factors.W_columns is not None:
-            W_columns = factors.W_columns
-            self.job.ld_W = cnp.PyArray_DIM(W_columns, 1)
-        if self.workspace is None:
-            self.workspace = allocate(self.kernels.factored_workspace_bytes(&self.job))
-            self.job.workspace = data_of(self.workspace)
+        self.view_factors(factors)
         self.job.rows.order, self.job.rows.n_rows = &order[0], order.shape[0]
         self.job.inputs.first_sample = self.n_rows_seen + before
         self.job.loss_sum, self.job.last_step = loss_sum, last_step
         with nogil:
             self.kernels.factored_train(&self.job)
         return self.job.loss_sum, self.job.status, self.job.n_rows_done - before
+
+    cdef void view_factors(self, factors):
+        cdef cnp.ndarray U = factors.U, W_columns
+        self.job.F = <double*> data_of(factors.F)
+        self.job.F_inverse = <double*> data_of(factors.F_inverse)
+        self.job.Q, self.job.U = <double*> data_of(factors.Q), data_of(U)
+        self.job.ld, self.job.ld_W = cnp.PyArray_DIM(U, 1), 0
+        self.job.W_columns = data_of(factors.W_columns)
+        if factors.W_columns is not None:
+            W_columns = factors.W_columns
+            self.job.ld_W = cnp.PyArray_DIM(W_columns, 1)
+        if self.workspace is None:
+            self.workspace = allocate(self.kernels.factored_workspace_bytes(&self.job))
+            self.job.workspace = data_of(self.workspace)
+
+    def renew(self, factors, directions, changes, new_F, new_F_inverse):
+        """Multiply the columns of U by I + directionsᵀ diag(changes) directions, or by F for None.
+
+        F and its inverse become the new ones in the same call."""
+        self.view_factors(factors)
+        self.job.n_directions = 0 if directions is None else len(directions)
+        self.job.directions = <const double*> data_of(directions)
+        self.job.changes = <const double*> data_of(changes)
+        self.job.new_F = <const double*> data_of(new_F)
+        self.job.new_F_inverse = <const double*> data_of(new_F_inverse)
+        with nogil:
+            self.kernels.factored_renew(&self.job)

@@ -9,7 +9,6 @@ import re
 import numpy as np
 import pytest
 from numpy.lib.stride_tricks import as_strided
-from scipy import sparse
 from sklearn.exceptions import NotFittedError
 from support.helpers import PLAIN_OUTPUTS
 from support.textbook import Autoencoder

@@ -304,7 +304,7 @@ def test_every_form_of_sparse_rows(form):
 
 
 def test_memory_maps(tmp_path):
-    X, dense = table("poisson", np.float32)
+    X, _ = table("poisson", np.float32)
     parts = {}
     for name in ("data", "indices", "indptr"):
         np.save(tmp_path / f"{name}.npy", getattr(X, name))
@@ -357,7 +357,7 @@ def test_rows_are_checked_after_the_fit_too():
 
 
 def test_reconstructions_in_slices_and_above_a_threshold():
-    X, dense = table("poisson", np.float64)
+    X, _ = table("poisson", np.float64)
     ae = Autoencoder(3, output="poisson", max_epochs=2, random_state=0).fit(X)
     whole = ae.reconstruct(X)
     parts = list(ae.reconstruct_slices(X, 128))

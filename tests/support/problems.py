@@ -172,10 +172,13 @@ def output_parameters_of(output, theta):
 def into_domain(X, output):
     """Map real data into the domain of the output, row by row.
 
-    Data that is not finite, dense and real is returned unchanged for the estimator to check.
+    Data that is not finite and real is returned unchanged for the estimator to check. The result is
+    dense.
     """
-    kind = None if sparse.issparse(X) else np.asarray(X).dtype.kind
-    if kind is None or kind not in "biufO":
+    if sparse.issparse(X):
+        return into_domain(X.toarray(), output)
+    kind = np.asarray(X).dtype.kind
+    if kind not in "biufO":
         return X
     try:
         values = np.asarray(

@@ -11,7 +11,7 @@ multiplication of U by a matrix of that rank. Every REFRESHED steps all of F is,
 computed anew, so that its rounding errors do not add up.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,8 +22,9 @@ from aefast.networks._autoencoder import NOT_FINITE, FactoredKernel
 from aefast.networks.variants import is_corrupted
 
 NAME = "factored"
-LIMITS = {np.dtype(np.float64): 1e3, np.dtype(np.float32): 30.0}
+LIMITS = {np.dtype(np.float64): 1e3, np.dtype(np.float32): 100.0}
 SPREAD = 3.0  # singular values of F that stay: rounding errors of U grow by less than this
+MOST_SCALE = 100.0  # factor by which an encoder's columns may be larger than its weights
 REFRESHED = 1000  # steps after which Q is computed anew
 ALIGNED = 16  # columns of U have a multiple of this many numbers
 SLICE = 1 << 14  # columns that are multiplied at a time
@@ -93,8 +94,8 @@ class FactoredTrainer:
         self.kernel = FactoredKernel(
             network, X, flat, hyperparameters, variant=variant, limit=limit, **options
         )
-        self.n_threads = 1
-        self.factors, self.spare = None, None
+        self.n_threads = options["n_threads"]
+        self.factors: Any = None  # Factors, once it runs
         self.is_unpacked = True  # whether the flat array is up to date
 
     @property
@@ -126,19 +127,22 @@ class FactoredTrainer:
     def schedule(self, place):
         self.kernel.schedule = place
 
-    @threads.with_same_bits
     def values(self):
         """Bring the given arrays up to date, and return (parameters, state, n_steps)."""
         if not self.is_unpacked:
-            k, (scale, _) = self.layer.n_components, self.kernel.encoder_scale
-            W, V, _, c, _, _ = self.layer.split(self.flat)
-            for part in self._slices():
-                columns = self.factors.F @ self._U(part)
-                V[:, part], c[part] = columns[:k], columns[k]
-                if self.factors.W_columns is not None:
-                    W[:, part] = scale * self.factors.W_columns[part, :k].T
-            self.is_unpacked = True
+            with threads.same_bits():
+                self._unpack()
         return self.flat, self.state, self.n_steps
+
+    def _unpack(self):
+        k, (scale, _) = self.layer.n_components, self.kernel.encoder_scale
+        W, V, _, c, _, _ = self.layer.split(self.flat)
+        for part in self._slices():
+            columns = self.factors.F @ self._U(part)
+            V[:, part], c[part] = columns[:k], columns[k]
+            if self.factors.W_columns is not None:
+                W[:, part] = scale * self.factors.W_columns[part, :k].T
+        self.is_unpacked = True
 
     def reread(self):
         """Read the parameters anew from their array, which may have been changed."""
@@ -151,6 +155,10 @@ class FactoredTrainer:
 
     def run(self, order, loss_sum):
         """Train on these rows of X, and return (loss_sum, status)."""
+        with threads.same_bits():
+            return self._run(order, loss_sum)
+
+    def _run(self, order, loss_sum):
         while True:
             if self.factors is None:
                 self._pack()
@@ -175,7 +183,6 @@ class FactoredTrainer:
         """Return some columns of U, (k + 1, n) in float64."""
         return self.factors.U[part, : self.layer.n_components + 1].T.astype(np.float64)
 
-    @threads.with_same_bits
     def _pack(self):
         k, d, dtype = self.layer.n_components, self.layer.n_features, self.flat.dtype
         W, V, _, c, _, _ = self.layer.split(self.flat)
@@ -199,40 +206,31 @@ class FactoredTrainer:
             Q += columns @ columns.T
         return Q
 
-    @threads.with_same_bits
     def _renew(self, all_of_it=False):
-        """Move singular values of F that are far from 1 to U, or all of F.
-
-        New factors take the place of the old ones in one assignment, which no Ctrl-C divides.
-        """
-        F, _, Q, U, W_columns = self.factors
-        scale, squares = self.kernel.encoder_scale
-        if W_columns is not None and scale != 1 and (all_of_it or scale < 1e-2):
-            W_columns = (W_columns * scale).astype(U.dtype)
-            scale, squares = 1.0, squares * scale**2
+        """Move singular values of F that are far from 1 to U, or all of F."""
+        F, scale = self.factors.F, self.kernel.encoder_scale[0]
+        if scale != 1 and (all_of_it or scale < 1 / MOST_SCALE):
+            self._renew_encoder()
         left, values, right = np.linalg.svd(F)
         far = (values > SPREAD) | (values < 1 / SPREAD)
-        if all_of_it or 4 * far.sum() > len(far):
-            move, F, F_inverse = F, np.eye(len(F)), np.eye(len(F))
-            new = self._moved(lambda columns: move @ columns)
-        else:
-            moved, change = right[far], (values[far] - 1)[:, np.newaxis]
-            new = self._moved(lambda columns: columns + moved.T @ (change * (moved @ columns)))
+        if all_of_it or 2 * far.sum() > len(far):
+            identity = np.eye(len(F))
+            self.kernel.renew(self.factors, None, None, identity, identity)
+        elif far.any():
+            directions, changes = np.ascontiguousarray(right[far]), values[far] - 1
             values = np.where(far, 1.0, values)
-            F, F_inverse = (left * values) @ right, (right.T / values) @ left.T
-        self.factors, self.spare = Factors(F, F_inverse, Q, new, W_columns), U
-        self.kernel.encoder_scale = scale, squares
+            new = (left * values) @ right, (right.T / values) @ left.T
+            self.kernel.renew(self.factors, directions, changes, *new)
         if all_of_it:
             self.factors = self.factors._replace(Q=self._gram())
 
-    def _moved(self, function):
-        """Return another array of columns of U with values that a function has changed."""
-        new = np.empty_like(self.factors.U) if self.spare is None else self.spare
-        m = self.layer.n_components + 1
-        new[:, m:] = 0
-        for part in self._slices():
-            new[part, :m] = function(self._U(part)).T
-        return new
+    def _renew_encoder(self):
+        """Move the scale of the encoder's weights to its columns."""
+        scale, squares = self.kernel.encoder_scale
+        columns = self.factors.W_columns
+        columns = None if columns is None else (columns * scale).astype(columns.dtype)
+        self.factors = self.factors._replace(W_columns=columns)
+        self.kernel.encoder_scale = 1.0, squares * scale**2
 
 
 def _aligned(width):

@@ -307,6 +307,7 @@ def start_training(
         "variant": variant,
         "n_rows_seen": state.n_rows_seen,
         "sample_weight": sample_weight,
+        "n_threads": threads.largest_team(*given),
     }
     if is_factored(estimator, rows):
         trainer: Any = FactoredTrainer(*arrays, **options)
@@ -314,7 +315,6 @@ def start_training(
         trainer = Trainer(
             *arrays,
             **options,
-            n_threads=threads.largest_team(*given),
             bfloat16=estimator.precision == "bfloat16",
             rate_factors=rate_factors,
         )

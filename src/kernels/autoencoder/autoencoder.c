@@ -58,6 +58,7 @@ const autoencoder_kernels INSTANCE(autoencoder) = {
     .survey = survey,
     .factored_workspace_bytes = factored_workspace_bytes,
     .factored_train = factored_train,
+    .factored_renew = factored_renew,
     .one_pass_workspace_bytes = one_pass_workspace_bytes,
     .one_pass = one_pass,
     .sigmoid = map_sigmoid,

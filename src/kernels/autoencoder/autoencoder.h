@@ -347,6 +347,7 @@ typedef struct {
     void (*survey)(struct survey_job *);
     int64_t (*factored_workspace_bytes)(const struct factored_job *);
     void (*factored_train)(struct factored_job *);
+    void (*factored_renew)(struct factored_job *);
     int64_t (*one_pass_workspace_bytes)(const one_pass_job *);
     void (*one_pass)(one_pass_job *);
     void (*sigmoid)(const void *x, void *y, int64_t n, int n_threads);

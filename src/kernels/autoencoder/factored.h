@@ -43,9 +43,13 @@ typedef struct {
     double *P, *P_inverse, *product;
     /* (n, k) reals: codes before the gain, and deltas; (ld), sums of a row. */
     real *H, *D, *sums;
-    /* (m): bounds of the weights' decay, and column sums. */
+    /* (m): gradients of b and of the gain. */
     double *column_sums, *gain_sums;
+    /* (n_threads, 2, RENEWED, m): columns of U in double. */
+    double *columns;
 } factored;
+
+enum { RENEWED = 256 }; /* columns of U that are multiplied together */
 
 static factored carve_factored(factored_job *job, void *workspace, int64_t *bytes)
 {
@@ -76,6 +80,7 @@ static factored carve_factored(factored_job *job, void *workspace, int64_t *byte
     f.sums = CARVE(&a, real, max_i64(job->ld, job->ld_W));
     f.column_sums = CARVE(&a, double, m);
     f.gain_sums = CARVE(&a, double, m);
+    f.columns = CARVE(&a, double, job->n_threads * 2 * RENEWED * m);
     *bytes = arena_bytes(&a);
     return f;
 }
@@ -98,19 +103,25 @@ ALWAYS_INLINE void add_multiple(real x, const real *row, int64_t ld, real *sums)
         vec_store(sums + v, vec_fma(factor, vec_load(row + v), vec_load(sums + v)));
 }
 
-/* to (width) <- the sum over n entries of x_j times column j of a matrix, whose columns are ld reals
-   apart. Sums of at most DEPTH terms are added in double. */
-static void multiply_entries(const sparse_entry *entries, int64_t n, int targets, const real *matrix,
-                             int64_t ld, int64_t width, real *sums, double *to)
+enum { AHEAD = 6 }; /* number of entries whose columns are fetched ahead */
+
+ALWAYS_INLINE void fetch_column(const real *column, int64_t ld)
+{
+    for (int64_t v = 0; v < ld; v += CACHE_LINE / (int64_t)sizeof(real))
+        __builtin_prefetch(column + v);
+}
+
+/* to (width) <- the sum over n entries of x_j times column j of a matrix, whose columns are ld
+   reals apart. Sums of at most DEPTH terms are added in double. */
+static void multiply_entries(const sparse_entry *entries, int64_t n, int targets,
+                             const real *matrix, int64_t ld, int64_t width, real *sums, double *to)
 {
     memset(to, 0, (size_t)width * sizeof *to);
     for (int64_t first = 0; first < n; first += DEPTH) {
         int64_t end = min_i64(n, first + DEPTH);
         memset(sums, 0, (size_t)ld * sizeof *sums);
         for (int64_t e = first; e < end; ++e) {
-            const real *next = matrix + entries[min_i64(e + 4, n - 1)].column * ld;
-            for (int64_t v = 0; v < ld; v += CACHE_LINE / (int64_t)sizeof(real))
-                __builtin_prefetch(next + v);
+            fetch_column(matrix + entries[min_i64(e + AHEAD, n - 1)].column * ld, ld);
             add_multiple(targets ? entries[e].target : entries[e].input,
                          matrix + entries[e].column * ld, ld, sums);
         }
@@ -184,8 +195,8 @@ static void multiply_rows(const factored *f, int64_t n, int64_t n_entries)
             double x = (double)a.target, input = (double)a.input;
             double *row = f->gram + a.place * r;
             for (int64_t o = first; o < end; ++o)
-                row[f->sorted[o].place] +=
-                    f->doubled ? input * (double)f->sorted[o].input : x * (double)f->sorted[o].target;
+                row[f->sorted[o].place] += f->doubled ? input * (double)f->sorted[o].input
+                                                      : x * (double)f->sorted[o].target;
             for (int64_t o = first; f->doubled && o < end; ++o) {
                 sparse_entry b = f->sorted[o];
                 row[n + b.place] += input * (double)b.target;
@@ -203,9 +214,9 @@ static void project_batch(const factored *f, int64_t n)
     int64_t m = f->m, r = f->doubled ? 2 * n : n;
     for (int64_t i = 0; i < r; ++i) {
         int64_t row = i % n;
-        multiply_entries(f->entries + f->row_begins[row], f->row_begins[row + 1] - f->row_begins[row],
-                         !f->doubled || i >= n, (const real *)job->U, job->ld, m, f->sums,
-                         f->T + i * m);
+        multiply_entries(f->entries + f->row_begins[row],
+                         f->row_begins[row + 1] - f->row_begins[row], !f->doubled || i >= n,
+                         (const real *)job->U, job->ld, m, f->sums, f->T + i * m);
     }
     job->gemm(0, 1, r, m, m, f->T, m, job->F, m, 0, f->Y, m);
 }
@@ -225,7 +236,8 @@ static void encode_batch(const factored *f, int64_t n)
         for (int64_t j = 0; j < k; ++j)
             f->H[i * k + j] = (real)(job->model.tied ? to[j] : job->W_scale * to[j]);
     }
-    strip s = {.values = f->H, .ld = k, .n_rows = n, .n_columns = k, .bias = (const real *)job->model.b};
+    strip s = {
+        .values = f->H, .ld = k, .n_rows = n, .n_columns = k, .bias = (const real *)job->model.b};
     activations[job->model.activation].forward(&s);
     const real *gain = (const real *)job->model.gain;
     double rest = activations[job->model.activation].info.at_zero;
@@ -280,8 +292,8 @@ static void deltas_of_batch(const factored *f, int64_t n)
     activations[model->activation].backward(&s);
 }
 
-/* inverse <- the inverse of M (m, m), which is overwritten, by Gauss-Jordan elimination with partial
-   pivoting. Return whether there is one. */
+/* inverse <- the inverse of M (m, m), which is overwritten, by Gauss-Jordan elimination with
+   partial pivoting. Return whether there is one. */
 static int invert(int64_t m, double *M, double *inverse)
 {
     memset(inverse, 0, (size_t)(m * m) * sizeof *inverse);
@@ -377,6 +389,9 @@ static void move_factors(const factored *f, int64_t n)
     for (int64_t e = 0; e < f->row_begins[n]; ++e) {
         sparse_entry entry = f->sorted[e];
         real *column = (real *)job->U + entry.column * job->ld;
+        fetch_column((const real *)job->U +
+                         f->sorted[min_i64(e + AHEAD, f->row_begins[n] - 1)].column * job->ld,
+                     job->ld);
         if (f->doubled) {
             add_to_column(entry.input, moved + entry.place * m, m, column);
             add_to_column(entry.target, moved + (n + entry.place) * m, m, column);
@@ -494,6 +509,55 @@ static void factored_train(factored_job *job)
     factored f = carve_factored(job, job->workspace, &bytes);
     job->status = STATUS_OK;
     team_run(1, FLOAT_MODE_FLUSH, factored_steps, &f);
+}
+
+/* ---- renewal of the factors ---- */
+
+/* Multiply n columns of U, from `first` on, by the matrix that moves from F to U. */
+static void renew_columns(const factored *f, double *buffers, int64_t first, int64_t n)
+{
+    const factored_job *job = f->job;
+    int64_t m = f->m, r = job->n_directions;
+    real *U = (real *)job->U + first * job->ld;
+    double *old = buffers, *renewed = buffers + RENEWED * m;
+    for (int64_t i = 0; i < n; ++i)
+        for (int64_t j = 0; j < m; ++j)
+            old[i * m + j] = (double)U[i * job->ld + j];
+    if (job->directions) {
+        job->gemm(0, 1, n, r, m, old, m, job->directions, m, 0, renewed, r);
+        for (int64_t i = 0; i < n; ++i)
+            for (int64_t j = 0; j < r; ++j)
+                renewed[i * r + j] *= job->changes[j];
+        job->gemm(0, 0, n, m, r, renewed, r, job->directions, m, 1, old, m);
+        renewed = old;
+    } else {
+        job->gemm(0, 1, n, m, m, old, m, job->F, m, 0, renewed, m);
+    }
+    for (int64_t i = 0; i < n; ++i)
+        for (int64_t j = 0; j < m; ++j)
+            U[i * job->ld + j] = (real)renewed[i * m + j];
+}
+
+static void renew_member(void *context, member m)
+{
+    const factored *f = (const factored *)context;
+    int64_t blocks = ceil_div(f->d, RENEWED);
+    for (int64_t i = share_begin(m, blocks); i < share_end(m, blocks); ++i)
+        renew_columns(f, f->columns + m.index * 2 * RENEWED * f->m, i * RENEWED,
+                      min_i64(RENEWED, f->d - i * RENEWED));
+    team_barrier(m);
+    size_t bytes = (size_t)(f->m * f->m) * sizeof(double);
+    if (m.index == 0) {
+        memcpy(f->job->F, f->job->new_F, bytes);
+        memcpy(f->job->F_inverse, f->job->new_F_inverse, bytes);
+    }
+}
+
+static void factored_renew(factored_job *job)
+{
+    int64_t bytes;
+    factored f = carve_factored(job, job->workspace, &bytes);
+    team_run(job->n_threads, FLOAT_MODE_FLUSH, renew_member, &f);
 }
 
 #endif

@@ -4,7 +4,8 @@
 
 #include "kernels/autoencoder/autoencoder.h"
 
-/* A call of `factored_train`: steps of plain gradient descent on squared errors of rows in CSR form.
+/* A call of `factored_train`: steps of plain gradient descent on squared errors of rows in CSR
+   form.
 
    With m = k + 1, the decoder's weights and the visible bias are the rows of D = [V; c^T] (m, d),
    kept as D = F U. Matrices of the small size m are in double. The model's W and V are not used;
@@ -43,6 +44,14 @@ typedef struct factored_job {
     /* in/out, as in training_job. */
     int64_t schedule_step, schedule_steps, n_steps, n_rows_done;
     double loss_sum;
+    /* For `factored_renew`, which moves a part of F to U, with the threads of a team: the columns
+       of U become M u, where M is F itself, or I + sum_i changes_i z_i z_i^T for the n_directions
+       rows z_i (n_directions, m) of `directions` unless that is NULL; then F and its inverse become
+       the new ones. */
+    int n_threads;
+    int64_t n_directions;
+    const double *directions, *changes, *new_F, *new_F_inverse;
+
     /* out: STATUS_NOT_FINITE where the loss of a batch is not finite or the batch's step cannot be
        inverted; the call ends before this batch updates anything. */
     int status;

@@ -93,7 +93,8 @@ static pass carve_pass(one_pass_job *job, void *workspace)
     f.ld_d = f.tiled ? leading_dimension(f.d) : f.d;
     f.ld_k = f.tiled ? leading_dimension(f.k) : f.k;
     f.members = arena_at(workspace);
-    f.W_by_k = CARVE(&f.members, real, f.tiled && encodes(job) && !f.sparse ? padded(f.k) * padded(f.d) : 0);
+    f.W_by_k = CARVE(&f.members, real,
+                     f.tiled && encodes(job) && !f.sparse ? padded(f.k) * padded(f.d) : 0);
     f.W_rows = CARVE(&f.members, real, f.tiled && f.sparse ? f.d * padded(f.k) : 0);
     f.V_by_d = CARVE(&f.members, real, f.tiled && decodes(job) ? padded(f.d) * f.k : 0);
     return f;

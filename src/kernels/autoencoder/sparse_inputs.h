@@ -35,8 +35,8 @@ static inline void take_logarithms_of_entries(const input_view *inputs, int64_t 
     }
     for (int64_t i = 0; i < n; i += LANES) {
         int64_t left = n - i;
-        vec logarithm = vec_log(vec_max(vec_load_n(x + i, left), vec_set(0)) +
-                                vec_load_n(a + i, left));
+        vec logarithm =
+            vec_log(vec_max(vec_load_n(x + i, left), vec_set(0)) + vec_load_n(a + i, left));
         vec_store_n(x + i, logarithm, left);
     }
     for (int64_t i = 0; i < n; ++i)

@@ -157,9 +157,9 @@ static inline int64_t first_entry_from(const rows_view *rows, entry_range at, in
 /* A stored number as a real, in the model's units; `entry` is -1 for a 0 that is not stored. */
 static inline real sparse_value(const rows_view *rows, int64_t entry, int64_t column)
 {
-    double x = entry < 0                      ? 0
-               : rows->kind == ROWS_FLOAT64   ? ((const double *)rows->data)[entry]
-                                              : (double)((const float *)rows->data)[entry];
+    double x = entry < 0                    ? 0
+               : rows->kind == ROWS_FLOAT64 ? ((const double *)rows->data)[entry]
+                                            : (double)((const float *)rows->data)[entry];
     return (real)(rows->shift ? (x - rows->shift[column]) * rows->factor[column] : x);
 }
 

@@ -41,8 +41,8 @@ static void add_sparse_row(const code_statistics_job *job, int64_t i, atom_range
     const int32_t *index = job->indices + i * job->width;
     const real *value = (const real *)job->values + i * job->width;
     for (int64_t a = 0; a < job->counts[i]; ++a)
-        for (int64_t e = at.begin;
-             index[a] >= range.begin && index[a] < range.end && e < at.end; ++e) {
+        for (int64_t e = at.begin; index[a] >= range.begin && index[a] < range.end && e < at.end;
+             ++e) {
             int64_t column = column_at(&job->rows, e);
             job->B[index[a] * job->n_features + column] +=
                 (double)value[a] * (double)sparse_value(&job->rows, e, column);

@@ -123,8 +123,8 @@ static scratch *carve_members(const training_job *job, int is_sparse, arena *a)
             max_i64(GROUP_BUFFERS * widest_group(&job->model),
                     job->model.top_k > 0 ? TOP_K_BUFFERS * padded(job->model.n_components) : 0));
         buffers.panel_targets = CARVE(a, real, is_sparse ? TILE_BLOCK_ROWS * PANEL : 0);
-        buffers.row_targets = CARVE(
-            a, real, is_sparse && job->model.has_groups ? padded(job->model.n_features) : 0);
+        buffers.row_targets =
+            CARVE(a, real, is_sparse && job->model.has_groups ? padded(job->model.n_features) : 0);
         buffers.custom_rows = CARVE(a, row_entries,
                                     job->model.has_custom ? 2 * job->batch_size : 0);
         buffers.custom_reals = CARVE(a, real, custom_output_reals(&job->model, job->batch_size));

@@ -1,10 +1,11 @@
 /* The phases of a training step that read rows in CSR form, on register tiles.
 
-   The entries of a batch are read row by row, then sorted by chunk of rows and panel of columns. With
-   the entries of a panel together, the encoder's product adds rows of a panel of W^T, which lie one
-   after another, to rows of the result, which stay in L1; and the encoder's part of the gradient
-   of a panel adds rows of D. Targets of a panel are scattered into a buffer of the thread while
-   its output is in cache. No array of the batch's rows and all columns exists but for the output.
+   The entries of a batch are read row by row, then sorted by chunk of rows and panel of columns.
+   With the entries of a panel together, the encoder's product adds rows of a panel of W^T, which
+   lie one after another, to rows of the result, which stay in L1; and the encoder's part of the
+   gradient of a panel adds rows of D. Targets of a panel are scattered into a buffer of the thread
+   while its output is in cache. No array of the batch's rows and all columns exists but for the
+   output.
 
    Where the encoder's input is not 0 wherever the row is (noise on all entries, centred columns),
    where few units are kept (kept_entries.h), for custom distributions, for bfloat16 and for BLAS,
@@ -196,22 +197,27 @@ static void add_gradient_of_sparse(const training *t, const batch_plan *plan, in
     int64_t blocks = c.end - c.begin;
     const int64_t *begins = t->sparse.begins + c.begin * n_panels(t->d) + j * blocks;
     const sparse_entry *entries = t->sparse.by_panel + begins[0];
-    int64_t n = begins[blocks] - begins[0];
-    for (int64_t i = 0; n > 0 && i < n_rows; i += PANEL, gradient += PANEL * PANEL) {
-        const real *D = panel_of(t->D, plan, n_panels(t->k), c.begin, (row + i) / PANEL);
-        real sums[PANEL * PANEL] = {0}; /* a row for each column of the panel */
-        for (int64_t e = 0; e < n; ++e) {
-            const real *d = D + entries[e].place * (int64_t)PANEL;
-            real *to = sums + entries[e].column % PANEL * PANEL;
-            vec x = vec_set(entries[e].input);
+    int64_t n = begins[blocks] - begins[0], panels = n_panels(n_rows), stride = panel_size(plan);
+    const real *D = panel_of(t->D, plan, n_panels(t->k), c.begin, row / PANEL);
+    real sums[STRIP_ROWS * PANEL]; /* for each panel of units, a row for each column */
+    if (n == 0)
+        return;
+    memset(sums, 0, (size_t)(panels * PANEL * PANEL) * sizeof *sums);
+    for (int64_t e = 0; e < n; ++e) {
+        const real *d = D + entries[e].place * (int64_t)PANEL;
+        real *to = sums + entries[e].column % PANEL * PANEL;
+        vec x = vec_set(entries[e].input);
+        for (int64_t q = 0; q < panels; ++q, d += stride, to += PANEL * PANEL) {
             vec_store(to, vec_fma(x, vec_load(d), vec_load(to)));
             vec_store(to + LANES, vec_fma(x, vec_load(d + LANES), vec_load(to + LANES)));
         }
-        add_transposed(sums, n_rows - i, gradient);
     }
+    for (int64_t q = 0; q < panels; ++q)
+        add_transposed(sums + q * PANEL * PANEL, n_rows - q * PANEL, gradient + q * PANEL * PANEL);
 }
 
-/* The block_gradient of these phases. The encoder's part of a chunk is added with its last block. */
+/* The block_gradient of these phases. The encoder's part of a chunk is added with its last block.
+ */
 static void gradient_by_sparse(const training *t, const batch_plan *plan, weight_block which,
                                int64_t r, int64_t row, int64_t n_rows, int64_t j, real *gradient,
                                int add)

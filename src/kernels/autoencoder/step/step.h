@@ -73,7 +73,8 @@ typedef struct {
        and row. The place of an entry is that of its row in a panel of H, counted in rows from the
        panel in the first block of the chunk. */
     sparse_entry *by_row, *by_panel;
-    /* The place in by_panel of the first entry of each (chunk, panel, row block), and of the end. */
+    /* The place in by_panel of the first entry of each (chunk, panel, row block), and of the end.
+     */
     int64_t *begins;
     /* The place of each next entry, while entries are sorted. */
     int64_t *cursors;
@@ -86,8 +87,8 @@ typedef struct {
     double *wide_gradient;
     /* Buffer for groups of columns and for the selection of units. */
     real *row;
-    /* For rows in CSR form: the targets of a panel, and of a row for groups of columns; between uses
-       no entry is set. */
+    /* For rows in CSR form: the targets of a panel, and of a row for groups of columns; between
+       uses no entry is set. */
     real *panel_targets, *row_targets;
     /* For custom distributions: the positions of a batch's rows, and their entries. */
     row_entries *custom_rows;

@@ -319,8 +319,7 @@ static void phase_by_tiles(const training *t, member m, const batch_plan *plan, 
                            int64_t columns, finish_panel *finish, int64_t sample)
 {
     int64_t panels = n_panels(columns), stride = panel_size(plan);
-    tile_phase phase = {
-        .t = t, .plan = plan, .sample = sample, .buffers = &t->members[m.index]};
+    tile_phase phase = {.t = t, .plan = plan, .sample = sample, .buffers = &t->members[m.index]};
     for (work w = begin_work(m, t->shares, panels * plan->row_blocks_d);
          take_items(&w, RUN_PANELS);)
         for (int64_t item = w.begin; item < w.end; item += phase.at.n_panels) {
