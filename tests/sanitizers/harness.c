@@ -158,6 +158,41 @@ double entry(const table *t, int64_t place, int64_t column)
     return is_double ? value : (double)(float)value;
 }
 
+table sparse_rows(const table *t, int keeps_zeros)
+{
+    int64_t n = t->view.n_rows, d = t->n_features, n_stored = 0;
+    for (int64_t i = 0; i < n * d; ++i)
+        n_stored += entry(t, i / d, i % d) != 0;
+    int64_t *begins = memory((n + 1) * 8);
+    double *values = doubles(n_stored);
+    int wide = random_below(2);
+    void *columns = memory(n_stored * (wide ? 8 : 4));
+    int64_t at = 0;
+    for (int64_t i = 0; i < n; ++i) {
+        for (int64_t j = 0; j < d; ++j) {
+            double value = entry(t, i, j);
+            if (value == 0)
+                continue;
+            if (wide)
+                ((int64_t *)columns)[at] = j;
+            else
+                ((int32_t *)columns)[at] = (int32_t)j;
+            values[at++] = value;
+        }
+        begins[i + 1] = at;
+    }
+    table sparse = *t;
+    sparse.view.data = (const char *)values;
+    sparse.view.kind = ROWS_FLOAT64;
+    sparse.view.stride = 0;
+    sparse.view.order = 0;
+    sparse.view.row_begin = begins;
+    sparse.view.indices = columns;
+    sparse.view.wide = wide;
+    sparse.view.keeps_zeros = keeps_zeros;
+    return sparse;
+}
+
 int main(int n_arguments, char **arguments)
 {
     static const struct {

@@ -68,6 +68,9 @@ table make_table(const double *X, int64_t n, int64_t d, int kind, int form);
 /* Return the entry of a column in the row visited at a place, as the kernels convert it. */
 double entry(const table *t, int64_t place, int64_t column);
 
+/* Return the rows of a table, as they are visited, in CSR form: their entries other than 0. */
+table sparse_rows(const table *t, int keeps_zeros);
+
 /* The suites: each runs the kernels of one header. */
 void run_networks(void);
 void run_deep_networks(void);

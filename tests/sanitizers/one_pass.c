@@ -48,6 +48,8 @@ static void pass_case(int64_t n, int64_t d, int64_t k, int products, int from_co
     network_case c = draw_case(n, d, k), plain = {.n = n, .d = k, .n_segments = 1};
     network net = make_network(&c);
     table rows = make_rows(&c, &net), codes = {0};
+    if (random_below(3) == 0)
+        rows = sparse_rows(&rows, !c.logarithms);
     plain.outputs[0] = output_named("bernoulli");
     plain.form = c.form;
     plain.kind = is_double ? ROWS_FLOAT64 : ROWS_FLOAT32;

@@ -15,7 +15,7 @@ static step_case draw_step(const network_case *c)
     kernels->activation_info(c->activation, &activation);
     step_case s = {.solver = random_below(kernels->n_solvers), .tiled = random_below(4) > 0};
     s.schedule = random_below(kernels->n_schedules);
-    s.corruption = random_below(4);
+    s.corruption = random_below(5);
     penalty_info penalty;
     s.penalty = random_below(kernels->n_penalties);
     kernels->penalty_info(s.penalty, &penalty);
@@ -59,6 +59,7 @@ static trained train(const network_case *c, const step_case *s, network net, con
                         .n_upper = c->n_upper,
                         .rows = rows->view,
                         .batch_size = s->gradients || c->n < 40 ? c->n : 24,
+                        .batch_entries = c->n * c->d,
                         .sample_weight = weight,
                         .n_threads = n_threads,
                         .gemm = plain_product,
@@ -112,6 +113,8 @@ static void train_case(int64_t n, int64_t d, int64_t k, int n_upper)
     network net = make_network(&c);
     table rows = make_rows(&c, &net);
     double *weight = make_weights(&c);
+    if (random_below(3) == 0)
+        rows = sparse_rows(&rows, !c.logarithms);
     trained one = train(&c, &s, net, &rows, weight, 1),
             team = train(&c, &s, net, &rows, weight, team_size);
     check("training: status", one.status, 0);
