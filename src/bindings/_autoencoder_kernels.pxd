@@ -168,6 +168,8 @@ cdef extern from "kernels/autoencoder/factored_job.h":
         int64_t n_steps
         int64_t n_rows_done
         double loss_sum
+        int ends_early
+        double rate
         int status
 
     ctypedef struct activation_info:

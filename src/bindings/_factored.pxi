@@ -47,6 +47,18 @@ cdef class FactoredKernel:
         return self.job.n_rows_done
 
     @property
+    def loss_sum(self):
+        return self.job.loss_sum
+
+    @property
+    def rate(self):
+        return self.job.rate
+
+    def go_on_from(self, n_rows_done, loss_sum, rate):
+        """Set the counters to those of a training that was interrupted."""
+        self.job.n_rows_done, self.job.loss_sum, self.job.rate = n_rows_done, loss_sum, rate
+
+    @property
     def learning_rate(self):
         return self.job.hyper.learning_rate
 
@@ -72,10 +84,11 @@ cdef class FactoredKernel:
         self.job.W_scale, self.job.W_squares = scale
 
     def run(self, const int64_t[::1] order, factors, last_step, double loss_sum):
-        """Train on rows of X until the factors are worn, and return (loss_sum, status, n_rows).
+        """Train on rows of X, and return (loss_sum, status, n_rows, ends_early).
 
         `factors` has the arrays F, F_inverse, Q, U and W_columns, which are changed in place; the
-        last one is None where weights are tied. The call also ends after `last_step` steps."""
+        last one is None where weights are tied. The call ends early, before the factors lose digits or
+        after `last_step` steps: they are to be renewed then."""
         cdef int64_t before = self.job.n_rows_done
         self.view_factors(factors)
         self.job.rows.order, self.job.rows.n_rows = &order[0], order.shape[0]
@@ -83,7 +96,7 @@ cdef class FactoredKernel:
         self.job.loss_sum, self.job.last_step = loss_sum, last_step
         with nogil:
             self.kernels.factored_train(&self.job)
-        return self.job.loss_sum, self.job.status, self.job.n_rows_done - before
+        return self.job.loss_sum, self.job.status, self.job.n_rows_done - before, self.job.ends_early
 
     cdef void view_factors(self, factors):
         cdef cnp.ndarray U = factors.U, W_columns

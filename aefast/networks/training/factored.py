@@ -112,6 +112,19 @@ class FactoredTrainer:
         return self.kernel.n_rows_done
 
     @property
+    def loss_sum(self):
+        return self.kernel.loss_sum
+
+    @property
+    def rate(self):
+        """The learning rate of the last step, with the schedule's factor; 0 before a step."""
+        return self.kernel.rate
+
+    def go_on_from(self, n_rows_done, loss_sum, rate):
+        """Set the counters to those of a trainer that was interrupted."""
+        self.kernel.go_on_from(n_rows_done, loss_sum, rate)
+
+    @property
     def learning_rate(self):
         return self.kernel.learning_rate
 
@@ -164,14 +177,14 @@ class FactoredTrainer:
                 self._pack()
             last_step = (self.n_steps // REFRESHED + 1) * REFRESHED
             self.is_unpacked = False
-            loss_sum, status, n_done = self.kernel.run(order, self.factors, last_step, loss_sum)
+            loss_sum, status, n_done, ends_early = self.kernel.run(
+                order, self.factors, last_step, loss_sum
+            )
             order = order[n_done:]
+            if ends_early:
+                self._renew(all_of_it=self.n_steps % REFRESHED == 0)
             if status & NOT_FINITE or not len(order):
                 return loss_sum, status
-            if self.n_steps % REFRESHED == 0:
-                self._renew(all_of_it=True)
-            else:
-                self._renew()
 
     # ---- factors ----
 

@@ -462,6 +462,7 @@ static double factored_step(const factored *f, int64_t first, int64_t n)
                           .schedule_steps = job->schedule_steps};
     double rate = (double)constants_of_step(&clock).learning_rate,
            kept = 1 - rate * (job->hyper.weight_decay + job->hyper.alpha);
+    job->rate = rate;
     read_batch(f, first, n);
     project_batch(f, n);
     encode_batch(f, n);
@@ -498,7 +499,8 @@ static void factored_steps(void *context, member m)
         job->n_rows_done += n;
         job->n_steps += 1;
         job->schedule_step += 1;
-        if (is_worn(f) || job->n_steps >= job->last_step)
+        job->ends_early = is_worn(f) || job->n_steps >= job->last_step;
+        if (job->ends_early)
             return;
     }
 }
@@ -508,6 +510,7 @@ static void factored_train(factored_job *job)
     int64_t bytes;
     factored f = carve_factored(job, job->workspace, &bytes);
     job->status = STATUS_OK;
+    job->ends_early = 0;
     team_run(1, FLOAT_MODE_FLUSH, factored_steps, &f);
 }
 

@@ -44,6 +44,10 @@ typedef struct factored_job {
     /* in/out, as in training_job. */
     int64_t schedule_step, schedule_steps, n_steps, n_rows_done;
     double loss_sum;
+    /* out: whether the call ended because the factors are to be renewed. */
+    int ends_early;
+    /* out: the learning rate of the last step. */
+    double rate;
     /* For `factored_renew`, which moves a part of F to U, with the threads of a team: the columns
        of U become M u, where M is F itself, or I + sum_i changes_i z_i z_i^T for the n_directions
        rows z_i (n_directions, m) of `directions` unless that is NULL; then F and its inverse become
