@@ -3,7 +3,6 @@
 import math
 import os
 import warnings
-from typing import Any
 
 import numpy as np
 
@@ -80,15 +79,15 @@ def _impute(arguments):
     if table.is_frame:
         for path in outputs[: len(outputs) - (arguments.model is not None)]:
             check_can_write_table(path, has_text=True)
-    roles: Any = {"roles": dict(arguments.role)} if arguments.role else {}
     imputer = aefast.Imputer(
         arguments.method,
         n_components="auto" if arguments.components is None else arguments.components,
         n_draws=arguments.draws,
         random_state=arguments.seed,
         n_threads=arguments.threads,
-        **roles,
     )
+    if arguments.role:
+        imputer.set_params(roles=dict(arguments.role))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "columns without an observed entry")
         imputer.fit(table.rows)  # told below, by names

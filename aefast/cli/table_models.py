@@ -3,12 +3,12 @@
 import argparse
 import dataclasses
 import re
+from typing import Any
 
 import numpy as np
 
 import aefast
 from aefast.cli.held_out import hold_out
-from aefast.tables.file_table import FileTable
 from aefast.tables.roles import CHOICES, LEVELLED
 
 ROLE_HELP = (
@@ -59,8 +59,8 @@ class Encoded:
     roles : dict or None
     """
 
-    encoder: aefast.TableEncoder
-    table: FileTable
+    encoder: Any
+    table: Any
     roles: dict | None
 
     def set_parameters(self, network):

@@ -85,8 +85,8 @@ def check_finite(file: str, rows: Array, names: Sequence[str], first: int, gaps:
     value = rows[row, column]
     got = "no value" if np.isnan(value) else repr(float(value))
     raise ValueError(
-        f"{file}: row {first + row + 1}, column {names[column]!r}: expected a finite number, got "
-        f"{got}"
+        f"{file}: row {first + row + 1}, column {names[int(column)]!r}: expected a finite number, "
+        f"got {got}"
     )
 
 

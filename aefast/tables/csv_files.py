@@ -124,7 +124,7 @@ class CsvFile:
             ids.append(field.strip())
             return 0.0
 
-        converters: dict[int, Any] = {}
+        converters: dict[int | str, Any] = {}
         are_read = set(columns)
         for j in range(self.n_columns):
             if j == id_column:
@@ -136,15 +136,15 @@ class CsvFile:
         with self._text() as file, warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # no rows
             blanks = dialect.delimiter == BLANKS
-            lines: Any = (line.strip(" ") for line in file) if blanks else file
-            options_of_text: Any = {"converters": converters or None, "ndmin": 2}
+            lines = (line.strip(" ") for line in file) if blanks else file
             rows = np.loadtxt(
                 lines,
                 delimiter=None if blanks else dialect.delimiter,
                 quotechar='"',
                 comments=None,
+                converters=converters or None,
                 skiprows=dialect.n_header_lines,
-                **options_of_text,
+                ndmin=2,
             )
         if rows.shape[1] != self.n_columns:
             raise ValueError(f"expected {self.n_columns} columns, got {rows.shape[1]}")
@@ -245,8 +245,7 @@ class CsvFile:
         table = settled(table.rename_columns(names), self.dialect, options.texts)
         for j, name, column in zip(columns, names, table.columns, strict=True):
             if name not in options.texts:
-                tell = functools.partial(_tell_row, faults, first, j)
-                check_outliers(column, self.dialect, tell)
+                check_outliers(column, self.dialect, functools.partial(faults.error, first, j))
         check_types(self.name, table.schema)
         if all_numeric(table.schema):
             rows = as_matrix(table)
@@ -335,7 +334,3 @@ def _one_batch(table):
 
 def _reader_of_arrow():
     return arrow("tables of text", "pyarrow.csv")
-
-
-def _tell_row(faults, first, column, row):
-    faults.tell(first + row, column)
