@@ -103,11 +103,6 @@ class FactoredTrainer:
         return self.kernel.n_steps
 
     @property
-    def rate(self):
-        """The learning rate of the last step, which this kernel does not tell."""
-        return None
-
-    @property
     def n_rows_done(self):
         return self.kernel.n_rows_done
 
