@@ -12,7 +12,7 @@ from aefast._base import arrays as check
 from aefast._base import ranking
 from aefast._base.errors import table_name
 from aefast._base.projection import project
-from aefast._base.types import Array, Callbacks, RandomState, Reals, Table
+from aefast._base.types import Array, Callbacks, PathLike, RandomState, Reals, Table
 from aefast.networks.autoencoder import Autoencoder
 
 # parameters of Autoencoder that are not to be chosen
@@ -30,6 +30,7 @@ _FIXED = {
     "missing_fill": "mean",
     "sparse_means": "zero",
     "row_norm": "l2",
+    "sparse_output": "exact",
     "contraction": 0.0,
     "sparsity": None,
     "top_k": None,
@@ -65,7 +66,7 @@ class MultinomialAutoencoder(Autoencoder):
         As for `Autoencoder`.
     early_stopping, validation_fraction, n_epochs_no_change, tol, warm_start
         As for `Autoencoder`.
-    n_threads, random_state, callbacks, verbose
+    n_threads, random_state, callbacks, checkpoint, checkpoint_every, resume, verbose
         As for `Autoencoder`.
 
     Attributes
@@ -126,6 +127,9 @@ class MultinomialAutoencoder(Autoencoder):
         n_threads: int | None = None,
         random_state: RandomState | None = None,
         callbacks: Callbacks | None = None,
+        checkpoint: PathLike | None = None,
+        checkpoint_every: int | str = "10 min",
+        resume: bool | str = "auto",
         verbose: int | bool = 0,
     ) -> None:
         self.n_components = n_components
@@ -145,6 +149,9 @@ class MultinomialAutoencoder(Autoencoder):
         self.n_threads = n_threads
         self.random_state = random_state
         self.callbacks = callbacks
+        self.checkpoint = checkpoint
+        self.checkpoint_every = checkpoint_every
+        self.resume = resume
         self.verbose = verbose
 
     def __getattr__(self, name: str) -> Any:

@@ -3,12 +3,14 @@
 from functools import partial
 
 import numpy as np
+from scipy import sparse
 
 from aefast import (
     Autoencoder,
     DictionaryLearning,
     MixtureOfFactorAnalyzers,
     MixtureOfProbabilisticPCA,
+    MultinomialAutoencoder,
     StackedAutoencoder,
 )
 
@@ -44,6 +46,10 @@ FITS = {
     "dictionary": (
         _of(DictionaryLearning, 7, alpha=0.1, max_epochs=4, early_stopping=True, tol=0),
         ROWS,
+    ),
+    "sparse rows": (
+        _of(MultinomialAutoencoder, 3, max_epochs=3, early_stopping=True),
+        sparse.csr_matrix(np.where(ROWS > 0.6, ROWS, 0)),
     ),
     "mixture": (partial(MixtureOfFactorAnalyzers, [2, 3], 1, n_init=2, **MIXTURE), ROWS),
     "mixture with gaps": (partial(MixtureOfProbabilisticPCA, 9, 1, **MIXTURE), GAPS),
