@@ -148,7 +148,8 @@ class _Parser(argparse.ArgumentParser):
         parts = []
         for action in self._actions:
             if not action.option_strings:
-                parts.append(self._get_formatter()._format_args(action, action.metavar or ""))
+                metavar = action.metavar if isinstance(action.metavar, str) else action.dest
+                parts.append(self._get_formatter()._format_args(action, metavar))
             elif action.required:
                 parts.insert(0, f"{action.option_strings[0]} {action.metavar}")
         return f"usage: {self.prog} [OPTION]... {' '.join(parts)}".rstrip()

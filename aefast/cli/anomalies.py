@@ -1,6 +1,7 @@
 """Command `aefast anomalies`: the strangest rows of a table, with their reasons."""
 
 import contextlib
+from typing import Any
 
 import numpy as np
 
@@ -168,7 +169,7 @@ def _detector_and_table(arguments):
 def _columns(detector, table, order, strangeness):
     """Return the columns of the result, by name."""
     rows = rows_of(table.rows, order)
-    columns = {"rank": np.arange(1, len(order) + 1)}
+    columns: dict[str, Any] = {"rank": np.arange(1, len(order) + 1)}
     if table.ids is None:
         columns["row"] = order + 1
     else:

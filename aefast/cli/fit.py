@@ -6,7 +6,6 @@ import json
 import math
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -27,166 +26,14 @@ from aefast.cli.common import (
     test_fraction,
     training_options,
 )
+from aefast.cli.fit_parameters import DESTINATIONS, PARAMETERS, add_parameters
 from aefast.cli.held_out import hold_out
 from aefast.cli.table_models import add_roles, encoded, texts_of
-from aefast.networks import _autoencoder
-from aefast.networks.precision import PRECISIONS
-from aefast.networks.scaling import KINDS as SCALES
-from aefast.networks.training.schedules import SCHEDULES
 from aefast.tables.outputs import check_can_write
 from aefast.tables.sources import paths_of
 
 _PICTURE_NAMES = ("filters.png", "reconstructions.png", "loss.png")
 
-# Options that are constructor parameters: flags, parameter, default, help. The defaults repeat the
-# constructor's, so that --help need not import scikit-learn; a test compares them. Only --layers
-# and --seed have different defaults.
-_PARAMETERS = (
-    (
-        "-k --components",
-        "n_components",
-        "auto",
-        "hidden units; auto: a number that suits the training rows",
-    ),
-    (
-        "--layers",
-        "layer_sizes",
-        None,
-        "hidden units of several layers, from the data up, as 500,250,30, or auto: a deep "
-        "autoencoder, pre-trained layer by layer",
-    ),
-    (
-        "--pretrain-epochs",
-        "pretrain_epochs",
-        "auto",
-        "passes over the training rows for each of --layers",
-    ),
-    (
-        "--code-activation",
-        "code_activation",
-        None,
-        "of the last of --layers, where it is another one",
-    ),
-    ("--activation", "activation", "sigmoid", "of the hidden units"),
-    ("--output", "output", "gaussian", variants.OUTPUT_HELP),
-    (
-        "--column-scale",
-        "scale",
-        "auto",
-        "units in which real-valued columns are read: auto, by their spreads",
-    ),
-    ("--domain", "domain", "error", "what a row outside the output's domain is: error, or clip"),
-    (
-        "--init",
-        "init",
-        "auto",
-        "initial values: pca, near the principal components; glorot, random; auto, pca unless "
-        "--no-gain",
-    ),
-    ("--no-gain", "gain", "auto", "the textbook's network, whose units have no gain"),
-    ("--untied", "tied", True, "give the decoder weights of its own"),
-    ("--epochs", "max_epochs", "auto", "passes over the training rows, at most"),
-    ("--batch-size", "batch_size", "auto", "rows in a training step"),
-    ("--solver", "solver", "adam", "optimizer"),
-    ("--learning-rate", "learning_rate", "auto", "step size of the optimizer"),
-    ("--momentum", "momentum", 0.9, "of sgd"),
-    ("--nesterov", "nesterov", False, "Nesterov's momentum for sgd"),
-    ("--alpha", "alpha", 0.0, "L2 penalty: 1/2 alpha ||W||^2 is added to the loss"),
-    (
-        "--weight-decay",
-        "weight_decay",
-        0.0,
-        "share of the weights, times the rate, that each step takes away",
-    ),
-    ("--clip-norm", "clip_norm", None, "norm of a step's gradient at most"),
-    ("--max-norm", "max_norm", None, "norm of a hidden unit's weights at most"),
-    (
-        "--learning-rate-schedule",
-        "learning_rate_schedule",
-        "auto",
-        "how the rate changes: see the guide",
-    ),
-    (
-        "--missing",
-        "missing",
-        "error",
-        "what NaN (in a .csv file: an empty field, or nan) means: error, or mask for entries that "
-        "are missing",
-    ),
-    ("--missing-fill", "missing_fill", "mean", "what a missing entry enters the encoder as"),
-    (
-        "--sparse-means",
-        "sparse_means",
-        "zero",
-        "what entries mean that sparse rows do not store: zero or missing",
-    ),
-    ("--sparse-output", "sparse_output", "exact", "steps on sparse rows: exact or factored"),
-    ("--row-norm", "row_norm", None, "divide the encoder's rows by this norm: l2"),
-    (
-        "--corruption",
-        "corruption",
-        "auto",
-        "noise: masking:P, dropout:P, salt_and_pepper:P or gaussian:SIGMA; auto: some where "
-        "entries are missing",
-    ),
-    ("--contraction", "contraction", 0.0, "weight of the contractive penalty"),
-    ("--sparsity", "sparsity", None, variants.SPARSITY_HELP),
-    ("--top-k", "top_k", None, "units of each code that keep their value"),
-    ("--dropout", "dropout", 0.0, "probability that a unit of the code is dropped in training"),
-    (
-        "--early-stopping",
-        "early_stopping",
-        False,
-        "watch the loss on training rows set aside for that",
-    ),
-    (
-        "--validation-fraction",
-        "validation_fraction",
-        0.1,
-        "share of training rows set aside for that",
-    ),
-    (
-        "--patience",
-        "n_epochs_no_change",
-        5,
-        "epochs without improvement after which training stops",
-    ),
-    ("--tol", "tol", 0.0001, "least improvement of the loss, in nats; 0 runs all epochs"),
-    ("--seed", "random_state", 0, "of initial weights, shuffles and held-out rows"),
-    (
-        "--precision",
-        "precision",
-        "auto",
-        "of the products: auto, or bfloat16 on processors that have it",
-    ),
-    ("--threads", "n_threads", None, "at most; by default the cores this process may use"),
-)
-# Types of parameters whose default is None and whose values are not int, and parsers for parameters
-# with a special syntax.
-_TYPES = {
-    "n_components": variants.auto_or(int),
-    "layer_sizes": variants.layers,
-    "code_activation": str,
-    "row_norm": str,
-    "clip_norm": float,
-    "max_norm": float,
-    "output": variants.output,
-    "corruption": variants.auto_or(variants.corruption),
-    "sparsity": variants.sparsity,
-    "scale": variants.name_or_none,
-    "batch_size": variants.auto_or(int),
-    "max_epochs": variants.auto_or(int),
-    "pretrain_epochs": variants.auto_or(int),
-    "learning_rate": variants.auto_or(float),
-}
-_METAVARS = {
-    "layer_sizes": "N,N,...",
-    "output": "P",
-    "corruption": "KIND:LEVEL",
-    "sparsity": "KIND:...",
-}
-# Names of parsed options that differ from their parameter's, which another option has.
-_DESTINATIONS = {"scale": "column_scale"}
 EXIT_POOR = 3  # exit status where the fit does not beat the column means
 _EPOCHS = ("max_epochs", "pretrain_epochs")
 
@@ -199,7 +46,7 @@ def add_fit(command):
         "sees them in training. "
         f"What comes of it goes to one folder: {MODEL_NAME}, {METRICS_NAME} and, with matplotlib, "
         f"{', '.join(_PICTURE_NAMES)}. Ctrl-C ends the training and saves what there is.",
-        {name: flags.split()[0] for flags, name, *_ in _PARAMETERS},
+        {name: flags.split()[0] for flags, name, *_ in PARAMETERS},
     )
     add = command.add_argument
     add("data", metavar="DATA", help=DATA_HELP)
@@ -231,41 +78,7 @@ def add_fit(command):
     add("--quiet", action="store_true", help="no progress, no summary")
     add_reading(command)
     add_roles(command)
-    _add_parameters(command.add_argument_group("the autoencoder and its training"))
-
-
-def _add_parameters(group):
-    choices = {
-        "activation": _autoencoder.ACTIVATIONS,
-        "code_activation": _autoencoder.ACTIVATIONS,
-        "missing": ("error", "mask"),
-        "missing_fill": ("mean", "zero"),
-        "sparse_means": ("zero", "missing"),
-        "sparse_output": ("exact", "factored"),
-        "row_norm": ("l2",),
-        "solver": (*_autoencoder.SOLVERS, "lbfgs"),
-        "init": ("auto", "pca", "glorot"),
-        "learning_rate_schedule": ("auto", *SCHEDULES),
-        "precision": PRECISIONS,
-        "scale": (*SCALES, None),
-        "domain": ("error", "clip"),
-    }
-    for flags, name, default, description in _PARAMETERS:
-        destination = _DESTINATIONS.get(name, name)
-        settings: dict[str, Any] = {"dest": destination, "default": default, "help": description}
-        if isinstance(default, bool):
-            settings["action"] = "store_false" if default else "store_true"
-        elif name == "gain":
-            settings |= {"action": "store_const", "const": False}
-        else:
-            settings["type"] = _TYPES.get(name, int if default is None else type(default))
-            settings["help"] += "" if default is None else " (default: %(default)s)"
-            settings |= (
-                {"choices": choices[name]}
-                if name in choices
-                else {"metavar": _METAVARS.get(name, "N")}
-            )
-        group.add_argument(*flags.split(), **settings)
+    add_parameters(command.add_argument_group("the autoencoder and its training"))
 
 
 def _new_model(arguments, feature_names):
@@ -273,8 +86,8 @@ def _new_model(arguments, feature_names):
     estimator = aefast.StackedAutoencoder if arguments.layer_sizes else aefast.Autoencoder
     known = estimator().get_params(deep=False)
     parameters = {}
-    for flags, name, default, _ in _PARAMETERS:
-        value = getattr(arguments, _DESTINATIONS.get(name, name))
+    for flags, name, default, _ in PARAMETERS:
+        value = getattr(arguments, DESTINATIONS.get(name, name))
         if name in known:
             parameters[name] = value
         elif value != default:

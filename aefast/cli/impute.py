@@ -85,8 +85,9 @@ def _impute(arguments):
         n_draws=arguments.draws,
         random_state=arguments.seed,
         n_threads=arguments.threads,
-        **({"roles": dict(arguments.role)} if arguments.role else {}),
     )
+    if arguments.role:
+        imputer.set_params(roles=dict(arguments.role))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "columns without an observed entry")
         imputer.fit(table.rows)  # told below, by names

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import re
+from typing import Any
 
 import numpy as np
 
@@ -58,8 +59,8 @@ class Encoded:
     roles : dict or None
     """
 
-    encoder: object
-    table: object
+    encoder: Any
+    table: Any
     roles: dict | None
 
     def set_parameters(self, network):

@@ -100,10 +100,11 @@ def _surprises(detector, rows):
     )
 
 
-def text_of(value):
+def text_of(value: Any) -> str:
     """Return a short text of a value."""
     if isinstance(value, float | np.floating):
-        return f"{value:,.0f}" if 1e4 <= abs(value) < 1e8 else f"{value:.4g}"
+        number = float(value)
+        return f"{number:,.0f}" if 1e4 <= abs(number) < 1e8 else f"{number:.4g}"
     text = str(value)
     return text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT - 1]}…"
 

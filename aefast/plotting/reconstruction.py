@@ -65,7 +65,7 @@ def reconstructions(
     """
     image_shape = resolve_image_shape(ae, image_shape)
     if labels is not None:
-        labels = checked_labels(labels, len(X))
+        labels = checked_labels(labels, np.shape(X)[0])
     if image_shape:
         return _draw_examples(ae, X, image_shape, labels)
     reconstructed = ae.reconstruct(X)  # which checks X

@@ -85,8 +85,8 @@ def check_finite(file: str, rows: Array, names: Sequence[str], first: int, gaps:
     value = rows[row, column]
     got = "no value" if np.isnan(value) else repr(float(value))
     raise ValueError(
-        f"{file}: row {first + row + 1}, column {names[column]!r}: expected a finite number, got "
-        f"{got}"
+        f"{file}: row {first + row + 1}, column {names[int(column)]!r}: expected a finite number, "
+        f"got {got}"
     )
 
 
@@ -190,7 +190,8 @@ class ArrowFile:
         self, columns: tuple[int, ...], id_column: int | None, options: Any
     ) -> tuple[Any, Any]:
         """Return all rows, a matrix or a pyarrow.Table, and the ids or None."""
-        pa, parts, ids = arrow(self.name), [], None if id_column is None else []
+        pa, parts = arrow(self.name), []
+        ids: list[Any] | None = None if id_column is None else []
         for rows, part_ids in self.batches(columns, id_column, options):
             parts.append(rows)
             if ids is not None:

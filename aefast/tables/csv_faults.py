@@ -182,17 +182,13 @@ class Faults:
                 return line, fields[column]
         raise AssertionError("the file has changed while it was read")
 
-    def tell(self, row: int, column: int) -> Callable[[str], ValueError]:
-        """Return a function that makes the error for a field of which something was expected."""
-        line, field = self._field(row, column)
-
-        def error(expected):
-            return ValueError(
-                f"{self._place(line, column)}: expected {expected}, got "
-                f"{_shown(field)}{_advice(self._names, column, field)}"
-            )
-
-        return error
+    def error(self, first: int, column: int, row: int, expected: str) -> ValueError:
+        """Return the error for a field of which something was expected; rows count from `first`."""
+        line, field = self._field(first + row, column)
+        return ValueError(
+            f"{self._place(line, column)}: expected {expected}, got {_shown(field)}"
+            f"{_advice(self._names, column, field)}"
+        )
 
 
 def _shown(field):
@@ -268,9 +264,7 @@ def _iso(column):
     return column
 
 
-def check_outliers(
-    column: Any, dialect: Dialect, tell: Callable[[int], Callable[[str], ValueError]]
-) -> None:
+def check_outliers(column: Any, dialect: Dialect, error: Callable[[int, str], ValueError]) -> None:
     """Raise ValueError if most texts of a column are numbers, dates or truth values, but not all.
 
     Dates are checked for days that no month has, too.
@@ -287,11 +281,11 @@ def check_outliers(
         matches = _matches(column, pattern)
         n_matches = pc.sum(matches).as_py() or 0
         if _FEWEST * n_fields <= n_matches < n_fields:
-            raise tell(pc.index(matches, False).as_py())(expected)
+            raise error(pc.index(matches, False).as_py(), expected)
         if n_matches == n_fields and pattern == _DATES:
             row = _first_bad_date(column)
             if row is not None:
-                raise tell(row)("a valid date, written as in the other rows")
+                raise error(row, "a valid date, written as in the other rows")
 
 
 def _first_bad_date(column):

@@ -12,6 +12,7 @@ neither turn a measurement into text nor pass for a missing value. Otherwise it 
 import contextlib
 import csv
 import dataclasses
+import functools
 import io
 import os
 import warnings
@@ -123,7 +124,7 @@ class CsvFile:
             ids.append(field.strip())
             return 0.0
 
-        converters: dict[int, Any] = {}
+        converters: dict[int | str, Any] = {}
         are_read = set(columns)
         for j in range(self.n_columns):
             if j == id_column:
@@ -244,7 +245,7 @@ class CsvFile:
         table = settled(table.rename_columns(names), self.dialect, options.texts)
         for j, name, column in zip(columns, names, table.columns, strict=True):
             if name not in options.texts:
-                check_outliers(column, self.dialect, lambda row, j=j: faults.tell(first + row, j))
+                check_outliers(column, self.dialect, functools.partial(faults.error, first, j))
         check_types(self.name, table.schema)
         if all_numeric(table.schema):
             rows = as_matrix(table)

@@ -21,8 +21,10 @@ from typing import Any
 from aefast._base.errors import shortened
 from aefast.tables.sources import Source, opened
 
-GAPS = ("", "NA", "N/A", "n/a", "na", "NaN", "nan", "NAN", "-NaN", "-nan", "NULL", "null", "None")
-GAPS += ("#N/A", "<NA>", "Na", "Null", "none")
+GAPS: tuple[str, ...] = (
+    *("", "NA", "N/A", "n/a", "na", "Na", "#N/A", "<NA>", "NaN", "nan", "NAN", "-NaN", "-nan"),
+    *("NULL", "null", "Null", "None", "none"),
+)
 BLANKS = " "  # the delimiter of runs of blanks
 _DELIMITERS = (",", "|", ";", "\t")  # where two divide alike, the later: commas may be decimal
 _SAMPLE = 1 << 18  # bytes

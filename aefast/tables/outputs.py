@@ -9,7 +9,9 @@ STANDARD_OUTPUT = "-"
 SUFFIXES = (".csv", ".parquet", ".npy")
 
 
-def check_can_write(folder: str, names: Iterable[str], inputs: Iterable[str] = ()) -> None:
+def check_can_write(
+    folder: str | os.PathLike[str], names: Iterable[str], inputs: Iterable[str] = ()
+) -> None:
     """Raise an OSError if files of these names cannot be written to a folder.
 
     If the folder does not exist yet, its nearest existing parent is checked. ValueError where one

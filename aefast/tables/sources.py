@@ -176,7 +176,7 @@ def opened(source: Source, show: bool = False) -> Iterator[BinaryIO]:
         While it is read, if the compressed bytes are damaged.
     """
     with contextlib.ExitStack() as stack:
-        raw = stack.enter_context(open(source.path, "rb", buffering=0))
+        raw: Any = stack.enter_context(open(source.path, "rb", buffering=0))
         if show and os.path.getsize(source.path) >= _SHOWN_FROM:
             raw = stack.enter_context(_Watched(raw, source))
         file: Any = stack.enter_context(io.BufferedReader(raw, 1 << 20))
@@ -196,7 +196,7 @@ def opened(source: Source, show: bool = False) -> Iterator[BinaryIO]:
 
 def _zstandard(file, source):
     try:
-        from compression import zstd  # Python 3.14
+        from compression import zstd  # type: ignore[import-not-found]  # Python 3.14
     except ImportError:
         stream = arrow(f"{source.name}: .zst files").CompressedInputStream(file, "zstd")
         return io.BufferedReader(_Stream(stream), 1 << 20)

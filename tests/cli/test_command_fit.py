@@ -16,7 +16,7 @@ from sklearn.datasets import load_digits
 from support.commands import python_m_aefast, refused
 
 import aefast
-from aefast.cli import fit, main
+from aefast.cli import fit, fit_parameters, main
 from aefast.cli.held_out import hold_out
 from aefast.tables import readers
 
@@ -169,7 +169,7 @@ def test_defaults_of_options_are_the_constructors():
     """Except those the command documents as its own."""
     constructors = aefast.StackedAutoencoder().get_params() | aefast.Autoencoder().get_params()
     own = {"layer_sizes": None, "random_state": 0}
-    for _, name, default, _ in fit._PARAMETERS:
+    for _, name, default, _ in fit_parameters.PARAMETERS:
         expected = own.get(name, constructors[name])
         assert (type(default), default) == (type(expected), expected), name
 
