@@ -174,7 +174,8 @@ def _of_table(settings, X, rows, output, dtype, name):
         given = X, n_rows, None, output
         scaling = find_scaling(settings.scale, *given, scan.means, name)
         logarithms = find_logarithms(*given)
-    settings.chosen["scale"] = None if scaling is None else scaling.kind
+    if settings.scale == AUTO:
+        settings.chosen["scale"] = None if scaling is None else scaling.kind
 
     def of_members(values):
         return np.stack([values] * n) if rows.columns is None else values[rows.columns]
@@ -223,6 +224,9 @@ def _of_groups(settings, X, rows, output, dtype, name):
     )
     check_groups(X, name, output)
     units = many_start.units_of_groups(settings, X, rows, found, output, name, near_pca)
+    if settings.scale == AUTO:  # the kinds of the groups' units, each of which may differ
+        kinds = {None if scaling is None else scaling.kind for scaling in units.scalings}
+        settings.chosen["scale"] = kinds.pop() if len(kinds) == 1 else "auto"
     means = np.stack([in_units(s, m) for s, m in zip(units.scalings, found.means, strict=True)])
     covariances, centres = None, means
     if near_pca:

@@ -256,9 +256,14 @@ class FittedEnsemble(Saved):
         sampling = Check(
             lambda value: (
                 value is None
-                or (isinstance(value, list) and len(value) == 4 and all(map(is_count, value[:3])))
+                or (
+                    isinstance(value, list)
+                    and len(value) == 4
+                    and all(map(SEED.is_valid, value[:3]))
+                    and isinstance(value[3], bool)
+                )
             ),
-            "null or a list of four numbers",
+            "null or a list of three numbers and a flag",
         )
         flags = Check(is_list_of(lambda value: isinstance(value, bool)), "a list of flags")
         kinds = Check(is_list_of(lambda value: value in ("none", *FOUND)), f"of {FOUND}")

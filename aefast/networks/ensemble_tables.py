@@ -102,6 +102,8 @@ def sampled_rows(ensemble: Any, shape: tuple[int, int], output: Any, seed: int) 
         for chosen in columns:
             chosen[:] = np.sort(np.argsort(n_used + random.random(d))[:width])
             n_used[chosen] += 1
-    numbers = [drawn_rows(seed, b, n, size, bootstrap) for b in range(B)]
+    numbers = None
+    if size < n or bootstrap:
+        numbers = np.concatenate([drawn_rows(seed, b, n, size, bootstrap) for b in range(B)])
     begins = np.arange(B + 1, dtype=np.int64) * size
-    return Rows(begins, np.concatenate(numbers), columns), (seed, n, size, bootstrap)
+    return Rows(begins, numbers, columns), (seed, n, size, bootstrap)

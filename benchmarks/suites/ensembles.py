@@ -57,11 +57,12 @@ def rates(n_networks, n_steps, n_threads, repeats):
                 seconds = seconds_of_fit(X, groups, k, n_steps // 10, n_threads, options)
                 found.append(flop / seconds / 1e9)
             best, middle, peak = max(found), np.median(found), max(peaks)
-            us = n_threads * 10 * BATCH * d * k / best / 1e3
             yield (
                 f"{d} x {k}, batches of {BATCH}, {solver}: {n_networks} networks of {n_steps} "
                 f"steps, {best:.0f} GFLOP/s ({middle:.0f} median), peak {peak:.0f}: "
-                f"{best / peak:.0%} of peak, {us:.2f} µs a step and thread"
+                f"{best / peak:.0%} of peak, "
+                f"{n_threads * 10 * BATCH * d * k / best / 1e3:.2f} µs a "
+                "step and thread"
             )
 
 

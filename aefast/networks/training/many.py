@@ -27,7 +27,8 @@ class Rows(NamedTuple):
     """The rows and columns of a table that each of B networks reads."""
 
     begins: np.ndarray  # (B + 1,) int64
-    numbers: np.ndarray  # int64: network b reads rows numbers[begins[b] : begins[b + 1]]
+    # int64: network b reads rows numbers[begins[b] : begins[b + 1]]; None: each reads all rows
+    numbers: np.ndarray | None
     columns: np.ndarray | None  # (B, d) int64; None: all of the table's
 
     @property
@@ -36,6 +37,8 @@ class Rows(NamedTuple):
 
     def of(self, b):
         """Return the numbers of a network's rows."""
+        if self.numbers is None:
+            return np.arange(self.begins[1])
         return self.numbers[self.begins[b] : self.begins[b + 1]]
 
     def table_of(self, X, b, rows=slice(None)):
@@ -97,7 +100,7 @@ def train_many(
     trainer = EnsembleTrainer(
         many.model,
         X,
-        (rows.begins, rows.numbers),
+        None if rows.numbers is None else (rows.begins, rows.numbers),
         rows.columns,
         many.values,
         kept,
