@@ -117,3 +117,24 @@ def test_bad_files_are_refused(text, match, folder, capsys):
     (folder / "bad.csv").write_text(text)
     assert match in refused(capsys, "impute", "bad.csv", "-o", "full.csv")
     assert os.listdir() == ["bad.csv"]
+
+
+def test_mixed_tables(folder, capsys):
+    """A missing text becomes the most probable one; names of rows and other fields stay."""
+    pytest.importorskip("pyarrow", reason="needs pyarrow, of the extra [io]")
+    rng = np.random.default_rng(0)
+    kind = rng.choice(["cat", "dog"], 200)
+    weight = (np.where(kind == "cat", 4, 20) * rng.lognormal(0, 0.1, 200)).round(2)
+    frame = pd.DataFrame({"name": [f"n{i}" for i in range(200)], "kind": kind, "weight": weight})
+    truth = frame.copy()
+    frame.loc[:19, "kind"], frame.loc[20:39, "weight"] = None, np.nan
+    frame.to_csv("pets.csv", sep=";", decimal=",", index=False)
+    assert main("impute pets.csv --id name -o full.csv".split()) == 0
+    assert "40 gaps" in capsys.readouterr().out
+    full = pd.read_csv("full.csv")
+    assert list(full.columns) == ["name", "kind", "weight"] and full.notna().all(axis=None)
+    assert (full["kind"] == truth["kind"]).mean() > 0.99
+    kept = frame.notna()
+    assert (full.where(kept) == frame.where(kept)).where(kept, True).all(axis=None)
+    error = refused(capsys, "impute", "pets.csv", "--id", "name", "-o", "full.npy")
+    assert "ends in .csv or .parquet" in error
