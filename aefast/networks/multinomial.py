@@ -1,5 +1,6 @@
 """The estimator `MultinomialAutoencoder`: a denoising autoencoder that recommends items."""
 
+from inspect import signature
 from numbers import Integral, Real
 from typing import Any
 
@@ -15,29 +16,25 @@ from aefast._base.projection import project
 from aefast._base.types import Array, Callbacks, RandomState, Reals, Table
 from aefast.networks.autoencoder import Autoencoder
 
-# parameters of Autoencoder that are not to be chosen
+# what is chosen here, as for Autoencoder
+_CHOSEN = (
+    *("weight_decay", "alpha", "solver", "learning_rate", "learning_rate_schedule", "batch_size"),
+    *("max_epochs", "early_stopping", "validation_fraction", "n_epochs_no_change", "tol"),
+    *("warm_start", "n_threads", "random_state", "callbacks", "verbose"),
+)
+# the other parameters of Autoencoder: these values, or else its defaults
 _FIXED = {
+    name: parameter.default
+    for name, parameter in signature(Autoencoder).parameters.items()
+    if name not in (*_CHOSEN, "n_components", "corruption")
+} | {
     "activation": "tanh",
     "output": "multinomial",
     "scale": None,
-    "domain": "error",
     "tied": False,
     "gain": False,
     "init": "glorot",
-    "momentum": 0.9,
-    "nesterov": False,
-    "missing": "error",
-    "missing_fill": "mean",
-    "sparse_means": "zero",
     "row_norm": "l2",
-    "contraction": 0.0,
-    "sparsity": None,
-    "top_k": None,
-    "dropout": 0.0,
-    "clip_norm": None,
-    "max_norm": None,
-    "shuffle": True,
-    "precision": "auto",
 }
 
 
@@ -96,9 +93,7 @@ class MultinomialAutoencoder(Autoencoder):
     """
 
     _parameter_constraints: dict = {
-        name: constraint
-        for name, constraint in Autoencoder._parameter_constraints.items()
-        if name not in (*_FIXED, "corruption")
+        name: Autoencoder._parameter_constraints[name] for name in _CHOSEN
     } | {
         "n_components": [Interval(Integral, 1, check.LARGEST_SIZE, closed="both")],
         "input_dropout": [Interval(Real, 0, 1, closed="left")],
