@@ -49,7 +49,10 @@ def as_allowed(filter_items: Any, n_items: int) -> NDArray[np.bool_] | None:
     """
     if filter_items is None:
         return None
-    given = np.asarray(filter_items)
+    try:
+        given = np.asarray(filter_items)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"filter_items must be numbers of items, or a mask: {error}") from None
     if given.dtype == np.bool_:
         if given.shape != (n_items,):
             raise ValueError(

@@ -13,14 +13,15 @@ from aefast._base import arrays as check
 from aefast._base import ranking
 from aefast._base.errors import table_name
 from aefast._base.projection import project
-from aefast._base.types import Array, Callbacks, RandomState, Reals, Table
+from aefast._base.types import Array, Callbacks, PathLike, RandomState, Reals, Table
 from aefast.networks.autoencoder import Autoencoder
 
 # what is chosen here, as for Autoencoder
 _CHOSEN = (
     *("weight_decay", "alpha", "solver", "learning_rate", "learning_rate_schedule", "batch_size"),
     *("max_epochs", "early_stopping", "validation_fraction", "n_epochs_no_change", "tol"),
-    *("warm_start", "n_threads", "random_state", "callbacks", "verbose"),
+    *("warm_start", "checkpoint", "checkpoint_every", "resume", "n_threads"),
+    *("random_state", "callbacks", "verbose"),
 )
 # the other parameters of Autoencoder: these values, or else its defaults
 _FIXED = {
@@ -36,6 +37,13 @@ _FIXED = {
     "init": "glorot",
     "row_norm": "l2",
 }
+
+
+class _Absent:
+    """A method of `Autoencoder` that makes sense for its other forms alone."""
+
+    def __get__(self, instance: object, owner: object = None) -> Any:
+        raise AttributeError("use Autoencoder for networks of given parameters")
 
 
 class MultinomialAutoencoder(Autoencoder):
@@ -62,7 +70,7 @@ class MultinomialAutoencoder(Autoencoder):
         As for `Autoencoder`.
     early_stopping, validation_fraction, n_epochs_no_change, tol, warm_start
         As for `Autoencoder`.
-    n_threads, random_state, callbacks, verbose
+    checkpoint, checkpoint_every, resume, n_threads, random_state, callbacks, verbose
         As for `Autoencoder`.
 
     Attributes
@@ -118,6 +126,9 @@ class MultinomialAutoencoder(Autoencoder):
         n_epochs_no_change: int = 5,
         tol: float = 1e-4,
         warm_start: bool = False,
+        checkpoint: PathLike | None = None,
+        checkpoint_every: int | str = "10 min",
+        resume: bool | str = "auto",
         n_threads: int | None = None,
         random_state: RandomState | None = None,
         callbacks: Callbacks | None = None,
@@ -137,6 +148,9 @@ class MultinomialAutoencoder(Autoencoder):
         self.n_epochs_no_change = n_epochs_no_change
         self.tol = tol
         self.warm_start = warm_start
+        self.checkpoint = checkpoint
+        self.checkpoint_every = checkpoint_every
+        self.resume = resume
         self.n_threads = n_threads
         self.random_state = random_state
         self.callbacks = callbacks
@@ -152,6 +166,9 @@ class MultinomialAutoencoder(Autoencoder):
     def corruption(self) -> tuple[str, float] | None:
         """Noise of the encoder's input, by the name that it has in `Autoencoder`."""
         return ("dropout", self.input_dropout) if self.input_dropout else None
+
+    from_parameters = _Absent()  # type: ignore[assignment]
+    from_torch = _Absent()  # type: ignore[assignment]
 
     def recommend(
         self,
