@@ -9,7 +9,7 @@ from scipy import sparse
 
 from aefast._base import _items, threads
 from aefast._base import arrays as check
-from aefast._base.errors import overflow_of_row, shown
+from aefast._base.errors import overflow_of_row, shown, table_name
 from aefast._base.passes import Pace, slices
 from aefast._base.sparse_rows import csr_arrays
 from aefast._base.types import Array
@@ -49,7 +49,10 @@ def as_allowed(filter_items: Any, n_items: int) -> NDArray[np.bool_] | None:
     """
     if filter_items is None:
         return None
-    given = np.asarray(filter_items)
+    try:
+        given = np.asarray(filter_items)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"filter_items must be numbers of items, or a mask: {error}") from None
     if given.dtype == np.bool_:
         if given.shape != (n_items,):
             raise ValueError(
@@ -63,6 +66,7 @@ def as_allowed(filter_items: Any, n_items: int) -> NDArray[np.bool_] | None:
 
 def user_table(estimator: Any, X: Any, name: str, *, dtype: Any = None) -> Any:
     """Return users' rows as finite CSR of a real type, by default that of the rows."""
+    name = table_name(X, estimator, name=name)
     table = check.estimator_table(estimator, X, reset=False, name=name)
     if not sparse.issparse(table):
         table = check.as_csr(sparse.csr_array(table), name)

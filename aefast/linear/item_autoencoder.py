@@ -390,7 +390,8 @@ class ItemAutoencoder(
         exclude_seen = check.as_flag(exclude_seen, "exclude_seen")
         allowed = ranking.as_allowed(filter_items, self.n_features_in_)
         rows = ranking.user_table(self, user_rows, "user_rows")
-        return self._best(rows, n, exclude_seen, allowed, table_name(user_rows, self))
+        name = table_name(user_rows, self, name="user_rows")
+        return self._best(rows, n, exclude_seen, allowed, name)
 
     def similar_items(self, items: ArrayLike, n: int) -> tuple[NDArray[np.int64], Reals]:
         """Return the items that most resemble each item: row i of B, the largest entries first.

@@ -30,7 +30,7 @@ def check_memory(n_items: int, n_components: int) -> None:
     """Raise MemoryError where the factors of a fit have no room."""
     memory.check_room(
         8 * ARRAYS * n_items * n_components,
-        f"a fit of {n_items:,} × {n_components:,} factors",
+        f"a fit of {n_items:,} items and n_components={n_components:,} factors",
         "take fewer components, or leave out rare items",
     )
 

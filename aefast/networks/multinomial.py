@@ -1,5 +1,6 @@
 """The estimator `MultinomialAutoencoder`: a denoising autoencoder that recommends items."""
 
+from inspect import signature
 from numbers import Integral, Real
 from typing import Any
 
@@ -15,31 +16,34 @@ from aefast._base.projection import project
 from aefast._base.types import Array, Callbacks, PathLike, RandomState, Reals, Table
 from aefast.networks.autoencoder import Autoencoder
 
-# parameters of Autoencoder that are not to be chosen
+# what is chosen here, as for Autoencoder
+_CHOSEN = (
+    *("weight_decay", "alpha", "solver", "learning_rate", "learning_rate_schedule", "batch_size"),
+    *("max_epochs", "early_stopping", "validation_fraction", "n_epochs_no_change", "tol"),
+    *("warm_start", "checkpoint", "checkpoint_every", "resume", "n_threads"),
+    *("random_state", "callbacks", "verbose"),
+)
+# the other parameters of Autoencoder: these values, or else its defaults
 _FIXED = {
+    name: parameter.default
+    for name, parameter in signature(Autoencoder).parameters.items()
+    if name not in (*_CHOSEN, "n_components", "corruption")
+} | {
     "activation": "tanh",
     "output": "multinomial",
     "scale": None,
-    "domain": "error",
     "tied": False,
     "gain": False,
     "init": "glorot",
-    "momentum": 0.9,
-    "nesterov": False,
-    "missing": "error",
-    "missing_fill": "mean",
-    "sparse_means": "zero",
     "row_norm": "l2",
-    "sparse_output": "exact",
-    "contraction": 0.0,
-    "sparsity": None,
-    "top_k": None,
-    "dropout": 0.0,
-    "clip_norm": None,
-    "max_norm": None,
-    "shuffle": True,
-    "precision": "auto",
 }
+
+
+class _Absent:
+    """A method of `Autoencoder` that makes sense for its other forms alone."""
+
+    def __get__(self, instance: object, owner: object = None) -> Any:
+        raise AttributeError("use Autoencoder for networks of given parameters")
 
 
 class MultinomialAutoencoder(Autoencoder):
@@ -66,7 +70,7 @@ class MultinomialAutoencoder(Autoencoder):
         As for `Autoencoder`.
     early_stopping, validation_fraction, n_epochs_no_change, tol, warm_start
         As for `Autoencoder`.
-    n_threads, random_state, callbacks, checkpoint, checkpoint_every, resume, verbose
+    checkpoint, checkpoint_every, resume, n_threads, random_state, callbacks, verbose
         As for `Autoencoder`.
 
     Attributes
@@ -97,9 +101,7 @@ class MultinomialAutoencoder(Autoencoder):
     """
 
     _parameter_constraints: dict = {
-        name: constraint
-        for name, constraint in Autoencoder._parameter_constraints.items()
-        if name not in (*_FIXED, "corruption")
+        name: Autoencoder._parameter_constraints[name] for name in _CHOSEN
     } | {
         "n_components": [Interval(Integral, 1, check.LARGEST_SIZE, closed="both")],
         "input_dropout": [Interval(Real, 0, 1, closed="left")],
@@ -124,12 +126,12 @@ class MultinomialAutoencoder(Autoencoder):
         n_epochs_no_change: int = 5,
         tol: float = 1e-4,
         warm_start: bool = False,
-        n_threads: int | None = None,
-        random_state: RandomState | None = None,
-        callbacks: Callbacks | None = None,
         checkpoint: PathLike | None = None,
         checkpoint_every: int | str = "10 min",
         resume: bool | str = "auto",
+        n_threads: int | None = None,
+        random_state: RandomState | None = None,
+        callbacks: Callbacks | None = None,
         verbose: int | bool = 0,
     ) -> None:
         self.n_components = n_components
@@ -146,12 +148,12 @@ class MultinomialAutoencoder(Autoencoder):
         self.n_epochs_no_change = n_epochs_no_change
         self.tol = tol
         self.warm_start = warm_start
-        self.n_threads = n_threads
-        self.random_state = random_state
-        self.callbacks = callbacks
         self.checkpoint = checkpoint
         self.checkpoint_every = checkpoint_every
         self.resume = resume
+        self.n_threads = n_threads
+        self.random_state = random_state
+        self.callbacks = callbacks
         self.verbose = verbose
 
     def __getattr__(self, name: str) -> Any:
@@ -164,6 +166,9 @@ class MultinomialAutoencoder(Autoencoder):
     def corruption(self) -> tuple[str, float] | None:
         """Noise of the encoder's input, by the name that it has in `Autoencoder`."""
         return ("dropout", self.input_dropout) if self.input_dropout else None
+
+    from_parameters = _Absent()  # type: ignore[assignment]
+    from_torch = _Absent()  # type: ignore[assignment]
 
     def recommend(
         self,

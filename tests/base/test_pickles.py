@@ -29,7 +29,7 @@ OBJECTS = {
     "Imputer": lambda X: aefast.Imputer(n_draws=1).fit(X),
     "MultinomialAutoencoder": lambda X: aefast.MultinomialAutoencoder(
         2, max_epochs=1, random_state=0
-    ).fit(X),
+    ).fit(np.abs(X)),
     "ItemAutoencoder": lambda X: aefast.ItemAutoencoder().fit(X),
     "MarginalizedAutoencoder": lambda X: aefast.MarginalizedAutoencoder().fit(X),
     "MixtureOfFactorAnalyzers": lambda X: aefast.MixtureOfFactorAnalyzers(1, 1).fit(X),
