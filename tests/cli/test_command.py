@@ -283,9 +283,9 @@ def test_version_and_console_script(capsys):
 def test_warnings_are_one_line(folder, capsys, monkeypatch):
     real_fit = aefast.Autoencoder.fit
 
-    def fit(self, X, y=None):
+    def fit(self, X, y=None, **options):
         warnings.warn("a warning\nof two lines", stacklevel=2)
-        return real_fit(self, X, y)
+        return real_fit(self, X, y, **options)
 
     monkeypatch.setattr(aefast.Autoencoder, "fit", fit)
     with warnings.catch_warnings():

@@ -103,9 +103,9 @@ def test_ways_to_say_how_many_factors(k, wine):
     argv = f"factors wine.csv --model fa --method minres -k {k} --quiet --no-plots --out out"
     assert main(argv.split()) == 0
     metrics = json.loads(open("out/metrics.json").read())
-    assert metrics["parameters"]["-k must be"] == k
+    assert metrics["parameters"]["n_components"] == k
     assert metrics["parameters"]["method"] == "minres"
-    assert len(metrics["ss_loadings"]) == metrics["-k must be"] < 8
+    assert len(metrics["ss_loadings"]) == metrics["n_components"] < 8
 
 
 @pytest.mark.parametrize("k", ["mle", "cv", "0.5", "4"])
@@ -214,9 +214,9 @@ def test_refusals(wine, folder, capsys):
         "factors wine.csv --mixtures 0": "--mixtures must be",
         "factors wine.csv --mixtures 2,0": "--mixtures must be",
         "factors wine.csv --mixtures 2 --rotation promax": "a mixture .* has none",
-        "factors wine.csv --threads 0": "n_threads",
+        "factors wine.csv --threads 0": "--threads must be",
         "factors nothing.csv": "nothing.csv: No such file",
-        "sample fa -n 0": "n_samples must be at least 1, got 0",
+        "sample fa -n 0": "-n must be at least 1, got 0",
         "sample nothing": "nothing: No such file",
         "sample whitening": "Whitening, which has no distribution",
         "sample fa -o nowhere/rows.npy": "nowhere",
@@ -289,9 +289,9 @@ def test_mixtures(of, wine, folder, capsys):
     files = ["likelihood.png", "means.png", "metrics.json", "model.safetensors"]
     assert sorted(os.listdir("mixed")) == files
     metrics, model = json.loads((folder / "mixed/metrics.json").read_text()), load("mixed")
-    assert metrics["--mixtures must be"] == model.n_mixtures_ == len(metrics["weights"])
+    assert metrics["n_mixtures"] == model.n_mixtures_ == len(metrics["weights"])
     assert [size[:2] for size in metrics["sizes_tried"]] == [[2, 1], [3, 1]]
-    assert metrics["-k must be"] == 1 and metrics["n_features"] == 13
+    assert metrics["n_components"] == 1 and metrics["n_features"] == 13
     assert main("score mixed wine.csv".split()) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "component,log_likelihood" and len(lines) == 179
