@@ -448,8 +448,8 @@ class ItemAutoencoder(
         n = min(check.as_integer(n, "n"), self.n_features_in_)
         n = ranking.as_number_of_items(n, self.n_features_in_)
         rows = ranking.user_table(self, user_rows, "user_rows")
-        given = np.asarray(items)
-        wanted = ranking.as_items(np.where(given == -1, 0, given), self.n_features_in_, "items")
+        given = ranking.as_items(items, self.n_features_in_, "items", or_none=True)
+        wanted = np.maximum(given, 0)
         if wanted.ndim != 2 or len(wanted) != rows.shape[0]:
             raise ValueError(
                 f"items must have shape ({rows.shape[0]}, m), a row for each user, got "
