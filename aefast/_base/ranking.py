@@ -26,17 +26,17 @@ def as_number_of_items(n: Any, n_items: int, name: str = "n") -> int:
     return n
 
 
-def as_items(value: Any, n_items: int, name: str) -> NDArray[np.int64]:
-    """Return item numbers (of any shape) in [0, n_items) as int64."""
+def as_items(value: Any, n_items: int, name: str, *, or_none: bool = False) -> NDArray[np.int64]:
+    """Return item numbers (of any shape) in [0, n_items) as int64; with `or_none`, -1 too."""
     try:
         items = np.asarray(value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{name} must be numbers of items: {error}") from None
     if items.size == 0:
         return np.empty(items.shape, np.int64)
     if items.dtype.kind not in "iu":
         raise TypeError(f"{name} must be integers, numbers of items, got {shown(value)}")
-    bad = items[(items < 0) | (items >= n_items)]
+    bad = items[(items < (-1 if or_none else 0)) | (items >= n_items)]
     if bad.size:
         raise ValueError(f"{name} must be in [0, {n_items}), the items, got {int(bad.flat[0])}")
     return items.astype(np.int64)

@@ -326,11 +326,11 @@ class ItemAutoencoder(
 
     def _fit_low_rank(self, X, weight):
         assert self.n_components is not None
-        low_rank_items.check_memory(X.shape[1], self.n_components)
+        low_rank_items.check_memory(X.shape[1], int(self.n_components))
         A, curve = low_rank_items.fit(
             X,
             weight,
-            self.n_components,
+            int(self.n_components),
             self.max_iter,
             n_threads=self.n_threads,
             verbose=self.verbose,
@@ -435,7 +435,7 @@ class ItemAutoencoder(
         items : array-like of int (n_samples, m)
             Items to explain, as `recommend` returns them: −1 has no contributions.
         n : int, default=5
-            Number of contributions to each item.
+            Number of contributions to each item, at most n_features.
 
         Returns
         -------
@@ -445,10 +445,11 @@ class ItemAutoencoder(
             0 where there are no more.
         """
         check_is_fitted(self)
+        n = min(check.as_integer(n, "n"), self.n_features_in_)
         n = ranking.as_number_of_items(n, self.n_features_in_)
         rows = ranking.user_table(self, user_rows, "user_rows")
-        given = np.asarray(items)
-        wanted = ranking.as_items(np.where(given == -1, 0, given), self.n_features_in_, "items")
+        given = ranking.as_items(items, self.n_features_in_, "items", or_none=True)
+        wanted = np.maximum(given, 0)
         if wanted.ndim != 2 or len(wanted) != rows.shape[0]:
             raise ValueError(
                 f"items must have shape ({rows.shape[0]}, m), a row for each user, got "

@@ -29,7 +29,7 @@ ARRAYS = 2 * CORRECTIONS + 8  # arrays of the size of the factors that a fit has
 def check_memory(n_items: int, n_components: int) -> None:
     """Raise MemoryError where the factors of a fit have no room."""
     memory.check_room(
-        8 * ARRAYS * n_items * n_components,
+        8 * n_components * (ARRAYS * n_items + 2 * n_components),
         f"a fit of {n_items:,} items and n_components={n_components:,} factors",
         "take fewer components, or leave out rare items",
     )

@@ -91,8 +91,6 @@ class Gaussian(distributions.Distribution):
 IMAGE = np.random.default_rng(0).random((9, 9))
 W, H = np.full((2, 4), 0.1), np.full((3, 2), 0.5)
 ARGUMENTS = {
-    "similar_items": {"items": [0, 1], "n": 2},
-    "explain": {"user_rows": X, "items": np.zeros((len(X), 2), int), "n": 2},
     "encode": {"X": X, "W": W, "b": np.zeros(2)},
     "decode": {"H": H, "W": W, "c": np.zeros(4)},
     "loss": {"X": X, "W": W, "b": np.zeros(2), "c": np.zeros(4)},
@@ -211,6 +209,7 @@ def test_methods(name, method, parameter, tmp_path, monkeypatch):
     thing = OBJECTS[name]
     given = dict(VALUES)
     given["other"] = thing
+    given["items"] = [0, 1] if method == "similar_items" else np.zeros((len(X), 2), int)
     if hasattr(thing, "transform"):
         given |= dict.fromkeys(("H", "Z"), thing.transform(X))
     given |= {"x": np.ones((2, 3)), "eta": np.ones((2, 3))}
