@@ -191,7 +191,8 @@ class TableAutoencoder(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         H : ndarray (n_samples, n_components), or a frame with `set_output`
             float64.
         """
-        return self.autoencoder_.transform(self._rows(X).matrix)
+        rows = self._rows(X)
+        return self.autoencoder_.transform(rows.matrix)
 
     def inverse_transform(self, H: ArrayLike) -> Any:
         """Return the table of codes.

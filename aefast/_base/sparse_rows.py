@@ -1,9 +1,11 @@
-"""Kernels for CSR matrices: sums of outer products, and products with dense matrices."""
+"""Kernels for CSR matrices: sums of outer products, and products with dense matrices.
+
+scipy.sparse is imported where a matrix is made or looked for: `aefast.ops` does without it.
+"""
 
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import sparse
 
 from aefast._base import _statistics, threads
 from aefast._base.types import Array
@@ -23,6 +25,8 @@ def csr_arrays(X: Any) -> tuple[Array, Array, Array]:
 
 def as_dense(rows: Any) -> Any:
     """Return rows as an ndarray, which dense rows are already."""
+    from scipy import sparse
+
     return rows.toarray() if sparse.issparse(rows) else rows
 
 
@@ -162,6 +166,8 @@ class SparseRows:
 
     def to_csr(self) -> Any:
         """Return the rows as a matrix of SciPy, which shares their arrays."""
+        from scipy import sparse
+
         columns, values = self.stored
         begin = self.row_begin - self.row_begin[0]
         return sparse.csr_matrix((values, columns, begin), self.shape, copy=False)
@@ -192,6 +198,8 @@ class CentredParts(NamedTuple):
 
     def weighted_squares(self, p: Array) -> Array:
         """Return ``Σ_j p_j (x − shift)_j²`` (n,) of each row."""
+        from scipy import sparse
+
         X, shift = self.sparse, self.shift
         terms = p[X.indices] * X.data * (X.data - 2 * shift[X.indices])
         sums = sparse.csr_matrix((terms, X.indices, X.indptr), X.shape) @ np.ones(len(p))
@@ -204,6 +212,8 @@ def centred_parts(X: Any, shift: Array) -> CentredParts:
     Columns are made dense where half of the entries are stored and the shift is not 0. In the
     others the mean is no larger than the spread, and centring may follow a product.
     """
+    from scipy import sparse
+
     n = X.shape[0]
     counts = np.bincount(X.indices, minlength=len(shift))
     is_full = (2 * counts >= n) & (shift != 0)

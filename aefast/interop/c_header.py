@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from aefast._base.errors import shown
 from aefast._base.files import replacing
 from aefast._base.paths import as_path
 from aefast._base.types import PathLike
@@ -63,7 +64,9 @@ def export_c(model: Any, path: PathLike, *, name: str = "model") -> None:
     True
     """
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
-        raise ValueError(f"name must be a C identifier that begins with a letter, got {name!r}")
+        raise ValueError(
+            f"name must be a C identifier that begins with a letter, got {shown(name)}"
+        )
     text = header(feed_forward(model), name, type(model).__name__)
     with replacing(as_path(path)) as file:
         file.write(text.encode("ascii"))

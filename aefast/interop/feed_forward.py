@@ -97,14 +97,20 @@ def feed_forward(model: Any) -> FeedForward:
         if isinstance(model, kind):
             return describe(model)
     raise TypeError(
-        f"{type(model).__name__} cannot be exported: expected a fitted Autoencoder, AutoencoderCV, "
-        "StackedAutoencoder, ProbabilisticPCA, FactorAnalysis, Whitening, MarginalizedAutoencoder "
-        "or ItemAutoencoder, whose codes are affine maps and elementwise functions of a row"
+        f"a model of type {type(model).__name__} cannot be exported: expected a fitted "
+        "Autoencoder, AutoencoderCV, StackedAutoencoder, ProbabilisticPCA, FactorAnalysis, "
+        "Whitening, MarginalizedAutoencoder or ItemAutoencoder, whose codes are affine maps and "
+        "elementwise functions of a row"
     )
 
 
 def _network(model):
     state = model._fitted_state()
+    if state.normed:
+        raise ValueError(
+            f"a {type(model).__name__} with row_norm cannot be exported: the length of the "
+            "encoder's rows is not part of what exports describe"
+        )
     network, d = state.model, state.model.n_features
     for segment in network.output:
         if segment.custom is not None:

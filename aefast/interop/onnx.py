@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from aefast._base.errors import shown
 from aefast._base.exchange import interop
 from aefast._base.files import replacing
 from aefast._base.paths import as_path
@@ -16,7 +17,6 @@ from aefast.interop.feed_forward import Dense, FeedForward, feed_forward
 
 OPSET = 18
 IR_VERSION = 9
-RESULTS = ("codes", "reconstruction", "score")
 REAL = frozenset({"gaussian", "gaussian_diagonal", "laplace", "huber", "student_t"})
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 SHIFT = 8  # log Gamma is computed by Stirling's series of x + 8, whose error is 3e-10
@@ -70,10 +70,15 @@ def _results(forward, given, kind):
         available.append("reconstruction")
         if forward.decoder:
             available.append("score")
-    given = available if given is None else given
-    if isinstance(given, str) or not set(given) <= set(available) or not given:
-        raise ValueError(f"results of a {kind} must be some of {available}, got {given!r}")
-    return [name for name in RESULTS if name in given]
+    if given is None:
+        return available
+    try:
+        wanted = [] if isinstance(given, str) else list(given)
+    except TypeError:
+        wanted = []
+    if not wanted or not all(isinstance(name, str) and name in available for name in wanted):
+        raise ValueError(f"results of a {kind} must be some of {available}, got {shown(given)}")
+    return [name for name in available if name in wanted]
 
 
 class Graph:

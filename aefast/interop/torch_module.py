@@ -294,6 +294,8 @@ def parameters_of(module: nn.Module) -> dict[str, Any]:
     TypeError, ValueError
         Naming the part of the module that aefast has no equivalent of.
     """
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"module must be a torch.nn.Module, got {type(module).__name__}")
     linear, between = _linear_layers(module)
     if len(linear) != 2:
         raise ValueError(

@@ -9,6 +9,7 @@ from aefast._base import threads
 from aefast._base.passes import copied_rows
 from aefast._base.projection import project
 from aefast._base.sparse_rows import as_dense
+from aefast.linear.rotation import fixed_signs
 
 MOST_ROWS = 10_000  # rows that k-means looks at; the others go to the nearest centre it finds
 MOST_ROUNDS = 25  # of Lloyd's algorithm
@@ -34,11 +35,15 @@ class Axes(NamedTuple):
 
 @threads.with_same_bits
 def principal_axes(mean, covariance, scale, q):
-    """Return the q leading principal axes of columns in units of `scale`."""
+    """Return the q leading principal axes of columns in units of `scale`.
+
+    Their signs are fixed, since LAPACK's follow rounding errors, and draws follow the codes' order.
+    """
     C = covariance / np.outer(scale, scale)
     d = len(C)
     _, U = linalg.eigh(C, subset_by_index=[d - q, d - 1], check_finite=False)
-    return Axes(mean, np.ascontiguousarray(U[:, ::-1] / scale[:, None]))
+    B = fixed_signs(U[:, ::-1].T).T / scale[:, None]
+    return Axes(mean, np.ascontiguousarray(B))
 
 
 def sampled_codes(rows, weight, axes, random, n_threads):

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from aefast._base.errors import shown
 from aefast._base.saving import COUNT, FLAG, SEED, Check, Saved, Tensor, is_count, is_list_of
 from aefast.networks import _autoencoder, outputs
 from aefast.networks._autoencoder import N_PARAMETER_ARRAYS, PROGRESS
@@ -158,10 +159,14 @@ class FittedEnsemble(Saved):
         """Return the number of a group's member; ValueError where there is none."""
         groups = self._fitted_state().groups
         if groups is None:
-            raise ValueError("this ensemble was fitted to one table: it has no groups")
-        found = np.flatnonzero(groups == group)
+            raise ValueError("group needs an ensemble of groups: this one was fitted to one table")
+        label = group.item() if isinstance(group, np.generic) else group
+        is_label = isinstance(label, (int, str))
+        found = np.flatnonzero(groups == label) if is_label else np.empty(0, int)
         if not len(found):
-            raise ValueError(f"group {group!r} was not among the {len(groups)} groups of the fit")
+            raise ValueError(
+                f"group {shown(group)} was not among the {len(groups)} groups of the fit"
+            )
         return int(found[0])
 
     def member(self, group: Any) -> Autoencoder:

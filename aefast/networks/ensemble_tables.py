@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from aefast._base import arrays as check
+from aefast._base.errors import shortened
 from aefast._base.random import MEMBERS, random_stream
 from aefast.networks.training.many import Rows
 
@@ -41,7 +42,11 @@ def tables_in_one(X: Any, groups: Any) -> tuple[Any, Any]:
 
 def as_groups(groups: Any, n_samples: int) -> np.ndarray:
     """Return labels (n,) of rows, int64 or str."""
-    labels = np.asarray(groups)
+    try:
+        labels = np.asarray(groups)
+    except (TypeError, ValueError, OverflowError) as error:
+        message = f"groups must have one label for each of the {n_samples} rows: {error}"
+        raise ValueError(shortened(message)) from None
     if labels.dtype.kind == "O":
         kinds = {type(label) for label in labels.ravel()}
         if kinds and all(issubclass(kind, str) for kind in kinds):

@@ -176,7 +176,7 @@ def _checked(given):
     arrays = {
         name: check.as_parameter(value, name, shapes[name])
         for name, value in given.items()
-        if value is not None
+        if value is not None or name in ("b", "c")
     }
     for name, array in arrays.items():
         check.check_finite(array, name)

@@ -167,8 +167,8 @@ class MultinomialAutoencoder(Autoencoder):
         """Noise of the encoder's input, by the name that it has in `Autoencoder`."""
         return ("dropout", self.input_dropout) if self.input_dropout else None
 
-    from_parameters = _Absent()  # type: ignore[assignment]
-    from_torch = _Absent()  # type: ignore[assignment]
+    from_parameters = _Absent()
+    from_torch = _Absent()
 
     def recommend(
         self,

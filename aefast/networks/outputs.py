@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from aefast._base.errors import TableName, column_label, column_labels
+from aefast._base.errors import TableName, column_label, column_labels, shown
 from aefast.networks import _autoencoder
 from aefast.networks.distribution import Distribution
 
@@ -211,11 +211,11 @@ def from_names(output, given, n_features):
     if given is None:
         return theta
     if not isinstance(given, dict):
-        raise TypeError(f"output_parameters must be a dict or None, got {given!r}")
+        raise TypeError(f"output_parameters must be a dict or None, got {shown(given)}")
     known = {segment.parameter for segment in output if segment.parameter}
     if strange := set(given) - known:
         raise ValueError(
-            f"output_parameters has {sorted(strange)}: this output has {sorted(known)}"
+            f"output_parameters has {shown(list(strange))}: this output has {sorted(known)}"
         )
     for segment in output:
         if segment.parameter in given:

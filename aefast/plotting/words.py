@@ -89,6 +89,8 @@ def words(
         largest = np.argsort(-np.square(weights).mean(axis=1), kind="stable")[:_MOST_UNITS]
         units = np.sort(largest)
     top = top_features(model, names, n=n, units=units)
+    if not top:
+        raise ValueError("units must have at least one unit to draw")
     n_columns = min(_PANELS, len(top))
     n_rows = math.ceil(len(top) / n_columns)
     n_bars = len(top[0])
@@ -130,8 +132,11 @@ def _labels(model: Any, names: Sequence[str] | None) -> list[str]:
     names = feature_names(model) if names is None else names
     if names is None:
         return [f"x{j}" for j in range(d)]
-    labels = [str(name) for name in names]
-    if len(labels) != d or isinstance(names, str):
+    try:
+        labels = [] if isinstance(names, str) else [str(name) for name in names]
+    except (TypeError, ValueError, RecursionError):  # no sequence, or of objects without a text
+        labels = []
+    if len(labels) != d:
         raise ValueError(f"names must have {d} texts, one for each feature, got {shown(names)}")
     return labels
 

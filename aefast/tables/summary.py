@@ -174,7 +174,7 @@ class Moments:
         with np.errstate(over="ignore"):
             return (
                 mean,
-                float(variance * self.unit**2),
+                float(variance * self.unit * self.unit),
                 float(third / variance**1.5),
                 float(fourth / variance**2 - 3),
             )

@@ -87,8 +87,8 @@ cdef class FactoredKernel:
         """Train on rows of X, and return (loss_sum, status, n_rows, ends_early).
 
         `factors` has the arrays F, F_inverse, Q, U and W_columns, which are changed in place; the
-        last one is None where weights are tied. The call ends early, before the factors lose digits or
-        after `last_step` steps: they are to be renewed then."""
+        last one is None where weights are tied. The call ends early, before the factors lose digits
+        or after `last_step` steps: they are to be renewed then."""
         cdef int64_t before = self.job.n_rows_done
         self.view_factors(factors)
         self.job.rows.order, self.job.rows.n_rows = &order[0], order.shape[0]
@@ -96,7 +96,8 @@ cdef class FactoredKernel:
         self.job.loss_sum, self.job.last_step = loss_sum, last_step
         with nogil:
             self.kernels.factored_train(&self.job)
-        return self.job.loss_sum, self.job.status, self.job.n_rows_done - before, self.job.ends_early
+        n_rows = self.job.n_rows_done - before
+        return self.job.loss_sum, self.job.status, n_rows, self.job.ends_early
 
     cdef void view_factors(self, factors):
         cdef cnp.ndarray U = factors.U, W_columns

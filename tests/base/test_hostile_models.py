@@ -17,6 +17,7 @@ from aefast.model_file import HOMES
 N_FEATURES = 8
 OPTIONS = {
     "aefast autoencoder": {"n_components": 2, "max_epochs": 1, "random_state": 0},
+    "aefast multinomial autoencoder": {"n_components": 2, "max_epochs": 1, "random_state": 0},
     "aefast anomaly detector": {"n_sets": 2, "n_references": 5},
     "aefast dictionary": {"n_components": 3, "max_epochs": 1, "random_state": 0},
     "aefast probabilistic pca": {"n_components": 2},
@@ -37,6 +38,8 @@ def write(file_format, path):
     X = rng.normal(size=(80, 2)) @ rng.normal(size=(2, N_FEATURES))
     X += rng.normal(size=X.shape)
     cls = class_of(file_format)
+    if cls is aefast.MultinomialAutoencoder:
+        X = abs(X)
     if cls is aefast.SufficientStatistics:
         cls(N_FEATURES).update(X).save(path)
     else:

@@ -139,10 +139,10 @@ def test_options_of_the_command(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     np.save("x.npy", X)
     huge = "99999999999999999999"
-    for option, name in [("--epochs", "max_epochs"), ("--batch-size", "batch_size")]:
+    for option in ("--epochs", "--batch-size"):
         assert main(["fit", "x.npy", option, huge]) == 2
         error = capsys.readouterr().err
-        assert name in error and error.count("\n") == 1
+        assert error.startswith(f"aefast: error: {option} ") and error.count("\n") == 1
     for option in ("-k", "--threads", "--seed", "--patience", "--top-k"):
         assert main(["fit", "x.npy", option, "9" * 400, "--quiet", "--no-plots"]) == 2
         error = capsys.readouterr().err

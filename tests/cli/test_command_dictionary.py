@@ -75,7 +75,7 @@ def test_what_is_refused(folder, capsys):
     main("fit rows.npy -k 2 --epochs 1 --quiet --no-plots --test-fraction 0 --out ae".split())
     for argv, fragment in (
         (["dictionary", "--alpha", "0"], "--alpha"),
-        (["dictionary", "rows.npy", "-k", "0"], "n_components"),
+        (["dictionary", "rows.npy", "-k", "0"], "error: -k must"),
         (["dictionary", "small.png"], "size must fit"),
         (["dictionary", "small.png", "rows.npy"], "got both"),
         (["dictionary", "rows.npy", "rows.npy"], "2 tables"),

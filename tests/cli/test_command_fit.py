@@ -152,6 +152,9 @@ def test_every_option_reaches_the_estimator(folder):
         "shuffle": True,
         "warm_start": False,
         "callbacks": None,
+        "checkpoint": None,  # of a run, not of its model, as the others of checkpoints
+        "checkpoint_every": "10 min",
+        "resume": "auto",
         "verbose": 0,
     }
     metrics = json.loads((folder / "out" / "metrics.json").read_text())
@@ -209,7 +212,8 @@ def test_quiet_is_quiet(folder, capfd):
 
 
 def test_without_matplotlib(folder, capsys, monkeypatch):
-    for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
+    loaded = [name for name in sys.modules if name.startswith("matplotlib.")]
+    for name in ("matplotlib", *loaded):
         monkeypatch.setitem(sys.modules, name, None)
     assert main("fit digits --epochs 1 -k 2 --out out".split()) == 0
     assert "no pictures" in (out := capsys.readouterr().out) and "pip install 'aefast[plot]'" in out

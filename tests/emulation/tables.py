@@ -40,6 +40,7 @@ TABLES = [
     Table(
         "kernels/statistics/statistics.h", "statistics_kernels", "statistics", "_base._statistics"
     ),
+    Table("kernels/items/items.h", "items_kernels", "items", "_base._items"),
     Table("kernels/products/scan.h", "scan_kernels", "scan", "_base._rows"),
     Table("runtime/peak.h", "peak_kernels", "peak", "_base._runtime"),
 ]

@@ -121,6 +121,9 @@ def test_refusals_leave_the_file_alone(tmp_path):
         aefast.export_c(model, path, name="2nd")
     with pytest.raises(TypeError, match="SparseCoder cannot be exported"):
         aefast.export_c(aefast.SparseCoder(np.eye(4)), path)
+    normed = aefast.Autoencoder(2, row_norm="l2", max_epochs=1).fit(X)
+    with pytest.raises(ValueError, match="with row_norm cannot be exported"):
+        aefast.export_c(normed, path)
     huge = aefast.ProbabilisticPCA(1).fit(1e100 * X)
     with pytest.raises(ValueError, match="overflows float32"):
         aefast.export_c(huge, path)

@@ -104,7 +104,7 @@ def test_the_command_reports_what_is_missing(without_bfloat16, tmp_path, capsys)
     data, out = tmp_path / "data.npy", tmp_path / "model"
     np.save(data, X)
     assert main(["fit", str(data), "--precision", "bfloat16", "--out", str(out)]) == 2
-    assert "aefast: error: precision='bfloat16' needs" in capsys.readouterr().err
+    assert "aefast: error: --precision='bfloat16' needs" in capsys.readouterr().err
     assert not out.exists()
     assert run_python("import aefast.cli; aefast.cli.main(['info'])").stdout.count("bfloat16") == 1
 

@@ -129,13 +129,13 @@ def test_results_of_each_candidate(capsys):
 def test_budgets_of_rounds(monkeypatch):
     """A candidate of the last round has the epochs it asks for, in earlier ones a share."""
     budgets = []
-    fit = Autoencoder.fit
+    fit = Autoencoder._fit  # which `fit` calls, and the search for its best candidate
 
-    def record(self, X, *arguments, **options):
+    def record(self, X, *arguments):
         budgets.append((self.max_epochs, len(X)))
-        return fit(self, X, *arguments, **options)
+        return fit(self, X, *arguments)
 
-    monkeypatch.setattr(Autoencoder, "fit", record)
+    monkeypatch.setattr(Autoencoder, "_fit", record)
     quick(cv=1).fit(factors(100, 4, 2))
     assert budgets == [(0, 100)] + [(2, 80)] * 4 + [(6, 80)] * 2 + [(6, 100)]
     budgets.clear()

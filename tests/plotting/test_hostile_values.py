@@ -27,6 +27,8 @@ def arguments():
         "filters": {"ae": ae, "image_shape": SHAPE},
         "loss": {"ae": ae},
         "reconstructions": {"ae": ae, "X": X},
+        "top_features": {"model": ae},
+        "words": {"model": ae},
         "walk": {"ae": ae, "X": X[:3], "chain": chain, "image_shape": SHAPE},
         "save": {"figure": plotting.loss(ae), "path": "a.png"},
     }

@@ -10,11 +10,10 @@ import pyarrow as pa
 import pytest
 from sklearn.compose import make_column_selector
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from support.mixed_frames import LEFT_OUT, assert_equal_columns, in_library, mixed_frame, names_of
 
 import aefast
 from aefast import Autoencoder, TableEncoder
-
-from .conftest import LEFT_OUT, assert_equal_columns, in_library, mixed_frame, names_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:columns are left out")
 

@@ -12,11 +12,17 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from support.mixed_frames import (
+    LEFT_OUT,
+    assert_equal_columns,
+    column_of,
+    in_library,
+    mixed_frame,
+    names_of,
+)
 
 import aefast
 from aefast import Autoencoder, StackedAutoencoder, TableAutoencoder
-
-from .conftest import LEFT_OUT, assert_equal_columns, column_of, in_library, mixed_frame, names_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:columns are left out")
 SHORT = Autoencoder(3, max_epochs=2, random_state=0)
