@@ -27,6 +27,6 @@ Array: TypeAlias = NDArray[Any]
 Reals: TypeAlias = NDArray[np.floating]  # float32 or float64
 Table: TypeAlias = ArrayLike | SparseMatrix
 OutputLike: TypeAlias = str | tuple[str, dict[str, Any]] | DistributionLike | Sequence[Any]
-Callbacks: TypeAlias = Callable[[Any], object] | Sequence[Callable[[Any], object]]
+Callbacks: TypeAlias = Callable[..., object] | Sequence[Callable[..., object]]
 RandomState: TypeAlias = int | np.random.RandomState
 PathLike: TypeAlias = str | os.PathLike[str]

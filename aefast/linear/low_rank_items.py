@@ -120,7 +120,9 @@ def fit(
     curve: list[float] = []
 
     def value(v: Array) -> tuple[float, Array]:
-        found, gradient = loss(v.reshape(V.shape))
+        # entries of great size overflow; parameters that are not finite are refused after the fit
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            found, gradient = loss(v.reshape(V.shape))
         return found, gradient.ravel()
 
     def tell(intermediate_result: Any) -> None:
