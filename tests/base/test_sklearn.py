@@ -14,6 +14,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from support.helpers import WEIGHTS_OF_ROWS
 from support.problems import DomainAutoencoder
 from support.textbook import Autoencoder
 
@@ -29,7 +30,7 @@ def what_batches_exclude(estimator):
     Automatic choices of a fit count rows, too: batches, passes, the rows on which starts compare.
     """
     if estimator.early_stopping or estimator.batch_size in (1, "auto"):
-        return {"check_sample_weight_equivalence_on_dense_data": "batches hold rows, not weight"}
+        return dict.fromkeys(WEIGHTS_OF_ROWS, "batches hold rows, not weight")
     return {}
 
 

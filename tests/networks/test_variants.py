@@ -12,6 +12,7 @@ from reference.variants import PENALTIES
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from support.helpers import WEIGHTS_OF_ROWS
 from support.problems import (
     ALL_OUTPUTS,
     assert_same_gradients,
@@ -403,7 +404,7 @@ def what_noise_excludes(estimator):
     """A row that comes twice is corrupted twice, one of weight 2 once."""
     if estimator.corruption is None and estimator.dropout == 0:
         return {}
-    return {"check_sample_weight_equivalence_on_dense_data": "noise is drawn for each row"}
+    return dict.fromkeys(WEIGHTS_OF_ROWS, "noise is drawn for each row")
 
 
 @parametrize_with_checks(

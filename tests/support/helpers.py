@@ -38,3 +38,9 @@ def run_python(script, **environment):
         text=True,
         timeout=120,
     )
+
+
+# Checks of scikit-learn that take a row of weight 2 for two rows.
+WEIGHTS_OF_ROWS = [
+    f"check_sample_weight_equivalence_on_{kind}_data" for kind in ("dense", "sparse")
+]
