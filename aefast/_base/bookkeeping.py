@@ -59,6 +59,7 @@ class Epochs:
         self._kept = estimator._state, *estimator._curves()
         # what a checkpoint within the next epoch says of the loop; None while that is not known
         self._loop: Any = None
+        self._is_over = False
         if stage is not None and stage.found is not None:
             self._go_on_from(stage.found.state, stage.found.tensors)
         if stage is not None:
@@ -137,20 +138,21 @@ class Epochs:
     def write_interrupted(self) -> None:
         """Write a checkpoint after an interrupt, where the values are exact."""
         if self._loop is not None:
-            self._write(in_epoch=True)
+            self._write(in_epoch=not self._is_over)
 
     def write_end(self) -> None:
         """Write the checkpoint of a run that is over."""
         if self._stage is not None:
+            self._is_over = True  # first: an interrupt from here on leaves the same checkpoint
             self._loop = self._place_of_loop()
-            self._write(in_epoch=False, is_over=True)
+            self._write(in_epoch=False)
 
     def _write_if_due(self, *, after_epoch: bool) -> None:
         n_steps = self._training.place()[0]
         if self._stage is not None and self._stage.is_due(n_steps, after_epoch=after_epoch):
             self._write(in_epoch=not after_epoch)
 
-    def _write(self, *, in_epoch: bool, is_over: bool = False) -> None:
+    def _write(self, *, in_epoch: bool) -> None:
         saved = self._training.saved(in_epoch=in_epoch)
         if saved is None or self._stage is None:
             return
@@ -165,7 +167,7 @@ class Epochs:
             "training": saved[0],
         }
         n_steps = self._training.place()[0]
-        self._stage.write(state | others, saved[1], n_steps=n_steps, is_over=is_over)
+        self._stage.write(state | others, saved[1], n_steps=n_steps, is_over=self._is_over)
 
     def _place_of_loop(self) -> tuple[int, int, int, dict[str, Any]]:
         """Return the lengths of the curves and the history, and criteria of the end as JSON."""

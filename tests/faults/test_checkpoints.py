@@ -58,11 +58,7 @@ def test_a_fit_that_is_killed_again_and_again(name, tmp_path):
     assert os.listdir(tmp_path) == ["checkpoint"]
 
 
-# Known fault: interrupted at one line of minibatches.py, a fit with a budget resumes to other bits.
-MANY = [pytest.mark.slow, pytest.mark.xfail(reason="one line of the loop", strict=False)]
-
-
-@pytest.mark.parametrize("n_places", [4, pytest.param(400, marks=MANY)])
+@pytest.mark.parametrize("n_places", [4, pytest.param(400, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", KINDS)
 def test_ctrl_c_at_lines_of_a_fit(name, n_places, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
