@@ -1,6 +1,10 @@
 """The tiers of the suite, and what test files may import."""
 
 import ast
+import os
+import re
+import subprocess
+import sys
 from itertools import combinations, product
 from pathlib import Path
 
@@ -43,6 +47,40 @@ def test_repeats_spread_over_all_values():
     assert len(chosen) == 15 * 14
     counts = [sum(case[0] == value for case in chosen) for value in range(4)]
     assert max(counts) - min(counts) <= 8
+
+
+CONFTEST = """
+import pytest
+from support.tiers import mark_tiers
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    mark_tiers(items)
+"""
+
+CASES = """
+import pytest
+
+@pytest.mark.parametrize("n", [4, pytest.param(400, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["a", pytest.param("b", marks=pytest.mark.extra)])
+def test_both(name, n):
+    pass
+"""
+
+
+def test_what_is_asked_for_is_in_no_other_tier(tmp_path):
+    """Also where one value of a parameter is `extra` and another one `slow`."""
+    (tmp_path / "conftest.py").write_text(CONFTEST)
+    (tmp_path / "test_cases.py").write_text(CASES)
+    markers = "[pytest]\nmarkers =\n    full\n    extra\n    slow\n    each_value_once\n"
+    (tmp_path / "pytest.ini").write_text(markers)
+    for tier, cases in {"full": "a-4 b-4", "extra": "b-4", "slow": "a-400 b-400"}.items():
+        command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-m", tier]
+        listed = subprocess.run(
+            command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(TESTS)}, text=True,
+            capture_output=True, check=True,
+        ).stdout  # fmt: skip
+        assert sorted(re.findall(r"\[(.*)\]", listed)) == cases.split(), tier
 
 
 def imported(path):

@@ -61,6 +61,8 @@ def mark_tiers(items):
     functions = defaultdict(list)
     for item in items:
         if any(item.get_closest_marker(name) for name in ASKED_FOR):
+            # a parameter's value may have both markers: `-m extra` leaves out what takes minutes
+            item.own_markers = [mark for mark in item.own_markers if mark.name != "extra"]
             continue
         item.add_marker(pytest.mark.full)
         if hasattr(item, "callspec") and not item.get_closest_marker("extra"):
