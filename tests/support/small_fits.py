@@ -48,7 +48,9 @@ SMALL_FITS = {
     "untied": _of(aefast.Autoencoder, 3, max_epochs=1, tied=False, learns=True),
     "lbfgs": _of(aefast.Autoencoder, 3, max_epochs=2, solver="lbfgs", learns=True),
     "stacked": _of(aefast.StackedAutoencoder, (3, 2), max_epochs=1, pretrain_epochs=1, learns=True),
-    "ensemble": _of(aefast.AutoencoderEnsemble, 2, n_components=2, max_epochs=2, random_state=0),
+    "ensemble": _of(
+        aefast.AutoencoderEnsemble, 2, n_components=2, max_epochs=2, random_state=0, learns=True
+    ),
     "dictionary": _of(aefast.DictionaryLearning, 3, max_epochs=2, learns=True),
     "ppca": _of(aefast.ProbabilisticPCA, 2),
     "krylov": _of(aefast.ProbabilisticPCA, 2, svd_solver="krylov"),
