@@ -85,7 +85,20 @@ KERNEL_FLAGS = [
 ]
 # -g0: Python's flags ask for debug information, which takes a third of the time to compile and most
 # of the size of an extension.
-OPTIMIZE = ["-O1", "-g1", "-fno-omit-frame-pointer", "-fno-wrapv"] if DEBUG else ["-O3", "-g0"]
+OPTIMIZE = ["-O1", "-g1", "-fno-omit-frame-pointer", "-fno-wrapv"] if DEBUG else ["-O2", "-g0"]
+# Kernels name their vectors, and gain nothing from GCC's own vectors, versions of loops and clones
+# of functions, which take a third of their size at -O3. What they need of it is that short loops
+# over registers are unrolled, and that functions are inlined. Other compilers get -O3.
+KERNEL_OPTIMIZE = [
+    "-O2",
+    "-fpeel-loops",
+    "-finline-functions",
+    "--param=max-completely-peeled-insns=200",
+    "--param=max-inline-insns-single=200",
+    "--param=max-inline-insns-auto=30",
+    "--param=early-inlining-insns=14",
+    "--param=inline-min-speedup=15",
+]
 # Guards of the stack and of copies cost less than can be measured (docs/develop/packaging.md). The
 # sanitizers of a debug build find more.
 HARDENED = LINUX and not DEBUG
@@ -155,6 +168,12 @@ class Trial:
             if self.compiles(OPENMP_TRIAL, flags, run=True):
                 return flags
         return []
+
+    def optimization_of_kernels(self):
+        if DEBUG:
+            return []
+        known = self.compiles("int main(void) { return 0; }", [*KERNEL_OPTIMIZE, "-Werror"])
+        return KERNEL_OPTIMIZE if known else ["-O3"]
 
     def instruction_sets(self):
         x86 = self.compiles("#ifndef __x86_64__\n#error no\n#endif\nint main(void) { return 0; }")
@@ -266,6 +285,7 @@ class BuildKernels(build_ext):
         trial = Trial(self.compiler)
         self.openmp = trial.openmp_flags()
         self.sanitizers = trial.sanitizer_flags()
+        self.kernel_flags = [*KERNEL_FLAGS, *trial.optimization_of_kernels()]
         self.instances = trial.instruction_sets()
         self.bfloat16_instances = trial.bfloat16_instruction_sets(self.instances)
         left_out = [name for name in X86_64_SETS if name not in self.instances]
@@ -312,7 +332,7 @@ class BuildKernels(build_ext):
 
     def kernel_jobs(self, ext):
         def job(source, isa, precision, more_flags=()):
-            flags = [*self.common_flags, *KERNEL_FLAGS, *self.instances[isa], *more_flags]
+            flags = [*self.common_flags, *self.kernel_flags, *self.instances[isa], *more_flags]
             flags += [f"-DAEFAST_ISA={isa}", *PRECISIONS[precision]]
             flags += [] if self.openmp else ["-Wno-unknown-pragmas"]
             return Job(source, f"{isa}-{precision}", flags)

@@ -54,7 +54,7 @@ static inline uint32_t threshold_of(double probability)
    of 2^-24 plus 2^-25. */
 ALWAYS_INLINE vec uniform_of(const uint32_t *words)
 {
-    vec u;
+    vec u = {0};
     for (int l = 0; l < LANES; ++l)
         u[l] = AEFAST_REAL_BITS == 32
                    ? ((real)(int32_t)(words[l] >> 8) + (real)0.5) * (real)(1.0 / 16777216)
