@@ -6,7 +6,7 @@ import numpy as np
 
 from aefast._anomaly_rows import Usual
 from aefast._anomaly_tables import Columns
-from aefast._base import arrays as check
+from aefast._base import scalars
 from aefast._base.types import Array
 
 FIELDS = ("row", "variable", "surprise", "value", "expected", "low", "high")
@@ -29,7 +29,7 @@ def reasons(
     usual : Usual
     top : int
     """
-    if check.as_integer(top, "top") < 1:
+    if scalars.as_integer(top, "top") < 1:
         raise ValueError(f"top must be at least 1, got {top}")
     ranked = np.argsort(np.where(np.isnan(excess), np.inf, -excess), axis=1, kind="stable")
     ranked = ranked[:, : int(top)]

@@ -13,8 +13,7 @@ from aefast._anomaly_fit import FittedDetector
 from aefast._anomaly_labels import as_labels
 from aefast._anomaly_reasons import reasons
 from aefast._anomaly_tables import Columns
-from aefast._base import arrays as check
-from aefast._base import threads
+from aefast._base import scalars, threads
 from aefast._base.errors import table_name
 from aefast._base.random import random_state_of
 from aefast._base.types import Array, RandomState
@@ -129,7 +128,7 @@ class AnomalyDetector(FittedDetector, OutlierMixin, BaseEstimator):
         "contamination": [Interval(Real, 0, 0.5, closed="right"), StrOptions({"auto"})],
         "false_alarm_rate": [Interval(Real, 0, 1, closed="neither")],
         "calibration_fraction": [Interval(Real, 0, 1, closed="left")],
-        "n_sets": [Interval(Integral, 1, check.LARGEST_SIZE, closed="both")],
+        "n_sets": [Interval(Integral, 1, scalars.LARGEST_SIZE, closed="both")],
         "n_references": [Interval(Integral, 1, MOST_REFERENCES, closed="both")],
         "roles": [dict, list, None],
         "random_state": ["random_state"],

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from aefast._base import arrays as check
+from aefast._base import scalars
 from aefast._base.errors import shown
 from aefast.networks import _autoencoder
 from aefast.networks.check_distribution import check_distribution
@@ -125,7 +126,7 @@ class Family(NamedTuple):
         given = self.default if given is None else given
         if given is None:
             return 0.0
-        check.check_number(given, "constant")
+        scalars.check_number(given, "constant")
         if self.default is not None and not 0 < given < np.inf:
             raise ValueError(f"constant must be positive and finite, got {given}")
         return float(given)

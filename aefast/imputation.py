@@ -10,7 +10,7 @@ from sklearn.utils._param_validation import Interval, MissingValues, StrOptions
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from aefast._base import arrays as check
-from aefast._base import threads
+from aefast._base import scalars, threads
 from aefast._base.errors import column_labels, entry_error, overflow_of_row, table_name
 from aefast._base.missing import observed_units, with_gaps
 from aefast._base.numeric_columns import numeric_frame
@@ -140,7 +140,7 @@ class Imputer(FittedImputer, TransformerMixin, BaseEstimator):
     _parameter_constraints: dict = {
         "method": [StrOptions({"auto", *METHODS})],
         "n_components": [
-            Interval(Integral, 1, check.LARGEST_SIZE, closed="both"),
+            Interval(Integral, 1, scalars.LARGEST_SIZE, closed="both"),
             StrOptions({"auto"}),
         ],
         "n_draws": [Interval(Integral, 0, MOST_DRAWS, closed="both")],

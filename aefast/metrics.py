@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from aefast._base import arrays as check
-from aefast._base import ranking
+from aefast._base import ranking, scalars
 from aefast._base.errors import shown
 from aefast._base.types import Array, Table
 
@@ -131,14 +131,14 @@ def coverage_at_k(recommended: Table, n_items: int, k: int) -> float:
     >>> coverage_at_k(np.array([[0, 1], [1, 2]]), 4, 1)
     0.5
     """
-    n_items = check.as_integer(n_items, "n_items")
-    check.check_sizes(n_items=n_items)
+    n_items = scalars.as_integer(n_items, "n_items")
+    scalars.check_sizes(n_items=n_items)
     items = _ranked(recommended, n_items, _as_k(k))
     return len(np.unique(items[items >= 0])) / n_items
 
 
 def _as_k(k: Any) -> int:
-    k = check.as_integer(k, "k")
+    k = scalars.as_integer(k, "k")
     if k < 1:
         raise ValueError(f"k must be at least 1, got {k}")
     return k
@@ -235,7 +235,7 @@ def _best_stored(scores: Any, k: int) -> NDArray[np.int64]:
 
 
 def _mean(values: Array, n_chosen: Array, sample_weight: Any, per_user: bool) -> Any:
-    if check.as_flag(per_user, "per_user"):
+    if scalars.as_flag(per_user, "per_user"):
         return values
     weight = check.as_row_weights(sample_weight, len(values))
     counted = n_chosen > 0 if weight is None else (n_chosen > 0) & (weight > 0)

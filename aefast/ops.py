@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from aefast._base import _runtime, threads
+from aefast._base import _runtime, scalars, threads
 from aefast._base import arrays as check
 from aefast._base.errors import bad_row_error
 from aefast._base.types import Array, OutputLike, Reals
@@ -80,12 +80,12 @@ def _network(
 
     A bias that the caller does not use is UNUSED, and None among the parameters.
     """
-    check.check_name(activation, "activation", _autoencoder.ACTIVATIONS)
-    check.check_representable(output, "output")
-    check.check_representable(output_parameters, "output_parameters")
+    scalars.check_name(activation, "activation", _autoencoder.ACTIVATIONS)
+    scalars.check_representable(output, "output")
+    scalars.check_representable(output_parameters, "output_parameters")
     W = check.as_array(W, "W", 2)
     k, d = W.shape
-    check.check_sizes(n_components=k, n_features=d)
+    scalars.check_sizes(n_components=k, n_features=d)
     tied = decoder_weights is None
     arrays = [
         check.as_parameter(W, "W", (k, d)),

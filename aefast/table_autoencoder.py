@@ -9,6 +9,7 @@ from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import check_is_fitted
 
 from aefast._base import arrays as check
+from aefast._base import scalars
 from aefast._base.float_range import mean_of
 from aefast._base.random import random_state_of
 from aefast._base.saving import OBJECT, SIZE, Saved, Tensor, check_entries, one_of
@@ -256,7 +257,7 @@ class TableAutoencoder(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             Types and columns are those of the fit; levels are drawn, not the most probable ones.
         """
         check_is_fitted(self)
-        if check.as_integer(n_samples, "n_samples") < 1:
+        if scalars.as_integer(n_samples, "n_samples") < 1:
             raise ValueError(f"n_samples must be at least 1, got {n_samples}")
         random = random_state_of(random_state)
         H = self._codes[random.randint(len(self._codes), size=int(n_samples))]
@@ -280,7 +281,7 @@ class TableAutoencoder(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             an ndarray (n_samples, number of variables) where X has no names. Missing entries have
             0, unseen values log p₀ (see Notes of the class).
         """
-        per_feature = check.as_flag(per_feature, "per_feature")
+        per_feature = scalars.as_flag(per_feature, "per_feature")
         rows = self._rows(X)
         nats = self._nats(rows)
         if not per_feature:

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import linalg
 
 from aefast._base import arrays as check
-from aefast._base import threads
+from aefast._base import scalars, threads
 from aefast._base.errors import column_label, table_name
 from aefast._base.types import Array
 
@@ -16,8 +16,8 @@ LEAST_EIGENVALUE = -1e-8  # of the correlation matrix, times its size
 
 def as_number_of_rows(n: Any, ddof: Any) -> int:
     """Return n, checked; `ddof` is checked against it."""
-    n = check.as_integer(n, "n")
-    check.check_number(ddof, "ddof")
+    n = scalars.as_integer(n, "n")
+    scalars.check_number(ddof, "ddof")
     if n < 2:
         raise ValueError(f"n, the number of rows, must be at least 2, got {n}")
     if not 0 <= ddof < n:
@@ -40,7 +40,7 @@ def as_covariance(C: Any) -> Array:
             "C must be a square covariance or correlation matrix (n_features, n_features), got "
             f"shape {given.shape}; for rows use update"
         )
-    check.check_sizes(**{"the number of columns of C": d})
+    scalars.check_sizes(**{"the number of columns of C": d})
     check.check_finite(given, "C")
     given = given.astype(np.float64)
     variance = np.diagonal(given)

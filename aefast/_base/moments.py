@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from aefast._base import arrays as check
-from aefast._base import threads
+from aefast._base import scalars, threads
 from aefast._base.errors import table_name, too_large_error
 from aefast._base.float_range import all_finite
 from aefast._base.given_covariance import as_covariance, as_mean, as_number_of_rows
@@ -81,7 +81,7 @@ class SufficientStatistics(Saved):
     feature_names_in_: Array
 
     def __init__(self, n_features: int, *, n_threads: int | None = None) -> None:
-        check.check_sizes(n_features=check.as_integer(n_features, "n_features"))
+        scalars.check_sizes(n_features=scalars.as_integer(n_features, "n_features"))
         threads.effective_n_threads(n_threads, 0)  # checks n_threads
         self.n_features_in_, self.n_threads = int(n_features), n_threads
         self.n_samples_, self.weight_sum_ = 0, 0.0
@@ -306,7 +306,7 @@ class SufficientStatistics(Saved):
         -------
         covariance : ndarray (n_features, n_features)
         """
-        check.check_number(ddof, "ddof")
+        scalars.check_number(ddof, "ddof")
         self._check_not_empty()
         if not self.weight_sum_ > ddof:
             raise ValueError(
@@ -414,8 +414,8 @@ class SufficientStatistics(Saved):
     @classmethod
     def _from_parameters(cls, parameters: dict[str, Any]) -> Self:
         check_names("constructor parameters", parameters, ("n_features", "n_threads"))
-        n_features = check.as_integer(parameters["n_features"], "n_features")
-        check.check_sizes(n_features=n_features)
+        n_features = scalars.as_integer(parameters["n_features"], "n_features")
+        scalars.check_sizes(n_features=n_features)
         made = cls(1, n_threads=parameters["n_threads"])  # the arrays will be those of the file
         made.n_features_in_ = n_features
         return made

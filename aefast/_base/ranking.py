@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from aefast._base import _items, threads
+from aefast._base import _items, scalars, threads
 from aefast._base import arrays as check
 from aefast._base.errors import overflow_of_row, shown, table_name
 from aefast._base.passes import Pace, slices
@@ -20,7 +20,7 @@ SCORES_AT_ONCE = 1 << 22  # largest number of scores that are stored together
 
 def as_number_of_items(n: Any, n_items: int, name: str = "n") -> int:
     """Return a number of items to recommend, from 1 to the number of items."""
-    n = check.as_integer(n, name)
+    n = scalars.as_integer(n, name)
     if not 1 <= n <= n_items:
         raise ValueError(f"{name} must be in [1, {n_items}], the number of items, got {n}")
     return n

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from aefast._base.arrays import LARGEST_SIZE, check_representable_parameters
+from aefast._base.scalars import LARGEST_SIZE, check_representable_parameters
 from aefast._base.types import Array, PathLike
 from aefast._version import __version__
 

@@ -10,7 +10,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from aefast._base import arrays as check
-from aefast._base import krylov, threads
+from aefast._base import krylov, scalars, threads
 from aefast._base.errors import column_labels, table_name
 from aefast._base.foreign_names import hints
 from aefast._base.given_results import into
@@ -152,7 +152,7 @@ class FactorAnalysis(FactorReport, NumberOfFactors, FactorModel):
     _parameter_constraints: dict = {
         "n_components": [
             None,
-            Interval(Integral, 1, check.LARGEST_SIZE, closed="both"),
+            Interval(Integral, 1, scalars.LARGEST_SIZE, closed="both"),
             StrOptions(set(number_of_factors.CHOICES)),
         ],
         "method": [StrOptions({"ml", "minres"})],

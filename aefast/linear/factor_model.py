@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import check_is_fitted
 
 from aefast._base import arrays as check
-from aefast._base import threads
+from aefast._base import scalars, threads
 from aefast._base.errors import column_label, overflow_of_row, table_name
 from aefast._base.exchange import ToOnnx
 from aefast._base.float_range import without_unit
@@ -272,7 +272,7 @@ class FactorModel(
             float64.
         """
         check_is_fitted(self)
-        n_samples = check.as_integer(n_samples, "n_samples")
+        n_samples = scalars.as_integer(n_samples, "n_samples")
         if n_samples < 1:
             raise ValueError(f"n_samples must be at least 1, got {n_samples}")
         random, gaussian = random_state_of(random_state), self._gaussian

@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from aefast._base import arrays as check
-from aefast._base import threads
+from aefast._base import scalars, threads
 from aefast._base.moments import SufficientStatistics
 from aefast.linear import summary_text
 from aefast.linear.goodness_of_fit import GoodnessOfFit, goodness_of_fit
@@ -125,7 +124,7 @@ class FactorReport:
         """
         import pandas
 
-        order = self._order(check.as_flag(sort, "sort"))
+        order = self._order(scalars.as_flag(sort, "sort"))
         names = np.array(self._feature_labels(), dtype=object)
         return pandas.DataFrame(
             self.loadings_[order], index=names[order].tolist(), columns=self._factor_labels()
@@ -148,8 +147,8 @@ class FactorReport:
             variance, correlations of factors, and the test of fit. Python's prompt shows it in
             lines.
         """
-        check.check_number(cutoff, "cutoff")
-        order = self._order(check.as_flag(sort, "sort"))
+        scalars.check_number(cutoff, "cutoff")
+        order = self._order(scalars.as_flag(sort, "sort"))
         k, d = self.components_.shape
         parameters = self.get_params(deep=False)
         try:

@@ -12,7 +12,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from aefast._base import arrays as check
-from aefast._base import ranking, threads
+from aefast._base import ranking, scalars, threads
 from aefast._base.errors import table_name
 from aefast._base.exchange import ToOnnx
 from aefast._base.foreign_names import hints
@@ -115,7 +115,7 @@ class ItemAutoencoder(
 
     _parameter_constraints: dict = {
         "l2": [Interval(Real, 0, None, closed="neither")],
-        "n_components": [None, Interval(Integral, 1, check.LARGEST_SIZE, closed="both")],
+        "n_components": [None, Interval(Integral, 1, scalars.LARGEST_SIZE, closed="both")],
         "density": [None, Interval(Real, 0, 1, closed="neither")],
         "precision": [StrOptions({"auto", "float32", "float64"})],
         "item_feature_weight": [Interval(Real, 0, None, closed="neither")],
@@ -387,7 +387,7 @@ class ItemAutoencoder(
         """
         check_is_fitted(self)
         n = ranking.as_number_of_items(n, self.n_features_in_)
-        exclude_seen = check.as_flag(exclude_seen, "exclude_seen")
+        exclude_seen = scalars.as_flag(exclude_seen, "exclude_seen")
         allowed = ranking.as_allowed(filter_items, self.n_features_in_)
         rows = ranking.user_table(self, user_rows, "user_rows")
         name = table_name(user_rows, self, name="user_rows")
@@ -445,7 +445,7 @@ class ItemAutoencoder(
             0 where there are no more.
         """
         check_is_fitted(self)
-        n = min(check.as_integer(n, "n"), self.n_features_in_)
+        n = min(scalars.as_integer(n, "n"), self.n_features_in_)
         n = ranking.as_number_of_items(n, self.n_features_in_)
         rows = ranking.user_table(self, user_rows, "user_rows")
         given = ranking.as_items(items, self.n_features_in_, "items", or_none=True)

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from aefast._base import _items, memory, threads
-from aefast._base import arrays as check
+from aefast._base import _items, memory, scalars, threads
 from aefast._base.passes import Pace, slices
 from aefast._base.progress import iteration, iterations, note
 from aefast._base.sparse_rows import SparseProducts, csr_arrays
@@ -42,8 +41,8 @@ def gram(X: Any, weight: Array | None, dtype: Any, n_threads: int | None) -> Arr
     Sums are in float64, the result in `dtype`.
     """
     n, d = X.shape
-    if n > check.LARGEST_SIZE:
-        raise ValueError(f"at most {check.LARGEST_SIZE} users are supported, got {n}")
+    if n > scalars.LARGEST_SIZE:
+        raise ValueError(f"at most {scalars.LARGEST_SIZE} users are supported, got {n}")
     begin, columns, values = csr_arrays(X.astype(dtype, copy=False))
     places = sparse.csr_array((np.arange(X.nnz), X.indices, X.indptr), shape=X.shape).tocsc()
     by_column = (

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 
 from aefast._base import arrays as check
-from aefast._base import threads
+from aefast._base import scalars, threads
 from aefast._base.checkpoints import Checkpoint, interval_of
 from aefast._base.errors import column_label, shown, table_name
 from aefast._base.float_range import without_unit
@@ -199,9 +199,9 @@ def as_sizes(value, name):
     sizes = list(value) if is_list else [value]
     for size in sizes:
         is_integer = isinstance(size, Integral) and not isinstance(size, (bool, np.bool_))
-        if not (is_integer and 1 <= size <= check.LARGEST_SIZE):
+        if not (is_integer and 1 <= size <= scalars.LARGEST_SIZE):
             raise ValueError(
-                f"{name} must be an integer in [1, {check.LARGEST_SIZE}] or a list of them, got "
+                f"{name} must be an integer in [1, {scalars.LARGEST_SIZE}] or a list of them, got "
                 f"{shown(value)}"
             )
     if not sizes:

@@ -11,7 +11,7 @@ from sklearn.base import (
 from sklearn.utils.validation import check_is_fitted
 
 from aefast._base import arrays as check
-from aefast._base import checkpoints, threads
+from aefast._base import checkpoints, scalars, threads
 from aefast._base.errors import overflow_of_row, table_name
 from aefast._base.foreign_names import ForeignNames
 from aefast._base.given_results import GivenResults, into
@@ -236,7 +236,7 @@ class LinearMixture(
             Component of each row.
         """
         check_is_fitted(self)
-        n_samples = check.as_integer(n_samples, "n_samples")
+        n_samples = scalars.as_integer(n_samples, "n_samples")
         if n_samples < 1:
             raise ValueError(f"n_samples must be at least 1, got {n_samples}")
         random = random_state_of(random_state)

@@ -6,14 +6,13 @@ from typing import Any
 
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from aefast._base import arrays as check
-from aefast._base import checkpoints, threads
+from aefast._base import checkpoints, scalars, threads
 from aefast._base.foreign_names import hints
 from aefast._base.types import PathLike, RandomState
 from aefast.linear.foreign_names import MIXTURES
 from aefast.linear.mixture_model import LinearMixture
 
-_SIZES = [Interval(Integral, 1, check.LARGEST_SIZE, closed="both"), list, tuple]
+_SIZES = [Interval(Integral, 1, scalars.LARGEST_SIZE, closed="both"), list, tuple]
 _CONSTRAINTS: dict[str, Any] = {
     "n_mixtures": [*_SIZES, StrOptions({"bic"})],
     "n_components": _SIZES,

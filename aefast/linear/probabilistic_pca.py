@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from aefast._base import arrays as check
-from aefast._base import gram, krylov, threads
+from aefast._base import gram, krylov, scalars, threads
 from aefast._base.foreign_names import hints
 from aefast._base.saving import FLAG, NUMBER, Tensor
 from aefast._base.types import RandomState
@@ -128,7 +128,7 @@ class ProbabilisticPCA(NumberOfComponents, FactorModel):
     _parameter_constraints: dict = {
         "n_components": [
             None,
-            Interval(Integral, 1, check.LARGEST_SIZE, closed="both"),
+            Interval(Integral, 1, scalars.LARGEST_SIZE, closed="both"),
             Interval(Real, 0, 1, closed="neither"),
             StrOptions({"mle", *CROSS_VALIDATED}),
         ],

@@ -7,6 +7,7 @@ from scipy import linalg
 from sklearn.exceptions import ConvergenceWarning
 
 from aefast._base import arrays as check
+from aefast._base import scalars
 from aefast._base.errors import shown
 from aefast._base.warnings import warn
 from aefast.linear.gradient_projection import (
@@ -83,10 +84,10 @@ def rotation_options(method, given, shape):
     options = known | given
     for name in ("normalize", "orthogonal"):
         if name in options:
-            options[name] = check.as_flag(options[name], _named(name))
+            options[name] = scalars.as_flag(options[name], _named(name))
     for name, (low, high, expected) in _LIMITS.items():
         if name in options:
-            check.check_number(options[name], _named(name))
+            scalars.check_number(options[name], _named(name))
             if not low < options[name] <= high:
                 raise ValueError(f"{_named(name)} must be {expected}, got {options[name]}")
     if method == "target":

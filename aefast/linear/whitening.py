@@ -9,7 +9,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from aefast._base import arrays as check
-from aefast._base import threads
+from aefast._base import scalars, threads
 from aefast._base.errors import table_name
 from aefast._base.exchange import ToOnnx
 from aefast._base.foreign_names import hints
@@ -82,7 +82,7 @@ class Whitening(
     _parameter_constraints: dict = {
         "method": [StrOptions({"zca", "pca"})],
         "epsilon": [Interval(Real, 0, None, closed="left")],
-        "n_components": [None, Interval(Integral, 1, check.LARGEST_SIZE, closed="both")],
+        "n_components": [None, Interval(Integral, 1, scalars.LARGEST_SIZE, closed="both")],
         "n_threads": [None, Interval(Integral, 1, threads.MOST_THREADS, closed="both")],
     }
 

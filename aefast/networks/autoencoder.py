@@ -10,8 +10,7 @@ from sklearn.utils._param_validation import (
     StrOptions,
 )
 
-from aefast._base import arrays as check
-from aefast._base import checkpoints, threads
+from aefast._base import checkpoints, scalars, threads
 from aefast._base.types import Callbacks, OutputLike, PathLike, RandomState
 from aefast.networks import _autoencoder
 from aefast.networks.exchange import GivenParameters, TorchExchange
@@ -337,7 +336,7 @@ class Autoencoder(
 
     _parameter_constraints: dict = {
         "n_components": [
-            Interval(Integral, 1, check.LARGEST_SIZE, closed="both"),
+            Interval(Integral, 1, scalars.LARGEST_SIZE, closed="both"),
             StrOptions({"auto"}),
         ],
         "activation": [StrOptions(set(_autoencoder.ACTIVATIONS))],

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from aefast._base import arrays as check
+from aefast._base import scalars
 from aefast._base.errors import shown
 from aefast._base.random import random_state_of
 from aefast._base.types import DistributionLike, RandomState
@@ -76,9 +76,9 @@ class _Check:
                 "expected an instance of a subclass of aefast.distributions.Distribution, got "
                 f"{shown(distribution)}"
             )
-        self.distribution, self.n_samples = distribution, check.as_integer(n_samples, "n_samples")
-        if not 1 <= self.n_samples <= check.LARGEST_SIZE:
-            raise ValueError(f"n_samples must be in [1, {check.LARGEST_SIZE}], got {n_samples}")
+        self.distribution, self.n_samples = distribution, scalars.as_integer(n_samples, "n_samples")
+        if not 1 <= self.n_samples <= scalars.LARGEST_SIZE:
+            raise ValueError(f"n_samples must be in [1, {scalars.LARGEST_SIZE}], got {n_samples}")
         if isinstance(random_state, Integral):
             random_state_of(random_state)
             self.seed = int(random_state)
@@ -87,7 +87,7 @@ class _Check:
         self.name = distribution.name
 
     def run(self, density, average):
-        density = check.as_flag(density, "density")
+        density = scalars.as_flag(density, "density")
         if not (average is None or callable(average)):
             raise TypeError(f"average must be a function or None, got {shown(average)}")
         self.attributes()

@@ -11,6 +11,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from aefast._base import arrays as check
+from aefast._base import scalars
 from aefast._base.errors import table_name
 from aefast._base.warnings import warn
 from aefast.networks.autoencoder import Autoencoder
@@ -129,7 +130,7 @@ sparsity, dropout, weight_decay, clip_norm, max_norm, learning_rate_schedule, sh
     """
 
     _parameter_constraints: dict = {
-        "n_estimators": [Interval(Integral, 1, check.LARGEST_SIZE, closed="both")],
+        "n_estimators": [Interval(Integral, 1, scalars.LARGEST_SIZE, closed="both")],
         "n_components": Autoencoder._parameter_constraints["n_components"],
         "max_samples": [
             Interval(Integral, 1, None, closed="left"),

@@ -7,6 +7,7 @@ import numpy as np
 from aefast._base.errors import table_name
 from aefast._base.moments import statistics_of
 from aefast._base.progress import note
+from aefast._base.random import seed_of
 from aefast.networks.ensemble_members import EnsembleState
 from aefast.networks.ensemble_tables import rows_of_groups, sampled_rows
 from aefast.networks.fitted import check_initial_values
@@ -24,7 +25,6 @@ from aefast.networks.training.automatic import (
     is_scale_free,
 )
 from aefast.networks.training.budget import DECAY_BEGINS, FALLING, WINDOWS
-from aefast.networks.training.fitting import _own_random_state
 from aefast.networks.training.many import ManyNetworks, curves_of, progress_of, train_many
 from aefast.networks.training.report import _judge
 from aefast.networks.training.size import is_overcomplete, overcomplete_size, size_of
@@ -74,7 +74,7 @@ def fitted_state_of(ensemble, X, labels, names, random, name):
         groups, rows = rows_of_groups(labels)
     n = len(rows.counts)
     random_states = random.randint(np.iinfo(np.int32).max, size=n, dtype=np.int64)
-    seeds = np.array([_seed_of(int(s)) for s in random_states], np.uint64)
+    seeds = np.array([seed_of(int(s)) for s in random_states], np.uint64)
     settings = _settings(ensemble, rows)
     found = (_of_table if labels is None else _of_groups)(settings, X, rows, output, dtype, name)
     model, values, rates, found = _start(settings, X, rows, output, dtype, seeds, found, name)
@@ -102,11 +102,6 @@ def fitted_state_of(ensemble, X, labels, names, random, name):
     )
     variant = _variant(settings, model, dtype, found)
     return state, Training(settings, X, rows, many, variant)
-
-
-def _seed_of(random_state):
-    """Return the seed that an `Autoencoder` with this random_state draws."""
-    return int(_own_random_state.seeded(random_state).randint(2**63 - 1, dtype=np.int64))
 
 
 # ---- choices ----

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
 from aefast._base import arrays as check
+from aefast._base import scalars
 from aefast._base.errors import table_name
 from aefast._base.float_range import mean_of
 from aefast._base.scan import scan_rows
@@ -153,10 +154,10 @@ class EnsembleInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         log_likelihood : ndarray (n_samples,), (n_samples, n_features) or (n_samples, n_members)
             The sum over the columns of the contributions.
         """
-        per_member = check.as_flag(per_member, "per_member")
+        per_member = scalars.as_flag(per_member, "per_member")
         if not per_member:
             return self._losses(X, groups, per_feature, "score_samples")
-        if check.as_flag(per_feature, "per_feature"):
+        if scalars.as_flag(per_feature, "per_feature"):
             raise ValueError("per_feature and per_member exclude each other: choose one of them")
         rows, state, members = self._checked(X)
         if state.groups is not None:
@@ -214,7 +215,7 @@ class EnsembleInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return pooled.astype(check.real_type(dtype), copy=False)
 
     def _losses(self, X, groups, per_feature, method):
-        per_feature = check.as_flag(per_feature, "per_feature")
+        per_feature = scalars.as_flag(per_feature, "per_feature")
         rows, state, members = self._checked(X)
         if state.groups is not None:
             return self._by_group(rows, groups, method, per_feature=per_feature)

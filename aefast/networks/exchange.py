@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from aefast._base import arrays as check
+from aefast._base import scalars
 from aefast._base.exchange import ToOnnx, interop
 from aefast._base.types import OutputLike
 from aefast.networks import outputs
@@ -171,7 +172,7 @@ def _checked(given):
     """Return the arrays that are not None, checked against the shape (k, d) of W."""
     W = check.as_array(given["W"], "W", 2)
     k, d = W.shape
-    check.check_sizes(n_components=k, n_features=d)
+    scalars.check_sizes(n_components=k, n_features=d)
     shapes = {"W": (k, d), "b": (k,), "c": (d,), "decoder_weights": (k, d), "gain": (k,)}
     arrays = {
         name: check.as_parameter(value, name, shapes[name])

@@ -9,6 +9,7 @@ from scipy import sparse
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
 from aefast._base import arrays as check
+from aefast._base import scalars
 from aefast._base.errors import shown, table_name
 from aefast._base.float_range import mean_of
 from aefast._base.given_results import GivenResults, into
@@ -102,7 +103,7 @@ class NetworkInference(GivenResults, ClassNamePrefixFeaturesOutMixin, Transforme
             return into(out, rows, lambda part: self._one_pass(part, state, "reconstructions"))
         if out is not None:
             raise ValueError("out cannot hold the sparse matrix of a threshold: give one of them")
-        check.check_number(threshold, "threshold")
+        scalars.check_number(threshold, "threshold")
         parts = [_above(part, float(threshold)) for part in self._reconstructions(rows, state)]
         return sparse.vstack(parts, format="csr")
 
@@ -122,7 +123,7 @@ class NetworkInference(GivenResults, ClassNamePrefixFeaturesOutMixin, Transforme
         slices : iterator of ndarray (n_rows, n_features)
             The last slice may have fewer rows.
         """
-        if n_rows is not None and check.as_integer(n_rows, "n_rows") < 1:
+        if n_rows is not None and scalars.as_integer(n_rows, "n_rows") < 1:
             raise ValueError(f"n_rows must be at least 1, got {n_rows}")
         rows, state = self._checked(X)
         return self._reconstructions(rows, state, n_rows)
@@ -150,7 +151,7 @@ class NetworkInference(GivenResults, ClassNamePrefixFeaturesOutMixin, Transforme
         -------
         loss : ndarray (n_samples,) or (n_samples, n_features)
         """
-        per_feature = check.as_flag(per_feature, "per_feature")
+        per_feature = scalars.as_flag(per_feature, "per_feature")
         rows, state = self._checked(X)
         return self._losses(rows, state, "feature_losses" if per_feature else "row_losses")
 
@@ -180,7 +181,7 @@ class NetworkInference(GivenResults, ClassNamePrefixFeaturesOutMixin, Transforme
         -------
         log_likelihood : ndarray (n_samples,) or (n_samples, n_features)
         """
-        per_feature = check.as_flag(per_feature, "per_feature")
+        per_feature = scalars.as_flag(per_feature, "per_feature")
         rows, state = self._checked(X)
         return into(out, rows, lambda part: self._log_likelihoods(part, state, per_feature))
 
@@ -385,7 +386,7 @@ class NetworkInference(GivenResults, ClassNamePrefixFeaturesOutMixin, Transforme
             of the training rows are not known any more.
         """
         rows, state = self._checked(X)
-        if check.as_integer(n_steps, "n_steps") < 1:
+        if scalars.as_integer(n_steps, "n_steps") < 1:
             raise ValueError(f"n_steps must be at least 1, got {n_steps}")
         random = random_state_of(random_state)
         noise, model = self._noise(state, random), state.model

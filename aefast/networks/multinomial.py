@@ -9,8 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
-from aefast._base import arrays as check
-from aefast._base import ranking
+from aefast._base import ranking, scalars
 from aefast._base.errors import table_name
 from aefast._base.projection import project
 from aefast._base.types import Array, Callbacks, PathLike, RandomState, Reals, Table
@@ -103,7 +102,7 @@ class MultinomialAutoencoder(Autoencoder):
     _parameter_constraints: dict = {
         name: Autoencoder._parameter_constraints[name] for name in _CHOSEN
     } | {
-        "n_components": [Interval(Integral, 1, check.LARGEST_SIZE, closed="both")],
+        "n_components": [Interval(Integral, 1, scalars.LARGEST_SIZE, closed="both")],
         "input_dropout": [Interval(Real, 0, 1, closed="left")],
     }
     _file_format = "aefast multinomial autoencoder"
@@ -201,7 +200,7 @@ class MultinomialAutoencoder(Autoencoder):
         """
         check_is_fitted(self)
         n = ranking.as_number_of_items(n, self.n_features_in_)
-        exclude_seen = check.as_flag(exclude_seen, "exclude_seen")
+        exclude_seen = scalars.as_flag(exclude_seen, "exclude_seen")
         allowed = ranking.as_allowed(filter_items, self.n_features_in_)
         rows = ranking.user_table(self, user_rows, "user_rows")
         fitted = self._fitted_parameters()  # one model, whatever other threads fit

@@ -7,8 +7,7 @@ from typing import Any
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from aefast._base import arrays as check
-from aefast._base import checkpoints, history
+from aefast._base import checkpoints, history, scalars
 from aefast._base.random import LAYERS, random_stream
 from aefast._base.saving import CURVE, FLAG, SIZE, Check, is_list_of, one_of
 from aefast._base.types import Array, Callbacks, OutputLike, PathLike, RandomState
@@ -262,11 +261,11 @@ class StackedAutoencoder(
             return
         sizes = list(self.layer_sizes) if getattr(self.layer_sizes, "ndim", 1) else []
         in_range = [
-            isinstance(size, Integral) and 1 <= int(size) <= check.LARGEST_SIZE for size in sizes
+            isinstance(size, Integral) and 1 <= int(size) <= scalars.LARGEST_SIZE for size in sizes
         ]
         if not (1 <= len(sizes) <= MOST_LAYERS and all(in_range)):
             raise ValueError(
-                f"layer_sizes must be 1 to {MOST_LAYERS} integers in [1, {check.LARGEST_SIZE}], "
+                f"layer_sizes must be 1 to {MOST_LAYERS} integers in [1, {scalars.LARGEST_SIZE}], "
                 f"got {self.layer_sizes!r}"
             )
 

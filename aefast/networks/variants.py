@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from aefast._base.arrays import check_representable
+from aefast._base.scalars import check_representable
 from aefast.networks import outputs
 from aefast.networks._autoencoder import (
     BOUNDED_ACTIVATIONS,

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aefast._base import arrays as check
+from aefast._base import scalars
 from aefast.plotting.figures import check_model, checked_labels, count_of, new_figure
 from aefast.plotting.heat_maps import draw_heat_map
 
@@ -43,7 +43,7 @@ def anomalies(
         surprise, texts are the values.
     """
     check_model(detector, "detector")
-    top = min(check.as_integer(top, "top"), _MOST_ROWS)
+    top = min(scalars.as_integer(top, "top"), _MOST_ROWS)
     if top < 1:
         raise ValueError(f"top must be at least 1, got {top}")
     strangeness = -detector.score_samples(X)

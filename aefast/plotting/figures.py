@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from aefast._base import arrays as check
+from aefast._base import scalars
 from aefast._base.errors import shown
 from aefast._base.files import replacing
 from aefast._base.paths import as_path
@@ -76,7 +76,7 @@ def save(figure: "Figure", path: PathLike, dpi: int = 150) -> None:
     """
     if not hasattr(figure, "savefig"):
         raise TypeError(f"figure must be a matplotlib figure, got {shown(figure)}")
-    check.check_number(dpi, "dpi")
+    scalars.check_number(dpi, "dpi")
     if not 0 < dpi <= MOST_DPI:
         raise ValueError(f"dpi must be in (0, {MOST_DPI}], got {dpi}")
     suffix = os.path.splitext(as_path(path))[1].lstrip(".")
@@ -108,7 +108,7 @@ def resolve_image_shape(ae, image_shape, name="ae"):
         raise TypeError(
             f"image_shape must be a tuple of integers, got {shown(image_shape)}"
         ) from None
-    image_shape = tuple(check.as_integer(side, "image_shape") for side in given)
+    image_shape = tuple(scalars.as_integer(side, "image_shape") for side in given)
     if image_shape and (len(image_shape) < 2 or image_shape[2:] not in ((), (1,), (3,))):
         raise ValueError(
             f"image_shape: expected (height, width) or (height, width, 3), got {image_shape}"

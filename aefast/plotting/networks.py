@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from aefast._base import arrays as check
+from aefast._base import scalars
 from aefast.networks import outputs
 from aefast.plotting.figures import (
     check_model,
@@ -48,7 +49,7 @@ def loss(
     if held_out is not None:
         held_out = check.as_array(held_out, "held_out", 1).tolist()
     if baseline is not None:
-        check.check_number(baseline, "baseline")
+        scalars.check_number(baseline, "baseline")
         baseline = float(baseline)
     figure = new_figure(6.4, 4.0)
     what = f"{outputs.description(ae._state.model.output)} autoencoder"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from aefast._base import arrays as check
+from aefast._base import scalars
 from aefast._base.errors import shown
 from aefast._base.ranking import as_items
 from aefast.plotting.figures import check_model, count_of, feature_names, new_figure
@@ -49,7 +49,7 @@ def top_features(
         the unit's in linear models.
     """
     weights, labels = _weights(model), _labels(model, names)
-    n = check.as_integer(n, "n")
+    n = scalars.as_integer(n, "n")
     if n < 1:
         raise ValueError(f"n must be at least 1, got {n}")
     chosen = np.arange(len(weights)) if units is None else as_items(units, len(weights), "units")

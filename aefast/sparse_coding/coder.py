@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from aefast._base import arrays as check
-from aefast._base import threads
+from aefast._base import scalars, threads
 from aefast._base.errors import overflow_of_row, table_name
 from aefast._base.float_range import all_finite
 from aefast._base.given_results import GivenResults, into
@@ -142,8 +142,8 @@ def sparse_encode(
         raise ValueError(
             f"X must have {D.shape[1]} columns, as many as the dictionary, got shape {rows.shape}"
         )
-    check.check_name(output_format, "output_format", OUTPUT_FORMATS)
-    return_gap = check.as_flag(return_gap, "return_gap")
+    scalars.check_name(output_format, "output_format", OUTPUT_FORMATS)
+    return_gap = scalars.as_flag(return_gap, "return_gap")
     settings = Settings(algorithm, alpha, n_nonzero_coefs, positive, tol, max_iter, n_threads)
     coding.check_settings(settings, len(D))
     check_options(settings, init, return_gap)

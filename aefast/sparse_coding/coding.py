@@ -10,7 +10,7 @@ import numpy as np
 from scipy import linalg, sparse
 
 from aefast._base import arrays as check
-from aefast._base import threads
+from aefast._base import scalars, threads
 from aefast._base._rows import BAD_ROWS, NOT_FINITE
 from aefast._base.errors import bad_row_error, column_label, overflow_of_row, shown, table_name
 from aefast._base.passes import Pace, slices
@@ -54,19 +54,19 @@ def check_settings(settings, n_components):
 
     Estimators have checked types and ranges already; functions have not.
     """
-    check.check_name(settings.algorithm, "algorithm", ALGORITHMS)
+    scalars.check_name(settings.algorithm, "algorithm", ALGORITHMS)
     for name in ("alpha", "tol"):
-        check.check_number(getattr(settings, name), name)
+        scalars.check_number(getattr(settings, name), name)
     if not 0 < settings.alpha < np.inf:
         raise ValueError(f"alpha must be positive and finite, got {settings.alpha}")
     if not 0 <= settings.tol < np.inf:
         raise ValueError(f"tol must be finite and not negative, got {settings.tol}")
     if not isinstance(settings.positive, (bool, np.bool_)):
         raise TypeError(f"positive must be True or False, got {shown(settings.positive)}")
-    if check.as_integer(settings.max_iter, "max_iter") < 1:
+    if scalars.as_integer(settings.max_iter, "max_iter") < 1:
         raise ValueError(f"max_iter must be at least 1, got {settings.max_iter}")
     if settings.n_nonzero_coefs is not None:
-        count = check.as_integer(settings.n_nonzero_coefs, "n_nonzero_coefs")
+        count = scalars.as_integer(settings.n_nonzero_coefs, "n_nonzero_coefs")
         if not 1 <= count <= n_components:
             raise ValueError(
                 f"n_nonzero_coefs must be in [1, {n_components}], the number of atoms, got {count}"

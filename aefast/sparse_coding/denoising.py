@@ -5,6 +5,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
 from aefast._base import arrays as check
+from aefast._base import scalars
 from aefast.sparse_coding import coding
 from aefast.sparse_coding.coder import sparse_encode
 from aefast.sparse_coding.patches import all_patches, as_image, assemble_patches
@@ -51,7 +52,7 @@ def denoise(
     side = round(D.shape[1] ** 0.5)
     if side * side != D.shape[1]:
         raise ValueError(f"dictionary must have atoms of square patches, got {D.shape[1]} features")
-    check.check_number(noise, "noise")
+    scalars.check_number(noise, "noise")
     if not 0 < noise < np.inf:
         raise ValueError(f"noise must be positive and finite, got {noise}")
     check.check_finite(image, "image")
@@ -151,7 +152,7 @@ def psnr(image: ArrayLike, clean: ArrayLike, peak: float = 1.0) -> float:
         )
     check.check_finite(image, "image")
     check.check_finite(clean, "clean")
-    check.check_number(peak, "peak")
+    scalars.check_number(peak, "peak")
     if not 0 < peak < np.inf:
         raise ValueError(f"peak must be positive and finite, got {peak}")
     with np.errstate(over="ignore"):

@@ -7,7 +7,6 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from aefast._base import arrays as check
@@ -16,7 +15,7 @@ from aefast._base.checkpoints import Checkpoint
 from aefast._base.epochs import run_epochs
 from aefast._base.errors import table_name
 from aefast._base.progress import check_callbacks
-from aefast._base.random import split_rows
+from aefast._base.random import seed_of, split_rows
 from aefast._base.scan import scan_rows
 from aefast._base.stopping import EarlyStopping, Patience
 from aefast._base.types import Callbacks, PathLike, RandomState, Table
@@ -330,9 +329,7 @@ class DictionaryLearning(
         return settings
 
     def _draw_seed(self):
-        return int(
-            check_random_state(self.random_state).randint(np.iinfo(np.int64).max, dtype=np.int64)
-        )
+        return seed_of(self.random_state)
 
     def _initial_state(self, rows, train, held_out, seed, name):
         dtype, k = check.real_type(rows.dtype), int(self.n_components)

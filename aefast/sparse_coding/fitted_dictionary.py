@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from aefast._base import arrays as check
-from aefast._base import checkpoints, history, threads
+from aefast._base import checkpoints, history, scalars, threads
 from aefast._base.errors import table_name
 from aefast._base.given_results import into
 from aefast._base.saving import COUNT, CURVE, SEED, SIZE, Saved, Tensor
@@ -317,7 +317,7 @@ class CollectedStatistics:
         self
         """
         check_is_fitted(self)
-        if check.as_integer(n_sweeps, "n_sweeps") < 1:
+        if scalars.as_integer(n_sweeps, "n_sweeps") < 1:
             raise ValueError(f"n_sweeps must be at least 1, got {n_sweeps}")
         A, B, objective, n_rows = self.statistics_
         if n_rows == 0:

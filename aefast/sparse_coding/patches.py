@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from scipy import sparse
 
 from aefast._base import arrays as check
+from aefast._base import scalars
 from aefast._base.errors import shown
 from aefast._base.paths import as_path, check_is_regular_file
 from aefast._base.random import random_state_of
@@ -55,9 +56,9 @@ def extract_patches(
     (100, 64)
     """
     size = _as_size(size)
-    n_patches = check.as_integer(n_patches, "n_patches")
-    if not 1 <= n_patches <= check.LARGEST_SIZE:
-        raise ValueError(f"n_patches must be in [1, {check.LARGEST_SIZE}], got {n_patches}")
+    n_patches = scalars.as_integer(n_patches, "n_patches")
+    if not 1 <= n_patches <= scalars.LARGEST_SIZE:
+        raise ValueError(f"n_patches must be in [1, {scalars.LARGEST_SIZE}], got {n_patches}")
     random = random_state_of(random_state)
     chosen, shares = _shares(images, size, n_patches, random)
     rows = []
@@ -77,7 +78,7 @@ def extract_patches(
 def _as_size(size):
     is_number = isinstance(size, str) or (isinstance(size, np.ndarray) and size.ndim == 0)
     pair = tuple(size) if isinstance(size, Iterable) and not is_number else (size, size)
-    if len(pair) != 2 or any(check.as_integer(side, "size") < 1 for side in pair):
+    if len(pair) != 2 or any(scalars.as_integer(side, "size") < 1 for side in pair):
         raise ValueError(
             f"size must be a positive integer or (height, width) of them, got {shown(size)}"
         )
@@ -246,8 +247,8 @@ def all_patches(
     image, (height, width) = as_image(image, "image"), _as_size(size)
     _check_fits(image, (height, width))
     n_rows = image.shape[0] - height + 1
-    first_row = check.as_integer(first_row, "first_row")
-    end_row = n_rows if end_row is None else min(check.as_integer(end_row, "end_row"), n_rows)
+    first_row = scalars.as_integer(first_row, "first_row")
+    end_row = n_rows if end_row is None else min(scalars.as_integer(end_row, "end_row"), n_rows)
     if not 0 <= first_row < end_row:
         raise ValueError(
             f"first_row and end_row must be a range within the {n_rows} rows of patches, got "
@@ -277,7 +278,7 @@ def assemble_patches(
         Row of the image in which the first patch begins.
     """
     height, width = _as_size(size)
-    first_row = check.as_integer(first_row, "first_row")
+    first_row = scalars.as_integer(first_row, "first_row")
     patches = check.as_array(patches, "patches", 2)
     for name, array, n_dimensions in (("total", total, (2, 3)), ("count", count, (2,))):
         if not (isinstance(array, np.ndarray) and array.ndim in n_dimensions):

@@ -1,24 +1,19 @@
 """The methods `fit` and `partial_fit` of all networks."""
 
-import threading
-from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
-from numbers import Integral
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils import check_random_state
 from sklearn.utils._available_if import available_if
-from sklearn.utils._param_validation import validate_parameter_constraints
 
 from aefast._base import arrays as check
-from aefast._base.checkpoints import Checkpoint, interval_of
+from aefast._base.checkpoints import Checkpoint
 from aefast._base.epochs import run_epochs
 from aefast._base.errors import table_name
 from aefast._base.fingerprints import fingerprint
-from aefast._base.progress import check_callbacks
-from aefast._base.random import split_rows
+from aefast._base.random import seed_of, split_rows
 from aefast._base.stopping import EarlyStopping, Patience
 from aefast.networks.fitted import (
     FittedState,
@@ -28,7 +23,7 @@ from aefast.networks.fitted import (
 )
 from aefast.networks.one_pass import mean_loss
 from aefast.networks.outputs import resolve_output, selects_columns, with_selected
-from aefast.networks.precision import check_available, parameter_type
+from aefast.networks.precision import parameter_type
 from aefast.networks.reading import Reading, find_logarithms
 from aefast.networks.scaling import find_scaling, in_units
 from aefast.networks.scan import scan_table
@@ -42,6 +37,7 @@ from aefast.networks.training.automatic import (
 from aefast.networks.training.budget import Budget
 from aefast.networks.training.gaps import prepared_for_gaps, prepares_for_gaps
 from aefast.networks.training.minibatches import divergence_error, start_training
+from aefast.networks.training.parameters import check_parameters
 from aefast.networks.training.report import report_fit
 from aefast.networks.training.schedules import absolute_patience, patience_of
 from aefast.networks.training.size import size_of
@@ -54,39 +50,6 @@ from aefast.networks.training.start import (
     starts_near_pca,
 )
 from aefast.networks.variants import check_precision_of_groups, needs_extremes, rows_variant
-
-# parameters that differ from fit to fit, or that a cache should not keep alive
-CHECKED_EACH_TIME = ("random_state", "callbacks", "verbose")
-UNCACHED_BY_VALUE = (*CHECKED_EACH_TIME, "output")  # whose numbers and texts are checked apart
-
-
-@lru_cache(maxsize=256)
-def _check_constraints_once(estimator_class, given):
-    """Check parameters by scikit-learn's constraints; valid ones are remembered.
-
-    `given` has (name, type, value) of each parameter. The type distinguishes 1, True and 1.0.
-    """
-    values = {name: value for name, _, value in given}
-    constraints = {name: estimator_class._parameter_constraints[name] for name in values}
-    check.check_representable_parameters(values, constraints)
-    validate_parameter_constraints(constraints, values, estimator_class.__name__)
-
-
-class _OwnRandomState(threading.local):
-    """One RandomState for each thread, for integer seeds.
-
-    Making a RandomState takes a hundred times as long as seeding an existing one.
-    """
-
-    def __init__(self):
-        self.random = np.random.RandomState()
-
-    def seeded(self, seed):
-        self.random.seed(seed)
-        return self.random
-
-
-_own_random_state = _OwnRandomState()
 
 
 class NetworkFitting:
@@ -143,40 +106,11 @@ class NetworkFitting:
     _stage = ""  # beginning of the progress bar, in trainings of several stages
 
     def _check_parameters(self):
-        # Parameters are read as get_params does, without an inspection of the signature, and valid
-        # ones are cached: scikit-learn's checks alone took a fifth of a small fit.
-        constraints = self._parameter_constraints
-        given = {name: getattr(self, name) for name in constraints}
-        # variants in tuples are checked for their numbers alone; an output names its own
-        checked = [
-            name
-            for name, rule in constraints.items()
-            if rule != "no_validation" or (type(given[name]) is tuple and name != "output")
-        ]
-        one_by_one: Sequence[str] = [name for name in CHECKED_EACH_TIME if name in given]
-        try:
-            _check_constraints_once(
-                type(self),  # type: ignore[arg-type]  # mypy finds no __hash__ in a class
-                tuple([(n, type(given[n]), given[n]) for n in checked if n not in one_by_one]),
-            )
-        except (TypeError, RecursionError):  # a value cannot be hashed
-            one_by_one = checked
-        values = {n: given[n] for n in one_by_one}
-        if one_by_one is checked:
-            check.check_representable_parameters(values, constraints)
-        for name in UNCACHED_BY_VALUE:
-            check.check_representable(getattr(self, name), name)
-        validate_parameter_constraints(constraints, values, type(self).__name__)
-        check_available(self.precision)
+        check_parameters(self)
         self._check_variants()
-        check_callbacks(self.callbacks)
-        interval_of(self.checkpoint_every)
 
     def _draw_seed(self):
-        seed = self.random_state
-        is_seed = isinstance(seed, Integral) and not isinstance(seed, bool)
-        random = _own_random_state.seeded(seed) if is_seed else check_random_state(seed)
-        return int(random.randint(np.iinfo(np.int64).max, dtype=np.int64))
+        return seed_of(self.random_state)
 
     def _begin(self, X, state, keep_features, record=None):
         """Make the estimator a fitted one, with the state from which training starts.
