@@ -123,6 +123,10 @@ class AnomalyDetector(FittedDetector, OutlierMixin, BaseEstimator):
     array([ 1, -1])
     """
 
+    _dense_because = (
+        "what is usual is found column by column in dense rows. `score_samples` of an Autoencoder "
+        "or a factor model takes sparse ones"
+    )
     _parameter_constraints: dict = {
         "estimator": [HasMethods(["fit", "transform"]), None],
         "contamination": [Interval(Real, 0, 0.5, closed="right"), StrOptions({"auto"})],

@@ -137,6 +137,7 @@ class Imputer(FittedImputer, TransformerMixin, BaseEstimator):
     True
     """
 
+    _dense_because = "what a sparse matrix does not store is 0, and not a gap"
     _parameter_constraints: dict = {
         "method": [StrOptions({"auto", *METHODS})],
         "n_components": [

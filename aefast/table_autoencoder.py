@@ -93,6 +93,7 @@ class TableAutoencoder(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
     ['kind', 'weight', 'length']
     """
 
+    _dense_because = "a table has a role for each column. An Autoencoder takes sparse rows"
     _parameter_constraints: dict = {
         "autoencoder": [HasMethods(["fit", "reconstruct", "score_samples"]), None],
         **TableEncoder._parameter_constraints,

@@ -241,6 +241,7 @@ def estimator_rows(estimator: Any, X: Any, *, reset: bool, name: str = "X") -> A
         refuse_types(name, [X.dtype], "cmM")
         X = X.astype(real_type(X.dtype)).filled(np.nan)
     _refuse_masked(X, name)
+    _refuse_sparse(estimator, X, name)
     given = X
     refuse_types(name, [X.dtype] if hasattr(X, "dtype") else getattr(X, "dtypes", []), "mM")
     try:
@@ -254,6 +255,16 @@ def estimator_rows(estimator: Any, X: Any, *, reset: bool, name: str = "X") -> A
     if not reset:
         validate_data(estimator, given, reset=False, skip_check_array=True)
     return with_adjacent_columns(np.require(X, requirements="A"))
+
+
+def _refuse_sparse(estimator: Any, X: Any, name: str) -> None:
+    """Raise TypeError for sparse rows where an estimator says why it takes dense ones alone."""
+    reason = getattr(estimator, "_dense_because", None)
+    if reason is not None and _is_sparse(X):
+        raise TypeError(
+            f"{type(estimator).__name__} takes no sparse {name}: {reason}. Where there is room for "
+            f"a dense table, use {name}.toarray()"
+        )
 
 
 def mixed_array(estimator: Any, X: Any, name: str) -> Array:
@@ -272,6 +283,7 @@ def mixed_array(estimator: Any, X: Any, name: str) -> Array:
         X = X.astype(np.float64).filled(np.nan)
     if getattr(getattr(X, "dtype", None), "names", None):
         raise TypeError(f"{name} is a structured array: make a data frame of it")
+    _refuse_sparse(estimator, X, name)
     from sklearn.utils.validation import check_array
 
     try:

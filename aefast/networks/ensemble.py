@@ -129,6 +129,9 @@ sparsity, dropout, weight_decay, clip_norm, max_norm, learning_rate_schedule, sh
     (2,)
     """
 
+    _dense_because = (
+        "the columns of each member are gathered from dense ones. An Autoencoder takes sparse rows"
+    )
     _parameter_constraints: dict = {
         "n_estimators": [Interval(Integral, 1, scalars.LARGEST_SIZE, closed="both")],
         "n_components": Autoencoder._parameter_constraints["n_components"],

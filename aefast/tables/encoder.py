@@ -141,6 +141,7 @@ class TableEncoder(Saved, TransformerMixin, BaseEstimator):
     True
     """
 
+    _dense_because = "a table has a role for each column. An Autoencoder takes sparse rows"
     _parameter_constraints: dict = {
         "roles": [dict, list, None],
         "max_categories": [Interval(Integral, 2, 2**20, closed="both")],
