@@ -169,8 +169,8 @@ static void tile_of_columns(int rows, int n_pairs, const panel_pair *pair, int64
     }
 }
 
-/* The division of m >= 1 rows into tiles whose heights differ by at most one row, taller tiles
-   first: for (tile_rows t = first_tile(m); t.row < m; t = next_tile(t)) */
+/* The division of m rows, which may be none, into tiles whose heights differ by at most one row,
+   taller tiles first: for (tile_rows t = first_tile(m); t.row < m; t = next_tile(t)) */
 typedef struct {
     /* First row of the present tile. */
     int64_t row;
@@ -182,7 +182,7 @@ typedef struct {
 
 static inline tile_rows first_tile(int64_t m)
 {
-    int64_t n = ceil_div(m, TILE_ROWS), low = m / n, n_taller = m - low * n;
+    int64_t n = max_i64(1, ceil_div(m, TILE_ROWS)), low = m / n, n_taller = m - low * n;
     return (tile_rows){
         .row = 0, .low = low, .n_taller = n_taller, .rows = (int)(low + (n_taller > 0))};
 }
