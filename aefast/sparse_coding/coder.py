@@ -53,7 +53,7 @@ def sparse_encode(
 
     - for the lasso algorithms "lasso_active", "lasso_lars", "lasso_cd", "fista" and "ista", the
       minimiser of ``½ ‖x − h D‖² + α Σ_j w_j |h_j|``;
-    - for "omp", a greedy minimiser of ``‖x − h D‖²`` over ``‖h‖₀ ≤ n_nonzero_coefs``;
+    - for "omp" and "ormp", a greedy minimiser of ``‖x − h D‖²`` over ``‖h‖₀ ≤ n_nonzero_coefs``;
     - for "threshold", ``h_j = soft(x · D_j / w_j, α) / w_j``.
 
     Parameters
@@ -72,16 +72,22 @@ def sparse_encode(
         - "lasso_cd": coordinate descent (Friedman et al. 2010); active sets finish the codes that
           have not converged after a few sweeps.
         - "fista", "ista": proximal gradient steps (Beck & Teboulle 2009).
-        - "omp": orthogonal matching pursuit (Pati et al. 1993).
+        - "omp": orthogonal matching pursuit (Pati et al. 1993): takes the atom most correlated
+          with the residual, in units of the atom's length.
+        - "ormp": order-recursive matching pursuit (Natarajan 1995; Cotter et al. 1999), also
+          optimized OMP: takes the atom that reduces the residual most, unless it lies within 1e-4
+          (float32: 0.02) of its length of the span of the atoms taken. Often the better support;
+          SPAMS has it under the name omp.
         - "threshold": one soft threshold, exact for orthonormal atoms.
     alpha : float, default=1.0
-        α > 0, in units of X times those of D. For "omp" without `n_nonzero_coefs`: a row is done
-        when ``‖x − h D‖² ≤ alpha``, or when no atom is correlated with the residual. float32 codes
-        whose residual is above alpha are computed in float64 and rounded.
+        α > 0, in units of X times those of D. For pursuits ("omp", "ormp") without
+        `n_nonzero_coefs`: a row is done when ``‖x − h D‖² ≤ alpha``, or when no atom is correlated
+        with the residual. float32 codes whose residual is above alpha are computed in float64 and
+        rounded.
     n_nonzero_coefs : int or None, default=None
-        For "omp": the largest number of atoms in a code.
+        For pursuits: the largest number of atoms in a code.
     positive : bool, default=False
-        Require h ≥ 0. "omp" refuses it: with atoms chosen by positive correlation only, the
+        Require h ≥ 0. Pursuits refuse it: with atoms chosen by positive correlation only, the
         least-squares code may still have negative entries.
     tol : float, default=1e-4
         A lasso code is done when its duality gap is ``≤ tol · ½ ‖x‖²``; the gap is computed afresh
@@ -91,7 +97,7 @@ def sparse_encode(
         The largest number of sweeps ("lasso_cd", and codes that "lasso_active" or "lasso_lars" has
         to improve) or steps ("fista", "ista") for a row.
     atom_weights : array-like (n_components,) or None, default=None
-        w > 0: each atom's weight in the penalty. None: 1. "omp" does not use it.
+        w > 0: each atom's weight in the penalty. None: 1. Pursuits do not use it.
     init : array-like (n_samples, n_components), fitted estimator or None, default=None
         Starting point of "lasso_active", "lasso_cd", "fista" and "ista": codes, or an estimator
         whose ``init.transform(X)`` (or ``predict``) gives them. None: 0. It changes the time, not
@@ -121,7 +127,8 @@ def sparse_encode(
     Warns
     -----
     ConvergenceWarning
-        If a gap is above `tol` after `max_iter` iterations, or a residual of "omp" above `alpha`.
+        If a gap is above `tol` after `max_iter` iterations, or a residual of a pursuit is above
+        `alpha`.
 
     Notes
     -----
@@ -154,8 +161,10 @@ def sparse_encode(
 def check_options(settings, init=None, return_gap=False):
     """Raise a ValueError for options that the algorithm does not have."""
     name, facts = settings.algorithm, ALGORITHMS[settings.algorithm]
-    if name == "omp" and settings.positive:
-        raise ValueError("positive=True: expected another algorithm than 'omp', got 'omp'")
+    if facts["pursues"] and settings.positive:
+        raise ValueError(
+            f"positive=True: expected another algorithm than 'omp' and 'ormp', got {name!r}"
+        )
     if init is not None and not facts["starts"]:
         able = [name for name, facts in ALGORITHMS.items() if facts["starts"]]
         raise ValueError(f"init expects an algorithm that starts from codes, {able}, got {name!r}")
@@ -226,7 +235,8 @@ class SparseCoder(
     ----------
     dictionary : array-like (n_components, n_features)
     algorithm : str, default="lasso_active"
-        "lasso_active", "lasso_lars", "lasso_cd", "omp", "fista", "ista" or "threshold".
+        "lasso_active", "lasso_lars", "lasso_cd", "omp", "ormp", "fista", "ista" or
+        "threshold".
     alpha : float, default=1.0
     n_nonzero_coefs : int or None, default=None
     positive : bool, default=False

@@ -141,8 +141,8 @@ def make_encoder(atoms, settings, weights=None, work_rows=1):
             weights = weights.astype(dtype)
             atoms = np.ascontiguousarray(atoms / weights[:, None])
         check_atoms(atoms, "dictionary divided by atom_weights")
-    is_omp = settings.algorithm == "omp"
-    until_target = is_omp and settings.n_nonzero_coefs is None
+    pursues = ALGORITHMS[settings.algorithm]["pursues"]
+    until_target = pursues and settings.n_nonzero_coefs is None
     is_proximal = settings.algorithm in ("ista", "fista")
     n_threads = threads_for(settings, work_rows, k, d)
     return _sparse_coding.Encoder(
@@ -152,7 +152,7 @@ def make_encoder(atoms, settings, weights=None, work_rows=1):
         tol=settings.tol,
         max_iter=min(settings.max_iter, MOST_ITERATIONS),
         positive=settings.positive,
-        n_nonzero=k if until_target or not is_omp else settings.n_nonzero_coefs,
+        n_nonzero=k if until_target or not pursues else settings.n_nonzero_coefs,
         target=settings.alpha if until_target else 0.0,
         step=largest_step(atoms) if is_proximal else 0.0,
         weights=weights,
@@ -184,18 +184,15 @@ def code_rows(rows, atoms, settings, *, weights=None, init=None, output_format="
     encoder = make_encoder(atoms, settings, weights, n)
     most = threads_for(settings, n, *atoms.shape)
     team = TeamSize(most, is_fixed=settings.n_threads is not None)
-    gaps = np.empty(n) if ALGORITHMS[settings.algorithm]["has_gap"] else None
-    width = (
-        min(k, settings.n_nonzero_coefs)
-        if settings.algorithm == "omp" and settings.n_nonzero_coefs
-        else k
-    )
+    facts = ALGORITHMS[settings.algorithm]
+    gaps = np.empty(n) if facts["has_gap"] else None
+    width = min(k, settings.n_nonzero_coefs) if facts["pursues"] and settings.n_nonzero_coefs else k
     codes = _SparseSlices(k, width, atoms.dtype) if output_format == "csr" else None
     dense: Any = np.empty((n, k), atoms.dtype) if codes is None else None
     most_rows = n if codes is None else max(1, SPARSE_SLICE_ENTRIES // width)
     pace = Pace(min(SLICE_UNIT, most_rows), FIRST_SLICE_UNITS, most_rows)
     promise = None
-    pursues_residual = settings.algorithm == "omp" and settings.n_nonzero_coefs is None
+    pursues_residual = facts["pursues"] and settings.n_nonzero_coefs is None
     if pursues_residual and atoms.dtype == np.float32:
         promise = ResidualPromise(atoms, settings, weights, make_encoder)
     for part in slices(n, pace, rows):

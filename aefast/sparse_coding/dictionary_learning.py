@@ -55,9 +55,9 @@ class DictionaryLearning(
 
         ``f(x, D) = min_h ½ ‖x − h D‖² + α ‖h‖₁``
 
-    (for "omp": ``½ ‖x − h D‖²`` with at most `n_nonzero_coefs` atoms). For each batch it codes the
-    rows, adds them to the statistics, ``A ← (1 − b/t)^forgetting A + Σ hᵀh`` and likewise B with
-    ``Σ hᵀx``, and then moves each atom in turn to its best value for
+    (for pursuits: ``½ ‖x − h D‖²`` with at most `n_nonzero_coefs` atoms). For each batch it codes
+    the rows, adds them to the statistics, ``A ← (1 − b/t)^forgetting A + Σ hᵀh`` and likewise B
+    with ``Σ hᵀx``, and then moves each atom in turn to its best value for
     ``½ tr(Dᵀ A D) − tr(Dᵀ B)``. Here b is the number of rows in the batch, and t the number of rows
     seen, the batch included.
 
@@ -67,8 +67,8 @@ class DictionaryLearning(
         k, the number of atoms; may exceed the number of rows or of features.
     alpha : float, default=1.0
     algorithm : str, default="lasso_active"
-        Algorithm of the codes: "lasso_active", "lasso_lars", "lasso_cd", "omp", "fista", "ista" or
-        "threshold". It and `alpha`, `n_nonzero_coefs`, `positive_code`, `code_tol` and
+        Algorithm of the codes: "lasso_active", "lasso_lars", "lasso_cd", "omp", "ormp", "fista",
+        "ista" or "threshold". It and `alpha`, `n_nonzero_coefs`, `positive_code`, `code_tol` and
         `code_max_iter` have the meaning they have in `sparse_encode`.
     n_nonzero_coefs : int or None, default=None
     batch_size : int, default=256

@@ -79,6 +79,7 @@ cdef extern from "kernels/sparse_coding/sparse_coding.h":
         const char* name
         int has_gap
         int starts
+        int pursues
 
     ctypedef struct sparse_coding_kernels:
         int n_algorithms
@@ -104,7 +105,8 @@ def algorithm_table():
     """Return a dict for each algorithm.
 
     The keys are name, has_gap (whether it solves the lasso, whose duality gap measures the
-    accuracy) and starts (whether it can start from given codes)."""
+    accuracy), starts (whether it can start from given codes) and pursues (whether it adds atoms one
+    by one)."""
     cdef algorithm_info info
     rows = []
     table = sparse_coding_tables[0][1]
@@ -114,6 +116,7 @@ def algorithm_table():
             "name": info.name.decode(),
             "has_gap": bool(info.has_gap),
             "starts": bool(info.starts),
+            "pursues": bool(info.pursues),
         })
     return rows
 

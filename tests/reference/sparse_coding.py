@@ -67,20 +67,33 @@ def lasso(x, D, alpha, weights=None, positive=False, n_sweeps=20_000, tol=1e-14)
     return h
 
 
-def pursuit(x, D, n_nonzero=None, target=0.0):
-    """Return the code of orthogonal matching pursuit, with least squares for each set of atoms."""
+def pursuit(x, D, n_nonzero=None, target=0.0, recursive=False):
+    """Return the code of orthogonal matching pursuit, with least squares for each set of atoms.
+
+    With `recursive`, of order-recursive matching pursuit: the atom is taken with which the
+    least-squares code has the smallest residual.
+    """
     chosen, h = [], np.zeros(len(D))
     norms = np.linalg.norm(D, axis=1)
     for _ in range(min(D.shape) if n_nonzero is None else n_nonzero):
         r = x - h @ D
         if r @ r <= target:
             break
-        score = np.abs(D @ r) / norms
-        score[chosen] = -1.0
+        if recursive:
+            score = [-squared_residual(x, D[[*chosen, j]]) for j in range(len(D))]
+            score = np.array(score)
+        else:
+            score = np.abs(D @ r) / norms
+        score[chosen] = -np.inf
         chosen.append(int(np.argmax(score)))
         h[:] = 0.0
         h[chosen] = np.linalg.lstsq(D[chosen].T, x, rcond=None)[0]
     return h
+
+
+def squared_residual(x, atoms):
+    r = x - np.linalg.lstsq(atoms.T, x, rcond=None)[0] @ atoms
+    return r @ r
 
 
 def threshold(x, D, alpha, weights=None, positive=False):

@@ -21,6 +21,7 @@ from aefast import SparseCoder, sparse_encode
 from aefast.sparse_coding import _sparse_coding
 
 TABLE = {row["name"]: row for row in _sparse_coding.algorithm_table()}
+PURSUITS = [name for name, row in TABLE.items() if row["pursues"]]
 LASSO = [name for name, row in TABLE.items() if row["has_gap"]]
 DTYPES = [np.float32, np.float64]
 
@@ -77,15 +78,17 @@ def test_optimality_and_certificate(algorithm, dtype, positive, weighted, isa):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("algorithm", PURSUITS)
 @pytest.mark.parametrize("n_nonzero_coefs", [1, 4, 9])
-def test_pursuit_matches_the_reference(n_nonzero_coefs, dtype, isa):
+def test_pursuit_matches_the_reference(algorithm, n_nonzero_coefs, dtype, isa):
     X, D = make_problem(40, 21, 37, dtype, seed=3)
     D *= np.random.default_rng(4).uniform(0.5, 2.0, (37, 1)).astype(dtype)
-    H = sparse_encode(X, D, algorithm="omp", n_nonzero_coefs=n_nonzero_coefs)
+    H = sparse_encode(X, D, algorithm=algorithm, n_nonzero_coefs=n_nonzero_coefs)
     assert (np.count_nonzero(H, axis=1) <= n_nonzero_coefs).all()
     for x, h in zip(X.astype(np.float64), H.astype(np.float64), strict=True):
         wide = D.astype(np.float64)
-        by_reference = reference.pursuit(x, wide, n_nonzero_coefs)
+        recursive = algorithm == "ormp"
+        by_reference = reference.pursuit(x, wide, n_nonzero_coefs, recursive=recursive)
         if dtype == np.float64:
             np.testing.assert_allclose(h, by_reference, rtol=0, atol=1e-9)
         else:  # near ties may fall the other way: the residual is what counts
@@ -98,11 +101,25 @@ def test_pursuit_matches_the_reference(n_nonzero_coefs, dtype, isa):
         )
 
 
-def test_pursuit_until_a_target():
+def test_recursive_pursuit_takes_the_atom_that_reduces_the_residual_most():
+    """The second atom is hardly correlated with the residual, and almost all of its direction."""
+    x = np.array([[1.0, 0.1, 0.0]])
+    D = np.array([[1.0, 0, 0], [0.9, np.sqrt(0.19), 0], [0, 0.5, np.sqrt(0.75)]])
+    by_correlation, by_reduction = (
+        sparse_encode(x, D, algorithm=name, n_nonzero_coefs=2) for name in ("omp", "ormp")
+    )
+    assert np.flatnonzero(by_correlation).tolist() == [0, 2]
+    assert np.flatnonzero(by_reduction).tolist() == [0, 1]
+    assert np.abs(x - by_reduction @ D).max() < 1e-12 < np.abs(x - by_correlation @ D).max()
+
+
+@pytest.mark.parametrize("algorithm", PURSUITS)
+def test_pursuit_until_a_target(algorithm):
     """Without a number of atoms, a row ends at the squared error alpha."""
     X, D = make_problem(60, 30, 50, seed=5)
-    H = sparse_encode(X, D, algorithm="omp", alpha=0.5)
-    by_reference = np.array([reference.pursuit(x, D, target=0.5) for x in X])
+    H = sparse_encode(X, D, algorithm=algorithm, alpha=0.5)
+    recursive = algorithm == "ormp"
+    by_reference = np.array([reference.pursuit(x, D, None, 0.5, recursive) for x in X])
     np.testing.assert_allclose(H, by_reference, atol=1e-9)
     assert (np.sum((X - H @ D) ** 2, axis=1) <= 0.5 + 1e-12).all()
 
@@ -272,10 +289,11 @@ def test_degenerate_dictionaries(name, dtype):
             assert (gap <= 1e-4).all()
             assert np.isfinite(H).all() and not H[0].any()
     for count in (1, min(5, len(D)), len(D)):
-        H = sparse_encode(X, D, algorithm="omp", n_nonzero_coefs=count)
-        assert np.isfinite(H).all() and not H[0].any()
-        assert (np.count_nonzero(H, axis=1) <= min(count, D.shape[1])).all()
-        assert np.abs(H).max() < 1e4
+        for algorithm in PURSUITS:
+            H = sparse_encode(X, D, algorithm=algorithm, n_nonzero_coefs=count)
+            assert np.isfinite(H).all() and not H[0].any()
+            assert (np.count_nonzero(H, axis=1) <= min(count, D.shape[1])).all()
+            assert np.abs(H).max() < 1e4
 
 
 def test_orthonormal_atoms_have_a_formula():

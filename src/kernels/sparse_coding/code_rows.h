@@ -105,6 +105,9 @@ static void solve_by_pursuit(worker *w, int64_t n)
         pursue(&w->pursuit, w->rows + i);
 }
 
+/* The memory of the pursuit says that it is order-recursive. */
+static void solve_by_recursive_pursuit(worker *w, int64_t n) { solve_by_pursuit(w, n); }
+
 static void solve_by_ista(worker *w, int64_t n) { take_proximal_steps(&w->steps, w->rows, n, 0); }
 static void solve_by_fista(worker *w, int64_t n) { take_proximal_steps(&w->steps, w->rows, n, 1); }
 
@@ -124,7 +127,9 @@ static const algorithm algorithms[] = {
     {.info = {.name = "lasso_active", .has_gap = 1, .starts = 1}, .solve = solve_by_active_set},
     {.info = {.name = "lasso_cd", .has_gap = 1, .starts = 1}, .solve = solve_by_descent},
     {.info = {.name = "lasso_lars", .has_gap = 1, .starts = 0}, .solve = solve_by_path},
-    {.info = {.name = "omp", .has_gap = 0, .starts = 0}, .solve = solve_by_pursuit},
+    {.info = {.name = "omp", .has_gap = 0, .starts = 0, .pursues = 1}, .solve = solve_by_pursuit},
+    {.info = {.name = "ormp", .has_gap = 0, .starts = 0, .pursues = 1},
+     .solve = solve_by_recursive_pursuit},
     {.info = {.name = "fista", .has_gap = 1, .starts = 1}, .solve = solve_by_fista},
     {.info = {.name = "ista", .has_gap = 1, .starts = 1}, .solve = solve_by_ista},
     {.info = {.name = "threshold", .has_gap = 0, .starts = 0}, .solve = solve_by_threshold},
@@ -149,8 +154,8 @@ static worker carve_worker(const coding_pass *pass, arena *a)
         w.path = carve_path(f, a);
     if (solve == solve_by_descent || solve == solve_by_active_set)
         w.set = carve_active_set(f, a);
-    if (solve == solve_by_pursuit)
-        w.pursuit = carve_pursuit(f, job->n_nonzero, a);
+    if (algorithms[job->algorithm].info.pursues)
+        w.pursuit = carve_pursuit(f, job->n_nonzero, solve == solve_by_recursive_pursuit, a);
     if (solve == solve_by_ista || solve == solve_by_fista)
         w.steps = carve_proximal(f, a);
     return w;
@@ -330,8 +335,7 @@ static void write_sparse(const worker *w, const real *h, int64_t i)
 
 static void write_objectives(worker *w, int64_t first, int64_t n)
 {
-    real penalty = algorithms[w->job->algorithm].solve == solve_by_pursuit ? 0
-                                                                           : (real)w->job->alpha;
+    real penalty = algorithms[w->job->algorithm].info.pursues ? 0 : (real)w->job->alpha;
     for (int64_t i = 0; i < n; ++i) {
         const row_problem *p = w->rows + i;
         compute_residual(p);

@@ -1,8 +1,12 @@
-/* Orthogonal matching pursuit (Pati et al. 1993) on the Gram matrix: the atom most correlated with
-   the residual becomes active, and the code is the least-squares one on the active atoms.
+/* Greedy pursuits on the Gram matrix: one atom after another becomes active, and the code is the
+   least-squares one on the active atoms. Orthogonal matching pursuit (Pati et al. 1993) takes the
+   atom most correlated with the residual. Order-recursive matching pursuit (Natarajan 1995; Cotter
+   et al. 1999) takes the atom that reduces the residual most: the correlation is divided by the
+   length of the atom's part outside the span of the active atoms, instead of by its own length.
 
    With the basis of basis.h, a new atom changes the correlations of the residual by a multiple of
-   the new row of the basis and the residual's square by a known amount. The code comes last. */
+   the new row of the basis, the residual's square by a known amount, and the squared length of each
+   atom's part outside the span by the square of that row's entry. The code comes last. */
 #ifndef AEFAST_PURSUIT_H
 #define AEFAST_PURSUIT_H
 
@@ -14,17 +18,22 @@ typedef struct {
     real *u;
     /* (capacity, rounded up to whole vectors): codes of the active atoms. */
     real *h;
-    /* (ld_k): 1 / ||D_j||, or 0 for atoms that may not become active. */
+    /* (ld_k): 1 / ||D_j||, or of the part of D_j outside the span of the active atoms; 0 for atoms
+       that may not become active. */
     real *scale;
+    /* (ld_k): squared length of the part of D_j outside the span; NULL: lengths do not count. */
+    real *outside;
 } pursuit;
 
-static pursuit carve_pursuit(const dictionary_forms *f, int64_t n_nonzero, arena *a)
+static pursuit carve_pursuit(const dictionary_forms *f, int64_t n_nonzero, int is_recursive,
+                             arena *a)
 {
     int64_t capacity = min_i64(n_nonzero, min_i64(f->d, f->k));
     pursuit t = {.active = carve_basis(f, capacity, a)};
     t.u = CARVE(a, real, capacity);
     t.h = CARVE(a, real, whole_vectors(capacity));
     t.scale = CARVE(a, real, f->ld_k);
+    t.outside = is_recursive ? CARVE(a, real, f->ld_k) : 0;
     return t;
 }
 
@@ -54,6 +63,25 @@ static int64_t subtract_and_find(const pursuit *t, real *q, real a, const real *
     return found;
 }
 
+/* The reduction of the residual by an atom says nothing of the size of its code: almost inside the
+   span, an atom would get a large one for a small reduction. Atoms with a smaller square of their
+   part outside than this, relative to their own, may not become active. */
+#define NEARLY_DEPENDENT ((real)(AEFAST_REAL_BITS == 32 ? 3e-4 : 1e-8))
+
+/* Take a new row of the basis out of the atoms' parts outside the span. */
+static void shorten(const pursuit *t, const dictionary_forms *f, const real *row)
+{
+    for (int64_t v = 0; v < f->ld_k; v += LANES) {
+        vec p = vec_load(row + v), scale = vec_load(t->scale + v),
+            left = vec_fma(-p, p, vec_load(t->outside + v)),
+            least = vec_set(NEARLY_DEPENDENT) * vec_load(f->diagonal + v);
+        ivec may = (scale > vec_set(0)) & (left > least);
+        vec_store(t->outside + v, left);
+        vec length = vec_sqrt(vec_select(may, left, vec_set(1)));
+        vec_store(t->scale + v, vec_select(may, vec_set(1) / length, vec_set(0)));
+    }
+}
+
 /* Correlations smaller than this, relative to ||x||, are rounding errors. */
 #define NO_CORRELATION (8 * REAL_EPSILON)
 
@@ -67,6 +95,8 @@ static void pursue(pursuit *t, const row_problem *p)
     t->active.n = 0;
     for (int64_t j = 0; j < f->ld_k; ++j)
         t->scale[j] = j < f->k ? 1 / (real)sqrt((double)f->diagonal[j]) : 0;
+    if (t->outside)
+        memcpy(t->outside, f->diagonal, (size_t)f->ld_k * sizeof(real));
     int64_t j = subtract_and_find(t, q, 0, 0, p->job->positive, &largest);
     while (t->active.n < t->active.capacity && left > p->job->target &&
            largest > NO_CORRELATION * x_norm) {
@@ -79,6 +109,8 @@ static void pursue(pursuit *t, const row_problem *p)
         const real *row = basis_row(&t->active, n);
         t->u[n] = q[j] / row[j];
         left -= (double)t->u[n] * (double)t->u[n];
+        if (t->outside)
+            shorten(t, f, row);
         j = subtract_and_find(t, q, t->u[n], row, p->job->positive, &largest);
     }
     int64_t n = t->active.n;

@@ -37,9 +37,9 @@ typedef struct {
     int64_t max_iter;
     /* ista, fista: length of a gradient step, at most 1 / ||D||_2^2. */
     double step;
-    /* omp: largest number of nonzero entries of a code. */
+    /* Pursuits: largest number of nonzero entries of a code. */
     int64_t n_nonzero;
-    /* omp: a row ends when ||x - h D||^2 <= target. */
+    /* Pursuits: a row ends when ||x - h D||^2 <= target. */
     double target;
     /* (n, k), reals: codes from which algorithms that support it start; NULL: 0. */
     const void *init;
@@ -51,7 +51,7 @@ typedef struct {
 
     /* out: dense codes H (n, k), reals; NULL: sparse codes in the next four fields. */
     void *codes;
-    /* Entries of indices and values for each row: at least k, or n_nonzero for omp. */
+    /* Entries of indices and values for each row: at least k, or n_nonzero for a pursuit. */
     int64_t width;
     /* out (n, width): indices of each row's nonzero entries, in rising order. */
     int32_t *indices;
@@ -60,7 +60,7 @@ typedef struct {
     /* out (n): number of nonzero entries of each row. */
     int64_t *counts;
 
-    /* out (n), or NULL: 1/2 ||x - h D||^2, plus alpha sum_j w_j |h_j| except for omp. */
+    /* out (n), or NULL: 1/2 ||x - h D||^2, plus alpha sum_j w_j |h_j| except for pursuits. */
     double *objectives;
     /* out (n), if the algorithm has gaps: duality gap / (1/2 ||x||^2) of each returned code. */
     double *gaps;
@@ -109,6 +109,8 @@ typedef struct {
     int has_gap;
     /* Whether the algorithm can start from given codes. */
     int starts;
+    /* Whether atoms are added one by one, up to n_nonzero or until the target is reached. */
+    int pursues;
 } algorithm_info;
 
 typedef struct {
