@@ -59,6 +59,12 @@ def add_reading(command):
         "be given again",
     )
     add(
+        "--dates",
+        choices=("dmy", "mdy"),
+        help="the order of day and month in dates as 1/2/2024; by default the one that fits the "
+        "whole column",
+    )
+    add(
         "--header",
         action=argparse.BooleanOptionalAction,
         help="whether a text file begins with names of columns; by default, if its first row has "
@@ -209,6 +215,7 @@ def read_data(
                 arguments.encoding,
                 arguments.header,
                 tuple(arguments.na),
+                arguments.dates,
             ),
             texts,
             writeable,

@@ -111,6 +111,7 @@ def check_frame_is_finite(file: str, frame: Any, first: int = 0) -> None:
 class ArrowFile:
     """A Parquet or Arrow file: names, types and batches of records."""
 
+    is_text = False
     row_shape: tuple[int, ...] | None = None
     empty: tuple[int, ...] = ()
 

@@ -35,6 +35,7 @@ _LARGE = 1 << 24  # bytes from which pyarrow's parser is worth its import
 class CsvFile:
     """A text file with a table: how it is written, its names, its rows."""
 
+    is_text = True
     row_shape: tuple[int, ...] | None = None
     index: tuple[str, ...] = ()
 

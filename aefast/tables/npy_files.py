@@ -20,6 +20,7 @@ class ArrayFile:
     """An array in a file, whose first dimension is that of the rows."""
 
     names = None
+    is_text = False
     index: tuple[str, ...] = ()
     empty: tuple[int, ...] = ()
 
