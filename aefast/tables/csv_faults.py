@@ -173,6 +173,10 @@ class Faults:
                 return line, fields[column]
         raise AssertionError("the file has changed while it was read")
 
+    def place(self, row: int, column: int) -> str:
+        """Return where an entry stands, rows below the header and columns counted from 0."""
+        return self._place(self._field(row, column)[0], column)
+
     def error(self, first: int, column: int, row: int, expected: str) -> ValueError:
         """Return the error for a field of which something was expected; rows count from `first`."""
         line, field = self._field(first + row, column)

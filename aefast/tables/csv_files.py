@@ -87,6 +87,10 @@ class CsvFile:
             return
         yield from self._stream(columns, id_column, options, faults)
 
+    def place(self, row: int, column: int) -> str:
+        """Return where an entry stands, rows below the header and columns counted from 0."""
+        return Faults(self._source, self.dialect, self.names).place(row, column)
+
     def _begins_with_numbers(self, columns, options):
         if options.texts and any(name in options.texts for name in self._labels(columns)):
             return False

@@ -58,6 +58,10 @@ class ArrayFile:
             part.n_columns, part._rows = self.n_columns, whole[first : first + size]
             yield part.read(columns, id_column, options)
 
+    def place(self, row: int, column: int) -> str:
+        """Return where an entry stands, rows and columns counted from 0."""
+        return f"{self.name}: row {row + 1}, column {column + 1}"
+
 
 def digits() -> ArrayFile:
     """Return scikit-learn's handwritten digits, grey levels 0 … 16 as 0 … 1."""

@@ -108,7 +108,21 @@ class OpenTable:
                 f"{self.name}: expected numbers alone, got other types in the columns "
                 f"{listed(others)} (--drop leaves them out)"
             )
-        return self._table(rows, ids, self.notices + notices + self._notice_of_ids(ids))
+        table = self._table(rows, ids, self.notices + notices + self._notice_of_ids(ids))
+        return dataclasses.replace(table, places=self._places([len(rows) for rows, _ in parts]))
+
+    def _places(self, lengths):
+        """Return the function that tells where an entry stands: `FileTable.places`."""
+        files, columns = self._files, self._selection.columns
+
+        def place(row, column):
+            for file, n in zip(files, lengths, strict=True):
+                if row < n:
+                    return file.place(row, columns[column])
+                row -= n
+            raise IndexError(row)
+
+        return place
 
     def batches(self) -> Iterator[FileTable]:
         """Yield the rows in parts, in their order; parts are matrices, or pyarrow.RecordBatch.
