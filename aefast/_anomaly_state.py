@@ -146,7 +146,7 @@ class SavedDetector(Saved):
         if state["encoder"] is not None:
             encoder = _restored("encoder", state["encoder"], tensors)
             names = [variable.name for variable in encoder.variables_]
-            if encoder._n_columns != state["n_columns"]:
+            if encoder._layout.n_columns != state["n_columns"]:
                 raise ValueError(f"expected an encoder of {state['n_columns']} columns")
         else:
             names = state["variables"]

@@ -57,12 +57,15 @@ class Columns:
     @classmethod
     def fitted(cls, detector: Any, X: Any) -> tuple[Self, Rows]:
         """Return the columns of X and its rows."""
-        if _needs_encoder(X, detector.roles):
+        from aefast.tables.frames import needs_encoder, read_whole
+
+        if needs_encoder(X, detector.roles):
             from aefast.tables.encoder import TableEncoder
 
+            X = read_whole(X)
             encoder = TableEncoder(detector.roles).fit(X)
             variables = [variable.name for variable in encoder.variables_]
-            columns = cls(encoder, variables, encoder._n_columns)
+            columns = cls(encoder, variables, encoder._layout.n_columns)
             return columns, columns.rows(detector, X)
         rows = _matrix(detector, X, reset=True)
         names = check.feature_names(X)
@@ -73,7 +76,7 @@ class Columns:
         """Return the rows of a table with the columns of the fit."""
         if self.encoder is None:
             return Rows(_matrix(detector, X, reset=False), None)
-        read = self.encoder._read_rows(X)
+        read = self.encoder._rows(X)
         is_gap = np.isnan(read.matrix[:, self.starts])
         return Rows(read.matrix, np.where(is_gap, -read.log_terms, 0.0))
 
@@ -115,23 +118,6 @@ class Columns:
         if self.encoder is None:
             return [True] * len(self.names)
         return [variable.role in NUMERIC_ROLES for variable in self.encoder.variables_]
-
-
-def _needs_encoder(X: Any, roles: Any) -> bool:
-    """Return whether X is a frame whose columns are not all numbers."""
-    if roles is not None:
-        return True
-    from aefast.tables.frames import is_frame
-
-    if not is_frame(X):
-        return False
-    if not hasattr(X, "dtypes"):
-        return True
-    try:
-        numeric_frame(X, "X", "")
-    except ValueError:
-        return True
-    return False
 
 
 def _matrix(detector: Any, X: Any, reset: bool) -> Array:

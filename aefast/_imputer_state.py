@@ -161,7 +161,7 @@ class FittedImputer(Saved):
         if state["encoder"] is not None:
             encoder = TableEncoder(self.roles, max_categories=self.max_categories)
             encoder._restore(state["encoder"], {})
-            if encoder._n_columns != len(kinds) or not is_varying.all():
+            if encoder._layout.n_columns != len(kinds) or not is_varying.all():
                 raise ValueError(f"expected an encoder with {len(kinds)} columns that vary")
             mixed = MixedTable(encoder, state["keeps_empty"])
         names = ("indicator_columns", "keeps_empty", "n_draws")

@@ -6,31 +6,17 @@ import numpy as np
 
 from aefast._base.errors import TableName
 from aefast._base.hidden_entries import Variables
-from aefast._base.numeric_columns import columns_of_other_types
 from aefast._base.types import Array
 from aefast.tables.coding import Coding
 from aefast.tables.codings import Dates, Levels, Numbers, Ordered
 from aefast.tables.columns import BOOLEAN, Column, Dtype
-from aefast.tables.encoder import EncodedRows, TableEncoder
-from aefast.tables.frames import is_frame
+from aefast.tables.encoder import TableEncoder
+from aefast.tables.layout import EncodedRows
 from aefast.tables.roles import NOTHING
 from aefast.tables.writing import BOOLEANS, frame_of, numeric_frame_of
 
 IDENTITY_LINKS = ("gaussian_diagonal", "student_t")  # of columns that are standardised
 LARGEST_LOG = 300.0
-
-
-def needs_encoder(X: Any, roles: Any) -> bool:
-    """Return whether X is a table of which not all columns are numbers, or to be taken as such.
-
-    So are all tables of pyarrow, streams and other objects with the Arrow PyCapsule interface.
-    """
-    if roles is not None:
-        return True
-    if not is_frame(X):
-        return False
-    is_plain = hasattr(X, "columns") and hasattr(X, "dtypes")
-    return not is_plain or bool(columns_of_other_types(X))
 
 
 class MixedTable(NamedTuple):
@@ -51,7 +37,7 @@ class MixedTable(NamedTuple):
 
     @property
     def codings(self) -> list[Coding]:
-        return [coding for coding in self.encoder._codings if coding.names]
+        return self.encoder._layout.coded
 
     def variables(self) -> Variables:
         of_variables = self.encoder.variables_
@@ -63,7 +49,7 @@ class MixedTable(NamedTuple):
 
     def has_identity_link(self) -> Array:
         """Return which columns of the matrix have a distribution of real numbers."""
-        found = np.zeros(self.encoder._n_columns, bool)
+        found = np.zeros(self.encoder._layout.n_columns, bool)
         for name, columns in self.encoder.output_:
             found[columns] = name in IDENTITY_LINKS
         return found
@@ -83,7 +69,7 @@ class MixedTable(NamedTuple):
 
     def kept(self) -> list[int]:
         """Return the numbers of the fit's columns that results have."""
-        codings = self.encoder._codings
+        codings = self.encoder._layout.codings
         return [j for j, c in enumerate(codings) if self.keeps_empty or c.role != NOTHING]
 
     def frame(
@@ -94,28 +80,29 @@ class MixedTable(NamedTuple):
         random: np.random.RandomState | None = None,
     ) -> Any:
         """Return the completed table of a completed matrix, with the indicator's columns."""
-        made = self.encoder._columns_of(matrix, rows, gaps_only=True, random=random)
+        made = self.encoder._layout.decoded(matrix, rows, gaps_only=True, random=random)
         columns = [made[j] for j in self.kept()]
         columns = sorted(columns, key=lambda column: rows.table.labels.index(column.label))
         dtype = Dtype(BOOLEAN, BOOLEANS[rows.table.library])
         for j in indicator or ():
             gaps = rows.columns[j].missing.astype(np.float64)
-            label = f"missingindicator_{self.encoder._codings[j].label}"
+            label = f"missingindicator_{self.encoder._layout.codings[j].label}"
             columns.append(Column(label, dtype, gaps, [False, True]))
         return frame_of(columns, rows.table.library, rows.table.index)
 
     def uncertainties(self, matrix: Array, deviations: Array, rows: EncodedRows) -> Any:
         """Return a frame of numbers: what `Imputer.transform_std` says of each entry."""
-        found = np.zeros((len(matrix), len(self.encoder._codings)))
+        found = np.zeros((len(matrix), len(self.encoder._layout.codings)))
         variables = iter(self.encoder.variables_)
-        for j, (coding, column) in enumerate(zip(self.encoder._codings, rows.columns, strict=True)):
+        codings = self.encoder._layout.codings
+        for j, (coding, column) in enumerate(zip(codings, rows.columns, strict=True)):
             if coding.names:
                 part = next(variables).columns
                 values = _uncertainty(coding, matrix[:, part], deviations[:, part])
             else:
                 values = np.full(len(matrix), 0.0 if coding.role == "constant" else np.nan)
             found[:, j] = np.where(column.missing, values, 0.0)
-        labels = [self.encoder._codings[j].label for j in self.kept()]
+        labels = [self.encoder._layout.codings[j].label for j in self.kept()]
         table = rows.table
         return numeric_frame_of(found[:, self.kept()], labels, table.library, table.index)
 

@@ -19,8 +19,9 @@ from aefast._base.types import Array, RandomState
 from aefast._base.warnings import warn
 from aefast._imputer_models import METHODS, Settings, bootstrap_weights, fitted_models
 from aefast._imputer_state import CONSTANT, EMPTY, VARYING, FittedImputer, as_float
-from aefast._imputer_tables import MixedTable, needs_encoder
+from aefast._imputer_tables import MixedTable
 from aefast.tables.encoder import TableEncoder
+from aefast.tables.frames import needs_encoder, read_whole
 
 __all__ = ["Imputer"]
 
@@ -205,10 +206,10 @@ class Imputer(FittedImputer, TransformerMixin, BaseEstimator):
             invalid parameters.
         """
         self._validate_params()
-        X, mixed, table = TableEncoder._whole(X), None, None
+        X, mixed, table = read_whole(X), None, None
         if needs_encoder(X, self.roles):
             mixed = self._new_table(X)
-            table = mixed.encoder._read_rows(X)
+            table = mixed.encoder._rows(X)
             rows, name = table.matrix, mixed.name
         else:
             rows, name = self._rows(X, reset=True), table_name(X)
@@ -427,7 +428,7 @@ class Imputer(FittedImputer, TransformerMixin, BaseEstimator):
 
     def _mixed_rows(self, X):
         """Return rows of a mixed table, and their matrix in the model's units."""
-        table = self._mixed.encoder._read_rows(X)
+        table = self._mixed.encoder._rows(X)
         return table, self._in_model_units(table.matrix, self._mixed.name)
 
     def _completed(self, matrix, completed):

@@ -12,16 +12,17 @@ from aefast._base import arrays as check
 from aefast._base import scalars
 from aefast._base.float_range import mean_of
 from aefast._base.random import random_state_of
-from aefast._base.saving import OBJECT, SIZE, Saved, Tensor, check_entries, one_of
 from aefast._base.types import Array, RandomState, Reals
+from aefast._table_autoencoder_state import NETWORKS, FittedTableModel
 from aefast.networks.autoencoder import Autoencoder
-from aefast.networks.stacked import StackedAutoencoder
-from aefast.tables.encoder import EncodedRows, TableEncoder, Variable
+from aefast.networks.outputs import description, resolve_output
+from aefast.tables.encoder import TableEncoder
+from aefast.tables.frames import read_whole
+from aefast.tables.layout import EncodedRows, Variable
 from aefast.tables.writing import numeric_frame_of
 
 __all__ = ["TableAutoencoder"]
 
-NETWORKS: dict[str, Any] = {cls._file_format: cls for cls in (Autoencoder, StackedAutoencoder)}
 MOST_CODES = 1024  # codes of rows of the fit, from which `sample` draws
 
 
@@ -29,7 +30,9 @@ def __dir__() -> list[str]:
     return __all__
 
 
-class TableAutoencoder(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class TableAutoencoder(
+    FittedTableModel, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+):
     """Autoencoder of tables with mixed columns: a `TableEncoder` and an `Autoencoder`.
 
     The encoder infers the role of each column and codes it as columns of a matrix, the autoencoder
@@ -132,39 +135,75 @@ class TableAutoencoder(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         self._validate_params()
         network = self._new_network()
         encoder = TableEncoder(self.roles, max_categories=self.max_categories)
-        X = encoder._whole(X)
+        X = read_whole(X)
         matrix = encoder.fit(X).transform(X)
         scale = encoder.scale_ if _is_auto(network.scale) else network.scale
         network.set_params(output=encoder.output_, missing="mask", scale=scale)
         network.fit(matrix, sample_weight=sample_weight)
-        order = np.linspace(0, len(matrix) - 1, min(len(matrix), MOST_CODES)).astype(np.intp)
-        self._set_fitted(encoder, network, network.transform(matrix[order]))
+        self._set_fitted(encoder, network, _some_codes(network, matrix))
         return self
+
+    @classmethod
+    def from_fitted(cls, encoder: TableEncoder, autoencoder: Any, X: Any) -> Self:
+        """Return the model of a fitted encoder and a network that was trained on its matrix.
+
+        So a network can be trained in steps of one's own: with `partial_fit`, from checkpoints, by
+        a search for its parameters.
+
+        Parameters
+        ----------
+        encoder : TableEncoder
+        autoencoder : Autoencoder or StackedAutoencoder
+            Fitted to ``encoder.transform(rows)`` with the encoder's `output_` as `output`, and with
+            ``missing="mask"``.
+        X : frame, array-like or ndarray (n_samples, n_features)
+            Some rows, at most 1024 of which `sample` will draw from: a table, or the matrix of one.
+
+        Returns
+        -------
+        model : TableAutoencoder
+            Encoder and network are those given, not copies. Its parameter `autoencoder` is an
+            unfitted network with the parameters of that given.
+
+        Raises
+        ------
+        TypeError
+            For networks of other kinds.
+        ValueError
+            For a network with other columns or distributions, or without missing entries.
+        """
+        _check_is_network(autoencoder)
+        check_is_fitted(encoder)
+        check_is_fitted(autoencoder)
+        width = encoder._layout.n_columns
+        expected = resolve_output(encoder.output_, width)
+        state = autoencoder._state
+        if state.model.n_features != width or state.model.output != expected:
+            raise ValueError(
+                f"autoencoder must have been fitted to the encoder's matrix of {width} columns, "
+                f"with its output_, got a network of {state.model.n_features} columns, "
+                f"output={description(state.model.output)!r}"
+            )
+        if state.fill is None:
+            raise ValueError("autoencoder must have been fitted with missing='mask'")
+        template = clone(autoencoder).set_params(output="gaussian")
+        model = cls(template, roles=encoder.roles, max_categories=encoder.max_categories)
+        is_matrix = isinstance(X, np.ndarray) and X.ndim == 2 and X.shape[1] == width
+        matrix = X if is_matrix and X.dtype.kind == "f" else encoder.transform(X)
+        model._set_fitted(encoder, autoencoder, _some_codes(autoencoder, matrix))
+        return model
 
     def _new_network(self) -> Any:
         template: Any = self.autoencoder
         if template is None:
             return Autoencoder(random_state=0)
-        is_network = isinstance(template, tuple(NETWORKS.values()))
-        if not is_network:
-            raise TypeError(
-                "autoencoder must be an Autoencoder, a StackedAutoencoder or None, got "
-                f"{type(template).__name__}"
-            )
+        _check_is_network(template)
         if not (isinstance(template.output, str) and template.output == "gaussian"):
             raise ValueError(
                 "autoencoder must not have an output: distributions follow from the roles of the "
                 "columns, which `roles` changes"
             )
         return clone(template)
-
-    def _set_fitted(self, encoder: TableEncoder, network: Any, codes: Array) -> None:
-        self.encoder_, self.autoencoder_, self._codes = encoder, network, codes
-        self.n_features_in_ = encoder.n_features_in_
-        if hasattr(encoder, "feature_names_in_"):
-            self.feature_names_in_ = encoder.feature_names_in_
-        else:
-            self.__dict__.pop("feature_names_in_", None)
 
     @property
     def roles_(self) -> dict[Any, str]:
@@ -225,7 +264,7 @@ class TableAutoencoder(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             With its columns, types and index. Columns that are left out are those of X.
         """
         rows = self._rows(X)
-        return self.encoder_._decoded(self.autoencoder_.reconstruct(rows.matrix), rows)
+        return self.encoder_._layout.table(self.autoencoder_.reconstruct(rows.matrix), rows)
 
     def impute(self, X: Any) -> Any:
         """Return X with each missing entry replaced by its reconstruction.
@@ -242,7 +281,7 @@ class TableAutoencoder(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         """
         rows = self._rows(X)
         filled = self.autoencoder_.impute(rows.matrix)
-        return self.encoder_._decoded(filled, rows, gaps_only=True)
+        return self.encoder_._layout.table(filled, rows, gaps_only=True)
 
     def sample(self, n_samples: int = 1, random_state: RandomState | None = None) -> Any:
         """Draw rows from ``(1/m) Σ_i p(x | h(x_i))``, with m rows of the fit, at most 1024.
@@ -263,7 +302,7 @@ class TableAutoencoder(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         random = random_state_of(random_state)
         H = self._codes[random.randint(len(self._codes), size=int(n_samples))]
         drawn = self.autoencoder_.sample_output(H, random)
-        return self.encoder_._decoded(drawn.astype(np.float64), random=random)
+        return self.encoder_._layout.table(drawn.astype(np.float64), random=random)
 
     def score_samples(self, X: Any, per_feature: bool = False) -> Any:
         """Return ``log p(x | h(x))`` of each row in nats, or of each variable.
@@ -313,7 +352,7 @@ class TableAutoencoder(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
 
     def _rows(self, X: Any) -> EncodedRows:
         check_is_fitted(self)
-        return self.encoder_._read_rows(X)
+        return self.encoder_._rows(X)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "autoencoder_")
@@ -326,81 +365,19 @@ class TableAutoencoder(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         tags.transformer_tags.preserves_dtype = ["float64"]
         return tags
 
-    # ---- in a file ----
 
-    _file_format = "aefast table autoencoder"
-    _structured_parameters = ("roles", "autoencoder")
+def _check_is_network(given: Any) -> None:
+    if not isinstance(given, tuple(NETWORKS.values())):
+        raise TypeError(
+            "autoencoder must be an Autoencoder, a StackedAutoencoder or None, got "
+            f"{type(given).__name__}"
+        )
 
-    def _saved_parameters(self):
-        parameters = self.encoder_._saved_parameters()
-        network = None
-        if self.autoencoder is not None:
-            network = {
-                "format": self.autoencoder._file_format,
-                "parameters": self.autoencoder._saved_parameters(),
-            }
-        return parameters | {"autoencoder": network}
 
-    @classmethod
-    def _parameter_of_json(cls, name, value):
-        if name != "autoencoder":
-            return TableEncoder._parameter_of_json(name, value)
-        if value is None:
-            return None
-        checks = {"format": one_of(NETWORKS), "parameters": OBJECT}
-        check_entries("autoencoder", value, checks)
-        return NETWORKS[value["format"]]._from_parameters(value["parameters"])
-
-    def _saved_state(self):
-        network = self.autoencoder_
-        return {
-            "n_codes": len(self._codes),
-            "encoder": self.encoder_._saved_state(),
-            "network": {
-                "format": network._file_format,
-                "parameters": network._saved_parameters(),
-                "state": network._saved_state(),
-            },
-        }
-
-    @classmethod
-    def _state_checks(cls):
-        return {
-            "n_codes": SIZE,
-            "encoder": TableEncoder._state_checks(),
-            "network": {"format": one_of(NETWORKS), "parameters": OBJECT, "state": OBJECT},
-        }
-
-    @classmethod
-    def _tensor_layout(cls, state):
-        described = state["network"]
-        of_network = NETWORKS[described["format"]]
-        check_entries("state", described["state"], of_network._state_checks())
-        layout = of_network._tensor_layout(described["state"])
-        if not described["state"]["fills"]:
-            raise ValueError("expected a network that was fitted with missing entries")
-        k = of_network._model_of_file(described["state"]).n_components
-        prefixed = {f"network.{name}": tensor for name, tensor in layout.items()}
-        return prefixed | {"codes": Tensor((state["n_codes"], k), "F64")}
-
-    def _saved_tensors(self):
-        of_network = self.autoencoder_._saved_tensors().items()
-        tensors = {f"network.{name}": array for name, array in of_network}
-        return tensors | {"codes": self._codes.astype(np.float64)}
-
-    def _restore(self, state, tensors):
-        encoder = TableEncoder(self.roles, max_categories=self.max_categories)
-        encoder._restore(state["encoder"], {})
-        described, codes = state["network"], tensors.pop("codes")
-        network = NETWORKS[described["format"]]._from_parameters(described["parameters"])
-        own = {name.removeprefix("network."): array for name, array in tensors.items()}
-        network._restore(described["state"], own)
-        network._check_restored()
-        if network.n_features_in_ != encoder._n_columns:
-            raise ValueError(
-                f"expected a network of {encoder._n_columns} columns, got {network.n_features_in_}"
-            )
-        self._set_fitted(encoder, network, codes)
+def _some_codes(network: Any, matrix: Array) -> Array:
+    """Return the codes of evenly spread rows, from which `sample` draws."""
+    order = np.linspace(0, len(matrix) - 1, min(len(matrix), MOST_CODES)).astype(np.intp)
+    return network.transform(matrix[order])
 
 
 def _is_auto(value: Any) -> bool:

@@ -152,8 +152,7 @@ def _detector_and_table(arguments):
     table = read_data(arguments, gaps=True, texts=texts_of(arguments.role))
     labels = None
     if arguments.labels is not None:
-        table, column = table.without(arguments.labels)
-        labels = np.array([np.nan if value is None else float(value) for value in column])
+        table, labels = _without_labels(table, arguments.labels)
     contamination = "auto" if arguments.contamination is None else arguments.contamination
     detector = aefast.AnomalyDetector(
         contamination=contamination,
@@ -164,6 +163,20 @@ def _detector_and_table(arguments):
     )
     # names of columns come with frames alone
     return detector, table.as_frame() if table.feature_names is not None else table, labels
+
+
+def _without_labels(table, name):
+    """Return the table without the column of labels, and these, NaN for unknown ones."""
+    rest, column = table.without(name)
+    labels = np.full(len(column), np.nan)
+    for row, value in enumerate(column):
+        if value is None:
+            continue
+        if value not in (0, 1):
+            place = table.place(row, list(table.feature_names).index(name))
+            raise ValueError(f"{place}: expected 0, 1 or nothing as a label, got {value!r}")
+        labels[row] = value
+    return rest, labels
 
 
 def _columns(detector, table, order, strangeness):

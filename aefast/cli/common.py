@@ -47,6 +47,12 @@ def add_reading(command):
     )
     add("--drop", type=names, metavar="NAME,...", default=(), help="do not read these")
     add("--id", metavar="NAME", help="the column that names the rows; it is written with results")
+    add_text(add)
+    add_scale(command)
+
+
+def add_text(add):
+    """Add the options of how text files are written."""
     add("--delimiter", type=delimiter, metavar="C", help="of a text file; by default found out")
     add("--decimal", metavar="C", help="'.' or ',' in a text file; by default found out")
     add("--encoding", metavar="E", help="of a text file; by default UTF-8")
@@ -59,12 +65,17 @@ def add_reading(command):
         "be given again",
     )
     add(
+        "--dates",
+        choices=("dmy", "mdy"),
+        help="the order of day and month in dates as 1/2/2024; by default the one that fits the "
+        "whole column",
+    )
+    add(
         "--header",
         action=argparse.BooleanOptionalAction,
         help="whether a text file begins with names of columns; by default, if its first row has "
         "no number",
     )
-    add_scale(command)
 
 
 def names(text):
@@ -180,6 +191,20 @@ def inputs_of(arguments):
     return [*([] if model is None else [model_path(model)]), *paths_of(arguments.data)]
 
 
+def text_of(arguments):
+    """Return what the options of `add_text` say."""
+    from aefast.tables.dialects import Text  # imports NumPy, which --help does not need
+
+    return Text(
+        arguments.delimiter,
+        arguments.decimal,
+        arguments.encoding,
+        arguments.header,
+        tuple(arguments.na),
+        arguments.dates,
+    )
+
+
 def read_data(
     arguments, *, writeable=False, gaps=False, hint="", wanted=None, texts=(), numeric=False
 ):
@@ -195,21 +220,14 @@ def read_data(
     texts : sequence of str
         Columns to take as text.
     """
-    from aefast.tables.dialects import Text  # imports NumPy, which --help does not need
-    from aefast.tables.readers import Options, read_table
+    from aefast.tables.readers import Options, read_table  # NumPy, which --help does not need
     from aefast.tables.selection import Choice
 
     table = read_table(
         arguments.data,
         Options(
             Choice(arguments.columns, arguments.drop, arguments.id, wanted),
-            Text(
-                arguments.delimiter,
-                arguments.decimal,
-                arguments.encoding,
-                arguments.header,
-                tuple(arguments.na),
-            ),
+            text_of(arguments),
             texts,
             writeable,
             gaps,

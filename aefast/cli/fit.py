@@ -1,7 +1,6 @@
 """Command `aefast fit`: train an autoencoder on a file."""
 
 import argparse
-import copy
 import json
 import math
 import time
@@ -115,7 +114,6 @@ def _fit(arguments):
     others = () if arguments.validation is None else paths_of(arguments.validation)
     check_can_write(out, names, [*paths_of(arguments.data), *others])
     model, epochs = _new_model(arguments, table.feature_names)
-    template = copy.deepcopy(model).set_params(**epochs)
     if mixed is not None:
         mixed.set_parameters(model)
     init, sizes = model.init, _sizes(model)
@@ -135,7 +133,7 @@ def _fit(arguments):
     if table.feature_names is not None and mixed is None:
         model.feature_names_in_ = np.array(table.feature_names, dtype=object)
     out.mkdir(parents=True, exist_ok=True)
-    (model if mixed is None else mixed.whole(model, template, train)).save(out / MODEL_NAME)
+    (model if mixed is None else mixed.whole(model, train)).save(out / MODEL_NAME)
     if mixed is not None:
         model.feature_names_in_ = np.array(table.feature_names, dtype=object)  # for pictures
 

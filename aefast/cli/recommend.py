@@ -1,6 +1,5 @@
 """Command `aefast recommend`: items for each user of a file of choices."""
 
-import csv
 import math
 import time
 
@@ -8,10 +7,22 @@ import numpy as np
 from scipy import sparse
 
 import aefast
-from aefast._base.paths import check_is_regular_file
-from aefast._base.saving import shortened
-from aefast.cli.common import TABLE_HELP, add_threads, describe, report
+from aefast.cli.common import (
+    DATA_HELP,
+    TABLE_HELP,
+    add_text,
+    add_threads,
+    describe,
+    note,
+    report,
+    text_of,
+)
+from aefast.tables.arrow_files import is_numeric
+from aefast.tables.optional import has_arrow
 from aefast.tables.outputs import check_can_write_file, check_can_write_table
+from aefast.tables.readers import Options, read_table
+from aefast.tables.selection import Choice
+from aefast.tables.sources import paths_of
 from aefast.tables.writers import write_columns
 
 
@@ -19,14 +30,19 @@ def add_recommend(command):
     describe(
         command,
         _recommend,
-        "RATINGS has one line for each choice, and a header: a column of users and a column of "
-        "items, of any text. A pair that comes several times counts once or, with --rating, as "
+        "RATINGS has one row for each choice: a column of users and a column of items, of any "
+        "text. A pair that comes several times counts once or, with --rating, as "
         "the sum. The model is a linear autoencoder that may not use an item to predict itself "
         "(ItemAutoencoder). Users who have chosen nearly all items get fewer than N.",
     )
     add = command.add_argument
-    add("ratings", metavar="RATINGS.csv", help="the choices")
-    add("--user", metavar="COLUMN", default="user", help="of users (default: %(default)s)")
+    add("ratings", metavar="RATINGS", help=f"the choices; {DATA_HELP}")
+    add(
+        "--user",
+        metavar="COLUMN",
+        default="user",
+        help="of users; a number from 1 where columns have no names (default: %(default)s)",
+    )
     add("--item", metavar="COLUMN", default="item", help="of items (default: %(default)s)")
     add("--rating", metavar="COLUMN", help="of how strong choices are; by default each counts 1")
     add(
@@ -55,6 +71,7 @@ def add_recommend(command):
     add("--model", metavar="MODEL", help="save the fitted model; its feature names are the items")
     add("--quiet", action="store_true", help="no summary")
     add_threads(command)
+    add_text(command.add_argument_group("reading RATINGS").add_argument)
 
 
 def _recommend(arguments):
@@ -63,18 +80,17 @@ def _recommend(arguments):
         raise ValueError(f"expected files of different names, got {', '.join(outputs)}")
     if arguments.out == "-" and arguments.json:
         raise ValueError("--json: expected --out FILE beside it")
-    check_can_write_table(arguments.out, [arguments.ratings], has_text=True)
+    inputs = paths_of(arguments.ratings)
+    check_can_write_table(arguments.out, inputs, has_text=True)
     for path in outputs[1:]:
-        check_can_write_file(path, [arguments.ratings])
+        check_can_write_file(path, inputs)
     model = aefast.ItemAutoencoder(
         arguments.l2, n_components=arguments.components, n_threads=arguments.threads
     )
     model._validate_params()
     if arguments.items < 1:
         raise ValueError(f"--items must be at least 1, got {arguments.items}")
-    users, items, X = read_choices(
-        arguments.ratings, arguments.user, arguments.item, arguments.rating, arguments.at_least
-    )
+    users, items, X = read_choices(arguments)
     started = time.perf_counter()
     model.fit(X)
     n = min(arguments.items, len(items))
@@ -102,18 +118,8 @@ def _recommend(arguments):
     report(arguments, text, facts)
 
 
-def read_choices(path, user, item, rating=None, at_least=None):
-    """Read a CSV file of choices.
-
-    Parameters
-    ----------
-    path : str
-    user, item : str
-        Columns of the header.
-    rating : str or None
-        Column of numbers, the strengths; None: each pair has 1.
-    at_least : float or None
-        Least rating of a choice, which then counts 1.
+def read_choices(arguments):
+    """Read a file of choices.
 
     Returns
     -------
@@ -121,64 +127,81 @@ def read_choices(path, user, item, rating=None, at_least=None):
         In the order in which they come first.
     X : CSR array (len(users), len(items)) of float32, or float64 with strengths
     """
-    if at_least is not None and rating is None:
+    user, item, rating = arguments.user, arguments.item, arguments.rating
+    if arguments.at_least is not None and rating is None:
         raise ValueError("--at-least is of ratings: give --rating too")
-    check_is_regular_file(path)
-    users: dict[str, int] = {}
-    items: dict[str, int] = {}
-    rows, columns, values = [], [], []
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file)
-            header = [field.strip() for field in next(reader, [])]
-            wanted = [name for name in (user, item, rating) if name is not None]
-            places = [_place(path, header, name) for name in wanted]
-            for fields in reader:
-                if not fields:
-                    continue
-                if len(fields) != len(header):
-                    raise ValueError(
-                        f"{path}: expected {len(header)} fields in line {reader.line_num}, got "
-                        f"{len(fields)}"
-                    )
-                strength = 1.0
-                if rating is not None:
-                    strength = _number(path, fields[places[2]], reader.line_num)
-                    if at_least is not None:
-                        if strength < at_least:
-                            continue
-                        strength = 1.0
-                rows.append(users.setdefault(fields[places[0]], len(users)))
-                columns.append(items.setdefault(fields[places[1]], len(items)))
-                values.append(strength)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path}: cannot be read as a CSV file in UTF-8: {error}") from error
-    if not values:
-        raise ValueError(f"{path}: expected at least one choice, got none")
-    is_strength = rating is not None and at_least is None
-    dtype = np.float64 if is_strength else np.float32
-    X = sparse.csr_array(
-        (np.array(values, dtype), (np.array(rows), np.array(columns))), (len(users), len(items))
-    )
-    X.sum_duplicates()
-    if not is_strength:
-        X.data[:] = 1
-    return list(users), list(items), X
-
-
-def _place(path, header, name):
-    if header.count(name) != 1:
+    columns = [user, item, *([] if rating is None else [rating])]
+    if len(set(columns)) < len(columns):
         raise ValueError(
-            f"{path}: expected one column {name!r} in the header, got {shortened(header)}"
+            "--user, --item and --rating: expected different columns, got "
+            f"{', '.join(map(repr, columns))}"
         )
-    return header.index(name)
+    texts = (user, item) if has_arrow() else ()  # numbers are read without pyarrow, too
+    table = read_table(
+        arguments.ratings,
+        Options(Choice(columns), text_of(arguments), texts, gaps=True, show=not arguments.quiet),
+    )
+    for notice in table.notices:
+        note(arguments, notice)
+    kept = np.arange(len(table))
+    strengths = np.ones(len(table), np.float32)
+    if rating is not None:
+        strengths = _strengths(table)
+        if arguments.at_least is not None:
+            kept = np.flatnonzero(strengths >= arguments.at_least)
+            strengths = np.ones(len(kept), np.float32)
+    if not len(kept):
+        raise ValueError(f"{table.name}: expected at least one choice, got none")
+    users, rows = _named(table, 0, kept)
+    items, places = _named(table, 1, kept)
+    X = sparse.csr_array((strengths, (rows, places)), (len(users), len(items)))
+    X.sum_duplicates()
+    if rating is None or arguments.at_least is not None:
+        X.data[:] = 1
+    return users, items, X
 
 
-def _number(path, field, line):
+def _strengths(table):
+    """Return the ratings (n,)."""
+    column = table.rows.column(2) if table.is_frame else table.rows[:, 2]
+    if table.is_frame and is_numeric(column.type):
+        column = column.cast("float64").to_numpy()
+    if isinstance(column, np.ndarray):
+        bad = np.flatnonzero(~np.isfinite(column)).tolist()
+        got = "none"
+    else:
+        values = column.to_pylist()
+        bad = [row for row, value in enumerate(values) if not _is_number(value)] or [0]
+        got = repr(values[bad[0]])
+    if bad:
+        raise ValueError(f"{table.place(bad[0], 2)}: expected a number as rating, got {got}")
+    return column.astype(np.float64)
+
+
+def _is_number(value):
     try:
-        number = float(field)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise ValueError(f"{path}: expected a number as rating in line {line}, got {field!r}")
-    return number
+        return math.isfinite(float(value))
+    except (TypeError, ValueError):
+        return False
+
+
+def _named(table, column, kept):
+    """Return the different names in these rows of a column, in their order, and their numbers."""
+    if table.is_frame:
+        values = table.rows.column(column).take(kept).combine_chunks()
+        if str(values.type).startswith("dictionary"):
+            values = values.dictionary_decode()
+        coded = values.cast("string").dictionary_encode()
+        names, numbers = coded.dictionary.to_pylist(), coded.indices.to_numpy(False)
+    else:
+        values, first, inverse = np.unique(
+            table.rows[kept, column], return_index=True, return_inverse=True
+        )
+        order = np.argsort(first)  # that in which names come
+        numbers = np.where(np.isnan(values), np.nan, np.argsort(order))[inverse]
+        names = [f"{v:.0f}" if v % 1 == 0 else repr(v) for v in values[order].tolist()]
+    missing = np.flatnonzero(np.isnan(numbers))
+    if len(missing):
+        place = table.place(int(kept[missing[0]]), column)
+        raise ValueError(f"{place}: expected a name, got none")
+    return names, numbers.astype(np.int64)

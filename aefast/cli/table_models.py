@@ -42,7 +42,7 @@ def texts_of(roles):
 def texts_of_model(model):
     """Return the columns that were text when a model was fitted."""
     encoder = getattr(model, "encoder_", None)
-    codings = () if encoder is None else encoder._codings
+    codings = () if encoder is None else encoder._layout.codings
     return tuple(coding.label for coding in codings if coding.dtype.kind == "text")
 
 
@@ -73,14 +73,9 @@ class Encoded:
         scale = self.encoder.scale_ if network.scale == "auto" else network.scale
         network.set_params(output=self.encoder.output_, missing="mask", scale=scale)
 
-    def whole(self, network, template, rows):
-        """Return the table model of a network that has been trained on the matrix."""
-        from aefast.table_autoencoder import MOST_CODES
-
-        model = aefast.TableAutoencoder(template, roles=self.roles)
-        order = np.linspace(0, len(rows) - 1, min(len(rows), MOST_CODES)).astype(np.intp)
-        model._set_fitted(self.encoder, network, network.transform(rows[order]))
-        return model
+    def whole(self, network, rows):
+        """Return the table model of a network that has been trained on rows of the matrix."""
+        return aefast.TableAutoencoder.from_fitted(self.encoder, network, rows)
 
 
 def encoded(table, arguments):

@@ -269,9 +269,9 @@ class Autoencoder(
         What the last `fit` chose for parameters that were "auto" (n_components, scale, batch_size,
         max_epochs, learning_rate, learning_rate_schedule), n_epochs and n_steps, how training ended
         ("converged"; "budget", while the loss still fell; "max_epochs", a number that was set), and
-        on up to 512 of the training rows the mean loss and that of the best constant
-        reconstruction, in nats, both in the units of `scale`. n_logarithms: the number of columns
-        of which the encoder reads logarithms, where there are any.
+        on up to 512 of the training rows the mean loss and that of the column means with their own
+        best parameters (variances, shapes), in nats, both in the units of `scale`. n_logarithms:
+        the number of columns of which the encoder reads logarithms, where there are any.
     loss_curve_ : list of float
         For each epoch, the mean over rows of the minimised loss of their batch (before its update),
         penalty included.

@@ -111,6 +111,7 @@ def check_frame_is_finite(file: str, frame: Any, first: int = 0) -> None:
 class ArrowFile:
     """A Parquet or Arrow file: names, types and batches of records."""
 
+    is_text = False
     row_shape: tuple[int, ...] | None = None
     empty: tuple[int, ...] = ()
 
@@ -169,7 +170,8 @@ class ArrowFile:
         names = [self.names[j] for j in columns]
         schema = arrow(self.name).schema([self.schema.field(name) for name in names])
         check_types(self.name, schema)
-        is_matrix, dtype = all_numeric(schema), matrix_type(schema)
+        is_matrix = all_numeric(schema) and not set(names) & set(options.texts)
+        dtype = matrix_type(schema)
         id_name = None if id_column is None else self.names[id_column]
         wanted = [*names, *([] if id_name is None or id_name in names else [id_name])]
         first = 0
@@ -203,6 +205,10 @@ class ArrowFile:
         if isinstance(parts[0], np.ndarray):
             return parts[0] if len(parts) == 1 else np.concatenate(parts), ids
         return pa.Table.from_batches(parts), ids
+
+    def place(self, row: int, column: int) -> str:
+        """Return where an entry stands, rows and columns counted from 0."""
+        return f"{self.name}: row {row + 1}, column {self.names[column]!r}"
 
 
 def _index_of_pandas(schema):

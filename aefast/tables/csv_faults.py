@@ -3,7 +3,6 @@
 Parsers tell that something is wrong, not always where. The file is read again then, row by row.
 """
 
-import contextlib
 import csv
 import io
 import math
@@ -15,6 +14,7 @@ from aefast.tables.arrow_files import is_numeric
 from aefast.tables.dialects import Dialect, encoding_error
 from aefast.tables.optional import arrow
 from aefast.tables.sources import Source, opened
+from aefast.tables.text_dates import DATES, ORDERS, TWO_ORDERS, as_dates, first_bad_date, matches
 
 _LONGEST_SHOWN = 100  # characters of a field that an error shows
 _LONGEST_NAMED = 40  # characters of a field that an advice repeats
@@ -24,16 +24,7 @@ _NUMBERS = {
     ".": r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$",
     ",": r"^[+-]?(\d+,?\d*|,\d+)([eE][+-]?\d+)?$",
 }
-_TIME = r"([ T]\d{1,2}:\d{2}(:\d{2}(\.\d{1,6})?)?(Z|[+-]\d{2}(:?\d{2})?)?)?"
-_DATES = rf"^(\d{{4}}[-/]\d{{1,2}}[-/]\d{{1,2}}|\d{{1,2}}\.\d{{1,2}}\.\d{{4}}){_TIME}$"
 _TRUTH = r"^(?i:true|false)$"
-_TO_ISO = (
-    (r"^(\d{1,2})\.(\d{1,2})\.(\d{4})", r"\3-\2-\1"),
-    (r"^(\d{4})[-/](\d{1,2})[-/](\d{1,2})", r"\1-\2-\3"),
-    (r"^(\d{4})-(\d)-", r"\1-0\2-"),
-    (r"^(\d{4}-\d{2})-(\d)(\D|$)", r"\1-0\2\3"),
-    (r"([ T])(\d):", r"\10\2:"),
-)
 
 
 class Faults:
@@ -133,7 +124,7 @@ class Faults:
             elif pa.types.is_boolean(kind):
                 is_good, what = re.fullmatch(_TRUTH[1:-1], field) is not None, "true or false"
             else:
-                is_good, what = re.fullmatch(_DATES[1:-1], field) is not None, f"a date ({kind})"
+                is_good, what = re.fullmatch(DATES[1:-1], field) is not None, f"a date ({kind})"
             if not is_good:
                 raise ValueError(
                     f"{self._place(line, column)}: expected {what} as in the rows before, got "
@@ -182,6 +173,10 @@ class Faults:
                 return line, fields[column]
         raise AssertionError("the file has changed while it was read")
 
+    def place(self, row: int, column: int) -> str:
+        """Return where an entry stands, rows below the header and columns counted from 0."""
+        return self._place(self._field(row, column)[0], column)
+
     def error(self, first: int, column: int, row: int, expected: str) -> ValueError:
         """Return the error for a field of which something was expected; rows count from `first`."""
         line, field = self._field(first + row, column)
@@ -223,7 +218,8 @@ def is_binary(kind: Any) -> bool:
 def settled(table: Any, dialect: Dialect, texts: Sequence[str]) -> Any:
     """Return a table with the blanks around texts gone, gaps of texts as nulls, and dates read.
 
-    pyarrow reads dates of ISO 8601 by itself; `texts` names columns that stay texts.
+    pyarrow reads dates of ISO 8601 by itself; `texts` names columns that stay texts. Dates of which
+    the whole table has to tell the order are left as texts: see `text_dates`.
     """
     pa, pc = arrow("tables"), arrow("tables", "pyarrow.compute")
     for j, (name, column) in enumerate(zip(table.schema.names, table.columns, strict=True)):
@@ -231,37 +227,9 @@ def settled(table: Any, dialect: Dialect, texts: Sequence[str]) -> Any:
             trimmed = pc.utf8_trim_whitespace(column)
             gaps = pc.is_in(trimmed, value_set=pa.array(sorted(dialect.gaps)))
             trimmed = pc.if_else(gaps, pa.scalar(None, pa.string()), trimmed)
-            column = trimmed if name in texts else _as_dates(trimmed)
+            column = trimmed if name in texts else as_dates(trimmed)
             table = table.set_column(j, name, column)
     return table
-
-
-def _as_dates(column):
-    """Return a column of texts as dates, or as dates with times, if all of them are such."""
-    pa, pc = arrow("tables"), arrow("tables", "pyarrow.compute")
-    if column.null_count == len(column) or not pc.all(_matches(column, _DATES)).as_py():
-        return column
-    iso = _iso(column)
-    if not pc.any(pc.match_substring(iso, ":")).as_py():
-        kind = pa.date32()
-    else:
-        is_zoned = pc.any(_matches(iso, r"(Z|:\d{2}[+-]\d{2}(:?\d{2})?)$")).as_py()
-        kind = pa.timestamp("us", "UTC" if is_zoned else None)
-    with contextlib.suppress(pa.ArrowException):
-        return pc.cast(iso, kind)
-    return column
-
-
-def _matches(column, pattern):
-    return arrow("tables", "pyarrow.compute").match_substring_regex(column, pattern)
-
-
-def _iso(column):
-    """Return dates in the way of ISO 8601: 31.1.2024 and 2024/1/31 as 2024-01-31."""
-    pc = arrow("tables", "pyarrow.compute")
-    for pattern, replacement in _TO_ISO:
-        column = pc.replace_substring_regex(column, pattern, replacement)
-    return column
 
 
 def check_outliers(column: Any, dialect: Dialect, error: Callable[[int, str], ValueError]) -> None:
@@ -275,26 +243,15 @@ def check_outliers(column: Any, dialect: Dialect, error: Callable[[int, str], Va
         return
     for pattern, expected in (
         (_NUMBERS[dialect.decimal], "a number as in most rows"),
-        (_DATES, "a date as in most rows"),
+        (DATES, "a date as in most rows"),
+        (TWO_ORDERS, "a date as in most rows"),
         (_TRUTH, "true or false as in most rows"),
     ):
-        matches = _matches(column, pattern)
-        n_matches = pc.sum(matches).as_py() or 0
+        found = matches(column, pattern)
+        n_matches = pc.sum(found).as_py() or 0
         if _FEWEST * n_fields <= n_matches < n_fields:
-            raise error(pc.index(matches, False).as_py(), expected)
-        if n_matches == n_fields and pattern == _DATES:
-            row = _first_bad_date(column)
+            raise error(pc.index(found, False).as_py(), expected)
+        if n_matches == n_fields and pattern in (DATES, TWO_ORDERS):
+            row = first_bad_date(column, (None,) if pattern == DATES else ORDERS)
             if row is not None:
                 raise error(row, "a valid date, written as in the other rows")
-
-
-def _first_bad_date(column):
-    """Return the number of the first text that is no date of the calendar, or None."""
-    pa = arrow("tables")
-    for row, field in enumerate(_iso(column).to_pylist()):
-        if field is not None:
-            try:
-                pa.scalar(field).cast(pa.timestamp("us", "UTC" if "Z" in field else None))
-            except pa.ArrowException:
-                return row
-    return None

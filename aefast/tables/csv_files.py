@@ -35,6 +35,7 @@ _LARGE = 1 << 24  # bytes from which pyarrow's parser is worth its import
 class CsvFile:
     """A text file with a table: how it is written, its names, its rows."""
 
+    is_text = True
     row_shape: tuple[int, ...] | None = None
     index: tuple[str, ...] = ()
 
@@ -85,6 +86,10 @@ class CsvFile:
                 yield rows[part], None if ids is None else ids[part]
             return
         yield from self._stream(columns, id_column, options, faults)
+
+    def place(self, row: int, column: int) -> str:
+        """Return where an entry stands, rows below the header and columns counted from 0."""
+        return Faults(self._source, self.dialect, self.names).place(row, column)
 
     def _begins_with_numbers(self, columns, options):
         if options.texts and any(name in options.texts for name in self._labels(columns)):

@@ -46,6 +46,8 @@ class Text:
         Whether the first row has names of columns.
     na : sequence of str
         Fields that stand for a missing value, besides `GAPS`.
+    dates : str or None
+        "dmy" or "mdy", the order in dates as 1/2/2024; see `text_dates`.
     """
 
     delimiter: str | None = None
@@ -53,6 +55,7 @@ class Text:
     encoding: str | None = None
     header: bool | None = None
     na: tuple[str, ...] = ()
+    dates: str | None = None
 
     def __post_init__(self) -> None:
         if self.delimiter is not None and (len(self.delimiter) != 1 or self.delimiter in '"\r\n'):

@@ -1,7 +1,7 @@
 """The estimator `TableEncoder`: tables of mixed columns as matrices, and back."""
 
 from numbers import Integral
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
@@ -10,43 +10,16 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from aefast._base import arrays as check
 from aefast._base import saving
-from aefast._base.saving import OBJECT, Check, Saved, Tensor, one_of
+from aefast._base.saving import Saved, Tensor
 from aefast._base.types import Array
 from aefast._base.warnings import warn
 from aefast.tables import roles as role
 from aefast.tables.coding import Coding
 from aefast.tables.codings import Dates, LeftOut, Levels, Numbers, Ordered
 from aefast.tables.columns import Column
-from aefast.tables.described import coding_of_json, json_of_coding
-from aefast.tables.frames import LIBRARIES, NUMPY, Table, as_table, batches, is_stream, label_list
-from aefast.tables.matching import as_given, check_type
+from aefast.tables.frames import NUMPY, Table, as_table, batches, label_list
+from aefast.tables.layout import EncodedRows, Layout
 from aefast.tables.summary import Summary
-from aefast.tables.writing import frame_of
-
-
-class Variable(NamedTuple):
-    """A column of the table that is in the matrix.
-
-    Attributes
-    ----------
-    name : str or int
-    role : str
-    columns : slice
-        The columns of the matrix that belong to it.
-    """
-
-    name: Any
-    role: str
-    columns: slice
-
-
-class EncodedRows(NamedTuple):
-    """Rows of a table, read once."""
-
-    table: Table
-    columns: list[Column]  # in the order of the fit
-    matrix: Array
-    log_terms: Array  # (n, number of variables)
 
 
 class TableEncoder(Saved, TransformerMixin, BaseEstimator):
@@ -191,7 +164,7 @@ class TableEncoder(Saved, TransformerMixin, BaseEstimator):
         if not any(coding.names for coding in codings):
             n = next(iter(summaries.values())).n_rows
             raise ValueError(f"no column of X varies (n_samples={n}): there is nothing to encode")
-        self._set_fitted(codings, table.library, chosen)
+        self._set_fitted(Layout(codings, table.library), chosen)
         return self
 
     def _coding(self, summary: Summary, chosen: Any) -> Coding:
@@ -226,24 +199,15 @@ class TableEncoder(Saved, TransformerMixin, BaseEstimator):
                 UserWarning,
             )
 
-    def _set_fitted(self, codings: list[Coding], library: str, chosen: dict[Any, Any]) -> None:
+    def _set_fitted(self, layout: Layout, chosen: dict[Any, Any]) -> None:
         """Set what a fit has found, or a file holds."""
-        self._codings, self._library, self._chosen = codings, library, chosen
-        self.roles_ = {coding.label: coding.role for coding in codings}
-        self.variables_, self.output_ = [], []
-        first = 0
-        for coding in codings:
-            width = len(coding.names)
-            if not width:
-                continue
-            self.variables_.append(Variable(coding.label, coding.role, slice(first, first + width)))
-            self.output_ += [(name, [first + c for c in cols]) for name, cols in coding.output]
-            first += width
+        self._layout, self._chosen = layout, chosen
+        self.roles_ = {coding.label: coding.role for coding in layout.codings}
+        self.variables_, self.output_ = layout.variables, layout.output
         self.scale_ = "standard"
-        self._n_columns = first
-        labels = list(self.roles_)
+        labels = layout.labels
         self.n_features_in_ = len(labels)
-        if library != NUMPY and all(isinstance(label, str) for label in labels):
+        if layout.library != NUMPY and all(isinstance(label, str) for label in labels):
             self.feature_names_in_ = np.array(labels, object)
         else:
             self.__dict__.pop("feature_names_in_", None)
@@ -269,8 +233,7 @@ class TableEncoder(Saved, TransformerMixin, BaseEstimator):
             For a missing or new column, a column of another type, and infinite numbers.
         """
         check_is_fitted(self)
-        _, columns = self._read(X)
-        return self._encoded(columns)
+        return self._layout.matrix(self._read(X)[1])
 
     def inverse_transform(self, X: Any) -> Any:
         """Return the table of a matrix.
@@ -292,11 +255,12 @@ class TableEncoder(Saved, TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         index = getattr(X, "index", None) if type(X).__name__ == "DataFrame" else None
         matrix = check.as_array(X, "X", 2)
-        if matrix.shape[1] != self._n_columns:
+        width = self._layout.n_columns
+        if matrix.shape[1] != width:
             raise ValueError(
-                f"X must have the {self._n_columns} columns of the matrix, got shape {matrix.shape}"
+                f"X must have the {width} columns of the matrix, got shape {matrix.shape}"
             )
-        return self._table_of(matrix.astype(np.float64), None, index=index)
+        return self._layout.table(matrix.astype(np.float64), index=index)
 
     def get_feature_names_out(self, input_features: Any = None) -> Array:
         """Return the names of the matrix' columns.
@@ -323,117 +287,26 @@ class TableEncoder(Saved, TransformerMixin, BaseEstimator):
                     "input_features should have length equal to number of features "
                     f"({self.n_features_in_}), got {len(given)}"
                 )
-        names: dict[str, None] = {}
-        for coding in self._codings:
-            for name in coding.names:
-                unique, number = name, 2
-                while unique in names:
-                    unique, number = f"{name}_{number}", number + 1
-                names[unique] = None
-        return np.array(list(names), object)
+        return np.array(self._layout.names(), object)
 
-    # ---- for estimators that are built on tables ----
-
-    def _read_rows(self, X: Any) -> EncodedRows:
-        """Return rows with all that a model needs of them.
-
-        Returns
-        -------
-        rows : EncodedRows
-            `matrix` as `transform` returns it; `log_terms` (n_samples, number of variables), to be
-            added to the model's log-likelihoods of the variables (see Notes of the class); the
-            `table` and its `columns`.
-        """
-        check_is_fitted(self)
-        table, columns = self._read(X)
-        coded = [(c, column) for c, column in zip(self._codings, columns, strict=True) if c.names]
-        terms = [coding.log_terms(column) for coding, column in coded]
-        return EncodedRows(table, columns, self._encoded(columns), np.column_stack(terms))
-
-    def _decoded(
-        self,
-        matrix: Array,
-        rows: EncodedRows | None = None,
-        *,
-        gaps_only: bool = False,
-        random: np.random.RandomState | None = None,
-    ) -> Any:
-        """Return the table of a matrix (n, n_features_out), a frame of the kind that `rows` were.
-
-        Parameters
-        ----------
-        matrix : ndarray
-        rows : EncodedRows or None
-            The rows to which those of the matrix belong: with their types and index, and with their
-            columns that are left out.
-        gaps_only : bool
-            Keep entries of `rows` that are not missing as they are.
-        random : RandomState or None
-            For draws: the source of levels within a class of merged ones.
-        """
-        return self._table_of(matrix, rows, gaps_only=gaps_only, random=random)
-
-    def _table_of(self, matrix, rows, *, index=None, gaps_only=False, random=None):
-        made = self._columns_of(matrix, rows, gaps_only=gaps_only, random=random)
-        if rows is None:
-            return frame_of(made, self._library, index)
-        labels = rows.table.labels
-        made = sorted(made, key=lambda column: labels.index(column.label))
-        return frame_of(made, rows.table.library, rows.table.index)
-
-    def _columns_of(self, matrix, rows, *, gaps_only=False, random=None) -> list[Column]:
-        """Return the columns of a matrix, in the order of the fit, with the labels of `rows`."""
-        made, first = [], 0
-        for j, coding in enumerate(self._codings):
-            width = len(coding.names)
-            column = coding.decode(matrix[:, first : first + width], random)
-            first += width
-            if rows is not None:
-                column = as_given(column, rows.columns[j], coding, gaps_only)
-            made.append(column)
-        return made
-
-    @staticmethod
-    def _whole(X: Any) -> Any:
-        """Return X, or a table of all that a stream has, which can be read only once."""
-        return as_table(X, "X").native if is_stream(X) else X
-
-    def _encoded(self, columns):
-        matrix = np.empty((len(columns[0].values), self._n_columns))
-        coded = [pair for pair in zip(self._codings, columns, strict=True) if pair[0].names]
-        for variable, (coding, column) in zip(self.variables_, coded, strict=True):
-            matrix[:, variable.columns] = coding.encode(column)
-        return matrix
-
-    def _read(self, X):
+    def _read(self, X: Any) -> tuple[Table, list[Column]]:
         """Return the table of X, and its columns in the order of the fit, checked."""
-        table = as_table(X, "X", self)
-        own = [coding.label for coding in self._codings]
-        if table.has_names and self._library != NUMPY:
-            self._check_labels(table, own)
-            numbers = [table.labels.index(label) for label in own]
+        table, layout = as_table(X, "X", self), self._layout
+        if table.has_names and layout.library != NUMPY:
+            layout.check_labels(table)
+            numbers = [table.labels.index(label) for label in layout.labels]
         else:
             validate_data(self, X, reset=False, skip_check_array=True)
-            numbers = list(range(len(own)))
-        columns = []
-        for coding, j in zip(self._codings, numbers, strict=True):
-            column = table.read(j)
-            check_type(column, coding)
-            columns.append(column)
-        return table, columns
+            numbers = list(range(len(layout.codings)))
+        return table, layout.columns(table, numbers)
 
-    def _check_labels(self, table: Table, own: list) -> None:
-        missing = [label for label in own if label not in table.labels]
-        new = [label for label in table.labels if label not in own]
-        if missing or new:
-            parts = [f"lacks {label_list(missing)}"] if missing else []
-            parts += [f"has the new {label_list(new)}"] if new else []
-            raise ValueError(
-                f"X must have the {len(own)} columns of the fit: it {' and '.join(parts)}"
-            )
+    def _rows(self, X: Any) -> EncodedRows:
+        """Return the rows of a table with all that a model needs of them."""
+        check_is_fitted(self)
+        return self._layout.rows(*self._read(X))
 
     def __sklearn_is_fitted__(self):
-        return hasattr(self, "_codings")
+        return hasattr(self, "_layout")
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -470,17 +343,11 @@ class TableEncoder(Saved, TransformerMixin, BaseEstimator):
         return [(kind, columns) for kind, columns in value]
 
     def _saved_state(self):
-        return {
-            "library": self._library,
-            "codings": [json_of_coding(coding) for coding in self._codings],
-        }
+        return self._layout.state()
 
     @classmethod
     def _state_checks(cls):
-        return {
-            "library": one_of(LIBRARIES),
-            "codings": Check(saving.is_list_of(OBJECT.is_valid), "a list of objects"),
-        }
+        return Layout.state_checks()
 
     @classmethod
     def _tensor_layout(cls, state: dict[str, Any]) -> dict[str, Tensor]:
@@ -490,14 +357,11 @@ class TableEncoder(Saved, TransformerMixin, BaseEstimator):
         return {}
 
     def _restore(self, state, tensors):
-        codings = [coding_of_json(described) for described in state["codings"]]
-        labels = [coding.label for coding in codings]
-        if len(set(labels)) != len(labels) or not any(coding.names for coding in codings):
-            raise ValueError("expected columns of distinct names, of which one varies")
+        layout = Layout.of_state(state)
         chosen: dict[Any, Any] = {}
         for kind, columns in self.roles or []:
             chosen |= dict.fromkeys(columns, kind)
-        self._set_fitted(codings, state["library"], chosen)
+        self._set_fitted(layout, chosen)
 
 
 def _wants_levels(chosen: Any) -> bool:

@@ -1,7 +1,7 @@
 """What a file gives: rows, names of columns, names of rows."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,9 @@ class FileTable:
     ids : Ids or None
     notices : tuple of str
         What the reader has decided, for the user.
+    places : function or None
+        From the number of a row and of a column, both from 0, to where their entry stands in the
+        file, for messages: see `place`.
     """
 
     name: str
@@ -49,6 +52,9 @@ class FileTable:
     feature_names: tuple[str, ...] | None = None
     ids: Ids | None = None
     notices: tuple[str, ...] = ()
+    places: Callable[[int, int], str] | None = dataclasses.field(
+        default=None, repr=False, compare=False
+    )
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -109,6 +115,15 @@ class FileTable:
 
     def _places(self, names):
         return [list(self.feature_names or ()).index(name) for name in names]
+
+    def place(self, row: int, column: int) -> str:
+        """Return where an entry stands in the file; rows and columns count from 0.
+
+        Columns are those of the table as it was read, before `without`.
+        """
+        if self.places is None:
+            return f"{self.name}: row {row + 1}, column {column + 1}"
+        return self.places(row, column)
 
     def labels(self, rows: Iterable[int]) -> list[str]:
         """Return texts for rows, by number: their ids, or their numbers from 1."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from aefast._base import arrays as check
 from aefast._base.errors import shown
+from aefast._base.numeric_columns import columns_of_other_types
 from aefast._base.types import Array
 from aefast.tables.columns import (
     CATEGORY,
@@ -66,6 +67,24 @@ def is_stream(X: Any) -> bool:
         and not _is_column(X)
         and _library_of(X) is None
     )
+
+
+def needs_encoder(X: Any, roles: Any) -> bool:
+    """Return whether X is a table of which not all columns are numbers, or to be taken as such.
+
+    So are all tables of pyarrow, streams and other objects with the Arrow PyCapsule interface.
+    """
+    if roles is not None:
+        return True
+    if not is_frame(X):
+        return False
+    is_plain = hasattr(X, "columns") and hasattr(X, "dtypes")
+    return not is_plain or bool(columns_of_other_types(X))
+
+
+def read_whole(X: Any) -> Any:
+    """Return X, or a table of all that a stream has, which can be read only once."""
+    return as_table(X, "X").native if is_stream(X) else X
 
 
 def _is_column(X: Any) -> bool:

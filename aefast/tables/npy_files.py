@@ -20,6 +20,7 @@ class ArrayFile:
     """An array in a file, whose first dimension is that of the rows."""
 
     names = None
+    is_text = False
     index: tuple[str, ...] = ()
     empty: tuple[int, ...] = ()
 
@@ -56,6 +57,10 @@ class ArrayFile:
             part = object.__new__(ArrayFile)
             part.n_columns, part._rows = self.n_columns, whole[first : first + size]
             yield part.read(columns, id_column, options)
+
+    def place(self, row: int, column: int) -> str:
+        """Return where an entry stands, rows and columns counted from 0."""
+        return f"{self.name}: row {row + 1}, column {column + 1}"
 
 
 def digits() -> ArrayFile:

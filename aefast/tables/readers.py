@@ -18,6 +18,7 @@ from aefast.tables.npy_files import digits, open_arrays
 from aefast.tables.optional import arrow
 from aefast.tables.selection import Choice, Selection, listed, select
 from aefast.tables.sources import TEXT_KINDS, Source, sources_of
+from aefast.tables.text_dates import with_orders
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,6 +95,10 @@ class OpenTable:
         for file in self._files:
             parts.append(file.read(chosen.columns, chosen.id_column, self._options))
         rows = _joined([file.name for file in self._files], [rows for rows, _ in parts])
+        notices: tuple[str, ...] = ()
+        if self._files[0].is_text and not isinstance(rows, np.ndarray):
+            order = self._options.text.dates
+            rows, notices = with_orders(self.name, rows, self._options.texts, order)
         ids = None
         if chosen.id_column is not None:
             ids = Ids(chosen.id_name, [value for _, part in parts for value in part])
@@ -103,10 +108,27 @@ class OpenTable:
                 f"{self.name}: expected numbers alone, got other types in the columns "
                 f"{listed(others)} (--drop leaves them out)"
             )
-        return self._table(rows, ids, self.notices + self._notice_of_ids(ids))
+        table = self._table(rows, ids, self.notices + notices + self._notice_of_ids(ids))
+        return dataclasses.replace(table, places=self._places([len(rows) for rows, _ in parts]))
+
+    def _places(self, lengths):
+        """Return the function that tells where an entry stands: `FileTable.places`."""
+        files, columns = self._files, self._selection.columns
+
+        def place(row, column):
+            for file, n in zip(files, lengths, strict=True):
+                if row < n:
+                    return file.place(row, columns[column])
+                row -= n
+            raise IndexError(row)
+
+        return place
 
     def batches(self) -> Iterator[FileTable]:
-        """Yield the rows in parts, in their order; parts are matrices, or pyarrow.RecordBatch."""
+        """Yield the rows in parts, in their order; parts are matrices, or pyarrow.RecordBatch.
+
+        Dates that take the whole column to tell, as 1/2/2024, are texts.
+        """
         chosen = self._selection
         for file in self._files:
             for rows, part in file.batches(chosen.columns, chosen.id_column, self._options):

@@ -35,6 +35,14 @@ def test_mixed_columns(animals, estimator, tmp_path):
     pd.testing.assert_frame_equal(loaded.explain(strange), detector.explain(strange))
 
 
+def test_a_stream_is_read_once(animals):
+    pa = pytest.importorskip("pyarrow", reason="needs pyarrow, of the extra [io]")
+    table = pa.Table.from_pandas(animals, preserve_index=False)
+    stream = pa.RecordBatchReader.from_batches(table.schema, table.to_batches(100))
+    found = AnomalyDetector().fit(stream).score_samples(table)
+    np.testing.assert_array_equal(found, AnomalyDetector().fit(animals).score_samples(animals))
+
+
 def test_unseen_categories_have_a_finite_surprise(animals):
     detector = AnomalyDetector().fit(animals)
     strange = animals.iloc[:1].copy()

@@ -86,6 +86,7 @@ def test_numbers_labels_and_json(folder, capsys):
         ("--top 0", "--top must be at least 1"),
         ("--contamination 0.7", "--contamination must be"),
         ("--labels nothing", "no column 'nothing'"),
+        ("--labels job", "line 2, column 'job': expected 0, 1 or nothing as a label, got '"),
         ("--using people.csv", "people.csv is not a model file"),
         ("--columns age --drop age", "no column is left"),
     ],

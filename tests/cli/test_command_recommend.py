@@ -80,23 +80,83 @@ def test_standard_output_model_and_seen(choices, capsys):
     assert sorted(model.feature_names_in_) == [f"film, {j}" for j in range(9)]
 
 
+def test_every_kind_of_file_gives_the_same(choices, folder, capsys, monkeypatch):
+    """Semicolons, Parquet, parts in a folder, standard input, and no names of columns."""
+    frame = pd.read_csv("ratings.csv")
+    assert main([*RATINGS, "--rating", "stars", "-o", "top.csv"]) == 0
+    written = (folder / "top.csv").read_text()
+    frame.to_csv("decimal.csv", index=False, sep=";", decimal=",")
+    frame.to_parquet("typed.parquet")
+    frame.astype({"what": "category"}).to_parquet("levels.parquet")
+    (folder / "parts").mkdir()
+    frame[:40].to_csv("parts/1.csv", index=False)
+    frame[40:].to_csv("parts/2.csv", index=False)
+    frame.to_csv("bare.csv", index=False, header=False)
+    named = ["--user", "who", "--item", "what", "--rating", "stars"]
+    numbered = ["--user", "1", "--item", "2", "--rating", "3", "--no-header"]
+    for name, options in (
+        ("decimal.csv", named),
+        ("typed.parquet", named),
+        ("levels.parquet", named),
+        ("parts", named),
+        ("bare.csv", numbered),
+    ):
+        assert main(["recommend", name, *options, "-o", "again.csv"]) == 0
+        again = (folder / "again.csv").read_text().split("\n", 1)[1]
+        assert again == written.split("\n", 1)[1], name
+    piped = io.TextIOWrapper(io.BytesIO((folder / "ratings.csv").read_bytes()))
+    monkeypatch.setattr("sys.stdin", piped)
+    capsys.readouterr()
+    assert main(["recommend", "-", *named, "-o", "again.csv"]) == 0
+    assert (folder / "again.csv").read_text() == written
+
+
+def test_names_are_not_numbers(folder):
+    """Leading zeros and integers beyond 2^53 stay what they are."""
+    (folder / "a.csv").write_text("user,item\n007,x\n7,x\n7,y\n")
+    assert main(["recommend", "a.csv", "--seen", "-o", "top.csv"]) == 0
+    assert set(pd.read_csv("top.csv", dtype=str)["user"]) == {"007", "7"}
+    users = [2**60, 2**60 + 1, 2**60 + 1]
+    pd.DataFrame({"user": users, "item": [1, 1, 2]}).to_parquet("b.parquet")
+    assert main(["recommend", "b.parquet", "--seen", "-o", "top.csv"]) == 0
+    assert set(pd.read_csv("top.csv")["user"]) == set(users)
+
+
+def test_numbers_without_pyarrow(choices, folder, monkeypatch):
+    frame = pd.read_csv("ratings.csv")
+    frame["what"] = frame["what"].str.removeprefix("film, ").astype(int) + 5
+    frame.to_csv("numbers.csv", index=False)
+    given = ["recommend", "numbers.csv", *RATINGS[2:], "-o"]
+    assert main([*given, "top.csv"]) == 0
+    monkeypatch.setattr("aefast.cli.recommend.has_arrow", lambda: False)
+    assert main([*given, "again.csv"]) == 0
+    assert (folder / "again.csv").read_text() == (folder / "top.csv").read_text()
+
+
 def test_refusals(choices, capsys, folder):
     (folder / "bad.csv").write_text("who,what,stars\n1,2,3\n1,2\n")
     (folder / "nan.csv").write_text("who,what,stars\n1,2,nan\n")
     (folder / "none.csv").write_text("who,what\n")
+    (folder / "gap.csv").write_text("who,what\n1,2\n1,\n")
     (folder / "binary.csv").write_bytes(b"\xff\xfe\x00")
     of_bad = ["--user", "who", "--item", "what"]
     for argv, message in (
-        (["recommend", "ratings.csv"], "expected one column 'user' in the header"),
+        (["recommend", "ratings.csv"], "no column 'user'; its columns: 'who', 'what', 'stars'"),
         ([*RATINGS, "--at-least", "3"], "give --rating too"),
         ([*RATINGS, "-n", "0"], "--items must be at least 1"),
         ([*RATINGS, "--l2", "-1"], "l2"),
         ([*RATINGS, "-o", "ratings.csv"], "ratings.csv"),
         ([*RATINGS, "-o", "x", "--model", "x"], "different names"),
-        (["recommend", "bad.csv", *of_bad], "expected 3 fields in line 3, got 2"),
-        (["recommend", "nan.csv", *of_bad, "--rating", "stars"], "as rating in line 2"),
-        (["recommend", "none.csv", *of_bad], "at least one choice"),
-        (["recommend", "binary.csv", *of_bad], "UTF-8"),
+        (["recommend", "bad.csv", *of_bad], "line 3: expected 3 columns as in the header, got 2"),
+        (
+            ["recommend", "nan.csv", *of_bad, "--rating", "stars"],
+            "line 2, column 'stars': expected a number as rating",
+        ),
+        (["recommend", "none.csv", *of_bad], "got a header alone"),
+        ([*RATINGS, "--rating", "stars", "--at-least", "9"], "at least one choice"),
+        (["recommend", "gap.csv", *of_bad], "line 3, column 'what': expected a name, got none"),
+        ([*RATINGS, "--rating", "what"], "expected different columns"),
+        (["recommend", "binary.csv", *of_bad], "binary.csv"),
         (["recommend", "absent.csv", *of_bad], "absent.csv"),
     ):
         assert message in refused(capsys, *argv)

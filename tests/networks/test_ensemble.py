@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
+from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import aefast
 from aefast import Autoencoder, AutoencoderEnsemble
@@ -26,6 +27,25 @@ VARIANTS = {
     "salt": {"corruption": ("salt_and_pepper", 0.3), "sparsity": ("kl", 0.2, 0.1)},
     "in order": {"shuffle": False, "learning_rate_schedule": "cosine", "weight_decay": 0.1},
 }
+
+
+@parametrize_with_checks(
+    [
+        AutoencoderEnsemble(3, max_epochs=2),
+        AutoencoderEnsemble(
+            3,
+            n_components=2,
+            max_samples=0.7,
+            max_features=1.0,
+            bootstrap=True,
+            tied=False,
+            max_epochs=2,
+        ),
+    ]
+)
+def test_estimator_checks(estimator, check, monkeypatch):
+    monkeypatch.setenv("SCIPY_ARRAY_API", "1")
+    check(estimator)
 
 
 def groups_of(make_problem, dtype=np.float64, d=13):

@@ -37,6 +37,14 @@ BAD = {
         HEAD + MANY + "1,2023-02-29,x\n",
         "line 32, column 'd': expected a valid date.*, got '2023-02-29'",
     ),
+    "no day in either order": (
+        "a,d\n" + "1,02/01/2023\n" * 30 + "1,29/02/2023\n",
+        "line 32, column 'd': expected a valid date.*, got '29/02/2023'",
+    ),
+    "text among dates of two orders": (
+        "a,d\n" + "1,02/01/2023\n" * 30 + "1,soon\n",
+        "line 32, column 'd': expected a date as in most rows, got 'soon'",
+    ),
     "no month": (HEAD + MANY + "1,2023-13-01,x\n", "line 32, column 'd': .*'2023-13-01'"),
     "infinite": (
         HEAD + MANY + "inf,2024-01-01,x\n",

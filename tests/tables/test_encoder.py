@@ -119,7 +119,7 @@ def test_streams_are_read_batch_by_batch():
         return pa.RecordBatchReader.from_batches(table.schema, table.to_batches(max_chunksize=17))
 
     encoder, whole = TableEncoder().fit(reader()), TableEncoder().fit(table)
-    assert [c.state for c in encoder._codings] == [c.state for c in whole._codings]
+    assert [c.state for c in encoder._layout.codings] == [c.state for c in whole._layout.codings]
     np.testing.assert_array_equal(encoder.transform(reader()), whole.transform(table))
 
     class Capsule:
@@ -219,7 +219,7 @@ def test_unseen_values_are_missing_with_a_share_of_their_own():
     frame = pd.DataFrame({"kind": list("aabbbc") * 5, "price": np.exp(np.arange(30.0))})
     encoder = TableEncoder().fit(frame)
     new = pd.DataFrame({"kind": ["a", "q", None], "price": [1.0, -3.0, 0.0]})
-    rows = encoder._read_rows(new)
+    rows = encoder._rows(new)
     assert np.isnan(rows.matrix[1:, :3]).all() and (rows.matrix[0, :3] == [1, 0, 0]).all()
     assert np.isnan(rows.matrix[1:, 3]).all()
     p = 1 / 32  # 30 observed entries, none of them seen once
@@ -227,7 +227,7 @@ def test_unseen_values_are_missing_with_a_share_of_their_own():
     np.testing.assert_allclose(rows.log_terms, expected)
     single = TableEncoder().fit(pd.DataFrame({"kind": list("aabc")}))
     np.testing.assert_allclose(
-        single._read_rows(pd.DataFrame({"kind": ["q"]})).log_terms, np.log((2 + 1) / (4 + 2))
+        single._rows(pd.DataFrame({"kind": ["q"]})).log_terms, np.log((2 + 1) / (4 + 2))
     )
 
 
@@ -236,12 +236,12 @@ def test_rare_levels_are_one_class_with_their_shares():
     frame = pd.DataFrame({"kind": [k for k, n in counts.items() for _ in range(n)]})
     encoder = TableEncoder(max_categories=3).fit(frame)
     assert list(encoder.get_feature_names_out()) == ["kind_a", "kind_b", "kind_other"]
-    rows = encoder._read_rows(pd.DataFrame({"kind": list("acd")}))
+    rows = encoder._rows(pd.DataFrame({"kind": list("acd")}))
     np.testing.assert_array_equal(rows.matrix, [[1, 0, 0], [0, 0, 1], [0, 0, 1]])
     p = 2 / 24
     np.testing.assert_allclose(np.exp(rows.log_terms[:, 0]), (1 - p) * np.array([1, 3 / 4, 1 / 4]))
     assert encoder.inverse_transform(rows.matrix)["kind"].tolist() == ["a", "c", "c"]
-    drawn = encoder._decoded(
+    drawn = encoder._layout.table(
         np.repeat(rows.matrix[2:], 999, axis=0), random=np.random.RandomState(0)
     )
     assert (drawn["kind"] == "d").mean() == pytest.approx(0.25, abs=0.05)

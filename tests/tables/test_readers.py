@@ -183,8 +183,47 @@ WRITTEN = {
         [[1, "2024-12-31"], [2, "2003-02-01"]],
     ),
     "dates with slashes": ("a,d\n1,2024/1/5\n", [[1, "2024-01-05"]]),
+    "day first": (
+        "a,d\n1,01/02/2024\n2,31/12/2024\n",
+        [[1, "2024-02-01"], [2, "2024-12-31"]],
+    ),
+    "month first": (
+        "a,d\n1,1/2/2024\n2,12/31/2024\n3,\n",
+        [[1, "2024-01-02"], [2, "2024-12-31"], [3, "None"]],
+    ),
+    "day first, with hyphens and times": (
+        "a,d\n1,01-02-2024 7:05\n2,31-12-2024 23:00\n",
+        [[1, "2024-02-01 07:05:00"], [2, "2024-12-31 23:00:00"]],
+    ),
     "times": ("a,d\n1,5.1.2024 7:05\n", [[1, "2024-01-05 07:05:00"]]),
 }
+
+
+@pytest.mark.parametrize(
+    "fields, reason",
+    [
+        (["01/02/2024", "12/11/2024"], "may have either order (--dates dmy or --dates mdy"),
+        (["13/01/2024", "01/13/2024"], "no order fits all of its dates"),
+    ],
+)
+def test_dates_whose_order_is_not_settled_stay_text(fields, reason, folder):
+    (folder / "X.csv").write_text("\n".join(["d", *fields, ""]))
+    table = read_table("X.csv")
+    assert plain(table.rows) == [[field] for field in fields]
+    [notice] = table.notices
+    assert notice.startswith("X.csv: column 'd' stays text: ") and reason in notice
+
+
+def test_the_order_of_dates_is_that_of_all_files_or_given(folder):
+    (folder / "1.csv").write_text("d,t\n01/02/2024,1/2/2024\n")
+    (folder / "2.csv").write_text("d,t\n31/12/2024,1/2/2024\n")
+    rows = read_table("*.csv", Options(texts=("t",))).rows
+    assert [str(value) for value in rows.column("d").to_pylist()] == ["2024-02-01", "2024-12-31"]
+    assert rows.column("t").to_pylist() == ["1/2/2024"] * 2
+    given = read_table("1.csv", Options(text=Text(dates="mdy")))
+    assert [list(map(str, row)) for row in plain(given.rows)] == [["2024-01-02"] * 2]
+    wrong = read_table("2.csv", Options(Choice(columns=("d",)), Text(dates="mdy")))
+    assert plain(wrong.rows) == [["31/12/2024"]] and "--dates mdy" in wrong.notices[0]
 
 
 @pytest.mark.parametrize("text, rows", WRITTEN.values(), ids=WRITTEN)

@@ -8,6 +8,8 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from sklearn.base import clone
+from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -22,7 +24,7 @@ from support.mixed_frames import (
 )
 
 import aefast
-from aefast import Autoencoder, StackedAutoencoder, TableAutoencoder
+from aefast import Autoencoder, StackedAutoencoder, TableAutoencoder, TableEncoder
 
 pytestmark = pytest.mark.filterwarnings("ignore:columns are left out")
 SHORT = Autoencoder(3, max_epochs=2, random_state=0)
@@ -293,3 +295,46 @@ def test_a_file_with_another_width_is_refused(tmp_path):
         with edited(path) as (_, metadata, _):
             damage(metadata["state"])
         assert_refused(path)
+
+
+# ---- networks that were trained elsewhere ----
+
+
+def test_from_fitted_is_the_model_of_a_fit(table):
+    """An encoder and a network trained by hand make the model that `fit` makes, and its file."""
+    whole = TableAutoencoder(SHORT).fit(table)
+    encoder = TableEncoder().fit(table)
+    matrix = encoder.transform(table)
+    network = clone(SHORT).set_params(output=encoder.output_, missing="mask", scale=encoder.scale_)
+    network.fit(matrix)
+    for rows in (table, matrix):
+        made = TableAutoencoder.from_fitted(encoder, network, rows)
+        np.testing.assert_array_equal(made.score_samples(table), whole.score_samples(table))
+        drawn = made.sample(5, random_state=0), whole.sample(5, random_state=0)
+        assert str(drawn[0]) == str(drawn[1])
+    again = clone(made).fit(table)
+    np.testing.assert_array_equal(again.score_samples(table), whole.score_samples(table))
+
+
+def test_from_fitted_refuses_what_does_not_fit(table):
+    encoder = TableEncoder().fit(table)
+    matrix = encoder.transform(table)
+    options = {"output": encoder.output_, "missing": "mask"}
+    network = clone(SHORT).set_params(**options).fit(matrix)
+    other = clone(SHORT).set_params(missing="mask").fit(matrix[:, :3])
+    plain = clone(SHORT).set_params(output=encoder.output_).fit(encoder_rows(matrix))
+    for given, kind, match in (
+        (PCA(), TypeError, "must be an Autoencoder"),
+        (clone(SHORT), NotFittedError, "not fitted"),
+        (other, ValueError, "got a network of 3 columns, output='gaussian'"),
+        (plain, ValueError, "missing='mask'"),
+    ):
+        with pytest.raises(kind, match=match):
+            TableAutoencoder.from_fitted(encoder, given, table)
+    with pytest.raises(NotFittedError):
+        TableAutoencoder.from_fitted(TableEncoder(), network, table)
+
+
+def encoder_rows(matrix):
+    """Return the rows of a matrix that have no gaps."""
+    return matrix[~np.isnan(matrix).any(axis=1)]

@@ -7,7 +7,8 @@ from aefast._base.progress import note
 from aefast._base.warnings import warn
 from aefast.networks._autoencoder import BOUNDED_ACTIVATIONS, activation_table
 from aefast.networks.one_pass import mean_loss, one_pass
-from aefast.networks.training.start import judged_rows, loss_of_constant
+from aefast.networks.training.constant import loss_of_best_constant
+from aefast.networks.training.start import judged_rows
 from aefast.networks.variants import rows_variant
 
 JUDGED_ROWS = 512  # rows on which the fit is compared with the constant
@@ -76,7 +77,7 @@ def _judge(state, rows, weight, means, n_threads):
     options = {"sample_weight": weight, "variant": rows_variant(state)}
     parameters = state.model.split(state.parameters)
     loss = mean_loss(state.model, parameters, rows, len(rows), n_threads, **options)
-    return loss, loss_of_constant(state, rows, weight, means, n_threads)
+    return loss, loss_of_best_constant(state, rows, weight, means, n_threads)
 
 
 def _warn_of_codes(state, rows, n_threads):

@@ -34,8 +34,8 @@ from aefast._base.sparse_rows import SparseRows
 from aefast.networks import outputs
 from aefast.networks._autoencoder import N_PARAMETER_ARRAYS, activation_table
 from aefast.networks.fitted import initial_bias
-from aefast.networks.network import Network
 from aefast.networks.one_pass import mean_loss, one_pass
+from aefast.networks.training.constant import loss_of_constant
 from aefast.networks.training.parts import MOST_ENTRIES, spread_rows
 from aefast.networks.variants import rows_variant
 
@@ -336,19 +336,6 @@ def judged_rows(X, train, weight, n):
     order = spread_rows(train, max(1, min(n, MOST_ENTRIES // X.shape[1])))
     weight = None if weight is None or not weight[order].any() else weight[order]
     return copied_rows(X, order), weight
-
-
-def loss_of_constant(state, rows, weight, means, n_threads):
-    """Return the mean loss of rows that are reconstructed by the column means."""
-    flat = np.zeros_like(state.parameters)
-    [bottom, *_] = state.model.layers
-    constant = Network((bottom,))
-    parameters = constant.split(flat[: bottom.n_parameters])
-    parameters[0].c[...] = initial_bias(bottom, means)
-    if parameters[0].theta is not None:
-        parameters[0].theta[...] = state.model.split(state.parameters)[0].theta
-    options = {"sample_weight": weight, "variant": rows_variant(state)}
-    return mean_loss(constant, parameters, rows, len(rows), n_threads, **options)
 
 
 @threads.with_same_bits
