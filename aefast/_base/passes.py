@@ -159,6 +159,60 @@ class MappedRows:
         return min(ends), max(ends) + self.row_bytes
 
 
+class MappedEntries:
+    """Memory maps that hold the entries of rows in CSR form, with the methods of `MappedRows`.
+
+    Parameters
+    ----------
+    row_begin : ndarray (n + 1,)
+        Place of the first entry of each row.
+    maps : list of MappedRows
+        Those of the arrays of columns and of values, an entry as a row.
+    """
+
+    def __init__(self, row_begin: Array, maps: list[MappedRows]) -> None:
+        self.row_begin, self.maps = row_begin, maps
+        n_rows, n_entries = len(row_begin) - 1, int(row_begin[-1] - row_begin[0])
+        row_bytes = sum(abs(part.stride) for part in maps)
+        self.stride = -(-row_bytes * n_entries // max(n_rows, 1))  # bytes of a row, on average
+
+    @classmethod
+    def under(cls, X: Any) -> "MappedEntries | None":
+        """Return the maps under the entries of `SparseRows`, or None where there are none."""
+        arrays = [array[:, np.newaxis] for array in (X.indices, X.values)]
+        maps = [part for part in map(MappedRows.under, arrays) if part is not None]
+        return cls(X.row_begin, maps) if maps else None
+
+    @property
+    def window_rows(self) -> int:
+        return max(1, WINDOW_BLOCKS * BLOCK_BYTES // max(self.stride, 1))
+
+    def start_reading(self, ranges: list[tuple[int, int]]) -> Callable[[], None]:
+        waits = [part.start_reading(self._entries_of(ranges)) for part in self.maps]
+
+        def wait() -> None:
+            for each in waits:
+                each()
+
+        return wait
+
+    def done_with(self, ranges: Iterable[tuple[int, int]]) -> None:
+        entries = self._entries_of(ranges)
+        for part in self.maps:
+            part.done_with(entries)
+
+    def _entries_of(self, ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Return the ranges of entries of ranges of rows, without empty ones."""
+        begin = self.row_begin
+        places = [(int(begin[first]), int(begin[last])) for first, last in ranges]
+        return [(first, last) for first, last in places if first < last]
+
+
+def maps_under(X: Any) -> MappedRows | MappedEntries | None:
+    """Return the memory maps under rows, dense or `SparseRows`, or None where there are none."""
+    return MappedEntries.under(X) if hasattr(X, "row_begin") else MappedRows.under(X)
+
+
 def copied_rows(X: Array, order: Array) -> Array:
     """Return copies of the rows of an array whose numbers `order` has, in its type.
 
@@ -180,7 +234,7 @@ class RowOrder:
 
     Parameters
     ----------
-    X : ndarray (n_samples, n_features)
+    X : ndarray or SparseRows (n_samples, n_features)
     rows : int or ndarray of int64
         Number of rows from row 0 on, or sorted row numbers.
     batch_size : int
@@ -190,7 +244,7 @@ class RowOrder:
         self.rows, self.n_table = rows, len(X)
         self.n_rows = rows if isinstance(rows, int) else len(rows)
         self.batch_size = min(batch_size, self.n_rows)
-        self.map = MappedRows.under(X)
+        self.map = maps_under(X)
         if self.map is not None:
             bytes_between_rows = max(abs(self.map.stride), 1)
             self.block_rows = -(-BLOCK_BYTES // bytes_between_rows)
@@ -218,7 +272,10 @@ class RowOrder:
             yield every[n_visited:]
 
     def _windows_of_blocks(
-        self, mapped: MappedRows, random: np.random.Generator | None, n_visited: int
+        self,
+        mapped: MappedRows | MappedEntries,
+        random: np.random.Generator | None,
+        n_visited: int,
     ) -> Iterator[Array]:
         blocks = np.arange(self.n_blocks) if random is None else random.permutation(self.n_blocks)
         windows = np.split(blocks, range(self.window_blocks, self.n_blocks, self.window_blocks))
@@ -271,11 +328,11 @@ class PassInOrder:
 
     Parameters
     ----------
-    X : ndarray (n_samples, n_features) or sparse matrix
+    X : ndarray (n_samples, n_features), SparseRows or sparse matrix
     """
 
     def __init__(self, X: Any) -> None:
-        self.map, self.n_rows = MappedRows.under(X), X.shape[0]
+        self.map, self.n_rows = maps_under(X), X.shape[0]
         self.asked = 0  # rows before this one have been asked for
         self.left = 0  # the pages of rows before this one have been released
         self.wait: Callable[[], None] | None = None

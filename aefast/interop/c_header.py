@@ -207,7 +207,16 @@ def _reading(forward: FeedForward, parts: _Parts) -> list[str]:
         centre = parts.array(forward.log_centre, "log_centre")
         lines.append(f"        if ({offset}[j] > 0.0f)")
         lines.append(f"            v = logf((v > 0.0f ? v : 0.0f) + {offset}[j]) - {centre}[j];")
-    return [*lines, "        read[j] = v;", "    }"]
+    lines += ["        read[j] = v;", "    }"]
+    if forward.normed:
+        lines += [
+            "    float squares = 0.0f;",
+            f"    for (int j = 0; j < {d}; ++j)",
+            "        squares += read[j] * read[j];",
+            f"    for (int j = 0; squares > 0.0f && j < {d}; ++j)",
+            "        read[j] /= sqrtf(squares);",
+        ]
+    return lines
 
 
 def _chain(layers: tuple[Dense, ...], parts: _Parts, start: str, end: str, what: str) -> list[str]:

@@ -1,6 +1,6 @@
 """Fitted models as chains of affine maps and elementwise functions, for exports.
 
-    read     x' = (fill NaN; scale; logarithms)            what the encoder reads
+    read     x' = (fill NaN; scale; norm or logarithms)    what the encoder reads
     encode   h ← g(x' Wᵀ + b)                              for each layer from below
     decode   h ← g(((h − offset) ∘ gain) V + c)            for each layer from above; at the end
              η, the pre-activation of the output
@@ -74,6 +74,7 @@ class FeedForward(NamedTuple):
     scale: Array | None = None  # (d,)
     log_offset: Array | None = None  # (d,); 0 in columns that are read as they are
     log_centre: Array | None = None  # (d,)
+    normed: bool = False  # whether what is read is divided by its Euclidean norm, unless that is 0
     marginal: Marginal | None = None  # in place of the blocks' scores
 
     @property
@@ -106,11 +107,6 @@ def feed_forward(model: Any) -> FeedForward:
 
 def _network(model):
     state = model._fitted_state()
-    if state.normed:
-        raise ValueError(
-            f"a {type(model).__name__} with row_norm cannot be exported: the length of the "
-            "encoder's rows is not part of what exports describe"
-        )
     network, d = state.model, state.model.n_features
     for segment in network.output:
         if segment.custom is not None:
@@ -139,6 +135,7 @@ def _network(model):
         scale=None if scaling is None else scaling.scale,
         log_offset=None if logarithms is None else logarithms.offset,
         log_centre=None if logarithms is None else logarithms.centre,
+        normed=bool(state.normed),
     )
 
 

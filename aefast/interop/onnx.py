@@ -179,6 +179,9 @@ def _read(graph, forward, x):
         x = graph.where(graph.of("IsNaN", x), forward.fill, x)
     if forward.shift is not None:
         x = graph.times(graph.minus(x, forward.shift), 1 / forward.scale)
+    if forward.normed:
+        norm = graph.add("ReduceL2", [x, graph.constant([1], np.int64)], keepdims=1)
+        x = graph.over(x, graph.where(graph.less(graph.constant(0.0), norm), norm, 1.0))
     if forward.log_offset is not None:
         is_read_so = forward.log_offset > 0
         offset = np.where(is_read_so, forward.log_offset, 1.0)

@@ -78,7 +78,7 @@ class AutoencoderModule(nn.Module):
         super().__init__()
         model = getattr(model, "best_estimator_", model)
         forward, state = feed_forward(model), model._fitted_state()
-        self._model = model
+        self._model, self._normed = model, forward.normed
         network, parameters = state.model, state.model.split(state.parameters)
         self.layers = nn.ModuleList(map(Layer, network.layers, parameters))
         theta = parameters[0].theta
@@ -135,6 +135,9 @@ class AutoencoderModule(nn.Module):
         x = X if self.fill is None else torch.where(X.isnan(), self.fill, X)
         if self.scale is not None and self.shift is not None:
             x = (x - self.shift) / self.scale
+        if self._normed:
+            norm = torch.linalg.vector_norm(x, dim=1, keepdim=True)
+            x = x / torch.where(norm > 0, norm, 1)
         if self.log_offset is not None and self.log_centre is not None:
             logarithms = torch.log(x.clamp(min=0) + self.log_offset) - self.log_centre
             x = torch.where(self.log_offset > 0, logarithms, x)

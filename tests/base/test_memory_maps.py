@@ -7,6 +7,7 @@ import threading
 
 import numpy as np
 import pytest
+from scipy import sparse
 from sklearn.base import clone
 from support.helpers import run_python, same_bits
 from support.textbook import Autoencoder
@@ -15,6 +16,7 @@ from aefast import ProbabilisticPCA
 from aefast._base import passes
 from aefast._base.passes import MappedRows, RowOrder
 from aefast._base.random import SHUFFLE, random_stream, rewind
+from aefast._base.sparse_rows import SparseRows
 
 
 @pytest.fixture
@@ -76,6 +78,75 @@ def test_rows_are_mixed_within_windows_of_blocks_in_random_order(small_blocks, s
     for window in windows[:-1]:
         changes = np.count_nonzero(np.diff(window // order.block_rows))
         assert changes > 0.6 * len(window)  # a window in which blocks follow each other has 3
+
+
+@pytest.fixture
+def mapped_entries(tmp_path):
+    """CSR rows (4000, 200) in three files, of very different lengths, some of them empty."""
+    random = np.random.default_rng(0)
+    counts = np.where(random.random(4000) < 0.1, 0, random.geometric(1 / 12, 4000).clip(max=200))
+    begin = np.concatenate([[0], np.cumsum(counts)])
+    arrays = {
+        "indptr": begin,
+        "indices": np.concatenate([np.sort(random.permutation(200)[:n]) for n in counts]),
+        "data": random.random(begin[-1], dtype=np.float32),
+    }
+    for name, array in arrays.items():
+        np.save(tmp_path / f"{name}.npy", array)
+    parts = [np.load(tmp_path / f"{n}.npy", mmap_mode="r") for n in ("data", "indices", "indptr")]
+    return sparse.csr_array(tuple(parts), (4000, 200))
+
+
+@pytest.mark.parametrize("batch_size", [1, 128])
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_sparse_rows_of_files_come_in_blocks(batch_size, shuffled, small_blocks, mapped_entries):
+    rows = SparseRows.of(mapped_entries)
+    order = RowOrder(rows, 4000, batch_size)
+    windows = list(order.windows(seeded() if shuffled else None))
+    assert len(windows) > 10
+    assert all(len(window) % batch_size == 0 for window in windows[:-1])
+    visited = np.concatenate(windows)
+    np.testing.assert_array_equal(np.sort(visited), np.arange(4000))
+    if not shuffled:
+        np.testing.assert_array_equal(visited, np.arange(4000))
+        return
+    blocks = [np.unique(window // order.block_rows) for window in windows]
+    assert max(map(len, blocks)) <= order.window_blocks * (1 if batch_size == 1 else 2)
+    assert max(np.ptp(found) for found in blocks) > 20
+    in_memory = SparseRows.of(sparse.csr_array(mapped_entries.toarray()))
+    assert len(list(RowOrder(in_memory, 4000, batch_size).windows(seeded()))) == 1
+
+
+def test_entries_of_sparse_rows_are_asked_for_and_given_back(
+    small_blocks, mapped_entries, monkeypatch
+):
+    asked, given_back = {}, {}
+
+    def collected(into):
+        return lambda self, ranges: into.setdefault(id(self), []).extend(ranges)
+
+    monkeypatch.setattr(MappedRows, "will_need", collected(asked))
+    monkeypatch.setattr(MappedRows, "done_with", collected(given_back))
+    rows = SparseRows.of(mapped_entries)
+    for _ in RowOrder(rows, 4000, 16).windows(seeded()):
+        pass
+    for places in (asked, given_back):
+        assert len(places) == 2  # the files of columns and of values
+        for ranges in places.values():
+            every = np.concatenate([np.arange(*found) for found in ranges])
+            assert set(every) == set(range(rows.nnz))
+
+
+def test_fits_of_sparse_files_have_the_bits_of_fits_in_memory(small_blocks, mapped_entries):
+    options = {"max_epochs": 2, "random_state": 0, "batch_size": 32}
+    ae = Autoencoder(4, shuffle=False, **options).fit(mapped_entries)
+    in_memory = sparse.csr_array(
+        tuple(np.array(getattr(mapped_entries, n)) for n in ("data", "indices", "indptr")),
+        mapped_entries.shape,
+    )
+    assert same_bits(ae, clone(ae).fit(in_memory))
+    mixed = clone(ae).set_params(shuffle=True, max_epochs=5).fit(mapped_entries)
+    assert mixed.loss_curve_[-1] < ae.loss_curve_[-1]
 
 
 def test_each_pass_has_an_order_of_its_own(small_blocks, save_and_map, table):

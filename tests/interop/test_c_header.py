@@ -95,6 +95,14 @@ def test_missing_entries_and_largest_codes(tmp_path):
     compare(aefast.Autoencoder(6, **options).fit(X), X, tmp_path)
 
 
+@pytest.mark.parametrize("options", [{"output": "multinomial"}, {"scale": "standard"}])
+def test_rows_divided_by_their_norms(options, tmp_path):
+    X = np.random.default_rng(0).poisson(2, (80, 9)).astype(np.float32)
+    X[3] = 0
+    options = {"row_norm": "l2", "tied": False, "max_epochs": 5, "random_state": 0} | options
+    compare(aefast.Autoencoder(4, **options).fit(X), X, tmp_path)
+
+
 def test_layers(tmp_path):
     X = np.random.default_rng(0).normal(5, 3, (80, 9)).astype(np.float32)
     model = aefast.StackedAutoencoder([6, 3], max_epochs=5, random_state=0).fit(X)
@@ -121,9 +129,6 @@ def test_refusals_leave_the_file_alone(tmp_path):
         aefast.export_c(model, path, name="2nd")
     with pytest.raises(TypeError, match="SparseCoder cannot be exported"):
         aefast.export_c(aefast.SparseCoder(np.eye(4)), path)
-    normed = aefast.Autoencoder(2, row_norm="l2", max_epochs=1).fit(X)
-    with pytest.raises(ValueError, match="with row_norm cannot be exported"):
-        aefast.export_c(normed, path)
     huge = aefast.ProbabilisticPCA(1).fit(1e100 * X)
     with pytest.raises(ValueError, match="overflows float32"):
         aefast.export_c(huge, path)

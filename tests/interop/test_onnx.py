@@ -51,6 +51,14 @@ def test_missing_entries_and_largest_codes(tmp_path):
     compare(aefast.Autoencoder(6, **options).fit(X), X, tmp_path, 1e-4)
 
 
+@pytest.mark.parametrize("options", [{"output": "multinomial"}, {"scale": "standard"}])
+def test_rows_divided_by_their_norms(options, tmp_path):
+    X = np.random.default_rng(0).poisson(2, (80, 9)).astype(np.float32)
+    X[3] = 0
+    options = {"row_norm": "l2", "tied": False, "max_epochs": 5, "random_state": 0} | options
+    compare(aefast.Autoencoder(4, **options).fit(X), X, tmp_path, 1e-4)
+
+
 def test_layers(tmp_path):
     X = np.random.default_rng(0).normal(5, 3, (80, 9))
     model = aefast.StackedAutoencoder([6, 3], max_epochs=5, random_state=0).fit(X)

@@ -124,6 +124,17 @@ def test_every_activation(activation):
     compare(aefast.Autoencoder(3, **options).fit(X), X)
 
 
+@pytest.mark.parametrize("options", [{"output": "multinomial"}, {"scale": "standard"}])
+def test_rows_divided_by_their_norms(options):
+    X = np.random.default_rng(0).poisson(2, (80, 9)).astype(np.float64)
+    X[3] = 0
+    options = {"row_norm": "l2", "tied": False, "max_epochs": 5, "random_state": 0} | options
+    module = compare(aefast.Autoencoder(4, **options).fit(X), X)
+    rows = torch.from_numpy(X).requires_grad_()
+    module.log_prob(rows).sum().backward()
+    assert rows.grad.isfinite().all()
+
+
 def test_layers_missing_entries_and_largest_codes():
     X = np.random.default_rng(0).normal(5, 3, (80, 9))
     compare(aefast.StackedAutoencoder([6, 3], max_epochs=5, random_state=0).fit(X), X)
