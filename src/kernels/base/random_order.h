@@ -53,15 +53,20 @@ static inline void random_permutation(uint64_t seed, uint64_t purpose, uint64_t 
     uint64_t block = 1;
     int n_used = PHILOX_HALVES;
     for (int64_t i = n - 1; i > 0;) {
-        if (n_used == PHILOX_HALVES) {
-            philox_halves(key, block, counter, halves);
-            block += PHILOX_BLOCKS, n_used = 0;
+        /* The mask stays the same down to `least`, so that draws do not wait for one another. */
+        const uint32_t mask = UINT32_MAX >> __builtin_clz((unsigned)i);
+        const int64_t least = mask / 2;
+        while (i > least) {
+            if (n_used == PHILOX_HALVES) {
+                philox_halves(key, block, counter, halves);
+                block += PHILOX_BLOCKS, n_used = 0;
+            }
+            int64_t number = halves[n_used++] & mask, is_taken = number <= i,
+                    j = is_taken ? number : i, swapped = order[j];
+            order[j] = order[i];
+            order[i] = swapped;
+            i -= is_taken;
         }
-        int64_t number = halves[n_used++] & (UINT32_MAX >> __builtin_clz((unsigned)i)),
-                is_taken = number <= i, j = is_taken ? number : i, swapped = order[j];
-        order[j] = order[i];
-        order[i] = swapped;
-        i -= is_taken;
     }
 }
 

@@ -242,9 +242,26 @@ ALWAYS_INLINE vec vec_first_n(vec v, int64_t n)
     return n >= LANES ? v : (vec)((ivec)v & lanes_below(n));
 }
 
+#if defined(__AVX__) && VEC_IS(32, 32)
+/* The lanes as doubles, in two halves. */
+typedef double lanes_in_double __attribute__((vector_size(32)));
+ALWAYS_INLINE lanes_in_double lower_half(vec v)
+{
+    return (lanes_in_double)_mm256_cvtps_pd(_mm256_castps256_ps128((__m256)v));
+}
+ALWAYS_INLINE lanes_in_double upper_half(vec v)
+{
+    return (lanes_in_double)_mm256_cvtps_pd(_mm256_extractf128_ps((__m256)v, 1));
+}
+#endif
+
 /* Sum of the lanes in double: halves are added recursively, in an order fixed by the width. */
 ALWAYS_INLINE double vec_sum(vec v)
 {
+#if defined(__AVX__) && VEC_IS(32, 32)
+    lanes_in_double sum = lower_half(v) + upper_half(v);
+    return (sum[0] + sum[2]) + (sum[1] + sum[3]);
+#else
     double lane[LANES];
     for (int i = 0; i < LANES; ++i)
         lane[i] = (double)v[i];
@@ -252,6 +269,35 @@ ALWAYS_INLINE double vec_sum(vec v)
         for (int i = 0; i < half; ++i)
             lane[i] += lane[i + half];
     return lane[0];
+#endif
+}
+
+/* Load the first min(n, LANES) lanes from doubles, zero in the others. */
+ALWAYS_INLINE vec vec_load_doubles(const double *p, int64_t n)
+{
+    vec v = {0};
+#if defined(__AVX__) && VEC_IS(32, 32)
+    if (n >= LANES)
+        return (vec)_mm256_set_m128(_mm256_cvtpd_ps(_mm256_loadu_pd(p + LANES / 2)),
+                                    _mm256_cvtpd_ps(_mm256_loadu_pd(p)));
+#endif
+    for (int i = 0; i < LANES && i < n; ++i)
+        v[i] = (real)p[i];
+    return v;
+}
+
+/* Store the first min(n, LANES) lanes as doubles. */
+ALWAYS_INLINE void store_as_double(double *to, vec v, int64_t n)
+{
+#if defined(__AVX__) && VEC_IS(32, 32)
+    if (n >= LANES) {
+        _mm256_storeu_pd(to, (__m256d)lower_half(v));
+        _mm256_storeu_pd(to + LANES / 2, (__m256d)upper_half(v));
+        return;
+    }
+#endif
+    for (int i = 0; i < LANES && i < n; ++i)
+        to[i] = (double)v[i];
 }
 
 #endif

@@ -182,6 +182,47 @@ ALWAYS_INLINE vec exp_minus_abs(vec x)
     return exp_clamped(vec_max(vec_set(EXP_LOWEST), vec_minus_abs(x)));
 }
 
+/* exp(r) = 1 + r q(r) for |r| <= log(2) / 2.
+
+   Chebyshev interpolation gives q with an error of 1e-8 in float32 and 2e-17 in float64:
+       from mpmath import mp, mpf, expm1, log, chebyfit
+       mp.dps = 60
+       q = lambda r: expm1(r) / r if abs(r) > mpf(10)**-25 else 1 + r / 2
+       chebyfit(q, [-log(2) / 2, log(2) / 2], 6)[::-1]
+       chebyfit(q, [-log(2) / 2, log(2) / 2], 11)[::-1] */
+#if AEFAST_REAL_BITS == 32
+static const real EXP_RATIO[] = {1.000000010771570138408f,    0.500000001345772715295f,
+                                 0.1666650526040812348963f,   0.04166646500604004876069f,
+                                 0.008369148490856346586636f, 0.00139336410319867011502f};
+#else
+static const real EXP_RATIO[] = {1.0,
+                                 0.5000000000000005616925,
+                                 0.1666666666666667098633,
+                                 0.0416666666665731426106,
+                                 0.008333333333326140883979,
+                                 0.001388888893248859818134,
+                                 0.0001984126987480049198076,
+                                 0.00002480150434699768725539,
+                                 0.000002755725542574643428182,
+                                 2.762635724144722285515e-7,
+                                 2.510520637395701111604e-8};
+#endif
+
+/* exp(x) where it is a normal number, in fewer operations: log 2 has one part, so that the error
+   grows with |x|, from 1 ULP near 0 to 3 in float32 and 150 in float64 at the end of the range.
+   Errors are smallest where exp(x) is largest: results are good as parts of larger sums. */
+ALWAYS_INLINE vec exp_normal_quick(vec x)
+{
+    enum { N = sizeof EXP_RATIO / sizeof *EXP_RATIO };
+    vec magic = vec_fma(x, vec_set(LOG2_E), vec_set(ROUND_MAGIC));
+    vec r = vec_fma(magic - ROUND_MAGIC, vec_set(-LN2), x), y = vec_set(EXP_RATIO[N - 1]);
+    UNROLL(10)
+    for (int i = N - 2; i >= 0; --i)
+        y = vec_fma(y, r, vec_set(EXP_RATIO[i]));
+    y = vec_fma(y, r, vec_set(1));
+    return (vec)wrapped_sum((ivec)y, wrapped_shift((ivec)magic, MANTISSA_BITS));
+}
+
 /* exp(r) 2^n from the results of exp_rest, where it is a normal number. n is added to the bits of
    the exponent; the shift moves the other bits of ROUND_MAGIC out of the number. */
 ALWAYS_INLINE vec exp_normal(vec r, ivec shifted)

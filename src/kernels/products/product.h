@@ -218,13 +218,15 @@ typedef struct {
     int64_t lines;
 } ahead;
 
-/* Return the plan to prefetch `entries` operands during n_tiles tiles. Where tiles are few nothing
-   is fetched, since that would take longer than it saves. */
+/* Where tiles are fewer nothing is fetched, since that would take longer than it saves. */
+enum { FEWEST_FETCHING = 8 };
+
+/* Return the plan to prefetch `entries` operands during n_tiles tiles. */
 static inline ahead wanted_soon(const operand *from, int64_t entries, int64_t n_tiles)
 {
     int64_t bytes = entries * (int64_t)sizeof(operand);
     return (ahead){.next = (const char *)from,
-                   .lines = n_tiles < 8 ? 0 : ceil_div(bytes, CACHE_LINE * n_tiles)};
+                   .lines = n_tiles < FEWEST_FETCHING ? 0 : ceil_div(bytes, CACHE_LINE * n_tiles)};
 }
 
 /* Two functions for the two caches, because clang requires literal arguments of the builtin. */
@@ -251,6 +253,15 @@ static inline void product_in_panels(int64_t m, int64_t panels, int64_t depth, c
                                      int64_t c_panel, finish_panel *finish, void *context)
 {
     int64_t chunks = ceil_div(depth, DEPTH), tiles = ceil_div(m, TILE_ROWS);
+    if (chunks == 1 && tiles < FEWEST_FETCHING) {
+        /* What a small product needs, without the arithmetic of chunks and prefetches. */
+        for (int64_t j = 0; j < panels; ++j, b += b_panel, c += c_panel) {
+            for (tile_rows t = first_tile(m); t.row < m; t = next_tile(t))
+                tile_of_panels(t.rows, depth, a + t.row * PANEL, a_panel, b, c + t.row * PANEL, 0);
+            finish(context, j);
+        }
+        return;
+    }
     for (int64_t q = 0; q < chunks; ++q) {
         int64_t p = part_begin(depth, PANEL, chunks, q),
                 end = part_begin(depth, PANEL, chunks, q + 1), steps = end - p;

@@ -212,6 +212,13 @@ ALWAYS_INLINE int load_row(const rows_view *rows, int64_t place, int64_t column,
     return passes_check(rows, column, n, out) ? STATUS_OK : STATUS_BAD_ROWS;
 }
 
+/* Whether rows are loaded as they are, by copies of their entries. */
+static inline int are_copied(const rows_view *rows)
+{
+    return !rows->row_begin && rows->kind == REAL_KIND && !rows->checked && !rows->shift &&
+           !rows->clipped;
+}
+
 /* Load all d columns of the row at a place, PANEL columns at a time to addresses `stride` reals
    apart. The last PANEL columns are filled up with 0. Returns the status of load_row. */
 static inline int load_row_in_panels(const rows_view *rows, int64_t place, int64_t d, real *out,
@@ -222,18 +229,10 @@ static inline int load_row_in_panels(const rows_view *rows, int64_t place, int64
             memset(out + d / PANEL * stride, 0, PANEL * sizeof *out);
         return load_sparse_row(rows, place, 0, d, out, stride);
     }
-    int status = STATUS_OK,
-        is_copied = rows->kind == REAL_KIND && !rows->checked && !rows->shift && !rows->clipped;
-    const real *row = (const real *)row_at(rows, place);
+    int status = STATUS_OK;
     for (int64_t column = 0; column < d; column += PANEL, out += stride) {
-        if (is_copied && d - column >= PANEL) {
-            memcpy(out, row + column, PANEL * sizeof *out);
-        } else if (is_copied) {
-            pack_panel(1, d - column, row + column, 0, out);
-        } else {
-            memset(out, 0, PANEL * sizeof *out);
-            status |= load_row(rows, place, column, min_i64(PANEL, d - column), out);
-        }
+        memset(out, 0, PANEL * sizeof *out);
+        status |= load_row(rows, place, column, min_i64(PANEL, d - column), out);
     }
     return status;
 }
@@ -270,10 +269,43 @@ ALWAYS_INLINE void fetch_later_row(const rows_view *rows, const lookahead *l, in
             bytes = d * entry_bytes(rows->kind);
     if (later >= rows->n_rows)
         return;
-    const char *row = row_at(rows, later);
-    for (int64_t i = 0; i < bytes; i += CACHE_LINE)
-        __builtin_prefetch(row + i);
-    __builtin_prefetch(row + bytes - 1);
+    const char *row = row_at(rows, later), *last = row + bytes - 1;
+    for (; row < last; row += CACHE_LINE)
+        __builtin_prefetch(row);
+    __builtin_prefetch(last);
+}
+
+/* Copy the rows at the places [place, place + n), as load_row_in_panels does; row i goes to
+   out + i PANEL. A function of its own, so that its few variables stay in registers. */
+__attribute__((noinline, unused)) static void copy_rows_in_panels(const rows_view *rows,
+                                                                  const lookahead *later,
+                                                                  int64_t place, int64_t n,
+                                                                  int64_t d, real *out,
+                                                                  int64_t stride)
+{
+    const rows_view from = {.data = rows->data,
+                            .stride = rows->stride,
+                            .n_rows = rows->n_rows,
+                            .order = rows->order,
+                            .kind = REAL_KIND};
+    const lookahead ahead = *later;
+    for (int64_t i = 0; i < n; ++i) {
+        fetch_later_row(&from, &ahead, place + i, d);
+        const real *row = (const real *)row_at(&from, place + i);
+        real *to = out + i * PANEL;
+        int64_t left = d;
+        for (; left >= PANEL; left -= PANEL, row += PANEL, to += stride) {
+            vec_store(to, vec_load(row));
+            vec_store(to + LANES, vec_load(row + LANES));
+        }
+        if (left > LANES) {
+            vec_store(to, vec_load(row));
+            vec_store(to + LANES, vec_load_few(row + LANES, left - LANES));
+        } else if (left > 0) {
+            vec_store(to, vec_load_n(row, left));
+            vec_store(to + LANES, (vec){0});
+        }
+    }
 }
 
 #endif

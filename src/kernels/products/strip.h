@@ -103,17 +103,13 @@ typedef vec exponential_function(vec);
 /* A function whose values have exponentials that are normal numbers. */
 typedef vec exponent_function(vec);
 
-/* e[i] <- exp(exponent(values + bias)) for n <= PASS_ROWS rows, in two passes. */
+/* e[i] <- exp(exponent(values + bias)) for n <= PASS_ROWS rows. */
 ALWAYS_INLINE void normal_exponentials(int64_t n, const real *values, int64_t ld, int64_t width,
                                        vec bias, exponent_function *exponent, vec *e)
 {
-    ivec shifted[PASS_ROWS];
     UNROLL_BY(1)
     for (int64_t i = 0; i < n; ++i)
-        e[i] = exp_rest(exponent(vec_load_n(values + i * ld, width) + bias), &shifted[i]);
-    UNROLL_BY(1)
-    for (int64_t i = 0; i < n; ++i)
-        e[i] = exp_normal(e[i], shifted[i]);
+        e[i] = exp_normal_quick(exponent(vec_load_n(values + i * ld, width) + bias));
 }
 
 /* Call a function for each vector of columns. For whole vectors width and left are constants, so
@@ -141,12 +137,5 @@ ALWAYS_INLINE void for_each_masked_vector(strip *s, column_function *function)
 }
 
 ALWAYS_INLINE ivec not_finite_lanes(vec v) { return v - v != vec_set(0); }
-
-/* Store the first n lanes as doubles. */
-ALWAYS_INLINE void store_as_double(double *to, vec v, int64_t n)
-{
-    for (int i = 0; i < LANES && i < n; ++i)
-        to[i] = (double)v[i];
-}
 
 #endif

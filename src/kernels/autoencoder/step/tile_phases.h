@@ -94,11 +94,16 @@ static void load_group(const training *t, member m, const batch_plan *plan, cons
     const rows_view rows = t->job->rows;
     const lookahead ahead = *later;
     int64_t panels = n_panels(t->d), d = t->d;
-    int bad = STATUS_OK;
-    for (int64_t q = 0; q < n; ++q) {
+    int bad = STATUS_OK, is_copied = are_copied(&rows);
+    if (is_copied)
+        copy_rows_in_panels(&rows, later, place, n, d,
+                            panel_of(t->T, plan, panels, r, 0) + i * PANEL, panel_size(plan));
+    for (int64_t q = 0; q < (is_copied && t->T == t->X ? 0 : n); ++q) {
         row_entries row = {panel_of(t->T, plan, panels, r, 0) + (i + q) * PANEL, panel_size(plan)};
-        fetch_later_row(&rows, &ahead, place + q, d);
-        bad |= load_row_in_panels(&rows, place + q, d, row.at, row.panel_stride);
+        if (!is_copied) {
+            fetch_later_row(&rows, &ahead, place + q, d);
+            bad |= load_row_in_panels(&rows, place + q, d, row.at, row.panel_stride);
+        }
         if (t->T != t->X) {
             row_entries input = {panel_of(t->X, plan, panels, r, 0) + (i + q) * PANEL,
                                  panel_size(plan)};

@@ -226,12 +226,16 @@ static double use_bias_gradient(const training *t, const step_constants *constan
     double sums[BLOCK_COLUMNS], squares = 0;
     for (int64_t first = 0; first < bias->n; first += BLOCK_COLUMNS) {
         int64_t columns = min_i64(BLOCK_COLUMNS, bias->n - first);
-        memcpy(sums, bias->partial + first, (size_t)columns * sizeof *sums);
-        for (int64_t r = 1; r < bias->row_blocks; ++r)
-            for (int64_t j = 0; j < columns; ++j)
-                sums[j] += bias->partial[r * bias->n + first + j];
-        for (int64_t j = 0; j < columns; ++j)
-            gradient[j] = (real)sums[j];
+        const double *whole = bias->partial + first;
+        if (bias->row_blocks > 1) {
+            memcpy(sums, whole, (size_t)columns * sizeof *sums);
+            for (int64_t r = 1; r < bias->row_blocks; ++r)
+                for (int64_t j = 0; j < columns; ++j)
+                    sums[j] += bias->partial[r * bias->n + first + j];
+            whole = sums;
+        }
+        for (int64_t j = 0; j < columns; j += LANES)
+            vec_store_n(gradient + j, vec_load_doubles(whole + j, columns - j), columns - j);
         if (t->job->gradients) {
             add_to_gradients(t->job, bias->at + first, gradient, columns);
         } else if (t->bias_gradient) {
