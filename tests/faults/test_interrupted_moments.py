@@ -16,6 +16,10 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+# of signals, by tier
+COUNTS = [20, pytest.param(80, marks=pytest.mark.extra), pytest.param(300, marks=pytest.mark.slow)]
+
+
 def interrupt(number, frame):
     raise KeyboardInterrupt
 
@@ -35,7 +39,7 @@ def seconds_of(of):
     return time.perf_counter() - begin
 
 
-@pytest.mark.parametrize("n", [20, pytest.param(300, marks=pytest.mark.extra)])
+@pytest.mark.parametrize("n", COUNTS)
 @pytest.mark.parametrize("name", [name for name in SMALL_FITS if name != "stacked"])
 def test_signals_leave_a_model_and_no_limit(name, n, timer):
     of, random = SMALL_FITS[name], np.random.default_rng(0)

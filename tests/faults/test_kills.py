@@ -14,8 +14,9 @@ import aefast
 from aefast.cli import main
 
 N_KILLS = 12  # in the default tier
+MORE = [pytest.param(40, marks=pytest.mark.extra), pytest.param(150, marks=pytest.mark.slow)]
 
-many = pytest.mark.parametrize("n", [N_KILLS, pytest.param(150, marks=pytest.mark.extra)])
+many = pytest.mark.parametrize("n", [N_KILLS, *MORE])
 
 
 def temporary_files(folder):
