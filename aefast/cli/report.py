@@ -1,6 +1,5 @@
 """Reports of the command: the quality of a fit, the contents of a model file."""
 
-import copy
 import os
 from typing import Any
 
@@ -8,21 +7,26 @@ import numpy as np
 
 import aefast
 from aefast._base import threads
+from aefast.networks.scaling import in_units
+from aefast.networks.scan import scan_table
+from aefast.networks.training.constant import best_constant
+from aefast.networks.training.report import JUDGED_ROWS
+from aefast.networks.training.start import judged_rows
 
 
 def losses_before(model, subsets):
     """Return losses of an initialised autoencoder, and of the constant that predicts column means.
 
-    `subsets` maps names to rows.
+    `subsets` maps names to rows, of which those of "train" have the means, and the parameters of
+    distributions that are best for these.
     """
-    # With zero weights the output is the initial visible bias, the link of the training means.
-    constant = copy.deepcopy(model)
-    state = constant._state
-    for layer, flat in state.model.layer_views(state.parameters):
-        parameters = layer.split(flat)
-        parameters.W[...] = parameters.V[...] = 0
+    state, train, n_threads = model._state, subsets["train"], model.n_threads
+    given = train, len(train), state.model.output, state.parameters.dtype, n_threads
+    means = in_units(state.scaling, scan_table(*given, missing=state.fill is not None).means)
+    judged, _ = judged_rows(train, len(train), None, JUDGED_ROWS)
+    constant = best_constant(state, judged, None, means, n_threads)
     return {
-        name: {"before": mean_loss(model, rows), "column_means": mean_loss(constant, rows)}
+        name: {"before": mean_loss(model, rows), "column_means": constant.loss(rows)}
         for name, rows in subsets.items()
     }
 
@@ -85,7 +89,8 @@ def metrics(arguments, model, subsets, losses, seconds, stopped):
 def beats_the_means(losses):
     """Return whether the loss of the training rows ends below that of the column means."""
     row = losses["train"]
-    return row["after"] is not None and row["after"] <= row["column_means"] * (1 + 1e-6)
+    means = row["column_means"]
+    return row["after"] is not None and row["after"] <= means + 1e-6 * abs(means)
 
 
 def summary(arguments, metrics, written):
@@ -104,13 +109,14 @@ def summary(arguments, metrics, written):
             cells = _cell(row["before"]), _cell(row["after"]), _cell(row["column_means"])
             lines.append("  {:<20} {:>11} {:>11} {:>15}".format(label, *cells))
     shown = losses.get("test", losses["train"])
-    if shown["column_means"] > 0 and shown["after"] is not None:
-        saved = 1 - shown["after"] / shown["column_means"]
-        side = "below" if saved >= 0 else "above"
+    means, after = shown["column_means"], shown["after"]
+    if after is not None and means:
+        side = "below" if after <= means else "above"
+        # logarithms of densities have no zero that means anything
+        is_share = means > 0 and after >= 0
+        much = f"{abs(1 - after / means):.1%}" if is_share else f"{abs(after - means):.3g} nats"
         rows = "held-out" if n_held_out else "training"
-        lines.append(
-            f"  the {rows} loss ends {abs(saved):.1%} {side} that of predicting each column's mean"
-        )
+        lines.append(f"  the {rows} loss ends {much} {side} that of predicting each column's mean")
     n_threads, sizes = metrics["n_threads"], " → ".join(map(str, metrics["layer_sizes"]))
     if (arguments.layer_sizes or arguments.n_components) == "auto":
         lines += ["", f"hidden units, chosen for the training rows: {sizes}"]

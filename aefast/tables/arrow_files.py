@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -74,8 +74,13 @@ def all_numeric(schema: Any) -> bool:
     return all(is_numeric(field.type) for field in schema)
 
 
-def check_finite(file: str, rows: Array, names: Sequence[str], first: int, gaps: bool) -> None:
-    """Raise ValueError for an infinite value, and for NaN unless `gaps`; rows count from 1."""
+def check_finite(
+    file: str, rows: Array, names: Sequence[str], first: int, gaps: bool, hint: str
+) -> None:
+    """Raise ValueError for an infinite value, and for NaN unless `gaps`; rows count from 1.
+
+    `hint` says what the user can do about NaN.
+    """
     if rows.dtype.kind != "f":
         return
     good = ~np.isinf(rows) if gaps else np.isfinite(rows)
@@ -86,7 +91,7 @@ def check_finite(file: str, rows: Array, names: Sequence[str], first: int, gaps:
     got = "no value" if np.isnan(value) else repr(float(value))
     raise ValueError(
         f"{file}: row {first + row + 1}, column {names[int(column)]!r}: expected a finite number, "
-        f"got {got}"
+        f"got {got}{hint if np.isnan(value) else ''}"
     )
 
 
@@ -181,7 +186,7 @@ class ArrowFile:
             if is_matrix:
                 rows = np.empty((part.num_rows, len(names)), dtype)
                 fill_matrix(rows, part)
-                check_finite(self.name, rows, names, first, options.gaps)
+                check_finite(self.name, rows, names, first, options.gaps, options.gap_hint)
                 yield rows, ids
             else:
                 check_frame_is_finite(self.name, part, first)
@@ -222,23 +227,28 @@ def _index_of_pandas(schema):
     return ()
 
 
-def concatenate(files: Sequence[str], parts: Sequence[Any]) -> Any:
+def concatenate(
+    files: Sequence[str], parts: Sequence[Any], tell: Callable[[int, int, Any], None]
+) -> Any:
     """Return tables under each other; types of numbers are widened.
 
-    ValueError where a column has numbers in one file and text or dates in another.
+    ValueError where a column has numbers in one file and text or dates in another: that of `tell`,
+    called with the number of the file, that of the column, and the type of the files before, if it
+    knows the line.
     """
     pa = arrow("tables")
     whole = parts[0]
-    for file, part in zip(files[1:], parts[1:], strict=True):
+    for number, (file, part) in enumerate(zip(files[1:], parts[1:], strict=True), 1):
         try:
             whole = pa.concat_tables([whole, part], promote_options="permissive")
         except pa.ArrowException:
-            for field, other in zip(whole.schema, part.schema, strict=True):
+            for j, (field, other) in enumerate(zip(whole.schema, part.schema, strict=True)):
                 with contextlib.suppress(pa.ArrowException):
                     pa.unify_schemas(
                         [pa.schema([field]), pa.schema([other])], promote_options="permissive"
                     )
                     continue
+                tell(number, j, field.type)
                 raise ValueError(
                     f"{file}: column {field.name!r}: expected {field.type} as in {files[0]}, got "
                     f"{other.type}"

@@ -16,6 +16,9 @@ from aefast._base.types import Array
 NUMBER, BOOLEAN, TEXT, CATEGORY = "number", "boolean", "text", "category"
 DATE, TIME, DURATION, EMPTY = "date", "time", "duration", "empty"
 OF_LEVELS = (BOOLEAN, TEXT, CATEGORY)
+# microseconds of units, and those of 0001-01-01 and of the end of 9999-12-31
+_MICRO = {"W": 604_800e6, "D": 86_400e6, "h": 3600e6, "m": 60e6, "s": 1e6, "ms": 1e3, "us": 1.0}
+_EARLIEST, _LATEST = -62_135_596_800e6, 253_402_300_800e6
 MOST_DIGITS = 15  # of decimals, which are computed with as floats
 
 
@@ -98,7 +101,11 @@ def read_array(label: Any, values: Array, name: str) -> Column:
     if kind in "mM":
         micro = values.astype(f"{values.dtype.str[1]}8[us]")
         numbers = np.where(np.isnat(micro), np.nan, micro.astype(np.int64).astype(np.float64))
-        unit = np.datetime_data(values.dtype)[0]
+        unit, n_units = np.datetime_data(values.dtype)
+        if kind == "M":
+            given = values.view(np.int64).astype(np.float64) * n_units * _MICRO.get(unit, 0.0)
+            numbers = np.where(np.isnan(numbers), np.nan, _within_years(numbers))
+            numbers = np.where(np.isinf(_within_years(given)) & ~np.isnat(values), np.inf, numbers)
         return Column(label, Dtype(DATE if kind == "M" else DURATION, "", unit=unit), numbers)
     return Column(label, Dtype(NUMBER, str(values.dtype)), values.astype(np.float64))
 
@@ -130,8 +137,8 @@ def read_series(label: Any, series: Any, name: str, text: str) -> Column:
     if dtype == nw.Datetime:
         return _of_dates(label, series, text)
     if dtype == nw.Date:
-        micro = series.cast(nw.Datetime("us")).dt.timestamp("us")
-        return Column(label, Dtype(DATE, text, unit="D"), _floats(micro))
+        micro = _within_years(_floats(series.cast(nw.Int32())) * _MICRO["D"])
+        return Column(label, Dtype(DATE, text, unit="D"), micro)
     if dtype == nw.Duration:
         micro = series.dt.total_microseconds()
         return Column(label, Dtype(DURATION, text, unit=dtype.time_unit), _floats(micro))
@@ -148,10 +155,11 @@ def _floats(series: Any) -> Array:
     """Return a narwhals Series as float64, with NaN for null."""
     import narwhals as nw
 
-    series = series.cast(nw.Float64())
+    if not series.dtype.is_integer():  # casts of pyarrow refuse integers beyond 2**53
+        series = series.cast(nw.Float64())
     missing = np.asarray(series.is_null().to_numpy(), bool)
     if missing.any():
-        series = series.fill_null(0.0)
+        series = series.fill_null(0)
     values = np.array(series.to_numpy(), np.float64)
     values[missing] = np.nan
     return values
@@ -176,16 +184,24 @@ def of_categories(label: Any, codes: Array, categories: list, dtype: Dtype, name
 
 
 def _of_dates(label: Any, series: Any, text: str) -> Column:
+    import narwhals as nw
+
     zone, unit = series.dtype.time_zone, series.dtype.time_unit
     local = None
     if zone is not None:
         local = _floats(series.dt.replace_time_zone(None).dt.timestamp("us"))
-    return Column(
-        label,
-        Dtype(DATE, text, unit=unit, zone=zone),
-        _floats(series.dt.timestamp("us")),
-        local=local,
-    )
+    micro = _floats(series.dt.timestamp("us"))
+    if unit in ("s", "ms"):  # of which libraries make microseconds without a look at overflows
+        observed = series.drop_nulls().cast(nw.Int64()).to_numpy() * _MICRO[unit]
+        given = ~np.asarray(series.is_null().to_numpy(), bool)
+        micro[given] = np.where(np.isinf(_within_years(observed)), np.inf, micro[given])
+    dtype = Dtype(DATE, text, unit=unit, zone=zone)
+    return Column(label, dtype, _within_years(micro), local=local)
+
+
+def _within_years(micro: Array) -> Array:
+    """Return dates in microseconds, infinite where they are not of the years 1 to 9999."""
+    return np.where((micro < _EARLIEST) | (micro > _LATEST), np.inf, micro)
 
 
 def read_objects(label: Any, objects: Array, missing: Array, name: str, text: str) -> Column:

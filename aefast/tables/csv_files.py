@@ -91,6 +91,10 @@ class CsvFile:
         """Return where an entry stands, rows below the header and columns counted from 0."""
         return Faults(self._source, self.dialect, self.names).place(row, column)
 
+    def check_kind(self, column: int, kind: Any) -> None:
+        """Raise ValueError for the first field of a column that cannot be of a type of Arrow."""
+        Faults(self._source, self.dialect, self.names).check_kind(column, kind)
+
     def _begins_with_numbers(self, columns, options):
         if options.texts and any(name in options.texts for name in self._labels(columns)):
             return False

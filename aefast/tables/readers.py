@@ -94,7 +94,7 @@ class OpenTable:
         chosen, parts = self._selection, []
         for file in self._files:
             parts.append(file.read(chosen.columns, chosen.id_column, self._options))
-        rows = _joined([file.name for file in self._files], [rows for rows, _ in parts])
+        rows = _joined([file.name for file in self._files], [rows for rows, _ in parts], self._tell)
         notices: tuple[str, ...] = ()
         if self._files[0].is_text and not isinstance(rows, np.ndarray):
             order = self._options.text.dates
@@ -110,6 +110,11 @@ class OpenTable:
             )
         table = self._table(rows, ids, self.notices + notices + self._notice_of_ids(ids))
         return dataclasses.replace(table, places=self._places([len(rows) for rows, _ in parts]))
+
+    def _tell(self, number, column, kind):
+        """Raise ValueError for the first field of a text file that is not of a type of Arrow."""
+        if self._files[number].is_text:
+            self._files[number].check_kind(self._selection.columns[column], kind)
 
     def _places(self, lengths):
         """Return the function that tells where an entry stands: `FileTable.places`."""
@@ -204,7 +209,7 @@ def _check_alike(files):
         raise ValueError(f"{expected}; {'; '.join(differences) or 'they have another order'}")
 
 
-def _joined(files, parts):
+def _joined(files, parts, tell):
     """Return the rows of all files under each other."""
     if len(parts) == 1:
         return parts[0]
@@ -218,4 +223,4 @@ def _joined(files, parts):
         else part
         for part in parts
     ]
-    return concatenate(files, tables)
+    return concatenate(files, tables, tell)

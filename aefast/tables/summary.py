@@ -70,7 +70,7 @@ class Summary:
                 f"column {str(self.label)!r} of {name} is {self.kind} first and {column.kind} "
                 f"from row {first_row} on"
             )
-        if column.kind == NUMBER:
+        if column.kind in (NUMBER, DATE):
             check_finite(column, name, first_row)
         if column.kind in OF_LEVELS or (self.as_levels and column.kind == NUMBER):
             self._add_levels(column.of_levels())
@@ -186,6 +186,11 @@ def check_finite(column: Column, name: str, first_row: int = 0) -> None:
     if len(bad):
         value, row = column.values[bad[0]], first_row + int(bad[0])
         named = TableName(name, [str(column.label)])
+        if column.dtype.kind == DATE:
+            raise ValueError(
+                f"Input {name} contains a date out of range at row {row}, column "
+                f"{str(column.label)!r}: expected years 1 to 9999"
+            )
         raise entry_error(value, named, (row, 0), ANYWHERE, np.dtype(np.float64))
 
 

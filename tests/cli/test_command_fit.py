@@ -449,3 +449,17 @@ def test_checkpoints_of_a_command(folder, capsys):
         (["--checkpoint", "stored", "--checkpoint-every", "often"], "checkpoint_every must be"),
     ):
         assert what in refused(capsys, *argv, *wrong)
+
+
+def test_the_column_means_are_those_of_their_own_variances(tmp_path, capsys):
+    """Means of known columns are one model, whatever the activation and the network's variances."""
+    z = np.random.default_rng(0).normal(size=(400, 1))
+    np.save(tmp_path / "X.npy", z * [1, 20.0, 3] + 0.01 * np.random.default_rng(1).normal(size=3))
+    options = "--output gaussian_diagonal --test-fraction 0 --epochs 200 -k 2"
+    for activation in ("sigmoid", "relu"):
+        out = tmp_path / activation
+        argv = ["fit", str(tmp_path / "X.npy"), "--out", str(out), "--activation", activation]
+        assert main([*argv, *options.split()]) == 0
+        losses = json.loads((out / "metrics.json").read_text())["loss"]["train"]
+        assert losses["column_means"] == pytest.approx(1.5, abs=1e-4)  # of standardised columns
+        assert losses["after"] < 0 and re.search(r"ends [\d.]+ nats below", capsys.readouterr().out)

@@ -31,10 +31,10 @@ def same_bits(a, b):
 def loss_of_means(estimator, X):
     """Return the mean loss of the column means, with the fit's parameters of distributions."""
     from aefast.networks.scaling import in_units
-    from aefast.networks.training.constant import loss_of_constant
+    from aefast.networks.training.constant import constant_of
 
     state = estimator._state
-    return loss_of_constant(state, X, None, in_units(state.scaling, X.mean(axis=0)), None)
+    return constant_of(state, in_units(state.scaling, X.mean(axis=0))).loss(X)
 
 
 def run_python(script, **environment):

@@ -375,3 +375,35 @@ def test_dates_out_of_range():
     frame = pl.DataFrame({"d": [dt.date(1, 1, 1), dt.date(9999, 12, 31), dt.date(2020, 5, 5)]})
     encoder = TableEncoder().fit(frame)
     assert encoder.inverse_transform(encoder.transform(frame)).equals(frame)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pl.Series([0, None, 2**31 - 1], dtype=pl.Int32).cast(pl.Date),
+        pl.Series([0, None, 2**62]).cast(pl.Datetime("ms")),
+        pa.array([0, None, 2**62], pa.timestamp("s")),
+        pa.array([0, None, 2**62], pa.timestamp("us")),
+        pd.Series(np.array([0, 5, 2**62], "M8[s]")),
+    ],
+    ids=["polars days", "polars ms", "arrow s", "arrow us", "pandas s"],
+)
+def test_dates_out_of_range_are_errors(values):
+    """Libraries wrap them round, make nulls of them, or panic."""
+    make = {"Series": pd.DataFrame}.get(type(values).__name__, pa.table)
+    make = pl.DataFrame if isinstance(values, pl.Series) else make
+    frame = make({"when": values, "a": [1.0, 2.0, 3.0]})
+    with pytest.raises(ValueError, match="date out of range at row 2, column 'when'"):
+        TableEncoder().fit(frame)
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow"])
+def test_large_integers_are_rounded(library):
+    numbers = [2**60 + 1, None, 5, -(2**62)]
+    frame = {
+        "pandas": lambda: pd.DataFrame({"n": pd.array(numbers, "Int64")}),
+        "polars": lambda: pl.DataFrame({"n": numbers}),
+        "pyarrow": lambda: pa.table({"n": numbers}),
+    }[library]()
+    [found] = TableEncoder({"n": "real"}).fit_transform(frame).T
+    np.testing.assert_array_equal(found, [2.0**60, np.nan, 5, -(2.0**62)])

@@ -1,7 +1,7 @@
 """Losses of the best constant: each row is reconstructed by the column means."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,59 +18,57 @@ GOLDEN = (np.sqrt(5.0) - 1) / 2
 N_DIVISIONS = 21  # of an interval of two steps, to 2e-4; the loss is then within 1e-8 of its least
 
 
-def loss_of_constant(
-    state: FittedState, rows: Any, weight: Any, means: Array, n_threads: int | None
-) -> float:
-    """Return the mean loss of rows that are reconstructed by the column means (d,).
+class Constant(NamedTuple):
+    """A network whose reconstructions are the column means: one unit, without weights."""
 
-    These are in the model's units. Parameters of distributions, as variances, are the state's.
+    network: Network
+    parameters: Any
+    variant: Any
+
+    def loss(self, rows: Any, weight: Any = None, n_threads: int | None = None) -> float:
+        """Return the mean loss of rows."""
+        options = {"sample_weight": weight, "variant": self.variant}
+        given = self.network, (self.parameters,), rows, len(rows), n_threads
+        return mean_loss(*given, **options)
+
+
+def constant_of(state: FittedState, means: Array, dtype: Any = None) -> Constant:
+    """Return the constant of column means (d,), which are in the model's units.
+
+    Parameters of distributions, as variances, are the state's. `dtype` is that of the computation;
+    None: that of the state.
     """
-    theta = state.model.split(state.parameters)[0].theta
-    return _loss(state, rows, weight, means, theta, n_threads)
+    dtype = np.dtype(dtype or state.parameters.dtype)
+    network = Network((state.model.layers[0]._replace(n_components=1, top_k=0),))
+    [parameters] = network.split(np.zeros(network.n_parameters, dtype))
+    parameters.c[...] = initial_bias(network.layers[0], means)
+    if parameters.theta is not None:
+        parameters.theta[...] = state.model.split(state.parameters)[0].theta
+    return Constant(network, parameters, rows_variant(state, dtype))
 
 
-def loss_of_best_constant(
+def best_constant(
     state: FittedState, rows: Any, weight: Any, means: Array, n_threads: int | None
-) -> float:
-    """Return the loss of `loss_of_constant` with the parameters that are best for the constant.
+) -> Constant:
+    """Return the constant of column means with the parameters that are best for it on some rows.
 
     The variances of a fit are those of its residuals. With these the column means would look far
     worse than a model of the means and their own variances is.
     """
-    theta = state.model.split(state.parameters)[0].theta
-    if theta is not None:
-        theta = _best_parameters(state, rows, weight, means, theta, n_threads)
-    return _loss(state, rows, weight, means, theta, n_threads)
+    found, precise = constant_of(state, means), constant_of(state, means, np.float64)
+    if precise.parameters.theta is None:
+        return found
+    options = {"variant": precise.variant, "check": False, "n_threads": n_threads}
 
-
-def _constant(state: FittedState, means: Array, dtype: Any) -> tuple[Network, Any]:
-    """Return a network of one unit without weights, whose reconstructions are the means."""
-    network = Network((state.model.layers[0]._replace(n_components=1, top_k=0),))
-    [parameters] = network.split(np.zeros(network.n_parameters, dtype))
-    parameters.c[...] = initial_bias(network.layers[0], means)
-    return network, parameters
-
-
-def _loss(state, rows, weight, means, theta, n_threads):
-    network, parameters = _constant(state, means, state.parameters.dtype)
-    if theta is not None:
-        parameters.theta[...] = theta
-    options = {"sample_weight": weight, "variant": rows_variant(state)}
-    return mean_loss(network, (parameters,), rows, len(rows), n_threads, **options)
-
-
-def _best_parameters(state, rows, weight, means, theta, n_threads):
-    """Return the parameters (d,) of least loss, from those of a fit on."""
-    network, parameters = _constant(state, means, np.dtype(np.float64))
-    options = {"variant": rows_variant(state, np.dtype(np.float64)), "n_threads": n_threads}
-
-    def losses(given):
-        parameters.theta[...] = given
-        found = one_pass(network, (parameters,), rows, "feature_losses", check=False, **options)
+    def losses(theta):
+        precise.parameters.theta[...] = theta
+        given = precise.network, (precise.parameters,), rows, "feature_losses"
+        of_entries = one_pass(*given, **options)
         with threads.same_bits():
-            return np.average(found, axis=0, weights=weight)
+            return np.average(of_entries, axis=0, weights=weight)
 
-    return _least(losses, theta.astype(np.float64))
+    found.parameters.theta[...] = _least(losses, precise.parameters.theta.copy())
+    return found
 
 
 def _least(losses: Callable[[Array], Array], start: Array) -> Array:

@@ -7,7 +7,7 @@ from aefast._base.progress import note
 from aefast._base.warnings import warn
 from aefast.networks._autoencoder import BOUNDED_ACTIVATIONS, activation_table
 from aefast.networks.one_pass import mean_loss, one_pass
-from aefast.networks.training.constant import loss_of_best_constant
+from aefast.networks.training.constant import best_constant
 from aefast.networks.training.start import judged_rows
 from aefast.networks.variants import rows_variant
 
@@ -77,7 +77,8 @@ def _judge(state, rows, weight, means, n_threads):
     options = {"sample_weight": weight, "variant": rows_variant(state)}
     parameters = state.model.split(state.parameters)
     loss = mean_loss(state.model, parameters, rows, len(rows), n_threads, **options)
-    return loss, loss_of_best_constant(state, rows, weight, means, n_threads)
+    constant = best_constant(state, rows, weight, means, n_threads)
+    return loss, constant.loss(rows, weight, n_threads)
 
 
 def _warn_of_codes(state, rows, n_threads):

@@ -35,7 +35,7 @@ from aefast.networks import outputs
 from aefast.networks._autoencoder import N_PARAMETER_ARRAYS, activation_table
 from aefast.networks.fitted import initial_bias
 from aefast.networks.one_pass import mean_loss, one_pass
-from aefast.networks.training.constant import loss_of_constant
+from aefast.networks.training.constant import constant_of
 from aefast.networks.training.parts import MOST_ENTRIES, spread_rows
 from aefast.networks.variants import rows_variant
 
@@ -315,7 +315,7 @@ def start_near_pca(state, X, train, weight, means, n_threads, spread, spectrum=N
         options = {"sample_weight": weight, "variant": variant}
         return mean_loss(state.model, parameters, rows, len(rows), n_threads, **options)
 
-    constant = loss_of_constant(state, rows, weight, means, n_threads)
+    constant = constant_of(state, means).loss(rows, weight, n_threads)
 
     def judge(factor):
         place(factor)
