@@ -166,10 +166,12 @@ def test_partial_fit_and_warm_start_go_on_with_either():
     np.testing.assert_allclose(mixed.components_, plain.components_, rtol=1e-9)
 
 
+@pytest.mark.parametrize("density", [0.05, 0.3])  # losses of single entries, and of whole rows
 @pytest.mark.parametrize("scale", [None, "standard"])
-def test_stored_entries_alone_have_a_loss_where_others_are_missing(scale):
+def test_stored_entries_alone_have_a_loss_where_others_are_missing(scale, density):
     """Ratings: rows that store nothing else than what was rated are rows with NaN."""
-    X, dense = table("gaussian", np.float64)
+    X = sparse_rows("gaussian", 700, 37, density)
+    dense = X.toarray()
     gaps = np.where(dense == 0, np.nan, dense)
     options = {"n_components": 4, "scale": scale, "max_epochs": 3, "random_state": 0}
     rated = aefast.Autoencoder(sparse_means="missing", init="glorot", **options).fit(X)
