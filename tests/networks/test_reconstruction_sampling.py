@@ -192,3 +192,38 @@ def test_centred_columns_are_refused():
     ae.set_params(reconstruction_sampling=5)
     with pytest.raises(ValueError, match="zeros stay zeros"):
         ae.partial_fit(X)
+
+
+@pytest.mark.parametrize("wanted", [None, 5])
+def test_shares_weighted_by_totals_are_poisson_with_the_total_as_exposure(wanted):
+    """Loss and gradient are those of ``Σ_j N μ_j − x_j log(N μ_j)``, but for terms in x alone."""
+    X = rows_of("poisson", n=40)
+    totals = np.maximum(X.sum(axis=1), 1.0)
+    shares = sparse.csr_array(X / totals[:, np.newaxis])
+    parameters = parameters_of(D, 4, tied=False)
+    given = {"output": "poisson", "row_norm": "l2", "reconstruction_sampling": wanted}
+    _, found, _, ae = step(shares, parameters, np.zeros(D), sample_weight=totals, **given)
+    W, b, c, V = parameters
+    H = 1 / (1 + np.exp(-(reference_noise.divided_by_norms(X.toarray()) @ W.T + b)))
+    drawn = 1.0 if wanted is None else reference.weights(shares, wanted, ae._state.seed)
+    dA_hat = drawn * (totals[:, np.newaxis] * np.exp(H @ V + c) - X.toarray())
+    np.testing.assert_allclose(found.c * totals.sum(), dA_hat.sum(axis=0), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(
+        found.decoder_weights * totals.sum(), H.T @ dA_hat, rtol=1e-9, atol=1e-9
+    )
+
+
+@pytest.mark.parametrize("place", [0, 9, 30])
+def test_poisson_with_exposure_has_the_gradient_of_multinomial_where_shares_add_up_to_1(place):
+    row = rows_of("poisson", n=40)[[place]]
+    total = row.sum()
+    W, b, c, V = parameters_of(D, 4, tied=False)
+    x = reference_noise.divided_by_norms(row.toarray())
+    eta = 1 / (1 + np.exp(-(x @ W.T + b))) @ V + c
+    parameters = parameters_of(D, 4, tied=False)._replace(c=c - np.log(np.exp(eta).sum()))
+    _, of_counts, _, _ = step(
+        row, parameters, np.zeros(D), output="multinomial", row_norm="l2", sample_weight=None
+    )
+    _, of_shares, _, _ = step(row / total, parameters, np.zeros(D), output="poisson", row_norm="l2")
+    scaled = type(of_shares)(*(total * part for part in of_shares))
+    assert_same_gradients(scaled, of_counts, 1e-10)
