@@ -91,6 +91,13 @@ PARAMETERS = (
         "what entries mean that sparse rows do not store: zero or missing",
     ),
     ("--sparse-output", "sparse_output", "exact", "steps on sparse rows: exact or factored"),
+    (
+        "--reconstruction-sampling",
+        "reconstruction_sampling",
+        None,
+        "losses of so many zeros of each sparse row, or with a decimal point so many per stored "
+        "entry, instead of those of all columns",
+    ),
     ("--row-norm", "row_norm", None, "divide the encoder's rows by this norm: l2"),
     (
         "--corruption",
@@ -148,6 +155,7 @@ _TYPES = {
     "max_epochs": variants.auto_or(int),
     "pretrain_epochs": variants.auto_or(int),
     "learning_rate": variants.auto_or(float),
+    "reconstruction_sampling": variants.number,
 }
 _METAVARS = {
     "layer_sizes": "N,N,...",

@@ -27,6 +27,14 @@ def auto_or(kind):
     return parse
 
 
+def number(text):
+    """Return an int, or a float for a number with a decimal point or an exponent."""
+    try:
+        return int(text)
+    except ValueError:
+        return float(text)
+
+
 def name_or_none(text):
     """Return a name, or None for "none"."""
     return None if text.lower() == "none" else text

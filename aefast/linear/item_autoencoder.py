@@ -17,6 +17,7 @@ from aefast._base.errors import table_name
 from aefast._base.exchange import ToOnnx
 from aefast._base.foreign_names import hints
 from aefast._base.moments import SufficientStatistics
+from aefast._base.recommending import Recommending
 from aefast._base.types import Reals, Table
 from aefast._base.warnings import warn
 from aefast.linear import foreign_names, item_solvers, low_rank_items
@@ -33,7 +34,13 @@ def _is_full(estimator):
 
 
 class ItemAutoencoder(
-    ItemModel, ToOnnx, StatisticsMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator
+    Recommending,
+    ItemModel,
+    ToOnnx,
+    StatisticsMixin,
+    OneToOneFeatureMixin,
+    TransformerMixin,
+    BaseEstimator,
 ):
     """Linear autoencoder with a zero diagonal for implicit feedback (EASE, ELSA).
 
@@ -43,6 +50,7 @@ class ItemAutoencoder(
         ``Σ_u w_u ‖x_u − x_u B‖² + l2 ‖B‖²``   with ``diag(B) = 0``
 
     in closed form: ``P = (Xᵀ diag(w) X + l2 I)⁻¹``, ``B_ij = −P_ij / P_jj`` off the diagonal [1]_.
+    The scores of `recommend` are rows of ``X B``.
 
     Parameters
     ----------
@@ -355,43 +363,6 @@ class ItemAutoencoder(
         """
         check_is_fitted(self)
         return self._scores(check.estimator_table(self, X, reset=False))
-
-    def recommend(
-        self,
-        user_rows: Table,
-        n: int,
-        *,
-        exclude_seen: bool = True,
-        filter_items: ArrayLike | None = None,
-    ) -> tuple[NDArray[np.int64], Reals]:
-        """Return the items of highest score for each user.
-
-        Parameters
-        ----------
-        user_rows : array-like or CSR matrix (n_samples, n_features)
-            Rows of the users, who need not be among those of `fit`.
-        n : int
-            Number of items to recommend, from 1 to n_features.
-        exclude_seen : bool, default=True
-            Leave out items whose entry is not 0.
-        filter_items : array-like of int, or of bool (n_features,), optional
-            Items that are not recommended to anybody: their columns, or True for each of them.
-
-        Returns
-        -------
-        items : ndarray (n_samples, n) of int64
-            Columns of X in the order of falling scores; of equal scores the smaller column comes
-            first. −1 where there are no more items.
-        scores : ndarray (n_samples, n)
-            Scores of the items; −inf where the item is −1.
-        """
-        check_is_fitted(self)
-        n = ranking.as_number_of_items(n, self.n_features_in_)
-        exclude_seen = scalars.as_flag(exclude_seen, "exclude_seen")
-        allowed = ranking.as_allowed(filter_items, self.n_features_in_)
-        rows = ranking.user_table(self, user_rows, "user_rows")
-        name = table_name(user_rows, self, name="user_rows")
-        return self._best(rows, n, exclude_seen, allowed, name)
 
     def similar_items(self, items: ArrayLike, n: int) -> tuple[NDArray[np.int64], Reals]:
         """Return the items that most resemble each item: row i of B, the largest entries first.

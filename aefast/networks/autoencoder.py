@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import (
     Interval,
+    RealNotInt,
     StrOptions,
 )
 
@@ -19,7 +20,7 @@ from aefast.networks.inference import NetworkInference
 from aefast.networks.network import single_layer
 from aefast.networks.precision import PRECISIONS
 from aefast.networks.scaling import KINDS as SCALES
-from aefast.networks.training import factored, lbfgs
+from aefast.networks.training import factored, lbfgs, sampling
 from aefast.networks.training.fitting import NetworkFitting
 from aefast.networks.training.schedules import SCHEDULES
 from aefast.networks.variants import check_variants, has_gain, variant_of
@@ -169,6 +170,13 @@ class Autoencoder(
         Steps on sparse rows. "exact": the output of all columns is computed. "factored": the same
         steps of plain gradient descent (``solver="sgd", momentum=0``) on squared errors, in time
         that does not depend on the number of columns (Vincent, de Brébisson & Bouthillier 2015).
+    reconstruction_sampling : int, float or None, default=None
+        On sparse rows, the loss of a training step is that of each row's stored entries and of this
+        number of its zeros (an int), or of this number for each stored entry (a float), drawn anew
+        in each pass, whose losses are divided by the probabilities of being drawn: losses and
+        gradients are unbiased (Dauphin, Glorot & Bengio 2011), and the output is computed for these
+        entries alone. None: the loss has all columns, as that of dense rows, held-out rows and the
+        other methods always has. Not for outputs of groups of columns ("multinomial").
     corruption : "auto", None or (kind, level), default="auto"
         Denoising (Vincent et al. 2008): rows are corrupted before they are encoded, anew in each
         pass, and reconstructed clean. ("masking", p): entries become 0 with probability p.
@@ -365,6 +373,11 @@ class Autoencoder(
         "sparse_means": [StrOptions({"zero", "missing"})],
         "row_norm": [None, StrOptions({"l2"})],
         "sparse_output": [StrOptions({"exact", "factored"})],
+        "reconstruction_sampling": [
+            None,
+            Interval(Integral, 1, scalars.LARGEST_SIZE, closed="both"),
+            Interval(RealNotInt, 0, np.finfo(np.float32).max, closed="right"),
+        ],
         "corruption": [None, StrOptions({"auto"}), tuple],
         "contraction": [Interval(Real, 0, np.finfo(np.float32).max, closed="both")],
         "sparsity": [None, tuple],
@@ -413,6 +426,7 @@ class Autoencoder(
         sparse_means: str = "zero",
         row_norm: str | None = None,
         sparse_output: str = "exact",
+        reconstruction_sampling: float | None = None,
         corruption: tuple[str, float] | str | None = "auto",
         contraction: float = 0.0,
         sparsity: tuple[Any, ...] | None = None,
@@ -457,6 +471,7 @@ class Autoencoder(
         self.sparse_means = sparse_means
         self.row_norm = row_norm
         self.sparse_output = sparse_output
+        self.reconstruction_sampling = reconstruction_sampling
         self.corruption = corruption
         self.contraction = contraction
         self.sparsity = sparsity
@@ -482,6 +497,7 @@ class Autoencoder(
     def _check_variants(self):
         check_variants(self)
         factored.check_parameters(self)
+        sampling.check_parameters(self)
         lbfgs.check(self)
 
     def _given_sizes(self):

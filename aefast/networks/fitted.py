@@ -258,6 +258,7 @@ class FittedNetwork(Saved):
             parameters |= {"sparse_means": "zero", "row_norm": None} | parameters
             if "tied" in parameters:
                 parameters.setdefault("sparse_output", "exact")
+                parameters.setdefault("reconstruction_sampling", None)
             state.setdefault("divides_by_norms", False)
 
     _parameters_not_saved = ("callbacks",)

@@ -5,14 +5,12 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 from sklearn.utils._param_validation import Interval
-from sklearn.utils.validation import check_is_fitted
 
 from aefast._base import ranking, scalars
-from aefast._base.errors import table_name
 from aefast._base.projection import project
-from aefast._base.types import Array, Callbacks, PathLike, RandomState, Reals, Table
+from aefast._base.recommending import Recommending
+from aefast._base.types import Array, Callbacks, PathLike, RandomState
 from aefast.networks.autoencoder import Autoencoder
 
 # what is chosen here, as for Autoencoder
@@ -45,7 +43,7 @@ class _Absent:
         raise AttributeError("use Autoencoder for networks of given parameters")
 
 
-class MultinomialAutoencoder(Autoencoder):
+class MultinomialAutoencoder(Recommending, Autoencoder):
     """Denoising autoencoder of counts with multinomial output, to recommend items (Mult-DAE).
 
     Rows are users, columns are items, and entries say how often, or how strongly, users chose them;
@@ -56,7 +54,8 @@ class MultinomialAutoencoder(Autoencoder):
 
     and training minimises ``−Σ_j x_j log π_j``, the multinomial log-likelihood of the row itself
     but for its constant: items compete for a user's choices, as they do in a ranked list. Rows in
-    CSR form are never made dense.
+    CSR form are never made dense. The scores of `recommend` are ``(h W* + c)_j``: log π_j but for a
+    constant of each user.
 
     Parameters
     ----------
@@ -169,40 +168,8 @@ class MultinomialAutoencoder(Autoencoder):
     from_parameters = _Absent()
     from_torch = _Absent()
 
-    def recommend(
-        self,
-        user_rows: Table,
-        n: int,
-        *,
-        exclude_seen: bool = True,
-        filter_items: ArrayLike | None = None,
-    ) -> tuple[NDArray[np.int64], Reals]:
-        """Return the items of highest probability for each user.
-
-        Parameters
-        ----------
-        user_rows : array-like or CSR matrix (n_samples, n_features)
-            Rows of the users, who need not be among those of `fit`.
-        n : int
-            Number of items to recommend, from 1 to n_features.
-        exclude_seen : bool, default=True
-            Leave out items whose entry is not 0.
-        filter_items : array-like of int, or of bool (n_features,), optional
-            Items that are not recommended to anybody: their columns, or True for each of them.
-
-        Returns
-        -------
-        items : ndarray (n_samples, n) of int64
-            Columns of X in the order of falling scores; of equal scores the smaller column comes
-            first. −1 where there are no more items.
-        scores : ndarray (n_samples, n)
-            ``(h W* + c)_j``: log π_j but for a constant of each user. −inf where the item is −1.
-        """
-        check_is_fitted(self)
-        n = ranking.as_number_of_items(n, self.n_features_in_)
-        exclude_seen = scalars.as_flag(exclude_seen, "exclude_seen")
-        allowed = ranking.as_allowed(filter_items, self.n_features_in_)
-        rows = ranking.user_table(self, user_rows, "user_rows")
+    def _best(self, rows, n, exclude_seen, allowed, name):
+        """Return items and scores ``(h W* + c)_j``, as `recommend` does."""
         fitted = self._fitted_parameters()  # one model, whatever other threads fit
         V, c = fitted.V, fitted.c
 
@@ -220,5 +187,5 @@ class MultinomialAutoencoder(Autoencoder):
             exclude_seen=exclude_seen,
             allowed=allowed,
             n_threads=self.n_threads,
-            name=table_name(user_rows, self, name="user_rows"),
+            name=name,
         )

@@ -1,6 +1,6 @@
 """Variants of a training step (noise, penalties, dropped units) in the form that kernels read."""
 
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,6 +47,9 @@ class Variant(NamedTuple):
     revive: float = 0.0  # with top-k: weight of the auxiliary loss of dead units
     dead_rows: int = 0  # a unit is dead when this many rows in a row have not kept it
     rows_unused: np.ndarray | None = None  # (k,) int64, number of rows since each unit was kept
+    # reconstruction sampling: number of zeros of each row in the loss, or number per stored entry
+    sampled_zeros: int = 0
+    sampled_ratio: float = 0.0
 
     def keeps_zeros(self, absent_missing):
         """Return whether the encoder reads 0 where rows in CSR form store nothing.
@@ -231,6 +234,10 @@ def variant_of(estimator, model, dtype, *, seed, reading, extremes=None, n_rows=
             "dead_rows": n_rows,
             "rows_unused": np.zeros(model.n_components, np.int64),
         }
+    given = getattr(estimator, "reconstruction_sampling", None)
+    if given is not None:
+        is_number = isinstance(given, Integral)
+        options |= {"sampled_zeros": int(given)} if is_number else {"sampled_ratio": float(given)}
     return variant_of_rows(reading, dtype)._replace(
         contraction=float(estimator.contraction), dropout=float(estimator.dropout), **options
     )

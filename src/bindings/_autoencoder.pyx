@@ -79,6 +79,19 @@ cdef int64_t batch_entries(X, int64_t batch_size) except -1:
     return 0 if isinstance(X, cnp.ndarray) else X.most_entries(batch_size)
 
 
+cdef bint samples_zeros(variant) except *:
+    """Return whether the losses of zeros are sampled."""
+    return variant.sampled_zeros > 0 or variant.sampled_ratio > 0
+
+
+cdef int64_t most_sampled(variant, int64_t n_stored, int64_t batch_size, int64_t d) except -1:
+    """Return a bound of the number of zeros that are drawn for a batch."""
+    if not samples_zeros(variant):
+        return 0
+    wanted = variant.sampled_zeros * batch_size + variant.sampled_ratio * n_stored + batch_size
+    return int(min(wanted, batch_size * d))
+
+
 include "_model_views.pxi"
 
 
@@ -296,6 +309,10 @@ cdef class Trainer:
         self.job.terms = terms_of(variant)
         self.job.rows_unused = <int64_t*> data_of(variant.rows_unused)
         self.job.batch_size, self.job.batch_entries = batch_size, batch_entries(X, batch_size)
+        self.job.sampled_zeros = variant.sampled_zeros
+        self.job.sampled_ratio = variant.sampled_ratio
+        self.job.batch_entries += most_sampled(variant, self.job.batch_entries, batch_size,
+                                               network.n_features)
         self.job.n_threads = self.most_threads = n_threads
         self.job.gemm = gemm_of(flat)
         self.job.hyper = view_hyperparameters(hyperparameters)
@@ -306,7 +323,8 @@ cdef class Trainer:
             self.job.state[i] = data_of(state[i])
         self.kernels = (autoencoder_bfloat16_tables[<int> _runtime.isa_index()] if bfloat16
                         else kernels_of(flat))
-        self.job.tiled = bfloat16 or _runtime.products() == "tiles"
+        self.job.tiled = (bfloat16 or samples_zeros(variant)
+                          or _runtime.products() == "tiles")
         self.is_packed = False
         self.is_unpacked = True
         self.workspace = allocate(self.kernels.training_workspace_bytes(&self.job))

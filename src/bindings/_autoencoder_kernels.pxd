@@ -97,6 +97,8 @@ cdef extern from "kernels/autoencoder/factored_job.h":
         rows_view rows
         int64_t batch_size
         int64_t batch_entries
+        int64_t sampled_zeros
+        double sampled_ratio
         const double* sample_weight
         input_view inputs
         code_terms terms

@@ -89,6 +89,7 @@ def test_every_parameter_round_trips(X, path):
         "sparse_means": "missing",
         "row_norm": "l2",
         "sparse_output": "exact",
+        "reconstruction_sampling": None,  # not with sparse_means="missing"
         "scale": "robust",
         "domain": "clip",
         "corruption": ("gaussian", 0.1),

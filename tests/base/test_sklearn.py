@@ -173,6 +173,7 @@ def test_defaults():
         "sparse_means": "zero",
         "row_norm": None,
         "sparse_output": "exact",
+        "reconstruction_sampling": None,
         "corruption": "auto",
         "contraction": 0.0,
         "sparsity": None,

@@ -137,6 +137,7 @@ def test_every_option_reaches_the_estimator(folder):
         "sparse_means": "missing",
         "row_norm": "l2",
         "sparse_output": "exact",
+        "reconstruction_sampling": None,  # not with sparse_means="missing"
         "corruption": ("masking", 0.25),
         "contraction": 0.01,
         "sparsity": ("l1", 0.125),

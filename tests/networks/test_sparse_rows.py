@@ -1,6 +1,7 @@
 """Networks of sparse rows: steps against the reference, and every method against dense rows."""
 
 import functools
+import sys
 import tracemalloc
 
 import numpy as np
@@ -18,6 +19,8 @@ from support.textbook import Autoencoder, StackedAutoencoder
 
 import aefast
 from aefast._base.sparse_rows import SparseRows
+from aefast.networks.one_pass import one_pass
+from aefast.sparse_coding.coding import Settings, code_rows
 
 N, D, K = 45, 21, 6
 MIXED = [
@@ -166,10 +169,12 @@ def test_partial_fit_and_warm_start_go_on_with_either():
     np.testing.assert_allclose(mixed.components_, plain.components_, rtol=1e-9)
 
 
+@pytest.mark.parametrize("density", [0.05, 0.3])  # losses of single entries, and of whole rows
 @pytest.mark.parametrize("scale", [None, "standard"])
-def test_stored_entries_alone_have_a_loss_where_others_are_missing(scale):
+def test_stored_entries_alone_have_a_loss_where_others_are_missing(scale, density):
     """Ratings: rows that store nothing else than what was rated are rows with NaN."""
-    X, dense = table("gaussian", np.float64)
+    X = sparse_rows("gaussian", 700, 37, density)
+    dense = X.toarray()
     gaps = np.where(dense == 0, np.nan, dense)
     options = {"n_components": 4, "scale": scale, "max_epochs": 3, "random_state": 0}
     rated = aefast.Autoencoder(sparse_means="missing", init="glorot", **options).fit(X)
@@ -383,3 +388,39 @@ def test_no_array_of_all_rows_and_columns_is_made():
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < n * d * 4 / 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs files with holes")
+@pytest.mark.parametrize("index_type", [np.int32, np.int64])
+def test_entries_beyond_2_31(tmp_path, index_type):
+    """The last rows of a table of more than 2**31 entries, of which a hole in a file is most."""
+    X, _ = table("poisson", np.float32)
+    hole, arrays = 2**31 + 3, []
+    for name, dtype in (("indices", index_type), ("data", np.float32)):
+        stored = getattr(X, name).astype(dtype)
+        array = np.memmap(tmp_path / name, dtype, "w+", shape=(hole + len(stored),))
+        array[hole:] = stored
+        arrays.append(array)
+    far = SparseRows(X.indptr.astype(np.int64) + hole, *arrays, X.shape[1])
+    near = SparseRows.of(X)
+    assert far.nnz == near.nnz and far.row_begin[0] > 2**31
+    np.testing.assert_array_equal(far.toarray(), near.toarray())
+    np.testing.assert_array_equal(far[[5, 3]].toarray(), near[[5, 3]].toarray())
+    np.testing.assert_array_equal(far.to_csr().toarray(), near.toarray())
+    options = {"output": "poisson", "max_epochs": 2, "random_state": 0}
+    for more in ({}, {"reconstruction_sampling": 3}, {"corruption": ("gaussian", 0.1)}):
+        fits = []
+        for rows in (far, near):
+            ae = Autoencoder(3, **options, **more)
+            ae._table = lambda X, rows=rows, **_: rows
+            fits.append(ae.fit(X))
+        np.testing.assert_array_equal(fits[0].components_, fits[1].components_)
+    model = fits[0]._state.model
+    parameters = model.split(fits[0]._state.parameters)
+    for result in ("codes", "row_losses"):
+        of_far, of_near = (one_pass(model, parameters, rows, result) for rows in (far, near))
+        np.testing.assert_array_equal(of_far, of_near)
+    settings = Settings("lasso_cd", 0.1, None, False, 1e-4, 1000, 1)
+    atoms = np.random.default_rng(0).normal(size=(5, X.shape[1])).astype(np.float32)
+    codes = [code_rows(rows, atoms, settings).codes for rows in (far, near)]
+    np.testing.assert_array_equal(*codes)

@@ -150,7 +150,7 @@ def forward(X, parameters, output, activation="sigmoid", product=np.matmul, **va
 def entry_losses(X, parameters, output, activation="sigmoid", product=np.matmul, **variant):
     """Return the loss of every entry (n, d); the losses of a group's entries add up to its loss."""
     A_hat = forward(X, parameters, output, activation, product, **variant).A_hat
-    return reference_outputs.losses(X, A_hat, output)
+    return reference_outputs.losses(X, A_hat, output) * Variant(**variant).entry_weight
 
 
 def row_losses(X, parameters, output, activation="sigmoid", product=np.matmul, **variant):
@@ -234,6 +234,7 @@ def backward(
     A, H, A_hat, _ = forward(X, parameters, output, activation, product, **variant)
     share, variant = row_shares(len(X), sample_weight, total), Variant(**variant)
     dA_hat = reference_outputs.residuals(X, A_hat, output) * share[:, np.newaxis]
+    dA_hat = dA_hat * variant.entry_weight
     dH = product(dA_hat, parameters.decoder.T)
     f = ACTIVATIONS[activation]
     from_code, dW_of_code = code_penalty_gradients(A, parameters.W, activation, share, variant)
@@ -276,6 +277,7 @@ def gain_gradient(
     A, _, A_hat, _ = forward(X, parameters, output, activation, **variant)
     share, variant = row_shares(len(X), sample_weight, total), Variant(**variant)
     dA_hat = reference_outputs.residuals(X, A_hat, output) * share[:, np.newaxis]
+    dA_hat = dA_hat * variant.entry_weight
     G = ACTIVATIONS[activation].function(A)
     dZ = dA_hat @ parameters.decoder.T * passed(G, variant)
     return (dZ * decoded(G, activation, variant._replace(gain=np.ones(1)))).sum(axis=0)
@@ -297,8 +299,10 @@ def theta_gradients(
     It is None for a segment that learns nothing.
     """
     A_hat = forward(X, parameters, output, activation, product, **variant).A_hat
-    share = row_shares(len(X), sample_weight, total)
-    return reference_outputs.theta_gradients(X, A_hat, output, share)
+    share = (
+        row_shares(len(X), sample_weight, total)[:, np.newaxis] * Variant(**variant).entry_weight
+    )
+    return reference_outputs.theta_gradients(X, A_hat, output, np.broadcast_to(share, A_hat.shape))
 
 
 def finite_differences(function, x, step=1e-3):

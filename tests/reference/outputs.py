@@ -102,7 +102,10 @@ def sizes(X, A_hat, output):
 
 
 def theta_gradients(X, A_hat, output, share):
-    """Return the gradient of the weighted losses for the theta of each segment, or None."""
+    """Return the gradient of the weighted losses for the theta of each segment, or None.
+
+    `share` (n, d) has the weight of each entry's loss.
+    """
     gradients = []
     for name, columns, constant, theta in segments(output, A_hat.shape[1]):
         if OUTPUTS[name].theta_gradient is None:
@@ -111,7 +114,7 @@ def theta_gradients(X, A_hat, output, share):
         x, a = np.asarray(X, dtype=np.float64)[:, columns], A_hat[:, columns]
         missing = np.isnan(x)
         g = OUTPUTS[name].theta_gradient(np.where(missing, 1.0, x), a, theta, constant)
-        gradients.append(share @ np.where(missing, 0.0, g))
+        gradients.append((share[:, columns] * np.where(missing, 0.0, g)).sum(axis=0))
     return gradients
 
 

@@ -90,6 +90,7 @@ class Variant(NamedTuple):
     # (k,), with top_k: weight of a dead unit's auxiliary loss, 0 for units that are not dead.
     revive: np.ndarray | None = None
     gain: np.ndarray | None = None  # (k,), not with top_k
+    entry_weight: np.ndarray | float = 1.0  # (n, d), importance weights of the entries' losses
 
 
 def decoded(G, activation, variant):

@@ -103,6 +103,7 @@ PARAMETERS = {
             "tied": [False],
             "top_k": [1, 3, 9],
             "dropout": [0.5, 0.999],
+            "reconstruction_sampling": [1, 2.5, 10**6],
         },
     ),
     "AutoencoderCV": (

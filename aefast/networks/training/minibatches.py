@@ -17,6 +17,7 @@ from aefast.networks._autoencoder import NOT_FINITE, Trainer
 from aefast.networks.one_pass import mean_loss, one_pass
 from aefast.networks.training.factored import FactoredTrainer, is_factored
 from aefast.networks.training.hyperparameters import hyperparameters_of
+from aefast.networks.training.sampling import check_rows
 from aefast.networks.training.schedules import place_in_schedule
 from aefast.networks.variants import PLAIN, without_noise
 
@@ -297,6 +298,7 @@ def start_training(
     schedule_step, schedule_steps = place_in_schedule(
         estimator.max_epochs, n_epochs_made, -(-order.n_rows // order.batch_size)
     )
+    variant = check_rows(rows, model, variant)
     given = estimator.n_threads, work_of_step(model, order)
     arrays = model, rows, state.parameters, state.optimizer_state, hyperparameters_of(estimator)
     options = {

@@ -16,6 +16,7 @@ const autoencoder_kernels INSTANCE(autoencoder) = {
 #else
 
 #include "kernels/autoencoder/factored.h"
+#include "kernels/autoencoder/factored_renewal.h"
 #include "kernels/autoencoder/likelihoods.h"
 #include "kernels/autoencoder/one_pass.h"
 #include "kernels/autoencoder/step/ensemble_training.h"

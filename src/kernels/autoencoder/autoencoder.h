@@ -159,8 +159,12 @@ typedef struct {
     int n_upper;
     rows_view rows;
     int64_t batch_size;
-    /* For rows in CSR form: the largest number of entries in a batch. */
+    /* For rows in CSR form: the largest number of entries in a batch, sampled zeros included. */
     int64_t batch_entries;
+    /* Reconstruction sampling of rows in CSR form: the number of zeros of each row that the loss
+       has, or their number for each stored entry. Where both are 0, the loss has all columns. */
+    int64_t sampled_zeros;
+    double sampled_ratio;
     /* Weights of the samples, by row number. Gradients need weights that add up to 1 over the
        visited rows; training divides the weights of a batch by its number of rows. NULL: losses are
        means over the batch. */

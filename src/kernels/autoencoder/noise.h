@@ -10,7 +10,7 @@
    w * NOISE_LANES + l. */
 enum { NOISE_LANES = 16, NOISE_COLUMNS = 4 * NOISE_LANES };
 /* Purposes. */
-enum { NOISE_INPUT, NOISE_CODE };
+enum { NOISE_INPUT, NOISE_CODE, NOISE_ZEROS };
 
 typedef struct {
     uint64_t seed;

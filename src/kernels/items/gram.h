@@ -7,32 +7,17 @@
 #ifndef AEFAST_ITEMS_GRAM_H
 #define AEFAST_ITEMS_GRAM_H
 
-#include "kernels/base/real.h"
-#include "kernels/base/workspace.h"
-#include "kernels/items/items.h"
+#include "kernels/items/members.h"
 
 enum { GRAM_ROWS = 8 }; /* most rows that a member takes at a time */
 
-typedef struct {
-    gram_job *job;
-    share *shares;
-    arena members;
-} gram_pass;
-
-static gram_pass carve_gram(gram_job *job, void *workspace)
+static int64_t gram_buffer_bytes(const gram_job *job)
 {
-    gram_pass s = {.job = job, .members = arena_at(workspace)};
-    s.shares = CARVE(&s.members, share, job->n_threads);
-    return s;
+    return job->n_features * (int64_t)sizeof(double);
 }
-
 static int64_t gram_bytes(const gram_job *job)
 {
-    gram_job measured = *job;
-    gram_pass s = carve_gram(&measured, 0);
-    for (int i = 0; i < job->n_threads; ++i)
-        CARVE(&s.members, double, job->n_features);
-    return arena_bytes(&s.members);
+    return item_pass_bytes(job->n_threads, gram_buffer_bytes(job));
 }
 
 /* Compute row i; `sums` is all zeros before and after. */
@@ -56,14 +41,11 @@ static void gram_row(const gram_job *job, int64_t i, double *sums)
 
 static void gram_member(void *context, member m)
 {
-    const gram_pass *s = (const gram_pass *)context;
-    const gram_job *job = s->job;
-    arena a = s->members;
-    double *sums = CARVE(&a, double, job->n_features);
-    for (int i = 0; i < m.index; ++i)
-        sums = CARVE(&a, double, job->n_features);
+    const item_pass *pass = (const item_pass *)context;
+    const gram_job *job = (const gram_job *)pass->job;
+    double *sums = (double *)memory_of_member(pass, m);
     memset(sums, 0, (size_t)job->n_features * sizeof *sums);
-    work rows = begin_work(m, s->shares, job->last - job->first);
+    work rows = begin_work(m, pass->shares, job->last - job->first);
     while (take_items(&rows, GRAM_ROWS))
         for (int64_t i = rows.begin; i < rows.end; ++i)
             gram_row(job, job->first + i, sums);
@@ -71,9 +53,7 @@ static void gram_member(void *context, member m)
 
 static void gram(gram_job *job)
 {
-    gram_pass s = carve_gram(job, job->workspace);
-    memset(s.shares, 0, (size_t)job->n_threads * sizeof *s.shares);
-    team_run(job->n_threads, FLOAT_MODE_IEEE, gram_member, &s);
+    run_item_pass(job, job->n_threads, gram_buffer_bytes(job), job->workspace, gram_member);
 }
 
 #endif

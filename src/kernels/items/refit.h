@@ -4,30 +4,15 @@
 
 #include <math.h>
 
-#include "kernels/base/real.h"
-#include "kernels/base/workspace.h"
-#include "kernels/items/items.h"
+#include "kernels/items/members.h"
 
-typedef struct {
-    refit_job *job;
-    share *shares;
-    arena members;
-} refit_pass;
-
-static refit_pass carve_refit(refit_job *job, void *workspace)
+static int64_t refit_buffer_bytes(const refit_job *job)
 {
-    refit_pass s = {.job = job, .members = arena_at(workspace)};
-    s.shares = CARVE(&s.members, share, job->n_threads);
-    return s;
+    return job->most * (job->most + 1) * (int64_t)sizeof(real);
 }
-
 static int64_t refit_bytes(const refit_job *job)
 {
-    refit_job measured = *job;
-    refit_pass s = carve_refit(&measured, 0);
-    for (int i = 0; i < job->n_threads; ++i)
-        CARVE(&s.members, real, job->most * (job->most + 1));
-    return arena_bytes(&s.members);
+    return item_pass_bytes(job->n_threads, refit_buffer_bytes(job));
 }
 
 /* G_ij off the diagonal. */
@@ -75,14 +60,11 @@ static int refit_column(const refit_job *job, int64_t j, real *M, real *x)
 
 static void refit_member(void *context, member m)
 {
-    const refit_pass *s = (const refit_pass *)context;
-    refit_job *job = s->job;
-    arena a = s->members;
-    real *M = CARVE(&a, real, job->most * (job->most + 1));
-    for (int i = 0; i < m.index; ++i)
-        M = CARVE(&a, real, job->most * (job->most + 1));
+    const item_pass *pass = (const item_pass *)context;
+    refit_job *job = (refit_job *)pass->job;
+    real *M = (real *)memory_of_member(pass, m);
     int status = ITEMS_OK;
-    work columns = begin_work(m, s->shares, job->last - job->first);
+    work columns = begin_work(m, pass->shares, job->last - job->first);
     while (take_items(&columns, 1))
         if (!refit_column(job, job->first + columns.begin, M, M + job->most * job->most))
             status = ITEMS_SINGULAR;
@@ -94,10 +76,8 @@ static void refit_member(void *context, member m)
 
 static void refit(refit_job *job)
 {
-    refit_pass s = carve_refit(job, job->workspace);
     job->status = ITEMS_OK;
-    memset(s.shares, 0, (size_t)job->n_threads * sizeof *s.shares);
-    team_run(job->n_threads, FLOAT_MODE_IEEE, refit_member, &s);
+    run_item_pass(job, job->n_threads, refit_buffer_bytes(job), job->workspace, refit_member);
 }
 
 #endif

@@ -4,7 +4,7 @@
 #define AEFAST_NETWORK_H
 
 #include "kernels/autoencoder/step/blas_phases.h"
-#include "kernels/autoencoder/step/sparse_phases.h"
+#include "kernels/autoencoder/step/entry_outputs.h"
 
 typedef struct {
     training_job *job;
@@ -70,7 +70,8 @@ static void carve_activations(training *t, arena *a)
         t->sparse = carve_sparse_batch(t, &plan, a);
     else if (inputs_differ(&t->job->inputs))
         t->T = CARVE(a, real, plan.stored_rows * t->width_d);
-    t->E = CARVE(a, real, plan.stored_rows * t->width_d);
+    t->E = CARVE(a, real,
+                 plan.stored_rows * (t->sparse.has_entry_outputs ? t->width_k : t->width_d));
     t->H = CARVE(a, real, plan.stored_rows * t->width_k);
     t->D = CARVE(a, real, plan.stored_rows * t->width_k);
     t->X_forms = t->below     ? t->below->H_forms

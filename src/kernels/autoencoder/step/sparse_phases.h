@@ -13,6 +13,7 @@
 #ifndef AEFAST_SPARSE_PHASES_H
 #define AEFAST_SPARSE_PHASES_H
 
+#include "kernels/autoencoder/sampled_zeros.h"
 #include "kernels/autoencoder/step/tile_phases.h"
 
 enum { ENTRIES_AHEAD = 16 }; /* number of entries whose weights are fetched ahead */
@@ -26,6 +27,11 @@ static sparse_batch carve_sparse_batch(const training *t, const batch_plan *plan
     batch.by_panel = CARVE(a, sparse_entry, capacity);
     batch.begins = CARVE(a, int64_t, parts + 1);
     batch.cursors = CARVE(a, int64_t, parts);
+    batch.has_entry_outputs = has_entry_outputs(t->job);
+    if (batch.has_entry_outputs) {
+        batch.weights_by_row = CARVE(a, real, capacity);
+        batch.derivatives = CARVE(a, real, capacity);
+    }
     return batch;
 }
 
@@ -39,16 +45,21 @@ static void read_entries(const training *t, member m, const batch_plan *plan, in
     int64_t begin = share_begin(m, plan->n), end = share_end(m, plan->n), at = 0;
     for (int64_t i = 0; i < begin; ++i) {
         entry_range row = entries_of_row(rows, first + i);
-        at += row.end - row.begin;
+        at += row.end - row.begin + n_sampled_zeros(t->job, row.end - row.begin);
     }
     for (int64_t r = 0; r < plan->row_blocks_d; ++r) {
         int64_t low = block_begin(plan, r), high = low + block_size(plan, r),
                 place = r % CHUNK_BLOCKS * n_panels(t->k) * plan->block_rows - low;
         for (int64_t i = max_i64(begin, low); i < min_i64(end, high); ++i) {
+            int64_t sample = t->job->inputs.first_sample + first + i;
             batch->row_begins[i] = at;
-            at += read_sparse_row(rows, &t->job->inputs, first + i,
-                                  t->job->inputs.first_sample + first + i, (int32_t)(place + i),
-                                  batch->by_row + at, &t->members[m.index].bad_rows);
+            int64_t n = read_sparse_row(rows, &t->job->inputs, first + i, sample,
+                                        (int32_t)(place + i), batch->by_row + at,
+                                        &t->members[m.index].bad_rows);
+            if (batch->has_entry_outputs)
+                n = add_sampled_zeros(t->job, sample, (int32_t)(place + i), n, batch->by_row + at,
+                                      batch->weights_by_row + at);
+            at += n;
         }
     }
     if (end == plan->n)
@@ -96,9 +107,12 @@ static void sort_panels(const training *t, const batch_plan *plan, int64_t chunk
     for (int64_t r = c.begin; r < c.end; ++r)
         for (int64_t i = block_begin(plan, r); i < block_begin(plan, r + 1); ++i)
             for (int64_t e = first_read_from(batch, i, begin * PANEL);
-                 e < batch->row_begins[i + 1] && batch->by_row[e].column < end * PANEL; ++e)
-                batch->by_panel[cursors[batch->by_row[e].column / PANEL * blocks + r - c.begin]++] =
-                    batch->by_row[e];
+                 e < batch->row_begins[i + 1] && batch->by_row[e].column < end * PANEL; ++e) {
+                int64_t to = cursors[batch->by_row[e].column / PANEL * blocks + r - c.begin]++;
+                batch->by_panel[to] = batch->by_row[e];
+                if (batch->has_entry_outputs)
+                    batch->derivatives[to] = batch->weights_by_row[e];
+            }
 }
 
 /* Read and sort the entries of a batch. Threads share the panels. */
@@ -113,46 +127,57 @@ static void load_sparse(const training *t, member m, const batch_plan *plan, int
 
 /* ---- hidden ---- */
 
-/* A += the products of n entries with rows of a panel of W^T. A is a panel of the chunk's first
-   block; those of the other blocks are at the places of the entries. */
-static void add_products_of_sparse(const sparse_entry *entries, int64_t n, const real *W, real *A)
+/* A += the products of n entries with rows of a panel of W^T: of their inputs, or of `derivatives`
+   unless that is NULL. A is a panel of the chunk's first block; those of the other blocks are at
+   the places of the entries. */
+ALWAYS_INLINE void add_products_of_entries(const sparse_entry *entries, const real *derivatives,
+                                           int64_t n, const real *W, real *A)
 {
     for (int64_t e = 0; e < n; ++e) {
         __builtin_prefetch(W + entries[min_i64(e + ENTRIES_AHEAD, n - 1)].column * (int64_t)PANEL);
         const real *w = W + entries[e].column * (int64_t)PANEL;
         real *to = A + entries[e].place * (int64_t)PANEL;
-        vec x = vec_set(entries[e].input);
+        vec x = vec_set(derivatives ? derivatives[e] : entries[e].input);
         vec_store(to, vec_fma(x, vec_load(w), vec_load(to)));
         vec_store(to + LANES, vec_fma(x, vec_load(w + LANES), vec_load(to + LANES)));
     }
 }
+static void add_products_of_sparse(const sparse_entry *entries, const real *derivatives, int64_t n,
+                                   const real *W, real *A)
+{
+    if (derivatives)
+        add_products_of_entries(entries, derivatives, n, W, A);
+    else
+        add_products_of_entries(entries, 0, n, W, A);
+}
 
-/* Compute panel j of X W^T for a chunk. About DEPTH terms of a sum are added at a time: for more,
-   H has sums of sums and D, which is not in use yet, the present ones. */
-static void product_of_sparse(const training *t, const batch_plan *plan, int64_t chunk, int64_t j)
+/* Compute panel j of the product of a chunk's entries with the rows of M^T: of their inputs, or of
+   `derivatives` unless that is NULL. About DEPTH terms of a sum are added at a time: for more, `to`
+   has sums of sums and `part` the present ones. */
+static void product_of_sparse(const training *t, const batch_plan *plan, int64_t chunk, int64_t j,
+                              const weight_matrix *M, const real *derivatives, real *to, real *part)
 {
     row_chunk c = chunk_at(plan, chunk);
     int64_t panels = n_panels(t->k), size = panel_size(plan),
             rows = block_begin(plan, c.end) - block_begin(plan, c.begin);
-    const real *W = (const real *)t->W.operands_by_k + j * padded(t->d) * PANEL;
+    const real *W = (const real *)M->operands_by_k + j * padded(t->d) * PANEL;
     const int64_t *begins = t->sparse.begins + c.begin * n_panels(t->d);
-    int64_t end = begins[(c.end - c.begin) * n_panels(t->d)], first = begins[0], n;
-    for (int64_t r = c.begin; r < c.end; ++r)
-        memset(panel_of(t->H, plan, panels, r, j), 0, (size_t)size * sizeof(real));
-    n = min_i64(end - first, DEPTH * rows);
-    add_products_of_sparse(t->sparse.by_panel + first, n, W,
-                           panel_of(t->H, plan, panels, c.begin, j));
-    for (first += n; first < end; first += n) {
+    int64_t end = begins[(c.end - c.begin) * n_panels(t->d)], n;
+    for (int64_t first = begins[0], at_first = first; first < end || first == at_first;
+         first += n) {
+        real *sums = first == at_first ? to : part;
         n = min_i64(end - first, DEPTH * rows);
         for (int64_t r = c.begin; r < c.end; ++r)
-            memset(panel_of(t->D, plan, panels, r, j), 0, (size_t)size * sizeof(real));
-        add_products_of_sparse(t->sparse.by_panel + first, n, W,
-                               panel_of(t->D, plan, panels, c.begin, j));
-        for (int64_t r = c.begin; r < c.end; ++r)
+            memset(panel_of(sums, plan, panels, r, j), 0, (size_t)size * sizeof(real));
+        add_products_of_sparse(t->sparse.by_panel + first, derivatives ? derivatives + first : 0, n,
+                               W, panel_of(sums, plan, panels, c.begin, j));
+        for (int64_t r = c.begin; sums == part && r < c.end; ++r)
             for (int64_t i = 0; i < size; i += LANES) {
-                real *to = panel_of(t->H, plan, panels, r, j) + i;
-                vec_store(to, vec_load(to) + vec_load(panel_of(t->D, plan, panels, r, j) + i));
+                real *sum = panel_of(to, plan, panels, r, j) + i;
+                vec_store(sum, vec_load(sum) + vec_load(panel_of(part, plan, panels, r, j) + i));
             }
+        if (n == 0)
+            break;
     }
 }
 
@@ -163,7 +188,7 @@ static void hidden_by_sparse(const training *t, member m, const batch_plan *plan
     for (work w = begin_work(m, t->shares, panels * n_row_chunks(plan)); take_items(&w, 1);) {
         int64_t chunk = w.begin / panels, j = w.begin % panels;
         row_chunk c = chunk_at(plan, chunk);
-        product_of_sparse(t, plan, chunk, j);
+        product_of_sparse(t, plan, chunk, j, &t->W, 0, t->H, t->D); /* D is not in use yet */
         for (int64_t r = c.begin; r < c.end; ++r) {
             phase.at = (run){.r = r, .j = j, .n_panels = 1};
             finish_hidden(&phase, 0);
@@ -189,16 +214,18 @@ static inline void add_transposed(const real *M, int64_t n, real *gradient)
         }
 }
 
-/* gradient (n_rows, PANEL) += D^T X over a chunk: rows [row, row + n_rows) of panel j. */
-static void add_gradient_of_sparse(const training *t, const batch_plan *plan, int64_t chunk,
-                                   int64_t row, int64_t n_rows, int64_t j, real *gradient)
+/* gradient (n_rows, PANEL) += left^T X over a chunk, for rows [row, row + n_rows) of panel j. X are
+   the inputs of the entries, or `derivatives` unless that is NULL; left (n, k) is an activation. */
+ALWAYS_INLINE void add_gradient_of_entries(const training *t, const batch_plan *plan, int64_t chunk,
+                                           real *left, const real *derivatives, int64_t row,
+                                           int64_t n_rows, int64_t j, real *gradient)
 {
     row_chunk c = chunk_at(plan, chunk);
     int64_t blocks = c.end - c.begin;
     const int64_t *begins = t->sparse.begins + c.begin * n_panels(t->d) + j * blocks;
     const sparse_entry *entries = t->sparse.by_panel + begins[0];
     int64_t n = begins[blocks] - begins[0], panels = n_panels(n_rows), stride = panel_size(plan);
-    const real *D = panel_of(t->D, plan, n_panels(t->k), c.begin, row / PANEL);
+    const real *D = panel_of(left, plan, n_panels(t->k), c.begin, row / PANEL);
     real sums[STRIP_ROWS * PANEL]; /* for each panel of units, a row for each column */
     if (n == 0)
         return;
@@ -206,7 +233,7 @@ static void add_gradient_of_sparse(const training *t, const batch_plan *plan, in
     for (int64_t e = 0; e < n; ++e) {
         const real *d = D + entries[e].place * (int64_t)PANEL;
         real *to = sums + entries[e].column % PANEL * PANEL;
-        vec x = vec_set(entries[e].input);
+        vec x = vec_set(derivatives ? derivatives[begins[0] + e] : entries[e].input);
         for (int64_t q = 0; q < panels; ++q, d += stride, to += PANEL * PANEL) {
             vec_store(to, vec_fma(x, vec_load(d), vec_load(to)));
             vec_store(to + LANES, vec_fma(x, vec_load(d + LANES), vec_load(to + LANES)));
@@ -216,18 +243,24 @@ static void add_gradient_of_sparse(const training *t, const batch_plan *plan, in
         add_transposed(sums + q * PANEL * PANEL, n_rows - q * PANEL, gradient + q * PANEL * PANEL);
 }
 
-/* The block_gradient of these phases. The encoder's part of a chunk is added with its last block.
- */
+/* The block_gradient of these phases. The sums over the entries of a chunk are added with its last
+   block. */
 static void gradient_by_sparse(const training *t, const batch_plan *plan, weight_block which,
                                int64_t r, int64_t row, int64_t n_rows, int64_t j, real *gradient,
                                int add)
 {
-    if (which.decoder)
+    int of_entries = t->sparse.has_entry_outputs;
+    if (which.decoder && !of_entries)
         add_gradient(t, plan, (weight_block){.decoder = 1}, r, row, n_rows, j, gradient, add);
     else if (!add)
         memset(gradient, 0, (size_t)(n_rows * PANEL) * sizeof(real));
-    if (which.encoder && (r + 1 == plan->row_blocks_d || (r + 1) % CHUNK_BLOCKS == 0))
-        add_gradient_of_sparse(t, plan, r / CHUNK_BLOCKS, row, n_rows, j, gradient);
+    if (r + 1 < plan->row_blocks_d && (r + 1) % CHUNK_BLOCKS != 0)
+        return;
+    if (which.encoder)
+        add_gradient_of_entries(t, plan, r / CHUNK_BLOCKS, t->D, 0, row, n_rows, j, gradient);
+    if (which.decoder && of_entries)
+        add_gradient_of_entries(t, plan, r / CHUNK_BLOCKS, t->R_forms, t->sparse.derivatives, row,
+                                n_rows, j, gradient);
 }
 
 /* Return whether the entries of panel j of features are all 0 in this batch. */
@@ -243,13 +276,16 @@ static int is_untouched(const training *t, const batch_plan *plan, int64_t j)
 }
 
 /* Compute the gradient of a block of weights and use it (see weights.h). Weights of an untied
-   encoder rest where no row has an entry and the solver lets them. Return the L2 penalty. */
+   encoder, or of both where the output is that of entries, rest where no row has an entry and the
+   solver lets them. Return the L2 penalty. */
 static double weights_by_sparse(const training *t, const batch_plan *plan,
                                 const step_constants *constants, weight_block which,
                                 scratch *buffers, double *squares)
 {
     strips at = strips_at(t, plan, which.index);
-    int rests = !which.decoder && !t->norms && rests_without_gradient(t->job, constants), any = 0;
+    int rests = (!which.decoder || t->sparse.has_entry_outputs) && !t->norms &&
+                rests_without_gradient(t->job, constants),
+        any = 0;
     for (int64_t i = 0; rests && i < at.n_j; ++i)
         any |= !is_untouched(t, plan, at.j + i);
     return rests && !any

@@ -78,6 +78,12 @@ typedef struct {
     int64_t *begins;
     /* The place of each next entry, while entries are sorted. */
     int64_t *cursors;
+    /* Whether losses and derivatives are those of the entries alone, and no (n, d) array of outputs
+       exists (entry_outputs.h). Then, in the orders of by_row and by_panel: importance weights of
+       the entries; these weights, and once the output is computed the derivatives of the loss by
+       the pre-activations. */
+    int has_entry_outputs;
+    real *weights_by_row, *derivatives;
 } sparse_batch;
 
 /* Buffers of one thread. */

@@ -76,9 +76,10 @@ static void decode_phase(const training *t, member m, const batch_plan *plan)
 /* Compute losses and E. Groups of columns follow, once whole rows are complete. */
 static void output_phase(const training *t, member m, const batch_plan *plan)
 {
-    (t->entries.per_row ? output_through_entries
-     : t->job->tiled    ? output_by_tiles
-                        : output_by_blas)(t, m, plan);
+    (t->entries.per_row            ? output_through_entries
+     : t->sparse.has_entry_outputs ? output_by_entries
+     : t->job->tiled               ? output_by_tiles
+                                   : output_by_blas)(t, m, plan);
     if (plan->n_chunks > 0) {
         team_barrier(m);
         groups_phase(t, m, plan, t->job->tiled ? row_in_panels : row_in_rows);
@@ -87,9 +88,10 @@ static void output_phase(const training *t, member m, const batch_plan *plan)
 
 static void delta_phase(const training *t, member m, const batch_plan *plan)
 {
-    (t->entries.per_row ? delta_through_entries
-     : t->job->tiled    ? delta_by_tiles
-                        : delta_by_blas)(t, m, plan);
+    (t->entries.per_row            ? delta_through_entries
+     : t->sparse.has_entry_outputs ? delta_by_entries
+     : t->job->tiled               ? delta_by_tiles
+                                   : delta_by_blas)(t, m, plan);
 }
 
 static void code_phase(const training *t, member m, const batch_plan *plan)
