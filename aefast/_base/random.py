@@ -69,6 +69,14 @@ def rewind(random: np.random.Generator, counter: int) -> np.random.Generator:
     return random
 
 
+def rekey(random: np.random.Generator, seed: int, purpose: int) -> np.random.Generator:
+    """Turn a generator of `random_stream` into that of another key, at counter 0; return it."""
+    state: Any = random.bit_generator.state
+    state["state"]["key"][:] = seed, purpose
+    random.bit_generator.state = state
+    return rewind(random, 0)
+
+
 def split_rows(n: int, validation_fraction: float, seed: int) -> tuple[Array, Array]:
     """Return sorted row numbers for training and for validation, at least one of each."""
     order = random_stream(seed, SPLIT).permutation(n)

@@ -13,7 +13,7 @@ import numpy as np
 
 from aefast._base import _runtime, threads
 from aefast._base.errors import bad_row_error
-from aefast._base.random import WEIGHTS, random_stream
+from aefast._base.random import WEIGHTS, random_stream, rekey
 from aefast.networks import outputs
 from aefast.networks._autoencoder import BAD_ROWS, survey
 from aefast.networks.fitted import FittedState, n_optimizer_states, weight_bound
@@ -164,9 +164,10 @@ def draw_weights(model, values, seeds):
     [layer] = model.layers
     bound = weight_bound(layer)
     matrices = [a for a in layer.arrays(values[:, 0]).values() if a.ndim == 3]
+    random = random_stream(0, WEIGHTS)
     with threads.same_bits():
         for b, seed in enumerate(seeds):
-            random = random_stream(int(seed), WEIGHTS)
+            rekey(random, int(seed), WEIGHTS)
             for array in matrices:
                 array[b] = random.uniform(-bound, bound, array.shape[1:])
 
