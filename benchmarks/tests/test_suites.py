@@ -18,6 +18,7 @@ COMMANDS = {
         "--seeds 1 --rivals AnomalyDetector IsolationForest",
         "AnomalyDetector - IsolationForest",
     ),
+    "anomaly_ensembles": ("--seeds 1 --members 2", "random, chosen on the other tables"),
     "factors": ("likelihood --rounds 1", "| likelihood | sklearn |"),
     "files": ("--mib 4 --features 64 --components 4", "plain read again"),
     "imputation": (
