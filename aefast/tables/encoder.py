@@ -51,8 +51,9 @@ class TableEncoder(Saved, TransformerMixin, BaseEstimator):
     empty         columns without an observed entry                 left out
     ============  ================================================  =====================
 
-    Columns are left out with a UserWarning that names them. Missing entries are NaN in all columns
-    of the matrix that belong to them.
+    Columns are left out with a UserWarning that names them; texts that look like dates are named,
+    too, since 1/2/2024 may be in January or in February. Missing entries are NaN in all columns of
+    the matrix that belong to them.
 
     Parameters
     ----------
@@ -161,6 +162,14 @@ class TableEncoder(Saved, TransformerMixin, BaseEstimator):
         assert table is not None
         codings = [self._coding(s, chosen.get(s.label)) for s in summaries.values()]
         self._warn_of_left_out(codings)
+        dated = [s.label for s in summaries.values() if s.label not in chosen]
+        dated = [label for label in dated if role.has_written_dates(summaries[label])]
+        if dated:
+            warn(
+                f"columns have dates as texts, which are taken for texts: {label_list(dated)}. "
+                "Give dates (pandas.to_datetime makes them), or a role in `roles`",
+                UserWarning,
+            )
         if not any(coding.names for coding in codings):
             n = next(iter(summaries.values())).n_rows
             raise ValueError(f"no column of X varies (n_samples={n}): there is nothing to encode")

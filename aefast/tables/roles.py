@@ -1,5 +1,6 @@
 """Roles of columns: inferred from types and values, or chosen by the user."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral
 from typing import Any
@@ -32,6 +33,7 @@ LEFT_OUT = {  # roles of columns that are left out, and why
 }
 ROLES = (*NUMERIC, *LEVELLED, DATED, *LEFT_OUT)
 
+_WRITTEN_DATE = re.compile(r"\s*(\d{4}([-/.])\d\d?\2\d\d?|\d\d?([-/.])\d\d?\3\d{4})([ T]\d|\s*$)")
 SKEWED = 1.0  # skewness from which positive numbers are taken as amounts
 COUNT_SKEW = 0.5  # least skewness of counts: codes such as days of a month have none
 LEAST_ROWS = 20  # of a column of row numbers, or of an identifier
@@ -76,6 +78,12 @@ def _of_numbers(column: Summary) -> str:
         if abs(of_log) < skewness / 2:
             return POSITIVE
     return REAL
+
+
+def has_written_dates(column: Summary) -> bool:
+    """Return whether all texts of a column look like dates."""
+    texts = column.counts if column.kind == TEXT else ()
+    return bool(texts) and all(_WRITTEN_DATE.match(str(text)) for text in texts)
 
 
 # ---- chosen roles ----

@@ -407,3 +407,14 @@ def test_large_integers_are_rounded(library):
     }[library]()
     [found] = TableEncoder({"n": "real"}).fit_transform(frame).T
     np.testing.assert_array_equal(found, [2.0**60, np.nan, 5, -(2.0**62)])
+
+
+def test_dates_as_texts_are_told():
+    written = [f"{i % 28 + 1:02d}/{i % 12 + 1:02d}/2024" for i in range(60)]
+    frame = pd.DataFrame({"day": written, "size": list("SML") * 20, "1/2": ["1/2", "12/24/9"] * 30})
+    with pytest.warns(UserWarning, match="dates as texts, which are taken for texts: 'day'. Give"):
+        TableEncoder().fit(frame)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        TableEncoder({"day": "category"}).fit(frame)
+        TableEncoder().fit(frame.assign(day=pd.to_datetime(frame["day"], format="%d/%m/%Y")))
