@@ -15,10 +15,10 @@ typedef struct {
 } one_survey;
 
 /* Numbers in double of some adjacent columns, which go through the same arithmetic side by side. */
-enum { SIDE = 4, WIDTH = 64 };
-typedef double side __attribute__((vector_size(SIDE * 8)));
-typedef int64_t side_mask __attribute__((vector_size(SIDE * 8)));
-typedef double side_in_memory __attribute__((vector_size(SIDE * 8), aligned(8), may_alias));
+enum { SIDE = AEFAST_VEC_BYTES / 8, WIDTH = 64 };
+typedef double side __attribute__((vector_size(AEFAST_VEC_BYTES)));
+typedef int64_t side_mask __attribute__((vector_size(AEFAST_VEC_BYTES)));
+typedef double side_in_memory __attribute__((vector_size(AEFAST_VEC_BYTES), aligned(8), may_alias));
 
 ALWAYS_INLINE side side_of(const double *p) { return *(const side_in_memory *)p; }
 ALWAYS_INLINE side select_side(side_mask mask, side a, side b)

@@ -146,6 +146,10 @@ typedef struct {
    Results do not depend on how runs are divided among threads. */
 static inline run run_at(const batch_plan *plan, int64_t panels, int64_t item, int64_t end)
 {
+    if (plan->row_blocks_d == 1) { /* saves integer divisions */
+        int64_t ends = (item / RUN_PANELS + 1) * RUN_PANELS;
+        return (run){.j = item, .n_panels = min_i64(min_i64(panels, ends), end) - item};
+    }
     int64_t first = item / (RUN_PANELS * plan->row_blocks_d) * RUN_PANELS,
             width = min_i64(RUN_PANELS, panels - first);
     int64_t rest = item - first * plan->row_blocks_d, j = rest % width;
@@ -405,6 +409,11 @@ typedef struct {
 
 static strips strips_at(const training *t, const batch_plan *plan, int64_t index)
 {
+    if (plan->strips == 1) { /* saves integer divisions */
+        int64_t j = index * plan->strip_panels;
+        return (strips){
+            .n_rows = t->k, .j = j, .n_j = min_i64(plan->strip_panels, n_panels(t->d) - j)};
+    }
     int64_t groups = plan->blocks_per_matrix / plan->strips, strip = index / groups,
             j = index % groups * plan->strip_panels;
     int64_t row = part_begin(t->k, PANEL, plan->strips, strip),
