@@ -209,8 +209,8 @@ static const real EXP_RATIO[] = {1.0,
 #endif
 
 /* exp(x) where it is a normal number, in fewer operations: log 2 has one part, so that the error
-   grows with |x|, from 1 ULP near 0 to 3 in float32 and 150 in float64 at the end of the range.
-   Errors are smallest where exp(x) is largest: results are good as parts of larger sums. */
+   grows with |x|. It is at most 1 ULP in float32 and 4 in float64 for |x| < 12, and 5 and 220 at
+   the ends of the range, where exp(x) is small beside what it is added to. */
 ALWAYS_INLINE vec exp_normal_quick(vec x)
 {
     enum { N = sizeof EXP_RATIO / sizeof *EXP_RATIO };

@@ -92,7 +92,7 @@ enum { LOSS_ROWS = 16 };
    `left` lanes are columns. */
 typedef void column_function(strip *s, int64_t column, int64_t width, int64_t left);
 
-/* Epilogues that begin with an exponential visit PASS_ROWS rows in two or three passes, which
+/* Epilogues that begin with an exponential visit PASS_ROWS rows in two passes, which
    compute the exponentials first. A row is one chain of dependent operations and a processor looks
    only so many operations ahead; with shorter chains it works on more rows at once. */
 enum { PASS_ROWS = LOSS_ROWS };
