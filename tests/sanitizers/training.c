@@ -6,6 +6,9 @@
 typedef struct {
     int solver, schedule, corruption, penalty, tiled, stores_gradient, gradients;
     double penalty_weight, contraction, dropout, clip_norm, max_norm, momentum, revive;
+    /* Of rows in CSR form: number of zeros in the loss, or number for each entry. */
+    int sampled_zeros;
+    double sampled_ratio;
 } step_case;
 
 static step_case draw_step(const network_case *c)
@@ -34,6 +37,8 @@ static step_case draw_step(const network_case *c)
         s.dropout = random_below(3) == 0 ? 0.3 : 0;
     if (c->top_k > 0)
         s.revive = random_below(2) / 32.0;
+    if (random_below(2))
+        s.sampled_zeros = random_below(2) * (1 + random_below(40)), s.sampled_ratio = 0.7;
     return s;
 }
 
@@ -52,6 +57,7 @@ static trained train(const network_case *c, const step_case *s, network net, con
     place_parameters(&net, result.flat);
     if (net.layers[0].has_custom)
         net.layers[0].custom = &net.custom, net.custom.context = &net;
+    int samples = !net.layers[0].has_groups; /* which need whole rows */
     solver_info solver;
     kernels->solver_info(s->solver, &solver);
     training_job job = {.model = net.layers[0],
@@ -60,6 +66,8 @@ static trained train(const network_case *c, const step_case *s, network net, con
                         .rows = rows->view,
                         .batch_size = s->gradients || c->n < 40 ? c->n : 24,
                         .batch_entries = c->n * c->d,
+                        .sampled_zeros = samples ? s->sampled_zeros : 0,
+                        .sampled_ratio = samples ? s->sampled_ratio : 0,
                         .sample_weight = weight,
                         .n_threads = n_threads,
                         .gemm = plain_product,

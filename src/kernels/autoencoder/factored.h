@@ -130,10 +130,8 @@ static int invert(int64_t m, double *M, double *inverse)
             double factor = M[i * m + p];
             if (i == p || factor == 0)
                 continue;
-            for (int64_t j = p; j < m; ++j)
-                M[i * m + j] -= factor * M[p * m + j];
-            for (int64_t j = 0; j < m; ++j)
-                inverse[i * m + j] -= factor * inverse[p * m + j];
+            subtract_multiple(factor, M + p * m + p, m - p, M + i * m + p);
+            subtract_multiple(factor, inverse + p * m, m, inverse + i * m);
         }
     }
     return 1;
@@ -216,6 +214,29 @@ static void move_factors(const factored *f, int64_t n)
     }
 }
 
+/* column (n) += factor delta; return the change of the column's sum of squares. */
+ALWAYS_INLINE double move_column(double factor, const real *restrict delta, int64_t n,
+                                 real *restrict column)
+{
+    double sums[TOGETHER] = {0}, total = 0;
+    int64_t j = 0;
+    for (; j + TOGETHER <= n; j += TOGETHER)
+        for (int l = 0; l < TOGETHER; ++l) {
+            double before = (double)column[j + l];
+            real after = (real)(before + factor * (double)delta[j + l]);
+            column[j + l] = after;
+            sums[l] += ((double)after - before) * ((double)after + before);
+        }
+    for (; j < n; ++j) {
+        double before = (double)column[j];
+        column[j] = (real)(before + factor * (double)delta[j]);
+        total += ((double)column[j] - before) * ((double)column[j] + before);
+    }
+    for (int l = 0; l < TOGETHER; ++l)
+        total += sums[l];
+    return total;
+}
+
 /* Move the weights of an untied encoder, in the columns that X stores. */
 static void move_encoder(const factored *f, int64_t n, double rate, double kept)
 {
@@ -225,13 +246,11 @@ static void move_encoder(const factored *f, int64_t n, double rate, double kept)
     for (int64_t e = 0; e < f->row_begins[n]; ++e) {
         sparse_entry entry = f->sorted[e];
         real *column = (real *)job->W_columns + entry.column * job->ld_W;
+        int64_t later = min_i64(e + AHEAD, f->row_begins[n] - 1);
+        fetch_column((const real *)job->W_columns + f->sorted[later].column * job->ld_W, job->ld_W);
         const real *delta = f->D + entry.place * k;
         double factor = -rate * (double)entry.input / job->W_scale;
-        for (int64_t j = 0; j < k; ++j) {
-            double before = (double)column[j];
-            column[j] = (real)(before + factor * (double)delta[j]);
-            job->W_squares += ((double)column[j] - before) * ((double)column[j] + before);
-        }
+        job->W_squares += move_column(factor, delta, k, column);
     }
 }
 
