@@ -254,3 +254,18 @@ def test_one_row_of_positive_weight_cannot_be_held_out(make_problem):
     with pytest.raises(ValueError, match=r"2 rows of positive sample_weight .* got 1 of 20"):
         ae.fit(X, sample_weight=np.arange(20) == 5)
     assert not hasattr(ae, "n_features_in_")
+
+
+@pytest.mark.parametrize("dtype, bound", [(np.float32, 3.5), (np.float64, 5.5)])
+def test_errors_of_codes_in_training(dtype, bound, isa):
+    """Training has exponentials of its own (docs/develop/training-step.md).
+
+    The loss of a row of one 0, reconstructed as its code, is half the square of the code.
+    """
+    one, zero = np.ones((1, 1), dtype), np.zeros(1, dtype)
+    start = {"solver": "sgd", "learning_rate": 1e-3, "momentum": 0.0}
+    for a in np.linspace(-12, 12, 101).astype(dtype):
+        ae = Autoencoder.from_parameters(one, np.array([a]), zero, one, **start)
+        ae.partial_fit(zero[None])
+        code = np.sqrt(2 * np.longdouble(ae.loss_curve_[-1]))
+        assert abs(code * (1 + np.exp(-np.longdouble(a))) - 1) <= bound * np.finfo(dtype).eps
