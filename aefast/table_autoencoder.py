@@ -168,10 +168,12 @@ class TableAutoencoder(
         Raises
         ------
         TypeError
-            For networks of other kinds.
+            For encoders and networks of other kinds.
         ValueError
             For a network with other columns or distributions, or without missing entries.
         """
+        if not isinstance(encoder, TableEncoder):
+            raise TypeError(f"encoder must be a TableEncoder, got {type(encoder).__name__}")
         _check_is_network(autoencoder)
         check_is_fitted(encoder)
         check_is_fitted(autoencoder)

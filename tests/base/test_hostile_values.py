@@ -222,6 +222,8 @@ def test_methods(name, method, parameter, tmp_path, monkeypatch):
     is_absent = package is not None and importlib.util.find_spec(package) is None
     if method == "from_torch":
         given["module"] = None if is_absent else thing.to_torch()
+    if method == "from_fitted":
+        given |= {"encoder": thing.encoder_, "autoencoder": thing.autoencoder_}
     if hasattr(thing, "transform"):
         given |= dict.fromkeys(("H", "Z"), thing.transform(X))
     given |= {"x": np.ones((2, 3)), "eta": np.ones((2, 3))}
