@@ -65,7 +65,7 @@ static coded code_rows(const coding_case *c, const table *t, const void *atoms, 
     const sparse_coding_kernels *kernels = sparse_coding_tables[0][is_double];
     algorithm_info info;
     kernels->algorithm_info(c->algorithm, &info);
-    int is_pursuit = !strcmp(info.name, "omp");
+    int is_pursuit = info.pursues;
     int64_t most = c->k < c->d ? c->k : c->d, n_nonzero = most < 4 ? most : 4;
     coding_job job = {.dictionary = {.n_features = c->d,
                                      .n_components = c->k,
@@ -213,7 +213,7 @@ static void run_case(coding_case *c, int kind, int form)
     }
     check_bits("codes: bits of a team", H[0], H[1], c->n * c->k * 8);
     check_bits("objectives: bits of a team", r[0].objectives, r[1].objectives, c->n * 8);
-    check_objectives(c, &t, atoms, weights, H[0], &r[0], !strcmp(info.name, "omp"));
+    check_objectives(c, &t, atoms, weights, H[0], &r[0], info.pursues);
     check_gaps(c, &r[0], info.name);
     if (!c->dense && !c->weighted)
         learn(c, &t, &r[0], H[0], atoms);
