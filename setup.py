@@ -87,7 +87,7 @@ KERNEL_FLAGS = [
 # of the size of an extension.
 OPTIMIZE = ["-O1", "-g1", "-fno-omit-frame-pointer", "-fno-wrapv"] if DEBUG else ["-O2", "-g0"]
 # Kernels name their vectors, and gain nothing from GCC's own vectors, versions of loops and clones
-# of functions, which take a third of their size at -O3. What they need of it is that short loops
+# of functions, which take a quarter of their size at -O3. What they need of it is that short loops
 # over registers are unrolled, and that functions are inlined. Other compilers get -O3.
 KERNEL_OPTIMIZE = [
     "-O2",
