@@ -55,6 +55,8 @@ typedef struct {
     algorithm_info info;
     /* Computes the codes of n rows in place, starting from the values of their h. */
     void (*solve)(worker *, int64_t n);
+    /* Whether a pursuit is order-recursive. */
+    int is_recursive;
 } algorithm;
 
 /* ---- the algorithms ---- */
@@ -105,9 +107,6 @@ static void solve_by_pursuit(worker *w, int64_t n)
         pursue(&w->pursuit, w->rows + i);
 }
 
-/* The memory of the pursuit says that it is order-recursive. */
-static void solve_by_recursive_pursuit(worker *w, int64_t n) { solve_by_pursuit(w, n); }
-
 static void solve_by_ista(worker *w, int64_t n) { take_proximal_steps(&w->steps, w->rows, n, 0); }
 static void solve_by_fista(worker *w, int64_t n) { take_proximal_steps(&w->steps, w->rows, n, 1); }
 
@@ -129,7 +128,8 @@ static const algorithm algorithms[] = {
     {.info = {.name = "lasso_lars", .has_gap = 1, .starts = 0}, .solve = solve_by_path},
     {.info = {.name = "omp", .has_gap = 0, .starts = 0, .pursues = 1}, .solve = solve_by_pursuit},
     {.info = {.name = "ormp", .has_gap = 0, .starts = 0, .pursues = 1},
-     .solve = solve_by_recursive_pursuit},
+     .solve = solve_by_pursuit,
+     .is_recursive = 1},
     {.info = {.name = "fista", .has_gap = 1, .starts = 1}, .solve = solve_by_fista},
     {.info = {.name = "ista", .has_gap = 1, .starts = 1}, .solve = solve_by_ista},
     {.info = {.name = "threshold", .has_gap = 0, .starts = 0}, .solve = solve_by_threshold},
@@ -155,7 +155,7 @@ static worker carve_worker(const coding_pass *pass, arena *a)
     if (solve == solve_by_descent || solve == solve_by_active_set)
         w.set = carve_active_set(f, a);
     if (algorithms[job->algorithm].info.pursues)
-        w.pursuit = carve_pursuit(f, job->n_nonzero, solve == solve_by_recursive_pursuit, a);
+        w.pursuit = carve_pursuit(f, job->n_nonzero, algorithms[job->algorithm].is_recursive, a);
     if (solve == solve_by_ista || solve == solve_by_fista)
         w.steps = carve_proximal(f, a);
     return w;
