@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from aefast._base import arrays as check
 from aefast._base import krylov, scalars, threads
+from aefast._base.by_parts import takes_streams
 from aefast._base.errors import column_labels, table_name
 from aefast._base.foreign_names import hints
 from aefast._base.given_results import into
@@ -338,6 +339,7 @@ class FactorAnalysis(FactorReport, NumberOfFactors, FactorModel):
             n_samples_seen_=n_samples,
         )
 
+    @takes_streams
     def transform(self, X: Table, *, out: Array | None = None) -> Reals:
         """Return factor scores: posterior means, or Bartlett's with ``scores="bartlett"``.
 

@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from aefast._base import arrays as check
 from aefast._base import scalars, threads
+from aefast._base.by_parts import takes_streams
 from aefast._base.errors import column_label, overflow_of_row, table_name
 from aefast._base.exchange import ToOnnx
 from aefast._base.float_range import without_unit
@@ -22,6 +23,7 @@ from aefast._base.progress import iterations
 from aefast._base.projection import project
 from aefast._base.random import random_state_of
 from aefast._base.saving import COUNT, CURVE, SIZE, Saved, Tensor
+from aefast._base.streams import StreamedRows, opened
 from aefast._base.types import Array, RandomState, Reals, Table
 from aefast.linear import patterns
 from aefast.linear.gaussian import LinearGaussian
@@ -57,8 +59,8 @@ class FactorModel(
 
         Parameters
         ----------
-        X : array-like or CSR matrix (n_samples, n_features)
-            NaN is a missing entry.
+        X : array-like, CSR matrix or stream (n_samples, n_features)
+            NaN is a missing entry; a stream must have complete rows.
         y : ignored
         sample_weight : array-like (n_samples,), optional
             Not negative: a row of weight 2 counts as two rows.
@@ -74,10 +76,12 @@ class FactorModel(
             invalid parameters.
         """
         self._validate_params()
+        X = opened(X, whole=not self._fits_streams())
         table, name = check.estimator_table(self, X, reset=True), table_name(X)
         made = self._apart()
         with iterations(self.verbose, type(self).__name__):
-            is_complete, statistics = made._fit_complete(table, sample_weight, name)
+            fit = FactorModel if isinstance(table, StreamedRows) else type(self)  # from statistics
+            is_complete, statistics = fit._fit_complete(made, table, sample_weight, name)
             if not is_complete:
                 weight = check.as_row_weights(sample_weight, len(table))
                 rows, weight = patterns.of_positive_weight(table, weight)
@@ -102,6 +106,10 @@ class FactorModel(
             return False, None
         self._fit_statistics(statistics, name)
         return True, statistics
+
+    def _fits_streams(self):
+        """Return whether sufficient statistics are enough for a fit, so that one pass is."""
+        return True
 
     def _can_fit(self, statistics):
         return statistics._has_variance()
@@ -158,6 +166,7 @@ class FactorModel(
 
     # ---- codes ----
 
+    @takes_streams
     def transform(self, X: Table, *, out: Array | None = None) -> Reals:
         """Return posterior means ``E[h | x] = (x − μ) Ψ⁻¹ Wᵀ (Φ⁻¹ + W Ψ⁻¹ Wᵀ)⁻¹``.
 
@@ -176,6 +185,7 @@ class FactorModel(
         """
         return into(out, X, lambda part: self._posterior(part)[0])
 
+    @takes_streams
     def posterior(self, X: Table) -> tuple[Reals, Reals]:
         """Return mean and covariance of the factors given each row.
 
@@ -216,6 +226,7 @@ class FactorModel(
         options = {"offset": gaussian.mean, "name": "H", "n_threads": self.n_threads}
         return project(codes, np.zeros(k), gaussian.W, **options)
 
+    @takes_streams
     def reconstruct(self, X: Table, *, out: Array | None = None) -> Reals:
         """Return ``inverse_transform(transform(X))``.
 
@@ -234,6 +245,7 @@ class FactorModel(
         """
         return into(out, X, lambda part: self.inverse_transform(self.transform(part)))
 
+    @takes_streams
     def impute(self, X: Table) -> Reals:
         """Return X with missing entries (NaN) replaced by their conditional means.
 
@@ -283,6 +295,7 @@ class FactorModel(
 
     # ---- likelihoods ----
 
+    @takes_streams
     def score_samples(self, X: Table, *, out: Array | None = None) -> Reals:
         """Return ``log p(x)`` of each row, where ``x ~ N(μ, Wᵀ Φ W + Ψ)``.
 
@@ -306,6 +319,7 @@ class FactorModel(
         """
         return into(out, X, lambda part: self._distances(part)[1])
 
+    @takes_streams
     def mahalanobis(self, X: Table) -> Reals:
         """Return squared Mahalanobis distances ``(x − μ) Σ⁻¹ (x − μ)ᵀ``.
 

@@ -162,6 +162,12 @@ class ProbabilisticPCA(NumberOfComponents, FactorModel):
 
     # ---- fitting ----
 
+    def _fits_streams(self):
+        return self.n_components not in CROSS_VALIDATED and self.svd_solver in (
+            "auto",
+            "covariance",
+        )
+
     def _fit_complete(self, table, sample_weight, name):
         solver = self._solver(table)
         if self.n_components in CROSS_VALIDATED:

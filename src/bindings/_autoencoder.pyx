@@ -295,17 +295,14 @@ cdef class Trainer:
                  stores_gradient=False, rate_factors=None):
         memset(&self.job, 0, sizeof(self.job))
         check_width(X, network.n_features)
-        self.X, self.flat, self.state = X, flat, state
-        self.variant, self.sample_weight = variant, sample_weight
+        self.flat, self.state, self.variant = flat, state, variant
         self.n_rows_seen = n_rows_seen
         self.segments = view_network(&self.job, network, network.split(flat), self.upper)
         self.rate_factors = rate_factors
         if rate_factors is not None:
             set_rate_factors(&self.job, self.upper, rate_factors)
         self.custom = custom_outputs(network.output, flat, &self.job.model)
-        self.job.rows = view_rows(X)
-        self.job.sample_weight = <const double*> data_of(sample_weight)
-        view_inputs(&self.job.inputs, &self.job.rows, variant)
+        self._view(X, sample_weight)
         self.job.terms = terms_of(variant)
         self.job.rows_unused = <int64_t*> data_of(variant.rows_unused)
         self.job.batch_size, self.job.batch_entries = batch_size, batch_entries(X, batch_size)
@@ -330,6 +327,20 @@ cdef class Trainer:
         self.workspace = allocate(self.kernels.training_workspace_bytes(&self.job))
         self.packed = allocate(self.kernels.packed_bytes(&self.job))
         self.job.workspace, self.job.packed = data_of(self.workspace), data_of(self.packed)
+
+    cdef _view(self, X, sample_weight):
+        """Let the job read the rows of a table, and their weights."""
+        self.X, self.sample_weight = X, sample_weight
+        self.job.rows = view_rows(X)
+        self.job.sample_weight = <const double*> data_of(sample_weight)
+        view_inputs(&self.job.inputs, &self.job.rows, self.variant)
+
+    def read_from(self, cnp.ndarray X, sample_weight=None):
+        """Read the rows of another table from now on, which has the width and type of the first."""
+        check_width(X, self.job.model.n_features)
+        if cnp.PyArray_TYPE(X) != cnp.PyArray_TYPE(self.X):
+            raise TypeError(f"expected rows of {self.X.dtype}, got {X.dtype}")
+        self._view(X, sample_weight)
 
     @property
     def n_steps(self):

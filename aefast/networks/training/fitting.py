@@ -13,8 +13,9 @@ from aefast._base.checkpoints import Checkpoint
 from aefast._base.epochs import run_epochs
 from aefast._base.errors import table_name
 from aefast._base.fingerprints import fingerprint
-from aefast._base.random import seed_of, split_rows
+from aefast._base.random import held_out_rows, seed_of, split_rows
 from aefast._base.stopping import EarlyStopping, Patience
+from aefast._base.streams import AllBut, StreamedRows, opened
 from aefast.networks.fitted import (
     FittedState,
     check_initial_values,
@@ -135,7 +136,12 @@ class NetworkFitting:
 
     def _validation(self, training, held_out, weight, X_val):
         """Return the validation by held-out rows, whose numbers are given, or by those of X_val."""
-        if held_out is not None:
+        if held_out is not None and isinstance(training.X, StreamedRows):
+            rows = training.X.take(held_out)
+            weight = None if weight is None else weight[held_out]
+            variant = rows_variant(self._state)
+            loss = partial(self._loss_of_others, training, rows, variant, weight)
+        elif held_out is not None:
             loss = partial(training.mean_loss, held_out, self.n_threads, weight)
         elif X_val is not None:
             loss = partial(self._loss_of_others, training, X_val, rows_variant(self._state))
@@ -143,11 +149,12 @@ class NetworkFitting:
             return None
         return EarlyStopping(training, loss, only_watches=not self.early_stopping)
 
-    def _loss_of_others(self, training, rows, variant):
+    def _loss_of_others(self, training, rows, variant, weight=None):
         """Return the mean loss of other rows than those of the training."""
         model = self._state.model
         parameters = model.split(training.values()[0])
-        return mean_loss(model, parameters, rows, len(rows), self.n_threads, variant=variant)
+        options = {"variant": variant, "sample_weight": weight}
+        return mean_loss(model, parameters, rows, len(rows), self.n_threads, **options)
 
     def _run(
         self, training, n_epochs, validation=None, patience=None, checkpoint=None, name="training"
@@ -195,15 +202,16 @@ class NetworkFitting:
 
         Parameters
         ----------
-        X : array-like or sparse matrix (n_samples, n_features)
+        X : array-like, sparse matrix or stream (n_samples, n_features)
             Rows in the domain of the output's distributions and finite (or NaN with
-            missing="mask"). The notes of the class say when they are copied.
+            missing="mask"). The notes of the class say when they are copied. What `aefast.stream`
+            returns, and paths of files and datasets, are read pass by pass.
         y : ignored
         sample_weight : array-like (n_samples,) or None, default=None
             Non-negative weights, scaled to mean 1. The loss of a batch is the sum of its weighted
             losses divided by the number of its rows. `early_stopping` holds out rows of positive
             weight.
-        X_val : array-like (n_validation_samples, n_features) or None, default=None
+        X_val : array-like or stream (n_validation_samples, n_features) or None, default=None
             Rows whose mean loss after each epoch is the validation loss. `early_stopping` then
             holds out no rows of X; without it training does not depend on them.
 
@@ -220,6 +228,7 @@ class NetworkFitting:
             If training diverges; the last finite parameters are kept.
         """
         self._check_parameters()
+        X, X_val = opened(X), opened(X_val, "X_val")
         return self._fit(X, sample_weight, X_val, Checkpoint.of(self))
 
     def _fit(self, X, sample_weight, X_val, checkpoint):
@@ -300,7 +309,8 @@ class NetworkFitting:
 
         Parameters
         ----------
-        X : array-like or sparse matrix (n_samples, n_features)
+        X : array-like, sparse matrix or stream (n_samples, n_features)
+            The rows of an iterator are trained on in parts, as by one call for each of them.
         y : ignored
         sample_weight : array-like (n_samples,) or None, default=None
 
@@ -309,6 +319,15 @@ class NetworkFitting:
         self
         """
         self._check_parameters()
+        X = opened(X)
+        if isinstance(X, StreamedRows) and X.source.reads_once:
+            X.refuse_weights(sample_weight)
+            for part in X.parts():
+                self._partial_fit(part, None)
+            return self
+        return self._partial_fit(X, sample_weight)
+
+    def _partial_fit(self, X, sample_weight):
         goes_on = self.__sklearn_is_fitted__()
         rows = self._table(X, reset=not goes_on)
         weight = check.as_mean_weight(sample_weight, len(rows))
@@ -437,6 +456,8 @@ class NetworkFitting:
                 "early_stopping=True needs at least 2 samples to hold one out, got n_samples = "
                 f"{n_rows}"
             )
+        if isinstance(rows, StreamedRows):
+            return self._parts_of_stream(rows, weight, seed)
         if weight is None:
             return split_rows(n_rows, self.validation_fraction, seed)
         weighted = np.flatnonzero(weight > 0)
@@ -448,3 +469,16 @@ class NetworkFitting:
         _, held_out = split_rows(len(weighted), self.validation_fraction, seed)
         held_out = weighted[held_out]
         return np.delete(np.arange(n_rows), held_out), held_out
+
+    def _parts_of_stream(self, rows, weight, seed):
+        """Return the rows of a stream for training, and the held-out ones, which stay in memory.
+
+        These take at most as much memory as a window.
+        """
+        if weight is not None:
+            raise ValueError(
+                "early_stopping=True holds out rows of a stream without sample_weight alone: give "
+                "rows for the validation as X_val"
+            )
+        held_out = held_out_rows(len(rows), self.validation_fraction, seed, most=rows.window_rows())
+        return AllBut(len(rows), held_out), held_out
