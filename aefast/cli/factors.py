@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 import aefast
+from aefast.cli import streamed
 from aefast.cli.common import (
     DATA_HELP,
     METRICS_NAME,
@@ -129,6 +130,7 @@ def add_factors(command):
     add("--quiet", action="store_true", help="no summary")
     add_threads(command)
     add_reading(command)
+    streamed.add_stream(command)
 
 
 def _components(text):
@@ -144,7 +146,32 @@ def _mixtures(text):
     return sizes if len(sizes) > 1 else sizes[0]
 
 
+def _factors_of_stream(arguments):
+    for name in ("covariance", "labels", "mixtures"):
+        if getattr(arguments, name) is not None:
+            raise ValueError(f"--{name} does not go with --stream")
+    out, rows, model = Path(arguments.out), streamed.stream_of(arguments), _new_model(arguments)
+    check_can_write(out, (MODEL_NAME, METRICS_NAME), paths_of(arguments.data))
+    started = time.perf_counter()
+    model.fit(rows)
+    seconds = time.perf_counter() - started
+    metrics = _metrics(arguments, model, {"train": rows}, seconds)
+    written = _save(out, model, metrics)
+    report(arguments, _summary(arguments, model, metrics, written), metrics)
+
+
+def _save(out, model, metrics):
+    """Write the model and its metrics to a folder, and return their names for the summary."""
+    out.mkdir(parents=True, exist_ok=True)
+    model.save(out / MODEL_NAME)
+    with aefast.model_file.replacing(out / METRICS_NAME) as file:
+        file.write(json.dumps(metrics, indent=2, allow_nan=False).encode() + b"\n")
+    return f"{MODEL_NAME}, {METRICS_NAME}"
+
+
 def _factors(arguments):
+    if arguments.stream:
+        return _factors_of_stream(arguments)
     is_matrix = arguments.covariance is not None
     is_shuffled = arguments.test_fraction > 0 and not is_matrix
     hint = " (a covariance matrix has no missing entries)"
@@ -173,11 +200,7 @@ def _factors(arguments):
     if table.feature_names is not None:
         model.feature_names_in_ = np.array(table.feature_names, dtype=object)
     metrics = _metrics(arguments, model, subsets, seconds)
-    out.mkdir(parents=True, exist_ok=True)
-    model.save(out / MODEL_NAME)
-    with aefast.model_file.replacing(out / METRICS_NAME) as file:
-        file.write(json.dumps(metrics, indent=2, allow_nan=False).encode() + b"\n")
-    written = f"{MODEL_NAME}, {METRICS_NAME}"
+    written = _save(out, model, metrics)
     if not arguments.no_plots:
         rows = subsets.get("test", subsets.get("train"))
         written += _draw(model, rows, arguments, table, out)

@@ -10,7 +10,7 @@ import numpy as np
 
 import aefast
 from aefast.cli import report as reports
-from aefast.cli import variants
+from aefast.cli import streamed, variants
 from aefast.cli.common import (
     DATA_HELP,
     METRICS_NAME,
@@ -33,7 +33,6 @@ from aefast.tables.sources import paths_of
 
 _PICTURE_NAMES = ("filters.png", "reconstructions.png", "loss.png")
 
-EXIT_POOR = 3  # exit status where the fit does not beat the column means
 _EPOCHS = ("max_epochs", "pretrain_epochs")
 
 
@@ -76,6 +75,7 @@ def add_fit(command):
     add("--no-plots", action="store_true", help="draw no pictures")
     add("--quiet", action="store_true", help="no progress, no summary")
     add_reading(command)
+    streamed.add_stream(command)
     add_roles(command)
     add_parameters(command.add_argument_group("the autoencoder and its training"))
 
@@ -98,6 +98,8 @@ def _new_model(arguments, feature_names):
 
 
 def _fit(arguments):
+    if arguments.stream:
+        return streamed.fit(arguments, _new_model)
     table = read_data(
         arguments,
         writeable=arguments.test_fraction > 0,
@@ -153,7 +155,7 @@ def _fit(arguments):
         curves = held_out.curve, baseline
         written += _draw(model, subsets.get("test", train), labels, shape, curves, out)
     report(arguments, reports.summary(arguments, metrics, written), metrics)
-    return 0 if reports.beats_the_means(losses) else EXIT_POOR
+    return 0 if reports.beats_the_means(losses) else streamed.EXIT_POOR
 
 
 def _sizes(model):

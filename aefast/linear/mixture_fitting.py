@@ -15,6 +15,7 @@ from aefast._base.float_range import without_unit
 from aefast._base.missing import observed_means
 from aefast._base.moments import SufficientStatistics, statistics_of
 from aefast._base.random import random_state_of
+from aefast._base.streams import opened
 from aefast._base.types import Array, RandomState, Table
 from aefast._base.warnings import warn, warn_of_iterations
 from aefast.linear import patterns
@@ -47,7 +48,8 @@ class MixtureFitting:
         Parameters
         ----------
         X : array-like or CSR matrix (n_samples, n_features)
-            NaN is a missing entry. CSR matrices and memory maps are read in slices.
+            NaN is a missing entry. CSR matrices and memory maps are read in slices, streams as a
+            whole.
         y : ignored
         sample_weight : array-like (n_samples,), optional
             Not negative: a row of weight 2 counts as two rows.
@@ -68,6 +70,7 @@ class MixtureFitting:
         interval_of(self.checkpoint_every)
         checkpoint, random = Checkpoint.of(self), random_state_of(self.random_state)
         sizes, k_values = self._sizes()
+        X = opened(X, whole=True)  # EM takes many passes
         table, name = check.estimator_table(self, X, reset=True), table_name(X)
         weight = check.as_row_weights(sample_weight, table.shape[0])
         self._check_shape(table.shape, sizes, k_values)

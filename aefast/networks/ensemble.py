@@ -13,6 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from aefast._base import arrays as check
 from aefast._base import scalars
 from aefast._base.errors import table_name
+from aefast._base.streams import opened
 from aefast._base.warnings import warn
 from aefast.networks.autoencoder import Autoencoder
 from aefast.networks.ensemble_fitting import fitted_state_of, report_of, with_fixed_parameters
@@ -253,7 +254,7 @@ sparsity, dropout, weight_decay, clip_norm, max_norm, learning_rate_schedule, sh
         """
         self._validate_params()
         self._check_variants()
-        given, groups = tables_in_one(X, groups)
+        given, groups = tables_in_one(opened(X, whole=True), groups)
         rows = check.estimator_rows(self, given, reset=True)
         labels = None if groups is None else as_groups(groups, len(rows))
         random = check_random_state(self.random_state)

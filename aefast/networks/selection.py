@@ -17,6 +17,7 @@ from aefast._base import checkpoints
 from aefast._base.checkpoints import Checkpoint
 from aefast._base.saving import NUMBER, OBJECT, Pickled, check_entries, optional
 from aefast._base.sparse_rows import SparseRows
+from aefast._base.streams import opened
 from aefast._base.types import PathLike, RandomState
 from aefast.networks.autoencoder import Autoencoder
 from aefast.networks.held_out import column_means, score_of
@@ -213,7 +214,7 @@ class AutoencoderCV(Pickled, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             If all candidates diverge.
         """
         self._validate_params()
-        base = self._base()
+        base, X = self._base(), opened(X, whole=True)
         rows = base._table(X, reset=True)
         if unknown := sorted(fit_params.keys() - {"sample_weight"}):
             raise TypeError(f"fit() got an unexpected keyword argument {unknown[0]!r}")

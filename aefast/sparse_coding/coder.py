@@ -17,6 +17,7 @@ from aefast._base.float_range import all_finite
 from aefast._base.given_results import GivenResults, into
 from aefast._base.saving import Pickled
 from aefast._base.scan import scan_rows
+from aefast._base.streams import opened
 from aefast._base.types import Array, Reals, Table
 from aefast.sparse_coding import coding
 from aefast.sparse_coding.coding import ALGORITHMS, OUTPUT_FORMATS, Settings
@@ -317,6 +318,7 @@ class SparseCoder(
         -------
         self
         """
+        X = opened(X)
         settings, D = self._settings()
         rows = self._rows(X, D, reset=True)
         dtype = check.real_type(rows.dtype, D.dtype)

@@ -283,6 +283,7 @@ class NetworkFitting:
         single = {"single_pass": "n_epochs_made" in options}
         settings = settings_of(self, state, n_rows, has_rates=uses_rates, **single)
         if self.solver == lbfgs.NAME:
+            lbfgs.refuse_stream(rows)
             return settings, lbfgs.FullBatch(self, rows, state, variant, weight)
         rates = state.rates if uses_rates else None
         return settings, start_training(

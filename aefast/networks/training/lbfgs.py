@@ -4,6 +4,7 @@ import numpy as np
 
 from aefast._base import _runtime, threads
 from aefast._base.epochs import Diverged, Training
+from aefast._base.streams import StreamedRows
 from aefast.networks import _autoencoder
 from aefast.networks._autoencoder import NOT_FINITE
 
@@ -31,6 +32,15 @@ def check(estimator):
             )
     if estimator.precision != "auto":
         raise ValueError("solver='lbfgs' needs precision='auto': line searches need exact losses")
+
+
+def refuse_stream(rows):
+    """Raise ValueError for rows that are read in windows."""
+    if isinstance(rows, StreamedRows):
+        raise ValueError(
+            "solver='lbfgs' takes rows in memory: give aefast.stream(...).read_whole(), or use a "
+            "solver that works in batches"
+        )
 
 
 def works_in_batches(estimator):
