@@ -1,6 +1,7 @@
 """Methods of rows on streams: part after part, with the results joined, or written to a file."""
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from functools import wraps
 from importlib import import_module
@@ -15,6 +16,7 @@ from aefast._base.streams import NamedRows, StreamedRows, opened
 
 # Families stand above this module, so the one that writes files is named here, not imported.
 WRITER = "aefast.tables.stream_writers"
+_ROW = re.compile(r"\brow (\d+)\b(?! \()")  # whose place is not told already
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
@@ -59,7 +61,20 @@ def _results(
     n_rows = n_rows // PART_ROWS * PART_ROWS or n_rows
     for window in X.windows(n_rows):
         part = NamedRows(window.rows, X.columns, X, int(window.numbers[0]))
-        yield method(estimator, part, *arguments, **options)
+        try:
+            yield method(estimator, part, *arguments, **options)
+        except (ValueError, FloatingPointError) as error:
+            raise _placed(error, part) from None
+
+
+def _placed(error: ValueError | FloatingPointError, part: NamedRows) -> Exception:
+    """Return an error about a row of a part with the row's place in the stream.
+
+    Kernels number the rows that they have got.
+    """
+    message = _ROW.sub(lambda found: part.place(int(found[1])), str(error), count=1)
+    kind = FloatingPointError if isinstance(error, FloatingPointError) else ValueError
+    return kind(message)
 
 
 def _path_of(out: Any) -> str:
