@@ -16,7 +16,7 @@ from aefast._base.streams import NamedRows, StreamedRows, opened
 
 # Families stand above this module, so the one that writes files is named here, not imported.
 WRITER = "aefast.tables.stream_writers"
-_ROW = re.compile(r"\brow (\d+)\b(?! \()")  # whose place is not told already
+_ROW = re.compile(r"\brow (\d+)\b( \()?")
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
@@ -70,9 +70,13 @@ def _results(
 def _placed(error: ValueError | FloatingPointError, part: NamedRows) -> Exception:
     """Return an error about a row of a part with the row's place in the stream.
 
-    Kernels number the rows that they have got.
+    Kernels number the rows that they have got; other checks tell the place themselves.
     """
-    message = _ROW.sub(lambda found: part.place(int(found[1])), str(error), count=1)
+
+    def place(found: re.Match[str]) -> str:
+        return found[0] if found[2] else part.place(int(found[1]))
+
+    message = _ROW.sub(place, str(error), count=1)
     kind = FloatingPointError if isinstance(error, FloatingPointError) else ValueError
     return kind(message)
 

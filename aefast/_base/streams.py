@@ -139,7 +139,8 @@ class StreamedRows:
         Bytes that may be used. The number of rows in a window follows from them, and so does the
         order of a shuffled pass.
     n_samples : int or None
-        Number of rows that the user expects, where the source does not know it.
+        Number of rows of a source of one block that does not know it, from the user. Another
+        number is an error once all rows have been read.
     """
 
     ndim = 2
@@ -147,11 +148,13 @@ class StreamedRows:
     def __init__(
         self, source: RecordSource, memory: int = MEMORY, n_samples: int | None = None
     ) -> None:
-        self.source, self.memory, self.n_expected = source, int(memory), n_samples
+        self.source, self.memory, self._n_given = source, int(memory), n_samples
         self.columns = source.columns
         self.dtype = source.dtype
         self._begin: Array | None = None  # number of the first row of each block, and the end
         lengths = source.lengths()
+        if lengths is None and n_samples is not None and source.n_blocks == 1:
+            lengths = [n_samples]
         if lengths is not None:
             self._set_lengths(lengths)
 
@@ -350,6 +353,10 @@ class StreamedRows:
     # ---- errors ----
 
     def _changed_error(self) -> ValueError:
+        if self._n_given is not None and self.source.lengths() is None:
+            return ValueError(
+                f"{self.source.name} has another number of rows than n_samples={self._n_given}"
+            )
         return ValueError(f"{self.source.name} changed while it was read: other numbers of rows")
 
     def refuse_weights(self, sample_weight: Any) -> None:
@@ -384,7 +391,7 @@ class StreamOfResults(StreamedRows):
     def __init__(self, rows: StreamedRows, function: Any, n_columns: int, dtype: Any) -> None:
         self._rows, self._function = rows, function
         self.source: Any = _SourceOfResults(rows.source, n_columns, np.dtype(dtype))
-        self.memory, self.n_expected = rows.memory, rows.n_expected
+        self.memory, self._n_given = rows.memory, rows._n_given
         self.columns, self.dtype = None, self.source.dtype
         self._begin = rows.begin
 

@@ -59,8 +59,8 @@ def stream(
         Type of the rows. None: float32 where all columns are of float32, bool or uint8, else
         float64.
     n_samples : int or None, default=None
-        Number of rows, where it is known and takes a pass to find out: of text, of iterators, and
-        of filtered rows. It is used to show the remaining time.
+        Number of rows of an iterator, a function or one text file, which saves the pass that
+        counts them. Another number of rows is an error once all have been read.
     memory : int or str, default="256 MiB"
         Memory that rows may take, in bytes or as "512 MB". The size of a window, and with it the
         order of shuffled rows, follows from it.

@@ -381,3 +381,34 @@ def test_types_of_columns_make_the_type_of_rows(tmp_path):
     assert rows.dtype == np.float32
     rows = aefast.stream([np.ones((2, 2), np.float32), np.zeros((1, 2))])
     assert rows.dtype == np.float64
+
+
+def test_a_number_of_rows_that_is_given_saves_a_pass():
+    passes = []
+
+    def parts():
+        passes.append(1)
+        return iter(np.array_split(X, 7))
+
+    options = {"n_components": 3, "max_epochs": 1, "random_state": 0, "init": "glorot"}
+    options |= {"gain": False, "scale": None}
+    counted = aefast.Autoencoder(**options).fit(aefast.stream(parts, memory=MEMORY))
+    n_counted = len(passes)
+    passes.clear()
+    rows = aefast.stream(parts, memory=MEMORY, n_samples=N)
+    given = aefast.Autoencoder(**options).fit(rows)
+    assert len(passes) == n_counted - 1
+    assert np.array_equal(counted._state.parameters, given._state.parameters)
+    for wrong in (N - 1, N + 1):
+        with pytest.raises(ValueError, match=f"another number of rows than n_samples={wrong}"):
+            aefast.SufficientStatistics(D).update(
+                aefast.stream(parts, memory=MEMORY, n_samples=wrong)
+            )
+
+
+def test_the_bar_of_a_stream_shows_rows_and_bytes_a_second(files, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    options = {"n_components": 3, "max_epochs": 30, "random_state": 0, "verbose": 1}
+    aefast.Autoencoder(**options).fit(stream("parquet", files))
+    shown = capsys.readouterr().err
+    assert "rows/s" in shown and "B/s" in shown

@@ -109,6 +109,11 @@ class MiniBatches(EpochTraining):
         return self.order.n_rows
 
     @property
+    def row_bytes(self):
+        is_stream = isinstance(self.X, StreamedRows)
+        return self.X.n_columns * self.X.dtype.itemsize if is_stream else None
+
+    @property
     def n_rows_seen(self):
         """Number of rows seen by all trainings.
 
