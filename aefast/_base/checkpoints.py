@@ -260,6 +260,11 @@ class Checkpoint:
             )
         self._written = time.monotonic()
 
+    def end(self) -> None:
+        """Write the file of a fit that is over, of which no stage need have been written."""
+        self.stage("fit").keep({})
+        self.write()
+
     # ---- reading ----
 
     def _read_if_there(self, *, must_exist: bool) -> None:
@@ -332,6 +337,9 @@ class PartOfCheckpoint:
     def stage(self, name: str) -> "Stage":
         return self._whole.stage(f"{self._name}, {name}")
 
+    def end(self) -> None:
+        return None
+
 
 class Stage:
     """Part of a fit that is stored, and resumed, by itself."""
@@ -350,9 +358,9 @@ class Stage:
         """Whether the file has the end of the stage."""
         return self.found is not None and self.found.is_over
 
-    def keep(self, state: dict[str, Any]) -> None:
-        """Remember the state of a stage without arrays, and write it if it is time."""
-        self._checkpoint.stages[self._name] = Stored(True, state, {})
+    def keep(self, state: dict[str, Any], tensors: dict[str, Array] | None = None) -> None:
+        """Remember a stage that is over, or that has results only, and write it if it is time."""
+        self._checkpoint.stages[self._name] = Stored(True, state, tensors or {})
         if self._checkpoint.interval.seconds is None or self._checkpoint.is_due(0):
             self._checkpoint.write()
 
@@ -436,7 +444,7 @@ def check_tensors(tensors: dict[str, Array], expected: dict[str, Array]) -> None
 def _parameters(estimator: Any) -> dict[str, Any]:
     """Return the description of the parameters that a fit follows from."""
     found = parameters_of(estimator)
-    if not isinstance(estimator.random_state, Integral):
+    if not isinstance(getattr(estimator, "random_state", 0), Integral):
         found["random_state"] = DRAWN
     return found
 

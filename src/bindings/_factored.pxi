@@ -86,7 +86,7 @@ cdef class FactoredKernel:
         return bool(self.job.ends_early)
 
     def hold(self, factors, encoder_scale, is_due):
-        """Take other factors, in one call: no interrupt comes between them and what belongs to them.
+        """Take other factors in one call: no interrupt comes between them and what belongs to them.
 
         `factors` has the arrays F, F_inverse, Q, U and W_columns, which are changed in place; the
         last one is None where weights are tied. It is None where there are no factors yet."""

@@ -3,16 +3,24 @@
 import json
 import os
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
 from safetensors import safe_open
 from safetensors.numpy import save_file
+from sklearn.base import clone
 from support.checkpointed import FITS, ROWS, result
 
 import aefast
-from aefast import Autoencoder, AutoencoderCV, DictionaryLearning
-from aefast._base import checkpoints, fingerprints
+from aefast import (
+    Autoencoder,
+    AutoencoderCV,
+    DictionaryLearning,
+    FactorAnalysis,
+    ProbabilisticPCA,
+)
+from aefast._base import checkpoints, fingerprints, replay
 from aefast._base.fingerprints import described, fingerprint
 
 OPTIONS = {"max_epochs": 3, "batch_size": 50, "random_state": 0}
@@ -303,3 +311,59 @@ def test_descriptions_of_parameters():
     assert described(np.int64(3)) == 3 and described((1, [2.5])) == [1, [2.5]]
     assert described(Own()) == described(Own()) == json.loads(json.dumps(described(Own())))
     assert described(np.arange(3)) != described(np.arange(3.0)) != described(np.arange(4.0))
+
+
+# ---- evaluations that are replayed ----
+
+
+def test_a_model_of_factors_knows_its_rows(stored):
+    """Those that are fitted in closed form too; and the seed is drawn once."""
+    for model in (FactorAnalysis(2, max_iter=5), ProbabilisticPCA(2, random_state=None)):
+        stored.unlink(missing_ok=True)
+        model.set_params(checkpoint=stored)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            first = result(model.fit(ROWS))
+            assert result(clone(model).set_params(resume=True).fit(ROWS)) == first
+        assert model.get_params()["random_state"] is None if hasattr(model, "random_state") else 1
+        with pytest.raises(ValueError, match="to other rows: the entries of X differ"):
+            clone(model).fit(ROWS[::-1])
+        with pytest.raises(ValueError, match="with no sample_weight, while this one has"):
+            clone(model).fit(ROWS, sample_weight=np.ones(len(ROWS)))
+        with pytest.raises(ValueError, match=r"with n_components=2, while this one has n_comp.*=3"):
+            clone(model).set_params(n_components=3).fit(ROWS)
+
+
+def test_rows_with_gaps_are_known_by_their_means(stored, monkeypatch):
+    monkeypatch.setattr(fingerprints, "HASHED_BYTES", 1 << 10)
+    gaps = np.where(ROWS > 0.95, np.nan, ROWS)
+    other = gaps.copy()
+    other[next(i for i in range(len(ROWS)) if _is_not_hashed(i)), 2] = 0.5
+    make = partial(ProbabilisticPCA, 2, checkpoint=stored)
+    make().fit(gaps)
+    with pytest.raises(ValueError, match="to other rows, of which the column_means differ"):
+        make().fit(other)
+
+
+def test_a_solver_that_takes_another_path_goes_on_with_a_warning(stored):
+    """As another version of SciPy may: what it asks for is evaluated anew."""
+    asked = []
+
+    def square(x):
+        asked.append(float(x[0]))
+        return float(x @ x), 2 * x
+
+    def run(*points):
+        asked.clear()
+        checkpoint = checkpoints.Checkpoint(FactorAnalysis(checkpoint=stored, checkpoint_every=1))
+        checkpoint.identify(0, {})
+        with replay.stages_of(checkpoint):
+            function = replay.Replayed("squares", square)
+            return [function(np.array([point]))[0] for point in points]
+
+    assert run(1.0, 2.0, 3.0) == [1.0, 4.0, 9.0] and asked == [1.0, 2.0, 3.0]
+    assert run(1.0, 2.0, 3.0, 4.0) == [1.0, 4.0, 9.0, 16.0] and asked == [4.0]
+    with pytest.warns(RuntimeWarning, match="the solver takes another path"):
+        assert run(1.0, 5.0, 3.0) == [1.0, 25.0, 9.0]
+    assert asked == [5.0, 3.0]
+    assert run(1.0, 5.0, 3.0, 4.0)[3] == 16.0 and asked == [4.0]

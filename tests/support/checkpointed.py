@@ -8,9 +8,11 @@ from scipy import sparse
 from aefast import (
     Autoencoder,
     DictionaryLearning,
+    FactorAnalysis,
     MixtureOfFactorAnalyzers,
     MixtureOfProbabilisticPCA,
     MultinomialAutoencoder,
+    ProbabilisticPCA,
     StackedAutoencoder,
 )
 
@@ -33,6 +35,7 @@ def _of(cls, *arguments, **given):
 GAPS = ROWS.copy()
 GAPS[::5, 1] = np.nan
 FACTORED = {"solver": "sgd", "momentum": 0, "scale": None, "learning_rate": 0.1}
+WIDE = np.random.default_rng(1).random((40, 2000)).astype(np.float32)
 MIXTURE = {"random_state": 0, "max_iter": 25, "tol": 0}
 # estimator and rows by what their checkpoints hold
 FITS = {
@@ -64,6 +67,14 @@ FITS = {
         _of(Autoencoder, 3, sparse_output="factored", tied=False, max_epochs=5, **FACTORED),
         sparse.csr_matrix(np.where(ROWS > 0.6, ROWS, 0)),
     ),
+    "factors": (partial(FactorAnalysis, 2, min_noise=1e-3), ROWS),
+    "wide factors": (partial(FactorAnalysis, 2, max_iter=4), WIDE),
+    "factors by minres": (partial(FactorAnalysis, 2, method="minres"), ROWS),
+    "number of factors": (partial(FactorAnalysis, "cv", rotation="promax"), ROWS),
+    "factors with gaps": (partial(FactorAnalysis, 2, max_iter=14), GAPS),
+    "number of factors with gaps": (partial(FactorAnalysis, "bic", max_iter=12), GAPS),
+    "components with gaps": (partial(ProbabilisticPCA, 2, tol=0, max_iter=25), GAPS),
+    "number of components with gaps": (partial(ProbabilisticPCA, "cv", max_iter=8), GAPS),
     "mixture": (partial(MixtureOfFactorAnalyzers, [2, 3], 1, n_init=2, **MIXTURE), ROWS),
     "mixture with gaps": (partial(MixtureOfProbabilisticPCA, 9, 1, **MIXTURE), GAPS),
 }
@@ -71,6 +82,10 @@ FITS = {
 
 def result(estimator):
     """Return all values of a fitted estimator from which it would go on, and its curves."""
+    if isinstance(estimator, (FactorAnalysis, ProbabilisticPCA)):
+        names = ("mean_", "components_", "noise_variance_")
+        values = [np.asarray(getattr(estimator, name)).tobytes() for name in names]
+        return values, estimator.log_likelihood_curve_, estimator.n_iter_
     if hasattr(estimator, "weights_"):
         names = ("weights_", "means_", "components_", "noise_variance_")
         curve = estimator.log_likelihood_curve_, estimator.n_iter_, estimator.sizes_tried_
