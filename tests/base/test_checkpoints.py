@@ -16,6 +16,7 @@ import aefast
 from aefast import (
     Autoencoder,
     AutoencoderCV,
+    AutoencoderEnsemble,
     DictionaryLearning,
     FactorAnalysis,
     ProbabilisticPCA,
@@ -311,6 +312,34 @@ def test_descriptions_of_parameters():
     assert described(np.int64(3)) == 3 and described((1, [2.5])) == [1, [2.5]]
     assert described(Own()) == described(Own()) == json.loads(json.dumps(described(Own())))
     assert described(np.arange(3)) != described(np.arange(3.0)) != described(np.arange(4.0))
+
+
+def test_an_ensemble_knows_its_groups_and_its_progress(stored):
+    groups = np.array(["drill", "saw", "press"])[np.arange(len(ROWS)) % 3]
+    make = partial(AutoencoderEnsemble, n_components=2, max_epochs=3, checkpoint=stored)
+    seeded = partial(make, random_state=0)
+    whole = result(seeded().fit(ROWS, groups=groups))
+    assert result(seeded(resume=True).fit(ROWS, groups=groups)) == whole
+    with pytest.raises(ValueError, match="with groups, while this one has no groups"):
+        seeded().fit(ROWS)
+    with pytest.raises(ValueError, match="to other rows: the entries of groups differ"):
+        seeded().fit(ROWS, groups=groups[::-1])
+    for name, value in (("place", 10**6), ("n_epochs", 4), ("n_steps", -1), ("most_epochs", 9)):
+        contents = stored.read_bytes()
+        damaged(
+            stored, lambda header, of, name=name, value=value: of[_of_progress(name)].fill(value)
+        )
+        with pytest.raises(ValueError, match="the progress of networks is none of this training"):
+            seeded().fit(ROWS, groups=groups)
+        stored.write_bytes(contents)
+    stored.unlink()
+    drawn = make().fit(ROWS[:40])  # its seed is that of the file
+    assert result(make().fit(ROWS[:40])) == result(drawn)
+    assert drawn.members_[0].checkpoint is None
+
+
+def _of_progress(name):
+    return f"training/progress.{name}"
 
 
 # ---- evaluations that are replayed ----

@@ -13,7 +13,7 @@ from support.processes import killed, seconds_of
 import aefast
 from aefast._base import checkpoints, passes
 from aefast.cli import main
-from aefast.networks.training import automatic, factored
+from aefast.networks.training import automatic, factored, many
 
 SOME = ("autoencoder", "stacked", "dictionary")  # of the default tier
 LONG = {name for name in FITS if name.startswith(("number", "wide"))}
@@ -32,6 +32,8 @@ def _stored_in_each_slice(monkeypatch):
     """Slices of one batch, with a checkpoint after each."""
     monkeypatch.setattr(passes, "SLICE_SECONDS", 1e-9)
     monkeypatch.setattr(passes, "FASTEST_GROWTH", 1)
+    monkeypatch.setattr(many, "SLICE_SECONDS", 1e-9)
+    monkeypatch.setattr(many, "FASTEST_GROWTH", 1)
     monkeypatch.setattr(checkpoints.Checkpoint, "is_due", lambda self, n_steps: True)
     monkeypatch.setattr(automatic, "FEWEST_STEPS", 40)
     monkeypatch.setattr(automatic, "FEWEST_PASSES", 40)

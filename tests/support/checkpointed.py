@@ -7,6 +7,7 @@ from scipy import sparse
 
 from aefast import (
     Autoencoder,
+    AutoencoderEnsemble,
     DictionaryLearning,
     FactorAnalysis,
     MixtureOfFactorAnalyzers,
@@ -67,6 +68,11 @@ FITS = {
         _of(Autoencoder, 3, sparse_output="factored", tied=False, max_epochs=5, **FACTORED),
         sparse.csr_matrix(np.where(ROWS > 0.6, ROWS, 0)),
     ),
+    "ensemble": (_of(AutoencoderEnsemble, 4, n_components=2, max_epochs=3), ROWS),
+    "ensemble with a budget": (
+        partial(AutoencoderEnsemble, 3, n_components=2, tol=0.1, random_state=0),
+        ROWS[:90].astype(np.float32),
+    ),
     "factors": (partial(FactorAnalysis, 2, min_noise=1e-3), ROWS),
     "wide factors": (partial(FactorAnalysis, 2, max_iter=4), WIDE),
     "factors by minres": (partial(FactorAnalysis, 2, method="minres"), ROWS),
@@ -90,6 +96,9 @@ def result(estimator):
         names = ("weights_", "means_", "components_", "noise_variance_")
         curve = estimator.log_likelihood_curve_, estimator.n_iter_, estimator.sizes_tried_
         return [getattr(estimator, name).tobytes() for name in names], curve
+    if isinstance(estimator, AutoencoderEnsemble):
+        values = estimator._state.values.tobytes(), estimator._state.progress.tolist()
+        return values, [curve.tolist() for curve in estimator.loss_curves_], estimator.fit_report_
     state = estimator._state
     arrays = [part.tobytes() for part in state if isinstance(part, np.ndarray)]
     numbers = [part for part in state if isinstance(part, (int, float))]
