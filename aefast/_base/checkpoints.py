@@ -11,6 +11,9 @@ import json
 import os
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from numbers import Integral
 from typing import Any, NamedTuple
 
@@ -20,6 +23,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from aefast._base import _runtime
 from aefast._base.fingerprints import fingerprint, parameters_of
 from aefast._base.paths import as_path
+from aefast._base.random import random_state_of
 from aefast._base.saving import (
     COUNT,
     FLAG,
@@ -61,6 +65,23 @@ _HEADER_CHECKS = {
 }
 _STAGE_CHECKS = {"is_over": FLAG, "state": OBJECT}
 _UNITS = {"s": 1, "min": 60, "h": 3600}
+
+
+# what a fit with a checkpoint gives the fits within it: an object with a method `part(name)`
+outer_fit: ContextVar[Any] = ContextVar("a fit with a checkpoint", default=None)
+
+
+@contextmanager
+def outside_of_fits() -> Iterator[None]:
+    """Let fits within the context have no part in the checkpoint of an outer fit.
+
+    Callbacks are not called again for epochs that a checkpoint has, and neither are their fits.
+    """
+    token = outer_fit.set(None)
+    try:
+        yield
+    finally:
+        outer_fit.reset(token)
 
 
 class Every(NamedTuple):
@@ -121,13 +142,18 @@ class Checkpoint:
             self._read_if_there(must_exist=estimator.resume is True)
 
     @classmethod
-    def of(cls, estimator: Any) -> "Checkpoint | None":
+    def of(cls, estimator: Any) -> "Checkpoint | PartOfCheckpoint | None":
         """Return the checkpoint of a fit that begins, None where the user wants none.
+
+        Within a fit that has one (`aefast._base.replay.stages_of`) it is the next part of that.
 
         Raises ValueError where there is a file that is no checkpoint or that of another fit, and
         FileNotFoundError where there is none though resume=True.
         """
-        return None if estimator.checkpoint is None else cls(estimator)
+        if estimator.checkpoint is not None:
+            return cls(estimator)
+        outer = outer_fit.get()
+        return None if outer is None else outer.part(type(estimator).__name__)
 
     # ---- what the fit is ----
 
@@ -326,7 +352,17 @@ class PartOfCheckpoint:
         self._whole, self._name = whole, name
 
     def seed(self, draw: Any) -> int:
-        return draw()
+        """Return the seed of the fit, which is remembered: that of the file, or `draw()`."""
+        stage = self.stage("seed")
+        if stage.found is not None:
+            check_entries("seed", stage.found.state, {"seed": SEED})
+            return stage.found.state["seed"]
+        seed = int(draw())
+        stage.keep({"seed": seed})
+        return seed
+
+    def part(self, name: str) -> "PartOfCheckpoint":
+        return PartOfCheckpoint(self._whole, f"{self._name}, {name}")
 
     def identify(self, *arguments: Any) -> None:
         return None
@@ -428,6 +464,28 @@ def _stages_of(header: dict[str, Any], file: Any) -> dict[str, Stored]:
         name: Stored(stage["is_over"], stage["state"], tensors[name])
         for name, stage in header["stages"].items()
     }
+
+
+def identified(
+    checkpoint: "Checkpoint | PartOfCheckpoint | None",
+    random_state: Any,
+    tables: dict[str, Any],
+    feature_names: Any = None,
+) -> Any:
+    """Compare a checkpoint with the tables of a fit, and return the fit's random_state.
+
+    It is the one that is given, without a checkpoint or where it is an integer; otherwise the seed
+    of the checkpoint.
+    """
+    if checkpoint is None:
+        return random_state
+    if isinstance(random_state, Integral):
+        seed = int(random_state)
+    else:
+        random = random_state_of(random_state)
+        seed = checkpoint.seed(lambda: int(random.randint(2**31 - 1)))
+    checkpoint.identify(seed, tables, feature_names)
+    return seed
 
 
 def check_tensors(tensors: dict[str, Array], expected: dict[str, Array]) -> None:

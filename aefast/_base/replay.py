@@ -5,19 +5,24 @@ and gradients that it was given: where these come from a file, a fit is soon whe
 same bits. Nor need the code between two optimizations find its place; it runs again as it did.
 
 A fit opens `stages_of` its checkpoint. Within it, optimizations take their stages by `next_stage`,
-in the order in which they come, which is the same in each fit of the same rows and parameters; so
-do the optimizations of fits within the fit.
+in the order in which they come, which is the same in each fit of the same rows and parameters. Fits
+within the fit take parts of the checkpoint in the same way, by `Checkpoint.of`.
 """
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
-from aefast._base.checkpoints import Checkpoint, PartOfCheckpoint, Stage, check_tensors
+from aefast._base.checkpoints import (
+    Checkpoint,
+    PartOfCheckpoint,
+    Stage,
+    check_tensors,
+    outer_fit,
+)
 from aefast._base.saving import NAMES, Check, check_entries
 from aefast._base.types import Array
 from aefast._base.warnings import warn
@@ -33,26 +38,29 @@ class _Stages:
         self.is_confirmed = False
         self.open: Any = None  # object with a method `write`
 
-    def next(self, kind: str) -> Stage:
+    def stage(self, kind: str) -> Stage:
+        return self.checkpoint.stage(self._next(kind))
+
+    def part(self, kind: str) -> PartOfCheckpoint:
+        """Return the checkpoint of the next fit of this kind within this one."""
+        return self.checkpoint.part(self._next(kind))
+
+    def _next(self, kind: str) -> str:
         self.counts[kind] = number = self.counts.get(kind, 0) + 1
-        return self.checkpoint.stage(f"{kind} {number}")
-
-
-_stages: ContextVar[_Stages | None] = ContextVar("stages of a fit", default=None)
+        return f"{kind} {number}"
 
 
 @contextmanager
 def stages_of(checkpoint: Checkpoint | PartOfCheckpoint | None) -> Iterator[None]:
-    """Let optimizations within the context take stages of a checkpoint.
+    """Let optimizations and fits within the context take stages and parts of a checkpoint.
 
-    With None those of an outer context are taken, if there is one. After Ctrl-C the present stage
-    is written.
+    After Ctrl-C the present stage of an optimization is written; fits write their own.
     """
     if checkpoint is None:
         yield
         return
     stages = _Stages(checkpoint)
-    token = _stages.set(stages)
+    token = outer_fit.set(stages)
     try:
         yield
     except KeyboardInterrupt:
@@ -60,25 +68,25 @@ def stages_of(checkpoint: Checkpoint | PartOfCheckpoint | None) -> Iterator[None
             stages.open.write()
         raise
     finally:
-        _stages.reset(token)
+        outer_fit.reset(token)
 
 
 def next_stage(kind: str) -> Stage | None:
     """Return the next stage of this kind, None outside of a fit with a checkpoint."""
-    stages = _stages.get()
-    return None if stages is None else stages.next(kind)
+    stages = outer_fit.get()
+    return None if stages is None else stages.stage(kind)
 
 
 def written_on_interrupt(writer: Any) -> None:
     """Have the method `write` of an object called after Ctrl-C, or of none for None."""
-    stages = _stages.get()
+    stages = outer_fit.get()
     if stages is not None:
         stages.open = writer
 
 
 def confirm_once(**arrays: Array) -> None:
     """Compare or remember arrays which all rows enter, unless that has been done in this fit."""
-    stages = _stages.get()
+    stages = outer_fit.get()
     if stages is not None and not stages.is_confirmed:
         stages.checkpoint.confirm(**arrays)
         stages.is_confirmed = True

@@ -2,7 +2,6 @@
 
 import inspect
 from abc import abstractmethod
-from numbers import Integral
 from typing import Self
 
 import numpy as np
@@ -13,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from aefast._base import arrays as check
 from aefast._base import checkpoints, scalars, threads
-from aefast._base.checkpoints import Checkpoint, interval_of
+from aefast._base.checkpoints import Checkpoint, identified, interval_of
 from aefast._base.errors import column_label, overflow_of_row, table_name
 from aefast._base.exchange import ToOnnx
 from aefast._base.float_range import without_unit
@@ -86,8 +85,11 @@ class FactorModel(
     def _fit(self, X, sample_weight, checkpoint):
         table, name = check.estimator_table(self, X, reset=True), table_name(X)
         made = self._apart()
-        if checkpoint is not None:
-            made._identify(checkpoint, table, sample_weight, X)
+        weight = None if sample_weight is None else np.asarray(sample_weight)
+        tables, names = {"X": table, "sample_weight": weight}, check.feature_names(X)
+        seed = identified(checkpoint, getattr(self, "random_state", 0), tables, names)
+        if hasattr(self, "random_state"):
+            made.random_state = seed
         with iterations(self.verbose, type(self).__name__), stages_of(checkpoint):
             is_complete, statistics = made._fit_complete(table, sample_weight, name)
             if not is_complete:
@@ -99,21 +101,9 @@ class FactorModel(
         check.remember_features(made, X)
         if checkpoint is not None:
             checkpoint.end()
-        if hasattr(self, "random_state"):  # `made` has the seed that the checkpoint has
+        if hasattr(self, "random_state"):
             made.random_state = self.random_state
         return self._become(made)
-
-    def _identify(self, checkpoint, table, sample_weight, X):
-        """Compare the rows with those of a checkpoint, and draw from its seed."""
-        state = getattr(self, "random_state", 0)
-        if isinstance(state, Integral):
-            seed = int(state)
-        else:
-            seed = checkpoint.seed(lambda: int(random_state_of(state).randint(2**31 - 1)))
-            self.random_state = seed
-        weight = None if sample_weight is None else np.asarray(sample_weight)
-        tables = {"X": table, "sample_weight": weight}
-        checkpoint.identify(seed, tables, check.feature_names(X))
 
     def _fit_complete(self, table, sample_weight, name):
         """Fit the model to rows, unless an entry is missing.

@@ -177,7 +177,7 @@ class NumberOfFactors:
         return True, whole
 
     def _fitted_by_em(self, rows, weight, k):
-        # its stages are those of this fit
+        # its checkpoint is a part of this fit's
         plain = {"n_components": k, "rotation": None, "rotation_options": None, "checkpoint": None}
         return clone(self).set_params(**plain).fit(rows, sample_weight=weight)
 

@@ -12,7 +12,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from aefast._base import arrays as check
 from aefast._base import checkpoints, scalars
-from aefast._base.checkpoints import Checkpoint, interval_of
+from aefast._base.checkpoints import Checkpoint, identified, interval_of
 from aefast._base.errors import table_name
 from aefast._base.types import PathLike
 from aefast._base.warnings import warn
@@ -277,7 +277,8 @@ sparsity, dropout, weight_decay, clip_norm, max_norm, learning_rate_schedule, sh
         rows = check.estimator_rows(self, given, reset=True)
         labels = None if groups is None else as_groups(groups, len(rows))
         names = check.feature_names(given)
-        random = self._random(checkpoint, {"X": rows, "groups": labels}, names)
+        tables = {"X": rows, "groups": labels}
+        random = check_random_state(identified(checkpoint, self.random_state, tables, names))
         state, training = fitted_state_of(self, rows, labels, names, random, table_name(given))
         stage = None
         if checkpoint is not None:
@@ -292,18 +293,6 @@ sparsity, dropout, weight_decay, clip_norm, max_norm, learning_rate_schedule, sh
         self._state = self._state._replace(curves=curves)
         self._report(rows, training)
         return self
-
-    def _random(self, checkpoint, tables, names):
-        """Return the generator of a fit, after the comparison of a checkpoint with its tables."""
-        random = check_random_state(self.random_state)
-        if checkpoint is None:
-            return random
-        if isinstance(self.random_state, Integral):
-            checkpoint.identify(int(self.random_state), tables, names)
-            return random
-        seed = checkpoint.seed(lambda: int(random.randint(2**31 - 1)))
-        checkpoint.identify(seed, tables, names)
-        return check_random_state(seed)
 
     def _begin(self, names, state):
         fitted: dict[str, Any] = {"_state": state, "fit_report_": dict(state.settings)}

@@ -6,20 +6,25 @@ import warnings
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 from safetensors import safe_open
 from safetensors.numpy import save_file
 from sklearn.base import clone
+from sklearn.pipeline import make_pipeline
 from support.checkpointed import FITS, ROWS, result
 
 import aefast
 from aefast import (
+    AnomalyDetector,
     Autoencoder,
     AutoencoderCV,
     AutoencoderEnsemble,
     DictionaryLearning,
     FactorAnalysis,
+    Imputer,
     ProbabilisticPCA,
+    TableAutoencoder,
 )
 from aefast._base import checkpoints, fingerprints, replay
 from aefast._base.fingerprints import described, fingerprint
@@ -336,6 +341,68 @@ def test_an_ensemble_knows_its_groups_and_its_progress(stored):
     drawn = make().fit(ROWS[:40])  # its seed is that of the file
     assert result(make().fit(ROWS[:40])) == result(drawn)
     assert drawn.members_[0].checkpoint is None
+
+
+@pytest.mark.parametrize("state", [0, None])
+def test_fits_within_a_fit_have_parts_of_its_checkpoint(state, stored, monkeypatch):
+    """And seeds that are drawn are those of the file."""
+    epochs, ends_in = [], [3]
+
+    def heard(epoch, *_):
+        Autoencoder(1, max_epochs=1).fit(ROWS[:20])  # of a callback: no part of the checkpoint
+        epochs.append(epoch)
+        if epoch == ends_in[0]:
+            raise Stopped
+
+    inner = Autoencoder(2, **(OPTIONS | {"random_state": state, "max_epochs": 4}), callbacks=heard)
+    options = {"checkpoint": stored, "checkpoint_every": "epoch", "random_state": state}
+    detector = AnomalyDetector(make_pipeline(inner), **options)
+    with pytest.raises(Stopped):
+        detector.fit(ROWS)
+    ends_in[0] = None
+    fitted = clone(detector).fit(ROWS)
+    assert epochs == [1, 2, 3, 3, 4]
+    again = clone(detector).set_params(resume=True).fit(ROWS)
+    assert len(epochs) == 5
+    for name in ("offset_", "usual_surprise_"):
+        assert np.array_equal(getattr(fitted, name), getattr(again, name))
+    if state == 0:
+        whole = AnomalyDetector(make_pipeline(inner), random_state=0).fit(ROWS)
+        assert whole.score_samples(ROWS).tobytes() == fitted.score_samples(ROWS).tobytes()
+    names = header_and_tensors(stored)[0]["stages"]
+    assert names.keys() == {"Autoencoder 1, seed", "Autoencoder 1, training", "fit"}
+
+
+def test_detectors_and_imputers_know_what_they_were_given(stored):
+    inner = Autoencoder(2, **OPTIONS)
+    detector = AnomalyDetector(inner, checkpoint=stored)
+    labels = np.where(np.arange(len(ROWS)) < 9, 1.0, np.nan)
+    detector.fit(ROWS, anomaly_labels=labels)
+    with pytest.raises(ValueError, match="with anomaly_labels, while this one has no anomaly_lab"):
+        clone(detector).fit(ROWS)
+    with pytest.raises(ValueError, match=r"with estimator__max_epochs=3, while .*max_epochs=4"):
+        clone(detector).set_params(estimator__max_epochs=4).fit(ROWS, anomaly_labels=labels)
+    with pytest.raises(ValueError, match="the estimator has a checkpoint of its own"):
+        clone(detector).set_params(estimator__checkpoint="other").fit(ROWS)
+    with pytest.raises(ValueError, match="of AnomalyDetector, not Imputer"):
+        Imputer("ppca", checkpoint=stored).fit(ROWS)
+    stored.unlink()
+    gaps = np.where(ROWS > 0.9, np.nan, ROWS)
+    Imputer("ppca", n_components=1, checkpoint=stored).fit(gaps)
+    with pytest.raises(ValueError, match="with n_components=1, while this one has n_components=2"):
+        Imputer("ppca", n_components=2, checkpoint=stored).fit(gaps)
+    with pytest.raises(ValueError, match="to other rows: the entries of X differ"):
+        Imputer("ppca", n_components=1, checkpoint=stored).fit(gaps[::-1])
+
+
+def test_a_table_model_has_the_checkpoint_of_its_network(stored):
+    frame = pd.DataFrame({"kind": np.where(ROWS[:, 0] > 0.5, "a", "b"), "size": ROWS[:, 1]})
+    network = Autoencoder(2, **OPTIONS, checkpoint=stored)
+    model = TableAutoencoder(network).fit(frame)
+    again = TableAutoencoder(clone(network).set_params(resume=True)).fit(frame)
+    assert result(again.autoencoder_) == result(model.autoencoder_)
+    with pytest.raises(ValueError, match="to other rows"):
+        TableAutoencoder(network).fit(frame[:100])
 
 
 def _of_progress(name):

@@ -6,10 +6,12 @@ import numpy as np
 from scipy import sparse
 
 from aefast import (
+    AnomalyDetector,
     Autoencoder,
     AutoencoderEnsemble,
     DictionaryLearning,
     FactorAnalysis,
+    Imputer,
     MixtureOfFactorAnalyzers,
     MixtureOfProbabilisticPCA,
     MultinomialAutoencoder,
@@ -73,6 +75,13 @@ FITS = {
         partial(AutoencoderEnsemble, 3, n_components=2, tol=0.1, random_state=0),
         ROWS[:90].astype(np.float32),
     ),
+    "anomalies": (partial(AnomalyDetector, Autoencoder(2, max_epochs=3, **SMALL)), ROWS),
+    "anomalies by factors": (partial(AnomalyDetector, FactorAnalysis(1)), ROWS),
+    "imputer": (partial(Imputer, n_draws=1, max_iter=12), GAPS[:60]),
+    "imputer by networks": (
+        partial(Imputer, "autoencoder", n_components=2, n_draws=1),
+        GAPS[:12].astype(np.float32),
+    ),
     "factors": (partial(FactorAnalysis, 2, min_noise=1e-3), ROWS),
     "wide factors": (partial(FactorAnalysis, 2, max_iter=4), WIDE),
     "factors by minres": (partial(FactorAnalysis, 2, method="minres"), ROWS),
@@ -96,6 +105,13 @@ def result(estimator):
         names = ("weights_", "means_", "components_", "noise_variance_")
         curve = estimator.log_likelihood_curve_, estimator.n_iter_, estimator.sizes_tried_
         return [getattr(estimator, name).tobytes() for name in names], curve
+    if isinstance(estimator, AnomalyDetector):
+        scores = estimator.score_samples(ROWS).tobytes(), estimator.offset_
+        return scores, result(estimator.estimator_)
+    if isinstance(estimator, Imputer):
+        drawn = estimator.sample(GAPS, random_state=0)
+        arrays = estimator.transform(GAPS), estimator.transform_std(GAPS), drawn
+        return [array.tobytes() for array in arrays], estimator.n_iter_, estimator.method_
     if isinstance(estimator, AutoencoderEnsemble):
         values = estimator._state.values.tobytes(), estimator._state.progress.tolist()
         return values, [curve.tolist() for curve in estimator.loss_curves_], estimator.fit_report_
