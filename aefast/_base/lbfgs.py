@@ -65,7 +65,7 @@ def minimize_lbfgs(
     satisfies the strong Wolfe conditions (c₁ = 10⁻⁴, c₂ = 0.9) by `scipy.optimize.line_search`,
     beginning with the step 1, or with a shorter one where step 1 raises the loss by so much that
     the parabola through both losses and the slope is lowest below a tenth of it. The first
-    direction is −g / max(1, ‖g‖). Where a search ends without such a step the lowest point that it
+    direction is −g / ‖g‖. Where a search ends without such a step the lowest point that it
     has seen is taken; if it is not below the present one, the pairs are forgotten for steepest
     descent.
 
@@ -136,10 +136,10 @@ def from_saved(
 def direction(gradient: Array, pairs: tuple[Pair, ...]) -> Array:
     """Return −H g by the two-loop recursion (Nocedal & Wright 2006, algorithm 7.4).
 
-    Without pairs it is −g / max(1, ‖g‖), as the scale of a first step is not known.
+    Without pairs it is −g / ‖g‖, as the scale of a first step is not known.
     """
     if not pairs:
-        return -gradient / max(1.0, float(np.linalg.norm(gradient)))
+        return -gradient / float(np.linalg.norm(gradient))
     q, factors = gradient.copy(), []
     curvatures = [float(s @ y) for s, y in pairs]
     for (s, y), curvature in zip(reversed(pairs), reversed(curvatures), strict=True):

@@ -23,6 +23,7 @@ from aefast import (
     DictionaryLearning,
     FactorAnalysis,
     Imputer,
+    ItemAutoencoder,
     ProbabilisticPCA,
     TableAutoencoder,
 )
@@ -410,6 +411,64 @@ def _of_progress(name):
 
 
 # ---- evaluations that are replayed ----
+
+
+GAPS = np.where(ROWS > 0.9, np.nan, ROWS)
+STAGES = {
+    "profile 1": partial(FactorAnalysis, 2),
+    "expectation maximization 1": partial(FactorAnalysis, 2),
+    "observed entries 1": partial(FactorAnalysis, 2),
+    "completed rows 1": partial(ProbabilisticPCA, 2, tol=0),
+    "low rank 1": partial(ItemAutoencoder, n_components=2),
+}
+
+
+def stopped_in(stage, stored, monkeypatch):
+    """Fit until a stage has been written that is not over, and return a function that goes on."""
+    make, rows = STAGES[stage], ROWS if stage.startswith(("profile", "low")) else GAPS
+    write, n_written = checkpoints.Stage.write, []
+
+    def stops(self, *arguments, **options):
+        write(self, *arguments, **options)
+        n_written.append(self._name == stage)
+        if sum(n_written) == 3:
+            raise Stopped
+
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr(checkpoints.Stage, "write", stops)
+        make(checkpoint=stored, checkpoint_every=1).fit(rows)
+    return lambda **options: make(**options).fit(rows)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_damaged_stages_of_other_solvers_are_refused(stage, stored, monkeypatch):
+    go_on = stopped_in(stage, stored, monkeypatch)
+    contents, (header, tensors) = stored.read_bytes(), header_and_tensors(stored)
+    state = header["stages"][stage]["state"]
+    names = [name for name in tensors if name.startswith(stage)]
+    assert names and state
+
+    def spoilt(name):
+        array = tensors[name].copy()
+        array.flat[0] = np.nan
+        return {name: array}
+
+    damages = [
+        lambda header, of: of.pop(names[0]),
+        lambda header, of: of.update({names[-1]: np.zeros((2, 2, 2))}),
+        lambda header, of: of.update({f"{stage}/more": np.zeros(3)}),
+        lambda header, of: of.update(spoilt(names[-1])),
+        *(
+            lambda header, of, key=key: header["stages"][stage]["state"].update({key: "x"})
+            for key in state
+        ),
+    ]
+    for damage in damages:
+        damaged(stored, damage)
+        with pytest.raises(ValueError, match=r"expected|finite|arrays"):
+            go_on(checkpoint=stored)
+        stored.write_bytes(contents)
+    assert result(go_on(checkpoint=stored)) == result(go_on())
 
 
 def test_a_model_of_factors_knows_its_rows(stored):

@@ -1,6 +1,7 @@
 """`aefast impute`: gaps of files filled, with deviations and draws."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -144,9 +145,9 @@ def test_checkpoints_of_a_command(wine, capsys):
     argv = ["impute", "wine.csv", "-o", "full.csv", "-k", "1", "--model", "model", "--quiet"]
     stored = ["--checkpoint", "stored", "--checkpoint-every", "epoch"]
     assert main([*argv, *stored]) == 0
-    written = open("full.csv", "rb").read()
+    written = Path("full.csv").read_bytes()
     assert main([*argv, *stored, "--resume"]) == 0
-    assert open("full.csv", "rb").read() == written
+    assert Path("full.csv").read_bytes() == written
     assert aefast.load("model").checkpoint is None
     assert "with n_components=1" in refused(capsys, *argv[:5], "2", *argv[6:], *stored)
     assert "say from which file" in refused(capsys, *argv, "--resume")

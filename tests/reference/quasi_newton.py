@@ -4,7 +4,7 @@ The matrix begins as γ I, with γ = sᵀy / yᵀy of the last pair; each pair c
 
     H <- (I - s yᵀ / sᵀy) H (I - y sᵀ / sᵀy) + s sᵀ / sᵀy
 
-(Nocedal & Wright 2006, equation 7.16). Without pairs H = I / max(1, |g|).
+(Nocedal & Wright 2006, equation 7.16). Without pairs H = I / |g|.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ def inverse_hessian(gradient, pairs):
     """Return H (n, n), from pairs (s, y) with the oldest first."""
     identity = np.eye(len(gradient))
     if not pairs:
-        return identity / max(1.0, np.linalg.norm(gradient))
+        return identity / np.linalg.norm(gradient)
     s, y = pairs[-1]
     H = (s @ y) / (y @ y) * identity
     for s, y in pairs:

@@ -12,6 +12,7 @@ from aefast import (
     DictionaryLearning,
     FactorAnalysis,
     Imputer,
+    ItemAutoencoder,
     MixtureOfFactorAnalyzers,
     MixtureOfProbabilisticPCA,
     MultinomialAutoencoder,
@@ -90,6 +91,10 @@ FITS = {
     "number of factors with gaps": (partial(FactorAnalysis, "bic", max_iter=12), GAPS),
     "components with gaps": (partial(ProbabilisticPCA, 2, tol=0, max_iter=25), GAPS),
     "number of components with gaps": (partial(ProbabilisticPCA, "cv", max_iter=8), GAPS),
+    "items": (
+        partial(ItemAutoencoder, n_components=2, max_iter=5),
+        sparse.csr_matrix((ROWS > 0.6).astype(np.float32)),
+    ),
     "mixture": (partial(MixtureOfFactorAnalyzers, [2, 3], 1, n_init=2, **MIXTURE), ROWS),
     "mixture with gaps": (partial(MixtureOfProbabilisticPCA, 9, 1, **MIXTURE), GAPS),
 }
@@ -97,6 +102,8 @@ FITS = {
 
 def result(estimator):
     """Return all values of a fitted estimator from which it would go on, and its curves."""
+    if isinstance(estimator, ItemAutoencoder):
+        return estimator.components_.tobytes(), estimator.loss_curve_, estimator.n_iter_
     if isinstance(estimator, (FactorAnalysis, ProbabilisticPCA)):
         names = ("mean_", "components_", "noise_variance_")
         values = [np.asarray(getattr(estimator, name)).tobytes() for name in names]
