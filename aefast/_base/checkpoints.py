@@ -7,7 +7,6 @@ a fit of another kind refuses it by name. A fit that goes on does all that prece
 which costs little and gives the same bits; each stage then takes its values from the file.
 """
 
-import json
 import os
 import re
 import time
@@ -21,26 +20,19 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from aefast._base import _runtime
+from aefast._base.checkpoint_files import NoCheckpoint, Stored, contents_of, header_of, stages_in
 from aefast._base.fingerprints import fingerprint, parameters_of
 from aefast._base.paths import as_path
 from aefast._base.random import random_state_of
 from aefast._base.saving import (
-    COUNT,
-    FLAG,
-    NAMES,
-    OBJECT,
     SEED,
-    TEXT,
     check_entries,
     check_names,
-    optional,
     shortened,
 )
 from aefast._base.types import Array
 from aefast._base.warnings import warn
 from aefast._version import __version__
-
-FORMAT, VERSION = "aefast checkpoint", 1
 
 CONSTRAINTS: dict[str, list[Any]] = {
     "checkpoint": [None, str, os.PathLike],
@@ -50,20 +42,6 @@ CONSTRAINTS: dict[str, list[Any]] = {
 PARAMETERS = tuple(CONSTRAINTS)
 DRAWN = "drawn"  # description of a random_state whose seed is in the file alone
 
-_HEADER_CHECKS = {
-    "format": TEXT,
-    "format_version": COUNT,
-    "aefast_version": TEXT,
-    "instruction_set": TEXT,
-    "estimator": TEXT,
-    "parameters": OBJECT,
-    "seed": SEED,
-    "feature_names": optional(NAMES),
-    "tables": OBJECT,
-    "start": OBJECT,
-    "stages": OBJECT,
-}
-_STAGE_CHECKS = {"is_over": FLAG, "state": OBJECT}
 _UNITS = {"s": 1, "min": 60, "h": 3600}
 
 
@@ -104,14 +82,6 @@ def interval_of(value: Any) -> Every:
             f"'10 min' or '2 h', got {shortened(value)}"
         )
     return Every(seconds=float(found[1]) * _UNITS[found[2]])
-
-
-class Stored(NamedTuple):
-    """State and arrays of a stage in a file."""
-
-    is_over: bool
-    state: dict[str, Any]
-    tensors: dict[str, Array]
 
 
 class Checkpoint:
@@ -257,24 +227,13 @@ class Checkpoint:
         An earlier file stays until the new one is whole and on the disk.
         """
         header = {
-            "format": FORMAT,
-            "format_version": VERSION,
             "aefast_version": __version__,
             "instruction_set": _runtime.isa(),
             **self._of,
-            "stages": {
-                name: {"is_over": stage.is_over, "state": stage.state}
-                for name, stage in self.stages.items()
-            },
         }
-        tensors = {
-            f"{name}/{array}": np.ascontiguousarray(value)
-            for name, stage in self.stages.items()
-            for array, value in stage.tensors.items()
-        }
-        from aefast._base.files import METADATA_KEY, replacing, serialize
+        from aefast._base.files import replacing  # loads safetensors
 
-        contents = serialize(tensors, {METADATA_KEY: json.dumps(header, allow_nan=False)})
+        contents = contents_of(header, self.stages)
         try:
             with replacing(self.path) as file:
                 file.write(contents)
@@ -309,12 +268,12 @@ class Checkpoint:
             pass
         try:
             with safe_open(self.path, framework="numpy") as file:
-                header = _header_of(file.metadata())
+                header = header_of(file.metadata())
                 self._refuse_other_parameters(header)
-                self.stages = _stages_of(header, file)
+                self.stages = stages_in(header, file)
         except (SafetensorError, TypeError, KeyError) as error:
             raise self._not_a_checkpoint(error) from error
-        except _NoCheckpoint as error:
+        except NoCheckpoint as error:
             raise self._not_a_checkpoint(error) from None
         self._header = header
         self._warn_of_other_machine(header)
@@ -423,47 +382,6 @@ class Stage:
         self.count_steps_from(n_steps)
         if not is_over:
             del self._checkpoint.stages[self._name]
-
-
-class _NoCheckpoint(ValueError):
-    """A file that is no whole checkpoint."""
-
-
-def _header_of(metadata: Any) -> dict[str, Any]:
-    from aefast._base.files import METADATA_KEY
-
-    try:
-        header = json.loads((metadata or {})[METADATA_KEY])
-    except (KeyError, ValueError, RecursionError):
-        raise _NoCheckpoint("another program wrote it") from None
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
-        kind = header.get("format") if isinstance(header, dict) else None
-        raise _NoCheckpoint(f"its format is {shortened(kind)}")
-    version = header.get("format_version")
-    if type(version) is int and version > VERSION:
-        raise _NoCheckpoint(f"it has format version {version}: upgrade aefast")
-    try:
-        check_entries("header", header, _HEADER_CHECKS)
-        for name, stage in header["stages"].items():
-            if not isinstance(stage, dict):
-                raise ValueError(f"expected an object as stage {shortened(name)}")
-            check_entries("stage", stage, _STAGE_CHECKS)
-    except ValueError as error:
-        raise _NoCheckpoint(str(error)) from None
-    return header
-
-
-def _stages_of(header: dict[str, Any], file: Any) -> dict[str, Stored]:
-    tensors: dict[str, dict[str, Array]] = {name: {} for name in header["stages"]}
-    for key in file.keys():  # a file has no __iter__
-        name, _, array = key.rpartition("/")
-        if name not in tensors:
-            raise _NoCheckpoint(f"its tensor {shortened(key)} belongs to no stage")
-        tensors[name][array] = file.get_tensor(key)
-    return {
-        name: Stored(stage["is_over"], stage["state"], tensors[name])
-        for name, stage in header["stages"].items()
-    }
 
 
 def identified(

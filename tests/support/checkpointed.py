@@ -1,8 +1,11 @@
 """Small fits with checkpoints, and all that their results consist of but seconds."""
 
+import json
 from functools import partial
 
 import numpy as np
+from safetensors import safe_open
+from safetensors.numpy import save_file
 from scipy import sparse
 
 from aefast import (
@@ -98,6 +101,23 @@ FITS = {
     "mixture": (partial(MixtureOfFactorAnalyzers, [2, 3], 1, n_init=2, **MIXTURE), ROWS),
     "mixture with gaps": (partial(MixtureOfProbabilisticPCA, 9, 1, **MIXTURE), GAPS),
 }
+
+
+class Stopped(Exception):
+    """Raised by a test to end a fit."""
+
+
+def header_and_tensors(path):
+    with safe_open(path, framework="numpy") as file:
+        return json.loads(file.metadata()["aefast"]), {
+            name: file.get_tensor(name) for name in file.keys()
+        }
+
+
+def damaged(path, change):
+    header, tensors = header_and_tensors(path)
+    change(header, tensors)
+    save_file(tensors, path, {"aefast": json.dumps(header)})
 
 
 def result(estimator):
