@@ -13,6 +13,7 @@ from aefast._anomaly_fit import FittedDetector
 from aefast._anomaly_labels import as_labels
 from aefast._anomaly_reasons import reasons
 from aefast._anomaly_tables import Columns
+from aefast._base import arrays as check
 from aefast._base import checkpoints, scalars, threads
 from aefast._base.checkpoints import Checkpoint, identified, interval_of
 from aefast._base.errors import table_name
@@ -215,7 +216,7 @@ class AnomalyDetector(FittedDetector, OutlierMixin, BaseEstimator):
         checkpoint = self._checkpoint()
         columns, rows = Columns.fitted(self, X)
         labels = as_labels(anomaly_labels, len(rows.matrix))
-        weight = None if sample_weight is None else np.asarray(sample_weight)
+        weight = check.as_row_weights(sample_weight, len(rows.matrix))
         tables = {"X": rows.matrix, "sample_weight": weight, "anomaly_labels": labels}
         random = random_state_of(identified(checkpoint, self.random_state, tables))
         made = self._unfitted_copy(X, columns, rows, int(random.randint(2**31 - 1)))

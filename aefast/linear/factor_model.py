@@ -85,11 +85,12 @@ class FactorModel(
     def _fit(self, X, sample_weight, checkpoint):
         table, name = check.estimator_table(self, X, reset=True), table_name(X)
         made = self._apart()
-        weight = None if sample_weight is None else np.asarray(sample_weight)
-        tables, names = {"X": table, "sample_weight": weight}, check.feature_names(X)
-        seed = identified(checkpoint, getattr(self, "random_state", 0), tables, names)
-        if hasattr(self, "random_state"):
-            made.random_state = seed
+        if checkpoint is not None:
+            weight = check.as_row_weights(sample_weight, table.shape[0])
+            tables, names = {"X": table, "sample_weight": weight}, check.feature_names(X)
+            seed = identified(checkpoint, getattr(self, "random_state", 0), tables, names)
+            if hasattr(self, "random_state"):
+                made.random_state = seed
         with iterations(self.verbose, type(self).__name__), stages_of(checkpoint):
             is_complete, statistics = made._fit_complete(table, sample_weight, name)
             if not is_complete:
