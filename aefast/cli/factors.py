@@ -16,10 +16,12 @@ from aefast.cli.common import (
     MODEL_NAME,
     MOST_PICTURED_ROWS,
     TABLE_HELP,
+    add_checkpoints,
     add_folder,
     add_reading,
     add_seed,
     add_threads,
+    checkpoint_options,
     describe,
     image_shape,
     model_path,
@@ -129,6 +131,7 @@ def add_factors(command):
     add("--no-plots", action="store_true", help="draw no pictures")
     add("--quiet", action="store_true", help="no summary")
     add_threads(command)
+    add_checkpoints(command)
     add_reading(command)
     streamed.add_stream(command)
 
@@ -188,6 +191,9 @@ def _factors(arguments):
     inputs = [*paths_of(arguments.data), *filter(None, [arguments.labels])]
     check_can_write(out, names, inputs)
     model = _new_model(arguments)
+    if is_matrix and arguments.checkpoint is not None:
+        raise ValueError("--checkpoint is of a fit to rows: one to --covariance takes no time")
+    model.set_params(**checkpoint_options(arguments))
     if is_matrix:
         statistics = aefast.SufficientStatistics.from_covariance(table.rows, arguments.covariance)
         subsets: dict = {}
@@ -197,6 +203,7 @@ def _factors(arguments):
     started = time.perf_counter()
     _ = model.fit_statistics(statistics) if is_matrix else model.fit(train)
     seconds = time.perf_counter() - started
+    model.set_params(checkpoint=None)
     if table.feature_names is not None:
         model.feature_names_in_ = np.array(table.feature_names, dtype=object)
     metrics = _metrics(arguments, model, subsets, seconds)

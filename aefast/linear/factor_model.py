@@ -11,8 +11,9 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import check_is_fitted
 
 from aefast._base import arrays as check
-from aefast._base import scalars, threads
+from aefast._base import checkpoints, scalars, threads
 from aefast._base.by_parts import takes_streams
+from aefast._base.checkpoints import Checkpoint, identified, interval_of
 from aefast._base.errors import column_label, overflow_of_row, table_name
 from aefast._base.exchange import ToOnnx
 from aefast._base.float_range import without_unit
@@ -22,9 +23,10 @@ from aefast._base.moments import SufficientStatistics
 from aefast._base.progress import iterations
 from aefast._base.projection import project
 from aefast._base.random import random_state_of
+from aefast._base.replay import confirm_once, stages_of
 from aefast._base.saving import COUNT, CURVE, SIZE, Saved, Tensor
 from aefast._base.streams import StreamedRows, opened
-from aefast._base.types import Array, RandomState, Reals, Table
+from aefast._base.types import Array, PathLike, RandomState, Reals, Table
 from aefast.linear import patterns
 from aefast.linear.gaussian import LinearGaussian
 from aefast.linear.likelihoods import LikelihoodMixin
@@ -49,6 +51,9 @@ class FactorModel(
     counts the free parameters.
     """
 
+    checkpoint: PathLike | None
+    checkpoint_every: int | str
+
     # ---- fitting ----
 
     def fit(self, X: Table, y: object = None, sample_weight: ArrayLike | None = None) -> Self:
@@ -72,14 +77,24 @@ class FactorModel(
         Raises
         ------
         ValueError
-            For infinite entries, columns without an observed entry, rows without variance, or
-            invalid parameters.
+            For infinite entries, columns without an observed entry, rows without variance, invalid
+            parameters, or a checkpoint of another fit.
         """
         self._validate_params()
+        interval_of(self.checkpoint_every)
+        return self._fit(X, sample_weight, Checkpoint.of(self))
+
+    def _fit(self, X, sample_weight, checkpoint):
         X = opened(X, whole=not self._fits_streams())
         table, name = check.estimator_table(self, X, reset=True), table_name(X)
         made = self._apart()
-        with iterations(self.verbose, type(self).__name__):
+        if checkpoint is not None:
+            weight = check.as_row_weights(sample_weight, table.shape[0])
+            tables, names = {"X": table, "sample_weight": weight}, check.feature_names(X)
+            seed = identified(checkpoint, getattr(self, "random_state", 0), tables, names)
+            if hasattr(self, "random_state"):
+                made.random_state = seed
+        with iterations(self.verbose, type(self).__name__), stages_of(checkpoint):
             fit = FactorModel if isinstance(table, StreamedRows) else type(self)  # from statistics
             is_complete, statistics = fit._fit_complete(made, table, sample_weight, name)
             if not is_complete:
@@ -89,6 +104,10 @@ class FactorModel(
                 made.n_samples_seen_ = len(table)
         made._statistics = statistics
         check.remember_features(made, X)
+        if checkpoint is not None:
+            checkpoint.end()
+        if hasattr(self, "random_state"):
+            made.random_state = self.random_state
         return self._become(made)
 
     def _fit_complete(self, table, sample_weight, name):
@@ -104,6 +123,7 @@ class FactorModel(
         statistics = self._statistics_of(table, sample_weight, name, none_if_missing=True)
         if statistics is None:
             return False, None
+        confirm_once(column_means=statistics.mean_)
         self._fit_statistics(statistics, name)
         return True, statistics
 
@@ -127,6 +147,7 @@ class FactorModel(
                 f"column {column_label(name, column)} of X has no observed entry: leave it out, "
                 "there is nothing to learn of it"
             )
+        confirm_once(column_means=means)
         return means
 
     def _statistics_of_filled(self, rows, means, weight):
@@ -382,12 +403,13 @@ class FactorModel(
     # ---- in a file ----
 
     _file_version = 2
+    _parameters_of_process = checkpoints.PARAMETERS
 
     @classmethod
     def _upgrade(cls, version, parameters, state):
         if version < 2:  # some parameters came later, and what they do by default is in no file
             for name, parameter in inspect.signature(cls.__init__).parameters.items():
-                if name != "self":
+                if name not in ("self", *cls._parameters_of_process):
                     parameters.setdefault(name, parameter.default)
 
     def _saved_state(self):

@@ -12,18 +12,21 @@ items nor a matrix of items by items is ever computed. All users are one batch, 
 from typing import Any
 
 import numpy as np
-from scipy import optimize
 
 from aefast._base import memory, threads
+from aefast._base.lbfgs import Iterate, from_saved, minimize_lbfgs, saved
 from aefast._base.progress import iteration, iterations
 from aefast._base.projection import project
+from aefast._base.replay import next_stage, written_on_interrupt
+from aefast._base.saving import CURVE, OBJECT, check_entries
 from aefast._base.sparse_rows import SparseProducts
 from aefast._base.types import Array
 
 CORRECTIONS = 5  # pairs that L-BFGS keeps, each as large as two of the factors
 POWERS = 3  # multiplications by Xᵀ X of the start
 TOLERANCE = 1e-7  # relative decrease of the loss below which iterations end
-ARRAYS = 2 * CORRECTIONS + 8  # arrays of the size of the factors that a fit has at once
+ARRAYS = 2 * CORRECTIONS + 14  # arrays of the size of the factors that a fit has at once
+_CURVE = {"curve": CURVE, "iterate": OBJECT}  # checks of the state in a checkpoint
 
 
 def check_memory(n_items: int, n_components: int) -> None:
@@ -117,7 +120,6 @@ def fit(
     if loss.products is None:
         raise ValueError("no user has chosen an item, or all weights are zero")
     V = loss.start(n_components)
-    curve: list[float] = []
 
     def value(v: Array) -> tuple[float, Array]:
         # entries of great size overflow; parameters that are not finite are refused after the fit
@@ -125,19 +127,71 @@ def fit(
             found, gradient = loss(v.reshape(V.shape))
         return found, gradient.ravel()
 
-    def tell(intermediate_result: Any) -> None:
-        curve.append(float(intermediate_result.fun))
-        iteration(loss=curve[-1])
-
+    stored = _Stored(V.size)
     with iterations(verbose, "low rank"), threads.same_bits():
-        found = optimize.minimize(
-            value,
-            V.ravel(),
-            jac=True,
-            method="L-BFGS-B",
-            callback=tell,
-            options={"maxiter": max_iter, "maxcor": CORRECTIONS, "ftol": TOLERANCE, "gtol": 0},
-        ).x.reshape(V.shape)
+        if not stored.is_over:
+            most = max_iter - len(stored.curve)
+            found = minimize_lbfgs(
+                value,
+                V.ravel(),
+                most_iterations=most,
+                after_iteration=stored.after,
+                n_corrections=CORRECTIONS,
+                state=stored.iterate,
+            )
+            stored.end(found)
+    V = stored.iterate.x.reshape(V.shape)
     A = np.zeros((X.shape[1], n_components))
-    A[known] = found / np.linalg.norm(found, axis=1, keepdims=True)
-    return A, curve
+    A[known] = V / np.linalg.norm(V, axis=1, keepdims=True)
+    return A, stored.curve
+
+
+class _Stored:
+    """Iterations so far, which are those of a checkpoint where the fit has one.
+
+    Attributes
+    ----------
+    iterate : Iterate or None
+    curve : list of float
+    is_over : bool
+    """
+
+    def __init__(self, n: int) -> None:
+        self._stage = next_stage("low rank")
+        self.iterate: Any = None
+        self.curve: list[float] = []
+        found = None if self._stage is None else self._stage.found
+        self.is_over = found is not None and found.is_over
+        if found is not None:
+            check_entries("low rank", found.state, _CURVE)
+            self.curve = found.state["curve"]
+            self.iterate = from_saved(found.state["iterate"], found.tensors, n, CORRECTIONS)
+        self._place: Any = None
+        written_on_interrupt(self)
+
+    def after(self, iterate: Iterate) -> bool:
+        """Record an iteration; return whether the loss has fallen by too little."""
+        self.iterate, self.curve = iterate, [*self.curve, float(iterate.loss)]
+        self._place = iterate, self.curve
+        iteration(loss=iterate.loss)
+        if len(self.curve) > 1:
+            before, loss = self.curve[-2:]
+            if before - loss <= TOLERANCE * max(abs(before), abs(loss), 1.0):
+                return True
+        if self._stage is not None and self._stage.is_due(len(self.curve), after_epoch=True):
+            self.write()
+        return False
+
+    def write(self) -> None:
+        if self._stage is not None and self._place is not None:
+            iterate, curve = self._place
+            state, tensors = saved(iterate)
+            self._stage.write({"curve": curve, "iterate": state}, tensors, n_steps=len(curve))
+
+    def end(self, iterate: Iterate) -> None:
+        """Store the result, without what further iterations would need."""
+        self.iterate = iterate._replace(pairs=())
+        if self._stage is not None:
+            written_on_interrupt(None)
+            state, tensors = saved(self.iterate)
+            self._stage.keep({"curve": self.curve, "iterate": state}, tensors)

@@ -9,7 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from aefast._base import arrays as check
 from aefast._base import scalars, threads
-from aefast._base.checkpoints import Checkpoint, interval_of
+from aefast._base.checkpoints import Checkpoint, identified, interval_of
 from aefast._base.errors import column_label, shown, table_name
 from aefast._base.float_range import without_unit
 from aefast._base.missing import observed_means
@@ -68,7 +68,7 @@ class MixtureFitting:
         """
         self._validate_params()
         interval_of(self.checkpoint_every)
-        checkpoint, random = Checkpoint.of(self), random_state_of(self.random_state)
+        checkpoint = Checkpoint.of(self)
         sizes, k_values = self._sizes()
         X = opened(X, whole=True)  # EM takes many passes
         table, name = check.estimator_table(self, X, reset=True), table_name(X)
@@ -80,12 +80,8 @@ class MixtureFitting:
         options = Options(
             self._is_isotropic, self.tol, self.max_iter, self.n_init, self.n_threads, self.verbose
         )
-        if checkpoint is not None:
-            seed = checkpoint.seed(lambda: int(random.randint(2**31 - 1)))
-            tables = {"X": table, "sample_weight": weight}
-            checkpoint.identify(seed, tables, check.feature_names(X))
-            is_seed = isinstance(self.random_state, Integral)
-            random = random_state_of(self.random_state if is_seed else seed)
+        tables, names = {"X": table, "sample_weight": weight}, check.feature_names(X)
+        random = random_state_of(identified(checkpoint, self.random_state, tables, names))
         rows = self._prepared(table, weight, name)
         search = Search(rows, options, random, made._count_parameters, checkpoint)
         try:
