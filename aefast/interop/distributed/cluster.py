@@ -19,7 +19,7 @@ from aefast._base.arrays import real_type
 from aefast._base.partitions import pairs
 from aefast._version import __version__
 from aefast.interop.distributed.origin import Partial, check_same, check_version, origin_of
-from aefast.interop.distributed.parts import compared, look, naming
+from aefast.interop.distributed.parts import MOST_WARNINGS, compared, computed, issue, look
 from aefast.interop.distributed.waiting import Waiting, check_client
 
 T = TypeVar("T")
@@ -132,7 +132,8 @@ class Cluster:
             As for `map`.
         combine : callable
             ``combine(a, b)`` of two results, or of two that are combined already. It is called in a
-            binary tree that follows from the number of partitions: (0, 1), (2, 3), ...
+            binary tree that follows from the number of partitions: (0, 1), (2, 3), ... It must not
+            change its arguments.
 
         Returns
         -------
@@ -148,9 +149,11 @@ class Cluster:
         call = _Call(self.client, f"{self._prefix}-{next(self._n_calls)}", self._parts, task)
         waiting = Waiting(call, self.numbers, self.timeout, self.retries)
         try:
-            return waiting.results()
+            results = waiting.results()
         finally:
             call.release()
+        issue([warning for result in results for warning in result.warnings])
+        return results
 
 
 class _Task(NamedTuple):
@@ -244,8 +247,8 @@ def _received(sent: _Sent) -> _Sent:
 def _result(part: Any, sent: _Sent) -> Partial:
     origin = origin_of(get_worker().address)
     check_version(origin, sent.task.version)
-    with naming(part.number):
-        return Partial(sent.task.function(part, *sent.task.arguments), origin)
+    value, told = computed(sent.task.function, part, sent.task.arguments)
+    return Partial(value, origin, tuple(told[:MOST_WARNINGS]))
 
 
 def _combined(first: Partial, second: Partial, sent: _Sent) -> Partial:
@@ -253,5 +256,5 @@ def _combined(first: Partial, second: Partial, sent: _Sent) -> Partial:
     here = origin_of(get_worker().address)
     check_version(here, sent.task.version)
     check_same(first.origin, here)
-    # a task's arguments may be those of another task, and stay as they are
-    return Partial(sent.task.combine(first.value, second.value), first.origin)
+    told = (*first.warnings, *second.warnings)[:MOST_WARNINGS]
+    return Partial(sent.task.combine(first.value, second.value), first.origin, told)

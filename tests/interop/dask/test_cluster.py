@@ -177,6 +177,14 @@ def _divide(part):
 _divide.__module__ = "__main__"  # sent by value: workers do not have this file
 
 
+def test_warnings_of_partitions_are_issued_here(client):
+    rows = X.copy()
+    rows[:, 2] *= 1e-170
+    with pytest.warns(RuntimeWarning, match=r"partition 0: squares of column\(s\) 2") as told:
+        aefast.dask.statistics(in_chunks(rows), client=client, **WAITS)
+    assert len(told) == 3 and all(warning.filename == __file__ for warning in told)
+
+
 def test_another_version_is_refused_by_the_name_of_its_worker(client):
     other = sorted(client.scheduler_info()["workers"])[1]
     ((_, version),) = client.run(dask_tasks.pretend_version, "0.0.9", workers=[other]).items()

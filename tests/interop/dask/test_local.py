@@ -183,6 +183,14 @@ def test_partial_fit_goes_on_from_partitions():
     np.testing.assert_allclose(model.components_, expected.components_, rtol=1e-8, atol=1e-9)
 
 
+def test_warnings_of_partitions_are_issued_here():
+    rows = X.copy()
+    rows[:, 2] *= 1e-170
+    with pytest.warns(RuntimeWarning, match=r"partition 0: squares of column\(s\) 2") as told:
+        aefast.dask.statistics(in_chunks(rows))
+    assert len(told) == 3 and all(warning.filename == __file__ for warning in told)
+
+
 # ---- mixtures ----
 
 
