@@ -18,7 +18,7 @@ from distributed import Client, Future, get_worker
 from aefast._base.arrays import real_type
 from aefast._base.partitions import pairs
 from aefast._version import __version__
-from aefast.interop.distributed.origin import Partial, check_same, check_version, origin_of
+from aefast.interop.distributed.origin import Origin, Partial, check_same, check_version, origin_of
 from aefast.interop.distributed.parts import MOST_WARNINGS, compared, computed, issue, look
 from aefast.interop.distributed.waiting import Waiting, check_client
 
@@ -85,7 +85,7 @@ class Cluster:
     ) -> None:
         check_client(client)
         self.client, self.timeout, self.retries = client, float(timeout), int(retries)
-        self.origin: Any = None
+        self.origin: Origin | None = None
         self._prefix = f"aefast-{uuid4().hex}"
         self._n_calls = itertools.count()
         self._parts: list[Future] = client.compute(list(parts))
@@ -118,7 +118,7 @@ class Cluster:
         results = self._call(function, None, arguments)
         for result in results:
             check_same(results[0].origin, result.origin)
-        self.origin = results[0].origin
+        self._agree(results[0].origin)
         return [result.value for result in results]
 
     def reduce(
@@ -140,8 +140,14 @@ class Cluster:
         result : object
         """
         (result,) = self._call(function, combine, arguments)
-        self.origin = result.origin
+        self._agree(result.origin)
         return result.value
+
+    def _agree(self, origin: Origin) -> None:
+        """Compare the arithmetic of a call with that of those before, by workers that have gone."""
+        if self.origin is not None:
+            check_same(self.origin, origin)
+        self.origin = origin
 
     def _call(self, function: Any, combine: Any, arguments: tuple[Any, ...]) -> list[Partial]:
         check_client(self.client)

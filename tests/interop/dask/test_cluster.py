@@ -209,6 +209,19 @@ def test_mixed_instruction_sets_are_refused_by_name(client):
     aefast.dask.fit(FactorAnalysis(2), in_chunks(), client=client, **WAITS)
 
 
+@pytest.mark.skipif(len(_runtime.isa_available()) < 2, reason="needs two instruction sets")
+def test_a_call_has_the_instruction_set_of_the_one_before(client):
+    """All workers compute with another one from the second call on, as if they were new ones."""
+    made = engine(client)
+    former = client.run(dask_tasks.use_isa, _runtime.isa_available()[0])
+    try:
+        for call in (made.map, lambda function: made.reduce(function, dask_tasks.added)):
+            with pytest.raises(RuntimeError, match="results would depend on which"):
+                call(dask_tasks.total)
+    finally:
+        client.run(dask_tasks.use_isa, next(iter(former.values())))
+
+
 def test_clients_that_cannot_be_used(client):
     closed = distributed.Client(client.scheduler.address, set_as_default=False)
     made = engine(closed)
