@@ -117,8 +117,7 @@ class Waiting:
         what = f"{_named('partition', gone)} of X" if gone else "a task"
         raise RuntimeError(
             f"{what} {were} lost with the worker that held the only copy, and cannot be computed "
-            "again, as scattered data cannot: pass a dask collection or Delayed objects that can, "
-            "or keep copies by client.replicate"
+            "again, as scattered data cannot: pass a dask collection or Delayed objects that can"
         )
 
     def _gone(self) -> list[int]:
