@@ -189,9 +189,8 @@ class _Call:
 
     def __init__(self, client: Client, key: str, parts: list[Future], task: _Task) -> None:
         self.client, self.key, self.parts = client, key, parts
-        self.is_reduced = task.combine is not None
-        with _no_warning, dask.config.set({_LARGE_GRAPH: "1 TiB"}):
-            self.sent = client.submit(_received, _Sent(task), key=f"{key}-arguments", pure=False)
+        self.task, self.is_reduced = task, task.combine is not None
+        self.sent: Any = None
         self.attempt = 0
         self.leaves: list[Any] = [None] * len(parts)
         self.branches: list[Future] = []
@@ -204,11 +203,13 @@ class _Call:
         """
         options = {} if workers is None else {"workers": workers, "allow_other_workers": True}
         options |= {"pure": False}
-        key, sent = f"{self.key}-{self.attempt}", [self.sent] * len(places)
+        key = f"{self.key}-{self.attempt}"
+        if self.sent is None or self.sent.status != "finished":
+            self.sent = self._send(f"{key}-arguments", options)
         made = self.client.map(
             _result,
             [self.parts[place] for place in places],
-            sent,
+            [self.sent] * len(places),
             key=[f"{key}-{place}" for place in places],
             **options,
         )
@@ -219,6 +220,10 @@ class _Call:
             level += 1
             self.targets = self._level(f"{key}-level-{level}", self.targets, options)
         self.attempt += 1
+
+    def _send(self, key: str, options: dict[str, Any]) -> Future:
+        with _no_warning, dask.config.set({_LARGE_GRAPH: "1 TiB"}):
+            return self.client.submit(_received, _Sent(self.task), key=key, **options)
 
     def _level(self, key: str, below: list[Future], options: dict[str, Any]) -> list[Future]:
         couples = [pair for pair in pairs(len(below)) if len(pair) == 2]

@@ -10,7 +10,7 @@ from distributed.scheduler import KilledWorker
 
 from aefast._base.errors import shown
 
-SETTLED = 0.2  # seconds without news, after which all that was lost is known
+SETTLED = 0.1  # seconds after which the client knows whether its scheduler is lost
 SLICE = 0.5  # seconds between looks at the progress of tasks
 SCHEDULER_SECONDS = 30.0  # for an answer of the scheduler
 # Heartbeats come every half a second, or less often on large clusters: a worker is silent where
@@ -107,12 +107,10 @@ class Waiting:
 
     def _check_lost(self) -> None:
         """Raise the error for partitions that were lost and cannot be computed again."""
-        gone, before = self._gone(), None
-        while gone != before:  # the client hears of one after the other, and of a lost scheduler
-            check_client(self.client)
-            time.sleep(SETTLED)
-            gone, before = self._gone(), gone
         check_client(self.client)
+        time.sleep(SETTLED)  # the client hears of lost tasks and of a lost scheduler at once
+        check_client(self.client)
+        gone = self._gone()
         were = "were" if len(gone) > 1 else "was"
         what = f"{_named('partition', gone)} of X" if gone else "a task"
         raise RuntimeError(
@@ -122,8 +120,9 @@ class Waiting:
 
     def _gone(self) -> list[int]:
         """Return the numbers of partitions that the scheduler has forgotten."""
-        parts = zip(self.numbers, self.call.parts, strict=True)
-        return [number for number, part in parts if part.status == "cancelled"]
+        keys = [part.key for part in self.call.parts]
+        forgotten = self._on_scheduler(_forgotten, keys=keys)
+        return [number for number, key in zip(self.numbers, keys, strict=True) if key in forgotten]
 
     def _error(self, future: Any) -> BaseException:
         """Return the error of a task that has failed."""
@@ -133,11 +132,6 @@ class Waiting:
                 f"{self._what(future)}: {error.allowed_failures + 1} workers died while they "
                 f"computed it, the last at {error.last_worker.address}. Partitions that are "
                 "smaller take less memory"
-            )
-        if isinstance(error, ImportError | AttributeError) and "aefast" in str(error):
-            return RuntimeError(
-                f"{self._what(future)}: its worker lacks this version of aefast ({error}); install "
-                "the same version everywhere"
             )
         return error
 
@@ -173,6 +167,7 @@ class Waiting:
             self.given_up += silent
             self._on_scheduler(_give_up, workers=silent)
             return
+        busy.update(self._on_scheduler(_move, keys=keys))
         self.given_up += sorted(busy)
         self.call.submit(waited, sorted(set(silences) - busy) or None)
 
@@ -195,9 +190,9 @@ class Waiting:
         before = [worker for worker in dict.fromkeys(self.given_up) if worker not in workers]
         if before:
             on += f", given up before: {_named('worker', before)}"
-        advice = (
-            "there is no worker" if n_workers == 0 else "where tasks take longer, raise timeout"
-        )
+        advice = "where tasks take longer, raise timeout"
+        if n_workers == 0:
+            advice = "there is no worker; their logs say why, such as a version that lacks a module"
         return TimeoutError(
             f"no task has ended for {self.timeout:g} s, and retries={self.retries} did not help: "
             f"{what}{on}; {advice}"
@@ -231,6 +226,40 @@ def _places_of(dask_scheduler: Any, keys: list[str]) -> tuple[dict, dict, set]:
             workers += [task.processing_on] if task.processing_on else []
             places[key] = [worker.address for worker in workers]
     return silences, places, running.intersection(keys)
+
+
+def _move(dask_scheduler: Any, keys: list[str]) -> list[str]:
+    """Give tasks that wait on a worker, and what they need, to workers that have none of them.
+
+    What holds such a worker need not be known: the task of a call that has ended may still run.
+
+    Returns
+    -------
+    busy : list of str
+        Workers that have tasks to do and do not come to them.
+    """
+    waiting, seen = [], set()
+    left = [dask_scheduler.tasks[key] for key in keys if key in dask_scheduler.tasks]
+    while left:
+        task = left.pop()
+        if task not in seen and task.state != "memory":
+            seen.add(task)
+            left.extend(task.dependencies)
+            if task.processing_on is not None:
+                waiting.append(task)
+    busy = {task.processing_on.address for task in waiting}
+    others = set(dask_scheduler.workers) - busy
+    moved = [task for task in waiting if others and task not in task.processing_on.executing]
+    for task in moved:
+        task.worker_restrictions, task.loose_restrictions = set(others), True
+    released = dict.fromkeys((task.key for task in moved), "released")  # upon which they wait anew
+    dask_scheduler.transitions(released, stimulus_id=f"aefast-move-{time.time()}")
+    return sorted(busy)
+
+
+def _forgotten(dask_scheduler: Any, keys: list[str]) -> set[str]:
+    """Return the tasks of these keys that the scheduler does not have, and cannot compute."""
+    return {key for key in keys if key not in dask_scheduler.tasks}
 
 
 async def _give_up(dask_scheduler: Any, workers: list[str]) -> None:
