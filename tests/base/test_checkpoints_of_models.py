@@ -13,6 +13,7 @@ from support.checkpointed import ROWS, WIDE, Stopped, damaged, header_and_tensor
 from aefast import (
     AnomalyDetector,
     Autoencoder,
+    AutoencoderCV,
     AutoencoderEnsemble,
     FactorAnalysis,
     Imputer,
@@ -88,7 +89,42 @@ def test_fits_within_a_fit_have_parts_of_its_checkpoint(state, stored, monkeypat
         whole = AnomalyDetector(make_pipeline(inner), random_state=0).fit(ROWS)
         assert whole.score_samples(ROWS).tobytes() == fitted.score_samples(ROWS).tobytes()
     names = header_and_tensors(stored)[0]["stages"]
-    assert names.keys() == {"Autoencoder 1, seed", "Autoencoder 1, training", "fit"}
+    parts = {f"Autoencoder 1, {name}" for name in ("seed", "tables", "training")}
+    assert names.keys() == {*parts, "fit"}
+
+
+def test_a_search_within_a_fit(stored, monkeypatch):
+    """Its candidates have no parts: those whose scores are known are not fitted again."""
+    search = AutoencoderCV(
+        Autoencoder(max_epochs=2, batch_size=50), {"n_components": [1, 2]}, cv=2, random_state=0
+    )
+    whole = AnomalyDetector(search).fit(ROWS)
+    detector, run = AnomalyDetector(search, checkpoint=stored, checkpoint_every=1), Autoencoder._run
+
+    def stops(self, *arguments, **options):
+        if self.n_components == 2:
+            raise Stopped
+        run(self, *arguments, **options)
+
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr(Autoencoder, "_run", stops)
+        detector.fit(ROWS)
+    goes_on = clone(detector).set_params(resume=True).fit(ROWS)
+    assert goes_on.score_samples(ROWS).tobytes() == whole.score_samples(ROWS).tobytes()
+
+
+def test_fits_within_a_fit_know_their_rows(stored):
+    """A part is refused where the fit within gets other rows, as from another version's code."""
+    outer = Imputer("ppca", checkpoint=stored, checkpoint_every=1)
+    for rows, refused in ((ROWS, False), (ROWS, False), (ROWS[1:], True)):
+        checkpoint = checkpoints.Checkpoint(outer)
+        checkpoint.identify(0, {})
+        with replay.stages_of(checkpoint):
+            if not refused:
+                ProbabilisticPCA(2).fit(rows)
+                continue
+            with pytest.raises(ValueError, match="whose ProbabilisticPCA 1 was one to other rows"):
+                ProbabilisticPCA(2).fit(rows)
 
 
 def test_detectors_and_imputers_know_what_they_were_given(stored):
