@@ -305,7 +305,7 @@ class Checkpoint:
 
 
 class PartOfCheckpoint:
-    """Checkpoint of a fit within another, which has been identified with the other.
+    """Checkpoint of a fit within another, whose parameters are compared with the other's.
 
     Its stages are stages of the other, with its name before theirs.
     """
@@ -326,8 +326,14 @@ class PartOfCheckpoint:
     def part(self, name: str) -> "PartOfCheckpoint":
         return PartOfCheckpoint(self._whole, f"{self._name}, {name}")
 
-    def identify(self, *arguments: Any) -> None:
-        return None
+    def identify(self, seed: int, tables: dict[str, Any], *described: Any) -> None:
+        """Compare the tables of the fit with those of the file, or remember them for it."""
+        found = {name: None if of is None else fingerprint(of) for name, of in tables.items()}
+        stage = self.stage("tables")
+        if stage.found is None:
+            stage.keep(found)
+        elif stage.found.state != found:
+            raise self._whole._refusal(f"whose {self._name} was one to other rows")
 
     def confirm(self, **arrays: Array) -> None:
         return None

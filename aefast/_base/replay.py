@@ -27,6 +27,7 @@ from aefast._base.saving import NAMES, Check, check_entries
 from aefast._base.types import Array
 from aefast._base.warnings import warn
 
+_Saved = Callable[[], tuple[dict[str, Any], dict[str, Array]]]
 _Function = Callable[[Array], tuple[float, Array]]
 
 
@@ -90,6 +91,47 @@ def confirm_once(**arrays: Array) -> None:
     if stages is not None and not stages.is_confirmed:
         stages.checkpoint.confirm(**arrays)
         stages.is_confirmed = True
+
+
+class Kept:
+    """Iterations of our own, whose state is stored.
+
+    Attributes
+    ----------
+    found : Stored or None
+        What the checkpoint has of them.
+    is_over : bool
+        Whether it has their end.
+    """
+
+    def __init__(self, kind: str) -> None:
+        self._stage = next_stage(kind)
+        self._place: tuple[int, _Saved] | None = None
+        self.found = None if self._stage is None else self._stage.found
+        self.is_over = self.found is not None and self.found.is_over
+        written_on_interrupt(self)
+
+    def keep(self, n_steps: int, saved: _Saved) -> None:
+        """Remember how to save the present state, and write it if it is time.
+
+        ``saved()`` returns the state as JSON and as arrays, later too: it must not change.
+        """
+        if self._stage is not None:
+            self._place = n_steps, saved
+            if self._stage.is_due(n_steps, after_epoch=True):
+                self.write()
+
+    def write(self) -> None:
+        """Store the state that is remembered."""
+        if self._stage is not None and self._place is not None:
+            n_steps, saved = self._place
+            self._stage.write(*saved(), n_steps=n_steps)
+
+    def end(self, state: dict[str, Any], tensors: dict[str, Array]) -> None:
+        """Store the result, in place of the state."""
+        if self._stage is not None:
+            written_on_interrupt(None)
+            self._stage.keep(state, tensors)
 
 
 class Replayed:

@@ -8,15 +8,16 @@ Steps are extrapolated (SQUAREM, Varadhan & Roland 2008).
 """
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import linalg
 
 from aefast._base import threads
-from aefast._base.checkpoints import Stored, check_tensors
+from aefast._base.checkpoints import check_tensors
 from aefast._base.progress import iteration
-from aefast._base.replay import next_stage, written_on_interrupt
+from aefast._base.replay import Kept
 from aefast._base.saving import CURVE, FLAG, NUMBER, check_entries
 from aefast._base.types import Array
 from aefast.linear.observed import LEAST_RISE, PackedRows, Parameters
@@ -124,90 +125,56 @@ def converged(packed: PackedRows, start: Moments, k: int, floor: float, least: f
     They have where four of them, which are a cycle at least, raise the value by less than `least`,
     relative to its magnitude. `most` is the largest number of iterations.
     """
-    stored = _Stored(k, len(start.mean))
-    if stored.is_over:
-        return stored.best, stored.curve, stored.has_converged
-    best, curve = stored.best, list(stored.curve)
-    for found, cycle in iterations(packed, start, k, floor, stored.cycle):
+    kept = Kept("completed rows")
+    best, curve, cycle, has_converged = _found(kept, k, len(start.mean))
+    if kept.is_over:
+        return best, curve, has_converged
+    for found, begun in iterations(packed, start, k, floor, cycle):
         if best is None or found.value >= best.value:
             best = found
-        curve.append(best.value)
+        curve = [*curve, float(best.value)]
         iteration(log_p=best.value)
         has_converged = len(curve) > 4 and curve[-1] - curve[-5] <= least * max(abs(curve[-1]), 1.0)
         if has_converged or len(curve) == most:
-            stored.end(best, curve, has_converged)
+            kept.end(*_saved(best, curve, has_converged=bool(has_converged)))
             return best, curve, has_converged
-        if cycle is not None:
-            stored.keep(best, curve, cycle)
+        if begun is not None:
+            kept.keep(len(curve), partial(_saved, best, curve, begun))
 
 
-class _Stored:
-    """Iterations in a checkpoint, where the fit has one.
+def _saved(
+    best: Iteration, curve: list[float], cycle: Cycle | None = None, *, has_converged: bool = False
+) -> tuple[dict[str, Any], dict[str, Array]]:
+    """Return iterations for a checkpoint: where they are, or their end without a cycle."""
+    state = {"curve": curve, "best": float(best.value), "converged": has_converged}
+    tensors = _arrays("best.", best)
+    if cycle is None:
+        return state | {"longest": 0.0, "value": 0.0}, tensors
+    mean, covariance = cycle.start
+    tensors |= _arrays("first.", cycle.first) | {
+        "start.mean": mean,
+        "start.covariance": covariance,
+    }
+    return state | {"longest": float(cycle.longest), "value": float(cycle.first.value)}, tensors
 
-    Attributes
-    ----------
-    best : Iteration or None
-    curve : list of float
-    cycle : Cycle or None
-        What comes next.
-    is_over, has_converged : bool
-    """
 
-    def __init__(self, k: int, d: int) -> None:
-        self._stage = next_stage("completed rows")
-        self.best: Iteration | None = None
-        self.cycle: Cycle | None = None
-        self.curve: list[float] = []
-        self.is_over = self.has_converged = False
-        self._place: Any = None
-        if self._stage is not None and self._stage.found is not None:
-            self._read(self._stage.found, k, d)
-        written_on_interrupt(self)
-
-    def keep(self, best: Iteration, curve: list[float], cycle: Cycle) -> None:
-        """Remember where the iterations are, and write it if it is time."""
-        self._place = best, list(curve), cycle
-        if self._stage is not None and self._stage.is_due(len(curve), after_epoch=True):
-            self.write()
-
-    def write(self) -> None:
-        if self._stage is None or self._place is None:
-            return
-        best, curve, cycle = self._place
-        state = self._state(best, curve, False) | {
-            "longest": float(cycle.longest),
-            "value": float(cycle.first.value),
-        }
-        tensors = _arrays("best.", best) | _arrays("first.", cycle.first)
-        tensors |= {"start.mean": cycle.start.mean, "start.covariance": cycle.start.covariance}
-        self._stage.write(state, tensors, n_steps=len(curve))
-
-    def end(self, best: Iteration, curve: list[float], has_converged: bool) -> None:
-        if self._stage is not None:
-            written_on_interrupt(None)
-            state = self._state(best, curve, has_converged)
-            self._stage.keep(state | {"longest": 0.0, "value": 0.0}, _arrays("best.", best))
-
-    def _state(self, best: Iteration, curve: list[float], has_converged: bool) -> dict[str, Any]:
-        values = [float(value) for value in curve]
-        return {"curve": values, "best": float(best.value), "converged": bool(has_converged)}
-
-    def _read(self, found: Stored, k: int, d: int) -> None:
-        state, tensors = found.state, found.tensors
-        check_entries("iterations", state, _ITERATIONS)
-        blank = _blank(k, d)
-        expected = _arrays("best.", blank)
-        if not found.is_over:
-            mean, covariance = blank.moments
-            begin = {"start.mean": mean, "start.covariance": covariance}
-            expected |= _arrays("first.", blank) | begin
-        check_tensors(tensors, expected)
-        self.best, self.curve = _iteration("best.", state["best"], tensors), state["curve"]
-        self.is_over, self.has_converged = found.is_over, state["converged"]
-        if not found.is_over:
-            first = _iteration("first.", state["value"], tensors)
-            start = Moments(tensors["start.mean"], tensors["start.covariance"])
-            self.cycle = Cycle(start, first, state["longest"])
+def _found(kept: Kept, k: int, d: int) -> tuple[Iteration | None, list[float], Cycle | None, bool]:
+    """Return what a checkpoint has: the best iteration, the curve, the cycle, and convergence."""
+    if kept.found is None:
+        return None, [], None, False
+    state, tensors = kept.found.state, kept.found.tensors
+    check_entries("iterations", state, _ITERATIONS)
+    at = Parameters(np.empty(d), np.empty((k, d)), np.empty(d))
+    start = Moments(np.empty(d), np.empty((d, d)))
+    blank = Iteration(at, 0.0, start)
+    cycle = None if kept.is_over else Cycle(start, blank, 0.0)
+    check_tensors(tensors, _saved(blank, [], cycle)[1])
+    best = _iteration("best.", state["best"], tensors)
+    if cycle is not None:
+        first = _iteration("first.", state["value"], tensors)
+        start = Moments(tensors["start.mean"], tensors["start.covariance"])
+        cycle = Cycle(start, first, state["longest"])
+    return best, state["curve"], cycle, state["converged"]
 
 
 def _arrays(prefix: str, of: Iteration) -> dict[str, Array]:
@@ -220,11 +187,6 @@ def _iteration(prefix: str, value: float, tensors: dict[str, Array]) -> Iteratio
     at = Parameters(*(tensors[f"{prefix}{name}"] for name in Parameters._fields))
     moments = Moments(tensors[f"{prefix}shift"], tensors[f"{prefix}covariance"])
     return Iteration(at, value, moments)
-
-
-def _blank(k: int, d: int) -> Iteration:
-    at = Parameters(np.empty(d), np.empty((k, d)), np.empty(d))
-    return Iteration(at, 0.0, Moments(np.empty(d), np.empty((d, d))))
 
 
 @threads.with_same_bits

@@ -9,6 +9,7 @@ so that loss and gradient need products with the stored entries alone: neither t
 items nor a matrix of items by items is ever computed. All users are one batch, for L-BFGS.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +21,7 @@ from aefast._base.lbfgs import Iterate, from_saved, minimize_lbfgs, saved
 from aefast._base.partitions import Part, Partitions, added, threads_of
 from aefast._base.progress import iteration, iterations
 from aefast._base.projection import project
-from aefast._base.replay import next_stage, written_on_interrupt
+from aefast._base.replay import Kept
 from aefast._base.saving import CURVE, OBJECT, check_entries
 from aefast._base.sparse_rows import SparseProducts
 from aefast._base.types import Array
@@ -292,41 +293,32 @@ class _Stored:
     """
 
     def __init__(self, n: int) -> None:
-        self._stage = next_stage("low rank")
+        self._kept = Kept("low rank")
         self.iterate: Any = None
         self.curve: list[float] = []
-        found = None if self._stage is None else self._stage.found
-        self.is_over = found is not None and found.is_over
+        self.is_over, found = self._kept.is_over, self._kept.found
         if found is not None:
             check_entries("low rank", found.state, _CURVE)
             self.curve = found.state["curve"]
             self.iterate = from_saved(found.state["iterate"], found.tensors, n, CORRECTIONS)
-        self._place: Any = None
-        written_on_interrupt(self)
 
     def after(self, iterate: Iterate) -> bool:
         """Record an iteration; return whether the loss has fallen by too little."""
         self.iterate, self.curve = iterate, [*self.curve, float(iterate.loss)]
-        self._place = iterate, self.curve
         iteration(loss=iterate.loss)
         if len(self.curve) > 1:
             before, loss = self.curve[-2:]
             if before - loss <= TOLERANCE * max(abs(before), abs(loss), 1.0):
                 return True
-        if self._stage is not None and self._stage.is_due(len(self.curve), after_epoch=True):
-            self.write()
+        self._kept.keep(len(self.curve), partial(_saved, iterate, self.curve))
         return False
-
-    def write(self) -> None:
-        if self._stage is not None and self._place is not None:
-            iterate, curve = self._place
-            state, tensors = saved(iterate)
-            self._stage.write({"curve": curve, "iterate": state}, tensors, n_steps=len(curve))
 
     def end(self, iterate: Iterate) -> None:
         """Store the result, without what further iterations would need."""
         self.iterate = iterate._replace(pairs=())
-        if self._stage is not None:
-            written_on_interrupt(None)
-            state, tensors = saved(self.iterate)
-            self._stage.keep({"curve": self.curve, "iterate": state}, tensors)
+        self._kept.end(*_saved(self.iterate, self.curve))
+
+
+def _saved(iterate: Iterate, curve: list[float]) -> tuple[dict[str, Any], dict[str, Array]]:
+    state, tensors = saved(iterate)
+    return {"curve": curve, "iterate": state}, tensors

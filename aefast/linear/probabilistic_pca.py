@@ -72,8 +72,8 @@ class ProbabilisticPCA(NumberOfComponents, FactorModel):
     checkpoint_every : int, "epoch" or str, default="10 min"
     resume : bool or "auto", default="auto"
         As for `Autoencoder`: `fit` goes on from this file after the process has ended, with the
-        bits of a fit that has not been interrupted. Steps and epochs are iterations with
-        missing entries; complete rows need none, and are fitted anew.
+        bits of a fit that has not been interrupted. Steps and epochs are iterations, with
+        missing entries or of Lanczos. The other solvers have none, and rows are fitted to anew.
     n_threads : int or None, default=None
         Number of threads, as for `Autoencoder`.
     verbose : int, default=0
@@ -269,6 +269,7 @@ class ProbabilisticPCA(NumberOfComponents, FactorModel):
             weight=weight,
             means=means,
             name=name,
+            confirms=True,
         )
         if found is None:
             return False

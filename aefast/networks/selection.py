@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from aefast._base import arrays as check
 from aefast._base import checkpoints
-from aefast._base.checkpoints import Checkpoint
+from aefast._base.checkpoints import Checkpoint, outside_of_fits
 from aefast._base.saving import NUMBER, OBJECT, Pickled, check_entries, optional
 from aefast._base.sparse_rows import SparseRows
 from aefast._base.streams import opened
@@ -241,6 +241,12 @@ class AutoencoderCV(Pickled, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             checkpoint.identify(seed, tables, check.feature_names(X))
         if base.random_state is None:
             base.set_params(random_state=seed)
+        with outside_of_fits():  # candidates whose scores are known are not fitted again
+            self._fit_best(base, X, table, rows, weight, seed, checkpoint)
+        return self
+
+    def _fit_best(self, base, X, table, rows, weight, seed, checkpoint):
+        """Score the candidates, fit the best one, and set the fitted attributes."""
         _check_all_rows(base, X)
         candidates = self._candidates(base, rows)
         models = [clone(base).set_params(**params) for params in candidates]
@@ -271,7 +277,6 @@ class AutoencoderCV(Pickled, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             n_splits_=len(splits),
         )
         self.__dict__.update(fitted)  # in one call, which no KeyboardInterrupt divides
-        return self
 
     def _draw_seed(self):
         return int(check_random_state(self.random_state).randint(2**31 - 1))

@@ -92,6 +92,7 @@ FITS = {
     "number of factors": (partial(FactorAnalysis, "cv", rotation="promax"), ROWS),
     "factors with gaps": (partial(FactorAnalysis, 2, max_iter=14), GAPS),
     "number of factors with gaps": (partial(FactorAnalysis, "bic", max_iter=12), GAPS),
+    "krylov": (partial(ProbabilisticPCA, 2, svd_solver="krylov", tol=1e-12), WIDE),
     "components with gaps": (partial(ProbabilisticPCA, 2, tol=0, max_iter=25), GAPS),
     "number of components with gaps": (partial(ProbabilisticPCA, "cv", max_iter=8), GAPS),
     "items": (
