@@ -455,6 +455,22 @@ def test_methods_of_fitted_estimators_refuse_collections():
         SufficientStatistics(6).update(in_chunks())
 
 
+class InMemory:
+    """An array that may have a graph, as those of xarray, and has none."""
+
+    shape, ndim = X.shape, 2
+
+    def __dask_graph__(self):
+        return None
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(X, dtype)
+
+
+def test_an_array_that_could_have_a_graph_is_a_table():
+    assert_same_bits(FactorAnalysis(2).fit(InMemory()), FactorAnalysis(2).fit(X))
+
+
 # ---- the module ----
 
 
