@@ -16,7 +16,7 @@ import numpy as np
 from distributed import Client, Future, get_worker
 
 from aefast._base.arrays import real_type
-from aefast._base.partitions import pairs
+from aefast._base.partitions import merged
 from aefast._version import __version__
 from aefast.interop.distributed.origin import Origin, Partial, check_same, check_version, origin_of
 from aefast.interop.distributed.parts import MOST_WARNINGS, compared, computed, issue, look
@@ -28,6 +28,7 @@ _LARGE_GRAPH = "distributed.admin.large-graph-warning-threshold"
 _no_warning = threading.Lock()
 TIMEOUT = 300.0  # seconds without progress, after which tasks are given to other workers
 RETRIES = 2
+GROUP = 4  # results that a task combines: a power of 2, so that it is a part of the binary tree
 
 
 class Cluster:
@@ -226,17 +227,18 @@ class _Call:
             return self.client.submit(_received, _Sent(self.task), key=key, **options)
 
     def _level(self, key: str, below: list[Future], options: dict[str, Any]) -> list[Future]:
-        couples = [pair for pair in pairs(len(below)) if len(pair) == 2]
-        made = self.client.map(
-            _combined,
-            [below[first] for first, _ in couples],
-            [below[second] for _, second in couples],
-            [self.sent] * len(couples),
-            key=[f"{key}-{first}" for first, _ in couples],
-            **options,
-        )
+        """Return the tasks that combine GROUP results each, as two levels of the binary tree do."""
+        firsts = range(0, len(below), GROUP)
+        groups = [below[first : first + GROUP] for first in firsts]
+        alone = groups.pop() if len(groups[-1]) == 1 else []
+        columns = [
+            [group[place] if place < len(group) else None for group in groups]
+            for place in range(GROUP)
+        ]
+        keys = [f"{key}-{first}" for first in firsts[: len(groups)]]
+        made = self.client.map(_combined, [self.sent] * len(groups), *columns, key=keys, **options)
         self.branches += made
-        return [*made, *below[2 * len(couples) :]]
+        return [*made, *alone]
 
     @property
     def futures(self) -> list[Future]:
@@ -262,10 +264,12 @@ def _result(part: Any, sent: _Sent) -> Partial:
     return Partial(value, origin, tuple(told[:MOST_WARNINGS]))
 
 
-def _combined(first: Partial, second: Partial, sent: _Sent) -> Partial:
-    check_same(first.origin, second.origin)
+def _combined(sent: _Sent, *partials: Partial | None) -> Partial:
+    given = [partial for partial in partials if partial is not None]
+    first, told = given[0].origin, [warning for partial in given for warning in partial.warnings]
     here = origin_of(get_worker().address)
     check_version(here, sent.task.version)
-    check_same(first.origin, here)
-    told = (*first.warnings, *second.warnings)[:MOST_WARNINGS]
-    return Partial(sent.task.combine(first.value, second.value), first.origin, told)
+    for origin in (*(partial.origin for partial in given[1:]), here):
+        check_same(first, origin)
+    value = merged((partial.value for partial in given), sent.task.combine)
+    return Partial(value, first, tuple(told[:MOST_WARNINGS]))

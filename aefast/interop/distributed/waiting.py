@@ -13,9 +13,9 @@ from aefast._base.errors import shown
 SETTLED = 0.1  # seconds after which the client knows whether its scheduler is lost
 SLICE = 0.5  # seconds between looks at the progress of tasks
 SCHEDULER_SECONDS = 30.0  # for an answer of the scheduler
-# Heartbeats come every half a second, or less often on large clusters: a worker is silent where
-# none has come for this part of the timeout.
-SILENT = 0.5
+# Heartbeats come every half a second, or less often on large clusters and busy machines: a worker
+# is silent where none has come for this part of the timeout, and for some seconds.
+SILENT, LEAST_SILENCE = 0.5, 3.0
 FEW_NAMED = 10  # partitions or workers that an error names
 
 
@@ -147,9 +147,8 @@ class Waiting:
         keys = [future.key for future in self.call.futures]
         silences, places, running = self._on_scheduler(_places_of, keys=keys)
         held = {worker for workers in places.values() for worker in workers}
-        silent = [
-            worker for worker in sorted(held) if silences.get(worker, 0) > SILENT * self.timeout
-        ]
+        most = max(SILENT * self.timeout, LEAST_SILENCE)
+        silent = [worker for worker in sorted(held) if silences.get(worker, 0) > most]
         waited = [
             place for place, future in enumerate(self.call.leaves) if future.status != "finished"
         ]
