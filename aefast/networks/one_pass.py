@@ -306,6 +306,15 @@ def mean_loss(
 
     The rows, whose numbers are `order`, are known to be good. The mean may be infinite.
     """
+    options = {"sample_weight": sample_weight, "variant": variant}
+    total, weights = loss_sums(network, parameters, rows, order, n_threads, **options)
+    return float(total / weights)
+
+
+def loss_sums(
+    network, parameters, rows, order, n_threads=None, *, sample_weight=None, variant=None
+):
+    """Return the (weighted) sum of the losses of rows, and the sum of their weights."""
     total, weights = 0.0, 0.0
     options = {"n_threads": n_threads, "check": False, "variant": variant}
     for part in slices_of_windows(RowOrder(rows, order).windows(), Pace.fixed(MEAN_ROWS)):
@@ -317,4 +326,4 @@ def mean_loss(
             with threads.single_threaded_blas():  # a long dot product is shared among threads too
                 total += sample_weight[part] @ losses
             weights += sample_weight[part].sum()
-    return float(total / weights)
+    return total, weights
