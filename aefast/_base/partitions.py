@@ -1,0 +1,124 @@
+"""Rows in partitions, and fits that see nothing of them but merged sums: the protocol of engines.
+
+An *engine* (Dask, threads of this process, any other) holds rows in partitions and has the two
+methods of `Partitions`. An estimator whose fit is *mergeable* has a method
+``_fit_partitions(partitions)``, which calls them as often as it needs: what a partition contributes
+is the result of a function of a `Part`, and how two contributions are merged is another function.
+Neither knows the engine, and the engine does not know the estimator.
+
+Sums have the same bits wherever they are computed, because `merged` says in which order: pairwise,
+in a binary tree that follows from the number of partitions alone.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+import numpy as np
+
+from aefast._base.errors import TableName
+from aefast._base.types import Array
+
+T = TypeVar("T")
+
+
+class Part(NamedTuple):
+    """Rows of one partition, as a table that kernels can read, and what belongs to them.
+
+    X is an array (n, d) of one of `arrays.ROW_TYPES` whose columns are adjacent, or a CSR matrix;
+    entries of arrays have not been looked at.
+    """
+
+    number: int  # of the partition, in the order of the collection
+    X: Any
+    y: Array | None = None
+    sample_weight: Array | None = None  # (n,) float64, finite, not negative
+    columns: tuple[str, ...] | None = None
+
+    @property
+    def n_rows(self) -> int:
+        return int(self.X.shape[0])
+
+    @property
+    def name(self) -> TableName:
+        """Name of the rows in errors, with the names of columns."""
+        return TableName("X", self.columns)
+
+
+class Partitions(Protocol):
+    """Rows in partitions that are not empty, and the two ways to learn something of them."""
+
+    sizes: list[int]  # numbers of rows, of each partition
+    n_features: int
+    columns: tuple[str, ...] | None
+    dtype: np.dtype[Any]  # real type of a computation on all rows: float64 if any needs it
+    n_threads: int | None  # in which a function computes where its estimator does not say
+
+    def map(self, function: Callable[..., T], *arguments: Any) -> list[T]:
+        """Return ``function(part, *arguments)`` of each partition, in their order.
+
+        Functions are importable by name; they and their arguments can be pickled.
+        """
+        ...
+
+    def reduce(
+        self, function: Callable[..., T], combine: Callable[[T, T], T], *arguments: Any
+    ) -> T:
+        """Return the results of ``function(part, *arguments)``, merged as `merged` does."""
+        ...
+
+
+def pairs(n: int) -> list[tuple[int, ...]]:
+    """Return the numbers of n values that are merged with each other, in one level of the tree."""
+    return [tuple(range(first, min(first + 2, n))) for first in range(0, n, 2)]
+
+
+def merged(values: Iterable[T], combine: Callable[[T, T], T]) -> T:
+    """Return the values combined pairwise, in levels: (0, 1), (2, 3), ...; the last may be alone.
+
+    At most one value of each level is kept, so that values may come from a generator. `combine` may
+    change its first argument. There must be at least one value.
+    """
+    waiting: list[tuple[int, T]] = []  # (level, value) of values without a partner so far
+    for value in values:
+        level = 0
+        while waiting and waiting[-1][0] == level:
+            value = combine(waiting.pop()[1], value)
+            level += 1
+        waiting.append((level, value))
+    _, total = waiting.pop()
+    while waiting:
+        total = combine(waiting.pop()[1], total)
+    return total
+
+
+def threads_of(estimator: Any, partitions: Partitions) -> int | None:
+    """Return the number of threads for an estimator's work on one partition."""
+    return partitions.n_threads if estimator.n_threads is None else estimator.n_threads
+
+
+class PartsInMemory:
+    """The engine without an engine: parts in a sequence, one after the other in this thread.
+
+    Parameters
+    ----------
+    parts : sequence of Part
+        At least one; none is empty.
+    """
+
+    n_threads: int | None = None
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        from aefast._base.arrays import real_type
+
+        self.parts = parts
+        self.sizes = [part.n_rows for part in parts]
+        self.n_features, self.columns = int(parts[0].X.shape[1]), parts[0].columns
+        self.dtype = real_type(*(part.X.dtype for part in parts))
+
+    def map(self, function: Callable[..., T], *arguments: Any) -> list[T]:
+        return [function(part, *arguments) for part in self.parts]
+
+    def reduce(
+        self, function: Callable[..., T], combine: Callable[[T, T], T], *arguments: Any
+    ) -> T:
+        return merged((function(part, *arguments) for part in self.parts), combine)

@@ -1,0 +1,250 @@
+"""The engine on a cluster of Dask: tasks over partitions, and bounded waits for their results.
+
+Whatever a task needs is itself the result of a task, the arguments of a call among them, so that
+the scheduler computes again what a lost worker had. There are no actors, no scattered data, and no
+connections besides Dask's.
+"""
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
+from uuid import uuid4
+
+import dask
+import numpy as np
+from distributed import Client, Future, get_worker
+
+from aefast._base.arrays import real_type
+from aefast._base.partitions import pairs
+from aefast._version import __version__
+from aefast.interop.distributed.origin import Partial, check_same, check_version, origin_of
+from aefast.interop.distributed.parts import compared, look, naming
+from aefast.interop.distributed.waiting import Waiting, check_client
+
+T = TypeVar("T")
+TIMEOUT = 300.0  # seconds without progress, after which tasks are given to other workers
+RETRIES = 2
+
+
+class Cluster:
+    """Partitions that stay on the workers of a cluster, and functions of them.
+
+    The partitions are computed once and stay where they are. A worker that is lost, before a call,
+    during it or after it, changes no bit of a result: its partitions are computed again elsewhere.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    parts : sequence of Delayed
+        Each a `Part`.
+    timeout : float, default=300
+        Seconds. Where no task of a call has ended for so long, workers that are silent are given
+        up, and tasks of those that are not are given to others.
+    retries : int, default=2
+        How often that is done in one call before it ends with an error.
+
+    Attributes
+    ----------
+    sizes : list of int
+        Number of rows of each partition that has some; partitions without rows are left out.
+    n_features : int
+    columns : tuple of str or None
+    dtype : dtype
+        float32 where all partitions compute in float32, else float64.
+    n_threads : int
+        1: a task has one core, since Dask runs as many tasks at once as there are.
+    origin : Origin or None
+        Version and arithmetic of the last call.
+
+    Raises
+    ------
+    ConnectionError
+        Of any method, where the client is closed or the scheduler lost.
+    TimeoutError
+        Of any method, where workers make no progress; it names them and their partitions.
+    RuntimeError
+        Of any method, for workers of another version or of different instruction sets, and for
+        partitions that were lost with their worker and cannot be computed again.
+    """
+
+    n_threads: int | None = 1
+
+    def __init__(
+        self,
+        client: Client,
+        parts: Sequence[Any],
+        *,
+        timeout: float = TIMEOUT,
+        retries: int = RETRIES,
+    ) -> None:
+        check_client(client)
+        self.client, self.timeout, self.retries = client, float(timeout), int(retries)
+        self.origin: Any = None
+        self._prefix = f"aefast-{uuid4().hex}"
+        self._n_calls = itertools.count()
+        self._parts: list[Future] = client.compute(list(parts))
+        self._numbers = list(range(len(self._parts)))
+        looks = self.map(look)
+        places = compared(looks)
+        self._parts = [self._parts[place] for place in places]
+        self._numbers = [looks[place].number for place in places]
+        first = looks[places[0]]
+        self.sizes = [looks[place].n_rows for place in places]
+        self.n_features, self.columns = first.n_features, first.columns
+        self.dtype: np.dtype[Any] = real_type(*(looks[place].dtype for place in places))
+
+    def map(self, function: Callable[..., T], *arguments: Any) -> list[T]:
+        """Return ``function(part, *arguments)`` of each partition, in their order.
+
+        Parameters
+        ----------
+        function : callable
+            Importable by name on the workers, or what cloudpickle can send; it must have the same
+            result whenever it is called, and may be called twice.
+        *arguments
+            Sent once a call to each worker that needs them.
+
+        Returns
+        -------
+        results : list
+        """
+        results = self._call(function, None, arguments)
+        for result in results:
+            check_same(results[0].origin, result.origin)
+        self.origin = results[0].origin
+        return [result.value for result in results]
+
+    def reduce(
+        self, function: Callable[..., T], combine: Callable[[T, T], T], *arguments: Any
+    ) -> T:
+        """Return the results of ``function(part, *arguments)``, combined on the workers.
+
+        Parameters
+        ----------
+        function, *arguments
+            As for `map`.
+        combine : callable
+            ``combine(a, b)`` of two results, or of two that are combined already. It is called in a
+            binary tree that follows from the number of partitions: (0, 1), (2, 3), ...
+
+        Returns
+        -------
+        result : object
+        """
+        (result,) = self._call(function, combine, arguments)
+        self.origin = result.origin
+        return result.value
+
+    def _call(self, function: Any, combine: Any, arguments: tuple[Any, ...]) -> list[Partial]:
+        check_client(self.client)
+        task = _Task(function, combine, arguments, __version__)
+        call = _Call(self.client, f"{self._prefix}-{next(self._n_calls)}", self._parts, task)
+        waiting = Waiting(call, self._numbers, self.timeout, self.retries)
+        try:
+            return waiting.results()
+        finally:
+            call.release()
+
+
+class _Task(NamedTuple):
+    """What the tasks of a call have in common, sent to each worker once."""
+
+    function: Any
+    combine: Any
+    arguments: tuple[Any, ...]
+    version: str
+
+
+class _Sent:
+    """A `_Task` that Dask takes as it is, without a look for tasks inside."""
+
+    def __init__(self, task: _Task) -> None:
+        self.task = task
+
+
+class _Call:
+    """Tasks of one call: one of each partition, and those that combine their results.
+
+    Attributes
+    ----------
+    parts, leaves, targets : list of Future
+        Partitions; their results; the results of the call.
+    """
+
+    def __init__(self, client: Client, key: str, parts: list[Future], task: _Task) -> None:
+        self.client, self.key, self.parts = client, key, parts
+        self.is_reduced = task.combine is not None
+        with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TiB"}):
+            self.sent = client.submit(_received, _Sent(task), key=f"{key}-arguments", pure=False)
+        self.attempt = 0
+        self.leaves: list[Any] = [None] * len(parts)
+        self.branches: list[Future] = []
+        self.submit(list(range(len(parts))), None)
+
+    def submit(self, places: list[int], workers: list[str] | None) -> None:
+        """Give tasks of these partitions to the cluster, rather to these workers; build the tree.
+
+        Results that there are already stay.
+        """
+        options = {} if workers is None else {"workers": workers, "allow_other_workers": True}
+        options |= {"pure": False}
+        key, sent = f"{self.key}-{self.attempt}", [self.sent] * len(places)
+        made = self.client.map(
+            _result,
+            [self.parts[place] for place in places],
+            sent,
+            key=[f"{key}-{place}" for place in places],
+            **options,
+        )
+        for place, future in zip(places, made, strict=True):
+            self.leaves[place] = future
+        self.targets, self.branches, level = self.leaves, [], 0
+        while self.is_reduced and len(self.targets) > 1:
+            level += 1
+            self.targets = self._level(f"{key}-level-{level}", self.targets, options)
+        self.attempt += 1
+
+    def _level(self, key: str, below: list[Future], options: dict[str, Any]) -> list[Future]:
+        couples = [pair for pair in pairs(len(below)) if len(pair) == 2]
+        made = self.client.map(
+            _combined,
+            [below[first] for first, _ in couples],
+            [below[second] for _, second in couples],
+            [self.sent] * len(couples),
+            key=[f"{key}-{first}" for first, _ in couples],
+            **options,
+        )
+        self.branches += made
+        return [*made, *below[2 * len(couples) :]]
+
+    @property
+    def futures(self) -> list[Future]:
+        """All that the call waits for, in the order in which it is computed."""
+        return [*self.parts, self.sent, *self.leaves, *self.branches]
+
+    def release(self) -> None:
+        for future in (self.sent, *self.leaves, *self.branches):
+            future.release()
+
+
+# ---- on the workers ----
+
+
+def _received(sent: _Sent) -> _Sent:
+    return sent
+
+
+def _result(part: Any, sent: _Sent) -> Partial:
+    origin = origin_of(get_worker().address)
+    check_version(origin, sent.task.version)
+    with naming(part.number):
+        return Partial(sent.task.function(part, *sent.task.arguments), origin)
+
+
+def _combined(first: Partial, second: Partial, sent: _Sent) -> Partial:
+    check_same(first.origin, second.origin)
+    here = origin_of(get_worker().address)
+    check_version(here, sent.task.version)
+    check_same(first.origin, here)
+    # a task's arguments may be those of another task, and stay as they are
+    return Partial(sent.task.combine(first.value, second.value), first.origin)

@@ -1,0 +1,208 @@
+"""Waits that end: for the results of tasks whose workers may be lost, or may hang."""
+
+import time
+from functools import partial
+from typing import Any
+
+from distributed import Client, wait
+from distributed.client import FutureCancelledError
+from distributed.scheduler import KilledWorker
+
+SLICE = 0.5  # seconds between looks at the progress of tasks
+SCHEDULER_SECONDS = 30.0  # for an answer of the scheduler
+# Heartbeats come every half a second, or less often on large clusters: a worker is silent where
+# none has come for this part of the timeout.
+SILENT = 0.5
+FEW_NAMED = 10  # partitions or workers that an error names
+
+
+def check_client(client: Client) -> None:
+    """Raise an error where a client cannot be used."""
+    if client.asynchronous:
+        raise TypeError("client must be a synchronous Client, got one with asynchronous=True")
+    if client.status != "running":
+        scheduler = getattr(client.scheduler, "address", None) or "unknown address"
+        raise ConnectionError(
+            f"client is {client.status}: expected one that is connected. It has been closed, or "
+            f"the scheduler ({scheduler}) is lost"
+        )
+
+
+class Waiting:
+    """Wait for the results of a call, with the repair of what does not come.
+
+    Parameters
+    ----------
+    call : _Call
+        Tasks, and the way to submit some of them again.
+    numbers : list of int
+        Those of the partitions, for errors.
+    timeout : float
+    retries : int
+    """
+
+    def __init__(self, call: Any, numbers: list[int], timeout: float, retries: int) -> None:
+        self.call, self.client, self.numbers = call, call.client, numbers
+        self.timeout, self.retries, self.n_stalls = timeout, retries, 0
+        self.given_up: list[str] = []  # workers
+
+    def results(self) -> list[Any]:
+        """Return the results of the call's targets."""
+        while True:
+            self._wait()
+            try:
+                return self._gathered()
+            except TimeoutError:  # the worker that has a result does not send it
+                self._repair()
+            except FutureCancelledError:
+                self._check_lost()
+
+    def _gathered(self) -> list[Any]:
+        gather = partial(self.client.gather, self.call.targets, direct=False, asynchronous=True)
+        return self.client.sync(gather, callback_timeout=self.timeout)
+
+    def _wait(self) -> None:
+        """Return once all targets have ended well; raise the first error of a task."""
+        progress: Any = None
+        since = time.monotonic()
+        while True:
+            check_client(self.client)
+            try:
+                wait(self.call.targets, timeout=min(SLICE, self.timeout / 4))
+            except TimeoutError:
+                pass
+            except FutureCancelledError:
+                self._check_lost()
+            check_client(self.client)
+            states = [future.status for future in self.call.futures]
+            if "error" in states:
+                raise self._error(self.call.futures[states.index("error")])
+            if "cancelled" in states:  # "lost" is what will be computed again
+                self._check_lost()
+            if all(future.status == "finished" for future in self.call.targets):
+                return
+            if states != progress:
+                progress, since = states, time.monotonic()
+            elif time.monotonic() - since >= self.timeout:
+                self._repair()
+                progress, since = None, time.monotonic()
+
+    # ---- what may go wrong ----
+
+    def _check_lost(self) -> None:
+        """Raise the error for partitions that were lost and cannot be computed again."""
+        check_client(self.client)
+        time.sleep(0.05)  # the client hears of a lost scheduler and of its lost tasks at once
+        check_client(self.client)
+        gone = [
+            number
+            for number, part in zip(self.numbers, self.call.parts, strict=True)
+            if part.status == "cancelled"
+        ]
+        what = f"{_named('partition', gone)} of X" if gone else "a task"
+        raise RuntimeError(
+            f"{what} was lost with the worker that held the only copy, and cannot be computed "
+            "again, as scattered data cannot: pass a dask collection or Delayed objects that can, "
+            "or keep copies by client.replicate"
+        )
+
+    def _error(self, future: Any) -> BaseException:
+        """Return the error of a task that has failed."""
+        error = future.exception(timeout=SCHEDULER_SECONDS)
+        if isinstance(error, KilledWorker):
+            return RuntimeError(
+                f"{self._what(future)}: {error.allowed_failures + 1} workers died while they "
+                f"computed it, the last at {error.last_worker.address}. Partitions that are "
+                "smaller take less memory"
+            )
+        if isinstance(error, ImportError | AttributeError) and "aefast" in str(error):
+            return RuntimeError(
+                f"{self._what(future)}: its worker lacks this version of aefast ({error}); install "
+                "the same version everywhere"
+            )
+        return error
+
+    def _what(self, future: Any) -> str:
+        for futures in (self.call.parts, self.call.leaves):
+            for number, other in zip(self.numbers, futures, strict=True):
+                if other.key == future.key:
+                    return f"partition {number}"
+        return "the merger of partitions"
+
+    def _repair(self) -> None:
+        """Give up silent workers, or give tasks of busy ones to others; raise after the retries."""
+        keys = [future.key for future in self.call.futures]
+        found = self.client.run_on_scheduler(
+            _places_of, keys=keys, callback_timeout=SCHEDULER_SECONDS
+        )
+        silences, places = found
+        held = {worker for workers in places.values() for worker in workers}
+        silent = [
+            worker for worker in sorted(held) if silences.get(worker, 0) > SILENT * self.timeout
+        ]
+        waited = [
+            place for place, future in enumerate(self.call.leaves) if future.status != "finished"
+        ]
+        busy = {
+            worker
+            for future in (*self.call.leaves, *self.call.branches, self.call.sent)
+            if future.status != "finished"
+            for worker in places.get(future.key, ())
+        }
+        self.n_stalls += 1
+        if self.n_stalls > self.retries:
+            raise self._timeout_error(waited, sorted({*silent, *busy}), len(silences))
+        if silent:
+            self.given_up += silent
+            self.client.run_on_scheduler(
+                _give_up, workers=silent, callback_timeout=SCHEDULER_SECONDS
+            )
+            return
+        others = sorted(set(silences) - busy)
+        self.call.submit(waited, others or None)
+
+    def _timeout_error(self, waited: list[int], workers: list[str], n_workers: int) -> Exception:
+        numbers = [self.numbers[place] for place in waited]
+        what = _named("partition", numbers) if numbers else "the merger of partitions"
+        on = f" on {_named('worker', workers)}" if workers else ""
+        before = [worker for worker in dict.fromkeys(self.given_up) if worker not in workers]
+        if before:
+            on += f", given up before: {_named('worker', before)}"
+        advice = (
+            "there is no worker" if n_workers == 0 else "where tasks take longer, raise timeout"
+        )
+        return TimeoutError(
+            f"no task has ended for {self.timeout:g} s, and retries={self.retries} did not help: "
+            f"{what}{on}; {advice}"
+        )
+
+
+def _named(what: str, values: list[Any]) -> str:
+    plural = "s" if len(values) > 1 else ""
+    more = "" if len(values) <= FEW_NAMED else f" and {len(values) - FEW_NAMED} more"
+    return f"{what}{plural} {', '.join(map(str, values[:FEW_NAMED]))}{more}"
+
+
+# ---- on the scheduler ----
+
+
+def _places_of(dask_scheduler: Any, keys: list[str]) -> tuple[dict, dict]:
+    """Return the seconds since each worker was heard of, and the workers that have each task."""
+    now = time.time()
+    silences = {
+        address: now - worker.last_seen for address, worker in dask_scheduler.workers.items()
+    }
+    places = {}
+    for key in keys:
+        task = dask_scheduler.tasks.get(key)
+        if task is not None:
+            workers = [*task.who_has] if task.who_has else []
+            workers += [task.processing_on] if task.processing_on else []
+            places[key] = [worker.address for worker in workers]
+    return silences, places
+
+
+async def _give_up(dask_scheduler: Any, workers: list[str]) -> None:
+    """Remove workers as the scheduler does after its own, longer limit (worker-ttl)."""
+    for worker in workers:
+        await dask_scheduler.remove_worker(worker, stimulus_id=f"aefast-silent-{time.time()}")
