@@ -1,0 +1,282 @@
+"""Tasks of training on partitions: functions of a partition's rows and of what travels to them.
+
+A task keeps nothing: what it returns follows from its arguments, so that it can be run again,
+elsewhere, after the machine that ran it was lost. Sums of parts are combined by `+`, in whatever
+fixed order the executor has, and add up in double precision.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from aefast._base import _runtime, threads
+from aefast._base.fingerprints import fingerprint
+from aefast._base.partitions import Part
+from aefast._base.passes import copied_rows
+from aefast._base.scan import ColumnSums
+from aefast._base.types import Array
+from aefast.networks import _autoencoder
+from aefast.networks._autoencoder import NOT_FINITE, Trainer
+from aefast.networks.network import Network
+from aefast.networks.one_pass import loss_sums
+from aefast.networks.scan import sums_of_table
+from aefast.networks.training.hyperparameters import Hyperparameters
+from aefast.networks.training.lbfgs import CHUNK_ROWS
+from aefast.networks.training.minibatches import overflowing_column
+from aefast.networks.training.shares import PartitionRows, Share
+from aefast.networks.variants import Variant, without_noise
+
+
+class Problem(NamedTuple):
+    """What all tasks of a training need."""
+
+    model: Network
+    variant: Variant  # without rows_unused
+    n_threads: int | None
+
+    def team(self, n_rows: int) -> int:
+        """Return the number of threads for steps over batches of n_rows rows."""
+        return threads.effective_n_threads(self.n_threads, 10.0 * n_rows * self.model.n_multiplied)
+
+
+class Place(NamedTuple):
+    """A share, and its rows' part in a round."""
+
+    share: Share
+    rows: PartitionRows
+    weight: float  # number of its rows, as a fraction of the round's
+
+
+class Bad(NamedTuple):
+    """Where a loss is not finite; column None: it is no single column's."""
+
+    partition: int
+    column: int | None
+
+
+class ShareSums(NamedTuple):
+    """Sums over shares of weight times mean loss, and of weight times its gradient."""
+
+    loss: float
+    gradient: Array  # of the real type before two shares have been added, float64 afterwards
+    weight: float  # which `gradient` has to be multiplied by
+    kept: Array | None  # (k,), whether a row has kept each unit, where dead units are revived
+    bad: Bad | None
+
+    def __add__(self, other: Any) -> ShareSums:  # type: ignore[override]
+        return ShareSums(
+            self.loss + other.loss,
+            self.whole() + other.whole(),
+            1.0,
+            None if self.kept is None else self.kept | other.kept,
+            self.bad or other.bad,
+        )
+
+    def whole(self) -> Array:
+        """Return the weighted gradient in double precision."""
+        return np.multiply(self.gradient, self.weight, dtype=np.float64)
+
+
+class LocalValues(NamedTuple):
+    """Weighted sums of what partitions have after some steps of their own."""
+
+    loss_sum: float  # losses times numbers of rows
+    flat: Array
+    state: Array
+    weight: float  # which `flat` and `state` have to be multiplied by
+    n_steps: int  # the most that one partition has made
+    rate: float  # of the last of these
+    unused: Array | None  # (k,), rows since each unit was kept
+    bad: Bad | None
+
+    def __add__(self, other: Any) -> LocalValues:  # type: ignore[override]
+        last = max(self, other, key=lambda of: of.n_steps)
+        one, another = self.whole(), other.whole()
+        return LocalValues(
+            self.loss_sum + other.loss_sum,
+            one[0] + another[0],
+            one[1] + another[1],
+            1.0,
+            last.n_steps,
+            last.rate,
+            None if self.unused is None else np.minimum(self.unused, other.unused),
+            self.bad or other.bad,
+        )
+
+    def whole(self) -> tuple[Array, Array]:
+        """Return weighted parameters and state in double precision."""
+        flat, state = (
+            np.multiply(of, self.weight, dtype=np.float64) for of in (self.flat, self.state)
+        )
+        return flat, state
+
+
+class LocalStart(NamedTuple):
+    """Values from which the partitions make steps of their own, and how they make them."""
+
+    flat: Array
+    state: Array
+    n_steps: int
+    schedule: tuple[int, int]
+    hyperparameters: Hyperparameters
+    batch_size: int
+    rates: Array | None
+    bfloat16: bool
+    unused: Array | None
+
+
+def combined(one: Any, another: Any) -> Any:
+    """Return the sum of two results of tasks."""
+    return one + another
+
+
+# ---- facts about partitions ----
+
+
+class Facts(NamedTuple):
+    """What the machine that leads a training knows of a partition."""
+
+    number: int
+    dtype: Any
+    is_sparse: bool
+    is_weighted: bool
+
+
+def facts_of(part: Part) -> Facts:
+    is_sparse = not isinstance(part.X, np.ndarray)
+    return Facts(part.number, part.X.dtype, is_sparse, part.sample_weight is not None)
+
+
+def fingerprint_of(part: Part) -> dict[str, Any]:
+    return fingerprint(part.X)
+
+
+def rows_of(part: Part, rows: dict[int, PartitionRows], places: dict[int, Array]) -> Array:
+    """Return copies of some rows for training, by their places among these."""
+    return copied_rows(part.X, rows[part.number].training()[places[part.number]])
+
+
+def sums_of(
+    part: Part, rows: dict[int, PartitionRows], output: Any, dtype: Any, options: dict[str, Any]
+) -> ColumnSums:
+    """Check all rows, and return the sums of the columns of those for training.
+
+    Raises ValueError for the first entry that fails, with its row and column.
+    """
+    of_part, given = rows[part.number], {"name": part.name} | options
+    if of_part.n_held_out:
+        sums_of_table(part.X, of_part.held_out(), output, dtype, **given)
+    return sums_of_table(part.X, of_part.training(), output, dtype, **given)
+
+
+def held_out_loss(
+    part: Part, rows: dict[int, PartitionRows], problem: Problem, flat: Array
+) -> Array:
+    """Return the sum of the losses of held-out rows, without noise, and their number."""
+    model, variant = problem.model, without_noise(problem.variant)
+    numbers = rows[part.number].held_out()
+    sums = loss_sums(
+        model, model.split(flat), part.X, numbers, problem.n_threads, variant=variant
+    )
+    return np.array(sums, np.float64)
+
+
+# ---- rounds ----
+
+
+def loss_and_gradient(
+    part: Part, places: dict[int, Place], problem: Problem, flat: Array
+) -> ShareSums:
+    """Return mean loss and gradient of all rows of a partition for training."""
+    share, rows, weight = places[part.number]
+    order = None if not rows.n_held_out else rows.training()
+    X = part.X if order is None else copied_rows(part.X, order)
+    return _share_sums(X, share, weight, min(len(X), CHUNK_ROWS), problem, flat, None)
+
+
+def gradients_of_shares(
+    part: Part,
+    places: dict[int, list[Place]],
+    problem: Problem,
+    flat: Array,
+    unused: Array | None,
+) -> ShareSums:
+    """Return the sums over the shares of a partition in a round."""
+    total = None
+    for share, rows, weight in places[part.number]:
+        X = copied_rows(part.X, rows.order(share.pass_began)[share.first : share.last])
+        sums = _share_sums(X, share, weight, len(X), problem, flat, unused)
+        total = sums if total is None else total + sums
+    return total  # type: ignore[return-value]  # a partition without a share is not asked
+
+
+def _share_sums(
+    X: Array,
+    share: Share,
+    weight: float,
+    batch_size: int,
+    problem: Problem,
+    flat: Array,
+    unused: Array | None,
+) -> ShareSums:
+    """Return weight, mean loss and gradient of some rows, which are one share."""
+    model, before = problem.model, None if unused is None else unused.copy()
+    variant = problem.variant._replace(first_sample=share.first_sample, rows_unused=before)
+    with threads.single_threaded_blas(_runtime.products() == "blas"):
+        loss, gradient, status = _autoencoder.loss_and_gradients(
+            model,
+            X,
+            model.split(flat),
+            None,
+            None,
+            batch_size,
+            problem.team(batch_size),
+            variant,
+        )
+    bad = None
+    if status & NOT_FINITE or not (np.isfinite(loss) and np.isfinite(gradient).all()):
+        numbers = np.arange(len(X))
+        bad = Bad(share.partition, overflowing_column(model, flat, X, numbers, variant))
+    if batch_size == len(X):  # one batch: a sum in the real type, which this does not round
+        gradient = gradient.astype(flat.dtype)
+    return ShareSums(weight * loss, gradient, weight, None if before is None else before == 0, bad)
+
+
+def local_steps(
+    part: Part, places: dict[int, Place], problem: Problem, start: LocalStart
+) -> LocalValues:
+    """Train on a share in mini-batches of the partition, from the values of the round's start."""
+    share, rows, weight = places[part.number]
+    flat, state = start.flat.copy(), start.state.copy()
+    unused = None if start.unused is None else start.unused.copy()
+    batch_size = min(start.batch_size, rows.n_training)
+    trainer = Trainer(
+        problem.model,
+        part.X,
+        flat,
+        state,
+        start.hyperparameters,
+        batch_size=batch_size,
+        n_threads=problem.team(batch_size),
+        n_steps=start.n_steps,
+        variant=problem.variant._replace(rows_unused=unused),
+        n_rows_seen=share.first_sample,
+        bfloat16=start.bfloat16,
+        schedule_step=start.schedule[0],
+        schedule_steps=start.schedule[1],
+        rate_factors=start.rates,
+    )
+    order = rows.order(share.pass_began)[share.first : share.last]
+    with threads.single_threaded_blas(_runtime.products() == "blas"):
+        loss_sum, status = trainer.run(order, 0.0)
+    flat, state, n_steps = trainer.values()
+    bad = None
+    if status & NOT_FINITE or not (np.isfinite(flat).all() and np.isfinite(state).all()):
+        batch = order[trainer.n_rows_done : trainer.n_rows_done + batch_size]
+        column = None
+        if len(batch):
+            column = overflowing_column(problem.model, flat, part.X, batch, problem.variant)
+        bad = Bad(share.partition, column)
+    return LocalValues(loss_sum, flat, state, weight, n_steps, trainer.rate, unused, bad)
