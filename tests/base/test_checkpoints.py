@@ -136,8 +136,6 @@ def test_places_where_no_file_can_be(tmp_path):
         fit(tmp_path / "nowhere" / "checkpoint")
     with pytest.raises(IsADirectoryError, match=r"checkpoint=.*is a folder"):
         fit(tmp_path)
-    with pytest.raises(ValueError, match=r"checkpoint=.*belongs to solvers that work in batches"):
-        fit(tmp_path / "checkpoint", solver="lbfgs")
 
 
 def header_and_tensors(path):

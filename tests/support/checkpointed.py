@@ -43,6 +43,14 @@ FITS = {
         _of(StackedAutoencoder, (4, 2), pretrain_epochs=2, max_epochs=2, early_stopping=True),
         ROWS,
     ),
+    "lbfgs": (
+        _of(Autoencoder, 3, init="glorot", solver="lbfgs", max_epochs=5, tol=0),
+        ROWS.astype(np.float32),
+    ),
+    "stacked lbfgs": (
+        _of(StackedAutoencoder, (4, 2), solver="lbfgs", pretrain_epochs=2, max_epochs=3, tol=0),
+        ROWS,
+    ),
     "dictionary": (
         _of(DictionaryLearning, 7, alpha=0.1, max_epochs=4, early_stopping=True, tol=0),
         ROWS,
