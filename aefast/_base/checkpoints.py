@@ -103,7 +103,7 @@ class Checkpoint:
         compared with the estimator's class and parameters.
     """
 
-    def __init__(self, estimator: Any) -> None:
+    def __init__(self, estimator: Any, asked: dict[str, Any] | None = None) -> None:
         try:
             self.path = as_path(estimator.checkpoint)
         except ValueError as error:
@@ -115,19 +115,21 @@ class Checkpoint:
         self._header: dict[str, Any] | None = None
         self._of: dict[str, Any] = {
             "estimator": type(estimator).__name__,
-            "parameters": _parameters(estimator),
+            "parameters": _parameters(estimator) | (asked or {}),
         }
         if estimator.resume:
             self._read_if_there(must_exist=estimator.resume is True)
 
     @classmethod
-    def of(cls, estimator: Any) -> "Checkpoint | None":
+    def of(cls, estimator: Any, asked: dict[str, Any] | None = None) -> "Checkpoint | None":
         """Return the checkpoint of a fit that begins, None where the user wants none.
+
+        `asked` has arguments of the fit, by name, which are compared as parameters are.
 
         Raises ValueError where there is a file that is no checkpoint or that of another fit, and
         FileNotFoundError where there is none though resume=True.
         """
-        return None if estimator.checkpoint is None else cls(estimator)
+        return None if estimator.checkpoint is None else cls(estimator, asked)
 
     # ---- what the fit is ----
 

@@ -57,8 +57,8 @@ def parameters_of(estimator: Any) -> dict[str, Any]:
 def fingerprint(table: Any) -> dict[str, Any]:
     """Return the shape, type and hash of an array, a CSR matrix or `SparseRows`.
 
-    Tables of other kinds, such as rows in partitions, have a method `fingerprint`. Where a table has more than HASHED_BYTES, as many are hashed, in BLOCKS evenly spread blocks of
-    rows.
+    Tables of other kinds, such as rows in partitions, have a method `fingerprint`. Where a table
+    has more than HASHED_BYTES, as many are hashed, in BLOCKS evenly spread blocks of rows.
     """
     if hasattr(table, "fingerprint"):
         return table.fingerprint()

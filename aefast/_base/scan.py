@@ -37,11 +37,15 @@ class ColumnSums(NamedTuple):
     low: Array | None  # (d,), least entries
     high: Array | None  # (d,), greatest entries
 
-    def __add__(self, other: Any) -> "ColumnSums":  # type: ignore[override]
-        pairs = zip(self[:4], other[:4], strict=True)
-        low = None if self.low is None else np.minimum(self.low, other.low)
-        high = None if self.high is None else np.maximum(self.high, other.high)
-        return ColumnSums(*(one + another for one, another in pairs), low, high)
+    def __add__(self, other: Any) -> "ColumnSums":
+        return ColumnSums(
+            self.n_rows + other.n_rows,
+            self.total + other.total,
+            self.sums + other.sums,
+            self.weights + other.weights,
+            None if self.low is None else np.minimum(self.low, other.low),
+            None if self.high is None else np.maximum(self.high, other.high),
+        )
 
     def scan(self) -> Scan:
         """Return the statistics that the sums give."""

@@ -420,8 +420,8 @@ cdef class Trainer:
         of n_rows rows, batch_size at most, both without the penalty `alpha`. The step is the one
         that `run` makes with the gradient of such a batch: the solver's update with the schedule's
         rate, weight decay, and bounds of norms. `unused` (k,) int64 is what `variant.rows_unused`
-        becomes. A loss or gradient that is not finite changes nothing, with the status
-        NOT_FINITE."""
+        becomes. A loss that is not finite changes nothing, with the status NOT_FINITE; the caller
+        looks at the gradient."""
         self.job.rows.order, self.job.rows.n_rows = NULL, n_rows
         self.job.given, self.job.given_loss = &gradient[0], loss
         self.job.given_unused = <const int64_t*> data_of(unused)

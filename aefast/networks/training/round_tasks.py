@@ -65,7 +65,7 @@ class ShareSums(NamedTuple):
     kept: Array | None  # (k,), whether a row has kept each unit, where dead units are revived
     bad: Bad | None
 
-    def __add__(self, other: Any) -> ShareSums:  # type: ignore[override]
+    def __add__(self, other: Any) -> ShareSums:
         return ShareSums(
             self.loss + other.loss,
             self.whole() + other.whole(),
@@ -91,7 +91,7 @@ class LocalValues(NamedTuple):
     unused: Array | None  # (k,), rows since each unit was kept
     bad: Bad | None
 
-    def __add__(self, other: Any) -> LocalValues:  # type: ignore[override]
+    def __add__(self, other: Any) -> LocalValues:
         last = max(self, other, key=lambda of: of.n_steps)
         one, another = self.whole(), other.whole()
         return LocalValues(
@@ -177,9 +177,7 @@ def held_out_loss(
     """Return the sum of the losses of held-out rows, without noise, and their number."""
     model, variant = problem.model, without_noise(problem.variant)
     numbers = rows[part.number].held_out()
-    sums = loss_sums(
-        model, model.split(flat), part.X, numbers, problem.n_threads, variant=variant
-    )
+    sums = loss_sums(model, model.split(flat), part.X, numbers, problem.n_threads, variant=variant)
     return np.array(sums, np.float64)
 
 

@@ -203,9 +203,7 @@ class LocalRounds(_Rounds):
 
     def _slice(self, one: Round, loss_sum: float) -> tuple[float, int]:
         numbers, trainer = self.holding.numbers, self.trainer
-        places = {
-            numbers[share.partition]: self._place(share, len(one)) for share in one.shares
-        }
+        places = {numbers[share.partition]: self._place(share, len(one)) for share in one.shares}
         flat, state, n_steps = trainer.values()
         rate = self.start.hyperparameters._replace(learning_rate=trainer.learning_rate)
         start = self.start._replace(
@@ -237,12 +235,10 @@ class LocalRounds(_Rounds):
 class FullBatchRounds(FullBatch):
     """L-BFGS on the loss of all rows of all partitions."""
 
-    def __init__(
-        self, estimator: Any, holding: Holding, problem: Problem, state: Any, seed: int
-    ) -> None:
+    def __init__(self, estimator: Any, holding: Holding, problem: Problem, state: Any) -> None:
         self.holding, self.problem = holding, problem
         self._n_rows = sum(holding.sizes)
-        self._prepare(estimator, state)
+        self._begin(estimator, state)
         self.places, first = {}, 0
         for place, of in enumerate(holding.rows):
             share = Share(place, 0, of.n_training, 0, first)
@@ -254,7 +250,7 @@ class FullBatchRounds(FullBatch):
     def n_rows(self) -> int:
         return self._n_rows
 
-    def _loss_and_gradient(self) -> tuple[float, Any]:
+    def _of_rows(self) -> tuple[float, Any]:
         given = self.places, self.problem, self.flat
         sums = self.holding.partitions.reduce(tasks.loss_and_gradient, tasks.combined, *given)
         if sums.bad is not None:

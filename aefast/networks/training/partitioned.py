@@ -1,0 +1,295 @@
+"""Fits of an autoencoder to rows in partitions: what it is fitted with, and from which start.
+
+Rows are checked and their columns summed where they are. Initial values follow from a sample: rows
+that are evenly spread over all partitions, MOST_ENTRIES entries at most, with the means of all
+rows. Where the sample has all rows, the start is that of a fit in memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from aefast._base.checkpoints import Checkpoint
+from aefast._base.errors import shown
+from aefast._base.partitions import Partitions, threads_of
+from aefast._base.stopping import EarlyStopping
+from aefast._base.types import Array
+from aefast.networks.training import lbfgs
+from aefast.networks.training import round_tasks as tasks
+from aefast.networks.training.automatic import (
+    AUTO,
+    FEWEST_PASSES,
+    FEWEST_STEPS,
+    batch_size_of,
+    settings_of,
+)
+from aefast.networks.training.gaps import prepared_for_gaps, prepares_for_gaps
+from aefast.networks.training.hyperparameters import hyperparameters_of
+from aefast.networks.training.minibatches import Trainer
+from aefast.networks.training.parts import MOST_ENTRIES, spread_rows
+from aefast.networks.training.report import report_fit
+from aefast.networks.training.round_tasks import LocalStart, Problem
+from aefast.networks.training.rounds import FullBatchRounds, GradientRounds, Holding, LocalRounds
+from aefast.networks.training.schedules import place_in_schedule
+from aefast.networks.training.shares import Division, PartitionRows, division_of, held_out_sizes
+from aefast.networks.variants import needs_extremes
+
+ROUNDS, AVERAGING = "rounds", "averaging"
+METHODS = (AUTO, lbfgs.NAME, ROUNDS, AVERAGING)
+LOCAL_STEPS = 16  # steps of a partition between two averages
+LARGEST_ROUND = 4096  # rows of a batch that is left to the fit
+
+
+def fit_partitions(
+    estimator: Any, partitions: Partitions, method: str = AUTO, local_steps: int = LOCAL_STEPS
+) -> Any:
+    """Fit an estimator to the rows of partitions; return it.
+
+    Parameters
+    ----------
+    estimator : Autoencoder
+    partitions : Partitions
+    method : {"auto", "lbfgs", "rounds", "averaging"}
+        The training, of `rounds.py`. "auto": "lbfgs" where the estimator's solver is that, else
+        "rounds".
+    local_steps : int
+        Steps between two averages.
+    """
+    estimator._check_parameters()
+    method = _checked_method(estimator, method, local_steps)
+    asked = {"method": method} | ({"local_steps": local_steps} if method == AVERAGING else {})
+    checkpoint = Checkpoint.of(estimator, asked)
+    goes_on = estimator.warm_start and estimator.__sklearn_is_fitted__()
+    draw = estimator._draw_seed
+    seed = estimator._state.seed if goes_on else checkpoint.seed(draw) if checkpoint else draw()
+    fit = _Fit(estimator, partitions, seed)
+    if checkpoint is not None:
+        start = estimator._description_of_start() if goes_on else None
+        checkpoint.identify(seed, {"X": fit}, partitions.columns, start)
+    state, variant, means = fit.start(goes_on)
+    if checkpoint is not None:
+        shift = np.empty(0) if state.scaling is None else state.scaling.shift
+        checkpoint.confirm(column_means=np.concatenate([means, shift]))
+    sample, rows = fit.sample
+    seen, variant = prepared_for_gaps(estimator, rows, len(rows), None, state, variant, goes_on)
+    if seen is not rows:
+        state = estimator._initialised(state, seen, len(rows), None, means)
+    settings, training, of_method = fit.training(state, variant, method, local_steps)
+    if prepares_for_gaps(estimator) and variant.corruption:
+        settings.chosen["corruption"] = variant.corruption, variant.corruption_level
+    settings.chosen.update(of_method)
+    estimator._begin(sample, state, keep_features=goes_on)
+    estimator.fit_report_ = dict(settings.chosen)
+    patience = estimator._patience(settings, training)
+    validation = None
+    if estimator.early_stopping:
+        held_out = partial(training.mean_loss, None, None, None)
+        validation = EarlyStopping(training, held_out)
+    estimator._run(training, settings.max_epochs, validation, patience, checkpoint)
+    report_fit(estimator, settings, training, patience, rows, len(rows), None, means)
+    return estimator
+
+
+def _checked_method(estimator: Any, method: str, local_steps: Any) -> str:
+    """Return the training that is meant; raise ValueError where it cannot train the estimator."""
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {METHODS}, got {shown(method)}")
+    if isinstance(local_steps, bool) or not isinstance(local_steps, (int, np.integer)):
+        raise TypeError(f"local_steps must be an integer, got {shown(local_steps)}")
+    if local_steps < 1:
+        raise ValueError(f"local_steps must be at least 1, got {local_steps}")
+    is_lbfgs = estimator.solver == lbfgs.NAME
+    if method == AUTO:
+        method = lbfgs.NAME if is_lbfgs else ROUNDS
+    if (method == lbfgs.NAME) != is_lbfgs:
+        needed = "solver='lbfgs'" if method == lbfgs.NAME else "a solver that works in batches"
+        raise ValueError(f"method={method!r} needs {needed}, got solver={estimator.solver!r}")
+    if method != AVERAGING and estimator.precision != AUTO:
+        raise ValueError(
+            f"method={method!r} needs precision='auto', because it adds gradients of partitions: "
+            f"got precision={estimator.precision!r} (method='averaging' has it)"
+        )
+    return method
+
+
+def batch_size_of_rounds(n_rows: int) -> int:
+    """Return the batch size of rounds over n_rows rows.
+
+    Rounds cost a message each, so that batches are as large as leaves a fit its FEWEST_STEPS
+    steps in FEWEST_PASSES passes, up to LARGEST_ROUND rows.
+    """
+    size, most = batch_size_of(n_rows), min(LARGEST_ROUND, n_rows * FEWEST_PASSES // FEWEST_STEPS)
+    while size * 2 <= most:
+        size *= 2
+    return size
+
+
+class _Fit:
+    """Facts, sample and sums of the partitions of a fit; a table, as far as checkpoints see it."""
+
+    def __init__(self, estimator: Any, partitions: Partitions, seed: int) -> None:
+        self.estimator, self.partitions, self.seed = estimator, partitions, seed
+        facts = partitions.map(tasks.facts_of)
+        for of in facts:
+            if of.is_sparse or of.is_weighted:
+                what = "sparse rows" if of.is_sparse else "sample_weight"
+                raise TypeError(
+                    f"partition {of.number}: {type(estimator).__name__} is not trained on "
+                    f"partitions with {what}: expected dense rows without weights"
+                )
+        sizes = tuple(partitions.sizes)
+        held_out = (0,) * len(sizes)
+        if estimator.early_stopping:
+            held_out = held_out_sizes(sizes, estimator.validation_fraction)
+        shuffles = bool(estimator.shuffle)
+        of_parts = [
+            PartitionRows(place, *of, seed, shuffles)
+            for place, of in enumerate(zip(sizes, held_out, strict=True))
+        ]
+        self.holding = Holding(partitions, tuple(of.number for of in facts), tuple(of_parts))
+        self.n_threads = threads_of(estimator, partitions)
+        self.table_type = np.result_type(*(of.dtype for of in facts))
+        self.sample = self._sample()
+
+    @property
+    def n_rows(self) -> int:
+        return sum(self.holding.sizes)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Return shape, type and hash of all partitions, for checkpoints."""
+        parts = self.partitions.map(tasks.fingerprint_of)
+        digest = hashlib.blake2b(json.dumps(parts).encode(), digest_size=16)
+        shape = [sum(self.partitions.sizes), self.partitions.n_features]
+        return {
+            "shape": shape,
+            "dtype": str(self.table_type),
+            "partitions": list(self.partitions.sizes),
+            "contents": digest.hexdigest(),
+        }
+
+    def _sample(self) -> tuple[Any, Array]:
+        """Return rows that are evenly spread over those for training, as a table and as rows."""
+        n, columns = self.n_rows, self.partitions.columns
+        chosen = spread_rows(n, max(2, MOST_ENTRIES // self.partitions.n_features))
+        ends = np.cumsum(self.holding.sizes)
+        cuts = np.searchsorted(chosen, ends)
+        begins, firsts = np.concatenate([[0], cuts[:-1]]), ends - self.holding.sizes
+        places = {
+            number: chosen[begin:end] - first
+            for number, begin, end, first in zip(
+                self.holding.numbers, begins, cuts, firsts, strict=True
+            )
+        }
+        asked = [place for place, number in enumerate(self.holding.numbers) if len(places[number])]
+        given = self.holding.by_number, places
+        rows = np.concatenate(self.partitions.map(tasks.rows_of, *given, places=asked))
+        if columns is None:
+            return rows, rows
+        import pandas as pd
+
+        return pd.DataFrame(rows, columns=list(columns), copy=False), rows
+
+    def start(self, goes_on: bool) -> Any:
+        """Check all rows; return the state and variant of the start, and the column means."""
+        estimator, (sample, rows) = self.estimator, self.sample
+        rows = estimator._table(sample, reset=not goes_on)
+        self.sample = sample, rows
+        output, dtype = estimator._output_and_type(sample, rows, goes_on)
+        options = {
+            "missing": estimator.missing == "mask",
+            "with_extremes": needs_extremes(estimator),
+            "n_threads": self.n_threads,
+        }
+        of_parts = self.holding.by_number
+        sums = self.partitions.reduce(
+            tasks.sums_of, tasks.combined, of_parts, output, dtype, options
+        )
+        # the sums of a sample that has all rows are those of a fit in memory, in its order
+        scan = None if len(rows) == self.n_rows else sums.scan()
+        state, variant, means = estimator._start(
+            sample, rows, None, len(rows), None, self.seed, goes_on, scan=scan
+        )
+        if variant.rows_unused is not None:
+            variant = variant._replace(dead_rows=self.n_rows)
+        return state, variant, means
+
+    def training(self, state: Any, variant: Any, method: str, local_steps: int) -> Any:
+        """Return the settings, the training, and what the report says of it."""
+        estimator, holding = self.estimator, self.holding
+        if variant.couples_rows and method != AVERAGING:
+            raise ValueError(
+                f"sparsity={estimator.sparsity!r} is a penalty of the mean codes of a batch, which "
+                f"no partition has alone: method={method!r} cannot train with it "
+                "(method='averaging' has the means of each partition's batches)"
+            )
+        problem = Problem(state.model, variant._replace(rows_unused=None), self.n_threads)
+        uses_rates = estimator.learning_rate == AUTO and state.rates is not None
+        # partitions make their own steps side by side: the largest one has a whole pass of them
+        n_rows = max(holding.sizes) if method == AVERAGING else self.n_rows
+        suitable = batch_size_of_rounds if method == ROUNDS else batch_size_of
+        settings = settings_of(
+            estimator, state, n_rows, has_rates=uses_rates, suitable_batch=suitable
+        )
+        report = {"method": method, "n_partitions": len(holding.rows)}
+        if method == lbfgs.NAME:
+            problem = problem._replace(variant=problem.variant._replace(revive=0.0))
+            return settings, FullBatchRounds(estimator, holding, problem, state), report
+        rates, batch_size = state.rates if uses_rates else None, int(settings.batch_size)
+        seed = self.seed if estimator.shuffle else None
+        if method == ROUNDS:
+            division = division_of(holding.sizes, batch_size)
+            trainer = self._trainer(settings, state, variant, rates, division, division.n_rounds)
+            rounds = GradientRounds(trainer, holding, problem, division, seed, state.n_rows_seen)
+            shape = {"n_shares": division.n_shares, "share_rows": division.share_rows}
+            return settings, rounds, report | shape
+        division = Division(holding.sizes, batch_size, len(holding.sizes))
+        n_steps = -(-n_rows // batch_size)
+        trainer = self._trainer(settings, state, variant, rates, division, n_steps)
+        start = LocalStart(
+            state.parameters,
+            state.optimizer_state,
+            state.n_steps,
+            trainer.schedule,
+            hyperparameters_of(settings),
+            batch_size,
+            rates,
+            estimator.precision == "bfloat16",
+            None,
+        )
+        local = LocalRounds(
+            trainer,
+            holding,
+            problem,
+            division,
+            seed,
+            state.n_rows_seen,
+            steps=int(local_steps),
+            start=start,
+        )
+        return settings, local, report | {"local_steps": int(local_steps)}
+
+    def _trainer(
+        self, settings: Any, state: Any, variant: Any, rates: Any, division: Division, n_steps: int
+    ) -> Trainer:
+        """Return what holds parameters, state and counters, for n_steps steps in a pass."""
+        place = place_in_schedule(settings.max_epochs, 0, n_steps)
+        return Trainer(
+            state.model,
+            np.zeros((1, state.model.n_features), state.parameters.dtype),
+            state.parameters,
+            state.optimizer_state,
+            hyperparameters_of(settings),
+            batch_size=division.batch_size,
+            n_threads=1,
+            n_steps=state.n_steps,
+            variant=variant,
+            n_rows_seen=state.n_rows_seen,
+            schedule_step=place[0],
+            schedule_steps=place[1],
+            rate_factors=rates,
+        )
