@@ -1,4 +1,7 @@
-"""Arrays of other libraries (PyTorch, JAX, CuPy), read without a copy through DLPack."""
+"""Arrays of other libraries (PyTorch, JAX, CuPy), read without a copy through DLPack.
+
+Collections of Dask are no arrays: the error says what takes them.
+"""
 
 from typing import Any
 
@@ -11,9 +14,10 @@ def from_foreign(value: Any, name: str) -> Any:
     Raises
     ------
     TypeError, ValueError
-        For an array on another device, one that requires a gradient, or one of a type that NumPy
-        does not have (bfloat16), naming it.
+        For a collection of Dask, an array on another device, one that requires a gradient, or one
+        of a type that NumPy does not have (bfloat16), naming it.
     """
+    refuse_collection(value, name)
     if not hasattr(value, "__dlpack__") or isinstance(value, np.ndarray | np.generic):
         return value
     kind = f"{type(value).__module__.partition('.')[0]}.{type(value).__name__}"
@@ -32,3 +36,14 @@ def from_foreign(value: Any, name: str) -> Any:
             f"{name} must be a dense array of a type that NumPy has, got a {kind} of "
             f"{getattr(value, 'dtype', 'unknown type')}: {error}"
         ) from None
+
+
+def refuse_collection(value: Any, name: str) -> None:
+    """Raise TypeError for a collection of Dask, whose entries have not been computed."""
+    if hasattr(value, "__dask_graph__") and not isinstance(value, type):
+        kind = f"{type(value).__module__.partition('.')[0]} {type(value).__name__}"
+        raise TypeError(
+            f"{name} is a collection of Dask ({kind}): use aefast.dask.fit(estimator, {name}), "
+            "aefast.dask.transform and others of that module, or "
+            f"{name}.compute() where it fits into memory"
+        )

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from aefast._base.foreign_arrays import refuse_collection
 from aefast._base.types import Array
 
 
@@ -27,6 +28,7 @@ def numeric_frame(X: Any, name: str, advice: str) -> Any:
     ValueError
         For columns that are not numeric, with their names.
     """
+    refuse_collection(X, name)
     if not _is_frame(X):
         return X
     refused, converted = _other_columns(X)

@@ -15,7 +15,9 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
+from aefast._base.arrays import real_type
 from aefast._base.errors import TableName
+from aefast._base.moments import SufficientStatistics, statistics_of
 from aefast._base.types import Array
 
 T = TypeVar("T")
@@ -47,6 +49,7 @@ class Part(NamedTuple):
 class Partitions(Protocol):
     """Rows in partitions that are not empty, and the two ways to learn something of them."""
 
+    numbers: list[int]  # of the partitions: those without rows are left out
     sizes: list[int]  # numbers of rows, of each partition
     n_features: int
     columns: tuple[str, ...] | None
@@ -98,9 +101,46 @@ def merged(values: Iterable[T], combine: Callable[[T, T], T]) -> T:
     return total
 
 
-def threads_of(estimator: Any, partitions: Partitions) -> int | None:
-    """Return the number of threads for an estimator's work on one partition."""
-    return partitions.n_threads if estimator.n_threads is None else estimator.n_threads
+def threads_of(n_threads: int | None, partitions: Partitions) -> int | None:
+    """Return the number of threads for work on one partition, given an estimator's n_threads."""
+    return partitions.n_threads if n_threads is None else n_threads
+
+
+def first_rows(partitions: Partitions) -> dict[int, int]:
+    """Return the number of each partition's first row among all rows, by its number."""
+    begins = np.cumsum([0, *partitions.sizes])[:-1].tolist()
+    return dict(zip(partitions.numbers, begins, strict=True))
+
+
+# ---- sufficient statistics, from which most mergeable fits follow ----
+
+
+def statistics_of_partitions(
+    partitions: Partitions, n_threads: int | None = None
+) -> SufficientStatistics:
+    """Return the `SufficientStatistics` of all rows, with the names of columns."""
+    size = threads_of(n_threads, partitions)
+    statistics = partitions.reduce(statistics_of_part, added, size)
+    return named(statistics, partitions, n_threads)
+
+
+def named(
+    statistics: SufficientStatistics, partitions: Partitions, n_threads: int | None
+) -> SufficientStatistics:
+    """Return merged statistics with the names of columns, and with the user's n_threads."""
+    statistics.n_threads = n_threads
+    if partitions.columns is not None:
+        statistics.feature_names_in_ = np.asarray(partitions.columns, dtype=object)
+    return statistics
+
+
+def statistics_of_part(part: Part, n_threads: int | None) -> SufficientStatistics:
+    return statistics_of(part.X, part.sample_weight, n_threads=n_threads, name=part.name)
+
+
+def added(first: Any, second: Any) -> Any:
+    """Return the sum of two partial results."""
+    return first + second
 
 
 class PartsInMemory:
@@ -115,9 +155,8 @@ class PartsInMemory:
     n_threads: int | None = None
 
     def __init__(self, parts: Sequence[Part]) -> None:
-        from aefast._base.arrays import real_type
-
         self.parts = parts
+        self.numbers = [part.number for part in parts]
         self.sizes = [part.n_rows for part in parts]
         self.n_features, self.columns = int(parts[0].X.shape[1]), parts[0].columns
         self.dtype = real_type(*(part.X.dtype for part in parts))

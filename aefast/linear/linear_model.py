@@ -11,6 +11,7 @@ from aefast._base import arrays as check
 from aefast._base.errors import table_name
 from aefast._base.foreign_names import ForeignNames
 from aefast._base.moments import SufficientStatistics, statistics_of
+from aefast._base.partitions import Partitions, statistics_of_partitions
 from aefast._base.types import Array, Table
 
 
@@ -141,6 +142,11 @@ class StatisticsMixin(ForeignNames, ABC):
             made.feature_names_in_ = statistics.feature_names_in_
         made._statistics = statistics
         return self._become(made)
+
+    def _fit_partitions(self, partitions: Partitions) -> Self:
+        """Fit the model to rows in partitions, from their merged statistics."""
+        self._validate_params()
+        return self.fit_statistics(statistics_of_partitions(partitions, self.n_threads))
 
     def _apart(self):
         """Return an estimator with the same attributes, on which a fit sets the fitted ones.

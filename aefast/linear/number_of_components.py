@@ -8,11 +8,32 @@ import numpy as np
 from aefast._base import arrays as check
 from aefast._base.errors import column_label
 from aefast._base.moments import statistics_of
+from aefast._base.partitions import first_rows, threads_of
 from aefast.linear import dimension, held_out
 from aefast.linear.dimension import SMALLEST_NOISE
 
 CROSS_VALIDATED = ("cv", "cv-1se")
 N_FOLDS = 5  # number of folds with these n_components
+
+
+def folds_of_part(part, first_of, n_folds, n_threads):
+    """Return the statistics of each fold's rows in a partition.
+
+    Row i of all is in fold ``i mod n_folds``; `first_of` has the first row of each partition.
+    """
+    first, options = first_of[part.number], {"n_threads": n_threads, "name": part.name}
+    weight = part.sample_weight
+    picks = [slice((fold - first) % n_folds, None, n_folds) for fold in range(n_folds)]
+    return [
+        statistics_of(
+            part.X[pick], None if weight is None else weight[pick], table=part.X, **options
+        )
+        for pick in picks
+    ]
+
+
+def added_folds(first, second):
+    return [mine + its for mine, its in zip(first, second, strict=True)]
 
 
 class NumberOfComponents:
@@ -45,10 +66,7 @@ class NumberOfComponents:
         """
         n = table.shape[0]
         n_folds = min(N_FOLDS, n)
-        if n_folds < 2:
-            raise ValueError(
-                f"n_components={self.n_components!r} needs at least 2 samples, got n_samples = {n}"
-            )
+        self._check_folds(n)
         weight = check.as_row_weights(sample_weight, n)
         options = {"n_threads": self.n_threads, "name": name, "none_if_missing": True}
         options["table"] = table
@@ -60,6 +78,23 @@ class NumberOfComponents:
         ]
         if any(fold is None for fold in folds):
             return None
+        return self._of_folds(folds)
+
+    def _folds_of_partitions(self, partitions):
+        """Return the statistics of folds of rows in partitions."""
+        n_folds = min(N_FOLDS, sum(partitions.sizes))
+        self._check_folds(sum(partitions.sizes))
+        arguments = first_rows(partitions), n_folds, threads_of(self.n_threads, partitions)
+        return partitions.reduce(folds_of_part, added_folds, *arguments)
+
+    def _check_folds(self, n):
+        if n < 2:
+            raise ValueError(
+                f"n_components={self.n_components!r} needs at least 2 samples, got n_samples = {n}"
+            )
+
+    def _of_folds(self, folds):
+        """Return the number of components of greatest held-out likelihood, and all statistics."""
         whole = sum(folds[1:], folds[0])
         whole._check_variance()
         pairs = [(whole - fold, fold) for fold in folds if 0 < fold.weight_sum_ < whole.weight_sum_]

@@ -13,6 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from aefast._base import arrays as check
 from aefast._base import gram, krylov, scalars, threads
 from aefast._base.foreign_names import hints
+from aefast._base.partitions import named
 from aefast._base.saving import FLAG, NUMBER, Tensor
 from aefast._base.types import RandomState
 from aefast._base.warnings import warn, warn_of_iterations
@@ -179,6 +180,18 @@ class ProbabilisticPCA(NumberOfComponents, FactorModel):
         if solver == "gram":
             return self._fit_gram(table, name, weight), None
         return self._fit_wide(table, name, weight), None
+
+    def _fit_partitions(self, partitions):
+        self._validate_params()
+        if self.n_components not in CROSS_VALIDATED:
+            return super()._fit_partitions(partitions)
+        k, statistics = self._of_folds(self._folds_of_partitions(partitions))
+        chosen = clone(self).set_params(n_components=k)
+        chosen.fit_statistics(named(statistics, partitions, self.n_threads))
+        made = self._apart()
+        vars(made).pop("feature_names_in_", None)
+        vars(made).update(vars(chosen) | self.get_params())
+        return self._become(made)
 
     @property
     def n_components_(self) -> int:

@@ -492,6 +492,8 @@ class Autoencoder(
         self.resume = resume
         self.verbose = verbose
 
+    _trains_on_partitions = True
+
     def _fit_partitions(self, partitions, method="auto", local_steps=None):
         """Fit to rows in partitions; `aefast.dask.fit` documents it."""
         from aefast.networks.training.partitioned import LOCAL_STEPS, fit_partitions

@@ -12,6 +12,7 @@ import numpy as np
 
 from aefast._base import arrays as check
 from aefast._base.errors import shown
+from aefast._base.foreign_arrays import refuse_collection
 from aefast._base.numeric_columns import columns_of_other_types
 from aefast._base.types import Array
 from aefast.tables.columns import (
@@ -96,6 +97,7 @@ def as_table(X: Any, name: str, estimator: Any = None) -> Table:
 
     Raises ValueError for tables without rows or columns, and for duplicate names.
     """
+    refuse_collection(X, name)
     table = _of_frame(_as_native(X, name), name) if is_frame(X) else _of_array(X, name, estimator)
     _check_shape(table)
     return table

@@ -45,8 +45,10 @@ class Cluster:
 
     Attributes
     ----------
+    numbers : list of int
+        Those of the partitions that have rows; the others are left out.
     sizes : list of int
-        Number of rows of each partition that has some; partitions without rows are left out.
+        Number of rows of each of these partitions.
     n_features : int
     columns : tuple of str or None
     dtype : dtype
@@ -83,12 +85,13 @@ class Cluster:
         self._prefix = f"aefast-{uuid4().hex}"
         self._n_calls = itertools.count()
         self._parts: list[Future] = client.compute(list(parts))
-        self._numbers = list(range(len(self._parts)))
+        self.numbers = list(range(len(self._parts)))
         looks = self.map(look)
         places = compared(looks)
         self._parts = [self._parts[place] for place in places]
-        self._numbers = [looks[place].number for place in places]
+        self.numbers = [looks[place].number for place in places]
         first = looks[places[0]]
+        self.numbers = [looks[place].number for place in places]
         self.sizes = [looks[place].n_rows for place in places]
         self.n_features, self.columns = first.n_features, first.columns
         self.dtype: np.dtype[Any] = real_type(*(looks[place].dtype for place in places))
@@ -153,7 +156,7 @@ class Cluster:
         check_client(self.client)
         asked = range(len(self._parts)) if places is None else places
         parts = [self._parts[place] for place in asked]
-        numbers = [self._numbers[place] for place in asked]
+        numbers = [self.numbers[place] for place in asked]
         task = _Task(function, combine, arguments, __version__)
         call = _Call(self.client, f"{self._prefix}-{next(self._n_calls)}", parts, task)
         waiting = Waiting(call, numbers, self.timeout, self.retries)

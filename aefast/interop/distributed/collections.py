@@ -23,9 +23,14 @@ def is_frame(X: Any) -> bool:
 
 def is_item(value: Any) -> bool:
     """Return whether a value may stand in a list of partitions."""
-    is_future = type(value).__name__ == "Future" and hasattr(value, "key")
-    is_table = isinstance(value, np.ndarray) or sparse.issparse(value) or hasattr(value, "columns")
-    return isinstance(value, Delayed) or is_future or is_table
+    if isinstance(value, (Delayed, np.ndarray)) or is_future(value):
+        return True
+    return sparse.issparse(value) or (hasattr(value, "columns") and not is_dask_collection(value))
+
+
+def is_future(value: Any) -> bool:
+    """Return whether a value is a Future of `distributed`, which need not be loaded."""
+    return type(value).__name__ == "Future" and hasattr(value, "client")
 
 
 def rows_in_one_chunk(X: Any) -> Any:

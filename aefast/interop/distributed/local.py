@@ -28,8 +28,10 @@ class LocalExecutor:
 
     Attributes
     ----------
+    numbers : list of int
+        Those of the partitions that have rows; the others are left out.
     sizes : list of int
-        Number of rows of each partition that has some.
+        Number of rows of each of these partitions.
     n_features : int
     columns : tuple of str or None
     dtype : dtype
@@ -48,6 +50,7 @@ class LocalExecutor:
         places = compared(looks)
         self._tasks = [self._tasks[place] for place in places]
         self._kept = {new: self._kept[old] for new, old in enumerate(places) if old in self._kept}
+        self.numbers = [looks[place].number for place in places]
         self.sizes = [looks[place].n_rows for place in places]
         self.n_features, self.columns = looks[places[0]].n_features, looks[places[0]].columns
         self.dtype: np.dtype[Any] = real_type(*(looks[place].dtype for place in places))
