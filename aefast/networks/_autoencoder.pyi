@@ -136,7 +136,13 @@ class FactoredKernel:
     learning_rate: float
     schedule: tuple[int, int]
     n_steps: int
-    encoder_scale: tuple[float, float]
+    @property
+    def factors(self) -> Any: ...
+    @property
+    def encoder_scale(self) -> tuple[float, float]: ...
+    @property
+    def is_due(self) -> bool: ...
+    def hold(self, factors: Any, encoder_scale: tuple[float, float], is_due: bool) -> None: ...
     @property
     def n_rows_done(self) -> int: ...
     @property
@@ -162,15 +168,16 @@ class FactoredKernel:
         n_threads: int,
     ) -> None: ...
     def run(
-        self, order: NDArray[np.int64], factors: Any, last_step: int, loss_sum: float
-    ) -> tuple[float, int, int, bool]: ...
+        self, order: NDArray[np.int64], last_step: int, loss_sum: float
+    ) -> tuple[float, int, int]: ...
     def renew(
         self,
-        factors: Any,
         directions: NDArray[np.float64] | None,
         changes: NDArray[np.float64] | None,
         new_F: NDArray[np.float64],
         new_F_inverse: NDArray[np.float64],
+        *,
+        is_last: bool,
     ) -> None: ...
 
 def loss_and_gradients(

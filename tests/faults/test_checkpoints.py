@@ -13,7 +13,7 @@ from support.processes import killed, seconds_of
 import aefast
 from aefast._base import checkpoints, passes
 from aefast.cli import main
-from aefast.networks.training import automatic
+from aefast.networks.training import automatic, factored
 
 SOME = ("autoencoder", "stacked", "dictionary")  # of the default tier
 KINDS = [name if name in SOME else pytest.param(name, marks=pytest.mark.extra) for name in FITS]
@@ -27,6 +27,9 @@ def _stored_in_each_slice(monkeypatch):
     monkeypatch.setattr(checkpoints.Checkpoint, "is_due", lambda self, n_steps: True)
     monkeypatch.setattr(automatic, "FEWEST_STEPS", 40)
     monkeypatch.setattr(automatic, "FEWEST_PASSES", 40)
+    monkeypatch.setattr(factored, "REFRESHED", 7)  # renewals of all factors, and of some
+    monkeypatch.setattr(factored, "LIMITS", dict.fromkeys(factored.LIMITS, 1.05))
+    monkeypatch.setattr(factored, "SPREAD", 1.02)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

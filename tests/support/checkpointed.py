@@ -32,6 +32,7 @@ def _of(cls, *arguments, **given):
 
 GAPS = ROWS.copy()
 GAPS[::5, 1] = np.nan
+FACTORED = {"solver": "sgd", "momentum": 0, "scale": None, "learning_rate": 0.1}
 MIXTURE = {"random_state": 0, "max_iter": 25, "tol": 0}
 # estimator and rows by what their checkpoints hold
 FITS = {
@@ -57,6 +58,10 @@ FITS = {
     ),
     "sparse rows": (
         _of(MultinomialAutoencoder, 3, max_epochs=3, early_stopping=True),
+        sparse.csr_matrix(np.where(ROWS > 0.6, ROWS, 0)),
+    ),
+    "factored": (
+        _of(Autoencoder, 3, sparse_output="factored", tied=False, max_epochs=5, **FACTORED),
         sparse.csr_matrix(np.where(ROWS > 0.6, ROWS, 0)),
     ),
     "mixture": (partial(MixtureOfFactorAnalyzers, [2, 3], 1, n_init=2, **MIXTURE), ROWS),

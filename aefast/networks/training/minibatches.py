@@ -11,7 +11,7 @@ from aefast._base.epochs import Diverged, EpochTraining
 from aefast._base.errors import column_label, table_name
 from aefast._base.passes import Pace, RowOrder, slices_of_windows
 from aefast._base.random import SHUFFLE, random_stream, rewind
-from aefast._base.saving import COUNT, NUMBER, Check, check_entries, is_count, optional
+from aefast._base.saving import COUNT, NUMBER, OBJECT, Check, check_entries, is_count, optional
 from aefast._base.team_size import TeamSize
 from aefast.networks._autoencoder import NOT_FINITE, Trainer
 from aefast.networks.one_pass import mean_loss, one_pass
@@ -34,7 +34,7 @@ _COUNTERS = (
     dict.fromkeys(("n_steps", "n_rows_done", "n_rows_in_pass"), COUNT)
     | dict.fromkeys(("loss_sum", "rate", "learning_rate"), NUMBER)
     | dict.fromkeys(("n_steps_of_best", "n_steps_of_last"), optional(COUNT))
-    | {"schedule": _PLACE}
+    | {"schedule": _PLACE, "factors": optional(OBJECT)}
 )
 
 
@@ -88,6 +88,7 @@ class MiniBatches(EpochTraining):
     def __init__(self, trainer, model, X, order, seed, n_rows_seen, team):
         self.team = team
         self.trainer, self.model, self.X, self.order = trainer, model, X, order
+        self.is_factored = isinstance(trainer, FactoredTrainer)
         self.random = None if seed is None else random_stream(seed, SHUFFLE)
         self.n_rows_before = n_rows_seen
         self.pass_began = 0  # the trainer's n_rows_done at the beginning of the pass
@@ -145,7 +146,8 @@ class MiniBatches(EpochTraining):
             tensors |= {} if of is None else of.arrays(f"{name}.")
         if trainer.variant.rows_unused is not None:
             tensors["rows_unused"] = trainer.variant.rows_unused
-        return counters, tensors
+        counters["factors"], factors = trainer.saved() if self.is_factored else (None, {})
+        return counters, tensors | factors
 
     def go_on_from(self, state, tensors):
         check_entries("training", state, _COUNTERS)
@@ -161,7 +163,9 @@ class MiniBatches(EpochTraining):
                 expected |= of.arrays(f"{name}.")
         if unused is not None:
             expected["rows_unused"] = unused
-        check_tensors(tensors, expected)
+        factors = state["factors"]
+        blank = trainer.blank() if self.is_factored and factors is not None else {}
+        check_tensors(tensors, expected | blank)
         if not state["n_rows_in_pass"] <= min(self.n_rows, state["n_rows_done"]):
             raise ValueError(f"a pass of {self.n_rows} rows has no place {state['n_rows_in_pass']}")
         for name, array in expected.items():
@@ -169,6 +173,8 @@ class MiniBatches(EpochTraining):
         trainer.restore(flat, optimizer_state, state["n_steps"])
         trainer.go_on_from(state["n_rows_done"], state["loss_sum"], state["rate"])
         trainer.learning_rate, trainer.schedule = state["learning_rate"], tuple(state["schedule"])
+        if blank:
+            trainer.go_on_with(factors, tensors)
         self.pass_began = state["n_rows_done"] - state["n_rows_in_pass"]
         self.is_pass_over = state["n_rows_in_pass"] == self.n_rows
         if state["n_steps_of_last"] is None:
