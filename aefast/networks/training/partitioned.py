@@ -151,8 +151,8 @@ class _Fit:
             PartitionRows(place, *of, seed, shuffles)
             for place, of in enumerate(zip(sizes, held_out, strict=True))
         ]
-        self.holding = Holding(partitions, tuple(of.number for of in facts), tuple(of_parts))
-        self.n_threads = threads_of(estimator, partitions)
+        self.holding = Holding(partitions, tuple(partitions.numbers), tuple(of_parts))
+        self.n_threads = threads_of(estimator.n_threads, partitions)
         self.table_type = np.result_type(*(of.dtype for of in facts))
         self.sample = self._sample()
 
