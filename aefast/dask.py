@@ -15,6 +15,8 @@ from typing import Any
 
 from aefast._base.exchange import interop
 from aefast._base.moments import SufficientStatistics
+from aefast.networks.training.partitioned import measured_costs as _measured_costs
+from aefast.networks.training.round_costs import Costs, predicted_seconds, suitable_batch
 
 try:
     import dask as _dask  # noqa: F401
@@ -29,10 +31,13 @@ __all__ = [
     "accumulate",
     "fit",
     "inverse_transform",
+    "measured_costs",
     "predict",
+    "predicted_seconds",
     "reconstruct",
     "score_samples",
     "statistics",
+    "suitable_batch",
     "transform",
 ]
 
@@ -137,6 +142,45 @@ def fit(
     options = {"client": client, "timeout": timeout, "retries": retries}
     options |= {"method": method, "local_steps": local_steps}
     return interop("distributed.fitting").fit(estimator, X, y, sample_weight, **options)
+
+
+def measured_costs(
+    estimator: Any,
+    X: Any,
+    *,
+    client: Any = None,
+    timeout: float = TIMEOUT,
+    retries: int = RETRIES,
+) -> Costs:
+    """Measure what training an `Autoencoder` by rounds costs, for `predicted_seconds`.
+
+    Parameters
+    ----------
+    estimator : Autoencoder
+        It is not fitted.
+    X, client, timeout, retries
+        As for `fit`. Two partitions suffice, with as many rows as a step takes.
+
+    Returns
+    -------
+    costs : Costs
+        Seconds of calls and tasks, of rows of gradients and of steps, of updates; bytes a second of
+        messages. A few seconds of work that ends with no model; other work on the machines shows in
+        the times.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> import aefast.dask
+    >>> from aefast import Autoencoder
+    >>> X = da.random.default_rng(0).normal(size=(2000, 20), chunks=(500, 20))
+    >>> costs = aefast.dask.measured_costs(Autoencoder(8), X)
+    >>> on_ten = aefast.dask.predicted_seconds(costs, 10**7, 10, batch_size=4096)
+    >>> on_ten.n_rounds
+    2440
+    """
+    options = {"client": client, "timeout": timeout, "retries": retries}
+    return _measured_costs(estimator, interop("distributed.fitting").engine_of(X, **options))
 
 
 def statistics(

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from sklearn.base import clone
 
 from aefast._base.checkpoints import Checkpoint
 from aefast._base.errors import shown
@@ -33,6 +34,7 @@ from aefast.networks.training.hyperparameters import hyperparameters_of
 from aefast.networks.training.minibatches import Trainer
 from aefast.networks.training.parts import MOST_ENTRIES, spread_rows
 from aefast.networks.training.report import report_fit
+from aefast.networks.training.round_costs import Costs, costs_of
 from aefast.networks.training.round_tasks import LocalStart, Problem
 from aefast.networks.training.rounds import FullBatchRounds, GradientRounds, Holding, LocalRounds
 from aefast.networks.training.schedules import place_in_schedule
@@ -93,6 +95,17 @@ def fit_partitions(
     estimator._run(training, settings.max_epochs, validation, patience, checkpoint)
     report_fit(estimator, settings, training, patience, rows, len(rows), None, means)
     return estimator
+
+
+def measured_costs(estimator: Any, partitions: Partitions) -> Costs:
+    """Measure what training an estimator by rounds costs on an engine; it is not fitted."""
+    estimator = clone(estimator).set_params(callbacks=None, checkpoint=None, warm_start=False)
+    estimator._check_parameters()
+    _checked_method(estimator, AVERAGING, 1)
+    fit = _Fit(estimator, partitions, estimator._draw_seed())
+    state, variant, _ = fit.start(False)
+    _, training, _ = fit.training(state, variant, AVERAGING, 1)
+    return costs_of(partitions, training.problem, training.start, training.trainer)
 
 
 def _checked_method(estimator: Any, method: str, local_steps: Any) -> str:
