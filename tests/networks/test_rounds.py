@@ -323,7 +323,10 @@ def test_callbacks_stop_and_see_the_parameters(method):
 
 @pytest.mark.parametrize("method", ["rounds", "averaging", "lbfgs"])
 @pytest.mark.parametrize("fails_at", [1, 5, 9])
-def test_a_fit_that_fails_goes_on_from_its_checkpoint(method, fails_at, tmp_path, monkeypatch):
+@pytest.mark.parametrize("error", [ConnectionError, KeyboardInterrupt])
+def test_a_fit_that_fails_goes_on_from_its_checkpoint(
+    method, fails_at, error, tmp_path, monkeypatch
+):
     """The engine is lost in a round: the checkpoint survives, and leads to the bits of one fit."""
     solver = "lbfgs" if method == "lbfgs" else "adam"
     options = {"n_components": K, "solver": solver, "max_epochs": 8, "tol": 0}
@@ -339,11 +342,11 @@ def test_a_fit_that_fails_goes_on_from_its_checkpoint(method, fails_at, tmp_path
         if function.__name__ in ("gradients_of_shares", "local_steps", "loss_and_gradient"):
             n_calls += 1
             if n_calls == fails_at:
-                raise ConnectionError("the scheduler is lost")
+                raise error("the scheduler is lost")
         return PartsInMemory.reduce(broken, function, *arguments, **given)
 
     monkeypatch.setattr(broken, "reduce", reduce)
-    with pytest.raises(ConnectionError):
+    with pytest.raises(error):
         fit_partitions(Autoencoder(**stored), broken, method, 3)
     resumed = fit_partitions(Autoencoder(**stored), parts_of(rows()), method, 3)
     assert bits(resumed) == bits(whole)

@@ -7,7 +7,7 @@ parameters of w bytes, a round of "rounds" takes
     parameters    call_seconds + (1 + log₂ W) p w / bandwidth   to one worker, then to the others
     tasks         2 S task_seconds                              shares, and sums of two
     computation   ⌈S / W⌉ b row_seconds
-    sums          (1 + log₂ min(S, W)) 8 p / bandwidth          levels of the tree, and and back
+    sums          (1 + log₂ min(S, W)) 8 p / bandwidth          up the tree, and to the client
     update        p update_seconds
 
 and one of "averaging" with H local steps of b rows the same with S = n_partitions shares, H b rows
