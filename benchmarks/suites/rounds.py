@@ -26,8 +26,8 @@ def cluster_of(n_workers):
 
 def rows_of(options):
     chunk = -(-options.rows // options.partitions)
-    X = np.random.default_rng(0).random((options.rows, options.features), np.float32)
-    return da.from_array(X, chunks=(chunk, options.features))
+    shape, chunks = (options.rows, options.features), (chunk, options.features)
+    return da.random.default_rng(0).random(shape, chunks=chunks).astype(np.float32)
 
 
 def estimator_of(options, batch_size, n_epochs=1):

@@ -33,6 +33,7 @@ from aefast.networks.training.round_tasks import LocalStart, Place, Problem
 from aefast.networks.training.shares import PartitionRows, Share, division_of
 
 REPEATS = 9
+SHARE_ROWS = 512  # rows of a share whose gradient is timed
 PAYLOAD = 1 << 20  # numbers of a message whose time is measured, 8 bytes each
 SHARE_OF_WORK = 0.5  # of a round's time, in which a suitable batch computes
 
@@ -189,10 +190,10 @@ def returned(part: Part, payload: Any) -> Any:
 
 
 def row_seconds(part: Part, problem: Problem, start: LocalStart) -> tuple[float, float]:
-    """Return the seconds of a gradient and of a fused step, by row of a batch."""
+    """Return the seconds of a row in the gradient of a share, and in fused steps."""
     n = part.n_rows
     rows = PartitionRows(0, n, 0, 0, True)
-    size = min(n, start.batch_size)
+    size = min(n, SHARE_ROWS)
     of_batch = {part.number: [Place(Share(0, 0, size, 0, 0), rows, 1.0)]}
     of_pass = {part.number: Place(Share(0, 0, n, 0, 0), rows, 1.0)}
     return (
