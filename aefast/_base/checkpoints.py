@@ -150,14 +150,17 @@ class Checkpoint:
         Parameters
         ----------
         seed : int
-        tables : dict of str to ndarray, CSR matrix or None
-            What is fitted to, by the names of arguments.
+        tables : dict of str to ndarray, CSR matrix, dict or None
+            What is fitted to, by the names of arguments; a dict is a fingerprint.
         feature_names : sequence of str or None
         start : dict or None
             JSON description of what a warm start goes on from.
         """
         names = None if feature_names is None else [str(name) for name in feature_names]
-        found = {name: None if of is None else fingerprint(of) for name, of in tables.items()}
+        found = {
+            name: of if of is None or isinstance(of, dict) else fingerprint(of)
+            for name, of in tables.items()
+        }
         self._of |= {"seed": seed, "feature_names": names, "tables": found, "start": start or {}}
         if self._header is None:
             return

@@ -10,6 +10,8 @@ Sums have the same bits wherever they are computed, because `merged` says in whi
 in a binary tree that follows from the number of partitions alone.
 """
 
+import hashlib
+import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -17,6 +19,7 @@ import numpy as np
 
 from aefast._base.arrays import real_type
 from aefast._base.errors import TableName
+from aefast._base.fingerprints import fingerprint
 from aefast._base.moments import SufficientStatistics, statistics_of
 from aefast._base.types import Array
 
@@ -110,6 +113,30 @@ def first_rows(partitions: Partitions) -> dict[int, int]:
     """Return the number of each partition's first row among all rows, by its number."""
     begins = np.cumsum([0, *partitions.sizes])[:-1].tolist()
     return dict(zip(partitions.numbers, begins, strict=True))
+
+
+def set_features(estimator: Any, partitions: Partitions) -> None:
+    """Set n_features_in_ and feature_names_in_ of an estimator from the partitions' columns."""
+    estimator.n_features_in_ = partitions.n_features
+    vars(estimator).pop("feature_names_in_", None)
+    if partitions.columns is not None:
+        estimator.feature_names_in_ = np.asarray(partitions.columns, dtype=object)
+
+
+def fingerprint_of_partitions(partitions: Partitions) -> dict[str, Any]:
+    """Return the description of all rows, weights and targets for a checkpoint.
+
+    The partitioning belongs to it, since the bits of sums follow from it.
+    """
+    parts = partitions.map(_fingerprint_of_part)
+    digest = hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
+    shape = [sum(partitions.sizes), partitions.n_features]
+    return {"shape": shape, "dtype": str(partitions.dtype), "contents": digest}
+
+
+def _fingerprint_of_part(part: Part) -> list[Any]:
+    of_part = (part.X, part.y, part.sample_weight)
+    return [None if table is None else fingerprint(table) for table in of_part]
 
 
 # ---- sufficient statistics, from which most mergeable fits follow ----

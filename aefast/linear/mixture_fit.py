@@ -93,13 +93,40 @@ class Statistics:
         self.mass += float(weight.sum())
         self.accumulator.add(rows, np.ascontiguousarray(weight))
 
-    def moments(self):
-        """Return mean (d,) and covariance (d, d) of the rows."""
+    def finished(self):
+        """Return the sums as `ComponentSums`."""
         d = len(self.center)
         sums, scatter = np.zeros(d), np.zeros((d, d))
         self.accumulator.finish(sums, scatter)
-        offset = sums / self.mass
-        covariance = scatter / self.mass - np.outer(offset, offset)
+        return ComponentSums(self.center, self.mass, sums, scatter)
+
+    def moments(self):
+        """Return mean (d,) and covariance (d, d) of the rows."""
+        return self.finished().moments()
+
+
+class ComponentSums(NamedTuple):
+    """Sums over rows that a component is responsible for, about a centre."""
+
+    center: np.ndarray  # (d,)
+    mass: float  # sum of responsibilities
+    sums: np.ndarray  # (d,) float64
+    scatter: np.ndarray  # (d, d) float64
+
+    def combined(self, other):
+        """Return the sums over both sets of rows, about the same centre."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            return ComponentSums(
+                self.center,
+                self.mass + other.mass,
+                self.sums + other.sums,
+                self.scatter + other.scatter,
+            )
+
+    def moments(self):
+        """Return mean (d,) and covariance (d, d) of the rows."""
+        offset = self.sums / self.mass
+        covariance = self.scatter / self.mass - np.outer(offset, offset)
         if not all_finite(covariance):
             raise too_large_error("the sums of squares of X", np.dtype(np.float64))
         return self.center + offset, covariance
@@ -110,7 +137,34 @@ class Pass(NamedTuple):
 
     log_likelihood: float  # mean log p(x) of the parameters that the pass was made with
     masses: np.ndarray  # (M,), sums of weighted responsibilities
-    sums: list  # of each component: `Statistics`, or `patterns.Moments` where entries are missing
+    sums: list  # with `moments` of each component, or `patterns.Moments` where entries are missing
+
+
+class Sums(NamedTuple):
+    """What the rows of one partition contribute to a `Pass`."""
+
+    log_likelihood: float  # sum of weighted log p(x)
+    weight: float  # sum of weights
+    components: list  # `ComponentSums` of each component
+
+    def combined(self, other):
+        """Return the sums over both partitions, of one and the same mixture."""
+        pairs = zip(self.components, other.components, strict=True)
+        return Sums(
+            self.log_likelihood + other.log_likelihood,
+            self.weight + other.weight,
+            [mine.combined(its) for mine, its in pairs],
+        )
+
+    def as_pass(self):
+        masses = np.array([component.mass for component in self.components])
+        return Pass(float(self.log_likelihood / self.weight), masses, self.components)
+
+
+def sums_of_pass(rows, weight, share_of, centers, n_threads, *, dtype):
+    """Return the `Sums` of one pass over complete rows, dense or CSR, in a real type."""
+    total, total_weight, sums = _summed(rows, weight, share_of, centers, n_threads, dtype=dtype)
+    return Sums(float(total), float(total_weight), [of.finished() for of in sums])
 
 
 def complete_pass(rows, weight, share_of, centers, n_threads, *, fill=None, on_slice=None):
@@ -119,9 +173,17 @@ def complete_pass(rows, weight, share_of, centers, n_threads, *, fill=None, on_s
     share_of(dense rows of a chunk) returns log p (n,) and responsibilities (n, M). Missing entries
     are replaced by those of `fill` (d,), where it is given.
     """
+    dtype = real_type(rows.dtype) if fill is None else np.dtype(np.float64)
+    options = {"dtype": dtype, "fill": fill, "on_slice": on_slice}
+    total, total_weight, sums = _summed(rows, weight, share_of, centers, n_threads, **options)
+    masses = np.array([of_component.mass for of_component in sums])
+    return Pass(float(total / total_weight), masses, sums)
+
+
+def _summed(rows, weight, share_of, centers, n_threads, *, dtype, fill=None, on_slice=None):
+    """Return the sum of log p, that of weights, and `Statistics` of each component."""
     n, d = rows.shape
     size = threads.effective_n_threads(n_threads, float(n) * d * d)
-    dtype = real_type(rows.dtype) if fill is None else np.dtype(np.float64)
     sums = [Statistics(center, dtype, size) for center in centers]
     total = total_weight = 0.0
     for part in chunks(rows):
@@ -135,8 +197,7 @@ def complete_pass(rows, weight, share_of, centers, n_threads, *, fill=None, on_s
         total, total_weight = total + of_rows @ log_p, total_weight + of_rows.sum()
         if on_slice is not None:
             on_slice(len(X), -total / total_weight)
-    masses = np.array([of_component.mass for of_component in sums])
-    return Pass(float(total / total_weight), masses, sums)
+    return total, total_weight, sums
 
 
 def incomplete_pass(rows, weight, mixture, on_slice=None):

@@ -14,12 +14,23 @@ from aefast._base.errors import column_label, shown, table_name
 from aefast._base.float_range import without_unit
 from aefast._base.missing import observed_means
 from aefast._base.moments import SufficientStatistics, statistics_of
-from aefast._base.random import random_state_of
+from aefast._base.partitions import (
+    Partitions,
+    fingerprint_of_partitions,
+    set_features,
+    statistics_of_partitions,
+)
 from aefast._base.types import Array, RandomState, Table
 from aefast._base.warnings import warn, warn_of_iterations
 from aefast.linear import patterns
 from aefast.linear.linear_model import StatisticsMixin, units_of
 from aefast.linear.mixture_fit import chunks
+from aefast.linear.mixture_rows import (
+    RowsOfPartitions,
+    RowsOfTable,
+    combined_weights,
+    weights_of_part,
+)
 from aefast.linear.mixture_search import Options, Rows, Search
 
 
@@ -38,6 +49,7 @@ class MixtureFitting:
     n_threads: int | None
     verbose: int | bool
     n_mixtures_: int
+    _count_parameters: Any
     _validate_params: Any
     predict: Any
 
@@ -64,33 +76,45 @@ class MixtureFitting:
         KeyboardInterrupt
             After Ctrl-C. The estimator keeps the best parameters so far, where there are any.
         """
-        self._validate_params()
-        interval_of(self.checkpoint_every)
-        checkpoint, random = Checkpoint.of(self), random_state_of(self.random_state)
-        sizes, k_values = self._sizes()
+        search = self._new_search()
         table, name = check.estimator_table(self, X, reset=True), table_name(X)
         weight = check.as_row_weights(sample_weight, table.shape[0])
-        self._check_shape(table.shape, sizes, k_values)
+        self._check_shape(table.shape, search)
         made = StatisticsMixin._apart(self)  # type: ignore[arg-type]
         check.remember_features(made, X)
         made.n_samples_seen_ = table.shape[0]
+        if search.checkpoint is not None:
+            search.identify({"X": table, "sample_weight": weight}, check.feature_names(X))
+        search.rows = self._prepared(table, weight, name)
+        return self._searched(made, search)
+
+    def _fit_partitions(self, partitions: Partitions) -> Self:
+        """Fit the mixture to complete rows in partitions, one call of the engine an iteration."""
+        search, shape = self._new_search(), (sum(partitions.sizes), partitions.n_features)
+        self._check_shape(shape, search)
+        made = StatisticsMixin._apart(self)  # type: ignore[arg-type]
+        set_features(made, partitions)
+        made.n_samples_seen_ = shape[0]
+        if search.checkpoint is not None:
+            search.identify({"X": fingerprint_of_partitions(partitions)}, partitions.columns)
+        search.rows = self._prepared_partitions(partitions)
+        return self._searched(made, search)
+
+    def _new_search(self):
+        """Return a `Search` without rows, after the checks of parameters."""
+        self._validate_params()
+        interval_of(self.checkpoint_every)
         options = Options(
             self._is_isotropic, self.tol, self.max_iter, self.n_init, self.n_threads, self.verbose
         )
-        if checkpoint is not None:
-            seed = checkpoint.seed(lambda: int(random.randint(2**31 - 1)))
-            tables = {"X": table, "sample_weight": weight}
-            checkpoint.identify(seed, tables, check.feature_names(X))
-            is_seed = isinstance(self.random_state, Integral)
-            random = random_state_of(self.random_state if is_seed else seed)
-        rows = self._prepared(table, weight, name)
-        search = Search(rows, options, random, made._count_parameters, checkpoint)
+        checkpoint, sizes = Checkpoint.of(self), self._sizes()
+        return Search(options, sizes, self.random_state, self._count_parameters, checkpoint)
+
+    def _searched(self, made, search):
+        """Make the search that has its rows, and take what it finds; return self."""
+        search.n_parameters = made._count_parameters
         try:
-            for k in k_values:
-                if sizes is None:
-                    search.rise(k, max(1, table.shape[0] // (k + 2)))
-                for n_mixtures in sizes or ():
-                    search.try_size(n_mixtures, k)
+            search()
         except KeyboardInterrupt:
             search.keep_interrupted()
             if search.best is not None:
@@ -121,8 +145,8 @@ class MixtureFitting:
         """Return the numbers of components to try, None for "bic", and those of factors."""
         return as_sizes(self.n_mixtures, "n_mixtures"), as_sizes(self.n_components, "n_components")
 
-    def _check_shape(self, shape, sizes, k_values):
-        n, d = shape
+    def _check_shape(self, shape, search):
+        (n, d), (sizes, k_values) = shape, search.sizes
         if max(k_values) > d:
             raise ValueError(f"n_components must be at most n_features = {d}, got {max(k_values)}")
         if sizes is not None and max(sizes) > n:
@@ -142,8 +166,27 @@ class MixtureFitting:
         row_weight = 1.0
         if weight is not None:
             scaled, exponent = without_unit(weight)
-            mean_weight = weight.sum() / np.count_nonzero(weight)
-            row_weight, weight = float(np.ldexp(min(1.0, mean_weight), -exponent)), scaled
+            row_weight = _weight_of_row(weight.sum(), np.count_nonzero(weight), exponent)
+            weight = scaled
+        source = RowsOfTable(table, weight, is_complete, self.n_threads)
+        return self._described(source, statistics, row_weight)
+
+    @threads.with_same_bits
+    def _prepared_partitions(self, partitions):
+        """Return rows in partitions as `Rows`."""
+        statistics = statistics_of_partitions(partitions, self.n_threads)
+        statistics._check_variance()
+        total, n_counted, largest = partitions.reduce(weights_of_part, combined_weights)
+        exponent, row_weight = 0, 1.0
+        if total != statistics.n_samples_:
+            exponent = without_unit(np.array([largest]))[1]
+            row_weight = _weight_of_row(total, n_counted, exponent)
+        weight_sum = float(np.ldexp(total, -exponent))
+        source = RowsOfPartitions(partitions, weight_sum, exponent, self.n_threads)
+        return self._described(source, statistics, row_weight)
+
+    def _described(self, source, statistics, row_weight):
+        """Return `Rows` of a source with these statistics."""
         covariance = statistics.covariance()
         variance = np.diagonal(covariance)
         scale, _ = units_of(variance)
@@ -153,9 +196,7 @@ class MixtureFitting:
             floor = scale**2
         rank = max(1, statistics._rank(np.linalg.eigvalsh(covariance / np.outer(scale, scale))))
         return Rows(
-            table,
-            weight,
-            is_complete,
+            source,
             statistics.mean_,
             covariance,
             scale,
@@ -189,6 +230,11 @@ class MixtureFitting:
             )
         if not fitted.converged:
             warn_of_iterations(self.max_iter)
+
+
+def _weight_of_row(total, n_counted, exponent):
+    """Return what counts as one row: 1, or the mean weight where it is less."""
+    return float(np.ldexp(min(1.0, total / n_counted), -exponent))
 
 
 def as_sizes(value, name):

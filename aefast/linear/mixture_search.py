@@ -1,6 +1,7 @@
 """Fits of a mixture: starts, EM to its end, components that lose their rows, sizes by BIC."""
 
 import itertools
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,17 +9,14 @@ import numpy as np
 from aefast._base import threads
 from aefast._base.checkpoints import check_tensors
 from aefast._base.progress import progress_bar
+from aefast._base.random import random_state_of
 from aefast._base.saving import COUNT, CURVE, FLAG, check_entries
 from aefast.linear import mixture_start, patterns
 from aefast.linear.mixture_fit import (
     FIRST_INNER_STEPS,
     INNER_STEPS,
     Mixture,
-    complete_pass,
     factor_analysis_steps,
-    incomplete_pass,
-    joint_log_densities,
-    normalised,
     principal_components,
 )
 
@@ -35,19 +33,13 @@ PATIENCE = 2  # numbers of components in a row without a better criterion, after
 class Rows(NamedTuple):
     """Rows to fit to, and what is known of them."""
 
-    table: Any  # ndarray or CSR matrix (n, d)
-    weight: np.ndarray | None  # (n,) or None
-    is_complete: bool
+    source: Any  # `RowsOfTable` or `RowsOfPartitions`
     mean: np.ndarray  # (d,)
     covariance: np.ndarray  # (d, d)
     scale: np.ndarray  # (d,), the units of columns in which rows are clustered
     floor: np.ndarray  # (d,), least noise variances
     rank: int
     row_weight: float  # what counts as one row: 1, or the mean weight where it is less
-
-    @property
-    def weight_sum(self):
-        return float(self.table.shape[0] if self.weight is None else self.weight.sum())
 
 
 class Options(NamedTuple):
@@ -102,7 +94,7 @@ class Run:
     def _fitted(self):
         options, is_restarted = self.options, False
         stage = f"{self.n_mixtures} x {self.k}: "
-        n_rows = self.rows.table.shape[0]
+        n_rows = self.rows.source.n_rows
         with progress_bar(options.verbose, options.max_iter, n_rows, stage) as report:
             mixture, first = self._started(), 1  # also before going on: it draws random numbers
             if self.stage is not None and self.stage.found is not None:
@@ -178,41 +170,16 @@ class Run:
     # ---- passes ----
 
     def _pass(self, mixture, on_slice):
-        rows, n_threads = self.rows, self.options.n_threads
-        if not rows.is_complete:
-            return incomplete_pass(rows.table, rows.weight, mixture, on_slice)
-        gaussians, log_weights = mixture.gaussians(), np.log(mixture.weights)
-
-        def share_of(X):
-            return normalised(joint_log_densities(X, gaussians, log_weights, n_threads))
-
-        return complete_pass(
-            rows.table, rows.weight, share_of, mixture.means, n_threads, on_slice=on_slice
-        )
+        return self.rows.source.expectation(mixture, on_slice)
 
     def _started(self):
         """Return the mixture of the first M-step, from the clusters of k-means."""
         rows, d = self.rows, len(self.rows.mean)
         q = min(MOST_AXES, rows.rank, d)
         axes = mixture_start.principal_axes(rows.mean, rows.covariance, rows.scale, q)
-        n_threads = self.options.n_threads
-        codes, weight = mixture_start.sampled_codes(
-            rows.table, rows.weight, axes, self.random, n_threads
-        )
+        codes, weight = rows.source.sampled_codes(axes, self.random)
         centers = mixture_start.cluster_centers(codes, weight, self.n_mixtures, self.random)
-
-        def share_of(X):
-            labels = mixture_start.nearest(axes.codes(X, n_threads), centers)
-            return np.zeros(len(X)), np.equal.outer(labels, np.arange(len(centers))).astype(float)
-
-        found = complete_pass(
-            rows.table,
-            rows.weight,
-            share_of,
-            np.tile(rows.mean, (len(centers), 1)),
-            n_threads,
-            fill=None if rows.is_complete else rows.mean,
-        )
+        found = rows.source.clusters(axes, centers, rows.mean)
         self.n_removed += self.n_mixtures - len(centers)
         kept = found.masses >= (self.k + 2) * self.rows.row_weight
         if not kept.any():
@@ -245,7 +212,7 @@ class Run:
         """Return the mixture of the M-step."""
         rows, isotropic = self.rows, self.options.isotropic
         weights = found.masses / found.masses.sum()
-        if not rows.is_complete:
+        if not rows.source.is_complete:
             fits = [
                 patterns._maximize(of, before, isotropic, rows.floor)
                 for of, *before in zip(
@@ -310,29 +277,47 @@ class Search:
 
     Parameters
     ----------
-    rows : Rows
-    sizes : iterable of (n_mixtures, k), or of such iterables
-        A number of components is not tried after PATIENCE smaller ones in a row have not
-        improved the criterion.
     options : Options
-    random : numpy.random.RandomState
+    sizes : (list of int or None, list of int)
+        Numbers of components, None for "bic", and of factors.
+    random_state : int, RandomState instance or None
     n_parameters : callable
         n_parameters(M, k) returns the number of free parameters.
     checkpoint : Checkpoint or None
 
     Attributes
     ----------
+    rows : Rows
+        Set before the search begins.
     best : Fitted or None
     bic : float
         The criterion of the best fit.
     tried : list of (n_mixtures, k, bic)
     """
 
-    def __init__(self, rows, options, random, n_parameters, checkpoint=None):
-        self.checkpoint = checkpoint
-        self.rows, self.options, self.random = rows, options, random
+    rows: Rows
+
+    def __init__(self, options, sizes, random_state, n_parameters, checkpoint=None):
+        self.checkpoint, self.options, self.sizes = checkpoint, options, sizes
+        self.random_state, self.random = random_state, random_state_of(random_state)
         self.n_parameters = n_parameters
         self.best, self.bic, self.tried, self.run = None, np.inf, [], None
+
+    def identify(self, tables, feature_names):
+        """Tell the checkpoint what the fit is, and take the seed that it has."""
+        seed = self.checkpoint.seed(lambda: int(self.random.randint(2**31 - 1)))
+        self.checkpoint.identify(seed, tables, feature_names)
+        is_seed = isinstance(self.random_state, Integral)
+        self.random = random_state_of(self.random_state if is_seed else seed)
+
+    def __call__(self):
+        """Try all sizes."""
+        sizes, k_values = self.sizes
+        for k in k_values:
+            if sizes is None:
+                self.rise(k, max(1, self.rows.source.n_rows // (k + 2)))
+            for n_mixtures in sizes or ():
+                self.try_size(n_mixtures, k)
 
     def try_size(self, n_mixtures, k):
         """Fit mixtures of one size and return the least criterion of its starts."""
@@ -366,7 +351,7 @@ class Search:
     def _compared(self, fitted):
         """Return the criterion of a fit, which becomes the best one if it is."""
         M, k = fitted.mixture.W.shape[:2]
-        weight = self.rows.weight_sum
+        weight = self.rows.source.weight_sum
         value = self.n_parameters(M, k) * np.log(weight) - 2 * weight * fitted.curve[-1]
         if self.best is None or value < self.bic:
             self.best, self.bic = fitted, float(value)

@@ -60,6 +60,11 @@ def sampled_codes(rows, weight, axes, random, n_threads):
         rows = rows[places]
     codes = axes.codes(rows, n_threads)
     weight = np.ones(len(places)) if weight is None else weight[places]
+    return sorted_codes(codes, weight)
+
+
+def sorted_codes(codes, weight):
+    """Return codes and weights in the order of the codes."""
     order = np.lexsort(codes.T[::-1])
     return codes[order], weight[order]
 

@@ -24,24 +24,14 @@ from aefast.sparse_coding.coder import CODING_CONSTRAINTS, check_options
 from aefast.sparse_coding.coding import OUTPUT_FORMATS, Settings
 from aefast.sparse_coding.fitted_dictionary import CollectedStatistics, FittedDictionary
 from aefast.sparse_coding.learner import DictionaryState, Learner, initial_atoms, no_statistics
+from aefast.sparse_coding.partitioned_learning import FITTED, PartitionedLearning
 from aefast.sparse_coding.training import DictionaryTraining
 
 __all__ = ["DictionaryLearning"]
 
-# attributes that a fit sets
-FITTED = (
-    "_state",
-    "statistics_",
-    "_history",
-    "objective_curve_",
-    "validation_objective_curve_",
-    "n_epochs_",
-    "n_features_in_",
-    "feature_names_in_",
-)
-
 
 class DictionaryLearning(
+    PartitionedLearning,
     CollectedStatistics,
     FittedDictionary,
     ClassNamePrefixFeaturesOutMixin,

@@ -103,3 +103,11 @@ def statistics(
     options = {"client": client, "timeout": timeout, "retries": retries}
     engine: Partitions = engine_of(X, None, sample_weight, **options)
     return statistics_of_partitions(engine, n_threads)
+
+
+def accumulate(estimator: Any, X: Any, *, client: Any, timeout: float, retries: int) -> Any:
+    """Add sums over the codes of rows; `aefast.dask.accumulate` documents it."""
+    if not hasattr(estimator, "_accumulate_partitions"):
+        raise TypeError(f"estimator must be a DictionaryLearning, got {type(estimator).__name__}")
+    engine = engine_of(X, client=client, timeout=timeout, retries=retries)
+    return estimator._accumulate_partitions(engine)

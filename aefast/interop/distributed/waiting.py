@@ -1,12 +1,14 @@
 """Waits that end: for the results of tasks whose workers may be lost, or may hang."""
 
 import time
+from concurrent.futures import CancelledError
 from functools import partial
 from typing import Any
 
 from distributed import Client, wait
-from distributed.client import FutureCancelledError
 from distributed.scheduler import KilledWorker
+
+from aefast._base.errors import shown
 
 SLICE = 0.5  # seconds between looks at the progress of tasks
 SCHEDULER_SECONDS = 30.0  # for an answer of the scheduler
@@ -18,6 +20,10 @@ FEW_NAMED = 10  # partitions or workers that an error names
 
 def check_client(client: Client) -> None:
     """Raise an error where a client cannot be used."""
+    if not isinstance(client, Client):
+        raise TypeError(
+            f"client must be a distributed.Client, such as Client(address), got {shown(client)}"
+        )
     if client.asynchronous:
         raise TypeError("client must be a synchronous Client, got one with asynchronous=True")
     if client.status != "running":
@@ -54,7 +60,7 @@ class Waiting:
                 return self._gathered()
             except TimeoutError:  # the worker that has a result does not send it
                 self._repair()
-            except FutureCancelledError:
+            except CancelledError:
                 self._check_lost()
 
     def _gathered(self) -> list[Any]:
@@ -68,10 +74,11 @@ class Waiting:
         while True:
             check_client(self.client)
             try:
-                wait(self.call.targets, timeout=min(SLICE, self.timeout / 4))
+                with self.client.as_current():
+                    wait(self.call.targets, timeout=min(SLICE, self.timeout / 4))
             except TimeoutError:
                 pass
-            except FutureCancelledError:
+            except CancelledError:
                 self._check_lost()
             check_client(self.client)
             states = [future.status for future in self.call.futures]
@@ -132,10 +139,7 @@ class Waiting:
     def _repair(self) -> None:
         """Give up silent workers, or give tasks of busy ones to others; raise after the retries."""
         keys = [future.key for future in self.call.futures]
-        found = self.client.run_on_scheduler(
-            _places_of, keys=keys, callback_timeout=SCHEDULER_SECONDS
-        )
-        silences, places = found
+        silences, places, running = self._on_scheduler(_places_of, keys=keys)
         held = {worker for workers in places.values() for worker in workers}
         silent = [
             worker for worker in sorted(held) if silences.get(worker, 0) > SILENT * self.timeout
@@ -151,15 +155,26 @@ class Waiting:
         }
         self.n_stalls += 1
         if self.n_stalls > self.retries:
-            raise self._timeout_error(waited, sorted({*silent, *busy}), len(silences))
+            here = [place for place in waited if self.call.leaves[place].key in running]
+            raise self._timeout_error(here or waited, sorted({*silent, *busy}), len(silences))
         if silent:
             self.given_up += silent
-            self.client.run_on_scheduler(
-                _give_up, workers=silent, callback_timeout=SCHEDULER_SECONDS
-            )
+            self._on_scheduler(_give_up, workers=silent)
             return
-        others = sorted(set(silences) - busy)
-        self.call.submit(waited, others or None)
+        self.given_up += sorted(busy)
+        self.call.submit(waited, sorted(set(silences) - busy) or None)
+
+    def _on_scheduler(self, function: Any, **options: Any) -> Any:
+        """Return the result of a function of the scheduler, or raise ConnectionError in time."""
+        try:
+            return self.client.run_on_scheduler(
+                function, callback_timeout=SCHEDULER_SECONDS, **options
+            )
+        except (TimeoutError, OSError) as error:
+            check_client(self.client)
+            raise ConnectionError(
+                f"the scheduler ({self.client.scheduler.address}) does not answer"
+            ) from error
 
     def _timeout_error(self, waited: list[int], workers: list[str], n_workers: int) -> Exception:
         numbers = [self.numbers[place] for place in waited]
@@ -186,20 +201,24 @@ def _named(what: str, values: list[Any]) -> str:
 # ---- on the scheduler ----
 
 
-def _places_of(dask_scheduler: Any, keys: list[str]) -> tuple[dict, dict]:
-    """Return the seconds since each worker was heard of, and the workers that have each task."""
+def _places_of(dask_scheduler: Any, keys: list[str]) -> tuple[dict, dict, set]:
+    """Return the seconds since each worker was heard of, its tasks, and those that are running.
+
+    Tasks are those of the given keys; workers have them, or are to compute them.
+    """
     now = time.time()
     silences = {
         address: now - worker.last_seen for address, worker in dask_scheduler.workers.items()
     }
-    places = {}
+    places: dict[str, list[str]] = {}
+    running = {task.key for worker in dask_scheduler.workers.values() for task in worker.executing}
     for key in keys:
         task = dask_scheduler.tasks.get(key)
         if task is not None:
             workers = [*task.who_has] if task.who_has else []
             workers += [task.processing_on] if task.processing_on else []
             places[key] = [worker.address for worker in workers]
-    return silences, places
+    return silences, places, running.intersection(keys)
 
 
 async def _give_up(dask_scheduler: Any, workers: list[str]) -> None:
