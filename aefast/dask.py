@@ -68,8 +68,9 @@ def fit(
     estimator : estimator
         One whose fit follows from sums over rows: `ProbabilisticPCA`, `FactorAnalysis`,
         `Whitening`, `MarginalizedAutoencoder`, `ItemAutoencoder`, `MixtureOfFactorAnalyzers`,
-        `MixtureOfProbabilisticPCA`, `DictionaryLearning`; or `Autoencoder`, which is trained on
-        dense rows without `sample_weight`. It is fitted in place.
+        `MixtureOfProbabilisticPCA`, `DictionaryLearning`; or `Autoencoder` and
+        `StackedAutoencoder`, which are trained on dense rows without `sample_weight`. It is fitted
+        in place.
     X : dask array, dask dataframe, or list of Delayed, Future, arrays, frames or CSR matrices
         Partitions of rows. Numbers of rows may be unknown, and partitions without rows are left
         out; chunks along columns are joined. NaN is an error: no sum has a place for it.
@@ -80,7 +81,7 @@ def fit(
         None: that of the futures in X, or the current one; where there is none, the threads of this
         process compute one partition after the other.
     method : {"auto", "rounds", "averaging", "lbfgs"}, default="auto"
-        How an `Autoencoder` is trained. "rounds": synchronous mini-batches; each partition computes
+        How an autoencoder is trained. "rounds": synchronous mini-batches; each partition computes
         the gradient of its share of a batch, and one step is made with the gradient of the batch.
         "averaging": each partition makes `local_steps` steps of its own, then parameters and
         optimizer state are averaged, weighted by rows (local SGD, Stich 2019), which is an
@@ -116,7 +117,8 @@ def fit(
     Notes
     -----
     An `Autoencoder` starts near the principal components of a sample of rows, 2**23 entries at
-    most, that are evenly spread over the partitions, with the column means of all rows. Callbacks,
+    most, that are evenly spread over the partitions, with the column means of all rows; on that
+    sample the layers of a `StackedAutoencoder` are trained before all rows fine-tune it. Callbacks,
     `early_stopping` (with rows of each partition), checkpoints, and the history of a fit are as in
     memory. Batches, noise and sums follow from the partitioning, the batch size and the seed, never
     from the workers; "auto" chooses larger batches for "rounds" than in memory, up to 4096 rows.

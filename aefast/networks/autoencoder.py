@@ -492,15 +492,6 @@ class Autoencoder(
         self.resume = resume
         self.verbose = verbose
 
-    _trains_on_partitions = True
-
-    def _fit_partitions(self, partitions, method="auto", local_steps=None):
-        """Fit to rows in partitions; `aefast.dask.fit` documents it."""
-        from aefast.networks.training.partitioned import LOCAL_STEPS, fit_partitions
-
-        steps = LOCAL_STEPS if local_steps is None else local_steps
-        return fit_partitions(self, partitions, method, steps)
-
     # ---- hooks of NetworkFitting ----
 
     def _check_variants(self):

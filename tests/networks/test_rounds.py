@@ -9,9 +9,9 @@ from reference import rounds as reference_rounds
 from support.textbook import Autoencoder as Textbook
 
 import aefast
-from aefast import Autoencoder
+from aefast import Autoencoder, StackedAutoencoder
 from aefast._base.partitions import Part, PartsInMemory
-from aefast.networks.training import partitioned, shares
+from aefast.networks.training import partitioned, rounds, shares
 from aefast.networks.training.partitioned import fit_partitions
 
 N, D, K, EPOCHS = 211, 13, 7, 3
@@ -292,6 +292,44 @@ def test_names_of_columns_are_kept():
         K, max_epochs=1, output=[("gaussian", ["c1", "c0"]), ("gaussian", slice(2, D))]
     )
     fit_partitions(ae, parts_of(X, columns=names))
+
+
+# ---- stacks ----
+
+
+@pytest.mark.parametrize("method", ["rounds", "averaging", "lbfgs"])
+def test_stacks_are_pretrained_on_the_sample_and_fine_tuned_on_all_rows(method):
+    X = rows(dtype=np.float32)
+    options = {"layer_sizes": (9, 4), "pretrain_epochs": 2, "max_epochs": 3, "random_state": 0}
+    options |= {"batch_size": 32, "solver": "lbfgs" if method == "lbfgs" else "adam", "tol": 0}
+    in_memory = StackedAutoencoder(**options).fit(X)
+    alone = fit_partitions(StackedAutoencoder(**options), parts_of(X, []), method, 4)
+    assert same_bits(alone._state.parameters, in_memory._state.parameters)
+    assert alone.pretraining_loss_curves_ == in_memory.pretraining_loss_curves_
+    parted = fit_partitions(StackedAutoencoder(**options), parts_of(X), method, 4)
+    assert parted.pretraining_loss_curves_ == in_memory.pretraining_loss_curves_
+    assert parted.loss_curve_[-1] < parted.loss_curve_[0]
+
+
+@pytest.mark.parametrize("fails_at", [2, 7])
+def test_the_checkpoint_of_a_stack(fails_at, tmp_path, monkeypatch):
+    options = {"layer_sizes": (9, 4), "pretrain_epochs": 2, "max_epochs": 3, "random_state": 0}
+    whole = fit_partitions(StackedAutoencoder(**options), parts_of(rows()))
+    stored = StackedAutoencoder(**options, checkpoint=tmp_path / "c", checkpoint_every=1)
+    n_calls, step = 0, rounds.GradientRounds._slice
+
+    def fails(*arguments):
+        nonlocal n_calls
+        n_calls += 1
+        if n_calls == fails_at:
+            raise ConnectionError
+        return step(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rounds.GradientRounds, "_slice", fails)
+        with pytest.raises(ConnectionError):
+            fit_partitions(stored, parts_of(rows()))
+    assert bits(fit_partitions(stored, parts_of(rows()))) == bits(whole)
 
 
 # ---- ends ----

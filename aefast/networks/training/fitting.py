@@ -289,6 +289,15 @@ class NetworkFitting:
         decays = settings.learning_rate_schedule == "trapezoid"
         return Budget(training.trainer, settings.max_epochs, self.tol, decays)
 
+    _trains_on_partitions = True
+
+    def _fit_partitions(self, partitions, method="auto", local_steps=None):
+        """Fit to rows in partitions; `aefast.dask.fit` documents it."""
+        from aefast.networks.training.partitioned import LOCAL_STEPS, fit_partitions
+
+        steps = LOCAL_STEPS if local_steps is None else local_steps
+        return fit_partitions(self, partitions, method, steps)
+
     @available_if(lbfgs.works_in_batches)
     def partial_fit(
         self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None

@@ -54,7 +54,8 @@ def fit_partitions(
 
     Parameters
     ----------
-    estimator : Autoencoder
+    estimator : Autoencoder or StackedAutoencoder
+        The layers of a stack are pre-trained on the sample; all rows fine-tune it.
     partitions : Partitions
     method : {"auto", "lbfgs", "rounds", "averaging"}
         The training, of `rounds.py`. "auto": "lbfgs" where the estimator's solver is that, else
@@ -78,14 +79,14 @@ def fit_partitions(
         shift = np.empty(0) if state.scaling is None else state.scaling.shift
         checkpoint.confirm(column_means=np.concatenate([means, shift]))
     sample, rows = fit.sample
-    seen, variant = prepared_for_gaps(estimator, rows, len(rows), None, state, variant, goes_on)
-    if seen is not rows:
-        state = estimator._initialised(state, seen, len(rows), None, means)
+    given = estimator, sample, rows, state, variant
+    state, variant = _prepared(*given, means=means, goes_on=goes_on, checkpoint=checkpoint)
     settings, training, of_method = fit.training(state, variant, method, local_steps)
     if prepares_for_gaps(estimator) and variant.corruption:
         settings.chosen["corruption"] = variant.corruption, variant.corruption_level
     settings.chosen.update(of_method)
-    estimator._begin(sample, state, keep_features=goes_on)
+    if not hasattr(estimator, "_pretrain"):
+        estimator._begin(sample, state, keep_features=goes_on)
     estimator.fit_report_ = dict(settings.chosen)
     patience = estimator._patience(settings, training)
     validation = None
@@ -95,6 +96,30 @@ def fit_partitions(
     estimator._run(training, settings.max_epochs, validation, patience, checkpoint)
     report_fit(estimator, settings, training, patience, rows, len(rows), None, means)
     return estimator
+
+
+def _prepared(
+    estimator: Any,
+    sample: Any,
+    rows: Array,
+    state: Any,
+    variant: Any,
+    *,
+    means: Array,
+    goes_on: bool,
+    checkpoint: Checkpoint | None,
+) -> Any:
+    """Return state and variant of the training, after what precedes it on the sample."""
+    if hasattr(estimator, "_pretrain"):  # layer by layer
+        estimator._begin(sample, state, keep_features=goes_on)
+        estimator.fit_report_ = {}
+        if not goes_on:
+            estimator._pretrain(sample, rows, None, len(rows), checkpoint)
+        return estimator._state, variant
+    seen, variant = prepared_for_gaps(estimator, rows, len(rows), None, state, variant, goes_on)
+    if seen is not rows:
+        state = estimator._initialised(state, seen, len(rows), None, means)
+    return state, variant
 
 
 def measured_costs(estimator: Any, partitions: Partitions) -> Costs:
