@@ -69,7 +69,7 @@ def test_batches_are_those_of_the_reference(monkeypatch):
     of_parts = [shares.PartitionRows(p, n, 0, seed, True) for p, n in enumerate(sizes)]
     found = [
         [
-            (one.partition, of_parts[one.partition].order(seen)[one.first : one.last].tolist())
+            (one.partition, of_parts[one.partition].order(seen, one.first, one.last).tolist())
             for one in of_round
         ]
         for of_round in shares.rounds_of_pass(shares.division_of(sizes, 30), seed, seen)
@@ -96,7 +96,20 @@ def test_partitions_hold_out_their_part():
         shares.held_out_sizes((1,), 0.1)
     of = shares.PartitionRows(2, 30, 3, 5, True)
     assert sorted([*of.training(), *of.held_out()]) == list(range(30))
-    assert sorted(of.order(60)) == of.training().tolist()
+    assert sorted(of.order(60, 0, 27)) == of.training().tolist()
+
+
+def test_orders_are_kept_as_far_as_there_is_room(monkeypatch):
+    monkeypatch.setattr(shares, "MOST_BYTES", 4 * 250)
+    kept = shares._Orders()
+    parts = [shares.PartitionRows(p, 100, 0, 5, True) for p in range(3)]
+    for part in parts:
+        kept.keep(part, 7, np.arange(100))
+    assert kept.get(parts[0], 7) is None
+    assert kept.get(parts[1], 7) is not None
+    kept.keep(parts[0], 7, np.arange(100))
+    assert kept.get(parts[2], 7) is None  # the one that was longest not asked for
+    assert kept.get(parts[1], 8) is None  # of another pass
 
 
 # ---- gradients of rounds ----

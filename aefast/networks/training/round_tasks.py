@@ -204,7 +204,7 @@ def gradients_of_shares(
     """Return the sums over the shares of a partition in a round."""
     total = None
     for share, rows, weight in places[part.number]:
-        X = copied_rows(part.X, rows.order(share.pass_began)[share.first : share.last])
+        X = copied_rows(part.X, rows.order(share.pass_began, share.first, share.last))
         sums = _share_sums(X, share, weight, len(X), problem, flat, unused)
         total = sums if total is None else total + sums
     return total  # type: ignore[return-value]  # a partition without a share is not asked
@@ -266,7 +266,7 @@ def local_steps(
         schedule_steps=start.schedule[1],
         rate_factors=start.rates,
     )
-    order = rows.order(share.pass_began)[share.first : share.last]
+    order = rows.order(share.pass_began, share.first, share.last)
     with threads.single_threaded_blas(_runtime.products() == "blas"):
         loss_sum, status = trainer.run(order, 0.0)
     flat, state, n_steps = trainer.values()

@@ -22,7 +22,7 @@ from aefast._base.random import SHUFFLE, SPLIT
 from aefast._base.types import Array
 
 LEAST_SHARE = 32  # rows of a share, at least: smaller products leave the kernels without work
-MOST_ORDERS = 1024  # shuffled orders that a process keeps
+MOST_BYTES = 1 << 29  # of shuffled orders that a process keeps, 4 for each row
 
 
 class Share(NamedTuple):
@@ -163,24 +163,45 @@ class PartitionRows(NamedTuple):
         """Return the sorted numbers of the rows for training."""
         return self._split()[0] if self.n_held_out else np.arange(self.n_rows)
 
-    def order(self, pass_began: int) -> Array:
-        """Return the numbers of the rows for training in the order of a pass.
+    def order(self, pass_began: int, first: int, last: int) -> Array:
+        """Return the numbers of some rows for training: places [first, last) of a pass's order.
 
-        The last order of each partition is kept: a round asks for a few of its rows.
+        Orders are kept, since a round asks for a few rows of one.
         """
-        if not self.shuffles:
-            pass_began = 0
-        kept = _orders.get(self)
-        if kept is None or kept[0] != pass_began:
+        pass_began = pass_began if self.shuffles else 0
+        rows = _orders.get(self, pass_began)
+        if rows is None:
             rows = self.training()
             if self.shuffles:
                 rows = _stream(self.seed, SHUFFLE, self.place, pass_began).permutation(rows)
-            with _lock:
-                while len(_orders) >= MOST_ORDERS:
-                    del _orders[next(iter(_orders))]
-                _orders[self] = kept = pass_began, rows
-        return kept[1]
+            _orders.keep(self, pass_began, rows)
+        return rows[first:last].astype(np.int64)
 
 
-_orders: dict[PartitionRows, tuple[int, Array]] = {}
-_lock = threading.Lock()
+class _Orders:
+    """The last order of each partition that this process has been asked for, up to MOST_BYTES."""
+
+    def __init__(self) -> None:
+        self._kept: dict[PartitionRows, tuple[int, Array]] = {}  # the least recently used first
+        self._lock = threading.Lock()
+
+    def get(self, rows: PartitionRows, pass_began: int) -> Array | None:
+        with self._lock:
+            kept = self._kept.pop(rows, None)
+            if kept is None:
+                return None
+            self._kept[rows] = kept
+            return kept[1] if kept[0] == pass_began else None
+
+    def keep(self, rows: PartitionRows, pass_began: int, order: Array) -> None:
+        small = order.astype(np.uint32) if rows.n_rows < 2**32 else order
+        with self._lock:
+            self._kept.pop(rows, None)
+            self._kept[rows] = pass_began, small
+            n_bytes = sum(kept.nbytes for _, kept in self._kept.values())
+            while n_bytes > MOST_BYTES:
+                _, oldest = self._kept.pop(next(iter(self._kept)))
+                n_bytes -= oldest.nbytes
+
+
+_orders = _Orders()
