@@ -17,6 +17,7 @@ from aefast._base.errors import table_name
 from aefast._base.exchange import ToOnnx
 from aefast._base.foreign_names import hints
 from aefast._base.moments import SufficientStatistics
+from aefast._base.partitions import set_features, statistics_of_partitions
 from aefast._base.recommending import Recommending
 from aefast._base.types import Reals, Table
 from aefast._base.warnings import warn
@@ -202,6 +203,21 @@ class ItemAutoencoder(
         check.remember_features(made, X)
         return self._become(made)
 
+    def _fit_partitions(self, partitions):
+        self._validate_params()
+        self._check_parameters()
+        made = self._apart()
+        made._statistics = None
+        if self.n_components is not None:
+            made._fit_low_rank_partitions(partitions)
+        else:
+            statistics = statistics_of_partitions(partitions, self.n_threads)
+            made._fit_statistics(statistics)
+            made._statistics = statistics if partitions.n_features <= KEPT_ITEMS else None
+        made.n_samples_seen_ = sum(partitions.sizes)
+        set_features(made, partitions)
+        return self._become(made)
+
     @available_if(_is_full)
     def partial_fit(
         self, X: Table, y: object = None, sample_weight: ArrayLike | None = None
@@ -333,18 +349,17 @@ class ItemAutoencoder(
         )
 
     def _fit_low_rank(self, X, weight):
+        self._set_factors(X.shape[1], low_rank_items.fit, X, weight)
+
+    def _fit_low_rank_partitions(self, partitions):
+        self._set_factors(partitions.n_features, low_rank_items.fit_partitions, partitions)
+
+    def _set_factors(self, n_items, fit, *rows):
         assert self.n_components is not None
-        low_rank_items.check_memory(X.shape[1], int(self.n_components))
-        A, curve = low_rank_items.fit(
-            X,
-            weight,
-            int(self.n_components),
-            self.max_iter,
-            n_threads=self.n_threads,
-            verbose=self.verbose,
-        )
-        dtype = self._type(X.shape[1])
-        self.components_ = np.ascontiguousarray(A.T.astype(dtype))
+        low_rank_items.check_memory(n_items, int(self.n_components))
+        options = {"n_threads": self.n_threads, "verbose": self.verbose}
+        A, curve = fit(*rows, int(self.n_components), self.max_iter, **options)
+        self.components_ = np.ascontiguousarray(A.T.astype(self._type(n_items)))
         self.loss_curve_ = curve
 
     # ---- results ----

@@ -11,7 +11,10 @@ from support.textbook import Autoencoder as Textbook
 import aefast
 from aefast import Autoencoder, StackedAutoencoder
 from aefast._base.partitions import Part, PartsInMemory
-from aefast.networks.training import partitioned, rounds, shares
+from aefast.networks import variants
+from aefast.networks._autoencoder import Trainer
+from aefast.networks.training import lbfgs, partitioned, round_tasks, rounds, shares
+from aefast.networks.training.hyperparameters import Hyperparameters
 from aefast.networks.training.partitioned import fit_partitions
 
 N, D, K, EPOCHS = 211, 13, 7, 3
@@ -22,6 +25,10 @@ def rows(n=N, d=D, dtype=np.float64):
     rng = np.random.default_rng(0)
     X = np.tanh(rng.normal(size=(n, 3)) @ rng.normal(size=(3, d))) + 0.1 * rng.normal(size=(n, d))
     return X.astype(dtype)
+
+
+def parts(X):
+    return np.split(X, CUTS)
 
 
 def parts_of(X, cuts=CUTS, columns=None):
@@ -102,14 +109,14 @@ def test_partitions_hold_out_their_part():
 def test_orders_are_kept_as_far_as_there_is_room(monkeypatch):
     monkeypatch.setattr(shares, "MOST_BYTES", 4 * 250)
     kept = shares._Orders()
-    parts = [shares.PartitionRows(p, 100, 0, 5, True) for p in range(3)]
-    for part in parts:
+    of = [shares.PartitionRows(p, 100, 0, 5, True) for p in range(3)]
+    for part in of:
         kept.keep(part, 7, np.arange(100))
-    assert kept.get(parts[0], 7) is None
-    assert kept.get(parts[1], 7) is not None
-    kept.keep(parts[0], 7, np.arange(100))
-    assert kept.get(parts[2], 7) is None  # the one that was longest not asked for
-    assert kept.get(parts[1], 8) is None  # of another pass
+    assert kept.get(of[0], 7) is None
+    assert kept.get(of[1], 7) is not None
+    kept.keep(of[0], 7, np.arange(100))
+    assert kept.get(of[2], 7) is None  # the one that was longest not asked for
+    assert kept.get(of[1], 8) is None  # of another pass
 
 
 # ---- gradients of rounds ----
@@ -161,8 +168,8 @@ def test_rounds_are_those_of_the_reference(options, tied, isa, monkeypatch):
     given = options | {"learning_rate": 0.01, "tied": tied, "cls": Textbook, "n_components": K}
     start = fitted(X, max_epochs=0, **given)._state
     ae = fitted(X, batch_size=30, **given)
-    parts = np.split(X, CUTS)
-    sizes = tuple(map(len, parts))
+    of = parts(X)
+    sizes = tuple(map(len, of))
     seed = start.seed
     passes = [reference_rounds.batches(sizes, 30, 8, seed, epoch * N) for epoch in range(EPOCHS)]
     parameters = reference.unflatten(start.parameters.copy(), K, D, tied)
@@ -171,7 +178,7 @@ def test_rounds_are_those_of_the_reference(options, tied, isa, monkeypatch):
     settings = {name: value for name, value in options.items() if name != "alpha"}
     optimizer = reference_rounds.Optimizer(parameters, n_steps, learning_rate=0.01, **settings)
     losses = reference_rounds.train_by_gradients(
-        parts, passes, optimizer, alpha, output="gaussian", activation="sigmoid"
+        of, passes, optimizer, alpha, output="gaussian", activation="sigmoid"
     )
     assert ae.fit_report_["n_steps"] == n_steps
     expected = reference.flatten(optimizer.parameters)
@@ -185,13 +192,13 @@ def test_averages_are_those_of_the_reference(isa):
     given = {"learning_rate": 0.01, "cls": Textbook, "n_components": K, "batch_size": batch}
     start = fitted(X, max_epochs=0, **given)._state
     ae = fitted(X, method="averaging", local_steps=steps, **given)
-    parts = np.split(X, CUTS)
-    sizes = tuple(map(len, parts))
+    of = parts(X)
+    sizes = tuple(map(len, of))
     passes = [reference_rounds.orders(sizes, start.seed, epoch * N) for epoch in range(EPOCHS)]
     parameters = reference.unflatten(start.parameters.copy(), K, D, True)
     optimizer = reference_rounds.Optimizer(parameters, 1, solver="adam", learning_rate=0.01)
     losses = reference_rounds.train_by_averaging(
-        parts, passes, optimizer, batch, steps, output="gaussian", activation="sigmoid"
+        of, passes, optimizer, batch, steps, output="gaussian", activation="sigmoid"
     )
     assert ae.fit_report_["n_steps"] == optimizer.n_steps == EPOCHS * -(-max(sizes) // batch)
     expected = reference.flatten(optimizer.parameters)
@@ -207,14 +214,10 @@ def test_one_machine_with_the_same_batches_differs_by_rounding(monkeypatch):
     options = {"n_components": K, "cls": Textbook, "learning_rate": 0.01, "batch_size": 32}
     state = fitted(X, max_epochs=0, **options)._state
     ae = fitted(X, max_epochs=1, **options)
-    firsts, sizes = [0, *CUTS], tuple(map(len, np.split(X, CUTS)))
-    from aefast.networks._autoencoder import Trainer
-    from aefast.networks.training.hyperparameters import Hyperparameters
-    from aefast.networks.variants import PLAIN
-
+    firsts, sizes = [0, *CUTS], tuple(map(len, parts(X)))
     flat, optimizer_state = state.parameters.copy(), state.optimizer_state.copy()
     of_solver = Hyperparameters("adam", 0.01, momentum=0.9)
-    given = {"batch_size": N, "n_threads": 1, "n_steps": 0, "variant": PLAIN}
+    given = {"batch_size": N, "n_threads": 1, "n_steps": 0, "variant": variants.PLAIN}
     trainer = Trainer(state.model, X, flat, optimizer_state, of_solver, **given)
     for of_round in reference_rounds.batches(sizes, 32, 8, state.seed, 0):
         trainer.run(np.concatenate([firsts[p] + of for p, of in of_round]), 0.0)
@@ -234,9 +237,9 @@ def test_results_do_not_depend_on_threads(method):
 def test_numbers_of_partitions_have_no_part_in_results(method):
     """Partitions without rows are left out by the engines: numbers have gaps then."""
     X = rows()
-    parts = [Part(3 * i + 1, part) for i, part in enumerate(np.split(X, CUTS))]
+    of = [Part(3 * i + 1, part) for i, part in enumerate(parts(X))]
     ae = Autoencoder(K, random_state=0, max_epochs=EPOCHS, batch_size=64)
-    fit_partitions(ae, PartsInMemory(parts), method, 3)
+    fit_partitions(ae, PartsInMemory(of), method, 3)
     assert bits(ae) == bits(fitted(X, method=method, n_components=K))
 
 
@@ -247,6 +250,24 @@ def test_the_loss_and_gradient_of_partitions_are_those_of_the_whole():
     assert ae.fit_report_["method"] == "lbfgs"
     np.testing.assert_allclose(ae.loss_curve_[:3], whole.loss_curve_[:3], rtol=1e-12)
     np.testing.assert_allclose(ae.loss_curve_, whole.loss_curve_, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype, tolerance", [(np.float32, 1e-6), (np.float64, 1e-14)])
+def test_sums_of_partitions_are_those_of_all_rows(dtype, tolerance, isa):
+    X = rows(dtype=dtype)
+    ae = fitted(X, n_components=K, solver="lbfgs", max_epochs=2, alpha=0.1)
+    state, variant = ae._state, variants.PLAIN
+    if state.scaling is not None:
+        variant = variants.variant_of_rows(state.reading, state.parameters.dtype)
+    whole = lbfgs.FullBatch(ae, X, state, variant, None)
+    of_parts = [shares.PartitionRows(p, len(of), 0, 0, True) for p, of in enumerate(parts(X))]
+    holding = rounds.Holding(parts_of(X), (0, 1, 2, 3), tuple(of_parts))
+    problem = round_tasks.Problem(state.model, variant, None)
+    by_parts = rounds.FullBatchRounds(ae, holding, problem, state)
+    x = state.parameters.astype(np.float64)
+    expected, found = whole.loss_and_gradient(x), by_parts.loss_and_gradient(x)
+    np.testing.assert_allclose(found[0], expected[0], rtol=tolerance)
+    np.testing.assert_allclose(found[1], expected[1], atol=tolerance * np.abs(expected[1]).max())
 
 
 def test_a_round_of_one_step_of_plain_descent_is_a_step_of_the_mean_gradient():

@@ -6,6 +6,7 @@ connections besides Dask's.
 """
 
 import itertools
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 from uuid import uuid4
@@ -22,6 +23,9 @@ from aefast.interop.distributed.parts import compared, look, naming
 from aefast.interop.distributed.waiting import Waiting, check_client
 
 T = TypeVar("T")
+# Arguments are sent within a graph on purpose. Settings are the process's: one thread changes them.
+_LARGE_GRAPH = "distributed.admin.large-graph-warning-threshold"
+_no_warning = threading.Lock()
 TIMEOUT = 300.0  # seconds without progress, after which tasks are given to other workers
 RETRIES = 2
 
@@ -194,7 +198,7 @@ class _Call:
     def __init__(self, client: Client, key: str, parts: list[Future], task: _Task) -> None:
         self.client, self.key, self.parts = client, key, parts
         self.is_reduced = task.combine is not None
-        with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TiB"}):
+        with _no_warning, dask.config.set({_LARGE_GRAPH: "1 TiB"}):
             self.sent = client.submit(_received, _Sent(task), key=f"{key}-arguments", pure=False)
         self.attempt = 0
         self.leaves: list[Any] = [None] * len(parts)

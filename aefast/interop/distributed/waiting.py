@@ -5,7 +5,7 @@ from concurrent.futures import CancelledError
 from functools import partial
 from typing import Any
 
-from distributed import Client, wait
+from distributed import Client
 from distributed.scheduler import KilledWorker
 
 from aefast._base.errors import shown
@@ -73,13 +73,7 @@ class Waiting:
         since = time.monotonic()
         while True:
             check_client(self.client)
-            try:
-                with self.client.as_current():
-                    wait(self.call.targets, timeout=min(SLICE, self.timeout / 4))
-            except TimeoutError:
-                pass
-            except CancelledError:
-                self._check_lost()
+            self._wait_for(min(SLICE, self.timeout / 4))
             check_client(self.client)
             states = [future.status for future in self.call.futures]
             if "error" in states:
@@ -93,6 +87,20 @@ class Waiting:
             elif time.monotonic() - since >= self.timeout:
                 self._repair()
                 progress, since = None, time.monotonic()
+
+    def _wait_for(self, seconds: float) -> None:
+        """Return once all targets have ended, well or not, or after some seconds.
+
+        `distributed.wait` takes the current client, which may be another one.
+        """
+        end = time.monotonic() + seconds
+        for future in self.call.targets:
+            left = end - time.monotonic()
+            if not future.done() and left > 0:
+                try:
+                    future.exception(timeout=left)
+                except (TimeoutError, CancelledError):
+                    return
 
     # ---- what may go wrong ----
 

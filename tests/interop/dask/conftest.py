@@ -12,7 +12,7 @@ def make_cluster():
     opened = []
 
     def make_cluster(n_workers=2, **options):
-        options = {"threads_per_worker": 1, "dashboard_address": None} | options
+        options = {"threads_per_worker": 1, "dashboard_address": ":0"} | options
         cluster = distributed.LocalCluster(n_workers, processes=True, silence_logs=50, **options)
         client = distributed.Client(cluster, set_as_default=False)
         opened.extend([client, cluster])

@@ -158,6 +158,25 @@ def test_items_from_sparse_partitions():
     np.testing.assert_allclose(model.components_, expected.components_, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+def test_items_of_low_rank_from_partitions(weighted):
+    """The loss and its gradient are sums over users; nobody has chosen one of the items."""
+    ratings = make_ratings().tolil()
+    ratings[:, 4], ratings[7] = 0, 0
+    ratings = ratings.tocsr()
+    ratings.eliminate_zeros()
+    weight = (np.arange(300) % 3).astype(float) if weighted else None
+    options = {"n_components": 3, "max_iter": 8}
+    parts = [ratings[:100], ratings[100:].toarray()]
+    model = aefast.dask.fit(ItemAutoencoder(**options), parts, sample_weight=weight)
+    expected = ItemAutoencoder(**options).fit(ratings, sample_weight=weight)
+    np.testing.assert_allclose(model.components_, expected.components_, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(model.loss_curve_, expected.loss_curve_, rtol=1e-9)
+    assert not model.components_[:, 4].any() and model.n_samples_seen_ == 300
+    with pytest.raises(ValueError, match="no user has chosen an item"):
+        aefast.dask.fit(ItemAutoencoder(**options), [np.zeros((3, 5)), np.zeros((2, 5))])
+
+
 def test_partial_fit_goes_on_from_partitions():
     model = aefast.dask.fit(FactorAnalysis(2), in_chunks(X[:700])).partial_fit(X[700:])
     expected = FactorAnalysis(2).fit(X)
