@@ -459,6 +459,21 @@ def test_missing_entries():
     assert np.isfinite(ae.components_).all()
 
 
+def test_gaps_in_held_out_rows_alone():
+    X = rows()
+    seed = fitted(X, max_epochs=0)._state.seed
+    held_out = shares.PartitionRows(3, N - CUTS[-1], 12, seed, True).held_out()
+    X[CUTS[-1] + held_out[0], 3] = np.nan
+    ae = fitted(X, missing="mask", n_components=K, early_stopping=True)
+    assert np.isfinite(ae.validation_loss_curve_).all()
+
+
+def test_zeros_of_dense_rows_are_not_sampled():
+    options = {"n_components": K, "random_state": 0, "batch_size": 64}
+    plain = fitted(rows(), **options)
+    assert bits(fitted(rows(), reconstruction_sampling=3, **options)) == bits(plain)
+
+
 @pytest.mark.parametrize("method", ["rounds", "averaging"])
 def test_divergence_names_the_column_and_keeps_finite_parameters(method):
     X = rows(dtype=np.float32)

@@ -335,19 +335,19 @@ class NetworkFitting:
         self._run(training, 1, patience=patience_of(settings, training.trainer))
         return self
 
-    def _start(self, X, rows, weight, train, held_out, seed, goes_on, scan=None):
+    def _start(self, X, rows, weight, train, held_out, seed, goes_on, *, scan=None, n_missing=0):
         """Check the rows; return the state and variant of the start, and the column means.
 
         The means are in the model's units. Held-out rows are checked but do not enter the state.
         The estimator does not change. `scan` is that of all rows where these are a sample of them;
-        None: it is that of the rows.
+        None: it is that of the rows. `n_missing` counts columns with gaps in rows elsewhere.
         """
         d = rows.shape[1]
         output, dtype = self._output_and_type(X, rows, goes_on)
         name, absent_missing = self._name_of(X, goes_on), getattr(rows, "absent_missing", False)
-        n_missing = 0
         if scan is None:
-            scan, n_missing = self._scan(rows, train, held_out, output, dtype, weight, name)
+            scan, of_held_out = self._scan(rows, train, held_out, output, dtype, weight, name)
+            n_missing += of_held_out
         n_missing += scan.n_missing
         fill = None
         if self.missing == "mask":

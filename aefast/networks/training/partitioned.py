@@ -37,6 +37,7 @@ from aefast.networks.training.report import report_fit
 from aefast.networks.training.round_costs import Costs, costs_of
 from aefast.networks.training.round_tasks import LocalStart, Problem
 from aefast.networks.training.rounds import FullBatchRounds, GradientRounds, Holding, LocalRounds
+from aefast.networks.training.sampling import check_rows
 from aefast.networks.training.schedules import place_in_schedule
 from aefast.networks.training.shares import Division, PartitionRows, division_of, held_out_sizes
 from aefast.networks.variants import needs_extremes
@@ -244,14 +245,14 @@ class _Fit:
             "n_threads": self.n_threads,
         }
         of_parts = self.holding.by_number
-        sums = self.partitions.reduce(
-            tasks.sums_of, tasks.combined, of_parts, output, dtype, options
+        sums, n_missing = self.partitions.reduce(
+            tasks.checked_rows, tasks.combined, of_parts, output, dtype, options
         )
         # the sums of a sample that has all rows are those of a fit in memory, in its order
         scan = None if len(rows) == self.n_rows else sums.scan()
-        state, variant, means = estimator._start(
-            sample, rows, None, len(rows), None, self.seed, goes_on, scan=scan
-        )
+        given = sample, rows, None, len(rows), None, self.seed, goes_on
+        state, variant, means = estimator._start(*given, scan=scan, n_missing=n_missing)
+        variant = check_rows(rows, state.model, variant)
         if variant.rows_unused is not None:
             variant = variant._replace(dead_rows=self.n_rows)
         return state, variant, means

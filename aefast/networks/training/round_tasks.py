@@ -158,17 +158,28 @@ def rows_of(part: Part, rows: dict[int, PartitionRows], places: dict[int, Array]
     return copied_rows(part.X, rows[part.number].training()[places[part.number]])
 
 
-def sums_of(
+class Checked(NamedTuple):
+    """Sums of the columns of rows for training, and in how many columns held-out rows have gaps."""
+
+    sums: ColumnSums
+    n_missing: int
+
+    def __add__(self, other: Any) -> Checked:
+        return Checked(self.sums + other.sums, self.n_missing + other.n_missing)
+
+
+def checked_rows(
     part: Part, rows: dict[int, PartitionRows], output: Any, dtype: Any, options: dict[str, Any]
-) -> ColumnSums:
-    """Check all rows, and return the sums of the columns of those for training.
+) -> Checked:
+    """Check all rows, and return sums of their columns.
 
     Raises ValueError for the first entry that fails, with its row and column.
     """
-    of_part, given = rows[part.number], {"name": part.name} | options
+    of_part, given, n_missing = rows[part.number], {"name": part.name} | options, 0
     if of_part.n_held_out:
-        sums_of_table(part.X, of_part.held_out(), output, dtype, **given)
-    return sums_of_table(part.X, of_part.training(), output, dtype, **given)
+        held_out = sums_of_table(part.X, of_part.held_out(), output, dtype, **given)
+        n_missing = held_out.scan().n_missing
+    return Checked(sums_of_table(part.X, of_part.training(), output, dtype, **given), n_missing)
 
 
 def held_out_loss(
