@@ -69,8 +69,7 @@ def fit(
         One whose fit follows from sums over rows: `ProbabilisticPCA`, `FactorAnalysis`,
         `Whitening`, `MarginalizedAutoencoder`, `ItemAutoencoder`, `MixtureOfFactorAnalyzers`,
         `MixtureOfProbabilisticPCA`, `DictionaryLearning`; or `Autoencoder` and
-        `StackedAutoencoder`, which are trained on dense rows without `sample_weight`. It is fitted
-        in place.
+        `StackedAutoencoder`, which are trained on dense rows. It is fitted in place.
     X : dask array, dask dataframe, or list of Delayed, Future, arrays, frames or CSR matrices
         Partitions of rows. Numbers of rows may be unknown, and partitions without rows are left
         out; chunks along columns are joined. NaN is an error: no sum has a place for it.

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from reference import autoencoder as reference
 from reference import rounds as reference_rounds
+from scipy import sparse
 from support.textbook import Autoencoder as Textbook
 
-import aefast
 from aefast import Autoencoder, StackedAutoencoder
 from aefast._base.partitions import Part, PartsInMemory
 from aefast.networks import variants
@@ -279,6 +279,62 @@ def test_a_round_of_one_step_of_plain_descent_is_a_step_of_the_mean_gradient():
     np.testing.assert_allclose(local._state.parameters, whole._state.parameters, atol=1e-14)
 
 
+# ---- weights ----
+
+
+def weighted(X, weight, cuts=CUTS):
+    pairs = zip(np.split(X, cuts), np.split(weight, cuts), strict=True)
+    return PartsInMemory([Part(i, of, sample_weight=w) for i, (of, w) in enumerate(pairs)])
+
+
+@pytest.mark.parametrize("method", ["rounds", "averaging", "lbfgs"])
+def test_weights_of_one_partition_have_the_bits_of_a_fit_in_memory(method):
+    X, weight = rows(dtype=np.float32), np.random.default_rng(1).gamma(2.0, size=N)
+    options = {"random_state": 0, "batch_size": 64, "max_epochs": 3, "n_components": K}
+    options["solver"] = "lbfgs" if method == "lbfgs" else "adam"
+    whole = Autoencoder(**options).fit(X, sample_weight=weight)
+    alone = fit_partitions(Autoencoder(**options), weighted(X, weight, []), method)
+    assert same_bits(alone._state.parameters, whole._state.parameters)
+    assert not same_bits(alone._state.parameters, fitted(X, [], method, **options)._state[2])
+    assert alone.fit_report_["loss"] == whole.fit_report_["loss"]
+
+
+def test_a_weight_is_a_number_of_copies():
+    """In the loss of all rows, from a start that does not depend on their weights."""
+    X, counts = rows(), np.random.default_rng(1).integers(0, 3, N).astype(float)
+    counts[[3, 30, 91, 150]] = 1.0  # each partition has some
+    ends = np.cumsum(counts)[np.array(CUTS) - 1].astype(int)
+    options = {"n_components": K, "solver": "lbfgs", "max_epochs": 3, "random_state": 0, "tol": 0}
+    options |= {"init": "glorot", "scale": None}
+    found = fit_partitions(Autoencoder(**options), weighted(X, counts))
+    copies = fitted(np.repeat(X, counts.astype(int), axis=0), ends, **options)
+    np.testing.assert_allclose(found.loss_curve_, copies.loss_curve_, rtol=1e-9)
+
+
+@pytest.mark.parametrize("method", ["rounds", "averaging"])
+def test_weights_of_partitions(method):
+    X = rows()
+    options = {"n_components": K, "random_state": 0, "batch_size": 64, "max_epochs": 3}
+    options["early_stopping"] = True
+    equal = fit_partitions(Autoencoder(**options), weighted(X, np.full(N, 0.7)), method)
+    plain = fit_partitions(Autoencoder(**options), parts_of(X), method)
+    np.testing.assert_allclose(equal.loss_curve_, plain.loss_curve_, rtol=1e-9)
+    np.testing.assert_allclose(
+        equal.validation_loss_curve_, plain.validation_loss_curve_, rtol=1e-9
+    )
+
+
+def test_weights_that_leave_nothing_are_refused():
+    X, weight = rows(), np.zeros(N)
+    with pytest.raises(ValueError, match="not all zero"):
+        fit_partitions(Autoencoder(K), weighted(X, weight))
+    seed = fitted(X, max_epochs=0)._state.seed
+    weight[CUTS[-1] + shares.PartitionRows(3, N - CUTS[-1], 12, seed, True).training()] = 1.0
+    with pytest.raises(ValueError, match="no row held out has a positive sample_weight"):
+        options = {"early_stopping": True, "random_state": 0}
+        fit_partitions(Autoencoder(K, **options), weighted(X, weight))
+
+
 # ---- starts ----
 
 
@@ -503,6 +559,6 @@ def test_arguments_are_checked():
         fitted(rows(), local_steps=0)
     with pytest.raises(TypeError, match="local_steps must be an integer"):
         fitted(rows(), local_steps=2.5)
-    weighted = PartsInMemory([Part(0, rows(), sample_weight=np.ones(N))])
-    with pytest.raises(TypeError, match=r"partition 0: .* sample_weight"):
-        fit_partitions(aefast.Autoencoder(), weighted)
+    stored = PartsInMemory([Part(4, sparse.csr_matrix(rows()))])
+    with pytest.raises(TypeError, match=r"partition 4: .* sparse rows"):
+        fit_partitions(Autoencoder(), stored)

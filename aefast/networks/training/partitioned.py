@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import operator
 from functools import partial
 from typing import Any
 
@@ -17,7 +18,7 @@ from sklearn.base import clone
 
 from aefast._base.checkpoints import Checkpoint
 from aefast._base.errors import shown
-from aefast._base.partitions import Partitions, threads_of
+from aefast._base.partitions import Partitions, merged, threads_of
 from aefast._base.stopping import EarlyStopping
 from aefast._base.types import Array
 from aefast.networks.training import lbfgs
@@ -35,7 +36,7 @@ from aefast.networks.training.minibatches import Trainer
 from aefast.networks.training.parts import MOST_ENTRIES, spread_rows
 from aefast.networks.training.report import report_fit
 from aefast.networks.training.round_costs import Costs, costs_of
-from aefast.networks.training.round_tasks import LocalStart, Problem
+from aefast.networks.training.round_tasks import LocalStart, Problem, Weights
 from aefast.networks.training.rounds import FullBatchRounds, GradientRounds, Holding, LocalRounds
 from aefast.networks.training.sampling import check_rows
 from aefast.networks.training.schedules import place_in_schedule
@@ -80,7 +81,7 @@ def fit_partitions(
         shift = np.empty(0) if state.scaling is None else state.scaling.shift
         checkpoint.confirm(column_means=np.concatenate([means, shift]))
     sample, rows = fit.sample
-    given = estimator, sample, rows, state, variant
+    given = estimator, sample, rows, fit.weight, state, variant
     state, variant = _prepared(*given, means=means, goes_on=goes_on, checkpoint=checkpoint)
     settings, training, of_method = fit.training(state, variant, method, local_steps)
     if prepares_for_gaps(estimator) and variant.corruption:
@@ -95,7 +96,7 @@ def fit_partitions(
         held_out = partial(training.mean_loss, None, None, None)
         validation = EarlyStopping(training, held_out)
     estimator._run(training, settings.max_epochs, validation, patience, checkpoint)
-    report_fit(estimator, settings, training, patience, rows, len(rows), None, means)
+    report_fit(estimator, settings, training, patience, rows, len(rows), fit.weight, means)
     return estimator
 
 
@@ -103,6 +104,7 @@ def _prepared(
     estimator: Any,
     sample: Any,
     rows: Array,
+    weight: Array | None,
     state: Any,
     variant: Any,
     *,
@@ -115,11 +117,11 @@ def _prepared(
         estimator._begin(sample, state, keep_features=goes_on)
         estimator.fit_report_ = {}
         if not goes_on:
-            estimator._pretrain(sample, rows, None, len(rows), checkpoint)
+            estimator._pretrain(sample, rows, weight, len(rows), checkpoint)
         return estimator._state, variant
-    seen, variant = prepared_for_gaps(estimator, rows, len(rows), None, state, variant, goes_on)
+    seen, variant = prepared_for_gaps(estimator, rows, len(rows), weight, state, variant, goes_on)
     if seen is not rows:
-        state = estimator._initialised(state, seen, len(rows), None, means)
+        state = estimator._initialised(state, seen, len(rows), weight, means)
     return state, variant
 
 
@@ -168,6 +170,16 @@ def batch_size_of_rounds(n_rows: int) -> int:
     return size
 
 
+def _weights_of(facts: list[Any], n_rows: int) -> Weights | None:
+    """Return what scales weights to the mean 1, or None; raise ValueError where all are 0."""
+    if any(of.weight is None for of in facts):
+        return None
+    total = merged((of.weight for of in facts), operator.add)
+    if not 0 < total < np.inf:
+        raise ValueError(f"sample_weight must be finite and not all zero, got the sum {total}")
+    return Weights(total, n_rows)
+
+
 class _Fit:
     """Facts, sample and sums of the partitions of a fit; a table, as far as checkpoints see it."""
 
@@ -175,11 +187,10 @@ class _Fit:
         self.estimator, self.partitions, self.seed = estimator, partitions, seed
         facts = partitions.map(tasks.facts_of)
         for of in facts:
-            if of.is_sparse or of.is_weighted:
-                what = "sparse rows" if of.is_sparse else "sample_weight"
+            if of.is_sparse:
                 raise TypeError(
                     f"partition {of.number}: {type(estimator).__name__} is not trained on "
-                    f"partitions with {what}: expected dense rows without weights"
+                    "partitions of sparse rows: expected dense ones"
                 )
         sizes = tuple(partitions.sizes)
         held_out = (0,) * len(sizes)
@@ -192,8 +203,9 @@ class _Fit:
         ]
         self.holding = Holding(partitions, tuple(partitions.numbers), tuple(of_parts))
         self.n_threads = threads_of(estimator.n_threads, partitions)
+        self.weights = _weights_of(facts, sum(sizes))
         self.table_type = np.result_type(*(of.dtype for of in facts))
-        self.sample = self._sample()
+        self.sample, self.weight = self._sample()
 
     @property
     def n_rows(self) -> int:
@@ -211,8 +223,11 @@ class _Fit:
             "contents": digest.hexdigest(),
         }
 
-    def _sample(self) -> tuple[Any, Array]:
-        """Return rows that are evenly spread over those for training, as a table and as rows."""
+    def _sample(self) -> tuple[tuple[Any, Array], Array | None]:
+        """Return rows that are evenly spread over those for training, and their weights.
+
+        The rows are a table, with names of columns, and an array.
+        """
         n, columns = self.n_rows, self.partitions.columns
         chosen = spread_rows(n, max(2, MOST_ENTRIES // self.partitions.n_features))
         ends = np.cumsum(self.holding.sizes)
@@ -225,13 +240,15 @@ class _Fit:
             )
         }
         asked = [place for place, number in enumerate(self.holding.numbers) if len(places[number])]
-        given = self.holding.by_number, places
-        rows = np.concatenate(self.partitions.map(tasks.rows_of, *given, places=asked))
+        given = self.holding.by_number, places, self.weights
+        parts = self.partitions.map(tasks.rows_of, *given, places=asked)
+        rows = np.concatenate([of for of, _ in parts])
+        weight = None if self.weights is None else np.concatenate([of for _, of in parts])
         if columns is None:
-            return rows, rows
+            return (rows, rows), weight
         import pandas as pd
 
-        return pd.DataFrame(rows, columns=list(columns), copy=False), rows
+        return (pd.DataFrame(rows, columns=list(columns), copy=False), rows), weight
 
     def start(self, goes_on: bool) -> Any:
         """Check all rows; return the state and variant of the start, and the column means."""
@@ -244,14 +261,15 @@ class _Fit:
             "with_extremes": needs_extremes(estimator),
             "n_threads": self.n_threads,
         }
-        of_parts = self.holding.by_number
-        sums, n_missing = self.partitions.reduce(
-            tasks.checked_rows, tasks.combined, of_parts, output, dtype, options
-        )
+        checks = self.holding.by_number, output, dtype, self.weights, options
+        found = self.partitions.reduce(tasks.checked_rows, tasks.combined, *checks)
+        if not found.sums.total or (estimator.early_stopping and not found.held_out_weight):
+            rows_without = "held out" if found.sums.total else "for training"
+            raise ValueError(f"no row {rows_without} has a positive sample_weight")
         # the sums of a sample that has all rows are those of a fit in memory, in its order
-        scan = None if len(rows) == self.n_rows else sums.scan()
-        given = sample, rows, None, len(rows), None, self.seed, goes_on
-        state, variant, means = estimator._start(*given, scan=scan, n_missing=n_missing)
+        scan = None if len(rows) == self.n_rows else found.sums.scan()
+        given = sample, rows, self.weight, len(rows), None, self.seed, goes_on
+        state, variant, means = estimator._start(*given, scan=scan, n_missing=found.n_missing)
         variant = check_rows(rows, state.model, variant)
         if variant.rows_unused is not None:
             variant = variant._replace(dead_rows=self.n_rows)
@@ -266,7 +284,8 @@ class _Fit:
                 f"no partition has alone: method={method!r} cannot train with it "
                 "(method='averaging' has the means of each partition's batches)"
             )
-        problem = Problem(state.model, variant._replace(rows_unused=None), self.n_threads)
+        of_tasks = variant._replace(rows_unused=None)
+        problem = Problem(state.model, of_tasks, self.n_threads, self.weights)
         uses_rates = estimator.learning_rate == AUTO and state.rates is not None
         # partitions make their own steps side by side: the largest one has a whole pass of them
         n_rows = max(holding.sizes) if method == AVERAGING else self.n_rows

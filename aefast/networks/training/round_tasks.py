@@ -29,12 +29,28 @@ from aefast.networks.training.shares import PartitionRows, Share
 from aefast.networks.variants import Variant, without_noise
 
 
+class Weights(NamedTuple):
+    """What scales the weights of all rows to the mean 1."""
+
+    total: float
+    n_rows: int
+
+    def of(self, part: Part) -> Array:
+        """Return the weights of a partition's rows."""
+        assert part.sample_weight is not None
+        return part.sample_weight / self.total * self.n_rows
+
+
 class Problem(NamedTuple):
     """What all tasks of a training need."""
 
     model: Network
     variant: Variant  # without rows_unused
     n_threads: int | None
+    weights: Weights | None = None  # None: rows have equal weights
+
+    def weights_of(self, part: Part) -> Array | None:
+        return None if self.weights is None else self.weights.of(part)
 
     def team(self, n_rows: int) -> int:
         """Return the number of threads for steps over batches of n_rows rows."""
@@ -141,51 +157,66 @@ class Facts(NamedTuple):
     number: int
     dtype: Any
     is_sparse: bool
-    is_weighted: bool
+    weight: float | None  # sum of its rows' weights, where they have some
 
 
 def facts_of(part: Part) -> Facts:
     is_sparse = not isinstance(part.X, np.ndarray)
-    return Facts(part.number, part.X.dtype, is_sparse, part.sample_weight is not None)
+    weight = None if part.sample_weight is None else float(part.sample_weight.sum())
+    return Facts(part.number, part.X.dtype, is_sparse, weight)
 
 
-def fingerprint_of(part: Part) -> dict[str, Any]:
-    return fingerprint(part.X)
+def fingerprint_of(part: Part) -> list[dict[str, Any]]:
+    tables = [part.X] if part.sample_weight is None else [part.X, part.sample_weight]
+    return [fingerprint(table) for table in tables]
 
 
-def rows_of(part: Part, rows: dict[int, PartitionRows], places: dict[int, Array]) -> Array:
-    """Return copies of some rows for training, by their places among these."""
-    return copied_rows(part.X, rows[part.number].training()[places[part.number]])
+def rows_of(
+    part: Part, rows: dict[int, PartitionRows], places: dict[int, Array], weights: Weights | None
+) -> tuple[Array, Array | None]:
+    """Return copies of some rows for training, by their places among these, and their weights."""
+    numbers = rows[part.number].training()[places[part.number]]
+    weight = None if weights is None else weights.of(part)[numbers]
+    return copied_rows(part.X, numbers), weight
 
 
 class Checked(NamedTuple):
-    """Sums of the columns of rows for training, and in how many columns held-out rows have gaps."""
+    """Sums of the columns of rows for training; gaps and weight of held-out rows."""
 
     sums: ColumnSums
-    n_missing: int
+    n_missing: int  # number of columns in which held-out rows have gaps
+    held_out_weight: float
 
     def __add__(self, other: Any) -> Checked:
-        return Checked(self.sums + other.sums, self.n_missing + other.n_missing)
+        return Checked(*(one + another for one, another in zip(self, other, strict=True)))
 
 
 def checked_rows(
-    part: Part, rows: dict[int, PartitionRows], output: Any, dtype: Any, options: dict[str, Any]
+    part: Part,
+    rows: dict[int, PartitionRows],
+    output: Any,
+    dtype: Any,
+    weights: Weights | None,
+    options: dict[str, Any],
 ) -> Checked:
     """Check all rows, and return sums of their columns.
 
     Raises ValueError for the first entry that fails, with its row and column.
     """
-    of_part, given, n_missing = rows[part.number], {"name": part.name} | options, 0
+    of_part, n_missing, held_out_weight = rows[part.number], 0, 0.0
+    weight = None if weights is None else weights.of(part)
+    given = {"name": part.name, "sample_weight": weight} | options
     if of_part.n_held_out:
         held_out = sums_of_table(part.X, of_part.held_out(), output, dtype, **given)
-        n_missing = held_out.scan().n_missing
-    return Checked(sums_of_table(part.X, of_part.training(), output, dtype, **given), n_missing)
+        n_missing, held_out_weight = held_out.scan().n_missing, held_out.total
+    sums = sums_of_table(part.X, of_part.training(), output, dtype, **given)
+    return Checked(sums, n_missing, held_out_weight)
 
 
 def held_out_loss(
     part: Part, rows: dict[int, PartitionRows], problem: Problem, flat: Array
 ) -> Array:
-    """Return the sum of the losses of held-out rows, without noise, and their number."""
+    """Return the weighted sum of the losses of held-out rows, without noise, and their weight."""
     model, variant = problem.model, without_noise(problem.variant)
     numbers = rows[part.number].held_out()
     sums = loss_sums(model, model.split(flat), part.X, numbers, problem.n_threads, variant=variant)
@@ -201,8 +232,11 @@ def loss_and_gradient(
     """Return mean loss and gradient of all rows of a partition for training."""
     share, rows, weight = places[part.number]
     order = None if not rows.n_held_out else rows.training()
-    X = part.X if order is None else copied_rows(part.X, order)
-    return _share_sums(X, share, weight, min(len(X), CHUNK_ROWS), problem, flat, None)
+    X, of_rows = part.X, problem.weights_of(part)
+    if order is not None:
+        X, of_rows = copied_rows(X, order), None if of_rows is None else of_rows[order]
+    size = min(len(X), CHUNK_ROWS)
+    return _share_sums(X, of_rows, share, weight, size, problem, flat, None)
 
 
 def gradients_of_shares(
@@ -213,16 +247,18 @@ def gradients_of_shares(
     unused: Array | None,
 ) -> ShareSums:
     """Return the sums over the shares of a partition in a round."""
-    total = None
+    total, of_rows = None, problem.weights_of(part)
     for share, rows, weight in places[part.number]:
-        X = copied_rows(part.X, rows.order(share.pass_began, share.first, share.last))
-        sums = _share_sums(X, share, weight, len(X), problem, flat, unused)
+        order = rows.order(share.pass_began, share.first, share.last)
+        X, of_share = copied_rows(part.X, order), None if of_rows is None else of_rows[order]
+        sums = _share_sums(X, of_share, share, weight, len(X), problem, flat, unused)
         total = sums if total is None else total + sums
     return total  # type: ignore[return-value]  # a partition without a share is not asked
 
 
 def _share_sums(
     X: Array,
+    sample_weight: Array | None,
     share: Share,
     weight: float,
     batch_size: int,
@@ -238,7 +274,7 @@ def _share_sums(
             model,
             X,
             model.split(flat),
-            None,
+            None if sample_weight is None else sample_weight / len(X),
             None,
             batch_size,
             problem.team(batch_size),
@@ -272,6 +308,7 @@ def local_steps(
         n_steps=start.n_steps,
         variant=problem.variant._replace(rows_unused=unused),
         n_rows_seen=share.first_sample,
+        sample_weight=problem.weights_of(part),
         bfloat16=start.bfloat16,
         schedule_step=start.schedule[0],
         schedule_steps=start.schedule[1],

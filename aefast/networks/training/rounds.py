@@ -64,10 +64,10 @@ class Holding(NamedTuple):
         """Return the mean loss of all held-out rows."""
         places = [place for place, of in enumerate(self.rows) if of.n_held_out]
         given = self.by_number, problem, flat
-        total, n_rows = self.partitions.reduce(
+        total, weight = self.partitions.reduce(
             tasks.held_out_loss, tasks.combined, *given, places=places
         )
-        return float(total / n_rows)
+        return float(total / weight)
 
 
 class Round:
