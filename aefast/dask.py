@@ -72,7 +72,8 @@ def fit(
         `StackedAutoencoder`, which are trained on dense rows. It is fitted in place.
     X : dask array, dask dataframe, or list of Delayed, Future, arrays, frames or CSR matrices
         Partitions of rows. Numbers of rows may be unknown, and partitions without rows are left
-        out; chunks along columns are joined. NaN is an error: no sum has a place for it.
+        out; chunks along columns are joined. NaN is an error, since no sum has a place for it,
+        except where an autoencoder has ``missing="mask"``.
     y : ignored
     sample_weight : array-like (n_samples,), or a collection with the partitions of X, optional
         Not negative: a row of weight 2 counts as two rows.

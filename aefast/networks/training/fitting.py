@@ -293,10 +293,9 @@ class NetworkFitting:
 
     def _fit_partitions(self, partitions, method="auto", local_steps=None):
         """Fit to rows in partitions; `aefast.dask.fit` documents it."""
-        from aefast.networks.training.partitioned import LOCAL_STEPS, fit_partitions
+        from aefast.networks.training.partitioned import fit_partitions
 
-        steps = LOCAL_STEPS if local_steps is None else local_steps
-        return fit_partitions(self, partitions, method, steps)
+        return fit_partitions(self, partitions, method, local_steps)
 
     @available_if(lbfgs.works_in_batches)
     def partial_fit(

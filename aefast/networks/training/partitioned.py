@@ -50,7 +50,7 @@ LARGEST_ROUND = 4096  # rows of a batch that is left to the fit
 
 
 def fit_partitions(
-    estimator: Any, partitions: Partitions, method: str = AUTO, local_steps: int = LOCAL_STEPS
+    estimator: Any, partitions: Partitions, method: str = AUTO, local_steps: int | None = None
 ) -> Any:
     """Fit an estimator to the rows of partitions; return it.
 
@@ -62,11 +62,12 @@ def fit_partitions(
     method : {"auto", "lbfgs", "rounds", "averaging"}
         The training, of `rounds.py`. "auto": "lbfgs" where the estimator's solver is that, else
         "rounds".
-    local_steps : int
-        Steps between two averages.
+    local_steps : int or None
+        Steps between two averages; None: LOCAL_STEPS.
     """
     estimator._check_parameters()
     method = _checked_method(estimator, method, local_steps)
+    local_steps = LOCAL_STEPS if local_steps is None else int(local_steps)
     asked = {"method": method} | ({"local_steps": local_steps} if method == AVERAGING else {})
     checkpoint = Checkpoint.of(estimator, asked)
     goes_on = estimator.warm_start and estimator.__sklearn_is_fitted__()
@@ -140,10 +141,15 @@ def _checked_method(estimator: Any, method: str, local_steps: Any) -> str:
     """Return the training that is meant; raise ValueError where it cannot train the estimator."""
     if method not in METHODS:
         raise ValueError(f"method must be one of {METHODS}, got {shown(method)}")
-    if isinstance(local_steps, bool) or not isinstance(local_steps, (int, np.integer)):
-        raise TypeError(f"local_steps must be an integer, got {shown(local_steps)}")
-    if local_steps < 1:
-        raise ValueError(f"local_steps must be at least 1, got {local_steps}")
+    if local_steps is not None:
+        if isinstance(local_steps, bool) or not isinstance(local_steps, (int, np.integer)):
+            raise TypeError(f"local_steps must be an integer or None, got {shown(local_steps)}")
+        if local_steps < 1:
+            raise ValueError(f"local_steps must be at least 1, got {local_steps}")
+        if method != AVERAGING:
+            raise ValueError(
+                f"local_steps={local_steps} needs method='averaging', got method={method!r}"
+            )
     is_lbfgs = estimator.solver == lbfgs.NAME
     if method == AUTO:
         method = lbfgs.NAME if is_lbfgs else ROUNDS
@@ -326,10 +332,10 @@ class _Fit:
             division,
             seed,
             state.n_rows_seen,
-            steps=int(local_steps),
+            steps=local_steps,
             start=start,
         )
-        return settings, local, report | {"local_steps": int(local_steps)}
+        return settings, local, report | {"local_steps": local_steps}
 
     def _trainer(
         self, settings: Any, state: Any, variant: Any, rates: Any, division: Division, n_steps: int
