@@ -88,8 +88,8 @@ def pairs(n: int) -> list[tuple[int, ...]]:
 def merged(values: Iterable[T], combine: Callable[[T, T], T]) -> T:
     """Return the values combined pairwise, in levels: (0, 1), (2, 3), ...; the last may be alone.
 
-    At most one value of each level is kept, so that values may come from a generator. `combine` may
-    change its first argument. There must be at least one value.
+    At most one value of each level is kept, so that values may come from a generator. There must be
+    at least one value, and `combine` must not change its arguments.
     """
     waiting: list[tuple[int, T]] = []  # (level, value) of values without a partner so far
     for value in values:

@@ -18,8 +18,8 @@ from distributed import Client, Future, get_worker
 from aefast._base.arrays import real_type
 from aefast._base.partitions import pairs
 from aefast._version import __version__
-from aefast.interop.distributed.origin import Partial, check_same, check_version, origin_of
-from aefast.interop.distributed.parts import compared, look, naming
+from aefast.interop.distributed.origin import Origin, Partial, check_same, check_version, origin_of
+from aefast.interop.distributed.parts import MOST_WARNINGS, compared, computed, issue, look
 from aefast.interop.distributed.waiting import Waiting, check_client
 
 T = TypeVar("T")
@@ -85,7 +85,7 @@ class Cluster:
     ) -> None:
         check_client(client)
         self.client, self.timeout, self.retries = client, float(timeout), int(retries)
-        self.origin: Any = None
+        self.origin: Origin | None = None
         self._prefix = f"aefast-{uuid4().hex}"
         self._n_calls = itertools.count()
         self._parts: list[Future] = client.compute(list(parts))
@@ -122,7 +122,7 @@ class Cluster:
         results = self._call(function, None, arguments, places)
         for result in results:
             check_same(results[0].origin, result.origin)
-        self.origin = results[0].origin
+        self._agree(results[0].origin)
         return [result.value for result in results]
 
     def reduce(
@@ -140,15 +140,22 @@ class Cluster:
             As for `map`.
         combine : callable
             ``combine(a, b)`` of two results, or of two that are combined already. It is called in a
-            binary tree that follows from the number of partitions: (0, 1), (2, 3), ...
+            binary tree that follows from the number of partitions: (0, 1), (2, 3), ... It must not
+            change its arguments.
 
         Returns
         -------
         result : object
         """
         (result,) = self._call(function, combine, arguments, places)
-        self.origin = result.origin
+        self._agree(result.origin)
         return result.value
+
+    def _agree(self, origin: Origin) -> None:
+        """Compare the arithmetic of a call with that of those before, by workers that have gone."""
+        if self.origin is not None:
+            check_same(self.origin, origin)
+        self.origin = origin
 
     def _call(
         self,
@@ -165,9 +172,11 @@ class Cluster:
         call = _Call(self.client, f"{self._prefix}-{next(self._n_calls)}", parts, task)
         waiting = Waiting(call, numbers, self.timeout, self.retries)
         try:
-            return waiting.results()
+            results = waiting.results()
         finally:
             call.release()
+        issue([warning for result in results for warning in result.warnings])
+        return results
 
 
 class _Task(NamedTuple):
@@ -261,8 +270,8 @@ def _received(sent: _Sent) -> _Sent:
 def _result(part: Any, sent: _Sent) -> Partial:
     origin = origin_of(get_worker().address)
     check_version(origin, sent.task.version)
-    with naming(part.number):
-        return Partial(sent.task.function(part, *sent.task.arguments), origin)
+    value, told = computed(sent.task.function, part, sent.task.arguments)
+    return Partial(value, origin, tuple(told[:MOST_WARNINGS]))
 
 
 def _combined(first: Partial, second: Partial, sent: _Sent) -> Partial:
@@ -270,5 +279,5 @@ def _combined(first: Partial, second: Partial, sent: _Sent) -> Partial:
     here = origin_of(get_worker().address)
     check_version(here, sent.task.version)
     check_same(first.origin, here)
-    # a task's arguments may be those of another task, and stay as they are
-    return Partial(sent.task.combine(first.value, second.value), first.origin)
+    told = (*first.warnings, *second.warnings)[:MOST_WARNINGS]
+    return Partial(sent.task.combine(first.value, second.value), first.origin, told)

@@ -9,7 +9,8 @@ import numpy as np
 from aefast._base.arrays import real_type
 from aefast._base.memory import available_bytes
 from aefast._base.partitions import Part, merged
-from aefast.interop.distributed.parts import compared, look, naming
+from aefast._base.warnings import Told
+from aefast.interop.distributed.parts import compared, computed, issue, look
 
 T = TypeVar("T")
 SHARE_KEPT = 0.25  # of the free memory, up to which partitions are kept between passes
@@ -77,10 +78,12 @@ class LocalExecutor:
         arguments: tuple[Any, ...],
         places: Sequence[int] | None,
     ) -> Iterator[T]:
+        warnings: list[Told] = []
         for part in self._each(places):
-            with naming(part.number):
-                result = function(part, *arguments)
+            result, told = computed(function, part, arguments)
+            warnings += told
             yield result
+        issue(warnings)
 
     def _each(self, places: Sequence[int] | None = None) -> Iterator[Part]:
         for place in range(len(self._tasks)) if places is None else places:

@@ -4,6 +4,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from aefast._base import _runtime, threads
+from aefast._base.warnings import Told
 from aefast._version import __version__
 
 
@@ -22,10 +23,11 @@ class Origin(NamedTuple):
 
 
 class Partial(NamedTuple):
-    """Partial result of a task with its origin."""
+    """Partial result of a task with its origin, and the first warnings on the way to it."""
 
     value: Any
     origin: Origin
+    warnings: tuple[Told, ...] = ()
 
 
 @lru_cache(maxsize=1)

@@ -10,9 +10,11 @@ from scipy import sparse
 from aefast._base import arrays as check
 from aefast._base.errors import shown
 from aefast._base.partitions import Part
+from aefast._base.warnings import Told, collected, warn
 
 # Errors that are raised anew with the number of the partition; others become a RuntimeError.
 _RAISED_AGAIN = (FloatingPointError, OverflowError, ValueError, TypeError, MemoryError)
+MOST_WARNINGS = 3  # that a call issues, of all its partitions
 
 
 @contextmanager
@@ -25,6 +27,19 @@ def naming(number: int) -> Iterator[None]:
             if isinstance(error, kind):
                 raise kind(f"partition {number}: {error}") from error
         raise RuntimeError(f"partition {number}: {type(error).__name__}: {error}") from error
+
+
+def computed(function: Any, part: Part, arguments: tuple[Any, ...]) -> tuple[Any, list[Told]]:
+    """Return ``function(part, *arguments)`` and the warnings on the way, naming the partition."""
+    with naming(part.number), collected() as told:
+        result = function(part, *arguments)
+    return result, [(f"partition {part.number}: {message}", kind) for message, kind in told]
+
+
+def issue(warnings: Sequence[Told]) -> None:
+    """Issue the first of these warnings."""
+    for message, category in warnings[:MOST_WARNINGS]:
+        warn(message, category)
 
 
 class Look(NamedTuple):

@@ -10,6 +10,7 @@ from distributed.scheduler import KilledWorker
 
 from aefast._base.errors import shown
 
+SETTLED = 0.2  # seconds without news, after which all that was lost is known
 SLICE = 0.5  # seconds between looks at the progress of tasks
 SCHEDULER_SECONDS = 30.0  # for an answer of the scheduler
 # Heartbeats come every half a second, or less often on large clusters: a worker is silent where
@@ -106,20 +107,24 @@ class Waiting:
 
     def _check_lost(self) -> None:
         """Raise the error for partitions that were lost and cannot be computed again."""
+        gone, before = self._gone(), None
+        while gone != before:  # the client hears of one after the other, and of a lost scheduler
+            check_client(self.client)
+            time.sleep(SETTLED)
+            gone, before = self._gone(), gone
         check_client(self.client)
-        time.sleep(0.05)  # the client hears of a lost scheduler and of its lost tasks at once
-        check_client(self.client)
-        gone = [
-            number
-            for number, part in zip(self.numbers, self.call.parts, strict=True)
-            if part.status == "cancelled"
-        ]
+        were = "were" if len(gone) > 1 else "was"
         what = f"{_named('partition', gone)} of X" if gone else "a task"
         raise RuntimeError(
-            f"{what} was lost with the worker that held the only copy, and cannot be computed "
+            f"{what} {were} lost with the worker that held the only copy, and cannot be computed "
             "again, as scattered data cannot: pass a dask collection or Delayed objects that can, "
             "or keep copies by client.replicate"
         )
+
+    def _gone(self) -> list[int]:
+        """Return the numbers of partitions that the scheduler has forgotten."""
+        parts = zip(self.numbers, self.call.parts, strict=True)
+        return [number for number, part in parts if part.status == "cancelled"]
 
     def _error(self, future: Any) -> BaseException:
         """Return the error of a task that has failed."""

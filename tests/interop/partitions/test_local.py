@@ -183,6 +183,14 @@ def test_partial_fit_goes_on_from_partitions():
     np.testing.assert_allclose(model.components_, expected.components_, rtol=1e-8, atol=1e-9)
 
 
+def test_warnings_of_partitions_are_issued_here():
+    rows = X.copy()
+    rows[:, 2] *= 1e-170
+    with pytest.warns(RuntimeWarning, match=r"partition 0: squares of column\(s\) 2") as told:
+        aefast.dask.statistics(in_chunks(rows))
+    assert len(told) == 3 and all(warning.filename == __file__ for warning in told)
+
+
 # ---- mixtures ----
 
 
@@ -415,7 +423,7 @@ def test_bad_weights_are_refused():
 def test_bad_parameters_are_refused():
     with pytest.raises(TypeError, match="AnomalyDetector has no fit to rows in partitions"):
         aefast.dask.fit(AnomalyDetector(), in_chunks())
-    with pytest.raises(ValueError, match="method must be None"):
+    with pytest.raises(ValueError, match="method must be 'auto'"):
         aefast.dask.fit(FactorAnalysis(2), in_chunks(), method="rounds")
     with pytest.raises(TypeError, match="DictionaryLearning, got FactorAnalysis"):
         aefast.dask.accumulate(FactorAnalysis(2), in_chunks())

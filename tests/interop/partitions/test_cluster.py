@@ -177,6 +177,14 @@ def _divide(part):
 _divide.__module__ = "__main__"  # sent by value: workers do not have this file
 
 
+def test_warnings_of_partitions_are_issued_here(client):
+    rows = X.copy()
+    rows[:, 2] *= 1e-170
+    with pytest.warns(RuntimeWarning, match=r"partition 0: squares of column\(s\) 2") as told:
+        aefast.dask.statistics(in_chunks(rows), client=client, **WAITS)
+    assert len(told) == 3 and all(warning.filename == __file__ for warning in told)
+
+
 def test_another_version_is_refused_by_the_name_of_its_worker(client):
     other = sorted(client.scheduler_info()["workers"])[1]
     ((_, version),) = client.run(dask_tasks.pretend_version, "0.0.9", workers=[other]).items()
@@ -199,6 +207,19 @@ def test_mixed_instruction_sets_are_refused_by_name(client):
     finally:
         client.run(dask_tasks.use_isa, isa, workers=[other])
     aefast.dask.fit(FactorAnalysis(2), in_chunks(), client=client, **WAITS)
+
+
+@pytest.mark.skipif(len(_runtime.isa_available()) < 2, reason="needs two instruction sets")
+def test_a_call_has_the_instruction_set_of_the_one_before(client):
+    """All workers compute with another one from the second call on, as if they were new ones."""
+    made = engine(client)
+    former = client.run(dask_tasks.use_isa, _runtime.isa_available()[0])
+    try:
+        for call in (made.map, lambda function: made.reduce(function, dask_tasks.added)):
+            with pytest.raises(RuntimeError, match="results would depend on which"):
+                call(dask_tasks.total)
+    finally:
+        client.run(dask_tasks.use_isa, next(iter(former.values())))
 
 
 def test_clients_that_cannot_be_used(client):
