@@ -299,43 +299,53 @@ class _Fit:
         settings = settings_of(
             estimator, state, n_rows, has_rates=uses_rates, suitable_batch=suitable
         )
-        report = {"method": method, "n_partitions": len(holding.rows)}
+        report: dict[str, Any] = {"method": method, "n_partitions": len(holding.rows)}
+        rates = state.rates if uses_rates else None
+        given: Any = settings, problem, state, variant, rates
         if method == lbfgs.NAME:
             problem = problem._replace(variant=problem.variant._replace(revive=0.0))
             return settings, FullBatchRounds(estimator, holding, problem, state), report
-        rates, batch_size = state.rates if uses_rates else None, int(settings.batch_size)
-        seed = self.seed if estimator.shuffle else None
         if method == ROUNDS:
-            division = division_of(holding.sizes, batch_size)
-            trainer = self._trainer(settings, state, variant, rates, division, division.n_rounds)
-            rounds = GradientRounds(trainer, holding, problem, division, seed, state.n_rows_seen)
-            shape = {"n_shares": division.n_shares, "share_rows": division.share_rows}
-            return settings, rounds, report | shape
-        division = Division(holding.sizes, batch_size, len(holding.sizes))
-        n_steps = -(-n_rows // batch_size)
+            rounds = self._gradient_rounds(*given)
+            return settings, rounds, report | rounds.shape()
+        report["local_steps"] = local_steps
+        return settings, self._local_rounds(*given, local_steps), report
+
+    def _gradient_rounds(
+        self, settings: Any, problem: Problem, state: Any, variant: Any, rates: Any
+    ) -> GradientRounds:
+        division = division_of(self.holding.sizes, int(settings.batch_size))
+        trainer = self._trainer(settings, state, variant, rates, division, division.n_rounds)
+        seed = self.seed if self.estimator.shuffle else None
+        given = trainer, self.holding, problem, division
+        return GradientRounds(*given, seed, state.n_rows_seen)
+
+    def _local_rounds(
+        self,
+        settings: Any,
+        problem: Problem,
+        state: Any,
+        variant: Any,
+        rates: Any,
+        local_steps: int,
+    ) -> LocalRounds:
+        sizes, batch_size = self.holding.sizes, int(settings.batch_size)
+        division, n_steps = Division(sizes, batch_size, len(sizes)), -(-max(sizes) // batch_size)
         trainer = self._trainer(settings, state, variant, rates, division, n_steps)
         start = LocalStart(
-            state.parameters,
-            state.optimizer_state,
-            state.n_steps,
-            trainer.schedule,
-            hyperparameters_of(settings),
-            batch_size,
-            rates,
-            estimator.precision == "bfloat16",
-            None,
+            flat=state.parameters,
+            state=state.optimizer_state,
+            n_steps=state.n_steps,
+            schedule=trainer.schedule,
+            hyperparameters=hyperparameters_of(settings),
+            batch_size=batch_size,
+            rates=rates,
+            bfloat16=self.estimator.precision == "bfloat16",
+            unused=None,
         )
-        local = LocalRounds(
-            trainer,
-            holding,
-            problem,
-            division,
-            seed,
-            state.n_rows_seen,
-            steps=local_steps,
-            start=start,
-        )
-        return settings, local, report | {"local_steps": local_steps}
+        seed = self.seed if self.estimator.shuffle else None
+        given = trainer, self.holding, problem, division
+        return LocalRounds(*given, seed, state.n_rows_seen, steps=local_steps, start=start)
 
     def _trainer(
         self, settings: Any, state: Any, variant: Any, rates: Any, division: Division, n_steps: int

@@ -138,6 +138,10 @@ class _Rounds(MiniBatches):
 class GradientRounds(_Rounds):
     """Synchronous mini-batches: one step a round, with the gradient of all of its shares."""
 
+    def shape(self) -> dict[str, int]:
+        """Return how a batch is divided, for reports."""
+        return {"n_shares": self.order.n_shares, "share_rows": self.order.share_rows}
+
     def _rounds(self, pass_began: int) -> Any:
         return rounds_of_pass(self.order, self.seed, pass_began)
 
