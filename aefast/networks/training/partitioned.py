@@ -309,7 +309,7 @@ class _Fit:
             rounds = self._gradient_rounds(*given)
             return settings, rounds, report | rounds.shape()
         report["local_steps"] = local_steps
-        return settings, self._local_rounds(*given, local_steps), report
+        return settings, self._local_rounds(*given, steps=local_steps), report
 
     def _gradient_rounds(
         self, settings: Any, problem: Problem, state: Any, variant: Any, rates: Any
@@ -327,7 +327,8 @@ class _Fit:
         state: Any,
         variant: Any,
         rates: Any,
-        local_steps: int,
+        *,
+        steps: int,
     ) -> LocalRounds:
         sizes, batch_size = self.holding.sizes, int(settings.batch_size)
         division, n_steps = Division(sizes, batch_size, len(sizes)), -(-max(sizes) // batch_size)
@@ -345,7 +346,7 @@ class _Fit:
         )
         seed = self.seed if self.estimator.shuffle else None
         given = trainer, self.holding, problem, division
-        return LocalRounds(*given, seed, state.n_rows_seen, steps=local_steps, start=start)
+        return LocalRounds(*given, seed, state.n_rows_seen, steps=steps, start=start)
 
     def _trainer(
         self, settings: Any, state: Any, variant: Any, rates: Any, division: Division, n_steps: int
