@@ -25,7 +25,7 @@ pytestmark = pytest.mark.extra
 N, D, CHUNK = 400, 9, 90  # partitions of 90, 90, 90, 90 and 40 rows
 OPTIONS = {"max_epochs": 3, "batch_size": 128, "random_state": 0, "tol": 0}
 METHODS = ("rounds", "averaging", "lbfgs")
-FAST = {"timeout": 3.0, "retries": 3}
+FAST = {"timeout": 12.0, "retries": 3}  # a busy machine keeps workers silent for seconds, too
 
 
 def table():
@@ -147,7 +147,7 @@ def test_a_worker_that_hangs(method, client, in_round, expected):
             os.kill(pid, signal.SIGCONT)
         except ProcessLookupError:
             pass
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - began < 120
 
 
 def test_a_worker_that_joins_in_the_middle(cluster, client, expected):
