@@ -10,6 +10,13 @@ from aefast._base.partitions import Part, PartsInMemory
 from aefast.networks.training import partitioned, rounds, shares
 from aefast.networks.training.partitioned import fit_partitions
 
+
+@pytest.fixture(autouse=True)
+def _small_shares(monkeypatch):
+    """Batches of a few rows have several shares."""
+    monkeypatch.setattr(shares, "LEAST_SHARE", 8)
+
+
 # ---- weights ----
 
 

@@ -27,6 +27,13 @@ from aefast.networks._autoencoder import Trainer
 from aefast.networks.training import lbfgs, round_tasks, rounds, shares
 from aefast.networks.training.hyperparameters import Hyperparameters
 
+
+@pytest.fixture(autouse=True)
+def _small_shares(monkeypatch):
+    """Batches of a few rows have several shares."""
+    monkeypatch.setattr(shares, "LEAST_SHARE", 8)
+
+
 VARIANTS = {
     "auto": {"max_epochs": 2, "batch_size": "auto"},
     "bounds": {"clip_norm": 0.5, "max_norm": 1.0, "weight_decay": 0.1, "alpha": 0.01},
@@ -67,9 +74,8 @@ def test_one_partition_has_the_bits_of_a_fit_in_memory(name, dtype):
     ],
     ids=lambda options: options["solver"],
 )
-def test_rounds_are_those_of_the_reference(options, tied, isa, monkeypatch):
+def test_rounds_are_those_of_the_reference(options, tied, isa):
     """Batches, sums of gradients, steps and losses."""
-    monkeypatch.setattr(shares, "LEAST_SHARE", 8)
     X = rows()
     given = options | {"learning_rate": 0.01, "tied": tied, "cls": Textbook, "n_components": K}
     start = fitted(X, max_epochs=0, **given)._state
@@ -113,9 +119,8 @@ def test_averages_are_those_of_the_reference(isa):
     np.testing.assert_allclose(ae.loss_curve_, losses, rtol=1e-11)
 
 
-def test_one_machine_with_the_same_batches_differs_by_rounding(monkeypatch):
+def test_one_machine_with_the_same_batches_differs_by_rounding():
     """A trainer that is given the rows of each round makes the steps of the rounds."""
-    monkeypatch.setattr(shares, "LEAST_SHARE", 8)
     X = rows()
     options = {"n_components": K, "cls": Textbook, "learning_rate": 0.01, "batch_size": 32}
     state = fitted(X, max_epochs=0, **options)._state

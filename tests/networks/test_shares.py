@@ -41,9 +41,10 @@ def test_batches_are_those_of_the_reference(monkeypatch):
 
 
 def test_rounds_mix_partitions_in_proportion_to_their_rows():
-    sizes = (1000, 3000)
-    division = shares.division_of(sizes, 128)
-    assert division == (sizes, 64, 2)
+    sizes = (4000, 12_000)
+    division = shares.division_of(sizes, 256)
+    assert division == (sizes, 128, 2)
+    assert shares.division_of(sizes, 255) == (sizes, 255, 1)
     rounds = list(shares.rounds_of_pass(division, 0, 0))
     for some in np.array_split(np.arange(len(rounds)), 4):  # in each quarter of the pass
         of_first = sum(one.n_rows for i in some for one in rounds[i] if one.partition == 0)

@@ -21,7 +21,7 @@ import numpy as np
 from aefast._base.random import SHUFFLE, SPLIT
 from aefast._base.types import Array
 
-LEAST_SHARE = 32  # rows of a share, at least: smaller products leave the kernels without work
+LEAST_SHARE = 128  # rows, at least: a task costs an engine milliseconds, whatever it does
 MOST_BYTES = 1 << 29  # of shuffled orders that a process keeps, 4 for each row
 
 

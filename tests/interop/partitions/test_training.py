@@ -19,6 +19,7 @@ from distributed import Client, LocalCluster
 
 import aefast.dask
 from aefast import Autoencoder
+from aefast.networks.training import shares
 
 pytestmark = pytest.mark.extra
 
@@ -58,6 +59,14 @@ def bits(ae):
     state = ae._state
     curves = [list(curve) for curve in ae._curves()]
     return state.parameters.tobytes(), state.optimizer_state.tobytes(), curves
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small_shares():
+    """Batches of 128 rows have four shares."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shares, "LEAST_SHARE", 32)
+        yield
 
 
 @pytest.fixture(scope="module")
