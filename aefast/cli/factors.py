@@ -1,5 +1,6 @@
 """Commands `aefast factors` and `aefast sample`: fit a linear factor model, draw rows from it."""
 
+import copy
 import dataclasses
 import json
 import math
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 import aefast
+from aefast.cli.cluster import add_cluster, engine_of_files, is_asked
 from aefast.cli.common import (
     DATA_HELP,
     METRICS_NAME,
@@ -28,6 +30,7 @@ from aefast.cli.common import (
 )
 from aefast.cli.held_out import hold_out
 from aefast.cli.labels import read_labels
+from aefast.linear.likelihoods import added_likelihoods, likelihood_of_part
 from aefast.linear.rotation import ROTATIONS
 from aefast.tables.outputs import check_can_write, check_can_write_table
 from aefast.tables.sources import paths_of
@@ -39,6 +42,7 @@ _WORDS_NAME = "words.png"
 _MOST_LISTED = 8  # features of a factor that are printed
 _ROTATIONS = [name for name in ROTATIONS if name != "target"]  # whose target is a table
 _MOST_PRINTED = 60  # columns of which the table of loadings is printed
+_TEST_FRACTION = 0.1
 _NAMES = {"ppca": "probabilistic PCA", "fa": "factor analysis"}
 
 
@@ -107,9 +111,8 @@ def add_factors(command):
         "--test-fraction",
         type=test_fraction,
         metavar="F",
-        default=0.1,
-        help="share of rows held out (default: %(default)s); with 0 a .npy file is only mapped, "
-        "and may be larger than memory",
+        help=f"share of rows held out (default: {_TEST_FRACTION}); with 0 a .npy file is only "
+        "mapped, and may be larger than memory",
     )
     add_seed(command, "the rows held out")
     add(
@@ -128,6 +131,7 @@ def add_factors(command):
     add("--no-plots", action="store_true", help="draw no pictures")
     add("--quiet", action="store_true", help="no summary")
     add_threads(command)
+    add_cluster(command)
     add_reading(command)
 
 
@@ -145,6 +149,11 @@ def _mixtures(text):
 
 
 def _factors(arguments):
+    if is_asked(arguments):
+        _factors_of_files(arguments)
+        return
+    if arguments.test_fraction is None:
+        arguments.test_fraction = _TEST_FRACTION
     is_matrix = arguments.covariance is not None
     is_shuffled = arguments.test_fraction > 0 and not is_matrix
     hint = " (a covariance matrix has no missing entries)"
@@ -172,14 +181,51 @@ def _factors(arguments):
     seconds = time.perf_counter() - started
     if table.feature_names is not None:
         model.feature_names_in_ = np.array(table.feature_names, dtype=object)
-    metrics = _metrics(arguments, model, subsets, seconds)
+    n_rows = {name: len(rows) for name, rows in subsets.items()}
+    scores = _likelihoods(arguments, model, subsets)
+    metrics = _metrics(arguments, model, n_rows or {"train": arguments.covariance}, scores, seconds)
+    rows = subsets.get("test", subsets.get("train"))
+    _write(arguments, model, metrics, rows, table)
+
+
+def _factors_of_files(arguments):
+    """Fit on a cluster: files are partitions, none of whose rows are held out."""
+    given = {"--covariance": arguments.covariance, "--test-fraction": arguments.test_fraction}
+    for name, value in given.items():
+        if value:
+            raise ValueError(
+                f"{name} is of a table in memory: with --dask or --workers, all rows are fitted to"
+            )
+    out, pictures = Path(arguments.out), _PICTURE_NAMES[:2]
+    if arguments.mixtures is not None:
+        pictures = _MIXTURE_PICTURES[:1]
+    if arguments.labels is not None:
+        raise ValueError("--labels is of a table in memory: columns of files have names")
+    check_can_write(out, (MODEL_NAME, METRICS_NAME, *pictures), paths_of(arguments.data))
+    model = _new_model(arguments)
+    with engine_of_files(arguments) as engine:
+        started = time.perf_counter()
+        model._fit_partitions(engine)
+        seconds = time.perf_counter() - started
+        bare = copy.copy(model)  # columns are known to be its own, and a part's have no names
+        vars(bare).pop("feature_names_in_", None)
+        total, n_rows = engine.reduce(likelihood_of_part, added_likelihoods, bare)
+    mean, p = total / n_rows, model._n_parameters()
+    scores = {"log_likelihood": {"train": mean}, "aic": 2.0 * p - 2.0 * total}
+    scores["bic"] = p * math.log(n_rows) - 2.0 * total
+    metrics = _metrics(arguments, model, {"train": n_rows}, scores, seconds)
+    _write(arguments, model, metrics, None, None)
+
+
+def _write(arguments, model, metrics, rows, table):
+    """Write the model, its metrics and pictures, and report."""
+    out = Path(arguments.out)
     out.mkdir(parents=True, exist_ok=True)
     model.save(out / MODEL_NAME)
     with aefast.model_file.replacing(out / METRICS_NAME) as file:
         file.write(json.dumps(metrics, indent=2, allow_nan=False).encode() + b"\n")
     written = f"{MODEL_NAME}, {METRICS_NAME}"
     if not arguments.no_plots:
-        rows = subsets.get("test", subsets.get("train"))
         written += _draw(model, rows, arguments, table, out)
     text = _summary(arguments, model, metrics, written)
     if "ss_loadings" in metrics and metrics["n_features"] <= _MOST_PRINTED:
@@ -228,16 +274,14 @@ def _new_mixture(arguments):
     return of(arguments.mixtures, **options)
 
 
-def _metrics(arguments, model, subsets, seconds):
+def _metrics(arguments, model, n_rows, scores, seconds):
     k, d = model.components_.shape[-2:]
-    scores = _likelihoods(arguments, model, subsets)
     facts = {
         "aefast_version": aefast.__version__,
         "data": arguments.data,
         "scaled": arguments.scale,
         "model": arguments.model,
-        "n_rows": {name: len(rows) for name, rows in subsets.items()}
-        or {"train": arguments.covariance},
+        "n_rows": n_rows,
         "n_features": d,
         "n_components": k,
         "parameters": model.get_params(deep=False),
@@ -332,7 +376,9 @@ def _draw(model, rows, arguments, table, out):
     from aefast import plotting
     from aefast.plotting import factors
 
-    shape = table.image_shape if arguments.image_shape is None else arguments.image_shape
+    shape = arguments.image_shape
+    if shape is None and table is not None:
+        shape = table.image_shape
     try:
         if arguments.mixtures is not None:
             names, figures = _MIXTURE_PICTURES, [factors.means(model, shape)]

@@ -63,3 +63,15 @@ class LikelihoodMixin:
         """
         log_p = self.score_samples(X)
         return self._n_parameters() * float(np.log(len(log_p))) - 2.0 * sum_of(log_p)
+
+
+# ---- of rows in partitions ----
+
+
+def likelihood_of_part(part, model):
+    """Return the sum of a partition's log-likelihoods, and its number of rows."""
+    return sum_of(model.score_samples(part.X)), part.n_rows
+
+
+def added_likelihoods(first, second):
+    return first[0] + second[0], first[1] + second[1]

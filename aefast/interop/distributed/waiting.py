@@ -10,7 +10,7 @@ from distributed.scheduler import KilledWorker
 
 from aefast._base.errors import shown
 
-SETTLED = 0.2  # seconds without news, after which all that was lost is known
+SETTLED = 0.1  # seconds after which the client knows whether its scheduler is lost
 SLICE = 0.5  # seconds between looks at the progress of tasks
 SCHEDULER_SECONDS = 30.0  # for an answer of the scheduler
 # Heartbeats come every half a second, or less often on large clusters: a worker is silent where
@@ -107,24 +107,22 @@ class Waiting:
 
     def _check_lost(self) -> None:
         """Raise the error for partitions that were lost and cannot be computed again."""
-        gone, before = self._gone(), None
-        while gone != before:  # the client hears of one after the other, and of a lost scheduler
-            check_client(self.client)
-            time.sleep(SETTLED)
-            gone, before = self._gone(), gone
         check_client(self.client)
+        time.sleep(SETTLED)  # the client hears of lost tasks and of a lost scheduler at once
+        check_client(self.client)
+        gone = self._gone()
         were = "were" if len(gone) > 1 else "was"
         what = f"{_named('partition', gone)} of X" if gone else "a task"
         raise RuntimeError(
             f"{what} {were} lost with the worker that held the only copy, and cannot be computed "
-            "again, as scattered data cannot: pass a dask collection or Delayed objects that can, "
-            "or keep copies by client.replicate"
+            "again, as scattered data cannot: pass a dask collection or Delayed objects that can"
         )
 
     def _gone(self) -> list[int]:
         """Return the numbers of partitions that the scheduler has forgotten."""
-        parts = zip(self.numbers, self.call.parts, strict=True)
-        return [number for number, part in parts if part.status == "cancelled"]
+        keys = [part.key for part in self.call.parts]
+        forgotten = self._on_scheduler(_forgotten, keys=keys)
+        return [number for number, key in zip(self.numbers, keys, strict=True) if key in forgotten]
 
     def _error(self, future: Any) -> BaseException:
         """Return the error of a task that has failed."""
@@ -232,6 +230,11 @@ def _places_of(dask_scheduler: Any, keys: list[str]) -> tuple[dict, dict, set]:
             workers += [task.processing_on] if task.processing_on else []
             places[key] = [worker.address for worker in workers]
     return silences, places, running.intersection(keys)
+
+
+def _forgotten(dask_scheduler: Any, keys: list[str]) -> set[str]:
+    """Return the tasks of these keys that the scheduler does not have, and cannot compute."""
+    return {key for key in keys if key not in dask_scheduler.tasks}
 
 
 async def _give_up(dask_scheduler: Any, workers: list[str]) -> None:

@@ -171,6 +171,7 @@ def test_the_only_copy_of_a_partition_is_lost(client):
 
 
 def test_copies_keep_a_partition(client, expected):
+    client.amm.stop()  # it would drop copies, as it does every two seconds
     futures = client.scatter(np.split(X, range(90, 1000, 90)), broadcast=True, hash=False)
     made = engine(client, futures)
     strike(client, 0, signal.SIGKILL)
@@ -197,9 +198,7 @@ def test_a_worker_stops_in_the_middle(client, expected, tmp_path):
 def test_a_task_that_hangs_ends_with_the_names_of_partition_and_worker(client):
     made = engine(client, timeout=2, retries=1)
     begin = time.monotonic()
-    with pytest.raises(
-        TimeoutError, match=r"partition 4 on workers? tcp:.* before: worker tcp:.*timeout"
-    ):
+    with pytest.raises(TimeoutError, match=r"partition 4 on workers? tcp:.*raise timeout"):
         made.map(dask_tasks.hang, 4, 30)
     assert time.monotonic() - begin < 20
 

@@ -1,0 +1,97 @@
+"""`aefast factors` with --dask and --workers: files as partitions of a cluster."""
+
+# ruff: noqa: E402  the imports follow the check for Dask
+
+import json
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+distributed = pytest.importorskip("distributed", reason="needs dask: pip install 'aefast[dask]'")
+pytest.importorskip("pyarrow")
+import pandas as pd
+from support.dask_tasks import make_rows
+
+import aefast
+from aefast.cli import main
+
+NAMES = list("abcdef")
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """The pattern of four Parquet files."""
+    folder = tmp_path_factory.mktemp("files")
+    for number, rows in enumerate(np.array_split(make_rows(), 4)):
+        pd.DataFrame(rows, columns=NAMES).to_parquet(folder / f"part-{number}.parquet")
+    return str(folder / "*.parquet")
+
+
+@pytest.fixture(scope="module")
+def address():
+    """The address of a scheduler with two workers."""
+    options = {"threads_per_worker": 1, "dashboard_address": ":0", "silence_logs": 50}
+    with distributed.LocalCluster(2, processes=True, **options) as cluster:
+        yield cluster.scheduler_address
+
+
+def factors(*words):
+    return main(["factors", *map(str, words), "--no-plots", "--quiet"])
+
+
+def test_files_are_fitted_to_on_a_cluster(files, address, folder):
+    assert factors(files, "--model", "fa", "-k", 2, "--dask", address, "--out", "there") == 0
+    assert factors(files, "--model", "fa", "-k", 2, "--test-fraction", 0, "--out", "here") == 0
+    there, here = (aefast.load(f"{out}/model.safetensors") for out in ("there", "here"))
+    np.testing.assert_allclose(there.components_, here.components_, rtol=1e-7, atol=1e-9)
+    assert list(there.feature_names_in_) == NAMES
+    mine, its = (json.loads(Path(out, "metrics.json").read_text()) for out in ("there", "here"))
+    assert mine["n_rows"] == its["n_rows"] == {"train": 1000}
+    for name in ("aic", "bic"):
+        assert mine[name] == pytest.approx(its[name], rel=1e-9)
+    assert mine["log_likelihood"]["train"] == pytest.approx(its["log_likelihood"]["train"])
+
+
+@pytest.mark.extra
+def test_processes_of_this_machine(files, folder):
+    options = (files, "--mixtures", 2, "-k", 2)
+    for n in (1, 2):
+        assert factors(*options, "--workers", n, "--out", f"of-{n}") == 0
+    one, two = (aefast.load(f"of-{n}/model.safetensors") for n in (1, 2))
+    np.testing.assert_array_equal(one.components_, two.components_)
+
+
+def test_errors_name_the_file(files, address, folder, capsys):
+    frame = pd.DataFrame(make_rows(50), columns=NAMES)
+    frame.to_parquet("a.parquet")
+    broken = frame.copy()
+    broken.loc[7, "a"] = np.nan
+    broken.to_parquet("b.parquet")
+    assert factors("*.parquet", "--dask", address) == 2
+    assert "b.parquet: Input X contains NaN at row 7, column 'a'" in capsys.readouterr().err
+    frame.assign(t="x").to_parquet("b.parquet")
+    assert factors("*.parquet", "--dask", address) == 2
+    assert "b.parquet" in capsys.readouterr().err
+    frame[["a", "b"]].to_parquet("b.parquet")
+    assert factors("*.parquet", "--dask", address) == 2
+    assert "partition 0 has 6, partition 1 has 2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["digits", "--workers", "2"], "reads files by their names"),
+        (["*.parquet", "--workers", "0"], "--workers must be at least 1"),
+        (["*.parquet", "--workers", "2", "--covariance", "10"], "--covariance is of a table"),
+        (["*.parquet", "--workers", "2", "--test-fraction", "0.2"], "--test-fraction is of a"),
+        (["none/*.parquet", "--workers", "2"], "no file matches"),
+        (["x.parquet", "--dask", "tcp://127.0.0.1:1", "--workers", "2"], "not allowed with"),
+    ],
+)
+def test_options_that_do_not_go_together(words, message, folder, capsys):
+    pd.DataFrame(make_rows(9), columns=NAMES).to_parquet("x.parquet")
+    with pytest.raises(SystemExit) if "--dask" in words else nullcontext():
+        assert factors(*words) == 2
+    assert message in capsys.readouterr().err
