@@ -11,6 +11,7 @@ import numpy as np
 import aefast
 from aefast.cli import report as reports
 from aefast.cli import variants
+from aefast.cli.cluster import add_cluster, is_asked
 from aefast.cli.common import (
     DATA_HELP,
     METRICS_NAME,
@@ -25,6 +26,7 @@ from aefast.cli.common import (
     test_fraction,
     training_options,
 )
+from aefast.cli.fit_files import add_method, fit_files
 from aefast.cli.fit_parameters import DESTINATIONS, PARAMETERS, add_parameters
 from aefast.cli.held_out import hold_out
 from aefast.cli.table_models import add_roles, encoded, texts_of
@@ -35,6 +37,7 @@ _PICTURE_NAMES = ("filters.png", "reconstructions.png", "loss.png")
 
 EXIT_POOR = 3  # exit status where the fit does not beat the column means
 _EPOCHS = ("max_epochs", "pretrain_epochs")
+_TEST_FRACTION = 0.1
 
 
 def add_fit(command):
@@ -54,9 +57,8 @@ def add_fit(command):
         "--test-fraction",
         type=test_fraction,
         metavar="F",
-        default=0.1,
-        help="share of rows held out (default: %(default)s). They change places with the last "
-        "rows, in memory; with 0 a .npy file is only mapped, and may be larger than memory",
+        help=f"share of rows held out (default: {_TEST_FRACTION}). They change places with the "
+        "last rows, in memory; with 0 a .npy file is only mapped, and may be larger than memory",
     )
     add(
         "--validation",
@@ -75,6 +77,8 @@ def add_fit(command):
     )
     add("--no-plots", action="store_true", help="draw no pictures")
     add("--quiet", action="store_true", help="no progress, no summary")
+    add_cluster(command)
+    add_method(command)
     add_reading(command)
     add_roles(command)
     add_parameters(command.add_argument_group("the autoencoder and its training"))
@@ -98,6 +102,16 @@ def _new_model(arguments, feature_names):
 
 
 def _fit(arguments):
+    if is_asked(arguments):
+        return 0 if fit_files(arguments, _new_model) else EXIT_POOR
+    for name, given in (
+        ("--method", arguments.method != "auto"),
+        ("--local-steps", arguments.local_steps),
+    ):
+        if given:
+            raise ValueError(f"{name} is of files on a cluster: give --dask or --workers")
+    if arguments.test_fraction is None:
+        arguments.test_fraction = _TEST_FRACTION
     table = read_data(
         arguments,
         writeable=arguments.test_fraction > 0,
