@@ -76,15 +76,15 @@ def expected():
 
 @pytest.fixture
 def cluster():
-    """Two workers, each a process that is started anew when it dies."""
+    """Two workers, each a process that is started anew when it dies: tests may kill them."""
     options = {"n_workers": 2, "threads_per_worker": 1, "processes": True}
     with LocalCluster(**options, dashboard_address=None, silence_logs=50) as made:
         yield made
 
 
 @pytest.fixture
-def client(cluster):
-    with Client(cluster) as made:
+def own_client(cluster):
+    with Client(cluster, set_as_default=False) as made:
         made.wait_for_workers(2)
         yield made
 
@@ -137,20 +137,20 @@ def test_any_number_of_workers_gives_the_same_bits(method, n_workers, expected):
 
 @pytest.mark.parametrize("when", ["before", "during", "after"])
 @pytest.mark.parametrize("method", METHODS)
-def test_a_worker_that_is_killed(when, method, client, in_round, expected):
-    pid = pid_of(client)
+def test_a_worker_that_is_killed(when, method, own_client, in_round, expected):
+    pid = pid_of(own_client)
     n_rounds = in_round(when, lambda: os.kill(pid, signal.SIGKILL))
-    assert bits(fitted(method, client)) == expected[method]
+    assert bits(fitted(method, own_client)) == expected[method]
     assert n_rounds() > 3
 
 
 @pytest.mark.parametrize("method", ["rounds", "averaging"])
-def test_a_worker_that_hangs(method, client, in_round, expected):
-    pid = pid_of(client)
+def test_a_worker_that_hangs(method, own_client, in_round, expected):
+    pid = pid_of(own_client)
     in_round("before", lambda: os.kill(pid, signal.SIGSTOP))
     began = time.monotonic()
     try:
-        assert bits(fitted(method, client, limits=FAST)) == expected[method]
+        assert bits(fitted(method, own_client, limits=FAST)) == expected[method]
     finally:
         try:
             os.kill(pid, signal.SIGCONT)
@@ -159,13 +159,13 @@ def test_a_worker_that_hangs(method, client, in_round, expected):
     assert time.monotonic() - began < 120
 
 
-def test_a_worker_that_joins_in_the_middle(cluster, client, expected):
+def test_a_worker_that_joins_in_the_middle(cluster, own_client, expected):
     def callback(epoch, *_):
         if epoch == 1:
             cluster.scale(3)
-            client.wait_for_workers(3)
+            own_client.wait_for_workers(3)
 
-    assert bits(fitted("rounds", client, callbacks=callback)) == expected["rounds"]
+    assert bits(fitted("rounds", own_client, callbacks=callback)) == expected["rounds"]
 
 
 def test_two_fits_at_once(client, expected):
