@@ -39,8 +39,13 @@ def from_foreign(value: Any, name: str) -> Any:
 
 
 def refuse_collection(value: Any, name: str) -> None:
-    """Raise TypeError for a collection of Dask, whose entries have not been computed."""
-    if hasattr(value, "__dask_graph__") and not isinstance(value, type):
+    """Raise TypeError for a collection of Dask, whose entries have not been computed.
+
+    Arrays of xarray have the method of collections too, and no graph where they are in memory.
+    """
+    if not hasattr(value, "__dask_graph__") or isinstance(value, type):
+        return
+    if value.__dask_graph__() is not None:
         kind = f"{type(value).__module__.partition('.')[0]} {type(value).__name__}"
         raise TypeError(
             f"{name} is a collection of Dask ({kind}): use aefast.dask.fit(estimator, {name}), "

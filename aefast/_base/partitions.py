@@ -80,11 +80,6 @@ class Partitions(Protocol):
         ...
 
 
-def pairs(n: int) -> list[tuple[int, ...]]:
-    """Return the numbers of n values that are merged with each other, in one level of the tree."""
-    return [tuple(range(first, min(first + 2, n))) for first in range(0, n, 2)]
-
-
 def merged(values: Iterable[T], combine: Callable[[T, T], T]) -> T:
     """Return the values combined pairwise, in levels: (0, 1), (2, 3), ...; the last may be alone.
 

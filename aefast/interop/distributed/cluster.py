@@ -16,7 +16,7 @@ import numpy as np
 from distributed import Client, Future, get_worker
 
 from aefast._base.arrays import real_type
-from aefast._base.partitions import pairs
+from aefast._base.partitions import merged
 from aefast._version import __version__
 from aefast.interop.distributed.origin import Origin, Partial, check_same, check_version, origin_of
 from aefast.interop.distributed.parts import MOST_WARNINGS, compared, computed, issue, look
@@ -28,6 +28,7 @@ _LARGE_GRAPH = "distributed.admin.large-graph-warning-threshold"
 _no_warning = threading.Lock()
 TIMEOUT = 300.0  # seconds without progress, after which tasks are given to other workers
 RETRIES = 2
+GROUP = 4  # results that a task combines: a power of 2, so that it is a part of the binary tree
 
 
 class Cluster:
@@ -206,9 +207,8 @@ class _Call:
 
     def __init__(self, client: Client, key: str, parts: list[Future], task: _Task) -> None:
         self.client, self.key, self.parts = client, key, parts
-        self.is_reduced = task.combine is not None
-        with _no_warning, dask.config.set({_LARGE_GRAPH: "1 TiB"}):
-            self.sent = client.submit(_received, _Sent(task), key=f"{key}-arguments", pure=False)
+        self.task, self.is_reduced = task, task.combine is not None
+        self.sent: Any = None
         self.attempt = 0
         self.leaves: list[Any] = [None] * len(parts)
         self.branches: list[Future] = []
@@ -221,11 +221,13 @@ class _Call:
         """
         options = {} if workers is None else {"workers": workers, "allow_other_workers": True}
         options |= {"pure": False}
-        key, sent = f"{self.key}-{self.attempt}", [self.sent] * len(places)
+        key = f"{self.key}-{self.attempt}"
+        if self.sent is None or self.sent.status != "finished":
+            self.sent = self._send(f"{key}-arguments", options)
         made = self.client.map(
             _result,
             [self.parts[place] for place in places],
-            sent,
+            [self.sent] * len(places),
             key=[f"{key}-{place}" for place in places],
             **options,
         )
@@ -237,18 +239,23 @@ class _Call:
             self.targets = self._level(f"{key}-level-{level}", self.targets, options)
         self.attempt += 1
 
+    def _send(self, key: str, options: dict[str, Any]) -> Future:
+        with _no_warning, dask.config.set({_LARGE_GRAPH: "1 TiB"}):
+            return self.client.submit(_received, _Sent(self.task), key=key, **options)
+
     def _level(self, key: str, below: list[Future], options: dict[str, Any]) -> list[Future]:
-        couples = [pair for pair in pairs(len(below)) if len(pair) == 2]
-        made = self.client.map(
-            _combined,
-            [below[first] for first, _ in couples],
-            [below[second] for _, second in couples],
-            [self.sent] * len(couples),
-            key=[f"{key}-{first}" for first, _ in couples],
-            **options,
-        )
+        """Return the tasks that combine GROUP results each, as two levels of the binary tree do."""
+        firsts = range(0, len(below), GROUP)
+        groups = [below[first : first + GROUP] for first in firsts]
+        alone = groups.pop() if len(groups[-1]) == 1 else []
+        columns = [
+            [group[place] if place < len(group) else None for group in groups]
+            for place in range(GROUP)
+        ]
+        keys = [f"{key}-{first}" for first in firsts[: len(groups)]]
+        made = self.client.map(_combined, [self.sent] * len(groups), *columns, key=keys, **options)
         self.branches += made
-        return [*made, *below[2 * len(couples) :]]
+        return [*made, *alone]
 
     @property
     def futures(self) -> list[Future]:
@@ -274,10 +281,12 @@ def _result(part: Any, sent: _Sent) -> Partial:
     return Partial(value, origin, tuple(told[:MOST_WARNINGS]))
 
 
-def _combined(first: Partial, second: Partial, sent: _Sent) -> Partial:
-    check_same(first.origin, second.origin)
+def _combined(sent: _Sent, *partials: Partial | None) -> Partial:
+    given = [partial for partial in partials if partial is not None]
+    first, told = given[0].origin, [warning for partial in given for warning in partial.warnings]
     here = origin_of(get_worker().address)
     check_version(here, sent.task.version)
-    check_same(first.origin, here)
-    told = (*first.warnings, *second.warnings)[:MOST_WARNINGS]
-    return Partial(sent.task.combine(first.value, second.value), first.origin, told)
+    for origin in (*(partial.origin for partial in given[1:]), here):
+        check_same(first, origin)
+    value = merged((partial.value for partial in given), sent.task.combine)
+    return Partial(value, first, tuple(told[:MOST_WARNINGS]))

@@ -13,9 +13,9 @@ from aefast._base.errors import shown
 SETTLED = 0.1  # seconds after which the client knows whether its scheduler is lost
 SLICE = 0.5  # seconds between looks at the progress of tasks
 SCHEDULER_SECONDS = 30.0  # for an answer of the scheduler
-# Heartbeats come every half a second, or less often on large clusters: a worker is silent where
-# none has come for this part of the timeout.
-SILENT = 0.5
+# Heartbeats come every half a second, or less often on large clusters and busy machines: a worker
+# is silent where none has come for this part of the timeout, and for some seconds.
+SILENT, LEAST_SILENCE = 0.5, 3.0
 FEW_NAMED = 10  # partitions or workers that an error names
 
 
@@ -133,11 +133,6 @@ class Waiting:
                 f"computed it, the last at {error.last_worker.address}. Partitions that are "
                 "smaller take less memory"
             )
-        if isinstance(error, ImportError | AttributeError) and "aefast" in str(error):
-            return RuntimeError(
-                f"{self._what(future)}: its worker lacks this version of aefast ({error}); install "
-                "the same version everywhere"
-            )
         return error
 
     def _what(self, future: Any) -> str:
@@ -152,9 +147,8 @@ class Waiting:
         keys = [future.key for future in self.call.futures]
         silences, places, running = self._on_scheduler(_places_of, keys=keys)
         held = {worker for workers in places.values() for worker in workers}
-        silent = [
-            worker for worker in sorted(held) if silences.get(worker, 0) > SILENT * self.timeout
-        ]
+        most = max(SILENT * self.timeout, LEAST_SILENCE)
+        silent = [worker for worker in sorted(held) if silences.get(worker, 0) > most]
         waited = [
             place for place, future in enumerate(self.call.leaves) if future.status != "finished"
         ]
@@ -172,6 +166,7 @@ class Waiting:
             self.given_up += silent
             self._on_scheduler(_give_up, workers=silent)
             return
+        busy.update(self._on_scheduler(_move, keys=keys))
         self.given_up += sorted(busy)
         self.call.submit(waited, sorted(set(silences) - busy) or None)
 
@@ -194,9 +189,9 @@ class Waiting:
         before = [worker for worker in dict.fromkeys(self.given_up) if worker not in workers]
         if before:
             on += f", given up before: {_named('worker', before)}"
-        advice = (
-            "there is no worker" if n_workers == 0 else "where tasks take longer, raise timeout"
-        )
+        advice = "where tasks take longer, raise timeout"
+        if n_workers == 0:
+            advice = "there is no worker; their logs say why, such as a version that lacks a module"
         return TimeoutError(
             f"no task has ended for {self.timeout:g} s, and retries={self.retries} did not help: "
             f"{what}{on}; {advice}"
@@ -230,6 +225,35 @@ def _places_of(dask_scheduler: Any, keys: list[str]) -> tuple[dict, dict, set]:
             workers += [task.processing_on] if task.processing_on else []
             places[key] = [worker.address for worker in workers]
     return silences, places, running.intersection(keys)
+
+
+def _move(dask_scheduler: Any, keys: list[str]) -> list[str]:
+    """Give tasks that wait on a worker, and what they need, to workers that have none of them.
+
+    What holds such a worker need not be known: the task of a call that has ended may still run.
+
+    Returns
+    -------
+    busy : list of str
+        Workers that have tasks to do and do not come to them.
+    """
+    waiting, seen = [], set()
+    left = [dask_scheduler.tasks[key] for key in keys if key in dask_scheduler.tasks]
+    while left:
+        task = left.pop()
+        if task not in seen and task.state != "memory":
+            seen.add(task)
+            left.extend(task.dependencies)
+            if task.processing_on is not None:
+                waiting.append(task)
+    busy = {task.processing_on.address for task in waiting}
+    others = set(dask_scheduler.workers) - busy
+    moved = [task for task in waiting if others and task not in task.processing_on.executing]
+    for task in moved:
+        task.worker_restrictions, task.loose_restrictions = set(others), True
+    released = dict.fromkeys((task.key for task in moved), "released")  # upon which they wait anew
+    dask_scheduler.transitions(released, stimulus_id=f"aefast-move-{time.time()}")
+    return sorted(busy)
 
 
 def _forgotten(dask_scheduler: Any, keys: list[str]) -> set[str]:

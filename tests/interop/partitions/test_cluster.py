@@ -77,14 +77,14 @@ def test_bits_are_those_of_any_number_of_workers(make_cluster, n_workers, thread
     client.close()
 
 
-def test_mergers_happen_in_the_order_of_the_local_engine(client):
-    rows = [dask.delayed(part) for part in np.array_split(X, 7)]
-    local = LocalExecutor(partitions_of(rows))
-    of_cluster = engine(client, rows)
+@pytest.mark.parametrize("n", [1, 4, 5, 7, 9, 16, 21])
+def test_mergers_happen_in_the_order_of_the_local_engine(client, n):
+    """Tasks combine four results each; none is left over, or in another order."""
+    rows = [dask.delayed(part) for part in np.array_split(X, n)]
     arguments = dask_tasks.text_of, dask_tasks.bracketed
-    assert of_cluster.reduce(*arguments) == local.reduce(*arguments)
-    assert of_cluster.reduce(*arguments) == "(((0 1) (2 3)) ((4 5) 6))"
-    assert of_cluster.map(dask_tasks.text_of) == list("0123456")
+    of_cluster = engine(client, rows)
+    assert of_cluster.reduce(*arguments) == LocalExecutor(partitions_of(rows)).reduce(*arguments)
+    assert of_cluster.map(dask_tasks.text_of) == [str(i) for i in range(n)]
 
 
 def test_what_an_engine_tells(client):

@@ -196,16 +196,31 @@ def test_a_worker_stops_in_the_middle(client, expected, tmp_path):
 
 
 def test_a_task_that_hangs_ends_with_the_names_of_partition_and_worker(client):
-    made = engine(client, timeout=2, retries=1)
+    made = engine(client)
+    made.timeout, made.retries = 2, 1
     begin = time.monotonic()
     with pytest.raises(TimeoutError, match=r"partition 4 on workers? tcp:.*raise timeout"):
         made.map(dask_tasks.hang, 4, 30)
     assert time.monotonic() - begin < 20
 
 
+def test_a_call_that_waits_for_a_worker_that_is_busy_is_made_elsewhere(client, expected):
+    """Tasks that an earlier call has left behind hold one of two workers; its task hangs there."""
+    made = engine(client)
+    made.timeout, made.retries = 2, 0
+    with pytest.raises(TimeoutError, match="partition 4 on worker"):
+        made.map(dask_tasks.hang, 4, 25)
+    made = engine(client, timeout=SECONDS)
+    assert_equals(made.reduce(statistics_of_part, added, 1), expected)
+
+
 def test_no_worker_at_all_ends_with_an_error(client):
-    made = engine(client, timeout=1, retries=1)
+    made = engine(client)
+    made.timeout, made.retries = 1, 1
     client.cluster.scale(0)
+    end = time.monotonic() + 60
+    while client.scheduler_info()["workers"] and time.monotonic() < end:
+        time.sleep(0.1)
     with pytest.raises(TimeoutError, match="there is no worker"):
         made.map(statistics_of_part, 1)
 

@@ -31,7 +31,7 @@ from aefast import (
     Whitening,
     load,
 )
-from aefast._base.partitions import Part, PartsInMemory, merged, pairs
+from aefast._base.partitions import Part, PartsInMemory, merged
 
 X = make_rows()
 NAMES = ["a", "b", "c", "d", "e", "f"]
@@ -69,13 +69,11 @@ def assert_same_bits(one, other):
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 6, 7, 8, 11])
 def test_the_tree_of_mergers_is_the_one_of_its_levels(n):
-    """`merged`, which keeps few values, has the tree that `pairs` describes level by level."""
+    """`merged`, which keeps few values, combines (0, 1), (2, 3), ... and so on level by level."""
     level = [str(i) for i in range(n)]
     while len(level) > 1:
-        level = [
-            dask_tasks.bracketed(*(level[i] for i in pair)) if len(pair) == 2 else level[pair[0]]
-            for pair in pairs(len(level))
-        ]
+        couples = [level[first : first + 2] for first in range(0, len(level), 2)]
+        level = [dask_tasks.bracketed(*pair) if len(pair) == 2 else pair[0] for pair in couples]
     assert merged((str(i) for i in range(n)), dask_tasks.bracketed) == level[0]
 
 
@@ -455,6 +453,22 @@ def test_methods_of_fitted_estimators_refuse_collections():
         FactorAnalysis(2).fit(X, sample_weight=da.ones(1000))
     with pytest.raises(TypeError, match="X is a collection"):
         SufficientStatistics(6).update(in_chunks())
+
+
+class InMemory:
+    """An array that may have a graph, as those of xarray, and has none."""
+
+    shape, ndim = X.shape, 2
+
+    def __dask_graph__(self):
+        return None
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(X, dtype)
+
+
+def test_an_array_that_could_have_a_graph_is_a_table():
+    assert_same_bits(FactorAnalysis(2).fit(InMemory()), FactorAnalysis(2).fit(X))
 
 
 # ---- the module ----
