@@ -94,7 +94,7 @@ class Checkpoint:
         compared with the estimator's class and parameters.
     """
 
-    def __init__(self, estimator: Any) -> None:
+    def __init__(self, estimator: Any, asked: dict[str, Any] | None = None) -> None:
         try:
             self.path = as_path(estimator.checkpoint)
         except ValueError as error:
@@ -106,22 +106,25 @@ class Checkpoint:
         self._header: dict[str, Any] | None = None
         self._of: dict[str, Any] = {
             "estimator": type(estimator).__name__,
-            "parameters": _parameters(estimator),
+            "parameters": _parameters(estimator) | (asked or {}),
         }
         if estimator.resume:
             self._read_if_there(must_exist=estimator.resume is True)
 
     @classmethod
-    def of(cls, estimator: Any) -> "Checkpoint | PartOfCheckpoint | None":
+    def of(
+        cls, estimator: Any, asked: dict[str, Any] | None = None
+    ) -> "Checkpoint | PartOfCheckpoint | None":
         """Return the checkpoint of a fit that begins, None where the user wants none.
 
-        Within a fit that has one (`aefast._base.replay.stages_of`) it is the next part of that.
+        `asked` has arguments of the fit, by name, which are compared as parameters are. Within a
+        fit that has a checkpoint (`aefast._base.replay.stages_of`) it is the next part of that.
 
         Raises ValueError where there is a file that is no checkpoint or that of another fit, and
         FileNotFoundError where there is none though resume=True.
         """
         if estimator.checkpoint is not None:
-            return cls(estimator)
+            return cls(estimator, asked)
         outer = outer_fit.get()
         return None if outer is None else outer.part(type(estimator).__name__)
 

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from aefast._base.passes import MappedRows
-from aefast._base.streams import StreamedRows
 from aefast._base.types import Array
 
 HASHED_BYTES = 1 << 24  # of a table; of longer ones evenly spread blocks of rows are hashed
@@ -56,13 +55,13 @@ def parameters_of(estimator: Any) -> dict[str, Any]:
 
 
 def fingerprint(table: Any) -> dict[str, Any]:
-    """Return the shape, type and hash of an array, a CSR matrix, `SparseRows` or a stream.
+    """Return the shape, type and hash of an array, a CSR matrix or `SparseRows`.
 
-    Where a table has more than HASHED_BYTES, as many are hashed, in BLOCKS evenly spread blocks of
-    rows.
+    Tables of other kinds, streams and rows in partitions, have a method `fingerprint`. Where a
+    table has more than HASHED_BYTES, as many are hashed, in BLOCKS evenly spread blocks of rows.
     """
-    if isinstance(table, StreamedRows):
-        return table.identity()
+    if hasattr(table, "fingerprint"):
+        return table.fingerprint()
     found = {"shape": list(table.shape), "dtype": str(table.dtype)}
     parts = [table]
     if not isinstance(table, np.ndarray):

@@ -29,6 +29,35 @@ class Scan(NamedTuple):
     high: Array | None  # (d,), greatest entries
 
 
+class ColumnSums(NamedTuple):
+    """Sums over columns of some rows; those of parts of a table can be added."""
+
+    n_rows: int
+    total: float  # weight of all rows
+    sums: Array  # (d,), of the observed entries times their weights
+    weights: Array  # (d,), of the observed entries
+    low: Array | None  # (d,), least entries
+    high: Array | None  # (d,), greatest entries
+
+    def __add__(self, other: Any) -> "ColumnSums":
+        return ColumnSums(
+            self.n_rows + other.n_rows,
+            self.total + other.total,
+            self.sums + other.sums,
+            self.weights + other.weights,
+            None if self.low is None else np.minimum(self.low, other.low),
+            None if self.high is None else np.maximum(self.high, other.high),
+        )
+
+    def scan(self) -> Scan:
+        """Return the statistics that the sums give."""
+        sums, weights = self.sums, self.weights
+        with _runtime.IeeeArithmetic():  # initial biases follow from the means
+            means = np.divide(sums, weights, out=np.zeros(len(sums)), where=weights > 0)
+        n_missing = int((weights < self.total * (1 - 1e-12)).sum())
+        return Scan(means=means, n_missing=n_missing, low=self.low, high=self.high)
+
+
 def scan_rows(
     X: Array,
     rows: int | Array,
@@ -80,6 +109,42 @@ def scan_rows(
     ValueError
         For the first entry that fails.
     """
+    if isinstance(X, SparseRows):
+        order = order_of(X, rows)
+        return _scan_sparse(X, order, dtype, name, domain, output, sample_weight, check_slice)
+    sums = sums_of_columns(
+        X,
+        rows,
+        dtype,
+        n_threads,
+        name=name,
+        domain=domain,
+        output=output,
+        missing=missing,
+        none_if_missing=none_if_missing,
+        sample_weight=sample_weight,
+        with_extremes=with_extremes,
+        check_slice=check_slice,
+    )
+    return None if sums is None else sums.scan()
+
+
+def sums_of_columns(
+    X: Any,
+    rows: Any,
+    dtype: Any,
+    n_threads: int | None,
+    *,
+    name: str,
+    domain: Any,
+    output: Sequence[Any] | None,
+    missing: bool,
+    none_if_missing: bool = False,
+    sample_weight: Any = None,
+    with_extremes: bool = False,
+    check_slice: Callable[[Visit], object] | None = None,
+) -> ColumnSums | None:
+    """Check dense rows or a stream as `scan_rows` does, and return sums of their columns."""
     d = X.shape[1]
     unit = max(1, ENTRIES_PER_SCAN // d)
     order = order_of(X, rows, unit=unit)
@@ -87,8 +152,6 @@ def scan_rows(
     extremes = (np.full(d, np.inf), np.full(d, -np.inf)) if with_extremes else (None, None)
     n_threads = threads.effective_n_threads(n_threads, order.n_rows * d)
     pace = Pace.fixed(unit)
-    if isinstance(X, SparseRows):
-        return _scan_sparse(X, order, dtype, name, domain, output, sample_weight, check_slice)
     options: dict[str, Any] = {"missing": missing}
     options |= dict(zip(("low", "high"), extremes, strict=True))
     for visit in order.visits(pace):
@@ -112,14 +175,7 @@ def scan_rows(
         if check_slice is not None:
             check_slice(visit)
     total = order.n_rows if sample_weight is None else sample_weight[_all(rows)].sum()
-    with _runtime.IeeeArithmetic():  # initial biases follow from the means
-        means = np.divide(sums, weights, out=np.zeros(d), where=weights > 0)
-    return Scan(
-        means=means,
-        n_missing=int((weights < total * (1 - 1e-12)).sum()),
-        low=extremes[0],
-        high=extremes[1],
-    )
+    return ColumnSums(order.n_rows, float(total), sums, weights, *extremes)
 
 
 def _scan_sparse(

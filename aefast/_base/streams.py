@@ -205,7 +205,7 @@ class StreamedRows:
         block = int(np.searchsorted(self._begin, row, side="right")) - 1
         return f"row {row} ({self.source.place(block, row - int(self._begin[block]))})"
 
-    def identity(self) -> dict[str, Any]:
+    def fingerprint(self) -> dict[str, Any]:
         """Return the description by which a checkpoint recognises the rows."""
         found: dict[str, Any] = {"shape": list(self.shape), "dtype": str(self.dtype)}
         return found | {"memory": self.memory, "contents": self.source.identity()}

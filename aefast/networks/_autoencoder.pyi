@@ -75,6 +75,25 @@ class Trainer:
     def reread(self) -> None: ...
     def restore(self, flat: NDArray[Any], state: NDArray[Any], n_steps: int) -> None: ...
     def go_on_from(self, n_rows_done: int, loss_sum: float, rate: float) -> None: ...
+    def advance(
+        self,
+        flat: NDArray[Any],
+        state: NDArray[Any],
+        n_steps: int,
+        n_rows: int,
+        loss_sum: float,
+        rate: float,
+        place: tuple[int, int],
+        unused: NDArray[np.int64] | None = None,
+    ) -> None: ...
+    def step(
+        self,
+        gradient: NDArray[np.float64],
+        loss: float,
+        n_rows: int,
+        loss_sum: float,
+        unused: NDArray[np.int64] | None = None,
+    ) -> tuple[float, int]: ...
     def run(self, order: NDArray[np.int64], loss_sum: float) -> tuple[float, int]: ...
 
 PROGRESS: np.dtype[Any]

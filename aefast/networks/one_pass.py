@@ -308,6 +308,15 @@ def mean_loss(
 
     The rows, whose numbers are `order`, are known to be good. The mean may be infinite.
     """
+    options = {"sample_weight": sample_weight, "variant": variant}
+    total, weights = loss_sums(network, parameters, rows, order, n_threads, **options)
+    return float(total / weights)
+
+
+def loss_sums(
+    network, parameters, rows, order, n_threads=None, *, sample_weight=None, variant=None
+):
+    """Return the (weighted) sum of the losses of rows, and the sum of their weights."""
     total, weights = 0.0, 0.0
     options = {"n_threads": n_threads, "check": False, "variant": variant}
     unit = max(1, min(MEAN_ROWS, MEAN_ENTRIES // rows.shape[1]))
@@ -320,4 +329,4 @@ def mean_loss(
             with threads.single_threaded_blas():  # a long dot product is shared among threads too
                 total += sample_weight[numbers] @ losses
             weights += sample_weight[numbers].sum()
-    return float(total / weights)
+    return total, weights

@@ -3,7 +3,7 @@
 import numpy as np
 
 from aefast._base.errors import column_label, column_labels
-from aefast._base.scan import scan_rows
+from aefast._base.scan import scan_rows, sums_of_columns
 from aefast._base.sparse_rows import dense_rows
 from aefast.networks import outputs
 from aefast.networks.outputs import TABLE
@@ -11,13 +11,22 @@ from aefast.networks.outputs import TABLE
 MOST_ENTRIES = 1 << 22  # of rows that are checked at a time
 
 
-def scan_table(X, rows, output, dtype, n_threads, *, name="X", missing=False, **options):
+def scan_table(X, rows, output, dtype, n_threads, **options):
     """Run `scan_rows` with an output's domain, its groups and its user-defined distributions."""
+    return _scan(scan_rows, X, rows, output, dtype, n_threads, **options)
+
+
+def sums_of_table(X, rows, output, dtype, n_threads, **options):
+    """Run `sums_of_columns` with the checks of `scan_table`."""
+    return _scan(sums_of_columns, X, rows, output, dtype, n_threads, **options)
+
+
+def _scan(scan, X, rows, output, dtype, n_threads, *, name="X", missing=False, **options):
 
     def check_slice(visit):
         check_groups(visit.table, name, output, visit.places, missing, numbers=visit.numbers)
 
-    return scan_rows(
+    return scan(
         X,
         rows,
         dtype,

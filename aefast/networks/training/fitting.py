@@ -299,6 +299,14 @@ class NetworkFitting:
         decays = settings.learning_rate_schedule == "trapezoid"
         return Budget(training.trainer, settings.max_epochs, self.tol, decays)
 
+    _trains_on_partitions = True
+
+    def _fit_partitions(self, partitions, method="auto", local_steps=None):
+        """Fit to rows in partitions; `aefast.dask.fit` documents it."""
+        from aefast.networks.training.partitioned import fit_partitions
+
+        return fit_partitions(self, partitions, method, local_steps)
+
     @available_if(lbfgs.works_in_batches)
     def partial_fit(
         self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
@@ -346,38 +354,27 @@ class NetworkFitting:
         self._run(training, 1, patience=patience_of(settings, training.trainer))
         return self
 
-    def _start(self, X, rows, weight, train, held_out, seed, goes_on):
+    def _start(self, X, rows, weight, train, held_out, seed, goes_on, *, scan=None, n_missing=0):
         """Check the rows; return the state and variant of the start, and the column means.
 
         The means are in the model's units. Held-out rows are checked but do not enter the state.
-        The estimator does not change.
+        The estimator does not change. `scan` is that of all rows where these are a sample of them;
+        None: it is that of the rows. `n_missing` counts columns with gaps in rows elsewhere.
         """
         d = rows.shape[1]
-        names = getattr(self, "feature_names_in_", None) if goes_on else check.feature_names(X)
-        if goes_on and selects_columns(self.output):
-            output = self._state.model.output
-        else:
-            output = resolve_output(with_selected(self.output, X), d, names)
-        dtype = parameter_type(self.precision, rows.dtype)
-        if goes_on:
-            dtype = self._state.parameters.dtype
-        absent_missing = getattr(rows, "absent_missing", False)
-        options = {"missing": self.missing == "mask" or absent_missing, "sample_weight": weight}
-        options["with_extremes"] = needs_extremes(self)
-        options["name"] = table_name(X, self if goes_on else None)
-        scan = scan_table(rows, train, output, dtype, self.n_threads, **options)
-        n_missing = scan.n_missing
-        if held_out is not None:
-            found = scan_table(rows, held_out, output, dtype, self.n_threads, **options)
-            n_missing += found.n_missing
+        output, dtype = self._output_and_type(X, rows, goes_on)
+        name, absent_missing = self._name_of(X, goes_on), getattr(rows, "absent_missing", False)
+        if scan is None:
+            scan, of_held_out = self._scan(rows, train, held_out, output, dtype, weight, name)
+            n_missing += of_held_out
+        n_missing += scan.n_missing
         fill = None
         if self.missing == "mask":
             fill = scan.means if self.missing_fill == "mean" else np.zeros(d)
         if goes_on:
             reading = self._state.reading
         else:
-            given = rows, train, weight, output
-            reading = self._reading(*given, fill, scan.means, options["name"])
+            reading = self._reading(rows, train, weight, output, fill, scan.means, name)
         if absent_missing:
             fill = reading.zeros(d)
         reading = reading._replace(fill=fill)
@@ -393,7 +390,7 @@ class NetworkFitting:
         else:
             state = initial_state(model, self.solver, self.momentum, means, dtype, seed, reading)
             state = self._initialised(state, rows, train, weight, means, spectrum)
-        check_initial_values(state, means, options["name"], only_fill=goes_on)
+        check_initial_values(state, means, name, only_fill=goes_on)
         check_precision_of_groups(model, self.precision)
         variant = self._variant_of(
             model,
@@ -405,6 +402,30 @@ class NetworkFitting:
         )
         state = state._replace(fill=None) if fill is None else state
         return state, variant, means
+
+    def _output_and_type(self, X, rows, goes_on):
+        """Return the output for the columns of X, and the type of the parameters."""
+        if goes_on and selects_columns(self.output):
+            output = self._state.model.output
+        else:
+            names = getattr(self, "feature_names_in_", None) if goes_on else check.feature_names(X)
+            output = resolve_output(with_selected(self.output, X), rows.shape[1], names)
+        dtype = parameter_type(self.precision, rows.dtype)
+        return output, self._state.parameters.dtype if goes_on else dtype
+
+    def _name_of(self, X, goes_on):
+        return table_name(X, self if goes_on else None)
+
+    def _scan(self, rows, train, held_out, output, dtype, weight, name):
+        """Check the rows; return the `Scan` of those for training, and n_missing of the others."""
+        absent_missing = getattr(rows, "absent_missing", False)
+        options = {"missing": self.missing == "mask" or absent_missing, "sample_weight": weight}
+        options |= {"with_extremes": needs_extremes(self), "name": name}
+        scan = scan_table(rows, train, output, dtype, self.n_threads, **options)
+        if held_out is None:
+            return scan, 0
+        found = scan_table(rows, held_out, output, dtype, self.n_threads, **options)
+        return scan, found.n_missing
 
     def _table_like(self, X, rows, X_val):
         """Return the table of X_val, whose columns must be those of X."""

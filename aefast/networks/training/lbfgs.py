@@ -61,18 +61,21 @@ class FullBatch(Training):
     """
 
     def __init__(self, estimator, X, state, variant, sample_weight):
-        self.X, self.model, self.flat, self.state = X, state.model, state.parameters, state
+        self.X, self.weight = X, None if sample_weight is None else sample_weight / len(X)
         # Dead units are found and revived between the steps of a pass; here a pass is one step.
         self.variant = variant._replace(revive=0.0, rows_unused=None)
+        work = 10.0 * min(len(X), CHUNK_ROWS) * state.model.n_multiplied
+        self.n_threads = threads.effective_n_threads(estimator.n_threads, work)
+        self._begin(estimator, state)
+
+    def _begin(self, estimator, state):
+        self.model, self.flat, self.state = state.model, state.parameters, state
         self.start = self.flat.copy()
         # The last iterate and the number of iterations that have led to it, and the same of the
         # last epoch that has been recorded: a checkpoint has the latter.
         self.reached: Any = (None, 0)
         self.stored: Any = self.reached
-        self.weight = None if sample_weight is None else sample_weight / len(X)
         self.alpha = float(estimator.alpha)
-        work = 10.0 * min(len(X), CHUNK_ROWS) * state.model.n_multiplied
-        self.n_threads = threads.effective_n_threads(estimator.n_threads, work)
 
     @property
     def n_rows(self):
@@ -151,6 +154,19 @@ class FullBatch(Training):
         """Return loss and gradient at the float64 vector x, ½ α ‖W‖² included."""
         self.flat[...] = x
         model = self.model
+        loss, gradient = self._of_rows()
+        if self.alpha:
+            both = zip(model.arrays(gradient), model.arrays(self.flat), strict=True)
+            for (_, _, dW), (_, _, W) in both:
+                if dW.ndim == 2:
+                    W = W.astype(np.float64)
+                    loss += 0.5 * self.alpha * (W * W).sum()
+                    dW += self.alpha * W
+        return loss, gradient
+
+    def _of_rows(self):
+        """Return loss and gradient of all rows at the present parameters, without the penalty."""
+        model = self.model
         # a penalty of the codes' means, such as KL(ρ ‖ mean), needs all rows in one chunk
         rows = len(self.X) if self.variant.couples_rows else min(len(self.X), CHUNK_ROWS)
         with threads.single_threaded_blas(_runtime.products() == "blas"):
@@ -166,11 +182,4 @@ class FullBatch(Training):
             )
         if status & NOT_FINITE or not (np.isfinite(loss) and np.isfinite(gradient).all()):
             raise Diverged
-        if self.alpha:
-            both = zip(model.arrays(gradient), model.arrays(self.flat), strict=True)
-            for (_, _, dW), (_, _, W) in both:
-                if dW.ndim == 2:
-                    W = W.astype(np.float64)
-                    loss += 0.5 * self.alpha * (W * W).sum()
-                    dW += self.alpha * W
         return loss, gradient

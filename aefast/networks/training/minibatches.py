@@ -236,7 +236,7 @@ class MiniBatches(EpochTraining):
                 total, status = self._slice(rows, total)
                 n_done += len(rows)
                 if status & NOT_FINITE:
-                    column = self._overflowing_column(rows[self.trainer.n_rows_done - before :])
+                    column = self._column_to_blame(rows, self.trainer.n_rows_done - before)
                     self.last_finite.restore(self.trainer)
                     raise Diverged(column)
                 if on_slice is not None:
@@ -262,17 +262,11 @@ class MiniBatches(EpochTraining):
             variant=without_noise(self.trainer.variant),
         )
 
-    def _overflowing_column(self, rows):
-        """Return the column whose loss is not finite in the first batch of rows, or None."""
-        model, flat = self.model, self.trainer.values()[0]
-        options = {"order": rows[: self.order.batch_size], "check": False}
-        options["variant"] = without_noise(self.trainer.variant)
-        try:
-            losses = one_pass(model, model.split(flat), self.table, "feature_losses", **options)
-        except (FloatingPointError, ValueError):  # a code or a parameter is not finite
-            return None
-        bad = np.flatnonzero(~np.isfinite(losses).all(axis=0))
-        return int(bad[0]) if 0 < len(bad) < losses.shape[1] else None
+    def _column_to_blame(self, rows, n_done):
+        """Return the column whose loss is not finite in the batch after n_done rows, or None."""
+        batch = rows[n_done : n_done + self.order.batch_size]
+        flat, variant = self.trainer.values()[0], self.trainer.variant
+        return overflowing_column(self.model, flat, self.table, batch, variant)
 
     def _visits(self, n_done):
         """Return an iterator over visits of one pass's rows, in the order of training.
@@ -300,6 +294,17 @@ class MiniBatches(EpochTraining):
             self.trainer.n_threads = self.team.size
             with self.team.slice(len(rows)):
                 return self.trainer.run(rows, loss_sum)
+
+
+def overflowing_column(model, flat, X, rows, variant):
+    """Return the column whose loss is not finite in these rows of X, or None if it is no single."""
+    options = {"order": rows, "check": False, "variant": without_noise(variant)}
+    try:
+        losses = one_pass(model, model.split(flat), X, "feature_losses", **options)
+    except (FloatingPointError, ValueError):  # a code or a parameter is not finite
+        return None
+    bad = np.flatnonzero(~np.isfinite(losses).all(axis=0))
+    return int(bad[0]) if 0 < len(bad) < losses.shape[1] else None
 
 
 def work_of_step(model, order):
