@@ -12,6 +12,7 @@ from typing import Any
 import aefast
 
 MODEL_NAME = "model.safetensors"
+EXIT_POOR = 3  # exit status where a fit does not beat the column means
 METRICS_NAME = "metrics.json"
 MOST_PICTURED_ROWS = 1000
 DATA_HELP = (

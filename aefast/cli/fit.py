@@ -14,6 +14,7 @@ from aefast.cli import streamed, variants
 from aefast.cli.cluster import add_cluster, is_asked
 from aefast.cli.common import (
     DATA_HELP,
+    EXIT_POOR,
     METRICS_NAME,
     MODEL_NAME,
     MOST_PICTURED_ROWS,
@@ -105,7 +106,7 @@ def _fit(arguments):
     if arguments.stream:
         return streamed.fit(arguments, _new_model)
     if is_asked(arguments):
-        return 0 if fit_files(arguments, _new_model) else streamed.EXIT_POOR
+        return 0 if fit_files(arguments, _new_model) else EXIT_POOR
     for name, given in (
         ("--method", arguments.method != "auto"),
         ("--local-steps", arguments.local_steps),
@@ -169,7 +170,7 @@ def _fit(arguments):
         curves = held_out.curve, baseline
         written += _draw(model, subsets.get("test", train), labels, shape, curves, out)
     report(arguments, reports.summary(arguments, metrics, written), metrics)
-    return 0 if reports.beats_the_means(losses) else streamed.EXIT_POOR
+    return 0 if reports.beats_the_means(losses) else EXIT_POOR
 
 
 def _sizes(model):

@@ -8,11 +8,16 @@ from pathlib import Path
 import numpy as np
 
 import aefast
-from aefast.cli.common import METRICS_NAME, MODEL_NAME, model_path, report, training_options
+from aefast.cli.common import (
+    EXIT_POOR,
+    METRICS_NAME,
+    MODEL_NAME,
+    model_path,
+    report,
+    training_options,
+)
 from aefast.tables.outputs import check_can_write, check_can_write_table
 from aefast.tables.sources import paths_of
-
-EXIT_POOR = 3  # exit status where the fit does not beat the column means
 
 
 def add_stream(command):

@@ -228,10 +228,8 @@ class MiniBatches(EpochTraining):
             n_done = 0
         self.is_pass_over = False
         total = self.trainer.loss_sum if n_done else 0.0
-        with closing(self._visits(n_done)) as visits:
-            for visit in visits:
-                self._read_from(visit)
-                rows = visit.places
+        with closing(self._slices(n_done)) as slices:
+            for rows in slices:
                 before = self.trainer.n_rows_done
                 total, status = self._slice(rows, total)
                 n_done += len(rows)
@@ -268,14 +266,17 @@ class MiniBatches(EpochTraining):
         flat, variant = self.trainer.values()[0], self.trainer.variant
         return overflowing_column(self.model, flat, self.table, batch, variant)
 
-    def _visits(self, n_done):
-        """Return an iterator over visits of one pass's rows, in the order of training.
+    def _slices(self, n_done):
+        """Yield the rows of slices of one pass, in the order of training, once they can be read.
 
         The first n_done rows have been trained on.
         """
         began = self.n_rows_seen - n_done
         random = None if self.random is None else rewind(self.random, began)
-        return self.order.visits(self.pace, random, n_done)
+        with closing(self.order.visits(self.pace, random, n_done)) as visits:
+            for visit in visits:
+                self._read_from(visit)
+                yield visit.places
 
     def _read_from(self, visit):
         """Let the trainer read the table of a visit, which is another one for each window."""
