@@ -20,6 +20,7 @@ TableAutoencoder         autoencoder of tables with numbers, categories, dates: 
 TableEncoder             tables of mixed columns as matrices for the models, and back
 Whitening                transformation to uncorrelated columns of variance 1
 export_c                 a fitted model as a header in C99
+stream                   rows of files, datasets and iterators, read when they are needed
 load                     reading of an estimator from a file that its `save` wrote
 callbacks                a log and a limit of time for trainings
 ops                      functional interface: arrays in, arrays out, no state
@@ -74,6 +75,7 @@ if TYPE_CHECKING:  # the imports of `__getattr__`, for type checkers
     from aefast.sparse_coding.patches import extract_patches
     from aefast.table_autoencoder import TableAutoencoder
     from aefast.tables.encoder import TableEncoder
+    from aefast.tables.streams import stream
 
 _HOMES = {
     "Autoencoder": "aefast.networks.autoencoder",
@@ -99,6 +101,7 @@ _HOMES = {
     "extract_patches": "aefast.sparse_coding.patches",
     "export_c": "aefast.interop.c_header",
     "load": "aefast.model_file",
+    "stream": "aefast.tables.streams",
     "build_info": "aefast._build_info",
 }
 _MODULES = (
@@ -146,6 +149,7 @@ __all__ = [
     "load",
     "ops",
     "sparse_encode",
+    "stream",
 ]
 
 

@@ -10,6 +10,7 @@ from aefast._anomaly_models import FittedEstimator
 from aefast._anomaly_references import References, Slots
 from aefast._anomaly_rows import MOST_CALIBRATION, Calibration
 from aefast._anomaly_tables import Columns
+from aefast._base import checkpoints
 from aefast._base.saving import (
     COUNT,
     FLAG,
@@ -44,6 +45,7 @@ class SavedDetector(Saved):
 
     _file_format = "aefast anomaly detector"
     _parameters_not_saved = ("estimator", "roles")
+    _parameters_of_process = checkpoints.PARAMETERS
 
     estimator: Any
     offset_: float

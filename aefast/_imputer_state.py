@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.impute import MissingIndicator
 from sklearn.utils._missing import is_pandas_na
 
+from aefast._base import checkpoints
 from aefast._base.saving import (
     COUNT,
     FLAG,
@@ -65,6 +66,7 @@ class FittedImputer(Saved):
     _file_format = "aefast imputer"
     _file_version = 2
     _structured_parameters = ("roles",)
+    _parameters_of_process = checkpoints.PARAMETERS
 
     @classmethod
     def _upgrade(cls, version, parameters, state):

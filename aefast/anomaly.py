@@ -13,10 +13,13 @@ from aefast._anomaly_fit import FittedDetector
 from aefast._anomaly_labels import as_labels
 from aefast._anomaly_reasons import reasons
 from aefast._anomaly_tables import Columns
-from aefast._base import scalars, threads
+from aefast._base import arrays as check
+from aefast._base import checkpoints, scalars, threads
+from aefast._base.checkpoints import Checkpoint, identified, interval_of
 from aefast._base.errors import table_name
 from aefast._base.random import random_state_of
-from aefast._base.types import Array, RandomState
+from aefast._base.replay import stages_of
+from aefast._base.types import Array, PathLike, RandomState
 
 __all__ = ["AnomalyDetector"]
 
@@ -74,6 +77,12 @@ class AnomalyDetector(FittedDetector, OutlierMixin, BaseEstimator):
         Roles of columns of mixed frames, as of `TableEncoder`.
     random_state : int, RandomState instance or None, default=0
         Source of reference rows and of the rows that are left out.
+    checkpoint : str, path-like or None, default=None
+    checkpoint_every : int, "epoch" or str, default="10 min"
+    resume : bool or "auto", default="auto"
+        As for `Autoencoder`: `fit` goes on from this file after the process has ended, with the
+        bits of a fit that has not been interrupted. It stores how far the fit of `estimator` is,
+        which must have no checkpoint of its own.
     n_threads : int or None, default=None
         Number of threads, as for `Autoencoder`. Results do not depend on it.
 
@@ -136,6 +145,7 @@ class AnomalyDetector(FittedDetector, OutlierMixin, BaseEstimator):
         "n_references": [Interval(Integral, 1, MOST_REFERENCES, closed="both")],
         "roles": [dict, list, None],
         "random_state": ["random_state"],
+        **checkpoints.CONSTRAINTS,
         "n_threads": [None, Interval(Integral, 1, threads.MOST_THREADS, closed="both")],
     }
 
@@ -150,6 +160,9 @@ class AnomalyDetector(FittedDetector, OutlierMixin, BaseEstimator):
         n_references: int = 128,
         roles: Any = None,
         random_state: RandomState | None = 0,
+        checkpoint: PathLike | None = None,
+        checkpoint_every: int | str = "10 min",
+        resume: bool | str = "auto",
         n_threads: int | None = None,
     ) -> None:
         self.estimator = estimator
@@ -160,6 +173,9 @@ class AnomalyDetector(FittedDetector, OutlierMixin, BaseEstimator):
         self.n_references = n_references
         self.roles = roles
         self.random_state = random_state
+        self.checkpoint = checkpoint
+        self.checkpoint_every = checkpoint_every
+        self.resume = resume
         self.n_threads = n_threads
 
     # ---- fitting ----
@@ -193,20 +209,35 @@ class AnomalyDetector(FittedDetector, OutlierMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            For infinite entries, labels other than 0, 1 and NaN, and invalid parameters.
+            For infinite entries, labels other than 0, 1 and NaN, invalid parameters, and a
+            checkpoint of another fit.
         """
         self._validate_params()
+        checkpoint = self._checkpoint()
         columns, rows = Columns.fitted(self, X)
-        random = random_state_of(self.random_state)
-        made = self._unfitted_copy(X, columns, rows, int(random.randint(2**31 - 1)))
         labels = as_labels(anomaly_labels, len(rows.matrix))
+        weight = check.as_row_weights(sample_weight, len(rows.matrix))
+        tables = {"X": rows.matrix, "sample_weight": weight, "anomaly_labels": labels}
+        random = random_state_of(identified(checkpoint, self.random_state, tables))
+        made = self._unfitted_copy(X, columns, rows, int(random.randint(2**31 - 1)))
         given = made._given(rows.matrix, sample_weight, labels)
-        made._learn(given)
+        with stages_of(checkpoint):
+            made._learn(given)
         if given.labels is not None:
             made._learn_labels(given)
         made._set_offset(given)
+        if checkpoint is not None:
+            checkpoint.end()
         self.__dict__ = made.__dict__  # at once: never parts of two fits
         return self
+
+    def _checkpoint(self):
+        interval_of(self.checkpoint_every)
+        if self.checkpoint is not None and getattr(self.estimator, "checkpoint", None) is not None:
+            raise ValueError(
+                "the estimator has a checkpoint of its own: give one to AnomalyDetector alone"
+            )
+        return Checkpoint.of(self)
 
     @available_if(_can_go_on)
     def partial_fit(self, X: Any, y: object = None, sample_weight: ArrayLike | None = None) -> Self:

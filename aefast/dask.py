@@ -15,6 +15,8 @@ from typing import Any
 
 from aefast._base.exchange import interop
 from aefast._base.moments import SufficientStatistics
+from aefast.networks.training.partitioned import measured_costs as _measured_costs
+from aefast.networks.training.round_costs import Costs, predicted_seconds, suitable_batch
 
 try:
     import dask as _dask  # noqa: F401
@@ -29,10 +31,13 @@ __all__ = [
     "accumulate",
     "fit",
     "inverse_transform",
+    "measured_costs",
     "predict",
+    "predicted_seconds",
     "reconstruct",
     "score_samples",
     "statistics",
+    "suitable_batch",
     "transform",
 ]
 
@@ -51,7 +56,8 @@ def fit(
     sample_weight: Any = None,
     *,
     client: Any = None,
-    method: str | None = None,
+    method: str = "auto",
+    local_steps: int | None = None,
     timeout: float = TIMEOUT,
     retries: int = RETRIES,
 ) -> Any:
@@ -62,18 +68,28 @@ def fit(
     estimator : estimator
         One whose fit follows from sums over rows: `ProbabilisticPCA`, `FactorAnalysis`,
         `Whitening`, `MarginalizedAutoencoder`, `ItemAutoencoder`, `MixtureOfFactorAnalyzers`,
-        `MixtureOfProbabilisticPCA`, `DictionaryLearning`. It is fitted in place.
+        `MixtureOfProbabilisticPCA`, `DictionaryLearning`; or `Autoencoder` and
+        `StackedAutoencoder`, which are trained on dense rows. It is fitted in place.
     X : dask array, dask dataframe, or list of Delayed, Future, arrays, frames or CSR matrices
         Partitions of rows. Numbers of rows may be unknown, and partitions without rows are left
-        out; chunks along columns are joined. NaN is an error: no sum has a place for it.
+        out; chunks along columns are joined. NaN is an error, since no sum has a place for it,
+        except where an autoencoder has ``missing="mask"``.
     y : ignored
     sample_weight : array-like (n_samples,), or a collection with the partitions of X, optional
         Not negative: a row of weight 2 counts as two rows.
     client : distributed.Client or None, default=None
         None: that of the futures in X, or the current one; where there is none, the threads of this
         process compute one partition after the other.
-    method : None
-        For estimators with more than one way to be fitted to partitions.
+    method : {"auto", "rounds", "averaging", "lbfgs"}, default="auto"
+        How an autoencoder is trained. "rounds": synchronous mini-batches; each partition computes
+        the gradient of its share of a batch, and one step is made with the gradient of the batch.
+        "averaging": each partition makes `local_steps` steps of its own, then parameters and
+        optimizer state are averaged, weighted by rows (local SGD, Stich 2019), which is an
+        approximation with fewer messages. "lbfgs": L-BFGS on the loss of all rows; it needs
+        ``solver="lbfgs"``. "auto": "lbfgs" with that solver, else "rounds".
+        `predicted_seconds` says which pays.
+    local_steps : int or None, default=None
+        Steps of a partition between two averages; None: 16.
     timeout : float, default=300
         Seconds without progress, after which workers that are silent are given up, and tasks of
         those that are not are given to others. Longer than any task takes.
@@ -100,6 +116,15 @@ def fit(
 
     Notes
     -----
+    An `Autoencoder` starts near the principal components of a sample of rows, 2**23 entries at
+    most, that are evenly spread over the partitions, with the column means of all rows; on that
+    sample the layers of a `StackedAutoencoder` are trained before all rows fine-tune it. Callbacks,
+    `early_stopping` (with rows of each partition), checkpoints, and the history of a fit are as in
+    memory. Batches, noise and sums follow from the partitioning, the batch size and the seed, never
+    from the workers; "auto" chooses larger batches for "rounds" than in memory, up to 4096 rows.
+    Where entries are missing (``missing="mask"``), rows of partitions are not completed before
+    training.
+
     Partitions are computed once, and stay on their workers. All else follows from one call or, for
     mixtures, one call an iteration, whose sums are merged on the workers. Each task computes with
     one thread, unless the estimator has a number of threads.
@@ -116,8 +141,48 @@ def fit(
     >>> aefast.dask.fit(FactorAnalysis(2), X).components_.shape
     (2, 6)
     """
-    options = {"client": client, "method": method, "timeout": timeout, "retries": retries}
+    options = {"client": client, "timeout": timeout, "retries": retries}
+    options |= {"method": method, "local_steps": local_steps}
     return interop("distributed.fitting").fit(estimator, X, y, sample_weight, **options)
+
+
+def measured_costs(
+    estimator: Any,
+    X: Any,
+    *,
+    client: Any = None,
+    timeout: float = TIMEOUT,
+    retries: int = RETRIES,
+) -> Costs:
+    """Measure what training an `Autoencoder` by rounds costs, for `predicted_seconds`.
+
+    Parameters
+    ----------
+    estimator : Autoencoder
+        It is not fitted.
+    X, client, timeout, retries
+        As for `fit`. Two partitions suffice, with as many rows as a step takes.
+
+    Returns
+    -------
+    costs : Costs
+        Seconds of calls and tasks, of rows of gradients and of steps, of updates; bytes a second of
+        messages. A few seconds of work that ends with no model; other work on the machines shows in
+        the times.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> import aefast.dask
+    >>> from aefast import Autoencoder
+    >>> X = da.random.default_rng(0).normal(size=(2000, 20), chunks=(500, 20))
+    >>> costs = aefast.dask.measured_costs(Autoencoder(8), X)
+    >>> on_ten = aefast.dask.predicted_seconds(costs, 10**7, 10, batch_size=4096)
+    >>> on_ten.n_rounds
+    2440
+    """
+    options = {"client": client, "timeout": timeout, "retries": retries}
+    return _measured_costs(estimator, interop("distributed.fitting").engine_of(X, **options))
 
 
 def statistics(

@@ -10,12 +10,14 @@ from sklearn.utils._param_validation import Interval, MissingValues, StrOptions
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from aefast._base import arrays as check
-from aefast._base import scalars, threads
+from aefast._base import checkpoints, scalars, threads
+from aefast._base.checkpoints import Checkpoint, identified, interval_of
 from aefast._base.errors import column_labels, entry_error, overflow_of_row, table_name
 from aefast._base.missing import observed_units, with_gaps
 from aefast._base.numeric_columns import numeric_frame
 from aefast._base.random import random_state_of
-from aefast._base.types import Array, RandomState
+from aefast._base.replay import stages_of
+from aefast._base.types import Array, PathLike, RandomState
 from aefast._base.warnings import warn
 from aefast._imputer_models import METHODS, Settings, bootstrap_weights, fitted_models
 from aefast._imputer_state import CONSTANT, EMPTY, VARYING, FittedImputer, as_float
@@ -89,6 +91,12 @@ class Imputer(FittedImputer, TransformerMixin, BaseEstimator):
         Most columns of the matrix for one column of a mixed table, as of `TableEncoder`.
     random_state : int, RandomState instance or None, default=0
         Source of hidden entries, of bootstrap weights and of an autoencoder's seeds.
+    checkpoint : str, path-like or None, default=None
+    checkpoint_every : int, "epoch" or str, default="10 min"
+    resume : bool or "auto", default="auto"
+        As for `Autoencoder`: `fit` goes on from this file after the process has ended, with the
+        bits of a fit that has not been interrupted. It stores the fits of all models: those
+        by which the method and `n_components` are chosen, too.
     n_threads : int or None, default=None
         Number of threads, as for `Autoencoder`.
 
@@ -153,6 +161,7 @@ class Imputer(FittedImputer, TransformerMixin, BaseEstimator):
         "max_categories": TableEncoder._parameter_constraints["max_categories"],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "random_state": ["random_state"],
+        **checkpoints.CONSTRAINTS,
         "n_threads": [None, Interval(Integral, 1, threads.MOST_THREADS, closed="both")],
     }
 
@@ -169,6 +178,9 @@ class Imputer(FittedImputer, TransformerMixin, BaseEstimator):
         max_categories: int = 100,
         max_iter: int = 100,
         random_state: RandomState | None = 0,
+        checkpoint: PathLike | None = None,
+        checkpoint_every: int | str = "10 min",
+        resume: bool | str = "auto",
         n_threads: int | None = None,
     ) -> None:
         self.method = method
@@ -181,6 +193,9 @@ class Imputer(FittedImputer, TransformerMixin, BaseEstimator):
         self.max_categories = max_categories
         self.max_iter = max_iter
         self.random_state = random_state
+        self.checkpoint = checkpoint
+        self.checkpoint_every = checkpoint_every
+        self.resume = resume
         self.n_threads = n_threads
 
     # ---- fitting ----
@@ -202,10 +217,12 @@ class Imputer(FittedImputer, TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            For infinite entries, a table without an observed entry, columns that no role fits, or
-            invalid parameters.
+            For infinite entries, a table without an observed entry, columns that no role fits,
+            invalid parameters, or a checkpoint of another fit.
         """
         self._validate_params()
+        interval_of(self.checkpoint_every)
+        checkpoint = Checkpoint.of(self)
         X, mixed, table = read_whole(X), None, None
         if needs_encoder(X, self.roles):
             mixed = self._new_table(X)
@@ -226,7 +243,10 @@ class Imputer(FittedImputer, TransformerMixin, BaseEstimator):
             means, deviations, varies = mixed.units(means, deviations, self.method == "autoencoder")
         standardised = (rows[:, varies] - means[varies]) / deviations[varies]
         kinds = np.where(varies, VARYING, np.where(missing.all(axis=0), EMPTY, CONSTANT))
-        random = random_state_of(self.random_state)
+        tables = {"X": rows, "sample_weight": weight}
+        random = random_state_of(identified(checkpoint, self.random_state, tables))
+        if checkpoint is not None:
+            checkpoint.confirm(column_means=means)
         weights = [weight / weight.mean()]
         weights += [bootstrap_weights(weight, random) for _ in range(self.n_draws)]
         method, model = METHODS[0] if self.method == "auto" else self.method, None
@@ -234,7 +254,10 @@ class Imputer(FittedImputer, TransformerMixin, BaseEstimator):
             parameters = self.method, self.n_components, self.max_iter, self.n_threads
             of_table = (None, None) if mixed is None else (mixed.variables(), mixed.encoder.output_)
             settings = Settings(*parameters, random, *of_table)
-            method, model = fitted_models(standardised, weights, settings)
+            with stages_of(checkpoint):
+                method, model = fitted_models(standardised, weights, settings)
+        if checkpoint is not None:
+            checkpoint.end()
         empty = np.flatnonzero(kinds == EMPTY)
         if len(empty) and not self.keep_empty_features:
             warn(

@@ -49,7 +49,8 @@ class TableAutoencoder(
     autoencoder : Autoencoder, StackedAutoencoder or None, default=None
         The network, with its parameters; not fitted here, but cloned. None is
         ``Autoencoder(random_state=0)``. `output` follows from the columns and must be left out;
-        `missing` is "mask", and `scale` "standard" where it is "auto".
+        `missing` is "mask", and `scale` "standard" where it is "auto". With a `checkpoint` `fit`
+        goes on from its file.
     roles : dict, list of pairs or None, default=None
         Roles of columns where those inferred are not wanted, as of `TableEncoder`.
     max_categories : int, default=100

@@ -15,6 +15,7 @@ from aefast._base._rows import csr_fault, is_plain
 from aefast._base.errors import entry_error, shortened
 from aefast._base.foreign_arrays import from_foreign, refuse_collection
 from aefast._base.scalars import check_sizes
+from aefast._base.streams import NamedRows, StreamedRows, check_columns
 from aefast._base.types import Array
 
 ROW_TYPES = (np.dtype(np.float64), np.dtype(np.float32), np.dtype(np.uint8), np.dtype(np.bool_))
@@ -40,6 +41,10 @@ def as_array(value: Any, name: str, n_dimensions: int | None = None) -> Array:
     if n_dimensions is not None and is_plain(value, n_dimensions):
         return value
     value = from_foreign(value, name)
+    if isinstance(value, StreamedRows):
+        raise TypeError(f"{name} must be an array in memory here, got a stream of rows")
+    if isinstance(value, NamedRows):
+        value = value.rows
     if _is_sparse(value):
         raise TypeError(
             f"Sparse data was passed for {name}, but dense data is required: use {name}.toarray()"
@@ -234,6 +239,8 @@ def estimator_rows(estimator: Any, X: Any, *, reset: bool, name: str = "X") -> A
     """
     if is_plain(X, 2) and (reset or _is_as_fitted(estimator, X)):
         return X
+    if isinstance(X, (NamedRows, StreamedRows)):
+        return _of_stream(estimator, X, reset=reset, name=name)
     X = from_foreign(X, name)
     from sklearn.utils.validation import check_array, validate_data
 
@@ -255,6 +262,16 @@ def estimator_rows(estimator: Any, X: Any, *, reset: bool, name: str = "X") -> A
     if not reset:
         validate_data(estimator, given, reset=False, skip_check_array=True)
     return with_adjacent_columns(np.require(X, requirements="A"))
+
+
+def _of_stream(estimator: Any, X: Any, *, reset: bool, name: str) -> Any:
+    """Return the rows of an opened stream: an array, or `StreamedRows` that passes read."""
+    if not reset:
+        check_columns(estimator, X, name)
+    if isinstance(X, StreamedRows):
+        check_sizes(n_features=X.source.n_columns)
+        return X
+    return with_adjacent_columns(as_rows(X.rows, name))
 
 
 def _refuse_sparse(estimator: Any, X: Any, name: str) -> None:
@@ -382,6 +399,8 @@ def feature_names(X: Any) -> Array | None:
     """Return the names of X's columns, or None, as scikit-learn finds them."""
     if isinstance(X, np.ndarray):
         return None
+    if isinstance(X, (NamedRows, StreamedRows)):
+        return None if X.columns is None else np.array(X.columns, object)
     from sklearn.utils.validation import _get_feature_names
 
     return _get_feature_names(X)
@@ -392,6 +411,12 @@ def remember_features(estimator: Any, X: Any) -> None:
     if is_plain(X, 2) and not hasattr(estimator, "feature_names_in_"):
         # neither X nor the estimator has column names
         estimator.n_features_in_ = X.shape[1]
+        return
+    if isinstance(X, (NamedRows, StreamedRows)):
+        estimator.n_features_in_ = X.n_columns
+        vars(estimator).pop("feature_names_in_", None)
+        if X.columns is not None:
+            estimator.feature_names_in_ = feature_names(X)
         return
     from sklearn.utils.validation import validate_data
 
@@ -455,7 +480,12 @@ def _check_indices(X: Any, name: str) -> None:
 
 
 def as_table(X: Any, name: str) -> Any:
-    """Return X as a finite CSR matrix where it is sparse, else as `as_rows` does."""
+    """Return X as a finite CSR matrix where it is sparse, else as `as_rows` does.
+
+    Opened streams stay what they are.
+    """
+    if isinstance(X, (NamedRows, StreamedRows)):
+        return X.rows if isinstance(X, NamedRows) else X
     return as_csr(X, name) if _is_sparse(X) else as_rows(X, name)
 
 

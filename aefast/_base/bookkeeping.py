@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aefast._base import history
-from aefast._base.checkpoints import Stage
+from aefast._base.checkpoints import Stage, outside_of_fits
 from aefast._base.progress import Report, as_list
 from aefast._base.saving import CURVE, NUMBER, OBJECT, check_entries, optional
 from aefast._base.stopping import Criterion, EarlyStopping
@@ -99,10 +99,11 @@ class Epochs:
         self._record(loss)
         self._loop = None  # from here on values may have been changed by callbacks
         self._training.recorded()
-        stops = [
-            callback(epoch, loss, self._validation_loss, estimator) is True
-            for callback in self._callbacks
-        ]
+        stops = []
+        if self._callbacks:
+            with outside_of_fits():
+                given = epoch, loss, self._validation_loss, estimator
+                stops = [callback(*given) is True for callback in self._callbacks]
         if stops:
             if not self.is_kept():
                 raise RuntimeError(

@@ -7,10 +7,12 @@ a fit of another kind refuses it by name. A fit that goes on does all that prece
 which costs little and gives the same bits; each stage then takes its values from the file.
 """
 
-import json
 import os
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from numbers import Integral
 from typing import Any, NamedTuple
 
@@ -18,25 +20,19 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from aefast._base import _runtime
+from aefast._base.checkpoint_files import NoCheckpoint, Stored, contents_of, header_of, stages_in
 from aefast._base.fingerprints import fingerprint, parameters_of
 from aefast._base.paths import as_path
+from aefast._base.random import random_state_of
 from aefast._base.saving import (
-    COUNT,
-    FLAG,
-    NAMES,
-    OBJECT,
     SEED,
-    TEXT,
     check_entries,
     check_names,
-    optional,
     shortened,
 )
 from aefast._base.types import Array
 from aefast._base.warnings import warn
 from aefast._version import __version__
-
-FORMAT, VERSION = "aefast checkpoint", 1
 
 CONSTRAINTS: dict[str, list[Any]] = {
     "checkpoint": [None, str, os.PathLike],
@@ -46,21 +42,24 @@ CONSTRAINTS: dict[str, list[Any]] = {
 PARAMETERS = tuple(CONSTRAINTS)
 DRAWN = "drawn"  # description of a random_state whose seed is in the file alone
 
-_HEADER_CHECKS = {
-    "format": TEXT,
-    "format_version": COUNT,
-    "aefast_version": TEXT,
-    "instruction_set": TEXT,
-    "estimator": TEXT,
-    "parameters": OBJECT,
-    "seed": SEED,
-    "feature_names": optional(NAMES),
-    "tables": OBJECT,
-    "start": OBJECT,
-    "stages": OBJECT,
-}
-_STAGE_CHECKS = {"is_over": FLAG, "state": OBJECT}
 _UNITS = {"s": 1, "min": 60, "h": 3600}
+
+
+# what a fit with a checkpoint gives the fits within it: an object with a method `part(name)`
+outer_fit: ContextVar[Any] = ContextVar("a fit with a checkpoint", default=None)
+
+
+@contextmanager
+def outside_of_fits() -> Iterator[None]:
+    """Let fits within the context have no part in the checkpoint of an outer fit.
+
+    Callbacks are not called again for epochs that a checkpoint has, and neither are their fits.
+    """
+    token = outer_fit.set(None)
+    try:
+        yield
+    finally:
+        outer_fit.reset(token)
 
 
 class Every(NamedTuple):
@@ -85,14 +84,6 @@ def interval_of(value: Any) -> Every:
     return Every(seconds=float(found[1]) * _UNITS[found[2]])
 
 
-class Stored(NamedTuple):
-    """State and arrays of a stage in a file."""
-
-    is_over: bool
-    state: dict[str, Any]
-    tensors: dict[str, Array]
-
-
 class Checkpoint:
     """Checkpoint of one fit.
 
@@ -103,7 +94,7 @@ class Checkpoint:
         compared with the estimator's class and parameters.
     """
 
-    def __init__(self, estimator: Any) -> None:
+    def __init__(self, estimator: Any, asked: dict[str, Any] | None = None) -> None:
         try:
             self.path = as_path(estimator.checkpoint)
         except ValueError as error:
@@ -115,19 +106,27 @@ class Checkpoint:
         self._header: dict[str, Any] | None = None
         self._of: dict[str, Any] = {
             "estimator": type(estimator).__name__,
-            "parameters": _parameters(estimator),
+            "parameters": _parameters(estimator) | (asked or {}),
         }
         if estimator.resume:
             self._read_if_there(must_exist=estimator.resume is True)
 
     @classmethod
-    def of(cls, estimator: Any) -> "Checkpoint | None":
+    def of(
+        cls, estimator: Any, asked: dict[str, Any] | None = None
+    ) -> "Checkpoint | PartOfCheckpoint | None":
         """Return the checkpoint of a fit that begins, None where the user wants none.
+
+        `asked` has arguments of the fit, by name, which are compared as parameters are. Within a
+        fit that has a checkpoint (`aefast._base.replay.stages_of`) it is the next part of that.
 
         Raises ValueError where there is a file that is no checkpoint or that of another fit, and
         FileNotFoundError where there is none though resume=True.
         """
-        return None if estimator.checkpoint is None else cls(estimator)
+        if estimator.checkpoint is not None:
+            return cls(estimator, asked)
+        outer = outer_fit.get()
+        return None if outer is None else outer.part(type(estimator).__name__)
 
     # ---- what the fit is ----
 
@@ -234,24 +233,13 @@ class Checkpoint:
         An earlier file stays until the new one is whole and on the disk.
         """
         header = {
-            "format": FORMAT,
-            "format_version": VERSION,
             "aefast_version": __version__,
             "instruction_set": _runtime.isa(),
             **self._of,
-            "stages": {
-                name: {"is_over": stage.is_over, "state": stage.state}
-                for name, stage in self.stages.items()
-            },
         }
-        tensors = {
-            f"{name}/{array}": np.ascontiguousarray(value)
-            for name, stage in self.stages.items()
-            for array, value in stage.tensors.items()
-        }
-        from aefast._base.files import METADATA_KEY, replacing, serialize
+        from aefast._base.files import replacing  # loads safetensors
 
-        contents = serialize(tensors, {METADATA_KEY: json.dumps(header, allow_nan=False)})
+        contents = contents_of(header, self.stages)
         try:
             with replacing(self.path) as file:
                 file.write(contents)
@@ -262,6 +250,11 @@ class Checkpoint:
                 RuntimeWarning,
             )
         self._written = time.monotonic()
+
+    def end(self) -> None:
+        """Write the file of a fit that is over, of which no stage need have been written."""
+        self.stage("fit").keep({})
+        self.write()
 
     # ---- reading ----
 
@@ -281,12 +274,12 @@ class Checkpoint:
             pass
         try:
             with safe_open(self.path, framework="numpy") as file:
-                header = _header_of(file.metadata())
+                header = header_of(file.metadata())
                 self._refuse_other_parameters(header)
-                self.stages = _stages_of(header, file)
+                self.stages = stages_in(header, file)
         except (SafetensorError, TypeError, KeyError) as error:
             raise self._not_a_checkpoint(error) from error
-        except _NoCheckpoint as error:
+        except NoCheckpoint as error:
             raise self._not_a_checkpoint(error) from None
         self._header = header
         self._warn_of_other_machine(header)
@@ -315,7 +308,7 @@ class Checkpoint:
 
 
 class PartOfCheckpoint:
-    """Checkpoint of a fit within another, which has been identified with the other.
+    """Checkpoint of a fit within another, whose parameters are compared with the other's.
 
     Its stages are stages of the other, with its name before theirs.
     """
@@ -324,16 +317,35 @@ class PartOfCheckpoint:
         self._whole, self._name = whole, name
 
     def seed(self, draw: Any) -> int:
-        return draw()
+        """Return the seed of the fit, which is remembered: that of the file, or `draw()`."""
+        stage = self.stage("seed")
+        if stage.found is not None:
+            check_entries("seed", stage.found.state, {"seed": SEED})
+            return stage.found.state["seed"]
+        seed = int(draw())
+        stage.keep({"seed": seed})
+        return seed
 
-    def identify(self, *arguments: Any) -> None:
-        return None
+    def part(self, name: str) -> "PartOfCheckpoint":
+        return PartOfCheckpoint(self._whole, f"{self._name}, {name}")
+
+    def identify(self, seed: int, tables: dict[str, Any], *described: Any) -> None:
+        """Compare the tables of the fit with those of the file, or remember them for it."""
+        found = {name: None if of is None else fingerprint(of) for name, of in tables.items()}
+        stage = self.stage("tables")
+        if stage.found is None:
+            stage.keep(found)
+        elif stage.found.state != found:
+            raise self._whole._refusal(f"whose {self._name} was one to other rows")
 
     def confirm(self, **arrays: Array) -> None:
         return None
 
     def stage(self, name: str) -> "Stage":
         return self._whole.stage(f"{self._name}, {name}")
+
+    def end(self) -> None:
+        return None
 
 
 class Stage:
@@ -353,9 +365,9 @@ class Stage:
         """Whether the file has the end of the stage."""
         return self.found is not None and self.found.is_over
 
-    def keep(self, state: dict[str, Any]) -> None:
-        """Remember the state of a stage without arrays, and write it if it is time."""
-        self._checkpoint.stages[self._name] = Stored(True, state, {})
+    def keep(self, state: dict[str, Any], tensors: dict[str, Array] | None = None) -> None:
+        """Remember a stage that is over, or that has results only, and write it if it is time."""
+        self._checkpoint.stages[self._name] = Stored(True, state, tensors or {})
         if self._checkpoint.interval.seconds is None or self._checkpoint.is_due(0):
             self._checkpoint.write()
 
@@ -384,45 +396,26 @@ class Stage:
             del self._checkpoint.stages[self._name]
 
 
-class _NoCheckpoint(ValueError):
-    """A file that is no whole checkpoint."""
+def identified(
+    checkpoint: "Checkpoint | PartOfCheckpoint | None",
+    random_state: Any,
+    tables: dict[str, Any],
+    feature_names: Any = None,
+) -> Any:
+    """Compare a checkpoint with the tables of a fit, and return the fit's random_state.
 
-
-def _header_of(metadata: Any) -> dict[str, Any]:
-    from aefast._base.files import METADATA_KEY
-
-    try:
-        header = json.loads((metadata or {})[METADATA_KEY])
-    except (KeyError, ValueError, RecursionError):
-        raise _NoCheckpoint("another program wrote it") from None
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
-        kind = header.get("format") if isinstance(header, dict) else None
-        raise _NoCheckpoint(f"its format is {shortened(kind)}")
-    version = header.get("format_version")
-    if type(version) is int and version > VERSION:
-        raise _NoCheckpoint(f"it has format version {version}: upgrade aefast")
-    try:
-        check_entries("header", header, _HEADER_CHECKS)
-        for name, stage in header["stages"].items():
-            if not isinstance(stage, dict):
-                raise ValueError(f"expected an object as stage {shortened(name)}")
-            check_entries("stage", stage, _STAGE_CHECKS)
-    except ValueError as error:
-        raise _NoCheckpoint(str(error)) from None
-    return header
-
-
-def _stages_of(header: dict[str, Any], file: Any) -> dict[str, Stored]:
-    tensors: dict[str, dict[str, Array]] = {name: {} for name in header["stages"]}
-    for key in file.keys():  # a file has no __iter__
-        name, _, array = key.rpartition("/")
-        if name not in tensors:
-            raise _NoCheckpoint(f"its tensor {shortened(key)} belongs to no stage")
-        tensors[name][array] = file.get_tensor(key)
-    return {
-        name: Stored(stage["is_over"], stage["state"], tensors[name])
-        for name, stage in header["stages"].items()
-    }
+    It is the one that is given, without a checkpoint or where it is an integer; otherwise the seed
+    of the checkpoint.
+    """
+    if checkpoint is None:
+        return random_state
+    if isinstance(random_state, Integral):
+        seed = int(random_state)
+    else:
+        random = random_state_of(random_state)
+        seed = checkpoint.seed(lambda: int(random.randint(2**31 - 1)))
+    checkpoint.identify(seed, tables, feature_names)
+    return seed
 
 
 def check_tensors(tensors: dict[str, Array], expected: dict[str, Array]) -> None:
@@ -439,7 +432,7 @@ def check_tensors(tensors: dict[str, Array], expected: dict[str, Array]) -> None
 def _parameters(estimator: Any) -> dict[str, Any]:
     """Return the description of the parameters that a fit follows from."""
     found = parameters_of(estimator)
-    if not isinstance(estimator.random_state, Integral):
+    if not isinstance(getattr(estimator, "random_state", 0), Integral):
         found["random_state"] = DRAWN
     return found
 

@@ -1,6 +1,7 @@
 """Sums over dense rows about a reference point, in slices between which Ctrl-C is noticed."""
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,12 +12,21 @@ from aefast._base._statistics import Accumulator
 from aefast._base.errors import bad_row_error, too_large_error
 from aefast._base.passes import Pace, slices
 from aefast._base.sparse_rows import as_dense
+from aefast._base.streams import StreamedRows
 from aefast._base.types import Array
+from aefast._base.visits import order_of
 
 # The number of rows in a slice is a multiple of SLICE_UNIT, and so of the kernel's blocks and
 # slabs: results have the same bits however rows are sliced.
 SLICE_UNIT = 1024
 SLICE_ENTRIES = 1 << 26  # largest number of entries in a slice
+
+
+class BadRows(NamedTuple):
+    """A slice of rows with an entry or a product that is not finite."""
+
+    rows: Any
+    first_row: int  # number of the first of them in the table
 
 
 def add_scatter(
@@ -26,7 +36,7 @@ def add_scatter(
     sums: Array,
     scatter: Array,
     n_threads: int | None,
-) -> slice | None:
+) -> BadRows | None:
     """Add the sums of rows about the reference point, slice by slice, each of them made dense.
 
     Returns the first slice with an entry or a product that is not finite, or None. Nothing is added
@@ -35,13 +45,24 @@ def add_scatter(
     n, d = X.shape
     n_threads = threads.effective_n_threads(n_threads, float(n) * d * d)
     accumulator = Accumulator(reference, n_threads)
-    for part in slices(n, Pace(SLICE_UNIT, most=SLICE_ENTRIES // d), X):
-        rows = as_dense(X[part])
-        status = accumulator.add(rows, None if weight is None else weight[part])
+    for rows, part in _slices(X):
+        status = accumulator.add(as_dense(rows), None if weight is None else weight[part])
         if status & BAD_ROWS:
-            return part
+            return BadRows(rows, part.start)
     accumulator.finish(sums, scatter)
     return None
+
+
+def _slices(X: Any) -> Iterator[tuple[Any, slice]]:
+    """Yield slices of all rows, and their places in the table."""
+    pace = Pace(SLICE_UNIT, most=SLICE_ENTRIES // X.shape[1])
+    if not isinstance(X, StreamedRows):
+        for part in slices(X.shape[0], pace, X):
+            yield X[part], part
+        return
+    for table, places, numbers in order_of(X, len(X), unit=SLICE_UNIT).visits(pace):
+        part = slice(int(numbers[0]), int(numbers[-1]) + 1)
+        yield table[int(places[0]) : int(places[-1]) + 1], part
 
 
 def unusable_error(rows: Array, reference: Array, first_row: int, name: str) -> ValueError:

@@ -56,6 +56,11 @@ class Training(Protocol):
         """Number of rows that an epoch visits; the progress bar counts them."""
 
     @property
+    def row_bytes(self) -> int | None:
+        """Bytes of a row that is read from a stream, None of rows in memory."""
+        return None
+
+    @property
     @abstractmethod
     def n_rows_seen(self) -> int:
         """Number of rows whose steps are in the values, from the estimator's first training on.
@@ -239,7 +244,8 @@ def run_epochs(
     epochs = None
     was_over = checkpoint is not None and checkpoint.is_over
     try:
-        with progress_bar(estimator.verbose, n_epochs, training.n_rows, stage) as report:
+        shown = n_epochs, training.n_rows, stage, training.row_bytes
+        with progress_bar(estimator.verbose, *shown) as report:
             given = estimator, training, n_epochs, patience, early_stopping
             epochs = Epochs(*given, report, checkpoint)
             if not was_over:

@@ -1,9 +1,11 @@
 """Errors about entries of the user's rows: which entry, its row and column, what was expected."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Self
 
 import numpy as np
+
+from aefast._base.streams import NamedRows, StreamedRows
 
 LONGEST_SHOWN = 500  # number of characters of a value in an error
 
@@ -18,14 +20,22 @@ class TableName(str):
     name : str
         "X", for example.
     columns : sequence of str or None
+    place : callable or None
+        Tells where the row of a number stands, as "row 5 (part.parquet, row 2)".
     """
 
-    __slots__ = ("columns",)
+    __slots__ = ("columns", "place")
     columns: Sequence[str] | None
+    place: Callable[[int], str] | None
 
-    def __new__(cls, name: str, columns: Sequence[str] | None = None) -> Self:
+    def __new__(
+        cls,
+        name: str,
+        columns: Sequence[str] | None = None,
+        place: Callable[[int], str] | None = None,
+    ) -> Self:
         made = super().__new__(cls, name)
-        made.columns = columns
+        made.columns, made.place = columns, place
         return made
 
 
@@ -52,7 +62,13 @@ def table_name(X: Any, estimator: Any = None, *, name: str = "X") -> TableName:
     columns = getattr(X, "columns", None)
     if columns is None or not all(isinstance(column, str) for column in columns):
         columns = getattr(estimator, "feature_names_in_", None)
-    return TableName(name, columns)
+    return TableName(name, columns, X.place if isinstance(X, (NamedRows, StreamedRows)) else None)
+
+
+def row_label(name: str, row: Any) -> str:
+    """Return a row's label in errors: "row 3", with its place where it comes from a file."""
+    place = getattr(name, "place", None)
+    return f"row {row}" if place is None else place(int(row))
 
 
 def column_label(name: str, column: Any) -> str:
@@ -115,6 +131,7 @@ def bad_row_error(
     first_row: int = 0,
     missing: bool = False,
     units: tuple[Any, Any] | None = None,
+    numbers: Any = None,
 ) -> ValueError:
     """Return the error for rows that a kernel cannot use; it names the first invalid entry.
 
@@ -134,6 +151,8 @@ def bad_row_error(
         Whether NaN is allowed.
     units : (shift, factor) or None
         Arrays (d,) with which the kernel scales entries.
+    numbers : ndarray of int or None
+        The numbers of these rows in the user's table, where they are not adjacent.
     """
     low, high = domain
     step = max(1, (1 << 20) // rows.shape[1])
@@ -148,7 +167,8 @@ def bad_row_error(
             row, column = bad[0]
             value = given[row, column]
             ends = [np.broadcast_to(end, rows.shape[1])[column] for end in domain]
-            place = first_row + first + row, column
+            number = first_row + first + row if numbers is None else numbers[first + row]
+            place = number, column
             return entry_error(value, name, place, ends, dtype, _output_at(output, column))
     return ValueError(f"Input {name} changed while it was read")
 
@@ -174,7 +194,7 @@ def entry_error(
     The entry is not finite, or not in its domain.
     """
     row, column = place
-    where = f"at row {row}, column {column_label(name, column)}"
+    where = f"at {row_label(name, row)}, column {column_label(name, column)}"
     if np.isnan(value):
         return ValueError(f"Input {name} contains NaN {where}: expected finite numbers")
     if np.isinf(value):

@@ -57,9 +57,11 @@ def parameters_of(estimator: Any) -> dict[str, Any]:
 def fingerprint(table: Any) -> dict[str, Any]:
     """Return the shape, type and hash of an array, a CSR matrix or `SparseRows`.
 
-    Where a table has more than HASHED_BYTES, as many are hashed, in BLOCKS evenly spread blocks of
-    rows.
+    Tables of other kinds, streams and rows in partitions, have a method `fingerprint`. Where a
+    table has more than HASHED_BYTES, as many are hashed, in BLOCKS evenly spread blocks of rows.
     """
+    if hasattr(table, "fingerprint"):
+        return table.fingerprint()
     found = {"shape": list(table.shape), "dtype": str(table.dtype)}
     parts = [table]
     if not isinstance(table, np.ndarray):

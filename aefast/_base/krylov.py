@@ -5,6 +5,7 @@ The covariance of a wide table would not fit in memory.
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,11 +14,15 @@ from sklearn.utils import check_random_state
 
 from aefast._base import arrays as check
 from aefast._base import threads
+from aefast._base.checkpoint_files import Stored
+from aefast._base.checkpoints import check_tensors
 from aefast._base.errors import too_large_error
 from aefast._base.float_range import USUAL_EXPONENT, without_unit
 from aefast._base.passes import Pace, slices
 from aefast._base.progress import iteration
 from aefast._base.reference_point import FAR
+from aefast._base.replay import Kept, confirm_once
+from aefast._base.saving import COUNT, FLAG, check_entries
 from aefast._base.scan import scan_rows
 from aefast._base.sparse_rows import SparseProducts, has_small_means
 from aefast._base.types import Array, RandomState
@@ -26,6 +31,7 @@ from aefast._base.warnings import warn_of_iterations
 EXTRA = 10  # columns of a block beyond the number of components asked for
 BLOCK_UNIT = 16  # the number of columns of a block is a multiple: whole cache lines
 SMALLEST_NEW = 1e-12  # least squared length of a unit vector's new part, for which it is added
+_LANCZOS = {"n_iter": COUNT, "converged": FLAG}  # checks of the state in a checkpoint
 MOST_BLOCKS = 8  # largest number of blocks in the basis, before a restart from its best vectors
 
 
@@ -201,6 +207,7 @@ def leading_eigenpairs(
     weight: Array | None = None,
     means: Array | None = None,
     name: str = "X",
+    confirms: bool = False,
 ) -> Found | None:
     """Return the k largest eigenvalues and eigenvectors of the covariance of rows.
 
@@ -226,6 +233,8 @@ def leading_eigenpairs(
         (NaN), and count as the mean of their column.
     name : str or TableName
         Name of X in errors.
+    confirms : bool
+        Whether a checkpoint of the fit knows the rows by these means.
 
     Returns
     -------
@@ -237,6 +246,8 @@ def leading_eigenpairs(
     if moments is None:
         return None
     mean, total = moments
+    if confirms:
+        confirm_once(column_means=mean)
     if sparse.issparse(X):
         C: Any = SparseCovariance(X, weight, mean, n_threads)
     else:
@@ -247,7 +258,8 @@ def leading_eigenpairs(
     total *= unit**2
     basis = starting_block(X.shape[1], k, check_random_state(random_state), min(X.shape))
     floor = total / X.shape[1]
-    found = block_lanczos(lambda Q: unit * C.times(unit * Q), basis, k, tol, floor, max_iter)
+    times, kept = lambda Q: unit * C.times(unit * Q), Kept("Lanczos")
+    found = block_lanczos(times, basis, k, tol, floor, max_iter, kept)
     if not found.converged:
         warn_of_iterations(max_iter)
     values, total = np.maximum(found.values[:k], 0.0) / unit**2, total / unit**2
@@ -310,6 +322,7 @@ def block_lanczos(
     tol: float,
     floor: float,
     max_iter: int,
+    kept: Kept | None = None,
 ) -> Ritz:
     """Return the leading eigenpairs of a symmetric positive semidefinite matrix A.
 
@@ -325,27 +338,64 @@ def block_lanczos(
         A pair (λ, v) is accepted where ``‖A v − λ v‖² ≤ tol max(λ, floor)²``. It is a certificate:
         the norm bounds the distance of λ from an eigenvalue.
     max_iter : int
+    kept : Kept or None
+        Where basis and image are stored.
     """
     d, width = block.shape
-    basis, image = block, times(block)
-    for n_iter in range(1, max_iter + 1):
+    n_before, basis, image = 0, block, None
+    if kept is not None and kept.found is not None:
+        if kept.is_over:
+            return _end_of(kept.found, d, width)
+        n_before, basis, image = _place_of(kept.found, d, width)
+    image = times(block) if image is None else image
+    for n_iter in range(n_before + 1, max_iter + 1):
         values, U = linalg.eigh(_symmetric(basis.T @ image))
         values, U = values[::-1][:width], U[:, ::-1][:, :width]
         ritz, ritz_image = basis @ U, image @ U
         residuals = ritz_image - ritz * values
         errors = np.linalg.norm(residuals[:, :k], axis=0)
         iteration(residual=float(errors.max(initial=0.0)))
-        if (errors**2 <= tol * np.maximum(values[:k], floor) ** 2).all():
-            return Ritz(values, ritz, n_iter, True)
-        if n_iter == max_iter:
+        is_found = (errors**2 <= tol * np.maximum(values[:k], floor) ** 2).all()
+        if is_found or n_iter == max_iter:
             break
         if basis.shape[1] + width > min(d, MOST_BLOCKS * width):
             basis, image = ritz, ritz_image
         Q = _orthogonal_to(basis, residuals)
         if Q.shape[1] == 0:
-            return Ritz(values, ritz, n_iter, True)
-        basis, image = np.hstack([basis, Q]), np.hstack([image, times(Q)])
-    return Ritz(values, ritz, max_iter, False)
+            is_found = True
+            break
+        # in the order in which a checkpoint has them, so that products have the same bits
+        basis = np.ascontiguousarray(np.hstack([basis, Q]))
+        image = np.ascontiguousarray(np.hstack([image, times(Q)]))
+        if kept is not None:
+            kept.keep(n_iter, partial(_saved, n_iter, {"basis": basis, "image": image}))
+    if kept is not None:
+        kept.end(*_saved(n_iter, {"values": values, "vectors": ritz}, bool(is_found)))
+    return Ritz(values, ritz, n_iter, bool(is_found))
+
+
+def _saved(
+    n_iter: int, tensors: dict[str, Array], converged: bool = False
+) -> tuple[dict[str, Any], dict[str, Array]]:
+    return {"n_iter": n_iter, "converged": converged}, tensors
+
+
+def _place_of(found: Stored, d: int, width: int) -> tuple[int, Array, Array]:
+    """Return the number of iterations, basis and image of a checkpoint."""
+    check_entries("Lanczos", found.state, _LANCZOS)
+    columns = found.tensors["basis"].shape[-1] if "basis" in found.tensors else 0
+    blank = np.empty((d, columns))
+    check_tensors(found.tensors, {"basis": blank, "image": blank})
+    if not width <= columns <= d:
+        raise ValueError(f"expected a basis of {width} to {d} vectors, got {columns}")
+    return found.state["n_iter"], found.tensors["basis"], found.tensors["image"]
+
+
+def _end_of(found: Stored, d: int, width: int) -> Ritz:
+    check_entries("Lanczos", found.state, _LANCZOS)
+    check_tensors(found.tensors, {"values": np.empty(width), "vectors": np.empty((d, width))})
+    values, vectors = found.tensors["values"], found.tensors["vectors"]
+    return Ritz(values, vectors, found.state["n_iter"], found.state["converged"])
 
 
 def _symmetric(A: Array) -> Array:

@@ -13,6 +13,7 @@ from aefast._base.float_range import all_finite
 from aefast._base.given_covariance import as_covariance, as_mean, as_number_of_rows
 from aefast._base.reference_point import FAR, moved
 from aefast._base.saving import COUNT, NUMBER, SIZE, Saved, Tensor, check_names
+from aefast._base.streams import StreamedRows, opened
 from aefast._base.types import Array, Table
 from aefast._base.weighted_sums import sums_of_rows
 
@@ -133,8 +134,8 @@ class SufficientStatistics(Saved):
 
         Parameters
         ----------
-        X : array-like or sparse matrix (n_samples, n_features)
-            Finite rows. Memory maps are read slice by slice.
+        X : array-like, sparse matrix or stream (n_samples, n_features)
+            Finite rows. Memory maps and streams are read slice by slice.
         sample_weight : array-like (n_samples,), optional
             Finite and not negative; default 1.
 
@@ -398,10 +399,12 @@ class SufficientStatistics(Saved):
 
     def _of_rows(self, X: Any, sample_weight: ArrayLike | None) -> "SufficientStatistics":
         """Return the statistics of these rows alone."""
+        X = opened(X)
         name = table_name(X)
         X = check.as_table(X, name)
-        if X.shape[1] != self.n_features_in_:
-            raise ValueError(f"X must have {self.n_features_in_} columns, got shape {X.shape}")
+        n_columns = X.source.n_columns if isinstance(X, StreamedRows) else X.shape[1]
+        if n_columns != self.n_features_in_:
+            raise ValueError(f"X must have {self.n_features_in_} columns, got {n_columns} of them")
         return statistics_of(X, sample_weight, n_threads=self.n_threads, name=name)
 
     # ---- in a file ----
@@ -475,7 +478,7 @@ def statistics_of(
 
     Parameters
     ----------
-    rows : ndarray or CSR matrix (n, d)
+    rows : ndarray, CSR matrix or StreamedRows (n, d)
     sample_weight : array-like (n,) or None
     n_threads : int or None
     name : str or TableName
@@ -489,6 +492,9 @@ def statistics_of(
     -------
     SufficientStatistics or None
     """
+    if isinstance(rows, StreamedRows) and rows.source.reads_once:
+        rows.refuse_weights(sample_weight)
+        return _of_iterator(rows, n_threads, name)
     n, d = rows.shape
     statistics = SufficientStatistics(d, n_threads=n_threads)
     weight = check.as_row_weights(sample_weight, n)
@@ -511,3 +517,11 @@ def statistics_of(
     if not sparse.issparse(rows):
         statistics._eps = float(np.finfo(found.reference.dtype).eps)
     return statistics
+
+
+def _of_iterator(rows: StreamedRows, n_threads: int | None, name: str) -> SufficientStatistics:
+    """Return the statistics of rows that come only once: the sum of those of their parts."""
+    total = SufficientStatistics(rows.source.n_columns, n_threads=n_threads)
+    for part in rows.parts():
+        total = total + statistics_of(part.rows, None, n_threads=n_threads, name=name)
+    return total

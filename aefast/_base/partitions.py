@@ -59,15 +59,22 @@ class Partitions(Protocol):
     dtype: np.dtype[Any]  # real type of a computation on all rows: float64 if any needs it
     n_threads: int | None  # in which a function computes where its estimator does not say
 
-    def map(self, function: Callable[..., T], *arguments: Any) -> list[T]:
+    def map(
+        self, function: Callable[..., T], *arguments: Any, places: Sequence[int] | None = None
+    ) -> list[T]:
         """Return ``function(part, *arguments)`` of each partition, in their order.
 
-        Functions are importable by name; they and their arguments can be pickled.
+        Functions are importable by name; they and their arguments can be pickled. `places` has the
+        places of the partitions that are asked, in their order; None: all are.
         """
         ...
 
     def reduce(
-        self, function: Callable[..., T], combine: Callable[[T, T], T], *arguments: Any
+        self,
+        function: Callable[..., T],
+        combine: Callable[[T, T], T],
+        *arguments: Any,
+        places: Sequence[int] | None = None,
     ) -> T:
         """Return the results of ``function(part, *arguments)``, merged as `merged` does."""
         ...
@@ -176,10 +183,19 @@ class PartsInMemory:
         self.n_features, self.columns = int(parts[0].X.shape[1]), parts[0].columns
         self.dtype = real_type(*(part.X.dtype for part in parts))
 
-    def map(self, function: Callable[..., T], *arguments: Any) -> list[T]:
-        return [function(part, *arguments) for part in self.parts]
+    def map(
+        self, function: Callable[..., T], *arguments: Any, places: Sequence[int] | None = None
+    ) -> list[T]:
+        return [function(part, *arguments) for part in self._asked(places)]
 
     def reduce(
-        self, function: Callable[..., T], combine: Callable[[T, T], T], *arguments: Any
+        self,
+        function: Callable[..., T],
+        combine: Callable[[T, T], T],
+        *arguments: Any,
+        places: Sequence[int] | None = None,
     ) -> T:
-        return merged((function(part, *arguments) for part in self.parts), combine)
+        return merged((function(part, *arguments) for part in self._asked(places)), combine)
+
+    def _asked(self, places: Sequence[int] | None) -> Sequence[Part]:
+        return self.parts if places is None else [self.parts[place] for place in places]

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from aefast._base.streams import StreamedRows
 from aefast._base.types import Array
 
 SLICE_SECONDS = 0.05  # time between two checks for Ctrl-C and updates of the progress bar
@@ -213,11 +214,13 @@ def maps_under(X: Any) -> MappedRows | MappedEntries | None:
     return MappedEntries.under(X) if hasattr(X, "row_begin") else MappedRows.under(X)
 
 
-def copied_rows(X: Array, order: Array) -> Array:
+def copied_rows(X: Any, order: Array) -> Array:
     """Return copies of the rows of an array whose numbers `order` has, in its type.
 
     The pages of a memory map do not stay in memory, if `order` is sorted.
     """
+    if isinstance(X, StreamedRows):
+        return X.take(order)
     mapped = MappedRows.under(X)
     if mapped is None:
         return X[order]

@@ -29,10 +29,16 @@ class Report:
 
 
 class Bar(Report):
-    """Progress bar of rows, in a notebook as a widget."""
+    """Progress bar of rows, in a notebook as a widget.
 
-    def __init__(self, bar: Any, n_epochs: int, n_rows: int, stage: str) -> None:
+    With `row_bytes` it shows bytes a second too.
+    """
+
+    def __init__(
+        self, bar: Any, n_epochs: int, n_rows: int, stage: str, row_bytes: int | None = None
+    ) -> None:
         self._bar, self._n_epochs, self._n_rows, self._stage = bar, n_epochs, n_rows, stage
+        self._row_bytes = row_bytes
 
     def begin(self, epoch: int, validation_loss: float | None) -> Callable[[int, float], None]:
         bar = self._bar
@@ -40,6 +46,8 @@ class Bar(Report):
         shown = {} if validation_loss is None else {"validation": f"{validation_loss:.4g}"}
 
         def on_slice(n_rows_done: int, loss: float) -> None:
+            if self._row_bytes is not None and (rate := bar.format_dict["rate"]):
+                shown["bytes"] = f"{bar.format_sizeof(rate * self._row_bytes)}B/s"
             bar.set_postfix(loss=f"{loss:.4g}", **shown, refresh=False)
             bar.update(n_rows_done)
 
@@ -70,8 +78,13 @@ class Lines(Report):
 
 
 @contextmanager
-def progress_bar(verbose: Any, n_epochs: int, n_rows: int, stage: str = "") -> Iterator[Report]:
-    """Give the `Report` of a training: a bar with verbose=1, a line for each epoch above."""
+def progress_bar(
+    verbose: Any, n_epochs: int, n_rows: int, stage: str = "", row_bytes: int | None = None
+) -> Iterator[Report]:
+    """Give the `Report` of a training: a bar with verbose=1, a line for each epoch above.
+
+    With the bytes of a row, the bar shows how many of them are read in a second.
+    """
     if not verbose:
         yield Report()
     elif verbose > 1:
@@ -81,7 +94,7 @@ def progress_bar(verbose: Any, n_epochs: int, n_rows: int, stage: str = "") -> I
 
         total = n_epochs * n_rows
         with tqdm(total=total, unit=" rows", unit_scale=True, dynamic_ncols=True) as bar:
-            yield Bar(bar, n_epochs, n_rows, stage)
+            yield Bar(bar, n_epochs, n_rows, stage, row_bytes)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from aefast._base.types import Array
 
 # Purposes of random numbers, the second part of a key.
 WEIGHTS, SHUFFLE, SPLIT, LAYERS, PARALLEL, ROTATIONS, MEMBERS = range(7)
+MOST_PERMUTED = 1 << 24  # rows whose numbers are shuffled to choose some of them
 
 
 def random_stream(seed: int, purpose: int, counter: int = 0) -> np.random.Generator:
@@ -82,3 +83,15 @@ def split_rows(n: int, validation_fraction: float, seed: int) -> tuple[Array, Ar
     order = random_stream(seed, SPLIT).permutation(n)
     n_validation = min(max(1, round(validation_fraction * n)), n - 1)
     return np.sort(order[n_validation:]), np.sort(order[:n_validation])
+
+
+def held_out_rows(n: int, validation_fraction: float, seed: int, most: int) -> Array:
+    """Return sorted numbers of rows for validation, at most `most`.
+
+    They are those of `split_rows` unless there are too many of them or of all rows.
+    """
+    if n <= MOST_PERMUTED and validation_fraction * n <= most:
+        return split_rows(n, validation_fraction, seed)[1]
+    n_validation = min(max(1, round(validation_fraction * n)), n - 1, max(1, most))
+    random = random_stream(seed, SPLIT)
+    return np.sort(random.choice(n, n_validation, replace=False, shuffle=False))

@@ -5,12 +5,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from aefast._base.passes import MappedRows
+from aefast._base.passes import MappedRows, copied_rows
 from aefast._base.sparse_rows import as_dense
+from aefast._base.streams import StreamedRows
 from aefast._base.types import Array
 
 SAMPLE_ROWS = 256  # number of rows whose mean becomes the reference point
-SAMPLE_RUN = 8  # number of adjacent rows in the sample: each run costs a read of the disk
+# Number of adjacent rows in the sample: each run costs a read of the disk, or of a whole block of
+# a stream.
+SAMPLE_RUN = 64
 # Squared distance of the mean from the reference point, in variances, beyond which the reference
 # point moves to the mean.
 FAR = 16.0
@@ -44,7 +47,7 @@ def sample_mean(X: Any, weight: Array | None, dtype: DTypeLike) -> tuple[Array, 
     mapped = MappedRows.under(X)
     if mapped is not None:
         mapped.will_need((int(place), int(place) + 1) for place in places)
-    rows = as_dense(X[places])
+    rows = copied_rows(X, places) if isinstance(X, StreamedRows) else as_dense(X[places])
     with np.errstate(all="ignore"):
         mean = rows.mean(axis=0, dtype=np.float64).astype(dtype)
     mean[~np.isfinite(mean)] = 0

@@ -19,6 +19,7 @@ from aefast._base.float_range import (
 from aefast._base.missing import is_incomplete
 from aefast._base.reference_point import FAR, sample_mean
 from aefast._base.sparse_rows import add_scatter, as_dense, has_small_means
+from aefast._base.streams import StreamedRows
 from aefast._base.types import Array
 
 
@@ -36,7 +37,7 @@ def sums_of_rows(
 
     Parameters
     ----------
-    rows : ndarray or CSR matrix (n, d)
+    rows : ndarray, CSR matrix or StreamedRows (n, d)
     weight : ndarray (n,) or None
         Checked weights, not all zero.
     weight_sum : float
@@ -63,9 +64,11 @@ def sums_of_rows(
         reference, sample = sample_mean(rows, weight, real_type(rows.dtype))
         bad = dense_rows.add_scatter(rows, weight, reference, sums, scatter, n_threads)
         if bad is not None:
-            whole, refused, first_row = rows, rows[bad], bad.start
+            whole, (refused, first_row) = rows, bad
             if table is not None:
                 whole, refused, first_row = table, table, 0
+            if isinstance(rows, StreamedRows):
+                whole, none_if_missing = refused, False  # a stream is not searched for what to fill
             if none_if_missing and not sparse.issparse(whole) and is_incomplete(whole, name):
                 return None
             raise dense_rows.unusable_error(as_dense(refused), reference, first_row, name)

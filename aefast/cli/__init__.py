@@ -33,6 +33,7 @@ COMMANDS = {
     "recommend": ("recommend", "recommend items to the users of a file of choices"),
     "dictionary": ("dictionary", "learn a dictionary for sparse codes"),
     "denoise": ("dictionary", "remove noise from an image"),
+    "report": ("page", "write a page about a model and rows"),
     "export": ("export", "write a model as ONNX, C, or parameters for PyTorch"),
     "info": ("info", "describe this build of aefast, or a model"),
 }

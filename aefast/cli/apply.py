@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from aefast.cli import streamed
 from aefast.cli.common import (
     DATA_HELP,
     TABLE_HELP,
@@ -60,6 +61,7 @@ def _add_arguments(command, out=None):
     )
     add_threads(command)
     add_reading(command)
+    streamed.add_stream(command)
 
 
 def _read(arguments, method):
@@ -72,12 +74,16 @@ def _read(arguments, method):
 
 
 def _encode(arguments):
+    if arguments.stream:
+        return streamed.apply(arguments, "transform")
     model, table = _read(arguments, "transform")
     H = model.transform(table.rows)
     _write(arguments, table, H, [str(name) for name in model.get_feature_names_out()])
 
 
 def _reconstruct(arguments):
+    if arguments.stream:
+        return streamed.apply(arguments, "reconstruct")
     model, table = _read(arguments, "reconstruct")
     X_hat = model.reconstruct(table.rows)
     if table.is_frame:
@@ -100,6 +106,8 @@ def _write(arguments, table, rows, names, shape=()):
 
 
 def _score(arguments):
+    if arguments.stream:
+        return streamed.score(arguments, _scores_of_rows)
     model, table = _read(arguments, "score_samples")
     columns = _scores(model, table)
     if arguments.per_variable:
@@ -117,12 +125,16 @@ def _score(arguments):
 
 def _scores(model, table):
     """Return the columns of scores by name: how strange a row is, and its log-likelihood."""
-    log_likelihood = model.score_samples(table.rows)
+    return _scores_of_rows(model, table.rows)
+
+
+def _scores_of_rows(model, rows):
+    log_likelihood = model.score_samples(rows)
     measures = {"reconstruction_error": "reconstruction_error", "mahalanobis": "mahalanobis"}
     measures["component"] = "predict"  # of a mixture
     for name, method in measures.items():
         if hasattr(model, method):
-            return {name: getattr(model, method)(table.rows), "log_likelihood": log_likelihood}
+            return {name: getattr(model, method)(rows), "log_likelihood": log_likelihood}
     return {"reconstruction_error": -log_likelihood, "log_likelihood": log_likelihood}
 
 

@@ -114,8 +114,8 @@ def add_seed(command, seeded):
     )
 
 
-def add_training(command):
-    """Add the options of checkpoints and of progress."""
+def add_checkpoints(command):
+    """Add the options of checkpoints."""
     add = command.add_argument
     add(
         "--checkpoint",
@@ -130,7 +130,12 @@ def add_training(command):
         help="time as '30 s', '10 min' or '2 h', number of steps, or epoch (default: %(default)s)",
     )
     add("--resume", action="store_true", help="refuse to start anew where FILE is not there")
-    add(
+
+
+def add_training(command):
+    """Add the options of checkpoints and of progress."""
+    add_checkpoints(command)
+    command.add_argument(
         "--progress",
         choices=("bar", "lines"),
         default="bar",
@@ -139,8 +144,8 @@ def add_training(command):
     )
 
 
-def training_options(arguments):
-    """Return the parameters of estimators that belong to the options of `add_training`."""
+def checkpoint_options(arguments):
+    """Return the parameters of estimators that belong to the options of `add_checkpoints`."""
     every = arguments.checkpoint_every
     if arguments.resume and arguments.checkpoint is None:
         raise ValueError("--resume: say from which file with --checkpoint FILE")
@@ -148,8 +153,13 @@ def training_options(arguments):
         "checkpoint": arguments.checkpoint,
         "checkpoint_every": int(every) if every.isdecimal() else every,
         "resume": True if arguments.resume else "auto",
-        "verbose": 0 if arguments.quiet else {"bar": 1, "lines": 2}[arguments.progress],
     }
+
+
+def training_options(arguments):
+    """Return the parameters of estimators that belong to the options of `add_training`."""
+    shown = {"bar": 1, "lines": 2}[arguments.progress]
+    return checkpoint_options(arguments) | {"verbose": 0 if arguments.quiet else shown}
 
 
 def add_folder(command, name):

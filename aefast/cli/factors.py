@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 import aefast
+from aefast.cli import streamed
 from aefast.cli.cluster import add_cluster, engine_of_files, is_asked
 from aefast.cli.common import (
     DATA_HELP,
@@ -17,10 +18,12 @@ from aefast.cli.common import (
     MODEL_NAME,
     MOST_PICTURED_ROWS,
     TABLE_HELP,
+    add_checkpoints,
     add_folder,
     add_reading,
     add_seed,
     add_threads,
+    checkpoint_options,
     describe,
     image_shape,
     model_path,
@@ -131,8 +134,10 @@ def add_factors(command):
     add("--no-plots", action="store_true", help="draw no pictures")
     add("--quiet", action="store_true", help="no summary")
     add_threads(command)
+    add_checkpoints(command)
     add_cluster(command)
     add_reading(command)
+    streamed.add_stream(command)
 
 
 def _components(text):
@@ -148,7 +153,33 @@ def _mixtures(text):
     return sizes if len(sizes) > 1 else sizes[0]
 
 
+def _factors_of_stream(arguments):
+    for name in ("covariance", "labels", "mixtures"):
+        if getattr(arguments, name) is not None:
+            raise ValueError(f"--{name} does not go with --stream")
+    out, rows, model = Path(arguments.out), streamed.stream_of(arguments), _new_model(arguments)
+    check_can_write(out, (MODEL_NAME, METRICS_NAME), paths_of(arguments.data))
+    started = time.perf_counter()
+    model.fit(rows)
+    seconds = time.perf_counter() - started
+    scores = _likelihoods(arguments, model, {"train": rows})
+    metrics = _metrics(arguments, model, {"train": len(rows)}, scores, seconds)
+    written = _save(out, model, metrics)
+    report(arguments, _summary(arguments, model, metrics, written), metrics)
+
+
+def _save(out, model, metrics):
+    """Write the model and its metrics to a folder, and return their names for the summary."""
+    out.mkdir(parents=True, exist_ok=True)
+    model.save(out / MODEL_NAME)
+    with aefast.model_file.replacing(out / METRICS_NAME) as file:
+        file.write(json.dumps(metrics, indent=2, allow_nan=False).encode() + b"\n")
+    return f"{MODEL_NAME}, {METRICS_NAME}"
+
+
 def _factors(arguments):
+    if arguments.stream:
+        return _factors_of_stream(arguments)
     if is_asked(arguments):
         _factors_of_files(arguments)
         return
@@ -170,6 +201,9 @@ def _factors(arguments):
     inputs = [*paths_of(arguments.data), *filter(None, [arguments.labels])]
     check_can_write(out, names, inputs)
     model = _new_model(arguments)
+    if is_matrix and arguments.checkpoint is not None:
+        raise ValueError("--checkpoint is of a fit to rows: one to --covariance takes no time")
+    model.set_params(**checkpoint_options(arguments))
     if is_matrix:
         statistics = aefast.SufficientStatistics.from_covariance(table.rows, arguments.covariance)
         subsets: dict = {}
@@ -179,6 +213,7 @@ def _factors(arguments):
     started = time.perf_counter()
     _ = model.fit_statistics(statistics) if is_matrix else model.fit(train)
     seconds = time.perf_counter() - started
+    model.set_params(checkpoint=None)
     if table.feature_names is not None:
         model.feature_names_in_ = np.array(table.feature_names, dtype=object)
     n_rows = {name: len(rows) for name, rows in subsets.items()}
@@ -220,11 +255,7 @@ def _factors_of_files(arguments):
 def _write(arguments, model, metrics, rows, table):
     """Write the model, its metrics and pictures, and report."""
     out = Path(arguments.out)
-    out.mkdir(parents=True, exist_ok=True)
-    model.save(out / MODEL_NAME)
-    with aefast.model_file.replacing(out / METRICS_NAME) as file:
-        file.write(json.dumps(metrics, indent=2, allow_nan=False).encode() + b"\n")
-    written = f"{MODEL_NAME}, {METRICS_NAME}"
+    written = _save(out, model, metrics)
     if not arguments.no_plots:
         written += _draw(model, rows, arguments, table, out)
     text = _summary(arguments, model, metrics, written)

@@ -10,7 +10,8 @@ import numpy as np
 
 import aefast
 from aefast.cli import report as reports
-from aefast.cli import variants
+from aefast.cli import streamed, variants
+from aefast.cli.cluster import add_cluster, is_asked
 from aefast.cli.common import (
     DATA_HELP,
     METRICS_NAME,
@@ -25,6 +26,7 @@ from aefast.cli.common import (
     test_fraction,
     training_options,
 )
+from aefast.cli.fit_files import add_method, fit_files
 from aefast.cli.fit_parameters import DESTINATIONS, PARAMETERS, add_parameters
 from aefast.cli.held_out import hold_out
 from aefast.cli.table_models import add_roles, encoded, texts_of
@@ -33,8 +35,8 @@ from aefast.tables.sources import paths_of
 
 _PICTURE_NAMES = ("filters.png", "reconstructions.png", "loss.png")
 
-EXIT_POOR = 3  # exit status where the fit does not beat the column means
 _EPOCHS = ("max_epochs", "pretrain_epochs")
+_TEST_FRACTION = 0.1
 
 
 def add_fit(command):
@@ -54,9 +56,8 @@ def add_fit(command):
         "--test-fraction",
         type=test_fraction,
         metavar="F",
-        default=0.1,
-        help="share of rows held out (default: %(default)s). They change places with the last "
-        "rows, in memory; with 0 a .npy file is only mapped, and may be larger than memory",
+        help=f"share of rows held out (default: {_TEST_FRACTION}). They change places with the "
+        "last rows, in memory; with 0 a .npy file is only mapped, and may be larger than memory",
     )
     add(
         "--validation",
@@ -75,7 +76,10 @@ def add_fit(command):
     )
     add("--no-plots", action="store_true", help="draw no pictures")
     add("--quiet", action="store_true", help="no progress, no summary")
+    add_cluster(command)
+    add_method(command)
     add_reading(command)
+    streamed.add_stream(command)
     add_roles(command)
     add_parameters(command.add_argument_group("the autoencoder and its training"))
 
@@ -98,6 +102,18 @@ def _new_model(arguments, feature_names):
 
 
 def _fit(arguments):
+    if arguments.stream:
+        return streamed.fit(arguments, _new_model)
+    if is_asked(arguments):
+        return 0 if fit_files(arguments, _new_model) else streamed.EXIT_POOR
+    for name, given in (
+        ("--method", arguments.method != "auto"),
+        ("--local-steps", arguments.local_steps),
+    ):
+        if given:
+            raise ValueError(f"{name} is of files on a cluster: give --dask or --workers")
+    if arguments.test_fraction is None:
+        arguments.test_fraction = _TEST_FRACTION
     table = read_data(
         arguments,
         writeable=arguments.test_fraction > 0,
@@ -153,7 +169,7 @@ def _fit(arguments):
         curves = held_out.curve, baseline
         written += _draw(model, subsets.get("test", train), labels, shape, curves, out)
     report(arguments, reports.summary(arguments, metrics, written), metrics)
-    return 0 if reports.beats_the_means(losses) else EXIT_POOR
+    return 0 if reports.beats_the_means(losses) else streamed.EXIT_POOR
 
 
 def _sizes(model):

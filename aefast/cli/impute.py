@@ -11,9 +11,11 @@ from aefast._base.warnings import warn
 from aefast.cli.common import (
     DATA_HELP,
     TABLE_HELP,
+    add_checkpoints,
     add_reading,
     add_seed,
     add_threads,
+    checkpoint_options,
     describe,
     read_data,
     report,
@@ -68,6 +70,7 @@ def add_impute(command):
     add("--quiet", action="store_true", help="no summary")
     add_seed(command, "hidden entries and draws")
     add_threads(command)
+    add_checkpoints(command)
     add_reading(command)
     add_roles(command)
 
@@ -85,12 +88,14 @@ def _impute(arguments):
         n_draws=arguments.draws,
         random_state=arguments.seed,
         n_threads=arguments.threads,
+        **checkpoint_options(arguments),
     )
     if arguments.role:
         imputer.set_params(roles=dict(arguments.role))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "columns without an observed entry")
         imputer.fit(table.rows)  # told below, by names
+    imputer.set_params(checkpoint=None)
     kept = None if table.is_frame else _kept_columns(table)
     results = [imputer.transform(table.rows)]
     if arguments.std is not None:

@@ -10,8 +10,10 @@ import aefast
 from aefast.cli.common import (
     DATA_HELP,
     TABLE_HELP,
+    add_checkpoints,
     add_text,
     add_threads,
+    checkpoint_options,
     describe,
     note,
     report,
@@ -71,6 +73,7 @@ def add_recommend(command):
     add("--model", metavar="MODEL", help="save the fitted model; its feature names are the items")
     add("--quiet", action="store_true", help="no summary")
     add_threads(command)
+    add_checkpoints(command)
     add_text(command.add_argument_group("reading RATINGS").add_argument)
 
 
@@ -85,7 +88,10 @@ def _recommend(arguments):
     for path in outputs[1:]:
         check_can_write_file(path, inputs)
     model = aefast.ItemAutoencoder(
-        arguments.l2, n_components=arguments.components, n_threads=arguments.threads
+        arguments.l2,
+        n_components=arguments.components,
+        n_threads=arguments.threads,
+        **checkpoint_options(arguments),
     )
     model._validate_params()
     if arguments.items < 1:
@@ -93,6 +99,7 @@ def _recommend(arguments):
     users, items, X = read_choices(arguments)
     started = time.perf_counter()
     model.fit(X)
+    model.set_params(checkpoint=None)
     n = min(arguments.items, len(items))
     best, scores = model.recommend(X, n, exclude_seen=not arguments.seen)
     seconds = time.perf_counter() - started

@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from aefast._base import arrays as check
 from aefast._base import threads
+from aefast._base.by_parts import takes_streams
 from aefast._base.errors import table_name
 from aefast._base.exchange import ToOnnx
 from aefast._base.foreign_names import hints
@@ -132,6 +133,7 @@ class MarginalizedAutoencoder(
         self.intercept_ = intercept
         self.n_samples_seen_ = statistics.n_samples_
 
+    @takes_streams
     def reconstruct(self, X: Table, *, out: Array | None = None) -> Reals:
         """Return the reconstructions ``X Aᵀ + b``.
 
@@ -159,6 +161,7 @@ class MarginalizedAutoencoder(
         name = table_name(X, self)
         return project(rows, self.mean_, A_T, offset=offset, name=name, n_threads=self.n_threads)
 
+    @takes_streams
     def transform(self, X: Table, *, out: Array | None = None) -> Reals:
         """Return ``tanh(X Aᵀ + b)``, or ``X Aᵀ + b`` with activation="identity".
 

@@ -8,16 +8,26 @@ Steps are extrapolated (SQUAREM, Varadhan & Roland 2008).
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import linalg
 
 from aefast._base import threads
+from aefast._base.checkpoints import check_tensors
 from aefast._base.progress import iteration
+from aefast._base.replay import Kept
+from aefast._base.saving import CURVE, FLAG, NUMBER, check_entries
 from aefast._base.types import Array
 from aefast.linear.observed import LEAST_RISE, PackedRows, Parameters
 
+# checks of the state of iterations in a checkpoint
+_ITERATIONS = {
+    "curve": CURVE,
+    "converged": FLAG,
+    **dict.fromkeys(("best", "longest", "value"), NUMBER),
+}
 LONGEST_STEP = 64.0  # largest length of an extrapolation, in steps of EM
 
 
@@ -36,6 +46,14 @@ class Iteration(NamedTuple):
     moments: Moments
 
 
+class Cycle(NamedTuple):
+    """What a cycle of SQUAREM begins with."""
+
+    start: Moments
+    first: Iteration  # the step from these moments
+    longest: float
+
+
 def closed_form(moments: Moments, k: int, floor: float) -> Parameters:
     """Return the parameters of greatest likelihood for these moments (Tipping & Bishop, eq. 7)."""
     d = len(moments.mean)
@@ -44,15 +62,18 @@ def closed_form(moments: Moments, k: int, floor: float) -> Parameters:
     noise = max(float(left_out.mean()) if d > k else 0.0, floor)
     excess = np.sqrt(np.maximum(values[: d - k - 1 : -1] - noise, 0.0))
     W = excess[:, None] * vectors[:, : d - k - 1 : -1].T
-    return Parameters(moments.mean, W, np.full(d, noise))
+    return Parameters(moments.mean, np.ascontiguousarray(W), np.full(d, noise))
 
 
-def iterations(packed: PackedRows, start: Moments, k: int, floor: float) -> Iterator[Iteration]:
-    """Yield the iterations of extrapolated EM; values rise.
+def iterations(
+    packed: PackedRows, start: Moments, k: int, floor: float, cycle: Cycle | None = None
+) -> Iterator[tuple[Iteration, Cycle | None]]:
+    """Yield the iterations of extrapolated EM, whose values rise, and the cycle that one begins.
 
     A cycle of SQUAREM makes two steps of EM from θ₀, to θ₁ and θ₂, and goes on from
     ``θ₀ − 2 α r + α² v``, with ``r = θ₁ − θ₀``, ``v = θ₂ − 2 θ₁ + θ₀`` and ``α = −‖r‖ / ‖v‖``, or
-    from θ₂ where the likelihood is less there than at θ₁.
+    from θ₂ where the likelihood is less there than at θ₁. With a cycle of earlier iterations its
+    second step comes next.
     """
 
     def step(moments: Moments) -> Iteration:
@@ -60,25 +81,25 @@ def iterations(packed: PackedRows, start: Moments, k: int, floor: float) -> Iter
         value, found = packed.completed(at)
         return Iteration(at, value, Moments(*found))
 
-    longest = 4.0
-    first = step(start)
-    yield first
+    if cycle is None:
+        cycle = Cycle(start, step(start), 4.0)
+        yield cycle.first, cycle
     while True:
+        start, first, longest = cycle
         second = step(first.moments)
-        yield second
+        yield second, None
         mean, covariance, alpha = _extrapolated(start, first.moments, second.moments, longest)
-        if alpha > -1.0:
-            start, first = second.moments, step(second.moments)
-            yield first
-            continue
-        there = step(Moments(mean, covariance))
-        if there.value >= second.value:
-            longest = min(LONGEST_STEP, 4 * longest) if alpha == -longest else longest
-            start, first = Moments(mean, covariance), there
-        else:
+        begin = second.moments
+        if alpha <= -1.0:
+            there = step(Moments(mean, covariance))
+            if there.value >= second.value:
+                longest = min(LONGEST_STEP, 4 * longest) if alpha == -longest else longest
+                cycle = Cycle(Moments(mean, covariance), there, longest)
+                yield there, cycle
+                continue
             longest = max(4.0, longest / 4)
-            start, first = second.moments, step(second.moments)
-        yield first
+        cycle = Cycle(begin, step(begin), longest)
+        yield cycle.first, cycle
 
 
 def _extrapolated(
@@ -104,17 +125,68 @@ def converged(packed: PackedRows, start: Moments, k: int, floor: float, least: f
     They have where four of them, which are a cycle at least, raise the value by less than `least`,
     relative to its magnitude. `most` is the largest number of iterations.
     """
-    curve: list[float] = []
-    best = None
-    for found in iterations(packed, start, k, floor):
+    kept = Kept("completed rows")
+    best, curve, cycle, has_converged = _found(kept, k, len(start.mean))
+    if kept.is_over:
+        return best, curve, has_converged
+    for found, begun in iterations(packed, start, k, floor, cycle):
         if best is None or found.value >= best.value:
             best = found
-        curve.append(best.value)
+        curve = [*curve, float(best.value)]
         iteration(log_p=best.value)
-        if len(curve) > 4 and curve[-1] - curve[-5] <= least * max(abs(curve[-1]), 1.0):
-            return best, curve, True
-        if len(curve) == most:
-            return best, curve, False
+        has_converged = len(curve) > 4 and curve[-1] - curve[-5] <= least * max(abs(curve[-1]), 1.0)
+        if has_converged or len(curve) == most:
+            kept.end(*_saved(best, curve, has_converged=bool(has_converged)))
+            return best, curve, has_converged
+        if begun is not None:
+            kept.keep(len(curve), partial(_saved, best, curve, begun))
+
+
+def _saved(
+    best: Iteration, curve: list[float], cycle: Cycle | None = None, *, has_converged: bool = False
+) -> tuple[dict[str, Any], dict[str, Array]]:
+    """Return iterations for a checkpoint: where they are, or their end without a cycle."""
+    state = {"curve": curve, "best": float(best.value), "converged": has_converged}
+    tensors = _arrays("best.", best)
+    if cycle is None:
+        return state | {"longest": 0.0, "value": 0.0}, tensors
+    mean, covariance = cycle.start
+    tensors |= _arrays("first.", cycle.first) | {
+        "start.mean": mean,
+        "start.covariance": covariance,
+    }
+    return state | {"longest": float(cycle.longest), "value": float(cycle.first.value)}, tensors
+
+
+def _found(kept: Kept, k: int, d: int) -> tuple[Iteration | None, list[float], Cycle | None, bool]:
+    """Return what a checkpoint has: the best iteration, the curve, the cycle, and convergence."""
+    if kept.found is None:
+        return None, [], None, False
+    state, tensors = kept.found.state, kept.found.tensors
+    check_entries("iterations", state, _ITERATIONS)
+    at = Parameters(np.empty(d), np.empty((k, d)), np.empty(d))
+    start = Moments(np.empty(d), np.empty((d, d)))
+    blank = Iteration(at, 0.0, start)
+    cycle = None if kept.is_over else Cycle(start, blank, 0.0)
+    check_tensors(tensors, _saved(blank, [], cycle)[1])
+    best = _iteration("best.", state["best"], tensors)
+    if cycle is not None:
+        first = _iteration("first.", state["value"], tensors)
+        start = Moments(tensors["start.mean"], tensors["start.covariance"])
+        cycle = Cycle(start, first, state["longest"])
+    return best, state["curve"], cycle, state["converged"]
+
+
+def _arrays(prefix: str, of: Iteration) -> dict[str, Array]:
+    """Return the arrays of an iteration by their names in checkpoints."""
+    found = of.at._asdict() | {"shift": of.moments.mean, "covariance": of.moments.covariance}
+    return {f"{prefix}{name}": array for name, array in found.items()}
+
+
+def _iteration(prefix: str, value: float, tensors: dict[str, Array]) -> Iteration:
+    at = Parameters(*(tensors[f"{prefix}{name}"] for name in Parameters._fields))
+    moments = Moments(tensors[f"{prefix}shift"], tensors[f"{prefix}covariance"])
+    return Iteration(at, value, moments)
 
 
 @threads.with_same_bits

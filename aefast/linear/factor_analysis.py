@@ -10,12 +10,14 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from aefast._base import arrays as check
-from aefast._base import krylov, scalars, threads
+from aefast._base import checkpoints, krylov, scalars, threads
+from aefast._base.by_parts import takes_streams
 from aefast._base.errors import column_labels, table_name
 from aefast._base.foreign_names import hints
 from aefast._base.given_results import into
+from aefast._base.replay import confirm_once
 from aefast._base.saving import Tensor
-from aefast._base.types import Array, Reals, Table
+from aefast._base.types import Array, PathLike, Reals, Table
 from aefast._base.warnings import warn, warn_of_iterations
 from aefast.linear import foreign_names, number_of_factors, observed
 from aefast.linear.factor_model import FactorModel
@@ -91,6 +93,12 @@ class FactorAnalysis(FactorReport, NumberOfFactors, FactorModel):
         vanishes.
     max_iter : int, default=1000
         Largest number of iterations.
+    checkpoint : str, path-like or None, default=None
+    checkpoint_every : int, "epoch" or str, default="10 min"
+    resume : bool or "auto", default="auto"
+        As for `Autoencoder`: `fit` goes on from this file after the process has ended, with the
+        bits of a fit that has not been interrupted. Steps and epochs are evaluations of the
+        likelihood.
     n_threads : int or None, default=None
         Number of threads, as for `Autoencoder`.
     verbose : int, default=0
@@ -162,6 +170,7 @@ class FactorAnalysis(FactorReport, NumberOfFactors, FactorModel):
         "min_noise": [Interval(Real, 0, 1, closed="neither")],
         "tol": [Interval(Real, 0, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
+        **checkpoints.CONSTRAINTS,
         "n_threads": [None, Interval(Integral, 1, threads.MOST_THREADS, closed="both")],
         "verbose": ["verbose"],
     }
@@ -178,6 +187,9 @@ class FactorAnalysis(FactorReport, NumberOfFactors, FactorModel):
         min_noise: float = 1e-6,
         tol: float = 1e-8,
         max_iter: int = 1000,
+        checkpoint: PathLike | None = None,
+        checkpoint_every: int | str = "10 min",
+        resume: bool | str = "auto",
         n_threads: int | None = None,
         verbose: int | bool = 0,
     ) -> None:
@@ -189,6 +201,9 @@ class FactorAnalysis(FactorReport, NumberOfFactors, FactorModel):
         self.min_noise = min_noise
         self.tol = tol
         self.max_iter = max_iter
+        self.checkpoint = checkpoint
+        self.checkpoint_every = checkpoint_every
+        self.resume = resume
         self.n_threads = n_threads
         self.verbose = verbose
 
@@ -229,6 +244,7 @@ class FactorAnalysis(FactorReport, NumberOfFactors, FactorModel):
             return False
         (n, d), k = table.shape, int(self.n_components)
         self._rotation_options(d, k)
+        confirm_once(column_means=found.mean)
         scale, varies = units_of(found.variances)
         correlation = CorrelationOfRows(found.C, scale, varies)
         W, psi, curve, n_iter, converged = self._optimum(correlation, k, varies)
@@ -338,6 +354,7 @@ class FactorAnalysis(FactorReport, NumberOfFactors, FactorModel):
             n_samples_seen_=n_samples,
         )
 
+    @takes_streams
     def transform(self, X: Table, *, out: Array | None = None) -> Reals:
         """Return factor scores: posterior means, or Bartlett's with ``scores="bartlett"``.
 

@@ -11,7 +11,9 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import check_is_fitted
 
 from aefast._base import arrays as check
-from aefast._base import scalars, threads
+from aefast._base import checkpoints, scalars, threads
+from aefast._base.by_parts import takes_streams
+from aefast._base.checkpoints import Checkpoint, identified, interval_of
 from aefast._base.errors import column_label, overflow_of_row, table_name
 from aefast._base.exchange import ToOnnx
 from aefast._base.float_range import without_unit
@@ -21,8 +23,10 @@ from aefast._base.moments import SufficientStatistics
 from aefast._base.progress import iterations
 from aefast._base.projection import project
 from aefast._base.random import random_state_of
+from aefast._base.replay import confirm_once, stages_of
 from aefast._base.saving import COUNT, CURVE, SIZE, Saved, Tensor
-from aefast._base.types import Array, RandomState, Reals, Table
+from aefast._base.streams import StreamedRows, opened
+from aefast._base.types import Array, PathLike, RandomState, Reals, Table
 from aefast.linear import patterns
 from aefast.linear.gaussian import LinearGaussian
 from aefast.linear.likelihoods import LikelihoodMixin
@@ -47,6 +51,9 @@ class FactorModel(
     counts the free parameters.
     """
 
+    checkpoint: PathLike | None
+    checkpoint_every: int | str
+
     # ---- fitting ----
 
     def fit(self, X: Table, y: object = None, sample_weight: ArrayLike | None = None) -> Self:
@@ -57,8 +64,8 @@ class FactorModel(
 
         Parameters
         ----------
-        X : array-like or CSR matrix (n_samples, n_features)
-            NaN is a missing entry.
+        X : array-like, CSR matrix or stream (n_samples, n_features)
+            NaN is a missing entry; a stream must have complete rows.
         y : ignored
         sample_weight : array-like (n_samples,), optional
             Not negative: a row of weight 2 counts as two rows.
@@ -70,14 +77,26 @@ class FactorModel(
         Raises
         ------
         ValueError
-            For infinite entries, columns without an observed entry, rows without variance, or
-            invalid parameters.
+            For infinite entries, columns without an observed entry, rows without variance, invalid
+            parameters, or a checkpoint of another fit.
         """
         self._validate_params()
+        interval_of(self.checkpoint_every)
+        return self._fit(X, sample_weight, Checkpoint.of(self))
+
+    def _fit(self, X, sample_weight, checkpoint):
+        X = opened(X, whole=not self._fits_streams())
         table, name = check.estimator_table(self, X, reset=True), table_name(X)
         made = self._apart()
-        with iterations(self.verbose, type(self).__name__):
-            is_complete, statistics = made._fit_complete(table, sample_weight, name)
+        if checkpoint is not None:
+            weight = check.as_row_weights(sample_weight, table.shape[0])
+            tables, names = {"X": table, "sample_weight": weight}, check.feature_names(X)
+            seed = identified(checkpoint, getattr(self, "random_state", 0), tables, names)
+            if hasattr(self, "random_state"):
+                made.random_state = seed
+        with iterations(self.verbose, type(self).__name__), stages_of(checkpoint):
+            fit = FactorModel if isinstance(table, StreamedRows) else type(self)  # from statistics
+            is_complete, statistics = fit._fit_complete(made, table, sample_weight, name)
             if not is_complete:
                 weight = check.as_row_weights(sample_weight, len(table))
                 rows, weight = patterns.of_positive_weight(table, weight)
@@ -85,6 +104,10 @@ class FactorModel(
                 made.n_samples_seen_ = len(table)
         made._statistics = statistics
         check.remember_features(made, X)
+        if checkpoint is not None:
+            checkpoint.end()
+        if hasattr(self, "random_state"):
+            made.random_state = self.random_state
         return self._become(made)
 
     def _fit_complete(self, table, sample_weight, name):
@@ -100,8 +123,13 @@ class FactorModel(
         statistics = self._statistics_of(table, sample_weight, name, none_if_missing=True)
         if statistics is None:
             return False, None
+        confirm_once(column_means=statistics.mean_)
         self._fit_statistics(statistics, name)
         return True, statistics
+
+    def _fits_streams(self):
+        """Return whether sufficient statistics are enough for a fit, so that one pass is."""
+        return True
 
     def _can_fit(self, statistics):
         return statistics._has_variance()
@@ -119,6 +147,7 @@ class FactorModel(
                 f"column {column_label(name, column)} of X has no observed entry: leave it out, "
                 "there is nothing to learn of it"
             )
+        confirm_once(column_means=means)
         return means
 
     def _statistics_of_filled(self, rows, means, weight):
@@ -158,6 +187,7 @@ class FactorModel(
 
     # ---- codes ----
 
+    @takes_streams
     def transform(self, X: Table, *, out: Array | None = None) -> Reals:
         """Return posterior means ``E[h | x] = (x − μ) Ψ⁻¹ Wᵀ (Φ⁻¹ + W Ψ⁻¹ Wᵀ)⁻¹``.
 
@@ -176,6 +206,7 @@ class FactorModel(
         """
         return into(out, X, lambda part: self._posterior(part)[0])
 
+    @takes_streams
     def posterior(self, X: Table) -> tuple[Reals, Reals]:
         """Return mean and covariance of the factors given each row.
 
@@ -216,6 +247,7 @@ class FactorModel(
         options = {"offset": gaussian.mean, "name": "H", "n_threads": self.n_threads}
         return project(codes, np.zeros(k), gaussian.W, **options)
 
+    @takes_streams
     def reconstruct(self, X: Table, *, out: Array | None = None) -> Reals:
         """Return ``inverse_transform(transform(X))``.
 
@@ -234,6 +266,7 @@ class FactorModel(
         """
         return into(out, X, lambda part: self.inverse_transform(self.transform(part)))
 
+    @takes_streams
     def impute(self, X: Table) -> Reals:
         """Return X with missing entries (NaN) replaced by their conditional means.
 
@@ -283,6 +316,7 @@ class FactorModel(
 
     # ---- likelihoods ----
 
+    @takes_streams
     def score_samples(self, X: Table, *, out: Array | None = None) -> Reals:
         """Return ``log p(x)`` of each row, where ``x ~ N(μ, Wᵀ Φ W + Ψ)``.
 
@@ -306,6 +340,7 @@ class FactorModel(
         """
         return into(out, X, lambda part: self._distances(part)[1])
 
+    @takes_streams
     def mahalanobis(self, X: Table) -> Reals:
         """Return squared Mahalanobis distances ``(x − μ) Σ⁻¹ (x − μ)ᵀ``.
 
@@ -368,12 +403,13 @@ class FactorModel(
     # ---- in a file ----
 
     _file_version = 2
+    _parameters_of_process = checkpoints.PARAMETERS
 
     @classmethod
     def _upgrade(cls, version, parameters, state):
         if version < 2:  # some parameters came later, and what they do by default is in no file
             for name, parameter in inspect.signature(cls.__init__).parameters.items():
-                if name != "self":
+                if name not in ("self", *cls._parameters_of_process):
                     parameters.setdefault(name, parameter.default)
 
     def _saved_state(self):

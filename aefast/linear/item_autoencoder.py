@@ -12,14 +12,16 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from aefast._base import arrays as check
-from aefast._base import ranking, scalars, threads
+from aefast._base import checkpoints, ranking, scalars, threads
+from aefast._base.checkpoints import Checkpoint, interval_of
 from aefast._base.errors import table_name
 from aefast._base.exchange import ToOnnx
 from aefast._base.foreign_names import hints
 from aefast._base.moments import SufficientStatistics
 from aefast._base.partitions import set_features, statistics_of_partitions
 from aefast._base.recommending import Recommending
-from aefast._base.types import Reals, Table
+from aefast._base.replay import stages_of
+from aefast._base.types import PathLike, Reals, Table
 from aefast._base.warnings import warn
 from aefast.linear import foreign_names, item_solvers, low_rank_items
 from aefast.linear.item_model import ItemModel
@@ -75,6 +77,12 @@ class ItemAutoencoder(
         Weight of each row of `item_features` in `fit`, where a user counts 1 [3]_.
     max_iter : int, default=30
         Iterations of L-BFGS with `n_components`. Fewer are faster, and regularise.
+    checkpoint : str, path-like or None, default=None
+    checkpoint_every : int, "epoch" or str, default="10 min"
+    resume : bool or "auto", default="auto"
+        As for `Autoencoder`: with `n_components` `fit` goes on from this file after the process has
+        ended, with the bits of a fit that has not been interrupted. Steps and epochs are
+        iterations. The closed form has none, and is fitted anew.
     verbose : int, default=0
         Show a progress bar, and tell the memory of large matrices.
     n_threads : int or None, default=None
@@ -129,6 +137,7 @@ class ItemAutoencoder(
         "precision": [StrOptions({"auto", "float32", "float64"})],
         "item_feature_weight": [Interval(Real, 0, None, closed="neither")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
+        **checkpoints.CONSTRAINTS,
         "verbose": ["verbose"],
         "n_threads": [None, Interval(Integral, 1, threads.MOST_THREADS, closed="both")],
     }
@@ -143,6 +152,9 @@ class ItemAutoencoder(
         precision: str = "auto",
         item_feature_weight: float = 1.0,
         max_iter: int = 30,
+        checkpoint: PathLike | None = None,
+        checkpoint_every: int | str = "10 min",
+        resume: bool | str = "auto",
         verbose: int | bool = 0,
         n_threads: int | None = None,
     ) -> None:
@@ -152,6 +164,9 @@ class ItemAutoencoder(
         self.precision = precision
         self.item_feature_weight = item_feature_weight
         self.max_iter = max_iter
+        self.checkpoint = checkpoint
+        self.checkpoint_every = checkpoint_every
+        self.resume = resume
         self.verbose = verbose
         self.n_threads = n_threads
 
@@ -182,7 +197,9 @@ class ItemAutoencoder(
         self
         """
         self._validate_params()
+        interval_of(self.checkpoint_every)
         self._check_parameters()
+        checkpoint = Checkpoint.of(self)
         rows = check.estimator_table(self, X, reset=True)
         name = table_name(X)
         n_users, weight = rows.shape[0], check.as_row_weights(sample_weight, rows.shape[0])
@@ -191,14 +208,20 @@ class ItemAutoencoder(
         made._statistics = None
         if item_features is not None:
             rows, weight = self._with_features(rows, weight, item_features, name)
+        if checkpoint is not None:  # item_features are rows by now
+            checkpoint.identify(0, {"X": rows, "sample_weight": weight}, check.feature_names(X))
+            checkpoint.confirm(column_sums=np.asarray(rows.sum(axis=0), np.float64).ravel())
         if self.n_components is not None:
-            made._fit_low_rank(_as_sparse(rows, name), weight)
+            with stages_of(checkpoint):
+                made._fit_low_rank(_as_sparse(rows, name), weight)
         elif rows.shape[1] <= KEPT_ITEMS or not _is_sparse(rows):
             statistics = self._statistics_of(rows, weight, name)
             made._fit_statistics(statistics, name)
             made._statistics = statistics if rows.shape[1] <= KEPT_ITEMS else None
         else:
             made._fit_gram(_as_sparse(rows, name), weight, name)
+        if checkpoint is not None:
+            checkpoint.end()
         made.n_samples_seen_ = n_users
         check.remember_features(made, X)
         return self._become(made)

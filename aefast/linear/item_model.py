@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from aefast._base import _statistics, ranking, threads
+from aefast._base import _statistics, checkpoints, ranking, threads
 from aefast._base import arrays as check
 from aefast._base.errors import overflow_of_row, table_name
 from aefast._base.passes import Pace, slices
@@ -155,6 +155,7 @@ class ItemModel(Saved):
     _file_format = "aefast item autoencoder"
     _file_version = 2
     _pickle_version = 2
+    _parameters_of_process = checkpoints.PARAMETERS
 
     def _saved_state(self):
         B = self.components_

@@ -12,6 +12,7 @@ from aefast._base.errors import table_name
 from aefast._base.foreign_names import ForeignNames
 from aefast._base.moments import SufficientStatistics, statistics_of
 from aefast._base.partitions import Partitions, statistics_of_partitions
+from aefast._base.streams import opened
 from aefast._base.types import Array, Table
 
 
@@ -58,7 +59,7 @@ class StatisticsMixin(ForeignNames, ABC):
 
         Parameters
         ----------
-        X : array-like or CSR matrix (n_samples, n_features)
+        X : array-like, CSR matrix or stream (n_samples, n_features)
         y : ignored
         sample_weight : array-like (n_samples,), optional
             Not negative: a row of weight 2 counts as two rows.
@@ -68,6 +69,7 @@ class StatisticsMixin(ForeignNames, ABC):
         self
         """
         self._validate_params()
+        X = opened(X)
         rows = check.estimator_table(self, X, reset=True)
         name = table_name(X)
         statistics = self._statistics_of(rows, sample_weight, name)
@@ -104,6 +106,7 @@ class StatisticsMixin(ForeignNames, ABC):
                 "features by features, and has no statistics; save SufficientStatistics, or fit "
                 "anew"
             )
+        X = opened(X)
         rows = check.estimator_table(self, X, reset=not goes_on)
         name = table_name(X, self if goes_on else None)
         statistics = self._statistics_of(rows, sample_weight, name)

@@ -9,23 +9,28 @@ so that loss and gradient need products with the stored entries alone: neither t
 items nor a matrix of items by items is ever computed. All users are one batch, for L-BFGS.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import optimize, sparse
+from scipy import sparse
 
 from aefast._base import arrays as check
 from aefast._base import memory, threads
+from aefast._base.lbfgs import Iterate, from_saved, minimize_lbfgs, saved
 from aefast._base.partitions import Part, Partitions, added, threads_of
 from aefast._base.progress import iteration, iterations
 from aefast._base.projection import project
+from aefast._base.replay import Kept
+from aefast._base.saving import CURVE, OBJECT, check_entries
 from aefast._base.sparse_rows import SparseProducts
 from aefast._base.types import Array
 
 CORRECTIONS = 5  # pairs that L-BFGS keeps, each as large as two of the factors
 POWERS = 3  # multiplications by Xᵀ X of the start
 TOLERANCE = 1e-7  # relative decrease of the loss below which iterations end
-ARRAYS = 2 * CORRECTIONS + 8  # arrays of the size of the factors that a fit has at once
+ARRAYS = 2 * CORRECTIONS + 14  # arrays of the size of the factors that a fit has at once
+_CURVE = {"curve": CURVE, "iterate": OBJECT}  # checks of the state in a checkpoint
 
 
 def check_memory(n_items: int, n_components: int) -> None:
@@ -251,7 +256,6 @@ def _minimized(
     loss: Any, known: Array, n_items: int, n_components: int, max_iter: int, verbose: Any
 ) -> tuple[Array, list[float]]:
     V = start(loss, n_components)
-    curve: list[float] = []
 
     def value(v: Array) -> tuple[float, Array]:
         # entries of great size overflow; parameters that are not finite are refused after the fit
@@ -259,19 +263,62 @@ def _minimized(
             found, gradient = value_and_gradient(loss, v.reshape(V.shape))
         return found, gradient.ravel()
 
-    def tell(intermediate_result: Any) -> None:
-        curve.append(float(intermediate_result.fun))
-        iteration(loss=curve[-1])
-
+    stored = _Stored(V.size)
     with iterations(verbose, "low rank"), threads.same_bits():
-        found = optimize.minimize(
-            value,
-            V.ravel(),
-            jac=True,
-            method="L-BFGS-B",
-            callback=tell,
-            options={"maxiter": max_iter, "maxcor": CORRECTIONS, "ftol": TOLERANCE, "gtol": 0},
-        ).x.reshape(V.shape)
+        if not stored.is_over:
+            most = max_iter - len(stored.curve)
+            found = minimize_lbfgs(
+                value,
+                V.ravel(),
+                most_iterations=most,
+                after_iteration=stored.after,
+                n_corrections=CORRECTIONS,
+                state=stored.iterate,
+            )
+            stored.end(found)
+    V = stored.iterate.x.reshape(V.shape)
     A = np.zeros((n_items, n_components))
-    A[known] = found / np.linalg.norm(found, axis=1, keepdims=True)
-    return A, curve
+    A[known] = V / np.linalg.norm(V, axis=1, keepdims=True)
+    return A, stored.curve
+
+
+class _Stored:
+    """Iterations so far, which are those of a checkpoint where the fit has one.
+
+    Attributes
+    ----------
+    iterate : Iterate or None
+    curve : list of float
+    is_over : bool
+    """
+
+    def __init__(self, n: int) -> None:
+        self._kept = Kept("low rank")
+        self.iterate: Any = None
+        self.curve: list[float] = []
+        self.is_over, found = self._kept.is_over, self._kept.found
+        if found is not None:
+            check_entries("low rank", found.state, _CURVE)
+            self.curve = found.state["curve"]
+            self.iterate = from_saved(found.state["iterate"], found.tensors, n, CORRECTIONS)
+
+    def after(self, iterate: Iterate) -> bool:
+        """Record an iteration; return whether the loss has fallen by too little."""
+        self.iterate, self.curve = iterate, [*self.curve, float(iterate.loss)]
+        iteration(loss=iterate.loss)
+        if len(self.curve) > 1:
+            before, loss = self.curve[-2:]
+            if before - loss <= TOLERANCE * max(abs(before), abs(loss), 1.0):
+                return True
+        self._kept.keep(len(self.curve), partial(_saved, iterate, self.curve))
+        return False
+
+    def end(self, iterate: Iterate) -> None:
+        """Store the result, without what further iterations would need."""
+        self.iterate = iterate._replace(pairs=())
+        self._kept.end(*_saved(self.iterate, self.curve))
+
+
+def _saved(iterate: Iterate, curve: list[float]) -> tuple[dict[str, Any], dict[str, Array]]:
+    state, tensors = saved(iterate)
+    return {"curve": curve, "iterate": state}, tensors

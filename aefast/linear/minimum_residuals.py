@@ -4,6 +4,8 @@ import numpy as np
 from scipy import linalg, optimize
 
 from aefast._base.progress import iteration
+from aefast._base.replay import Replayed
+from aefast._base.saving import COUNT, FLAG
 from aefast.linear.gaussian import LOG_2PI
 
 GRADIENT_TOLERANCE = 1e-8
@@ -55,8 +57,15 @@ def minimize_residuals(C, k, start, varies, floor, max_iter):
     converged : bool
     """
     residuals = Residuals(C, k)
+    evaluations = Replayed("residuals", residuals)
+    d = len(start)
+    blank = {"W": np.empty((k, d)), "psi": np.empty(d)}
+    stored = evaluations.result({"n_iter": COUNT, "converged": FLAG}, blank)
+    if stored is not None:
+        state, tensors = stored
+        return tensors["W"], tensors["psi"], state["n_iter"], state["converged"]
     result = optimize.minimize(
-        residuals,
+        evaluations,
         np.where(varies, start, floor),
         jac=True,
         method="L-BFGS-B",
@@ -69,8 +78,10 @@ def minimize_residuals(C, k, start, varies, floor, max_iter):
             "gtol": GRADIENT_TOLERANCE,
         },
     )
-    W, _ = residuals.best_loadings(result.x)
-    return W, result.x, int(result.nit), result.nit < max_iter
+    W = np.ascontiguousarray(residuals.best_loadings(result.x)[0])
+    found = {"n_iter": int(result.nit), "converged": bool(result.nit < max_iter)}
+    evaluations.end(found, {"W": W, "psi": result.x})
+    return W, result.x, *found.values()
 
 
 def mean_log_likelihood(C, W, psi):

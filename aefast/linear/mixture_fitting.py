@@ -20,6 +20,7 @@ from aefast._base.partitions import (
     set_features,
     statistics_of_partitions,
 )
+from aefast._base.streams import opened
 from aefast._base.types import Array, RandomState, Table
 from aefast._base.warnings import warn, warn_of_iterations
 from aefast.linear import patterns
@@ -59,7 +60,8 @@ class MixtureFitting:
         Parameters
         ----------
         X : array-like or CSR matrix (n_samples, n_features)
-            NaN is a missing entry. CSR matrices and memory maps are read in slices.
+            NaN is a missing entry. CSR matrices and memory maps are read in slices, streams as a
+            whole.
         y : ignored
         sample_weight : array-like (n_samples,), optional
             Not negative: a row of weight 2 counts as two rows.
@@ -76,7 +78,7 @@ class MixtureFitting:
         KeyboardInterrupt
             After Ctrl-C. The estimator keeps the best parameters so far, where there are any.
         """
-        search = self._new_search()
+        X, search = opened(X, whole=True), self._new_search()  # EM takes many passes
         table, name = check.estimator_table(self, X, reset=True), table_name(X)
         weight = check.as_row_weights(sample_weight, table.shape[0])
         self._check_shape(table.shape, search)

@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from aefast._base import arrays as check
 from aefast._base import checkpoints, scalars, threads
+from aefast._base.by_parts import takes_streams
 from aefast._base.errors import overflow_of_row, table_name
 from aefast._base.foreign_names import ForeignNames
 from aefast._base.given_results import GivenResults, into
@@ -84,6 +85,7 @@ class LinearMixture(
 
     # ---- components of rows ----
 
+    @takes_streams
     def predict(self, X: Table) -> Array:
         """Return the component of greatest posterior probability for each row.
 
@@ -98,6 +100,7 @@ class LinearMixture(
         """
         return self._joint(X).argmax(axis=1)
 
+    @takes_streams
     def predict_proba(self, X: Table) -> Reals:
         """Return the posterior probabilities ``p(m | x)`` of the components: responsibilities.
 
@@ -115,6 +118,7 @@ class LinearMixture(
 
     # ---- likelihoods ----
 
+    @takes_streams
     def score_samples(self, X: Table, *, out: Array | None = None) -> Reals:
         """Return ``log p(x)`` of each row.
 
@@ -143,6 +147,7 @@ class LinearMixture(
 
     # ---- other methods of the distribution ----
 
+    @takes_streams
     def transform(self, X: Table, *, out: Array | None = None) -> Reals:
         """Return the posterior means of each component's factors, times its probability.
 
@@ -170,6 +175,7 @@ class LinearMixture(
         rows = check.estimator_table(self, X, reset=False)
         return self._codes(rows, shares, table_name(X, self))
 
+    @takes_streams
     def reconstruct(self, X: Table, *, out: Array | None = None) -> Reals:
         """Return ``Σ_m p(m | x) (E[h | x, m] W_m + μ_m)`` of each row.
 
@@ -191,6 +197,7 @@ class LinearMixture(
         rows, name = check.estimator_table(self, X, reset=False), table_name(X, self)
         return self._means(rows, shares, name).astype(check.real_type(rows.dtype), copy=False)
 
+    @takes_streams
     def impute(self, X: Table) -> Reals:
         """Return X with missing entries (NaN) replaced by their conditional means.
 

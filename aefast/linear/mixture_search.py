@@ -1,13 +1,12 @@
 """Fits of a mixture: starts, EM to its end, components that lose their rows, sizes by BIC."""
 
 import itertools
-from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from aefast._base import threads
-from aefast._base.checkpoints import check_tensors
+from aefast._base.checkpoints import check_tensors, identified
 from aefast._base.progress import progress_bar
 from aefast._base.random import random_state_of
 from aefast._base.saving import COUNT, CURVE, FLAG, check_entries
@@ -305,10 +304,8 @@ class Search:
 
     def identify(self, tables, feature_names):
         """Tell the checkpoint what the fit is, and take the seed that it has."""
-        seed = self.checkpoint.seed(lambda: int(self.random.randint(2**31 - 1)))
-        self.checkpoint.identify(seed, tables, feature_names)
-        is_seed = isinstance(self.random_state, Integral)
-        self.random = random_state_of(self.random_state if is_seed else seed)
+        found = identified(self.checkpoint, self.random_state, tables, feature_names)
+        self.random = random_state_of(found)
 
     def __call__(self):
         """Try all sizes."""

@@ -10,6 +10,7 @@ from aefast._base import arrays as check
 from aefast._base import threads
 from aefast._base.errors import column_label
 from aefast._base.moments import statistics_of
+from aefast._base.replay import confirm_once
 from aefast.linear.dimension import above_parallel, parallel_eigenvalues
 
 CHOICES = ("parallel", "bic", "cv")
@@ -169,13 +170,15 @@ class NumberOfFactors:
             return False, None
         whole = sum(folds[1:], folds[0])
         whole._check_variance()
+        confirm_once(column_means=whole.mean_)
         with threads.same_bits():
             k = by_held_out(folds, whole, self._fitted_gaussian)
         self._fit_statistics(whole, name, k)
         return True, whole
 
     def _fitted_by_em(self, rows, weight, k):
-        plain = {"n_components": k, "rotation": None, "rotation_options": None}
+        # its checkpoint is a part of this fit's
+        plain = {"n_components": k, "rotation": None, "rotation_options": None, "checkpoint": None}
         return clone(self).set_params(**plain).fit(rows, sample_weight=weight)
 
     def _n_components(self, correlation, varies, statistics):

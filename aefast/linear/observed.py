@@ -12,13 +12,15 @@ has one row more than the pattern has columns.
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import linalg, optimize
 
 from aefast._base import _statistics, threads
 from aefast._base.progress import iteration
+from aefast._base.replay import Replayed
+from aefast._base.saving import COUNT, CURVE, FLAG, NUMBER
 from aefast._base.types import Array
 from aefast.linear import patterns
 from aefast.linear.gaussian import LOG_2PI
@@ -334,19 +336,9 @@ def _maximize_scaled(
     max_iter: int,
 ) -> tuple[Parameters, list[float], bool]:
     """Return parameters, curve and whether the iterations have converged, in units of columns."""
-    curve: list[float] = []
-    reached = at
-    for _ in range(min(FIRST_STEPS, max_iter)):
-        moments = packed.moments(at)
-        value = moments.log_likelihood / moments.weight
-        iteration(log_p=value)
-        if curve and not value > curve[-1] + least * max(abs(value), 1.0):
-            return reached, curve, True
-        curve.append(value)
-        reached = at
-        at = Parameters(*patterns._maximize(moments, at, isotropic, floor))
-    if len(curve) == max_iter:
-        return reached, curve, False
+    reached, at, curve, is_over = _first_steps(packed, at, isotropic, floor, least, max_iter)
+    if is_over or len(curve) == max_iter:
+        return reached, curve, is_over
     coordinates = _Coordinates(at, isotropic, floor)
 
     def loss(x: Array) -> tuple[float, Array]:
@@ -356,22 +348,81 @@ def _maximize_scaled(
         iteration(log_p=moments.log_likelihood / moments.weight)
         return -moments.log_likelihood / moments.weight, slope / -moments.weight
 
-    n_steps = max_iter - len(curve)
-    result = optimize.minimize(
-        loss,
-        coordinates.of(at),
-        jac=True,
-        method="L-BFGS-B",
-        bounds=coordinates.bounds(),
-        callback=lambda intermediate_result: curve.append(-float(intermediate_result.fun)),
-        options={
-            "maxiter": n_steps,
-            "maxfun": 20 * n_steps,
-            "maxcor": 30,
-            "ftol": least,
-            "gtol": GRADIENT_TOLERANCE,
-        },
-    )
-    if -result.fun <= curve[FIRST_STEPS - 1] and result.nit == 0:
+    n_steps, x = max_iter - len(curve), coordinates.of(at)
+    evaluations = Replayed("observed entries", loss)
+    checks = {"curve": CURVE, "n_iter": COUNT, "loss": NUMBER}
+    stored = evaluations.result(checks, {"x": x})
+    if stored is None:
+        result = optimize.minimize(
+            evaluations,
+            x,
+            jac=True,
+            method="L-BFGS-B",
+            bounds=coordinates.bounds(),
+            callback=lambda intermediate_result: curve.append(-float(intermediate_result.fun)),
+            options={
+                "maxiter": n_steps,
+                "maxfun": 20 * n_steps,
+                "maxcor": 30,
+                "ftol": least,
+                "gtol": GRADIENT_TOLERANCE,
+            },
+        )
+        record: dict[str, Any] = {
+            "curve": curve,
+            "n_iter": int(result.nit),
+            "loss": float(result.fun),
+        }
+        found = {"x": result.x}
+        evaluations.end(record, found)
+    else:
+        record, found = stored
+    if -record["loss"] <= curve[FIRST_STEPS - 1] and record["n_iter"] == 0:
         return reached, curve, True
-    return coordinates.parameters(result.x), curve, result.nit < n_steps
+    return coordinates.parameters(found["x"]), record["curve"], record["n_iter"] < n_steps
+
+
+def _first_steps(
+    packed: PackedRows,
+    at: Parameters,
+    isotropic: bool,
+    floor: Array,
+    least: float,
+    max_iter: int,
+) -> tuple[Parameters, Parameters, list[float], bool]:
+    """Return what iterations of EM have reached, the next parameters, the curve, and the end."""
+    k, d = at.W.shape
+
+    def step(x: Array) -> tuple[float, Array]:
+        at = _unpacked(x, k, d)
+        moments = packed.moments(at)
+        value = moments.log_likelihood / moments.weight
+        iteration(log_p=value)
+        return value, _joined(Parameters(*patterns._maximize(moments, at, isotropic, floor)))
+
+    steps = Replayed("expectation maximization", step)
+    blank = {"reached": _joined(at), "next": _joined(at)}
+    stored = steps.result({"curve": CURVE, "is_over": FLAG}, blank)
+    if stored is None:
+        curve: list[float] = []
+        reached, following, is_over = _joined(at), _joined(at), False
+        for _ in range(min(FIRST_STEPS, max_iter)):
+            value, found = steps(following)
+            if curve and not value > curve[-1] + least * max(abs(value), 1.0):
+                is_over = True
+                break
+            curve.append(value)
+            reached, following = following, found
+        stored = {"curve": curve, "is_over": is_over}, {"reached": reached, "next": following}
+        steps.end(*stored)
+    record, tensors = stored
+    before, after = (_unpacked(tensors[name], k, d) for name in ("reached", "next"))
+    return before, after, list(record["curve"]), record["is_over"]  # a list that will grow
+
+
+def _joined(at: Parameters) -> Array:
+    return np.concatenate([at.mean, at.W.ravel(), at.psi])
+
+
+def _unpacked(x: Array, k: int, d: int) -> Parameters:
+    return Parameters(x[:d], x[d : d + k * d].reshape(k, d), x[d + k * d :])

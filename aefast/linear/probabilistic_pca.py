@@ -11,11 +11,11 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from aefast._base import arrays as check
-from aefast._base import gram, krylov, scalars, threads
+from aefast._base import checkpoints, gram, krylov, scalars, threads
 from aefast._base.foreign_names import hints
 from aefast._base.partitions import named
 from aefast._base.saving import FLAG, NUMBER, Tensor
-from aefast._base.types import RandomState
+from aefast._base.types import PathLike, RandomState
 from aefast._base.warnings import warn, warn_of_iterations
 from aefast.linear import completed, foreign_names, observed, solvers
 from aefast.linear.dimension import SMALLEST_NOISE
@@ -68,6 +68,12 @@ class ProbabilisticPCA(NumberOfComponents, FactorModel):
         Largest number of iterations.
     random_state : int, RandomState instance or None, default=0
         Source of the Lanczos method's random starting vectors.
+    checkpoint : str, path-like or None, default=None
+    checkpoint_every : int, "epoch" or str, default="10 min"
+    resume : bool or "auto", default="auto"
+        As for `Autoencoder`: `fit` goes on from this file after the process has ended, with the
+        bits of a fit that has not been interrupted. Steps and epochs are iterations, with
+        missing entries or of Lanczos. The other solvers have none, and rows are fitted to anew.
     n_threads : int or None, default=None
         Number of threads, as for `Autoencoder`.
     verbose : int, default=0
@@ -137,6 +143,7 @@ class ProbabilisticPCA(NumberOfComponents, FactorModel):
         "tol": [Interval(Real, 0, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "random_state": ["random_state"],
+        **checkpoints.CONSTRAINTS,
         "n_threads": [None, Interval(Integral, 1, threads.MOST_THREADS, closed="both")],
         "verbose": ["verbose"],
     }
@@ -150,6 +157,9 @@ class ProbabilisticPCA(NumberOfComponents, FactorModel):
         tol: float = 1e-6,
         max_iter: int = 1000,
         random_state: RandomState | None = 0,
+        checkpoint: PathLike | None = None,
+        checkpoint_every: int | str = "10 min",
+        resume: bool | str = "auto",
         n_threads: int | None = None,
         verbose: int | bool = 0,
     ) -> None:
@@ -158,10 +168,19 @@ class ProbabilisticPCA(NumberOfComponents, FactorModel):
         self.tol = tol
         self.max_iter = max_iter
         self.random_state = random_state
+        self.checkpoint = checkpoint
+        self.checkpoint_every = checkpoint_every
+        self.resume = resume
         self.n_threads = n_threads
         self.verbose = verbose
 
     # ---- fitting ----
+
+    def _fits_streams(self):
+        return self.n_components not in CROSS_VALIDATED and self.svd_solver in (
+            "auto",
+            "covariance",
+        )
 
     def _fit_complete(self, table, sample_weight, name):
         solver = self._solver(table)
@@ -250,6 +269,7 @@ class ProbabilisticPCA(NumberOfComponents, FactorModel):
             weight=weight,
             means=means,
             name=name,
+            confirms=True,
         )
         if found is None:
             return False

@@ -8,6 +8,8 @@ from scipy import linalg, optimize
 from aefast._base import krylov
 from aefast._base.progress import iteration
 from aefast._base.random import WEIGHTS, random_stream
+from aefast._base.replay import Replayed
+from aefast._base.saving import CURVE, FLAG
 from aefast._base.types import Array
 from aefast.linear.gaussian import LOG_2PI
 
@@ -70,6 +72,12 @@ class ProfileLikelihood:
         if not self.is_matrix or (d >= LANCZOS_FROM and k <= d // 10):
             self.block = krylov.starting_block(d, k, random_stream(0, WEIGHTS), d)
 
+    def memory(self, arrays: dict[str, Array] | None = None) -> dict[str, Array]:
+        """Return the block from which eigenpairs are found, if there is one, or set it."""
+        if arrays:
+            self.block = arrays["block"]
+        return {} if self.block is None else {"block": self.block}
+
     def best_loadings(self, psi: Array) -> tuple[Array, Array]:
         """Return the best W (k, d) and the eigenvalues θ_i > 1 among the k largest."""
         theta, U = self.leading(psi)
@@ -119,12 +127,19 @@ def maximize_profile(
     Constant columns of C are 0.
     """
     likelihood = ProfileLikelihood(C, k)
+    evaluations = Replayed("profile", likelihood, likelihood.memory)
+    d = len(varies)
+    blank = {"W": np.empty((k, d)), "psi": np.empty(d)}
+    stored = evaluations.result({"curve": CURVE, "converged": FLAG}, blank)
+    if stored is not None:
+        record, found = stored
+        return Profile(found["W"], found["psi"], record["curve"], record["converged"])
     lower = np.log(floor)
     noise = starting_noise(C, k) if likelihood.is_matrix else _unexplained(likelihood, varies)
     start = np.where(varies, np.clip(noise, 2 * floor, 1.0), floor)
     curve: list[float] = []
     result = optimize.minimize(
-        likelihood,
+        evaluations,
         np.log(start),
         jac=True,
         method="L-BFGS-B",
@@ -140,12 +155,11 @@ def maximize_profile(
     )
     psi = np.exp(result.x)
     curve = curve or [-float(result.fun)]
-    return Profile(
-        likelihood.best_loadings(psi)[0],
-        psi,
-        np.maximum.accumulate(curve).tolist(),
-        result.nit < max_iter,
-    )
+    # in the order in which a checkpoint has it: products with it have the same bits
+    W = np.ascontiguousarray(likelihood.best_loadings(psi)[0])
+    curve, converged = np.maximum.accumulate(curve).tolist(), bool(result.nit < max_iter)
+    evaluations.end({"curve": curve, "converged": converged}, {"W": W, "psi": psi})
+    return Profile(W, psi, curve, converged)
 
 
 def starting_noise(C: Array, k: int) -> Array:

@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from aefast._base import arrays as check
 from aefast._base import scalars, threads
+from aefast._base.by_parts import takes_streams
 from aefast._base.errors import table_name
 from aefast._base.exchange import ToOnnx
 from aefast._base.foreign_names import hints
@@ -122,6 +123,7 @@ class Whitening(
         self.mean_, self.explained_variance_ = statistics.mean_, variance
         self.n_samples_seen_ = statistics.n_samples_
 
+    @takes_streams
     def transform(self, X: Table, *, out: Array | None = None) -> Reals:
         """Return whitened rows.
 

@@ -68,10 +68,32 @@ class Trainer:
         stores_gradient: bool = False,
         rate_factors: NDArray[np.float64] | None = None,
     ) -> None: ...
+    def read_from(
+        self, X: NDArray[Any], sample_weight: NDArray[np.float64] | None = None
+    ) -> None: ...
     def values(self) -> tuple[NDArray[Any], NDArray[Any], int]: ...
     def reread(self) -> None: ...
     def restore(self, flat: NDArray[Any], state: NDArray[Any], n_steps: int) -> None: ...
     def go_on_from(self, n_rows_done: int, loss_sum: float, rate: float) -> None: ...
+    def advance(
+        self,
+        flat: NDArray[Any],
+        state: NDArray[Any],
+        n_steps: int,
+        n_rows: int,
+        loss_sum: float,
+        rate: float,
+        place: tuple[int, int],
+        unused: NDArray[np.int64] | None = None,
+    ) -> None: ...
+    def step(
+        self,
+        gradient: NDArray[np.float64],
+        loss: float,
+        n_rows: int,
+        loss_sum: float,
+        unused: NDArray[np.int64] | None = None,
+    ) -> tuple[float, int]: ...
     def run(self, order: NDArray[np.int64], loss_sum: float) -> tuple[float, int]: ...
 
 PROGRESS: np.dtype[Any]
@@ -117,7 +139,13 @@ class FactoredKernel:
     learning_rate: float
     schedule: tuple[int, int]
     n_steps: int
-    encoder_scale: tuple[float, float]
+    @property
+    def factors(self) -> Any: ...
+    @property
+    def encoder_scale(self) -> tuple[float, float]: ...
+    @property
+    def is_due(self) -> bool: ...
+    def hold(self, factors: Any, encoder_scale: tuple[float, float], is_due: bool) -> None: ...
     @property
     def n_rows_done(self) -> int: ...
     @property
@@ -143,15 +171,16 @@ class FactoredKernel:
         n_threads: int,
     ) -> None: ...
     def run(
-        self, order: NDArray[np.int64], factors: Any, last_step: int, loss_sum: float
-    ) -> tuple[float, int, int, bool]: ...
+        self, order: NDArray[np.int64], last_step: int, loss_sum: float
+    ) -> tuple[float, int, int]: ...
     def renew(
         self,
-        factors: Any,
         directions: NDArray[np.float64] | None,
         changes: NDArray[np.float64] | None,
         new_F: NDArray[np.float64],
         new_F_inverse: NDArray[np.float64],
+        *,
+        is_last: bool,
     ) -> None: ...
 
 def loss_and_gradients(

@@ -119,10 +119,10 @@ class Autoencoder(
     solver : {"sgd", "adam", "adagrad", "lbfgs"}, default="adam"
         "adam": Kingma & Ba (2015) with β = (0.9, 0.999), ε = 1e-8. "sgd": with `momentum` and
         `nesterov`. "adagrad": Duchi, Hazan & Singer (2011), ``s ← s + g²``,
-        ``w ← w − rate·g / (√s + 1e-10)``. "lbfgs": SciPy's L-BFGS-B on the loss of all rows (Liu &
-        Nocedal 1989), with at most `max_epochs` iterations. It works in float64, while losses and
-        gradients are computed in the type of X; noise is drawn once; `batch_size`, the learning
-        rate and other parameters of batches are not used.
+        ``w ← w − rate·g / (√s + 1e-10)``. "lbfgs": L-BFGS on the loss of all rows (Liu & Nocedal
+        1989) with 10 pairs and SciPy's line search, at most `max_epochs` iterations. It works in
+        float64, while losses and gradients are computed in the type of X; noise is drawn once;
+        `batch_size`, the learning rate and other parameters of batches are not used.
     learning_rate : float or "auto", default="auto"
         Size of a solver's steps; `learning_rate_schedule` may reduce it. "auto": with "adam" and
         "adagrad", 0.1 times the size of each parameter array after a start by "pca" (0.01 times in

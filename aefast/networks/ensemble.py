@@ -11,8 +11,11 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from aefast._base import arrays as check
-from aefast._base import scalars
+from aefast._base import checkpoints, scalars
+from aefast._base.checkpoints import Checkpoint, identified, interval_of
 from aefast._base.errors import table_name
+from aefast._base.streams import opened
+from aefast._base.types import PathLike
 from aefast._base.warnings import warn
 from aefast.networks.autoencoder import Autoencoder
 from aefast.networks.ensemble_fitting import fitted_state_of, report_of, with_fixed_parameters
@@ -71,6 +74,12 @@ sparsity, dropout, weight_decay, clip_norm, max_norm, learning_rate_schedule, sh
         same bits for any number.
     random_state : int, RandomState instance or None, default=None
         Source of the members' seeds, rows and columns.
+    checkpoint : str, path-like or None, default=None
+    checkpoint_every : int, "epoch" or str, default="10 min"
+    resume : bool or "auto", default="auto"
+        As for `Autoencoder`: `fit` goes on from this file after the process has ended, with the
+        bits of a fit that has not been interrupted. Steps are counted over all members; "epoch" is
+        whenever further members are done.
     verbose : int, default=0
         1 shows a progress bar.
 
@@ -153,6 +162,7 @@ sparsity, dropout, weight_decay, clip_norm, max_norm, learning_rate_schedule, sh
         ],
         "n_threads": Autoencoder._parameter_constraints["n_threads"],
         "random_state": ["random_state"],
+        **checkpoints.CONSTRAINTS,
         "verbose": ["verbose"],
     }
 
@@ -191,6 +201,9 @@ sparsity, dropout, weight_decay, clip_norm, max_norm, learning_rate_schedule, sh
         shuffle: bool = True,
         n_threads: int | None = None,
         random_state: Any = None,
+        checkpoint: PathLike | None = None,
+        checkpoint_every: int | str = "10 min",
+        resume: bool | str = "auto",
         verbose: int | bool = 0,
     ) -> None:
         self.n_estimators = n_estimators
@@ -225,6 +238,9 @@ sparsity, dropout, weight_decay, clip_norm, max_norm, learning_rate_schedule, sh
         self.shuffle = shuffle
         self.n_threads = n_threads
         self.random_state = random_state
+        self.checkpoint = checkpoint
+        self.checkpoint_every = checkpoint_every
+        self.resume = resume
         self.verbose = verbose
 
     def fit(self, X: Any, y: object = None, groups: ArrayLike | None = None) -> Self:
@@ -247,21 +263,31 @@ sparsity, dropout, weight_decay, clip_norm, max_norm, learning_rate_schedule, sh
         Raises
         ------
         ValueError, TypeError
-            For invalid parameters or input; the fitted state does not change.
+            For invalid parameters or input, or a checkpoint of another fit; the fitted state does
+            not change.
         FloatingPointError
             If all members diverge; the last finite parameters are kept.
         """
         self._validate_params()
+        interval_of(self.checkpoint_every)
         self._check_variants()
-        given, groups = tables_in_one(X, groups)
+        return self._fit(X, groups, Checkpoint.of(self))
+
+    def _fit(self, X, groups, checkpoint):
+        given, groups = tables_in_one(opened(X, whole=True), groups)
         rows = check.estimator_rows(self, given, reset=True)
         labels = None if groups is None else as_groups(groups, len(rows))
-        random = check_random_state(self.random_state)
         names = check.feature_names(given)
+        tables = {"X": rows, "groups": labels}
+        random = check_random_state(identified(checkpoint, self.random_state, tables, names))
         state, training = fitted_state_of(self, rows, labels, names, random, table_name(given))
+        stage = None
+        if checkpoint is not None:
+            checkpoint.confirm(column_means=state.means)
+            stage = checkpoint.stage("training")
         self._begin(names, state)
         try:
-            curves = training()
+            curves = training(stage)
         except BaseException:
             self._state = self._state._replace(curves=training.curves())
             raise

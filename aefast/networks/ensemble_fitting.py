@@ -47,10 +47,12 @@ class Training:
         self.variant = variant
         self._losses = np.zeros((len(many.progress), 1))
 
-    def __call__(self):
+    def __call__(self, stage=None):
+        """Train all members, or go on from a stage of a checkpoint; return the loss curves."""
         most = max(1, int(self.many.progress["most_epochs"].max()))
         self._losses = np.zeros((len(self.many.progress), most))
-        train_many(self.settings, self.X, self.rows, self.many, self.variant, losses=self._losses)
+        given = self.settings, self.X, self.rows, self.many, self.variant
+        train_many(*given, losses=self._losses, stage=stage)
         return self.curves()
 
     def curves(self):

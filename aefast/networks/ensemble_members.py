@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from aefast._base import checkpoints
 from aefast._base.errors import shown
 from aefast._base.saving import COUNT, FLAG, SEED, Check, Saved, Tensor, is_count, is_list_of
 from aefast.networks import _autoencoder, outputs
@@ -88,7 +89,8 @@ class Members(Sequence[Autoencoder]):
         names = set(Autoencoder._get_param_names())
         given = ensemble.get_params(deep=False)
         parameters = {name: value for name, value in given.items() if name in names}
-        parameters |= state.settings | {"random_state": int(state.random_states[b]), "verbose": 0}
+        own = {"random_state": int(state.random_states[b]), "verbose": 0, "checkpoint": None}
+        parameters |= state.settings | own
         member = Autoencoder(**parameters)
         member._state = state.fitted_state(b)
         member.loss_curve_ = state.curves[b].tolist()
@@ -108,6 +110,7 @@ class FittedEnsemble(Saved):
 
     _file_format = "aefast autoencoder ensemble"
     _structured_parameters = ("output", "corruption", "sparsity")
+    _parameters_of_process = checkpoints.PARAMETERS
     _check_variants: Callable[[], None]
     output: Any
     _state: EnsembleState

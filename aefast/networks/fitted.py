@@ -49,7 +49,7 @@ class FittedState(NamedTuple):
 @lru_cache(maxsize=64)
 def n_optimizer_states(solver, momentum):
     """Return the number of arrays of the parameters' size in a solver's state."""
-    if solver == "lbfgs":  # SciPy keeps the state of its L-BFGS itself
+    if solver == "lbfgs":  # its pairs are no part of a fitted network
         return 0
     row = next(row for row in _autoencoder.solver_table() if row["name"] == solver)
     return 0 if row["only_with_momentum"] and momentum == 0 else row["n_state"]

@@ -10,6 +10,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
 from aefast._base import arrays as check
 from aefast._base import scalars
+from aefast._base.by_parts import takes_streams
 from aefast._base.errors import shown, table_name
 from aefast._base.float_range import mean_of
 from aefast._base.given_results import GivenResults, into
@@ -42,12 +43,13 @@ class NetworkInference(GivenResults, ClassNamePrefixFeaturesOutMixin, Transforme
 
     _fitted_state: Callable[[], FittedState]
 
+    @takes_streams
     def transform(self, X: ArrayLike, *, out: Array | None = None) -> Reals:
         """Return the codes ``H = g(X Wᵀ + b)``, which lie in (0, 1) for the sigmoid.
 
         Parameters
         ----------
-        X : array-like or sparse matrix (n_samples, n_features)
+        X : array-like, sparse matrix or stream (n_samples, n_features)
         out : ndarray or None, default=None
             C-contiguous array for the result, instead of a new one; a memory map for results that
             are larger than memory. Its content is undefined after an error.
@@ -80,6 +82,7 @@ class NetworkInference(GivenResults, ClassNamePrefixFeaturesOutMixin, Transforme
             else state.scaling.restore_units(means, table_name(None, self))
         )
 
+    @takes_streams
     def reconstruct(
         self, X: ArrayLike, threshold: float | None = None, *, out: Array | None = None
     ) -> Any:
@@ -87,7 +90,7 @@ class NetworkInference(GivenResults, ClassNamePrefixFeaturesOutMixin, Transforme
 
         Parameters
         ----------
-        X : array-like or sparse matrix (n_samples, n_features)
+        X : array-like, sparse matrix or stream (n_samples, n_features)
         threshold : float or None, default=None
             Return the entries of absolute value above this number alone, in a sparse matrix. Dense
             reconstructions exist of some rows at a time then.
@@ -114,7 +117,7 @@ class NetworkInference(GivenResults, ClassNamePrefixFeaturesOutMixin, Transforme
 
         Parameters
         ----------
-        X : array-like or sparse matrix (n_samples, n_features)
+        X : array-like, sparse matrix or stream (n_samples, n_features)
         n_rows : int or None, default=None
             Rows in a slice. None: as many as have some 4 million entries.
 
@@ -135,6 +138,7 @@ class NetworkInference(GivenResults, ClassNamePrefixFeaturesOutMixin, Transforme
                 rows[first : first + step], state, "reconstructions", first_row=first
             )
 
+    @takes_streams
     def reconstruction_error(self, X: ArrayLike, per_feature: bool = False) -> Reals:
         """Return the training loss of each row (in nats, without constants and penalties).
 
@@ -143,7 +147,7 @@ class NetworkInference(GivenResults, ClassNamePrefixFeaturesOutMixin, Transforme
 
         Parameters
         ----------
-        X : array-like or sparse matrix (n_samples, n_features)
+        X : array-like, sparse matrix or stream (n_samples, n_features)
         per_feature : bool, default=False
             Return the loss of each entry instead of the sum over each row.
 
@@ -155,6 +159,7 @@ class NetworkInference(GivenResults, ClassNamePrefixFeaturesOutMixin, Transforme
         rows, state = self._checked(X)
         return self._losses(rows, state, "feature_losses" if per_feature else "row_losses")
 
+    @takes_streams
     def score_samples(
         self, X: ArrayLike, per_feature: bool = False, *, out: Array | None = None
     ) -> Reals:
@@ -169,7 +174,7 @@ class NetworkInference(GivenResults, ClassNamePrefixFeaturesOutMixin, Transforme
 
         Parameters
         ----------
-        X : array-like or sparse matrix (n_samples, n_features)
+        X : array-like, sparse matrix or stream (n_samples, n_features)
         per_feature : bool, default=False
             Return the contribution of each entry, so that columns of different types can be
             compared. The contribution of a categorical or multinomial group, which has one
@@ -202,7 +207,7 @@ class NetworkInference(GivenResults, ClassNamePrefixFeaturesOutMixin, Transforme
 
         Parameters
         ----------
-        X : array-like or sparse matrix (n_samples, n_features)
+        X : array-like, sparse matrix or stream (n_samples, n_features)
         y : ignored
         sample_weight : array-like (n_samples,) or None, default=None
 
@@ -314,6 +319,7 @@ class NetworkInference(GivenResults, ClassNamePrefixFeaturesOutMixin, Transforme
             )
         return losses
 
+    @takes_streams
     def impute(self, X: ArrayLike) -> Reals:
         """Return X with each missing entry (NaN) replaced by its reconstruction.
 
@@ -324,7 +330,7 @@ class NetworkInference(GivenResults, ClassNamePrefixFeaturesOutMixin, Transforme
 
         Parameters
         ----------
-        X : array-like or sparse matrix (n_samples, n_features)
+        X : array-like, sparse matrix or stream (n_samples, n_features)
 
         Returns
         -------
@@ -368,7 +374,7 @@ class NetworkInference(GivenResults, ClassNamePrefixFeaturesOutMixin, Transforme
 
         Parameters
         ----------
-        X : array-like or sparse matrix (n_samples, n_features)
+        X : array-like, sparse matrix or stream (n_samples, n_features)
             The rows from which the chains start.
         n_steps : int, default=10
             Number of steps of each chain.

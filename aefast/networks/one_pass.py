@@ -7,8 +7,9 @@ import numpy as np
 from aefast._base import _runtime, threads
 from aefast._base.arrays import ANYWHERE
 from aefast._base.errors import bad_row_error, column_label
-from aefast._base.passes import Pace, RowOrder, slices, slices_of_windows
+from aefast._base.passes import Pace, slices
 from aefast._base.team_size import TeamSize
+from aefast._base.visits import order_of
 from aefast.networks import _autoencoder
 from aefast.networks._autoencoder import BAD_ROWS, NOT_FINITE
 from aefast.networks.network import Layer, Parameters
@@ -23,6 +24,7 @@ BLOCK_ROWS = 96
 FEWEST_BLOCKS = 8
 MANY_ROWS = 32  # number of rows from which packing the weights in each call is worth its time
 MEAN_ROWS = 1 << 16  # number of rows whose losses are kept at a time for their mean
+MEAN_ENTRIES = 1 << 22  # largest number of entries of these rows
 DEEP_ENTRIES = 1 << 22  # number of entries of a layer's codes that are kept at a time
 BLOCK_ENTRIES = 1 << 22  # largest number of entries of a block's rows and codes
 
@@ -306,15 +308,25 @@ def mean_loss(
 
     The rows, whose numbers are `order`, are known to be good. The mean may be infinite.
     """
+    options = {"sample_weight": sample_weight, "variant": variant}
+    total, weights = loss_sums(network, parameters, rows, order, n_threads, **options)
+    return float(total / weights)
+
+
+def loss_sums(
+    network, parameters, rows, order, n_threads=None, *, sample_weight=None, variant=None
+):
+    """Return the (weighted) sum of the losses of rows, and the sum of their weights."""
     total, weights = 0.0, 0.0
     options = {"n_threads": n_threads, "check": False, "variant": variant}
-    for part in slices_of_windows(RowOrder(rows, order).windows(), Pace.fixed(MEAN_ROWS)):
-        losses = one_pass(network, parameters, rows, "row_losses", order=part, **options)
+    unit = max(1, min(MEAN_ROWS, MEAN_ENTRIES // rows.shape[1]))
+    for table, places, numbers in order_of(rows, order, unit=unit).visits(Pace.fixed(unit)):
+        losses = one_pass(network, parameters, table, "row_losses", order=places, **options)
         if sample_weight is None:
             total += losses.sum()
-            weights += len(part)
+            weights += len(places)
         else:
             with threads.single_threaded_blas():  # a long dot product is shared among threads too
-                total += sample_weight[part] @ losses
-            weights += sample_weight[part].sum()
-    return float(total / weights)
+                total += sample_weight[numbers] @ losses
+            weights += sample_weight[numbers].sum()
+    return total, weights

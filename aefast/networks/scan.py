@@ -3,7 +3,7 @@
 import numpy as np
 
 from aefast._base.errors import column_label, column_labels
-from aefast._base.scan import scan_rows
+from aefast._base.scan import scan_rows, sums_of_columns
 from aefast._base.sparse_rows import dense_rows
 from aefast.networks import outputs
 from aefast.networks.outputs import TABLE
@@ -11,13 +11,22 @@ from aefast.networks.outputs import TABLE
 MOST_ENTRIES = 1 << 22  # of rows that are checked at a time
 
 
-def scan_table(X, rows, output, dtype, n_threads, *, name="X", missing=False, **options):
+def scan_table(X, rows, output, dtype, n_threads, **options):
     """Run `scan_rows` with an output's domain, its groups and its user-defined distributions."""
+    return _scan(scan_rows, X, rows, output, dtype, n_threads, **options)
 
-    def check_slice(numbers):
-        check_groups(X, name, output, numbers, missing)
 
-    return scan_rows(
+def sums_of_table(X, rows, output, dtype, n_threads, **options):
+    """Run `sums_of_columns` with the checks of `scan_table`."""
+    return _scan(sums_of_columns, X, rows, output, dtype, n_threads, **options)
+
+
+def _scan(scan, X, rows, output, dtype, n_threads, *, name="X", missing=False, **options):
+
+    def check_slice(visit):
+        check_groups(visit.table, name, output, visit.places, missing, numbers=visit.numbers)
+
+    return scan(
         X,
         rows,
         dtype,
@@ -31,10 +40,12 @@ def scan_table(X, rows, output, dtype, n_threads, *, name="X", missing=False, **
     )
 
 
-def check_groups(X, name, output, rows=None, missing=False, first_row=0):
+def check_groups(X, name, output, rows=None, missing=False, first_row=0, numbers=None):
     """Raise ValueError for a row that a group or a user-defined distribution refuses.
 
-    A categorical group must add up to 1, and a group is missing as a whole or not at all.
+    `rows` are those of X to check; `numbers` are their numbers in the user's table, where these
+    differ by more than `first_row`. A categorical group must add up to 1, and a group is missing as
+    a whole or not at all.
     """
     for segment in output:
         if not segment.is_group and segment.custom is None:
@@ -45,12 +56,13 @@ def check_groups(X, name, output, rows=None, missing=False, first_row=0):
         step = max(1, MOST_ENTRIES // X.shape[1])
         for first in range(0, len(X) if rows is None else len(rows), step):
             part = slice(first, first + step)
-            numbers = np.arange(len(X))[part] if rows is None else rows[part]
-            values = dense_rows(X[numbers])[:, columns].astype(np.float64)
+            places = np.arange(len(X))[part] if rows is None else rows[part]
+            told = places + first_row if numbers is None else numbers[part]
+            values = dense_rows(X[places])[:, columns].astype(np.float64)
             if segment.custom is None:
-                _check_group(values, numbers + first_row, name, segment, missing)
+                _check_group(values, told, name, segment, missing)
             else:
-                _check_custom(values, numbers + first_row, columns, name, segment.custom)
+                _check_custom(values, told, columns, name, segment.custom)
 
 
 def _check_custom(values, numbers, columns, name, custom):

@@ -14,9 +14,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from aefast._base import arrays as check
 from aefast._base import checkpoints
-from aefast._base.checkpoints import Checkpoint
+from aefast._base.checkpoints import Checkpoint, outside_of_fits
 from aefast._base.saving import NUMBER, OBJECT, Pickled, check_entries, optional
 from aefast._base.sparse_rows import SparseRows
+from aefast._base.streams import opened
 from aefast._base.types import PathLike, RandomState
 from aefast.networks.autoencoder import Autoencoder
 from aefast.networks.held_out import column_means, score_of
@@ -213,7 +214,7 @@ class AutoencoderCV(Pickled, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             If all candidates diverge.
         """
         self._validate_params()
-        base = self._base()
+        base, X = self._base(), opened(X, whole=True)
         rows = base._table(X, reset=True)
         if unknown := sorted(fit_params.keys() - {"sample_weight"}):
             raise TypeError(f"fit() got an unexpected keyword argument {unknown[0]!r}")
@@ -240,6 +241,12 @@ class AutoencoderCV(Pickled, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             checkpoint.identify(seed, tables, check.feature_names(X))
         if base.random_state is None:
             base.set_params(random_state=seed)
+        with outside_of_fits():  # candidates whose scores are known are not fitted again
+            self._fit_best(base, X, table, rows, weight, seed, checkpoint)
+        return self
+
+    def _fit_best(self, base, X, table, rows, weight, seed, checkpoint):
+        """Score the candidates, fit the best one, and set the fitted attributes."""
         _check_all_rows(base, X)
         candidates = self._candidates(base, rows)
         models = [clone(base).set_params(**params) for params in candidates]
@@ -270,7 +277,6 @@ class AutoencoderCV(Pickled, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             n_splits_=len(splits),
         )
         self.__dict__.update(fitted)  # in one call, which no KeyboardInterrupt divides
-        return self
 
     def _draw_seed(self):
         return int(check_random_state(self.random_state).randint(2**31 - 1))

@@ -10,6 +10,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from aefast._base import checkpoints, history, scalars
 from aefast._base.random import LAYERS, random_stream
 from aefast._base.saving import CURVE, FLAG, SIZE, Check, is_list_of, one_of
+from aefast._base.streams import StreamedRows, StreamOfResults
 from aefast._base.types import Array, Callbacks, OutputLike, PathLike, RandomState
 from aefast.networks import _autoencoder, outputs
 from aefast.networks._autoencoder import N_LAYERS_AT_MOST as MOST_LAYERS
@@ -321,13 +322,16 @@ class StackedAutoencoder(
         for number, (_, flat) in enumerate(views):
             if number > 0:
                 below, of_below = views[number - 1]
+                parameters = below.split(of_below)
                 options = {"variant": of_rows if number == 1 else None, "n_threads": self.n_threads}
-                if not isinstance(train, int):
-                    options["order"] = train
-                    weight = None if weight is None else weight[train]
-                network, parameters = Network((below,)), (below.split(of_below),)
-                X = rows = one_pass(network, parameters, rows, "codes", **options)
-                train = len(rows)
+                if isinstance(rows, StreamedRows):
+                    X = rows = _codes_of_stream(rows, below, parameters, options)
+                else:
+                    if not isinstance(train, int):
+                        options["order"] = train
+                        weight = None if weight is None else weight[train]
+                    X = rows = one_pass(Network((below,)), (parameters,), rows, "codes", **options)
+                    train = len(rows)
             seed = int(seeds[number])
             self._pretrain_layer(number, X, rows, weight, train, flat, seed, checkpoint)
         if near_pca and is_scale_free(self.solver):
@@ -449,3 +453,12 @@ class StackedAutoencoder(
     def _restore(self, state, tensors):
         super()._restore(state, tensors)
         self.pretraining_loss_curves_ = state["pretraining_loss_curves"]
+
+
+def _codes_of_stream(rows, layer, parameters, options):
+    """Return the codes of a layer as a stream, which computes them in each pass."""
+
+    def codes(part):
+        return one_pass(Network((layer,)), (parameters,), part, "codes", **options)
+
+    return StreamOfResults(rows, codes, layer.n_components, parameters.W.dtype)

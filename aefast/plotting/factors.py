@@ -176,7 +176,7 @@ def likelihood(model: Any, X: ArrayLike) -> "Figure":
     else:
         figure = new_figure(9.0, 3.8)
         left, right = figure.subplots(1, 2)
-        _draw_curve(left, curve)
+        draw_curve(left, curve)
         _draw_histogram(right, model, X)
     figure.suptitle(
         f"log-likelihood of the rows fitted to: {curve[-1]:.6g} nats a row", fontsize=11
@@ -240,7 +240,7 @@ def _range_of(weights):
     return f"{weights.min():.2g} to {weights.max():.2g}"
 
 
-def _draw_curve(axes, curve):
+def draw_curve(axes, curve):
     below = curve[-1] - curve[:-1] + np.spacing(abs(curve[-1]))
     axes.semilogy(np.arange(1, len(curve)), below, marker=".")
     axes.set(xlabel="iteration", ylabel="nats a row below the end")

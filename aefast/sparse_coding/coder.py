@@ -11,11 +11,13 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from aefast._base import arrays as check
 from aefast._base import scalars, threads
+from aefast._base.by_parts import takes_streams
 from aefast._base.errors import overflow_of_row, table_name
 from aefast._base.float_range import all_finite
 from aefast._base.given_results import GivenResults, into
 from aefast._base.saving import Pickled
 from aefast._base.scan import scan_rows
+from aefast._base.streams import opened
 from aefast._base.types import Array, Reals, Table
 from aefast.sparse_coding import coding
 from aefast.sparse_coding.coding import ALGORITHMS, OUTPUT_FORMATS, Settings
@@ -316,6 +318,7 @@ class SparseCoder(
         -------
         self
         """
+        X = opened(X)
         settings, D = self._settings()
         rows = self._rows(X, D, reset=True)
         dtype = check.real_type(rows.dtype, D.dtype)
@@ -323,6 +326,7 @@ class SparseCoder(
         check.remember_features(self, X)
         return self
 
+    @takes_streams
     def transform(self, X: Table, *, out: Array | None = None) -> Any:
         """Return the codes H of rows.
 
@@ -347,6 +351,7 @@ class SparseCoder(
         check_dense_output(out, self.output_format)
         return into(out, X, codes)
 
+    @takes_streams
     def duality_gap(self, X: Table) -> Reals:
         """Return the relative duality gaps of the codes that `transform` computes.
 

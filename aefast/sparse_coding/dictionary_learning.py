@@ -2,7 +2,7 @@
 
 from functools import partial
 from numbers import Integral, Real
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,9 +15,10 @@ from aefast._base.checkpoints import Checkpoint
 from aefast._base.epochs import run_epochs
 from aefast._base.errors import table_name
 from aefast._base.progress import check_callbacks
-from aefast._base.random import seed_of, split_rows
+from aefast._base.random import held_out_rows, seed_of, split_rows
 from aefast._base.scan import scan_rows
 from aefast._base.stopping import EarlyStopping, Patience
+from aefast._base.streams import AllBut, StreamedRows, opened
 from aefast._base.types import Callbacks, PathLike, RandomState, Table
 from aefast.sparse_coding import coding
 from aefast.sparse_coding.coder import CODING_CONSTRAINTS, check_options
@@ -239,7 +240,7 @@ class DictionaryLearning(
 
         Parameters
         ----------
-        X : array-like or sparse matrix (n_samples, n_features)
+        X : array-like, sparse matrix or stream (n_samples, n_features)
         y : ignored
         X_val : array-like (n_validation_samples, n_features) or None, default=None
             Rows whose mean objective after each pass is the validation objective. `early_stopping`
@@ -251,6 +252,7 @@ class DictionaryLearning(
         """
         settings = self._settings()
         checkpoint = Checkpoint.of(self)
+        X, X_val = opened(X), opened(X_val, "X_val", whole=True)
         rows = check.sparse_or_dense_rows(self, X, reset=True)
         X_val = None if X_val is None else check.validation_rows(self, X, rows, X_val)
         holds_out = self.early_stopping and X_val is None
@@ -263,8 +265,13 @@ class DictionaryLearning(
         if checkpoint is not None:
             tables = {"X": rows, "X_val": X_val}
             checkpoint.identify(seed, tables, check.feature_names(X))
-        train, held_out = np.arange(len(rows)), None
-        if holds_out:
+        train: Any = len(rows)
+        held_out = None
+        if holds_out and isinstance(rows, StreamedRows):
+            most = rows.window_rows()
+            held_out = held_out_rows(len(rows), self.validation_fraction, seed, most)
+            train = AllBut(len(rows), held_out)
+        elif holds_out:
             train, held_out = split_rows(len(rows), self.validation_fraction, seed)
         state = self._initial_state(rows, train, held_out, seed, table_name(X))
         if X_val is not None:
@@ -273,6 +280,8 @@ class DictionaryLearning(
         self._begin(X, state, ([], [], 0))
         try:
             validation = (rows, held_out) if X_val is None else (X_val, np.arange(len(X_val)))
+            if isinstance(rows, StreamedRows) and held_out is not None:
+                validation = rows.take(held_out), np.arange(len(held_out))
             self._learn(settings, rows, train, validation, self.max_epochs, checkpoint)
         except FloatingPointError:
             if former and self.n_epochs_ == 0:  # nothing has been learnt: the former model stays
@@ -289,16 +298,20 @@ class DictionaryLearning(
 
         Parameters
         ----------
-        X : array-like or sparse matrix (n_samples, n_features)
+        X : array-like, sparse matrix or stream (n_samples, n_features)
         y : ignored
 
         Returns
         -------
         self
         """
-        settings = self._settings()
+        settings, X = self._settings(), opened(X)
+        if isinstance(X, StreamedRows) and X.source.reads_once:
+            for part in X.parts():
+                self.partial_fit(part)
+            return self
         rows = self._rows_to_go_on(X)
-        self._learn(settings, rows, np.arange(len(rows)), (rows, None), 1)
+        self._learn(settings, rows, len(rows), (rows, None), 1)
         return self
 
     def _settings(self):
@@ -334,7 +347,7 @@ class DictionaryLearning(
         """Return the checked rows of X, after initialising an estimator that is not fitted."""
         goes_on = self.__sklearn_is_fitted__()
         rows = check.sparse_or_dense_rows(self, X, reset=not goes_on)
-        every_row = np.arange(len(rows))
+        every_row = len(rows)
         if not goes_on:
             state = self._initial_state(rows, every_row, None, self._draw_seed(), table_name(X))
             self._begin(X, state, ([], [], 0))
@@ -368,7 +381,7 @@ class DictionaryLearning(
     def _learner(self, state, rows, settings):
         return Learner(
             state,
-            rows,
+            np.empty((1, rows.shape[1]), rows.dtype) if isinstance(rows, StreamedRows) else rows,
             settings,
             batch_size=min(int(self.batch_size), len(rows)),
             forgetting=self.forgetting,
@@ -379,7 +392,7 @@ class DictionaryLearning(
     def _learn(self, settings, rows, train, validation, n_epochs, checkpoint=None):
         """Learn from rows; `validation` has a table and the numbers of rows of it, or None."""
         learner = self._learner(self._state, rows, settings)
-        training = DictionaryTraining(learner, train, self.shuffle, self._state)
+        training = DictionaryTraining(learner, rows, train, self.shuffle, self._state)
         early_stopping = None
         if validation[1] is not None:
             loss = partial(self._mean_objective, *validation)

@@ -8,11 +8,15 @@ from sklearn.utils.validation import check_is_fitted
 
 from aefast._base import arrays as check
 from aefast._base import checkpoints, history, scalars, threads
+from aefast._base.by_parts import takes_streams
 from aefast._base.errors import table_name
 from aefast._base.given_results import into
+from aefast._base.passes import Pace
 from aefast._base.saving import COUNT, CURVE, SEED, SIZE, Saved, Tensor
 from aefast._base.scan import scan_rows
+from aefast._base.streams import opened
 from aefast._base.types import Array, Reals, Table
+from aefast._base.visits import order_of
 from aefast._base.warnings import warn
 from aefast.sparse_coding import coding
 from aefast.sparse_coding.coder import DecodesCodes, check_dense_output
@@ -56,12 +60,13 @@ class FittedDictionary(DecodesCodes, Saved):
     def _history_rows(self):
         return self._history
 
+    @takes_streams
     def transform(self, X: Table, *, out: Array | None = None) -> Any:
         """Return the sparse codes H of rows.
 
         Parameters
         ----------
-        X : array-like or sparse matrix (n_samples, n_features)
+        X : array-like, sparse matrix or stream (n_samples, n_features)
         out : ndarray or None, default=None
             C-contiguous array for the result, instead of a new one; a memory map for results that
             are larger than memory. Its content is undefined after an error.
@@ -91,7 +96,7 @@ class FittedDictionary(DecodesCodes, Saved):
 
         Parameters
         ----------
-        X : array-like or sparse matrix (n_samples, n_features)
+        X : array-like, sparse matrix or stream (n_samples, n_features)
         y : ignored
 
         Returns
@@ -99,10 +104,11 @@ class FittedDictionary(DecodesCodes, Saved):
         score : float
         """
         check_is_fitted(self)
+        X = opened(X)
         rows = check.sparse_or_dense_rows(self, X, reset=False)
         dtype, name = self.components_.dtype, table_name(X, self)
         scan_rows(rows, len(rows), dtype, self.n_threads, name=name)
-        return -self._mean_objective(rows, np.arange(len(rows)))
+        return -self._mean_objective(rows, len(rows))
 
     def _dictionary(self):
         check_is_fitted(self)
@@ -113,16 +119,19 @@ class FittedDictionary(DecodesCodes, Saved):
         return atoms.astype(check.real_type(rows.dtype, atoms.dtype), copy=False)
 
     def _mean_objective(self, rows, order):
-        """Return the mean of f(x, D) over checked rows, without storing all of their codes."""
+        """Return the mean of f(x, D) over checked rows, without storing all of their codes.
+
+        `order` has the numbers of the rows, or how many there are from the first on.
+        """
         settings = self._settings()
         learner = self._learner(
             self._state._replace(components=self._atoms_for(rows)), rows, settings
         )
-        total = sum(
-            learner.objectives(order[first : first + learner.batch_size])
-            for first in range(0, len(order), learner.batch_size)
-        )
-        return total / len(order)
+        visited, total = order_of(rows, order, learner.batch_size), 0.0
+        for table, batch, _ in visited.visits(Pace.fixed(learner.batch_size)):
+            learner.rows = table
+            total += learner.objectives(batch)
+        return total / visited.n_rows
 
     @property
     def components_(self) -> Reals:
@@ -241,20 +250,21 @@ class CollectedStatistics:
 
         Parameters
         ----------
-        X : array-like or sparse matrix (n_samples, n_features)
+        X : array-like, sparse matrix or stream (n_samples, n_features)
 
         Returns
         -------
         self
         """
         settings = self._settings()
-        rows = self._rows_to_go_on(X)
+        rows = self._rows_to_go_on(opened(X))
         blank = self._state._replace(A=np.zeros_like(self._state.A), B=np.zeros_like(self._state.B))
         learner = self._learner(blank, rows, settings)
         objective = 0.0
-        for first in range(0, len(rows), learner.batch_size):
-            end = min(first + learner.batch_size, len(rows))
-            objective += learner.collect(np.arange(first, end))
+        order = order_of(rows, len(rows), learner.batch_size)
+        for table, batch, _ in order.visits(Pace.fixed(learner.batch_size)):
+            learner.rows = table
+            objective += learner.collect(batch)
         self._warn(learner)
         self._add(Statistics(learner.A, learner.B, objective, len(rows)))
         return self

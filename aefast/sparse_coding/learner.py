@@ -11,8 +11,10 @@ import numpy as np
 from aefast._base import arrays as check
 from aefast._base import threads
 from aefast._base.epochs import Diverged
-from aefast._base.random import WEIGHTS, random_stream
+from aefast._base.passes import copied_rows
+from aefast._base.random import MOST_PERMUTED, WEIGHTS, random_stream
 from aefast._base.sparse_rows import dense_rows
+from aefast._base.streams import AllBut
 from aefast._base.team_size import TeamSize
 from aefast.sparse_coding import _sparse_coding, coding
 
@@ -59,6 +61,8 @@ def initial_atoms(rows, order, n_components, dict_init, positive, dtype, seed):
     are scaled to norm 1.
     """
     d = rows.shape[1]
+    if isinstance(order, int):
+        order = AllBut(order, np.empty(0, np.int64))
     if dict_init is not None and not isinstance(dict_init, str):
         given = coding.as_dictionary(dict_init, "dict_init")
         with np.errstate(over="ignore"):
@@ -76,8 +80,11 @@ def initial_atoms(rows, order, n_components, dict_init, positive, dtype, seed):
         return np.ascontiguousarray(atoms / np.maximum(norms, 1.0), dtype)
     random = random_stream(seed, WEIGHTS)
     atoms = random.standard_normal((n_components, d))
-    chosen = random.permutation(order)[:n_components]
-    atoms[: len(chosen)] = dense_rows(rows[np.sort(chosen)])
+    if len(order) <= MOST_PERMUTED:
+        chosen = random.permutation(order[np.arange(len(order))])[:n_components]
+    else:
+        chosen = order[random.choice(len(order), n_components, replace=False)]
+    atoms[: len(chosen)] = dense_rows(copied_rows(rows, np.sort(chosen)))
     return unit_atoms(atoms, random, positive, dtype)
 
 

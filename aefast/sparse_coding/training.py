@@ -1,9 +1,13 @@
 """Adapter between a dictionary's `Learner` and the loop over epochs."""
 
+from contextlib import closing
+
 from aefast._base.checkpoints import check_tensors
 from aefast._base.epochs import Diverged, EpochTraining
+from aefast._base.passes import Pace
 from aefast._base.random import SHUFFLE, random_stream
 from aefast._base.saving import COUNT, FLAG, NUMBER, check_entries, optional
+from aefast._base.visits import order_of
 
 # checks of the counters in a checkpoint
 _COUNTERS = (
@@ -23,16 +27,19 @@ class DictionaryTraining(EpochTraining):
     Parameters
     ----------
     learner : Learner
-    order : ndarray of int64
-        Indices of the rows to learn from.
+    rows : ndarray, SparseRows or StreamedRows
+        The table.
+    train : int, ndarray of int64 or AllBut
+        The rows of it to learn from: how many from the first on, or their numbers.
     shuffle : bool
         Whether each pass visits the rows in a random order.
     state : DictionaryState
         The learner's initial state, which is not changed.
     """
 
-    def __init__(self, learner, order, shuffle, state):
-        self.learner, self.order, self.shuffle = learner, order, shuffle
+    def __init__(self, learner, rows, train, shuffle, state):
+        self.learner, self.shuffle = learner, shuffle
+        self.order = order_of(rows, train, learner.batch_size)
         self.best = None
         self.last = state  # state after the last epoch, finite throughout
         # rows seen when the present pass began, and after its last batch, with the sum of its
@@ -42,7 +49,7 @@ class DictionaryTraining(EpochTraining):
 
     @property
     def n_rows(self):
-        return len(self.order)
+        return self.order.n_rows
 
     @property
     def n_rows_seen(self):
@@ -76,25 +83,29 @@ class DictionaryTraining(EpochTraining):
 
     def epoch(self, on_slice=None):
         """Learn from each row once and return the mean objective before each batch's update."""
-        order, learner = self.order, self.learner
+        learner = self.learner
         n_done = learner.n_rows_seen - self.pass_began  # by an interrupted training
-        if n_done == len(order) and not self.is_pass_over:
+        if n_done == self.n_rows and not self.is_pass_over:
             self.recorded()
             n_done = 0
         self.is_pass_over = False
+        random = None
         if self.shuffle:
-            order = random_stream(learner.seed, SHUFFLE, self.pass_began).permutation(order)
-        for first in range(n_done, len(order), learner.batch_size):
-            batch = order[first : first + learner.batch_size]
-            try:
-                total = self.done[1] + learner.learn(batch)
-            except Diverged:
-                learner.go_back_to(self.last)
-                raise
-            self.done = learner.n_rows_seen, total
-            if on_slice is not None:
-                on_slice(len(batch), total / (first + len(batch)))
-        return self.done[1] / len(order)
+            random = random_stream(learner.seed, SHUFFLE, self.pass_began)
+        pace = Pace.fixed(learner.batch_size)
+        with closing(self.order.visits(pace, random, n_done)) as visits:
+            for table, batch, _ in visits:
+                learner.rows = table
+                try:
+                    total = self.done[1] + learner.learn(batch)
+                except Diverged:
+                    learner.go_back_to(self.last)
+                    raise
+                self.done = learner.n_rows_seen, total
+                n_done += len(batch)
+                if on_slice is not None:
+                    on_slice(len(batch), total / n_done)
+        return self.done[1] / self.n_rows
 
     # ---- checkpoints ----
 
@@ -110,7 +121,7 @@ class DictionaryTraining(EpochTraining):
             "n_rows_watched": learner.n_rows_watched,
             "n_open_gaps": learner.n_open_gaps,
             "objective_sum": float(self.done[1]) if n_rows_in_pass else 0.0,
-            "is_pass_over": n_rows_in_pass == len(self.order),
+            "is_pass_over": n_rows_in_pass == self.n_rows,
         }
         tensors = _arrays("", learner) | {"used": learner.used}
         for name, of in {"best": self.best, "last": last}.items():
@@ -127,7 +138,7 @@ class DictionaryTraining(EpochTraining):
         for name in names:
             expected |= _arrays(f"{name}.", learner)
         check_tensors(tensors, expected)
-        if not state["n_rows_in_pass"] <= min(len(self.order), state["n_rows_seen"]):
+        if not state["n_rows_in_pass"] <= min(self.n_rows, state["n_rows_seen"]):
             raise ValueError(f"a pass of {self.n_rows} rows has no place {state['n_rows_in_pass']}")
         stored = {
             name: learner.state()._replace(

@@ -127,7 +127,7 @@ class ArrowFile:
             self.schema = file.schema_arrow if source.kind == "parquet" else file.schema
         self.names = tuple(self.schema.names)
         self.n_columns = len(self.names)
-        self.index = _index_of_pandas(self.schema)
+        self.index = index_of_pandas(self.schema)
 
     @contextlib.contextmanager
     def _file(self):
@@ -167,6 +167,19 @@ class ArrowFile:
                 batches = iter(file)
             for batch in batches:
                 yield batch.select(names)
+
+    def n_batches(self) -> int:
+        """Return the number of parts that `batch` reads by themselves; a stream is one part."""
+        with self._file() as file:
+            return getattr(file, "num_record_batches", 1)
+
+    def batch(self, number: int) -> Iterator[Any]:
+        """Yield the records of a part of an Arrow file."""
+        with self._file() as file:
+            if hasattr(file, "num_record_batches"):
+                yield file.get_batch(number)
+            else:
+                yield from file
 
     def batches(
         self, columns: tuple[int, ...], id_column: int | None, options: Any
@@ -216,7 +229,7 @@ class ArrowFile:
         return f"{self.name}: row {row + 1}, column {self.names[column]!r}"
 
 
-def _index_of_pandas(schema):
+def index_of_pandas(schema):
     """Return the names of the columns that pandas wrote a data frame's index to."""
     metadata = (schema.metadata or {}).get(b"pandas")
     if metadata is None:

@@ -80,6 +80,7 @@ class OpenTable:
             first.name, first.names, first.n_columns, options.choice, first.index, first.empty
         )
         self.names = self._selection.names
+        self.n_columns = len(self._selection.columns)
         self.notices = self._selection.notices
         self._is_whole = self._selection.columns == tuple(range(first.n_columns))
 

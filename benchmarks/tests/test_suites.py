@@ -49,6 +49,11 @@ COMMANDS = {
         "--parts quality --data drawn-600x200 --rivals popularity 'aefast EASE' 'aefast ELSA, 128'",
         "| aefast EASE | 0.",
     ),
+    "rounds": (
+        "--rows 400 --features 8 --components 3 --partitions 2 --epochs 2 --workers 1"
+        " --batches 64 --predicted-rows 1e5",
+        "workers, batch that computes half of its time",
+    ),
     "sparse_coding": (
         "--tasks omp --problems '256 atoms of 8 x 8' --rivals aefast --threads 1 --repeats 1",
         "energy left",

@@ -295,17 +295,14 @@ cdef class Trainer:
                  stores_gradient=False, rate_factors=None):
         memset(&self.job, 0, sizeof(self.job))
         check_width(X, network.n_features)
-        self.X, self.flat, self.state = X, flat, state
-        self.variant, self.sample_weight = variant, sample_weight
+        self.flat, self.state, self.variant = flat, state, variant
         self.n_rows_seen = n_rows_seen
         self.segments = view_network(&self.job, network, network.split(flat), self.upper)
         self.rate_factors = rate_factors
         if rate_factors is not None:
             set_rate_factors(&self.job, self.upper, rate_factors)
         self.custom = custom_outputs(network.output, flat, &self.job.model)
-        self.job.rows = view_rows(X)
-        self.job.sample_weight = <const double*> data_of(sample_weight)
-        view_inputs(&self.job.inputs, &self.job.rows, variant)
+        self._view(X, sample_weight)
         self.job.terms = terms_of(variant)
         self.job.rows_unused = <int64_t*> data_of(variant.rows_unused)
         self.job.batch_size, self.job.batch_entries = batch_size, batch_entries(X, batch_size)
@@ -330,6 +327,20 @@ cdef class Trainer:
         self.workspace = allocate(self.kernels.training_workspace_bytes(&self.job))
         self.packed = allocate(self.kernels.packed_bytes(&self.job))
         self.job.workspace, self.job.packed = data_of(self.workspace), data_of(self.packed)
+
+    cdef _view(self, X, sample_weight):
+        """Let the job read the rows of a table, and their weights."""
+        self.X, self.sample_weight = X, sample_weight
+        self.job.rows = view_rows(X)
+        self.job.sample_weight = <const double*> data_of(sample_weight)
+        view_inputs(&self.job.inputs, &self.job.rows, self.variant)
+
+    def read_from(self, cnp.ndarray X, sample_weight=None):
+        """Read the rows of another table from now on, which has the width and type of the first."""
+        check_width(X, self.job.model.n_features)
+        if cnp.PyArray_TYPE(X) != cnp.PyArray_TYPE(self.X):
+            raise TypeError(f"expected rows of {self.X.dtype}, got {X.dtype}")
+        self._view(X, sample_weight)
 
     @property
     def n_steps(self):
@@ -401,6 +412,39 @@ cdef class Trainer:
         """Set the counters to those of a trainer that was interrupted."""
         self.job.n_rows_done, self.job.loss_sum, self.job.rate = n_rows_done, loss_sum, rate
 
+    def advance(self, cnp.ndarray flat, cnp.ndarray state, n_steps, n_rows, loss_sum, rate, place,
+                unused=None):
+        """Set values and counters to those after n_rows more rows, which were trained on elsewhere.
+
+        `place` is that of `schedule`, `unused` (k,) int64 what `variant.rows_unused` becomes."""
+        self.restore(flat, state, n_steps)
+        self.go_on_from(self.job.n_rows_done + n_rows, loss_sum, rate)
+        self.job.schedule_step, self.job.schedule_steps = place
+        if unused is not None:
+            self.variant.rows_unused[...] = unused
+
+    def step(self, const double[::1] gradient, double loss, int64_t n_rows, double loss_sum,
+             unused=None):
+        """Make one step with a gradient that was computed elsewhere; return (loss_sum, status).
+
+        The gradient (n_parameters,) in the flat layout is that of `loss`, the mean loss of a batch
+        of n_rows rows, batch_size at most, both without the penalty `alpha`. The step is the one
+        that `run` makes with the gradient of such a batch: the solver's update with the schedule's
+        rate, weight decay, and bounds of norms. `unused` (k,) int64 is what `variant.rows_unused`
+        becomes. A loss that is not finite changes nothing, with the status NOT_FINITE; the caller
+        looks at the gradient."""
+        self.job.rows.order, self.job.rows.n_rows = NULL, n_rows
+        self.job.given, self.job.given_loss = &gradient[0], loss
+        self.job.given_unused = <const int64_t*> data_of(unused)
+        self.job.loss_sum = loss_sum
+        with nogil:
+            if self.job.tiled and not self.is_packed:
+                self.kernels.pack(&self.job)
+            self.kernels.train(&self.job)
+            self.is_packed, self.is_unpacked = self.job.tiled, not self.job.tiled
+        self.job.given = NULL
+        return self.job.loss_sum, self.job.status
+
     def run(self, const int64_t[::1] order, double loss_sum):
         """Train on these rows of X, batch_size at a time, and return (loss_sum, status).
 
@@ -426,7 +470,8 @@ def loss_and_gradients(network, X, parameters, weight, domain, batch_size, n_thr
     """Return (loss, gradients, status): the weighted mean loss and its gradient.
 
     The gradient is float64, in the flat layout. weight (n,) float64 adds up to 1; None means 1/n.
-    `parameters` has the `Parameters` of each layer. Noise has the counters 0, ..., n - 1.
+    `parameters` has the `Parameters` of each layer. Noise has the counters from
+    `variant.first_sample` on.
     `memory` is a dict that keeps the kernel's memory from one call of a thread to its next, which
     saves the time in which the operating system clears new memory; the gradient lies there too."""
     cdef training_job job
@@ -443,6 +488,7 @@ def loss_and_gradients(network, X, parameters, weight, domain, batch_size, n_thr
     job.rows = view_rows(X, None, domain)
     cdef CustomOutputs custom = custom_outputs(network.output, example, &job.model)
     view_inputs(&job.inputs, &job.rows, variant)
+    job.inputs.first_sample = variant.first_sample
     job.terms, job.rows_unused = terms_of(variant), <int64_t*> data_of(variant.rows_unused)
     job.batch_size, job.batch_entries = batch_size, batch_entries(X, batch_size)
     job.n_threads, job.gemm = n_threads, gemm_of(example)

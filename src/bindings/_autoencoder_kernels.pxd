@@ -109,6 +109,9 @@ cdef extern from "kernels/autoencoder/factored_job.h":
         int tiled
         void* packed
         double* gradients
+        const double* given
+        double given_loss
+        const int64_t* given_unused
         hyperparameters hyper
         int stores_gradient
         int64_t schedule_step

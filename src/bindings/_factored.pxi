@@ -10,6 +10,7 @@ cdef class FactoredKernel:
     cdef const autoencoder_kernels* kernels
     cdef cnp.ndarray flat, workspace
     cdef object X, variant, sample_weight
+    cdef readonly object factors
     cdef OutputSegments segments
     cdef int64_t n_rows_seen
 
@@ -79,27 +80,36 @@ cdef class FactoredKernel:
         """The factor of the encoder's columns, and the sum of their squares."""
         return self.job.W_scale, self.job.W_squares
 
-    @encoder_scale.setter
-    def encoder_scale(self, scale):
-        self.job.W_scale, self.job.W_squares = scale
+    @property
+    def is_due(self):
+        """Whether the factors are to be renewed before the next step."""
+        return bool(self.job.ends_early)
 
-    def run(self, const int64_t[::1] order, factors, last_step, double loss_sum):
-        """Train on rows of X, and return (loss_sum, status, n_rows, ends_early).
+    def hold(self, factors, encoder_scale, is_due):
+        """Take other factors in one call: no interrupt comes between them and what belongs to them.
 
         `factors` has the arrays F, F_inverse, Q, U and W_columns, which are changed in place; the
-        last one is None where weights are tied. The call ends early, before the factors lose digits
-        or after `last_step` steps: they are to be renewed then."""
+        last one is None where weights are tied. It is None where there are no factors yet."""
+        self.factors = factors
+        self.job.W_scale, self.job.W_squares = encoder_scale
+        self.job.ends_early = is_due
+
+    def run(self, const int64_t[::1] order, last_step, double loss_sum):
+        """Train on rows of X, and return (loss_sum, status, n_rows).
+
+        The call ends early, before the factors lose digits or after `last_step` steps: `is_due`
+        then says that they are to be renewed."""
         cdef int64_t before = self.job.n_rows_done
-        self.view_factors(factors)
+        self.view_factors()
         self.job.rows.order, self.job.rows.n_rows = &order[0], order.shape[0]
         self.job.inputs.first_sample = self.n_rows_seen + before
         self.job.loss_sum, self.job.last_step = loss_sum, last_step
         with nogil:
             self.kernels.factored_train(&self.job)
-        n_rows = self.job.n_rows_done - before
-        return self.job.loss_sum, self.job.status, n_rows, self.job.ends_early
+        return self.job.loss_sum, self.job.status, self.job.n_rows_done - before
 
-    cdef void view_factors(self, factors):
+    cdef void view_factors(self):
+        factors = self.factors
         cdef cnp.ndarray U = factors.U, W_columns
         self.job.F = <double*> data_of(factors.F)
         self.job.F_inverse = <double*> data_of(factors.F_inverse)
@@ -113,11 +123,12 @@ cdef class FactoredKernel:
             self.workspace = allocate(self.kernels.factored_workspace_bytes(&self.job))
             self.job.workspace = data_of(self.workspace)
 
-    def renew(self, factors, directions, changes, new_F, new_F_inverse):
+    def renew(self, directions, changes, new_F, new_F_inverse, *, is_last):
         """Multiply the columns of U by I + directionsᵀ diag(changes) directions, or by F for None.
 
-        F and its inverse become the new ones in the same call."""
-        self.view_factors(factors)
+        F and its inverse become the new ones in the same call, after which nothing is due where it
+        is the last part of a renewal."""
+        self.view_factors()
         self.job.n_directions = 0 if directions is None else len(directions)
         self.job.directions = <const double*> data_of(directions)
         self.job.changes = <const double*> data_of(changes)
@@ -125,3 +136,4 @@ cdef class FactoredKernel:
         self.job.new_F_inverse = <const double*> data_of(new_F_inverse)
         with nogil:
             self.kernels.factored_renew(&self.job)
+        self.job.ends_early = self.job.ends_early and not is_last

@@ -6,9 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
-from safetensors import safe_open
-from safetensors.numpy import save_file
-from support.checkpointed import FITS, ROWS, result
+from support.checkpointed import FITS, ROWS, Stopped, damaged, result
 
 import aefast
 from aefast import Autoencoder, AutoencoderCV, DictionaryLearning
@@ -21,10 +19,6 @@ OPTIONS = {"max_epochs": 3, "batch_size": 50, "random_state": 0}
 @pytest.fixture
 def stored(tmp_path):
     return tmp_path / "checkpoint"
-
-
-class Stopped(Exception):
-    pass
 
 
 def stop_after(n):
@@ -136,21 +130,6 @@ def test_places_where_no_file_can_be(tmp_path):
         fit(tmp_path / "nowhere" / "checkpoint")
     with pytest.raises(IsADirectoryError, match=r"checkpoint=.*is a folder"):
         fit(tmp_path)
-    with pytest.raises(ValueError, match=r"checkpoint=.*belongs to solvers that work in batches"):
-        fit(tmp_path / "checkpoint", solver="lbfgs")
-
-
-def header_and_tensors(path):
-    with safe_open(path, framework="numpy") as file:
-        return json.loads(file.metadata()["aefast"]), {
-            name: file.get_tensor(name) for name in file.keys()
-        }
-
-
-def damaged(path, change):
-    header, tensors = header_and_tensors(path)
-    change(header, tensors)
-    save_file(tensors, path, {"aefast": json.dumps(header)})
 
 
 def _training(header):

@@ -113,6 +113,7 @@ ARGUMENTS = {
     "estimate_noise": {"image": IMAGE},
     "psnr": {"image": IMAGE, "clean": 0.9 * IMAGE},
     "load": {"path": "nowhere"},
+    "stream": {"source": [X]},
     "export_c": {"model": aefast.Whitening().fit(X), "path": "model.h"},
     "bartlett_sphericity": {"X": X},
     "kaiser_meyer_olkin": {"X": X},

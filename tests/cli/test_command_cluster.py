@@ -1,4 +1,4 @@
-"""`aefast factors` with --dask and --workers: files as partitions of a cluster."""
+"""`aefast factors` and `fit` with --dask and --workers: files as partitions of a cluster."""
 
 # ruff: noqa: E402  the imports follow the check for Dask
 
@@ -15,6 +15,7 @@ import pandas as pd
 from support.dask_tasks import make_rows
 
 import aefast
+import aefast.dask
 from aefast.cli import main
 
 NAMES = list("abcdef")
@@ -94,4 +95,51 @@ def test_options_that_do_not_go_together(words, message, folder, capsys):
     pd.DataFrame(make_rows(9), columns=NAMES).to_parquet("x.parquet")
     with pytest.raises(SystemExit) if "--dask" in words else nullcontext():
         assert factors(*words) == 2
+    assert message in capsys.readouterr().err
+
+
+# ---- aefast fit ----
+
+
+def fit(*words):
+    return main(["fit", *map(str, words), "--seed", "0", "--quiet"])
+
+
+def test_an_autoencoder_is_trained_on_files(files, address, folder):
+    options = (files, "-k", 3, "--epochs", 4, "--batch-size", 250)
+    assert fit(*options, "--dask", address, "--out", "there") in (0, 3)
+    here = aefast.dask.fit(
+        aefast.Autoencoder(3, max_epochs=4, batch_size=250, random_state=0),
+        np.array_split(make_rows(), 4),
+    )
+    there = aefast.load("there/model.safetensors")
+    np.testing.assert_array_equal(there.components_, here.components_)
+    assert list(there.feature_names_in_) == NAMES
+    metrics = json.loads(Path("there", "metrics.json").read_text())
+    assert metrics["n_rows"] == {"train": 1000}
+    assert (metrics["method"], metrics["n_partitions"]) == ("rounds", 4)
+    assert metrics["loss"]["train"]["after"] == here.fit_report_["loss"]
+
+
+@pytest.mark.extra
+def test_averages_of_a_deep_autoencoder(files, folder, capsys):
+    options = (files, "--layers", "4,2", "--epochs", 2, "--pretrain-epochs", 1)
+    options += ("--method", "averaging", "--local-steps", 2, "--workers", 2)
+    assert main(["fit", *map(str, options), "--out", "of-two"]) in (0, 3)
+    assert "in 4 files, averaging" in capsys.readouterr().out
+    assert aefast.load("of-two/model.safetensors").n_epochs_ == 2
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["--workers", "2", "--test-fraction", "0.2"], "--test-fraction is of a table in memory"),
+        (["--workers", "2", "--validation", "x.parquet"], "--validation is of a table in memory"),
+        (["--method", "rounds"], "--method is of files on a cluster"),
+        (["--local-steps", "2"], "--local-steps is of files on a cluster"),
+    ],
+)
+def test_options_of_training_that_do_not_go_together(words, message, folder, capsys):
+    pd.DataFrame(make_rows(9), columns=NAMES).to_parquet("x.parquet")
+    assert fit("x.parquet", *words) == 2
     assert message in capsys.readouterr().err

@@ -340,3 +340,22 @@ def test_labels_name_the_features(folder, capsys):
     assert "--labels is of one model" in refused(
         capsys, "factors", "X.npy", "--labels", "names.txt", "--mixtures", "2"
     )
+
+
+def test_checkpoints_of_a_command(folder, capsys):
+    rows = np.random.default_rng(0).random((60, 6))
+    rows[::5, 1] = np.nan
+    np.save("rows.npy", rows)
+    argv = "factors rows.npy --model fa -k 2 --no-plots --quiet".split()
+    stored = ["--checkpoint", "stored", "--checkpoint-every", "epoch"]
+    assert main([*argv, *stored]) == 0
+    saved = Path("aefast-factors/model.safetensors").read_bytes()
+    assert main([*argv, *stored, "--resume"]) == 0
+    assert Path("aefast-factors/model.safetensors").read_bytes() == saved
+    for wrong, what in (
+        (["--resume"], "--resume: say from which file"),
+        (["--checkpoint", "stored", "-k", "1"], "with n_components=2, while this one"),
+        (["--checkpoint", "stored", "--seed", "1"], "to other rows"),
+        (["--checkpoint", "stored", "--covariance", "60"], "--checkpoint is of a fit to rows"),
+    ):
+        assert what in refused(capsys, *argv, *wrong)

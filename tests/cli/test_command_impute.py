@@ -1,6 +1,7 @@
 """`aefast impute`: gaps of files filled, with deviations and draws."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -138,3 +139,15 @@ def test_mixed_tables(folder, capsys):
     assert (full.where(kept) == frame.where(kept)).where(kept, True).all(axis=None)
     error = refused(capsys, "impute", "pets.csv", "--id", "name", "-o", "full.npy")
     assert "ends in .csv or .parquet" in error
+
+
+def test_checkpoints_of_a_command(wine, capsys):
+    argv = ["impute", "wine.csv", "-o", "full.csv", "-k", "1", "--model", "model", "--quiet"]
+    stored = ["--checkpoint", "stored", "--checkpoint-every", "epoch"]
+    assert main([*argv, *stored]) == 0
+    written = Path("full.csv").read_bytes()
+    assert main([*argv, *stored, "--resume"]) == 0
+    assert Path("full.csv").read_bytes() == written
+    assert aefast.load("model").checkpoint is None
+    assert "with n_components=1" in refused(capsys, *argv[:5], "2", *argv[6:], *stored)
+    assert "say from which file" in refused(capsys, *argv, "--resume")

@@ -1,6 +1,7 @@
 """`aefast recommend`: items for the users of a CSV file."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -160,3 +161,13 @@ def test_refusals(choices, capsys, folder):
         (["recommend", "absent.csv", *of_bad], "absent.csv"),
     ):
         assert message in refused(capsys, *argv)
+
+
+def test_checkpoints_of_a_command(choices, capsys):
+    argv = [*RATINGS, "-o", "top.csv", "-k", "3", "--quiet"]
+    stored = ["--checkpoint", "stored", "--checkpoint-every", "epoch"]
+    assert main([*argv, *stored]) == 0
+    first = Path("top.csv").read_bytes()
+    assert main([*argv, *stored, "--resume"]) == 0
+    assert Path("top.csv").read_bytes() == first
+    assert "with n_components=3" in refused(capsys, *argv, *stored, "-k", "4")

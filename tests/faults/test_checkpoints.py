@@ -13,10 +13,18 @@ from support.processes import killed, seconds_of
 import aefast
 from aefast._base import checkpoints, passes
 from aefast.cli import main
-from aefast.networks.training import automatic
+from aefast.networks.training import automatic, factored, many
 
 SOME = ("autoencoder", "stacked", "dictionary")  # of the default tier
-KINDS = [name if name in SOME else pytest.param(name, marks=pytest.mark.extra) for name in FITS]
+LONG = {name for name in FITS if name.startswith(("number", "wide"))}
+
+
+def kinds(of):
+    """Return names of fits, of which only some are in the default tier."""
+    return [name if name in of else pytest.param(name, marks=pytest.mark.extra) for name in FITS]
+
+
+KINDS = kinds(SOME)
 
 
 @pytest.fixture(autouse=True)
@@ -24,9 +32,14 @@ def _stored_in_each_slice(monkeypatch):
     """Slices of one batch, with a checkpoint after each."""
     monkeypatch.setattr(passes, "SLICE_SECONDS", 1e-9)
     monkeypatch.setattr(passes, "FASTEST_GROWTH", 1)
+    monkeypatch.setattr(many, "SLICE_SECONDS", 1e-9)
+    monkeypatch.setattr(many, "FASTEST_GROWTH", 1)
     monkeypatch.setattr(checkpoints.Checkpoint, "is_due", lambda self, n_steps: True)
     monkeypatch.setattr(automatic, "FEWEST_STEPS", 40)
     monkeypatch.setattr(automatic, "FEWEST_PASSES", 40)
+    monkeypatch.setattr(factored, "REFRESHED", 7)  # renewals of all factors, and of some
+    monkeypatch.setattr(factored, "LIMITS", dict.fromkeys(factored.LIMITS, 1.05))
+    monkeypatch.setattr(factored, "SPREAD", 1.02)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -41,7 +54,7 @@ def random_moments(seconds):
     return (np.random.default_rng(0).random(1000) * seconds).tolist()
 
 
-@pytest.mark.parametrize("name", FITS)
+@pytest.mark.parametrize("name", kinds(FITS.keys() - LONG))
 def test_a_fit_that_is_killed_again_and_again(name, tmp_path):
     """Each process goes on from where the one before was killed, by SIGKILL."""
     path = tmp_path / "checkpoint"

@@ -125,9 +125,9 @@ def test_members_of_one_table_train_as_alone(n_threads, dtype, tiles, make_probl
     starts = []
     run = Training.__call__
 
-    def noticed(training):
+    def noticed(training, stage=None):
         starts.append(training.many.values.copy())
-        return run(training)
+        return run(training, stage)
 
     monkeypatch.setattr(Training, "__call__", noticed)
     monkeypatch.setattr(many, "SLICE_SECONDS", 1e-9)  # one batch of each network

@@ -142,3 +142,51 @@ def test_clipping_and_the_flag_take_one_path():
 
 def test_no_solver_stores_gradients_for_nothing():
     assert not any(row["whole_gradient"] for row in _autoencoder.solver_table())
+
+
+# ---- gradients that were computed elsewhere ----
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("clip_norm", [0.0, 0.2])
+def test_a_given_gradient_makes_the_step_of_its_batch(solver, name, dtype, clip_norm, isa):
+    """Batches of 70 rows and a smaller one; losses include the penalty."""
+    network, X = NETWORKS[name], rows_of(dtype)
+    options = {"stores_gradient": False, "clip_norm": clip_norm}
+    by_rows, by_gradients = (trainer_of(network, X, solver, **options) for _ in range(2))
+    for batch in np.array_split(np.arange(N), [70, 140, 210, 280]):
+        unused = by_gradients.variant.rows_unused
+        before = None if unused is None else unused.copy()
+        variant = by_gradients.variant._replace(rows_unused=before)
+        parameters = network.split(by_gradients.values()[0])
+        rows = X[batch]
+        loss, gradient, status = _autoencoder.loss_and_gradients(
+            network, rows, parameters, None, None, len(rows), 1, variant
+        )
+        assert status == 0
+        found, status = by_gradients.step(gradient, loss, len(rows), 1.0, before)
+        expected, _ = by_rows.run(batch, 1.0)
+        assert status == 0
+        np.testing.assert_allclose(found, expected, rtol=1e-15)
+    for one, other in zip(by_rows.values()[:2], by_gradients.values()[:2], strict=True):
+        assert same_bits(one, other)
+    if unused is not None:
+        assert same_bits(unused, by_rows.variant.rows_unused)
+    for name in ("n_steps", "n_rows_done", "rate", "schedule"):
+        assert getattr(by_rows, name) == getattr(by_gradients, name)
+
+
+@pytest.mark.parametrize("clip_norm", [0.0, 0.2])
+def test_a_given_loss_that_is_not_finite_changes_nothing(clip_norm):
+    network, X = NETWORKS["tied"], rows_of(np.float64)
+    trainer = trainer_of(network, X, "adam", False, clip_norm=clip_norm)
+    before = [array.copy() for array in trainer.values()[:2]]
+    gradient = np.full(network.n_parameters, 0.1)
+    assert trainer.step(gradient, np.nan, 70, 0.0)[1] == _autoencoder.NOT_FINITE
+    if clip_norm:
+        gradient[5] = np.inf
+        assert trainer.step(gradient, 1.0, 70, 0.0)[1] == _autoencoder.NOT_FINITE
+    assert all(map(same_bits, before, trainer.values()[:2]))
+    assert trainer.n_steps == trainer.n_rows_done == 0

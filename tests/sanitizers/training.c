@@ -4,7 +4,7 @@
 
 /* The differences of a step from the plain autoencoder. */
 typedef struct {
-    int solver, schedule, corruption, penalty, tiled, stores_gradient, gradients;
+    int solver, schedule, corruption, penalty, tiled, stores_gradient, gradients, given;
     double penalty_weight, contraction, dropout, clip_norm, max_norm, momentum, revive;
     /* Of rows in CSR form: number of zeros in the loss, or number for each entry. */
     int sampled_zeros;
@@ -27,6 +27,7 @@ static step_case draw_step(const network_case *c)
     s.momentum = random_below(2) * 0.9;
     s.gradients = random_below(4) == 0;
     s.stores_gradient = random_below(3) == 0;
+    s.given = !s.gradients && random_below(4) == 0;
     if (!s.gradients) { /* bounds are of updates */
         s.clip_norm = random_below(3) == 0 ? 0.5 : 0;
         s.max_norm = random_below(3) == 0 ? 0.5 : 0;
@@ -101,6 +102,11 @@ static trained train(const network_case *c, const step_case *s, network net, con
     for (int i = 0; i < n_state; ++i)
         job.state[i] = reals(net.n_parameters);
     job.gradients = result.gradients = s->gradients ? doubles(net.n_parameters) : 0;
+    if (s->given) { /* one step with a gradient of zeros, of a batch */
+        job.given = doubles(net.n_parameters);
+        job.given_unused = c->top_k ? memory(c->k * 8) : 0;
+        job.rows.n_rows = job.batch_size < job.rows.n_rows ? job.batch_size : job.rows.n_rows;
+    }
     job.workspace = workspace(kernels->training_workspace_bytes(&job));
     job.packed = workspace(kernels->packed_bytes(&job));
     if (s->tiled)

@@ -101,7 +101,9 @@ class Cluster:
         self.n_features, self.columns = first.n_features, first.columns
         self.dtype: np.dtype[Any] = real_type(*(looks[place].dtype for place in places))
 
-    def map(self, function: Callable[..., T], *arguments: Any) -> list[T]:
+    def map(
+        self, function: Callable[..., T], *arguments: Any, places: Sequence[int] | None = None
+    ) -> list[T]:
         """Return ``function(part, *arguments)`` of each partition, in their order.
 
         Parameters
@@ -111,25 +113,31 @@ class Cluster:
             result whenever it is called, and may be called twice.
         *arguments
             Sent once a call to each worker that needs them.
+        places : sequence of int or None, default=None
+            Places of the partitions that are asked, in their order; None: all are.
 
         Returns
         -------
         results : list
         """
-        results = self._call(function, None, arguments)
+        results = self._call(function, None, arguments, places)
         for result in results:
             check_same(results[0].origin, result.origin)
         self._agree(results[0].origin)
         return [result.value for result in results]
 
     def reduce(
-        self, function: Callable[..., T], combine: Callable[[T, T], T], *arguments: Any
+        self,
+        function: Callable[..., T],
+        combine: Callable[[T, T], T],
+        *arguments: Any,
+        places: Sequence[int] | None = None,
     ) -> T:
         """Return the results of ``function(part, *arguments)``, combined on the workers.
 
         Parameters
         ----------
-        function, *arguments
+        function, *arguments, places
             As for `map`.
         combine : callable
             ``combine(a, b)`` of two results, or of two that are combined already. It is called in a
@@ -140,7 +148,7 @@ class Cluster:
         -------
         result : object
         """
-        (result,) = self._call(function, combine, arguments)
+        (result,) = self._call(function, combine, arguments, places)
         self._agree(result.origin)
         return result.value
 
@@ -150,11 +158,20 @@ class Cluster:
             check_same(self.origin, origin)
         self.origin = origin
 
-    def _call(self, function: Any, combine: Any, arguments: tuple[Any, ...]) -> list[Partial]:
+    def _call(
+        self,
+        function: Any,
+        combine: Any,
+        arguments: tuple[Any, ...],
+        places: Sequence[int] | None,
+    ) -> list[Partial]:
         check_client(self.client)
+        asked = range(len(self._parts)) if places is None else places
+        parts = [self._parts[place] for place in asked]
+        numbers = [self.numbers[place] for place in asked]
         task = _Task(function, combine, arguments, __version__)
-        call = _Call(self.client, f"{self._prefix}-{next(self._n_calls)}", self._parts, task)
-        waiting = Waiting(call, self.numbers, self.timeout, self.retries)
+        call = _Call(self.client, f"{self._prefix}-{next(self._n_calls)}", parts, task)
+        waiting = Waiting(call, numbers, self.timeout, self.retries)
         try:
             results = waiting.results()
         finally:

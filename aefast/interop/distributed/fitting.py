@@ -67,7 +67,8 @@ def fit(
     sample_weight: Any = None,
     *,
     client: Any,
-    method: str | None,
+    method: str,
+    local_steps: int | None,
     timeout: float,
     retries: int,
 ) -> Any:
@@ -77,13 +78,16 @@ def fit(
             f"{type(estimator).__name__} has no fit to rows in partitions: pass X.compute(), or a "
             "sample of it, to its own fit; aefast.dask.transform and others apply it lazily"
         )
-    if method is not None:
-        raise ValueError(
-            f"method must be None for {type(estimator).__name__}, whose fit follows from merged "
-            f"sums, got {shown(method)}"
-        )
+    options: dict[str, Any] = {"method": method, "local_steps": local_steps}
+    if not getattr(estimator, "_trains_on_partitions", False):
+        for name, default in (("method", "auto"), ("local_steps", None)):
+            if options.pop(name) != default:
+                raise ValueError(
+                    f"{name} must be {default!r} for {type(estimator).__name__}, whose fit follows "
+                    f"from merged sums, got {shown(method if name == 'method' else local_steps)}"
+                )
     engine = engine_of(X, y, sample_weight, client=client, timeout=timeout, retries=retries)
-    return estimator._fit_partitions(engine)
+    return estimator._fit_partitions(engine, **options)
 
 
 def statistics(

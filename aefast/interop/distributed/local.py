@@ -56,28 +56,40 @@ class LocalExecutor:
         self.n_features, self.columns = looks[places[0]].n_features, looks[places[0]].columns
         self.dtype: np.dtype[Any] = real_type(*(looks[place].dtype for place in places))
 
-    def map(self, function: Callable[..., T], *arguments: Any) -> list[T]:
-        """Return ``function(part, *arguments)`` of each partition, in their order."""
-        return list(self._results(function, arguments))
+    def map(
+        self, function: Callable[..., T], *arguments: Any, places: Sequence[int] | None = None
+    ) -> list[T]:
+        """Return ``function(part, *arguments)`` of each partition, or of those at some places."""
+        return list(self._results(function, arguments, places))
 
     def reduce(
-        self, function: Callable[..., T], combine: Callable[[T, T], T], *arguments: Any
+        self,
+        function: Callable[..., T],
+        combine: Callable[[T, T], T],
+        *arguments: Any,
+        places: Sequence[int] | None = None,
     ) -> T:
         """Return the results of ``function(part, *arguments)``, combined in a binary tree."""
-        return merged(self._results(function, arguments), combine)
+        return merged(self._results(function, arguments, places), combine)
 
-    def _results(self, function: Callable[..., T], arguments: tuple[Any, ...]) -> Iterator[T]:
+    def _results(
+        self,
+        function: Callable[..., T],
+        arguments: tuple[Any, ...],
+        places: Sequence[int] | None,
+    ) -> Iterator[T]:
         warnings: list[Told] = []
-        for part in self._each():
+        for part in self._each(places):
             result, told = computed(function, part, arguments)
             warnings += told
             yield result
         issue(warnings)
 
-    def _each(self) -> Iterator[Part]:
-        for place, task in enumerate(self._tasks):
+    def _each(self, places: Sequence[int] | None = None) -> Iterator[Part]:
+        for place in range(len(self._tasks)) if places is None else places:
             part = self._kept.get(place)
             if part is None:
+                task = self._tasks[place]
                 (part,) = dask.compute(task, scheduler="threads")
                 n_bytes = look(part).n_bytes
                 if n_bytes <= self._room:

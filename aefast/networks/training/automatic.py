@@ -37,10 +37,11 @@ def is_scale_free(solver):
     return solver in ("adam", "adagrad")
 
 
-def settings_of(estimator, state, n_rows, *, has_rates, single_pass=False):
+def settings_of(estimator, state, n_rows, *, has_rates, single_pass=False, suitable_batch=None):
     """Return the settings of a training on n_rows rows, which begins at a `FittedState`.
 
     With `has_rates` the learning rate multiplies rate factors. A single pass has no end to plan.
+    `suitable_batch` is the function of n_rows that chooses the batch size; None: `batch_size_of`.
     """
     sizes_chosen = sizes_are_chosen(estimator)
     chosen: dict[str, Any] = sizes_of(estimator, state.model) if sizes_chosen else {}
@@ -49,7 +50,7 @@ def settings_of(estimator, state, n_rows, *, has_rates, single_pass=False):
         if state.logarithms is not None:
             chosen["n_logarithms"] = int((state.logarithms.offset > 0).sum())
     if estimator.batch_size == AUTO:
-        chosen["batch_size"] = batch_size_of(n_rows)
+        chosen["batch_size"] = (suitable_batch or batch_size_of)(n_rows)
     batch_size = chosen.get("batch_size", estimator.batch_size)
     if estimator.max_epochs == AUTO:
         chosen["max_epochs"] = (

@@ -11,11 +11,12 @@ multiplication of U by a matrix of that rank. Every REFRESHED steps all of F is,
 computed anew, so that its rounding errors do not add up.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from aefast._base import threads
+from aefast._base.saving import FLAG, Check, check_entries, is_number
 from aefast._base.sparse_rows import SparseRows
 from aefast._base.types import Array
 from aefast.networks._autoencoder import NOT_FINITE, FactoredKernel
@@ -26,8 +27,18 @@ LIMITS = {np.dtype(np.float64): 1e3, np.dtype(np.float32): 100.0}
 SPREAD = 3.0  # singular values of F that stay: rounding errors of U grow by less than this
 MOST_SCALE = 100.0  # factor by which an encoder's columns may be larger than its weights
 REFRESHED = 1000  # steps after which Q is computed anew
+STATUS_OK = 0
 ALIGNED = 16  # columns of U have a multiple of this many numbers
 SLICE = 1 << 14  # columns that are multiplied at a time
+
+# checks of the state of factors in a checkpoint
+_FACTORS = {
+    "encoder_scale": Check(
+        lambda value: isinstance(value, list) and len(value) == 2 and all(map(is_number, value)),
+        "a list of two finite numbers",
+    ),
+    "is_due": FLAG,
+}
 
 
 class Factors(NamedTuple):
@@ -55,7 +66,6 @@ def check_parameters(estimator):
         ("sparsity", None),
         ("top_k", None),
         ("dropout", 0),
-        ("checkpoint", None),
     )
     for name, value in needed:
         given = getattr(estimator, name)
@@ -95,8 +105,12 @@ class FactoredTrainer:
             network, X, flat, hyperparameters, variant=variant, limit=limit, **options
         )
         self.n_threads = options["n_threads"]
-        self.factors: Any = None  # Factors, once it runs
         self.is_unpacked = True  # whether the flat array is up to date
+
+    @property
+    def factors(self):
+        """The `Factors`, None before it runs."""
+        return self.kernel.factors
 
     @property
     def n_steps(self):
@@ -146,7 +160,7 @@ class FactoredTrainer:
         k, (scale, _) = self.layer.n_components, self.kernel.encoder_scale
         W, V, _, c, _, _ = self.layer.split(self.flat)
         for part in self._slices():
-            columns = self.factors.F @ self._U(part)
+            columns = self.factors.F @ self._columns(self.factors, part)
             V[:, part], c[part] = columns[:k], columns[k]
             if self.factors.W_columns is not None:
                 W[:, part] = scale * self.factors.W_columns[part, :k].T
@@ -154,12 +168,13 @@ class FactoredTrainer:
 
     def reread(self):
         """Read the parameters anew from their array, which may have been changed."""
-        self.factors = None
+        self.kernel.hold(None, (1.0, 0.0), False)
 
     def restore(self, flat, state, n_steps):
         """Go back to earlier values."""
         self.flat[...], self.state[...], self.kernel.n_steps = flat, state, n_steps
-        self.factors, self.is_unpacked = None, True
+        self.reread()
+        self.is_unpacked = True
 
     def run(self, order, loss_sum):
         """Train on these rows of X, and return (loss_sum, status)."""
@@ -170,16 +185,44 @@ class FactoredTrainer:
         while True:
             if self.factors is None:
                 self._pack()
+            if self.kernel.is_due:
+                self._renew(all_of_it=self.n_steps % REFRESHED == 0)
+            if not len(order):
+                return loss_sum, STATUS_OK
             last_step = (self.n_steps // REFRESHED + 1) * REFRESHED
             self.is_unpacked = False
-            loss_sum, status, n_done, ends_early = self.kernel.run(
-                order, self.factors, last_step, loss_sum
-            )
+            loss_sum, status, n_done = self.kernel.run(order, last_step, loss_sum)
             order = order[n_done:]
-            if ends_early:
-                self._renew(all_of_it=self.n_steps % REFRESHED == 0)
-            if status & NOT_FINITE or not len(order):
+            if status & NOT_FINITE:
                 return loss_sum, status
+
+    # ---- checkpoints ----
+
+    def saved(self):
+        """Return the factors and what belongs to them, as JSON and as arrays; None without any."""
+        if self.factors is None:
+            return None, {}
+        state = {
+            "encoder_scale": list(self.kernel.encoder_scale),
+            "is_due": self.kernel.is_due,
+        }
+        return state, _arrays(self.factors)
+
+    def blank(self):
+        """Return arrays of the shapes and types of `saved`."""
+        k, d, dtype = self.layer.n_components, self.layer.n_features, self.flat.dtype
+        small = np.empty((k + 1, k + 1))
+        W_columns = None if self.layer.tied else np.empty((d, _aligned(k)), dtype)
+        return _arrays(
+            Factors(small, small, small, np.empty((d, _aligned(k + 1)), dtype), W_columns)
+        )
+
+    def go_on_with(self, state, tensors):
+        """Take the factors of a checkpoint, whose arrays have been compared with `blank`."""
+        check_entries("factors", state, _FACTORS)
+        arrays = {name: tensors.get(f"factors.{name}") for name in Factors._fields}
+        self.kernel.hold(Factors(**arrays), tuple(state["encoder_scale"]), state["is_due"])
+        self.is_unpacked = False
 
     # ---- factors ----
 
@@ -187,9 +230,9 @@ class FactoredTrainer:
         d = self.layer.n_features
         return [slice(first, min(first + SLICE, d)) for first in range(0, d, SLICE)]
 
-    def _U(self, part):
+    def _columns(self, factors, part):
         """Return some columns of U, (k + 1, n) in float64."""
-        return self.factors.U[part, : self.layer.n_components + 1].T.astype(np.float64)
+        return factors.U[part, : self.layer.n_components + 1].T.astype(np.float64)
 
     def _pack(self):
         k, d, dtype = self.layer.n_components, self.layer.n_features, self.flat.dtype
@@ -201,44 +244,55 @@ class FactoredTrainer:
             W_columns = np.zeros((d, _aligned(k)), dtype)
             W_columns[:, :k] = W.T
         squares = float(np.einsum("ij,ij->", W, W, dtype=np.float64))
-        self.kernel.encoder_scale = 1.0, squares
         identity = np.eye(k + 1)
-        self.factors = Factors(identity, identity.copy(), np.zeros_like(identity), U, W_columns)
-        self.factors = self.factors._replace(Q=self._gram())
+        factors = Factors(identity, identity.copy(), np.zeros_like(identity), U, W_columns)
+        self.kernel.hold(factors._replace(Q=self._gram(factors)), (1.0, squares), False)
 
-    def _gram(self):
+    def _gram(self, factors):
         """Return D Dᵀ."""
-        Q = np.zeros_like(self.factors.F)
+        Q = np.zeros_like(factors.F)
         for part in self._slices():
-            columns = self.factors.F @ self._U(part)
+            columns = factors.F @ self._columns(factors, part)
             Q += columns @ columns.T
         return Q
 
     def _renew(self, all_of_it=False):
-        """Move singular values of F that are far from 1 to U, or all of F."""
-        F, scale = self.factors.F, self.kernel.encoder_scale[0]
+        """Move singular values of F that are far from 1 to U, or all of F.
+
+        What an interrupt leaves undone is done before the next step, with the same bits: a part
+        that is repeated changes nothing.
+        """
+        kernel, scale = self.kernel, self.kernel.encoder_scale[0]
         if scale != 1 and (all_of_it or scale < 1 / MOST_SCALE):
             self._renew_encoder()
-        left, values, right = np.linalg.svd(F)
+        left, values, right = np.linalg.svd(self.factors.F)
         far = (values > SPREAD) | (values < 1 / SPREAD)
         if all_of_it or 2 * far.sum() > len(far):
-            identity = np.eye(len(F))
-            self.kernel.renew(self.factors, None, None, identity, identity)
+            identity = np.eye(len(far))
+            kernel.renew(None, None, identity, identity, is_last=not all_of_it)
         elif far.any():
             directions, changes = np.ascontiguousarray(right[far]), values[far] - 1
             values = np.where(far, 1.0, values)
             new = (left * values) @ right, (right.T / values) @ left.T
-            self.kernel.renew(self.factors, directions, changes, *new)
+            kernel.renew(directions, changes, *new, is_last=True)
+        factors = self.factors
         if all_of_it:
-            self.factors = self.factors._replace(Q=self._gram())
+            factors = factors._replace(Q=self._gram(factors))
+        kernel.hold(factors, kernel.encoder_scale, False)
 
     def _renew_encoder(self):
         """Move the scale of the encoder's weights to its columns."""
         scale, squares = self.kernel.encoder_scale
         columns = self.factors.W_columns
         columns = None if columns is None else (columns * scale).astype(columns.dtype)
-        self.factors = self.factors._replace(W_columns=columns)
-        self.kernel.encoder_scale = 1.0, squares * scale**2
+        self.kernel.hold(
+            self.factors._replace(W_columns=columns), (1.0, squares * scale**2), self.kernel.is_due
+        )
+
+
+def _arrays(factors):
+    """Return the arrays of factors by their names in checkpoints."""
+    return {f"factors.{name}": of for name, of in factors._asdict().items() if of is not None}
 
 
 def _aligned(width):

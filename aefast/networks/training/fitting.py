@@ -13,8 +13,9 @@ from aefast._base.checkpoints import Checkpoint
 from aefast._base.epochs import run_epochs
 from aefast._base.errors import table_name
 from aefast._base.fingerprints import fingerprint
-from aefast._base.random import seed_of, split_rows
+from aefast._base.random import held_out_rows, seed_of, split_rows
 from aefast._base.stopping import EarlyStopping, Patience
+from aefast._base.streams import AllBut, StreamedRows, opened
 from aefast.networks.fitted import (
     FittedState,
     check_initial_values,
@@ -135,7 +136,12 @@ class NetworkFitting:
 
     def _validation(self, training, held_out, weight, X_val):
         """Return the validation by held-out rows, whose numbers are given, or by those of X_val."""
-        if held_out is not None:
+        if held_out is not None and isinstance(training.X, StreamedRows):
+            rows = training.X.take(held_out)
+            weight = None if weight is None else weight[held_out]
+            variant = rows_variant(self._state)
+            loss = partial(self._loss_of_others, training, rows, variant, weight)
+        elif held_out is not None:
             loss = partial(training.mean_loss, held_out, self.n_threads, weight)
         elif X_val is not None:
             loss = partial(self._loss_of_others, training, X_val, rows_variant(self._state))
@@ -143,11 +149,12 @@ class NetworkFitting:
             return None
         return EarlyStopping(training, loss, only_watches=not self.early_stopping)
 
-    def _loss_of_others(self, training, rows, variant):
+    def _loss_of_others(self, training, rows, variant, weight=None):
         """Return the mean loss of other rows than those of the training."""
         model = self._state.model
         parameters = model.split(training.values()[0])
-        return mean_loss(model, parameters, rows, len(rows), self.n_threads, variant=variant)
+        options = {"variant": variant, "sample_weight": weight}
+        return mean_loss(model, parameters, rows, len(rows), self.n_threads, **options)
 
     def _run(
         self, training, n_epochs, validation=None, patience=None, checkpoint=None, name="training"
@@ -195,15 +202,16 @@ class NetworkFitting:
 
         Parameters
         ----------
-        X : array-like or sparse matrix (n_samples, n_features)
+        X : array-like, sparse matrix or stream (n_samples, n_features)
             Rows in the domain of the output's distributions and finite (or NaN with
-            missing="mask"). The notes of the class say when they are copied.
+            missing="mask"). The notes of the class say when they are copied. What `aefast.stream`
+            returns, and paths of files and datasets, are read pass by pass.
         y : ignored
         sample_weight : array-like (n_samples,) or None, default=None
             Non-negative weights, scaled to mean 1. The loss of a batch is the sum of its weighted
             losses divided by the number of its rows. `early_stopping` holds out rows of positive
             weight.
-        X_val : array-like (n_validation_samples, n_features) or None, default=None
+        X_val : array-like or stream (n_validation_samples, n_features) or None, default=None
             Rows whose mean loss after each epoch is the validation loss. `early_stopping` then
             holds out no rows of X; without it training does not depend on them.
 
@@ -220,6 +228,7 @@ class NetworkFitting:
             If training diverges; the last finite parameters are kept.
         """
         self._check_parameters()
+        X, X_val = opened(X), opened(X_val, "X_val")
         return self._fit(X, sample_weight, X_val, Checkpoint.of(self))
 
     def _fit(self, X, sample_weight, X_val, checkpoint):
@@ -274,6 +283,7 @@ class NetworkFitting:
         single = {"single_pass": "n_epochs_made" in options}
         settings = settings_of(self, state, n_rows, has_rates=uses_rates, **single)
         if self.solver == lbfgs.NAME:
+            lbfgs.refuse_stream(rows)
             return settings, lbfgs.FullBatch(self, rows, state, variant, weight)
         rates = state.rates if uses_rates else None
         return settings, start_training(
@@ -289,6 +299,14 @@ class NetworkFitting:
         decays = settings.learning_rate_schedule == "trapezoid"
         return Budget(training.trainer, settings.max_epochs, self.tol, decays)
 
+    _trains_on_partitions = True
+
+    def _fit_partitions(self, partitions, method="auto", local_steps=None):
+        """Fit to rows in partitions; `aefast.dask.fit` documents it."""
+        from aefast.networks.training.partitioned import fit_partitions
+
+        return fit_partitions(self, partitions, method, local_steps)
+
     @available_if(lbfgs.works_in_batches)
     def partial_fit(
         self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
@@ -300,7 +318,8 @@ class NetworkFitting:
 
         Parameters
         ----------
-        X : array-like or sparse matrix (n_samples, n_features)
+        X : array-like, sparse matrix or stream (n_samples, n_features)
+            The rows of an iterator are trained on in parts, as by one call for each of them.
         y : ignored
         sample_weight : array-like (n_samples,) or None, default=None
 
@@ -309,6 +328,15 @@ class NetworkFitting:
         self
         """
         self._check_parameters()
+        X = opened(X)
+        if isinstance(X, StreamedRows) and X.source.reads_once:
+            X.refuse_weights(sample_weight)
+            for part in X.parts():
+                self._partial_fit(part, None)
+            return self
+        return self._partial_fit(X, sample_weight)
+
+    def _partial_fit(self, X, sample_weight):
         goes_on = self.__sklearn_is_fitted__()
         rows = self._table(X, reset=not goes_on)
         weight = check.as_mean_weight(sample_weight, len(rows))
@@ -326,38 +354,27 @@ class NetworkFitting:
         self._run(training, 1, patience=patience_of(settings, training.trainer))
         return self
 
-    def _start(self, X, rows, weight, train, held_out, seed, goes_on):
+    def _start(self, X, rows, weight, train, held_out, seed, goes_on, *, scan=None, n_missing=0):
         """Check the rows; return the state and variant of the start, and the column means.
 
         The means are in the model's units. Held-out rows are checked but do not enter the state.
-        The estimator does not change.
+        The estimator does not change. `scan` is that of all rows where these are a sample of them;
+        None: it is that of the rows. `n_missing` counts columns with gaps in rows elsewhere.
         """
         d = rows.shape[1]
-        names = getattr(self, "feature_names_in_", None) if goes_on else check.feature_names(X)
-        if goes_on and selects_columns(self.output):
-            output = self._state.model.output
-        else:
-            output = resolve_output(with_selected(self.output, X), d, names)
-        dtype = parameter_type(self.precision, rows.dtype)
-        if goes_on:
-            dtype = self._state.parameters.dtype
-        absent_missing = getattr(rows, "absent_missing", False)
-        options = {"missing": self.missing == "mask" or absent_missing, "sample_weight": weight}
-        options["with_extremes"] = needs_extremes(self)
-        options["name"] = table_name(X, self if goes_on else None)
-        scan = scan_table(rows, train, output, dtype, self.n_threads, **options)
-        n_missing = scan.n_missing
-        if held_out is not None:
-            found = scan_table(rows, held_out, output, dtype, self.n_threads, **options)
-            n_missing += found.n_missing
+        output, dtype = self._output_and_type(X, rows, goes_on)
+        name, absent_missing = self._name_of(X, goes_on), getattr(rows, "absent_missing", False)
+        if scan is None:
+            scan, of_held_out = self._scan(rows, train, held_out, output, dtype, weight, name)
+            n_missing += of_held_out
+        n_missing += scan.n_missing
         fill = None
         if self.missing == "mask":
             fill = scan.means if self.missing_fill == "mean" else np.zeros(d)
         if goes_on:
             reading = self._state.reading
         else:
-            given = rows, train, weight, output
-            reading = self._reading(*given, fill, scan.means, options["name"])
+            reading = self._reading(rows, train, weight, output, fill, scan.means, name)
         if absent_missing:
             fill = reading.zeros(d)
         reading = reading._replace(fill=fill)
@@ -373,7 +390,7 @@ class NetworkFitting:
         else:
             state = initial_state(model, self.solver, self.momentum, means, dtype, seed, reading)
             state = self._initialised(state, rows, train, weight, means, spectrum)
-        check_initial_values(state, means, options["name"], only_fill=goes_on)
+        check_initial_values(state, means, name, only_fill=goes_on)
         check_precision_of_groups(model, self.precision)
         variant = self._variant_of(
             model,
@@ -385,6 +402,30 @@ class NetworkFitting:
         )
         state = state._replace(fill=None) if fill is None else state
         return state, variant, means
+
+    def _output_and_type(self, X, rows, goes_on):
+        """Return the output for the columns of X, and the type of the parameters."""
+        if goes_on and selects_columns(self.output):
+            output = self._state.model.output
+        else:
+            names = getattr(self, "feature_names_in_", None) if goes_on else check.feature_names(X)
+            output = resolve_output(with_selected(self.output, X), rows.shape[1], names)
+        dtype = parameter_type(self.precision, rows.dtype)
+        return output, self._state.parameters.dtype if goes_on else dtype
+
+    def _name_of(self, X, goes_on):
+        return table_name(X, self if goes_on else None)
+
+    def _scan(self, rows, train, held_out, output, dtype, weight, name):
+        """Check the rows; return the `Scan` of those for training, and n_missing of the others."""
+        absent_missing = getattr(rows, "absent_missing", False)
+        options = {"missing": self.missing == "mask" or absent_missing, "sample_weight": weight}
+        options |= {"with_extremes": needs_extremes(self), "name": name}
+        scan = scan_table(rows, train, output, dtype, self.n_threads, **options)
+        if held_out is None:
+            return scan, 0
+        found = scan_table(rows, held_out, output, dtype, self.n_threads, **options)
+        return scan, found.n_missing
 
     def _table_like(self, X, rows, X_val):
         """Return the table of X_val, whose columns must be those of X."""
@@ -437,6 +478,8 @@ class NetworkFitting:
                 "early_stopping=True needs at least 2 samples to hold one out, got n_samples = "
                 f"{n_rows}"
             )
+        if isinstance(rows, StreamedRows):
+            return self._parts_of_stream(rows, weight, seed)
         if weight is None:
             return split_rows(n_rows, self.validation_fraction, seed)
         weighted = np.flatnonzero(weight > 0)
@@ -448,3 +491,16 @@ class NetworkFitting:
         _, held_out = split_rows(len(weighted), self.validation_fraction, seed)
         held_out = weighted[held_out]
         return np.delete(np.arange(n_rows), held_out), held_out
+
+    def _parts_of_stream(self, rows, weight, seed):
+        """Return the rows of a stream for training, and the held-out ones, which stay in memory.
+
+        These take at most as much memory as a window.
+        """
+        if weight is not None:
+            raise ValueError(
+                "early_stopping=True holds out rows of a stream without sample_weight alone: give "
+                "rows for the validation as X_val"
+            )
+        held_out = held_out_rows(len(rows), self.validation_fraction, seed, most=rows.window_rows())
+        return AllBut(len(rows), held_out), held_out

@@ -23,6 +23,7 @@ import numpy as np
 from aefast._base import threads
 from aefast._base.passes import MappedRows
 from aefast._base.sparse_rows import SparseRows
+from aefast._base.streams import StreamedRows
 from aefast.networks.outputs import columns_of
 from aefast.networks.scaling import in_units
 from aefast.networks.training import lbfgs
@@ -107,6 +108,8 @@ def completed_rows(X, train, weight, fill, k, sigma, scaling=None, groups=()):
     """
     d = X.shape[1]
     if X.size > MOST_ENTRIES or d > WIDEST or MappedRows.under(X) is not None:
+        return X
+    if isinstance(X, StreamedRows):
         return X
     rows = X if isinstance(train, int) else X[train]
     gaps = np.isnan(rows)

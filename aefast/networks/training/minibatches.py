@@ -9,10 +9,12 @@ from aefast._base import _runtime, threads
 from aefast._base.checkpoints import check_tensors
 from aefast._base.epochs import Diverged, EpochTraining
 from aefast._base.errors import column_label, table_name
-from aefast._base.passes import Pace, RowOrder, slices_of_windows
+from aefast._base.passes import Pace
 from aefast._base.random import SHUFFLE, random_stream, rewind
-from aefast._base.saving import COUNT, NUMBER, Check, check_entries, is_count, optional
+from aefast._base.saving import COUNT, NUMBER, OBJECT, Check, check_entries, is_count, optional
+from aefast._base.streams import StreamedRows
 from aefast._base.team_size import TeamSize
+from aefast._base.visits import order_of
 from aefast.networks._autoencoder import NOT_FINITE, Trainer
 from aefast.networks.one_pass import mean_loss, one_pass
 from aefast.networks.training.factored import FactoredTrainer, is_factored
@@ -34,7 +36,7 @@ _COUNTERS = (
     dict.fromkeys(("n_steps", "n_rows_done", "n_rows_in_pass"), COUNT)
     | dict.fromkeys(("loss_sum", "rate", "learning_rate"), NUMBER)
     | dict.fromkeys(("n_steps_of_best", "n_steps_of_last"), optional(COUNT))
-    | {"schedule": _PLACE}
+    | {"schedule": _PLACE, "factors": optional(OBJECT)}
 )
 
 
@@ -73,9 +75,9 @@ class MiniBatches(EpochTraining):
     ----------
     trainer : _autoencoder.Trainer
     model : Network
-    X : ndarray
+    X : ndarray, SparseRows or StreamedRows
         The table.
-    order : RowOrder
+    order : ArrayOrder or StreamOrder
         The rows to train on.
     seed : int or None
         Seed of the shuffles, which are keyed by (seed, rows seen); None: rows stay in order.
@@ -83,11 +85,15 @@ class MiniBatches(EpochTraining):
         Number of rows seen by earlier trainings.
     team : TeamSize
         The number of threads in each slice.
+    sample_weight : ndarray (n,) or None
+        Weights of the rows of a stream; the trainer has those of other tables.
     """
 
-    def __init__(self, trainer, model, X, order, seed, n_rows_seen, team):
-        self.team = team
+    def __init__(self, trainer, model, X, order, seed, n_rows_seen, team, sample_weight=None):
+        self.team, self.sample_weight = team, sample_weight
+        self.table = X  # what the trainer reads: the table, or a window of a stream
         self.trainer, self.model, self.X, self.order = trainer, model, X, order
+        self.is_factored = isinstance(trainer, FactoredTrainer)
         self.random = None if seed is None else random_stream(seed, SHUFFLE)
         self.n_rows_before = n_rows_seen
         self.pass_began = 0  # the trainer's n_rows_done at the beginning of the pass
@@ -102,6 +108,11 @@ class MiniBatches(EpochTraining):
     @property
     def n_rows(self):
         return self.order.n_rows
+
+    @property
+    def row_bytes(self):
+        is_stream = isinstance(self.X, StreamedRows)
+        return self.X.n_columns * self.X.dtype.itemsize if is_stream else None
 
     @property
     def n_rows_seen(self):
@@ -145,7 +156,8 @@ class MiniBatches(EpochTraining):
             tensors |= {} if of is None else of.arrays(f"{name}.")
         if trainer.variant.rows_unused is not None:
             tensors["rows_unused"] = trainer.variant.rows_unused
-        return counters, tensors
+        counters["factors"], factors = trainer.saved() if self.is_factored else (None, {})
+        return counters, tensors | factors
 
     def go_on_from(self, state, tensors):
         check_entries("training", state, _COUNTERS)
@@ -161,7 +173,9 @@ class MiniBatches(EpochTraining):
                 expected |= of.arrays(f"{name}.")
         if unused is not None:
             expected["rows_unused"] = unused
-        check_tensors(tensors, expected)
+        factors = state["factors"]
+        blank = trainer.blank() if self.is_factored and factors is not None else {}
+        check_tensors(tensors, expected | blank)
         if not state["n_rows_in_pass"] <= min(self.n_rows, state["n_rows_done"]):
             raise ValueError(f"a pass of {self.n_rows} rows has no place {state['n_rows_in_pass']}")
         for name, array in expected.items():
@@ -169,6 +183,8 @@ class MiniBatches(EpochTraining):
         trainer.restore(flat, optimizer_state, state["n_steps"])
         trainer.go_on_from(state["n_rows_done"], state["loss_sum"], state["rate"])
         trainer.learning_rate, trainer.schedule = state["learning_rate"], tuple(state["schedule"])
+        if blank:
+            trainer.go_on_with(factors, tensors)
         self.pass_began = state["n_rows_done"] - state["n_rows_in_pass"]
         self.is_pass_over = state["n_rows_in_pass"] == self.n_rows
         if state["n_steps_of_last"] is None:
@@ -212,13 +228,15 @@ class MiniBatches(EpochTraining):
             n_done = 0
         self.is_pass_over = False
         total = self.trainer.loss_sum if n_done else 0.0
-        with closing(self._slices(n_done)) as slices:
-            for rows in slices:
+        with closing(self._visits(n_done)) as visits:
+            for visit in visits:
+                self._read_from(visit)
+                rows = visit.places
                 before = self.trainer.n_rows_done
                 total, status = self._slice(rows, total)
                 n_done += len(rows)
                 if status & NOT_FINITE:
-                    column = self._overflowing_column(rows[self.trainer.n_rows_done - before :])
+                    column = self._column_to_blame(rows, self.trainer.n_rows_done - before)
                     self.last_finite.restore(self.trainer)
                     raise Diverged(column)
                 if on_slice is not None:
@@ -244,26 +262,31 @@ class MiniBatches(EpochTraining):
             variant=without_noise(self.trainer.variant),
         )
 
-    def _overflowing_column(self, rows):
-        """Return the column whose loss is not finite in the first batch of rows, or None."""
-        model, flat = self.model, self.trainer.values()[0]
-        options = {"order": rows[: self.order.batch_size], "check": False}
-        options["variant"] = without_noise(self.trainer.variant)
-        try:
-            losses = one_pass(model, model.split(flat), self.X, "feature_losses", **options)
-        except (FloatingPointError, ValueError):  # a code or a parameter is not finite
-            return None
-        bad = np.flatnonzero(~np.isfinite(losses).all(axis=0))
-        return int(bad[0]) if 0 < len(bad) < losses.shape[1] else None
+    def _column_to_blame(self, rows, n_done):
+        """Return the column whose loss is not finite in the batch after n_done rows, or None."""
+        batch = rows[n_done : n_done + self.order.batch_size]
+        flat, variant = self.trainer.values()[0], self.trainer.variant
+        return overflowing_column(self.model, flat, self.table, batch, variant)
 
-    def _slices(self, n_done):
-        """Return an iterator over slices of one pass's row numbers, in the order of training.
+    def _visits(self, n_done):
+        """Return an iterator over visits of one pass's rows, in the order of training.
 
-        The first n_done of them have been trained on.
+        The first n_done rows have been trained on.
         """
         began = self.n_rows_seen - n_done
         random = None if self.random is None else rewind(self.random, began)
-        return slices_of_windows(self.order.windows(random, n_done), self.pace)
+        return self.order.visits(self.pace, random, n_done)
+
+    def _read_from(self, visit):
+        """Let the trainer read the table of a visit, which is another one for each window."""
+        if visit.table is self.table:
+            return
+        weight = None
+        if self.sample_weight is not None:
+            weight = np.empty(len(visit.table))
+            weight[visit.places] = self.sample_weight[visit.numbers]
+        self.table = visit.table
+        self.trainer.read_from(visit.table, weight)
 
     def _slice(self, rows, loss_sum):
         """Make steps over some rows, without the GIL; results do not depend on the slicing."""
@@ -271,6 +294,17 @@ class MiniBatches(EpochTraining):
             self.trainer.n_threads = self.team.size
             with self.team.slice(len(rows)):
                 return self.trainer.run(rows, loss_sum)
+
+
+def overflowing_column(model, flat, X, rows, variant):
+    """Return the column whose loss is not finite in these rows of X, or None if it is no single."""
+    options = {"order": rows, "check": False, "variant": without_noise(variant)}
+    try:
+        losses = one_pass(model, model.split(flat), X, "feature_losses", **options)
+    except (FloatingPointError, ValueError):  # a code or a parameter is not finite
+        return None
+    bad = np.flatnonzero(~np.isfinite(losses).all(axis=0))
+    return int(bad[0]) if 0 < len(bad) < losses.shape[1] else None
 
 
 def work_of_step(model, order):
@@ -294,13 +328,15 @@ def start_training(
     entry for each row of `rows`. `n_epochs_made` counts epochs of the learning rate's schedule;
     `rate_factors` are those of `_autoencoder.Trainer`.
     """
-    model, order = state.model, RowOrder(rows, train, int(estimator.batch_size))
+    model, order = state.model, order_of(rows, train, int(estimator.batch_size))
     schedule_step, schedule_steps = place_in_schedule(
         estimator.max_epochs, n_epochs_made, -(-order.n_rows // order.batch_size)
     )
     variant = check_rows(rows, model, variant)
     given = estimator.n_threads, work_of_step(model, order)
-    arrays = model, rows, state.parameters, state.optimizer_state, hyperparameters_of(estimator)
+    is_stream = isinstance(rows, StreamedRows)
+    table = np.empty((1, rows.shape[1]), rows.dtype) if is_stream else rows
+    arrays = model, table, state.parameters, state.optimizer_state, hyperparameters_of(estimator)
     options = {
         "batch_size": order.batch_size,
         "schedule_step": schedule_step,
@@ -308,7 +344,7 @@ def start_training(
         "n_steps": state.n_steps,
         "variant": variant,
         "n_rows_seen": state.n_rows_seen,
-        "sample_weight": sample_weight,
+        "sample_weight": None if is_stream else sample_weight,
         "n_threads": threads.largest_team(*given),
     }
     if is_factored(estimator, rows):
@@ -323,7 +359,8 @@ def start_training(
     seed = state.seed if estimator.shuffle else None
     first = min(trainer.n_threads, threads.effective_n_threads(*given))
     team = TeamSize(trainer.n_threads, is_fixed=estimator.n_threads is not None, first=first)
-    return MiniBatches(trainer, model, rows, order, seed, state.n_rows_seen, team)
+    weight = sample_weight if is_stream else None
+    return MiniBatches(trainer, model, rows, order, seed, state.n_rows_seen, team, weight)
 
 
 def _shown(rate):

@@ -13,7 +13,7 @@ def spread_rows(train, n):
     """
     n_rows = train if isinstance(train, int) else len(train)
     if n_rows <= n:
-        return np.arange(n_rows) if isinstance(train, int) else train
+        return np.arange(n_rows) if isinstance(train, int) else train[np.arange(n_rows)]
     height = -(-n // BLOCKS)
     first = np.linspace(0, n_rows - height, n // height).astype(np.int64)
     places = (first[:, np.newaxis] + np.arange(height)).ravel()

@@ -31,6 +31,7 @@ from aefast._base.moments import statistics_of
 from aefast._base.passes import MappedRows, copied_rows
 from aefast._base.random import WEIGHTS, random_stream
 from aefast._base.sparse_rows import SparseRows
+from aefast._base.streams import StreamedRows
 from aefast.networks import outputs
 from aefast.networks._autoencoder import N_PARAMETER_ARRAYS, activation_table
 from aefast.networks.fitted import initial_bias
@@ -121,7 +122,10 @@ def rows_for_spectrum(X, train, weight, reading, k, copies=False):
         rows = encoder_rows(X, order, reading)
         return rows, None if weight is None else weight[order]
     most = MOST_OPERATIONS / d**2 if d <= WIDEST else MOST_OPERATIONS / (50 * d * (k + 8))
-    in_memory = X.size <= MOST_ENTRIES or (not copies and MappedRows.under(X) is None)
+    if isinstance(X, StreamedRows):
+        in_memory = not copies  # sums over all rows take one pass
+    else:
+        in_memory = X.size <= MOST_ENTRIES or (not copies and MappedRows.under(X) is None)
     whole = (
         isinstance(train, int) and train == n <= max(2, int(most)) and not reading.changes_rows()
     )

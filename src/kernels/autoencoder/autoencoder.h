@@ -184,6 +184,13 @@ typedef struct {
 
     /* Flat layout: the call adds the gradients to it and updates nothing. NULL: the call trains. */
     double *gradients;
+    /* Flat layout: the gradient of a batch that was computed elsewhere, without the L2 penalty, and
+       the batch's loss. The call makes one step with them, as for a batch of rows.n_rows <=
+       batch_size rows, and reads no rows. NULL: the call computes gradients from the rows. */
+    const double *given;
+    double given_loss;
+    /* (k), with `given` and terms.revive: what `rows_unused` becomes with the step. */
+    const int64_t *given_unused;
 
     hyperparameters hyper;
     /* For tests: whether the whole gradient is stored before weights move, even where neither the

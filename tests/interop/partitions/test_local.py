@@ -450,7 +450,7 @@ def test_bad_weights_are_refused():
 def test_bad_parameters_are_refused():
     with pytest.raises(TypeError, match="AnomalyDetector has no fit to rows in partitions"):
         aefast.dask.fit(AnomalyDetector(), in_chunks())
-    with pytest.raises(ValueError, match="method must be None"):
+    with pytest.raises(ValueError, match="method must be 'auto'"):
         aefast.dask.fit(FactorAnalysis(2), in_chunks(), method="rounds")
     with pytest.raises(TypeError, match="DictionaryLearning, got FactorAnalysis"):
         aefast.dask.accumulate(FactorAnalysis(2), in_chunks())

@@ -192,6 +192,21 @@ static double weights_by_blas(const training *t, const batch_plan *plan,
                              columns, squares);
 }
 
+/* Use the given gradient of a block of weights (see training_job). Return the L2 penalty. */
+static double given_by_blas(const training *t, const batch_plan *plan,
+                            const step_constants *constants, weight_block which, scratch *buffers,
+                            double *squares)
+{
+    block at = grid_block(&plan->weights, which.index);
+    const weight_matrix *m = matrix_of(t, which);
+    for (int64_t r = 0; r < at.n_rows; ++r) {
+        const double *given = t->job->given + m->at + (at.row + r) * t->d + at.column;
+        for (int64_t j = 0; j < at.n_columns; ++j)
+            buffers->gradient[r * at.n_columns + j] = (real)given[j];
+    }
+    return use_gradient_rows(t->job, constants, m, &at, buffers->gradient, at.n_columns, squares);
+}
+
 /* Multiply the stored gradient of a block by `factor`, and update the weights. */
 static void move_by_blas(const training *t, const batch_plan *plan, const step_constants *constants,
                          weight_block which, real factor)

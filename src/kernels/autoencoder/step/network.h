@@ -149,6 +149,7 @@ static training_job job_of_layer(const training_job *job, int l, int64_t at)
     layer_job.terms = (code_terms){0};
     layer_job.rows_unused = 0;
     layer_job.gradients = job->gradients ? job->gradients + at : 0;
+    layer_job.given = job->given ? job->given + at : 0;
     for (int i = 0; i < MOST_STATES; ++i)
         layer_job.state[i] = job->state[i] ? (real *)job->state[i] + at : 0;
     return layer_job;

@@ -471,6 +471,28 @@ static double weights_by_tiles(const training *t, const batch_plan *plan,
     return weights_of_strips(t, plan, constants, which, buffers, squares, add_gradient);
 }
 
+/* Use the given gradient of a block of weights (see training_job). Return the L2 penalty. */
+static double given_by_tiles(const training *t, const batch_plan *plan,
+                             const step_constants *constants, weight_block which, scratch *buffers,
+                             double *squares)
+{
+    strips at = strips_at(t, plan, which.index);
+    const weight_matrix *m = matrix_of(t, which);
+    real *gradient = buffers->gradient;
+    double penalty = 0;
+    for (int64_t j = at.j; j < at.j + at.n_j; ++j) {
+        int64_t columns = min_i64(PANEL, t->d - j * PANEL);
+        for (int64_t r = 0; r < at.n_rows; ++r) {
+            const double *given = t->job->given + m->at + (at.row + r) * t->d + j * PANEL;
+            for (int64_t i = 0; i < PANEL; ++i)
+                gradient[r * PANEL + i] = i < columns ? (real)given[i] : 0;
+        }
+        penalty += use_gradient_strip(t->job, constants, m, j, at.row, at.n_rows, gradient,
+                                      squares);
+    }
+    return penalty;
+}
+
 /* Multiply the stored gradient of a block by `factor`, and update the weights. */
 static void move_by_tiles(const training *t, const batch_plan *plan,
                           const step_constants *constants, weight_block which, real factor)

@@ -119,10 +119,11 @@ typedef double weight_function(const training *, const batch_plan *, const step_
 static void weight_phase(const training *t, member m, const batch_plan *plan,
                          const step_constants *constants)
 {
-    weight_function *function = t->entries.per_row  ? weights_through_entries
-                                : t->sparse.is_used ? weights_by_sparse
-                                : t->job->tiled     ? weights_by_tiles
-                                                    : weights_by_blas;
+    weight_function *function = t->job->given ? t->job->tiled ? given_by_tiles : given_by_blas
+                                : t->entries.per_row ? weights_through_entries
+                                : t->sparse.is_used  ? weights_by_sparse
+                                : t->job->tiled      ? weights_by_tiles
+                                                     : weights_by_blas;
     step_constants scaled[2] = {constants_of_array(constants, &t->job->model, ARRAY_W),
                                 constants_of_array(constants, &t->job->model, ARRAY_V)};
     for (work w = begin_work(m, t->shares, n_weight_blocks(t, plan)); take_items(&w, RUN_PANELS);)
@@ -175,7 +176,7 @@ typedef struct {
 
 /* Return bias i of layer l: c, theta, b or the gain. Its partial sums have the row blocks of the
    layer that computed them. */
-static bias_vector bias_of(const network *net, const batch_plan *plans, int l, int i)
+static bias_vector summed_bias(const network *net, const batch_plan *plans, int l, int i)
 {
     const training *t = &net->layers[l];
     if (i == 0)
@@ -207,6 +208,16 @@ static bias_vector bias_of(const network *net, const batch_plan *plans, int l, i
                          .partial = t->b_sums,
                          .row_blocks = l + 1 < net->n_layers ? plans[l + 1].row_blocks_d
                                                              : plans[l].row_blocks_k};
+}
+
+/* Return bias i of layer l; the only partial sum of a given gradient is the gradient. */
+static bias_vector bias_of(const network *net, const batch_plan *plans, int l, int i)
+{
+    bias_vector bias = summed_bias(net, plans, l, i);
+    const double *given = net->layers[l].job->given;
+    if (given)
+        bias.partial = given + bias.at, bias.row_blocks = 1;
+    return bias;
 }
 
 static void move_bias(const training *t, const step_constants *constants, const bias_vector *bias,
@@ -308,10 +319,9 @@ static double stored_phase(const network *net, member m, const batch_plan *plans
     return sqrt(square);
 }
 
-/* Train on one batch. Return its loss, the same number in each thread. A loss that is not finite
-   means that nothing was updated. */
-static double train_batch(const network *net, member m, const batch_plan *plans,
-                          const step_constants *constants, int64_t first)
+/* Compute the loss of a batch and what the gradients of all parameters follow from. The phases end
+   where the loss is not finite. */
+static double propagate(const network *net, member m, const batch_plan *plans, int64_t first)
 {
     const training *layers = net->layers;
     int last = net->n_layers - 1;
@@ -330,9 +340,33 @@ static double train_batch(const network *net, member m, const batch_plan *plans,
         delta_phase(&layers[l], m, &plans[l]);
     for (int l = last; l > 0; --l, team_barrier(m))
         code_phase(&layers[l], m, &plans[l]);
+    return loss;
+}
+
+/* Count the rows that have not kept each unit, or take the given counts. */
+static void renew_unused(const network *net, const batch_plan *plans)
+{
+    const training_job *job = net->job;
+    if (!job->given)
+        count_unused(&net->layers[0], &plans[0]);
+    else if (job->given_unused)
+        memcpy(job->rows_unused, job->given_unused,
+               (size_t)job->model.n_components * sizeof *job->rows_unused);
+}
+
+/* Train on one batch. Return its loss, the same number in each thread. A loss that is not finite
+   means that nothing was updated. */
+static double train_batch(const network *net, member m, const batch_plan *plans,
+                          const step_constants *constants, int64_t first)
+{
+    const training *layers = net->layers;
+    int last = net->n_layers - 1;
+    double loss = net->job->given ? net->job->given_loss : propagate(net, m, plans, first);
+    if (!isfinite(loss))
+        return loss;
     update_phase(net, m, plans, constants);
     if (m.index == 0)
-        count_unused(&layers[0], &plans[0]);
+        renew_unused(net, plans);
     team_barrier(m);
     if (stores_gradient(net->job)) {
         double norm = stored_phase(net, m, plans, constants);
@@ -347,7 +381,7 @@ static double train_batch(const network *net, member m, const batch_plan *plans,
     }
     for (int l = 0; l <= last; ++l)
         loss += sum_of(layers[l].l2_penalties, n_weight_blocks(&layers[l], &plans[l]));
-    if (has_code_penalty(&net->job->terms))
+    if (has_code_penalty(&net->job->terms) && !net->job->given)
         loss += sum_of(layers[0].code_losses, plans[0].n_code_losses);
     return loss;
 }

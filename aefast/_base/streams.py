@@ -1,0 +1,521 @@
+"""Rows that are read when they are needed: tables larger than memory, from any engine.
+
+A `StreamedRows` stands where an array of rows stands: it has a shape, a type, and rows that can be
+taken by their numbers. Its rows live in *blocks* (the row groups of Parquet files, the record
+batches of Arrow files, whole text files), which a `RecordSource` reads; passes see them in
+*windows*, arrays of a fixed number of rows, of which the next one is filled in a thread while the
+present one is used. Nothing of the size of the table is kept but the lengths of its blocks.
+
+Where the user's rows come in, `opened` turns the name of a file, a dataset or an iterator into
+`StreamedRows`, or into `NamedRows` where all rows fit in a quarter of the memory that the stream
+may use; `rows_of` then checks columns against a fitted estimator.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from aefast._base.types import Array
+
+# Families stand above this module, so the one that reads files is named here, not imported.
+OPENER = "aefast.tables.streams"
+MEMORY = 1 << 28  # bytes that a stream may use, unless the user says otherwise
+# Shares of the memory: a table of at most 1 / WHOLE of it is read whole, and a window has
+# 1 / WINDOWS of it, since two of them are in use while a third is decoded.
+WHOLE, WINDOWS = 4, 8
+
+
+class Records(Protocol):
+    """Adjacent rows as an engine has decoded them."""
+
+    @property
+    def n_rows(self) -> int: ...
+
+    def fill(self, out: Array, first: int) -> None:
+        """Write rows first, first + 1, ... into `out` (n, d): the only copy on their way."""
+        ...
+
+
+class RecordSource(Protocol):
+    """Where the rows of a stream come from.
+
+    Attributes
+    ----------
+    name : str
+        For messages.
+    columns : tuple of str or None
+        Names of the columns.
+    n_columns : int
+    dtype : dtype
+        float32 or float64.
+    n_blocks : int
+    reads_once : bool
+        Whether the rows come from an iterator, which gives them only once.
+    in_order : bool
+        Whether blocks are read one after the other, from the first on.
+    """
+
+    name: str
+    n_columns: int
+    dtype: np.dtype[Any]
+    n_blocks: int
+    reads_once: bool
+    in_order: bool
+
+    @property
+    def columns(self) -> tuple[str, ...] | None: ...
+
+    def lengths(self) -> list[int] | None:
+        """Return the number of rows in each block, or None where a pass is needed to know."""
+        ...
+
+    def read(self, blocks: Iterable[int]) -> Iterator[tuple[int, Records]]:
+        """Yield the records of these blocks, each with the number of its block."""
+        ...
+
+    def place(self, block: int, row: int) -> str:
+        """Return where a row of a block stands, for messages."""
+        ...
+
+    def identity(self) -> Any:
+        """Return JSON by which a checkpoint recognises the rows."""
+        ...
+
+
+class Window(NamedTuple):
+    """Some rows of a stream, in memory."""
+
+    rows: Array
+    numbers: Array  # of the rows in the stream
+
+
+class NamedRows:
+    """Rows in memory that have come from a stream, with the names of their columns.
+
+    Parameters
+    ----------
+    rows : ndarray (n, d)
+    columns : sequence of str or None
+    stream : StreamedRows or None
+        Where they are from, for messages.
+    first_row : int
+        Number of the first of them in the stream.
+    """
+
+    def __init__(
+        self, rows: Array, columns: Any, stream: "StreamedRows | None" = None, first_row: int = 0
+    ) -> None:
+        self.rows, self.columns = rows, columns
+        self._stream, self._first_row = stream, first_row
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.rows.shape
+
+    @property
+    def n_columns(self) -> int:
+        return self.rows.shape[1]
+
+    def place(self, row: int) -> str:
+        """Return where a row stands, for messages."""
+        row += self._first_row
+        return f"row {row}" if self._stream is None else self._stream.place(row)
+
+
+class StreamedRows:
+    """Table whose rows are read when they are needed.
+
+    Parameters
+    ----------
+    source : RecordSource
+    memory : int
+        Bytes that may be used. The number of rows in a window follows from them, and so does the
+        order of a shuffled pass.
+    n_samples : int or None
+        Number of rows of a source of one block that does not know it, from the user. Another
+        number is an error once all rows have been read.
+    """
+
+    ndim = 2
+
+    def __init__(
+        self, source: RecordSource, memory: int = MEMORY, n_samples: int | None = None
+    ) -> None:
+        self.source, self.memory, self._n_given = source, int(memory), n_samples
+        self.columns = source.columns
+        self.dtype = source.dtype
+        self._begin: Array | None = None  # number of the first row of each block, and the end
+        lengths = source.lengths()
+        if lengths is None and n_samples is not None and source.n_blocks == 1:
+            lengths = [n_samples]
+        if lengths is not None:
+            self._set_lengths(lengths)
+
+    # ---- the shape of a table ----
+
+    def __len__(self) -> int:
+        return int(self.begin[-1])
+
+    @property
+    def n_columns(self) -> int:
+        return self.source.n_columns
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self), self.source.n_columns
+
+    @property
+    def size(self) -> int:
+        return len(self) * self.source.n_columns
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.dtype.itemsize
+
+    @property
+    def begin(self) -> Array:
+        """Number of the first row of each block, and of all rows; counting may take a pass."""
+        if self._begin is None:
+            if self.source.reads_once:
+                raise self._read_once_error()
+            counts = np.zeros(self.source.n_blocks, np.int64)
+            for block, records in self.source.read(range(self.source.n_blocks)):
+                counts[block] += records.n_rows
+            self._set_lengths(counts)
+        assert self._begin is not None
+        return self._begin
+
+    def _set_lengths(self, lengths: Any) -> None:
+        begin = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
+        if begin[-1] == 0:
+            raise ValueError(f"{self.source.name}: expected at least one row, got none")
+        self._begin = begin
+
+    def place(self, row: int) -> str:
+        """Return where a row stands, for messages."""
+        if self._begin is None:
+            return f"row {row}"
+        block = int(np.searchsorted(self._begin, row, side="right")) - 1
+        return f"row {row} ({self.source.place(block, row - int(self._begin[block]))})"
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Return the description by which a checkpoint recognises the rows."""
+        found: dict[str, Any] = {"shape": list(self.shape), "dtype": str(self.dtype)}
+        return found | {"memory": self.memory, "contents": self.source.identity()}
+
+    # ---- rows ----
+
+    def window_rows(self, unit: int = 1) -> int:
+        """Return the number of rows in a window, a multiple of `unit`."""
+        rows = self.memory // (WINDOWS * self.source.n_columns * self.dtype.itemsize)
+        return max(1, rows // unit) * unit
+
+    def windows(
+        self,
+        n_rows: int,
+        blocks: Array | None = None,
+        left_out: Array | None = None,
+        first: int = 0,
+    ) -> Iterator[Window]:
+        """Yield all rows in windows of `n_rows` rows; the last one has those that remain.
+
+        blocks : ndarray of int or None
+            The blocks in the order in which they are read; None: as they lie.
+        left_out : ndarray of int64 or None
+            Sorted numbers of rows that are not read.
+        first : int
+            Number of windows, from the first on, that have been visited: their blocks are not
+            read where the lengths of blocks are known.
+        """
+        return ahead(self._windows(n_rows, blocks, left_out, first))
+
+    def _windows(
+        self, n_rows: int, blocks: Array | None, left_out: Array | None, first: int
+    ) -> Iterator[Window]:
+        to_skip = first * n_rows
+        order = range(self.source.n_blocks) if blocks is None else blocks
+        places, to_skip = self._after(order, left_out, to_skip)
+        room = n_rows if self._begin is None else min(n_rows, len(self))
+        window = Window(np.empty((room, self.source.n_columns), self.dtype), np.empty(room, int))
+        filled, is_empty = 0, True
+        for numbers, fill in self._runs(places, left_out):
+            is_empty = False
+            skipped = min(to_skip, len(numbers))
+            to_skip -= skipped
+            at = skipped
+            while at < len(numbers):
+                n = min(len(numbers) - at, n_rows - filled)
+                if filled + n > len(window.numbers):  # the source has more rows than it said
+                    raise self._changed_error()
+                fill(window.rows[filled : filled + n], at)
+                window.numbers[filled : filled + n] = numbers[at : at + n]
+                filled, at = filled + n, at + n
+                if filled == n_rows:
+                    yield window
+                    window = Window(np.empty_like(window.rows), np.empty_like(window.numbers))
+                    filled = 0
+        if is_empty and self._begin is None:
+            raise ValueError(f"{self.source.name}: expected at least one row, got none")
+        if filled:
+            yield Window(window.rows[:filled], window.numbers[:filled])
+
+    def _after(
+        self, blocks: Iterable[int], left_out: Array | None, n_rows: int
+    ) -> tuple[Iterable[int], int]:
+        """Return the blocks without those that the first `n_rows` rows fill, and the rest of them.
+
+        Blocks that are read in order are read from the first on.
+        """
+        if self._begin is None or n_rows == 0:
+            return blocks, n_rows
+        blocks = list(blocks)
+        ends = self._begin[1:], self._begin[:-1]
+        out = (0, 0) if left_out is None else tuple(np.searchsorted(left_out, end) for end in ends)
+        lengths = (ends[0] - out[0]) - (ends[1] - out[1])
+        for i, block in enumerate(blocks):
+            if n_rows < lengths[block]:
+                return blocks[i:], n_rows
+            n_rows -= int(lengths[block])
+        return [], n_rows
+
+    def _runs(self, blocks: Iterable[int], left_out: Array | None) -> Iterator[tuple[Array, Any]]:
+        """Yield the numbers of rows that are kept of each of the records, and their `fill`."""
+        known = self._begin
+        counts: dict[int, int] = {}
+        at = 0  # the number of rows so far, where blocks have no known lengths
+        for block, records in self.source.read(blocks):
+            n, seen = records.n_rows, counts.get(block, 0)
+            row = at if known is None else int(known[block]) + seen
+            if known is not None and row + n > known[block + 1]:
+                raise self._changed_error()
+            counts[block], at = seen + n, at + n
+            numbers, fill = np.arange(row, row + n), records.fill
+            if left_out is not None:
+                i, j = np.searchsorted(left_out, (row, row + n))
+                if i < j:
+                    numbers = np.delete(numbers, left_out[i:j] - row)
+                    fill = _without(records, left_out[i:j] - row, self.dtype, self.source.n_columns)
+            yield numbers, fill
+        if known is None:
+            if not self.source.reads_once and at and len(counts) == self.source.n_blocks:
+                self._set_lengths([counts[block] for block in range(self.source.n_blocks)])
+        elif any(n != known[block + 1] - known[block] for block, n in counts.items()):
+            raise self._changed_error()
+
+    def take(self, order: Array) -> Array:
+        """Return copies of the rows whose numbers, sorted, `order` has; reads their blocks."""
+        begin = self.begin
+        rows = np.empty((len(order), self.source.n_columns), self.dtype)
+        wanted = np.unique(np.searchsorted(begin, order, side="right") - 1)
+        for numbers, fill in self._runs(wanted.tolist(), None):
+            if not len(numbers):
+                continue
+            i, j = np.searchsorted(order, (numbers[0], numbers[-1] + 1))
+            if i == j:
+                continue
+            low, high = int(order[i] - numbers[0]), int(order[j - 1] - numbers[0]) + 1
+            part = np.empty((high - low, rows.shape[1]), self.dtype)
+            fill(part, low)
+            rows[i:j] = part[order[i:j] - numbers[0] - low]
+        return rows
+
+    def read_whole(self) -> NamedRows:
+        """Return all rows, in memory; MemoryError where there is no room for them."""
+        if self._begin is None:
+            parts = [window.rows for window in self.windows(self.window_rows())]
+            rows = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        else:
+            try:
+                rows = next(iter(self._windows(len(self), None, None, 0))).rows
+            except MemoryError:
+                raise MemoryError(
+                    f"{self.source.name} has {len(self):,} rows of {self.source.n_columns} columns,"
+                    f" {self.nbytes / 1e9:.3g} GB, and this fit needs all of them in memory"
+                ) from None
+        return NamedRows(rows, self.columns, self)
+
+    def parts(self) -> Iterator[NamedRows]:
+        """Yield all rows in order, in windows, with their names."""
+        for window in self.windows(self.window_rows()):
+            yield NamedRows(window.rows, self.columns, self, int(window.numbers[0]))
+
+    def fits_in_memory(self) -> bool:
+        """Return whether the table is small beside the memory that may be used."""
+        return self.nbytes <= self.memory // WHOLE
+
+    # ---- errors ----
+
+    def _changed_error(self) -> ValueError:
+        if self._n_given is not None and self.source.lengths() is None:
+            return ValueError(
+                f"{self.source.name} has another number of rows than n_samples={self._n_given}"
+            )
+        return ValueError(f"{self.source.name} changed while it was read: other numbers of rows")
+
+    def refuse_weights(self, sample_weight: Any) -> None:
+        """Raise ValueError for weights of the rows of an iterator, whose number is not known."""
+        if sample_weight is not None:
+            raise ValueError(
+                f"sample_weight needs rows whose number is known, and {self.source.name} is an "
+                "iterator"
+            )
+
+    def _read_once_error(self) -> ValueError:
+        return ValueError(
+            f"{self.source.name} is an iterator, whose rows come only once, and this takes several "
+            "passes: give aefast.stream a function that returns a new iterator, a list, or files; "
+            "or call partial_fit"
+        )
+
+
+class StreamOfResults(StreamedRows):
+    """Results of a function of each row of a stream, computed whenever they are read.
+
+    Parameters
+    ----------
+    rows : StreamedRows
+    function : callable
+        From rows (m, d) to results (m, k).
+    n_columns : int
+        k.
+    dtype : dtype
+    """
+
+    def __init__(self, rows: StreamedRows, function: Any, n_columns: int, dtype: Any) -> None:
+        self._rows, self._function = rows, function
+        self.source: Any = _SourceOfResults(rows.source, n_columns, np.dtype(dtype))
+        self.memory, self._n_given = rows.memory, rows._n_given
+        self.columns, self.dtype = None, self.source.dtype
+        self._begin = rows.begin
+
+    def window_rows(self, unit: int = 1) -> int:
+        return min(super().window_rows(unit), self._rows.window_rows(unit))
+
+    def _windows(
+        self, n_rows: int, blocks: Array | None, left_out: Array | None, first: int
+    ) -> Iterator[Window]:
+        for rows, numbers in self._rows._windows(n_rows, blocks, left_out, first):
+            yield Window(self._function(rows), numbers)
+
+    def take(self, order: Array) -> Array:
+        return self._function(self._rows.take(order))
+
+
+class _SourceOfResults:
+    """The source of a stream, with the shape of its results."""
+
+    def __init__(self, source: RecordSource, n_columns: int, dtype: np.dtype[Any]) -> None:
+        self._source, self.n_columns, self.dtype = source, n_columns, dtype
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._source, name)
+
+
+def _without(records: Records, places: Array, dtype: Any, n_columns: int) -> Any:
+    """Return the `fill` of records without the rows at some places."""
+    rows: list[Array] = []
+
+    def fill(out: Array, first: int) -> None:
+        if not rows:
+            every = np.empty((records.n_rows, n_columns), dtype)
+            records.fill(every, 0)
+            rows.append(np.delete(every, places, axis=0))
+        out[...] = rows[0][first : first + len(out)]
+
+    return fill
+
+
+def ahead(items: Iterator[Any]) -> Iterator[Any]:
+    """Yield items of which the next one is computed in a thread while the present one is used."""
+    pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="aefast-read")
+    try:
+        try:
+            future = pool.submit(next, items, None)
+        except RuntimeError:  # the thread cannot start
+            yield from items
+            return
+        while (item := future.result()) is not None:
+            future = pool.submit(next, items, None)
+            yield item
+            del item  # so that its memory is free while the next but one is filled
+    finally:
+        pool.shutdown(wait=True)
+
+
+class AllBut:
+    """Numbers of the rows of a table without a few, as a sequence that is not stored."""
+
+    def __init__(self, n_table: int, left_out: Array) -> None:
+        self.n_table, self.left_out = n_table, left_out
+        self._shifts = left_out - np.arange(len(left_out))
+
+    def __len__(self) -> int:
+        return self.n_table - len(self.left_out)
+
+    def __iter__(self) -> Any:
+        raise TypeError("these numbers are too many to visit one by one: index with an array")
+
+    def __getitem__(self, places: Array) -> Array:
+        return places + np.searchsorted(self._shifts, places, side="right")
+
+
+# ---- the user's rows ----
+
+
+def is_stream_like(X: Any) -> bool:
+    """Return whether X names files, is a dataset of pyarrow, or an iterator of tables."""
+    if isinstance(X, (str, os.PathLike, StreamedRows, NamedRows)):
+        return True
+    if isinstance(X, np.ndarray) or hasattr(X, "__array__"):
+        return False
+    kind = type(X)
+    is_dataset = kind.__module__ == "pyarrow._dataset" and hasattr(X, "scanner")
+    return is_dataset or (hasattr(X, "__next__") and hasattr(X, "__iter__"))
+
+
+def opened(X: Any, name: str = "X", *, whole: bool = False) -> Any:
+    """Return the user's X as `StreamedRows` or `NamedRows` where it is a stream, else as it is.
+
+    With `whole` the rows of a stream are read into memory, however many they are; otherwise only
+    where they take a small part of the memory that the stream may use.
+    """
+    if not is_stream_like(X):
+        return X
+    if not isinstance(X, (StreamedRows, NamedRows)):
+        X = import_module(OPENER).open_stream(X, name)
+    if isinstance(X, NamedRows):
+        return X
+    if whole or (not X.source.reads_once and X.fits_in_memory()):
+        return X.read_whole()
+    return X
+
+
+def rows_of(X: Any) -> Any:
+    """Return the array of `NamedRows`, `StreamedRows` as they are, None for anything else."""
+    if isinstance(X, NamedRows):
+        return X.rows
+    return X if isinstance(X, StreamedRows) else None
+
+
+def check_columns(estimator: Any, X: Any, name: str) -> None:
+    """Raise ValueError where the columns of a stream are not those of the estimator's fit."""
+    if X.n_columns != estimator.n_features_in_:
+        raise ValueError(
+            f"{name} has {X.n_columns} features, but {type(estimator).__name__} is expecting "
+            f"{estimator.n_features_in_} features as input"
+        )
+    known = getattr(estimator, "feature_names_in_", None)
+    if known is None or X.columns is None or list(known) == list(X.columns):
+        return
+    differ = next((a, b) for a, b in zip(X.columns, known, strict=True) if a != b)
+    raise ValueError(
+        f"The feature names should match those that were passed during fit: {name} has "
+        f"{differ[0]!r} where {differ[1]!r} is expected"
+    )
