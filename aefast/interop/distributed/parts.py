@@ -121,6 +121,8 @@ def _as_table(X: Any) -> Any:
     check.refuse_types("X", dtypes, "cmM")
     if 0 in X.shape:
         return np.empty(X.shape)
+    if hasattr(X, "columns") and hasattr(X, "sparse"):  # pandas has it where all columns are
+        X = X.sparse.to_coo()
     if sparse.issparse(X):
         return check.as_csr(X, "X")
     if isinstance(X, np.ndarray):

@@ -20,6 +20,7 @@ from support.dask_tasks import make_ratings, make_rows
 import aefast.dask
 from aefast import (
     AnomalyDetector,
+    Autoencoder,
     DictionaryLearning,
     FactorAnalysis,
     ItemAutoencoder,
@@ -28,6 +29,7 @@ from aefast import (
     MixtureOfProbabilisticPCA,
     ProbabilisticPCA,
     SufficientStatistics,
+    TableAutoencoder,
     Whitening,
     load,
 )
@@ -173,6 +175,22 @@ def test_items_of_low_rank_from_partitions(weighted):
     assert not model.components_[:, 4].any() and model.n_samples_seen_ == 300
     with pytest.raises(ValueError, match="no user has chosen an item"):
         aefast.dask.fit(ItemAutoencoder(**options), [np.zeros((3, 5)), np.zeros((2, 5))])
+
+
+@pytest.mark.parametrize("kind", ["sparse", "nullable", "objects", "bytes"])
+def test_frames_of_other_types(kind):
+    counts = (np.arange(600).reshape(100, 6) * 7919 % 5).astype(np.uint8)
+    frame = pd.DataFrame(counts, columns=NAMES)
+    made = {
+        "sparse": lambda: pd.DataFrame.sparse.from_spmatrix(sparse.csr_array(counts), None, NAMES),
+        "nullable": lambda: frame.astype("Int64"),
+        "objects": lambda: frame.astype(object),
+        "bytes": lambda: frame,
+    }[kind]()
+    found = aefast.dask.statistics([made[:30], made[30:]])
+    expected = SufficientStatistics(6).update(counts.astype(float))
+    np.testing.assert_allclose(found.scatter_, expected.scatter_, rtol=1e-5)
+    assert list(found.feature_names_in_) == NAMES
 
 
 def test_partial_fit_goes_on_from_partitions():
@@ -321,6 +339,17 @@ def test_frames_stay_frames():
     np.testing.assert_array_equal(scores, model.score_samples(frame))
     back = aefast.dask.inverse_transform(model, codes)
     assert list(back.columns) == NAMES
+
+
+def test_frames_of_mixed_columns_are_those_of_estimators_of_tables():
+    frame = pd.DataFrame({"x": np.arange(60.0), "c": list("abc") * 20})
+    model = TableAutoencoder(Autoencoder(2, max_epochs=1, random_state=0)).fit(frame)
+    rows = dd.from_pandas(frame, npartitions=3)
+    back = aefast.dask.reconstruct(model, rows)
+    assert list(back.columns) == ["x", "c"]
+    pd.testing.assert_frame_equal(
+        back.compute().reset_index(drop=True), model.reconstruct(frame), check_dtype=False
+    )
 
 
 def test_lists_stay_lists():
