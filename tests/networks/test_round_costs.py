@@ -28,7 +28,7 @@ def test_a_round_is_the_sum_of_its_parts():
     found = predicted_seconds(COSTS, 80_000, 4, batch_size=1024, n_partitions=8)
     assert found.computing == pytest.approx(2 * 128 * 1e-5)
     assert found.messages == pytest.approx(3 * 4e5 / 1e8 + 3 * 8e5 / 1e8)
-    assert found.scheduling == pytest.approx(0.01 + 14 * 0.001)
+    assert found.scheduling == pytest.approx(0.01 + 7 * 0.001)
     assert found.updating == pytest.approx(1e-4)
     assert found.round_seconds == pytest.approx(sum(found[3:]))
     assert found.n_rounds == 79  # 79 blocks in each of eight partitions

@@ -8,10 +8,15 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 SCRIPTS = sorted((ROOT / "examples").glob("*.py"))
-LARGE = {"dictionary_of_patches", "recipe_counts", "recipe_imputation"}  # for the full tier
+# for the full tier
+LARGE = {"beyond-memory", "dictionary_of_patches", "recipe_counts", "recipe_imputation"}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=pytest.mark.extra if page.stem in LARGE else ()) for page in PAGES],
+    ids=lambda page: page.stem,
+)
 def test_code_runs(page, tmp_path, monkeypatch):
     """The blocks of a page share their names, as a reader who types them in has it."""
     monkeypatch.chdir(tmp_path)

@@ -1,11 +1,11 @@
 """Time of training by rounds on more workers than there are: a model of what was measured.
 
-A call of an engine costs `call_seconds`, each of its tasks `task_seconds` at the scheduler, one
+A round with one share costs `call_seconds`, each further one `task_seconds` at the scheduler, one
 after the other, and each message of m bytes m / bandwidth. With W workers, S shares of b rows and p
 parameters of w bytes, a round of "rounds" takes
 
     parameters    call_seconds + (1 + log₂ W) p w / bandwidth   to one worker, then to the others
-    tasks         2 S task_seconds                              shares, and sums of two
+    tasks         (S − 1) task_seconds                          further shares, and their sums
     computation   ⌈S / W⌉ b row_seconds
     sums          (1 + log₂ min(S, W)) 8 p / bandwidth          up the tree, and to the client
     update        p update_seconds
@@ -46,7 +46,7 @@ class Costs(NamedTuple):
     call_seconds : float
         A round with a share of one row, without the time of its messages.
     task_seconds : float
-        A further task in a call.
+        A further share in a round.
     bandwidth : float
         Bytes a second of a message to a worker or back.
     row_seconds : float
@@ -150,7 +150,7 @@ def predicted_seconds(
     computing = -(-n_shares // n_workers) * rows * row_seconds
     messages = (1 + math.log2(n_workers)) * down
     messages = (messages + (1 + math.log2(min(n_shares, n_workers))) * up) / costs.bandwidth
-    scheduling = costs.call_seconds + 2 * (n_shares - 1) * costs.task_seconds
+    scheduling = costs.call_seconds + (n_shares - 1) * costs.task_seconds
     seconds = computing + messages + scheduling + updating
     parts = computing, messages, scheduling, updating
     return Prediction(n_rounds * seconds, seconds, n_rounds, *parts)
@@ -225,7 +225,7 @@ def costs_of(partitions: Partitions, problem: Problem, start: LocalStart, traine
         )
 
     n_parts, one = len(partitions.sizes), round_of(1)
-    task = max(0.0, round_of(n_parts) - one) / (2 * (n_parts - 1)) if n_parts > 1 else 0.0
+    task = max(0.0, round_of(n_parts) - one) / (n_parts - 1) if n_parts > 1 else 0.0
     messages = (start.flat.itemsize + 8) * len(start.flat) / bandwidth
     call = max(one - messages, empty)
     of_rows = partitions.map(row_seconds, problem, start)
