@@ -238,10 +238,14 @@ def _factors_of_files(arguments):
         raise ValueError("--labels is of a table in memory: columns of files have names")
     check_can_write(out, (MODEL_NAME, METRICS_NAME, *pictures), paths_of(arguments.data))
     model = _new_model(arguments)
+    if arguments.mixtures is None and arguments.checkpoint is not None:
+        raise ValueError("--checkpoint is of iterations: one model is fitted in a pass over files")
+    model.set_params(**checkpoint_options(arguments))
     with engine_of_files(arguments) as engine:
         started = time.perf_counter()
         model._fit_partitions(engine)
         seconds = time.perf_counter() - started
+        model.set_params(checkpoint=None)
         bare = copy.copy(model)  # columns are known to be its own, and a part's have no names
         vars(bare).pop("feature_names_in_", None)
         total, n_rows = engine.reduce(likelihood_of_part, added_likelihoods, bare)
@@ -249,6 +253,7 @@ def _factors_of_files(arguments):
     scores = {"log_likelihood": {"train": mean}, "aic": 2.0 * p - 2.0 * total}
     scores["bic"] = p * math.log(n_rows) - 2.0 * total
     metrics = _metrics(arguments, model, {"train": n_rows}, scores, seconds)
+    metrics["partitions"] = {"n_rows": engine.sizes, "arithmetic": engine.origin.arithmetic}
     _write(arguments, model, metrics, None, None)
 
 

@@ -50,9 +50,20 @@ def test_files_are_fitted_to_on_a_cluster(files, address, folder):
     assert list(there.feature_names_in_) == NAMES
     mine, its = (json.loads(Path(out, "metrics.json").read_text()) for out in ("there", "here"))
     assert mine["n_rows"] == its["n_rows"] == {"train": 1000}
+    assert mine["partitions"]["n_rows"] == [250] * 4  # what the bits follow from
+    assert aefast.build_info()["isa"] in mine["partitions"]["arithmetic"]
     for name in ("aic", "bic"):
         assert mine[name] == pytest.approx(its[name], rel=1e-9)
     assert mine["log_likelihood"]["train"] == pytest.approx(its["log_likelihood"]["train"])
+
+
+def test_a_mixture_has_checkpoints_there(files, address, folder):
+    options = (files, "--mixtures", 2, "-k", 1, "--dask", address, "--checkpoint", "c.safetensors")
+    for out in ("first", "again"):
+        assert factors(*options, "--out", out) == 0
+    first, again = (aefast.load(f"{out}/model.safetensors") for out in ("first", "again"))
+    np.testing.assert_array_equal(first.components_, again.components_)
+    assert first.checkpoint is None and Path("c.safetensors").exists()
 
 
 @pytest.mark.extra
@@ -87,6 +98,7 @@ def test_errors_name_the_file(files, address, folder, capsys):
         (["*.parquet", "--workers", "0"], "--workers must be at least 1"),
         (["*.parquet", "--workers", "2", "--covariance", "10"], "--covariance is of a table"),
         (["*.parquet", "--workers", "2", "--test-fraction", "0.2"], "--test-fraction is of a"),
+        (["*.parquet", "--workers", "2", "--checkpoint", "c"], "--checkpoint is of iterations"),
         (["none/*.parquet", "--workers", "2"], "no file matches"),
         (["x.parquet", "--dask", "tcp://127.0.0.1:1", "--workers", "2"], "not allowed with"),
     ],

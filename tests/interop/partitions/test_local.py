@@ -342,7 +342,7 @@ def test_frames_stay_frames():
 
 
 def test_frames_of_mixed_columns_are_those_of_estimators_of_tables():
-    frame = pd.DataFrame({"x": np.arange(60.0), "c": list("abc") * 20})
+    frame = pd.DataFrame({"x": X[:60, 0], "c": list("abc") * 20})
     model = TableAutoencoder(Autoencoder(2, max_epochs=1, random_state=0)).fit(frame)
     rows = dd.from_pandas(frame, npartitions=3)
     back = aefast.dask.reconstruct(model, rows)
