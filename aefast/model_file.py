@@ -14,7 +14,8 @@ import importlib
 import json
 import os
 import stat
-from typing import Any
+import tempfile
+from typing import Any, BinaryIO
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -93,13 +94,14 @@ _HEADER_CHECKS = {
 _FEATURE_NAMES = {"feature_names": saving.optional(NAMES)}  # entry in the state of every format
 
 
-def load(path: PathLike) -> Any:
+def load(path: PathLike | BinaryIO) -> Any:
     """Read an object that `save` has written.
 
     Parameters
     ----------
-    path : str or path-like
-        The file, or a folder with a file model.safetensors in it, as the command writes.
+    path : str, path-like or binary file
+        The file, or a folder with a file model.safetensors in it, as the command writes; or a file
+        that is open for reading bytes, or `io.BytesIO`, which is read from its position to its end.
 
     Returns
     -------
@@ -114,16 +116,36 @@ def load(path: PathLike) -> Any:
     ValueError
         If it is not a complete, consistent model file of this or an earlier format version.
     """
-    path = as_path(path)
-    if os.path.isdir(path):
-        path = _model_in(path)
+    if hasattr(path, "read"):
+        return _load_open(path)
+    name = as_path(path)
+    if os.path.isdir(name):
+        name = _model_in(name)
+    return _load(name, name)
+
+
+def _load_open(file):
+    """Read an object from an open file; safetensors reads metadata of named files alone."""
+    contents = file.read()
+    if not isinstance(contents, (bytes, bytearray, memoryview)):
+        raise TypeError(
+            f"path must be open for reading bytes (mode 'rb'), got {type(contents).__name__}"
+        )
+    with tempfile.NamedTemporaryFile(prefix="aefast-") as copy:
+        copy.write(contents)
+        copy.flush()
+        return _load(copy.name, "the open file")
+
+
+def _load(path, name):
+    """Read an object from a file; `name` stands for it in errors."""
     _check_is_regular_file(path)
     try:
         with safe_open(path, framework="numpy") as file:
             return _read(file)
     except (SafetensorError, ValueError, TypeError) as error:
         reason = (isinstance(error, SafetensorError) and _foreign_kind(path)) or error
-        raise ValueError(f"{path} is not a model file that aefast can load: {reason}") from error
+        raise ValueError(f"{name} is not a model file that aefast can load: {reason}") from error
 
 
 # ---- reading ----

@@ -26,7 +26,7 @@ _PREFIX, _SUFFIX = ".aefast-", ".tmp"  # of temporary files
 _TEMPORARY = re.compile(r"\.aefast-[0-9a-f]{16}\.tmp")
 
 
-def save(estimator: Any, path: PathLike) -> None:
+def save(estimator: Any, path: PathLike | BinaryIO) -> None:
     """Write a fitted estimator to one safetensors file.
 
     The file holds the parameters bit for bit (and an autoencoder's optimizer state), so that
@@ -38,9 +38,10 @@ def save(estimator: Any, path: PathLike) -> None:
     ----------
     estimator : estimator or SufficientStatistics
         Any fitted object of aefast that has a method `save`.
-    path : str or path-like
+    path : str, path-like or binary file
         Name of the file; no suffix is added. The file is written to a temporary name in the same
-        folder and renamed, so that on any failure an earlier file of this name is untouched.
+        folder and renamed, so that on any failure an earlier file of this name is untouched. The
+        bytes are written to a file that is open for writing, or `io.BytesIO`, at its position.
 
     Raises
     ------
@@ -71,6 +72,9 @@ def save(estimator: Any, path: PathLike) -> None:
     contents = serialize(
         {name: np.ascontiguousarray(part) for name, part in tensors.items()}, metadata
     )
+    if hasattr(path, "write"):
+        path.write(contents)
+        return
     with replacing(path) as file:
         file.write(contents)
 

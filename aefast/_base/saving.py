@@ -14,7 +14,7 @@ format      `_file_format` and `_file_version`: a file of a later version is ref
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple, Self
+from typing import Any, BinaryIO, NamedTuple, Self
 
 import numpy as np
 
@@ -94,13 +94,14 @@ class Saved(Pickled, ABC):
     # Constructor parameters that belong to one process, which a loaded object has by default.
     _parameters_of_process: tuple[str, ...] = ()
 
-    def save(self, path: PathLike) -> None:
+    def save(self, path: PathLike | BinaryIO) -> None:
         """Write the object to one safetensors file, which `aefast.load` reads.
 
         Parameters
         ----------
-        path : str or path-like
-            Name of the file, which is replaced as a whole or, on any failure, left as it was.
+        path : str, path-like or binary file
+            Name of the file, which is replaced as a whole or, on any failure, left as it was; or a
+            file that is open for writing bytes.
 
         See Also
         --------

@@ -1,6 +1,7 @@
 """Model files: what they keep, and that a failed write leaves everything as it was."""
 
 import contextlib
+import io
 import os
 import resource
 import signal
@@ -283,3 +284,25 @@ def test_interrupt_while_writing_leaves_the_old_file(saved):
         raise KeyboardInterrupt
     assert saved.read_bytes() == before
     assert os.listdir(saved.parent) == [saved.name]
+
+
+def test_open_files_are_written_and_read(X, tmp_path):
+    model = aefast.ProbabilisticPCA(2).fit(X)
+    memory = io.BytesIO(b"before")
+    memory.seek(6)
+    model.save(memory)
+    model.save(tmp_path / "model.safetensors")
+    assert memory.getvalue() == b"before" + (tmp_path / "model.safetensors").read_bytes()
+    memory.seek(6)
+    found = [aefast.load(memory)]
+    with open(tmp_path / "model.safetensors", "rb") as file:
+        found.append(aefast.load(file))
+    for other in found:
+        np.testing.assert_array_equal(other.transform(X), model.transform(X))
+
+
+def test_open_files_of_other_contents_are_named(tmp_path):
+    with pytest.raises(ValueError, match=r"the open file is not a model file.*it is empty"):
+        aefast.load(io.BytesIO())
+    with pytest.raises(TypeError, match="path must be open for reading bytes"):
+        aefast.load(io.StringIO("text"))
