@@ -18,7 +18,11 @@ from aefast._base.errors import table_name
 from aefast._base.exchange import ToOnnx
 from aefast._base.foreign_names import hints
 from aefast._base.moments import SufficientStatistics
-from aefast._base.partitions import set_features, statistics_of_partitions
+from aefast._base.partitions import (
+    fingerprint_of_partitions,
+    set_features,
+    statistics_of_partitions,
+)
 from aefast._base.recommending import Recommending
 from aefast._base.replay import stages_of
 from aefast._base.types import PathLike, Reals, Table
@@ -228,15 +232,22 @@ class ItemAutoencoder(
 
     def _fit_partitions(self, partitions):
         self._validate_params()
+        interval_of(self.checkpoint_every)
         self._check_parameters()
+        checkpoint = Checkpoint.of(self)
+        if checkpoint is not None:
+            checkpoint.identify(0, {"X": fingerprint_of_partitions(partitions)}, partitions.columns)
         made = self._apart()
         made._statistics = None
         if self.n_components is not None:
-            made._fit_low_rank_partitions(partitions)
+            with stages_of(checkpoint):
+                made._fit_low_rank_partitions(partitions)
         else:
             statistics = statistics_of_partitions(partitions, self.n_threads)
             made._fit_statistics(statistics)
             made._statistics = statistics if partitions.n_features <= KEPT_ITEMS else None
+        if checkpoint is not None:
+            checkpoint.end()
         made.n_samples_seen_ = sum(partitions.sizes)
         set_features(made, partitions)
         return self._become(made)

@@ -249,6 +249,30 @@ def test_a_mixture_goes_on_from_its_checkpoint(path):
         aefast.dask.fit(model(), in_chunks(chunks=(500, 6)))
 
 
+def test_items_of_low_rank_go_on_from_their_checkpoint(path):
+    def model(**options):
+        return ItemAutoencoder(n_components=3, max_iter=8, checkpoint_every="epoch", **options)
+
+    ratings = make_ratings().toarray()
+    expected = aefast.dask.fit(model(), [ratings[:100], ratings[100:]])
+    parts = PartsInMemory([Part(0, ratings[:100]), Part(1, ratings[100:])])
+    reduce, n_calls = parts.reduce, iter(range(100))
+
+    def broken(*arguments):
+        if next(n_calls) == 9:
+            raise ConnectionError("the scheduler is lost")
+        return reduce(*arguments)
+
+    parts.reduce = broken
+    with pytest.raises(ConnectionError):
+        model(checkpoint=path)._fit_partitions(parts)
+    assert path.exists()
+    resumed = aefast.dask.fit(model(checkpoint=path), [ratings[:100], ratings[100:]])
+    np.testing.assert_array_equal(resumed.components_, expected.components_)
+    with pytest.raises(ValueError, match="to other rows"):
+        aefast.dask.fit(model(checkpoint=path), [ratings[:90], ratings[90:]])
+
+
 # ---- dictionaries ----
 
 
