@@ -230,16 +230,19 @@ def as_sample_weight(value: Any, n_samples: int) -> Array | None:
 # ---- scikit-learn's conventions ----
 
 
-def estimator_rows(estimator: Any, X: Any, *, reset: bool, name: str = "X") -> Array:
+def estimator_rows(
+    estimator: Any, X: Any, *, reset: bool, name: str = "X", streams: bool = False
+) -> Array:
     """Return the user's X as a table that a kernel can read.
 
     X is checked as scikit-learn checks it, except that its entries are not looked at. With `reset`
     nothing is written to the estimator yet: the caller uses `remember_features` for that, once
-    everything else has been found valid.
+    everything else has been found valid. Without `streams`, those are read into memory.
     """
     if is_plain(X, 2) and (reset or _is_as_fitted(estimator, X)):
         return X
     if isinstance(X, (NamedRows, StreamedRows)):
+        X = X if streams or isinstance(X, NamedRows) else X.read_whole()
         return _of_stream(estimator, X, reset=reset, name=name)
     X = from_foreign(X, name)
     from sklearn.utils.validation import check_array, validate_data
@@ -349,7 +352,7 @@ def estimator_table(estimator: Any, X: Any, *, reset: bool, name: str = "X") -> 
             validate_data(estimator, X, reset=False, skip_check_array=True)
         return as_csr(X.sparse.to_coo(), name)
     if not _is_sparse(X):
-        return estimator_rows(estimator, X, reset=reset, name=name)
+        return estimator_rows(estimator, X, reset=reset, name=name, streams=True)
     from sklearn.utils.validation import check_array, validate_data
 
     refuse_types(name, [X.dtype], "cmM")
@@ -367,7 +370,7 @@ def sparse_or_dense_rows(
     With `absent_missing`, what a sparse X does not store is missing; otherwise it is 0.
     """
     if not (_is_sparse(X) or _is_sparse_frame(X)):
-        return estimator_rows(estimator, X, reset=reset, name=name)
+        return estimator_rows(estimator, X, reset=reset, name=name, streams=True)
     from aefast._base.sparse_rows import SparseRows
 
     return SparseRows.of(estimator_table(estimator, X, reset=reset, name=name), absent_missing)

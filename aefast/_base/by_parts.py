@@ -16,6 +16,7 @@ from aefast._base.streams import NamedRows, StreamedRows, opened
 
 # Families stand above this module, so the one that writes files is named here, not imported.
 WRITER = "aefast.tables.stream_writers"
+LEAST_ROWS = 768  # of a part: a multiple of the blocks of all kernels, which do not shrink for it
 _ROW = re.compile(r"\brow (\d+)\b( \()?")
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -58,7 +59,7 @@ def _results(
         yield method(estimator, X, *arguments, **options)
         return
     n_rows = X.window_rows()
-    n_rows = n_rows // PART_ROWS * PART_ROWS or n_rows
+    n_rows = n_rows // PART_ROWS * PART_ROWS or max(1, n_rows // LEAST_ROWS) * LEAST_ROWS
     for window in X.windows(n_rows):
         part = NamedRows(window.rows, X.columns, X, int(window.numbers[0]))
         try:

@@ -8,7 +8,6 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.metadata_routing import UNUSED
 
 from aefast._base.arrays import as_array, as_out
-from aefast._base.types import Array
 
 # Rows whose results are computed together: a multiple of the blocks of all kernels, whose results
 # do not depend on where they are cut then.
@@ -21,7 +20,7 @@ class GivenResults:
     __metadata_request__transform = {"out": UNUSED}
 
 
-def into(out: Array | None, X: Any, compute: Callable[[Any], Any], name: str = "X") -> Any:
+def into(out: Any, X: Any, compute: Callable[[Any], Any], name: str = "X") -> Any:
     """Return compute(X), or write it to `out`, some rows of X at a time, and return `out`.
 
     Beyond `out`, which may be a memory map, memory for the results of PART_ROWS rows is needed.

@@ -17,7 +17,7 @@ from aefast._base.types import Array
 from aefast._base.visits import Visit, order_of
 
 # Entries of a slice, between two checks for Ctrl-C; a window of a stream has whole slices.
-ENTRIES_PER_SCAN = 1 << 21
+ENTRIES_PER_SCAN = 1 << 19
 
 
 class Scan(NamedTuple):

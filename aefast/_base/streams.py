@@ -12,6 +12,7 @@ may use; `rows_of` then checks columns against a fitted estimator.
 """
 
 import os
+import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
@@ -27,6 +28,7 @@ MEMORY = 1 << 28  # bytes that a stream may use, unless the user says otherwise
 # Shares of the memory: a table of at most 1 / WHOLE of it is read whole, and a window has
 # 1 / WINDOWS of it, since two of them are in use while a third is decoded.
 WHOLE, WINDOWS = 4, 8
+FIRST_ROWS = 1 << 12  # room of a window at first, where the number of rows is not known
 
 
 class Records(Protocol):
@@ -57,6 +59,8 @@ class RecordSource(Protocol):
         Whether the rows come from an iterator, which gives them only once.
     in_order : bool
         Whether blocks are read one after the other, from the first on.
+    reads_ahead : bool
+        Whether a thread may read. Users' iterators are advanced by the caller's thread alone.
     """
 
     name: str
@@ -65,6 +69,7 @@ class RecordSource(Protocol):
     n_blocks: int
     reads_once: bool
     in_order: bool
+    reads_ahead: bool
 
     @property
     def columns(self) -> tuple[str, ...] | None: ...
@@ -115,6 +120,9 @@ class NamedRows:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def __array__(self, *arguments: Any, **options: Any) -> Array:
+        return np.asarray(self.rows, *arguments, **options)
+
     @property
     def shape(self) -> tuple[int, ...]:
         return self.rows.shape
@@ -144,6 +152,19 @@ class StreamedRows:
     """
 
     ndim = 2
+
+    def __repr__(self) -> str:
+        n = "?" if self._begin is None else f"{len(self):,}"
+        return (
+            f"<stream of {n} rows of {self.n_columns} columns, {self.dtype}, from "
+            f"{self.source.name}>"
+        )
+
+    def __array__(self, *arguments: Any, **options: Any) -> Array:
+        raise TypeError(
+            f"{self.source.name} is a stream of rows, and this takes rows in memory: give "
+            "aefast.stream(...).read_whole().rows"
+        )
 
     def __init__(
         self, source: RecordSource, memory: int = MEMORY, n_samples: int | None = None
@@ -234,26 +255,35 @@ class StreamedRows:
             Number of windows, from the first on, that have been visited: their blocks are not
             read where the lengths of blocks are known.
         """
-        return ahead(self._windows(n_rows, blocks, left_out, first))
+        stop = threading.Event()
+        windows = self._windows(n_rows, blocks, left_out, first, stop)
+        return ahead(windows, stop) if self.source.reads_ahead else windows
 
     def _windows(
-        self, n_rows: int, blocks: Array | None, left_out: Array | None, first: int
+        self,
+        n_rows: int,
+        blocks: Array | None,
+        left_out: Array | None,
+        first: int,
+        stop: threading.Event,
     ) -> Iterator[Window]:
         to_skip = first * n_rows
         order = range(self.source.n_blocks) if blocks is None else blocks
         places, to_skip = self._after(order, left_out, to_skip)
-        room = n_rows if self._begin is None else min(n_rows, len(self))
+        room = min(n_rows, FIRST_ROWS if self._begin is None else len(self))
         window = Window(np.empty((room, self.source.n_columns), self.dtype), np.empty(room, int))
         filled, is_empty = 0, True
         for numbers, fill in self._runs(places, left_out):
+            if stop.is_set():
+                return
             is_empty = False
             skipped = min(to_skip, len(numbers))
             to_skip -= skipped
             at = skipped
             while at < len(numbers):
                 n = min(len(numbers) - at, n_rows - filled)
-                if filled + n > len(window.numbers):  # the source has more rows than it said
-                    raise self._changed_error()
+                if filled + n > len(window.numbers):
+                    window = _longer(window, filled, min(n_rows, 2 * (filled + n)))
                 fill(window.rows[filled : filled + n], at)
                 window.numbers[filled : filled + n] = numbers[at : at + n]
                 filled, at = filled + n, at + n
@@ -287,8 +317,8 @@ class StreamedRows:
 
     def _runs(self, blocks: Iterable[int], left_out: Array | None) -> Iterator[tuple[Array, Any]]:
         """Yield the numbers of rows that are kept of each of the records, and their `fill`."""
-        known = self._begin
-        counts: dict[int, int] = {}
+        known, blocks = self._begin, list(blocks)
+        counts = dict.fromkeys(blocks, 0)
         at = 0  # the number of rows so far, where blocks have no known lengths
         for block, records in self.source.read(blocks):
             n, seen = records.n_rows, counts.get(block, 0)
@@ -306,7 +336,9 @@ class StreamedRows:
         if known is None:
             if not self.source.reads_once and at and len(counts) == self.source.n_blocks:
                 self._set_lengths([counts[block] for block in range(self.source.n_blocks)])
-        elif any(n != known[block + 1] - known[block] for block, n in counts.items()):
+        if known is not None and any(
+            n != known[block + 1] - known[block] for block, n in counts.items()
+        ):
             raise self._changed_error()
 
     def take(self, order: Array) -> Array:
@@ -333,7 +365,9 @@ class StreamedRows:
             rows = parts[0] if len(parts) == 1 else np.concatenate(parts)
         else:
             try:
-                rows = next(iter(self._windows(len(self), None, None, 0))).rows
+                windows = self._windows(len(self), None, None, 0, threading.Event())
+                rows = next(windows).rows
+                next(windows, None)  # the source is checked at its end
             except MemoryError:
                 raise MemoryError(
                     f"{self.source.name} has {len(self):,} rows of {self.source.n_columns} columns,"
@@ -357,7 +391,12 @@ class StreamedRows:
             return ValueError(
                 f"{self.source.name} has another number of rows than n_samples={self._n_given}"
             )
-        return ValueError(f"{self.source.name} changed while it was read: other numbers of rows")
+        advice = ""
+        if self.source.in_order and not self.source.reads_once:
+            advice = ": the function must return a new iterator, of the same rows, each time"
+        return ValueError(
+            f"{self.source.name} changed: it has other numbers of rows than before{advice}"
+        )
 
     def refuse_weights(self, sample_weight: Any) -> None:
         """Raise ValueError for weights of the rows of an iterator, whose number is not known."""
@@ -399,9 +438,14 @@ class StreamOfResults(StreamedRows):
         return min(super().window_rows(unit), self._rows.window_rows(unit))
 
     def _windows(
-        self, n_rows: int, blocks: Array | None, left_out: Array | None, first: int
+        self,
+        n_rows: int,
+        blocks: Array | None,
+        left_out: Array | None,
+        first: int,
+        stop: threading.Event,
     ) -> Iterator[Window]:
-        for rows, numbers in self._rows._windows(n_rows, blocks, left_out, first):
+        for rows, numbers in self._rows._windows(n_rows, blocks, left_out, first, stop):
             yield Window(self._function(rows), numbers)
 
     def take(self, order: Array) -> Array:
@@ -432,8 +476,18 @@ def _without(records: Records, places: Array, dtype: Any, n_columns: int) -> Any
     return fill
 
 
-def ahead(items: Iterator[Any]) -> Iterator[Any]:
-    """Yield items of which the next one is computed in a thread while the present one is used."""
+def _longer(window: Window, filled: int, n: int) -> Window:
+    """Return a window with room for n rows, and the rows that are filled already."""
+    longer = Window(np.empty((n, window.rows.shape[1]), window.rows.dtype), np.empty(n, int))
+    longer.rows[:filled], longer.numbers[:filled] = window.rows[:filled], window.numbers[:filled]
+    return longer
+
+
+def ahead(items: Iterator[Any], stop: threading.Event) -> Iterator[Any]:
+    """Yield items of which the next one is computed in a thread while the present one is used.
+
+    `stop` is set where no further item is wanted: the thread is not waited for.
+    """
     pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="aefast-read")
     try:
         try:
@@ -446,7 +500,8 @@ def ahead(items: Iterator[Any]) -> Iterator[Any]:
             yield item
             del item  # so that its memory is free while the next but one is filled
     finally:
-        pool.shutdown(wait=True)
+        stop.set()
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 class AllBut:

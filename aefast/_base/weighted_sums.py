@@ -64,14 +64,20 @@ def sums_of_rows(
         reference, sample = sample_mean(rows, weight, real_type(rows.dtype))
         bad = dense_rows.add_scatter(rows, weight, reference, sums, scatter, n_threads)
         if bad is not None:
-            whole, (refused, first_row) = rows, bad
+            whole, (refused, first_row), fills = rows, bad, none_if_missing
             if table is not None:
                 whole, refused, first_row = table, table, 0
             if isinstance(rows, StreamedRows):
                 whole, none_if_missing = refused, False  # a stream is not searched for what to fill
             if none_if_missing and not sparse.issparse(whole) and is_incomplete(whole, name):
                 return None
-            raise dense_rows.unusable_error(as_dense(refused), reference, first_row, name)
+            error = dense_rows.unusable_error(as_dense(refused), reference, first_row, name)
+            if fills and isinstance(rows, StreamedRows) and "NaN" in str(error):
+                raise ValueError(
+                    f"{error}. Missing entries are fitted to rows in memory: give "
+                    "aefast.stream(...).read_whole().rows"
+                )
+            raise error
         lost = lost_columns(rows, weight, Sums(reference, sums, scatter), sample)
         if len(lost) and reference.dtype == np.float32:
             # Products underflow in float32: compute the sums again in float64.

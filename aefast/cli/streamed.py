@@ -44,12 +44,16 @@ def stream_of(arguments, data=None, wanted=None):
     memory = arguments.memory
     memory = int(memory) if memory.isdecimal() else memory
     source = arguments.data if data is None else data
-    columns = wanted or (list(arguments.columns) if arguments.columns else None)
+    columns = list(arguments.columns) if arguments.columns else None
     rows = aefast.stream(source, columns=columns, memory=memory)
-    if arguments.drop and columns is None:
-        kept = [name for name in rows.columns or () if name not in arguments.drop]
-        rows = aefast.stream(source, columns=kept, memory=memory)
-    return rows
+    if arguments.drop:
+        unknown = [name for name in arguments.drop if name not in (rows.columns or ())]
+        if unknown:
+            raise ValueError(f"--drop: {source} has no columns {unknown}")
+        columns = [name for name in rows.columns or () if name not in arguments.drop]
+    if wanted is not None and rows.columns is not None:
+        columns = list(wanted)
+    return aefast.stream(source, columns=columns, memory=memory)
 
 
 # ---- apply ----

@@ -18,7 +18,7 @@ from aefast._base.foreign_names import hints
 from aefast._base.given_results import GivenResults, into
 from aefast._base.projection import project
 from aefast._base.saving import COUNT, SIZE, Saved, Tensor
-from aefast._base.types import Array, Reals, Table
+from aefast._base.types import Array, PathLike, Reals, Table
 from aefast.linear import foreign_names
 from aefast.linear.linear_model import StatisticsMixin, check_fitted
 
@@ -134,16 +134,17 @@ class MarginalizedAutoencoder(
         self.n_samples_seen_ = statistics.n_samples_
 
     @takes_streams
-    def reconstruct(self, X: Table, *, out: Array | None = None) -> Reals:
+    def reconstruct(self, X: Table, *, out: Array | PathLike | None = None) -> Reals:
         """Return the reconstructions ``X Aᵀ + b``.
 
         Parameters
         ----------
         X : array-like or CSR matrix (n_samples, n_features)
             Clean or corrupted rows.
-        out : ndarray or None, default=None
+        out : ndarray, path or None, default=None
             C-contiguous array for the result, instead of a new one; a memory map for results that
-            are larger than memory. Its content is undefined after an error.
+            are larger than memory. Its content is undefined after an error. Or the path of a .npy
+            or .parquet file, which is then what is returned.
 
         Returns
         -------
@@ -162,13 +163,13 @@ class MarginalizedAutoencoder(
         return project(rows, self.mean_, A_T, offset=offset, name=name, n_threads=self.n_threads)
 
     @takes_streams
-    def transform(self, X: Table, *, out: Array | None = None) -> Reals:
+    def transform(self, X: Table, *, out: Array | PathLike | None = None) -> Reals:
         """Return ``tanh(X Aᵀ + b)``, or ``X Aᵀ + b`` with activation="identity".
 
         Parameters
         ----------
         X : array-like or CSR matrix (n_samples, n_features)
-        out : ndarray or None, default=None
+        out : ndarray, path or None, default=None
             As for `reconstruct`.
 
         Returns

@@ -355,16 +355,17 @@ class FactorAnalysis(FactorReport, NumberOfFactors, FactorModel):
         )
 
     @takes_streams
-    def transform(self, X: Table, *, out: Array | None = None) -> Reals:
+    def transform(self, X: Table, *, out: Array | PathLike | None = None) -> Reals:
         """Return factor scores: posterior means, or Bartlett's with ``scores="bartlett"``.
 
         Parameters
         ----------
         X : array-like or CSR matrix (n_samples, n_features)
             NaN is a missing entry; the scores of such a row follow from the observed entries.
-        out : ndarray or None, default=None
+        out : ndarray, path or None, default=None
             C-contiguous array for the result, instead of a new one; a memory map for results that
-            are larger than memory. Its content is undefined after an error.
+            are larger than memory. Its content is undefined after an error. Or the path of a .npy
+            or .parquet file, which is then what is returned.
 
         Returns
         -------

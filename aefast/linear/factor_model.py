@@ -188,16 +188,17 @@ class FactorModel(
     # ---- codes ----
 
     @takes_streams
-    def transform(self, X: Table, *, out: Array | None = None) -> Reals:
+    def transform(self, X: Table, *, out: Array | PathLike | None = None) -> Reals:
         """Return posterior means ``E[h | x] = (x − μ) Ψ⁻¹ Wᵀ (Φ⁻¹ + W Ψ⁻¹ Wᵀ)⁻¹``.
 
         Parameters
         ----------
         X : array-like or CSR matrix (n_samples, n_features)
             NaN is a missing entry; the mean of such a row is given the observed entries.
-        out : ndarray or None, default=None
+        out : ndarray, path or None, default=None
             C-contiguous array for the result, instead of a new one; a memory map for results that
-            are larger than memory. Its content is undefined after an error.
+            are larger than memory. Its content is undefined after an error. Or the path of a .npy
+            or .parquet file, which is then what is returned.
 
         Returns
         -------
@@ -206,7 +207,6 @@ class FactorModel(
         """
         return into(out, X, lambda part: self._posterior(part)[0])
 
-    @takes_streams
     def posterior(self, X: Table) -> tuple[Reals, Reals]:
         """Return mean and covariance of the factors given each row.
 
@@ -223,6 +223,7 @@ class FactorModel(
             ``(Φ⁻¹ + W Ψ⁻¹ Wᵀ)⁻¹``, the same for every complete row; float64. Where entries of X are
             missing, the shape is (n_samples, n_components, n_components).
         """
+        X = opened(X, whole=True)  # one covariance may be that of all rows
         mean, covariances = self._posterior(X, with_covariances=True)
         return mean, covariances
 
@@ -248,7 +249,7 @@ class FactorModel(
         return project(codes, np.zeros(k), gaussian.W, **options)
 
     @takes_streams
-    def reconstruct(self, X: Table, *, out: Array | None = None) -> Reals:
+    def reconstruct(self, X: Table, *, out: Array | PathLike | None = None) -> Reals:
         """Return ``inverse_transform(transform(X))``.
 
         With posterior means as codes this is ``E[x' | x]`` of a row x' with the same factors, which
@@ -257,7 +258,7 @@ class FactorModel(
         Parameters
         ----------
         X : array-like or CSR matrix (n_samples, n_features)
-        out : ndarray or None, default=None
+        out : ndarray, path or None, default=None
             As for `transform`.
 
         Returns
@@ -317,7 +318,7 @@ class FactorModel(
     # ---- likelihoods ----
 
     @takes_streams
-    def score_samples(self, X: Table, *, out: Array | None = None) -> Reals:
+    def score_samples(self, X: Table, *, out: Array | PathLike | None = None) -> Reals:
         """Return ``log p(x)`` of each row, where ``x ~ N(μ, Wᵀ Φ W + Ψ)``.
 
         Parameters
@@ -325,7 +326,7 @@ class FactorModel(
         X : array-like or CSR matrix (n_samples, n_features)
             For a row with missing entries (NaN) the result is log p of its observed entries, 0
             where there is none.
-        out : ndarray or None, default=None
+        out : ndarray, path or None, default=None
             As for `transform`.
 
         Returns

@@ -18,7 +18,7 @@ from aefast._base.foreign_names import ForeignNames
 from aefast._base.given_results import GivenResults, into
 from aefast._base.random import random_state_of
 from aefast._base.saving import COUNT, CURVE, FLAG, NUMBER, SIZE, Check, Saved, Tensor, is_count
-from aefast._base.types import Array, RandomState, Reals, Table
+from aefast._base.types import Array, PathLike, RandomState, Reals, Table
 from aefast.linear import patterns
 from aefast.linear.likelihoods import LikelihoodMixin
 from aefast.linear.linear_model import check_fitted
@@ -119,7 +119,7 @@ class LinearMixture(
     # ---- likelihoods ----
 
     @takes_streams
-    def score_samples(self, X: Table, *, out: Array | None = None) -> Reals:
+    def score_samples(self, X: Table, *, out: Array | PathLike | None = None) -> Reals:
         """Return ``log p(x)`` of each row.
 
         Parameters
@@ -127,7 +127,7 @@ class LinearMixture(
         X : array-like or CSR matrix (n_samples, n_features)
             For a row with missing entries (NaN) the result is log p of its observed entries, 0
             where there is none.
-        out : ndarray or None, default=None
+        out : ndarray, path or None, default=None
             As for `transform`.
 
         Returns
@@ -148,7 +148,7 @@ class LinearMixture(
     # ---- other methods of the distribution ----
 
     @takes_streams
-    def transform(self, X: Table, *, out: Array | None = None) -> Reals:
+    def transform(self, X: Table, *, out: Array | PathLike | None = None) -> Reals:
         """Return the posterior means of each component's factors, times its probability.
 
         Entry (m, j) of a row is ``E[z_m h_j | x] = p(m | x) E[h_j | x, m]``, where z_m is 1 for
@@ -158,9 +158,10 @@ class LinearMixture(
         ----------
         X : array-like or CSR matrix (n_samples, n_features)
             NaN is a missing entry; the means of such a row are given the observed entries.
-        out : ndarray or None, default=None
+        out : ndarray, path or None, default=None
             C-contiguous array for the result, instead of a new one; a memory map for results that
-            are larger than memory. Its content is undefined after an error.
+            are larger than memory. Its content is undefined after an error. Or the path of a .npy
+            or .parquet file, which is then what is returned.
 
         Returns
         -------
@@ -176,14 +177,14 @@ class LinearMixture(
         return self._codes(rows, shares, table_name(X, self))
 
     @takes_streams
-    def reconstruct(self, X: Table, *, out: Array | None = None) -> Reals:
+    def reconstruct(self, X: Table, *, out: Array | PathLike | None = None) -> Reals:
         """Return ``Σ_m p(m | x) (E[h | x, m] W_m + μ_m)`` of each row.
 
         Parameters
         ----------
         X : array-like or CSR matrix (n_samples, n_features)
             NaN is a missing entry.
-        out : ndarray or None, default=None
+        out : ndarray, path or None, default=None
             As for `transform`.
 
         Returns

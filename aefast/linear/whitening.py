@@ -17,7 +17,7 @@ from aefast._base.foreign_names import hints
 from aefast._base.given_results import GivenResults, into
 from aefast._base.projection import project
 from aefast._base.saving import COUNT, SIZE, Saved, Tensor
-from aefast._base.types import Array, Reals, Table
+from aefast._base.types import Array, PathLike, Reals, Table
 from aefast.linear import foreign_names
 from aefast.linear.linear_model import StatisticsMixin, check_fitted
 from aefast.linear.rotation import fixed_signs
@@ -124,15 +124,16 @@ class Whitening(
         self.n_samples_seen_ = statistics.n_samples_
 
     @takes_streams
-    def transform(self, X: Table, *, out: Array | None = None) -> Reals:
+    def transform(self, X: Table, *, out: Array | PathLike | None = None) -> Reals:
         """Return whitened rows.
 
         Parameters
         ----------
         X : array-like or CSR matrix (n_samples, n_features)
-        out : ndarray or None, default=None
+        out : ndarray, path or None, default=None
             C-contiguous array for the result, instead of a new one; a memory map for results that
-            are larger than memory. Its content is undefined after an error.
+            are larger than memory. Its content is undefined after an error. Or the path of a .npy
+            or .parquet file, which is then what is returned.
 
         Returns
         -------

@@ -16,7 +16,7 @@ from aefast._base.float_range import mean_of
 from aefast._base.given_results import GivenResults, into
 from aefast._base.random import random_state_of
 from aefast._base.sparse_rows import SparseRows
-from aefast._base.types import Array, RandomState, Reals
+from aefast._base.types import Array, PathLike, RandomState, Reals
 from aefast.networks.fitted import FittedState
 from aefast.networks.likelihoods import log_likelihoods, sample_of_outputs
 from aefast.networks.one_pass import as_type, one_pass, overflow_error
@@ -44,15 +44,16 @@ class NetworkInference(GivenResults, ClassNamePrefixFeaturesOutMixin, Transforme
     _fitted_state: Callable[[], FittedState]
 
     @takes_streams
-    def transform(self, X: ArrayLike, *, out: Array | None = None) -> Reals:
+    def transform(self, X: ArrayLike, *, out: Array | PathLike | None = None) -> Reals:
         """Return the codes ``H = g(X Wᵀ + b)``, which lie in (0, 1) for the sigmoid.
 
         Parameters
         ----------
         X : array-like, sparse matrix or stream (n_samples, n_features)
-        out : ndarray or None, default=None
+        out : ndarray, path or None, default=None
             C-contiguous array for the result, instead of a new one; a memory map for results that
-            are larger than memory. Its content is undefined after an error.
+            are larger than memory. Its content is undefined after an error. Or the path of a .npy
+            or .parquet file, which is then what is returned.
 
         Returns
         -------
@@ -84,7 +85,7 @@ class NetworkInference(GivenResults, ClassNamePrefixFeaturesOutMixin, Transforme
 
     @takes_streams
     def reconstruct(
-        self, X: ArrayLike, threshold: float | None = None, *, out: Array | None = None
+        self, X: ArrayLike, threshold: float | None = None, *, out: Array | PathLike | None = None
     ) -> Any:
         """Compute ``inverse_transform(transform(X))`` in one pass.
 
@@ -94,7 +95,7 @@ class NetworkInference(GivenResults, ClassNamePrefixFeaturesOutMixin, Transforme
         threshold : float or None, default=None
             Return the entries of absolute value above this number alone, in a sparse matrix. Dense
             reconstructions exist of some rows at a time then.
-        out : ndarray or None, default=None
+        out : ndarray, path or None, default=None
             As for `transform`; not with a threshold.
 
         Returns
@@ -161,7 +162,7 @@ class NetworkInference(GivenResults, ClassNamePrefixFeaturesOutMixin, Transforme
 
     @takes_streams
     def score_samples(
-        self, X: ArrayLike, per_feature: bool = False, *, out: Array | None = None
+        self, X: ArrayLike, per_feature: bool = False, *, out: Array | PathLike | None = None
     ) -> Reals:
         """Return ``log p(x | μ(h(x)))`` of each row, in nats, constants included.
 
@@ -179,7 +180,7 @@ class NetworkInference(GivenResults, ClassNamePrefixFeaturesOutMixin, Transforme
             Return the contribution of each entry, so that columns of different types can be
             compared. The contribution of a categorical or multinomial group, which has one
             distribution, is in the group's first column; the others are 0.
-        out : ndarray or None, default=None
+        out : ndarray, path or None, default=None
             As for `transform`.
 
         Returns

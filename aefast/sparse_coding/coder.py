@@ -18,7 +18,7 @@ from aefast._base.given_results import GivenResults, into
 from aefast._base.saving import Pickled
 from aefast._base.scan import scan_rows
 from aefast._base.streams import opened
-from aefast._base.types import Array, Reals, Table
+from aefast._base.types import Array, PathLike, Reals, Table
 from aefast.sparse_coding import coding
 from aefast.sparse_coding.coding import ALGORITHMS, OUTPUT_FORMATS, Settings
 
@@ -327,15 +327,16 @@ class SparseCoder(
         return self
 
     @takes_streams
-    def transform(self, X: Table, *, out: Array | None = None) -> Any:
+    def transform(self, X: Table, *, out: Array | PathLike | None = None) -> Any:
         """Return the codes H of rows.
 
         Parameters
         ----------
         X : array-like or sparse matrix (n_samples, n_features)
-        out : ndarray or None, default=None
+        out : ndarray, path or None, default=None
             C-contiguous array for the result, instead of a new one; a memory map for results that
-            are larger than memory. Its content is undefined after an error.
+            are larger than memory. Its content is undefined after an error. Or the path of a .npy
+            or .parquet file, which is then what is returned.
 
         Returns
         -------

@@ -15,7 +15,7 @@ from aefast._base.passes import Pace
 from aefast._base.saving import COUNT, CURVE, SEED, SIZE, Saved, Tensor
 from aefast._base.scan import scan_rows
 from aefast._base.streams import opened
-from aefast._base.types import Array, Reals, Table
+from aefast._base.types import Array, PathLike, Reals, Table
 from aefast._base.visits import order_of
 from aefast._base.warnings import warn
 from aefast.sparse_coding import coding
@@ -61,15 +61,16 @@ class FittedDictionary(DecodesCodes, Saved):
         return self._history
 
     @takes_streams
-    def transform(self, X: Table, *, out: Array | None = None) -> Any:
+    def transform(self, X: Table, *, out: Array | PathLike | None = None) -> Any:
         """Return the sparse codes H of rows.
 
         Parameters
         ----------
         X : array-like, sparse matrix or stream (n_samples, n_features)
-        out : ndarray or None, default=None
+        out : ndarray, path or None, default=None
             C-contiguous array for the result, instead of a new one; a memory map for results that
-            are larger than memory. Its content is undefined after an error.
+            are larger than memory. Its content is undefined after an error. Or the path of a .npy
+            or .parquet file, which is then what is returned.
 
         Returns
         -------

@@ -61,15 +61,16 @@ class DatasetSource:
     Parameters
     ----------
     fragments : list of pyarrow.dataset.Fragment
-    schema : pyarrow.Schema
-        Of all of them.
+    schema : pyarrow.Schema or None
+        To which all of them are cast; None: each has its own types of numbers, and the columns of
+        the first.
     name : str
     columns : tuple of str or None
     filter : pyarrow.compute.Expression or None
     dtype : dtype or None
     """
 
-    reads_once, in_order = False, False
+    reads_once, in_order, reads_ahead = False, False, True
 
     def __init__(
         self, fragments: list[Any], schema: Any, name: str, columns: Any, filter: Any, dtype: Any
@@ -77,6 +78,9 @@ class DatasetSource:
         if not fragments:
             raise ValueError(f"{name}: a dataset without files")
         self.name, self._schema, self._filter = name, schema, filter
+        if schema is None:
+            with _named(getattr(fragments[0], "path", name)):
+                schema = fragments[0].physical_schema
         index = index_of_pandas(schema)
         names = [label for label in schema.names if label not in index]
         self.columns: tuple[str, ...] = tuple(names) if columns is None else columns
@@ -86,52 +90,55 @@ class DatasetSource:
         if not self.columns:
             raise ValueError(f"{name}: expected at least one column, got none")
         self.n_columns = len(self.columns)
-        self.dtype = TableRecords.type_of(name, schema, self.columns) if dtype is None else dtype
+        types = [TableRecords.type_of(name, schema, self.columns)]
         self._files: dict[str, KnownFile] = {}
         self._blocks: list[tuple[Any, str]] = []
         self._lengths: list[int] | None = [] if filter is None else None
         for fragment in fragments:
-            self._add(fragment)
+            types.append(self._add(fragment))
+        wide = any(found == np.float64 for found in types)
+        self.dtype = dtype or np.dtype(np.float64 if wide else np.float32)
         self.n_blocks = len(self._blocks)
 
-    def _add(self, fragment: Any) -> None:
-        """Add the row groups of a fragment, after a check of its columns."""
+    def _add(self, fragment: Any) -> np.dtype[Any]:
+        """Add the row groups of a fragment, and return the type of its rows."""
         path = getattr(fragment, "path", "") or self.name
         if os.path.exists(path):
             self._files[path] = KnownFile(path)
         with _named(path):
-            self._check_columns(path, fragment.physical_schema)
+            found = self._type_of(path, fragment)
             is_parquet = hasattr(fragment, "split_by_row_group")
             parts = fragment.split_by_row_group() if is_parquet else [fragment]
             self._blocks += [(part, path) for part in parts]
             if self._lengths is not None:
                 self._lengths += [_number_of_rows(part) for part in parts]
+        return found
 
-    def _check_columns(self, path: str, schema: Any) -> None:
-        here = set(schema.names)
+    def _type_of(self, path: str, fragment: Any) -> np.dtype[Any]:
+        """Return the type of a fragment's rows; ValueError where a column is not there."""
+        dataset = arrow(path, "pyarrow.dataset")
+        schema, own = fragment.physical_schema, []
+        in_path = dataset.get_partition_keys(fragment.partition_expression)
         for column in self.columns:
-            if column not in here:
-                if column in self._partition_names(schema):
-                    continue
+            if column in schema.names:
+                own.append(column)
+            elif column not in in_path:
                 raise ValueError(f"{path}: no column {column!r}, which the first file has")
-            TableRecords.type_of(path, schema, [column])
-
-    def _partition_names(self, schema: Any) -> set[str]:
-        """Return the names of columns that are in the paths of files instead of the files."""
-        return set(self._schema.names) - set(schema.names) if self.name == "dataset" else set()
+        return TableRecords.type_of(path, schema, own)
 
     def lengths(self) -> list[int] | None:
         return self._lengths
 
     def read(self, blocks: Iterable[int]) -> Iterator[tuple[int, Any]]:
         options = {
-            "schema": self._schema,
             "columns": list(self.columns),
             "filter": self._filter,
             "batch_size": _BATCH_ROWS,
             "batch_readahead": 2,
             "fragment_readahead": 1,
         }
+        if self._schema is not None:
+            options["schema"] = self._schema
         for block in blocks:
             fragment, path = self._blocks[block]
             if path in self._files:
@@ -172,9 +179,8 @@ class _named:
 
     def __exit__(self, kind: Any, error: Any, _: Any) -> None:
         pa = arrow(self._path)
-        if isinstance(error, pa.ArrowException) or (
-            isinstance(error, OSError) and error.errno is None
-        ):
+        is_of_arrow = isinstance(error, (pa.ArrowException, KeyError))
+        if is_of_arrow or (isinstance(error, OSError) and error.errno is None):
             raise ValueError(f"{self._path}: cannot be read: {error}") from error
 
 
@@ -186,15 +192,13 @@ def parquet_source(
     form = dataset.ParquetFileFormat()
     filesystem = arrow(name, "pyarrow.fs").LocalFileSystem()
     fragments = [form.make_fragment(os.path.abspath(source.path), filesystem) for source in sources]
-    with _named(sources[0].path):
-        schema = fragments[0].physical_schema
-    return DatasetSource(fragments, schema, name, columns, filter, dtype)
+    return DatasetSource(fragments, None, name, columns, filter, dtype)
 
 
 class ArrowSource:
     """Arrow and Feather files, whose record batches are blocks."""
 
-    reads_once, in_order = False, False
+    reads_once, in_order, reads_ahead = False, False, True
 
     def __init__(self, sources: Sequence[Source], name: str, columns: Any, dtype: Any) -> None:
         self.name = name
@@ -237,7 +241,7 @@ class ArrowSource:
 class TextSource:
     """Text files, each a block, which are read from their beginning."""
 
-    reads_once, in_order = False, False
+    reads_once, in_order, reads_ahead = False, False, True
 
     def __init__(self, sources: Sequence[Source], name: str, options: Options, dtype: Any) -> None:
         self.name, self._options = name, options

@@ -7,7 +7,7 @@ import numpy as np
 
 from aefast._base.types import Array
 from aefast.tables.arrow_files import is_numeric
-from aefast.tables.optional import arrow
+from aefast.tables.optional import arrow, has_arrow
 
 # Rows whose columns are interleaved together: their part of the matrix stays in the cache.
 _INTERLEAVED = 1 << 10
@@ -81,14 +81,27 @@ def _numbers(column: Any) -> Array:
     return column.to_numpy(zero_copy_only=False)
 
 
-def as_record_batches(item: Any) -> list[Any] | None:
-    """Return the batches of a table of pyarrow, or of what has its interface; None for others."""
+def as_arrow_table(item: Any) -> Any:
+    """Return a frame as a table of pyarrow where that is installed; None for others.
+
+    Frames of pandas whose columns have other names than texts are none.
+    """
     kind = type(item).__module__.partition(".")[0]
-    if kind == "pyarrow":
-        pa = arrow("tables")
-        if isinstance(item, pa.Table):
-            return item.to_batches()
-        return [item] if isinstance(item, pa.RecordBatch) else None
+    if kind not in ("pyarrow", "polars", "pandas") or not has_arrow():
+        return None
+    pa = arrow("tables")
+    if isinstance(item, pa.RecordBatch):
+        return pa.Table.from_batches([item])
+    if isinstance(item, pa.Table):
+        return item
     if kind == "polars" and hasattr(item, "to_arrow"):
-        return item.to_arrow().to_batches()
-    return None
+        return item.to_arrow()
+    are_texts = hasattr(item, "columns") and all(isinstance(name, str) for name in item.columns)
+    if kind != "pandas" or not are_texts or not item.columns.is_unique:
+        return None
+    if any(hasattr(dtype, "sparse") or str(dtype).startswith("Sparse") for dtype in item.dtypes):
+        return None
+    try:
+        return pa.Table.from_pandas(item, preserve_index=False)
+    except (pa.ArrowException, TypeError):  # objects of several types: NumPy says which
+        return None

@@ -16,6 +16,7 @@ from aefast._base.paths import as_path
 from aefast._base.scalars import as_integer
 from aefast._base.streams import MEMORY, NamedRows, RecordSource, StreamedRows
 from aefast.tables.item_sources import IteratorSource, ListSource
+from aefast.tables.optional import arrow
 from aefast.tables.readers import Options, open_table
 from aefast.tables.record_sources import ArrowSource, DatasetSource, TextSource, parquet_source
 from aefast.tables.selection import Choice
@@ -47,7 +48,8 @@ def stream(
     ----------
     source : path, dataset, iterable or callable
         A file (Parquet, Arrow or Feather, CSV and other text, .npy), a folder of such files, a
-        pattern as "data/*.parquet", or a `pyarrow.dataset.Dataset`; a list of arrays or of frames;
+        pattern as "data/*.parquet", a list of such names, or a `pyarrow.dataset.Dataset`; a list
+        of arrays or of frames, whose columns are found by name;
         an iterator of these, for what takes one pass; or a function without arguments that returns
         a new iterator for each pass.
     columns : sequence of str or None, default=None
@@ -67,7 +69,7 @@ def stream(
 
     Returns
     -------
-    rows : Stream
+    rows : StreamedRows
         It has `shape`, `dtype` and `columns`, and can be given to estimators any number of times
         (once, where it is made of an iterator).
 
@@ -92,6 +94,12 @@ def stream(
     """
     if n_samples is not None:
         n_samples = as_integer(n_samples, "n_samples")
+        if not 1 <= n_samples < 2**62:
+            raise ValueError(f"n_samples must be a positive number of rows, got {n_samples}")
+    if filter is not None:
+        expression = arrow("filter", "pyarrow.compute").Expression
+        if not isinstance(filter, expression):
+            raise TypeError(f"filter must be a pyarrow.compute.Expression, got {shown(filter)}")
     given = {"columns": _as_names(columns), "filter": filter, "dtype": _as_type(dtype)}
     return StreamedRows(_source_of(source, "source", **given), _as_bytes(memory), n_samples)
 
@@ -109,9 +117,18 @@ def open_stream(X: Any, name: str) -> Any:
 def _source_of(source: Any, name: str, **given: Any) -> RecordSource:
     """Return what reads the rows of anything that `stream` takes."""
     if isinstance(source, (str, os.PathLike)):
-        return _source_of_files(_path_of_files(source, name), **given)
+        path = _path_of_files(source, name)
+        return _source_of_files(sources_of(path), path, **given)
     if type(source).__module__ == "pyarrow._dataset" and hasattr(source, "scanner"):
-        return DatasetSource(list(source.get_fragments()), source.schema, "dataset", **given)
+        try:
+            fragments = list(source.get_fragments())
+        except ValueError as error:  # of a dataset that is filtered
+            raise ValueError(f"{name}: {error}: give aefast.stream(..., filter=...)") from None
+        return DatasetSource(fragments, source.schema, "dataset", **given)
+    if isinstance(source, (list, tuple)) and source and _are_paths(source):
+        paths = [_path_of_files(path, name) for path in source]
+        files = [file for path in paths for file in sources_of(path)]
+        return _source_of_files(files, f"{paths[0]} and others", **given)
     if given["filter"] is not None:
         raise ValueError("filter is for Parquet files and datasets of pyarrow: filter the items")
     columns, dtype = given["columns"], given["dtype"]
@@ -123,6 +140,10 @@ def _source_of(source: Any, name: str, **given: Any) -> RecordSource:
         f"{name} must be a path, a dataset of pyarrow, a list of arrays or frames, an iterator of "
         f"these, or a function that returns one, got {type(source).__name__}"
     )
+
+
+def _are_paths(items: Any) -> bool:
+    return all(isinstance(item, (str, os.PathLike)) for item in items)
 
 
 def _path_of_files(given: Any, name: str) -> str:
@@ -139,9 +160,13 @@ def _path_of_files(given: Any, name: str) -> str:
     return path
 
 
-def _source_of_files(path: str, columns: Any, filter: Any, dtype: Any) -> RecordSource:
-    sources = sources_of(path)
+def _source_of_files(
+    sources: Any, path: str, columns: Any, filter: Any, dtype: Any
+) -> RecordSource:
     kind = sources[0].kind
+    others = {source.kind for source in sources} - {kind}
+    if others:
+        raise ValueError(f"{path}: expected files of one kind, got {kind} and {others.pop()}")
     if kind == "parquet":
         return parquet_source(sources, path, columns, filter, dtype)
     if filter is not None:

@@ -229,7 +229,14 @@ class NetworkFitting:
         """
         self._check_parameters()
         X, X_val = opened(X), opened(X_val, "X_val")
-        return self._fit(X, sample_weight, X_val, Checkpoint.of(self))
+        before, is_stream = dict(vars(self)), isinstance(X, StreamedRows)
+        try:
+            return self._fit(X, sample_weight, X_val, Checkpoint.of(self))
+        except (ValueError, OSError):
+            if is_stream:  # which can fail at any row: the former model stays
+                vars(self).clear()
+                vars(self).update(before)
+            raise
 
     def _fit(self, X, sample_weight, X_val, checkpoint):
         goes_on = self.warm_start and self.__sklearn_is_fitted__()
@@ -319,7 +326,8 @@ class NetworkFitting:
         Parameters
         ----------
         X : array-like, sparse matrix or stream (n_samples, n_features)
-            The rows of an iterator are trained on in parts, as by one call for each of them.
+            The rows of an iterator are gathered to windows (see `aefast.stream`) and trained on
+            window by window, as by one call for each of them.
         y : ignored
         sample_weight : array-like (n_samples,) or None, default=None
 

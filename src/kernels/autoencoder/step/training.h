@@ -252,8 +252,9 @@ static double use_bias_gradient(const training *t, const step_constants *constan
         if (t->job->gradients) {
             add_to_gradients(t->job, bias->at + first, gradient, columns);
         } else if (t->bias_gradient) {
-            memcpy(t->bias_gradient + bias->at - t->p.b_at + first, gradient,
-                   (size_t)columns * sizeof(real));
+            real *stored = t->bias_gradient + bias->at - t->p.b_at + first;
+            for (int64_t j = 0; j < columns; ++j)
+                stored[j] = gradient[j];
             squares += sum_of_squares(gradient, columns);
         } else {
             move_bias(t, constants, bias, first, columns, gradient);
