@@ -47,9 +47,9 @@ def stream(
     ----------
     source : path, dataset, iterable or callable
         A file (Parquet, Arrow or Feather, CSV and other text, .npy), a folder of such files, a
-        pattern as "data/*.parquet", or a `pyarrow.dataset.Dataset`; a list of arrays or of frames;
-        an iterator of these, for what takes one pass; or a function without arguments that returns
-        a new iterator for each pass.
+        pattern as ``data/*.parquet``, or a `pyarrow.dataset.Dataset`; a list of arrays or of
+        frames; an iterator of these, for what takes one pass; or a function without arguments that
+        returns a new iterator for each pass.
     columns : sequence of str or None, default=None
         Columns to read, in this order. None: all, which must hold numbers or truth values.
     filter : pyarrow.compute.Expression or None, default=None
