@@ -64,6 +64,9 @@ html_math_renderer = "mathml"
 autosummary_generate = True
 templates_path = [str(HERE / "site" / "templates")]
 default_role = "py:obj"
+nitpicky = True
+# parameters, attributes and other libraries' names stand in backticks too: only ours must be known
+nitpick_ignore_regex = [(r"py:.*", r"(?!aefast\.).*")]
 autodoc_typehints = "none"  # docstrings have the types, with shapes and ranges
 autodoc_member_order = "groupwise"
 toc_object_entries_show_parents = "hide"

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 SITE = Path(__file__).parents[2] / "docs" / "site"
-GOOD = """<!doctype html><html lang="en"><head><title>good</title><link rel="icon" href="data:,"></head>
+GOOD = """<!doctype html>
+<html lang="en"><head><title>good</title><link rel="icon" href="data:,"></head>
 <body><h1 id="top">good</h1><main><a href="#top">up</a>
 <div class="formula"><math display="block"><mi>x</mi></math></div></main></body></html>"""
 
