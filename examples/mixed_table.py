@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from aefast import TableAutoencoder, plotting
+from aefast import Autoencoder, TableAutoencoder, plotting
 
 rng = np.random.default_rng(0)
 n = 1000
@@ -25,7 +25,7 @@ customers = pd.DataFrame(
         "abroad": size + rng.normal(size=n) > 1,
     }
 )
-model = TableAutoencoder().fit(customers)
+model = TableAutoencoder(Autoencoder(3, max_epochs=300, random_state=0)).fit(customers)
 
 strange = customers.head(8).copy()
 strange.loc[1, ["trade", "revenue"]] = "factory", 300.0
