@@ -92,7 +92,7 @@ sphinx_gallery_conf = {
     "remove_config_comments": True,
     "thumbnail_size": (480, 360),
     "doc_module": ("aefast",),
-    "backreferences_dir": None,
+    "backreferences_dir": "docs/gallery/backreferences",
     "copyfile_regex": r"^$",
 }
 
