@@ -1,6 +1,6 @@
-"""Check the Python code of the README and of the guides with mypy, as a user's files.
+"""Check the Python code of the README and of pages for users with mypy, as a user's files.
 
-Each block of the README becomes a file; the blocks of a guide, which share names, become one file.
+Each block of the README becomes a file; the blocks of a page, which share names, become one file.
 mypy reads the package as an installed one, through ``py.typed``.
 """
 
@@ -19,10 +19,13 @@ def files():
     readme = BLOCK.findall((ROOT / "README.md").read_text(encoding="utf-8"))
     for number, block in enumerate(readme, start=1):
         yield f"readme_{number}.py", block
-    for page in sorted((ROOT / "docs" / "guide").glob("*.md")):
+    for page in sorted((ROOT / "docs").rglob("*.md")):
+        if page.parent.name == "develop":
+            continue  # what is inside
         blocks = BLOCK.findall(page.read_text(encoding="utf-8"))
         if blocks:
-            yield f"guide_{page.stem.replace('-', '_')}.py", "\n".join(blocks)
+            name = "_".join(page.relative_to(ROOT / "docs").with_suffix("").parts)
+            yield f"{name.replace('-', '_')}.py", "\n".join(blocks)
 
 
 def main():
@@ -30,7 +33,7 @@ def main():
         written = dict(files())
         for name, text in written.items():
             Path(folder, name).write_text(text, encoding="utf-8")
-        print(f"{len(written)} files from README.md and docs/guide")
+        print(f"{len(written)} files from README.md and docs")
         command = [sys.executable, "-m", "mypy", "--config-file", str(ROOT / "pyproject.toml")]
         return subprocess.run([*command, *sys.argv[1:], *written], cwd=folder).returncode
 

@@ -43,7 +43,7 @@ class AnomalyDetector(FittedDetector, OutlierMixin, BaseEstimator):
     each row drawn alone; a set reconstructs a row x by its ⌈m/16⌉-th nearest reference y, and the
     strangeness of x is the mean over the sets b of
 
-        s_b(x) = Σ_j |x_j − y_bj| / u_j,
+        ``s_b(x) = Σ_j |x_j − y_bj| / u_j``,
 
     which is −log p of Laplace densities about the reconstruction, up to constants: nats, which add
     up over variables. Small samples have few of the anomalies, and a rank above 1 passes over

@@ -1,4 +1,4 @@
-"""Image denoising: public interface of `aefast.sparse_coding.denoising`."""
+"""Denoising of images by sparse codes of their patches, estimates of noise, and PSNR."""
 
 from aefast.sparse_coding.denoising import denoise, estimate_noise, psnr
 

@@ -2,7 +2,7 @@
 
 bartlett_sphericity  test whether all columns are uncorrelated
 kaiser_meyer_olkin   whether columns suit a factor analysis
-GoodnessOfFit        result of `FactorAnalysis.goodness_of_fit`
+GoodnessOfFit        result of `aefast.FactorAnalysis.goodness_of_fit`
 """
 
 from aefast.linear.goodness_of_fit import (

@@ -43,7 +43,7 @@ class Imputer(FittedImputer, TransformerMixin, BaseEstimator):
     conditional mean ``E[x_j | x_o]`` given the observed entries ``x_o`` of its row. With the linear
     factor models, rows are normal,
 
-        x ~ N(μ, Wᵀ W + Ψ),    E[x_m | x_o] = μ_m + Σ_mo Σ_oo⁻¹ (x_o − μ_o),
+        ``x ~ N(μ, Wᵀ W + Ψ)``,    ``E[x_m | x_o] = μ_m + Σ_mo Σ_oo⁻¹ (x_o − μ_o)``,
 
     and all parameters are those of greatest likelihood of the observed entries; `transform_std` has
     the conditional standard deviations and `sample` draws for multiple imputation. Columns are

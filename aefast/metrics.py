@@ -1,8 +1,8 @@
 """Measures of recommendations: recall, normalised discounted cumulative gain, coverage.
 
 The items that users chose, and that a model did not see, are rows of a sparse matrix. What was
-recommended is either an array of items, as `ItemAutoencoder.recommend` returns it, or a matrix of
-scores.
+recommended is either an array of items, as `aefast.ItemAutoencoder.recommend` returns it, or a
+matrix of scores.
 """
 
 from typing import Any

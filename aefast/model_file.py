@@ -1,6 +1,6 @@
 """Model files: one safetensors file per object, written atomically, read without pickle.
 
-Each class that can be saved defines its own format through `aefast._base.saving`. Tensors are named
+Each class that can be saved defines its own format (``aefast._base.saving``). Tensors are named
 like the public attributes without the final underscore. An autoencoder has ``components``,
 ``decoder_components`` (only when untied), ``hidden_bias``, ``visible_bias``, and the optimizer
 state of each, ``optimizer.0.components`` and so on. One metadata entry, ``aefast``, holds as JSON

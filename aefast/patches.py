@@ -1,4 +1,4 @@
-"""Patches of images: public interface of `aefast.sparse_coding.patches`."""
+"""Patches of images: random ones, all of them, and images put together from all."""
 
 from aefast.sparse_coding.patches import all_patches, assemble_patches, extract_patches
 

@@ -1,4 +1,4 @@
-"""Sufficient statistics of rows: the public name of `aefast._base.moments`."""
+"""Sufficient statistics of rows (`aefast.SufficientStatistics`), and their error."""
 
 from aefast._base.moments import SufficientStatistics, TooFewRowsError
 

@@ -60,7 +60,7 @@ def parse_arguments(arguments, peers):
         help="folder of the record, to which measurements are appended, and of tables and pictures",
     )
     add("--report", action="store_true", help="measure nothing: tables of what the record holds")
-    add("--readme", action="store_true", help="put tables and pictures into README.md and docs")
+    add("--page", action="store_true", help="put tables and pictures into docs/performance.md")
     options = parser.parse_args(arguments)
     if options.quick:
         options.repeats, options.budget = QUICK["repeats"], QUICK["budget"]
@@ -143,8 +143,8 @@ def main(arguments=None):
         print(f"{n_ignored} measurements of other commits in {path} are not counted")
     for written in report.write_files(options.out, tables, facts, peers, missing):
         print(f"wrote {written}")
-    if options.readme:
-        for written in report.write_readme(runner.ROOT, tables, facts):
+    if options.page:
+        for written in report.write_page(runner.ROOT, tables, facts):
             print(f"wrote {written}")
     if failures := report.failures(tables):
         sys.exit("\n".join(failures))

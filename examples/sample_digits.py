@@ -1,4 +1,10 @@
-"""Digits drawn from probabilistic PCA, and missing pixels filled in by it; sample_digits.png."""
+"""
+Drawn digits, and missing halves
+================================
+
+Probabilistic PCA has a density: digits are drawn from it, and the mean of missing pixels follows
+from those that are there.
+"""
 
 import numpy as np
 from matplotlib.figure import Figure

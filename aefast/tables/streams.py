@@ -48,7 +48,7 @@ def stream(
     ----------
     source : path, dataset, iterable or callable
         A file (Parquet, Arrow or Feather, CSV and other text, .npy), a folder of such files, a
-        pattern as "data/*.parquet", a list of such names, or a `pyarrow.dataset.Dataset`; a list
+        pattern as ``data/*.parquet``, a list of such names, or a `pyarrow.dataset.Dataset`; a list
         of arrays or of frames, whose columns are found by name;
         an iterator of these, for what takes one pass; or a function without arguments that returns
         a new iterator for each pass.

@@ -1,11 +1,11 @@
-"""Tables for the terminal, as Markdown, and for the README; files and pictures."""
+"""Tables for the terminal, as Markdown, for the page on performance; files and pictures."""
 
 import os
 import textwrap
 from importlib.util import find_spec
 from pathlib import Path
 
-WIDTH = 100  # columns of prose in README.md
+WIDTH = 100  # columns of prose in pages
 HEADINGS = (
     "d x k, n",
     "rival",
@@ -205,7 +205,7 @@ def write_files(folder, tables, machine, peers, missing):
 BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
 
 
-def readme_rows(table, rivals):
+def page_rows(table, rivals):
     """Yield rows of aefast's times and the ratios of the rivals' times to them."""
     for shape in table["shapes"]:
         row = shape["peers"].get("aefast")
@@ -223,7 +223,7 @@ def readme_rows(table, rivals):
         yield cells
 
 
-def readme_part(tables, machine):
+def page_part(tables, machine):
     """Return the tables of steps with the most threads, one for each solver."""
     most = max((table["threads"] for table in tables), default=0)
     parts = []
@@ -233,27 +233,27 @@ def readme_part(tables, machine):
         headings = ["d × k, n", "aefast, µs a step", "of the FMA peak (quickest quarter)", *rivals]
         parts += [
             f"{textwrap.fill(headline(table), WIDTH - 1)}:",
-            "\n".join(markdown_lines(headings, readme_rows(table, rivals))),
+            "\n".join(markdown_lines(headings, page_rows(table, rivals))),
         ]
     where = f"Measured on {machine_lines(machine)[0]}; each library alone in its process."
     parts.append(textwrap.fill(where, WIDTH))
     return "\n\n".join(parts)
 
 
-def write_readme(root, tables, machine):
-    """Replace the text between the two marks of README.md and the pictures in docs.
+def write_page(root, tables, machine):
+    """Replace the text between the two marks of docs/performance.md and the pictures beside it.
 
     Only steps on random data are shown. The result is the list of paths.
     """
     tables = [table for table in tables if table["measure"] == "step" and not table["data"]]
     pictures = draw_pictures(root / "docs", tables, machine)
-    path = root / "README.md"
-    readme = path.read_text(encoding="utf-8")
-    if readme.count(BEGIN) != 1 or readme.count(END) != 1:
+    path = root / "docs" / "performance.md"
+    page = path.read_text(encoding="utf-8")
+    if page.count(BEGIN) != 1 or page.count(END) != 1:
         raise ValueError(f"{path}: expected one {BEGIN} and one {END}")
-    before, rest = readme.split(BEGIN)
+    before, rest = page.split(BEGIN)
     after = rest.split(END)[1]
-    images = "\n\n".join(f"![{roofline_text(t)}](docs/{p.name})" for t, p in pictures)
-    part = "\n\n".join([BEGIN, readme_part(tables, machine), images, END])
+    images = "\n\n".join(f"![{roofline_text(t)}]({p.name})" for t, p in pictures)
+    part = "\n\n".join([BEGIN, page_part(tables, machine), images, END])
     write_text(path, before + part + after)
     return [path, *(picture for _, picture in pictures)]

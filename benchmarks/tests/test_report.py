@@ -112,17 +112,17 @@ def test_files(found, tmp_path):
     assert [path.name for path in paths] == ["tables.md", "steps-sgd.png"]
 
 
-def test_the_readme_changes_between_its_marks_alone(found, tmp_path):
+def test_the_page_changes_between_its_marks_alone(found, tmp_path):
     (tmp_path / "docs").mkdir()
-    readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
-    report.write_readme(tmp_path, summarise(found), MACHINE)
-    text = readme.read_text()
+    page = tmp_path / "docs" / "performance.md"
+    page.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
+    report.write_page(tmp_path, summarise(found), MACHINE)
+    text = page.read_text()
     assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
     assert "| 10 × 5, 4 | 2 | 20 % (27 %) | 2.00 × |  |" in text
-    readme.write_text("no marks")
+    page.write_text("no marks")
     with pytest.raises(ValueError, match="expected one"):
-        report.write_readme(tmp_path, summarise(found), MACHINE)
+        report.write_page(tmp_path, summarise(found), MACHINE)
 
 
 def test_shapes_are_names_or_sizes():

@@ -18,7 +18,7 @@ def blocks(language):
 
 def test_python_blocks_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert len(blocks("python")) == 9
+    assert len(blocks("python")) == 1
     for block in blocks("python"):
         exec(compile(block, "README.md", "exec"), {})
 

@@ -1,0 +1,164 @@
+"""The site: the reference has every public name, the pages of other libraries every parameter."""
+
+import importlib
+import inspect
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from sklearn import decomposition, neural_network
+
+import aefast
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+MODULES = sorted(set(aefast._MODULES) - {"anomaly", "imputation", "table_autoencoder"})
+ELSEWHERE = (  # what aefast/__init__.py does not list, for they need other libraries
+    *("aefast.torch", "aefast.dask"),
+)
+REQUIRES = {"aefast.torch": "torch", "aefast.dask": "distributed"}
+NO_PARAMETERS = {"Gradients", "GoodnessOfFit", "SamplingAdequacy", "SphericityTest"}  # results
+
+
+def names_in_reference():
+    """Return the names that the tables of the reference list, with their modules."""
+    found = set()
+    for page in (DOCS / "reference").glob("*.rst"):
+        text = page.read_text(encoding="utf-8")
+        (module,) = re.findall(r"^\.\. currentmodule:: (\S+)$", text, re.MULTILINE)
+        for table in re.findall(r"^\.\. autosummary::\n(.*?)(?=^\S|\Z)", text, re.M | re.S):
+            found |= {f"{module}.{name}" for name in re.findall(r"^   (\w+)$", table, re.MULTILINE)}
+    return found
+
+
+def public_objects():
+    """Yield the qualified name and the value of each public function and class."""
+    for name in aefast.__all__:
+        value = getattr(aefast, name)
+        if callable(value):
+            yield f"aefast.{name}", value
+    for module in [f"aefast.{name}" for name in MODULES]:
+        loaded = importlib.import_module(module)
+        for name in loaded.__all__:
+            if callable(getattr(loaded, name)):
+                yield f"{module}.{name}", getattr(loaded, name)
+
+
+OBJECTS = dict(public_objects())
+
+
+def test_the_reference_has_every_public_name():
+    listed = {name.rpartition(".")[2]: name for name in names_in_reference()}
+    missing = [name for name in OBJECTS if name.rpartition(".")[2] not in listed]
+    assert missing == []
+    for name in names_in_reference():
+        module, _, attribute = name.rpartition(".")
+        if module in REQUIRES or module.startswith("aefast.interop"):
+            continue
+        assert attribute in dir(importlib.import_module(module)), name
+
+
+@pytest.mark.parametrize("module", ELSEWHERE)
+def test_modules_that_need_other_libraries_are_listed(module):
+    pytest.importorskip(REQUIRES[module])
+    public = {f"{module}.{name}" for name in importlib.import_module(module).__all__}
+    assert public <= names_in_reference()
+
+
+def documented(docstring):
+    """Return the parameters that a docstring documents, or None where it has no such section."""
+    section = re.search(r"^Parameters\n-+\n(.*?)(?=^\S[^\n]*\n-{3,}$|\Z)", docstring, re.M | re.S)
+    if section is None:
+        return None
+    heads = re.findall(r"^(\S[^:\n]*?)(?: :.*)?$", section[1], re.MULTILINE)
+    return {name.strip().lstrip("*") for head in heads for name in head.split(",")}
+
+
+def methods(value):
+    """Yield the public methods of a class that are aefast's."""
+    for name, member in inspect.getmembers(value, callable):
+        inner = getattr(member, "__func__", member)
+        if not name.startswith("_") and getattr(inner, "__module__", "").startswith("aefast"):
+            yield name, inner
+
+
+def signatures():
+    """Yield names and what is documented and taken there."""
+    for name, value in OBJECTS.items():
+        if isinstance(value, type) and issubclass(value, (tuple, Exception)):
+            continue
+        yield name, value, inspect.getdoc(value) or ""
+        if isinstance(value, type):
+            for method, function in methods(value):
+                yield f"{name}.{method}", function, inspect.getdoc(function) or ""
+
+
+SIGNATURES = {name: (value, text) for name, value, text in signatures()}
+
+
+@pytest.mark.parametrize("name", sorted(SIGNATURES))
+def test_each_parameter_is_documented_and_no_other(name):
+    value, text = SIGNATURES[name]
+    there = documented(text)
+    if there is None:
+        return  # a sentence says it all; that there is one is held elsewhere
+    taken = {p.lstrip("*") for p in inspect.signature(value).parameters} - {"self", "cls"}
+    assert {p for p in taken if not p.startswith("_")} - there == set(), "not documented"
+    assert there - taken == set(), "documented, but not taken"
+
+
+@pytest.mark.parametrize(
+    "cls",
+    [
+        neural_network.MLPRegressor,
+        decomposition.DictionaryLearning,
+        decomposition.MiniBatchDictionaryLearning,
+        decomposition.FactorAnalysis,
+        decomposition.PCA,
+    ],
+    ids=lambda cls: cls.__name__,
+)
+def test_parameters_of_scikit_learn_are_mapped(cls):
+    """The first column of a class' table has each of its parameters."""
+    page = (DOCS / "coming-from.md").read_text(encoding="utf-8")
+    sections = re.split(r"^## ", page, flags=re.MULTILINE)
+    (section,) = (part for part in sections if cls.__name__ in part.partition("\n")[0].split())
+    rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("|")]
+    mapped = {name for cell in rows for name in re.findall(r"`(\w+)`", cell)}
+    assert set(inspect.signature(cls).parameters) <= mapped
+
+
+def test_tables_of_contents_name_files():
+    for page in DOCS.rglob("*.md"):
+        text = page.read_text(encoding="utf-8")
+        for block in re.findall(r"^<!-- toctree:\n(.*?)-->$", text, re.MULTILINE | re.DOTALL):
+            for name in block.split():
+                if name.startswith("gallery/") or name.endswith("*"):
+                    continue  # made by the build; any
+                base = ROOT / name[1:] if name.startswith("/") else page.parent / name
+                assert base.with_suffix(".md").exists() or base.with_suffix(".rst").exists(), name
+
+
+def test_index_pages_link_to_what_they_list():
+    """GitHub shows links, and not tables of contents."""
+    for page in DOCS.rglob("index.md"):
+        text = page.read_text(encoding="utf-8")
+        (block,) = re.findall(r"^<!-- toctree:\n(.*?)-->$", text, re.MULTILINE | re.DOTALL)
+        linked = {target.partition("#")[0] for target in re.findall(r"\]\(([^)\s]+)\)", text)}
+        linked = {Path(page.parent, target).resolve() for target in linked}
+        for name in block.split():
+            base = ROOT / name[1:] if name.startswith("/") else page.parent / name
+            if name.partition("/")[0] not in ("gallery", "reference"):
+                assert base.with_suffix(".md").resolve() in linked, name
+
+
+def test_the_gallery_shows_what_it_orders(monkeypatch):
+    monkeypatch.syspath_prepend(str(DOCS / "site"))
+    monkeypatch.setitem(sys.modules, "sphinx_gallery", type(sys)("sphinx_gallery"))
+    scrapers = type(sys)("sphinx_gallery.scrapers")
+    scrapers.figure_rst = None
+    monkeypatch.setitem(sys.modules, "sphinx_gallery.scrapers", scrapers)
+    gallery = importlib.import_module("gallery")
+    shown = {path.stem for path in (ROOT / "examples").glob("*.py") if gallery.in_gallery(path)}
+    assert len(shown) >= 15 and set(gallery.ORDER) == shown
