@@ -43,6 +43,8 @@ def add_scatter(
     where there is such a slice.
     """
     n, d = X.shape
+    if isinstance(X, StreamedRows):
+        n_threads = X.threads_beside(n_threads, 2.0 * d)
     n_threads = threads.effective_n_threads(n_threads, float(n) * d * d)
     accumulator = Accumulator(reference, n_threads)
     for rows, part in _slices(X):

@@ -28,6 +28,9 @@ MEMORY = 1 << 28  # bytes that a stream may use, unless the user says otherwise
 # Shares of the memory: a table of at most 1 / WHOLE of it is read whole, and a window has
 # 1 / WINDOWS of it, since two of them are in use while a third is decoded.
 WHOLE, WINDOWS = 4, 8
+# Floating-point operations for each entry of a row, from which a kernel takes longer than decoding:
+# below, the decoder's threads leave it one core, and a team would wait for itself.
+DECODED_BY_THEN = 1000.0
 FIRST_ROWS = 1 << 12  # room of a window at first, where the number of rows is not known
 
 
@@ -379,6 +382,17 @@ class StreamedRows:
         """Yield all rows in order, in windows, with their names."""
         for window in self.windows(self.window_rows()):
             yield NamedRows(window.rows, self.columns, self, int(window.numbers[0]))
+
+    def threads_beside(self, n_threads: Any, operations: float) -> Any:
+        """Return how many threads a kernel asks for while other threads decode.
+
+        n_threads : int or None
+            The user's wish, which is kept.
+        operations : float
+            Floating-point operations for each entry.
+        """
+        decodes = self.source.reads_ahead and operations < DECODED_BY_THEN
+        return 1 if n_threads is None and decodes else n_threads
 
     def fits_in_memory(self) -> bool:
         """Return whether the table is small beside the memory that may be used."""

@@ -14,6 +14,9 @@ from aefast._base.passes import Pace, RowOrder, slices
 from aefast._base.streams import AllBut, StreamedRows
 from aefast._base.types import Array
 
+# Bytes of a window that is visited in order: a small one is soon filled, so that work begins early.
+IN_ORDER_BYTES = 1 << 22
+
 
 class Visit(NamedTuple):
     """Rows that a kernel visits in one call."""
@@ -58,6 +61,8 @@ class StreamOrder:
         self.n_rows = rows if isinstance(rows, int) else len(rows)
         self.batch_size = min(batch_size, self.n_rows)
         self.window_rows = X.window_rows(self.batch_size)
+        few = IN_ORDER_BYTES // (X.n_columns * X.dtype.itemsize)
+        self.in_order_rows = min(self.window_rows, max(1, few // self.batch_size) * self.batch_size)
 
     def visits(
         self, pace: Pace, random: np.random.Generator | None = None, n_visited: int = 0
@@ -74,12 +79,13 @@ class StreamOrder:
         blocks = None
         if random is not None and not source.in_order:
             blocks = random.permutation(source.n_blocks)
-        n_skipped, visited = divmod(n_visited, self.window_rows)
+        window_rows = self.window_rows if random is not None else self.in_order_rows
+        n_skipped, visited = divmod(n_visited, window_rows)
         for number in range(n_skipped):  # the generator goes on from where it was
             if random is not None:
-                rows = min(self.window_rows, self.n_rows - number * self.window_rows)
+                rows = min(window_rows, self.n_rows - number * window_rows)
                 random.permutation(rows)
-        for window in self._X.windows(self.window_rows, blocks, self._left_out, n_skipped):
+        for window in self._X.windows(window_rows, blocks, self._left_out, n_skipped):
             n = len(window.numbers)
             order = np.arange(n) if random is None else random.permutation(n)
             for part in slices(n - visited, pace):

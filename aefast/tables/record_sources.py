@@ -7,6 +7,8 @@ changed is an error that names it, whichever pass comes to it.
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -130,6 +132,30 @@ class DatasetSource:
         return self._lengths
 
     def read(self, blocks: Iterable[int]) -> Iterator[tuple[int, Any]]:
+        """Yield the records of blocks; the next block's first are decoded meanwhile."""
+        order = iter(blocks)
+        pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="aefast-decode")
+        try:
+            block = next(order, None)
+            future = None if block is None else pool.submit(self._begun, block)
+            while block is not None and future is not None:
+                first, others = future.result()
+                following = next(order, None)
+                if following is not None:
+                    future = pool.submit(self._begun, following)
+                for batch in chain([] if first is None else [first], others):
+                    if batch.num_rows:
+                        yield block, TableRecords(batch)
+                block = following
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _begun(self, block: int) -> tuple[Any, Iterator[Any]]:
+        """Return the first batch of a block, or None, and an iterator over the others."""
+        batches = self._batches(block)
+        return next(batches, None), batches
+
+    def _batches(self, block: int) -> Iterator[Any]:
         options = {
             "columns": list(self.columns),
             "filter": self._filter,
@@ -139,14 +165,11 @@ class DatasetSource:
         }
         if self._schema is not None:
             options["schema"] = self._schema
-        for block in blocks:
-            fragment, path = self._blocks[block]
-            if path in self._files:
-                self._files[path].check()
-            with _named(path):
-                for batch in fragment.to_batches(**options):
-                    if batch.num_rows:
-                        yield block, TableRecords(batch)
+        fragment, path = self._blocks[block]
+        if path in self._files:
+            self._files[path].check()
+        with _named(path):
+            yield from fragment.to_batches(**options)
 
     def place(self, block: int, row: int) -> str:
         fragment, path = self._blocks[block]

@@ -334,8 +334,11 @@ def start_training(
         estimator.max_epochs, n_epochs_made, -(-order.n_rows // order.batch_size)
     )
     variant = check_rows(rows, model, variant)
-    given = estimator.n_threads, work_of_step(model, order)
+    n_threads, work = estimator.n_threads, work_of_step(model, order)
     is_stream = isinstance(rows, StreamedRows)
+    if is_stream:
+        n_threads = rows.threads_beside(n_threads, work / (order.batch_size * rows.shape[1]))
+    given = n_threads, work
     table = np.empty((1, rows.shape[1]), rows.dtype) if is_stream else rows
     arrays = model, table, state.parameters, state.optimizer_state, hyperparameters_of(estimator)
     options = {
@@ -359,7 +362,7 @@ def start_training(
         )
     seed = state.seed if estimator.shuffle else None
     first = min(trainer.n_threads, threads.effective_n_threads(*given))
-    team = TeamSize(trainer.n_threads, is_fixed=estimator.n_threads is not None, first=first)
+    team = TeamSize(trainer.n_threads, is_fixed=n_threads is not None, first=first)
     weight = sample_weight if is_stream else None
     return MiniBatches(trainer, model, rows, order, seed, state.n_rows_seen, team, weight)
 
