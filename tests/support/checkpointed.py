@@ -21,6 +21,7 @@ from aefast import (
     MultinomialAutoencoder,
     ProbabilisticPCA,
     StackedAutoencoder,
+    stream,
 )
 
 ROWS = np.random.default_rng(0).random((230, 6))
@@ -44,9 +45,13 @@ GAPS[::5, 1] = np.nan
 FACTORED = {"solver": "sgd", "momentum": 0, "scale": None, "learning_rate": 0.1}
 WIDE = np.random.default_rng(1).random((40, 2000)).astype(np.float32)
 MIXTURE = {"random_state": 0, "max_iter": 25, "tol": 0}
+# longer than a quarter of the memory, so that it is read window by window
+STREAMED = stream(np.array_split(np.tile(ROWS, (4, 1)), 7), memory=1 << 16)
 # estimator and rows by what their checkpoints hold
 FITS = {
     "autoencoder": (_of(Autoencoder, 3, max_epochs=3, corruption=("masking", 0.2)), ROWS),
+    "streamed": (_of(Autoencoder, 3, max_epochs=3, early_stopping=True, tol=0), STREAMED),
+    "streamed dictionary": (_of(DictionaryLearning, 4, alpha=0.1, max_epochs=2), STREAMED),
     "budget": (_of(Autoencoder, 2, max_epochs="auto", tol=0.1, batch_size=230), ROWS),
     "plateau": (_of(Autoencoder, 3, early_stopping=True, **PLATEAU), ROWS),
     "dead units": (_of(Autoencoder, 20, top_k=2, max_epochs=3), ROWS.astype(np.float32)),
