@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from aefast._base import _rows
 from aefast._base.types import Array
 from aefast.tables.arrow_files import is_numeric
 from aefast.tables.optional import arrow, has_arrow
@@ -42,9 +43,12 @@ class TableRecords:
 
     def __init__(self, batch: Any) -> None:
         self.n_rows = batch.num_rows
-        self._columns = [_numbers(column) for column in batch.columns]
+        self._columns = [np.ascontiguousarray(_numbers(column)) for column in batch.columns]
 
     def fill(self, out: Array, first: int) -> None:
+        if all(column.dtype == out.dtype for column in self._columns):
+            _rows.interleave(self._columns, out, first)
+            return
         with np.errstate(over="ignore"):
             for at in range(0, len(out), _INTERLEAVED):
                 part = out[at : at + _INTERLEAVED]

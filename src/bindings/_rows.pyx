@@ -1,6 +1,8 @@
 # cython: freethreading_compatible=True
 """Checks of tables of rows, sums of their columns, and the statuses that kernels return."""
 
+import numpy as np
+
 from aefast._base import _runtime
 
 cimport numpy as cnp
@@ -43,6 +45,11 @@ cdef extern from "kernels/base/csr.h":
         CSR_COLUMNS
 
     int check_csr(const csr_view*, int64_t*) noexcept nogil
+
+
+cdef extern from "kernels/base/interleave.h":
+    void interleave_columns "interleave"(const char* const*, int64_t, size_t, int64_t, int64_t,
+                                         char*, int64_t) noexcept nogil
 
 
 NOT_FINITE = STATUS_NOT_FINITE  # a result is not finite
@@ -91,6 +98,26 @@ def scan(cnp.ndarray X, order, domain, cnp.ndarray real_example, n_threads, cnp.
     with nogil:
         kernels.scan(&job)
     return job.status
+
+
+def interleave(list columns, cnp.ndarray out, int64_t first):
+    """Write the entries first, first + 1, ... of columns into the rows of `out` (n, d).
+
+    Columns are contiguous ndarrays of out's type, float32 or float64, with at least first + n
+    entries. The entries of a row are adjacent."""
+    cdef int64_t d = cnp.PyArray_DIM(out, 1), n = cnp.PyArray_DIM(out, 0)
+    cdef cnp.ndarray places = np.empty(d, np.uintp), column
+    cdef size_t* pointers = <size_t*> data_of(places)
+    for j in range(d):
+        column = columns[j]
+        if cnp.PyArray_DIM(column, 0) < first + n:
+            raise ValueError(f"column {j} has {len(column)} entries, not {first + n}")
+        pointers[j] = <size_t> cnp.PyArray_DATA(column)
+    cdef char* rows = cnp.PyArray_BYTES(out)
+    cdef size_t size = cnp.PyArray_ITEMSIZE(out)
+    cdef int64_t stride = cnp.PyArray_STRIDE(out, 0)
+    with nogil:
+        interleave_columns(<const char* const*> pointers, d, size, first, n, rows, stride)
 
 
 def csr_fault(const int64_t[::1] row_begin, const int64_t[::1] columns, int64_t n_columns,

@@ -141,3 +141,16 @@ def read_only(X):
 )
 def test_plain_is_what_kernels_read_as_it_is(array, expected):
     assert _rows.is_plain(array, 2) is expected
+
+
+@pytest.mark.parametrize("dtype", (np.float32, np.float64))
+@pytest.mark.parametrize("n, d", [(1, 1), (31, 5), (33, 100), (1000, 17)])
+def test_columns_are_interleaved(n, d, dtype):
+    table = np.random.default_rng(0).normal(size=(d, n + 7)).astype(dtype)
+    columns = [np.ascontiguousarray(column) for column in table]
+    room = np.full((n, d + 3), np.nan, dtype)
+    _rows.interleave(columns, room[:, :d], 7)  # rows may be further apart than they are long
+    np.testing.assert_array_equal(room[:, :d], table[:, 7:].T)
+    assert np.isnan(room[:, d:]).all()
+    with pytest.raises(ValueError, match="column 0 has"):
+        _rows.interleave(columns, room[:, :d], 8)
