@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from aefast._base.passes import Pace, RowOrder, slices
-from aefast._base.streams import AllBut, StreamedRows
+from aefast._base.stream_parts import AllBut
+from aefast._base.streams import StreamedRows
 from aefast._base.types import Array
 
 # Bytes of a window that is visited in order: a small one is soon filled, so that work begins early.

@@ -18,7 +18,8 @@ from aefast._base.progress import check_callbacks
 from aefast._base.random import held_out_rows, seed_of, split_rows
 from aefast._base.scan import scan_rows
 from aefast._base.stopping import EarlyStopping, Patience
-from aefast._base.streams import AllBut, StreamedRows, opened
+from aefast._base.stream_parts import AllBut
+from aefast._base.streams import StreamedRows, opened
 from aefast._base.types import Callbacks, PathLike, RandomState, Table
 from aefast.sparse_coding import coding
 from aefast.sparse_coding.coder import CODING_CONSTRAINTS, check_options

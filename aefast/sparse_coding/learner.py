@@ -14,7 +14,7 @@ from aefast._base.epochs import Diverged
 from aefast._base.passes import copied_rows
 from aefast._base.random import MOST_PERMUTED, WEIGHTS, random_stream
 from aefast._base.sparse_rows import dense_rows
-from aefast._base.streams import AllBut
+from aefast._base.stream_parts import AllBut
 from aefast._base.team_size import TeamSize
 from aefast.sparse_coding import _sparse_coding, coding
 

@@ -14,7 +14,8 @@ from numpy.typing import DTypeLike
 from aefast._base.errors import shown
 from aefast._base.paths import as_path
 from aefast._base.scalars import as_integer
-from aefast._base.streams import MEMORY, NamedRows, RecordSource, StreamedRows
+from aefast._base.stream_parts import RecordSource
+from aefast._base.streams import MEMORY, NamedRows, StreamedRows
 from aefast.tables.item_sources import IteratorSource, ListSource
 from aefast.tables.optional import arrow
 from aefast.tables.readers import Options, open_table

@@ -9,7 +9,8 @@ import aefast
 from aefast._base.passes import Pace
 from aefast._base.progress import Bar
 from aefast._base.random import SHUFFLE, random_stream
-from aefast._base.streams import AllBut, StreamedRows
+from aefast._base.stream_parts import AllBut
+from aefast._base.streams import StreamedRows
 from aefast._base.visits import order_of
 
 pa = pytest.importorskip("pyarrow")

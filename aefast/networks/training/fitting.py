@@ -15,7 +15,8 @@ from aefast._base.errors import table_name
 from aefast._base.fingerprints import fingerprint
 from aefast._base.random import held_out_rows, seed_of, split_rows
 from aefast._base.stopping import EarlyStopping, Patience
-from aefast._base.streams import AllBut, StreamedRows, opened
+from aefast._base.stream_parts import AllBut
+from aefast._base.streams import StreamedRows, opened
 from aefast.networks.fitted import (
     FittedState,
     check_initial_values,
