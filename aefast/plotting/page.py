@@ -6,6 +6,9 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from aefast._base.errors import shown
+
+_LONGEST = 300  # number of characters of a value
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --quiet: #777; }
 body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 62rem; padding: 1rem; }
@@ -88,5 +91,4 @@ def _cell(value: Any) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = f"{value:.5g}" if isinstance(value, float) else str(value)
-    return text if len(text) <= 300 else f"{text[:300]}…"
+    return f"{value:.5g}" if isinstance(value, float) else shown(value).strip("'")[:_LONGEST]

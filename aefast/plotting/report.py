@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from aefast._base import arrays as check
+from aefast._base.errors import shown
 from aefast._base.files import replacing
 from aefast._base.streams import opened
 from aefast._base.types import Array, PathLike
@@ -77,6 +78,8 @@ def report(
     check_model(model, "model")
     if not (hasattr(model, "transform") and hasattr(model, "score_samples")):
         raise TypeError(f"model must have transform and score_samples, got {type(model).__name__}")
+    if facts is not None and not isinstance(facts, Mapping):
+        raise TypeError(f"facts must be a mapping of names to values, got {shown(facts)}")
     shape = resolve_image_shape(model, image_shape, "model")
     X = opened(X, whole=True)
     scores = model.score_samples(X)
@@ -137,7 +140,7 @@ def _summary(page, given, facts):
     if history and len(history["seconds"]):
         found["seconds of training"] = f"{history['seconds'][-1]:.3g}"
         found["seconds of an epoch"] = f"{history['seconds'][-1] / len(history['seconds']):.3g}"
-    page.section("Summary").facts(found | dict(facts))
+    page.section("Summary").facts(found | {str(name): value for name, value in facts.items()})
 
 
 def _curves(page, given):

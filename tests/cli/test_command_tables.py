@@ -115,6 +115,7 @@ JSON = {
     "anomalies": "anomalies X.csv",
     "dictionary": "dictionary X.csv -k 4 --epochs 1 --no-plots --out d",
     "denoise": "denoise x.png --noise 20 -o y.png",
+    "report": "report m X.csv -o report.html",
     "info": "info m",
     "export": "export m --to c -o m.h",
     "recommend": "recommend ratings.csv -o top.csv",

@@ -41,8 +41,8 @@ def test_a_fit_meanwhile_leaves_a_result_of_the_fitted_state(cls, method, monkey
     expected = METHODS[method](make(cls).fit(NARROW), NARROW)
     ae, checked = make(cls).fit(NARROW), arrays.estimator_rows
 
-    def checked_before_a_fit(estimator, X, *, reset, name):
-        rows = checked(estimator, X, reset=reset, name=name)
+    def checked_before_a_fit(estimator, X, *, reset, **options):
+        rows = checked(estimator, X, reset=reset, **options)
         if estimator is ae and not reset:
             ae.fit(WIDE)
         return rows
@@ -56,10 +56,10 @@ def test_a_fit_meanwhile_leaves_a_result_of_the_fitted_state(cls, method, monkey
 def test_a_fit_before_the_check_is_noticed_by_the_kernel(method, monkeypatch):
     ae, checked = make().fit(WIDE), arrays.estimator_rows
 
-    def checked_after_a_fit(estimator, X, *, reset, name):
+    def checked_after_a_fit(estimator, X, *, reset, **options):
         if estimator is ae and not reset:
             ae.fit(NARROW)
-        return checked(estimator, X, reset=reset, name=name)
+        return checked(estimator, X, reset=reset, **options)
 
     monkeypatch.setattr(arrays, "estimator_rows", checked_after_a_fit)
     with pytest.raises(ValueError, match="reads rows of 30 columns got rows of 4"):

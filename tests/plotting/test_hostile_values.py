@@ -27,6 +27,7 @@ def arguments():
         "filters": {"ae": ae, "image_shape": SHAPE},
         "loss": {"ae": ae},
         "reconstructions": {"ae": ae, "X": X},
+        "report": {"model": ae, "X": X, "path": "a.html", "image_shape": SHAPE},
         "top_features": {"model": ae},
         "words": {"model": ae},
         "walk": {"ae": ae, "X": X[:3], "chain": chain, "image_shape": SHAPE},
