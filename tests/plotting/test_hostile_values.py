@@ -12,8 +12,10 @@ from aefast import plotting
 X = np.random.default_rng(0).random((30, 4))
 SHAPE = (2, 2)
 pytestmark = pytest.mark.filterwarnings("ignore")
+# A page is drawn in a fifth of a second, some sixty times for each of its parameters.
+TIERS = {"report": pytest.mark.extra}
 PARAMETERS = [
-    (name, parameter)
+    pytest.param(name, parameter, marks=TIERS.get(name, ()))
     for name in plotting.__all__
     for parameter in inspect.signature(getattr(plotting, name)).parameters
 ]
