@@ -85,7 +85,9 @@ KERNEL_FLAGS = [
 ]
 # -g0: Python's flags ask for debug information, which takes a third of the time to compile and most
 # of the size of an extension.
-OPTIMIZE = ["-O1", "-g1", "-fno-omit-frame-pointer", "-fno-wrapv"] if DEBUG else ["-O2", "-g0"]
+# Bindings are called a few times a slice: they are small rather than fast. Kernels have flags of
+# their own after these.
+OPTIMIZE = ["-O1", "-g1", "-fno-omit-frame-pointer", "-fno-wrapv"] if DEBUG else ["-Os", "-g0"]
 # Kernels name their vectors, and gain nothing from GCC's own vectors, versions of loops and clones
 # of functions, which take a quarter of their size at -O3. What they need of it is that short loops
 # over registers are unrolled, and that functions are inlined. Other compilers get -O3.
