@@ -150,7 +150,7 @@ def test_a_reader_that_is_not_wanted_ends(tmp_path):
 def test_ctrl_c_within_a_pass_is_heard_at_once(tmp_path):
     def parts():
         yield PARTS[0]
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)  # in this thread, at once
         yield PARTS[1]
         raise AssertionError("the pass went on")
 
