@@ -85,8 +85,8 @@ KERNEL_FLAGS = [
 ]
 # -g0: Python's flags ask for debug information, which takes a third of the time to compile and most
 # of the size of an extension.
-# Bindings are called a few times a slice: they are small rather than fast. Kernels have flags of
-# their own after these.
+# Bindings are called a few times a slice: they are small rather than fast, but for _rows, whose
+# headers have loops over entries (csr.h, interleave.h). Kernels have further flags.
 OPTIMIZE = ["-O1", "-g1", "-fno-omit-frame-pointer", "-fno-wrapv"] if DEBUG else ["-Os", "-g0"]
 # Kernels name their vectors, and gain nothing from GCC's own vectors, versions of loops and clones
 # of functions, which take a quarter of their size at -O3. What they need of it is that short loops
@@ -329,6 +329,7 @@ class BuildKernels(build_ext):
             *self.tables,
             *(f"-D{name}={value}" for name, value in ext.define_macros),
             *(f"-I{path}" for path in ext.include_dirs),
+            *(["-O2"] if ext.name == "aefast._base._rows" and not DEBUG else []),
         ]
         return [Job(source, "bindings", flags) for source in sources]
 
