@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from aefast._base.passes import Pace, RowOrder, slices
+from aefast._base.passes import Pace, RowOrder, slices, slices_of_windows
 from aefast._base.stream_parts import AllBut
 from aefast._base.streams import StreamedRows
 from aefast._base.types import Array
@@ -38,9 +38,8 @@ class ArrayOrder(RowOrder):
         self, pace: Pace, random: np.random.Generator | None = None, n_visited: int = 0
     ) -> Iterator[Visit]:
         """Yield slices of one pass; the parameters are those of `RowOrder.windows`."""
-        for window in self.windows(random, n_visited):
-            for part in slices(len(window), pace):
-                yield Visit(self._X, window[part], window[part])
+        for part in slices_of_windows(self.windows(random, n_visited), pace):
+            yield Visit(self._X, part, part)
 
 
 class StreamOrder:

@@ -267,7 +267,7 @@ class TextSource:
     reads_once, in_order, reads_ahead = False, False, True
 
     def __init__(self, sources: Sequence[Source], name: str, options: Options, dtype: Any) -> None:
-        self.name, self._options = name, options
+        self.name = name
         self._tables = [open_table(source.name, options) for source in sources]
         first = self._tables[0]
         self.columns = None if first.names is None else tuple(first.names)
