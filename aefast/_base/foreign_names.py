@@ -1,42 +1,82 @@
-"""Errors for constructor parameters by the names that other libraries give them."""
+"""Parameters by the names that other libraries give them.
+
+A name whose meaning is the same is an alias: the parameter gets its value, by its own name. Any
+other gets an error that says what it is here.
+"""
 
 from collections.abc import Callable, Mapping
 from functools import wraps
-from typing import Any, Self, TypeVar
+from numbers import Integral
+from typing import Any, NamedTuple, Self, TypeVar
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-def hints(names: Mapping[str, str]) -> Callable[[_Function], _Function]:
-    """Decorate a constructor: a TypeError for one of these names says what it is here.
+class Alias(NamedTuple):
+    """Name elsewhere of a parameter that means the same here."""
+
+    parameter: str
+    # Values that are written differently here.
+    values: Mapping[Any, Any] = {}
+
+    def translated(self, value: Any) -> Any:
+        """Return what a value elsewhere is here."""
+        is_plain = value is None or isinstance(value, (str, Integral))
+        return self.values.get(value, value) if is_plain else value
+
+
+Names = Mapping[str, str | Alias]
+
+
+def hints(names: Names) -> Callable[[_Function], _Function]:
+    """Decorate a constructor or a function: it takes aliases, and other foreign names get a hint.
 
     Parameters
     ----------
-    names : dict of str
-        What each foreign name is called here, as the rest of a sentence "here it is ...".
+    names : dict
+        For each foreign name an `Alias`, or what it is called here, as the rest of a sentence "here
+        it is ...": the message of a TypeError.
     """
 
-    def decorate(constructor: _Function) -> _Function:
-        @wraps(constructor)
-        def construct(self: Any, *arguments: Any, **parameters: Any) -> None:
-            for name in parameters:
-                if name in names:
-                    raise TypeError(message(type(self).__name__, name, names))
-            constructor(self, *arguments, **parameters)
+    def decorate(function: _Function) -> _Function:
+        is_constructor = function.__name__ == "__init__"
 
-        construct.foreign_names = names  # type: ignore[attr-defined]  # for `ForeignNames`
-        return construct  # type: ignore[return-value]
+        @wraps(function)
+        def call(*arguments: Any, **parameters: Any) -> Any:
+            if not names.keys().isdisjoint(parameters):
+                owner = type(arguments[0]).__name__ if is_constructor else function.__name__
+                parameters = _in_own_names(owner, parameters, names, TypeError)
+            return function(*arguments, **parameters)
+
+        call.foreign_names = names  # type: ignore[attr-defined]  # for `ForeignNames`
+        return call  # type: ignore[return-value]
 
     return decorate
 
 
-def message(estimator: str, name: str, names: Mapping[str, str]) -> str:
+def message(owner: str, name: str, names: Names) -> str:
     """Return the error for a foreign name of a parameter."""
-    return f"{estimator} has no parameter {name!r}: {names[name]}"
+    return f"{owner} has no parameter {name!r}: {names[name]}"
+
+
+def _in_own_names(
+    owner: str, parameters: dict[str, Any], names: Names, error: type[Exception]
+) -> dict[str, Any]:
+    """Return parameters by their own names; raises `error` for names that are no aliases."""
+    own: dict[str, Any] = {}
+    for name, value in parameters.items():
+        alias = names.get(name)
+        if isinstance(alias, str):
+            raise error(message(owner, name, names))
+        parameter = name if alias is None else alias.parameter
+        if parameter in own:
+            raise error(f"{owner} got {parameter} twice, once by another name")
+        own[parameter] = value if alias is None else alias.translated(value)
+    return own
 
 
 class ForeignNames:
-    """Mixin of estimators whose constructor `hints` decorates: `set_params` has the hints too."""
+    """Mixin of estimators whose constructor `hints` decorates: `set_params` has the names too."""
 
     def set_params(self, **params: Any) -> Self:
         """Set parameters, as scikit-learn's estimators do.
@@ -47,9 +87,6 @@ class ForeignNames:
             For names that are no parameters. For those of other libraries, the error says what
             they are here.
         """
-        names: Mapping[str, str] = getattr(type(self).__init__, "foreign_names", {})
-        for name in params:
-            if name in names:
-                raise ValueError(message(type(self).__name__, name, names))
+        names: Names = getattr(type(self).__init__, "foreign_names", {})
         parent: Any = super()
-        return parent.set_params(**params)
+        return parent.set_params(**_in_own_names(type(self).__name__, params, names, ValueError))

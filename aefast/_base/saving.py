@@ -49,7 +49,7 @@ class Pickled:
     versions.
     """
 
-    _pickle_version = 2  # raised with every change of the attributes
+    _pickle_version = 3  # raised with every change of the attributes
 
     def _validate_params(self) -> None:
         """Validate as scikit-learn does, after a check that numbers fit the machine's types.

@@ -1,6 +1,5 @@
 """Sparse codes for a given dictionary: a function, and an estimator around it."""
 
-from abc import ABC, abstractmethod
 from numbers import Integral, Real
 from typing import Any, Self
 
@@ -12,15 +11,16 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from aefast._base import arrays as check
 from aefast._base import scalars, threads
 from aefast._base.by_parts import takes_streams
-from aefast._base.errors import overflow_of_row, table_name
-from aefast._base.float_range import all_finite
-from aefast._base.given_results import GivenResults, into
+from aefast._base.errors import table_name
+from aefast._base.foreign_names import ForeignNames, hints
+from aefast._base.given_results import into
 from aefast._base.saving import Pickled
 from aefast._base.scan import scan_rows
 from aefast._base.streams import opened
 from aefast._base.types import Array, PathLike, Reals, Table
-from aefast.sparse_coding import coding
+from aefast.sparse_coding import coding, foreign_names
 from aefast.sparse_coding.coding import ALGORITHMS, OUTPUT_FORMATS, Settings
+from aefast.sparse_coding.decoding import DecodesCodes, check_dense_output, with_split_sign
 
 __all__ = ["SparseCoder", "sparse_encode"]
 
@@ -33,11 +33,12 @@ CODING_CONSTRAINTS = {
 }
 
 
+@hints(foreign_names.SPARSE_ENCODE)
 def sparse_encode(
     X: Table,
     dictionary: ArrayLike,
-    *,
     algorithm: str = "lasso_active",
+    *,
     alpha: float = 1.0,
     n_nonzero_coefs: int | None = None,
     positive: bool = False,
@@ -137,6 +138,8 @@ def sparse_encode(
     Memory beyond the codes: O(k² + k d) for the Gram matrix and the forms of D, and O(k min(k, d))
     for each thread.
 
+    scikit-learn's `n_jobs` is accepted as another name of `n_threads`.
+
     Examples
     --------
     >>> import numpy as np
@@ -155,24 +158,9 @@ def sparse_encode(
     return_gap = scalars.as_flag(return_gap, "return_gap")
     settings = Settings(algorithm, alpha, n_nonzero_coefs, positive, tol, max_iter, n_threads)
     coding.check_settings(settings, len(D))
-    check_options(settings, init, return_gap)
+    coding.check_options(settings, init, return_gap)
     result = encode(rows, D, settings, atom_weights, init, output_format, name)
     return tuple(result) if return_gap else result.codes
-
-
-def check_options(settings, init=None, return_gap=False):
-    """Raise a ValueError for options that the algorithm does not have."""
-    name, facts = settings.algorithm, ALGORITHMS[settings.algorithm]
-    if facts["pursues"] and settings.positive:
-        raise ValueError(
-            f"positive=True: expected another algorithm than 'omp' and 'ormp', got {name!r}"
-        )
-    if init is not None and not facts["starts"]:
-        able = [name for name, facts in ALGORITHMS.items() if facts["starts"]]
-        raise ValueError(f"init expects an algorithm that starts from codes, {able}, got {name!r}")
-    if return_gap and not facts["has_gap"]:
-        able = [name for name, facts in ALGORITHMS.items() if facts["has_gap"]]
-        raise ValueError(f"return_gap=True expects a lasso algorithm, {able}, got {name!r}")
 
 
 def encode(rows, D, settings, atom_weights, init, output_format, name):
@@ -187,46 +175,13 @@ def encode(rows, D, settings, atom_weights, init, output_format, name):
     return coding.code_rows(rows, D, settings, weights=weights, **options)
 
 
-def check_dense_output(out, output_format):
-    """Raise ValueError for a given array that is to hold a sparse matrix."""
-    if out is not None and output_format != "dense":
-        raise ValueError(f"out needs output_format='dense', got {output_format!r}")
-
-
-class DecodesCodes(GivenResults, ABC):
-    """Mixin of estimators with a dictionary: reconstructs rows from codes."""
-
-    @abstractmethod
-    def _dictionary(self):
-        """Return D (k, d)."""
-
-    def inverse_transform(self, H: Table) -> Reals:
-        """Return the reconstruction ``X̂ = H D``.
-
-        Parameters
-        ----------
-        H : array-like or sparse matrix (n_samples, n_components)
-
-        Returns
-        -------
-        X_hat : ndarray (n_samples, n_features)
-        """
-        D = self._dictionary()
-        H = check.as_csr(H, "H") if hasattr(H, "tocsr") else check.as_rows(H, "H")
-        if H.shape[1] != len(D):
-            raise ValueError(f"H must have {len(D)} columns, one an atom, got shape {H.shape}")
-        if isinstance(H, np.ndarray):
-            check.check_finite(H, "H")
-        D = D.astype(check.real_type(H.dtype, D.dtype), copy=False)
-        with threads.same_bits(), np.errstate(over="ignore", invalid="ignore"):
-            X = np.asarray(H @ D)
-        if not all_finite(X):
-            raise overflow_of_row("a result", X, X.dtype, H, "H")
-        return X
-
-
 class SparseCoder(
-    DecodesCodes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Pickled, BaseEstimator
+    DecodesCodes,
+    ForeignNames,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    Pickled,
+    BaseEstimator,
 ):
     """Sparse coding of rows with a fixed dictionary.
 
@@ -250,6 +205,9 @@ class SparseCoder(
         Predicts the codes that "lasso_active", "lasso_cd", "fista" and "ista" start from: a trained
         `Autoencoder` with as many components, or another estimator with `transform` or `predict`.
     output_format : {"dense", "csr"}, default="dense"
+    split_sign : bool, default=False
+        Whether `transform` gives the positive parts of the codes and, in as many further columns,
+        the negative parts: 2 n_components columns, none of them negative.
     n_threads : int or None, default=None
 
     Attributes
@@ -259,6 +217,13 @@ class SparseCoder(
         After `fit`.
     feature_names_in_ : ndarray of str
         After `fit`, where X has string column names.
+
+    Notes
+    -----
+    These names of scikit-learn are accepted for parameters that mean the same:
+    `transform_algorithm`, `transform_alpha`, `transform_n_nonzero_coefs`, `transform_max_iter`,
+    `positive_code` and `n_jobs` for `algorithm`, `alpha`, `n_nonzero_coefs`, `code_max_iter`,
+    `positive` and `n_threads`.
 
     Examples
     --------
@@ -277,13 +242,15 @@ class SparseCoder(
         "atom_weights": ["array-like", None],
         "init": [HasMethods("transform"), HasMethods("predict"), None],
         "output_format": [StrOptions(set(OUTPUT_FORMATS))],
+        "split_sign": ["boolean"],
     }
 
+    @hints(foreign_names.SPARSE_CODER)
     def __init__(
         self,
         dictionary: ArrayLike,
-        *,
         algorithm: str = "lasso_active",
+        *,
         alpha: float = 1.0,
         n_nonzero_coefs: int | None = None,
         positive: bool = False,
@@ -292,6 +259,7 @@ class SparseCoder(
         atom_weights: ArrayLike | None = None,
         init: ArrayLike | None = None,
         output_format: str = "dense",
+        split_sign: bool = False,
         n_threads: int | None = None,
     ) -> None:
         self.dictionary = dictionary
@@ -304,6 +272,7 @@ class SparseCoder(
         self.atom_weights = atom_weights
         self.init = init
         self.output_format = output_format
+        self.split_sign = split_sign
         self.n_threads = n_threads
 
     def fit(self, X: Table, y: object = None) -> Self:
@@ -341,13 +310,15 @@ class SparseCoder(
         Returns
         -------
         H : ndarray or csr_matrix (n_samples, n_components)
-            float32 for float32, uint8 and bool rows, float64 otherwise.
+            float32 for float32, uint8 and bool rows, float64 otherwise. With `split_sign` it has
+            2 n_components columns.
         """
 
         def codes(part):
             rows, result = self._encode(part)
             name = table_name(part, self)
-            return coding.as_type(result.codes, check.real_type(rows.dtype), rows, name)
+            H = coding.as_type(result.codes, check.real_type(rows.dtype), rows, name)
+            return with_split_sign(H) if self.split_sign else H
 
         check_dense_output(out, self.output_format)
         return into(out, X, codes)
@@ -374,12 +345,13 @@ class SparseCoder(
 
     @property
     def _n_features_out(self):
-        return self.n_components_
+        return self.n_components_ * (2 if self.split_sign else 1)
 
     def _dictionary(self):
         return coding.as_dictionary(self.dictionary)
 
     def _settings(self):
+        coding.check_algorithm(self.algorithm)
         self._validate_params()
         settings = Settings(
             self.algorithm,
@@ -392,12 +364,12 @@ class SparseCoder(
         )
         D = self._dictionary()
         coding.check_settings(settings, len(D))
-        check_options(settings, self.init)
+        coding.check_options(settings, self.init)
         return settings, D
 
     def _encode(self, X, return_gap=False):
         settings, D = self._settings()
-        check_options(settings, self.init, return_gap)
+        coding.check_options(settings, self.init, return_gap)
         rows = self._rows(X, D, reset=not hasattr(self, "n_features_in_"))
         options = self.atom_weights, self.init, self.output_format, table_name(X, self)
         return rows, encode(rows, D, settings, *options)

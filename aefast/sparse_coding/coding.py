@@ -49,16 +49,28 @@ class Settings(NamedTuple):
     n_threads: int | None
 
 
-def check_settings(settings, n_components):
+def check_algorithm(value, name="algorithm"):
+    """Raise a ValueError for an algorithm of scikit-learn that is not here, saying what is."""
+    if isinstance(value, str) and value == "lars":
+        raise ValueError(
+            f"{name}: 'lars', least-angle regression without the lasso, is not here; 'lasso_lars' "
+            "has the same path until a coefficient changes its sign, and 'omp' and 'ormp' have "
+            "codes of a given number of atoms"
+        )
+
+
+def check_settings(settings, n_components, prefix=""):
     """Raise a ValueError or TypeError for settings that are invalid for any rows.
 
-    Estimators have checked types and ranges already; functions have not.
+    Estimators have checked types and ranges already; functions have not. In errors, names of
+    parameters that `transform` has of its own begin with the prefix.
     """
-    scalars.check_name(settings.algorithm, "algorithm", ALGORITHMS)
-    for name in ("alpha", "tol"):
-        scalars.check_number(getattr(settings, name), name)
+    check_algorithm(settings.algorithm, f"{prefix}algorithm")
+    scalars.check_name(settings.algorithm, f"{prefix}algorithm", ALGORITHMS)
+    scalars.check_number(settings.alpha, f"{prefix}alpha")
+    scalars.check_number(settings.tol, "tol")
     if not 0 < settings.alpha < np.inf:
-        raise ValueError(f"alpha must be positive and finite, got {settings.alpha}")
+        raise ValueError(f"{prefix}alpha must be positive and finite, got {settings.alpha}")
     if not 0 <= settings.tol < np.inf:
         raise ValueError(f"tol must be finite and not negative, got {settings.tol}")
     if not isinstance(settings.positive, (bool, np.bool_)):
@@ -66,11 +78,27 @@ def check_settings(settings, n_components):
     if scalars.as_integer(settings.max_iter, "max_iter") < 1:
         raise ValueError(f"max_iter must be at least 1, got {settings.max_iter}")
     if settings.n_nonzero_coefs is not None:
-        count = scalars.as_integer(settings.n_nonzero_coefs, "n_nonzero_coefs")
+        count = scalars.as_integer(settings.n_nonzero_coefs, f"{prefix}n_nonzero_coefs")
         if not 1 <= count <= n_components:
             raise ValueError(
-                f"n_nonzero_coefs must be in [1, {n_components}], the number of atoms, got {count}"
+                f"{prefix}n_nonzero_coefs must be in [1, {n_components}], the number of atoms, "
+                f"got {count}"
             )
+
+
+def check_options(settings, init=None, return_gap=False):
+    """Raise a ValueError for options that the algorithm does not have."""
+    name, facts = settings.algorithm, ALGORITHMS[settings.algorithm]
+    if facts["pursues"] and settings.positive:
+        raise ValueError(
+            f"positive=True: expected another algorithm than 'omp' and 'ormp', got {name!r}"
+        )
+    if init is not None and not facts["starts"]:
+        able = [name for name, facts in ALGORITHMS.items() if facts["starts"]]
+        raise ValueError(f"init expects an algorithm that starts from codes, {able}, got {name!r}")
+    if return_gap and not facts["has_gap"]:
+        able = [name for name, facts in ALGORITHMS.items() if facts["has_gap"]]
+        raise ValueError(f"return_gap=True expects a lasso algorithm, {able}, got {name!r}")
 
 
 def as_dictionary(value, name="dictionary"):

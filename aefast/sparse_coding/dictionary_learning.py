@@ -14,6 +14,7 @@ from aefast._base import checkpoints
 from aefast._base.checkpoints import Checkpoint
 from aefast._base.epochs import run_epochs
 from aefast._base.errors import table_name
+from aefast._base.foreign_names import hints
 from aefast._base.progress import check_callbacks
 from aefast._base.random import held_out_rows, seed_of, split_rows
 from aefast._base.scan import scan_rows
@@ -21,10 +22,11 @@ from aefast._base.stopping import EarlyStopping, Patience
 from aefast._base.stream_parts import AllBut
 from aefast._base.streams import StreamedRows, opened
 from aefast._base.types import Callbacks, PathLike, RandomState, Table
-from aefast.sparse_coding import coding
-from aefast.sparse_coding.coder import CODING_CONSTRAINTS, check_options
+from aefast.sparse_coding import coding, foreign_names
+from aefast.sparse_coding.coder import CODING_CONSTRAINTS
 from aefast.sparse_coding.coding import OUTPUT_FORMATS, Settings
-from aefast.sparse_coding.fitted_dictionary import CollectedStatistics, FittedDictionary
+from aefast.sparse_coding.collecting import CollectedStatistics
+from aefast.sparse_coding.fitted_dictionary import FittedDictionary
 from aefast.sparse_coding.learner import DictionaryState, Learner, initial_atoms, no_statistics
 from aefast.sparse_coding.partitioned_learning import FITTED, PartitionedLearning
 from aefast.sparse_coding.training import DictionaryTraining
@@ -55,8 +57,9 @@ class DictionaryLearning(
 
     Parameters
     ----------
-    n_components : int, default=100
-        k, the number of atoms; may exceed the number of rows or of features.
+    n_components : int or None, default=100
+        k, the number of atoms; may exceed the number of rows or of features. None: the number of
+        features.
     alpha : float, default=1.0
     algorithm : str, default="lasso_active"
         Algorithm of the codes: "lasso_active", "lasso_lars", "lasso_cd", "omp", "ormp", "fista",
@@ -93,6 +96,12 @@ class DictionaryLearning(
         Relative duality gap of the codes.
     code_max_iter : int, default=1000
         The largest number of sweeps or steps of the algorithm for one row.
+    transform_algorithm, transform_alpha, transform_n_nonzero_coefs : default=None
+        `algorithm`, `alpha` and `n_nonzero_coefs` of the codes that `transform` returns. None: as
+        in learning. `score` has the objective of learning.
+    split_sign : bool, default=False
+        Whether `transform` gives the positive parts of the codes and, in as many further columns,
+        the negative parts: 2 n_components columns, none of them negative.
     shuffle : bool, default=True
         Visit rows in a new random order in each pass.
     output_format : {"dense", "csr"}, default="dense"
@@ -127,6 +136,9 @@ class DictionaryLearning(
     statistics_ : Statistics
         Sums that `accumulate` has collected: named tuple ``(A, B, objective, n_rows)``.
     n_epochs_, n_features_in_ : int
+    n_iter_, n_steps_ : int
+        Passes, as `n_epochs_`, and batches that the dictionary has learnt from: scikit-learn's
+        names.
     feature_names_in_ : ndarray of str
         Only where X has string column names.
 
@@ -135,6 +147,10 @@ class DictionaryLearning(
     X is not copied (nor is a memory map) if its type is float32, float64, uint8 or bool. Ctrl-C
     leaves a usable estimator with the dictionary reached so far. Memory beyond the rows is
     O(k² + k d).
+
+    These names of scikit-learn are accepted for parameters that mean the same: `max_iter`,
+    `fit_algorithm` ("lars", "cd"), `transform_max_iter` and `n_jobs` for `max_epochs`, `algorithm`
+    ("lasso_lars", "lasso_cd"), `code_max_iter` and `n_threads`.
 
     References
     ----------
@@ -154,7 +170,7 @@ class DictionaryLearning(
     """
 
     _parameter_constraints: dict = {
-        "n_components": [Interval(Integral, 1, coding.MOST_ATOMS, closed="both")],
+        "n_components": [Interval(Integral, 1, coding.MOST_ATOMS, closed="both"), None],
         **CODING_CONSTRAINTS,
         "code_max_iter": [Interval(Integral, 1, None, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
@@ -169,6 +185,10 @@ class DictionaryLearning(
         "n_epochs_no_change": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
         "code_tol": [Interval(Real, 0, None, closed="left")],
+        "transform_algorithm": [*CODING_CONSTRAINTS["algorithm"], None],
+        "transform_alpha": [*CODING_CONSTRAINTS["alpha"], None],
+        "transform_n_nonzero_coefs": CODING_CONSTRAINTS["n_nonzero_coefs"],
+        "split_sign": ["boolean"],
         "shuffle": ["boolean"],
         "output_format": [StrOptions(set(OUTPUT_FORMATS))],
         "random_state": ["random_state"],
@@ -177,9 +197,10 @@ class DictionaryLearning(
         "verbose": ["verbose"],
     }
 
+    @hints(foreign_names.DICTIONARY_LEARNING)
     def __init__(
         self,
-        n_components: int = 100,
+        n_components: int | None = 100,
         *,
         alpha: float = 1.0,
         algorithm: str = "lasso_active",
@@ -197,6 +218,10 @@ class DictionaryLearning(
         tol: float = 1e-3,
         code_tol: float = 1e-4,
         code_max_iter: int = 1000,
+        transform_algorithm: str | None = None,
+        transform_alpha: float | None = None,
+        transform_n_nonzero_coefs: int | None = None,
+        split_sign: bool = False,
         shuffle: bool = True,
         output_format: str = "dense",
         n_threads: int | None = None,
@@ -224,6 +249,10 @@ class DictionaryLearning(
         self.tol = tol
         self.code_tol = code_tol
         self.code_max_iter = code_max_iter
+        self.transform_algorithm = transform_algorithm
+        self.transform_alpha = transform_alpha
+        self.transform_n_nonzero_coefs = transform_n_nonzero_coefs
+        self.split_sign = split_sign
         self.shuffle = shuffle
         self.output_format = output_format
         self.n_threads = n_threads
@@ -316,6 +345,8 @@ class DictionaryLearning(
         return self
 
     def _settings(self):
+        coding.check_algorithm(self.algorithm)
+        coding.check_algorithm(self.transform_algorithm, "transform_algorithm")
         self._validate_params()
         check_callbacks(self.callbacks)
         checkpoints.interval_of(self.checkpoint_every)
@@ -328,15 +359,18 @@ class DictionaryLearning(
             int(self.code_max_iter),
             self.n_threads,
         )
-        coding.check_settings(settings, self.n_components)
-        check_options(settings)
+        coding.check_settings(settings, self._n_atoms(coding.MOST_ATOMS))
+        coding.check_options(settings)
         return settings
+
+    def _n_atoms(self, n_features):
+        return n_features if self.n_components is None else int(self.n_components)
 
     def _draw_seed(self):
         return seed_of(self.random_state)
 
     def _initial_state(self, rows, train, held_out, seed, name):
-        dtype, k = check.real_type(rows.dtype), int(self.n_components)
+        dtype, k = check.real_type(rows.dtype), self._n_atoms(rows.shape[1])
         for part in (train, held_out):
             if part is not None:
                 scan_rows(rows, part, dtype, self.n_threads, name=name)
@@ -353,7 +387,7 @@ class DictionaryLearning(
             state = self._initial_state(rows, every_row, None, self._draw_seed(), table_name(X))
             self._begin(X, state, ([], [], 0))
             return rows
-        if self.n_components != len(self.components_):
+        if self._n_atoms(self.n_features_in_) != len(self.components_):
             raise ValueError(
                 f"n_components={self.n_components} does not continue the dictionary learnt, which "
                 f"has {len(self.components_)} atoms: fit anew, or set it back"

@@ -1,15 +1,15 @@
-"""Base classes of `DictionaryLearning`: use of a fitted dictionary, saving, statistics."""
+"""Base class of `DictionaryLearning`: use of a fitted dictionary, saving."""
 
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any
 
-import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from aefast._base import arrays as check
-from aefast._base import checkpoints, history, scalars, threads
+from aefast._base import checkpoints, history
 from aefast._base.by_parts import takes_streams
 from aefast._base.errors import table_name
+from aefast._base.foreign_names import ForeignNames
 from aefast._base.given_results import into
 from aefast._base.passes import Pace
 from aefast._base.saving import COUNT, CURVE, SEED, SIZE, Saved, Tensor
@@ -17,16 +17,20 @@ from aefast._base.scan import scan_rows
 from aefast._base.streams import opened
 from aefast._base.types import Array, PathLike, Reals, Table
 from aefast._base.visits import order_of
-from aefast._base.warnings import warn
 from aefast.sparse_coding import coding
-from aefast.sparse_coding.coder import DecodesCodes, check_dense_output
-from aefast.sparse_coding.learner import DictionaryState, Statistics, no_statistics, update_atoms
+from aefast.sparse_coding.decoding import DecodesCodes, check_dense_output, with_split_sign
+from aefast.sparse_coding.learner import DictionaryState, no_statistics
 
-# Parameters that must be equal for statistics to be merged.
-EQUAL_TO_MERGE = ("alpha", "algorithm", "n_nonzero_coefs", "positive_code")
+# Parameters that files have from version 3 on, and what they are in earlier ones.
+_OF_TRANSFORM = {
+    "transform_algorithm": None,
+    "transform_alpha": None,
+    "transform_n_nonzero_coefs": None,
+    "split_sign": False,
+}
 
 
-class FittedDictionary(DecodesCodes, Saved):
+class FittedDictionary(DecodesCodes, ForeignNames, Saved):
     """Public methods of an estimator whose `_state` holds a dictionary, and its file format."""
 
     # Attributes and methods that the estimator defines.
@@ -35,6 +39,7 @@ class FittedDictionary(DecodesCodes, Saved):
     _learner: Callable[..., Any]
     output_format: str
     n_threads: int | None
+    n_epochs_: int
     _history: list[history.Row]
     objective_curve_: list[float]
     validation_objective_curve_: list[float]
@@ -57,6 +62,18 @@ class FittedDictionary(DecodesCodes, Saved):
         check_is_fitted(self)
         return history.best_epoch(self.objective_curve_, self.validation_objective_curve_)
 
+    @property
+    def n_iter_(self) -> int:
+        """Number of passes, as `n_epochs_`: scikit-learn's name."""
+        check_is_fitted(self)
+        return self.n_epochs_
+
+    @property
+    def n_steps_(self) -> int:
+        """Number of batches that the dictionary has learnt from."""
+        check_is_fitted(self)
+        return int(self._state.n_batches)
+
     def _history_rows(self):
         return self._history
 
@@ -76,10 +93,10 @@ class FittedDictionary(DecodesCodes, Saved):
         -------
         H : ndarray or csr_matrix (n_samples, n_components)
             A csr_matrix with output_format="csr". float32 for float32, uint8 and bool input to a
-            float32 dictionary, float64 otherwise.
+            float32 dictionary, float64 otherwise. With `split_sign` it has 2 n_components columns.
         """
         check_is_fitted(self)
-        settings = self._settings()
+        settings = self._transform_settings()
         rows = check.sparse_or_dense_rows(self, X, reset=False)
         atoms = self._atoms_for(rows)
         name = table_name(X, self)
@@ -87,7 +104,8 @@ class FittedDictionary(DecodesCodes, Saved):
 
         def codes(part):
             H = coding.code_rows(part, atoms, settings, **options).codes
-            return coding.as_type(H, check.real_type(rows.dtype), part, name)
+            H = coding.as_type(H, check.real_type(rows.dtype), part, name)
+            return with_split_sign(H) if self.split_sign else H
 
         check_dense_output(out, self.output_format)
         return into(out, rows, codes)
@@ -110,6 +128,18 @@ class FittedDictionary(DecodesCodes, Saved):
         dtype, name = self.components_.dtype, table_name(X, self)
         scan_rows(rows, len(rows), dtype, self.n_threads, name=name)
         return -self._mean_objective(rows, len(rows))
+
+    def _transform_settings(self):
+        """Return the settings of the codes that `transform` gives."""
+        settings, prefix = self._settings(), "transform_"
+        names = ("algorithm", "alpha", "n_nonzero_coefs")
+        given = {name: getattr(self, prefix + name) for name in names}
+        given = {name: value for name, value in given.items() if value is not None}
+        if given:
+            settings = settings._replace(**given)
+            coding.check_settings(settings, len(self.components_), prefix)
+            coding.check_options(settings)
+        return settings
 
     def _dictionary(self):
         check_is_fitted(self)
@@ -141,7 +171,7 @@ class FittedDictionary(DecodesCodes, Saved):
 
     @property
     def _n_features_out(self):
-        return len(self.components_)
+        return len(self.components_) * (2 if self.split_sign else 1)
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "_state")
@@ -155,7 +185,7 @@ class FittedDictionary(DecodesCodes, Saved):
     # ---- saving and loading ----
 
     _file_format = "aefast dictionary"
-    _file_version = 2
+    _file_version = 3
     _parameters_not_saved = ("callbacks", "dict_init")
     _parameters_of_process = checkpoints.PARAMETERS
 
@@ -164,6 +194,9 @@ class FittedDictionary(DecodesCodes, Saved):
         curves = (state.get("objective_curve"), state.get("validation_objective_curve"))
         if version < 2 and all(isinstance(curve, list) for curve in curves):
             state.setdefault("history", history.of_curves(*curves))
+        if version < 3:
+            for name, default in _OF_TRANSFORM.items():
+                parameters.setdefault(name, default)
 
     def _saved_state(self):
         k, d = self.components_.shape
@@ -222,150 +255,3 @@ class FittedDictionary(DecodesCodes, Saved):
         self.objective_curve_ = state["objective_curve"]
         self.validation_objective_curve_ = state["validation_objective_curve"]
         self.n_epochs_ = state["n_epochs"]
-
-
-class CollectedStatistics:
-    """Distributed learning: sums over coded rows are collected, merged, and update the dictionary.
-
-    All rows of one update are coded with one and the same dictionary.
-    """
-
-    # Attributes and methods that the estimator defines.
-    _state: DictionaryState
-    _settings: Callable[..., coding.Settings]
-    _learner: Callable[..., Any]
-    _rows_to_go_on: Callable[..., Any]
-    statistics_: Statistics
-    objective_curve_: list[float]
-    positive_dict: bool
-    batch_size: int
-    code_tol: float
-    code_max_iter: int
-    n_threads: int | None
-    components_: Any
-
-    def accumulate(self, X: Table) -> Self:
-        """Code X with the present dictionary and add the sums to `statistics_`.
-
-        The dictionary does not change, except that the first call initialises it.
-
-        Parameters
-        ----------
-        X : array-like, sparse matrix or stream (n_samples, n_features)
-
-        Returns
-        -------
-        self
-        """
-        settings = self._settings()
-        rows = self._rows_to_go_on(opened(X))
-        blank = self._state._replace(A=np.zeros_like(self._state.A), B=np.zeros_like(self._state.B))
-        learner = self._learner(blank, rows, settings)
-        objective = 0.0
-        order = order_of(rows, len(rows), learner.batch_size)
-        for table, batch, _ in order.visits(Pace.fixed(learner.batch_size)):
-            learner.rows = table
-            objective += learner.collect(batch)
-        self._warn(learner)
-        self._add(Statistics(learner.A, learner.B, objective, len(rows)))
-        return self
-
-    def merge(self, other: "CollectedStatistics") -> Self:
-        """Add the `statistics_` of another learner to those of this one.
-
-        The other learner must have collected them with the same dictionary and settings.
-
-        Parameters
-        ----------
-        other : DictionaryLearning
-            A fitted estimator, which is not changed.
-
-        Returns
-        -------
-        self
-        """
-        if not isinstance(other, CollectedStatistics):
-            raise TypeError(f"other must be a DictionaryLearning, got {type(other).__name__}")
-        check_is_fitted(self)
-        check_is_fitted(other)
-        mine, its = self.components_, other.components_
-        if mine.dtype != its.dtype or not np.array_equal(mine, its):
-            raise ValueError(
-                "other must have the same dictionary, bit for bit: statistics collected against "
-                "another one cannot be added (give all learners the same dict_init)"
-            )
-        for name in EQUAL_TO_MERGE:
-            if getattr(self, name) != getattr(other, name):
-                raise ValueError(
-                    f"other must have {name}={getattr(self, name)!r}, got {getattr(other, name)!r}"
-                )
-        self._add(other.statistics_)
-        return self
-
-    def _add(self, statistics):
-        """Add to the collected statistics, or raise and leave them if the sums overflow."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            total = self.statistics_ + statistics
-        if not all(np.isfinite(part).all() for part in total):
-            raise FloatingPointError(
-                "sums over codes overflow float64: nothing has been added. Scale X down"
-            )
-        self.statistics_ = total
-
-    def update(self, n_sweeps: int = 10) -> Self:
-        """Update the dictionary from the codes in `statistics_`, and reset these.
-
-        Each of `n_sweeps` sweeps moves every atom to its best value for these codes with the others
-        held fixed. One `accumulate` of all rows followed by one `update` is a step of batch
-        learning.
-
-        Parameters
-        ----------
-        n_sweeps : int, default=10
-
-        Returns
-        -------
-        self
-        """
-        check_is_fitted(self)
-        if scalars.as_integer(n_sweeps, "n_sweeps") < 1:
-            raise ValueError(f"n_sweeps must be at least 1, got {n_sweeps}")
-        A, B, objective, n_rows = self.statistics_
-        if n_rows == 0:
-            raise ValueError("update needs statistics: call accumulate first")
-        components = self.components_.copy()
-        k, d = components.shape
-        is_finite = update_atoms(
-            components,
-            A,
-            B,
-            positive=self.positive_dict,
-            n_sweeps=n_sweeps,
-            n_threads=threads.effective_n_threads(self.n_threads, 2.0 * k * k * d),
-        )
-        if not is_finite:
-            raise FloatingPointError(
-                "an atom would not be finite: the dictionary and the statistics are kept. Scale X "
-                "to a smaller range"
-            )
-        state = self._state
-        n_batches = max(1, n_rows // self.batch_size)
-        n_seen = state.n_rows_seen + n_rows
-        # in one call: with the new dictionary and the old statistics, rows would count twice
-        self.__dict__.update(
-            _state=DictionaryState(components, A, B, n_batches, n_seen, state.seed),
-            objective_curve_=[*self.objective_curve_, objective / n_rows],
-            statistics_=no_statistics(components),
-        )
-        return self
-
-    def _warn(self, learner):
-        if learner.n_open_gaps:
-            from sklearn.exceptions import ConvergenceWarning
-
-            warn(
-                f"{learner.n_open_gaps} codes had a relative duality gap above "
-                f"code_tol={self.code_tol:g} after code_max_iter={self.code_max_iter} "
-                "iterations: raise code_max_iter or code_tol",
-                ConvergenceWarning,
-            )

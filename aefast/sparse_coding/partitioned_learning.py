@@ -32,7 +32,7 @@ class PartitionedLearning:
     _state: DictionaryState
     _warn: Any
     _add: Any
-    n_components: int
+    _n_atoms: Any
     early_stopping: bool
     batch_size: int
     max_epochs: int
@@ -98,7 +98,7 @@ class PartitionedLearning:
 
     def _begin_partitions(self, partitions, seed):
         """Make the estimator one with initial atoms of rows in partitions."""
-        k, options = int(self.n_components), (self.dict_init, self.positive_dict)
+        k, options = self._n_atoms(partitions.n_features), (self.dict_init, self.positive_dict)
         atoms = partitioned.initial_atoms_of(partitions, k, *options, seed)
         nothing = no_statistics(atoms)
         self._begin(None, DictionaryState(atoms, nothing.A, nothing.B, 0, 0, seed), ([], [], 0))

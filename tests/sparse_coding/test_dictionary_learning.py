@@ -1,6 +1,7 @@
 """Dictionary learning against its reference, against long batch runs, and within scikit-learn."""
 
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ import aefast
 from aefast import DictionaryLearning, Whitening, extract_patches, sparse_encode
 from aefast.sparse_coding import _sparse_coding
 
+DATA = Path(__file__).parents[1] / "data"
 DTYPES = [np.float32, np.float64]
 
 
@@ -42,6 +44,13 @@ def mean_objective(X, D, alpha):
             5, max_epochs=2, algorithm="fista", positive_code=True, positive_dict=True
         ),
         DictionaryLearning(5, max_epochs=2, algorithm="threshold", shuffle=False),
+        DictionaryLearning(
+            None,
+            max_epochs=2,
+            transform_algorithm="threshold",
+            transform_alpha=0.5,
+            split_sign=True,
+        ),
     ]
 )
 def test_estimator_checks(estimator, check, monkeypatch):
@@ -360,6 +369,20 @@ def test_files_and_copies(tmp_path):
         assert other.objective_curve_ == learner.objective_curve_
         expected = clone(learner).fit(X).partial_fit(X).components_
         np.testing.assert_array_equal(other.partial_fit(X).components_, expected)
+
+
+def test_a_file_of_version_2():
+    """Files without parameters of `transform` have codes as in learning; numbers of then."""
+    learner = aefast.load(DATA / "dictionary-version-2.safetensors")
+    assert learner.transform_algorithm is learner.transform_alpha is None
+    assert learner.transform_n_nonzero_coefs is None and learner.split_sign is False
+    X = np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32)
+    known = [[0.0, -0.06633310765028, 0.0], [0.0, -1.0782700777053833, 0.10424219816923141]]
+    np.testing.assert_allclose(learner.transform(X)[:2], known, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(learner.score(X), -1.2412882131058722, rtol=1e-4)
+    np.testing.assert_allclose(learner.objective_curve_, [1.3678586015123984, 1.2853870649880264])
+    before = learner.n_epochs_
+    assert learner.partial_fit(X).n_epochs_ == before + 1
 
 
 def test_csr_and_pipelines():

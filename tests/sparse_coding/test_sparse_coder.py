@@ -167,7 +167,7 @@ class WideEnoughCoder(SparseCoder):
         WideEnoughCoder(np.eye(4), algorithm="lasso_cd", positive=True, atom_weights=[1, 2, 3, 4]),
         WideEnoughCoder(np.eye(4), algorithm="omp", n_nonzero_coefs=1),
         WideEnoughCoder(np.eye(4), algorithm="fista"),
-        WideEnoughCoder(np.eye(4), algorithm="threshold"),
+        WideEnoughCoder(np.eye(4), algorithm="threshold", split_sign=True),
     ]
 )
 def test_estimator_checks(estimator, check, monkeypatch):

@@ -256,7 +256,7 @@ PARAMETERS = {
         {"n_components": 4, "max_epochs": 2, "random_state": 0, "n_threads": 1},
         CODING
         | {
-            "n_components": [1, 30],
+            "n_components": [None, 1, 30],
             "batch_size": [1, 3, 1000],
             "max_epochs": [0, 1],
             "forgetting": [0.0, 1.0, 1e30],
@@ -266,6 +266,10 @@ PARAMETERS = {
             "replace_unused": [False],
             "early_stopping": [True],
             "code_tol": [0.0, 1e-4],
+            "transform_algorithm": [None, "omp", "threshold"],
+            "transform_alpha": [None, 0.0, 0.1],
+            "transform_n_nonzero_coefs": [None, 2, 100],
+            "split_sign": [True],
             "shuffle": [False],
         },
     ),
@@ -278,6 +282,7 @@ PARAMETERS = {
                 *(np.zeros((3, 5)), np.eye(4, 6), np.full((3, 5), np.nan), [[1]], np.eye(30, 5)),
             ],
             "positive": [True],
+            "split_sign": [True],
             "atom_weights": [np.ones(4), np.zeros(4), np.full(4, 1e-300), -np.ones(4), [1.0]],
         },
     ),
