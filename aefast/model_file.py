@@ -45,6 +45,7 @@ HOMES = {
     "aefast sufficient statistics": ("aefast._base.moments", "SufficientStatistics"),
     "aefast whitening": ("aefast.linear.whitening", "Whitening"),
     "aefast dictionary": ("aefast.sparse_coding.dictionary_learning", "DictionaryLearning"),
+    "aefast sparse coder": ("aefast.sparse_coding.coder", "SparseCoder"),
     "aefast probabilistic pca": ("aefast.linear.probabilistic_pca", "ProbabilisticPCA"),
     "aefast factor analysis": ("aefast.linear.factor_analysis", "FactorAnalysis"),
     "aefast mixture of factor analyzers": ("aefast.linear.mixtures", "MixtureOfFactorAnalyzers"),

@@ -30,9 +30,10 @@ def save(estimator: Any, path: PathLike | BinaryIO) -> None:
     """Write a fitted estimator to one safetensors file.
 
     The file holds the parameters bit for bit (and an autoencoder's optimizer state), so that
-    predictions and a later `partial_fit` are those of the estimator itself. Two constructor
-    parameters are not saved: `callbacks`, which are code, and a `random_state` that is a generator
-    object (saved as None; the seed drawn from it is part of the state).
+    predictions and a later `partial_fit` are those of the estimator itself. These constructor
+    parameters are not saved: `callbacks`, which are code; a `random_state` that is a generator
+    object (saved as None; the seed drawn from it is part of the state); and what learning or codes
+    start from, `dict_init` of `DictionaryLearning` and `init` of `SparseCoder`.
 
     Parameters
     ----------

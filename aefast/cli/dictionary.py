@@ -340,6 +340,8 @@ def _dictionary_for(arguments, image, noise):
 
     if arguments.dictionary is not None:
         learner = aefast.load(model_path(arguments.dictionary))
+        if isinstance(learner, aefast.SparseCoder):
+            return learner.dictionary
         if not isinstance(learner, aefast.DictionaryLearning):
             raise ValueError(f"--dictionary: expected a dictionary, got a {type(learner).__name__}")
         return learner.components_

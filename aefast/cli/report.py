@@ -183,6 +183,8 @@ def _facts(model):
     facts = {}
     if hasattr(model, "components_"):
         facts["components"] = f"{len(model.components_):,}"
+    if isinstance(model, aefast.SparseCoder):
+        facts["components"] = f"{model.n_components_:,}"
     if hasattr(model, "n_mixtures_"):
         facts["factors of each"] = f"{model.n_components_:,}"
     for name in ("n_samples_seen_", "n_samples_"):

@@ -14,11 +14,11 @@ from aefast._base.by_parts import takes_streams
 from aefast._base.errors import table_name
 from aefast._base.foreign_names import ForeignNames, hints
 from aefast._base.given_results import into
-from aefast._base.saving import Pickled
 from aefast._base.scan import scan_rows
 from aefast._base.streams import opened
 from aefast._base.types import Array, PathLike, Reals, Table
 from aefast.sparse_coding import coding, foreign_names
+from aefast.sparse_coding.coder_state import CoderState
 from aefast.sparse_coding.coding import ALGORITHMS, OUTPUT_FORMATS, Settings
 from aefast.sparse_coding.decoding import DecodesCodes, check_dense_output, with_split_sign
 
@@ -180,7 +180,7 @@ class SparseCoder(
     ForeignNames,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
-    Pickled,
+    CoderState,
     BaseEstimator,
 ):
     """Sparse coding of rows with a fixed dictionary.
@@ -224,6 +224,8 @@ class SparseCoder(
     `transform_algorithm`, `transform_alpha`, `transform_n_nonzero_coefs`, `transform_max_iter`,
     `positive_code` and `n_jobs` for `algorithm`, `alpha`, `n_nonzero_coefs`, `code_max_iter`,
     `positive` and `n_threads`.
+
+    `save` keeps all parameters but `init`, which changes the time of codes alone.
 
     Examples
     --------

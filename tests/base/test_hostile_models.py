@@ -20,6 +20,10 @@ OPTIONS = {
     "aefast multinomial autoencoder": {"n_components": 2, "max_epochs": 1, "random_state": 0},
     "aefast anomaly detector": {"n_sets": 2, "n_references": 5},
     "aefast dictionary": {"n_components": 3, "max_epochs": 1, "random_state": 0},
+    "aefast sparse coder": {
+        "dictionary": np.random.default_rng(1).normal(size=(5, N_FEATURES)),
+        "atom_weights": np.arange(1.0, 6.0),
+    },
     "aefast probabilistic pca": {"n_components": 2},
     "aefast factor analysis": {"n_components": 2},
     "aefast table autoencoder": {

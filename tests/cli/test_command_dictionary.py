@@ -48,6 +48,21 @@ def test_from_rows_and_whitened(folder, capsys):
     assert capsys.readouterr().out == ""
 
 
+def test_a_coder_is_a_model_of_rows_and_of_patches(folder, capsys):
+    rng = np.random.default_rng(0)
+    np.save("rows.npy", rows := rng.normal(size=(10, 16)))
+    coder = aefast.SparseCoder(rng.normal(size=(20, 16)), alpha=0.5, split_sign=True)
+    coder.save("coder")
+    assert main(["info", "coder"]) == 0
+    assert re.search(r"model +SparseCoder\nfeatures +16\ncomponents +20", capsys.readouterr().out)
+    assert main("encode coder rows.npy -o codes.npy".split()) == 0
+    np.testing.assert_array_equal(np.load("codes.npy"), coder.transform(rows))
+    noisy = np.clip(np.full((12, 14), 128) + rng.normal(0, 20, (12, 14)), 0, 255)
+    Image.fromarray(noisy.astype(np.uint8)).save("noisy.png")
+    assert main("denoise noisy.png --dictionary coder -o out.png".split()) == 0
+    assert np.std(Image.open("out.png")) < np.std(noisy) / 2
+
+
 @pytest.mark.extra
 def test_denoising(folder, capsys):
     clean = load_sample_image("flower.jpg")[150:270, 200:330]

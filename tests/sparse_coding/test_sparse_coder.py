@@ -3,12 +3,17 @@
 import functools
 
 import numpy as np
+import pandas as pd
 import pytest
 from reference.sparse_coding import make_problem
+from safetensors.numpy import load as read_tensors
+from safetensors.numpy import save as foreign_file
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from support.model_files import assert_refused, edited, unpack
 
+import aefast
 from aefast import SparseCoder, sparse_encode
 
 # ---- what users can get wrong ----
@@ -134,6 +139,126 @@ def test_the_estimator_names_what_is_wrong():
         SparseCoder(D, algorithm="omp", n_nonzero_coefs=2).duality_gap(X)
     with pytest.raises(ValueError, match="atom 0 is zero"):
         SparseCoder(np.zeros((3, 6))).fit(X)
+
+
+# ---- files ----
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("fitted", [True, False])
+def test_every_parameter_is_saved(fitted, dtype, tmp_path):
+    X, D = make_problem(10, 6, 9, dtype)
+    parameters = {
+        "dictionary": D,
+        "algorithm": "lasso_cd",
+        "alpha": np.float32(0.25),
+        "n_nonzero_coefs": 4,
+        "positive": np.True_,
+        "tol": 1e-7,
+        "code_max_iter": 77,
+        "atom_weights": np.linspace(0.5, 2, 9, dtype=np.float32),
+        "init": None,
+        "output_format": "csr",
+        "split_sign": True,
+        "n_threads": 1,
+    }
+    assert set(parameters) == set(SparseCoder._get_param_names())
+    coder = SparseCoder(**parameters)
+    if fitted:
+        coder.fit(pd.DataFrame(X, columns=list("abcdef")))
+    coder.save(tmp_path / "coder")
+    loaded = aefast.load(tmp_path / "coder")
+    for name, value in parameters.items():
+        assert np.array_equal(getattr(loaded, name), value), name
+    assert loaded.dictionary.dtype == dtype and loaded.n_features_in_ == 6
+    assert hasattr(loaded, "feature_names_in_") == fitted
+    rows = pd.DataFrame(X, columns=list("abcdef")) if fitted else X
+    assert (loaded.transform(rows) != coder.transform(rows)).nnz == 0
+    loaded.save(tmp_path / "again")
+    assert (tmp_path / "again").read_bytes() == (tmp_path / "coder").read_bytes()
+
+
+def test_dictionaries_of_other_types_are_saved(tmp_path):
+    for D in (np.eye(3).tolist(), np.eye(3, dtype=np.uint8), np.eye(6)[::2]):
+        coder = SparseCoder(D, alpha=0.2)
+        coder.save(tmp_path / "coder")
+        X = np.linspace(-1, 1, 3 * np.shape(D)[1]).reshape(3, -1)
+        loaded = aefast.load(tmp_path / "coder")
+        assert loaded.transform(X).tobytes() == coder.transform(X).tobytes()
+        assert loaded.atom_weights is None
+
+
+def test_a_prediction_of_starts_is_not_saved(tmp_path):
+    X, D = make_problem(10, 6, 9)
+    coder = SparseCoder(D, alpha=0.2, init=SparseCoder(D, alpha=0.5))
+    coder.save(tmp_path / "coder")
+    loaded = aefast.load(tmp_path / "coder")
+    assert loaded.init is None
+    np.testing.assert_allclose(loaded.transform(X) @ D, coder.transform(X) @ D, atol=0.05)
+
+
+@pytest.mark.parametrize(
+    "options, match",
+    [
+        ({"dictionary": np.zeros((2, 6))}, "atom 0 is zero"),
+        ({"dictionary": np.full((2, 6), np.nan)}, "nan"),
+        ({"atom_weights": -np.ones(9)}, "atom_weights"),
+        ({"algorithm": "omp", "n_nonzero_coefs": 10}, "n_nonzero_coefs"),
+        ({"algorithm": "omp", "positive": True}, "positive"),
+        ({"dictionary": np.eye(5)}, "5 columns, but fit has met rows of 6"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_read_is_not_written(options, match, tmp_path):
+    X, D = make_problem(10, 6, 9)
+    coder = SparseCoder(D).fit(X).set_params(**options)
+    with pytest.raises(ValueError, match=match):
+        coder.save(tmp_path / "coder")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "name, change, match",
+    [
+        ("dictionary", lambda D: 0 * D, "atom 0 is zero"),
+        ("dictionary", lambda D: D * 1e-200, "atom 0 has norm"),
+        ("atom_weights", lambda w: -w, "atom_weights must be positive"),
+        ("atom_weights", lambda w: 0 * w, "atom_weights must be positive"),
+    ],
+)
+def test_impossible_arrays_in_a_file(name, change, match, tmp_path):
+    path = tmp_path / "coder"
+    _, D = make_problem(10, 6, 9)
+    SparseCoder(D, atom_weights=np.ones(9)).save(path)
+    header, _ = unpack(path.read_bytes())
+    tensors = read_tensors(path.read_bytes())
+    changed = tensors | {name: change(tensors[name])}
+    path.write_bytes(foreign_file(changed, header["__metadata__"]))
+    assert_refused(path, match)
+
+
+@pytest.mark.parametrize(
+    "part, name, value, match",
+    [
+        ("parameters", "algorithm", "lars", "'lars'"),
+        ("parameters", "n_nonzero_coefs", 10, "n_nonzero_coefs"),
+        ("parameters", "alpha", 0, "alpha"),
+        ("parameters", "split_sign", 1.5, "split_sign"),
+        ("parameters", "dictionary", 1, "unknown.*dictionary"),
+        ("state", "has_atom_weights", True, "missing.*atom_weights"),
+        ("state", "n_components", 8, "dictionary"),
+    ],
+)
+def test_impossible_entries_in_a_file(part, name, value, match, tmp_path):
+    path = tmp_path / "coder"
+    _, D = make_problem(10, 6, 9)
+    SparseCoder(D).save(path)
+    with edited(path) as (_, metadata, _):
+        metadata[part][name] = value
+    assert_refused(path, match)
+
+
+# ---- within scikit-learn ----
 
 
 @functools.cache

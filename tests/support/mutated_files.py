@@ -31,6 +31,8 @@ def example_files():
         aefast.StackedAutoencoder((3, 2), pretrain_epochs=1, **quick),
         aefast.AutoencoderEnsemble(2, n_components=2, scale="standard", **quick),
         aefast.DictionaryLearning(3, **quick),
+        aefast.SparseCoder(np.eye(4, N_FEATURES), alpha=0.1, split_sign=True),
+        aefast.SparseCoder(np.eye(4, N_FEATURES), atom_weights=[1, 2, 3, 4], positive=True),
         aefast.ProbabilisticPCA(2),
         aefast.FactorAnalysis(2, rotation="promax"),
         aefast.MixtureOfFactorAnalyzers([1, 2], 1, random_state=0),
