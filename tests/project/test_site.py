@@ -10,6 +10,8 @@ import pytest
 from sklearn import decomposition, neural_network
 
 import aefast
+from aefast._base.foreign_names import Alias
+from aefast.sparse_coding import foreign_names
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -108,12 +110,23 @@ def test_each_parameter_is_documented_and_no_other(name):
     assert there - taken == set(), "documented, but not taken"
 
 
+def mapped_names(heading):
+    """Return the first two cells of each row of the tables in a section of the page of names."""
+    page = (DOCS / "coming-from.md").read_text(encoding="utf-8")
+    _, *sections = re.split(r"^## ", page, flags=re.MULTILINE)
+    (section,) = (part for part in sections if heading in part.partition("\n")[0].split())
+    rows = [line.split("|") for line in section.splitlines() if line.startswith("|")]
+    return [(row[1], row[2].strip()) for row in rows]
+
+
 @pytest.mark.parametrize(
     "cls",
     [
         neural_network.MLPRegressor,
         decomposition.DictionaryLearning,
         decomposition.MiniBatchDictionaryLearning,
+        decomposition.SparseCoder,
+        decomposition.sparse_encode,
         decomposition.FactorAnalysis,
         decomposition.PCA,
     ],
@@ -121,12 +134,47 @@ def test_each_parameter_is_documented_and_no_other(name):
 )
 def test_parameters_of_scikit_learn_are_mapped(cls):
     """The first column of a class' table has each of its parameters."""
-    page = (DOCS / "coming-from.md").read_text(encoding="utf-8")
-    sections = re.split(r"^## ", page, flags=re.MULTILINE)
-    (section,) = (part for part in sections if cls.__name__ in part.partition("\n")[0].split())
-    rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("|")]
-    mapped = {name for cell in rows for name in re.findall(r"`(\w+)`", cell)}
-    assert set(inspect.signature(cls).parameters) <= mapped
+    cells = " ".join(cell for cell, _ in mapped_names(cls.__name__))
+    assert set(inspect.signature(cls).parameters) <= set(re.findall(r"`(\w+)`", cells))
+
+
+def test_names_that_are_accepted_are_those_in_italics():
+    for section, of in (
+        ("MiniBatchDictionaryLearning", ["DICTIONARY_LEARNING"]),
+        ("SparseCoder", ["SPARSE_CODER", "SPARSE_ENCODE"]),
+    ):
+        known = [row for table in of for row in getattr(foreign_names, table).items()]
+        aliases = {name: alias.parameter for name, alias in known if isinstance(alias, Alias)}
+        shown = {
+            name: ours
+            for cell, ours in mapped_names(section)
+            for name in re.findall(r"\*`(\w+)`\*", cell)
+        }
+        assert {name: f"`{parameter}`" for name, parameter in aliases.items()} == shown
+
+
+# parameters of its functions but the rows: the package is none that the tests have
+SPAMS = """
+    lasso D Q q return_reg_path L lambda1 lambda2 mode pos ols numThreads max_length_path verbose
+        cholesky
+    lassoMask D B L lambda1 lambda2 mode pos numThreads verbose
+    lassoWeighted D W L lambda1 mode pos numThreads verbose
+    omp D L eps lambda1 return_reg_path numThreads
+    ompMask D B L eps lambda1 return_reg_path numThreads
+    cd D A0 lambda1 mode itermax tol numThreads
+    somp D list_groups L eps numThreads
+    l1L2BCD D list_groups lambda1 mode itermax tol numThreads
+    trainDL return_model model D numThreads batchsize K lambda1 lambda2 iter t0 mode posAlpha posD
+        expand modeD whiten clean verbose gamma1 gamma2 rho iter_updateD stochastic_deprecated
+        modeParam batch log_deprecated logName
+    nmf model numThreads batchsize K iter t0 clean rho modeParam batch
+    nnsc model lambda1 numThreads batchsize K iter t0 clean rho modeParam batch
+"""
+
+
+def test_functions_of_spams_are_mapped():
+    cells = " ".join(cell for cell, _ in mapped_names("SPAMS"))
+    assert set(SPAMS.split()) <= set(re.findall(r"\w+", cells))
 
 
 def test_tables_of_contents_name_files():
