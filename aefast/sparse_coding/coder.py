@@ -57,6 +57,7 @@ def sparse_encode(
     - for the lasso algorithms "lasso_active", "lasso_lars", "lasso_cd", "fista" and "ista", the
       minimiser of ``½ ‖x − h D‖² + α Σ_j w_j |h_j|``;
     - for "omp" and "ormp", a greedy minimiser of ``‖x − h D‖²`` over ``‖h‖₀ ≤ n_nonzero_coefs``;
+    - for "lars", the end of the path of least-angle regression, which has `n_nonzero_coefs` atoms;
     - for "threshold", ``h_j = soft(x · D_j / w_j, α) / w_j``.
 
     Parameters
@@ -81,6 +82,10 @@ def sparse_encode(
           optimized OMP: takes the atom that reduces the residual most, unless it lies within 1e-4
           (float32: 0.02) of its length of the span of the atoms taken. Often the better support;
           SPAMS has it under the name omp.
+        - "lars": least-angle regression (Efron et al. 2004): takes the atom most correlated with
+          the residual, and moves the code so that the correlations of the atoms taken fall alike,
+          up to where one more would enter. The path of "lasso_lars" until an entry changes its
+          sign.
         - "threshold": one soft threshold, exact for orthonormal atoms.
     alpha : float, default=1.0
         α > 0, in units of X times those of D. For pursuits ("omp", "ormp") without
@@ -88,10 +93,10 @@ def sparse_encode(
         with the residual. float32 codes whose residual is above alpha are computed in float64 and
         rounded.
     n_nonzero_coefs : int or None, default=None
-        For pursuits: the largest number of atoms in a code.
+        For pursuits: the largest number of atoms in a code; "lars" needs it.
     positive : bool, default=False
-        Require h ≥ 0. Pursuits refuse it: with atoms chosen by positive correlation only, the
-        least-squares code may still have negative entries.
+        Require h ≥ 0. Pursuits and "lars" refuse it: with atoms chosen by positive correlation
+        only, the code may still have negative entries.
     tol : float, default=1e-4
         A lasso code is done when its duality gap is ``≤ tol · ½ ‖x‖²``; the gap is computed afresh
         from the row and the final code, in either real type. float32 cannot resolve gaps below
@@ -192,7 +197,7 @@ class SparseCoder(
     ----------
     dictionary : array-like (n_components, n_features)
     algorithm : str, default="lasso_active"
-        "lasso_active", "lasso_lars", "lasso_cd", "omp", "ormp", "fista", "ista" or
+        "lasso_active", "lasso_lars", "lasso_cd", "omp", "ormp", "lars", "fista", "ista" or
         "threshold".
     alpha : float, default=1.0
     n_nonzero_coefs : int or None, default=None
@@ -353,7 +358,6 @@ class SparseCoder(
         return coding.as_dictionary(self.dictionary)
 
     def _settings(self):
-        coding.check_algorithm(self.algorithm)
         self._validate_params()
         settings = Settings(
             self.algorithm,

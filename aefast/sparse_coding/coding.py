@@ -21,6 +21,7 @@ from aefast.sparse_coding import _sparse_coding
 from aefast.sparse_coding.residual_promise import ResidualPromise
 
 ALGORITHMS = {row["name"]: row for row in _sparse_coding.algorithm_table()}
+LEAST_ANGLE = "lars"
 OUTPUT_FORMATS = ("dense", "csr")
 SLICE_UNIT = 24  # rows; slices are multiples of it
 FIRST_SLICE_UNITS = 40  # size of the first slice in these units
@@ -49,23 +50,12 @@ class Settings(NamedTuple):
     n_threads: int | None
 
 
-def check_algorithm(value, name="algorithm"):
-    """Raise a ValueError for an algorithm of scikit-learn that is not here, saying what is."""
-    if isinstance(value, str) and value == "lars":
-        raise ValueError(
-            f"{name}: 'lars', least-angle regression without the lasso, is not here; 'lasso_lars' "
-            "has the same path until a coefficient changes its sign, and 'omp' and 'ormp' have "
-            "codes of a given number of atoms"
-        )
-
-
 def check_settings(settings, n_components, prefix=""):
     """Raise a ValueError or TypeError for settings that are invalid for any rows.
 
     Estimators have checked types and ranges already; functions have not. In errors, names of
     parameters that `transform` has of its own begin with the prefix.
     """
-    check_algorithm(settings.algorithm, f"{prefix}algorithm")
     scalars.check_name(settings.algorithm, f"{prefix}algorithm", ALGORITHMS)
     scalars.check_number(settings.alpha, f"{prefix}alpha")
     scalars.check_number(settings.tol, "tol")
@@ -77,6 +67,11 @@ def check_settings(settings, n_components, prefix=""):
         raise TypeError(f"positive must be True or False, got {shown(settings.positive)}")
     if scalars.as_integer(settings.max_iter, "max_iter") < 1:
         raise ValueError(f"max_iter must be at least 1, got {settings.max_iter}")
+    if settings.n_nonzero_coefs is None and settings.algorithm == LEAST_ANGLE:
+        raise ValueError(
+            f"{prefix}n_nonzero_coefs must be given: the number of atoms with which "
+            f"{LEAST_ANGLE!r} ends"
+        )
     if settings.n_nonzero_coefs is not None:
         count = scalars.as_integer(settings.n_nonzero_coefs, f"{prefix}n_nonzero_coefs")
         if not 1 <= count <= n_components:
@@ -91,7 +86,7 @@ def check_options(settings, init=None, return_gap=False):
     name, facts = settings.algorithm, ALGORITHMS[settings.algorithm]
     if facts["pursues"] and settings.positive:
         raise ValueError(
-            f"positive=True: expected another algorithm than 'omp' and 'ormp', got {name!r}"
+            f"positive=True: expected another algorithm than 'omp', 'ormp' and 'lars', got {name!r}"
         )
     if init is not None and not facts["starts"]:
         able = [name for name, facts in ALGORITHMS.items() if facts["starts"]]
@@ -176,7 +171,7 @@ def make_encoder(atoms, settings, weights=None, work_rows=1):
     return _sparse_coding.Encoder(
         atoms,
         algorithm=settings.algorithm,
-        alpha=settings.alpha,
+        alpha=0.0 if settings.algorithm == LEAST_ANGLE else settings.alpha,
         tol=settings.tol,
         max_iter=min(settings.max_iter, MOST_ITERATIONS),
         positive=settings.positive,

@@ -62,9 +62,9 @@ class DictionaryLearning(
         features.
     alpha : float, default=1.0
     algorithm : str, default="lasso_active"
-        Algorithm of the codes: "lasso_active", "lasso_lars", "lasso_cd", "omp", "ormp", "fista",
-        "ista" or "threshold". It and `alpha`, `n_nonzero_coefs`, `positive_code`, `code_tol` and
-        `code_max_iter` have the meaning they have in `sparse_encode`.
+        Algorithm of the codes: "lasso_active", "lasso_lars", "lasso_cd", "omp", "ormp", "lars",
+        "fista", "ista" or "threshold". It and `alpha`, `n_nonzero_coefs`, `positive_code`,
+        `code_tol` and `code_max_iter` have the meaning they have in `sparse_encode`.
     n_nonzero_coefs : int or None, default=None
     batch_size : int, default=256
         Rows between two updates, all rows where there are fewer.
@@ -345,8 +345,6 @@ class DictionaryLearning(
         return self
 
     def _settings(self):
-        coding.check_algorithm(self.algorithm)
-        coding.check_algorithm(self.transform_algorithm, "transform_algorithm")
         self._validate_params()
         check_callbacks(self.callbacks)
         checkpoints.interval_of(self.checkpoint_every)

@@ -91,6 +91,29 @@ def pursuit(x, D, n_nonzero=None, target=0.0, recursive=False):
     return h
 
 
+def least_angles(x, D, n_nonzero):
+    """The code of least-angle regression with this many atoms (Efron et al. 2004, section 2)."""
+    h, q = np.zeros(len(D)), D @ x
+    taken, signs = [], []
+    enters, sign = np.argmax(np.abs(q)), np.sign(q[np.argmax(np.abs(q))])
+    largest = np.abs(q).max()
+    while enters is not None:
+        taken, signs = [*taken, enters], [*signs, sign]
+        change = np.linalg.solve(D[taken] @ D[taken].T, signs)
+        rate = D @ (D[taken].T @ change)
+        fall, enters = largest, None
+        for j in set(range(len(D))) - set(taken):
+            for side in (1, -1):
+                speed = 1 - side * rate[j]
+                if speed > 1e-12 and 0 <= (largest - side * q[j]) / speed < fall:
+                    fall, enters, sign = (largest - side * q[j]) / speed, j, side
+        h[taken] += fall * change
+        q, largest = q - fall * rate, largest - fall
+        if len(taken) == n_nonzero:
+            break
+    return h
+
+
 def squared_residual(x, atoms):
     r = x - np.linalg.lstsq(atoms.T, x, rcond=None)[0] @ atoms
     return r @ r

@@ -240,7 +240,7 @@ def test_impossible_arrays_in_a_file(name, change, match, tmp_path):
 @pytest.mark.parametrize(
     "part, name, value, match",
     [
-        ("parameters", "algorithm", "lars", "'lars'"),
+        ("parameters", "algorithm", "lars", "n_nonzero_coefs must be given"),
         ("parameters", "n_nonzero_coefs", 10, "n_nonzero_coefs"),
         ("parameters", "alpha", 0, "alpha"),
         ("parameters", "split_sign", 1.5, "split_sign"),

@@ -21,7 +21,7 @@ from aefast import SparseCoder, sparse_encode
 from aefast.sparse_coding import _sparse_coding
 
 TABLE = {row["name"]: row for row in _sparse_coding.algorithm_table()}
-PURSUITS = [name for name, row in TABLE.items() if row["pursues"]]
+PURSUITS = [name for name, row in TABLE.items() if row["pursues"] and name != "lars"]
 LASSO = [name for name, row in TABLE.items() if row["has_gap"]]
 DTYPES = [np.float32, np.float64]
 
@@ -122,6 +122,45 @@ def test_pursuit_until_a_target(algorithm):
     by_reference = np.array([reference.pursuit(x, D, None, 0.5, recursive) for x in X])
     np.testing.assert_allclose(H, by_reference, atol=1e-9)
     assert (np.sum((X - H @ D) ** 2, axis=1) <= 0.5 + 1e-12).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(30, 21, 37), (20, 9, 5), (10, 6, 6), (5, 1, 1), (9, 40, 70)])
+def test_least_angles_match_the_reference(shape, dtype, isa):
+    n, d, k = shape
+    X, D = make_problem(n, d, k, dtype, seed=3)
+    D *= np.random.default_rng(4).uniform(0.5, 2.0, (k, 1)).astype(dtype)
+    for count in {1, min(2, k), min(4, k), min(d, k)}:
+        H = sparse_encode(X, D, algorithm="lars", n_nonzero_coefs=count)
+        wide = X.astype(np.float64), D.astype(np.float64)
+        expected = np.array([reference.least_angles(x, wide[1], count) for x in wide[0]])
+        error = np.abs((H - expected) @ wide[1]).max()
+        assert error <= (1e-9 if dtype == np.float64 else 1e-3) * np.abs(X).max()
+        assert (np.count_nonzero(H, axis=1) <= count).all()
+        csr = sparse_encode(X, D, algorithm="lars", n_nonzero_coefs=count, output_format="csr")
+        np.testing.assert_array_equal(csr.toarray(), H)
+
+
+def test_least_angles_are_those_of_scikit_learn():
+    """With few atoms; with more, scikit-learn ends some paths early."""
+    X, D = make_problem(200, 49, 60, seed=7)
+    expected = sklearn_sparse_encode(X, D, algorithm="lars", n_nonzero_coefs=4)
+    actual = sparse_encode(X, D, algorithm="lars", n_nonzero_coefs=4)
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-10)
+
+
+def test_least_angles_end_at_least_squares():
+    X, D = make_problem(20, 12, 7, seed=8)
+    H = sparse_encode(X, D, algorithm="lars", n_nonzero_coefs=7)
+    np.testing.assert_allclose(H, np.linalg.lstsq(D.T, X.T, rcond=None)[0].T, atol=1e-9)
+
+
+def test_least_angles_need_a_number_of_atoms():
+    X, D = make_problem(5, 4, 7)
+    with pytest.raises(ValueError, match=r"n_nonzero_coefs must be given.*'lars'"):
+        sparse_encode(X, D, algorithm="lars")
+    with pytest.raises(ValueError, match=r"positive=True: expected another.*'lars'"):
+        sparse_encode(X, D, algorithm="lars", n_nonzero_coefs=2, positive=True)
 
 
 @pytest.mark.parametrize("positive", [False, True])
@@ -289,11 +328,12 @@ def test_degenerate_dictionaries(name, dtype):
             assert (gap <= 1e-4).all()
             assert np.isfinite(H).all() and not H[0].any()
     for count in (1, min(5, len(D)), len(D)):
-        for algorithm in PURSUITS:
+        for algorithm in (*PURSUITS, "lars"):
             H = sparse_encode(X, D, algorithm=algorithm, n_nonzero_coefs=count)
             assert np.isfinite(H).all() and not H[0].any()
             assert (np.count_nonzero(H, axis=1) <= min(count, D.shape[1])).all()
-            assert np.abs(H).max() < 1e4
+            # those of least angles end at least squares, which such atoms make as large
+            assert algorithm == "lars" or np.abs(H).max() < 1e4
 
 
 def test_orthonormal_atoms_have_a_formula():

@@ -66,7 +66,7 @@ def options_of(algorithm):
     options = {"algorithm": algorithm, "alpha": 0.1}
     if TABLE[algorithm]["has_gap"]:
         options |= {"tol": 1e-6, "max_iter": 20_000}
-    if algorithm == "omp":
+    if algorithm in ("omp", "lars"):
         options = {"algorithm": algorithm, "n_nonzero_coefs": 4}
     return options
 

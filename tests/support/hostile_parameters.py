@@ -73,7 +73,7 @@ NOT_OF_ENSEMBLES = (
 )
 CODING = {
     "algorithm": [
-        *("lasso_active", "lasso_cd", "lasso_lars", "omp", "fista", "ista", "threshold"),
+        *("lasso_active", "lasso_cd", "lasso_lars", "omp", "lars", "fista", "ista", "threshold"),
     ],
     "alpha": [0.0, 1e-8, 0.1, 1.0, 1e30],
     "n_nonzero_coefs": [1, 3, 100],

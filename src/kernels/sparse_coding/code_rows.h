@@ -72,6 +72,12 @@ static void solve_by_path(worker *w, int64_t n)
         follow_from_nothing(&w->path, w->rows + i, most_events(w->dictionary));
 }
 
+static void solve_by_least_angles(worker *w, int64_t n)
+{
+    w->path.n_kept = w->job->n_nonzero;
+    solve_by_path(w, n);
+}
+
 /* Compute the residual and q of a code anew. Returns its relative gap. */
 static double evaluate(const row_problem *p)
 {
@@ -126,6 +132,8 @@ static const algorithm algorithms[] = {
     {.info = {.name = "lasso_active", .has_gap = 1, .starts = 1}, .solve = solve_by_active_set},
     {.info = {.name = "lasso_cd", .has_gap = 1, .starts = 1}, .solve = solve_by_descent},
     {.info = {.name = "lasso_lars", .has_gap = 1, .starts = 0}, .solve = solve_by_path},
+    {.info = {.name = "lars", .has_gap = 0, .starts = 0, .pursues = 1},
+     .solve = solve_by_least_angles},
     {.info = {.name = "omp", .has_gap = 0, .starts = 0, .pursues = 1}, .solve = solve_by_pursuit},
     {.info = {.name = "ormp", .has_gap = 0, .starts = 0, .pursues = 1},
      .solve = solve_by_pursuit,
@@ -150,7 +158,8 @@ static worker carve_worker(const coding_pass *pass, arena *a)
     w.previous = CARVE(a, real, f->ld_k);
     w.active = CARVE(a, int64_t, f->ld_k);
     void (*solve)(worker *, int64_t) = algorithms[job->algorithm].solve;
-    if (solve == solve_by_path || solve == solve_by_descent || solve == solve_by_active_set)
+    if (solve == solve_by_path || solve == solve_by_least_angles || solve == solve_by_descent ||
+        solve == solve_by_active_set)
         w.path = carve_path(f, a);
     if (solve == solve_by_descent || solve == solve_by_active_set)
         w.set = carve_active_set(f, a);

@@ -7,7 +7,10 @@
    solution. Between two events, h and q = c + rho p - h G are linear in rho. When rho falls by t,
        h += t w,   q -= t rate,   lambda -= t mu,   G_SS w = mu sign_S - p_S,   rate = p + w G_S.
    An event occurs where the code of an active atom reaches 0 or |q| of another atom reaches
-   lambda. */
+   lambda.
+
+   Without the first kind of event the path from nothing is that of least-angle regression (Efron et
+   al. 2004): active atoms keep the sign of their correlation, whatever their code's, and stay. */
 #ifndef AEFAST_HOMOTOPY_H
 #define AEFAST_HOMOTOPY_H
 
@@ -32,6 +35,9 @@ typedef struct {
     int left_above;
     /* First entry of the vector of atoms where the search for the next atom to enter begins. */
     int64_t hint;
+    /* Least-angle regression: the number of atoms with which it ends, none of which leaves; 0: the
+       lasso. */
+    int64_t n_kept;
     real lambda, mu, rho;
 } path;
 
@@ -189,7 +195,7 @@ static int follow(path *t, const row_problem *p, int64_t max_events)
 {
     for (int64_t event = 0; event <= max_events; ++event) {
         real fall = t->rho;
-        int64_t leaves = next_to_leave(t, &fall);
+        int64_t leaves = t->n_kept ? -1 : next_to_leave(t, &fall);
         real bound = fall;
         int64_t enters = next_to_enter(t, p, &fall);
         if (turns_back(t, p, enters, fall)) {
@@ -203,6 +209,8 @@ static int follow(path *t, const row_problem *p, int64_t max_events)
         t->lambda -= fall * t->mu;
         t->rho -= fall;
         t->left_last = -1;
+        if (t->n_kept && t->active.n == t->n_kept)
+            return 1;
         if (enters >= 0)
             enter(t, p, enters);
         else if (leaves >= 0)
@@ -249,6 +257,8 @@ static void scatter_codes(const path *t, const row_problem *p)
 static void end_path(path *t, const row_problem *p)
 {
     scatter_codes(t, p);
+    if (t->n_kept) /* the conditions are those of the lasso */
+        return;
     compute_residual(p);
     refine(t, p);
     scatter_codes(t, p);

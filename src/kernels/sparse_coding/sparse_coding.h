@@ -30,6 +30,7 @@ typedef struct {
     int algorithm;
     /* Whether codes are constrained to h >= 0. */
     int positive;
+    /* 0 for least-angle regression, which does not use it. */
     double alpha;
     /* Lasso: a row ends when its duality gap <= tol * 1/2 ||x||^2. */
     double tol;
