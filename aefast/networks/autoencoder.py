@@ -115,23 +115,28 @@ class Autoencoder(
         directions, with a gain of 0. The output's scale is chosen on 1024 of the rows, such that
         the first loss is about PCA's and at most that of the column means. "glorot": weights
         uniform in ±s·sqrt(6 / (d + k)), s = 4 for the sigmoid and 1 for the other activations
-        (Glorot & Bengio 2010). "auto": "glorot" with ``gain=False``, otherwise "pca".
-    solver : {"sgd", "adam", "adagrad", "lbfgs"}, default="adam"
+        (Glorot & Bengio 2010). "auto": "glorot" with ``gain=False`` or ``solver="muon"``, otherwise
+        "pca".
+    solver : {"sgd", "adam", "adagrad", "muon", "lbfgs"}, default="adam"
         "adam": Kingma & Ba (2015) with β = (0.9, 0.999), ε = 1e-8. "sgd": with `momentum` and
         `nesterov`. "adagrad": Duchi, Hazan & Singer (2011), ``s ← s + g²``,
-        ``w ← w − rate·g / (√s + 1e-10)``. "lbfgs": L-BFGS on the loss of all rows (Liu & Nocedal
+        ``w ← w − rate·g / (√s + 1e-10)``. "muon": for each matrix the momentum of "sgd", with its
+        singular values brought near 1 by five Newton–Schulz steps (Jordan et al. 2024), times 0.2
+        √max(k, d), so that its entries are of the size of Adam's steps (Liu et al. 2025); Adam for
+        biases. A step costs two to three times as much as Adam's, and deep networks need far fewer.
+        "lbfgs": L-BFGS on the loss of all rows (Liu & Nocedal
         1989) with 10 pairs and SciPy's line search, at most `max_epochs` iterations. It works in
         float64, while losses and gradients are computed in the type of X; noise is drawn once;
         `batch_size`, the learning rate and other parameters of batches are not used.
     learning_rate : float or "auto", default="auto"
         Size of a solver's steps; `learning_rate_schedule` may reduce it. "auto": with "adam" and
         "adagrad", 0.1 times the size of each parameter array after a start by "pca" (0.01 times in
-        `partial_fit`); otherwise 1e-3.
+        `partial_fit`); 0.01 with "muon"; otherwise 1e-3.
     momentum : float in [0, 1), default=0.9
-        Momentum of "sgd": ``v ← momentum·v + g``, ``w ← w − learning_rate·v``. 0 is plain gradient
-        descent.
+        Momentum of "sgd" and "muon": ``v ← momentum·v + g``, ``w ← w − learning_rate·v``. 0 is
+        plain gradient descent.
     nesterov : bool, default=False
-        Nesterov's momentum for "sgd": ``w ← w − learning_rate·(g + momentum·v)``.
+        Nesterov's momentum for "sgd" and "muon": ``w ← w − learning_rate·(g + momentum·v)``.
     batch_size : int or "auto", default="auto"
         Rows in a step; at most all of them. "auto": 32 to 256, a sixteenth of the rows. The last,
         shorter batch of a pass counts as a step. The working memory of a fit is some 4 (d + k)

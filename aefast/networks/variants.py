@@ -124,6 +124,8 @@ def check_variants(estimator):
         raise ValueError("precision='bfloat16' has no form for top_k: set precision='auto'")
 
 
+SOLVERS_WITHOUT_GAIN = ("sgd", "muon")  # unless it is asked for
+
 # Parameters that lose their meaning where a free gain undoes what they ask of the weights or codes
 # (or that a gain does not serve), with the values that switch them off.
 WITHOUT_GAIN = (
@@ -141,7 +143,7 @@ def has_gain(estimator):
 
     "auto": where weights are tied and the activation is bounded on both sides, so that codes of
     small weights have little scale, and nothing in WITHOUT_GAIN is on. Plain gradient descent would
-    need a tiny rate beside large gains.
+    need a tiny rate beside large gains; orthogonal steps have one size for all units.
     """
     if not isinstance(estimator.gain, str) and not estimator.gain:
         return False
@@ -149,7 +151,7 @@ def has_gain(estimator):
     if estimator.gain == "auto":
         is_tied = getattr(estimator, "tied", True)
         bends = estimator.activation in BOUNDED_ACTIVATIONS
-        return is_tied and bends and not on and estimator.solver != "sgd"
+        return is_tied and bends and not on and estimator.solver not in SOLVERS_WITHOUT_GAIN
     if on:
         raise ValueError(
             f"gain=True leaves {on[0]}={getattr(estimator, on[0])!r} without meaning, because the "

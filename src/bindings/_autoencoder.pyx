@@ -281,6 +281,8 @@ cdef class Trainer:
     cdef cnp.ndarray flat, state, workspace, packed
     cdef object X
     cdef readonly object variant
+    # The name of the solver.
+    cdef readonly str solver
     cdef object sample_weight, rate_factors
     cdef list segments
     cdef CustomOutputs custom
@@ -313,6 +315,7 @@ cdef class Trainer:
         self.job.n_threads = self.most_threads = n_threads
         self.job.gemm = gemm_of(flat)
         self.job.hyper = view_hyperparameters(hyperparameters)
+        self.solver = hyperparameters.solver
         self.job.stores_gradient = stores_gradient
         self.job.schedule_step, self.job.schedule_steps = schedule_step, schedule_steps
         self.job.n_steps = n_steps

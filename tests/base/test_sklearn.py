@@ -40,6 +40,7 @@ def what_batches_exclude(estimator):
         Autoencoder(tied=False),
         Autoencoder(solver="sgd", learning_rate=0.01, nesterov=True, alpha=0.01),
         Autoencoder(solver="adagrad", weight_decay=0.01, learning_rate_schedule="plateau"),
+        Autoencoder(solver="muon", max_epochs=20),
         Autoencoder(clip_norm=1.0, max_norm=2.0),
         Autoencoder(early_stopping=True, shuffle=False),
         Autoencoder(batch_size=1, max_epochs=3),

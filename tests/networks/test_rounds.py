@@ -71,6 +71,7 @@ def test_one_partition_has_the_bits_of_a_fit_in_memory(name, dtype):
         {"solver": "adam", "learning_rate_schedule": "cosine", "alpha": 0.01},
         {"solver": "sgd", "momentum": 0.9, "weight_decay": 0.5, "clip_norm": 0.3},
         {"solver": "adagrad", "max_norm": 0.5},
+        {"solver": "muon", "momentum": 0.9, "nesterov": True},
     ],
     ids=lambda options: options["solver"],
 )

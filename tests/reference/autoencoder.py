@@ -53,6 +53,9 @@ class Solver(NamedTuple):
     # update(w, g, state, n_steps, **options) returns the new w and the new state (n_states,
     # n_parameters); n_steps counts from 1.
     update: Callable
+    # Whether the update of a matrix follows from its whole gradient; `update` is then given
+    # `matrices` too, the place and the shape of each matrix in w.
+    of_matrices: bool = False
 
 
 def sgd(w, g, state, n_steps, *, learning_rate, momentum=0.0, nesterov=False):
@@ -83,10 +86,37 @@ def adagrad(w, g, state, n_steps, *, learning_rate, epsilon=1e-10):
     return w - learning_rate * g / (np.sqrt(squares[0]) + epsilon), squares
 
 
+def orthogonalised(M, n_steps=5):
+    """Return M with its singular values near 1 (Jordan et al. 2024, Newton and Schulz' iteration).
+
+    The polynomial acts on each singular value by itself: it is applied to them here.
+    """
+    P, s, Qt = np.linalg.svd(M, full_matrices=False)
+    norm = np.linalg.norm(s)
+    s = s / norm if norm > 0 else s
+    for _ in range(n_steps):
+        s = 3.4445 * s - 4.7750 * s**3 + 2.0315 * s**5
+    return (P * s) @ Qt
+
+
+def muon(w, g, state, n_steps, *, matrices, learning_rate, momentum=0.0, nesterov=False):
+    """Orthogonal steps of matrices (Jordan et al. 2024; scale: Liu et al. 2025), Adam of biases."""
+    new, new_state = adam(w, g, state, n_steps, learning_rate=learning_rate)
+    for at, shape in matrices:
+        part = slice(at, at + shape[0] * shape[1])
+        velocity = momentum * state[0, part] + g[part]
+        step = g[part] + momentum * velocity if nesterov else velocity
+        direction = 0.2 * np.sqrt(max(shape)) * orthogonalised(step.reshape(shape))
+        new[part] = w[part] - learning_rate * direction.ravel()
+        new_state[:, part] = velocity, state[1, part]
+    return new, new_state
+
+
 SOLVERS = {
     "sgd": Solver(n_states=lambda options: 1 if options.get("momentum") else 0, update=sgd),
     "adam": Solver(n_states=lambda options: 2, update=adam),
     "adagrad": Solver(n_states=lambda options: 1, update=adagrad),
+    "muon": Solver(n_states=lambda options: 2, update=muon, of_matrices=True),
 }
 
 
@@ -318,6 +348,12 @@ def finite_differences(function, x, step=1e-3):
 # ---- training ----
 
 
+def options_of_matrices(solver, k, d, tied):
+    """Return the option `matrices` of a solver of whole matrices, for one layer."""
+    places = [0] if tied else [0, k * d]
+    return {"matrices": [(at, (k, d)) for at in places]} if SOLVERS[solver].of_matrices else {}
+
+
 class Training(NamedTuple):
     parameters: Parameters
     state: np.ndarray
@@ -356,6 +392,7 @@ def train(
     thetas = [segment.theta for segment in segments if segment.theta is not None]
     w = np.concatenate([flatten(parameters), *thetas])
     state = np.zeros((SOLVERS[solver].n_states(options), w.size))
+    options = options | options_of_matrices(solver, k, d, tied)
     n_steps, loss_curve = 0, []
     for order in row_orders:
         epoch_loss = 0.0

@@ -7,7 +7,15 @@ pass.
 
 import numpy as np
 
-from reference.autoencoder import SOLVERS, Parameters, flatten, gradients, loss, unflatten
+from reference.autoencoder import (
+    SOLVERS,
+    Parameters,
+    flatten,
+    gradients,
+    loss,
+    options_of_matrices,
+    unflatten,
+)
 from reference.solvers import SCHEDULES, clipped, decayed, with_short_rows
 
 
@@ -44,7 +52,8 @@ class Optimizer:
         self.schedule = SCHEDULES[options.pop("learning_rate_schedule", "constant")]
         names = ("weight_decay", "clip_norm", "max_norm")
         self.decay, self.clip_norm, self.max_norm = (options.pop(name, None) for name in names)
-        self.options = options
+        tied = parameters.decoder_weights is None
+        self.options = options | options_of_matrices(solver, *parameters.W.shape, tied)
         self.state = np.zeros((self.solver.n_states(options), flatten(parameters).size))
 
     def step(self, g):

@@ -11,7 +11,16 @@ loss and penalty and the learning rate of the step:
 
 import numpy as np
 
-from reference.autoencoder import SOLVERS, Parameters, Training, flatten, gradients, loss, unflatten
+from reference.autoencoder import (
+    SOLVERS,
+    Parameters,
+    Training,
+    flatten,
+    gradients,
+    loss,
+    options_of_matrices,
+    unflatten,
+)
 
 SCHEDULES = {
     "constant": lambda step, n_steps: 1.0,
@@ -69,6 +78,7 @@ def train(
         [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
         for order in row_orders
     ]
+    options = options | options_of_matrices(solver, k, d, tied)
     n_steps, step, loss_curve = sum(map(len, batches)), 0, []
     state = np.zeros((SOLVERS[solver].n_states(options), flatten(parameters).size))
     for epoch in batches:

@@ -27,6 +27,15 @@ class Layer(NamedTuple):
     c: np.ndarray
 
 
+def matrices_of(sizes):
+    """Return where the matrix of each layer begins in the flat layout, and its shape."""
+    places, at = [], 0
+    for d, k in pairwise(sizes):
+        places.append((at, (k, d)))
+        at += k * d + k + d
+    return places
+
+
 def flatten(layers):
     return np.concatenate([np.ravel(part) for layer in layers for part in layer])
 
@@ -144,6 +153,8 @@ def train(
     sizes = [layers[0].W.shape[1]] + [len(layer.b) for layer in layers]
     w, n_steps, loss_curve = flatten(layers), 0, []
     state = np.zeros((SOLVERS[solver].n_states(options), w.size))
+    if SOLVERS[solver].of_matrices:
+        options = options | {"matrices": matrices_of(sizes)}
     for order in row_orders:
         total = 0.0
         for start in range(0, len(order), batch_size):

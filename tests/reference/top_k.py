@@ -14,6 +14,7 @@ from reference.autoencoder import (
     forward,
     gradients,
     loss,
+    options_of_matrices,
     unflatten,
 )
 
@@ -28,6 +29,7 @@ def train(
     X, (k, d), tied = np.asarray(X, np.float64), parameters.W.shape, parameters[3] is None
     w, rows_unused = flatten(parameters), np.zeros(k, int)
     state = np.zeros((SOLVERS[solver].n_states(options), w.size))
+    options = options | options_of_matrices(solver, k, d, tied)
     n_steps, loss_curve, n_dead = 0, [], []
     for order in row_orders:
         epoch_loss = 0.0

@@ -117,7 +117,8 @@ static double *dense_codes(const coding_case *c, const coded *r)
     return H;
 }
 
-/* Compare the objectives with those of the returned codes. The atoms that kernels read are D_j /
+/* Compare the objectives with those of the returned codes, and look at their signs, of which
+   pursuits promise nothing. The atoms that kernels read are D_j /
    w_j, and the codes that they return are theirs divided by w_j. */
 static void check_objectives(const coding_case *c, const table *t, const void *atoms,
                              const void *weights, const double *H, const coded *r, int is_pursuit)
@@ -136,7 +137,7 @@ static void check_objectives(const coding_case *c, const table *t, const void *a
         for (int64_t j = 0; j < c->k; ++j) {
             double h = H[i * c->k + j] * (weights ? get(weights, j) : 1);
             objective += is_pursuit ? 0 : ALPHA * fabs(h);
-            worst_sign = fmax(worst_sign, c->positive ? -h : 0);
+            worst_sign = fmax(worst_sign, c->positive && !is_pursuit ? -h : 0);
         }
         error = fmax(error, fabs(objective - r->objectives[i]) / (1e-3 + scale));
     }

@@ -14,8 +14,9 @@ SOLVERS = [
     ("sgd", {"learning_rate": 0.02, "momentum": 0.9, "nesterov": True}),
     ("adam", {"learning_rate": 0.01}),
     ("adagrad", {"learning_rate": 0.05}),
+    ("muon", {"learning_rate": 0.02, "momentum": 0.9, "nesterov": True}),
 ]
-SOLVER_NAMES = ["plain", "momentum", "nesterov", "adam", "adagrad"]
+SOLVER_NAMES = ["plain", "momentum", "nesterov", "adam", "adagrad", "muon"]
 
 
 def same_bits(a, b):

@@ -36,7 +36,7 @@ OUTPUTS = [
 NETWORK = {
     "activation": ["sigmoid", "tanh", "relu", "softplus", "elu", "linear"],
     "output": OUTPUTS,
-    "solver": ["sgd", "adam", "adagrad", "lbfgs"],
+    "solver": ["sgd", "adam", "adagrad", "muon", "lbfgs"],
     "learning_rate": [1e-3, 0.1, 10.0, 1e10, 1e30],
     "momentum": [0.0, 0.9],
     "nesterov": [True],

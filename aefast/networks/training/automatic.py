@@ -6,11 +6,13 @@ Choices follow from the shapes of table and network alone, never from times or t
 from typing import Any
 
 from aefast.networks.training import lbfgs
+from aefast.networks.training.hyperparameters import SOLVERS_OF_MATRICES
 
 AUTO = "auto"
 # A rate that multiplies rate_factors: parameters move by a tenth of their size in a step, at most.
 RELATIVE_RATE = 0.1
 PLAIN_RATE = 1e-3  # for solvers, starts and single passes that have no rate factors
+ORTHOGONAL_RATE = 1e-2  # of "muon"
 PASS_RATE = 0.01  # relative rate of partial_fit, which cannot know how many passes follow
 FEWEST_STEPS = 4000  # of a whole fit
 FEWEST_PASSES = 80
@@ -60,7 +62,8 @@ def settings_of(estimator, state, n_rows, *, has_rates, single_pass=False, suita
         )
     if estimator.learning_rate == AUTO:
         relative = PASS_RATE if single_pass else RELATIVE_RATE
-        chosen["learning_rate"] = relative if has_rates else PLAIN_RATE
+        plain = ORTHOGONAL_RATE if estimator.solver in SOLVERS_OF_MATRICES else PLAIN_RATE
+        chosen["learning_rate"] = relative if has_rates else plain
     if estimator.learning_rate_schedule == AUTO:
         plans = estimator.learning_rate == AUTO and not single_pass
         chosen["learning_rate_schedule"] = "trapezoid" if plans else "constant"

@@ -100,6 +100,7 @@ class FactoredTrainer:
                 "without columns that are centred"
             )
         self.layer, self.flat, self.state, self.variant = network.layers[0], flat, state, variant
+        self.solver = hyperparameters.solver
         limit = LIMITS[flat.dtype] * (self.layer.n_components + 1)
         self.kernel = FactoredKernel(
             network, X, flat, hyperparameters, variant=variant, limit=limit, **options

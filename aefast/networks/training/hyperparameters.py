@@ -6,8 +6,11 @@ src/kernels/autoencoder/autoencoder.h, its declaration in src/bindings/_autoenco
 the code that uses it.
 """
 
-from typing import NamedTuple
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
 
+from aefast._base import _runtime, threads
+from aefast.networks import _autoencoder
 from aefast.networks.training.schedules import schedule_of_steps
 
 
@@ -23,6 +26,18 @@ class Hyperparameters(NamedTuple):
     clip_norm: float = 0.0
     max_norm: float = 0.0
     learning_rate_schedule: str = "constant"  # schedule of the steps in an epoch
+
+
+SOLVERS_OF_MATRICES = frozenset(
+    row["name"] for row in _autoencoder.solver_table() if row["whole_gradient"]
+)
+
+
+def blas_for_steps(solver: str) -> AbstractContextManager[Any]:
+    """Return the context of training steps, in which BLAS has one thread where steps use it."""
+    return threads.single_threaded_blas(
+        _runtime.products() == "blas" or solver in SOLVERS_OF_MATRICES
+    )
 
 
 def hyperparameters_of(estimator):

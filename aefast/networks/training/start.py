@@ -37,6 +37,7 @@ from aefast.networks._autoencoder import N_PARAMETER_ARRAYS, activation_table
 from aefast.networks.fitted import initial_bias
 from aefast.networks.one_pass import mean_loss, one_pass
 from aefast.networks.training.constant import constant_of
+from aefast.networks.training.hyperparameters import SOLVERS_OF_MATRICES
 from aefast.networks.training.parts import MOST_ENTRIES, spread_rows
 from aefast.networks.variants import rows_variant
 
@@ -76,7 +77,8 @@ class Start(NamedTuple):
 def starts_near_pca(estimator, network):
     """Return whether the estimator's `init` asks for this start; textbook networks begin at random.
 
-    "auto" is "pca" unless `gain=False` asks for the textbook's network.
+    "auto" is "pca" unless `gain=False` asks for the textbook's network, or the solver's steps have
+    one size for all units.
     """
     return len(network.layers) == 1 and layers_start_near_pca(estimator)
 
@@ -84,7 +86,8 @@ def starts_near_pca(estimator, network):
 def layers_start_near_pca(estimator):
     """Return whether each layer starts near the principal components of what it reads."""
     textbook = estimator.gain is False and getattr(estimator, "tied", True)
-    return estimator.init == "pca" or (estimator.init == "auto" and not textbook)
+    chooses = estimator.init == "auto" and not textbook
+    return estimator.init == "pca" or (chooses and estimator.solver not in SOLVERS_OF_MATRICES)
 
 
 def encoder_rows(X, order, reading):

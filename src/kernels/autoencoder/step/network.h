@@ -5,6 +5,7 @@
 
 #include "kernels/autoencoder/step/blas_phases.h"
 #include "kernels/autoencoder/step/entry_outputs.h"
+#include "kernels/autoencoder/step/orthogonal.h"
 
 typedef struct {
     training_job *job;
@@ -13,6 +14,7 @@ typedef struct {
     /* Jobs of the layers above the first: copies of the job with the layer's model, and pointers
        to the layer's place in the flat arrays. */
     training_job jobs[MOST_LAYERS];
+    orthogonal_buffers orthogonal;
 } network;
 
 static batch_plan plan_batch(const training *t, int64_t n)
@@ -135,6 +137,25 @@ static scratch *carve_members(const training_job *job, int is_sparse, arena *a)
     return members;
 }
 
+/* Reserve the buffers of orthogonal steps, which suffice for the matrix of any layer. */
+static void carve_orthogonal(network *net, arena *a)
+{
+    int64_t entries = 0, smaller = 0, rows = 0;
+    for (int l = 0; l < net->n_layers; ++l) {
+        int64_t d = net->layers[l].d, k = net->layers[l].k;
+        entries = max_i64(entries, k * d);
+        smaller = max_i64(smaller, min_i64(k, d));
+        rows = max_i64(rows, k);
+    }
+    net->orthogonal = (orthogonal_buffers){.X = CARVE(a, real, entries),
+                                           .next = CARVE(a, real, entries),
+                                           .A = CARVE(a, real, smaller * smaller),
+                                           .polynomial = CARVE(a, real, smaller * smaller),
+                                           .squares = CARVE(a, double, rows)};
+    for (int l = 0; l < net->n_layers; ++l)
+        net->layers[l].orthogonal = &net->orthogonal;
+}
+
 static int64_t n_parameters(const autoencoder_model *model)
 {
     return view_parameters(model).gain_at + (model->gain ? model->n_components : 0);
@@ -188,6 +209,8 @@ static void carve_network(network *net, training_job *job, void *workspace, void
     scratch *members = carve_members(job, net->layers[0].sparse.is_used, &working);
     for (int l = 0; l < net->n_layers; ++l)
         net->layers[l].members = members;
+    if (stores_gradient(job) && solvers[job->hyper.solver].direction)
+        carve_orthogonal(net, &working);
     *workspace_bytes = arena_bytes(&working);
     *packed_bytes = arena_bytes(&weights);
 }

@@ -145,6 +145,8 @@ typedef struct training {
     double *squares;
     /* Stored gradient of [b | c | theta | gain], or NULL. */
     real *bias_gradient;
+    /* Buffers for orthogonal steps, which all layers share, or NULL. */
+    const struct orthogonal_buffers *orthogonal;
     /* (row_blocks_k, k): sums over rows of weight h, sums of weight (dh/da)^2, and total weight of
        the rows that kept each unit. NULL where they are not needed. */
     double *code_sums, *square_sums, *kept_weights;
@@ -211,6 +213,14 @@ typedef struct {
     int encoder, decoder;
     int64_t index;
 } weight_block;
+
+static double sum_of(const double *x, int64_t n)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < n; ++i)
+        sum += x[i];
+    return sum;
+}
 
 static inline int n_matrices(const training *t) { return t->job->model.tied ? 1 : 2; }
 static inline const weight_matrix *matrix_of(const training *t, weight_block which)

@@ -273,14 +273,6 @@ static void move_stored_bias(const training *t, const step_constants *constants,
 
 /* ---- a batch, a call ---- */
 
-static double sum_of(const double *x, int64_t n)
-{
-    double sum = 0;
-    for (int64_t i = 0; i < n; ++i)
-        sum += x[i];
-    return sum;
-}
-
 /* Compute and use the gradients of all parameters. Biases are left to one thread. */
 static void update_phase(const network *net, member m, const batch_plan *plans,
                          const step_constants *constants)
@@ -297,6 +289,18 @@ static void update_phase(const network *net, member m, const batch_plan *plans,
     }
 }
 
+/* Replace the stored gradients of all matrices, times `factor`, by the directions of steps. */
+static void direction_phase(const network *net, member m, const step_constants *constants,
+                            real factor)
+{
+    for (int l = 0; l < net->n_layers; ++l) {
+        const training *t = &net->layers[l];
+        for (int i = 0; i < n_matrices(t); ++i)
+            solvers[net->job->hyper.solver].direction(t, m, i == 0 ? &t->W : &t->V, constants,
+                                                      factor);
+    }
+}
+
 /* Update all parameters from stored gradients. Return the norm of the whole gradient; nothing
    moves if it is not finite. */
 static double stored_phase(const network *net, member m, const batch_plan *plans,
@@ -308,10 +312,14 @@ static double stored_phase(const network *net, member m, const batch_plan *plans
                          n_weight_blocks(&net->layers[l], &plans[l]) + MOST_BIASES);
     if (!isfinite(square))
         return square;
-    real factor = clipping_factor(net->job, square);
+    real factor = clipping_factor(net->job, square), factor_of_weights = factor;
+    if (solvers[net->job->hyper.solver].direction) {
+        direction_phase(net, m, constants, factor);
+        factor_of_weights = 1;
+    }
     for (int l = 0; l < net->n_layers; ++l) {
         const training *t = &net->layers[l];
-        move_phase(t, m, &plans[l], constants, factor);
+        move_phase(t, m, &plans[l], constants, factor_of_weights);
         for (int i = 0; m.index == 0 && i < MOST_BIASES; ++i) {
             bias_vector bias = bias_of(net, plans, l, i);
             move_stored_bias(t, constants, &bias, factor);

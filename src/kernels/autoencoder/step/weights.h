@@ -16,7 +16,7 @@
 
 enum { STRIP_ROWS = 9 * PANEL, MOST_STATES = 2 };
 
-typedef struct {
+typedef struct weight_matrix {
     /* Offset of the matrix in the flat layout. */
     int64_t at;
     /* (k, d): the caller's arrays of weights and state. */
@@ -177,13 +177,17 @@ static void update_run(const training_job *job, const step_constants *constants,
                                       state[1] ? state[1] + offset : 0, n);
 }
 
-/* Update a run of n weights from `offset` on, which decay first. */
+/* Update a run of n weights from `offset` on, which decay first. A direction in place of the
+   gradient is one of plain descent. */
 static void update_weights(const training_job *job, const step_constants *constants, real *w,
                            real *gradient, real *const *state, int64_t offset, int64_t n)
 {
     if (constants->decay != 1)
         scale_run(constants->decay, w + offset, n);
-    update_run(job, constants, w, gradient, state, offset, n);
+    if (solvers[job->hyper.solver].direction)
+        sgd_update(constants, w + offset, gradient, 0, 0, n);
+    else
+        update_run(job, constants, w, gradient, state, offset, n);
 }
 
 /* Return whether weights do not change where their gradient is 0. */

@@ -11,7 +11,11 @@
 
 #include "kernels/autoencoder/autoencoder.h"
 #include "kernels/autoencoder/tables/schedules.h"
+#include "kernels/base/team.h"
 #include "kernels/base/vec.h"
+
+struct training;
+struct weight_matrix;
 
 /* Constants of one step, which hold for all parameters. */
 typedef struct {
@@ -30,6 +34,11 @@ typedef struct {
     /* Whether neither parameters nor state change where the gradient is 0. For a solver with
        momentum, the flag holds without momentum only. */
     int rests;
+    /* For a solver whose step follows from the gradient of a whole matrix: the function that
+       replaces this gradient by a direction, along which plain steps of the rate then go; biases
+       move by `update`. NULL: matrices move by `update` too. */
+    void (*direction)(const struct training *, member, const struct weight_matrix *,
+                      const step_constants *, real factor);
 } solver_entry;
 
 /* The update of one vector, of whose lanes the first `left` are parameters. For whole vectors,
@@ -129,12 +138,20 @@ static void adagrad_update(const step_constants *constants, real *w, const real 
     update_by_vectors(constants, w, gradient, squares, unused, n, adagrad_vector);
 }
 
+/* muon: orthogonal steps of matrices (step/orthogonal.h), Adam's of biases. state0 is the velocity
+   of matrices and Adam's first average of biases, state1 the second of biases. */
+static void orthogonalise(const struct training *t, member m, const struct weight_matrix *matrix,
+                          const step_constants *constants, real factor);
+
 static const solver_entry solvers[] = {
     {.info = {.name = "sgd", .n_state = 1, .only_with_momentum = 1},
      .update = sgd_update,
      .rests = 1},
     {.info = {.name = "adam", .n_state = 2}, .update = adam_update},
     {.info = {.name = "adagrad", .n_state = 1}, .update = adagrad_update, .rests = 1},
+    {.info = {.name = "muon", .n_state = 2, .whole_gradient = 1},
+     .update = adam_update,
+     .direction = orthogonalise},
 };
 
 /* Return the learning rate of the next step. */
