@@ -130,7 +130,7 @@ def _units(page, given):
     elif given.is_network:
         figure = filters(model, given.shape, rows)
         page.section("Units").figure(figure, "The change of the input that goes with each unit")
-    elif np.ndim(getattr(model, "components_", None)) == 2:
+    elif getattr(getattr(model, "components_", None), "ndim", 0) == 2:
         if hasattr(model, "noise_variance_"):
             figure = loadings(model, given.shape)
             page.section("Loadings").figure(figure, "Loadings of the factors")

@@ -1,6 +1,7 @@
 """What a report is about: a model, rows, and the numbers that all sections of the page share."""
 
 import copy
+import inspect
 import time
 from typing import Any
 
@@ -97,7 +98,7 @@ class Subject:
         Of a linear model with precision P it is the squared deviation of an entry from its
         expectation given the others, in variances of that: ((x − μ) P)_j² / P_jj.
         """
-        if self.is_network:
+        if "per_feature" in inspect.signature(self.model.score_samples).parameters:
             nats = self.model.score_samples(self.rows(places), per_feature=True)
             return -np.asarray(nats), "nats"
         if not hasattr(self.model, "get_precision"):
@@ -147,6 +148,9 @@ class _Dictionary(Subject):
     """A dictionary: it has no density, and scores are those of squared errors."""
 
     measure = "minus half the squared error"
+
+    def surprises(self, places):
+        return self._of_residuals(places)
 
     def reconstructed(self, places):
         codes = self.model.transform(self.rows(places))

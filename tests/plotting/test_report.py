@@ -33,6 +33,10 @@ MODELS = {
     "TableAutoencoder": lambda: aefast.TableAutoencoder(
         aefast.Autoencoder(2, max_epochs=20, random_state=0)
     ),
+    "AutoencoderEnsemble": lambda: aefast.AutoencoderEnsemble(4, max_epochs=5, random_state=0),
+    "AutoencoderCV": lambda: aefast.AutoencoderCV(
+        param_grid={"n_components": [2]}, cv=2, random_state=0
+    ),
     "DictionaryLearning": lambda: aefast.DictionaryLearning(
         8, alpha=0.1, max_epochs=2, random_state=0
     ),
@@ -44,6 +48,8 @@ OWN_SECTIONS = {
     "FactorAnalysis": {"Curves", "Loadings"},
     "MixtureOfFactorAnalyzers": {"Curves", "Groups"},
     "TableAutoencoder": {"Curves", "Units"},
+    "AutoencoderEnsemble": set(),
+    "AutoencoderCV": {"Curves", "Units"},
     "DictionaryLearning": {"Curves", "Atoms"},
 }
 SECTIONS = ("Summary", "Reconstructions", "Strangest rows", "Codes", "Columns")
