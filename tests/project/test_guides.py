@@ -1,9 +1,12 @@
 """The Python of guides and examples runs, page by page."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+
+from aefast.cli import _parsed
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
@@ -26,6 +29,28 @@ def test_code_runs(page, tmp_path, monkeypatch):
         pytest.importorskip(library)
     for block in re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
         exec(compile(block, str(page), "exec"), names)
+
+
+def command_lines(page):
+    """Yield the command lines of aefast in a page, without what a shell does with the output."""
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    code = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    code += [line.strip() for line in text.splitlines() if line.startswith("    ")]
+    for line in re.findall(r"^aefast [a-z].*$", "\n".join(code), re.MULTILINE):
+        yield re.split(r"  #| \| | 2?> ", line)[0]
+
+
+@pytest.mark.parametrize(
+    "page, line",
+    [
+        pytest.param(page, line, id=f"{page.stem}: {line}")
+        for page in (*PAGES, ROOT / "README.md")
+        for line in command_lines(page)
+    ],
+)
+def test_commands_have_the_options_that_pages_give(page, line):
+    _, *arguments = shlex.split(line, comments=True)
+    _parsed(arguments)  # exits for what no command takes
 
 
 def test_the_contributors_example_is_the_source():
