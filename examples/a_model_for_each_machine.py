@@ -22,7 +22,7 @@ def rows_of(machine, n, drift=0.0):
     """Return rows of a machine that becomes like the next one."""
     share = np.broadcast_to(drift, n)[:, np.newaxis]
     state = rng.normal(size=(n, 2))
-    readings = (1 - share) * (state @ mixing[machine]) + share * (state @ mixing[machine - 5])
+    readings = (1 - share) * (state @ mixing[machine]) + share * (state @ mixing[(machine + 1) % 6])
     return readings + 0.2 * rng.normal(size=(n, 8))
 
 

@@ -6,6 +6,7 @@ keeps pictures out of the checkout.
 """
 
 import shutil
+import textwrap
 from pathlib import Path
 
 from sphinx_gallery.scrapers import figure_rst
@@ -65,7 +66,10 @@ def scrape(block, block_vars, gallery_conf, **arguments):
     for picture in sorted(script.parent.glob(f"{script.stem}*.png")):
         moved.append(next(targets))
         shutil.move(picture, moved[-1])
-    return figure_rst(moved, gallery_conf["src_dir"]) if moved else ""
+    if not moved:
+        return ""
+    shown = textwrap.indent(figure_rst(moved, gallery_conf["src_dir"]).strip("\n"), "   ")
+    return f"\n.. container:: picture\n\n{shown}\n\n"  # which scrolls on narrow screens
 
 
 def order(name):

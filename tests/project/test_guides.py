@@ -18,6 +18,7 @@ LARGE = {"beyond-memory"}  # pages for the full tier
 IN_DEFAULT_TIER = {"first_autoencoder", "rotated_loadings", "sample_digits", "variants_mnist"}
 
 
+@pytest.mark.filterwarnings("error:the fit does not beat the column means")
 @pytest.mark.parametrize(
     "page",
     [pytest.param(page, marks=pytest.mark.extra if page.stem in LARGE else ()) for page in PAGES],
