@@ -10,8 +10,8 @@ from aefast._base.errors import shown
 from aefast._base.files import replacing
 from aefast._base.types import PathLike
 from aefast.plotting.atoms import picture_of_atoms
-from aefast.plotting.factors import draw_curve, loadings
-from aefast.plotting.figures import count_of, feature_names, new_figure, robust_scale
+from aefast.plotting.factors import draw_curve, loadings, means
+from aefast.plotting.figures import count_of, feature_names, new_figure
 from aefast.plotting.filters import filters
 from aefast.plotting.heat_maps import draw_heat_map, size_of
 from aefast.plotting.layers import layers, losses
@@ -137,9 +137,7 @@ def _units(page, given):
         elif hasattr(model, "objective_curve_"):
             page.section("Atoms").figure(_atoms(given), "The atoms, those with largest codes first")
     elif hasattr(model, "means_"):
-        page.section("Groups").figure(
-            _groups(given), "Means of the groups, beside that of all rows"
-        )
+        page.section("Groups").figure(means(model, given.shape), "Means of the groups")
 
 
 def _atoms(given):
@@ -154,20 +152,6 @@ def _atoms(given):
     draw_heat_map(
         figure.subplots(), atoms[order].T, given.columns, names, limit, "entry of an atom"
     )
-    return figure
-
-
-def _groups(given):
-    model = given.model
-    deviation = np.nanstd(given.matrix, axis=0)
-    mean = model.weights_ @ model.means_
-    means = (model.means_ - mean) / np.where(deviation > 0, deviation, 1.0)
-    widest = np.sort(np.argsort(-np.abs(means).max(axis=0), kind="stable")[:_MOST_BARS])
-    names = [given.columns[j] for j in widest]
-    groups = [f"{i} ({share:.0%})" for i, share in enumerate(model.weights_)]
-    figure = new_figure(*size_of(len(names), len(groups), names))
-    label = "standard deviations of the column"
-    draw_heat_map(figure.subplots(), means.T[widest], names, groups, robust_scale(means), label)
     return figure
 
 

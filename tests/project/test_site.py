@@ -1,5 +1,6 @@
 """The site: the reference has every public name, the pages of other libraries every parameter."""
 
+import ast
 import importlib
 import inspect
 import re
@@ -77,6 +78,25 @@ def test_the_reference_has_every_public_name():
         if module in REQUIRES or module.startswith("aefast.interop"):
             continue
         assert attribute in dir(importlib.import_module(module)), name
+
+
+def imported(code):
+    """Return the qualified names that code imports from modules of aefast."""
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("aefast"):
+            for alias in node.names:
+                yield f"{node.module}.{alias.name}"
+
+
+def test_the_reference_has_every_name_that_readers_are_shown():
+    listed = names_in_reference() | {f"aefast.{name}" for name in aefast._MODULES}
+    listed |= {"aefast.dask", "aefast.torch", "aefast.interop.onnx"}
+    codes = [path.read_text(encoding="utf-8") for path in (ROOT / "examples").glob("*.py")]
+    for page in DOCS.rglob("*.md"):
+        if "develop" not in page.parts:
+            text = page.read_text(encoding="utf-8")
+            codes += re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert {name for code in codes for name in imported(code)} - listed == set()
 
 
 @pytest.mark.parametrize("module", ELSEWHERE)
