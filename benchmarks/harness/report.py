@@ -214,7 +214,7 @@ def page_rows(table, rivals):
             continue
         fraction, quick = row["fraction_of_peak"], row["quick_fraction"]
         cells = [
-            f"{shape['d']} × {shape['k']}, {shape['n']}".replace(" ", NO_BREAK),
+            f"{shape['d']} × {shape['k']}".replace(" ", NO_BREAK) + f", {shape['n']}",
             format_microseconds(row["microseconds"]),
             f"{100 * fraction:.0f} % ({100 * quick:.0f} %)" if fraction else "",
         ]
