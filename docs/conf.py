@@ -26,6 +26,7 @@ import gallery  # noqa: E402
 import aefast  # noqa: E402
 
 absent.stand_in("torch", "torch.autograd", "torch.autograd.function", "onnx")
+absent.stand_in("pyod", "pyod.models", "pyod.models.base")
 
 project = "aefast"
 author = "The aefast developers"

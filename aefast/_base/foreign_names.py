@@ -81,6 +81,11 @@ class ForeignNames:
     def set_params(self, **params: Any) -> Self:
         """Set parameters, as scikit-learn's estimators do.
 
+        Parameters
+        ----------
+        **params : dict
+            Parameters by their names.
+
         Raises
         ------
         ValueError

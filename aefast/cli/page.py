@@ -1,8 +1,13 @@
 """Command `aefast report`: a page of HTML about a model and rows."""
 
+import json
+import os
+from pathlib import Path
+
 import aefast
 from aefast.cli.common import (
     DATA_HELP,
+    METRICS_NAME,
     add_reading,
     add_threads,
     describe,
@@ -50,14 +55,13 @@ def _report(arguments):
 
     check_can_write_file(arguments.out, inputs_of(arguments))
     model, table = read_model_and_data(arguments)
-    if table.is_frame:
-        raise ValueError(
-            f"{arguments.model} holds {type(model).__name__}: a report is of models of numbers"
-        )
     shape = table.image_shape if arguments.image_shape is None else arguments.image_shape
     facts = {"data": arguments.data, "aefast": aefast.__version__}
     path = model_path(arguments.model)
     facts |= {name: value for name, value in model_facts(path).items() if name in ("file", "loss")}
+    metrics = Path(path).parent / METRICS_NAME
+    if os.path.isdir(arguments.model) and metrics.exists():
+        facts["seconds of the fit"] = json.loads(metrics.read_text("utf-8")).get("seconds", "")
     labels = table.labels(range(len(table)))
     write_report(model, table.rows, arguments.out, image_shape=shape, labels=labels, facts=facts)
     told = {"data": arguments.data, "n_rows": len(table), "out": arguments.out}

@@ -11,15 +11,16 @@ from aefast._base import arrays as check
 from aefast._base import scalars
 from aefast._base.errors import table_name
 from aefast._base.float_range import mean_of
+from aefast._base.given_results import GivenResults, into
 from aefast._base.scan import scan_rows
-from aefast._base.types import Reals
+from aefast._base.types import Array, Reals
 from aefast.networks.ensemble_members import EnsembleState
 from aefast.networks.ensemble_tables import as_groups
 from aefast.networks.outputs import is_of_nonnegative
 from aefast.networks.scan import scan_table
 
 
-class EnsembleInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
+class EnsembleInference(GivenResults, ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     """Methods of an estimator whose `members_` are autoencoders.
 
     An ensemble of groups sends each row to the member of its group. In an ensemble of one table
@@ -32,7 +33,9 @@ class EnsembleInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     domain: str
     output: Any
 
-    def transform(self, X: ArrayLike, groups: ArrayLike | None = None) -> Reals:
+    def transform(
+        self, X: ArrayLike, groups: ArrayLike | None = None, *, out: Array | None = None
+    ) -> Reals:
         """Return the codes of rows.
 
         Parameters
@@ -40,6 +43,9 @@ class EnsembleInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         X : array-like (n_samples, n_features)
         groups : array-like (n_samples,) or None, default=None
             The group of each row; needed by an ensemble of groups, and by no other.
+        out : ndarray or None, default=None
+            C-contiguous array for the result, instead of a new one; a memory map for results that
+            are larger than memory. Its content is undefined after an error.
 
         Returns
         -------
@@ -47,6 +53,9 @@ class EnsembleInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             The codes of all members side by side; of an ensemble of groups the codes of each row's
             member.
         """
+        return self._into(out, X, groups, self._codes_of)
+
+    def _codes_of(self, X, groups):
         rows, state, members = self._checked(X)
         if state.groups is not None:
             return self._by_group(rows, groups, "transform")
@@ -86,7 +95,9 @@ class EnsembleInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         )
         return self._pooled(each, len(codes), state, state.means, codes.dtype)
 
-    def reconstruct(self, X: ArrayLike, groups: ArrayLike | None = None) -> Reals:
+    def reconstruct(
+        self, X: ArrayLike, groups: ArrayLike | None = None, *, out: Array | None = None
+    ) -> Reals:
         """Return the mean of the reconstructions by all members that read the entry's column.
 
         Parameters
@@ -94,12 +105,17 @@ class EnsembleInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         X : array-like (n_samples, n_features)
         groups : array-like (n_samples,) or None, default=None
             The group of each row; needed by an ensemble of groups, and by no other.
+        out : ndarray or None, default=None
+            As for `transform`.
 
         Returns
         -------
         X_hat : ndarray (n_samples, n_features)
             A column that no member reads has its mean in the fit's rows.
         """
+        return self._into(out, X, groups, self._reconstructions_of)
+
+    def _reconstructions_of(self, X, groups):
         rows, state, members = self._checked(X)
         if state.groups is not None:
             return self._by_group(rows, groups, "reconstruct")
@@ -133,6 +149,8 @@ class EnsembleInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         groups: ArrayLike | None = None,
         per_feature: bool = False,
         per_member: bool = False,
+        *,
+        out: Array | None = None,
     ) -> Reals:
         """Return the log-likelihoods of rows, in nats, in the units of X; greater is better.
 
@@ -148,6 +166,8 @@ class EnsembleInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             and 0 where no member does.
         per_member : bool, default=False
             Return what each member of one table gives the row, on its columns alone.
+        out : ndarray or None, default=None
+            As for `transform`.
 
         Returns
         -------
@@ -155,10 +175,17 @@ class EnsembleInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             The sum over the columns of the contributions.
         """
         per_member = scalars.as_flag(per_member, "per_member")
-        if not per_member:
-            return self._losses(X, groups, per_feature, "score_samples")
-        if scalars.as_flag(per_feature, "per_feature"):
+        if per_member and scalars.as_flag(per_feature, "per_feature"):
             raise ValueError("per_feature and per_member exclude each other: choose one of them")
+
+        def scores_of(X, groups):
+            if per_member:
+                return self._scores_of_members(X, groups)
+            return self._losses(X, groups, per_feature, "score_samples")
+
+        return self._into(out, X, groups, scores_of)
+
+    def _scores_of_members(self, X, groups):
         rows, state, members = self._checked(X)
         if state.groups is not None:
             raise ValueError("per_member needs an ensemble of one table: a row has one group")
@@ -185,6 +212,19 @@ class EnsembleInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return mean_of(self.score_samples(X, groups), None)
 
     # ---- how members' results are pooled ----
+
+    def _into(self, out, X, groups, compute):
+        """Return compute(X, groups), or write it to `out`, some rows and their groups at a time."""
+        if groups is None or out is None:
+            return into(out, X, lambda part: compute(part, groups))
+        X = X if hasattr(X, "shape") else check.as_array(X, "X")
+        labels, ends = as_groups(groups, X.shape[0]), [0]
+
+        def of_part(part):  # parts come in order
+            ends.append(ends[-1] + part.shape[0])
+            return compute(part, labels[ends[-2] : ends[-1]])
+
+        return into(out, X, of_part)
 
     def _checked(self, X):
         state, members = self._fitted_state(), self.members_

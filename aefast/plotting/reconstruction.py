@@ -67,20 +67,24 @@ def reconstructions(
     if labels is not None:
         labels = checked_labels(labels, np.shape(X)[0])
     if image_shape:
-        return _draw_examples(ae, X, image_shape, labels)
+        losses = ae.reconstruction_error(X)
+        chosen = examples_of(losses)
+        rows = X.iloc[chosen] if hasattr(X, "iloc") else np.asarray(X)[chosen]
+        return draw_examples(rows, ae.reconstruct(rows), losses, image_shape, labels)
     reconstructed = ae.reconstruct(X)  # which checks X
-    names = feature_names(ae)
-    return _draw_feature_fits(np.asarray(X, dtype=float), reconstructed, names, labels)
+    return draw_feature_fits(X, reconstructed, feature_names(ae), labels)
 
 
-def _draw_examples(ae, X, image_shape, labels):
-    """Draw input, reconstruction and difference of rows evenly spaced in rank of loss."""
-    losses = ae.reconstruction_error(X)
+def examples_of(losses):
+    """Return the numbers of at most 12 rows, evenly spaced in rank of loss."""
     ranks = np.linspace(0, len(losses) - 1, min(len(losses), _N_EXAMPLES)).round().astype(int)
-    chosen = np.argsort(losses, kind="stable")[ranks]
-    rows = X.iloc[chosen] if hasattr(X, "iloc") else np.asarray(X)[chosen]
-    original = np.asarray(rows, dtype=float)
-    reconstructed = np.asarray(ae.reconstruct(rows), dtype=float)
+    return np.argsort(losses, kind="stable")[ranks]
+
+
+def draw_examples(rows, reconstructed, losses, image_shape, labels, what="loss in nats"):
+    """Draw input, reconstruction and difference of the rows `examples_of(losses)`."""
+    chosen = examples_of(losses)
+    original, reconstructed = np.asarray(rows, dtype=float), np.asarray(reconstructed, dtype=float)
     difference = reconstructed - original
     low, high = intensity_range(original)
     scale = robust_scale(difference)
@@ -104,15 +108,15 @@ def _draw_examples(ae, X, image_shape, labels):
         name = "" if labels is None else f"{labels[row]}\n"
         axes.set_title(f"{name}{row_loss:.3g}", fontsize=8)
     figure.suptitle(
-        f"Best to worst reconstructed of {count_of(len(losses), 'row')}; above, the row's loss in "
-        "nats",
+        f"Best to worst reconstructed of {count_of(len(losses), 'row')}; above, the row's {what}",
         fontsize=11,
     )
     return figure
 
 
-def _draw_feature_fits(original, reconstructed, names, labels):
+def draw_feature_fits(rows, reconstructed, names, labels):
     """Draw the share of each feature's variance that is missed, and scatter plots of features."""
+    original = np.asarray(rows, dtype=float)
     n_rows, n_features = original.shape
     names = [f"feature {index}" for index in range(n_features)] if names is None else names
     gaps = np.isnan(original)  # missing entries, which are left out of the comparison

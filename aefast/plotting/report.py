@@ -6,31 +6,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from aefast._base import arrays as check
 from aefast._base.errors import shown
 from aefast._base.files import replacing
-from aefast._base.streams import opened
-from aefast._base.types import Array, PathLike
-from aefast.plotting.factors import draw_curve, loadings
-from aefast.plotting.figures import (
-    check_model,
-    checked_labels,
-    count_of,
-    feature_names,
-    new_figure,
-    resolve_image_shape,
-    with_means,
-)
+from aefast._base.types import PathLike
+from aefast.plotting.atoms import picture_of_atoms
+from aefast.plotting.factors import draw_curve, loadings, means
+from aefast.plotting.figures import count_of, feature_names, new_figure
 from aefast.plotting.filters import filters
+from aefast.plotting.heat_maps import draw_heat_map, size_of
 from aefast.plotting.layers import layers, losses
 from aefast.plotting.networks import loss
 from aefast.plotting.page import Page
-from aefast.plotting.reconstruction import reconstructions
+from aefast.plotting.reconstruction import draw_examples, draw_feature_fits, examples_of
+from aefast.plotting.report_subjects import subject_of
 
-MOST_ROWS = 2000  # that are drawn as points, and from which patterns of units are computed
 _MOST_LISTED = 10  # strangest rows
 _MOST_REASONS = 3  # columns that are named for each of them
 _MOST_BARS = 40
+_DENSE = 0.9  # share of entries that are not 0, below which codes are sparse
 _DEAD = 1e-6  # spread of a unit's code, of the largest one, below which it says nothing
 
 
@@ -52,7 +45,8 @@ def report(
     Parameters
     ----------
     model : estimator
-        Fitted: a network or a linear factor model.
+        Fitted: a network, a linear factor model or a mixture, a `TableAutoencoder`, or a
+        `DictionaryLearning`, whose rows are scored by minus half their squared errors.
     X : array-like, frame or stream (n_samples, n_features)
         Rows, preferably ones that the model was not fitted to.
     path : str, path-like or None, default=None
@@ -71,21 +65,14 @@ def report(
     Raises
     ------
     TypeError, ValueError
-        For a model without `transform` and `score_samples`, or rows that do not suit it.
+        For any other model, or rows that do not suit it.
     ImportError
         If matplotlib is not installed.
     """
-    check_model(model, "model")
-    if not (hasattr(model, "transform") and hasattr(model, "score_samples")):
-        raise TypeError(f"model must have transform and score_samples, got {type(model).__name__}")
     if facts is not None and not isinstance(facts, Mapping):
         raise TypeError(f"facts must be a mapping of names to values, got {shown(facts)}")
-    shape = resolve_image_shape(model, image_shape, "model")
-    X = opened(X, whole=True)
-    scores = model.score_samples(X)
-    labels = [f"row {i}" for i in range(len(scores))] if labels is None else labels
-    given = _Given(model, X, scores, checked_labels(labels, len(scores)), shape)
-    page = Page(f"{type(model).__name__}: {count_of(len(scores), 'row')}")
+    given = subject_of(model, X, labels, image_shape)
+    page = Page(f"{type(model).__name__}: {count_of(len(given.scores), 'row')}")
     _summary(page, given, facts or {})
     for write in (_curves, _units, _rows, _strangest, _codes, _columns):
         write(page, given)
@@ -96,93 +83,91 @@ def report(
     return text
 
 
-class _Given:
-    """What all sections are about."""
-
-    def __init__(
-        self, model: Any, X: Any, scores: Array, labels: list[str], shape: tuple[int, ...]
-    ) -> None:
-        self.model, self.X, self.scores, self.labels, self.shape = model, X, scores, labels, shape
-        self.codes = np.asarray(model.transform(X), np.float64)
-        self.rows = np.asarray(check.estimator_rows(model, X, reset=False), np.float64)
-        few = np.linspace(0, len(scores) - 1, min(len(scores), MOST_ROWS)).astype(int)
-        self.few = np.unique(few)
-        names = feature_names(model)
-        d = self.rows.shape[1]
-        self.columns = [str(j) for j in range(d)] if names is None else [str(n) for n in names]
-        self.is_network = hasattr(model, "loss_curve_")
-        self.is_deep = hasattr(model, "pretraining_loss_curves_")
-
-    def of_rows(self, places: Array) -> Any:
-        """Return some rows as the model takes them."""
-        return self.X.iloc[places] if hasattr(self.X, "iloc") else self._named(places)
-
-    def _named(self, places: Array) -> Any:
-        from aefast._base.streams import NamedRows
-
-        rows = check.estimator_rows(self.model, self.X, reset=False)[places]
-        return NamedRows(rows, self.columns if feature_names(self.model) is not None else None)
-
-
 def _summary(page, given, facts):
-    model, scores = given.model, given.scores
+    model, scores = given.network, given.scores
     found = {
-        "model": type(model).__name__,
-        "columns": f"{given.rows.shape[1]:,}",
+        "model": type(given.model).__name__,
+        "columns": f"{len(given.columns):,}",
         "components": f"{given.codes.shape[1]:,}",
         "rows of this report": f"{len(scores):,}",
-        "mean log p(x), nats per row": f"{np.mean(scores):.5g}",
+        f"mean {given.measure} per row": f"{np.mean(scores):.5g}",
         "its spread between rows": f"{np.std(scores):.3g}",
+        "seconds for these scores": f"{given.seconds:.3g}",
     }
     report_of_fit = getattr(model, "fit_report_", {})
     found |= {name.replace("_", " "): value for name, value in report_of_fit.items()}
     history = getattr(model, "history_", None)
-    if history and len(history["seconds"]):
+    if history and len(history["seconds"]) and np.isfinite(history["seconds"][-1]):
         found["seconds of training"] = f"{history['seconds'][-1]:.3g}"
         found["seconds of an epoch"] = f"{history['seconds'][-1] / len(history['seconds']):.3g}"
     page.section("Summary").facts(found | {str(name): value for name, value in facts.items()})
 
 
 def _curves(page, given):
-    model = given.model
+    model = given.network
     if given.is_network and model.loss_curve_:
         baseline = getattr(model, "fit_report_", {}).get("constant_loss")
         figure = (losses if given.is_deep else loss)(model, None, baseline)
         page.section("Curves").figure(figure, "Loss over the epochs, in nats a row")
-    elif len(getattr(model, "log_likelihood_curve_", ())) > 1:
+        return
+    if len(getattr(model, "log_likelihood_curve_", ())) > 1:
+        figure = new_figure(7, 3.5)
+        draw_curve(figure.subplots(), np.asarray(model.log_likelihood_curve_))
+        page.section("Curves").figure(figure, "Mean log-likelihood over the iterations")
+    elif len(getattr(model, "objective_curve_", ())) > 1:
         figure = new_figure(7, 3.5)
         axes = figure.subplots()
-        draw_curve(axes, np.asarray(model.log_likelihood_curve_))
-        page.section("Curves").figure(figure, "Mean log-likelihood over the iterations")
+        axes.plot(range(1, len(model.objective_curve_) + 1), model.objective_curve_, marker=".")
+        axes.set(xlabel="epoch", ylabel="mean objective")
+        page.section("Curves").figure(figure, "Objective of the codes over the epochs")
 
 
 def _units(page, given):
-    model, rows = given.model, given.of_rows(given.few)
+    model, rows = given.network, given.rows(given.few)
     if given.is_deep:
-        figure = layers(model, _plain(rows), given.shape)
+        figure = layers(model, np.asarray(rows), given.shape)
         page.section("Units").figure(figure, "What the units of each layer stand for")
     elif given.is_network:
-        figure = filters(model, given.shape, _plain(rows))
+        figure = filters(model, given.shape, rows)
         page.section("Units").figure(figure, "The change of the input that goes with each unit")
-    elif hasattr(model, "components_") and np.ndim(model.components_) == 2:
+    elif getattr(getattr(model, "components_", None), "ndim", 0) == 2:
         if hasattr(model, "noise_variance_"):
             figure = loadings(model, given.shape)
             page.section("Loadings").figure(figure, "Loadings of the factors")
+        elif hasattr(model, "objective_curve_"):
+            page.section("Atoms").figure(_atoms(given), "The atoms, those with largest codes first")
+    elif hasattr(model, "means_"):
+        page.section("Groups").figure(means(model, given.shape), "Means of the groups")
 
 
-def _plain(rows):
-    return rows.rows if hasattr(rows, "rows") else rows
+def _atoms(given):
+    atoms = np.asarray(given.model.components_)
+    order = np.argsort(-np.abs(given.codes).mean(axis=0), kind="stable")
+    if given.shape:
+        return picture_of_atoms(atoms, given.shape, order)
+    order = order[:_MOST_BARS]
+    names = [str(i) for i in order]
+    figure = new_figure(*size_of(len(given.columns), len(order), given.columns))
+    limit = float(np.abs(atoms).max())
+    draw_heat_map(
+        figure.subplots(), atoms[order].T, given.columns, names, limit, "entry of an atom"
+    )
+    return figure
 
 
 def _rows(page, given):
-    if not hasattr(given.model, "reconstruct"):
-        return
     page.section("Reconstructions")
-    if given.is_network and hasattr(given.model, "reconstruction_error"):
-        labels = [given.labels[i] for i in given.few]
-        rows = _plain(given.of_rows(given.few))
-        figure = reconstructions(given.model, rows, given.shape, labels)
-        page.figure(figure, "From the best to the worst reconstructed")
+    few, labels = given.few, [given.labels[i] for i in given.few]
+    if given.shape:
+        losses = given.losses(few)
+        chosen = few[examples_of(losses)]
+        rows, reconstructed = given.rows(chosen), given.reconstructed(chosen)
+        unit = given.measure if given.losses_are_scores else "loss in nats"
+        figure = draw_examples(rows, reconstructed, losses, given.shape, labels, unit)
+    else:
+        names = feature_names(given.network)
+        figure = draw_feature_fits(given.rows(few), given.reconstructed(few), names, labels)
+    page.figure(figure, "From the best to the worst reconstructed")
     order = np.argsort(given.scores, kind="stable")
     best, worst = order[::-1][:5], order[:5]
     lines = [
@@ -190,33 +175,19 @@ def _rows(page, given):
         for kind, places in (("best", best), ("worst", worst))
         for i in places
     ]
-    page.table(("", "row", "log p(x), nats"), lines)
-
-
-def _surprises(given, places):
-    """Return how strange each column of some rows is, and what is written of the measure.
-
-    Of a linear model with precision P it is the squared deviation of an entry from its expectation
-    given the others, in variances of that: ((x − μ) P)_j² / P_jj.
-    """
-    if given.is_network:
-        nats = given.model.score_samples(given.of_rows(places), per_feature=True)
-        return -np.asarray(nats), "nats"
-    P = given.model.get_precision()
-    deviations = (with_means(given.rows)[places] - given.model.mean_) @ P
-    return deviations**2 / np.diagonal(P), "squared standard deviations"
+    page.table(("", "row", given.measure), lines)
 
 
 def _strangest(page, given):
     places = np.argsort(given.scores, kind="stable")[:_MOST_LISTED]
-    surprise, unit = _surprises(given, places)
-    usual = np.nanmedian(_surprises(given, given.few)[0], axis=0)
+    surprise, unit = given.surprises(places)
+    usual = np.nanmedian(given.surprises(given.few)[0], axis=0)
     lines = []
     for i, row in zip(places, surprise - usual, strict=True):
         reasons = np.argsort(-np.nan_to_num(row, nan=-np.inf), kind="stable")[:_MOST_REASONS]
-        told = ", ".join(f"{given.columns[j]} = {given.rows[i, j]:.4g}" for j in reasons)
+        told = ", ".join(f"{given.columns[j]} = {given.text(i, j)}" for j in reasons)
         lines.append((given.labels[i], float(given.scores[i]), told))
-    page.section("Strangest rows").table(("row", "log p(x), nats", "strangest columns"), lines)
+    page.section("Strangest rows").table(("row", given.measure, "strangest columns"), lines)
     page.text(f"Columns are those that exceed their median surprise most, in {unit}.")
 
 
@@ -228,21 +199,28 @@ def _codes(page, given):
     order = np.argsort(-spread, kind="stable")
     left.bar(range(len(order)), spread[order], color="0.45", width=0.9)
     left.set(xlabel="unit, by spread", ylabel="standard deviation of its code")
+    used = (given.codes != 0).mean(axis=0)
     centred = given.codes - given.codes.mean(axis=0)
     axes2 = np.linalg.svd(centred[given.few], full_matrices=False)[2][:2]
     at = centred[given.few] @ axes2.T
     at = at if at.shape[1] == 2 else np.column_stack([at, np.zeros(len(at))])
     points = right.scatter(*at.T, c=given.scores[given.few], s=6, cmap="viridis")
     right.set(xlabel="codes, 1st component", ylabel="2nd component")
-    figure.colorbar(points, ax=right, label="log p(x), nats")
+    figure.colorbar(points, ax=right, label=given.measure)
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
     page.section("Codes").figure(figure, "Use of the units, and a map of the rows by their codes")
     page.text(f"{count_of(n_dead, 'unit')} of {len(spread)} say nothing of these rows.")
+    if used.mean() < _DENSE:
+        page.text(
+            f"A code has {used.sum():.3g} entries that are not 0 on average. The unit that is used "
+            f"most is in {used.max():.0%} of the codes, the one that is used least in "
+            f"{used.min():.2%}."
+        )
 
 
 def _columns(page, given):
-    surprise, unit = _surprises(given, given.few)
+    surprise, unit = given.surprises(given.few)
     mean = np.nanmean(surprise, axis=0)
     order = np.argsort(-mean, kind="stable")[:_MOST_BARS]
     figure = new_figure(8, 1.2 + 0.22 * len(order))

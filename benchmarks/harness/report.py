@@ -202,6 +202,7 @@ def write_files(folder, tables, machine, peers, missing):
     return [path, *(picture for _, picture in pictures)]
 
 
+NO_BREAK = "\N{NO-BREAK SPACE}"
 BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
 
 
@@ -213,7 +214,7 @@ def page_rows(table, rivals):
             continue
         fraction, quick = row["fraction_of_peak"], row["quick_fraction"]
         cells = [
-            f"{shape['d']} × {shape['k']}, {shape['n']}",
+            f"{shape['d']} × {shape['k']}".replace(" ", NO_BREAK) + f", {shape['n']}",
             format_microseconds(row["microseconds"]),
             f"{100 * fraction:.0f} % ({100 * quick:.0f} %)" if fraction else "",
         ]
@@ -231,8 +232,9 @@ def page_part(tables, machine):
         names = {name: None for shape in table["shapes"] for name in shape["peers"]}
         rivals = [name for name in names if name != "aefast"]
         headings = ["d × k, n", "aefast, µs a step", "of the FMA peak (quickest quarter)", *rivals]
+        words = headline(table)
         parts += [
-            f"{textwrap.fill(headline(table), WIDTH - 1)}:",
+            f"{textwrap.fill(words[0].upper() + words[1:], WIDTH - 1)}:",
             "\n".join(markdown_lines(headings, page_rows(table, rivals))),
         ]
     where = f"Measured on {machine_lines(machine)[0]}; each library alone in its process."

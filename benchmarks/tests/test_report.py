@@ -119,7 +119,8 @@ def test_the_page_changes_between_its_marks_alone(found, tmp_path):
     report.write_page(tmp_path, summarise(found), MACHINE)
     text = page.read_text()
     assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
-    assert "| 10 × 5, 4 | 2 | 20 % (27 %) | 2.00 × |  |" in text
+    shape = "10 × 5".replace(" ", "\N{NO-BREAK SPACE}")
+    assert f"| {shape}, 4 | 2 | 20 % (27 %) | 2.00 × |  |" in text
     page.write_text("no marks")
     with pytest.raises(ValueError, match="expected one"):
         report.write_page(tmp_path, summarise(found), MACHINE)

@@ -1,7 +1,8 @@
 """Look at every page of the built site in a headless Chromium.
 
 ``python docs/site/browse.py build/site`` loads each page at 1280 and at 400 pixels. It is an error
-if a page is wider than its window, logs an error, lacks a picture, or has a formula without size.
+if a page is wider than its window, logs an error, lacks a picture or shows one at less than 0.4 of
+its size, or has a formula without size.
 With ``--pictures FOLDER --pages PAGE ...`` it writes screenshots instead. The status is 77 where
 there is no Chromium.
 """
@@ -36,6 +37,10 @@ LOOK = """
     for (const image of document.images)
         if (image.complete && !image.naturalWidth && image.loading !== 'lazy')
             found.push('no picture: ' + image.src);
+    for (const image of document.images)
+        if (shown(image) && image.naturalWidth && !image.closest('.sphx-glr-thumbcontainer')
+                && image.getBoundingClientRect().width < 0.4 * image.naturalWidth)
+            found.push('a picture too small to read: ' + image.src.split('/').pop());
     for (const formula of document.querySelectorAll('math'))
         if (shown(formula) && !(formula.getBoundingClientRect().height > 5))
             found.push('a formula of no size: ' + formula.textContent);

@@ -6,6 +6,7 @@ keeps pictures out of the checkout.
 """
 
 import shutil
+import textwrap
 from pathlib import Path
 
 from sphinx_gallery.scrapers import figure_rst
@@ -17,11 +18,15 @@ ORDER = (
     "digits_in_two_dimensions",
     "strange_wines",
     "how_sure_is_a_filled_gap",
+    "a_model_for_each_machine",
     "mixed_table",
     "sample_digits",
     "rotated_loadings",
     "how_many_components",
+    "how_many_units",
     "mixture_along_a_curve",
+    "denoise_in_closed_form",
+    "whitened_photographs",
     "filters_of_patches",
     "few_active_features",
     "walk_of_digits",
@@ -61,7 +66,10 @@ def scrape(block, block_vars, gallery_conf, **arguments):
     for picture in sorted(script.parent.glob(f"{script.stem}*.png")):
         moved.append(next(targets))
         shutil.move(picture, moved[-1])
-    return figure_rst(moved, gallery_conf["src_dir"]) if moved else ""
+    if not moved:
+        return ""
+    shown = textwrap.indent(figure_rst(moved, gallery_conf["src_dir"]).strip("\n"), "   ")
+    return f"\n.. container:: picture\n\n{shown}\n\n"  # which scrolls on narrow screens
 
 
 def order(name):

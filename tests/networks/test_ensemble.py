@@ -9,6 +9,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import aefast
 from aefast import Autoencoder, AutoencoderEnsemble
 from aefast._base import _runtime
+from aefast._base.given_results import PART_ROWS
 from aefast.networks._autoencoder import EnsembleTrainer, survey
 from aefast.networks.ensemble_fitting import Training
 from aefast.networks.training import many
@@ -255,6 +256,30 @@ def test_rows_go_to_the_member_of_their_group(make_problem):
         ensemble.transform(X)
     with pytest.raises(ValueError, match="per_member"):
         ensemble.score_samples(X, groups=names, per_member=True)
+
+
+@pytest.mark.parametrize("by_group", [False, True])
+def test_results_are_written_to_a_memory_map(by_group, tmp_path):
+    """In parts, each with its groups."""
+    random = np.random.default_rng(0)
+    X = random.normal(size=(PART_ROWS + 700, 5)).astype(np.float32)
+    groups = random.integers(3, size=len(X)) if by_group else None
+    ensemble = AutoencoderEnsemble(3, n_components=2, max_epochs=1, random_state=0)
+    ensemble.fit(X, groups=groups)
+    calls = [("transform", {}), ("reconstruct", {}), ("score_samples", {})]
+    calls += [("score_samples", {"per_feature": True})]
+    calls += [] if by_group else [("score_samples", {"per_member": True})]
+    for name, options in calls:
+        method = getattr(ensemble, name)
+        expected = method(X, groups, **options)
+        out = np.lib.format.open_memmap(tmp_path / "a.npy", "w+", np.float32, expected.shape)
+        assert method(X, groups, **options, out=out) is out
+        np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), expected)
+    with pytest.raises(ValueError, match="out must"):
+        ensemble.transform(X, groups, out=np.empty((3, 3), np.float32))
+    if by_group:
+        with pytest.raises(ValueError, match="groups must have one label for each"):
+            ensemble.transform(X, np.r_[groups, 0], out=out)
 
 
 def test_a_list_of_tables_is_an_ensemble_of_groups(make_problem):

@@ -18,12 +18,14 @@ from aefast._base import _runtime
 ROOT = Path(__file__).parents[2]
 KERNELS = [
     "kernels/autoencoder/autoencoder.c",
+    "kernels/items/items.c",
     "kernels/products/scan.c",
     "kernels/sparse_coding/sparse_coding.c",
     "kernels/statistics/statistics.c",
     "runtime/peak.c",
 ]
 EXTENSIONS = [
+    "aefast._base._items",
     "aefast._base._rows",
     "aefast._base._runtime",
     "aefast._base._statistics",
@@ -33,7 +35,27 @@ EXTENSIONS = [
 X86_64 = ["-mavx2", "-mfma", "-DAEFAST_ISA=avx2"]
 ARM_HEADERS = "/usr/aarch64-linux-gnu/include"
 AARCH64 = ["--target=aarch64-linux-gnu", "-isystem", ARM_HEADERS, "-DAEFAST_ISA=generic"]
+needs_sources = pytest.mark.skipif(not (ROOT / "setup.py").exists(), reason="reads the sources")
 KERNEL_FLAGS = ["-std=gnu17", "-ffp-contract=off", "-fno-math-errno", f"-I{ROOT / 'src'}"]
+
+
+@needs_sources
+def test_the_lists_here_are_those_of_the_build():
+    setup = (ROOT / "setup.py").read_text(encoding="utf-8")
+    built = re.findall(r"extension\(\s*\"([\w.]+)\"", setup)
+    assert sorted(f"aefast.{name}" for name in built) == EXTENSIONS
+    kernels = re.findall(r"\"src/((?:kernels|runtime)/[\w/]+\.c)\"", setup)
+    assert set(KERNELS) == set(kernels) - {"runtime/dispatch.c"}
+
+
+@needs_sources
+def test_bindings_need_no_global_lock():
+    """Free-threaded Python would take its lock back for an extension that does not say so."""
+    sources = sorted((ROOT / "src" / "bindings").glob("*.pyx"))
+    assert len(sources) == len(EXTENSIONS)
+    for source in sources:
+        first = source.read_text(encoding="utf-8").partition("\n")[0]
+        assert first == "# cython: freethreading_compatible=True", source.name
 
 
 def test_build_info():

@@ -1,4 +1,4 @@
-"""The page of the command is true: its Python runs, then its command lines, as written."""
+"""The pages of the command and the quick start are true: what they say runs, as written."""
 
 import re
 import shlex
@@ -9,7 +9,25 @@ import pytest
 
 from aefast.cli import main
 
-PAGE = Path(__file__).parents[2] / "docs" / "guide" / "command.md"
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = DOCS / "guide" / "command.md"
+
+
+def test_the_quick_start_runs(tmp_path, monkeypatch):
+    """Its Python first, then its commands."""
+    monkeypatch.chdir(tmp_path)
+    text, names = (DOCS / "quick-start.md").read_text("utf-8"), {}
+    for block in re.findall(r"^```python\n(.*?)^```", text, re.M | re.S):
+        exec(compile(block, "quick-start.md", "exec"), names)
+    (to_file,) = re.findall(r"`(X\.to_csv\(.*?\))`", text)
+    exec(to_file, names)
+    lines = re.findall(r"^aefast (.*)$", text, re.M)
+    assert [line.split()[0] for line in lines] == ["fit", "score", "report"]
+    for line in lines:
+        assert main(shlex.split(line, comments=True)) == 0, line
+    assert all(Path(name).is_file() for name in ("loss.png", "filters.png", "wine.safetensors"))
+    assert len(pd.read_csv("scores.csv")) == len(names["X"])
+    assert "<h2>Strangest rows</h2>" in Path("report.html").read_text("utf-8")
 
 
 def test_the_page_runs(tmp_path, monkeypatch, capsys):

@@ -1,17 +1,24 @@
 """The Python of guides and examples runs, page by page."""
 
+import ast
 import re
+import shlex
+import sys
 from pathlib import Path
 
 import pytest
 
+from aefast.cli import _parsed
+
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 SCRIPTS = sorted((ROOT / "examples").glob("*.py"))
+BROUGHT = {"aefast", "numpy", "scipy", "sklearn", "matplotlib", *sys.stdlib_module_names}
 LARGE = {"beyond-memory"}  # pages for the full tier
 IN_DEFAULT_TIER = {"first_autoencoder", "rotated_loadings", "sample_digits", "variants_mnist"}
 
 
+@pytest.mark.filterwarnings("error:the fit does not beat the column means")
 @pytest.mark.parametrize(
     "page",
     [pytest.param(page, marks=pytest.mark.extra if page.stem in LARGE else ()) for page in PAGES],
@@ -26,6 +33,49 @@ def test_code_runs(page, tmp_path, monkeypatch):
         pytest.importorskip(library)
     for block in re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
         exec(compile(block, str(page), "exec"), names)
+
+
+def libraries_of(code):
+    """Return the libraries that code uses, beside what aefast brings."""
+    found = set()
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add((node.module or "").partition(".")[0])
+        elif isinstance(node, ast.keyword) and node.arg == "as_frame":
+            found.add("pandas")
+    return {"distributed" if name == "dask" else name for name in found} - BROUGHT
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_pages_say_what_their_code_needs(page):
+    text = page.read_text(encoding="utf-8")
+    needs = re.match(r"<!-- needs: (.*) -->\n# ", text)
+    blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert libraries_of("\n".join(blocks)) <= set(needs[1].split() if needs else ())
+
+
+def command_lines(page):
+    """Yield the command lines of aefast in a page, without what a shell does with the output."""
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    code = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    code += [line.strip() for line in text.splitlines() if line.startswith("    ")]
+    for line in re.findall(r"^aefast [a-z].*$", "\n".join(code), re.MULTILINE):
+        yield re.split(r"  #| \| | 2?> ", line)[0]
+
+
+@pytest.mark.parametrize(
+    "page, line",
+    [
+        pytest.param(page, line, id=f"{page.stem}: {line}")
+        for page in (*PAGES, ROOT / "README.md")
+        for line in command_lines(page)
+    ],
+)
+def test_commands_have_the_options_that_pages_give(page, line):
+    _, *arguments = shlex.split(line, comments=True)
+    _parsed(arguments)  # exits for what no command takes
 
 
 def test_the_contributors_example_is_the_source():

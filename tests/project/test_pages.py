@@ -67,6 +67,18 @@ def test_lines_are_short(page):
     assert [number for number, line in lines_of_prose(text) if len(line) > MOST_COLUMNS] == []
 
 
+def test_the_changelog_keeps_its_form():
+    """That of Keep a Changelog: the unreleased changes first, then versions with dates."""
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    first, *versions = re.findall(r"^## (.*)$", text, re.MULTILINE)
+    assert first == "[Unreleased]"
+    assert all(re.fullmatch(r"\[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d", name) for name in versions)
+    kinds = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+    assert set(re.findall(r"^### (.*)$", text, re.MULTILINE)) <= kinds
+    for name in re.findall(r"^## \[(.*?)\]", text, re.MULTILINE):
+        assert f"\n[{name}]: https://" in text, name
+
+
 def test_the_citation_is_of_this_version_and_of_public_names():
     """The notes of a reference name the public classes, functions or parameters that it is for."""
     text = (ROOT / "CITATION.cff").read_text()

@@ -1,5 +1,6 @@
 """The site: the reference has every public name, the pages of other libraries every parameter."""
 
+import ast
 import importlib
 import inspect
 import re
@@ -20,6 +21,26 @@ ELSEWHERE = (  # what aefast/__init__.py does not list, for they need other libr
     *("aefast.torch", "aefast.dask"),
 )
 REQUIRES = {"aefast.torch": "torch", "aefast.dask": "distributed"}
+PAGES_OF_MODELS = {
+    "AnomalyDetector": "anomalies",
+    "Autoencoder": "recipe",
+    "AutoencoderCV": "defaults",
+    "AutoencoderEnsemble": "ensembles",
+    "DictionaryLearning": "dictionary-learning",
+    "FactorAnalysis": "factor-models",
+    "Imputer": "imputation",
+    "ItemAutoencoder": "recommenders",
+    "MarginalizedAutoencoder": "linear-autoencoders",
+    "MixtureOfFactorAnalyzers": "mixtures",
+    "MixtureOfProbabilisticPCA": "mixtures",
+    "MultinomialAutoencoder": "recommenders",
+    "ProbabilisticPCA": "factor-models",
+    "SparseCoder": "sparse-coding",
+    "StackedAutoencoder": "training",
+    "TableAutoencoder": "tables",
+    "TableEncoder": "tables",
+    "Whitening": "statistics",
+}
 NO_PARAMETERS = {"Gradients", "GoodnessOfFit", "SamplingAdequacy", "SphericityTest"}  # results
 
 
@@ -61,11 +82,50 @@ def test_the_reference_has_every_public_name():
         assert attribute in dir(importlib.import_module(module)), name
 
 
+def imported(code):
+    """Return the qualified names that code imports from modules of aefast."""
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("aefast"):
+            for alias in node.names:
+                yield f"{node.module}.{alias.name}"
+
+
+def test_the_reference_has_every_name_that_readers_are_shown():
+    listed = names_in_reference() | {f"aefast.{name}" for name in aefast._MODULES}
+    listed |= {"aefast.dask", "aefast.torch", "aefast.interop.onnx"}
+    codes = [path.read_text(encoding="utf-8") for path in (ROOT / "examples").glob("*.py")]
+    for page in DOCS.rglob("*.md"):
+        if "develop" not in page.parts:
+            text = page.read_text(encoding="utf-8")
+            codes += re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert {name for code in codes for name in imported(code)} - listed == set()
+
+
 @pytest.mark.parametrize("module", ELSEWHERE)
 def test_modules_that_need_other_libraries_are_listed(module):
     pytest.importorskip(REQUIRES[module])
     public = {f"{module}.{name}" for name in importlib.import_module(module).__all__}
     assert public <= names_in_reference()
+
+
+def test_each_estimator_has_a_page():
+    estimators = {name for name in aefast.__all__ if hasattr(getattr(aefast, name), "fit")}
+    assert set(PAGES_OF_MODELS) == estimators
+
+
+@pytest.mark.parametrize("name", PAGES_OF_MODELS)
+def test_the_page_of_a_model_is_complete(name):
+    """It has a formula, an example, a picture and references; one page says when to take it."""
+    text = (DOCS / "guide" / f"{PAGES_OF_MODELS[name]}.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    assert re.search(r"^\$\$.+|^    .* = ", prose, re.MULTILINE), "no formula"
+    assert any(f"{name}(" in block for block in blocks), "no example"
+    assert re.search(r"^!\[[^]]+\]\([\w.-]+\)$", prose, re.MULTILINE), "no picture"
+    _, _, references = prose.partition("\n## References\n")
+    assert re.search(r"\(\d{4}\)", references), "no references"
+    rows = (DOCS / "which-model.md").read_text(encoding="utf-8").splitlines()
+    assert any(f"`{name}`" in row for row in rows), "not among the models to choose from"
 
 
 def documented(docstring):
@@ -103,10 +163,11 @@ SIGNATURES = {name: (value, text) for name, value, text in signatures()}
 def test_each_parameter_is_documented_and_no_other(name):
     value, text = SIGNATURES[name]
     there = documented(text)
-    if there is None:
-        return  # a sentence says it all; that there is one is held elsewhere
     taken = {p.lstrip("*") for p in inspect.signature(value).parameters} - {"self", "cls"}
-    assert {p for p in taken if not p.startswith("_")} - there == set(), "not documented"
+    taken = {p for p in taken if not p.startswith("_")}
+    if there is None:  # sentences say it all
+        there = {p for p in taken if f"`{p}`" in text}
+    assert taken - there == set(), "not documented"
     assert there - taken == set(), "documented, but not taken"
 
 

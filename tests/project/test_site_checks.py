@@ -43,11 +43,15 @@ def test_looks(tmp_path):
     assert found.returncode == 0, found.stdout + found.stderr
     with_part(tmp_path, "narrow.html", '<p style="width: 700px">wide</p>')
     with_part(tmp_path, "picture.html", '<img src="missing.png" alt="">')
+    pixel = "<svg xmlns='http://www.w3.org/2000/svg' width='900' height='900'></svg>"
+    with_part(tmp_path, "tiny.html", f'<img width="300" src="data:image/svg+xml,{pixel}" alt="">')
     with_part(tmp_path, "script.html", "<script>throw new Error('wrong')</script>")
     with_part(tmp_path, "logs.html", "<script>console.error('wrong')</script>")
     with_part(tmp_path, "formula.html", '<math style="display: block; height: 0"></math>')
     found = run("browse.py", tmp_path)
     assert found.returncode == 1
     pages = {line.partition(".html")[0] for line in found.stdout.splitlines()}
-    assert pages >= {"narrow", "picture", "script", "logs", "formula"} and "good" not in pages
+    assert (
+        pages >= {"narrow", "picture", "tiny", "script", "logs", "formula"} and "good" not in pages
+    )
     assert "narrow.html at 400" in found.stdout and "narrow.html at 1280" not in found.stdout
