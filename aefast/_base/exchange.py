@@ -57,3 +57,49 @@ class ToOnnx:
             For a user-defined distribution, or a result that the estimator does not have.
         """
         interop("onnx").export(self, path, results)
+
+
+class TableToOnnx:
+    """The method `to_onnx` of a model of tables whose results are computed row by row."""
+
+    def to_onnx(self, path: PathLike, results: Collection[str] | None = None) -> None:
+        """Write the fitted model as an ONNX file (opset 18, ai.onnx.ml 3).
+
+        The graph has one input (n, 1) for each of `variables_`, by its name (`_2` is added to the
+        names of outputs):
+
+        ========================  =======  =================================================
+        column                    tensor   entries
+        ========================  =======  =================================================
+        numbers, booleans         float64  the numbers, NaN where an entry is missing;
+                                           booleans as 0 and 1
+        texts, categories         string   the texts, "" where an entry is missing (unless ""
+                                           is one of the texts of the fit)
+        dates                     float64  days since 1970-01-01 with their fractions, in UTC
+                                           or without a zone as in the fit; NaN is missing
+        times of a day            float64  fractions of a day; NaN is missing
+        durations                 float64  seconds; NaN is missing
+        ========================  =======  =================================================
+
+        and the outputs ``codes`` (n, n_components): `transform`; ``reconstruction`` (n, number of
+        columns of the encoder's matrix): means of these columns, whose names the file's metadata
+        has as ``aefast.columns``, a list in JSON; ``score`` (n,): `score_samples`, in nats. All
+        are float64. Values that the fit has not seen are read as in the estimator; entries are not
+        checked. The series in place of the logarithm of the gamma function is exact to 1e-9.
+
+        Parameters
+        ----------
+        path : str or path-like
+            File to write; it is written beside and renamed into place.
+        results : list of {"codes", "reconstruction", "score"}, optional
+            Outputs to include; default all.
+
+        Raises
+        ------
+        ImportError
+            Without the package onnx.
+        ValueError
+            For another result; for a column with dates in a time zone other than UTC, whose clock
+            ONNX cannot compute, and one with texts and numbers among its levels.
+        """
+        interop("onnx").export(self, path, results)
