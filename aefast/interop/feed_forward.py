@@ -203,6 +203,10 @@ _REASONS = {
     ("MixtureOfFactorAnalyzers", "MixtureOfProbabilisticPCA"): (
         "only `to_onnx` has its probabilities of components"
     ),
+    ("Pipeline",): (
+        "its steps are scikit-learn's too. After aefast.interop.onnx.register() skl2onnx.to_onnx "
+        "converts it; a step can be exported alone"
+    ),
     ("AutoencoderEnsemble",): (
         "its results are averages over members. Each of its members_ can be exported"
     ),
