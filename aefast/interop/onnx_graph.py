@@ -1,6 +1,6 @@
 """Graphs of ONNX: nodes and constants that are added one after the other, and whole models."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -103,6 +103,16 @@ class Graph:
     def sum_of_row(self, a: str, keepdims: int = 0) -> str:
         return self.add("ReduceSum", [a, self.constant([1], np.int64)], keepdims=keepdims)
 
+    def prune(self, results: Collection[str]) -> None:
+        """Remove nodes and constants on which no result depends."""
+        needed, kept = set(results), []
+        for node in reversed(self.nodes):
+            if needed.intersection(node.output):
+                needed.update(node.input)
+                kept.append(node)
+        self.nodes = kept[::-1]
+        self.constants = [tensor for tensor in self.constants if tensor.name in needed]
+
     def look_up(self, texts: str, keys: Sequence[str], absent: int) -> str:
         """Return the number of each text among the keys, `absent` where it is none of them."""
         name = f"{self.prefix}numbers{len(self.nodes)}"
@@ -117,6 +127,7 @@ class Graph:
 
 def finished(graph: Graph, name: str, properties: dict[str, str] | None = None) -> onnx.ModelProto:
     """Return the checked model of a graph with its inputs and outputs."""
+    graph.prune([output.name for output in graph.found])
     proto = helper.make_graph(graph.nodes, name, graph.given, graph.found, graph.constants)
     domains = {"": OPSET} | {node.domain: ML_OPSET for node in graph.nodes if node.domain}
     made = helper.make_model(

@@ -105,6 +105,7 @@ def _graph(scope, operator, dtype):
 
 def _finish(graph, result, operator, container):
     """Move constants and nodes into the pipeline's graph, with the result as output."""
+    graph.prune([result])
     for tensor in graph.constants:
         container.add_initializer(tensor.name, None, None, tensor)
     for node in graph.nodes:

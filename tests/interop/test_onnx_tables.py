@@ -164,6 +164,16 @@ def test_files_load_as_the_same_graph(fitted, tmp_path):
     assert output.name == "score"
 
 
+def test_graphs_have_nothing_that_is_not_used(fitted, tmp_path):
+    for results in (["codes"], ["reconstruction"], ["score"], None):
+        fitted.to_onnx(tmp_path / "model.onnx", results)
+        graph = onnx.load(tmp_path / "model.onnx").graph
+        used = {name for node in graph.node for name in node.input}
+        made = {name for node in graph.node for name in node.output}
+        made |= {tensor.name for tensor in graph.initializer}
+        assert made - used == {output.name for output in graph.output}
+
+
 @pytest.mark.parametrize(
     ("name", "column", "message"),
     [
