@@ -59,6 +59,37 @@ class ToOnnx:
         interop("onnx").export(self, path, results)
 
 
+class DetectorToOnnx:
+    """The method `to_onnx` of a detector of anomalies."""
+
+    def to_onnx(self, path: PathLike, results: Collection[str] | None = None) -> None:
+        """Write the scores of a detector with a network as an ONNX file (opset 18).
+
+        The inputs are those of `TableAutoencoder.to_onnx` for tables with columns that are not
+        numbers, else ``X`` (n, n_features) as for `Autoencoder.to_onnx`, with NaN for a missing
+        entry where the network takes them. Outputs (n,) are ``score``: `score_samples`, and
+        ``decision``: `decision_function`, which is negative for anomalies.
+
+        Parameters
+        ----------
+        path : str or path-like
+            File to write; it is written beside and renamed into place.
+        results : list of {"score", "decision"}, optional
+            Outputs to include; default all.
+
+        Raises
+        ------
+        ImportError
+            Without the package onnx.
+        TypeError
+            For a detector without an estimator, which compares rows with others, one that was
+            fitted with labels, and one whose estimator is no network or linear model with a score.
+        ValueError
+            For another result, and for columns that `TableAutoencoder.to_onnx` refuses.
+        """
+        interop("onnx").export(self, path, results)
+
+
 class TableToOnnx:
     """The method `to_onnx` of a model of tables whose results are computed row by row."""
 

@@ -195,10 +195,14 @@ _REASONS = {
         "encoder_.transform"
     ),
     ("AnomalyDetector",): (
-        "it compares a row with others that it keeps, and has parts that depend on them. Its "
-        "estimator can be exported where it is one of those below"
+        "only `to_onnx` has its scores. Its attribute estimator_ can be exported where it is one "
+        "of those below"
     ),
-    ("Imputer",): "it solves a system of equations for each pattern of missing entries",
+    ("Imputer",): (
+        "with a factor model it solves a system of equations for each pattern of missing entries. "
+        "For entries filled by a network, export a TableAutoencoder or an Autoencoder with "
+        "missing='mask', whose reconstruction fills them"
+    ),
     ("SparseCoder", "DictionaryLearning"): "its codes are found by iterations for each row",
     ("MixtureOfFactorAnalyzers", "MixtureOfProbabilisticPCA"): (
         "only `to_onnx` has its probabilities of components"

@@ -11,11 +11,18 @@ from aefast._base.exchange import interop
 from aefast._base.files import replacing
 from aefast._base.paths import as_path
 from aefast._base.types import Array
+from aefast.anomaly import AnomalyDetector
 from aefast.interop.feed_forward import feed_forward
 from aefast.interop.onnx_graph import Graph, finished
 from aefast.interop.onnx_mixtures import mixture_graph
 from aefast.interop.onnx_network import build
-from aefast.interop.onnx_tables import columns_property, encoder_graph, inputs_of, table_graph
+from aefast.interop.onnx_tables import (
+    columns_property,
+    detector_graph,
+    encoder_graph,
+    inputs_of,
+    table_graph,
+)
 from aefast.linear.mixture_model import LinearMixture
 from aefast.table_autoencoder import TableAutoencoder
 from aefast.tables.encoder import TableEncoder
@@ -42,6 +49,11 @@ def model_proto(model: Any, results: Collection[str] | None = None) -> onnx.Mode
         encoder, network = model.encoder_, feed_forward(model.autoencoder_)
         graph = table_graph(encoder, network, _results(network, results, kind))
         return finished(graph, kind, columns_property(encoder))
+    if isinstance(model, AnomalyDetector):
+        check_is_fitted(model)
+        wanted = _wanted(["score", "decision"], results, kind)
+        _check_is_computed(model)
+        return finished(detector_graph(model, wanted), kind)
     if isinstance(model, LinearMixture):
         check_is_fitted(model)
         return finished(mixture_graph(model, _wanted(RESULTS, results, kind)), kind)
@@ -50,6 +62,22 @@ def model_proto(model: Any, results: Collection[str] | None = None) -> onnx.Mode
     graph.input(INPUT, network.n_features)
     graph.outputs(build(graph, network, INPUT, _results(network, results, kind)), network)
     return finished(graph, kind)
+
+
+def _check_is_computed(detector):
+    """Raise TypeError for a detector whose scores no graph computes, with the reason."""
+    if detector.estimator_ is None:
+        reason = "it compares a row with the reference rows that it keeps"
+    elif detector._head is not None:
+        reason = "its fit had labels, and it weighs parts that compare a row with others"
+    elif not hasattr(detector.estimator_, "score_samples"):
+        reason = f"its {type(detector.estimator_).__name__} has no score_samples"
+    else:
+        return
+    raise TypeError(
+        f"a model of type AnomalyDetector cannot be exported: {reason}. One with a network as its "
+        "estimator, such as Autoencoder(), and without labels can be"
+    )
 
 
 def _results(network, given, kind):
@@ -76,8 +104,8 @@ def table_inputs(model: Any, X: Any) -> dict[str, Array]:
 
     Parameters
     ----------
-    model : TableAutoencoder or TableEncoder
-        The fitted model whose `to_onnx` wrote the graph.
+    model : TableAutoencoder, TableEncoder or AnomalyDetector
+        The fitted model of a table whose `to_onnx` wrote the graph.
     X : frame or array-like (n_samples, n_features)
         With the columns of the fit, in any order.
 
@@ -94,12 +122,15 @@ def table_inputs(model: Any, X: Any) -> dict[str, Array]:
     ValueError
         For tables that the encoder refuses.
     """
+    of_tables = isinstance(model, (TableAutoencoder, TableEncoder, AnomalyDetector))
+    if of_tables:
+        check_is_fitted(model)
     encoder = getattr(model, "encoder_", model)
-    if not isinstance(encoder, TableEncoder):
+    if not of_tables or not isinstance(encoder, TableEncoder):
         raise TypeError(
-            f"model must be a fitted TableAutoencoder or TableEncoder, got {type(model).__name__}"
+            "model must be a fitted TableAutoencoder, TableEncoder, or AnomalyDetector of a table "
+            f"with columns that are not numbers, got {type(model).__name__}"
         )
-    check_is_fitted(model)
     return inputs_of(encoder, X)
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from onnx import TensorProto
 
 from aefast._base.types import Array
-from aefast.interop.feed_forward import FeedForward
+from aefast.interop.feed_forward import FeedForward, feed_forward
 from aefast.interop.onnx_graph import Graph
 from aefast.interop.onnx_network import build
 from aefast.tables.coding import Coding, unseen_share
@@ -29,7 +29,7 @@ from aefast.tables.roles import COUNT, POSITIVE
 from aefast.tables.summary import DAY
 
 MATRIX = "matrix"
-OUTPUTS = ("codes", "reconstruction", "score", MATRIX)  # names that no input has
+OUTPUTS = ("codes", "reconstruction", "score", "decision", MATRIX)  # names that no input has
 UTC = ("UTC", "Etc/UTC", "GMT", "Z", "+00:00")
 
 
@@ -46,9 +46,43 @@ def table_graph(encoder: TableEncoder, network: FeedForward, wanted: Collection[
     matrix, terms = encoded(graph, encoder, names)
     found = build(graph, network, matrix, list(wanted))
     if "score" in found:
-        found["score"] = graph.plus(found["score"], graph.sum_of_row(terms))
+        found["score"] = _plus_all(graph, found["score"], terms)
     graph.outputs(found, network)
     return graph
+
+
+def detector_graph(detector: Any, wanted: Collection[str]) -> Graph:
+    """Return the graph of an anomaly detector with a fitted network, for its scores.
+
+    Values that the fit has not seen add the logarithms of their probability.
+    """
+    encoder, network = detector.encoder_, feed_forward(detector.estimator_)
+    if encoder is None:
+        graph, rows = Graph(network.dtype), "X"
+        terms: list[str | None] = []
+        graph.input(rows, network.n_features)
+    else:
+        graph, names = _with_inputs(encoder)
+        rows, terms = encoded(graph, encoder, names)
+    score = build(graph, network, rows, ["score"])["score"]
+    unseen = [
+        term and graph.where(graph.of("IsNaN", graph.columns(rows, [v.columns.start])), term, 0.0)
+        for v, term in zip(encoder.variables_ if terms else [], terms, strict=True)
+    ]
+    score = _plus_all(graph, score, unseen)
+    if "score" in wanted:
+        graph.output("score", score)
+    if "decision" in wanted:
+        graph.output("decision", graph.minus(score, detector.offset_))
+    return graph
+
+
+def _plus_all(graph, score, terms):
+    """Return scores (n,) plus the terms (n, 1) of all variables that have some."""
+    terms = [term for term in terms if term is not None]
+    if not terms:
+        return score
+    return graph.plus(score, graph.sum_of_row(graph.add("Concat", terms, axis=1)))
 
 
 def columns_property(encoder: TableEncoder) -> dict[str, str]:
@@ -116,16 +150,19 @@ def _tensor(coding, column):
 # ---- columns as nodes ----
 
 
-def encoded(graph: Graph, encoder: TableEncoder, names: Sequence[str]) -> tuple[str, str]:
-    """Add the nodes of all columns, and return the matrix and the terms of their scores."""
+def encoded(
+    graph: Graph, encoder: TableEncoder, names: Sequence[str]
+) -> tuple[str, list[str | None]]:
+    """Add the nodes of all columns, and return the matrix and the terms of their scores.
+
+    Terms (n, 1) are None for columns that have none, as in `Coding.log_terms`.
+    """
     matrices, terms = [], []
     for coding, name in zip(encoder._layout.coded, names, strict=True):
         matrix, term = _CODINGS[type(coding)](graph, coding, name)
         matrices.append(matrix)
-        terms += [] if term is None else [term]
-    if not terms:  # dates alone
-        terms = [graph.times(graph.columns(matrices[0], [0]), 0.0)]
-    return graph.add("Concat", matrices, axis=1), graph.add("Concat", terms, axis=1)
+        terms.append(term)
+    return graph.add("Concat", matrices, axis=1), terms
 
 
 def _numbers(graph, coding, x):

@@ -117,6 +117,23 @@ def test_a_table_with_every_coding(fitted, change, tmp_path):
 
 
 @pytest.mark.parametrize("change", [lambda frame: frame, strange], ids=["seen", "unseen"])
+def test_a_detector(change, tmp_path):
+    network = aefast.Autoencoder(4, max_epochs=20, random_state=0)
+    detector = aefast.AnomalyDetector(network, roles=ROLES, random_state=0)
+    with pytest.warns(UserWarning, match="left out"):
+        detector.fit(frame_of())
+    frame = change(frame_of(seed=1))
+    detector.to_onnx(tmp_path / "model.onnx")
+    found = run(tmp_path / "model.onnx", feeds(frame))
+    assert set(table_inputs(detector, frame)) == set(feeds(frame))
+    for name, values in [
+        ("score", detector.score_samples(frame)),
+        ("decision", detector.decision_function(frame)),
+    ]:
+        np.testing.assert_allclose(found[name], values, rtol=1e-8, atol=1e-8, err_msg=name)
+
+
+@pytest.mark.parametrize("change", [lambda frame: frame, strange], ids=["seen", "unseen"])
 def test_the_matrix_of_an_encoder(fitted, change, tmp_path):
     frame, encoder = change(frame_of(seed=1)), fitted.encoder_
     encoder.to_onnx(tmp_path / "encoder.onnx")
