@@ -12,10 +12,8 @@ of a file without checks, so that a file could crash the process: the user has t
 
 import copy
 import importlib
-import io
 import json
 import re
-import zipfile
 from typing import Any
 
 import numpy as np
@@ -31,6 +29,7 @@ from aefast._base.files import METADATA_KEY, describe, write
 from aefast._base.saving import FLAG, OBJECT, Check, Saved, check_entries, is_list_of, shortened
 from aefast._base.types import Array
 from aefast._version import __version__
+from aefast.interop.plain_archives import check_is_plain, stored
 
 VERSION = 1
 REST = "scikit-learn"  # the tensor with all that is not aefast's
@@ -160,7 +159,7 @@ def _described(model):
 
 def _dumped(estimator, names):
     try:
-        dump = skops.dumps(estimator)
+        dump = stored(skops.dumps(estimator))
         strange = _untrusted(dump, names)
     except Exception as error:
         raise TypeError(
@@ -230,7 +229,7 @@ def _loaded(dump, names):
         raise ValueError(f"expected {REST!r} as bytes, got {dump.dtype} of shape {dump.shape}")
     contents = dump.tobytes()
     try:
-        _check_is_plain(contents)
+        check_is_plain(contents)
         strange = _untrusted(contents, names)
         all_types = skops.get_untrusted_types(data=contents)
         estimator = None if strange else skops.loads(contents, trusted=all_types)
@@ -244,13 +243,3 @@ def _loaded(dump, names):
     if not isinstance(estimator, BaseEstimator):
         raise ValueError(f"expected an estimator, got {type(estimator).__name__}")
     return estimator
-
-
-def _check_is_plain(contents):
-    """Raise ValueError for an archive with compressed parts, which could grow without bounds."""
-    with zipfile.ZipFile(io.BytesIO(contents)) as archive:
-        parts = archive.infolist()
-    if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
-        raise ValueError("expected parts that are not compressed")
-    if sum(part.file_size for part in parts) > len(contents):
-        raise ValueError("expected parts that are no larger than the file")

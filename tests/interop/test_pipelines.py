@@ -2,19 +2,25 @@
 
 import io
 import json
+import operator
+import os
 import pickle
+import shutil
 import zipfile
 
 import numpy as np
 import pytest
 from safetensors.numpy import load as read_tensors
 from safetensors.numpy import save as serialize
+from scipy import sparse
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import NotFittedError
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
+from sklearn.neighbors import NearestCentroid
 from sklearn.pipeline import make_pipeline, make_union
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from support import kept_files
@@ -77,6 +83,17 @@ def test_a_pipeline_comes_back(nested, path):
     assert repr(loaded) == repr(nested)
     again = loaded.fit(X, Y).predict_proba(X)
     np.testing.assert_array_equal(again, nested.predict_proba(X))
+
+
+def test_sparse_matrices_and_texts_in_the_parts_of_scikit_learn(path):
+    texts = ["ash beech", "beech cherry oak", "ash ash oak"] * 10
+    steps = TfidfVectorizer(), aefast.Autoencoder(2, **QUICK)
+    pipeline = make_pipeline(*steps, NearestCentroid()).fit(texts, [0, 1, 1] * 10)
+    pipeline.kept_ = sparse.csr_matrix(np.eye(50))
+    aefast.save(pipeline, path)
+    loaded = aefast.load(path)
+    assert (loaded.predict(texts) == pipeline.predict(texts)).all()
+    assert (loaded.kept_ != pipeline.kept_).nnz == 0
 
 
 def test_open_files_and_searches():
@@ -241,6 +258,13 @@ def archive_of(schema, compression=zipfile.ZIP_STORED, **parts):
     return file.getvalue()
 
 
+def npy_header(shape):
+    file = io.BytesIO()
+    header = {"descr": "<f8", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+    return file.getvalue()
+
+
 class Runs:
     """What runs code when a pickle is read."""
 
@@ -248,31 +272,35 @@ class Runs:
         return exec, ("raise SystemExit('a file has run code')",)
 
 
-def function_node(module, name):
-    return {
-        "__class__": "function",
-        "__module__": "builtins",
-        "__loader__": "FunctionNode",
-        "content": f"{module}.{name}",
-        "__id__": 1,
-        "protocol": 2,
-        "_skops_version": "0.16.0",
-    }
-
-
 def dump_of(estimator):
     return skops.dumps(estimator)
 
 
+DEEP: dict = {"protocol": 2, "_skops_version": "0.16.0"}
+for _ in range(300):
+    inner, DEEP = DEEP, {"__loader__": "ListNode", "__class__": "list", "__module__": "builtins"}
+    DEEP |= {"content": [inner], "protocol": 2}
 DUMPS = {
     "nothing": b"",
     "noise": bytes(range(256)) * 4,
     "a pickle": pickle.dumps(Runs()),
     "an empty archive": archive_of({}),
     "an unknown node": archive_of({"__loader__": "Other", "protocol": 2, "__id__": 1}),
-    "a function of the system": archive_of(function_node("os", "system")),
-    "the evaluation of texts": archive_of(function_node("builtins", "eval")),
+    "a function of the system": dump_of(FunctionTransformer(os.system)),
+    "a function of Python": dump_of(FunctionTransformer(shutil.rmtree)),
+    "the evaluation of texts": dump_of(FunctionTransformer(eval)),
+    "a function of NumPy": dump_of(FunctionTransformer(np.load)),
+    "a call": dump_of(FunctionTransformer(operator.methodcaller("save", "somewhere"))),
+    "a compiled class": dump_of(RandomForestClassifier(2, random_state=0).fit(X, Y)),
     "no estimator": dump_of([1, 2, 3]),
+    "an array that claims more": archive_of(
+        {"__loader__": "NdArrayNode"}, array=npy_header((10**12,))
+    ),
+    "a bomb within": archive_of(
+        {"__loader__": "NdArrayNode"},
+        sparse=archive_of({}, zipfile.ZIP_DEFLATED, data=bytes(10**7)),
+    ),
+    "archives within archives": archive_of({}, a=archive_of({}, b=archive_of({}))),
     "a compressed bomb": archive_of(
         {"__loader__": "NdArrayNode"}, zipfile.ZIP_DEFLATED, big=bytes(10**7)
     ),
@@ -280,7 +308,7 @@ DUMPS = {
     "a placeholder too many": dump_of(make_pipeline(Placeholder(1))),
     "a negative placeholder": dump_of(make_pipeline(Placeholder(-1))),
     "a placeholder of text": dump_of(make_pipeline(Placeholder("0"))),
-    "deep lists": archive_of(json.loads('{"__loader__":"ListNode","content":[' * 400 + "]}" * 400)),
+    "deep lists": archive_of(DEEP),
 }
 
 
