@@ -38,7 +38,8 @@ class ToOnnx:
         outputs ``codes`` (n, n_components): `transform`; ``reconstruction`` (n, n_features):
         `reconstruct`; ``score`` (n,): `score_samples`, in nats; as far as the estimator has these
         methods. Units of columns, replacements of missing entries (NaN) and logarithms are part of
-        it; entries are not checked. Results are the estimator's to rounding, but for scores of
+        it; entries are not checked. Linear models and mixtures read complete rows: a row with NaN
+        gives NaN. Results are the estimator's to rounding, but for scores of
         counts: ai.onnx has no logarithm of the gamma function, and the series in its place is exact
         to 1e-9 in float64 and to rounding in float32.
 

@@ -13,7 +13,7 @@ from aefast._base.paths import as_path
 from aefast._base.types import Array
 from aefast.anomaly import AnomalyDetector
 from aefast.interop.feed_forward import feed_forward
-from aefast.interop.onnx_graph import Graph, finished
+from aefast.interop.onnx_graph import INPUT, Graph, finished
 from aefast.interop.onnx_mixtures import mixture_graph
 from aefast.interop.onnx_network import build
 from aefast.interop.onnx_tables import (
@@ -27,7 +27,6 @@ from aefast.linear.mixture_model import LinearMixture
 from aefast.table_autoencoder import TableAutoencoder
 from aefast.tables.encoder import TableEncoder
 
-INPUT = "X"
 RESULTS = ["codes", "reconstruction", "score"]
 
 
@@ -139,9 +138,10 @@ def register() -> None:
 
     After it ``skl2onnx.to_onnx(pipeline, X)`` converts pipelines that have an Autoencoder,
     AutoencoderCV, StackedAutoencoder, ProbabilisticPCA, FactorAnalysis, Whitening,
-    MarginalizedAutoencoder, ItemAutoencoder, TableEncoder or TableAutoencoder among their steps,
-    each by its `transform`. Where a TableEncoder or a TableAutoencoder is the first step, X is a
-    data frame, and the graph has an input for each of its columns.
+    MarginalizedAutoencoder, ItemAutoencoder, MixtureOfFactorAnalyzers, MixtureOfProbabilisticPCA,
+    TableEncoder or TableAutoencoder among their steps, each by its `transform`. ``target_opset``
+    must be 18 or later, as it is by default. Where a TableEncoder or a TableAutoencoder is the
+    first step, X is a data frame, and the graph has an input for each of its columns.
 
     Raises
     ------

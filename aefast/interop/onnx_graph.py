@@ -13,6 +13,7 @@ from aefast.interop.feed_forward import FeedForward
 OPSET, ML_OPSET = 18, 3  # of ai.onnx, and of ai.onnx.ml, which looks up texts
 ML = "ai.onnx.ml"
 IR_VERSION = 9
+INPUT = "X"  # of graphs whose rows are numbers
 
 
 class Graph:

@@ -19,7 +19,7 @@ from onnx import TensorProto
 
 from aefast._base.types import Array
 from aefast.interop.feed_forward import FeedForward, feed_forward
-from aefast.interop.onnx_graph import Graph
+from aefast.interop.onnx_graph import INPUT, Graph
 from aefast.interop.onnx_network import build
 from aefast.tables.coding import Coding, unseen_share
 from aefast.tables.codings import Dates, Levels, Numbers, Ordered
@@ -58,7 +58,7 @@ def detector_graph(detector: Any, wanted: Collection[str]) -> Graph:
     """
     encoder, network = detector.encoder_, feed_forward(detector.estimator_)
     if encoder is None:
-        graph, rows = Graph(network.dtype), "X"
+        graph, rows = Graph(network.dtype), INPUT
         terms: list[str | None] = []
         graph.input(rows, network.n_features)
     else:

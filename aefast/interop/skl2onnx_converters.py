@@ -7,11 +7,14 @@ from skl2onnx.common.utils import check_input_and_output_numbers
 
 from aefast.interop.feed_forward import feed_forward
 from aefast.interop.onnx_graph import ML_OPSET, OPSET, Graph
+from aefast.interop.onnx_mixtures import build_mixture
 from aefast.interop.onnx_network import build
 from aefast.interop.onnx_tables import encoded, is_text
 from aefast.linear.autoencoders import MarginalizedAutoencoder
 from aefast.linear.factor_analysis import FactorAnalysis
 from aefast.linear.item_autoencoder import ItemAutoencoder
+from aefast.linear.mixture_model import LinearMixture
+from aefast.linear.mixtures import MixtureOfFactorAnalyzers, MixtureOfProbabilisticPCA
 from aefast.linear.probabilistic_pca import ProbabilisticPCA
 from aefast.linear.whitening import Whitening
 from aefast.networks.autoencoder import Autoencoder
@@ -29,6 +32,8 @@ TRANSFORMERS = (
     Whitening,
     MarginalizedAutoencoder,
     ItemAutoencoder,
+    MixtureOfFactorAnalyzers,
+    MixtureOfProbabilisticPCA,
 )
 OF_TABLES = (TableEncoder, TableAutoencoder)
 
@@ -43,10 +48,14 @@ def register() -> None:
 
 def _set_shape(operator):
     check_input_and_output_numbers(operator, input_count_range=1, output_count_range=1)
-    forward = feed_forward(operator.raw_operator)
+    model = operator.raw_operator
+    if isinstance(model, LinearMixture):
+        n_codes = model.n_mixtures_ * model.n_components_
+    else:
+        n_codes = feed_forward(model).n_components
     rows = operator.inputs[0].type
     kind = DoubleTensorType if isinstance(rows, DoubleTensorType) else FloatTensorType
-    operator.outputs[0].type = kind([rows.shape[0], forward.n_components])
+    operator.outputs[0].type = kind([rows.shape[0], n_codes])
 
 
 def _convert(scope, operator, container):
@@ -54,7 +63,11 @@ def _convert(scope, operator, container):
     is_double = isinstance(operator.inputs[0].type, DoubleTensorType)
     graph = _graph(scope, operator, "float64" if is_double else "float32")
     read = graph.of("Cast", operator.inputs[0].full_name, to=graph.kind)
-    found = build(graph, feed_forward(operator.raw_operator), read, ["codes"])
+    model = operator.raw_operator
+    if isinstance(model, LinearMixture):
+        found = build_mixture(graph, model, read, ["codes"])
+    else:
+        found = build(graph, feed_forward(model), read, ["codes"])
     _finish(graph, found["codes"], operator, container)
 
 

@@ -79,7 +79,13 @@ def test_mixtures(tmp_path):
     X = rng.normal(size=(150, 2)) @ rng.normal(size=(2, 6)) + 0.3 * rng.normal(size=(150, 6))
     X[::3] += 5
     for kind in (aefast.MixtureOfFactorAnalyzers, aefast.MixtureOfProbabilisticPCA):
-        compare(kind(3, 2, random_state=0).fit(X), X, tmp_path, 1e-9)
+        model = kind(3, 2, random_state=0).fit(X)
+        compare(model, X, tmp_path, 1e-9)
+        X_gaps = X[:2].copy()
+        X_gaps[0, 1] = np.nan
+        session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+        (score,) = session.run(["score"], {"X": X_gaps})
+        assert np.isnan(score).tolist() == [True, False]
 
 
 def test_a_multinomial_network(tmp_path):
@@ -171,7 +177,8 @@ def test_pipelines(tmp_path):
     X = rng.normal(size=(80, 6)).astype(np.float32)
     y = X[:, 0] > 0
     network = aefast.Autoencoder(3, max_epochs=5, random_state=0)
-    steps = StandardScaler(), network, aefast.Whitening("pca"), LogisticRegression()
+    mixture = aefast.MixtureOfFactorAnalyzers(2, 1, random_state=0)
+    steps = StandardScaler(), network, aefast.Whitening("pca"), mixture, LogisticRegression()
     pipeline = make_pipeline(*steps).fit(X, y)
     options = {"target_opset": 18, "options": {"zipmap": False}}
     proto = skl2onnx.to_onnx(pipeline, X[:1], **options)
