@@ -21,6 +21,7 @@ TableEncoder             tables of mixed columns as matrices for the models, and
 Whitening                transformation to uncorrelated columns of variance 1
 export_c                 a fitted model as a header in C99
 stream                   rows of files, datasets and iterators, read when they are needed
+save                     writing of an estimator, or a pipeline with some inside, to one file
 load                     reading of an estimator from a file that its `save` wrote
 callbacks                a log and a limit of time for trainings
 ops                      functional interface: arrays in, arrays out, no state
@@ -64,7 +65,7 @@ if TYPE_CHECKING:  # the imports of `__getattr__`, for type checkers
     from aefast.linear.mixtures import MixtureOfFactorAnalyzers, MixtureOfProbabilisticPCA
     from aefast.linear.probabilistic_pca import ProbabilisticPCA
     from aefast.linear.whitening import Whitening
-    from aefast.model_file import load
+    from aefast.model_file import load, save
     from aefast.networks.autoencoder import Autoencoder
     from aefast.networks.ensemble import AutoencoderEnsemble
     from aefast.networks.multinomial import MultinomialAutoencoder
@@ -101,6 +102,7 @@ _HOMES = {
     "extract_patches": "aefast.sparse_coding.patches",
     "export_c": "aefast.interop.c_header",
     "load": "aefast.model_file",
+    "save": "aefast.model_file",
     "stream": "aefast.tables.streams",
     "build_info": "aefast._build_info",
 }
@@ -148,6 +150,7 @@ __all__ = [
     "extract_patches",
     "load",
     "ops",
+    "save",
     "sparse_encode",
     "stream",
 ]

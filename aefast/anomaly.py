@@ -17,6 +17,7 @@ from aefast._base import arrays as check
 from aefast._base import checkpoints, scalars, threads
 from aefast._base.checkpoints import Checkpoint, identified, interval_of
 from aefast._base.errors import table_name
+from aefast._base.exchange import DetectorToOnnx
 from aefast._base.random import random_state_of
 from aefast._base.replay import stages_of
 from aefast._base.types import Array, PathLike, RandomState
@@ -36,7 +37,7 @@ def _can_go_on(detector: Any) -> bool:
     raise AttributeError(f"{type(detector.estimator).__name__} has no method partial_fit")
 
 
-class AnomalyDetector(FittedDetector, OutlierMixin, BaseEstimator):
+class AnomalyDetector(DetectorToOnnx, FittedDetector, OutlierMixin, BaseEstimator):
     """Detector of anomalies, with p-values and with reasons in nats of each variable.
 
     By default a row is compared with random rows of the fit. There are B sets of m reference rows,

@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from aefast._base import arrays as check
 from aefast._base import scalars
+from aefast._base.exchange import TableToOnnx
 from aefast._base.float_range import mean_of
 from aefast._base.random import random_state_of
 from aefast._base.types import Array, RandomState, Reals
@@ -31,7 +32,7 @@ def __dir__() -> list[str]:
 
 
 class TableAutoencoder(
-    FittedTableModel, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+    TableToOnnx, FittedTableModel, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 ):
     """Autoencoder of tables with mixed columns: a `TableEncoder` and an `Autoencoder`.
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from aefast._base._rows import csr_fault, is_plain
 from aefast._base.errors import entry_error, shortened
-from aefast._base.foreign_arrays import from_foreign, refuse_collection
+from aefast._base.foreign_arrays import from_foreign
 from aefast._base.scalars import check_sizes
 from aefast._base.streams import NamedRows, StreamedRows, check_columns
 from aefast._base.types import Array
@@ -292,7 +292,7 @@ def mixed_array(estimator: Any, X: Any, name: str) -> Array:
 
     Entries are not looked at. Masked entries become NaN.
     """
-    refuse_collection(X, name)
+    X = from_foreign(X, name)
     if isinstance(X, (list, tuple)):
         try:
             plain = np.asarray(X)

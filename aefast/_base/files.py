@@ -17,7 +17,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from aefast._base.paths import as_path
-from aefast._base.types import PathLike
+from aefast._base.types import Array, PathLike
 from aefast._version import __version__
 
 METADATA_KEY = "aefast"
@@ -27,33 +27,14 @@ _TEMPORARY = re.compile(r"\.aefast-[0-9a-f]{16}\.tmp")
 
 
 def save(estimator: Any, path: PathLike | BinaryIO) -> None:
-    """Write a fitted estimator to one safetensors file.
+    """Write a fitted object to one safetensors file; `aefast.save` documents it."""
+    header, tensors = describe(estimator)
+    metadata = {METADATA_KEY: json.dumps(header, allow_nan=False)}
+    write(serialize(tensors, metadata), path)
 
-    The file holds the parameters bit for bit (and an autoencoder's optimizer state), so that
-    predictions and a later `partial_fit` are those of the estimator itself. These constructor
-    parameters are not saved: `callbacks`, which are code; a `random_state` that is a generator
-    object (saved as None; the seed drawn from it is part of the state); and what learning or codes
-    start from, `dict_init` of `DictionaryLearning` and `init` of `SparseCoder`.
 
-    Parameters
-    ----------
-    estimator : estimator or SufficientStatistics
-        Any fitted object of aefast that has a method `save`.
-    path : str, path-like or binary file
-        Name of the file; no suffix is added. The file is written to a temporary name in the same
-        folder and renamed, so that on any failure an earlier file of this name is untouched. The
-        bytes are written to a file that is open for writing, or `io.BytesIO`, at its position.
-
-    Raises
-    ------
-    sklearn.exceptions.NotFittedError
-        If the estimator has not been fitted.
-    ValueError
-        If a constructor parameter has been set to a value it cannot have, or a number of the state
-        is not finite.
-    OSError
-        If the file cannot be written.
-    """
+def describe(estimator: Any) -> tuple[dict[str, Any], dict[str, Array]]:
+    """Return the header of a fitted object's file, and its arrays."""
     if isinstance(estimator, BaseEstimator):
         check_is_fitted(estimator)
     names = getattr(estimator, "feature_names_in_", None)
@@ -65,14 +46,15 @@ def save(estimator: Any, path: PathLike | BinaryIO) -> None:
         "parameters": estimator._saved_parameters(),
         "state": estimator._saved_state() | {"feature_names": feature_names},
     }
-    metadata = {METADATA_KEY: json.dumps(header, allow_nan=False)}
     tensors = estimator._saved_tensors()
     for name, tensor in tensors.items():
         if not np.isfinite(tensor).all():
             raise ValueError(f"{name} must be finite to be saved")
-    contents = serialize(
-        {name: np.ascontiguousarray(part) for name, part in tensors.items()}, metadata
-    )
+    return header, {name: np.ascontiguousarray(part) for name, part in tensors.items()}
+
+
+def write(contents: bytes, path: PathLike | BinaryIO) -> None:
+    """Write a file as a whole, or to a file that is open."""
     if hasattr(path, "write"):
         path.write(contents)
         return

@@ -142,8 +142,11 @@ def model_facts(path):
     facts: dict[str, Any] = {
         "file": f"{path} ({os.path.getsize(path):,} bytes)",
         "model": type(model).__name__,
-        "features": f"{model.n_features_in_:,}",
     }
+    if not hasattr(model, "_saved_parameters"):  # scikit-learn's, a pipeline
+        steps = getattr(model, "steps", [])
+        return facts | {"steps": [f"{name}: {type(step).__name__}" for name, step in steps]}
+    facts["features"] = f"{model.n_features_in_:,}"
     is_network = isinstance(model, aefast.Autoencoder | aefast.StackedAutoencoder)
     facts |= _network_facts(model) if is_network else _facts(model)
     if hasattr(model, "feature_names_in_"):

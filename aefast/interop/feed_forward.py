@@ -16,7 +16,7 @@ import numpy as np
 from aefast._base.types import Array
 from aefast.linear.autoencoders import MarginalizedAutoencoder
 from aefast.linear.factor_model import FactorModel
-from aefast.linear.gaussian import LOG_2PI
+from aefast.linear.gaussian import LOG_2PI, LinearGaussian
 from aefast.linear.item_autoencoder import ItemAutoencoder
 from aefast.linear.whitening import Whitening
 from aefast.networks import outputs
@@ -97,11 +97,13 @@ def feed_forward(model: Any) -> FeedForward:
     for kind, describe in _KINDS.items():
         if isinstance(model, kind):
             return describe(model)
+    name = type(model).__name__
+    reason = next((text for names, text in _REASONS.items() if name in names), None)
     raise TypeError(
-        f"a model of type {type(model).__name__} cannot be exported: expected a fitted "
-        "Autoencoder, AutoencoderCV, StackedAutoencoder, ProbabilisticPCA, FactorAnalysis, "
-        "Whitening, MarginalizedAutoencoder or ItemAutoencoder, whose codes are affine maps and "
-        "elementwise functions of a row"
+        f"a model of type {name} cannot be exported: {reason or ''}{'; ' if reason else ''}"
+        "expected a fitted Autoencoder, AutoencoderCV, StackedAutoencoder, ProbabilisticPCA, "
+        "FactorAnalysis, Whitening, MarginalizedAutoencoder or ItemAutoencoder, whose codes are "
+        "affine maps and elementwise functions of a row"
     )
 
 
@@ -145,15 +147,19 @@ def _block(segment, n_features, theta):
     return Block(segment.distribution, columns, segment.constant, own, segment.fixes_parameter)
 
 
-def _factor_model(model):
-    P = model._gaussian.posterior_map
-    encoder = Dense(P.T, -(model.mean_ @ P), LINEAR)
-    decoder = Dense(model.components_.T, model.mean_, LINEAR)
-    gaussian, d = model._gaussian, len(model.mean_)
+def of_gaussian(gaussian: LinearGaussian) -> FeedForward:
+    """Describe a linear Gaussian model: posterior means, and log p(x)."""
+    P, d = gaussian.posterior_map, gaussian.n_features
+    encoder = Dense(P.T, -(gaussian.mean @ P), LINEAR)
+    decoder = Dense(gaussian.W.T, gaussian.mean, LINEAR)
     Phi = gaussian.L @ gaussian.L.T
     constant = -0.5 * (d * LOG_2PI + gaussian.log_det)
     marginal = Marginal(1 / gaussian.psi, np.linalg.inv(Phi), constant)
     return _linear(encoder, decoder, (encoder, decoder))._replace(marginal=marginal)
+
+
+def _factor_model(model):
+    return of_gaussian(model._gaussian)
 
 
 def _whitening(model):
@@ -180,6 +186,35 @@ def _linear(encoder, decoder, reconstruction):
     blocks = (Block("gaussian", np.arange(d), 0.0),)
     return FeedForward(d, (encoder,), decoder, reconstruction, blocks, np.dtype(np.float64))
 
+
+# why models are not exported, by the names of their classes
+_REASONS = {
+    ("TableAutoencoder", "TableEncoder"): (
+        "only `to_onnx` has inputs for the columns of a table, texts among them. The attribute "
+        "autoencoder_ of a TableAutoencoder can be exported, whose rows are those of "
+        "encoder_.transform"
+    ),
+    ("AnomalyDetector",): (
+        "only `to_onnx` has its scores. Its attribute estimator_ can be exported where it is one "
+        "of those below"
+    ),
+    ("Imputer",): (
+        "with a factor model it solves a system of equations for each pattern of missing entries. "
+        "For entries filled by a network, export a TableAutoencoder or an Autoencoder with "
+        "missing='mask', whose reconstruction fills them"
+    ),
+    ("SparseCoder", "DictionaryLearning"): "its codes are found by iterations for each row",
+    ("MixtureOfFactorAnalyzers", "MixtureOfProbabilisticPCA"): (
+        "only `to_onnx` has its probabilities of components"
+    ),
+    ("Pipeline",): (
+        "its steps are scikit-learn's too. After aefast.interop.onnx.register() skl2onnx.to_onnx "
+        "converts it; a step can be exported alone"
+    ),
+    ("AutoencoderEnsemble",): (
+        "its results are averages over members. Each of its members_ can be exported"
+    ),
+}
 
 _KINDS = {
     FittedNetwork: _network,

@@ -1,26 +1,33 @@
 """Fitted models as ONNX graphs."""
 
-import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Any
 
-import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+from sklearn.utils.validation import check_is_fitted
 
 from aefast._base.errors import shown
 from aefast._base.exchange import interop
 from aefast._base.files import replacing
 from aefast._base.paths import as_path
-from aefast._version import __version__
-from aefast.interop.feed_forward import Dense, FeedForward, feed_forward
+from aefast._base.types import Array
+from aefast.anomaly import AnomalyDetector
+from aefast.interop.feed_forward import feed_forward
+from aefast.interop.onnx_graph import INPUT, Graph, finished
+from aefast.interop.onnx_mixtures import mixture_graph
+from aefast.interop.onnx_network import build
+from aefast.interop.onnx_tables import (
+    columns_property,
+    detector_graph,
+    encoder_graph,
+    inputs_of,
+    table_graph,
+)
+from aefast.linear.mixture_model import LinearMixture
+from aefast.table_autoencoder import TableAutoencoder
+from aefast.tables.encoder import TableEncoder
 
-OPSET = 18
-IR_VERSION = 9
-REAL = frozenset({"gaussian", "gaussian_diagonal", "laplace", "huber", "student_t"})
-HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
-SHIFT = 8  # log Gamma is computed by Stirling's series of x + 8, whose error is 3e-10
-INPUT = "X"
+RESULTS = ["codes", "reconstruction", "score"]
 
 
 def export(model: Any, path: Any, results: Collection[str] | None = None) -> None:
@@ -32,44 +39,54 @@ def export(model: Any, path: Any, results: Collection[str] | None = None) -> Non
 
 def model_proto(model: Any, results: Collection[str] | None = None) -> onnx.ModelProto:
     """Return the ONNX model of a fitted model."""
-    forward = feed_forward(model)
-    wanted = _results(forward, results, type(model).__name__)
-    graph = Graph(forward.dtype)
-    outputs = build(graph, forward, INPUT, wanted)
-    kind = helper.np_dtype_to_tensor_dtype(forward.dtype)
-    widths = {"codes": forward.n_components, "reconstruction": forward.n_features}
-    for name, found in outputs.items():
-        graph.add("Identity", [found], name)
-    proto = helper.make_graph(
-        graph.nodes,
-        type(model).__name__,
-        [helper.make_tensor_value_info(INPUT, kind, ["n", forward.n_features])],
-        [
-            helper.make_tensor_value_info(
-                name, kind, ["n", widths[name]] if name in widths else ["n"]
-            )
-            for name in outputs
-        ],
-        graph.constants,
-    )
-    made = helper.make_model(
-        proto,
-        producer_name="aefast",
-        producer_version=__version__,
-        opset_imports=[helper.make_opsetid("", OPSET)],
-        ir_version=IR_VERSION,
-    )
-    onnx.checker.check_model(made, full_check=True)
-    return made
+    kind = type(model).__name__
+    if isinstance(model, TableEncoder):
+        check_is_fitted(model)
+        return finished(encoder_graph(model), kind, columns_property(model))
+    if isinstance(model, TableAutoencoder):
+        check_is_fitted(model)
+        encoder, network = model.encoder_, feed_forward(model.autoencoder_)
+        graph = table_graph(encoder, network, _results(network, results, kind))
+        return finished(graph, kind, columns_property(encoder))
+    if isinstance(model, AnomalyDetector):
+        check_is_fitted(model)
+        wanted = _wanted(["score", "decision"], results, kind)
+        _check_is_computed(model)
+        return finished(detector_graph(model, wanted), kind)
+    if isinstance(model, LinearMixture):
+        check_is_fitted(model)
+        return finished(mixture_graph(model, _wanted(RESULTS, results, kind)), kind)
+    network = feed_forward(model)
+    graph = Graph(network.dtype)
+    graph.input(INPUT, network.n_features)
+    graph.outputs(build(graph, network, INPUT, _results(network, results, kind)), network)
+    return finished(graph, kind)
 
 
-def _results(forward, given, kind):
+def _check_is_computed(detector):
+    """Raise TypeError for a detector whose scores no graph computes, with the reason."""
+    if detector.estimator_ is None:
+        reason = "it compares a row with the reference rows that it keeps"
+    elif detector._head is not None:
+        reason = "its fit had labels, and it weighs parts that compare a row with others"
+    elif not hasattr(detector.estimator_, "score_samples"):
+        reason = f"its {type(detector.estimator_).__name__} has no score_samples"
+    else:
+        return
+    raise TypeError(
+        f"a model of type AnomalyDetector cannot be exported: {reason}. One with a network as its "
+        "estimator, such as Autoencoder(), and without labels can be"
+    )
+
+
+def _results(network, given, kind):
+    """Return the names of a network's results to compute, in order."""
+    n_available = 1 if not network.reconstruction else 3 if network.decoder else 2
+    return _wanted(RESULTS[:n_available], given, kind)
+
+
+def _wanted(available, given, kind):
     """Return the names of the results to compute, in order."""
-    available = ["codes"]
-    if forward.reconstruction:
-        available.append("reconstruction")
-        if forward.decoder:
-            available.append("score")
     if given is None:
         return available
     try:
@@ -81,341 +98,39 @@ def _results(forward, given, kind):
     return [name for name in available if name in wanted]
 
 
-class Graph:
-    """Nodes and constants that are added one after the other."""
-
-    def __init__(self, dtype: Any, prefix: str = "") -> None:
-        self.dtype, self.prefix = np.dtype(dtype), prefix
-        self.nodes: list[Any] = []
-        self.constants: list[Any] = []
-        self._names: dict[Any, str] = {}
-
-    def constant(self, value: Any, dtype: Any = None) -> str:
-        """Return the name of a constant tensor; equal ones are stored once."""
-        array = np.ascontiguousarray(np.asarray(value, dtype or self.dtype))
-        array = array.reshape(np.shape(value))
-        key = (array.dtype.str, array.shape, array.tobytes())
-        if key not in self._names:
-            self._names[key] = f"{self.prefix}constant{len(self._names)}"
-            self.constants.append(numpy_helper.from_array(array, self._names[key]))
-        return self._names[key]
-
-    def add(
-        self, kind: str, inputs: Sequence[str], output: str | None = None, **options: Any
-    ) -> Any:
-        """Add a node and return the name of its (first) output."""
-        name = output or f"{self.prefix}{kind.lower()}{len(self.nodes)}"
-        self.nodes.append(helper.make_node(kind, list(inputs), [name], **options))
-        return name
-
-    # Arithmetic between names of tensors and numbers or arrays.
-
-    def _name(self, value):
-        return value if isinstance(value, str) else self.constant(value)
-
-    def plus(self, a: Any, b: Any) -> str:
-        return self.add("Add", [self._name(a), self._name(b)])
-
-    def minus(self, a: Any, b: Any) -> str:
-        return self.add("Sub", [self._name(a), self._name(b)])
-
-    def times(self, a: Any, b: Any) -> str:
-        return self.add("Mul", [self._name(a), self._name(b)])
-
-    def over(self, a: Any, b: Any) -> str:
-        return self.add("Div", [self._name(a), self._name(b)])
-
-    def where(self, condition: str, a: Any, b: Any) -> str:
-        return self.add("Where", [condition, self._name(a), self._name(b)])
-
-    def less(self, a: Any, b: Any) -> str:
-        return self.add("Less", [self._name(a), self._name(b)])
-
-    def of(self, kind: str, a: str, **options: Any) -> str:
-        return self.add(kind, [a], **options)
-
-    def most(self, a: str, b: Any) -> str:
-        return self.add("Max", [a, self._name(b)])
-
-    def square(self, a: str) -> str:
-        return self.times(a, a)
-
-    def columns(self, a: str, numbers: Any) -> str:
-        return self.add("Gather", [a, self.constant(numbers, np.int64)], axis=1)
-
-    def sum_of_row(self, a: str, keepdims: int = 0) -> str:
-        return self.add("ReduceSum", [a, self.constant([1], np.int64)], keepdims=keepdims)
-
-
-# ---- the chain of a model ----
-
-
-def build(graph: Graph, forward: FeedForward, x: str, wanted: Sequence[str]) -> dict[str, str]:
-    """Add the nodes that compute the wanted results of the rows x; return their names."""
-    found = {}
-    read = _read(graph, forward, x)
-    h = _chain(graph, forward.encoder, read)
-    if "codes" in wanted:
-        found["codes"] = h
-    if not {"reconstruction", "score"} & set(wanted):
-        return found
-    n_encoders = len(forward.encoder)
-    if forward.reconstruction[:n_encoders] == forward.encoder:
-        eta = _chain(graph, forward.reconstruction[n_encoders:], h)
-    else:
-        eta = _chain(graph, forward.reconstruction, read)
-    if "reconstruction" in wanted:
-        found["reconstruction"] = _means(graph, forward, x, eta)
-    if "score" in wanted:
-        if forward.marginal is None:
-            found["score"] = _score(graph, forward, x, eta)
-        else:
-            found["score"] = _marginal(graph, forward.marginal, x, h, eta)
-    return found
-
-
-def _read(graph, forward, x):
-    if forward.fill is not None:
-        x = graph.where(graph.of("IsNaN", x), forward.fill, x)
-    if forward.shift is not None:
-        x = graph.times(graph.minus(x, forward.shift), 1 / forward.scale)
-    if forward.normed:
-        norm = graph.add("ReduceL2", [x, graph.constant([1], np.int64)], keepdims=1)
-        x = graph.over(x, graph.where(graph.less(graph.constant(0.0), norm), norm, 1.0))
-    if forward.log_offset is not None:
-        is_read_so = forward.log_offset > 0
-        offset = np.where(is_read_so, forward.log_offset, 1.0)
-        logarithm = graph.of("Log", graph.plus(graph.most(x, 0.0), offset))
-        chosen = graph.constant(is_read_so, np.bool_)
-        x = graph.where(chosen, graph.minus(logarithm, forward.log_centre), x)
-    return x
-
-
-_ACTIVATIONS = {"sigmoid": "Sigmoid", "tanh": "Tanh", "relu": "Relu", "softplus": "Softplus"}
-
-
-def _chain(graph, layers: Sequence[Dense], x: str) -> str:
-    for layer in layers:
-        if layer.gain is not None:
-            x = graph.times(graph.minus(x, layer.offset), layer.gain)
-        a = graph.plus(graph.add("MatMul", [x, graph.constant(layer.weights.T)]), layer.bias)
-        if layer.activation in _ACTIVATIONS:
-            a = graph.of(_ACTIVATIONS[layer.activation], a)
-        elif layer.activation == "elu":
-            a = graph.of("Elu", a)
-        x = _largest(graph, a, layer) if layer.top_k else a
-    return x
-
-
-def _largest(graph, h, layer):
-    """Keep each row's largest entries: multiply by the sum of their one-hot vectors."""
-    indices = f"{graph.prefix}kept{len(graph.nodes)}"
-    values = f"{indices}_values"
-    k = graph.constant([layer.top_k], np.int64)
-    graph.nodes.append(helper.make_node("TopK", [h, k], [values, indices], axis=1))
-    zeros = graph.times(h, 0.0)
-    return graph.add("ScatterElements", [zeros, indices, values], axis=1)
-
-
-def _means(graph, forward, x, eta):
-    """Return reconstructions in the user's units, in the order of the columns."""
-    if all(block.distribution in REAL for block in forward.blocks):
-        out = eta
-    else:
-        parts, order = [], []
-        for block in forward.blocks:
-            part = graph.columns(eta, block.columns)
-            parts.append(_mean(graph, block, part, x))
-            order += block.columns.tolist()
-        joined = graph.add("Concat", parts, axis=1)
-        out = graph.columns(joined, np.argsort(order))
-    if forward.shift is not None:
-        out = graph.plus(graph.times(out, forward.scale), forward.shift)
-    return out
-
-
-def _mean(graph, block, eta, x):
-    name = block.distribution
-    if name in REAL:
-        return eta
-    if name == "bernoulli":
-        return graph.of("Sigmoid", eta)
-    if name == "continuous_bernoulli":
-        return _continuous_bernoulli_mean(graph, eta)
-    if name == "categorical":
-        return graph.of("Softmax", eta, axis=1)
-    if name == "multinomial":
-        trials = graph.sum_of_row(graph.columns(x, block.columns), keepdims=1)
-        trials = graph.where(graph.of("IsNaN", trials), 1.0, trials)
-        return graph.times(graph.of("Softmax", eta, axis=1), trials)
-    return graph.of("Exp", eta)
-
-
-def _score(graph, forward, x, eta):
-    """Return log p(x | eta) (n,), the sum over blocks; missing entries count nothing."""
-    total = None
-    observed = graph.of("Not", graph.of("IsNaN", x))
-    filled = x if forward.fill is None else graph.where(observed, x, forward.fill)
-    scaled, log_scale = filled, None
-    if forward.shift is not None:
-        scaled = graph.times(graph.minus(filled, forward.shift), 1 / forward.scale)
-        log_scale = graph.where(observed, np.log(forward.scale), 0.0)
-    for block in forward.blocks:
-        v, e = graph.columns(scaled, block.columns), graph.columns(eta, block.columns)
-        terms = _LOSSES[block.distribution](graph, v, e, block)
-        if forward.fill is not None:
-            terms = graph.where(graph.columns(observed, block.columns), terms, 0.0)
-        loss = graph.sum_of_row(terms)
-        total = loss if total is None else graph.plus(total, loss)
-    if log_scale is not None:
-        total = graph.plus(total, graph.sum_of_row(log_scale))
-    return graph.of("Neg", total)
-
-
-def _marginal(graph, marginal, x, h, eta):
-    residual = graph.times(graph.square(graph.minus(x, eta)), 0.5 * marginal.noise)
-    prior = graph.add("MatMul", [h, graph.constant(0.5 * marginal.prior)])
-    loss = graph.plus(graph.sum_of_row(residual), graph.sum_of_row(graph.times(prior, h)))
-    return graph.minus(marginal.constant, loss)
-
-
-# ---- −log p(x | η), constants included ----
-
-
-def _polynomial(graph, z, coefficients):
-    """Return c0 + z (c1 + z (c2 + ...))."""
-    value = graph.constant(coefficients[-1])
-    for coefficient in coefficients[-2::-1]:
-        value = graph.plus(graph.times(z, value), coefficient)
-    return value
-
-
-def _continuous_bernoulli_mean(graph, eta):
-    z, near = graph.square(eta), graph.less(graph.of("Abs", eta), 0.5)
-    terms = (1 / 12, -1 / 720, 1 / 30240, -1 / 1209600, 1 / 47900160)
-    series = graph.plus(graph.times(eta, _polynomial(graph, z, terms)), 0.5)
-    safe = graph.where(near, 1.0, eta)
-    e = graph.of("Exp", graph.of("Neg", graph.of("Abs", safe)))
-    u = graph.of("Abs", safe)
-    of_positive = graph.minus(graph.over(1.0, graph.minus(1.0, e)), graph.over(1.0, u))
-    of_negative = graph.minus(1.0, of_positive)
-    exact = graph.where(graph.less(safe, 0.0), of_negative, of_positive)
-    return graph.where(near, series, exact)
-
-
-def _continuous_bernoulli(graph, x, eta, block):
-    z, near = graph.square(eta), graph.less(graph.of("Abs", eta), 0.5)
-    terms = (1 / 24, -1 / 2880, 1 / 181440, -1 / 9676800, 1 / 479001600)
-    series = graph.plus(graph.times(0.5, eta), graph.times(z, _polynomial(graph, z, terms)))
-    safe = graph.where(near, 1.0, eta)
-    u = graph.of("Abs", safe)
-    e = graph.of("Exp", graph.of("Neg", u))
-    exact = graph.plus(graph.most(safe, 0.0), graph.of("Log", graph.over(graph.minus(1.0, e), u)))
-    return graph.minus(graph.where(near, series, exact), graph.times(x, eta))
-
-
-def _log_gamma(graph, x):
-    """log Gamma(x) by Stirling's series of x + SHIFT."""
-    z = graph.plus(x, float(SHIFT))
-    log_z, w = graph.of("Log", z), graph.over(1.0, z)
-    series = _polynomial(graph, graph.square(w), (1 / 12, -1 / 360, 1 / 1260))
-    value = graph.plus(graph.times(graph.minus(z, 0.5), log_z), HALF_LOG_2PI)
-    value = graph.plus(graph.minus(value, z), graph.times(w, series))
-    for step in range(SHIFT):
-        value = graph.minus(value, graph.of("Log", graph.plus(x, float(step))))
-    return value
-
-
-def _quadratic(graph, x, eta, factor, constant):
-    return graph.plus(graph.times(graph.square(graph.minus(eta, x)), factor), constant)
-
-
-def _gaussian(graph, x, eta, block):
-    return _quadratic(graph, x, eta, 0.5, HALF_LOG_2PI)
-
-
-def _gaussian_diagonal(graph, x, eta, block):
-    s = block.constant + np.exp(block.theta.astype(np.float64))
-    return _quadratic(graph, x, eta, 0.5 / s, 0.5 * np.log(s) + HALF_LOG_2PI)
-
-
-def _bernoulli(graph, x, eta, block):
-    return graph.minus(graph.of("Softplus", eta), graph.times(x, eta))
-
-
-def _poisson(graph, x, eta, block):
-    loss = graph.minus(graph.of("Exp", eta), graph.times(x, eta))
-    return graph.plus(loss, _log_gamma(graph, graph.plus(x, 1.0)))
-
-
-def _exponential(graph, x, eta, block):
-    return graph.plus(eta, graph.times(x, graph.of("Exp", graph.of("Neg", eta))))
-
-
-def _gamma(graph, x, eta, block):
-    k = np.exp(block.theta.astype(np.float64))
-    rest = np.array([math.lgamma(value) - value * math.log(value) for value in k])
-    loss = graph.times(k, _exponential(graph, x, eta, block))
-    return graph.plus(graph.minus(loss, graph.times(k - 1, graph.of("Log", x))), rest)
-
-
-def _negative_binomial(graph, x, eta, block):
-    theta = block.theta.astype(np.float64)
-    r = np.exp(theta)
-    rest = np.array([math.lgamma(value) for value in r])
-    q, total = graph.minus(eta, theta), graph.plus(x, r)
-    loss = graph.minus(graph.times(total, graph.of("Softplus", q)), graph.times(x, q))
-    loss = graph.minus(loss, _log_gamma(graph, total))
-    return graph.plus(graph.plus(loss, rest), _log_gamma(graph, graph.plus(x, 1.0)))
-
-
-def _laplace(graph, x, eta, block):
-    return graph.plus(graph.of("Abs", graph.minus(eta, x)), math.log(2))
-
-
-def _huber(graph, x, eta, block):
-    delta = block.constant
-    middle = math.sqrt(2 * math.pi) * math.erf(delta * math.sqrt(0.5))
-    normalizer = math.log(middle + 2 / delta * math.exp(-0.5 * delta * delta))
-    r = graph.minus(eta, x)
-    inner = graph.add("Clip", [r, graph.constant(-delta), graph.constant(delta)])
-    return graph.plus(graph.times(inner, graph.minus(r, graph.times(0.5, inner))), normalizer)
-
-
-def _student_t(graph, x, eta, block):
-    df, s_squared = block.constant, np.exp(2 * block.theta.astype(np.float64)) + 1e-6
-    normalizer = (
-        math.lgamma(df / 2) - math.lgamma((df + 1) / 2) + 0.5 * math.log(math.pi * df)
-    ) + 0.5 * np.log(s_squared)
-    u = _quadratic(graph, x, eta, 1 / (df * s_squared), 1.0)
-    return graph.plus(graph.times((df + 1) / 2, graph.of("Log", u)), normalizer)
-
-
-def _categorical(graph, x, eta, block):
-    return graph.of("Neg", graph.times(x, graph.of("LogSoftmax", eta, axis=1)))
-
-
-def _multinomial(graph, x, eta, block):
-    terms = graph.plus(_log_gamma(graph, graph.plus(x, 1.0)), _categorical(graph, x, eta, block))
-    total = _log_gamma(graph, graph.plus(graph.sum_of_row(x, keepdims=1), 1.0))
-    return graph.minus(terms, graph.times(total, 1 / len(block.columns)))
-
-
-_LOSSES = {
-    "gaussian": _gaussian,
-    "bernoulli": _bernoulli,
-    "continuous_bernoulli": _continuous_bernoulli,
-    "gaussian_diagonal": _gaussian_diagonal,
-    "poisson": _poisson,
-    "exponential": _exponential,
-    "gamma": _gamma,
-    "negative_binomial": _negative_binomial,
-    "laplace": _laplace,
-    "huber": _huber,
-    "student_t": _student_t,
-    "categorical": _categorical,
-    "multinomial": _multinomial,
-}
+def table_inputs(model: Any, X: Any) -> dict[str, Array]:
+    """Return the inputs of the ONNX graph of a model of tables, for the rows of a table.
+
+    Parameters
+    ----------
+    model : TableAutoencoder, TableEncoder or AnomalyDetector
+        The fitted model of a table whose `to_onnx` wrote the graph.
+    X : frame or array-like (n_samples, n_features)
+        With the columns of the fit, in any order.
+
+    Returns
+    -------
+    inputs : dict of str to ndarray (n_samples, 1)
+        float64 or str objects by the name of the input, as `TableAutoencoder.to_onnx` describes
+        them: what ``InferenceSession.run`` takes.
+
+    Raises
+    ------
+    TypeError
+        For a model of another kind.
+    ValueError
+        For tables that the encoder refuses.
+    """
+    of_tables = isinstance(model, (TableAutoencoder, TableEncoder, AnomalyDetector))
+    if of_tables:
+        check_is_fitted(model)
+    encoder = getattr(model, "encoder_", model)
+    if not of_tables or not isinstance(encoder, TableEncoder):
+        raise TypeError(
+            "model must be a fitted TableAutoencoder, TableEncoder, or AnomalyDetector of a table "
+            f"with columns that are not numbers, got {type(model).__name__}"
+        )
+    return inputs_of(encoder, X)
 
 
 def register() -> None:
@@ -423,7 +138,10 @@ def register() -> None:
 
     After it ``skl2onnx.to_onnx(pipeline, X)`` converts pipelines that have an Autoencoder,
     AutoencoderCV, StackedAutoencoder, ProbabilisticPCA, FactorAnalysis, Whitening,
-    MarginalizedAutoencoder or ItemAutoencoder among their steps, each by its `transform`.
+    MarginalizedAutoencoder, ItemAutoencoder, MixtureOfFactorAnalyzers, MixtureOfProbabilisticPCA,
+    TableEncoder or TableAutoencoder among their steps, each by its `transform`. ``target_opset``
+    must be 18 or later, as it is by default. Where a TableEncoder or a TableAutoencoder is the
+    first step, X is a data frame, and the graph has an input for each of its columns.
 
     Raises
     ------

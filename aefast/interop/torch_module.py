@@ -1,6 +1,5 @@
-"""Fitted networks as modules of PyTorch, and modules of PyTorch as fitted networks."""
+"""Fitted networks as modules of PyTorch."""
 
-import copy
 import math
 from typing import Any
 
@@ -13,6 +12,7 @@ from torch.nn import functional
 from aefast._base.files import replacing
 from aefast._base.paths import as_path
 from aefast.interop.feed_forward import feed_forward
+from aefast.networks.fitted import FittedNetwork
 from aefast.networks.one_pass import AT_ZERO
 
 ACTIVATIONS = {
@@ -77,6 +77,12 @@ class AutoencoderModule(nn.Module):
     def __init__(self, model: Any) -> None:
         super().__init__()
         model = getattr(model, "best_estimator_", model)
+        if not isinstance(model, FittedNetwork):
+            raise TypeError(
+                f"a model of type {type(model).__name__} has no module of PyTorch: "
+                "expected a fitted Autoencoder, AutoencoderCV or StackedAutoencoder, or the "
+                "attribute autoencoder_ of a TableAutoencoder"
+            )
         forward, state = feed_forward(model), model._fitted_state()
         self._model, self._normed = model, forward.normed
         network, parameters = state.model, state.model.split(state.parameters)
@@ -245,131 +251,6 @@ MINUS_LOG_P = {
     "categorical": _categorical,
     "multinomial": _multinomial,
 }
-
-
-# ---- modules of PyTorch as networks ----
-
-_NAMES: dict[type, str] = {
-    nn.Sigmoid: "sigmoid",
-    nn.Tanh: "tanh",
-    nn.ReLU: "relu",
-    nn.Softplus: "softplus",
-    nn.ELU: "elu",
-    nn.Identity: "linear",
-}
-_OUTPUTS: dict[str, str] = {"linear": "gaussian", "sigmoid": "bernoulli"}
-
-
-def estimator_of(module: AutoencoderModule, kind: type, parameters: dict[str, Any]) -> Any:
-    """Return a copy of the estimator that a module was made from, with the module's parameters.
-
-    `parameters` are set on the copy. Raises TypeError where it is not of this kind.
-    """
-    made: Any = copy.copy(module._model).set_params(**parameters)
-    if not issubclass(type(made), kind):
-        name = type(made).__name__
-        raise TypeError(f"the module was made from a {name}: use {name}.from_torch")
-    state = made._fitted_state()
-    flat = np.empty_like(state.parameters)
-    names = {
-        "components": "weight",
-        "decoder_components": "decoder_weight",
-        "hidden_bias": "bias",
-        "visible_bias": "visible_bias",
-        "gain": "gain",
-    }
-    for number, name, array in state.model.arrays(flat):
-        owner = module if name == "output_parameters" else module.layers[number]
-        array[...] = _array(getattr(owner, names.get(name, "theta")))
-    if not np.isfinite(flat).all():
-        raise ValueError("the module has parameters that are not finite")
-    made._state = state._replace(
-        parameters=flat, optimizer_state=np.zeros_like(state.optimizer_state), n_steps=0
-    )
-    return made
-
-
-def parameters_of(module: nn.Module) -> dict[str, Any]:
-    """Return the arguments of `Autoencoder.from_parameters` that a module stands for.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Naming the part of the module that aefast has no equivalent of.
-    """
-    if not isinstance(module, nn.Module):
-        raise TypeError(f"module must be a torch.nn.Module, got {type(module).__name__}")
-    linear, between = _linear_layers(module)
-    if len(linear) != 2:
-        raise ValueError(
-            "module must have two Linear layers, an encoder and a decoder, got "
-            f"{len(linear)}: aefast's deeper networks are tied, and read from no module"
-        )
-    encoder, decoder = linear
-    activation, last = between
-    k, d = encoder.weight.shape
-    if tuple(decoder.weight.shape) != (d, k):
-        raise ValueError(
-            f"the decoder must have a weight of shape {(d, k)}, the transpose of the encoder's, "
-            f"got {tuple(decoder.weight.shape)}"
-        )
-    if last not in _OUTPUTS:
-        raise ValueError(
-            f"the output must be linear (gaussian) or a Sigmoid (bernoulli), got {last}: give "
-            "from_torch the layers before it and output=..."
-        )
-    W, V = _array(encoder.weight), _array(decoder.weight).T
-    return {
-        "W": W,
-        "b": np.zeros(k, W.dtype) if encoder.bias is None else _array(encoder.bias),
-        "c": np.zeros(d, W.dtype) if decoder.bias is None else _array(decoder.bias),
-        "decoder_weights": None if np.array_equal(W, V) else V,
-        "activation": activation,
-        "output": _OUTPUTS[last],
-    }
-
-
-def _array(tensor):
-    if tensor.dtype not in (torch.float32, torch.float64):
-        raise TypeError(f"parameters must be float32 or float64, got {tensor.dtype}")
-    return tensor.detach().cpu().numpy().copy()
-
-
-def _linear_layers(module):
-    """Return the Linear layers of a module in order, and the name of what follows each."""
-    layers: list[nn.Linear] = []
-    names: list[str] = []
-    for name, part in module.named_modules():
-        if any(True for _ in part.children()):
-            if not isinstance(part, nn.Sequential) and part is not module:
-                raise TypeError(
-                    f"{name} is a {type(part).__name__}: only Sequential containers are read, "
-                    "whose layers run in the order in which they stand"
-                )
-            continue
-        if isinstance(part, nn.Linear):
-            layers.append(part)
-            names.append("linear")
-        elif type(part) in _NAMES and layers and names[-1] == "linear":
-            _refuse_options(name, part)
-            names[-1] = _NAMES[type(part)]
-        else:
-            raise TypeError(
-                f"{name or 'module'} is a {type(part).__name__}, which aefast has no equivalent "
-                f"of: expected Linear layers, each followed by at most one of "
-                f"{sorted(kind.__name__ for kind in _NAMES)}"
-            )
-    return layers, names
-
-
-def _refuse_options(name, part):
-    usual = type(part)()
-    for option in ("alpha", "beta", "threshold"):
-        if getattr(part, option, None) != getattr(usual, option, None):
-            raise ValueError(
-                f"{name} has {option}={getattr(part, option)}, aefast's {_NAMES[type(part)]} has "
-                f"{getattr(usual, option)}"
-            )
 
 
 def save_state(model: Any, path: Any) -> None:

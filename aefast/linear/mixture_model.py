@@ -14,6 +14,7 @@ from aefast._base import arrays as check
 from aefast._base import checkpoints, scalars, threads
 from aefast._base.by_parts import takes_streams
 from aefast._base.errors import overflow_of_row, table_name
+from aefast._base.exchange import ToOnnx
 from aefast._base.foreign_names import ForeignNames
 from aefast._base.given_results import GivenResults, into
 from aefast._base.random import random_state_of
@@ -30,6 +31,7 @@ class LinearMixture(
     GivenResults,
     ForeignNames,
     MixtureFitting,
+    ToOnnx,
     LikelihoodMixin,
     Saved,
     ClassNamePrefixFeaturesOutMixin,

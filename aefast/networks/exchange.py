@@ -71,7 +71,7 @@ class TorchExchange(ToOnnx):
         TypeError, ValueError
             Naming the part of the module that has no equivalent, or the shape that does not fit.
         """
-        door = interop("torch_module")
+        door = interop("torch_reading")
         if isinstance(module, door.AutoencoderModule):
             return door.estimator_of(module, cls, parameters)
         from_parameters = getattr(cls, "from_parameters", None)

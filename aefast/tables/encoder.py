@@ -10,8 +10,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from aefast._base import arrays as check
 from aefast._base import saving
+from aefast._base.exchange import interop
 from aefast._base.saving import Saved, Tensor
-from aefast._base.types import Array
+from aefast._base.types import Array, PathLike
 from aefast._base.warnings import warn
 from aefast.tables import roles as role
 from aefast.tables.coding import Coding
@@ -297,6 +298,26 @@ class TableEncoder(Saved, TransformerMixin, BaseEstimator):
                     f"({self.n_features_in_}), got {len(given)}"
                 )
         return np.array(self._layout.names(), object)
+
+    def to_onnx(self, path: PathLike) -> None:
+        """Write the encoder as an ONNX file, whose output is ``matrix`` (n, n_features_out).
+
+        Inputs, one for each of `variables_`, are those of `TableAutoencoder.to_onnx`.
+
+        Parameters
+        ----------
+        path : str or path-like
+            File to write; it is written beside and renamed into place.
+
+        Raises
+        ------
+        ImportError
+            Without the package onnx.
+        ValueError
+            For a column with dates in a time zone other than UTC, and one with texts and numbers
+            among its levels.
+        """
+        interop("onnx").export(self, path)
 
     def _read(self, X: Any) -> tuple[Table, list[Column]]:
         """Return the table of X, and its columns in the order of the fit, checked."""

@@ -41,3 +41,31 @@ def test_an_absent_library_is_named(model, tmp_path, capsys, monkeypatch):
     assert main(["export", model, "--to", "onnx", "-o", str(tmp_path / "model.onnx")]) == 2
     assert "this needs the package 'onnx'" in capsys.readouterr().err
     assert not list(tmp_path.glob("*.onnx*"))
+
+
+@pytest.fixture
+def table_model(tmp_path):
+    pd = pytest.importorskip("pandas")
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"kind": rng.choice(["a", "b", "c"], 60), "size": rng.normal(size=60)})
+    network = aefast.Autoencoder(2, max_epochs=2, random_state=0)
+    aefast.TableAutoencoder(network).fit(frame).save(tmp_path / "table.safetensors")
+    return str(tmp_path / "table.safetensors")
+
+
+def test_a_table_as_onnx(table_model, tmp_path):
+    onnx = pytest.importorskip("onnx")
+    path = tmp_path / "table.onnx"
+    assert main(["export", table_model, "--to", "onnx", "-o", str(path)]) == 0
+    assert [given.name for given in onnx.load(path).graph.input] == ["kind", "size"]
+
+
+@pytest.mark.parametrize("form", ["c", "torch"])
+def test_tables_have_no_other_form(form, table_model, tmp_path, capsys):
+    if form == "torch":
+        pytest.importorskip("torch")
+    path = tmp_path / "model.out"
+    assert main(["export", table_model, "--to", form, "-o", str(path)]) == 2
+    error = capsys.readouterr().err
+    assert "a model of type TableAutoencoder" in error and "autoencoder_" in error
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["table.safetensors"]

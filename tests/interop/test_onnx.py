@@ -74,6 +74,26 @@ def test_linear_models(tmp_path):
     compare(aefast.ItemAutoencoder().fit(abs(X)), abs(X), tmp_path, 1e-9, n_results=1)
 
 
+def test_mixtures(tmp_path):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(150, 2)) @ rng.normal(size=(2, 6)) + 0.3 * rng.normal(size=(150, 6))
+    X[::3] += 5
+    for kind in (aefast.MixtureOfFactorAnalyzers, aefast.MixtureOfProbabilisticPCA):
+        model = kind(3, 2, random_state=0).fit(X)
+        compare(model, X, tmp_path, 1e-9)
+        X_gaps = X[:2].copy()
+        X_gaps[0, 1] = np.nan
+        session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+        (score,) = session.run(["score"], {"X": X_gaps})
+        assert np.isnan(score).tolist() == [True, False]
+
+
+def test_a_multinomial_network(tmp_path):
+    X = np.random.default_rng(0).poisson(2, (80, 9)).astype(np.float32)
+    model = aefast.MultinomialAutoencoder(3, max_epochs=3, random_state=0).fit(X)
+    compare(model, X, tmp_path, 1e-4)
+
+
 def test_refusals_leave_the_file_alone(tmp_path):
     X = np.random.default_rng(0).normal(size=(50, 4))
     path = tmp_path / "model.onnx"
@@ -84,6 +104,64 @@ def test_refusals_leave_the_file_alone(tmp_path):
     with pytest.raises(OSError):
         model.to_onnx(tmp_path / "missing" / "model.onnx")
     assert path.read_text() == "before"
+
+
+class Logistic(aefast.distributions.Distribution):
+    """A user's own distribution."""
+
+    def mean(self, eta):
+        return eta
+
+    def link(self, mean):
+        return mean
+
+    def loss(self, eta, x):
+        half = (x - eta) / 2
+        return 2 * np.logaddexp(half, -half), -np.tanh(half)
+
+    def sample(self, eta, random):
+        return random.logistic(eta)
+
+
+QUICK = {"max_epochs": 1, "random_state": 0}
+
+
+@pytest.mark.parametrize(
+    ("estimator", "message"),
+    [
+        (aefast.SparseCoder(np.eye(4)), "SparseCoder cannot be exported: its codes are found by"),
+        (aefast.DictionaryLearning(2, **QUICK), "DictionaryLearning cannot be .* by iterations"),
+        (aefast.Imputer(n_components=1), "Imputer cannot be .* solves a system"),
+        (aefast.AnomalyDetector(n_sets=2, n_references=5), "AnomalyDetector .* compares a row"),
+        (aefast.AnomalyDetector(aefast.Whitening("pca")), "its Whitening has no score_samples"),
+        (aefast.AutoencoderEnsemble(2, n_components=2, **QUICK), "Ensemble .* averages over mem"),
+        (aefast.Autoencoder(2, output=Logistic(), **QUICK), "'Logistic' is a user-defined"),
+    ],
+)
+def test_models_that_no_graph_computes(estimator, message, tmp_path):
+    from aefast.interop.onnx import export
+
+    model = estimator.fit(np.random.default_rng(0).normal(size=(50, 4)))
+    path = tmp_path / "model.onnx"
+    path.write_text("before")
+    with pytest.raises((TypeError, ValueError), match=message):
+        export(model, path)
+    assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]
+    assert path.read_text() == "before"
+
+
+def test_scores_of_a_detector(tmp_path):
+    X = np.random.default_rng(0).normal(5, 3, (80, 6)).astype(np.float32)
+    model = aefast.AnomalyDetector(aefast.Autoencoder(2, **QUICK), random_state=0).fit(X)
+    model.to_onnx(tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    score, decision = session.run(["score", "decision"], {"X": X})
+    np.testing.assert_allclose(score, model.score_samples(X), rtol=1e-4)
+    np.testing.assert_allclose(decision, model.decision_function(X), rtol=1e-4, atol=1e-3)
+    labels = np.where(np.arange(len(X)) < 20, 1.0, 0.0)
+    model.fit(X, anomaly_labels=labels)
+    with pytest.raises(TypeError, match="its fit had labels"):
+        model.to_onnx(tmp_path / "model.onnx")
 
 
 def test_pipelines(tmp_path):
@@ -99,7 +177,8 @@ def test_pipelines(tmp_path):
     X = rng.normal(size=(80, 6)).astype(np.float32)
     y = X[:, 0] > 0
     network = aefast.Autoencoder(3, max_epochs=5, random_state=0)
-    steps = StandardScaler(), network, aefast.Whitening("pca"), LogisticRegression()
+    mixture = aefast.MixtureOfFactorAnalyzers(2, 1, random_state=0)
+    steps = StandardScaler(), network, aefast.Whitening("pca"), mixture, LogisticRegression()
     pipeline = make_pipeline(*steps).fit(X, y)
     options = {"target_opset": 18, "options": {"zipmap": False}}
     proto = skl2onnx.to_onnx(pipeline, X[:1], **options)

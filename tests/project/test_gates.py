@@ -32,3 +32,23 @@ def test_the_oldest_versions_are_those_of_the_metadata(capsys):
     assert len(printed) == len(project["project"]["dependencies"])
     for line, requirement in zip(printed, project["project"]["dependencies"], strict=True):
         assert line.removesuffix(".*") == requirement.replace(">=", "==")
+
+
+# scripts that .ci/run leaves out: half an hour each, and what others call
+NOT_IN_RUN = {"aarch64", "windows", "check_user_code.py", "link_for_old_glibc", "oldest.py", "run"}
+
+
+def test_each_script_is_run():
+    run = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    called = set(re.findall(r"^within \d+ bash \.ci/(\w+)", run, re.MULTILINE))
+    scripts = {path.name for path in (ROOT / ".ci").iterdir() if path.is_file()}
+    assert called == scripts - NOT_IN_RUN
+
+
+def test_the_libraries_of_interop_are_imported_before_its_tests():
+    """Where one is missing its tests would be skipped in silence."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    names = {pin.partition("==")[0] for pin in project["dependency-groups"]["interop"]}
+    script = (ROOT / ".ci" / "interop").read_text(encoding="utf-8")
+    (line,) = re.findall(r"python -c 'import (.*)'$", script, re.MULTILINE)
+    assert names <= set(line.split(", "))

@@ -3,6 +3,8 @@
 import ast
 import re
 import shlex
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -33,6 +35,18 @@ def test_code_runs(page, tmp_path, monkeypatch):
         pytest.importorskip(library)
     for block in re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
         exec(compile(block, str(page), "exec"), names)
+    for block in re.findall(r"^```c\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        if re.search(r'^#include ".*"$', block, re.MULTILINE):
+            compile_beside_headers(block)
+
+
+def compile_beside_headers(block):
+    """Compile a file of C that includes headers which the page has written."""
+    compiler = shutil.which("cc")
+    if compiler is not None:
+        Path("block.c").write_text(block)
+        options = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-c"]
+        subprocess.run([compiler, *options, "block.c"], check=True)
 
 
 def libraries_of(code):
