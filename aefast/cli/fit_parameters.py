@@ -71,6 +71,12 @@ PARAMETERS = (
     ("--clip-norm", "clip_norm", None, "norm of a step's gradient at most"),
     ("--max-norm", "max_norm", None, "norm of a hidden unit's weights at most"),
     (
+        "--weight-averaging",
+        "weight_averaging",
+        None,
+        "decay, such as 0.99, of a moving average of the weights, which the model gets",
+    ),
+    (
         "--learning-rate-schedule",
         "learning_rate_schedule",
         "auto",
@@ -147,6 +153,7 @@ _TYPES = {
     "row_norm": str,
     "clip_norm": float,
     "max_norm": float,
+    "weight_averaging": float,
     "output": variants.output,
     "corruption": variants.auto_or(variants.corruption),
     "sparsity": variants.sparsity,

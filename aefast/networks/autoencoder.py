@@ -212,6 +212,12 @@ class Autoencoder(
         Largest Euclidean norm of a hidden unit's weights (a row of W, and of W* when untied);
         weights that are longer after a step are scaled down to it (Srivastava et al. 2014, section
         5.1).
+    weight_averaging : float in (0, 1) or None, default=None
+        Decay β of a moving average of all parameters over the steps, ``w̄ ← β_t w̄ + (1 − β_t) w``
+        with ``β_t = min(β, (1 + t) / (10 + t))`` after t steps (Polyak & Juditsky 1992; Tarvainen &
+        Valpola 2017). The fitted parameters are w̄, and so are those of validation losses and
+        callbacks; steps and the training loss are of w. 0.99 or 0.999 spare most of a decay of the
+        learning rate. None: the fitted parameters are w. Not for "lbfgs".
     learning_rate_schedule : {"auto", "constant", "trapezoid", "invscaling", "cosine", "plateau"}, \
         default="auto"
         Learning rate of step t. "auto": "trapezoid" with ``learning_rate="auto"``, otherwise
@@ -386,6 +392,7 @@ class Autoencoder(
         "weight_decay": [Interval(Real, 0, np.finfo(np.float32).max, closed="both")],
         "clip_norm": [None, Interval(Real, 0, np.finfo(np.float32).max, closed="right")],
         "max_norm": [None, Interval(Real, 0, np.finfo(np.float32).max, closed="right")],
+        "weight_averaging": [None, Interval(Real, 0, 1, closed="neither")],
         "learning_rate_schedule": [StrOptions({"auto", *SCHEDULES})],
         "shuffle": ["boolean"],
         "warm_start": ["boolean"],
@@ -435,6 +442,7 @@ class Autoencoder(
         weight_decay: float = 0.0,
         clip_norm: float | None = None,
         max_norm: float | None = None,
+        weight_averaging: float | None = None,
         learning_rate_schedule: str = "auto",
         shuffle: bool = True,
         warm_start: bool = False,
@@ -480,6 +488,7 @@ class Autoencoder(
         self.weight_decay = weight_decay
         self.clip_norm = clip_norm
         self.max_norm = max_norm
+        self.weight_averaging = weight_averaging
         self.learning_rate_schedule = learning_rate_schedule
         self.shuffle = shuffle
         self.warm_start = warm_start

@@ -113,6 +113,7 @@ def with_fixed_parameters(ensemble, chosen=None):
     """Return the settings of an ensemble, with parameters of `Autoencoder` that it has not."""
     settings: Any = Settings(ensemble, {} if chosen is None else chosen)
     settings.top_k, settings.precision, settings.missing = None, "auto", "error"
+    settings.weight_averaging = None
     return settings
 
 

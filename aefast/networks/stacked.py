@@ -46,8 +46,9 @@ _SHARED = (
     *("contraction", "sparsity"),
     *("solver", "learning_rate", "momentum", "nesterov"),
     *("batch_size", "max_epochs", "early_stopping", "validation_fraction", "n_epochs_no_change"),
-    *("tol", "alpha", "weight_decay", "clip_norm", "max_norm", "learning_rate_schedule", "shuffle"),
-    *("warm_start", "precision", "n_threads", "random_state", "callbacks", "verbose"),
+    *("tol", "alpha", "weight_decay", "clip_norm", "max_norm", "weight_averaging"),
+    *("learning_rate_schedule", "shuffle", "warm_start", "precision"),
+    *("n_threads", "random_state", "callbacks", "verbose"),
 )
 
 
@@ -98,9 +99,9 @@ class StackedAutoencoder(
     max_epochs : int or "auto", default="auto"
         Largest number of passes of fine-tuning; "auto" as for `Autoencoder`.
     solver, learning_rate, momentum, nesterov, batch_size, early_stopping, validation_fraction, \
-    n_epochs_no_change, tol, alpha, weight_decay, clip_norm, max_norm, learning_rate_schedule, \
-    shuffle, precision, n_threads, random_state, callbacks, checkpoint, checkpoint_every, resume, \
-    verbose
+    n_epochs_no_change, tol, alpha, weight_decay, clip_norm, max_norm, weight_averaging, \
+    learning_rate_schedule, shuffle, precision, n_threads, random_state, callbacks, checkpoint, \
+    checkpoint_every, resume, verbose
         As for `Autoencoder`, for both stages, solver="lbfgs" included. `early_stopping` and
         `callbacks` belong to fine-tuning; pre-training does not use the held-out rows either.
     warm_start : bool, default=False
@@ -194,6 +195,7 @@ class StackedAutoencoder(
         weight_decay: float = 0.0,
         clip_norm: float | None = None,
         max_norm: float | None = None,
+        weight_averaging: float | None = None,
         learning_rate_schedule: str = "auto",
         shuffle: bool = True,
         warm_start: bool = False,
@@ -236,6 +238,7 @@ class StackedAutoencoder(
         self.weight_decay = weight_decay
         self.clip_norm = clip_norm
         self.max_norm = max_norm
+        self.weight_averaging = weight_averaging
         self.learning_rate_schedule = learning_rate_schedule
         self.shuffle = shuffle
         self.warm_start = warm_start

@@ -93,7 +93,11 @@ def test_gradients_of_large_networks(n, dtype, n_threads, isa):
 
 # ---- fine-tuning ----
 
-LIMITS = {"free": {}, "limited": {"clip_norm": 0.5, "max_norm": 1.5}}
+LIMITS = {
+    "free": {},
+    "limited": {"clip_norm": 0.5, "max_norm": 1.5},
+    "averaged": {"weight_averaging": 0.7},
+}
 
 
 @pytest.mark.parametrize("rows", ["plain", "weighted, with gaps"])

@@ -136,6 +136,7 @@ def train(
     alpha=0.0,
     clip_norm=None,
     max_norm=None,
+    weight_averaging=None,
     sample_weight=None,
     fill=0.0,
     **options,
@@ -144,6 +145,7 @@ def train(
     sizes = [layers[0].W.shape[1]] + [len(layer.b) for layer in layers]
     w, n_steps, loss_curve = flatten(layers), 0, []
     state = np.zeros((SOLVERS[solver].n_states(options), w.size))
+    average = None if weight_averaging is None else w
     for order in row_orders:
         total = 0.0
         for start in range(0, len(order), batch_size):
@@ -161,5 +163,8 @@ def train(
                 for layer in unflatten(w, sizes)
             ]
             w = flatten(layers)
+            if average is not None:
+                average = reference_solvers.averaged(average, w, n_steps - 1, weight_averaging)
         loss_curve.append(total / len(order))
-    return layers, state, loss_curve
+    w, state = reference_solvers.with_average(state, average, w)
+    return unflatten(w, sizes), state, loss_curve

@@ -61,6 +61,7 @@ NETWORK = {
     "weight_decay": [0.1, 1e20],
     "clip_norm": [1.0, 1e-30],
     "max_norm": [1.0, 1e-30],
+    "weight_averaging": [0.9, 1e-300],
     "learning_rate_schedule": ["constant", "invscaling", "cosine"],
     "shuffle": [False],
     "warm_start": [True],
@@ -69,7 +70,7 @@ NETWORK = {
 }
 NOT_OF_ENSEMBLES = (
     *("early_stopping", "validation_fraction", "missing", "missing_fill", "sparse_means"),
-    *("row_norm", "warm_start", "precision"),
+    *("row_norm", "warm_start", "precision", "weight_averaging"),
 )
 CODING = {
     "algorithm": [

@@ -129,6 +129,9 @@ enum { PRODUCTS_BLAS, PRODUCTS_TILES, PRODUCTS_FEW_ROWS };
 
 enum { MOST_LAYERS = 16 };
 
+/* Arrays of the parameters' size that move with them: those of the solver, and AVERAGE. */
+enum { SOLVER_STATES = 2, AVERAGE = SOLVER_STATES, MOST_STATES };
+
 /* The solver and its numbers, which do not change while a job trains. */
 typedef struct {
     /* Index of the solver in its table. */
@@ -143,6 +146,8 @@ typedef struct {
     double clip_norm;
     /* Upper bound of the norms of the rows of W and V, imposed after each update; 0: none. */
     double max_norm;
+    /* With state[AVERAGE]: the factor of the average in each step, once enough steps are made. */
+    double weight_averaging;
     /* Index of the schedule in its table; it gives a factor of learning_rate for each step. */
     int learning_rate_schedule;
 } hyperparameters;
@@ -200,8 +205,9 @@ typedef struct {
     int64_t schedule_step;
     /* Number of steps of the whole schedule, for schedules that end. */
     int64_t schedule_steps;
-    /* Flat layout: optimizer state; NULL where the solver needs none. */
-    void *state[2];
+    /* Flat layout: optimizer state, NULL where the solver needs none; and the moving average of the
+       parameters, NULL where none is wanted. */
+    void *state[MOST_STATES];
     /* in/out: number of updates made so far. */
     int64_t n_steps;
     /* out: learning rate of the last step, with the schedule's factor. */

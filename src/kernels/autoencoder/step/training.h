@@ -151,12 +151,14 @@ static void move_phase(const training *t, member m, const batch_plan *plan,
     }
 }
 
-static void max_norm_phase(const training *t, member m)
+static void max_norm_phase(const training *t, member m, const step_constants *constants)
 {
     int64_t strips = ceil_div(t->k, PANEL), items = strips * n_matrices(t);
     for (int64_t i = share_begin(m, items), end = share_end(m, items); i < end; ++i) {
-        int64_t row = i % strips * PANEL;
-        shorten_rows(t->job, i < strips ? &t->W : &t->V, row, min_i64(PANEL, t->k - row));
+        int64_t row = i % strips * PANEL, n = min_i64(PANEL, t->k - row);
+        const weight_matrix *M = i < strips ? &t->W : &t->V;
+        shorten_rows(t->job, M, row, n);
+        average_rows(t->job, constants, M, row, n);
     }
 }
 
@@ -228,6 +230,7 @@ static void move_bias(const training *t, const step_constants *constants, const 
         state[i] = t->job->state[i] ? (real *)t->job->state[i] + bias->at : 0;
     step_constants scaled = constants_of_array(constants, &t->job->model, bias->array);
     update_run(t->job, &scaled, bias->values, gradient, state, first, n);
+    average_run(&scaled, bias->values, state, first, n);
 }
 
 /* Add the gradient of a bias to `gradients`, store it, or move the bias by it. Return the sum of
@@ -377,7 +380,7 @@ static double train_batch(const network *net, member m, const batch_plan *plans,
     }
     if (net->job->hyper.max_norm > 0) {
         for (int l = 0; l <= last; ++l)
-            max_norm_phase(&layers[l], m);
+            max_norm_phase(&layers[l], m, constants);
         team_barrier(m);
     }
     for (int l = 0; l <= last; ++l)
