@@ -112,6 +112,12 @@ PARAMETERS = (
         "noise: masking:P, dropout:P, salt_and_pepper:P or gaussian:SIGMA; auto: some where "
         "entries are missing",
     ),
+    (
+        "--fine-tuning-corruption",
+        "fine_tuning_corruption",
+        None,
+        "noise of the rows in fine-tuning of --layers, in the forms of --corruption",
+    ),
     ("--contraction", "contraction", 0.0, "weight of the contractive penalty"),
     ("--sparsity", "sparsity", None, variants.SPARSITY_HELP),
     ("--top-k", "top_k", None, "units of each code that keep their value"),
@@ -156,6 +162,7 @@ _TYPES = {
     "weight_averaging": float,
     "output": variants.output,
     "corruption": variants.auto_or(variants.corruption),
+    "fine_tuning_corruption": variants.corruption,
     "sparsity": variants.sparsity,
     "scale": variants.name_or_none,
     "batch_size": variants.auto_or(int),
@@ -168,6 +175,7 @@ _METAVARS = {
     "layer_sizes": "N,N,...",
     "output": "P",
     "corruption": "KIND:LEVEL",
+    "fine_tuning_corruption": "KIND:LEVEL",
     "sparsity": "KIND:...",
 }
 # Names of parsed options that differ from their parameter's, which another option has.

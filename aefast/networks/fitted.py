@@ -181,6 +181,12 @@ def _with_solver(state, estimator):
     )
 
 
+def check_top_k(top_k, n_components):
+    """Raise ValueError where a file's code keeps more units than it has."""
+    if top_k > n_components:
+        raise ValueError(f"expected 'top_k' of at most {n_components} units, got {top_k}")
+
+
 class FittedNetwork(Saved):
     """Attributes and file format of an estimator, computed from its `_state`.
 
@@ -268,9 +274,14 @@ class FittedNetwork(Saved):
 
     @classmethod
     def _upgrade(cls, version, parameters, state):
-        if version < 4:  # weights were not averaged
+        if version < 4:  # weights were not averaged, and fine-tuning read clean rows
             parameters.setdefault("weight_averaging", None)
             state.setdefault("averages", False)
+            if "layer_sizes" in parameters:
+                of_stack = {"fine_tuning_corruption": None, "top_k": None, "dropout": 0.0}
+                parameters |= of_stack | parameters
+                if isinstance(state.get("model"), dict):
+                    state["model"].setdefault("top_k", 0)
         if version < 3:
             curves = (state.get("loss_curve"), state.get("validation_loss_curve"))
             if all(isinstance(curve, list) for curve in curves):
@@ -391,10 +402,7 @@ class FittedNetwork(Saved):
         """
         given = state["model"]
         output = outputs.from_json(given["output"], given["n_features"])
-        if given["top_k"] > given["n_components"]:
-            raise ValueError(
-                f"expected 'top_k' of at most {given['n_components']} units, got {given['top_k']}"
-            )
+        check_top_k(given["top_k"], given["n_components"])
         return single_layer(**(given | {"output": output}))
 
     @classmethod

@@ -230,7 +230,7 @@ def test_methods_match_the_reference(stack, digits, isa):
         reference_stacked.unflatten(stack._state.parameters, (64, 40, 20, 6)),
     )
     _, H = reference_stacked.encode(digits, layers, activations)
-    B, _ = reference_stacked.decode(H[-1], layers, activations)
+    B, _, _ = reference_stacked.decode(H[-1], layers, activations)
     np.testing.assert_allclose(stack.transform(digits), H[-1], rtol=1e-10)
     np.testing.assert_allclose(stack.inverse_transform(H[-1]), reference.sigmoid(B[1]), rtol=1e-9)
     np.testing.assert_allclose(stack.reconstruct(digits), reference.sigmoid(B[1]), rtol=1e-9)

@@ -33,9 +33,8 @@ static step_case draw_step(const network_case *c)
         s.max_norm = random_below(3) == 0 ? 0.5 : 0;
         s.averaging = random_below(3) == 0 ? 0.9 : 0;
     }
-    if (c->n_upper == 0)
-        s.contraction = random_below(3) == 0 ? 0.05 : 0;
-    if (c->n_upper == 0 && c->top_k == 0)
+    s.contraction = random_below(3) == 0 ? 0.05 : 0;
+    if (c->top_k == 0)
         s.dropout = random_below(3) == 0 ? 0.3 : 0;
     if (c->top_k > 0)
         s.revive = random_below(2) / 32.0;

@@ -155,6 +155,9 @@ PARAMETERS = {
             ],
             "code_activation": ["linear"],
             "pretrain_epochs": [0, 2],
+            "fine_tuning_corruption": [("masking", 0.3), ("salt_and_pepper", 1.0), ("gaussian", 9)],
+            "top_k": [1, 3, 9],
+            "dropout": [0.5, 0.999],
         },
     ),
     "ProbabilisticPCA": (

@@ -107,7 +107,8 @@ typedef struct {
     int64_t first_sample;
 } input_view;
 
-/* Terms of the loss that depend on the code h of a row, and dropout. */
+/* Terms of the loss that depend on the code h of a row, and dropout; in a deep network, those of
+   the last layer. */
 typedef struct {
     /* lambda of the contractive penalty lambda ||dh/dx||^2; 0: none. */
     double contraction;
@@ -176,7 +177,7 @@ typedef struct {
     const double *sample_weight;
     input_view inputs;
     code_terms terms;
-    /* in/out (k), with terms.revive: number of rows since each unit was kept. */
+    /* in/out (k of the last layer), with terms.revive: number of rows since each unit was kept. */
     int64_t *rows_unused;
     int n_threads;
     gemm_function *gemm;
@@ -194,7 +195,8 @@ typedef struct {
        batch_size rows, and reads no rows. NULL: the call computes gradients from the rows. */
     const double *given;
     double given_loss;
-    /* (k), with `given` and terms.revive: what `rows_unused` becomes with the step. */
+    /* (k of the last layer), with `given` and terms.revive: what `rows_unused` becomes with the
+     * step. */
     const int64_t *given_unused;
 
     hyperparameters hyper;

@@ -41,7 +41,6 @@
 static void load_phase(const training *t, member m, const batch_plan *plan, int64_t first)
 {
     weigh_rows(t->job, first, plan->n, share_begin(m, plan->n), share_end(m, plan->n), t->weight);
-    norms_phase(t, m);
     if (t->sparse.is_used)
         load_sparse(t, m, plan, first);
     else if (t->job->tiled)
@@ -329,6 +328,7 @@ static double propagate(const network *net, member m, const batch_plan *plans, i
 {
     const training *layers = net->layers;
     int last = net->n_layers - 1;
+    norms_phase(&layers[last], m);
     load_phase(&layers[0], m, &plans[0], first);
     team_barrier(m);
     for (int l = 0; l <= last; ++l, team_barrier(m))
@@ -351,11 +351,12 @@ static double propagate(const network *net, member m, const batch_plan *plans, i
 static void renew_unused(const network *net, const batch_plan *plans)
 {
     const training_job *job = net->job;
+    int last = net->n_layers - 1;
     if (!job->given)
-        count_unused(&net->layers[0], &plans[0]);
+        count_unused(&net->layers[last], &plans[last]);
     else if (job->given_unused)
         memcpy(job->rows_unused, job->given_unused,
-               (size_t)job->model.n_components * sizeof *job->rows_unused);
+               (size_t)net->layers[last].k * sizeof *job->rows_unused);
 }
 
 /* Train on one batch. Return its loss, the same number in each thread. A loss that is not finite
@@ -386,7 +387,7 @@ static double train_batch(const network *net, member m, const batch_plan *plans,
     for (int l = 0; l <= last; ++l)
         loss += sum_of(layers[l].l2_penalties, n_weight_blocks(&layers[l], &plans[l]));
     if (has_code_penalty(&net->job->terms) && !net->job->given)
-        loss += sum_of(layers[0].code_losses, plans[0].n_code_losses);
+        loss += sum_of(layers[last].code_losses, plans[last].n_code_losses);
     return loss;
 }
 
