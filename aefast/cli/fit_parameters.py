@@ -50,8 +50,8 @@ PARAMETERS = (
         "--init",
         "init",
         "auto",
-        "initial values: pca, near the principal components; glorot, random; auto, pca unless "
-        "--no-gain",
+        "initial values: pca, near the principal components; glorot, random; sparse, random with "
+        "15 weights a unit; auto, pca unless --no-gain",
     ),
     ("--no-gain", "gain", "auto", "the textbook's network, whose units have no gain"),
     ("--untied", "tied", True, "give the decoder weights of its own"),
@@ -192,7 +192,7 @@ def add_parameters(group):
         "sparse_output": ("exact", "factored"),
         "row_norm": ("l2",),
         "solver": (*_autoencoder.SOLVERS, "lbfgs"),
-        "init": ("auto", "pca", "glorot"),
+        "init": ("auto", "pca", "glorot", "sparse"),
         "learning_rate_schedule": ("auto", *SCHEDULES),
         "precision": PRECISIONS,
         "scale": (*SCALES, None),

@@ -109,13 +109,15 @@ class Autoencoder(
         sides (sigmoid, tanh), unless `alpha`, `weight_decay`, `max_norm`, `contraction`, `sparsity`
         or `top_k` is on, whose meaning a free gain would undo, or the solver is "sgd", whose rate
         would have to be tiny beside large gains. False is the textbook's network.
-    init : {"auto", "pca", "glorot"}, default="auto"
+    init : {"auto", "pca", "glorot", "sparse"}, default="auto"
         Initial values. "pca": weights along the leading eigenvectors of the covariance of the rows,
         with pre-activations of standard deviation 1 at most; further units begin along random
         directions, with a gain of 0. The output's scale is chosen on 1024 of the rows, such that
         the first loss is about PCA's and at most that of the column means. "glorot": weights
         uniform in ±s·sqrt(6 / (d + k)), s = 4 for the sigmoid and 1 for the other activations
-        (Glorot & Bengio 2010). "auto": "glorot" with ``gain=False``, otherwise "pca".
+        (Glorot & Bengio 2010). "sparse": each unit has 15 weights that are not 0, drawn from
+        N(0, 1) for the sigmoid (Martens 2010) and from N(0, 1/16) for the other activations.
+        "auto": "glorot" with ``gain=False``, otherwise "pca".
     solver : {"sgd", "adam", "adagrad", "lbfgs"}, default="adam"
         "adam": Kingma & Ba (2015) with β = (0.9, 0.999), ε = 1e-8. "sgd": with `momentum` and
         `nesterov`. "adagrad": Duchi, Hazan & Singer (2011), ``s ← s + g²``,
@@ -359,7 +361,7 @@ class Autoencoder(
         "domain": [StrOptions({"error", "clip"})],
         "tied": ["boolean"],
         "gain": ["boolean", StrOptions({"auto"})],
-        "init": [StrOptions({"auto", "pca", "glorot"})],
+        "init": [StrOptions({"auto", "pca", "glorot", "sparse"})],
         "solver": [StrOptions({*_autoencoder.SOLVERS, lbfgs.NAME})],
         "learning_rate": [
             Interval(Real, 0, np.finfo(np.float32).max, closed="right"),

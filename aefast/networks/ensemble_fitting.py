@@ -278,7 +278,7 @@ def _start(settings, X, rows, output, dtype, seeds, found, name):
         uses_rates = is_scale_free(settings.solver) and ensemble._estimator.learning_rate == AUTO
         rates = rates if uses_rates else None
     else:
-        many_start.draw_weights(model, values, seeds)
+        many_start.draw_weights_of_many(model, values, seeds, settings.init)
     return model, values, rates, found
 
 

@@ -62,6 +62,7 @@ def n_optimizer_states(solver, momentum, averages=False):
     return of_solver + averages
 
 
+N_READ = 15  # entries that a unit of a sparse start reads
 WEIGHT_SCALES = {row["name"]: row["weight_scale"] for row in _autoencoder.activation_table()}
 
 
@@ -71,6 +72,29 @@ def weight_bound(layer):
     Weights are uniform between minus and plus the bound.
     """
     return WEIGHT_SCALES[layer.activation] * np.sqrt(6.0 / (layer.n_features + layer.n_components))
+
+
+def draw_weights(layer, arrays, init, random):
+    """Draw the weights of a layer whose start is random, into its arrays by name.
+
+    "sparse": each unit, of the decoder's own weights each output, reads N_READ others through
+    normal weights (Martens 2010), of standard deviation 1 for the sigmoid and 1/4 for other
+    activations (Sutskever et al. 2013 for tanh; where slopes are 1 it keeps variances). Otherwise
+    weights are uniform in ± `weight_bound`.
+    """
+    scale, bound = WEIGHT_SCALES[layer.activation] / 4, weight_bound(layer)
+    for name in ("components", "decoder_components"):
+        if name not in arrays:
+            continue
+        array = arrays[name]
+        if init != "sparse":
+            array[...] = random.uniform(-bound, bound, array.shape)
+            continue
+        incoming = array if name == "components" else array.T  # one row for each reader
+        n = min(N_READ, incoming.shape[1])
+        read = np.sort(random.random(incoming.shape).argpartition(n - 1, axis=1)[:, :n], axis=1)
+        incoming[...] = 0
+        np.put_along_axis(incoming, read, scale * random.normal(size=read.shape), axis=1)
 
 
 def initial_bias(layer, column_means):
@@ -108,17 +132,16 @@ def check_initial_values(state, column_means, name, only_fill=False):
 def initial_state(model, estimator, column_means, dtype, seed, reading):
     """Return the state before the first step of training.
 
-    Weights are uniform in ± `weight_bound`, hidden biases 0. The visible bias of the first layer is
-    the link of the column means (in the model's units), that of upper layers 0.
+    Weights are those of `draw_weights`, hidden biases 0. The visible bias of the first layer is the
+    link of the column means (in the model's units), that of upper layers 0.
     """
     flat = np.zeros(model.n_parameters, dtype)
     random = random_stream(seed, WEIGHTS)
     with threads.same_bits():
         for layer, of_layer in model.layer_views(flat):
-            bound = weight_bound(layer)
-            for array in layer.arrays(of_layer).values():
-                if array.ndim == 2:
-                    array[...] = random.uniform(-bound, bound, array.shape)
+            draw_weights(layer, layer.arrays(of_layer), estimator.init, random)
+            if layer.gain and len(model.layers) > 1:  # where all gains are 0, no gradient is
+                layer.split(of_layer).gain[...] = 1
     bottom = model.split(flat)[0]
     bottom.c[...] = initial_bias(model.layers[0], column_means)
     if bottom.theta is not None:

@@ -382,7 +382,8 @@ class StackedAutoencoder(
         layer = self._state.model.layers[number]
         given = {name: getattr(self, name) for name in _SHARED}
         given |= {"activation": layer.activation, "n_components": layer.n_components}
-        given |= {"gain": layer.gain, "init": "pca" if layers_start_near_pca(self) else "glorot"}
+        at_random = "sparse" if self.init == "sparse" else "glorot"
+        given |= {"gain": layer.gain, "init": "pca" if layers_start_near_pca(self) else at_random}
         given |= {"max_epochs": self.pretrain_epochs, "early_stopping": False, "callbacks": None}
         is_last = number + 1 == len(self._state.model.layers)
         given |= {name: getattr(self, name) if is_last else off for name, off in _OF_CODE.items()}

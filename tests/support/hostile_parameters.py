@@ -62,6 +62,7 @@ NETWORK = {
     "clip_norm": [1.0, 1e-30],
     "max_norm": [1.0, 1e-30],
     "weight_averaging": [0.9, 1e-300],
+    "init": ["glorot", "sparse"],
     "learning_rate_schedule": ["constant", "invscaling", "cosine"],
     "shuffle": [False],
     "warm_start": [True],
