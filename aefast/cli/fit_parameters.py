@@ -50,8 +50,8 @@ PARAMETERS = (
         "--init",
         "init",
         "auto",
-        "initial values: pca, near the principal components; glorot, random; auto, pca unless "
-        "--no-gain",
+        "initial values: pca, near the principal components; glorot, random; sparse, random with "
+        "15 weights a unit; auto, pca unless --no-gain",
     ),
     ("--no-gain", "gain", "auto", "the textbook's network, whose units have no gain"),
     ("--untied", "tied", True, "give the decoder weights of its own"),
@@ -70,6 +70,12 @@ PARAMETERS = (
     ),
     ("--clip-norm", "clip_norm", None, "norm of a step's gradient at most"),
     ("--max-norm", "max_norm", None, "norm of a hidden unit's weights at most"),
+    (
+        "--weight-averaging",
+        "weight_averaging",
+        None,
+        "decay, such as 0.99, of a moving average of the weights, which the model gets",
+    ),
     (
         "--learning-rate-schedule",
         "learning_rate_schedule",
@@ -105,6 +111,12 @@ PARAMETERS = (
         "auto",
         "noise: masking:P, dropout:P, salt_and_pepper:P or gaussian:SIGMA; auto: some where "
         "entries are missing",
+    ),
+    (
+        "--fine-tuning-corruption",
+        "fine_tuning_corruption",
+        None,
+        "noise of the rows in fine-tuning of --layers, in the forms of --corruption",
     ),
     ("--contraction", "contraction", 0.0, "weight of the contractive penalty"),
     ("--sparsity", "sparsity", None, variants.SPARSITY_HELP),
@@ -147,8 +159,10 @@ _TYPES = {
     "row_norm": str,
     "clip_norm": float,
     "max_norm": float,
+    "weight_averaging": float,
     "output": variants.output,
     "corruption": variants.auto_or(variants.corruption),
+    "fine_tuning_corruption": variants.corruption,
     "sparsity": variants.sparsity,
     "scale": variants.name_or_none,
     "batch_size": variants.auto_or(int),
@@ -161,6 +175,7 @@ _METAVARS = {
     "layer_sizes": "N,N,...",
     "output": "P",
     "corruption": "KIND:LEVEL",
+    "fine_tuning_corruption": "KIND:LEVEL",
     "sparsity": "KIND:...",
 }
 # Names of parsed options that differ from their parameter's, which another option has.
@@ -177,7 +192,7 @@ def add_parameters(group):
         "sparse_output": ("exact", "factored"),
         "row_norm": ("l2",),
         "solver": (*_autoencoder.SOLVERS, "lbfgs"),
-        "init": ("auto", "pca", "glorot"),
+        "init": ("auto", "pca", "glorot", "sparse"),
         "learning_rate_schedule": ("auto", *SCHEDULES),
         "precision": PRECISIONS,
         "scale": (*SCALES, None),

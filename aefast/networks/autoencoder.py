@@ -109,14 +109,15 @@ class Autoencoder(
         sides (sigmoid, tanh), unless `alpha`, `weight_decay`, `max_norm`, `contraction`, `sparsity`
         or `top_k` is on, whose meaning a free gain would undo, or the solver is "sgd", whose rate
         would have to be tiny beside large gains. False is the textbook's network.
-    init : {"auto", "pca", "glorot"}, default="auto"
+    init : {"auto", "pca", "glorot", "sparse"}, default="auto"
         Initial values. "pca": weights along the leading eigenvectors of the covariance of the rows,
         with pre-activations of standard deviation 1 at most; further units begin along random
         directions, with a gain of 0. The output's scale is chosen on 1024 of the rows, such that
         the first loss is about PCA's and at most that of the column means. "glorot": weights
         uniform in ±s·sqrt(6 / (d + k)), s = 4 for the sigmoid and 1 for the other activations
-        (Glorot & Bengio 2010). "auto": "glorot" with ``gain=False`` or ``solver="muon"``, otherwise
-        "pca".
+        (Glorot & Bengio 2010). "sparse": each unit has 15 weights that are not 0, drawn from
+        N(0, 1) for the sigmoid (Martens 2010) and from N(0, 1/16) for the other activations.
+        "auto": "glorot" with ``gain=False`` or ``solver="muon"``, otherwise "pca".
     solver : {"sgd", "adam", "adagrad", "muon", "lbfgs"}, default="adam"
         "adam": Kingma & Ba (2015) with β = (0.9, 0.999), ε = 1e-8. "sgd": with `momentum` and
         `nesterov`. "adagrad": Duchi, Hazan & Singer (2011), ``s ← s + g²``,
@@ -217,6 +218,12 @@ class Autoencoder(
         Largest Euclidean norm of a hidden unit's weights (a row of W, and of W* when untied);
         weights that are longer after a step are scaled down to it (Srivastava et al. 2014, section
         5.1).
+    weight_averaging : float in (0, 1) or None, default=None
+        Decay β of a moving average of all parameters over the steps, ``w̄ ← β_t w̄ + (1 − β_t) w``
+        with ``β_t = min(β, (1 + t) / (10 + t))`` after t steps (Polyak & Juditsky 1992; Tarvainen &
+        Valpola 2017). The fitted parameters are w̄, and so are those of validation losses and
+        callbacks; steps and the training loss are of w. 0.99 or 0.999 spare most of a decay of the
+        learning rate. None: the fitted parameters are w. Not for "lbfgs".
     learning_rate_schedule : {"auto", "constant", "trapezoid", "invscaling", "cosine", "plateau"}, \
         default="auto"
         Learning rate of step t. "auto": "trapezoid" with ``learning_rate="auto"``, otherwise
@@ -358,7 +365,7 @@ class Autoencoder(
         "domain": [StrOptions({"error", "clip"})],
         "tied": ["boolean"],
         "gain": ["boolean", StrOptions({"auto"})],
-        "init": [StrOptions({"auto", "pca", "glorot"})],
+        "init": [StrOptions({"auto", "pca", "glorot", "sparse"})],
         "solver": [StrOptions({*_autoencoder.SOLVERS, lbfgs.NAME})],
         "learning_rate": [
             Interval(Real, 0, np.finfo(np.float32).max, closed="right"),
@@ -391,6 +398,7 @@ class Autoencoder(
         "weight_decay": [Interval(Real, 0, np.finfo(np.float32).max, closed="both")],
         "clip_norm": [None, Interval(Real, 0, np.finfo(np.float32).max, closed="right")],
         "max_norm": [None, Interval(Real, 0, np.finfo(np.float32).max, closed="right")],
+        "weight_averaging": [None, Interval(Real, 0, 1, closed="neither")],
         "learning_rate_schedule": [StrOptions({"auto", *SCHEDULES})],
         "shuffle": ["boolean"],
         "warm_start": ["boolean"],
@@ -440,6 +448,7 @@ class Autoencoder(
         weight_decay: float = 0.0,
         clip_norm: float | None = None,
         max_norm: float | None = None,
+        weight_averaging: float | None = None,
         learning_rate_schedule: str = "auto",
         shuffle: bool = True,
         warm_start: bool = False,
@@ -485,6 +494,7 @@ class Autoencoder(
         self.weight_decay = weight_decay
         self.clip_norm = clip_norm
         self.max_norm = max_norm
+        self.weight_averaging = weight_averaging
         self.learning_rate_schedule = learning_rate_schedule
         self.shuffle = shuffle
         self.warm_start = warm_start

@@ -113,6 +113,7 @@ def with_fixed_parameters(ensemble, chosen=None):
     """Return the settings of an ensemble, with parameters of `Autoencoder` that it has not."""
     settings: Any = Settings(ensemble, {} if chosen is None else chosen)
     settings.top_k, settings.precision, settings.missing = None, "auto", "error"
+    settings.weight_averaging = None
     return settings
 
 
@@ -277,7 +278,7 @@ def _start(settings, X, rows, output, dtype, seeds, found, name):
         uses_rates = is_scale_free(settings.solver) and ensemble._estimator.learning_rate == AUTO
         rates = rates if uses_rates else None
     else:
-        many_start.draw_weights(model, values, seeds)
+        many_start.draw_weights_of_many(model, values, seeds, settings.init)
     return model, values, rates, found
 
 

@@ -160,9 +160,11 @@ class GivenParameters:
         }
         for _, name, array in network.arrays(flat):
             array[...] = theta if name == "output_parameters" else arrays[names[name]]
-        n_states = n_optimizer_states(estimator.solver, estimator.momentum)
+        averages = estimator.weight_averaging is not None
+        n_states = n_optimizer_states(estimator.solver, estimator.momentum, averages)
         states = np.zeros((n_states, flat.size), dtype)
-        state = FittedState(network, estimator.solver, flat, states, 0, 0, estimator._draw_seed())
+        of_fit = network, estimator.solver, flat, states, 0, 0, estimator._draw_seed()
+        state = FittedState(*of_fit, averages=averages)
         vars(estimator).update(estimator._beginning(state, ([], [], 0), False))
         estimator.fit_report_ = {}
         return estimator

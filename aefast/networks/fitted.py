@@ -26,7 +26,7 @@ class FittedState(NamedTuple):
     model: Network
     solver: str
     parameters: np.ndarray  # flat, in the network's layout
-    optimizer_state: np.ndarray  # (number of arrays of the solver, n_parameters)
+    optimizer_state: np.ndarray  # (n_optimizer_states, n_parameters)
     n_steps: int  # number of updates made
     n_rows_seen: int  # number of rows trained on, over all passes
     seed: int  # seed of all random numbers
@@ -40,6 +40,9 @@ class FittedState(NamedTuple):
     logarithms: Logarithms | None = None
     # whether the encoder reads rows divided by their Euclidean norm
     normed: bool = False
+    # whether the parameters are a moving average of those that steps go on from, which are the last
+    # array of optimizer_state
+    averages: bool = False
 
     @property
     def reading(self):
@@ -47,14 +50,19 @@ class FittedState(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def n_optimizer_states(solver, momentum):
-    """Return the number of arrays of the parameters' size in a solver's state."""
+def n_optimizer_states(solver, momentum, averages=False):
+    """Return the number of arrays of the parameters' size in a solver's state.
+
+    Averaging of weights has one more, the last: the weights that steps go on from.
+    """
     if solver == "lbfgs":  # its pairs are no part of a fitted network
         return 0
     row = next(row for row in _autoencoder.solver_table() if row["name"] == solver)
-    return 0 if row["only_with_momentum"] and momentum == 0 else row["n_state"]
+    of_solver = 0 if row["only_with_momentum"] and momentum == 0 else row["n_state"]
+    return of_solver + averages
 
 
+N_READ = 15  # entries that a unit of a sparse start reads
 WEIGHT_SCALES = {row["name"]: row["weight_scale"] for row in _autoencoder.activation_table()}
 
 
@@ -64,6 +72,29 @@ def weight_bound(layer):
     Weights are uniform between minus and plus the bound.
     """
     return WEIGHT_SCALES[layer.activation] * np.sqrt(6.0 / (layer.n_features + layer.n_components))
+
+
+def draw_weights(layer, arrays, init, random):
+    """Draw the weights of a layer whose start is random, into its arrays by name.
+
+    "sparse": each unit, of the decoder's own weights each output, reads N_READ others through
+    normal weights (Martens 2010), of standard deviation 1 for the sigmoid and 1/4 for other
+    activations (Sutskever et al. 2013 for tanh; where slopes are 1 it keeps variances). Otherwise
+    weights are uniform in ± `weight_bound`.
+    """
+    scale, bound = WEIGHT_SCALES[layer.activation] / 4, weight_bound(layer)
+    for name in ("components", "decoder_components"):
+        if name not in arrays:
+            continue
+        array = arrays[name]
+        if init != "sparse":
+            array[...] = random.uniform(-bound, bound, array.shape)
+            continue
+        incoming = array if name == "components" else array.T  # one row for each reader
+        n = min(N_READ, incoming.shape[1])
+        read = np.sort(random.random(incoming.shape).argpartition(n - 1, axis=1)[:, :n], axis=1)
+        incoming[...] = 0
+        np.put_along_axis(incoming, read, scale * random.normal(size=read.shape), axis=1)
 
 
 def initial_bias(layer, column_means):
@@ -98,44 +129,44 @@ def check_initial_values(state, column_means, name, only_fill=False):
     )
 
 
-def initial_state(model, solver, momentum, column_means, dtype, seed, reading):
+def initial_state(model, estimator, column_means, dtype, seed, reading):
     """Return the state before the first step of training.
 
-    Weights are uniform in ± `weight_bound`, hidden biases 0. The visible bias of the first layer is
-    the link of the column means (in the model's units), that of upper layers 0.
+    Weights are those of `draw_weights`, hidden biases 0. The visible bias of the first layer is the
+    link of the column means (in the model's units), that of upper layers 0.
     """
     flat = np.zeros(model.n_parameters, dtype)
     random = random_stream(seed, WEIGHTS)
     with threads.same_bits():
         for layer, of_layer in model.layer_views(flat):
-            bound = weight_bound(layer)
-            for array in layer.arrays(of_layer).values():
-                if array.ndim == 2:
-                    array[...] = random.uniform(-bound, bound, array.shape)
+            draw_weights(layer, layer.arrays(of_layer), estimator.init, random)
+            if layer.gain and len(model.layers) > 1:  # where all gains are 0, no gradient is
+                layer.split(of_layer).gain[...] = 1
     bottom = model.split(flat)[0]
     bottom.c[...] = initial_bias(model.layers[0], column_means)
     if bottom.theta is not None:
         bottom.theta[...] = outputs.starting_parameters(model.output, model.n_features)
-    optimizer_state = np.zeros((n_optimizer_states(solver, momentum), flat.size), dtype)
-    fields = reading._asdict()
+    solver, averages = estimator.solver, estimator.weight_averaging is not None
+    n_states = n_optimizer_states(solver, estimator.momentum, averages)
+    optimizer_state = np.zeros((n_states, flat.size), dtype)
+    fields = reading._asdict() | {"averages": averages}
     return FittedState(model, solver, flat, optimizer_state, 0, 0, seed, **fields)
 
 
-def continued_state(state, model, describe, solver, momentum, precision):
+def continued_state(state, model, estimator):
     """Return a copy of a fitted state from which training goes on.
 
-    A solver other than the state's begins with a new optimizer state. `describe` is the estimator's
-    `FittedNetwork._describe`. Raises ValueError if the constructor's parameters now ask for another
-    network than the fitted one.
+    A solver other than the state's begins with a new optimizer state. Raises ValueError if the
+    estimator's parameters now ask for another network than the fitted one.
     """
-    dtype = state.parameters.dtype
+    dtype, precision = state.parameters.dtype, estimator.precision
     if parameter_type(precision, dtype) != dtype:
         raise ValueError(
             f"precision={precision!r} does not continue the fitted network, whose parameters are "
             f"{dtype}: fit anew, or set "
             "precision='auto'"
         )
-    of_state, of_model = describe(state.model), describe(model)
+    of_state, of_model = estimator._describe(state.model), estimator._describe(model)
     for field in (name for name in of_model if name != "n_features"):
         fitted, wanted = of_state[field], of_model[field]
         if field == "output" and fitted != wanted:
@@ -147,12 +178,36 @@ def continued_state(state, model, describe, solver, momentum, precision):
                 f"{field}={wanted!r} does not continue the fitted network, which has "
                 f"{field}={fitted!r}: fit anew, or set it back"
             )
-    flat = state.parameters.copy()
-    n_states = n_optimizer_states(solver, momentum)
-    if solver == state.solver and n_states == len(state.optimizer_state):
-        return state._replace(parameters=flat, optimizer_state=state.optimizer_state.copy())
-    zeros = np.zeros((n_states, flat.size), flat.dtype)
-    return state._replace(solver=solver, parameters=flat, optimizer_state=zeros, n_steps=0)
+    return _with_solver(state, estimator)
+
+
+def _with_solver(state, estimator):
+    """Return a copy of a state for the estimator's solver and averaging.
+
+    Averages that begin, and training without those there were, go on from the state's parameters.
+    """
+    flat, solver = state.parameters.copy(), estimator.solver
+    averages = estimator.weight_averaging is not None
+    n_states, n_kept = n_optimizer_states(solver, estimator.momentum), len(state.optimizer_state)
+    goes_on = solver == state.solver and n_states == n_kept - state.averages
+    states = np.zeros((n_states + averages, flat.size), flat.dtype)
+    if goes_on:
+        states[:n_states] = state.optimizer_state[:n_states]
+    if averages:
+        states[-1] = state.optimizer_state[-1] if goes_on and state.averages else flat
+    return state._replace(
+        solver=solver,
+        parameters=flat,
+        optimizer_state=states,
+        n_steps=state.n_steps if goes_on else 0,
+        averages=averages,
+    )
+
+
+def check_top_k(top_k, n_components):
+    """Raise ValueError where a file's code keeps more units than it has."""
+    if top_k > n_components:
+        raise ValueError(f"expected 'top_k' of at most {n_components} units, got {top_k}")
 
 
 class FittedNetwork(Saved):
@@ -238,10 +293,18 @@ class FittedNetwork(Saved):
 
     # ---- saving and loading ----
 
-    _file_version = 3
+    _file_version = 4
 
     @classmethod
     def _upgrade(cls, version, parameters, state):
+        if version < 4:  # weights were not averaged, and fine-tuning read clean rows
+            parameters.setdefault("weight_averaging", None)
+            state.setdefault("averages", False)
+            if "layer_sizes" in parameters:
+                of_stack = {"fine_tuning_corruption": None, "top_k": None, "dropout": 0.0}
+                parameters |= of_stack | parameters
+                if isinstance(state.get("model"), dict):
+                    state["model"].setdefault("top_k", 0)
         if version < 3:
             curves = (state.get("loss_curve"), state.get("validation_loss_curve"))
             if all(isinstance(curve, list) for curve in curves):
@@ -299,6 +362,7 @@ class FittedNetwork(Saved):
             "scaling": "none" if state.scaling is None else state.scaling.kind,
             "reads_logarithms": state.logarithms is not None,
             "divides_by_norms": bool(state.normed),
+            "averages": bool(state.averages),
             "solver": state.solver,
             "n_optimizer_states": len(state.optimizer_state),
             "n_steps": int(state.n_steps),
@@ -346,7 +410,8 @@ class FittedNetwork(Saved):
         return (
             {"model": cls._model_checks, "solver": solver, "seed": SEED}
             | {"scaling": one_of(["none", *FOUND])}
-            | dict.fromkeys(("fills", "has_rates", "reads_logarithms", "divides_by_norms"), FLAG)
+            | dict.fromkeys(("fills", "has_rates", "reads_logarithms"), FLAG)
+            | dict.fromkeys(("divides_by_norms", "averages"), FLAG)
             | dict.fromkeys(counts, COUNT)
             | dict.fromkeys(curves, CURVE)
             | {"history": history.HISTORY}
@@ -360,15 +425,15 @@ class FittedNetwork(Saved):
         """
         given = state["model"]
         output = outputs.from_json(given["output"], given["n_features"])
-        if given["top_k"] > given["n_components"]:
-            raise ValueError(
-                f"expected 'top_k' of at most {given['n_components']} units, got {given['top_k']}"
-            )
+        check_top_k(given["top_k"], given["n_components"])
         return single_layer(**(given | {"output": output}))
 
     @classmethod
     def _tensor_layout(cls, state):
-        allowed = {n_optimizer_states(state["solver"], momentum) for momentum in (0.0, 0.5)}
+        allowed = {
+            n_optimizer_states(state["solver"], momentum, state["averages"])
+            for momentum in (0.0, 0.5)
+        }
         if state["n_optimizer_states"] not in allowed:
             raise ValueError(
                 f"expected {sorted(allowed)} as 'n_optimizer_states' of {state['solver']}, "
@@ -420,6 +485,7 @@ class FittedNetwork(Saved):
             scaling=scaling,
             logarithms=logarithms,
             normed=state["divides_by_norms"],
+            averages=state["averages"],
             **counters,
         )
         self._history = history.from_json(state["history"])

@@ -194,10 +194,13 @@ def single_layer(n_features, n_components, tied, activation, output, top_k=0, ga
 
 
 @lru_cache(maxsize=64)
-def stacked_network(n_features, layer_sizes, activation, code_activation, output, gain=False):
+def stacked_network(
+    n_features, layer_sizes, activation, code_activation, output, gain=False, top_k=0
+):
     """Return a network of tied layers whose last activation may differ from the others'.
 
-    With `gain`, layers have one whose activation is bounded on both sides.
+    With `gain`, layers have one whose activation is bounded on both sides. `top_k` is that of the
+    last layer.
 
     Each upper layer, taken alone, reconstructs the codes of the layer below: with the Bernoulli
     loss if these lie in (0, 1), with the Gaussian loss otherwise.
@@ -207,9 +210,8 @@ def stacked_network(n_features, layer_sizes, activation, code_activation, output
     of_codes = ["bernoulli" if name in UNIT_ACTIVATIONS else "gaussian" for name in activations]
     layer_outputs = [output, *map(outputs.plain_output, of_codes[:-1])]
     shapes = zip(pairwise(sizes), activations, layer_outputs, strict=True)
-    return Network(
-        tuple(
-            Layer(d, k, True, act, of_layer, gain=gain and act in BOUNDED_ACTIVATIONS)
-            for (d, k), act, of_layer in shapes
-        )
+    *below, last = (
+        Layer(d, k, True, act, of_layer, gain=gain and act in BOUNDED_ACTIVATIONS)
+        for (d, k), act, of_layer in shapes
     )
+    return Network((*below, last._replace(top_k=top_k)))

@@ -9,28 +9,29 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from aefast._base import checkpoints, history, scalars
 from aefast._base.random import LAYERS, random_stream
-from aefast._base.saving import CURVE, FLAG, SIZE, Check, is_list_of, one_of
+from aefast._base.saving import COUNT, CURVE, FLAG, SIZE, Check, is_list_of, one_of
 from aefast._base.streams import StreamedRows, StreamOfResults
 from aefast._base.types import Array, Callbacks, OutputLike, PathLike, RandomState
 from aefast.networks import _autoencoder, outputs
 from aefast.networks._autoencoder import N_LAYERS_AT_MOST as MOST_LAYERS
 from aefast.networks.autoencoder import Autoencoder
 from aefast.networks.exchange import TorchExchange
-from aefast.networks.fitted import FittedNetwork
+from aefast.networks.fitted import FittedNetwork, check_top_k
 from aefast.networks.inference import NetworkInference
 from aefast.networks.network import Network, stacked_network
 from aefast.networks.one_pass import one_pass
 from aefast.networks.training import lbfgs
-from aefast.networks.training.automatic import is_scale_free
+from aefast.networks.training.automatic import Settings, is_scale_free
 from aefast.networks.training.fitting import NetworkFitting
 from aefast.networks.training.report import report_fit
 from aefast.networks.training.start import SPREAD, layers_start_near_pca, rate_factors
 from aefast.networks.variants import (
     check_corruption,
+    check_dropped_units,
     check_sparsity,
     has_gain,
     rows_variant,
-    variant_of_rows,
+    variant_of,
 )
 
 _SIZES = Check(
@@ -46,9 +47,12 @@ _SHARED = (
     *("contraction", "sparsity"),
     *("solver", "learning_rate", "momentum", "nesterov"),
     *("batch_size", "max_epochs", "early_stopping", "validation_fraction", "n_epochs_no_change"),
-    *("tol", "alpha", "weight_decay", "clip_norm", "max_norm", "learning_rate_schedule", "shuffle"),
-    *("warm_start", "precision", "n_threads", "random_state", "callbacks", "verbose"),
+    *("tol", "alpha", "weight_decay", "clip_norm", "max_norm", "weight_averaging"),
+    *("learning_rate_schedule", "shuffle", "warm_start", "precision"),
+    *("n_threads", "random_state", "callbacks", "verbose"),
 )
+# of the last layer alone, with the values that switch them off
+_OF_CODE = {"top_k": None, "dropout": 0.0}
 
 
 class StackedAutoencoder(
@@ -90,17 +94,23 @@ class StackedAutoencoder(
         As for `Autoencoder`: with "mask", NaN is a missing entry in both stages.
     corruption, contraction, sparsity
         As for `Autoencoder`, for each layer in pre-training: a stacked denoising (Vincent et al.
-        2010), contractive (Rifai et al. 2011) or sparse (Ng 2011) autoencoder. Fine-tuning uses
-        clean rows and minimises the loss alone. corruption="auto" is None.
+        2010), contractive (Rifai et al. 2011) or sparse (Ng 2011) autoencoder. Fine-tuning
+        minimises the loss alone. corruption="auto" is None.
+    fine_tuning_corruption : None or (kind, level), default=None
+        Noise of the rows that the first layer reads in fine-tuning, with the forms of `corruption`;
+        the loss compares with the clean rows. None: it reads clean rows.
+    top_k, dropout
+        As for `Autoencoder`, of the code, in both stages: units of the last layer that keep their
+        value, or the probability that one of them is dropped in training.
     pretrain_epochs : int or "auto", default="auto"
         Largest number of passes over the rows for each layer (`tol` may stop a layer earlier); 0:
         no pre-training. "auto" as for `max_epochs` of `Autoencoder`.
     max_epochs : int or "auto", default="auto"
         Largest number of passes of fine-tuning; "auto" as for `Autoencoder`.
     solver, learning_rate, momentum, nesterov, batch_size, early_stopping, validation_fraction, \
-    n_epochs_no_change, tol, alpha, weight_decay, clip_norm, max_norm, learning_rate_schedule, \
-    shuffle, precision, n_threads, random_state, callbacks, checkpoint, checkpoint_every, resume, \
-    verbose
+    n_epochs_no_change, tol, alpha, weight_decay, clip_norm, max_norm, weight_averaging, \
+    learning_rate_schedule, shuffle, precision, n_threads, random_state, callbacks, checkpoint, \
+    checkpoint_every, resume, verbose
         As for `Autoencoder`, for both stages, solver="lbfgs" included. `early_stopping` and
         `callbacks` belong to fine-tuning; pre-training does not use the held-out rows either.
     warm_start : bool, default=False
@@ -130,8 +140,7 @@ class StackedAutoencoder(
     Notes
     -----
     `fit` pre-trains, then fine-tunes; with ``max_epochs=0`` it only pre-trains. `partial_fit` is
-    one pass of fine-tuning, from random weights if the estimator is not fitted. Weights are tied
-    and all units of a code are used: there is no `tied`, `top_k` or `dropout`.
+    one pass of fine-tuning, from random weights if the estimator is not fitted. Weights are tied.
 
     Pre-training keeps the codes of one layer for all rows in memory. Ctrl-C, at any time, leaves a
     usable estimator with the parameters reached.
@@ -157,7 +166,8 @@ class StackedAutoencoder(
         "layer_sizes": ["array-like", StrOptions({"auto"})],
         "code_activation": [None, StrOptions(set(_autoencoder.ACTIVATIONS))],
         "pretrain_epochs": [Interval(Integral, 0, None, closed="left"), StrOptions({"auto"})],
-        **{name: Autoencoder._parameter_constraints[name] for name in _SHARED},
+        **{name: Autoencoder._parameter_constraints[name] for name in (*_SHARED, *_OF_CODE)},
+        "fine_tuning_corruption": [None, tuple],
         **checkpoints.CONSTRAINTS,
     }
 
@@ -179,6 +189,9 @@ class StackedAutoencoder(
         corruption: tuple[str, float] | str | None = "auto",
         contraction: float = 0.0,
         sparsity: tuple[Any, ...] | None = None,
+        fine_tuning_corruption: tuple[str, float] | None = None,
+        top_k: int | None = None,
+        dropout: float = 0.0,
         solver: str = "adam",
         learning_rate: float | str = "auto",
         momentum: float = 0.9,
@@ -194,6 +207,7 @@ class StackedAutoencoder(
         weight_decay: float = 0.0,
         clip_norm: float | None = None,
         max_norm: float | None = None,
+        weight_averaging: float | None = None,
         learning_rate_schedule: str = "auto",
         shuffle: bool = True,
         warm_start: bool = False,
@@ -221,6 +235,9 @@ class StackedAutoencoder(
         self.corruption = corruption
         self.contraction = contraction
         self.sparsity = sparsity
+        self.fine_tuning_corruption = fine_tuning_corruption
+        self.top_k = top_k
+        self.dropout = dropout
         self.solver = solver
         self.learning_rate = learning_rate
         self.momentum = momentum
@@ -236,6 +253,7 @@ class StackedAutoencoder(
         self.weight_decay = weight_decay
         self.clip_norm = clip_norm
         self.max_norm = max_norm
+        self.weight_averaging = weight_averaging
         self.learning_rate_schedule = learning_rate_schedule
         self.shuffle = shuffle
         self.warm_start = warm_start
@@ -254,11 +272,14 @@ class StackedAutoencoder(
 
     def _check_variants(self):
         check_corruption(self.corruption)
+        noise = self.fine_tuning_corruption
+        check_corruption(noise, "fine_tuning_corruption", others="None")
         check_sparsity(self.sparsity, self.activation)
         check_sparsity(self.sparsity, self.code_activation or self.activation)
         has_gain(self)
         lbfgs.check(self)
         if isinstance(self.layer_sizes, str):  # "auto"
+            check_dropped_units(self, "layer_sizes", self.layer_sizes)
             return
         sizes = list(self.layer_sizes) if getattr(self.layer_sizes, "ndim", 1) else []
         in_range = [
@@ -269,6 +290,7 @@ class StackedAutoencoder(
                 f"layer_sizes must be 1 to {MOST_LAYERS} integers in [1, {scalars.LARGEST_SIZE}], "
                 f"got {self.layer_sizes!r}"
             )
+        check_dropped_units(self, "layer_sizes[-1]", int(sizes[-1]))
 
     def _given_sizes(self):
         return tuple(int(size) for size in self.layer_sizes)
@@ -277,12 +299,14 @@ class StackedAutoencoder(
         return WIDENING * k, k
 
     def _model_of(self, n_features, output, sizes):
-        of_code = self.code_activation or self.activation
-        return stacked_network(n_features, sizes, self.activation, of_code, output, has_gain(self))
+        activations = self.activation, self.code_activation or self.activation
+        top_k = 0 if self.top_k is None else int(self.top_k)
+        return stacked_network(n_features, sizes, *activations, output, has_gain(self), top_k)
 
-    def _variant_of(self, model, dtype, *, reading, **found):
+    def _variant_of(self, model, dtype, **found):
         """Return the variant of fine-tuning, without the noise and penalties of pre-training."""
-        return variant_of_rows(reading, dtype)
+        of_stage = {"corruption": self.fine_tuning_corruption, "contraction": 0.0, "sparsity": None}
+        return variant_of(Settings(self, of_stage), model, dtype, **found)
 
     def _beginning(self, state, record, keep_features):
         fitted = super()._beginning(state, record, keep_features)
@@ -358,8 +382,11 @@ class StackedAutoencoder(
         layer = self._state.model.layers[number]
         given = {name: getattr(self, name) for name in _SHARED}
         given |= {"activation": layer.activation, "n_components": layer.n_components}
-        given |= {"gain": layer.gain, "init": "pca" if layers_start_near_pca(self) else "glorot"}
+        at_random = "sparse" if self.init == "sparse" else "glorot"
+        given |= {"gain": layer.gain, "init": "pca" if layers_start_near_pca(self) else at_random}
         given |= {"max_epochs": self.pretrain_epochs, "early_stopping": False, "callbacks": None}
+        is_last = number + 1 == len(self._state.model.layers)
+        given |= {name: getattr(self, name) if is_last else off for name, off in _OF_CODE.items()}
         if number > 0:
             given |= {"output": layer.output[0].distribution, "missing": "error"}
             given |= {"scale": None, "domain": "error", "row_norm": None}
@@ -399,18 +426,22 @@ class StackedAutoencoder(
             "code_activation": last.activation,
             "output": network.output,
             "gain": any(layer.gain for layer in network.layers),
+            "top_k": last.top_k,
         }
 
     # ---- saving and loading ----
 
     _file_format = "aefast stacked autoencoder"
-    _structured_parameters = ("output", "corruption", "sparsity", "layer_sizes")
+    _structured_parameters = (
+        *("output", "corruption", "fine_tuning_corruption", "sparsity", "layer_sizes"),
+    )
     _model_checks = {
         "n_features": SIZE,
         "layer_sizes": _SIZES,
         "activation": one_of(_autoencoder.ACTIVATIONS),
         "code_activation": one_of(_autoencoder.ACTIVATIONS),
         "gain": FLAG,
+        "top_k": COUNT,
         "output": Check(outputs.is_json, "a list of segments"),
     }
 
@@ -419,6 +450,7 @@ class StackedAutoencoder(
         given = state["model"]
         output = outputs.from_json(given["output"], given["n_features"])
         sizes = tuple(given["layer_sizes"])
+        check_top_k(given["top_k"], sizes[-1])
         return stacked_network(**(given | {"layer_sizes": sizes, "output": output}))
 
     def _saved_parameters(self):

@@ -113,11 +113,14 @@ def check_variants(estimator):
     check_corruption(estimator.corruption)
     check_sparsity(estimator.sparsity, estimator.activation)
     has_gain(estimator)
-    is_given = not isinstance(estimator.n_components, str)
-    if is_given and estimator.top_k is not None and estimator.top_k > estimator.n_components:
-        raise ValueError(
-            f"top_k must be at most n_components = {estimator.n_components}, got {estimator.top_k}"
-        )
+    check_dropped_units(estimator, "n_components", estimator.n_components)
+
+
+def check_dropped_units(estimator, name, size):
+    """Raise ValueError where `top_k` does not go with a code's size, the parameter `name`."""
+    is_given = not isinstance(size, str)
+    if is_given and estimator.top_k is not None and estimator.top_k > size:
+        raise ValueError(f"top_k must be at most {name} = {size}, got {estimator.top_k}")
     if estimator.top_k is not None and estimator.dropout > 0:
         raise ValueError("top_k and dropout both drop units of the code: choose one of them")
     if estimator.precision == "bfloat16" and estimator.top_k is not None:
@@ -165,15 +168,17 @@ def is_corrupted(given):
     return given is not None and not (isinstance(given, str) and given == "auto")
 
 
-def check_corruption(given):
-    """Raise ValueError for an invalid `corruption`."""
-    check_representable(given, "corruption")
+def check_corruption(given, name="corruption", others="None, 'auto'"):
+    """Raise ValueError for an invalid `corruption`, the parameter `name`.
+
+    `others` are the values that are no tuples.
+    """
+    check_representable(given, name)
     if not is_corrupted(given):
         return
     if not (isinstance(given, tuple) and len(given) == 2 and given[0] in CORRUPTIONS):
         raise ValueError(
-            f"corruption must be None, 'auto' or a tuple (one of {list(CORRUPTIONS)}, level), "
-            f"got {given!r}"
+            f"{name} must be {others} or a tuple (one of {list(CORRUPTIONS)}, level), got {given!r}"
         )
     kind, level = given
     limit = np.inf if kind == "gaussian" else 1
@@ -181,7 +186,7 @@ def check_corruption(given):
     if not is_level or not 0 <= float(level) <= limit or (kind == "dropout" and level == 1):
         what = "standard deviation" if kind == "gaussian" else "probability"
         what += " below 1" if kind == "dropout" else ""
-        raise ValueError(f"corruption={given!r}: the level must be a {what}, got {level!r}")
+        raise ValueError(f"{name}={given!r}: the level must be a {what}, got {level!r}")
 
 
 def check_sparsity(given, activation):
@@ -265,4 +270,6 @@ def noise_extremes(model, extremes):
 
 
 def needs_extremes(estimator):
-    return is_corrupted(estimator.corruption) and estimator.corruption[0] == "salt_and_pepper"
+    """Return whether the noise of a training on the rows needs their extremes."""
+    noise = getattr(estimator, "fine_tuning_corruption", estimator.corruption)
+    return is_corrupted(noise) and noise[0] == "salt_and_pepper"

@@ -21,6 +21,7 @@ from numpy.random cimport bitgen_t
 
 from _arrays cimport STATUS_BAD_ROWS, STATUS_NOT_FINITE, allocate, check_width, data_of, view_rows
 from _autoencoder_kernels cimport (
+    AVERAGE,
     MOST_LAYERS,
     N_PARAMETER_ARRAYS as _N_PARAMETER_ARRAYS,
     PRODUCTS_BLAS,
@@ -268,8 +269,10 @@ cdef class Trainer:
     trainer while it runs. `n_steps` counts the updates and `n_rows_seen` the rows of earlier
     training. sample_weight (n,) float64 has a weight for each row of X, or is None. rate_factors
     (n_layers, N_PARAMETER_ARRAYS) float64 has the factors of the learning rate of each layer's
-    arrays W, V, b, c, theta and gain, or is None. `variant` is a
-    `Variant` of aefast/networks/variants.py. With bfloat16, which the instruction set in use must
+    arrays W, V, b, c, theta and gain, or is None. With hyperparameters.weight_averaging > 0 `flat`
+    is the moving average of the weights, and the last array of `state` has the weights, which
+    begin as copies of `flat` where n_steps is 0. `variant` is a `Variant` of
+    aefast/networks/variants.py. With bfloat16, which the instruction set in use must
     have, parameters are float32, and products round their operands to bfloat16. For tests,
     stores_gradient stores the whole gradient before weights move even where neither clipping nor
     the solver needs it.
@@ -278,7 +281,7 @@ cdef class Trainer:
     cdef training_job job
     cdef autoencoder_model upper[MOST_LAYERS]
     cdef const autoencoder_kernels* kernels
-    cdef cnp.ndarray flat, state, workspace, packed
+    cdef cnp.ndarray flat, state, moving, workspace, packed
     cdef object X
     cdef readonly object variant
     # The name of the solver.
@@ -299,7 +302,11 @@ cdef class Trainer:
         check_width(X, network.n_features)
         self.flat, self.state, self.variant = flat, state, variant
         self.n_rows_seen = n_rows_seen
-        self.segments = view_network(&self.job, network, network.split(flat), self.upper)
+        averages = hyperparameters.weight_averaging > 0
+        self.moving = state[-1] if averages else flat
+        if averages and n_steps == 0:
+            self.moving[...] = flat
+        self.segments = view_network(&self.job, network, network.split(self.moving), self.upper)
         self.rate_factors = rate_factors
         if rate_factors is not None:
             set_rate_factors(&self.job, self.upper, rate_factors)
@@ -319,8 +326,9 @@ cdef class Trainer:
         self.job.stores_gradient = stores_gradient
         self.job.schedule_step, self.job.schedule_steps = schedule_step, schedule_steps
         self.job.n_steps = n_steps
-        for i in range(len(state)):
+        for i in range(len(state) - averages):
             self.job.state[i] = data_of(state[i])
+        self.job.state[AVERAGE] = data_of(flat if averages else None)
         self.kernels = (autoencoder_bfloat16_tables[<int> _runtime.isa_index()] if bfloat16
                         else kernels_of(flat))
         self.job.tiled = (bfloat16 or samples_zeros(variant)
@@ -401,6 +409,11 @@ cdef class Trainer:
             self.kernels.unpack(&self.job)
             self.is_unpacked = True
         return self.flat, self.state, self.job.n_steps
+
+    def moving_parameters(self):
+        """Return the parameters that steps go on from, which `values` has the average of."""
+        self.values()
+        return self.moving
 
     def reread(self):
         """Read the parameters and the state anew from their arrays, which may have been changed."""

@@ -79,6 +79,10 @@ cdef extern from "kernels/autoencoder/factored_job.h":
 
     enum: MOST_LAYERS
 
+    enum:
+        AVERAGE
+        MOST_STATES
+
     ctypedef struct hyperparameters:
         int solver
         int nesterov
@@ -88,6 +92,7 @@ cdef extern from "kernels/autoencoder/factored_job.h":
         double weight_decay
         double clip_norm
         double max_norm
+        double weight_averaging
         int learning_rate_schedule
 
     ctypedef struct training_job:
@@ -116,7 +121,7 @@ cdef extern from "kernels/autoencoder/factored_job.h":
         int stores_gradient
         int64_t schedule_step
         int64_t schedule_steps
-        void* state[2]
+        void* state[MOST_STATES]
         int64_t n_steps
         double rate
         double loss_sum

@@ -84,6 +84,7 @@ def test_every_parameter_round_trips(X, path):
         "weight_decay": np.float32(0.5),
         "clip_norm": 5.0,
         "max_norm": np.float64(3),
+        "weight_averaging": np.float64(0.75),
         "learning_rate_schedule": "plateau",
         "missing": "mask",
         "missing_fill": "zero",

@@ -73,8 +73,8 @@ def test_trailing_bytes(saved):
 
 def test_newer_version_asks_for_an_upgrade(saved):
     with edited(saved) as (_, metadata, _):
-        metadata |= {"format_version": 4, "aefast_version": "9.1", "novelty": {}}
-    assert_refused(saved, r"format version 4.*aefast '9\.1'.*upgrade aefast")
+        metadata |= {"format_version": 5, "aefast_version": "9.1", "novelty": {}}
+    assert_refused(saved, r"format version 5.*aefast '9\.1'.*upgrade aefast")
 
 
 @pytest.mark.parametrize("version", [0, -1, 1.0, True, "1", None, [1], 2**80])

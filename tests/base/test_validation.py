@@ -232,6 +232,7 @@ BAD_PARAMETERS = [
     *(("momentum", value) for value in (-0.1, 1.0, 1.5, np.nan, "some")),
     *(("alpha", value) for value in (-1e-9, np.nan, np.inf, "small")),
     *(("weight_decay", value) for value in (-1e-9, np.nan, np.inf, "small")),
+    *(("weight_averaging", value) for value in (0, 0.0, 1.0, -0.5, np.nan, "ema")),
     *((name, value) for name in ("clip_norm", "max_norm") for value in (0, -1.0, np.nan, "short")),
     *(("learning_rate_schedule", value) for value in ("adaptive", None, 3)),
     *(("tol", value) for value in (-1e-9, np.nan, "none")),

@@ -42,6 +42,7 @@ VARIANTS = {
     "top-k": {"activation": "relu", "top_k": 3, "n_components": 10},
     "noise": {"corruption": ("gaussian", 0.3), "dropout": 0.2, "contraction": 0.1},
     "in order": {"shuffle": False, "output": "gaussian_diagonal"},
+    "averages": {"weight_averaging": 0.9, "max_norm": 1.0},
     "lbfgs": {"solver": "lbfgs", "batch_size": "auto", "alpha": 0.01},
 }
 

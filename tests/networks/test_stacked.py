@@ -93,7 +93,11 @@ def test_gradients_of_large_networks(n, dtype, n_threads, isa):
 
 # ---- fine-tuning ----
 
-LIMITS = {"free": {}, "limited": {"clip_norm": 0.5, "max_norm": 1.5}}
+LIMITS = {
+    "free": {},
+    "limited": {"clip_norm": 0.5, "max_norm": 1.5},
+    "averaged": {"weight_averaging": 0.7},
+}
 
 
 @pytest.mark.parametrize("rows", ["plain", "weighted, with gaps"])
@@ -226,7 +230,7 @@ def test_methods_match_the_reference(stack, digits, isa):
         reference_stacked.unflatten(stack._state.parameters, (64, 40, 20, 6)),
     )
     _, H = reference_stacked.encode(digits, layers, activations)
-    B, _ = reference_stacked.decode(H[-1], layers, activations)
+    B, _, _ = reference_stacked.decode(H[-1], layers, activations)
     np.testing.assert_allclose(stack.transform(digits), H[-1], rtol=1e-10)
     np.testing.assert_allclose(stack.inverse_transform(H[-1]), reference.sigmoid(B[1]), rtol=1e-9)
     np.testing.assert_allclose(stack.reconstruct(digits), reference.sigmoid(B[1]), rtol=1e-9)

@@ -7,6 +7,9 @@ loss and penalty and the learning rate of the step:
     weights <- (1 - rate weight_decay) weights
     parameters <- update of the solver with g and the rate
     rows of W (and of W* when untied) <- row min(1, max_norm / |row|)
+
+With weight_averaging, the result's parameters are the average of those of all steps, which begins
+as the initial ones, and its state has the parameters of the last step as one more row.
 """
 
 import numpy as np
@@ -45,6 +48,17 @@ def with_short_rows(W, max_norm):
     return np.where(norms > max_norm, W * (max_norm / norms), W)
 
 
+def averaged(average, w, n_steps, decay):
+    """Return the average after one more step, to w, when n_steps have been made before it."""
+    decay = min(decay, (1 + n_steps) / (10 + n_steps))
+    return decay * average + (1 - decay) * w
+
+
+def with_average(state, average, w):
+    """Return the parameters and the state that a training leaves behind; no average: None."""
+    return (w, state) if average is None else (average, np.vstack([state, w]))
+
+
 def decayed(parameters, share):
     """Return parameters whose weights, not biases, are reduced by a fraction of themselves."""
     W, b, c, decoder_weights = parameters
@@ -68,6 +82,7 @@ def train(
     learning_rate_schedule="constant",
     clip_norm=None,
     max_norm=None,
+    weight_averaging=None,
     **options,
 ):
     """Train for one epoch per order of rows; the schedule extends over all epochs."""
@@ -81,6 +96,7 @@ def train(
     options = options | options_of_matrices(solver, k, d, tied)
     n_steps, step, loss_curve = sum(map(len, batches)), 0, []
     state = np.zeros((SOLVERS[solver].n_states(options), flatten(parameters).size))
+    average = None if weight_averaging is None else flatten(parameters)
     for epoch in batches:
         total = 0.0
         for rows in epoch:
@@ -94,5 +110,8 @@ def train(
             limited = (with_short_rows(matrix, max_norm) for matrix in (W, decoder_weights))
             W, decoder_weights = limited
             parameters = Parameters(W, b, c, decoder_weights)
+            if average is not None:
+                average = averaged(average, flatten(parameters), step - 1, weight_averaging)
         loss_curve.append(total / sum(map(len, epoch)))
-    return Training(parameters, state, loss_curve, [])
+    w, state = with_average(state, average, flatten(parameters))
+    return Training(unflatten(w, k, d, tied), state, loss_curve, [])

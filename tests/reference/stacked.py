@@ -8,7 +8,8 @@ Z_l = (R_l − g_l(0)) ∘ a_l instead of R_l; `gains` is a list of the layers' 
 
 Each W_l appears in the encoder and in the decoder, so its gradient is a sum of two terms. A NaN in
 X is a missing entry, for which the encoder reads `fill`. `share` (n,) is the weight of each row in
-the mean, 1/n by default.
+the mean, 1/n by default. A `variants.Variant` has the rows that the encoder reads in place of X,
+and what drops units of the code: R_L, or Z_L, is multiplied by its factors.
 """
 
 from itertools import pairwise
@@ -19,6 +20,9 @@ import numpy as np
 from reference import solvers as reference_solvers
 from reference.autoencoder import ACTIVATIONS, SOLVERS
 from reference.outputs import losses, residuals
+from reference.variants import Variant, auxiliary_gradient, passed
+
+PLAIN = Variant()
 
 
 class Layer(NamedTuple):
@@ -63,42 +67,53 @@ def encode(X, layers, activations, fill=0.0):
     return A, H
 
 
+def encoder_rows(X, variant):
+    return X if variant.encoded is None else variant.encoded
+
+
 def centred(R, level, activations):
     return R - ACTIVATIONS[activations[level - 1]].function(np.zeros(1))
 
 
-def decode(code, layers, activations, gains=None):
-    """Return {l: B_l} and {l: R_l} for l from 1."""
-    R, B = {len(layers): code}, {}
+def decode(code, layers, activations, gains=None, kept=1.0):
+    """Return {l: B_l}, {l: R_l} and {l: Z_l} for l from 1; `kept` are the factors of the code."""
+    R, B, decoded = {len(layers): code}, {}, {}
     for level in range(len(layers), 0, -1):
         Z = R[level]
         if gains is not None:
             Z = centred(Z, level, activations) * gains[level - 1]
-        B[level] = Z @ layers[level - 1].W + layers[level - 1].c
+        decoded[level] = Z * kept if level == len(layers) else Z
+        B[level] = decoded[level] @ layers[level - 1].W + layers[level - 1].c
         if level > 1:
             R[level - 1] = ACTIVATIONS[activations[level - 2]].function(B[level])
-    return B, R
+    return B, R, decoded
 
 
-def row_losses(X, layers, activations, output, fill=0.0, gains=None):
-    B, _ = decode(encode(X, layers, activations, fill)[1][-1], layers, activations, gains)
+def row_losses(X, layers, activations, output, fill=0.0, gains=None, variant=PLAIN):
+    H = encode(encoder_rows(X, variant), layers, activations, fill)[1]
+    B, _, _ = decode(H[-1], layers, activations, gains, passed(H[-1], variant))
     return losses(X, B[1], output).sum(axis=1)
 
 
-def loss(X, layers, activations, output, alpha=0.0, share=None, fill=0.0, gains=None):
+def loss(
+    X, layers, activations, output, alpha=0.0, share=None, fill=0.0, gains=None, variant=PLAIN
+):
     penalty = 0.5 * alpha * sum(np.sum(layer.W**2) for layer in layers)
-    of_rows = row_losses(X, layers, activations, output, fill, gains)
+    of_rows = row_losses(X, layers, activations, output, fill, gains, variant)
     return (of_rows.mean() if share is None else share @ of_rows) + penalty
 
 
-def gradients(X, layers, activations, output, alpha=0.0, share=None, fill=0.0, gains=None):
+def gradients(
+    X, layers, activations, output, alpha=0.0, share=None, fill=0.0, gains=None, variant=PLAIN
+):
     """Return the gradient of `loss` for each layer, by backpropagation.
 
     With gains, return the gradients for the layers and those for the gains.
     """
     depth, share = len(layers), np.full(len(X), 1 / len(X)) if share is None else share
-    A, H = encode(X, layers, activations, fill)
-    B, R = decode(H[-1], layers, activations, gains)
+    A, H = encode(encoder_rows(X, variant), layers, activations, fill)
+    kept = passed(H[-1], variant)
+    B, R, Z = decode(H[-1], layers, activations, gains, kept)
     factors = [1.0] * depth if gains is None else gains
 
     def slope(level):
@@ -108,14 +123,13 @@ def gradients(X, layers, activations, output, alpha=0.0, share=None, fill=0.0, g
     for level in range(1, depth):
         dR = dB[level] @ layers[level - 1].W.T * factors[level - 1]
         dB[level + 1] = dR * slope(level)(B[level + 1])
-    dA = {depth: dB[depth] @ layers[-1].W.T * factors[-1] * slope(depth)(A[-1])}
+    of_code = dB[depth] @ layers[-1].W.T
+    dH = of_code * factors[-1] * kept + auxiliary_gradient(
+        H[-1], of_code, layers[-1].W, share, variant
+    )
+    dA = {depth: dH * slope(depth)(A[-1])}
     for level in range(depth, 1, -1):
         dA[level - 1] = dA[level] @ layers[level - 1].W * slope(level - 1)(A[level - 2])
-    Z = (
-        R
-        if gains is None
-        else {level: centred(R[level], level, activations) * gains[level - 1] for level in R}
-    )
     of_layers = [
         Layer(
             W=dA[level].T @ H[level - 1] + Z[level].T @ dB[level] + alpha * layers[level - 1].W,
@@ -127,7 +141,10 @@ def gradients(X, layers, activations, output, alpha=0.0, share=None, fill=0.0, g
     if gains is None:
         return of_layers
     of_gains = [
-        (dB[level] @ layers[level - 1].W.T * centred(R[level], level, activations)).sum(axis=0)
+        (
+            (dB[level] @ layers[level - 1].W.T * centred(R[level], level, activations))
+            * (kept if level == depth else 1.0)
+        ).sum(axis=0)
         for level in range(1, depth + 1)
     ]
     return of_layers, of_gains
@@ -145,25 +162,33 @@ def train(
     alpha=0.0,
     clip_norm=None,
     max_norm=None,
+    weight_averaging=None,
     sample_weight=None,
     fill=0.0,
+    variant_of=None,
     **options,
 ):
-    """Train like `reference.autoencoder.train` and return (layers, solver state, loss curve)."""
+    """Train like `reference.autoencoder.train` and return (layers, solver state, loss curve).
+
+    `variant_of` is a function of the rows of a batch and of the number of rows before it.
+    """
     sizes = [layers[0].W.shape[1]] + [len(layer.b) for layer in layers]
     w, n_steps, loss_curve = flatten(layers), 0, []
     state = np.zeros((SOLVERS[solver].n_states(options), w.size))
     if SOLVERS[solver].of_matrices:
         options = options | {"matrices": matrices_of(sizes)}
+    average, n_seen = None if weight_averaging is None else w, 0
     for order in row_orders:
         total = 0.0
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
             batch = X[rows]
             share = None if sample_weight is None else sample_weight[rows] / len(rows)
-            given = layers, activations, output, alpha, share, fill
+            variant = PLAIN if variant_of is None else variant_of(batch, n_seen)
+            given = layers, activations, output, alpha, share, fill, None, variant
             total += len(batch) * loss(batch, *given)
             g = flatten(gradients(batch, *given))
+            n_seen += len(batch)
             n_steps += 1
             g = reference_solvers.clipped(g, clip_norm)
             w, state = SOLVERS[solver].update(w, g, state, n_steps, **options)
@@ -172,5 +197,8 @@ def train(
                 for layer in unflatten(w, sizes)
             ]
             w = flatten(layers)
+            if average is not None:
+                average = reference_solvers.averaged(average, w, n_steps - 1, weight_averaging)
         loss_curve.append(total / len(order))
-    return layers, state, loss_curve
+    w, state = reference_solvers.with_average(state, average, w)
+    return unflatten(w, sizes), state, loss_curve

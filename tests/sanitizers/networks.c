@@ -164,7 +164,7 @@ network make_network(const network_case *c)
         layer->n_features = d, layer->n_components = k;
         layer->tied = c->n_upper > 0 || c->tied;
         layer->activation = c->activation;
-        layer->top_k = c->n_upper ? 0 : c->top_k;
+        layer->top_k = l < c->n_upper ? 0 : c->top_k < k ? c->top_k : (int)k;
         net.n_parameters += n_parameters_of(layer, c->gain);
     }
     net.flat = reals(net.n_parameters);

@@ -5,7 +5,7 @@
 /* The differences of a step from the plain autoencoder. */
 typedef struct {
     int solver, schedule, corruption, penalty, tiled, stores_gradient, gradients, given;
-    double penalty_weight, contraction, dropout, clip_norm, max_norm, momentum, revive;
+    double penalty_weight, contraction, dropout, clip_norm, max_norm, momentum, revive, averaging;
     /* Of rows in CSR form: number of zeros in the loss, or number for each entry. */
     int sampled_zeros;
     double sampled_ratio;
@@ -31,10 +31,10 @@ static step_case draw_step(const network_case *c)
     if (!s.gradients) { /* bounds are of updates */
         s.clip_norm = random_below(3) == 0 ? 0.5 : 0;
         s.max_norm = random_below(3) == 0 ? 0.5 : 0;
+        s.averaging = random_below(3) == 0 ? 0.9 : 0;
     }
-    if (c->n_upper == 0)
-        s.contraction = random_below(3) == 0 ? 0.05 : 0;
-    if (c->n_upper == 0 && c->top_k == 0)
+    s.contraction = random_below(3) == 0 ? 0.05 : 0;
+    if (c->top_k == 0)
         s.dropout = random_below(3) == 0 ? 0.3 : 0;
     if (c->top_k > 0)
         s.revive = random_below(2) / 32.0;
@@ -45,7 +45,7 @@ static step_case draw_step(const network_case *c)
 
 /* What a training leaves behind. */
 typedef struct {
-    void *flat;
+    void *flat, *average;
     double *gradients, loss;
     int status;
 } trained;
@@ -97,10 +97,13 @@ static trained train(const network_case *c, const step_case *s, network net, con
                                   .weight_decay = 1e-3,
                                   .clip_norm = s->clip_norm,
                                   .max_norm = s->max_norm,
+                                  .weight_averaging = s->averaging,
                                   .learning_rate_schedule = s->schedule};
     int n_state = solver.only_with_momentum && s->momentum == 0 ? 0 : solver.n_state;
     for (int i = 0; i < n_state; ++i)
         job.state[i] = reals(net.n_parameters);
+    if (s->averaging > 0)
+        result.average = job.state[AVERAGE] = copy_of(net.flat, net.n_parameters * real_bytes());
     job.gradients = result.gradients = s->gradients ? doubles(net.n_parameters) : 0;
     if (s->given) { /* one step with a gradient of zeros, of a batch */
         job.given = doubles(net.n_parameters);
@@ -135,6 +138,11 @@ static void train_case(int64_t n, int64_t d, int64_t k, int n_upper)
     check("training: loss", !isfinite(one.loss), 0);
     check_finite("training: parameters", one.flat, net.n_parameters);
     check_bits("training: bits of a team", one.flat, team.flat, net.n_parameters * real_bytes());
+    if (one.average) {
+        check_finite("training: average", one.average, net.n_parameters);
+        check_bits("training: average of a team", one.average, team.average,
+                   net.n_parameters * real_bytes());
+    }
     check_bits("training: loss of a team", &one.loss, &team.loss, sizeof one.loss);
     if (s.gradients)
         check_bits("gradients of a team", one.gradients, team.gradients, net.n_parameters * 8);

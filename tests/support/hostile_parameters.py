@@ -61,6 +61,8 @@ NETWORK = {
     "weight_decay": [0.1, 1e20],
     "clip_norm": [1.0, 1e-30],
     "max_norm": [1.0, 1e-30],
+    "weight_averaging": [0.9, 1e-300],
+    "init": ["glorot", "sparse"],
     "learning_rate_schedule": ["constant", "invscaling", "cosine"],
     "shuffle": [False],
     "warm_start": [True],
@@ -69,7 +71,7 @@ NETWORK = {
 }
 NOT_OF_ENSEMBLES = (
     *("early_stopping", "validation_fraction", "missing", "missing_fill", "sparse_means"),
-    *("row_norm", "warm_start", "precision"),
+    *("row_norm", "warm_start", "precision", "weight_averaging"),
 )
 CODING = {
     "algorithm": [
@@ -154,6 +156,9 @@ PARAMETERS = {
             ],
             "code_activation": ["linear"],
             "pretrain_epochs": [0, 2],
+            "fine_tuning_corruption": [("masking", 0.3), ("salt_and_pepper", 1.0), ("gaussian", 9)],
+            "top_k": [1, 3, 9],
+            "dropout": [0.5, 0.999],
         },
     ),
     "ProbabilisticPCA": (

@@ -62,6 +62,7 @@ def check_parameters(estimator):
         ("precision", "auto"),
         ("clip_norm", None),
         ("max_norm", None),
+        ("weight_averaging", None),
         ("contraction", 0),
         ("sparsity", None),
         ("top_k", None),
@@ -166,6 +167,9 @@ class FactoredTrainer:
             if self.factors.W_columns is not None:
                 W[:, part] = scale * self.factors.W_columns[part, :k].T
         self.is_unpacked = True
+
+    def moving_parameters(self):
+        return self.values()[0]
 
     def reread(self):
         """Read the parameters anew from their array, which may have been changed."""

@@ -92,6 +92,7 @@ class NetworkFitting:
     early_stopping: bool
     validation_fraction: float
     warm_start: bool
+    weight_averaging: float | None
     precision: str
     n_threads: int | None
     random_state: Any
@@ -392,12 +393,10 @@ class NetworkFitting:
         sizes, spectrum = self._sizes_and_spectrum(rows, train, weight, of_rows, goes_on)
         model = self._model_of(d, output, sizes)
         if goes_on:
-            state = continued_state(
-                self._state, model, self._describe, self.solver, self.momentum, self.precision
-            )
+            state = continued_state(self._state, model, self)
             state = state._replace(fill=fill if state.fill is None else state.fill)
         else:
-            state = initial_state(model, self.solver, self.momentum, means, dtype, seed, reading)
+            state = initial_state(model, self, means, dtype, seed, reading)
             state = self._initialised(state, rows, train, weight, means, spectrum)
         check_initial_values(state, means, name, only_fill=goes_on)
         check_precision_of_groups(model, self.precision)

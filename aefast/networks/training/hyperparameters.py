@@ -25,6 +25,7 @@ class Hyperparameters(NamedTuple):
     weight_decay: float = 0.0
     clip_norm: float = 0.0
     max_norm: float = 0.0
+    weight_averaging: float = 0.0
     learning_rate_schedule: str = "constant"  # schedule of the steps in an epoch
 
 

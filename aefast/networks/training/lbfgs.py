@@ -27,6 +27,7 @@ def check(estimator):
         ("weight_decay", 0),
         ("clip_norm", None),
         ("max_norm", None),
+        ("weight_averaging", None),
     ):
         if getattr(estimator, name) != off:
             raise ValueError(

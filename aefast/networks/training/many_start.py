@@ -16,7 +16,7 @@ from aefast._base.errors import bad_row_error
 from aefast._base.random import WEIGHTS, random_stream, rekey
 from aefast.networks import outputs
 from aefast.networks._autoencoder import BAD_ROWS, survey
-from aefast.networks.fitted import FittedState, n_optimizer_states, weight_bound
+from aefast.networks.fitted import FittedState, draw_weights, n_optimizer_states
 from aefast.networks.network import single_layer
 from aefast.networks.one_pass import one_pass
 from aefast.networks.outputs import plain_output
@@ -159,17 +159,14 @@ def initial_biases(layer, means):
     return bias
 
 
-def draw_weights(model, values, seeds):
+def draw_weights_of_many(model, values, seeds, init):
     """Draw the weights of `initial_state` for each network."""
     [layer] = model.layers
-    bound = weight_bound(layer)
-    matrices = [a for a in layer.arrays(values[:, 0]).values() if a.ndim == 3]
     random = random_stream(0, WEIGHTS)
     with threads.same_bits():
         for b, seed in enumerate(seeds):
             rekey(random, int(seed), WEIGHTS)
-            for array in matrices:
-                array[b] = random.uniform(-bound, bound, array.shape[1:])
+            draw_weights(layer, layer.arrays(values[b, 0]), init, random)
 
 
 def _eigenpairs(covariances, n_threads):

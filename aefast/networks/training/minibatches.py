@@ -263,7 +263,7 @@ class MiniBatches(EpochTraining):
     def _column_to_blame(self, rows, n_done):
         """Return the column whose loss is not finite in the batch after n_done rows, or None."""
         batch = rows[n_done : n_done + self.order.batch_size]
-        flat, variant = self.trainer.values()[0], self.trainer.variant
+        flat, variant = self.trainer.moving_parameters(), self.trainer.variant
         return overflowing_column(self.model, flat, self.table, batch, variant)
 
     def _slices(self, n_done):

@@ -323,6 +323,7 @@ def local_steps(
         batch = order[trainer.n_rows_done : trainer.n_rows_done + batch_size]
         column = None
         if len(batch):
-            column = overflowing_column(problem.model, flat, part.X, batch, problem.variant)
+            moving = trainer.moving_parameters()
+            column = overflowing_column(problem.model, moving, part.X, batch, problem.variant)
         bad = Bad(share.partition, column)
     return LocalValues(loss_sum, flat, state, weight, n_steps, trainer.rate, unused, bad)

@@ -155,7 +155,7 @@ class GradientRounds(_Rounds):
             number = self.holding.numbers[share.partition]
             places.setdefault(number, []).append(self._place(share, len(one)))
         unused = self._unused()
-        flat = self.trainer.values()[0]
+        flat = self.trainer.moving_parameters()
         sums = self.holding.partitions.reduce(
             tasks.gradients_of_shares,
             tasks.combined,

@@ -107,7 +107,8 @@ typedef struct {
     int64_t first_sample;
 } input_view;
 
-/* Terms of the loss that depend on the code h of a row, and dropout. */
+/* Terms of the loss that depend on the code h of a row, and dropout; in a deep network, those of
+   the last layer. */
 typedef struct {
     /* lambda of the contractive penalty lambda ||dh/dx||^2; 0: none. */
     double contraction;
@@ -129,6 +130,9 @@ enum { PRODUCTS_BLAS, PRODUCTS_TILES, PRODUCTS_FEW_ROWS };
 
 enum { MOST_LAYERS = 16 };
 
+/* Arrays of the parameters' size that move with them: those of the solver, and AVERAGE. */
+enum { SOLVER_STATES = 2, AVERAGE = SOLVER_STATES, MOST_STATES };
+
 /* The solver and its numbers, which do not change while a job trains. */
 typedef struct {
     /* Index of the solver in its table. */
@@ -143,6 +147,8 @@ typedef struct {
     double clip_norm;
     /* Upper bound of the norms of the rows of W and V, imposed after each update; 0: none. */
     double max_norm;
+    /* With state[AVERAGE]: the factor of the average in each step, once enough steps are made. */
+    double weight_averaging;
     /* Index of the schedule in its table; it gives a factor of learning_rate for each step. */
     int learning_rate_schedule;
 } hyperparameters;
@@ -171,7 +177,7 @@ typedef struct {
     const double *sample_weight;
     input_view inputs;
     code_terms terms;
-    /* in/out (k), with terms.revive: number of rows since each unit was kept. */
+    /* in/out (k of the last layer), with terms.revive: number of rows since each unit was kept. */
     int64_t *rows_unused;
     int n_threads;
     gemm_function *gemm;
@@ -189,7 +195,8 @@ typedef struct {
        batch_size rows, and reads no rows. NULL: the call computes gradients from the rows. */
     const double *given;
     double given_loss;
-    /* (k), with `given` and terms.revive: what `rows_unused` becomes with the step. */
+    /* (k of the last layer), with `given` and terms.revive: what `rows_unused` becomes with the
+     * step. */
     const int64_t *given_unused;
 
     hyperparameters hyper;
@@ -200,8 +207,9 @@ typedef struct {
     int64_t schedule_step;
     /* Number of steps of the whole schedule, for schedules that end. */
     int64_t schedule_steps;
-    /* Flat layout: optimizer state; NULL where the solver needs none. */
-    void *state[2];
+    /* Flat layout: optimizer state, NULL where the solver needs none; and the moving average of the
+       parameters, NULL where none is wanted. */
+    void *state[MOST_STATES];
     /* in/out: number of updates made so far. */
     int64_t n_steps;
     /* out: learning rate of the last step, with the schedule's factor. */

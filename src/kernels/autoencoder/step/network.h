@@ -11,7 +11,7 @@ typedef struct {
     training_job *job;
     int n_layers;
     training layers[MOST_LAYERS];
-    /* Jobs of the layers above the first: copies of the job with the layer's model, and pointers
+    /* In a deep network, jobs of the layers: copies of the job with the layer's model, and pointers
        to the layer's place in the flat arrays. */
     training_job jobs[MOST_LAYERS];
     orthogonal_buffers orthogonal;
@@ -80,7 +80,7 @@ static void carve_activations(training *t, arena *a)
                  : GROUP == 1 ? t->X
                               : CARVE(a, real, plan.stored_rows * t->width_d);
     t->H_forms = GROUP == 1 ? t->H : CARVE(a, real, plan.stored_rows * t->width_k);
-    t->weight = CARVE(a, real, t->job->batch_size);
+    t->weight = t->below ? t->below->weight : CARVE(a, real, t->job->batch_size);
     t->losses = CARVE(a, double, plan.n_losses + plan.n_chunks + n_more);
     t->l2_penalties = CARVE(a, double, n_blocks);
     t->c_sums = CARVE(a, double, (plan.row_blocks_d + plan.n_chunks + n_more) * t->d);
@@ -112,19 +112,26 @@ static void carve_between(training *t, const training *above, arena *a)
     t->g_sums = above->c_sums;
 }
 
+/* Return the model of the last layer, whose hidden units are the code. */
+static const autoencoder_model *code_model(const training_job *job)
+{
+    return job->n_upper > 0 ? &job->upper[job->n_upper - 1] : &job->model;
+}
+
 /* Reserve the buffers of each thread. */
 static scratch *carve_members(const training_job *job, int is_sparse, arena *a)
 {
     int64_t size = job->tiled ? STRIP_ROWS * PANEL * STRIP_PANELS : BLOCK_ROWS * BLOCK_COLUMNS;
+    const autoencoder_model *code = code_model(job);
     scratch *members = CARVE(a, scratch, job->n_threads);
     for (int i = 0; i < job->n_threads; ++i) {
         scratch buffers = {0};
         buffers.gradient = CARVE(a, real, size);
         buffers.wide_gradient = CARVE(a, double, job->batch_size > CHUNK_ROWS ? size : 0);
-        buffers.row = CARVE(
-            a, real,
-            max_i64(GROUP_BUFFERS * widest_group(&job->model),
-                    job->model.top_k > 0 ? TOP_K_BUFFERS * padded(job->model.n_components) : 0));
+        buffers.row =
+            CARVE(a, real,
+                  max_i64(GROUP_BUFFERS * widest_group(&job->model),
+                          code->top_k > 0 ? TOP_K_BUFFERS * padded(code->n_components) : 0));
         buffers.panel_targets = CARVE(a, real, is_sparse ? TILE_BLOCK_ROWS * PANEL : 0);
         buffers.row_targets =
             CARVE(a, real, is_sparse && job->model.has_groups ? padded(job->model.n_features) : 0);
@@ -161,14 +168,18 @@ static int64_t n_parameters(const autoencoder_model *model)
     return view_parameters(model).gain_at + (model->gain ? model->n_components : 0);
 }
 
-/* Return the job of layer l > 0, whose parameters begin at `at` in the flat layout. */
+/* Return the job of layer l of a deep network, whose parameters begin at `at` in the flat layout.
+ */
 static training_job job_of_layer(const training_job *job, int l, int64_t at)
 {
     training_job layer_job = *job;
-    layer_job.model = job->upper[l - 1];
-    layer_job.inputs = (input_view){0};
-    layer_job.terms = (code_terms){0};
-    layer_job.rows_unused = 0;
+    if (l > 0) {
+        layer_job.model = job->upper[l - 1];
+        /* What stays is the key of the noise of codes. */
+        layer_job.inputs = (input_view){.seed = job->inputs.seed, .layer = job->inputs.layer};
+    }
+    if (l < job->n_upper)
+        layer_job.terms = (code_terms){0}, layer_job.rows_unused = 0;
     layer_job.gradients = job->gradients ? job->gradients + at : 0;
     layer_job.given = job->given ? job->given + at : 0;
     for (int i = 0; i < MOST_STATES; ++i)
@@ -197,9 +208,9 @@ static void carve_network(network *net, training_job *job, void *workspace, void
     net->job = job;
     net->n_layers = 1 + job->n_upper;
     for (int l = 0; l < net->n_layers; ++l) {
-        if (l > 0)
+        if (job->n_upper > 0)
             net->jobs[l] = job_of_layer(job, l, at);
-        training_job *layer_job = l > 0 ? &net->jobs[l] : job;
+        training_job *layer_job = job->n_upper > 0 ? &net->jobs[l] : job;
         carve_layer(&net->layers[l], layer_job, l > 0 ? &net->layers[l - 1] : 0, &working,
                     &weights);
         if (l > 0)

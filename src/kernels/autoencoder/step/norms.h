@@ -34,6 +34,17 @@ static void shorten_rows(const training_job *job, const weight_matrix *m, int64_
         refresh_operands(job, m, j, row, n);
 }
 
+/* Move the average of rows [row, row + n), once they are short enough. */
+static void average_rows(const training_job *job, const step_constants *constants,
+                         const weight_matrix *m, int64_t row, int64_t n)
+{
+    int64_t d = job->model.n_features, k = job->model.n_components;
+    if (!job->tiled)
+        average_run(constants, m->rows, m->state_rows, row * d, n * d);
+    for (int64_t j = 0; job->tiled && j < n_panels(d); ++j)
+        average_run(constants, m->by_d, m->state_by_d, (j * k + row) * PANEL, n * PANEL);
+}
+
 /* Return the factor that shortens a gradient with this sum of squares to the norm clip_norm, or
    1 where it is no longer than that (Pascanu, Mikolov & Bengio 2013, algorithm 1). */
 static real clipping_factor(const training_job *job, double square)

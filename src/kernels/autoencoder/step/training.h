@@ -41,7 +41,6 @@
 static void load_phase(const training *t, member m, const batch_plan *plan, int64_t first)
 {
     weigh_rows(t->job, first, plan->n, share_begin(m, plan->n), share_end(m, plan->n), t->weight);
-    norms_phase(t, m);
     if (t->sparse.is_used)
         load_sparse(t, m, plan, first);
     else if (t->job->tiled)
@@ -151,12 +150,14 @@ static void move_phase(const training *t, member m, const batch_plan *plan,
     }
 }
 
-static void max_norm_phase(const training *t, member m)
+static void max_norm_phase(const training *t, member m, const step_constants *constants)
 {
     int64_t strips = ceil_div(t->k, PANEL), items = strips * n_matrices(t);
     for (int64_t i = share_begin(m, items), end = share_end(m, items); i < end; ++i) {
-        int64_t row = i % strips * PANEL;
-        shorten_rows(t->job, i < strips ? &t->W : &t->V, row, min_i64(PANEL, t->k - row));
+        int64_t row = i % strips * PANEL, n = min_i64(PANEL, t->k - row);
+        const weight_matrix *M = i < strips ? &t->W : &t->V;
+        shorten_rows(t->job, M, row, n);
+        average_rows(t->job, constants, M, row, n);
     }
 }
 
@@ -228,6 +229,7 @@ static void move_bias(const training *t, const step_constants *constants, const 
         state[i] = t->job->state[i] ? (real *)t->job->state[i] + bias->at : 0;
     step_constants scaled = constants_of_array(constants, &t->job->model, bias->array);
     update_run(t->job, &scaled, bias->values, gradient, state, first, n);
+    average_run(&scaled, bias->values, state, first, n);
 }
 
 /* Add the gradient of a bias to `gradients`, store it, or move the bias by it. Return the sum of
@@ -334,6 +336,7 @@ static double propagate(const network *net, member m, const batch_plan *plans, i
 {
     const training *layers = net->layers;
     int last = net->n_layers - 1;
+    norms_phase(&layers[last], m);
     load_phase(&layers[0], m, &plans[0], first);
     team_barrier(m);
     for (int l = 0; l <= last; ++l, team_barrier(m))
@@ -356,11 +359,12 @@ static double propagate(const network *net, member m, const batch_plan *plans, i
 static void renew_unused(const network *net, const batch_plan *plans)
 {
     const training_job *job = net->job;
+    int last = net->n_layers - 1;
     if (!job->given)
-        count_unused(&net->layers[0], &plans[0]);
+        count_unused(&net->layers[last], &plans[last]);
     else if (job->given_unused)
         memcpy(job->rows_unused, job->given_unused,
-               (size_t)job->model.n_components * sizeof *job->rows_unused);
+               (size_t)net->layers[last].k * sizeof *job->rows_unused);
 }
 
 /* Train on one batch. Return its loss, the same number in each thread. A loss that is not finite
@@ -385,13 +389,13 @@ static double train_batch(const network *net, member m, const batch_plan *plans,
     }
     if (net->job->hyper.max_norm > 0) {
         for (int l = 0; l <= last; ++l)
-            max_norm_phase(&layers[l], m);
+            max_norm_phase(&layers[l], m, constants);
         team_barrier(m);
     }
     for (int l = 0; l <= last; ++l)
         loss += sum_of(layers[l].l2_penalties, n_weight_blocks(&layers[l], &plans[l]));
     if (has_code_penalty(&net->job->terms) && !net->job->given)
-        loss += sum_of(layers[0].code_losses, plans[0].n_code_losses);
+        loss += sum_of(layers[last].code_losses, plans[last].n_code_losses);
     return loss;
 }
 

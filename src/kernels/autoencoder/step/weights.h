@@ -14,7 +14,7 @@
 #include "kernels/products/blas.h"
 #include "kernels/products/forms.h"
 
-enum { STRIP_ROWS = 9 * PANEL, MOST_STATES = 2 };
+enum { STRIP_ROWS = 9 * PANEL };
 
 typedef struct weight_matrix {
     /* Offset of the matrix in the flat layout. */
@@ -177,6 +177,14 @@ static void update_run(const training_job *job, const step_constants *constants,
                                       state[1] ? state[1] + offset : 0, n);
 }
 
+/* Move the average of a run of n parameters from `offset` on, if there is one. */
+static void average_run(const step_constants *constants, const real *w, real *const *state,
+                        int64_t offset, int64_t n)
+{
+    if (state[AVERAGE])
+        average_update(constants, state[AVERAGE] + offset, w + offset, n);
+}
+
 /* Update a run of n weights from `offset` on, which decay first. A direction in place of the
    gradient is one of plain descent. */
 static void update_weights(const training_job *job, const step_constants *constants, real *w,
@@ -195,8 +203,9 @@ static int rests_without_gradient(const training_job *job, const step_constants 
 {
     const solver_entry *solver = &solvers[job->hyper.solver];
     int rests = solver->rests && !(solver->info.only_with_momentum && job->state[0]);
-    return job->gradients || (rests && job->hyper.alpha == 0 && constants->decay == 1 &&
-                              !stores_gradient(job) && job->hyper.max_norm == 0);
+    return job->gradients ||
+           (rests && job->hyper.alpha == 0 && constants->decay == 1 && !stores_gradient(job) &&
+            job->hyper.max_norm == 0 && !job->state[AVERAGE]);
 }
 
 static void add_to_gradients(const training_job *job, int64_t at, const real *gradient, int64_t n)
@@ -211,6 +220,8 @@ static void move_row(const training_job *job, const step_constants *constants,
 {
     int64_t d = job->model.n_features;
     update_weights(job, constants, m->rows, gradient, m->state_rows, row * d + column, n);
+    if (!m->row_squares)
+        average_run(constants, m->rows, m->state_rows, row * d + column, n);
     for (int64_t j = column; m->row_squares && j < column + n; j += COLUMN_UNIT)
         collect_row_squares(job, m, j / COLUMN_UNIT, row, 1, m->rows + row * d + j, d,
                             min_i64(COLUMN_UNIT, column + n - j));
@@ -224,6 +235,8 @@ static void move_strip(const training_job *job, const step_constants *constants,
     update_weights(job, constants, m->by_d, gradient, m->state_by_d, offset, n * PANEL);
     if (m->row_squares)
         collect_row_squares(job, m, j, row, n, m->by_d + offset, PANEL, PANEL);
+    else
+        average_run(constants, m->by_d, m->state_by_d, offset, n * PANEL);
     refresh_operands(job, m, j, row, n);
 }
 

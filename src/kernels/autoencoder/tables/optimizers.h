@@ -23,6 +23,8 @@ typedef struct {
     /* The factor of weights that decay: 1 - rate weight_decay. */
     real decay;
     int nesterov;
+    /* The share of the weights in their moving average. */
+    real average_share;
     /* 1 / (1 - beta^t) for the two moving averages of Adam. */
     real first_correction, second_correction;
 } step_constants;
@@ -154,6 +156,28 @@ static const solver_entry solvers[] = {
      .direction = orthogonalise},
 };
 
+/* average += share (w - average): the moving average of the weights (Polyak & Juditsky 1992). */
+ALWAYS_INLINE void average_vector(const step_constants *c, real *average, const real *w,
+                                  real *unused, real *unused_too, int64_t left)
+{
+    (void)unused, (void)unused_too;
+    vec a = vec_load_n(average, left);
+    vec_store_n(average, vec_fma(vec_set(c->average_share), vec_load_n(w, left) - a, a), left);
+}
+
+static void average_update(const step_constants *constants, real *average, const real *w, int64_t n)
+{
+    update_by_vectors(constants, average, w, 0, 0, n, average_vector);
+}
+
+/* Return the share of the next step's weights in their moving average: large for the first steps,
+   which would otherwise weigh as much as all later ones. */
+static inline double average_share(const training_job *job)
+{
+    double t = (double)job->n_steps, early = 9 / (10 + t), late = 1 - job->hyper.weight_averaging;
+    return early > late ? early : late;
+}
+
 /* Return the learning rate of the next step. */
 static inline double rate_of_step(const training_job *job)
 {
@@ -168,6 +192,7 @@ static inline step_constants constants_of_step(const training_job *job)
     step_constants constants = {.learning_rate = (real)rate,
                                 .momentum = (real)job->hyper.momentum,
                                 .decay = (real)(1 - rate * job->hyper.weight_decay),
+                                .average_share = (real)average_share(job),
                                 .nesterov = job->hyper.nesterov};
     /* Two calls of pow take as long as a small phase, so that they are made for Adam alone. */
     if (job->state[1]) {
