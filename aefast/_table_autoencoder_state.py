@@ -4,13 +4,30 @@ from typing import Any
 
 import numpy as np
 
-from aefast._base.saving import OBJECT, SIZE, Saved, Tensor, check_entries, one_of
+from aefast._base.saving import COUNT, OBJECT, SIZE, Saved, Tensor, check_entries, one_of
 from aefast._base.types import Array
 from aefast.networks.autoencoder import Autoencoder
 from aefast.networks.stacked import StackedAutoencoder
 from aefast.tables.encoder import TableEncoder
 
 NETWORKS: dict[str, Any] = {cls._file_format: cls for cls in (Autoencoder, StackedAutoencoder)}
+
+
+# checks of what a file says of a network: the parameter, and the fitted one
+_PARAMETER = {"format": one_of(NETWORKS), "version": COUNT, "parameters": OBJECT}
+_FITTED = _PARAMETER | {"state": OBJECT}
+
+
+def _upgrade_network(described: dict[str, Any], checks: dict[str, Any]) -> None:
+    """Bring what a file says of a network to the present version of networks, in place."""
+    check_entries("network", described, checks)
+    of_network = NETWORKS[described["format"]]
+    if not 1 <= described["version"] <= of_network._file_version:
+        raise ValueError(
+            f"expected a version up to {of_network._file_version} of {described['format']!r}, got "
+            f"{described['version']}: upgrade aefast"
+        )
+    of_network._upgrade(described["version"], described["parameters"], described.get("state", {}))
 
 
 class FittedTableModel(Saved):
@@ -33,6 +50,17 @@ class FittedTableModel(Saved):
             self.__dict__.pop("feature_names_in_", None)
 
     _file_format = "aefast table autoencoder"
+    _file_version = 2
+
+    @classmethod
+    def _upgrade(cls, version, parameters, state):
+        found = (parameters.get("autoencoder"), _PARAMETER), (state.get("network"), _FITTED)
+        for described, checks in found:
+            if isinstance(described, dict):
+                if version < 2:  # versions of networks were not written
+                    described.setdefault("version", 3)
+                _upgrade_network(described, checks)
+
     _structured_parameters = ("roles", "autoencoder")
 
     def _saved_parameters(self):
@@ -41,6 +69,7 @@ class FittedTableModel(Saved):
         if self.autoencoder is not None:
             network = {
                 "format": self.autoencoder._file_format,
+                "version": self.autoencoder._file_version,
                 "parameters": self.autoencoder._saved_parameters(),
             }
         return parameters | {"autoencoder": network}
@@ -51,8 +80,7 @@ class FittedTableModel(Saved):
             return TableEncoder._parameter_of_json(name, value)
         if value is None:
             return None
-        checks = {"format": one_of(NETWORKS), "parameters": OBJECT}
-        check_entries("autoencoder", value, checks)
+        check_entries("autoencoder", value, _PARAMETER)
         return NETWORKS[value["format"]]._from_parameters(value["parameters"])
 
     def _saved_state(self):
@@ -62,6 +90,7 @@ class FittedTableModel(Saved):
             "encoder": self.encoder_._saved_state(),
             "network": {
                 "format": network._file_format,
+                "version": network._file_version,
                 "parameters": network._saved_parameters(),
                 "state": network._saved_state(),
             },
@@ -72,7 +101,7 @@ class FittedTableModel(Saved):
         return {
             "n_codes": SIZE,
             "encoder": TableEncoder._state_checks(),
-            "network": {"format": one_of(NETWORKS), "parameters": OBJECT, "state": OBJECT},
+            "network": _FITTED,
         }
 
     @classmethod

@@ -75,7 +75,7 @@ def parameters_of(module: nn.Module) -> dict[str, Any]:
     if len(linear) != 2:
         raise ValueError(
             "module must have two Linear layers, an encoder and a decoder, got "
-            f"{len(linear)}: aefast's deeper networks are tied, and read from no module"
+            f"{len(linear)}: aefast's deeper networks are read from no module"
         )
     encoder, decoder = linear
     activation, last = between

@@ -297,14 +297,10 @@ class FittedNetwork(Saved):
 
     @classmethod
     def _upgrade(cls, version, parameters, state):
-        if version < 4:  # weights were not averaged, and fine-tuning read clean rows
-            parameters.setdefault("weight_averaging", None)
+        if version < 4:  # weights were not averaged
+            if "weight_averaging" in cls._get_param_names():
+                parameters.setdefault("weight_averaging", None)
             state.setdefault("averages", False)
-            if "layer_sizes" in parameters:
-                of_stack = {"fine_tuning_corruption": None, "top_k": None, "dropout": 0.0}
-                parameters |= of_stack | parameters
-                if isinstance(state.get("model"), dict):
-                    state["model"].setdefault("top_k", 0)
         if version < 3:
             curves = (state.get("loss_curve"), state.get("validation_loss_curve"))
             if all(isinstance(curve, list) for curve in curves):
@@ -323,6 +319,11 @@ class FittedNetwork(Saved):
                 parameters.setdefault("sparse_output", "exact")
                 parameters.setdefault("reconstruction_sampling", None)
             state.setdefault("divides_by_norms", False)
+        if version < 4 and "layer_sizes" in parameters:  # stacks were tied, their codes plain
+            of_stack = {"tied": True, "fine_tuning_corruption": None, "top_k": None, "dropout": 0.0}
+            parameters |= of_stack | parameters
+            if isinstance(state.get("model"), dict):
+                state["model"] = {"tied": True, "top_k": 0} | state["model"]
 
     _parameters_not_saved = ("callbacks",)
     _parameters_of_process = checkpoints.PARAMETERS

@@ -111,9 +111,9 @@ class _NetworkFields(NamedTuple):
 class Network(_NetworkFields):
     """A stack of one or more layers. Immutable.
 
-    The features of each layer are the components of the layer below. In stacks of several layers
-    all are tied. The network's output is the first layer's. The flat array of parameters holds the
-    layers' flat arrays one after the other.
+    The features of each layer are the components of the layer below. The network's output is the
+    first layer's. The flat array of parameters holds the layers' flat arrays one after the
+    other.
     """
 
     def __getstate__(self):
@@ -195,9 +195,9 @@ def single_layer(n_features, n_components, tied, activation, output, top_k=0, ga
 
 @lru_cache(maxsize=64)
 def stacked_network(
-    n_features, layer_sizes, activation, code_activation, output, gain=False, top_k=0
+    n_features, layer_sizes, activation, code_activation, output, gain=False, top_k=0, tied=True
 ):
-    """Return a network of tied layers whose last activation may differ from the others'.
+    """Return a network of layers whose last activation may differ from the others'.
 
     With `gain`, layers have one whose activation is bounded on both sides. `top_k` is that of the
     last layer.
@@ -211,7 +211,7 @@ def stacked_network(
     layer_outputs = [output, *map(outputs.plain_output, of_codes[:-1])]
     shapes = zip(pairwise(sizes), activations, layer_outputs, strict=True)
     *below, last = (
-        Layer(d, k, True, act, of_layer, gain=gain and act in BOUNDED_ACTIVATIONS)
+        Layer(d, k, tied, act, of_layer, gain=gain and act in BOUNDED_ACTIVATIONS)
         for (d, k), act, of_layer in shapes
     )
     return Network((*below, last._replace(top_k=top_k)))

@@ -42,7 +42,7 @@ WIDENING = 4  # units of the first layer for each of the code, where sizes are c
 
 # parameters that have the meaning for each layer that they have for an Autoencoder
 _SHARED = (
-    *("activation", "gain", "init", "output", "scale", "domain"),
+    *("activation", "tied", "gain", "init", "output", "scale", "domain"),
     *("missing", "missing_fill", "sparse_means", "row_norm", "corruption"),
     *("contraction", "sparsity"),
     *("solver", "learning_rate", "momentum", "nesterov"),
@@ -58,18 +58,18 @@ _OF_CODE = {"top_k": None, "dropout": 0.0}
 class StackedAutoencoder(
     TorchExchange, FittedNetwork, NetworkFitting, NetworkInference, BaseEstimator
 ):
-    """Deep autoencoder with tied weights, pre-trained layer by layer and fine-tuned as a whole.
+    """Deep autoencoder, pre-trained layer by layer and fine-tuned as a whole.
 
     The encoder is ``H_l = g_l(H_{l-1} W_lᵀ + b_l)`` from ``H_0 = X`` to the code ``H_L``, the
-    decoder ``R_{l-1} = g_{l-1}(R_l W_l + c_l)`` from ``R_L = H_L`` down to
-    ``X̂ = o(R_1 W_1 + c_1)``. Greedy pre-training fits layer l as an `Autoencoder` of the codes
-    below it (Bengio et al. 2007; Vincent et al. 2010). Fine-tuning of the unrolled network
+    decoder ``R_{l-1} = g_{l-1}(R_l W_l + c_l)`` from ``R_L = H_L`` down to ``X̂ = o(R_1 W_1 +
+    c_1)``, where weights are tied. Greedy pre-training fits layer l as an `Autoencoder` of the
+    codes below it (Bengio et al. 2007; Vincent et al. 2010). Fine-tuning of the unrolled network
     minimises, over batches of n rows and over all layers at once (Hinton & Salakhutdinov 2006),
 
         ``(1/n) Σ_i l(x_i, x̂_i) + ½ α Σ_l ‖W_l‖²``
 
-    with the losses l of `Autoencoder`. The gradient of each W_l is the sum of the encoder's and the
-    decoder's contributions. Both stages run in the compiled kernels.
+    with the losses l of `Autoencoder`. The gradient of a tied W_l is the sum of the encoder's and
+    the decoder's contributions. Both stages run in the compiled kernels.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ class StackedAutoencoder(
     code_activation : str or None, default=None
         Activation of the last layer's code if it differs from the others', for example "linear" as
         in Hinton & Salakhutdinov (2006).
-    gain, init
+    tied, gain, init
         As for `Autoencoder`, for each layer. With ``init="pca"`` each layer begins near the
         principal components of the codes of the layer below.
     output : str, tuple or list, default="gaussian"
@@ -140,7 +140,7 @@ class StackedAutoencoder(
     Notes
     -----
     `fit` pre-trains, then fine-tunes; with ``max_epochs=0`` it only pre-trains. `partial_fit` is
-    one pass of fine-tuning, from random weights if the estimator is not fitted. Weights are tied.
+    one pass of fine-tuning, from random weights if the estimator is not fitted.
 
     Pre-training keeps the codes of one layer for all rows in memory. Ctrl-C, at any time, leaves a
     usable estimator with the parameters reached.
@@ -177,6 +177,7 @@ class StackedAutoencoder(
         *,
         activation: str = "sigmoid",
         code_activation: str | None = None,
+        tied: bool = True,
         gain: bool | str = "auto",
         init: str = "auto",
         output: OutputLike = "gaussian",
@@ -223,6 +224,7 @@ class StackedAutoencoder(
         self.layer_sizes = layer_sizes
         self.activation = activation
         self.code_activation = code_activation
+        self.tied = tied
         self.gain = gain
         self.init = init
         self.output = output
@@ -301,7 +303,8 @@ class StackedAutoencoder(
     def _model_of(self, n_features, output, sizes):
         activations = self.activation, self.code_activation or self.activation
         top_k = 0 if self.top_k is None else int(self.top_k)
-        return stacked_network(n_features, sizes, *activations, output, has_gain(self), top_k)
+        options = {"gain": has_gain(self), "top_k": top_k, "tied": bool(self.tied)}
+        return stacked_network(n_features, sizes, *activations, output, **options)
 
     def _variant_of(self, model, dtype, **found):
         """Return the variant of fine-tuning, without the noise and penalties of pre-training."""
@@ -425,6 +428,7 @@ class StackedAutoencoder(
             "activation": self.activation if first is last else first.activation,
             "code_activation": last.activation,
             "output": network.output,
+            "tied": last.tied,
             "gain": any(layer.gain for layer in network.layers),
             "top_k": last.top_k,
         }
@@ -442,6 +446,7 @@ class StackedAutoencoder(
         "code_activation": one_of(_autoencoder.ACTIVATIONS),
         "gain": FLAG,
         "top_k": COUNT,
+        "tied": FLAG,
         "output": Check(outputs.is_json, "a list of segments"),
     }
 

@@ -69,7 +69,7 @@ def test_the_other_commands(deep, folder, capsys):
 def test_options_of_layers(folder, capsys):
     options = "--activation tanh --code-activation linear --missing mask --corruption masking:0.2"
     options += " --contraction 0.01 --sparsity l1:0.1 --solver sgd --learning-rate 0.01"
-    options += " --layers 9,4 --epochs 1 --pretrain-epochs 1 --dropout 0.25"
+    options += " --layers 9,4 --epochs 1 --pretrain-epochs 1 --dropout 0.25 --untied"
     options += " --fine-tuning-corruption gaussian:0.1"
     table = np.random.default_rng(0).normal(size=(60, 12))
     table[::7, 3] = np.nan
@@ -80,7 +80,7 @@ def test_options_of_layers(folder, capsys):
     given = model.get_params()
     expected = {"activation": "tanh", "code_activation": "linear", "missing": "mask"}
     expected |= {"corruption": ("masking", 0.2), "contraction": 0.01, "sparsity": ("l1", 0.1)}
-    expected |= {"dropout": 0.25, "fine_tuning_corruption": ("gaussian", 0.1)}
+    expected |= {"tied": False, "dropout": 0.25, "fine_tuning_corruption": ("gaussian", 0.1)}
     expected |= {"layer_sizes": (9, 4), "max_epochs": 1, "pretrain_epochs": 1, "solver": "sgd"}
     assert {name: given[name] for name in expected} == expected
     assert Path("m/filters.png").exists()
@@ -93,7 +93,6 @@ def test_options_of_layers(folder, capsys):
         ("--layers 9,4 --top-k 5", r"--top-k must be at most layer_sizes\[-1\] = 4, got 5"),
         ("--layers 9,4 -k 2", "--components belongs to one layer: not with --layers"),
         ("--fine-tuning-corruption masking:0.1", "belongs to several layers: give --layers"),
-        ("--layers 9,4 --untied", "--untied belongs to one layer"),
         ("--pretrain-epochs 3", "--pretrain-epochs belongs to several layers: give --layers"),
         ("--layers 9,0", r"--layers must be 1 to 16 integers"),
         ("--layers 9,4 --sparsity kl:0.1:1 --activation relu", "codes in \\(0, 1\\)"),

@@ -103,9 +103,10 @@ def test_rows_divided_by_their_norms(options, tmp_path):
     compare(aefast.Autoencoder(4, **options).fit(X), X, tmp_path)
 
 
-def test_layers(tmp_path):
+@pytest.mark.parametrize("options", [{}, {"tied": False}, {"top_k": 2}], ids=str)
+def test_layers(options, tmp_path):
     X = np.random.default_rng(0).normal(5, 3, (80, 9)).astype(np.float32)
-    model = aefast.StackedAutoencoder([6, 3], max_epochs=5, random_state=0).fit(X)
+    model = aefast.StackedAutoencoder([6, 3], max_epochs=5, random_state=0, **options).fit(X)
     compare(model, X, tmp_path)
 
 

@@ -139,15 +139,18 @@ def test_rows_divided_by_their_norms(options):
 
 def test_layers_missing_entries_and_largest_codes():
     X = np.random.default_rng(0).normal(5, 3, (80, 9))
-    compare(aefast.StackedAutoencoder([6, 3], max_epochs=5, random_state=0).fit(X), X)
+    for options in ({}, {"tied": False}, {"top_k": 2}):
+        stack = aefast.StackedAutoencoder([6, 3], max_epochs=5, random_state=0, **options).fit(X)
+        compare(stack, X)
     X[::3, 4] = np.nan
     options = {"missing": "mask", "top_k": 2, "max_epochs": 5, "random_state": 0}
     compare(aefast.Autoencoder(6, **options).fit(X), X)
 
 
-def test_there_and_back_after_training_in_torch():
+@pytest.mark.parametrize("options", [{}, {"weight_averaging": 0.9}], ids=str)
+def test_there_and_back_after_training_in_torch(options):
     X = np.random.default_rng(0).normal(5, 3, (80, 9))
-    model = aefast.Autoencoder(3, max_epochs=5, random_state=0).fit(X)
+    model = aefast.Autoencoder(3, max_epochs=5, random_state=0, **options).fit(X)
     module = compare(model, X)
     optimizer = torch.optim.Adam(module.parameters(), 1e-4)
     before = model.score(X)
@@ -158,7 +161,8 @@ def test_there_and_back_after_training_in_torch():
     back = aefast.Autoencoder.from_torch(module, verbose=0)
     assert back.score(X) > before == model.score(X)
     np.testing.assert_allclose(back.transform(X), module.encode(torch.from_numpy(X)).detach())
-    back.partial_fit(X)
+    before = back.score(X)
+    assert back.set_params(learning_rate=1e-9).partial_fit(X).score(X) == pytest.approx(before)
     with pytest.raises(TypeError, match="made from a Autoencoder"):
         aefast.StackedAutoencoder.from_torch(module)
 

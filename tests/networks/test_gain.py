@@ -145,7 +145,10 @@ def test_a_step_of_a_deep_network(options, isa):
         X, layers, ["sigmoid", "tanh"], "gaussian", gains=gains
     )
     wanted = np.concatenate(
-        [np.concatenate([*map(np.ravel, g), a]) for g, a in zip(of_layers, of_gains, strict=True)]
+        [
+            np.concatenate([reference_stack.flatten([g]), a])
+            for g, a in zip(of_layers, of_gains, strict=True)
+        ]
     )
     norm = np.linalg.norm(wanted)
     if options:

@@ -88,7 +88,8 @@ def test_a_stack_of_one_layer_keeps_both_activations_in_its_file(tmp_path):
     stack.fit(X)
     described = stack._saved_state()["model"]
     assert list(described) == [
-        *("n_features", "layer_sizes", "activation", "code_activation", "output", "gain")
+        *("n_features", "layer_sizes", "activation", "code_activation", "output"),
+        *("tied", "gain", "top_k"),
     ]
     assert (described["activation"], described["code_activation"]) == ("relu", "tanh")
     assert [name for name in stack._saved_tensors() if not name.startswith("optimizer.")] == [

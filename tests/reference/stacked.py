@@ -12,6 +12,7 @@ the mean, 1/n by default. A `variants.Variant` has the rows that the encoder rea
 and what drops units of the code: R_L, or Z_L, is multiplied by its factors.
 """
 
+from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -29,6 +30,11 @@ class Layer(NamedTuple):
     W: np.ndarray
     b: np.ndarray
     c: np.ndarray
+    V: np.ndarray | None = None  # the decoder's weights, where they are not tied to W
+
+    @property
+    def decoder(self):
+        return self.W if self.V is None else self.V
 
 
 def matrices_of(sizes):
@@ -41,19 +47,22 @@ def matrices_of(sizes):
 
 
 def flatten(layers):
-    return np.concatenate([np.ravel(part) for layer in layers for part in layer])
+    """Return a vector of each layer's W, V unless it is tied, b and c."""
+    parts = [part for layer in layers for part in (layer.W, layer.V, layer.b, layer.c)]
+    return np.concatenate([np.ravel(part) for part in parts if part is not None])
 
 
-def unflatten(vector, sizes):
+def unflatten(vector, sizes, tied=True):
     """Return the layers in a vector; `sizes` are d, k_1, ..., k_L."""
     layers, begin = [], 0
     for d, k in pairwise(sizes):
         parts = []
-        for shape in ((k, d), (k,), (d,)):
+        for shape in ((k, d),) * (1 if tied else 2) + ((k,), (d,)):
             end = begin + int(np.prod(shape))
             parts.append(vector[begin:end].reshape(shape))
             begin = end
-        layers.append(Layer(*parts))
+        W, *V, b, c = parts
+        layers.append(Layer(W, b, c, *V))
     return layers
 
 
@@ -83,7 +92,7 @@ def decode(code, layers, activations, gains=None, kept=1.0):
         if gains is not None:
             Z = centred(Z, level, activations) * gains[level - 1]
         decoded[level] = Z * kept if level == len(layers) else Z
-        B[level] = decoded[level] @ layers[level - 1].W + layers[level - 1].c
+        B[level] = decoded[level] @ layers[level - 1].decoder + layers[level - 1].c
         if level > 1:
             R[level - 1] = ACTIVATIONS[activations[level - 2]].function(B[level])
     return B, R, decoded
@@ -98,7 +107,8 @@ def row_losses(X, layers, activations, output, fill=0.0, gains=None, variant=PLA
 def loss(
     X, layers, activations, output, alpha=0.0, share=None, fill=0.0, gains=None, variant=PLAIN
 ):
-    penalty = 0.5 * alpha * sum(np.sum(layer.W**2) for layer in layers)
+    matrices = [M for layer in layers for M in (layer.W, layer.V) if M is not None]
+    penalty = 0.5 * alpha * sum(np.sum(M**2) for M in matrices)
     of_rows = row_losses(X, layers, activations, output, fill, gains, variant)
     return (of_rows.mean() if share is None else share @ of_rows) + penalty
 
@@ -121,28 +131,28 @@ def gradients(
 
     dB = {1: residuals(X, B[1], output) * share[:, np.newaxis]}
     for level in range(1, depth):
-        dR = dB[level] @ layers[level - 1].W.T * factors[level - 1]
+        dR = dB[level] @ layers[level - 1].decoder.T * factors[level - 1]
         dB[level + 1] = dR * slope(level)(B[level + 1])
-    of_code = dB[depth] @ layers[-1].W.T
+    of_code = dB[depth] @ layers[-1].decoder.T
     dH = of_code * factors[-1] * kept + auxiliary_gradient(
-        H[-1], of_code, layers[-1].W, share, variant
+        H[-1], of_code, layers[-1].decoder, share, variant
     )
     dA = {depth: dH * slope(depth)(A[-1])}
     for level in range(depth, 1, -1):
         dA[level - 1] = dA[level] @ layers[level - 1].W * slope(level - 1)(A[level - 2])
-    of_layers = [
-        Layer(
-            W=dA[level].T @ H[level - 1] + Z[level].T @ dB[level] + alpha * layers[level - 1].W,
-            b=dA[level].sum(axis=0),
-            c=dB[level].sum(axis=0),
-        )
-        for level in range(1, depth + 1)
-    ]
+    of_layers = []
+    for level, layer in enumerate(layers, start=1):
+        of_encoder, of_decoder = dA[level].T @ H[level - 1], Z[level].T @ dB[level]
+        if layer.V is None:
+            of_encoder = of_encoder + of_decoder
+        dW = of_encoder + alpha * layer.W
+        dV = None if layer.V is None else of_decoder + alpha * layer.V
+        of_layers.append(Layer(dW, dA[level].sum(axis=0), dB[level].sum(axis=0), dV))
     if gains is None:
         return of_layers
     of_gains = [
         (
-            (dB[level] @ layers[level - 1].W.T * centred(R[level], level, activations))
+            (dB[level] @ layers[level - 1].decoder.T * centred(R[level], level, activations))
             * (kept if level == depth else 1.0)
         ).sum(axis=0)
         for level in range(1, depth + 1)
@@ -173,6 +183,7 @@ def train(
     `variant_of` is a function of the rows of a batch and of the number of rows before it.
     """
     sizes = [layers[0].W.shape[1]] + [len(layer.b) for layer in layers]
+    tied = layers[0].V is None
     w, n_steps, loss_curve = flatten(layers), 0, []
     state = np.zeros((SOLVERS[solver].n_states(options), w.size))
     if SOLVERS[solver].of_matrices:
@@ -192,13 +203,14 @@ def train(
             n_steps += 1
             g = reference_solvers.clipped(g, clip_norm)
             w, state = SOLVERS[solver].update(w, g, state, n_steps, **options)
+            short = partial(reference_solvers.with_short_rows, max_norm=max_norm)
             layers = [
-                layer._replace(W=reference_solvers.with_short_rows(layer.W, max_norm))
-                for layer in unflatten(w, sizes)
+                layer._replace(W=short(layer.W), V=short(layer.V))
+                for layer in unflatten(w, sizes, tied)
             ]
             w = flatten(layers)
             if average is not None:
                 average = reference_solvers.averaged(average, w, n_steps - 1, weight_averaging)
         loss_curve.append(total / len(order))
     w, state = reference_solvers.with_average(state, average, w)
-    return unflatten(w, sizes), state, loss_curve
+    return unflatten(w, sizes, tied), state, loss_curve

@@ -162,7 +162,7 @@ network make_network(const network_case *c)
         network_case plain = {.d = d, .n_segments = 1, .outputs = {output_named("gaussian")}};
         make_segments(l ? &plain : c, layer);
         layer->n_features = d, layer->n_components = k;
-        layer->tied = c->n_upper > 0 || c->tied;
+        layer->tied = c->tied;
         layer->activation = c->activation;
         layer->top_k = l < c->n_upper ? 0 : c->top_k < k ? c->top_k : (int)k;
         net.n_parameters += n_parameters_of(layer, c->gain);

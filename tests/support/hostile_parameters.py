@@ -155,6 +155,7 @@ PARAMETERS = {
                 np.array([3, 2]),
             ],
             "code_activation": ["linear"],
+            "tied": [False],
             "pretrain_epochs": [0, 2],
             "fine_tuning_corruption": [("masking", 0.3), ("salt_and_pepper", 1.0), ("gaussian", 9)],
             "top_k": [1, 3, 9],

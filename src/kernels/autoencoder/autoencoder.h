@@ -155,7 +155,7 @@ typedef struct {
 
 /* A call of `train`: training steps, or one pass that accumulates gradients.
 
-   A deep network has layers above the first, all of them tied. The features of each are the
+   A deep network has layers above the first. The features of each are the
    components of the layer below, and the flat layout is the layers' layouts one after another. */
 typedef struct {
     /* The first layer. */
