@@ -8,11 +8,12 @@
 
 typedef struct {
     training_job *job;
-    int n_layers;
-    training layers[MOST_LAYERS];
-    /* Jobs of the layers above the first: copies of the job with the layer's model, and pointers
-       to the layer's place in the flat arrays. */
-    training_job jobs[MOST_LAYERS];
+    /* Number of layers, and of layers and a head, which is the last part. */
+    int n_layers, n_parts;
+    training layers[MOST_PARTS];
+    /* Jobs of the parts above the first: copies of the job with the part's model, and pointers to
+       the part's place in the flat arrays. */
+    training_job jobs[MOST_PARTS];
 } network;
 
 static batch_plan plan_batch(const training *t, int64_t n)
@@ -54,16 +55,32 @@ static int reads_entries(const training *t)
 {
     const training_job *job = t->job;
     return !t->below && job->tiled && GROUP == 1 && inputs_are_sparse(&job->rows, &job->inputs) &&
-           !goes_through_entries(job) && !job->model.has_custom;
+           !goes_through_entries(job) && !job->model.has_custom && !job->head;
 }
 
-/* Reserve the arrays of a layer. They suffice for smaller batches too: BLAS may cut such a batch
-   into more blocks, for which 2 BLOCKS_WANTED partial sums are added. */
+/* Return the number of partial sums beyond those of a whole batch: BLAS may cut a smaller batch
+   into more blocks. */
+static int64_t n_more_sums(const training *t) { return t->job->tiled ? 0 : 2 * BLOCKS_WANTED; }
+
+/* Reserve the partial sums of losses and gradients of a layer or a head. */
+static void carve_sums(training *t, const batch_plan *plan, arena *a)
+{
+    int64_t n_more = n_more_sums(t), n_blocks = (plan->blocks_per_matrix + n_more) * n_matrices(t);
+    t->weight = CARVE(a, real, t->job->batch_size);
+    t->losses = CARVE(a, double, plan->n_losses + plan->n_chunks + n_more);
+    t->l2_penalties = CARVE(a, double, n_blocks);
+    t->c_sums = CARVE(a, double, (plan->row_blocks_d + plan->n_chunks + n_more) * t->d);
+    t->squares = stores_gradient(t->job) ? CARVE(a, double, n_blocks + MOST_BIASES) : 0;
+    t->bias_gradient = stores_gradient(t->job) ? CARVE(a, real, 2 * t->k + 2 * t->d) : 0;
+    t->theta_sums = t->p.theta ? CARVE(a, double, (plan->row_blocks_d + n_more) * t->d) : 0;
+    t->shares = CARVE(a, share, t->job->n_threads);
+}
+
+/* Reserve the arrays of a layer. */
 static void carve_activations(training *t, arena *a)
 {
-    int64_t n_more = t->job->tiled ? 0 : 2 * BLOCKS_WANTED;
+    int64_t n_more = n_more_sums(t);
     batch_plan plan = plan_batch(t, t->job->batch_size);
-    int64_t n_blocks = (plan.blocks_per_matrix + n_more) * n_matrices(t);
     int64_t dense_rows = reads_entries(t) ? 0 : plan.stored_rows;
     t->X = t->T = t->below ? t->below->H : CARVE(a, real, dense_rows * t->width_d);
     if (reads_entries(t))
@@ -78,15 +95,9 @@ static void carve_activations(training *t, arena *a)
                  : GROUP == 1 ? t->X
                               : CARVE(a, real, plan.stored_rows * t->width_d);
     t->H_forms = GROUP == 1 ? t->H : CARVE(a, real, plan.stored_rows * t->width_k);
-    t->weight = CARVE(a, real, t->job->batch_size);
-    t->losses = CARVE(a, double, plan.n_losses + plan.n_chunks + n_more);
-    t->l2_penalties = CARVE(a, double, n_blocks);
-    t->c_sums = CARVE(a, double, (plan.row_blocks_d + plan.n_chunks + n_more) * t->d);
+    carve_sums(t, &plan, a);
     t->b_sums = CARVE(a, double, (plan.row_blocks_k + n_more) * t->k);
-    t->squares = stores_gradient(t->job) ? CARVE(a, double, n_blocks + MOST_BIASES) : 0;
-    t->bias_gradient = stores_gradient(t->job) ? CARVE(a, real, 2 * t->k + 2 * t->d) : 0;
     t->gain_sums = t->p.gain ? CARVE(a, double, (plan.row_blocks_k + n_more) * t->k) : 0;
-    t->theta_sums = t->p.theta ? CARVE(a, double, (plan.row_blocks_d + n_more) * t->d) : 0;
     t->R = t->clean = t->H, t->R_forms = t->H_forms, t->G = t->D, t->g_sums = t->b_sums;
     if (goes_through_entries(t->job))
         t->entries = carve_kept_entries(t->job, &plan, a);
@@ -95,7 +106,6 @@ static void carve_activations(training *t, arena *a)
                          plan.row_blocks_k + n_more);
     if (t->clean == t->H && t->p.gain)
         t->clean = CARVE(a, real, plan.stored_rows * t->width_k);
-    t->shares = CARVE(a, share, t->job->n_threads);
 }
 
 /* Reserve or set the arrays that lie between a layer and the layer above. */
@@ -110,6 +120,19 @@ static void carve_between(training *t, const training *above, arena *a)
     t->g_sums = above->c_sums;
 }
 
+/* Reserve the arrays of a head: targets and outputs of its own, and the code of the layer below. */
+static void carve_head(training *t, training *code, arena *a)
+{
+    batch_plan plan = plan_batch(t, t->job->batch_size);
+    t->X = t->T = CARVE(a, real, plan.stored_rows * t->width_d);
+    t->X_forms = GROUP == 1 ? t->X : CARVE(a, real, plan.stored_rows * t->width_d);
+    t->E = CARVE(a, real, plan.stored_rows * t->width_d);
+    carve_sums(t, &plan, a);
+    code->added = t->job->head_alone ? 0 : CARVE(a, real, plan.stored_rows * t->width_k);
+    t->R = code->R, t->R_forms = code->R_forms;
+    t->G = t->job->head_alone ? code->G : code->added;
+}
+
 /* Reserve the buffers of each thread. */
 static scratch *carve_members(const training_job *job, int is_sparse, arena *a)
 {
@@ -121,7 +144,8 @@ static scratch *carve_members(const training_job *job, int is_sparse, arena *a)
         buffers.wide_gradient = CARVE(a, double, job->batch_size > CHUNK_ROWS ? size : 0);
         buffers.row = CARVE(
             a, real,
-            max_i64(GROUP_BUFFERS * widest_group(&job->model),
+            max_i64(GROUP_BUFFERS *
+                        max_i64(widest_group(&job->model), job->head ? widest_group(job->head) : 0),
                     job->model.top_k > 0 ? TOP_K_BUFFERS * padded(job->model.n_components) : 0));
         buffers.panel_targets = CARVE(a, real, is_sparse ? TILE_BLOCK_ROWS * PANEL : 0);
         buffers.row_targets =
@@ -140,11 +164,11 @@ static int64_t n_parameters(const autoencoder_model *model)
     return view_parameters(model).gain_at + (model->gain ? model->n_components : 0);
 }
 
-/* Return the job of layer l > 0, whose parameters begin at `at` in the flat layout. */
-static training_job job_of_layer(const training_job *job, int l, int64_t at)
+/* Return the job of a part above the first, whose parameters begin at `at` in the flat layout. */
+static training_job job_of_part(const training_job *job, const autoencoder_model *model, int64_t at)
 {
     training_job layer_job = *job;
-    layer_job.model = job->upper[l - 1];
+    layer_job.model = *model;
     layer_job.inputs = (input_view){0};
     layer_job.terms = (code_terms){0};
     layer_job.rows_unused = 0;
@@ -155,15 +179,22 @@ static training_job job_of_layer(const training_job *job, int l, int64_t at)
     return layer_job;
 }
 
-static void carve_layer(training *t, training_job *job, const training *below, arena *working,
-                        arena *packed)
+/* Return the job of a head, which reads targets as another job reads rows. */
+static training_job job_of_head(const training_job *job, int64_t at)
 {
-    *t = (training){
-        .job = job, .d = job->model.n_features, .k = job->model.n_components, .below = below};
+    training_job head_job = job_of_part(job, job->head, at);
+    head_job.rows = job->head_rows;
+    head_job.rows.order = job->rows.order, head_job.rows.n_rows = job->rows.n_rows;
+    head_job.sample_weight = job->head_weight;
+    return head_job;
+}
+
+static void begin_part(training *t, training_job *job, arena *packed)
+{
+    *t = (training){.job = job, .d = job->model.n_features, .k = job->model.n_components};
     t->width_d = job->tiled ? padded(t->d) : t->d;
     t->width_k = job->tiled ? padded(t->k) : t->k;
     carve_weights(t, packed);
-    carve_activations(t, working);
 }
 
 /* Lay out all layers in the two blocks of memory, and compute the blocks' sizes. With NULL for
@@ -174,19 +205,25 @@ static void carve_network(network *net, training_job *job, void *workspace, void
     arena working = arena_at(workspace), weights = arena_at(packed);
     int64_t at = 0;
     net->job = job;
-    net->n_layers = 1 + job->n_upper;
-    for (int l = 0; l < net->n_layers; ++l) {
+    net->n_layers = 1 + job->n_upper, net->n_parts = net->n_layers + (job->head != 0);
+    for (int l = 0; l < net->n_parts; ++l) {
+        training *t = &net->layers[l], *below = l > 0 ? t - 1 : 0;
+        int is_head = l == net->n_layers;
         if (l > 0)
-            net->jobs[l] = job_of_layer(job, l, at);
-        training_job *layer_job = l > 0 ? &net->jobs[l] : job;
-        carve_layer(&net->layers[l], layer_job, l > 0 ? &net->layers[l - 1] : 0, &working,
-                    &weights);
-        if (l > 0)
-            carve_between(&net->layers[l - 1], &net->layers[l], &working);
-        at += n_parameters(&layer_job->model);
+            net->jobs[l] = is_head ? job_of_head(job, at)
+                                   : job_of_part(job, &job->upper[l - 1], at);
+        begin_part(t, l > 0 ? &net->jobs[l] : job, &weights);
+        t->below = is_head ? 0 : below, t->code = is_head ? below : 0;
+        if (is_head)
+            carve_head(t, below, &working);
+        else
+            carve_activations(t, &working);
+        if (l > 0 && !is_head)
+            carve_between(below, t, &working);
+        at += n_parameters(&t->job->model);
     }
     scratch *members = carve_members(job, net->layers[0].sparse.is_used, &working);
-    for (int l = 0; l < net->n_layers; ++l)
+    for (int l = 0; l < net->n_parts; ++l)
         net->layers[l].members = members;
     *workspace_bytes = arena_bytes(&working);
     *packed_bytes = arena_bytes(&weights);
@@ -223,7 +260,7 @@ static void pack_or_unpack(training_job *job,
 {
     network net;
     carved_network(&net, job);
-    for (int l = 0; l < net.n_layers; ++l) {
+    for (int l = 0; l < net.n_parts; ++l) {
         const training *t = &net.layers[l];
         matrix(t->job, &t->W);
         if (!t->job->model.tied)
