@@ -210,6 +210,11 @@ class Network(_NetworkFields):
         """Return views of a flat array as a tuple of `Parameters`, one for each layer."""
         return tuple([layer.split(flat[place]) for layer, place in self._places])
 
+    @property
+    def n_parts(self):
+        """Number of layers, and of a head."""
+        return len(self._parts)
+
     def head_of(self, flat):
         """Return views of the head's part of a flat array as `Parameters`."""
         head, place = self._parts[-1]

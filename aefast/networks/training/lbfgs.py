@@ -60,7 +60,8 @@ class FullBatch(Training):
     Noise is drawn once, as for the first pass.
     """
 
-    def __init__(self, estimator, X, state, variant, sample_weight):
+    def __init__(self, estimator, X, state, variant, sample_weight, head=None):
+        self.head = None if head is None else head.with_shares()
         self.X, self.weight = X, None if sample_weight is None else sample_weight / len(X)
         # Dead units are found and revived between the steps of a pass; here a pass is one step.
         self.variant = variant._replace(revive=0.0, rows_unused=None)
@@ -179,6 +180,7 @@ class FullBatch(Training):
                 rows,
                 self.n_threads,
                 self.variant,
+                head=self.head,
             )
         if status & NOT_FINITE or not (np.isfinite(loss) and np.isfinite(gradient).all()):
             raise Diverged
