@@ -17,6 +17,7 @@ from aefast._base.saving import Check, one_of
 from aefast._base.types import Array, Callbacks, OutputLike, PathLike, RandomState, Reals
 from aefast.networks.heads import Targets
 from aefast.networks.supervised import SupervisedAutoencoder
+from aefast.networks.training.automatic import AUTO
 
 _DTYPES = [f"<{kind}{size}" for kind in "iuf" for size in (2, 4, 8)] + ["|i1", "|u1", "|b1", "|O"]
 
@@ -55,13 +56,14 @@ class AutoencoderClassifier(ClassifierMixin, SupervisedAutoencoder):
     input_dropout : float in [0, 1) or "auto", default="auto"
         Probability that an entry of a row is not shown to the encoder in fine-tuning (it is 0, in
         the units of `scale`); the others are divided by 1 − input_dropout (Srivastava et al. 2014).
-        "auto": 0.2; 0 with solver="lbfgs".
+        "auto": 0.2; 0 with fewer than 32 columns, and with solver="lbfgs".
     class_weight : dict, "balanced" or None, default=None
         Factors of the rows' weights by class; "balanced": the inverse of the classes' frequencies
         among the labels, as in scikit-learn.
-    missing_label : int, float, str or None, default=-1
-        What y has in rows without a label. The default is that of `sklearn.semi_supervised`. None
-        and NaN always mean that there is no label; with None nothing else does.
+    missing_label : int, float, str or None, default="auto"
+        What y has in rows without a label; None and NaN mean that there is none in any case, and
+        with None nothing else does. "auto": -1, as in `sklearn.semi_supervised`, unless all labels
+        are −1 and 1, which are two classes then.
     activation, code_activation, gain, init, output, scale, missing, missing_fill
         As for `StackedAutoencoder`.
     corruption : "auto", None or (kind, level), default="auto"
@@ -129,7 +131,10 @@ class AutoencoderClassifier(ClassifierMixin, SupervisedAutoencoder):
         "class_weight": [dict, StrOptions({"balanced"}), None],
         "missing_label": "no_validation",
     }
-    _parameters_not_saved = (*SupervisedAutoencoder._parameters_not_saved, "class_weight")
+    _parameters_not_saved: tuple[str, ...] = (
+        *SupervisedAutoencoder._parameters_not_saved,
+        "class_weight",
+    )
     classes_: Array
 
     def __init__(
@@ -140,7 +145,7 @@ class AutoencoderClassifier(ClassifierMixin, SupervisedAutoencoder):
         reconstruction_weight: float = 0.0,
         input_dropout: float | str = "auto",
         class_weight: dict[Any, float] | str | None = None,
-        missing_label: Any = -1,
+        missing_label: Any = "auto",
         activation: str = "sigmoid",
         code_activation: str | None = None,
         gain: bool | str = "auto",
@@ -233,7 +238,8 @@ class AutoencoderClassifier(ClassifierMixin, SupervisedAutoencoder):
         -------
         y : ndarray (n_samples,)
         """
-        return self.classes_[self._decoded(X).argmax(axis=1)]
+        places = self._decoded(X).argmax(axis=1)
+        return self.classes_[places]
 
     @takes_streams
     def predict_proba(self, X: ArrayLike) -> Reals:
@@ -265,20 +271,24 @@ class AutoencoderClassifier(ClassifierMixin, SupervisedAutoencoder):
 
     # ---- hooks of SupervisedAutoencoder ----
 
-    def _targets_of(self, y, name, *, reset, known=None):
+    def _targets_of(self, y, name, weight, *, reset, known=None):
         labels = column_or_1d(y, warn=True)
-        given = ~is_missing(labels, self.missing_label)
+        missing_label = self.missing_label
+        if isinstance(missing_label, str) and missing_label == AUTO:
+            missing_label = _usual_missing_label(labels, [] if reset else self._classes(known))
+        given = ~is_missing(labels, missing_label)
         present = _as_labels(labels[given], name)
         classes = np.unique(present) if known is None and reset else self._classes(known)
         if len(classes) < 2:
             raise ValueError(
-                f"{name} needs labels of at least 2 classes, got 1 class: {shown(classes[0])} "
-                f"(missing_label={shown(self.missing_label)} stands for none)"
+                f"{name} needs labels of at least 2 classes, got 1 class: "
+                f"{shown(classes.tolist()[0])} ({shown(missing_label)} stands for none)"
             )
         place = np.minimum(np.searchsorted(classes, present), len(classes) - 1)
         if len(strange := present[classes[place] != present]):
             raise ValueError(
-                f"{name} has the label {shown(strange[0])}, but the classes are {shown(classes)}"
+                f"{name} has the label {shown(strange.tolist()[0])}, but the classes are "
+                f"{shown(classes.tolist())}"
             )
         rows = np.zeros((len(labels), len(classes)), np.uint8)
         rows[np.flatnonzero(given), place] = 1
@@ -341,6 +351,14 @@ def is_missing(labels, missing_label):
     return none | (labels == missing_label) if is_text == (labels.dtype.kind in "US") else none
 
 
+def _usual_missing_label(labels, classes):
+    """Return −1, or None where it is a class: one of the fit's, or the only one beside 1."""
+    if labels.dtype.kind not in "iufO" or any(isinstance(label, str) for label in labels):
+        return -1
+    found = set(labels[~is_missing(labels, None)].tolist())
+    return None if found == {-1, 1} or -1 in classes else -1
+
+
 def _as_labels(present, name):
     """Return the labels that are there in the type of `classes_`, once they are found to be some.
 
@@ -348,13 +366,14 @@ def _as_labels(present, name):
     """
     if not len(present):
         raise ValueError(f"{name} has no label: all of its entries stand for missing ones")
-    if present.dtype.kind == "O" and not any(isinstance(label, str) for label in present):
-        present = np.array(present.tolist())
-    check_classification_targets(present)
+    if present.dtype.kind == "O":
+        n_texts = sum(isinstance(label, str) for label in present)
+        if 0 < n_texts < len(present):
+            raise TypeError(f"{name} must not have both numbers and strings as labels")
+        present = present if n_texts else np.array(present.tolist())
     if present.dtype.kind not in "biufOU":
         raise TypeError(f"{name} must have labels that are numbers or strings")
-    if present.dtype.kind == "O" and not all(isinstance(label, str) for label in present):
-        raise TypeError(f"{name} must not have both numbers and strings as labels")
+    check_classification_targets(present)
     return present
 
 

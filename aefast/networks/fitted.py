@@ -261,7 +261,7 @@ class FittedNetwork(Saved):
                 parameters.setdefault("reconstruction_sampling", None)
             state.setdefault("divides_by_norms", False)
 
-    _parameters_not_saved = ("callbacks",)
+    _parameters_not_saved: tuple[str, ...] = ("callbacks",)
     _parameters_of_process = checkpoints.PARAMETERS
     _structured_parameters: tuple[str, ...] = ("output", "corruption", "sparsity")
 

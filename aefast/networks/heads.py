@@ -24,7 +24,7 @@ class Head(NamedTuple):
     layer: HeadLayer
     parameters: Parameters
     targets: Any  # ndarray (n, m) of float32, float64 or uint8
-    weight: np.ndarray | None  # (n,) float64, weights of the rows' losses; None: 1
+    weight: Any  # ndarray (n,) of float64, weights of the rows' losses; None: 1
     alone: bool  # whether the head's loss is all of the loss
 
     def with_shares(self):
@@ -68,9 +68,7 @@ def mean_loss_of_targets(state, rows, order, targets, weight, variant, n_threads
     Weights and targets belong to all rows by number.
     """
     options = {"order": order, "n_threads": n_threads, "check": False, "variant": variant}
-    codes = one_pass(
-        state.model, state.model.split(state.parameters), rows, "codes", **options
-    )
+    codes = one_pass(state.model, state.model.split(state.parameters), rows, "codes", **options)
     network, parameters = _decoder(state)
     fill = np.zeros(targets.shape[1], codes.dtype)  # NaN is a missing target
     options = {"from_codes": True, "n_threads": n_threads, "check": False}
@@ -104,12 +102,12 @@ def with_gain(state):
     return state._replace(model=model, parameters=flat)
 
 
-def begin_head(state, rows, order, means, variant, n_threads=None):
+def begin_head(state, rows, order, weight, means, variant, n_threads=None):
     """Write a head's first parameters to the state; return its factors (6,) of the learning rate.
 
     Weights begin at 0, so that the code does not move before targets ask for it, and the bias at
     the pre-activations of `means` (m,). A step of the weights is in units of 1 / ‖z‖, with the root
-    mean square of the norms of decoded codes z of the rows with these numbers.
+    mean square of the norms of decoded codes z of the rows with these numbers and weights.
     """
     model, layers = state.model, state.model.split(state.parameters)
     head = model.head_of(state.parameters)
@@ -118,7 +116,7 @@ def begin_head(state, rows, order, means, variant, n_threads=None):
     codes = one_pass(model, layers, rows, "codes", **options).astype(np.float64)
     if layers[-1].gain is not None:
         codes = (codes - AT_ZERO[model.head.activation]) * layers[-1].gain
-    norm = np.sqrt((codes**2).sum(axis=1).mean())
+    norm = np.sqrt(weight @ (codes**2).sum(axis=1) / weight.sum())
     factors = np.ones(N_PARAMETER_ARRAYS)
     factors[:2] = 1 / norm if norm > 0 else 1.0
     return factors

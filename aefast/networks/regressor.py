@@ -11,7 +11,10 @@ from aefast._base.by_parts import takes_streams
 from aefast._base.saving import FLAG, Tensor
 from aefast._base.types import Array, Reals
 from aefast.networks.heads import Targets
+from aefast.networks.stacked import WIDENING
 from aefast.networks.supervised import SupervisedAutoencoder
+
+FEWEST_UNITS = 32  # of the layer, where its size is chosen
 
 
 class AutoencoderRegressor(RegressorMixin, SupervisedAutoencoder):
@@ -34,7 +37,10 @@ class AutoencoderRegressor(RegressorMixin, SupervisedAutoencoder):
 
     Parameters
     ----------
-    layer_sizes, encoder, reconstruction_weight, input_dropout, activation, code_activation, gain, \
+    layer_sizes : sequence of int or "auto", default="auto"
+        Hidden units of each layer. "auto": one layer, of 4 times as many units as `n_components` of
+        `Autoencoder` would have, and at least 32.
+    encoder, reconstruction_weight, input_dropout, activation, code_activation, gain, \
     init, output, scale, missing, missing_fill, corruption, pretrain_epochs, max_epochs, solver, \
     learning_rate, momentum, nesterov, batch_size, alpha, weight_decay, clip_norm, max_norm, \
     learning_rate_schedule, tol, shuffle, early_stopping, validation_fraction, \
@@ -58,7 +64,7 @@ class AutoencoderRegressor(RegressorMixin, SupervisedAutoencoder):
 
     Notes
     -----
-    As for `AutoencoderClassifier`. NaN in y is a missing target; a row may have some of its targets.
+    As for `AutoencoderClassifier`. NaN in y is a missing target; a row may have some of them.
 
     Examples
     --------
@@ -133,20 +139,18 @@ class AutoencoderRegressor(RegressorMixin, SupervisedAutoencoder):
 
     # ---- hooks of SupervisedAutoencoder ----
 
-    def _targets_of(self, y, name, *, reset, known=None):
-        is_flat = np.ndim(y) == 1
+    def _targets_of(self, y, name, weight, *, reset, known=None):
         options = {"ensure_2d": False, "dtype": np.float64, "ensure_all_finite": "allow-nan"}
         y = check_array(y, **options, input_name=name)
-        if y.ndim > 2:
+        if y.ndim not in (1, 2):
             raise ValueError(f"{name} must have 1 or 2 dimensions, got {y.ndim}")
+        is_flat = y.ndim == 1
         y = y.reshape(len(y), -1)
         observed = ~np.isnan(y)
         if not observed.any(axis=0).all():
             raise ValueError(f"{name} has no target in column {np.argmin(observed.any(axis=0))}")
         if known is None and reset:
-            means, deviations = np.nanmean(y, axis=0), np.nanstd(y, axis=0)
-            deviations = np.where(deviations > 0, deviations, 1.0)
-            known = {"target_means_": means, "target_deviations_": deviations, "_is_flat": is_flat}
+            known = _units_of(y, observed, weight) | {"_is_flat": is_flat}
         elif known is None:
             names = ("target_means_", "target_deviations_", "_is_flat")
             known = {field: getattr(self, field) for field in names}
@@ -156,6 +160,9 @@ class AutoencoderRegressor(RegressorMixin, SupervisedAutoencoder):
             )
         rows = (y - known["target_means_"]) / known["target_deviations_"]
         return Targets(rows, observed.any(axis=1), None), known
+
+    def _sizes_around(self, k):
+        return (max(FEWEST_UNITS, WIDENING * k),)
 
     def _first_means(self, rows, share):
         return np.zeros(rows.shape[1])
@@ -196,3 +203,18 @@ class AutoencoderRegressor(RegressorMixin, SupervisedAutoencoder):
         self.target_means_ = tensors["target_means"]
         self.target_deviations_ = tensors["target_deviations"]
         self._is_flat = state["targets_are_flat"]
+
+
+def _units_of(y, observed, weight):
+    """Return the weighted means and standard deviations of the columns' observed targets."""
+    share = observed if weight is None else observed * weight[:, np.newaxis]
+    total = share.sum(axis=0)
+    if not (total > 0).all():
+        raise ValueError("sample_weight must be positive where a target is known")
+    y = np.where(observed, y, 0)
+    means = (share * y).sum(axis=0) / total
+    deviations = np.sqrt((share * (y - means) ** 2).sum(axis=0) / total)
+    deviations = np.where(deviations > 0, deviations, 1.0)
+    if not (np.isfinite(means) & np.isfinite(deviations)).all():
+        raise ValueError("the mean or the deviation of y overflows: scale y down")
+    return {"target_means_": means, "target_deviations_": deviations}

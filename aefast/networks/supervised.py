@@ -1,35 +1,30 @@
 """Base of `AutoencoderClassifier` and `AutoencoderRegressor`: a stack with a head on its code."""
 
-from functools import partial
-from inspect import signature
 from numbers import Real
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.base import clone
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_consistent_length
+from sklearn.utils.validation import _num_samples, check_consistent_length
 
+from aefast._base import arrays as check
 from aefast._base import checkpoints
 from aefast._base.progress import note
 from aefast._base.random import split_rows
-from aefast._base.saving import COUNT, FLAG, SIZE
 from aefast._base.stopping import EarlyStopping
 from aefast._base.streams import StreamedRows, opened
-from aefast._base.types import Array, Callbacks, OutputLike, PathLike, RandomState
-from aefast.networks import outputs
-from aefast.networks.autoencoder import Autoencoder
+from aefast._base.types import Callbacks, OutputLike, PathLike, RandomState
 from aefast.networks.fitted import FittedNetwork, FittedState, n_optimizer_states
+from aefast.networks.headed import SHARED, HeadedStack
 from aefast.networks.heads import (
     JUDGED_ROWS,
     Head,
     Targets,
     begin_head,
-    decoded,
     mean_loss_of_targets,
     with_gain,
 )
-from aefast.networks.network import single_layer, stacked_network
 from aefast.networks.scaling import in_units
 from aefast.networks.stacked import StackedAutoencoder
 from aefast.networks.training import lbfgs
@@ -39,29 +34,7 @@ from aefast.networks.training.start import rate_factors
 from aefast.networks.variants import rows_variant
 
 INPUT_DROPOUT = 0.2
-
-# parameters that mean what they mean for a StackedAutoencoder
-SHARED = (
-    *("activation", "code_activation", "gain", "init", "output", "scale", "missing"),
-    *("missing_fill", "corruption", "solver", "learning_rate", "momentum", "nesterov"),
-    *("batch_size", "pretrain_epochs", "max_epochs", "early_stopping", "validation_fraction"),
-    *("n_epochs_no_change", "tol", "alpha", "weight_decay", "clip_norm", "max_norm"),
-    *("learning_rate_schedule", "shuffle", "warm_start", "n_threads", "random_state"),
-    *("callbacks", "verbose"),
-)
-# the others of StackedAutoencoder, which have its defaults
-_FIXED = {
-    name: parameter.default
-    for name, parameter in signature(StackedAutoencoder).parameters.items()
-    if name not in (*SHARED, "layer_sizes", *checkpoints.CONSTRAINTS)
-}
-
-
-class _Absent:
-    """A method of `StackedAutoencoder` that a network with a head does not have."""
-
-    def __get__(self, instance: object, owner: object = None) -> Any:
-        raise AttributeError("a network with a head has no such method: see autoencoder_")
+WIDE = 32  # columns from which on entries are dropped: fewer ones say too much by themselves
 
 
 class _Learning(NamedTuple):
@@ -73,7 +46,7 @@ class _Learning(NamedTuple):
     encoder: FittedState | None  # from which the network begins
 
 
-class SupervisedAutoencoder(StackedAutoencoder):
+class SupervisedAutoencoder(HeadedStack):
     """A stack that is fitted to targets of its rows."""
 
     _parameter_constraints: dict = {
@@ -84,17 +57,9 @@ class SupervisedAutoencoder(StackedAutoencoder):
         "reconstruction_weight": [Interval(Real, 0, None, closed="left")],
         "input_dropout": [Interval(Real, 0, 1, closed="left"), StrOptions({"auto"})],
     }
-    _parameters_not_saved = ("callbacks", "encoder")
-    _trains_on_partitions = False
-    _distribution: ClassVar[str]  # of the targets
     encoder: Any
     reconstruction_weight: float
     input_dropout: float | str
-
-    from_torch: Any = _Absent()
-    to_torch: Any = _Absent()
-    to_onnx: Any = _Absent()
-    partial_fit: Any = _Absent()
 
     def __init__(
         self,
@@ -177,18 +142,13 @@ class SupervisedAutoencoder(StackedAutoencoder):
         self.resume = resume
         self.verbose = verbose
 
-    def __getattr__(self, name: str) -> Any:
-        """Return a parameter of `StackedAutoencoder` that is fixed here."""
-        if name in _FIXED:
-            return _FIXED[name]
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-
     # ---- fitting ----
 
-    def _targets_of(self, y, name, *, reset, known=None):
+    def _targets_of(self, y, name, weight, *, reset, known=None):
         """Return the `Targets` of y, and the attributes with which predictions are read.
 
-        These are found in y with `reset`; otherwise they are `known`, or those of the fit.
+        `weight` (n,) is that of the rows, or None. The attributes are found in y with `reset`;
+        otherwise they are `known`, or those of the fit.
         """
         raise NotImplementedError
 
@@ -207,11 +167,12 @@ class SupervisedAutoencoder(StackedAutoencoder):
         X, X_val = _not_streamed(X, "X"), _not_streamed(X_val, "X_val")
         goes_on = self.warm_start and self.__sklearn_is_fitted__()
         check_consistent_length(X, y)
-        targets, found = self._targets_of(y, "y", reset=not goes_on)
+        weight = check.as_mean_weight(sample_weight, _num_samples(y))
+        targets, found = self._targets_of(y, "y", weight, reset=not goes_on)
         of_val = None
         if X_val is not None:
             check_consistent_length(X_val, y_val)
-            of_val, _ = self._targets_of(y_val, "y_val", reset=False, known=found)
+            of_val, _ = self._targets_of(y_val, "y_val", None, reset=False, known=found)
         encoder = None if goes_on else self._fitted_encoder(X, sample_weight)
         self._learning = _Learning(targets, of_val, found, encoder)
         try:
@@ -231,7 +192,10 @@ class SupervisedAutoencoder(StackedAutoencoder):
                 f"{type(network).__name__}"
             )
         if not network.__sklearn_is_fitted__():
-            network = clone(network).fit(X, sample_weight=sample_weight)
+            network = clone(network)
+            if network.random_state is None:
+                network.set_params(random_state=self.random_state)
+            network.fit(X, sample_weight=sample_weight)
         if any(segment.custom is not None for segment in network._state.model.output):
             raise ValueError("encoder must not have an output distribution of your own")
         state = network._state
@@ -273,7 +237,8 @@ class SupervisedAutoencoder(StackedAutoencoder):
         variant = super()._variant_of(model, dtype, reading=reading)
         level = self.input_dropout
         if level == AUTO:
-            level = 0.0 if self.solver == lbfgs.NAME else INPUT_DROPOUT
+            is_wide = model.n_features >= WIDE and self.solver != lbfgs.NAME
+            level = INPUT_DROPOUT if is_wide else 0.0
         if not level:
             return variant
         noise = {"corruption": "dropout", "corruption_level": float(level)}
@@ -301,17 +266,19 @@ class SupervisedAutoencoder(StackedAutoencoder):
         variant = self._variant_of(model, dtype, reading=reading, seed=seed)
         return state, variant, in_units(state.scaling, scan.means)
 
+    def _beginning(self, state, record, keep_features):
+        return super()._beginning(state, record, keep_features) | self._learning.found
+
     def _fit_from(
         self, X, rows, weight, train, held_out, state, variant, means, goes_on, *, X_val, checkpoint
     ):
-        targets, found = self._learning.targets, self._learning.found
+        targets = self._learning.targets
         of_targets = targets.weight(weight)
         order = np.arange(train) if isinstance(train, int) else train
         known = order[of_targets[order] > 0]
         if not len(known):
             raise ValueError("no row for training has a target and a positive sample_weight")
         self._begin(X, state, keep_features=goes_on)
-        vars(self).update(found)
         self.fit_report_ = {}
         if not goes_on:
             if self._learning.encoder is None:
@@ -330,7 +297,8 @@ class SupervisedAutoencoder(StackedAutoencoder):
         state, judged = self._state, spread_rows(known, JUDGED_ROWS)
         share = of_targets[known] / of_targets[known].sum()
         means = self._first_means(targets.rows[known], share)
-        factors = begin_head(state, rows, judged, means, rows_variant(state), self.n_threads)
+        given = rows, judged, of_targets[judged], means, rows_variant(state)
+        factors = begin_head(state, *given, self.n_threads)
         if is_scale_free(self.solver):
             of_layers = rate_factors(state.model, state.parameters)
             self._state = state._replace(rates=np.vstack([of_layers, factors]))
@@ -359,7 +327,8 @@ class SupervisedAutoencoder(StackedAutoencoder):
         """Return the validation by the head's loss of held-out rows, or of those of X_val."""
         targets = self._learning.targets.rows
         if X_val is not None:
-            rows, held_out, of_val = X_val, np.arange(len(X_val)), self._learning.of_val
+            rows, held_out = X_val, np.arange(len(X_val))
+            of_val: Any = self._learning.of_val
             targets, of_targets = of_val.rows, of_val.weight(None)
         if held_out is None:
             return None
@@ -386,94 +355,6 @@ class SupervisedAutoencoder(StackedAutoencoder):
         if self.n_epochs_:
             self.fit_report_["loss"] = self.loss_curve_[-1]
             note(self.verbose, ", ".join(f"{k}={v}" for k, v in self.fit_report_.items()))
-
-    # ---- the fitted network ----
-
-    def _decoded(self, X, *, link=True):
-        """Return means or pre-activations (n, m) of the targets."""
-        rows, state = self._checked(X)
-        codes = self._one_pass(rows, state, "codes")
-        means = decoded(state, codes, self.n_threads, link=link)
-        return means.astype(codes.dtype, copy=False)
-
-    @property
-    def autoencoder_(self) -> Autoencoder | StackedAutoencoder:
-        state = self._fitted_state()
-        model = state.model.without_head()
-        flat, states = state.parameters, state.optimizer_state
-        estimator = self._estimator_of(model)
-        estimator._state = state._replace(
-            model=model,
-            parameters=flat[: model.n_parameters],
-            optimizer_state=states[:, : model.n_parameters],
-            rates=None if state.rates is None else state.rates[: len(model.layers)],
-        )
-        estimator.loss_curve_, estimator.validation_loss_curve_ = [], []
-        estimator._history, estimator.n_epochs_, estimator.fit_report_ = [], 0, {}
-        return estimator
-
-    def _estimator_of(self, model):
-        """Return an unfitted estimator with the parameters of a network without a head."""
-        layer, *others = model.layers
-        if not others:
-            estimator = self._layer_estimator(0)
-            gain = layer.gain or False
-            shape = {"tied": layer.tied, "top_k": layer.top_k or None, "gain": gain}
-            return estimator.set_params(**shape)
-        given = {name: getattr(self, name) for name in SHARED} | {"callbacks": None}
-        described = super()._describe(model)
-        shape = ("layer_sizes", "activation", "code_activation", "gain")
-        stack = StackedAutoencoder(**(given | {name: described[name] for name in shape}))
-        stack.pretraining_loss_curves_ = self.pretraining_loss_curves_
-        return stack
-
-    @property
-    def head_weights_(self) -> Array:
-        state = self._fitted_state()
-        return state.model.head_of(state.parameters).V
-
-    @property
-    def head_bias_(self) -> Array:
-        state = self._fitted_state()
-        return state.model.head_of(state.parameters).c
-
-    def _describe(self, network):
-        first = network.layers[0]
-        return super()._describe(network) | {
-            "tied": first.tied,
-            "top_k": first.top_k,
-            "n_targets": network.head.n_features,
-        }
-
-    # ---- saving and loading ----
-
-    _model_checks: ClassVar[dict] = StackedAutoencoder._model_checks | {
-        "tied": FLAG,
-        "top_k": COUNT,
-        "n_targets": SIZE,
-    }
-
-    @classmethod
-    def _model_of_file(cls, state):
-        given = dict(state["model"])
-        output = outputs.from_json(given["output"], given["n_features"])
-        sizes, tied, top_k = (given[name] for name in ("layer_sizes", "tied", "top_k"))
-        if top_k > sizes[-1] or (len(sizes) > 1 and (top_k or not tied)):
-            raise ValueError(f"expected one layer of at least 'top_k' units, got sizes {sizes}")
-        if len(sizes) == 1:
-            shape = given["n_features"], sizes[0], tied
-            of_code = given["code_activation"]
-            network = single_layer(*shape, of_code, output, top_k, given["gain"])
-        else:
-            names = given["activation"], given["code_activation"]
-            network = stacked_network(
-                given["n_features"], tuple(sizes), *names, output, given["gain"]
-            )
-        return network.with_head(given["n_targets"], cls._distribution)
-
-    @staticmethod
-    def _array_name(number, name):
-        return name if name.startswith("head_") else f"layers.{number}.{name}"
 
 
 def _not_streamed(X: Any, name: str) -> Any:
