@@ -1,5 +1,6 @@
 """The estimator `AutoencoderClassifier`: classes from the code of an autoencoder."""
 
+from numbers import Real
 from typing import Any, Self
 
 import numpy as np
@@ -9,8 +10,9 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils import compute_class_weight
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import column_or_1d
+from sklearn.utils.validation import _num_samples, column_or_1d
 
+from aefast._base.arrays import as_mean_weight
 from aefast._base.by_parts import takes_streams
 from aefast._base.errors import shown
 from aefast._base.saving import Check, one_of
@@ -50,7 +52,7 @@ class AutoencoderClassifier(ClassifierMixin, SupervisedAutoencoder):
         parameters from `layer_sizes` to `corruption` then are the encoder's. Inside of
         cross-validation, which clones what it is given, a fitted one has to be a
         ``sklearn.frozen.FrozenEstimator(encoder)``.
-    reconstruction_weight : float, default=0.0
+    reconstruction_weight : float in [0, 1e6], default=0.0
         λ. Losses of reconstructions are sums over columns, and often some hundred times those of
         labels: begin with the inverse of the number of columns.
     input_dropout : float in [0, 1) or "auto", default="auto"
@@ -129,7 +131,7 @@ class AutoencoderClassifier(ClassifierMixin, SupervisedAutoencoder):
     _file_format = "aefast autoencoder classifier"
     _parameter_constraints: dict = SupervisedAutoencoder._parameter_constraints | {
         "class_weight": [dict, StrOptions({"balanced"}), None],
-        "missing_label": "no_validation",
+        "missing_label": [Real, str, None],
     }
     _parameters_not_saved: tuple[str, ...] = (
         *SupervisedAutoencoder._parameters_not_saved,
@@ -188,10 +190,10 @@ class AutoencoderClassifier(ClassifierMixin, SupervisedAutoencoder):
         self.class_weight = class_weight
         self.missing_label = missing_label
 
-    def fit(
+    def fit(  # type: ignore[override]  # y is needed
         self,
         X: ArrayLike,
-        y: Any = None,
+        y: Any,
         sample_weight: ArrayLike | None = None,
         *,
         X_val: ArrayLike | None = None,
@@ -268,6 +270,23 @@ class AutoencoderClassifier(ClassifierMixin, SupervisedAutoencoder):
         log_p : ndarray (n_samples, n_classes)
         """
         return log_softmax(self._decoded(X, link=False), axis=1)
+
+    def score(  # type: ignore[override]  # y is needed
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> float:
+        """Return the share of rows whose class is predicted.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix (n_samples, n_features)
+        y : array-like (n_samples,)
+        sample_weight : array-like (n_samples,) or None, default=None
+
+        Returns
+        -------
+        score : float
+        """
+        return super().score(X, y, as_mean_weight(sample_weight, _num_samples(y)))
 
     # ---- hooks of SupervisedAutoencoder ----
 

@@ -6,7 +6,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import RegressorMixin
 from sklearn.utils import check_array
+from sklearn.utils.validation import _num_samples
 
+from aefast._base.arrays import as_mean_weight
 from aefast._base.by_parts import takes_streams
 from aefast._base.saving import FLAG, Tensor
 from aefast._base.types import Array, Reals
@@ -82,10 +84,10 @@ class AutoencoderRegressor(RegressorMixin, SupervisedAutoencoder):
     target_deviations_: Array
     _is_flat: bool  # whether y has one dimension
 
-    def fit(
+    def fit(  # type: ignore[override]  # y is needed
         self,
         X: ArrayLike,
-        y: Any = None,
+        y: Any,
         sample_weight: ArrayLike | None = None,
         *,
         X_val: ArrayLike | None = None,
@@ -136,6 +138,23 @@ class AutoencoderRegressor(RegressorMixin, SupervisedAutoencoder):
         y = scaled * self.target_deviations_ + self.target_means_
         y = y.astype(scaled.dtype, copy=False)
         return y[:, 0] if self._is_flat else y
+
+    def score(  # type: ignore[override]  # y is needed
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> float:
+        """Return the coefficient of determination R², averaged over the targets.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix (n_samples, n_features)
+        y : array-like (n_samples,) or (n_samples, n_targets)
+        sample_weight : array-like (n_samples,) or None, default=None
+
+        Returns
+        -------
+        score : float
+        """
+        return super().score(X, y, as_mean_weight(sample_weight, _num_samples(y)))
 
     # ---- hooks of SupervisedAutoencoder ----
 

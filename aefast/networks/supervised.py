@@ -54,7 +54,7 @@ class SupervisedAutoencoder(HeadedStack):
     } | {
         **checkpoints.CONSTRAINTS,
         "encoder": "no_validation",
-        "reconstruction_weight": [Interval(Real, 0, None, closed="left")],
+        "reconstruction_weight": [Interval(Real, 0, 1e6, closed="both")],
         "input_dropout": [Interval(Real, 0, 1, closed="left"), StrOptions({"auto"})],
     }
     encoder: Any
