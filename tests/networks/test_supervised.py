@@ -419,3 +419,39 @@ def test_files_and_pickles(make, y, tmp_path):
 
 def clone_of(model):
     return pickle.loads(pickle.dumps(model))
+
+
+# ---- checkpoints ----
+
+
+class Stopped(Exception):
+    """Raised by a callback to end a fit."""
+
+
+def stop_at(epoch):
+    def callback(number, loss, validation_loss, estimator):
+        if number == epoch:
+            raise Stopped
+
+    return callback
+
+
+@pytest.mark.parametrize("options", [{}, {"reconstruction_weight": 0.1}, {"solver": "lbfgs"}])
+@pytest.mark.parametrize("make", [classifier, regressor])
+def test_a_fit_that_was_killed_goes_on_to_the_same_bits(make, options, tmp_path):
+    path = tmp_path / "fit.checkpoint"
+    whole = make(**options).fit(X, Y)
+    with pytest.raises(Stopped):
+        make(callbacks=stop_at(3), checkpoint=path, checkpoint_every="epoch", **options).fit(X, Y)
+    with pytest.raises(ValueError, match="y"):
+        make(checkpoint=path, resume=True, **options).fit(X, Y[::-1])
+    resumed = make(checkpoint=path, resume=True, **options).fit(X, Y)
+    assert same_bits(resumed._state.parameters, whole._state.parameters)
+    assert resumed.loss_curve_ == whole.loss_curve_
+
+
+def test_c_headers_are_of_the_network_without_its_head(tmp_path):
+    model = classifier().fit(X, Y)
+    with pytest.raises(TypeError, match="autoencoder_"):
+        aefast.export_c(model, tmp_path / "model.h")
+    aefast.export_c(model.autoencoder_, tmp_path / "model.h")
