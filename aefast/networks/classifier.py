@@ -74,7 +74,11 @@ class AutoencoderClassifier(ClassifierMixin, SupervisedAutoencoder):
         Largest number of passes of pre-training for each layer; 0: none.
     max_epochs : int or "auto", default="auto"
         Largest number of passes of fine-tuning; 0: the head stays at the frequencies of classes.
-    solver, learning_rate, momentum, nesterov, batch_size, alpha, weight_decay, clip_norm, \
+    alpha : float or "auto", default="auto"
+        Weight of the L2 penalty in fine-tuning, and in pre-training. "auto": 0.1 divided by the
+        number of rows with a label, none in pre-training, and none where units have gains, which
+        would undo it; with it ``gain="auto"`` means that there are none.
+    solver, learning_rate, momentum, nesterov, batch_size, weight_decay, clip_norm, \
     max_norm, learning_rate_schedule, tol, shuffle, n_threads, random_state, checkpoint, \
     checkpoint_every, resume, verbose
         As for `StackedAutoencoder`, for both stages.
@@ -128,6 +132,7 @@ class AutoencoderClassifier(ClassifierMixin, SupervisedAutoencoder):
     """
 
     _distribution = "categorical"
+    _penalty = 0.1
     _file_format = "aefast autoencoder classifier"
     _parameter_constraints: dict = SupervisedAutoencoder._parameter_constraints | {
         "class_weight": [dict, StrOptions({"balanced"}), None],
@@ -168,7 +173,7 @@ class AutoencoderClassifier(ClassifierMixin, SupervisedAutoencoder):
         validation_fraction: float = 0.1,
         n_epochs_no_change: int = 5,
         tol: float = 1e-4,
-        alpha: float = 0.0,
+        alpha: float | str = "auto",
         weight_decay: float = 0.0,
         clip_norm: float | None = None,
         max_norm: float | None = None,

@@ -11,6 +11,7 @@ from aefast.networks.autoencoder import Autoencoder
 from aefast.networks.heads import decoded
 from aefast.networks.network import single_layer, stacked_network
 from aefast.networks.stacked import StackedAutoencoder
+from aefast.networks.training.automatic import AUTO
 
 # parameters that mean what they mean for a StackedAutoencoder
 SHARED = (
@@ -79,6 +80,11 @@ class HeadedStack(StackedAutoencoder):
         estimator._history, estimator.n_epochs_, estimator.fit_report_ = [], 0, {}
         return estimator
 
+    def _layer_estimator(self, number):
+        """Return an unfitted `Autoencoder`; an automatic penalty is one of fine-tuning alone."""
+        estimator = super()._layer_estimator(number)
+        return estimator.set_params(alpha=0.0) if estimator.alpha == AUTO else estimator
+
     def _estimator_of(self, model):
         """Return an unfitted estimator with the parameters of a network without a head."""
         layer, *others = model.layers
@@ -88,6 +94,7 @@ class HeadedStack(StackedAutoencoder):
             shape = {"tied": layer.tied, "top_k": layer.top_k or None, "gain": gain}
             return estimator.set_params(**shape)
         given = {name: getattr(self, name) for name in SHARED} | {"callbacks": None}
+        given["alpha"] = 0.0 if self.alpha == AUTO else self.alpha
         described = super()._describe(model)
         names = ("layer_sizes", "activation", "code_activation", "gain")
         stack = StackedAutoencoder(**(given | {name: described[name] for name in names}))

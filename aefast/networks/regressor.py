@@ -42,9 +42,11 @@ class AutoencoderRegressor(RegressorMixin, SupervisedAutoencoder):
     layer_sizes : sequence of int or "auto", default="auto"
         Hidden units of each layer. "auto": one layer, of 4 times as many units as `n_components` of
         `Autoencoder` would have, and at least 32.
+    alpha : float or "auto", default="auto"
+        As for `AutoencoderClassifier`; "auto": 1 divided by the number of rows with a target.
     encoder, reconstruction_weight, input_dropout, activation, code_activation, gain, \
     init, output, scale, missing, missing_fill, corruption, pretrain_epochs, max_epochs, solver, \
-    learning_rate, momentum, nesterov, batch_size, alpha, weight_decay, clip_norm, max_norm, \
+    learning_rate, momentum, nesterov, batch_size, weight_decay, clip_norm, max_norm, \
     learning_rate_schedule, tol, shuffle, early_stopping, validation_fraction, \
     n_epochs_no_change, warm_start, n_threads, random_state, callbacks, checkpoint, \
     checkpoint_every, resume, verbose
@@ -79,6 +81,7 @@ class AutoencoderRegressor(RegressorMixin, SupervisedAutoencoder):
     """
 
     _distribution = "gaussian"
+    _penalty = 1.0
     _file_format = "aefast autoencoder regressor"
     target_means_: Array
     target_deviations_: Array

@@ -1,7 +1,7 @@
 """Base of `AutoencoderClassifier` and `AutoencoderRegressor`: a stack with a head on its code."""
 
 from numbers import Real
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from sklearn.base import clone
@@ -55,8 +55,10 @@ class SupervisedAutoencoder(HeadedStack):
         **checkpoints.CONSTRAINTS,
         "encoder": "no_validation",
         "reconstruction_weight": [Interval(Real, 0, 1e6, closed="both")],
+        "alpha": [*StackedAutoencoder._parameter_constraints["alpha"], StrOptions({"auto"})],
         "input_dropout": [Interval(Real, 0, 1, closed="left"), StrOptions({"auto"})],
     }
+    _penalty: ClassVar[float]  # automatic weight of the penalty, times the rows with a target
     encoder: Any
     reconstruction_weight: float
     input_dropout: float | str
@@ -88,7 +90,7 @@ class SupervisedAutoencoder(HeadedStack):
         validation_fraction: float = 0.1,
         n_epochs_no_change: int = 5,
         tol: float = 1e-4,
-        alpha: float = 0.0,
+        alpha: Any = "auto",
         weight_decay: float = 0.0,
         clip_norm: float | None = None,
         max_norm: float | None = None,
@@ -322,6 +324,15 @@ class SupervisedAutoencoder(HeadedStack):
         weight = np.ones(len(rows)) if weight is None else weight
         weight = weight * float(self.reconstruction_weight)
         return super()._training(rows, train, state, variant, weight, head=head, **options)
+
+    def _suitable_alpha(self, state):
+        """Return the weight of the penalty: less, the more rows have targets.
+
+        Gains, which could undo it, have none.
+        """
+        if any(layer.gain for layer in state.model.layers):
+            return 0.0
+        return self._penalty / int(self._learning.targets.given.sum())
 
     def _validation_of_targets(self, training, rows, held_out, of_targets, X_val):
         """Return the validation by the head's loss of held-out rows, or of those of X_val."""

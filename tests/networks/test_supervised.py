@@ -47,7 +47,7 @@ def what_batches_exclude(estimator):
 @parametrize_with_checks(
     [
         AutoencoderClassifier(),
-        AutoencoderClassifier((4,), pretrain_epochs=3, max_epochs=60, batch_size=128),
+        AutoencoderClassifier((4,), pretrain_epochs=3, max_epochs=60, batch_size=128, alpha=1e-3),
         AutoencoderClassifier((8,), reconstruction_weight=0.1, early_stopping=True),
         AutoencoderClassifier(encoder=Autoencoder(4, tied=False, max_epochs=3)),
         AutoencoderRegressor(),
@@ -93,7 +93,8 @@ def test_a_fit_by_lbfgs_reaches_a_stationary_point_of_the_reference(weight, gain
     rows, y = X[:90, 20:33].astype(np.float64), Y[:90] % 3
     y = np.where(np.arange(90) % 4 == 0, -1, y)
     options = {"solver": "lbfgs", "pretrain_epochs": 2, "gain": gain, "scale": None, "tol": 0}
-    given = {"reconstruction_weight": weight, "random_state": 0, **options}
+    alpha = 0.0 if gain else 1e-3
+    given = {"reconstruction_weight": weight, "random_state": 0, "alpha": alpha, **options}
     sample_weight = np.random.default_rng(0).uniform(0.5, 2, 90)
     norms = []
     for n_epochs in (0, 1000):
@@ -106,13 +107,13 @@ def test_a_fit_by_lbfgs_reaches_a_stationary_point_of_the_reference(weight, gain
         layers, head, gains = arguments[2:]
         found = reference.gradients(
             rows, one_hot, layers, head, ("sigmoid", "sigmoid"), "gaussian", "categorical", weight,
-            gains=gains, **share,
+            gains=gains, alpha=alpha, **share,
         )  # fmt: skip
         norms.append(np.linalg.norm(found))
     assert norms[1] < 0.1 * norms[0]
     loss = reference.loss(
         rows, one_hot, layers, head, ("sigmoid", "sigmoid"), "gaussian", "categorical", weight,
-        gains=gains, **share,
+        gains=gains, alpha=alpha, **share,
     )  # fmt: skip
     assert model.loss_curve_[-1] == pytest.approx(loss, rel=1e-9)
 
@@ -167,6 +168,15 @@ def test_class_weights_are_sample_weights():
     np.testing.assert_allclose(given.predict_proba(X), other.predict_proba(X), rtol=1e-6)
     balanced = classifier(class_weight="balanced", max_epochs=0).fit(X, Y)
     np.testing.assert_allclose(balanced.predict_proba(X[:1]), 0.1, rtol=1e-10)
+
+
+def test_the_automatic_penalty():
+    y = np.where(np.arange(600) < 200, Y, -1)
+    assert classifier().fit(X, y).fit_report_["alpha"] == 0.1 / 200
+    assert classifier(gain=True).fit(X, y).fit_report_["alpha"] == 0.0
+    assert regressor().fit(X, Y).fit_report_["alpha"] == 1 / 600
+    assert classifier(alpha=0.0).fit(X, y)._state.model.layers[0].gain
+    assert classifier().fit(X, y).autoencoder_.alpha == 0.0
 
 
 # ---- labels ----

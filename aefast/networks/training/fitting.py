@@ -297,7 +297,7 @@ class NetworkFitting:
         if self.solver == lbfgs.NAME:
             lbfgs.refuse_stream(rows)
             head = options.get("head")
-            return settings, lbfgs.FullBatch(self, rows, state, variant, weight, head)
+            return settings, lbfgs.FullBatch(settings, rows, state, variant, weight, head)
         rates = state.rates if uses_rates else None
         return settings, start_training(
             settings, rows, train, state, variant, weight, rate_factors=rates, **options

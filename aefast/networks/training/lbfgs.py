@@ -157,9 +157,11 @@ class FullBatch(Training):
         model = self.model
         loss, gradient = self._of_rows()
         if self.alpha:
+            is_alone = self.head is not None and self.head.alone
+            idle = "decoder_components" if is_alone else None  # a matrix that nothing moves
             both = zip(model.arrays(gradient), model.arrays(self.flat), strict=True)
-            for (_, _, dW), (_, _, W) in both:
-                if dW.ndim == 2:
+            for (_, name, dW), (_, _, W) in both:
+                if dW.ndim == 2 and name != idle:
                     W = W.astype(np.float64)
                     loss += 0.5 * self.alpha * (W * W).sum()
                     dW += self.alpha * W
