@@ -234,8 +234,9 @@ def _units_of(y, observed, weight):
     if not (total > 0).all():
         raise ValueError("sample_weight must be positive where a target is known")
     y = np.where(observed, y, 0)
-    means = (share * y).sum(axis=0) / total
-    deviations = np.sqrt((share * (y - means) ** 2).sum(axis=0) / total)
+    with np.errstate(over="ignore", invalid="ignore"):  # infinity is refused below
+        means = (share * y).sum(axis=0) / total
+        deviations = np.sqrt((share * (y - means) ** 2).sum(axis=0) / total)
     deviations = np.where(deviations > 0, deviations, 1.0)
     if not (np.isfinite(means) & np.isfinite(deviations)).all():
         raise ValueError("the mean or the deviation of y overflows: scale y down")

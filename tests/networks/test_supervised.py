@@ -389,6 +389,7 @@ def test_units_of_the_target_do_not_matter():
     [
         (np.full(600, np.nan), "no target in column 0"),
         (np.full(600, np.inf), "infinity"),
+        (np.where(Y == 0, 1e300, 0), "overflows: scale y down"),
         (np.zeros((600, 2, 2)), "dim"),
         (["a"] * 600, "could not convert"),
     ],
