@@ -60,8 +60,11 @@ class FullBatch(Training):
     Noise is drawn once, as for the first pass.
     """
 
+    head: Any = None  # a `Head`, whose loss is added
+
     def __init__(self, estimator, X, state, variant, sample_weight, head=None):
-        self.head = None if head is None else head.with_shares()
+        if head is not None:
+            self.head = head.with_shares()
         self.X, self.weight = X, None if sample_weight is None else sample_weight / len(X)
         # Dead units are found and revived between the steps of a pass; here a pass is one step.
         self.variant = variant._replace(revive=0.0, rows_unused=None)
