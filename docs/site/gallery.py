@@ -24,6 +24,7 @@ ORDER = (
     "mixture_along_a_curve",
     "filters_of_patches",
     "few_active_features",
+    "codes_with_labels",
     "walk_of_digits",
     "atoms_of_photographs",
     "denoise_a_photograph",
