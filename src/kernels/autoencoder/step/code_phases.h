@@ -84,7 +84,7 @@ static void finish_code_strip(const training *t, strip *s, real *clean, double *
 /* ---- codes, backward ---- */
 
 /* values += the values at the same places of another array. */
-static void add_values(const strip *s, const real *added)
+__attribute__((noinline)) static void add_values(const strip *s, const real *added)
 {
     for (int64_t i = 0; i < s->n_rows; ++i)
         for (int64_t j = 0; j < s->n_columns; ++j)

@@ -164,29 +164,27 @@ static int64_t n_parameters(const autoencoder_model *model)
     return view_parameters(model).gain_at + (model->gain ? model->n_components : 0);
 }
 
-/* Return the job of a part above the first, whose parameters begin at `at` in the flat layout. */
-static training_job job_of_part(const training_job *job, const autoencoder_model *model, int64_t at)
+/* to <- the job of a part above the first, whose parameters begin at `at` in the flat layout. */
+static void make_job_of_part(const training_job *job, const autoencoder_model *model, int64_t at,
+                             training_job *to)
 {
-    training_job layer_job = *job;
-    layer_job.model = *model;
-    layer_job.inputs = (input_view){0};
-    layer_job.terms = (code_terms){0};
-    layer_job.rows_unused = 0;
-    layer_job.gradients = job->gradients ? job->gradients + at : 0;
-    layer_job.given = job->given ? job->given + at : 0;
+    *to = *job;
+    to->model = *model;
+    to->inputs = (input_view){0};
+    to->terms = (code_terms){0};
+    to->rows_unused = 0;
+    to->gradients = job->gradients ? job->gradients + at : 0;
+    to->given = job->given ? job->given + at : 0;
     for (int i = 0; i < MOST_STATES; ++i)
-        layer_job.state[i] = job->state[i] ? (real *)job->state[i] + at : 0;
-    return layer_job;
+        to->state[i] = job->state[i] ? (real *)job->state[i] + at : 0;
 }
 
-/* Return the job of a head, which reads targets as another job reads rows. */
-static training_job job_of_head(const training_job *job, int64_t at)
+/* Let the job of a head read targets as another job reads rows. */
+static void read_targets(const training_job *job, training_job *of_head)
 {
-    training_job head_job = job_of_part(job, job->head, at);
-    head_job.rows = job->head_rows;
-    head_job.rows.order = job->rows.order, head_job.rows.n_rows = job->rows.n_rows;
-    head_job.sample_weight = job->head_weight;
-    return head_job;
+    of_head->rows = job->head_rows;
+    of_head->rows.order = job->rows.order, of_head->rows.n_rows = job->rows.n_rows;
+    of_head->sample_weight = job->head_weight;
 }
 
 static void begin_part(training *t, training_job *job, arena *packed)
@@ -210,8 +208,9 @@ static void carve_network(network *net, training_job *job, void *workspace, void
         training *t = &net->layers[l], *below = l > 0 ? t - 1 : 0;
         int is_head = l == net->n_layers;
         if (l > 0)
-            net->jobs[l] = is_head ? job_of_head(job, at)
-                                   : job_of_part(job, &job->upper[l - 1], at);
+            make_job_of_part(job, is_head ? job->head : &job->upper[l - 1], at, &net->jobs[l]);
+        if (is_head)
+            read_targets(job, &net->jobs[l]);
         begin_part(t, l > 0 ? &net->jobs[l] : job, &weights);
         t->below = is_head ? 0 : below, t->code = is_head ? below : 0;
         if (is_head)

@@ -334,32 +334,27 @@ static double stored_phase(const network *net, member m, const batch_plan *plans
 static double propagate(const network *net, member m, const batch_plan *plans, int64_t first)
 {
     const training *layers = net->layers;
-    int last = net->n_layers - 1, has_head = net->n_parts > net->n_layers,
+    /* Parts 0 and `head`, if there is one, have rows and outputs. */
+    int head = net->n_layers, n_parts = net->n_parts, last = head - 1,
         is_decoded = !net->job->head_alone;
-    load_phase(&layers[0], m, &plans[0], first);
-    if (has_head)
-        load_phase(&layers[last + 1], m, &plans[last + 1], first);
+    for (int l = 0; l < n_parts; l += head)
+        load_phase(&layers[l], m, &plans[l], first);
     team_barrier(m);
     for (int l = 0; l <= last; ++l, team_barrier(m))
         hidden_phase(&layers[l], m, &plans[l], net->job->inputs.first_sample + first);
     for (int l = last; l > 0 && is_decoded; --l, team_barrier(m))
         decode_phase(&layers[l], m, &plans[l]);
-    if (has_head)
-        output_phase(&layers[last + 1], m, &plans[last + 1]);
-    if (is_decoded)
-        output_phase(&layers[0], m, &plans[0]);
+    for (int l = is_decoded ? 0 : head; l < n_parts; l += head)
+        output_phase(&layers[l], m, &plans[l]);
     team_barrier(m);
     double loss = 0;
-    for (int l = is_decoded ? 0 : last + 1; l < net->n_parts; l += last + 1)
+    for (int l = is_decoded ? 0 : head; l < n_parts; l += head)
         loss += sum_of(layers[l].losses, plans[l].n_losses + plans[l].n_chunks);
     if (!isfinite(loss))
         return loss;
-    if (has_head) {
-        delta_phase(&layers[last + 1], m, &plans[last + 1]);
-        team_barrier(m);
-    }
-    for (int l = 0; l <= last && is_decoded; ++l, team_barrier(m))
-        delta_phase(&layers[l], m, &plans[l]);
+    /* The head's product comes first: the delta of the code adds it. */
+    for (int i = head < n_parts ? -1 : 0; i <= (is_decoded ? last : -1); ++i, team_barrier(m))
+        delta_phase(&layers[i < 0 ? head : i], m, &plans[i < 0 ? head : i]);
     for (int l = last; l > 0; --l, team_barrier(m))
         code_phase(&layers[l], m, &plans[l]);
     return loss;
