@@ -112,6 +112,12 @@ def defaults(units, passes, seed, **options):
     return AutoencoderClassifier(random_state=seed, **options)
 
 
+def two_layers(units, passes, seed):
+    """Return the default with given layers and few passes."""
+    epochs = {"pretrain_epochs": max(1, passes // 10), "max_epochs": max(1, passes * 3 // 5)}
+    return AutoencoderClassifier((units * 4 // 5, units * 2 // 5), random_state=seed, **epochs)
+
+
 def perceptron(units, passes, seed):
     return MLPClassifier((units,) * 3, max_iter=passes, random_state=seed)
 
@@ -121,6 +127,7 @@ MODELS = {
     "stacked denoising, joint": partial(stacked, reconstruction_weight=1e-3),
     "k-sparse codes, logistic": k_sparse_and_logistic,
     "k-sparse codes, fine-tuned": k_sparse_tuned,
+    "two layers": two_layers,
     "AutoencoderClassifier()": defaults,
     "AutoencoderClassifier(), joint": partial(defaults, reconstruction_weight=1e-2),
     "MLPClassifier": perceptron,
