@@ -9,7 +9,6 @@ from scipy.special import log_softmax
 from sklearn.base import ClassifierMixin
 from sklearn.utils import compute_class_weight
 from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _num_samples, column_or_1d
 
 from aefast._base.arrays import as_mean_weight
@@ -17,11 +16,16 @@ from aefast._base.by_parts import takes_streams
 from aefast._base.errors import shown
 from aefast._base.saving import Check, one_of
 from aefast._base.types import Array, Callbacks, OutputLike, PathLike, RandomState, Reals
+from aefast.networks.class_labels import (
+    DTYPES,
+    are_labels,
+    as_labels,
+    is_missing,
+    usual_missing_label,
+)
 from aefast.networks.heads import Targets
 from aefast.networks.supervised import SupervisedAutoencoder
 from aefast.networks.training.automatic import AUTO
-
-_DTYPES = [f"<{kind}{size}" for kind in "iuf" for size in (2, 4, 8)] + ["|i1", "|u1", "|b1", "|O"]
 
 
 class AutoencoderClassifier(ClassifierMixin, SupervisedAutoencoder):
@@ -299,9 +303,9 @@ class AutoencoderClassifier(ClassifierMixin, SupervisedAutoencoder):
         labels = column_or_1d(y, warn=True)
         missing_label = self.missing_label
         if isinstance(missing_label, str) and missing_label == AUTO:
-            missing_label = _usual_missing_label(labels, [] if reset else self._classes(known))
+            missing_label = usual_missing_label(labels, [] if reset else self._classes(known))
         given = ~is_missing(labels, missing_label)
-        present = _as_labels(labels[given], name)
+        present = as_labels(labels[given], name)
         classes = np.unique(present) if known is None and reset else self._classes(known)
         if len(classes) < 2:
             raise ValueError(
@@ -340,8 +344,8 @@ class AutoencoderClassifier(ClassifierMixin, SupervisedAutoencoder):
 
     @classmethod
     def _state_checks(cls):
-        labels = Check(_are_labels, "a list of two or more different labels")
-        return super()._state_checks() | {"classes": labels, "classes_dtype": one_of(_DTYPES)}
+        labels = Check(are_labels, "a list of two or more different labels")
+        return super()._state_checks() | {"classes": labels, "classes_dtype": one_of(DTYPES)}
 
     @classmethod
     def _tensor_layout(cls, state):
@@ -358,52 +362,3 @@ class AutoencoderClassifier(ClassifierMixin, SupervisedAutoencoder):
             raise ValueError("expected 'classes' in ascending order")
         super()._restore(state, tensors)
         self.classes_ = classes
-
-
-def is_missing(labels, missing_label):
-    """Return which labels (n,) stand for none: None, NaN and `missing_label`."""
-    if labels.dtype.kind == "O":
-        none = np.array([x is None or x is not x or x != x for x in labels], bool)
-    else:
-        none = labels != labels
-    if missing_label is None:
-        return none
-    is_text = isinstance(missing_label, str)
-    if labels.dtype.kind == "O":
-        same = [isinstance(x, str) == is_text and x == missing_label for x in labels]
-        return none | np.array(same, bool)
-    return none | (labels == missing_label) if is_text == (labels.dtype.kind in "US") else none
-
-
-def _usual_missing_label(labels, classes):
-    """Return −1, or None where it is a class: one of the fit's, or the only one beside 1."""
-    if labels.dtype.kind not in "iufO" or any(isinstance(label, str) for label in labels):
-        return -1
-    found = set(labels[~is_missing(labels, None)].tolist())
-    return None if found == {-1, 1} or -1 in classes else -1
-
-
-def _as_labels(present, name):
-    """Return the labels that are there in the type of `classes_`, once they are found to be some.
-
-    Objects that are all numbers become an array of numbers.
-    """
-    if not len(present):
-        raise ValueError(f"{name} has no label: all of its entries stand for missing ones")
-    if present.dtype.kind == "O":
-        n_texts = sum(isinstance(label, str) for label in present)
-        if 0 < n_texts < len(present):
-            raise TypeError(f"{name} must not have both numbers and strings as labels")
-        present = present if n_texts else np.array(present.tolist())
-    if present.dtype.kind not in "biufOU":
-        raise TypeError(f"{name} must have labels that are numbers or strings")
-    check_classification_targets(present)
-    return present
-
-
-def _are_labels(value):
-    if not isinstance(value, list) or len(value) < 2 or len({type(label) for label in value}) != 1:
-        return False
-    if isinstance(value[0], float):
-        return all(np.isfinite(label) for label in value)
-    return isinstance(value[0], (bool, int, str))
