@@ -10,16 +10,24 @@ DTYPES = [f"<{kind}{size}" for kind in "iuf" for size in (2, 4, 8)] + ["|i1", "|
 def is_missing(labels, missing_label):
     """Return which labels (n,) stand for none: None, NaN and `missing_label`."""
     if labels.dtype.kind == "O":
-        none = np.array([x is None or x is not x or x != x for x in labels], bool)
+        none = np.array([_is_none(label) for label in labels], bool)
     else:
         none = labels != labels
     if missing_label is None:
         return none
     is_text = isinstance(missing_label, str)
     if labels.dtype.kind == "O":
-        same = [isinstance(x, str) == is_text and x == missing_label for x in labels]
-        return none | np.array(same, bool)
+        for place in np.flatnonzero(~none):
+            label = labels[place]
+            none[place] = isinstance(label, str) == is_text and label == missing_label
+        return none
     return none | (labels == missing_label) if is_text == (labels.dtype.kind in "US") else none
+
+
+def _is_none(label):
+    """Return whether an object is None, NaN, or the NA of pandas, which equals nothing."""
+    same = label == label
+    return label is None or not (isinstance(same, bool | np.bool_) and same)
 
 
 def usual_missing_label(labels, classes):

@@ -40,8 +40,9 @@ def same_bits(a, b):
         pd.Series(np.where(Y == 0, None, Y)).astype("Int64"),
         pd.Series(Y.astype(str)).where(Y != 0),
         [None if y == 0 else f"d{y}" for y in Y],
+        np.array([pd.NA if y == 0 else f"d{y}" for y in Y], object),
     ],
-    ids=["strings", "NaN", "-1", "objects", "nullable", "series", "list"],
+    ids=["strings", "NaN", "-1", "objects", "nullable", "series", "list", "NA"],
 )
 def test_missing_labels(labels):
     model = classifier().fit(X, labels)
