@@ -7,6 +7,8 @@ AutoencoderEnsemble      many autoencoders at once: bagged, or one for each grou
 ProbabilisticPCA         linear factor model with equal noise in all columns
 FactorAnalysis           linear factor model with a noise variance for each column
 MarginalizedAutoencoder  linear denoising autoencoder in closed form
+AutoencoderClassifier    autoencoder whose code predicts labels, of some rows or of all
+AutoencoderRegressor     autoencoder whose code predicts numbers
 MultinomialAutoencoder   denoising autoencoder of counts that recommends items
 ItemAutoencoder          linear autoencoder with zero diagonal that recommends items
 SufficientStatistics     count, sum and scatter matrix of rows, from one streaming pass
@@ -67,8 +69,10 @@ if TYPE_CHECKING:  # the imports of `__getattr__`, for type checkers
     from aefast.linear.whitening import Whitening
     from aefast.model_file import load, save
     from aefast.networks.autoencoder import Autoencoder
+    from aefast.networks.classifier import AutoencoderClassifier
     from aefast.networks.ensemble import AutoencoderEnsemble
     from aefast.networks.multinomial import MultinomialAutoencoder
+    from aefast.networks.regressor import AutoencoderRegressor
     from aefast.networks.selection import AutoencoderCV
     from aefast.networks.stacked import StackedAutoencoder
     from aefast.sparse_coding.coder import SparseCoder, sparse_encode
@@ -83,6 +87,8 @@ _HOMES = {
     "AutoencoderCV": "aefast.networks.selection",
     "StackedAutoencoder": "aefast.networks.stacked",
     "AutoencoderEnsemble": "aefast.networks.ensemble",
+    "AutoencoderClassifier": "aefast.networks.classifier",
+    "AutoencoderRegressor": "aefast.networks.regressor",
     "MultinomialAutoencoder": "aefast.networks.multinomial",
     "FactorAnalysis": "aefast.linear.factor_analysis",
     "ProbabilisticPCA": "aefast.linear.probabilistic_pca",
@@ -127,7 +133,9 @@ __all__ = [
     "AnomalyDetector",
     "Autoencoder",
     "AutoencoderCV",
+    "AutoencoderClassifier",
     "AutoencoderEnsemble",
+    "AutoencoderRegressor",
     "DictionaryLearning",
     "FactorAnalysis",
     "Imputer",

@@ -55,6 +55,8 @@ HOMES = {
     "aefast stacked autoencoder": ("aefast.networks.stacked", "StackedAutoencoder"),
     "aefast autoencoder ensemble": ("aefast.networks.ensemble", "AutoencoderEnsemble"),
     "aefast multinomial autoencoder": ("aefast.networks.multinomial", "MultinomialAutoencoder"),
+    "aefast autoencoder classifier": ("aefast.networks.classifier", "AutoencoderClassifier"),
+    "aefast autoencoder regressor": ("aefast.networks.regressor", "AutoencoderRegressor"),
     "aefast sufficient statistics": ("aefast._base.moments", "SufficientStatistics"),
     "aefast whitening": ("aefast.linear.whitening", "Whitening"),
     "aefast dictionary": ("aefast.sparse_coding.dictionary_learning", "DictionaryLearning"),

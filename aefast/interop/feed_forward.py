@@ -21,6 +21,7 @@ from aefast.linear.item_autoencoder import ItemAutoencoder
 from aefast.linear.whitening import Whitening
 from aefast.networks import outputs
 from aefast.networks.fitted import FittedNetwork
+from aefast.networks.headed import HeadedStack
 from aefast.networks.one_pass import AT_ZERO
 from aefast.networks.selection import AutoencoderCV
 
@@ -94,6 +95,11 @@ def feed_forward(model: Any) -> FeedForward:
     """
     if isinstance(model, AutoencoderCV):
         model = model.best_estimator_
+    if isinstance(model, HeadedStack):
+        raise TypeError(
+            f"a model of type {type(model).__name__} cannot be exported with its head: export its "
+            "autoencoder_, whose codes the head reads"
+        )
     for kind, describe in _KINDS.items():
         if isinstance(model, kind):
             return describe(model)

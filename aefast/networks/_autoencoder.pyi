@@ -69,6 +69,7 @@ class Trainer:
         schedule_steps: int = 1,
         stores_gradient: bool = False,
         rate_factors: NDArray[np.float64] | None = None,
+        head: Any = None,
     ) -> None: ...
     def read_from(
         self, X: NDArray[Any], sample_weight: NDArray[np.float64] | None = None
@@ -196,6 +197,7 @@ def loss_and_gradients(
     n_threads: int,
     variant: Any,
     memory: dict[str, NDArray[np.uint8]] | None = None,
+    head: Any = None,
 ) -> tuple[float, NDArray[np.float64], int]: ...
 def one_pass(
     layer: Any,

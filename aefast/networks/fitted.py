@@ -325,7 +325,7 @@ class FittedNetwork(Saved):
             if isinstance(state.get("model"), dict):
                 state["model"] = {"tied": True, "top_k": 0} | state["model"]
 
-    _parameters_not_saved = ("callbacks",)
+    _parameters_not_saved: tuple[str, ...] = ("callbacks",)
     _parameters_of_process = checkpoints.PARAMETERS
     _structured_parameters: tuple[str, ...] = ("output", "corruption", "sparsity")
 
@@ -444,7 +444,7 @@ class FittedNetwork(Saved):
         model = cls._model_of_file(state)
         fill = {"missing_fill": Tensor((model.n_features,), "F64")} if state["fills"] else {}
         if state["has_rates"]:
-            fill["rate_factors"] = Tensor((len(model.layers), N_PARAMETER_ARRAYS), "F64")
+            fill["rate_factors"] = Tensor((model.n_parts, N_PARAMETER_ARRAYS), "F64")
         if state["scaling"] != "none":
             of_columns = Tensor((model.n_features,), "F64")
             fill |= {"column_shift": of_columns, "column_scale": of_columns}

@@ -104,16 +104,35 @@ class Layer(_LayerFields):
         )
 
 
+class HeadLayer(Layer):
+    """A second decoder of the code, from k units to d columns of targets, without an encoder.
+
+    `activation` and `gain` are those of the layer whose code it decodes, and `tied` is True: its
+    one matrix V is the decoder's.
+    """
+
+    @cached_property
+    def layout(self):
+        d, k = self.n_features, self.n_components
+        return {"head_weights": (k, d), "head_bias": (d,)}
+
+    def split(self, flat):
+        arrays = self.arrays(flat)
+        V = arrays["head_weights"]
+        return Parameters(V, V, None, arrays["head_bias"])
+
+
 class _NetworkFields(NamedTuple):
     layers: tuple[Layer, ...]
+    head: HeadLayer | None = None
 
 
 class Network(_NetworkFields):
     """A stack of one or more layers. Immutable.
 
     The features of each layer are the components of the layer below. The network's output is the
-    first layer's. The flat array of parameters holds the layers' flat arrays one after the
-    other.
+    first layer's. The flat array of parameters holds the layers' flat arrays one after the other,
+    and then the head's. Methods that speak of layers leave the head aside.
     """
 
     def __getstate__(self):
@@ -147,20 +166,31 @@ class Network(_NetworkFields):
 
     @cached_property
     def n_parameters(self):
-        return self._places[-1][1].stop
+        return self._parts[-1][1].stop
+
+    @cached_property
+    def _parts(self):
+        """The places of the layers, and that of the head."""
+        if self.head is None:
+            return self._places
+        begin = self._places[-1][1].stop
+        return [*self._places, (self.head, slice(begin, begin + self.head.n_parameters))]
 
     @cached_property
     def n_multiplied(self):
         """Number of multiply-adds that a row costs in one product of a step in all layers."""
-        return sum(layer.n_multiplied for layer in self.layers)
+        return sum(layer.n_multiplied for layer, _ in self._parts)
 
     @property
     def layout(self):
-        """Layer number, name and shape of each parameter array in the flat array, in order."""
+        """Number, name and shape of each parameter array in the flat array, in order.
+
+        The number is the layer's; a head counts as one more layer.
+        """
         return [
             (number, name, shape)
-            for number, layer in enumerate(self.layers)
-            for name, shape in layer.layout.items()
+            for number, (part, _) in enumerate(self._parts)
+            for name, shape in part.layout.items()
         ]
 
     def layer_views(self, flat):
@@ -168,20 +198,41 @@ class Network(_NetworkFields):
         return [(layer, flat[place]) for layer, place in self._places]
 
     def arrays(self, flat):
-        """Return layer number, name and view of each parameter array in a flat array, in order."""
+        """Return number, name and view of each array in a flat array, as `layout` does."""
         return [
             (number, name, array)
-            for number, (layer, of_layer) in enumerate(self.layer_views(flat))
-            for name, array in layer.arrays(of_layer).items()
+            for number, (part, place) in enumerate(self._parts)
+            for name, array in part.arrays(flat[place]).items()
         ]
 
     def split(self, flat):
         """Return views of a flat array as a tuple of `Parameters`, one for each layer."""
         return tuple([layer.split(flat[place]) for layer, place in self._places])
 
+    @property
+    def n_parts(self):
+        """Number of layers, and of a head."""
+        return len(self._parts)
+
+    def head_of(self, flat):
+        """Return views of the head's part of a flat array as `Parameters`."""
+        head, place = self._parts[-1]
+        return head.split(flat[place])
+
     def with_output(self, output):
         """Return a network that differs in the first layer's output alone."""
-        return Network((self.layers[0]._replace(output=output), *self.layers[1:]))
+        layers = (self.layers[0]._replace(output=output), *self.layers[1:])
+        return self._replace(layers=layers)
+
+    def with_head(self, n_outputs, distribution):
+        """Return the network with a head for targets that have a distribution."""
+        code = self.layers[-1]
+        output = outputs.plain_output(distribution)
+        given = n_outputs, code.n_components, True, code.activation, output
+        return self._replace(head=HeadLayer(*given, gain=code.gain))
+
+    def without_head(self):
+        return self._replace(head=None)
 
 
 # The functions are cached: fits of equal shape share a network and its cached properties.

@@ -155,6 +155,7 @@ def has_gain(estimator):
         is_tied = getattr(estimator, "tied", True)
         bends = estimator.activation in BOUNDED_ACTIVATIONS
         return is_tied and bends and not on and estimator.solver not in SOLVERS_WITHOUT_GAIN
+    on = [name for name in on if not isinstance(getattr(estimator, name), str)]  # "auto": none
     if on:
         raise ValueError(
             f"gain=True leaves {on[0]}={getattr(estimator, on[0])!r} without meaning, because the "

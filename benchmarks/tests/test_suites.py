@@ -35,6 +35,11 @@ COMMANDS = {
         " --rows 500 --features 40 --components 20",
         "% of peak",
     ),
+    "labels": (
+        "--passes 4 --units 20 --problems basic few"
+        " --models 'stacked denoising' 'k-sparse codes, logistic' LogisticRegression",
+        "| basic | stacked denoising |",
+    ),
     "mixed_imputation": (
         "--rows 60 --tables iris --rivals 'Imputer auto' SimpleImputer KNNImputer",
         "| right categories |",

@@ -29,6 +29,7 @@ ORDER = (
     "whitened_photographs",
     "filters_of_patches",
     "few_active_features",
+    "codes_with_labels",
     "walk_of_digits",
     "atoms_of_photographs",
     "denoise_a_photograph",

@@ -273,13 +273,17 @@ cdef class Trainer:
     is the moving average of the weights, and the last array of `state` has the weights, which
     begin as copies of `flat` where n_steps is 0. `variant` is a `Variant` of
     aefast/networks/variants.py. With bfloat16, which the instruction set in use must
-    have, parameters are float32, and products round their operands to bfloat16. For tests,
+    have, parameters are float32, and products round their operands to bfloat16. `head` is a
+    `Head` of aefast/networks/heads.py or None. For tests,
     stores_gradient stores the whole gradient before weights move even where neither clipping nor
     the solver needs it.
     """
 
     cdef training_job job
     cdef autoencoder_model upper[MOST_LAYERS]
+    cdef autoencoder_model head_model
+    cdef OutputSegments head_segments
+    cdef object head
     cdef const autoencoder_kernels* kernels
     cdef cnp.ndarray flat, state, moving, workspace, packed
     cdef object X
@@ -297,7 +301,7 @@ cdef class Trainer:
     def __init__(self, network, X, cnp.ndarray flat, cnp.ndarray state,
                  hyperparameters, *, batch_size, n_threads, n_steps, variant, n_rows_seen=0,
                  sample_weight=None, bfloat16=False, schedule_step=0, schedule_steps=1,
-                 stores_gradient=False, rate_factors=None):
+                 stores_gradient=False, rate_factors=None, head=None):
         memset(&self.job, 0, sizeof(self.job))
         check_width(X, network.n_features)
         self.flat, self.state, self.variant = flat, state, variant
@@ -307,9 +311,10 @@ cdef class Trainer:
         if averages and n_steps == 0:
             self.moving[...] = flat
         self.segments = view_network(&self.job, network, network.split(self.moving), self.upper)
-        self.rate_factors = rate_factors
+        self.head, self.rate_factors = head, rate_factors
+        self.head_segments = view_head(&self.job, head, &self.head_model)
         if rate_factors is not None:
-            set_rate_factors(&self.job, self.upper, rate_factors)
+            set_rate_factors(&self.job, self.upper, &self.head_model, rate_factors)
         self.custom = custom_outputs(network.output, flat, &self.job.model)
         self._view(X, sample_weight)
         self.job.terms = terms_of(variant)
@@ -482,16 +487,17 @@ cdef class Trainer:
 
 
 def loss_and_gradients(network, X, parameters, weight, domain, batch_size, n_threads,
-                       variant, memory=None):
+                       variant, memory=None, head=None):
     """Return (loss, gradients, status): the weighted mean loss and its gradient.
 
     The gradient is float64, in the flat layout. weight (n,) float64 adds up to 1; None means 1/n.
     `parameters` has the `Parameters` of each layer. Noise has the counters from
-    `variant.first_sample` on.
+    `variant.first_sample` on. The weights of a `head`, if there is one, add up to 1 too.
     `memory` is a dict that keeps the kernel's memory from one call of a thread to its next, which
     saves the time in which the operating system clears new memory; the gradient lies there too."""
     cdef training_job job
     cdef autoencoder_model upper[MOST_LAYERS]
+    cdef autoencoder_model head_model
     cdef cnp.ndarray example = parameters[0].W
     cdef const autoencoder_kernels* kernels = kernels_of(example)
     memset(&job, 0, sizeof(job))
@@ -501,6 +507,7 @@ def loss_and_gradients(network, X, parameters, weight, domain, batch_size, n_thr
     gradients = gradients[:8 * network.n_parameters].view(np.float64)
     gradients[...] = 0
     _segments = view_network(&job, network, parameters, upper)  # the job points to their memory
+    _head_segments = view_head(&job, head, &head_model)
     job.rows = view_rows(X, None, domain)
     cdef CustomOutputs custom = custom_outputs(network.output, example, &job.model)
     view_inputs(&job.inputs, &job.rows, variant)

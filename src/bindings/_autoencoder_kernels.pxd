@@ -99,6 +99,10 @@ cdef extern from "kernels/autoencoder/factored_job.h":
         autoencoder_model model
         const autoencoder_model* upper
         int n_upper
+        const autoencoder_model* head
+        rows_view head_rows
+        const double* head_weight
+        int head_alone
         rows_view rows
         int64_t batch_size
         int64_t batch_entries

@@ -164,13 +164,31 @@ cdef list view_network(training_job* job, network, parameters, autoencoder_model
     return segments
 
 
-cdef void set_rate_factors(training_job* job, autoencoder_model* upper, cnp.ndarray factors):
-    """Give each layer of a job its factors (n_layers, N_PARAMETER_ARRAYS) of the learning rate."""
+cdef OutputSegments view_head(training_job* job, head, autoencoder_model* view):
+    """Write a `Head` of aefast/networks/heads.py to the job, and return its segments.
+
+    The caller keeps the head, the returned object and `view` as long as the job is used."""
+    if head is None:
+        return None
+    cdef OutputSegments segments = output_segments(head.layer.output, head.layer.n_features)
+    view[0] = view_layer(head.layer, head.parameters, segments)
+    check_width(head.targets, head.layer.n_features)
+    job.head, job.head_rows, job.head_alone = view, view_rows(head.targets), head.alone
+    job.head_weight = <const double*> data_of(head.weight)
+    return segments
+
+
+cdef void set_rate_factors(training_job* job, autoencoder_model* upper, autoencoder_model* head,
+                           cnp.ndarray factors):
+    """Give each layer of a job its factors (N_PARAMETER_ARRAYS) of the learning rate.
+
+    The factors of a head are those of one more layer."""
     cdef int i
     cdef const double* rows = <const double*> cnp.PyArray_DATA(factors)
     job.model.rate_factors = rows
     for i in range(job.n_upper):
         upper[i].rate_factors = rows + (i + 1) * N_PARAMETER_ARRAYS
+    head.rate_factors = rows + (job.n_upper + 1) * N_PARAMETER_ARRAYS if job.head != NULL else NULL
 
 
 CORRUPTIONS = {"masking": CORRUPTION_MASKING, "salt_and_pepper": CORRUPTION_SALT_AND_PEPPER,

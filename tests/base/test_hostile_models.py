@@ -9,15 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load as read_tensors
 from safetensors.numpy import save as foreign_file
+from support.helpers import fit_to
 from support.model_files import assert_refused, edited, unpack
 
 import aefast
 from aefast.model_file import HOMES
 
 N_FEATURES = 8
+HEADED = ("aefast autoencoder classifier", "aefast autoencoder regressor")
+SMALL_STACK = {"layer_sizes": (3, 2), "pretrain_epochs": 1, "max_epochs": 1, "random_state": 0}
 OPTIONS = {
     "aefast autoencoder": {"n_components": 2, "max_epochs": 1, "random_state": 0},
     "aefast multinomial autoencoder": {"n_components": 2, "max_epochs": 1, "random_state": 0},
+    **{name: dict(SMALL_STACK) for name in HEADED},
     "aefast anomaly detector": {"n_sets": 2, "n_references": 5},
     "aefast dictionary": {"n_components": 3, "max_epochs": 1, "random_state": 0},
     "aefast sparse coder": {
@@ -47,7 +51,7 @@ def write(file_format, path):
     if cls is aefast.SufficientStatistics:
         cls(N_FEATURES).update(X).save(path)
     else:
-        cls(**OPTIONS.get(file_format, {})).fit(X).save(path)
+        fit_to(cls(**OPTIONS.get(file_format, {})), X).save(path)
 
 
 def use(loaded):

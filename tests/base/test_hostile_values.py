@@ -11,6 +11,7 @@ import io
 
 import numpy as np
 import pytest
+from support.helpers import fit_to, targets_of
 from support.hostile import PATHS, check_named
 
 import aefast
@@ -30,6 +31,8 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 # ---- constructors ----
 
+STACKS = ("StackedAutoencoder", "AutoencoderClassifier", "AutoencoderRegressor")
+SMALL_STACK = {"layer_sizes": (3, 2), "max_epochs": 1, "pretrain_epochs": 1}
 BASES = {
     "AnomalyDetector": {"n_sets": 2, "n_references": 5},
     "Autoencoder": {"n_components": 2, "max_epochs": 1},
@@ -46,7 +49,7 @@ BASES = {
     "ProbabilisticPCA": {"n_components": 1},
     "SparseCoder": {"dictionary": np.eye(4)},
     "TableAutoencoder": {"autoencoder": aefast.Autoencoder(2, max_epochs=1)},
-    "StackedAutoencoder": {"layer_sizes": (3, 2), "max_epochs": 1, "pretrain_epochs": 1},
+    **{name: dict(SMALL_STACK) for name in STACKS},
 }
 ESTIMATORS = [name for name in aefast.__all__ if hasattr(getattr(aefast, name), "_get_param_names")]
 PARAMETERS = [
@@ -67,7 +70,7 @@ def test_constructor_parameters(name, parameter, folder):
         if parameter == "callbacks" and callable(value):
             return
         options = BASES.get(name, {}) | {parameter: value}
-        fitted = getattr(aefast, name)(**options).fit(X)
+        fitted = fit_to(getattr(aefast, name)(**options), X)
         (fitted.transform if hasattr(fitted, "transform") else fitted.score_samples)(X)
 
     check_named(call, parameter)
@@ -182,6 +185,7 @@ def test_functions(name, parameter, tmp_path, monkeypatch):
 STATISTICS = aefast.SufficientStatistics(4).update(X)
 VALUES = {
     "X": X,
+    "y": targets_of(X),
     "user_rows": X,
     "statistics": STATISTICS,
     "other": STATISTICS,
@@ -203,7 +207,7 @@ def fitted_objects():
         options = dict(BASES.get(name, {}))
         if "missing" in getattr(aefast, name)._get_param_names():
             options |= {"missing": "mask", "corruption": ("masking", 0.1)}
-        found[name] = getattr(aefast, name)(**options).fit(X)
+        found[name] = fit_to(getattr(aefast, name)(**options), X)
     found["SufficientStatistics"] = STATISTICS
     families = distributions.FAMILIES
     return found | {name: families[name] for name in ("poisson", "student_t", "multinomial")}

@@ -6,13 +6,17 @@ import pickle
 import numpy as np
 import pytest
 from sklearn.base import clone
+from support.helpers import fit_to
 
 import aefast
 from aefast._base.saving import Pickled
 
+QUICK = {"max_epochs": 1, "pretrain_epochs": 1, "random_state": 0}
 OBJECTS = {
     "AnomalyDetector": lambda X: aefast.AnomalyDetector(n_sets=2).fit(X),
     "Autoencoder": lambda X: aefast.Autoencoder(2, max_epochs=1, random_state=0).fit(X),
+    "AutoencoderClassifier": lambda X: fit_to(aefast.AutoencoderClassifier((3, 2), **QUICK), X),
+    "AutoencoderRegressor": lambda X: fit_to(aefast.AutoencoderRegressor((3, 2), **QUICK), X),
     "AutoencoderCV": lambda X: aefast.AutoencoderCV(
         aefast.Autoencoder(max_epochs=1), {"n_components": [1, 2]}, cv=2, random_state=0
     ).fit(X),

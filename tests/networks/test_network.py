@@ -100,3 +100,16 @@ def test_a_stack_of_one_layer_keeps_both_activations_in_its_file(tmp_path):
     np.testing.assert_array_equal(again.transform(X), stack.transform(X))
     with pytest.raises(ValueError, match=r"code_activation='linear' does not continue"):
         again.set_params(code_activation="linear", warm_start=True).fit(X)
+
+
+def test_a_head_follows_the_layers():
+    network = stacked_network(7, (5, 3), "sigmoid", "tanh", plain_output("gaussian"))
+    headed = network.with_head(4, "categorical")
+    assert headed.without_head() == network and headed.n_components == 3
+    assert headed.n_parameters == network.n_parameters + 3 * 4 + 4
+    assert headed.layout[-2:] == [(2, "head_weights", (3, 4)), (2, "head_bias", (4,))]
+    flat = np.arange(float(headed.n_parameters))
+    head = headed.head_of(flat)
+    assert head.V is head.W and head.V[0, 0] == network.n_parameters and head.b is None
+    assert head.c[-1] == flat[-1] and len(headed.split(flat)) == 2
+    assert pickle.loads(pickle.dumps(headed)) == headed

@@ -7,13 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.helpers import fit_to
 
 import aefast
 from aefast.statistics import SufficientStatistics
 
+STACKS = ("StackedAutoencoder", "AutoencoderClassifier", "AutoencoderRegressor")
+SMALL_STACK = {"layer_sizes": (3, 2), "pretrain_epochs": 1, "max_epochs": 1}
 OPTIONS = {
     "SparseCoder": {"dictionary": np.eye(5)},
-    "StackedAutoencoder": {"layer_sizes": (3, 2), "pretrain_epochs": 1, "max_epochs": 1},
+    **{name: dict(SMALL_STACK) for name in STACKS},
 }
 SIZED = (
     *("Autoencoder", "DictionaryLearning", "FactorAnalysis", "ProbabilisticPCA"),
@@ -28,7 +31,7 @@ ESTIMATORS = sorted(
 
 def fitted(name):
     options = OPTIONS.get(name, {"n_components": 2} if name in SIZED else {})
-    return getattr(aefast, name)(**options).fit(np.random.default_rng(0).random((40, 5)))
+    return fit_to(getattr(aefast, name)(**options), np.random.default_rng(0).random((40, 5)))
 
 
 def documentation(cls):

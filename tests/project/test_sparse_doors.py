@@ -6,13 +6,16 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from scipy import sparse
+from support.helpers import fit_to
 
 import aefast
 
 DENSE = ("AnomalyDetector", "AutoencoderEnsemble", "Imputer", "TableAutoencoder", "TableEncoder")
+STACKS = ("StackedAutoencoder", "AutoencoderClassifier", "AutoencoderRegressor")
+SMALL_STACK = {"layer_sizes": (4, 2), "pretrain_epochs": 1}
 OPTIONS = {
     "SparseCoder": {"dictionary": np.eye(3, 12)},
-    "StackedAutoencoder": {"layer_sizes": (4, 2), "pretrain_epochs": 1},
+    **{name: dict(SMALL_STACK) for name in STACKS},
 }
 ESTIMATORS = sorted(
     name
@@ -54,7 +57,7 @@ def as_list(result):
 
 @pytest.mark.parametrize("name", [name for name in ESTIMATORS if name not in DENSE])
 def test_methods_give_what_they_give_for_dense_rows(name, rows):
-    estimator = made(name).fit(sparse.csr_matrix(rows))
+    estimator = fit_to(made(name), sparse.csr_matrix(rows))
     n_methods = 0
     for method_name, method in methods_of_rows(estimator):
         of_sparse, of_dense = as_list(method(sparse.csr_array(rows))), as_list(method(rows))

@@ -73,6 +73,7 @@ NOT_OF_ENSEMBLES = (
     *("early_stopping", "validation_fraction", "missing", "missing_fill", "sparse_means"),
     *("row_norm", "warm_start", "precision", "weight_averaging"),
 )
+NOT_OF_HEADS = ("sparse_means", "row_norm", "contraction", "sparsity", "precision")
 CODING = {
     "algorithm": [
         *("lasso_active", "lasso_cd", "lasso_lars", "omp", "lars", "fista", "ista", "threshold"),
@@ -162,6 +163,33 @@ PARAMETERS = {
             "dropout": [0.5, 0.999],
         },
     ),
+    **{
+        name: (
+            {
+                "layer_sizes": (4, 2),
+                "max_epochs": 1,
+                "pretrain_epochs": 1,
+                "random_state": 0,
+                "n_threads": 1,
+            },
+            {name: values for name, values in NETWORK.items() if name not in NOT_OF_HEADS}
+            | {
+                "layer_sizes": ["auto", (3,), (7, 3, 2), ()],
+                "code_activation": ["linear"],
+                "pretrain_epochs": [0, 2],
+                "encoder": [
+                    aefast.Autoencoder(3, max_epochs=1, tied=False, random_state=0),
+                    aefast.StackedAutoencoder((3, 2), max_epochs=1, random_state=0),
+                ],
+                "reconstruction_weight": [0.1, 1e6],
+                "input_dropout": [0.0, 0.5, 1 - 1e-9],
+                **(
+                    {"class_weight": ["balanced"], "missing_label": [None, 1, ""]} if labels else {}
+                ),
+            },
+        )
+        for name, labels in (("AutoencoderClassifier", True), ("AutoencoderRegressor", False))
+    },
     "ProbabilisticPCA": (
         {"n_components": 2, "n_threads": 1},
         FACTORS

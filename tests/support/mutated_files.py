@@ -8,6 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 import aefast
+from support.helpers import fit_to
 from support.model_files import pack, unpack
 
 N_FEATURES = 5
@@ -29,6 +30,8 @@ def example_files():
         aefast.Autoencoder(2, **quick),
         aefast.Autoencoder(2, tied=False, top_k=1, solver="sgd", output=columns, **quick),
         aefast.StackedAutoencoder((3, 2), pretrain_epochs=1, **quick),
+        aefast.AutoencoderClassifier((3, 2), pretrain_epochs=1, **quick),
+        aefast.AutoencoderRegressor((2,), pretrain_epochs=1, **quick),
         aefast.AutoencoderEnsemble(2, n_components=2, scale="standard", **quick),
         aefast.DictionaryLearning(3, **quick),
         aefast.SparseCoder(np.eye(4, N_FEATURES), alpha=0.1, split_sign=True),
@@ -44,7 +47,7 @@ def example_files():
         aefast.MultinomialAutoencoder(2, **quick),
         aefast.Whitening(),
     ]
-    return [model.fit(X) for model in examples] + [
+    return [fit_to(model, X) for model in examples] + [
         aefast.SufficientStatistics(N_FEATURES).update(X)
     ]
 

@@ -51,6 +51,8 @@ def settings_of(estimator, state, n_rows, *, has_rates, single_pass=False, suita
         chosen["scale"] = None if state.scaling is None else state.scaling.kind
         if state.logarithms is not None:
             chosen["n_logarithms"] = int((state.logarithms.offset > 0).sum())
+    if getattr(estimator, "alpha", 0) == AUTO:
+        chosen["alpha"] = estimator._suitable_alpha(state)
     if estimator.batch_size == AUTO:
         chosen["batch_size"] = (suitable_batch or batch_size_of)(n_rows)
     batch_size = chosen.get("batch_size", estimator.batch_size)

@@ -249,7 +249,7 @@ class NetworkFitting:
         seed = self._state.seed if goes_on else draw()
         train, held_out = self._parts(rows, weight, seed, X_val)
         if checkpoint is not None:
-            tables = {"X": rows, "sample_weight": weight, "X_val": X_val}
+            tables = {"X": rows, "sample_weight": weight, "X_val": X_val} | self._more_tables()
             start = self._description_of_start() if goes_on else None
             checkpoint.identify(seed, tables, check.feature_names(X), start)
         state, variant, means = self._start(X, rows, weight, train, held_out, seed, goes_on)
@@ -264,6 +264,10 @@ class NetworkFitting:
         given = rows, weight, train, held_out, state, variant, means, goes_on
         self._fit_from(X, *given, X_val=X_val, checkpoint=checkpoint)
         return self
+
+    def _more_tables(self):
+        """Return what else is fitted to, by the names of arguments, for a checkpoint."""
+        return {}
 
     def _description_of_start(self):
         """Return the parameters that a warm start goes on from, for a checkpoint."""
@@ -293,7 +297,8 @@ class NetworkFitting:
         settings = settings_of(self, state, n_rows, has_rates=uses_rates, **single)
         if self.solver == lbfgs.NAME:
             lbfgs.refuse_stream(rows)
-            return settings, lbfgs.FullBatch(self, rows, state, variant, weight)
+            head = options.get("head")
+            return settings, lbfgs.FullBatch(settings, rows, state, variant, weight, head)
         rates = state.rates if uses_rates else None
         return settings, start_training(
             settings, rows, train, state, variant, weight, rate_factors=rates, **options

@@ -61,7 +61,11 @@ class FullBatch(Training):
     Noise is drawn once, as for the first pass.
     """
 
-    def __init__(self, estimator, X, state, variant, sample_weight):
+    head: Any = None  # a `Head`, whose loss is added
+
+    def __init__(self, estimator, X, state, variant, sample_weight, head=None):
+        if head is not None:
+            self.head = head.with_shares()
         self.X, self.weight = X, None if sample_weight is None else sample_weight / len(X)
         # Dead units are found and revived between the steps of a pass; here a pass is one step.
         self.variant = variant._replace(revive=0.0, rows_unused=None)
@@ -157,9 +161,11 @@ class FullBatch(Training):
         model = self.model
         loss, gradient = self._of_rows()
         if self.alpha:
+            is_alone = self.head is not None and self.head.alone
+            idle = "decoder_components" if is_alone else None  # a matrix that nothing moves
             both = zip(model.arrays(gradient), model.arrays(self.flat), strict=True)
-            for (_, _, dW), (_, _, W) in both:
-                if dW.ndim == 2:
+            for (_, name, dW), (_, _, W) in both:
+                if dW.ndim == 2 and name != idle:
                     W = W.astype(np.float64)
                     loss += 0.5 * self.alpha * (W * W).sum()
                     dW += self.alpha * W
@@ -180,6 +186,7 @@ class FullBatch(Training):
                 rows,
                 self.n_threads,
                 self.variant,
+                head=self.head,
             )
         if status & NOT_FINITE or not (np.isfinite(loss) and np.isfinite(gradient).all()):
             raise Diverged

@@ -322,12 +322,13 @@ def start_training(
     sample_weight=None,
     n_epochs_made=0,
     rate_factors=None,
+    head=None,
 ):
     """Return a training whose memory is all allocated.
 
     `train` is the number of rows, from row 0 on, or an array of row numbers. `sample_weight` has an
     entry for each row of `rows`. `n_epochs_made` counts epochs of the learning rate's schedule;
-    `rate_factors` are those of `_autoencoder.Trainer`.
+    `rate_factors` and `head` are those of `_autoencoder.Trainer`.
     """
     model, order = state.model, order_of(rows, train, int(estimator.batch_size))
     schedule_step, schedule_steps = place_in_schedule(
@@ -359,6 +360,7 @@ def start_training(
             **options,
             bfloat16=estimator.precision == "bfloat16",
             rate_factors=rate_factors,
+            head=head,
         )
     seed = state.seed if estimator.shuffle else None
     first = min(trainer.n_threads, threads.effective_n_threads(*given))

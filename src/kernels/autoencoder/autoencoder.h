@@ -129,6 +129,7 @@ typedef struct {
 enum { PRODUCTS_BLAS, PRODUCTS_TILES, PRODUCTS_FEW_ROWS };
 
 enum { MOST_LAYERS = 16 };
+enum { MOST_PARTS = MOST_LAYERS + 1 }; /* the layers of a network, and a head */
 
 /* Arrays of the parameters' size that move with them: those of the solver, and AVERAGE. */
 enum { SOLVER_STATES = 2, AVERAGE = SOLVER_STATES, MOST_STATES };
@@ -163,6 +164,18 @@ typedef struct {
     /* (n_upper), with n_upper < MOST_LAYERS: the layers above the first. */
     const autoencoder_model *upper;
     int n_upper;
+    /* A head: a second decoder of the code, whose output is compared with other rows than the
+       network's input, such as labels. Its model has the code's n_components, n_features columns
+       of targets, tied weights W (the decoder's), no hidden bias b, no gain and no custom
+       distribution; its parameters follow the layers' in the flat layout. The loss is the sum of
+       both losses, each with its own weights. NULL: there is none. */
+    const autoencoder_model *head;
+    /* The targets, of which those of the visited rows are read. NaN is a missing target. */
+    rows_view head_rows;
+    /* Weights of the head's losses, as sample_weight. */
+    const double *head_weight;
+    /* Whether the loss is the head's alone: nothing is decoded, and decoders do not move. */
+    int head_alone;
     rows_view rows;
     int64_t batch_size;
     /* For rows in CSR form: the largest number of entries in a batch, sampled zeros included. */

@@ -22,7 +22,7 @@ static inline parameter_views view_parameters(const autoencoder_model *model)
                          .gain = (real *)model->gain};
     p.V_at = model->tied ? 0 : k * d;
     p.b_at = p.V_at + k * d;
-    p.c_at = p.b_at + k;
+    p.c_at = p.b_at + (model->b ? k : 0);
     p.theta_at = p.c_at + d;
     p.gain_at = p.theta_at + (model->theta ? d : 0);
     return p;

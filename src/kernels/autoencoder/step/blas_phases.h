@@ -11,7 +11,7 @@ static batch_plan plan_blas(const training *t, int64_t n)
 {
     batch_plan plan = {.n = n,
                        .stored_rows = n,
-                       .hidden = make_blas_grid(n, t->k, t->d),
+                       .hidden = make_blas_grid(n, t->k, (t->code ? t->code : t)->d),
                        .output = make_blas_grid(n, t->d, t->k),
                        .weights = make_blas_grid(t->k, t->d, n)};
     plan.n_losses = grid_size(&plan.output);
@@ -91,7 +91,34 @@ static void output_by_blas(const training *t, member m, const batch_plan *plan)
     }
 }
 
-/* G <- (E V^T) o g'(R); g_sums <- column sums */
+/* Replace a block of G = E V^T by G o g'(R), whose column sums are added to g_sums. */
+static void finish_delta_block(const training *t, const batch_plan *plan, block at, int64_t number)
+{
+    int64_t k = t->k, offset = at.row * k + at.column;
+    strip s = {.values = t->G + offset, .ld = k, .n_rows = at.n_rows, .n_columns = at.n_columns};
+    s.operand = t->clean + offset;
+    s.operand_ld = k;
+    s.column_sums = t->g_sums + at.row_index * k + at.column;
+    if (t->added)
+        add_values(&s, t->added + offset);
+    code_view code = {.scale = 1};
+    real slopes[BLOCK_COLUMNS];
+    if (has_code_terms(t->job)) {
+        s.loss = view_code(t, plan, at.row_index, at.column, at.n_columns, slopes, &code);
+        code.used = drops_units(t->job) ? t->H + offset : 0;
+        s.code = &code;
+        s.weight = t->weight + at.row;
+    }
+    if (t->p.gain)
+        gain_backward(t, &s, at.column, s.code ? code.used : 0, code.scale,
+                      t->gain_sums + at.row_index * k + at.column);
+    activations[t->job->model.activation].backward(&s);
+    if (has_code_terms(t->job))
+        t->code_losses[number] = s.loss;
+}
+
+/* G <- (E V^T) o g'(R); g_sums <- column sums. In a head, G is the code's delta, or what the code's
+   own delta phase adds. */
 static void delta_by_blas(const training *t, member m, const batch_plan *plan)
 {
     int64_t d = t->d, k = t->k;
@@ -100,25 +127,8 @@ static void delta_by_blas(const training *t, member m, const batch_plan *plan)
         int64_t offset = at.row * k + at.column;
         blas_nt(t->job->gemm, at.n_rows, at.n_columns, d, t->E + at.row * d, d,
                 t->V.rows + at.column * d, d, t->G + offset, k);
-        strip s = {
-            .values = t->G + offset, .ld = k, .n_rows = at.n_rows, .n_columns = at.n_columns};
-        s.operand = t->clean + offset;
-        s.operand_ld = k;
-        s.column_sums = t->g_sums + at.row_index * k + at.column;
-        code_view code = {.scale = 1};
-        real slopes[BLOCK_COLUMNS];
-        if (has_code_terms(t->job)) {
-            s.loss = view_code(t, plan, at.row_index, at.column, at.n_columns, slopes, &code);
-            code.used = drops_units(t->job) ? t->H + offset : 0;
-            s.code = &code;
-            s.weight = t->weight + at.row;
-        }
-        if (t->p.gain)
-            gain_backward(t, &s, at.column, s.code ? code.used : 0, code.scale,
-                          t->gain_sums + at.row_index * k + at.column);
-        activations[t->job->model.activation].backward(&s);
-        if (has_code_terms(t->job))
-            t->code_losses[w.begin] = s.loss;
+        if (!(t->code && t->code->added))
+            finish_delta_block(t->code ? t->code : t, plan, at, w.begin);
     }
 }
 

@@ -83,6 +83,14 @@ static void finish_code_strip(const training *t, strip *s, real *clean, double *
 
 /* ---- codes, backward ---- */
 
+/* values += the values at the same places of another array. */
+__attribute__((noinline)) static void add_values(const strip *s, const real *added)
+{
+    for (int64_t i = 0; i < s->n_rows; ++i)
+        for (int64_t j = 0; j < s->n_columns; ++j)
+            s->values[i * s->ld + j] += added[i * s->ld + j];
+}
+
 /* values dZ <- dH = dZ o gain, in a strip of deltas whose operand is h; sums (n_columns) <- column
    sums of dZ o (h - g(0)), the derivatives by the gain. Where units are dropped, `used` and
    `scale` are those of code_view. */

@@ -33,7 +33,7 @@ enum {
 /* Return whether a job uses the phases of this file. */
 static inline int goes_through_entries(const training_job *job)
 {
-    return job->tiled && GROUP == 1 && job->n_upper == 0 && job->model.top_k > 0 &&
+    return job->tiled && GROUP == 1 && job->n_upper == 0 && !job->head && job->model.top_k > 0 &&
            job->model.top_k * KEPT_SHARE <= job->model.n_components &&
            !has_code_penalty(&job->terms);
 }

@@ -9,11 +9,12 @@
 
 typedef struct {
     training_job *job;
-    int n_layers;
-    training layers[MOST_LAYERS];
-    /* In a deep network, jobs of the layers: copies of the job with the layer's model, and pointers
-       to the layer's place in the flat arrays. */
-    training_job jobs[MOST_LAYERS];
+    /* Number of layers, and of layers and a head, which is the last part. */
+    int n_layers, n_parts;
+    training layers[MOST_PARTS];
+    /* Where there are several parts, jobs of all but a single layer: copies of the job with the
+       part's model, and pointers to the part's place in the flat arrays. */
+    training_job jobs[MOST_PARTS];
     orthogonal_buffers orthogonal;
 } network;
 
@@ -56,16 +57,32 @@ static int reads_entries(const training *t)
 {
     const training_job *job = t->job;
     return !t->below && job->tiled && GROUP == 1 && inputs_are_sparse(&job->rows, &job->inputs) &&
-           !goes_through_entries(job) && !job->model.has_custom;
+           !goes_through_entries(job) && !job->model.has_custom && !job->head;
 }
 
-/* Reserve the arrays of a layer. They suffice for smaller batches too: BLAS may cut such a batch
-   into more blocks, for which 2 BLOCKS_WANTED partial sums are added. */
+/* Return the number of partial sums beyond those of a whole batch: BLAS may cut a smaller batch
+   into more blocks. */
+static int64_t n_more_sums(const training *t) { return t->job->tiled ? 0 : 2 * BLOCKS_WANTED; }
+
+/* Reserve the partial sums of losses and gradients of a layer or a head. */
+static void carve_sums(training *t, const batch_plan *plan, arena *a)
+{
+    int64_t n_more = n_more_sums(t), n_blocks = (plan->blocks_per_matrix + n_more) * n_matrices(t);
+    t->weight = t->below ? t->below->weight : CARVE(a, real, t->job->batch_size);
+    t->losses = CARVE(a, double, plan->n_losses + plan->n_chunks + n_more);
+    t->l2_penalties = CARVE(a, double, n_blocks);
+    t->c_sums = CARVE(a, double, (plan->row_blocks_d + plan->n_chunks + n_more) * t->d);
+    t->squares = stores_gradient(t->job) ? CARVE(a, double, n_blocks + MOST_BIASES) : 0;
+    t->bias_gradient = stores_gradient(t->job) ? CARVE(a, real, 2 * t->k + 2 * t->d) : 0;
+    t->theta_sums = t->p.theta ? CARVE(a, double, (plan->row_blocks_d + n_more) * t->d) : 0;
+    t->shares = CARVE(a, share, t->job->n_threads);
+}
+
+/* Reserve the arrays of a layer. */
 static void carve_activations(training *t, arena *a)
 {
-    int64_t n_more = t->job->tiled ? 0 : 2 * BLOCKS_WANTED;
+    int64_t n_more = n_more_sums(t);
     batch_plan plan = plan_batch(t, t->job->batch_size);
-    int64_t n_blocks = (plan.blocks_per_matrix + n_more) * n_matrices(t);
     int64_t dense_rows = reads_entries(t) ? 0 : plan.stored_rows;
     t->X = t->T = t->below ? t->below->H : CARVE(a, real, dense_rows * t->width_d);
     if (reads_entries(t))
@@ -80,15 +97,9 @@ static void carve_activations(training *t, arena *a)
                  : GROUP == 1 ? t->X
                               : CARVE(a, real, plan.stored_rows * t->width_d);
     t->H_forms = GROUP == 1 ? t->H : CARVE(a, real, plan.stored_rows * t->width_k);
-    t->weight = t->below ? t->below->weight : CARVE(a, real, t->job->batch_size);
-    t->losses = CARVE(a, double, plan.n_losses + plan.n_chunks + n_more);
-    t->l2_penalties = CARVE(a, double, n_blocks);
-    t->c_sums = CARVE(a, double, (plan.row_blocks_d + plan.n_chunks + n_more) * t->d);
+    carve_sums(t, &plan, a);
     t->b_sums = CARVE(a, double, (plan.row_blocks_k + n_more) * t->k);
-    t->squares = stores_gradient(t->job) ? CARVE(a, double, n_blocks + MOST_BIASES) : 0;
-    t->bias_gradient = stores_gradient(t->job) ? CARVE(a, real, 2 * t->k + 2 * t->d) : 0;
     t->gain_sums = t->p.gain ? CARVE(a, double, (plan.row_blocks_k + n_more) * t->k) : 0;
-    t->theta_sums = t->p.theta ? CARVE(a, double, (plan.row_blocks_d + n_more) * t->d) : 0;
     t->R = t->clean = t->H, t->R_forms = t->H_forms, t->G = t->D, t->g_sums = t->b_sums;
     if (goes_through_entries(t->job))
         t->entries = carve_kept_entries(t->job, &plan, a);
@@ -97,7 +108,6 @@ static void carve_activations(training *t, arena *a)
                          plan.row_blocks_k + n_more);
     if (t->clean == t->H && t->p.gain)
         t->clean = CARVE(a, real, plan.stored_rows * t->width_k);
-    t->shares = CARVE(a, share, t->job->n_threads);
 }
 
 /* Reserve or set the arrays that lie between a layer and the layer above. */
@@ -118,6 +128,19 @@ static const autoencoder_model *code_model(const training_job *job)
     return job->n_upper > 0 ? &job->upper[job->n_upper - 1] : &job->model;
 }
 
+/* Reserve the arrays of a head: targets and outputs of its own, and the code of the layer below. */
+static void carve_head(training *t, training *code, arena *a)
+{
+    batch_plan plan = plan_batch(t, t->job->batch_size);
+    t->X = t->T = CARVE(a, real, plan.stored_rows * t->width_d);
+    t->X_forms = GROUP == 1 ? t->X : CARVE(a, real, plan.stored_rows * t->width_d);
+    t->E = CARVE(a, real, plan.stored_rows * t->width_d);
+    carve_sums(t, &plan, a);
+    code->added = t->job->head_alone ? 0 : CARVE(a, real, plan.stored_rows * t->width_k);
+    t->R = code->R, t->R_forms = code->R_forms;
+    t->G = t->job->head_alone ? code->G : code->added;
+}
+
 /* Reserve the buffers of each thread. */
 static scratch *carve_members(const training_job *job, int is_sparse, arena *a)
 {
@@ -128,9 +151,11 @@ static scratch *carve_members(const training_job *job, int is_sparse, arena *a)
         scratch buffers = {0};
         buffers.gradient = CARVE(a, real, size);
         buffers.wide_gradient = CARVE(a, double, job->batch_size > CHUNK_ROWS ? size : 0);
+        int64_t widest = max_i64(widest_group(&job->model),
+                                 job->head ? widest_group(job->head) : 0);
         buffers.row =
             CARVE(a, real,
-                  max_i64(GROUP_BUFFERS * widest_group(&job->model),
+                  max_i64(GROUP_BUFFERS * widest,
                           code->top_k > 0 ? TOP_K_BUFFERS * padded(code->n_components) : 0));
         buffers.panel_targets = CARVE(a, real, is_sparse ? TILE_BLOCK_ROWS * PANEL : 0);
         buffers.row_targets =
@@ -148,7 +173,7 @@ static scratch *carve_members(const training_job *job, int is_sparse, arena *a)
 static void carve_orthogonal(network *net, arena *a)
 {
     int64_t entries = 0, smaller = 0, rows = 0;
-    for (int l = 0; l < net->n_layers; ++l) {
+    for (int l = 0; l < net->n_parts; ++l) {
         int64_t d = net->layers[l].d, k = net->layers[l].k;
         entries = max_i64(entries, k * d);
         smaller = max_i64(smaller, min_i64(k, d));
@@ -159,7 +184,7 @@ static void carve_orthogonal(network *net, arena *a)
                                            .A = CARVE(a, real, smaller * smaller),
                                            .polynomial = CARVE(a, real, smaller * smaller),
                                            .squares = CARVE(a, double, rows)};
-    for (int l = 0; l < net->n_layers; ++l)
+    for (int l = 0; l < net->n_parts; ++l)
         net->layers[l].orthogonal = &net->orthogonal;
 }
 
@@ -168,34 +193,37 @@ static int64_t n_parameters(const autoencoder_model *model)
     return view_parameters(model).gain_at + (model->gain ? model->n_components : 0);
 }
 
-/* Return the job of layer l of a deep network, whose parameters begin at `at` in the flat layout.
- */
-static training_job job_of_layer(const training_job *job, int l, int64_t at)
+/* to <- the job of part l, a layer of a deep network or a head, whose parameters begin at `at` in
+   the flat layout. */
+static void make_job_of_part(const training_job *job, const autoencoder_model *model, int l,
+                             int64_t at, training_job *to)
 {
-    training_job layer_job = *job;
-    if (l > 0) {
-        layer_job.model = job->upper[l - 1];
-        /* What stays is the key of the noise of codes. */
-        layer_job.inputs = (input_view){.seed = job->inputs.seed, .layer = job->inputs.layer};
-    }
-    if (l < job->n_upper)
-        layer_job.terms = (code_terms){0}, layer_job.rows_unused = 0;
-    layer_job.gradients = job->gradients ? job->gradients + at : 0;
-    layer_job.given = job->given ? job->given + at : 0;
+    *to = *job;
+    to->model = *model;
+    if (l > 0) /* what stays is the key of the noise of codes */
+        to->inputs = (input_view){.seed = job->inputs.seed, .layer = job->inputs.layer};
+    if (l != job->n_upper)
+        to->terms = (code_terms){0}, to->rows_unused = 0;
+    to->gradients = job->gradients ? job->gradients + at : 0;
+    to->given = job->given ? job->given + at : 0;
     for (int i = 0; i < MOST_STATES; ++i)
-        layer_job.state[i] = job->state[i] ? (real *)job->state[i] + at : 0;
-    return layer_job;
+        to->state[i] = job->state[i] ? (real *)job->state[i] + at : 0;
 }
 
-static void carve_layer(training *t, training_job *job, const training *below, arena *working,
-                        arena *packed)
+/* Let the job of a head read targets as another job reads rows. */
+static void read_targets(const training_job *job, training_job *of_head)
 {
-    *t = (training){
-        .job = job, .d = job->model.n_features, .k = job->model.n_components, .below = below};
+    of_head->rows = job->head_rows;
+    of_head->rows.order = job->rows.order, of_head->rows.n_rows = job->rows.n_rows;
+    of_head->sample_weight = job->head_weight;
+}
+
+static void begin_part(training *t, training_job *job, arena *packed)
+{
+    *t = (training){.job = job, .d = job->model.n_features, .k = job->model.n_components};
     t->width_d = job->tiled ? padded(t->d) : t->d;
     t->width_k = job->tiled ? padded(t->k) : t->k;
     carve_weights(t, packed);
-    carve_activations(t, working);
 }
 
 /* Lay out all layers in the two blocks of memory, and compute the blocks' sizes. With NULL for
@@ -206,19 +234,30 @@ static void carve_network(network *net, training_job *job, void *workspace, void
     arena working = arena_at(workspace), weights = arena_at(packed);
     int64_t at = 0;
     net->job = job;
-    net->n_layers = 1 + job->n_upper;
-    for (int l = 0; l < net->n_layers; ++l) {
-        if (job->n_upper > 0)
-            net->jobs[l] = job_of_layer(job, l, at);
-        training_job *layer_job = job->n_upper > 0 ? &net->jobs[l] : job;
-        carve_layer(&net->layers[l], layer_job, l > 0 ? &net->layers[l - 1] : 0, &working,
-                    &weights);
-        if (l > 0)
-            carve_between(&net->layers[l - 1], &net->layers[l], &working);
-        at += n_parameters(&layer_job->model);
+    net->n_layers = 1 + job->n_upper, net->n_parts = net->n_layers + (job->head != 0);
+    for (int l = 0; l < net->n_parts; ++l) {
+        training *t = &net->layers[l], *below = l > 0 ? t - 1 : 0;
+        int is_head = l == net->n_layers, has_job = l > 0 || job->n_upper > 0;
+        if (has_job)
+            make_job_of_part(job,
+                             is_head ? job->head
+                             : l > 0 ? &job->upper[l - 1]
+                                     : &job->model,
+                             l, at, &net->jobs[l]);
+        if (is_head)
+            read_targets(job, &net->jobs[l]);
+        begin_part(t, has_job ? &net->jobs[l] : job, &weights);
+        t->below = is_head ? 0 : below, t->code = is_head ? below : 0;
+        if (is_head)
+            carve_head(t, below, &working);
+        else
+            carve_activations(t, &working);
+        if (l > 0 && !is_head)
+            carve_between(below, t, &working);
+        at += n_parameters(&t->job->model);
     }
     scratch *members = carve_members(job, net->layers[0].sparse.is_used, &working);
-    for (int l = 0; l < net->n_layers; ++l)
+    for (int l = 0; l < net->n_parts; ++l)
         net->layers[l].members = members;
     if (stores_gradient(job) && solvers[job->hyper.solver].direction)
         carve_orthogonal(net, &working);
@@ -257,7 +296,7 @@ static void pack_or_unpack(training_job *job,
 {
     network net;
     carved_network(&net, job);
-    for (int l = 0; l < net.n_layers; ++l) {
+    for (int l = 0; l < net.n_parts; ++l) {
         const training *t = &net.layers[l];
         matrix(t->job, &t->W);
         if (!t->job->model.tied)

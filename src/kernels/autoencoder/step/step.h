@@ -161,6 +161,11 @@ typedef struct training {
     share *shares;
     /* In a deep network, the layer whose codes are X, or NULL. */
     const struct training *below;
+    /* In a head, the layer whose codes it decodes, or NULL. */
+    const struct training *code;
+    /* (n, k): derivative of the head's loss by R, which the decoder's is added to; NULL: there is
+       no head, or nothing but a head. */
+    real *added;
 } training;
 
 /* Return the target of entries that rows in CSR form do not store. */
@@ -199,7 +204,7 @@ static inline void output_gradients(const training *t, strip *s, int64_t column)
     const autoencoder_model *model = &t->job->model;
     s->segment_of_column = model->segment_of_column ? model->segment_of_column + column : 0;
     s->theta = t->p.theta ? t->p.theta + column : 0;
-    s->missing = t->job->inputs.fill != 0;
+    s->missing = t->job->inputs.fill != 0 || t->code;
     for (int q = 0; q < model->n_segments; ++q) {
         const output_segment *segment = &model->segments[q];
         s->segment = q, s->constant = (real)segment->constant, s->learned = segment->learned;
@@ -222,7 +227,11 @@ static double sum_of(const double *x, int64_t n)
     return sum;
 }
 
-static inline int n_matrices(const training *t) { return t->job->model.tied ? 1 : 2; }
+/* Return the number of matrices that learn. */
+static inline int n_matrices(const training *t)
+{
+    return t->job->model.tied || t->job->head_alone ? 1 : 2;
+}
 static inline const weight_matrix *matrix_of(const training *t, weight_block which)
 {
     return which.encoder ? &t->W : &t->V;

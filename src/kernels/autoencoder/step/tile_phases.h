@@ -261,6 +261,8 @@ static void finish_delta_panel(const tile_phase *phase, int64_t j, const real *u
     s.operand = panel_of(t->clean, phase->plan, n_panels(t->k), r, panel);
     s.operand_ld = PANEL;
     s.column_sums = t->g_sums + r * t->k + panel * PANEL;
+    if (t->added)
+        add_values(&s, panel_of(t->added, phase->plan, n_panels(t->k), r, panel));
     code_view code = {.scale = 1};
     real slopes[PANEL];
     if (has_code_terms(t->job)) {
@@ -287,6 +289,18 @@ static void finish_delta(void *context, int64_t j)
                                                       phase->at.r, phase->at.j + j)
                                            : 0);
 }
+
+/* Epilogues of a head: the deltas of its code where nothing else decodes it, and nothing where the
+   code's own delta phase adds what the head has computed. */
+
+static void finish_head_delta(void *context, int64_t j)
+{
+    tile_phase phase = *(const tile_phase *)context;
+    phase.t = phase.t->code;
+    finish_delta(&phase, j);
+}
+
+static void finish_nothing(void *context, int64_t j) { (void)context, (void)j; }
 
 /* Epilogues of the upper layers of a deep network: the reconstruction of the codes below, and
    the deltas of these codes. */
@@ -354,8 +368,10 @@ static void output_by_tiles(const training *t, member m, const batch_plan *plan)
 
 static void delta_by_tiles(const training *t, member m, const batch_plan *plan)
 {
-    phase_by_tiles(t, m, plan, t->E, t->d, t->V.operands_by_k, padded(t->d), t->G, t->k,
-                   finish_delta, 0);
+    finish_panel *finish = !t->code         ? finish_delta
+                           : t->code->added ? finish_nothing
+                                            : finish_head_delta;
+    phase_by_tiles(t, m, plan, t->E, t->d, t->V.operands_by_k, padded(t->d), t->G, t->k, finish, 0);
 }
 
 static void decode_by_tiles(const training *t, member m, const batch_plan *plan)

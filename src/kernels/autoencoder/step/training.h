@@ -27,6 +27,11 @@
 
    and dW = D^T X + R^T E. With one layer, R is H, G is D, and these two phases do nothing.
 
+   A head decodes the code once more, to targets of its own. It goes through the phases load,
+   output, delta and weights as a layer does whose R is the code's: its delta phase leaves E V^T,
+   and the delta phase of the code adds it. Where the head is alone there is no other decoder: E of
+   the layers does not exist, the head's delta phase is that of the code, and dW = D^T X.
+
    tile_phases.h has the phases for register tiles, blas_phases.h those for BLAS, and kept_entries.h
    those for top-k codes with few kept units. */
 #ifndef AEFAST_TRAINING_H
@@ -107,8 +112,10 @@ static int64_t n_weight_blocks(const training *t, const batch_plan *plan)
 static weight_block weight_block_at(const training *t, const batch_plan *plan, int64_t i)
 {
     int64_t blocks = plan->blocks_per_matrix;
-    return (weight_block){
-        .encoder = i < blocks, .decoder = t->job->model.tied || i >= blocks, .index = i % blocks};
+    int is_decoded = t->code || !t->job->head_alone;
+    return (weight_block){.encoder = i < blocks && !t->code,
+                          .decoder = is_decoded && (t->job->model.tied || i >= blocks),
+                          .index = i % blocks};
 }
 
 typedef double weight_function(const training *, const batch_plan *, const step_constants *,
@@ -175,43 +182,45 @@ typedef struct {
     int array;
 } bias_vector;
 
-/* Return bias i of layer l: c, theta, b or the gain. Its partial sums have the row blocks of the
-   layer that computed them. */
+/* Return bias i of part l: c, theta, b or the gain. Its partial sums have the row blocks of the
+   layer that computed them. Vectors that do not learn have no entries: in a head b, and in layers
+   below a head that is alone all but b and the code's gain. */
 static bias_vector summed_bias(const network *net, const batch_plan *plans, int l, int i)
 {
     const training *t = &net->layers[l];
+    int is_decoded = t->code || !t->job->head_alone, is_code = l + 1 == net->n_layers;
     if (i == 0)
         return (bias_vector){.array = ARRAY_C,
                              .values = t->p.c,
                              .at = t->p.c_at,
-                             .n = t->d,
+                             .n = is_decoded ? t->d : 0,
                              .partial = t->c_sums,
-                             .row_blocks = l > 0 ? plans[l - 1].row_blocks_k
-                                                 : plans[l].row_blocks_d + plans[l].n_chunks};
+                             .row_blocks = t->below ? plans[l - 1].row_blocks_k
+                                                    : plans[l].row_blocks_d + plans[l].n_chunks};
     if (i == 1)
         return (bias_vector){.array = ARRAY_THETA,
                              .values = t->p.theta,
                              .at = t->p.theta_at,
-                             .n = t->p.theta ? t->d : 0,
+                             .n = t->p.theta && is_decoded ? t->d : 0,
                              .partial = t->theta_sums,
                              .row_blocks = plans[l].row_blocks_d};
     if (i == 2)
         return (bias_vector){.array = ARRAY_GAIN,
                              .values = t->p.gain,
                              .at = t->p.gain_at,
-                             .n = t->p.gain ? t->k : 0,
+                             .n = t->p.gain && (is_decoded || is_code) ? t->k : 0,
                              .partial = t->gain_sums,
                              .row_blocks = plans[l].row_blocks_k};
     return (bias_vector){.array = ARRAY_B,
                          .values = t->p.b,
                          .at = t->p.b_at,
-                         .n = t->k,
+                         .n = t->code ? 0 : t->k,
                          .partial = t->b_sums,
                          .row_blocks = l + 1 < net->n_layers ? plans[l + 1].row_blocks_d
                                                              : plans[l].row_blocks_k};
 }
 
-/* Return bias i of layer l; the only partial sum of a given gradient is the gradient. */
+/* Return bias i of part l; the only partial sum of a given gradient is the gradient. */
 static bias_vector bias_of(const network *net, const batch_plan *plans, int l, int i)
 {
     bias_vector bias = summed_bias(net, plans, l, i);
@@ -279,7 +288,7 @@ static void move_stored_bias(const training *t, const step_constants *constants,
 static void update_phase(const network *net, member m, const batch_plan *plans,
                          const step_constants *constants)
 {
-    for (int l = 0; l < net->n_layers; ++l) {
+    for (int l = 0; l < net->n_parts; ++l) {
         const training *t = &net->layers[l];
         weight_phase(t, m, &plans[l], constants);
         for (int i = 0; m.index == 0 && i < MOST_BIASES; ++i) {
@@ -295,7 +304,7 @@ static void update_phase(const network *net, member m, const batch_plan *plans,
 static void direction_phase(const network *net, member m, const step_constants *constants,
                             real factor)
 {
-    for (int l = 0; l < net->n_layers; ++l) {
+    for (int l = 0; l < net->n_parts; ++l) {
         const training *t = &net->layers[l];
         for (int i = 0; i < n_matrices(t); ++i)
             solvers[net->job->hyper.solver].direction(t, m, i == 0 ? &t->W : &t->V, constants,
@@ -309,7 +318,7 @@ static double stored_phase(const network *net, member m, const batch_plan *plans
                            const step_constants *constants)
 {
     double square = 0;
-    for (int l = 0; l < net->n_layers; ++l)
+    for (int l = 0; l < net->n_parts; ++l)
         square += sum_of(net->layers[l].squares,
                          n_weight_blocks(&net->layers[l], &plans[l]) + MOST_BIASES);
     if (!isfinite(square))
@@ -319,7 +328,7 @@ static double stored_phase(const network *net, member m, const batch_plan *plans
         direction_phase(net, m, constants, factor);
         factor_of_weights = 1;
     }
-    for (int l = 0; l < net->n_layers; ++l) {
+    for (int l = 0; l < net->n_parts; ++l) {
         const training *t = &net->layers[l];
         move_phase(t, m, &plans[l], constants, factor_of_weights);
         for (int i = 0; m.index == 0 && i < MOST_BIASES; ++i) {
@@ -335,21 +344,28 @@ static double stored_phase(const network *net, member m, const batch_plan *plans
 static double propagate(const network *net, member m, const batch_plan *plans, int64_t first)
 {
     const training *layers = net->layers;
-    int last = net->n_layers - 1;
+    /* Parts 0 and `head`, if there is one, have rows and outputs. */
+    int head = net->n_layers, n_parts = net->n_parts, last = head - 1,
+        is_decoded = !net->job->head_alone;
     norms_phase(&layers[last], m);
-    load_phase(&layers[0], m, &plans[0], first);
+    for (int l = 0; l < n_parts; l += head)
+        load_phase(&layers[l], m, &plans[l], first);
     team_barrier(m);
     for (int l = 0; l <= last; ++l, team_barrier(m))
         hidden_phase(&layers[l], m, &plans[l], net->job->inputs.first_sample + first);
-    for (int l = last; l > 0; --l, team_barrier(m))
+    for (int l = last; l > 0 && is_decoded; --l, team_barrier(m))
         decode_phase(&layers[l], m, &plans[l]);
-    output_phase(&layers[0], m, &plans[0]);
+    for (int l = is_decoded ? 0 : head; l < n_parts; l += head)
+        output_phase(&layers[l], m, &plans[l]);
     team_barrier(m);
-    double loss = sum_of(layers[0].losses, plans[0].n_losses + plans[0].n_chunks);
+    double loss = 0;
+    for (int l = is_decoded ? 0 : head; l < n_parts; l += head)
+        loss += sum_of(layers[l].losses, plans[l].n_losses + plans[l].n_chunks);
     if (!isfinite(loss))
         return loss;
-    for (int l = 0; l <= last; ++l, team_barrier(m))
-        delta_phase(&layers[l], m, &plans[l]);
+    /* The head's product comes first: the delta of the code adds it. */
+    for (int i = head < n_parts ? -1 : 0; i <= (is_decoded ? last : -1); ++i, team_barrier(m))
+        delta_phase(&layers[i < 0 ? head : i], m, &plans[i < 0 ? head : i]);
     for (int l = last; l > 0; --l, team_barrier(m))
         code_phase(&layers[l], m, &plans[l]);
     return loss;
@@ -373,7 +389,7 @@ static double train_batch(const network *net, member m, const batch_plan *plans,
                           const step_constants *constants, int64_t first)
 {
     const training *layers = net->layers;
-    int last = net->n_layers - 1;
+    int code = net->n_layers - 1; /* the layer of the code */
     double loss = net->job->given ? net->job->given_loss : propagate(net, m, plans, first);
     if (!isfinite(loss))
         return loss;
@@ -388,14 +404,14 @@ static double train_batch(const network *net, member m, const batch_plan *plans,
         team_barrier(m);
     }
     if (net->job->hyper.max_norm > 0) {
-        for (int l = 0; l <= last; ++l)
+        for (int l = 0; l < net->n_parts; ++l)
             max_norm_phase(&layers[l], m, constants);
         team_barrier(m);
     }
-    for (int l = 0; l <= last; ++l)
+    for (int l = 0; l < net->n_parts; ++l)
         loss += sum_of(layers[l].l2_penalties, n_weight_blocks(&layers[l], &plans[l]));
     if (has_code_penalty(&net->job->terms) && !net->job->given)
-        loss += sum_of(layers[last].code_losses, plans[last].n_code_losses);
+        loss += sum_of(layers[code].code_losses, plans[code].n_code_losses);
     return loss;
 }
 
@@ -406,11 +422,11 @@ static void train_member(void *context, member m)
     training_job *job = net->job;
     /* This thread's copy of the counters: each thread advances its copy in the same way. */
     training_job now = *job;
-    batch_plan plans[MOST_LAYERS];
+    batch_plan plans[MOST_PARTS];
     int64_t planned = 0;
     for (int64_t first = 0; first < job->rows.n_rows; first += job->batch_size) {
         int64_t n = min_i64(job->batch_size, job->rows.n_rows - first);
-        for (int l = 0; n != planned && l < net->n_layers; ++l)
+        for (int l = 0; n != planned && l < net->n_parts; ++l)
             plans[l] = plan_batch(&net->layers[l], n);
         planned = n;
         step_constants constants = constants_of_step(&now);
@@ -458,7 +474,7 @@ static void train(training_job *job)
     for (int i = 0; i < job->n_threads; ++i)
         net.layers[0].members[i].bad_rows = STATUS_OK;
     clear_targets(&net);
-    for (int l = 0; l < net.n_layers; ++l)
+    for (int l = 0; l < net.n_parts; ++l)
         for (int i = 0; i < job->n_threads; ++i)
             net.layers[l].shares[i] = (share){0};
     job->status = STATUS_OK;
