@@ -20,7 +20,7 @@ from support.partitioned import (
 )
 from support.textbook import Autoencoder as Textbook
 
-from aefast import Autoencoder
+from aefast import Autoencoder, StackedAutoencoder
 from aefast._base.partitions import Part, PartsInMemory
 from aefast.networks import variants
 from aefast.networks._autoencoder import Trainer
@@ -63,6 +63,23 @@ def test_one_partition_has_the_bits_of_a_fit_in_memory(name, dtype):
         local = fitted(X, [], "averaging", **options)
         assert bits(local)[:2] == bits(in_memory)[:2]
         np.testing.assert_allclose(local.loss_curve_, in_memory.loss_curve_, rtol=1e-14)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"top_k": 2, "tied": False},
+        {"dropout": 0.3, "fine_tuning_corruption": ("masking", 0.2)},
+        {"weight_averaging": 0.9},
+    ],
+    ids=str,
+)
+def test_a_stack_on_one_partition_has_the_bits_of_a_fit_in_memory(options):
+    X, given = rows(), {"layer_sizes": (9, 6), "pretrain_epochs": 1, "gain": False} | options
+    given |= {"batch_size": 64}
+    alone = fitted(X, [], cls=StackedAutoencoder, **given)
+    in_memory = StackedAutoencoder(random_state=0, max_epochs=EPOCHS, **given).fit(X)
+    assert bits(alone)[:2] == bits(in_memory)[:2]
 
 
 @pytest.mark.parametrize("tied", [True, False])
