@@ -29,7 +29,7 @@ def flatten(layers, head, gains=None):
     parts = []
     for level, layer in enumerate(layers):
         parts += [*layer, *([] if gains is None else [gains[level]])]
-    return np.concatenate([np.ravel(part) for part in (*parts, *head)])
+    return np.concatenate([np.ravel(part) for part in (*parts, *head) if part is not None])
 
 
 def unflatten(vector, sizes, n_outputs, has_gain=False):
@@ -116,7 +116,7 @@ def gradients(
         found = stacked.gradients(X, layers, activations, output, **options)
         of_decoder, of_decoder_gains = (found, None) if gains is None else found
         of_layers = [
-            stacked.Layer(*[a + weight * b for a, b in zip(one, other, strict=True)])
+            stacked.Layer(*[a + weight * b for a, b in zip(one[:3], other[:3], strict=True)])
             for one, other in zip(of_layers, of_decoder, strict=True)
         ]
         if gains is not None:
