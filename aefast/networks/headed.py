@@ -97,6 +97,7 @@ class HeadedStack(StackedAutoencoder):
         given["alpha"] = 0.0 if self.alpha == AUTO else self.alpha
         described = super()._describe(model)
         names = ("layer_sizes", "activation", "code_activation", "gain")
+        given |= {"tied": layer.tied, "top_k": others[-1].top_k or None}
         stack = StackedAutoencoder(**(given | {name: described[name] for name in names}))
         stack.pretraining_loss_curves_ = self.pretraining_loss_curves_
         return stack
@@ -115,7 +116,7 @@ class HeadedStack(StackedAutoencoder):
         first = network.layers[0]
         return super()._describe(network) | {
             "tied": first.tied,
-            "top_k": first.top_k,
+            "top_k": network.layers[-1].top_k,
             "n_targets": network.head.n_features,
         }
 
@@ -132,17 +133,16 @@ class HeadedStack(StackedAutoencoder):
         given = dict(state["model"])
         output = outputs.from_json(given["output"], given["n_features"])
         sizes, tied, top_k = (given[name] for name in ("layer_sizes", "tied", "top_k"))
-        if top_k > sizes[-1] or (len(sizes) > 1 and (top_k or not tied)):
-            raise ValueError(f"expected one layer of at least 'top_k' units, got sizes {sizes}")
+        if top_k > sizes[-1]:
+            raise ValueError(f"expected a code of at least 'top_k' units, got sizes {sizes}")
         if len(sizes) == 1:
             shape = given["n_features"], sizes[0], tied
             of_code = given["code_activation"]
             network = single_layer(*shape, of_code, output, top_k, given["gain"])
         else:
             names = given["activation"], given["code_activation"]
-            network = stacked_network(
-                given["n_features"], tuple(sizes), *names, output, given["gain"]
-            )
+            widths = given["n_features"], tuple(sizes)
+            network = stacked_network(*widths, *names, output, given["gain"], top_k, tied)
         return network.with_head(given["n_targets"], cls._distribution)
 
     @staticmethod

@@ -234,9 +234,9 @@ class SupervisedAutoencoder(HeadedStack):
             network = super()._model_of(n_features, output, sizes)
         return network.with_head(self._learning.targets.rows.shape[1], self._distribution)
 
-    def _variant_of(self, model, dtype, *, reading, **found):
+    def _variant_of(self, model, dtype, **found):
         """Return the variant of fine-tuning, in which entries of rows are dropped."""
-        variant = super()._variant_of(model, dtype, reading=reading)
+        variant = super()._variant_of(model, dtype, **found)
         level = self.input_dropout
         if level == AUTO:
             is_wide = model.n_features >= WIDE and self.solver != lbfgs.NAME

@@ -37,12 +37,14 @@ class Layer(NamedTuple):
         return self.W if self.V is None else self.V
 
 
-def matrices_of(sizes):
-    """Return where the matrix of each layer begins in the flat layout, and its shape."""
+def matrices_of(sizes, tied):
+    """Return where the matrices of each layer begin in the flat layout, and their shapes."""
     places, at = [], 0
     for d, k in pairwise(sizes):
-        places.append((at, (k, d)))
-        at += k * d + k + d
+        for _ in range(1 if tied else 2):
+            places.append((at, (k, d)))
+            at += k * d
+        at += k + d
     return places
 
 
@@ -187,7 +189,7 @@ def train(
     w, n_steps, loss_curve = flatten(layers), 0, []
     state = np.zeros((SOLVERS[solver].n_states(options), w.size))
     if SOLVERS[solver].of_matrices:
-        options = options | {"matrices": matrices_of(sizes)}
+        options = options | {"matrices": matrices_of(sizes, tied)}
     average, n_seen = None if weight_averaging is None else w, 0
     for order in row_orders:
         total = 0.0

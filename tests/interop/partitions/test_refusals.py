@@ -13,6 +13,7 @@ import dask.array as da
 import dask.bag
 import dask.dataframe as dd
 import pandas as pd
+from sklearn.utils import get_tags
 from support.partitioned_rows import MODELS, NAMES, X, assert_same_bits, in_chunks
 
 import aefast.dask
@@ -97,9 +98,10 @@ def estimators():
 
 @pytest.mark.parametrize("estimator", list(estimators()))
 def test_fits_to_tables_refuse_collections_and_say_where_to_go(estimator):
+    targets = [np.arange(len(X)) % 2] if get_tags(estimator).target_tags.required else []
     for collection in (in_chunks(), frame_of(X), frame_of(X)["a"], dask.delayed(X)):
         with pytest.raises(TypeError, match=r"collection of Dask .* aefast\.dask\.fit"):
-            estimator.fit(collection)
+            estimator.fit(collection, *targets)
 
 
 def test_methods_of_fitted_estimators_refuse_collections():
