@@ -10,6 +10,7 @@ from sklearn.utils.validation import _num_samples, check_consistent_length
 
 from aefast._base import arrays as check
 from aefast._base import checkpoints
+from aefast._base.foreign_arrays import refuse_collection
 from aefast._base.progress import note
 from aefast._base.random import split_rows
 from aefast._base.stopping import EarlyStopping
@@ -369,6 +370,7 @@ class SupervisedAutoencoder(HeadedStack):
 
 
 def _not_streamed(X: Any, name: str) -> Any:
+    refuse_collection(X, name)
     X = opened(X, name)
     if isinstance(X, StreamedRows):
         raise ValueError(
