@@ -327,7 +327,7 @@ cdef class Trainer:
         self.job.n_threads = self.most_threads = n_threads
         self.job.gemm = gemm_of(flat)
         self.job.hyper = view_hyperparameters(hyperparameters)
-        self.solver = hyperparameters.solver
+        self.solver = str(hyperparameters.solver)
         self.job.stores_gradient = stores_gradient
         self.job.schedule_step, self.job.schedule_steps = schedule_step, schedule_steps
         self.job.n_steps = n_steps

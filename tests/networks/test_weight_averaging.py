@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from networks.test_solvers import check_against_reference
 from reference.solvers import averaged
 from scipy.sparse import csr_array
 from support import kept_files
 from support.helpers import SOLVER_NAMES, SOLVERS, same_bits
+from support.solver_problems import check_against_reference
 from support.textbook import Autoencoder, StackedAutoencoder
 
 import aefast

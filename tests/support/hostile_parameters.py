@@ -73,7 +73,9 @@ NOT_OF_ENSEMBLES = (
     *("early_stopping", "validation_fraction", "missing", "missing_fill", "sparse_means"),
     *("row_norm", "warm_start", "precision", "weight_averaging"),
 )
-NOT_OF_HEADS = ("sparse_means", "row_norm", "contraction", "sparsity", "precision")
+NOT_OF_HEADS = (
+    *("sparse_means", "row_norm", "contraction", "sparsity", "precision", "weight_averaging"),
+)
 CODING = {
     "algorithm": [
         *("lasso_active", "lasso_cd", "lasso_lars", "omp", "lars", "fista", "ista", "threshold"),
