@@ -7,14 +7,26 @@ import os
 import sys
 import zipfile
 
-import zopfli
+from zopfli import zlib
+
+
+class Compressor:
+    """A compressor of an entry, with the methods that zipfile calls."""
+
+    def __init__(self):
+        self.data = bytearray()
+
+    def compress(self, data):
+        self.data += data
+        return b""
+
+    def flush(self):
+        return zlib.compress(bytes(self.data))[2:-4]  # without zlib's header and checksum
 
 
 def compressor_of(compress_type, level=None):
     """Stand in for the function of zipfile that makes the compressor of an entry."""
-    if compress_type != zipfile.ZIP_DEFLATED:
-        return None
-    return zopfli.ZopfliCompressor(zopfli.ZOPFLI_FORMAT_DEFLATE)
+    return Compressor() if compress_type == zipfile.ZIP_DEFLATED else None
 
 
 def recompress(path):
