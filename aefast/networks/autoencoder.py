@@ -124,9 +124,9 @@ class Autoencoder(
         ``w ← w − rate·g / (√s + 1e-10)``. "muon": for each matrix the momentum of "sgd", with its
         singular values brought near 1 by five Newton–Schulz steps (Jordan et al. 2024), times 0.2
         √max(k, d), so that its entries are of the size of Adam's steps (Liu et al. 2025); Adam for
-        biases. A step costs two to three times as much as Adam's, and deep networks need far fewer.
-        "lbfgs": L-BFGS on the loss of all rows (Liu & Nocedal
-        1989) with 10 pairs and SciPy's line search, at most `max_epochs` iterations. It works in
+        biases. A step costs two to three times as much as Adam's; deep networks need far fewer, and
+        fit training rows closer, in about as much time. "lbfgs": L-BFGS on the loss of all rows
+        (Liu & Nocedal 1989) with 10 pairs and SciPy's line search, at most `max_epochs` iterations. It works in
         float64, while losses and gradients are computed in the type of X; noise is drawn once;
         `batch_size`, the learning rate and other parameters of batches are not used.
     learning_rate : float or "auto", default="auto"
