@@ -126,9 +126,9 @@ class Autoencoder(
         √max(k, d), so that its entries are of the size of Adam's steps (Liu et al. 2025); Adam for
         biases. A step costs two to three times as much as Adam's; deep networks need far fewer, and
         fit training rows closer, in about as much time. "lbfgs": L-BFGS on the loss of all rows
-        (Liu & Nocedal 1989) with 10 pairs and SciPy's line search, at most `max_epochs` iterations. It works in
-        float64, while losses and gradients are computed in the type of X; noise is drawn once;
-        `batch_size`, the learning rate and other parameters of batches are not used.
+        (Liu & Nocedal 1989) with 10 pairs and SciPy's line search, at most `max_epochs` iterations.
+        It works in float64, while losses and gradients are computed in the type of X; noise is
+        drawn once; `batch_size`, the learning rate and other parameters of batches are not used.
     learning_rate : float or "auto", default="auto"
         Size of a solver's steps; `learning_rate_schedule` may reduce it. "auto": with "adam" and
         "adagrad", 0.1 times the size of each parameter array after a start by "pca" (0.01 times in
