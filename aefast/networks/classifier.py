@@ -80,8 +80,8 @@ class AutoencoderClassifier(ClassifierMixin, SupervisedAutoencoder):
         Largest number of passes of fine-tuning; 0: the head stays at the frequencies of classes.
     alpha : float or "auto", default="auto"
         Weight of the L2 penalty in fine-tuning, and in pre-training. "auto": 0.1 divided by the
-        number of rows with a label, none in pre-training, and none where units have gains, which
-        would undo it; with it ``gain="auto"`` means that there are none.
+        number of rows with a label (the sum of their weights), none in pre-training, and none where
+        units have gains, which would undo it; with it ``gain="auto"`` means that there are none.
     solver, learning_rate, momentum, nesterov, batch_size, weight_decay, clip_norm, \
     max_norm, learning_rate_schedule, tol, shuffle, n_threads, random_state, checkpoint, \
     checkpoint_every, resume, verbose

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from sklearn.base import clone
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _num_samples, check_consistent_length
+from sklearn.utils.validation import _num_samples
 
 from aefast._base import arrays as check
 from aefast._base import checkpoints
@@ -45,6 +45,7 @@ class _Learning(NamedTuple):
     of_val: Targets | None  # those of X_val
     found: dict[str, Any]  # attributes with which predictions are read
     encoder: FittedState | None  # from which the network begins
+    n_targets: float  # the sum of the given weights of rows with a target, at least 1
 
 
 class SupervisedAutoencoder(HeadedStack):
@@ -169,15 +170,16 @@ class SupervisedAutoencoder(HeadedStack):
             raise ValueError("X_val and y_val belong together: give both of them or none")
         X, X_val = _not_streamed(X, "X"), _not_streamed(X_val, "X_val")
         goes_on = self.warm_start and self.__sklearn_is_fitted__()
-        check_consistent_length(X, y)
+        _check_lengths(X, y, "X", "y")
         weight = check.as_mean_weight(sample_weight, _num_samples(y))
         targets, found = self._targets_of(y, "y", weight, reset=not goes_on)
         of_val = None
         if X_val is not None:
-            check_consistent_length(X_val, y_val)
+            _check_lengths(X_val, y_val, "X_val", "y_val")
             of_val, _ = self._targets_of(y_val, "y_val", None, reset=False, known=found)
         encoder = None if goes_on else self._fitted_encoder(X, sample_weight)
-        self._learning = _Learning(targets, of_val, found, encoder)
+        n_targets = _sum_of_weights(sample_weight, targets)
+        self._learning = _Learning(targets, of_val, found, encoder, n_targets)
         try:
             return self._fit(X, sample_weight, X_val, checkpoints.Checkpoint.of(self))
         finally:
@@ -333,7 +335,7 @@ class SupervisedAutoencoder(HeadedStack):
         """
         if any(layer.gain for layer in state.model.layers):
             return 0.0
-        return self._penalty / int(self._learning.targets.given.sum())
+        return self._penalty / self._learning.n_targets
 
     def _validation_of_targets(self, training, rows, held_out, of_targets, X_val):
         """Return the validation by the head's loss of held-out rows, or of those of X_val."""
@@ -367,6 +369,27 @@ class SupervisedAutoencoder(HeadedStack):
         if self.n_epochs_:
             self.fit_report_["loss"] = self.loss_curve_[-1]
             note(self.verbose, ", ".join(f"{k}={v}" for k, v in self.fit_report_.items()))
+
+
+def _sum_of_weights(sample_weight: Any, targets: Targets) -> float:
+    """Return the sum of the weights of rows with a target: one of weight 2 counts as two."""
+    weight = np.asarray(1.0 if sample_weight is None else sample_weight, np.float64)
+    return max(1.0, float(targets.weight(weight).sum()))
+
+
+def _check_lengths(X: Any, y: Any, of_X: str, of_y: str) -> None:
+    """Raise TypeError or ValueError unless there is a target for each row."""
+    sizes = []
+    for value, name in ((X, of_X), (y, of_y)):
+        try:
+            sizes.append(_num_samples(value))
+        except TypeError as error:
+            raise TypeError(f"{name} must have a row for each sample: {error}") from None
+    if sizes[0] != sizes[1]:
+        raise ValueError(
+            f"{of_X} and {of_y} must have the same number of rows, got inconsistent numbers of "
+            f"samples: {sizes[0]} in {of_X} and {sizes[1]} in {of_y}"
+        )
 
 
 def _not_streamed(X: Any, name: str) -> Any:

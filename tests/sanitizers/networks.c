@@ -43,7 +43,7 @@ network_case draw_case(int64_t n, int64_t d, int64_t k)
     const autoencoder_kernels *kernels = network_kernels();
     network_case c = {.n = n, .d = d, .k = k, .tied = random_below(2)};
     c.activation = random_below(kernels->n_activations);
-    c.n_segments = d < MOST_PARTS ? 1 : 1 + random_below(MOST_PARTS);
+    c.n_segments = d < MOST_SEGMENTS ? 1 : 1 + random_below(MOST_SEGMENTS);
     for (int q = 0; q < c.n_segments; ++q)
         c.outputs[q] = random_below(kernels->n_outputs);
     c.top_k = random_below(4) == 0 ? 1 + random_below((int)k) : 0;

@@ -5,13 +5,13 @@
 
 #include "harness.h"
 
-enum { MOST_PARTS = 3, MOST_UPPER = 2 };
+enum { MOST_SEGMENTS = 3, MOST_UPPER = 2 };
 
 /* What a case asks for. Indices are those of the kernels' tables. */
 typedef struct {
     int64_t n, d, k;
     int tied, activation, n_segments, n_upper, top_k;
-    int outputs[MOST_PARTS];
+    int outputs[MOST_SEGMENTS];
     int kind, form, missing, weighted;
     /* Whether units have gains, the encoder reads logarithms, and columns are scaled. */
     int gain, logarithms, scaled;
