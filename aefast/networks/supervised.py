@@ -1,5 +1,6 @@
 """Base of `AutoencoderClassifier` and `AutoencoderRegressor`: a stack with a head on its code."""
 
+from abc import ABC, abstractmethod
 from numbers import Real
 from typing import Any, ClassVar, NamedTuple
 
@@ -48,7 +49,7 @@ class _Learning(NamedTuple):
     n_targets: float  # the sum of the given weights of rows with a target, at least 1
 
 
-class SupervisedAutoencoder(HeadedStack):
+class SupervisedAutoencoder(HeadedStack, ABC):
     """A stack that is fitted to targets of its rows."""
 
     _parameter_constraints: dict = {
@@ -148,17 +149,17 @@ class SupervisedAutoencoder(HeadedStack):
 
     # ---- fitting ----
 
+    @abstractmethod
     def _targets_of(self, y, name, weight, *, reset, known=None):
         """Return the `Targets` of y, and the attributes with which predictions are read.
 
         `weight` (n,) is that of the rows, or None. The attributes are found in y with `reset`;
         otherwise they are `known`, or those of the fit.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def _first_means(self, rows, share):
         """Return the means (m,) of the targets with which the head begins."""
-        raise NotImplementedError
 
     def _fit_to(self, X, y, sample_weight, X_val, y_val):
         self._check_parameters()
