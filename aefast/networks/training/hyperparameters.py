@@ -6,10 +6,8 @@ src/kernels/autoencoder/autoencoder.h, its declaration in src/bindings/_autoenco
 the code that uses it.
 """
 
-from contextlib import AbstractContextManager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from aefast._base import _runtime, threads
 from aefast.networks import _autoencoder
 from aefast.networks.training.schedules import schedule_of_steps
 
@@ -32,13 +30,6 @@ class Hyperparameters(NamedTuple):
 SOLVERS_OF_MATRICES = frozenset(
     row["name"] for row in _autoencoder.solver_table() if row["whole_gradient"]
 )
-
-
-def blas_for_steps(solver: str) -> AbstractContextManager[Any]:
-    """Return the context of training steps, in which BLAS has one thread where steps use it."""
-    return threads.single_threaded_blas(
-        _runtime.products() == "blas" or solver in SOLVERS_OF_MATRICES
-    )
 
 
 def hyperparameters_of(estimator):

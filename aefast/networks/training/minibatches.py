@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from aefast._base import threads
+from aefast._base import _runtime, threads
 from aefast._base.checkpoints import check_tensors
 from aefast._base.epochs import Diverged, EpochTraining
 from aefast._base.errors import column_label, table_name
@@ -18,7 +18,7 @@ from aefast._base.visits import order_of
 from aefast.networks._autoencoder import NOT_FINITE, Trainer
 from aefast.networks.one_pass import mean_loss, one_pass
 from aefast.networks.training.factored import FactoredTrainer, is_factored
-from aefast.networks.training.hyperparameters import blas_for_steps, hyperparameters_of
+from aefast.networks.training.hyperparameters import hyperparameters_of
 from aefast.networks.training.sampling import check_rows
 from aefast.networks.training.schedules import place_in_schedule
 from aefast.networks.variants import PLAIN, without_noise
@@ -291,7 +291,7 @@ class MiniBatches(EpochTraining):
 
     def _slice(self, rows, loss_sum):
         """Make steps over some rows, without the GIL; results do not depend on the slicing."""
-        with blas_for_steps(self.trainer.solver):
+        with threads.single_threaded_blas(_runtime.products() == "blas"):
             self.trainer.n_threads = self.team.size
             with self.team.slice(len(rows)):
                 return self.trainer.run(rows, loss_sum)

@@ -29,7 +29,6 @@ import numpy as np
 from aefast._base.errors import shown
 from aefast._base.partitions import Part, Partitions
 from aefast.networks.training import round_tasks as tasks
-from aefast.networks.training.hyperparameters import blas_for_steps
 from aefast.networks.training.round_tasks import LocalStart, Place, Problem
 from aefast.networks.training.shares import PartitionRows, Share, division_of
 
@@ -233,8 +232,7 @@ def costs_of(partitions: Partitions, problem: Problem, start: LocalStart, traine
     gradient, n_rows = np.zeros(len(start.flat)), min(start.batch_size, *partitions.sizes)
 
     def update():
-        with blas_for_steps(trainer.solver):
-            trainer.step(gradient, 0.0, n_rows, 0.0)
+        trainer.step(gradient, 0.0, n_rows, 0.0)
         trainer.values()
 
     return Costs(

@@ -22,7 +22,7 @@ from aefast.networks._autoencoder import NOT_FINITE, Trainer
 from aefast.networks.network import Network
 from aefast.networks.one_pass import loss_sums
 from aefast.networks.scan import sums_of_table
-from aefast.networks.training.hyperparameters import Hyperparameters, blas_for_steps
+from aefast.networks.training.hyperparameters import Hyperparameters
 from aefast.networks.training.lbfgs import CHUNK_ROWS
 from aefast.networks.training.minibatches import overflowing_column
 from aefast.networks.training.shares import PartitionRows, Share
@@ -315,7 +315,7 @@ def local_steps(
         rate_factors=start.rates,
     )
     order = rows.order(share.pass_began, share.first, share.last)
-    with blas_for_steps(start.hyperparameters.solver):
+    with threads.single_threaded_blas(_runtime.products() == "blas"):
         loss_sum, status = trainer.run(order, 0.0)
     flat, state, n_steps = trainer.values()
     bad = None

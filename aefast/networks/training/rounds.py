@@ -32,7 +32,6 @@ from aefast._base.partitions import Partitions
 from aefast._base.team_size import TeamSize
 from aefast.networks._autoencoder import NOT_FINITE
 from aefast.networks.training import round_tasks as tasks
-from aefast.networks.training.hyperparameters import blas_for_steps
 from aefast.networks.training.lbfgs import FullBatch
 from aefast.networks.training.minibatches import MiniBatches
 from aefast.networks.training.round_tasks import LocalStart, Place, Problem
@@ -171,8 +170,7 @@ class GradientRounds(_Rounds):
             return loss_sum, NOT_FINITE
         if unused is not None:
             unused = np.where(sums.kept, 0, unused + len(one))
-        with blas_for_steps(self.trainer.solver):
-            return self.trainer.step(gradient, sums.loss, len(one), loss_sum, unused)
+        return self.trainer.step(gradient, sums.loss, len(one), loss_sum, unused)
 
 
 class LocalRounds(_Rounds):

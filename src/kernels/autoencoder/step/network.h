@@ -172,18 +172,14 @@ static scratch *carve_members(const training_job *job, int is_sparse, arena *a)
 /* Reserve the buffers of orthogonal steps, which suffice for the matrix of any layer. */
 static void carve_orthogonal(network *net, arena *a)
 {
-    int64_t entries = 0, smaller = 0, rows = 0;
+    int64_t squares = 0, side = 0, rows = 0;
     for (int l = 0; l < net->n_parts; ++l) {
         int64_t d = net->layers[l].d, k = net->layers[l].k;
-        entries = max_i64(entries, k * d);
-        smaller = max_i64(smaller, min_i64(k, d));
+        squares = max_i64(squares, n_panels(k) * n_panels(d));
+        side = max_i64(side, n_panels(min_i64(k, d)));
         rows = max_i64(rows, k);
     }
-    net->orthogonal = (orthogonal_buffers){.X = CARVE(a, real, entries),
-                                           .next = CARVE(a, real, entries),
-                                           .A = CARVE(a, real, smaller * smaller),
-                                           .polynomial = CARVE(a, real, smaller * smaller),
-                                           .squares = CARVE(a, double, rows)};
+    net->orthogonal = carve_orthogonal_buffers(a, side, squares, rows, net->job->n_threads);
     for (int l = 0; l < net->n_parts; ++l)
         net->layers[l].orthogonal = &net->orthogonal;
 }

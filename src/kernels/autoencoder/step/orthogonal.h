@@ -7,10 +7,14 @@
 
        X <- (a I + b A + c A A) X,    A = X X^T,
 
-   or X (a I + b A + c A A) with A = X^T X where M has more rows than columns. The polynomial takes
-   singular values in (0, 1] near 1 in few steps. The result is scaled by 0.2 sqrt(max(k, d)), so
-   that the root mean square of its entries is about 0.2, as of Adam's steps: one rate serves
-   matrices and, by Adam, biases.
+   and for M^T in the place of M where M has more rows than columns. The polynomial takes singular
+   values in (0, 1] near 1 in few steps. The result is scaled by 0.2 sqrt(max(k, d)), so that the
+   root mean square of its entries is about 0.2, as of Adam's steps: one rate serves matrices and,
+   by Adam, biases.
+
+   All matrices are stored in squares of PANEL x PANEL entries, filled up with 0, in the forms that
+   products read. A and the polynomial in A are symmetric: their squares on and above the diagonal
+   are computed, and stored a second time as those below it.
 
    K. Jordan et al. (2024), Muon: an optimizer for hidden layers in neural networks; J. Liu et al.
    (2025), Muon is scalable for LLM training (the scale). */
@@ -21,8 +25,11 @@
 
 enum {
     NEWTON_SCHULZ_STEPS = 5,
-    /* Largest number of rows and columns of a block of a symmetric product. */
-    ORTHOGONAL_BLOCK = 192
+    SQUARE = PANEL * PANEL,
+    /* Numbers of rows, of squares below one another and of panels in a piece of a product. */
+    PIECE_ROWS = TILE_BLOCK_ROWS,
+    PIECE_SQUARES = PIECE_ROWS / PANEL,
+    PIECE_PANELS = 8
 };
 
 #define NEWTON_SCHULZ_A 3.4445
@@ -30,24 +37,94 @@ enum {
 #define NEWTON_SCHULZ_C 2.0315
 #define ORTHOGONAL_SCALE 0.2
 
+/* A matrix of r x c squares as operands of products. In full precision `left` and `right` are one
+   array. */
+typedef struct {
+    /* [c][r][PANEL][PANEL] */
+    operand *left, *right;
+    /* [r][c][PANEL][PANEL]: the transposed matrix as a right operand; NULL where none is needed. */
+    operand *transposed;
+} matrix_operands;
+
 /* Buffers for any matrix of a network. */
 typedef struct orthogonal_buffers {
-    /* (k, d): X, and its next iterate. */
-    real *X, *next;
-    /* (s, s): A, and the polynomial in A, for the smaller side s of the matrix. */
-    real *A, *polynomial;
+    /* X with the smaller side of the matrix for rows, and its next iterate. */
+    matrix_operands X, next;
+    /* A, in reals too: [n][n][PANEL][PANEL] in squares; and the polynomial in A. */
+    matrix_operands A;
+    real *gram;
+    matrix_operands polynomial;
     /* (k): sums of squares of the rows of M. */
     double *squares;
+    /* [threads][PIECE_PANELS][PIECE_ROWS][PANEL]: pieces of products. */
+    real *pieces;
 } orthogonal_buffers;
 
-/* The matrix of one step, and how its products are cut into blocks. */
+/* The matrix of one step. */
 typedef struct {
     const training *t;
     const weight_matrix *matrix;
-    const orthogonal_buffers *buffers;
-    /* The smaller and the larger side, and the number of blocks along the smaller. */
-    int64_t s, larger, blocks;
+    const step_constants *constants;
+    orthogonal_buffers buffers;
+    /* Factor of the gradient, and of M where it is loaded. */
+    real factor, scale;
+    /* Whether X is M^T; its rows and columns, and its squares along both. */
+    int is_transposed;
+    int64_t s, larger, rows, columns;
+    /* Whether the next iterate is the last. */
+    int is_last;
 } orthogonal_step;
+
+static matrix_operands carve_operands(arena *a, int64_t squares, int is_transposed)
+{
+    matrix_operands m = {.left = CARVE(a, operand, squares * SQUARE)};
+    m.right = GROUP == 1 ? m.left : CARVE(a, operand, squares * SQUARE);
+    m.transposed = is_transposed ? CARVE(a, operand, squares * SQUARE) : 0;
+    return m;
+}
+
+/* Reserve buffers for matrices of at most so many squares, along the smaller side and in all, and
+   so many rows. */
+static orthogonal_buffers carve_orthogonal_buffers(arena *a, int64_t side, int64_t squares,
+                                                   int64_t rows, int n_threads)
+{
+    orthogonal_buffers b = {.X = carve_operands(a, squares, 1),
+                            .next = carve_operands(a, squares, 1),
+                            .A = carve_operands(a, side * side, 0),
+                            .polynomial = carve_operands(a, side * side, 0)};
+    b.gram = GROUP == 1 ? (real *)b.A.left : CARVE(a, real, side * side * SQUARE);
+    b.squares = CARVE(a, double, rows);
+    b.pieces = CARVE(a, real, n_threads * PIECE_PANELS * PIECE_ROWS * PANEL);
+    return b;
+}
+
+/* ---- squares ---- */
+
+/* Store square (i, j) of a matrix of r x c squares. */
+static void store_square(const matrix_operands *to, int64_t i, int64_t j, int64_t r, int64_t c,
+                         const real *square)
+{
+    operand *left = to->left + (j * r + i) * SQUARE, *right = to->right + (j * r + i) * SQUARE;
+    if (GROUP == 1)
+        memcpy(left, square, SQUARE * sizeof *square);
+    else
+        store_forms(PANEL, square, left, right);
+    if (to->transposed)
+        transpose_panel(PANEL, PANEL / GROUP, (const real *)left, PANEL / GROUP,
+                        (real *)(to->transposed + (i * c + j) * SQUARE), PANEL);
+}
+
+/* Store square (i, j), i <= j, of a symmetric matrix of n x n squares. */
+static void store_symmetric(const matrix_operands *to, int64_t i, int64_t j, int64_t n,
+                            const real *square)
+{
+    store_square(to, i, j, n, n, square);
+    if (i == j)
+        return;
+    real mirrored[SQUARE];
+    transpose_panel(PANEL, PANEL, square, PANEL, mirrored, PANEL);
+    store_square(to, j, i, n, n, mirrored);
+}
 
 /* Where the run of at most PANEL columns begins in the gradient and the state. */
 static inline int64_t place_of_run(const training *t, int64_t row, int64_t column)
@@ -55,109 +132,185 @@ static inline int64_t place_of_run(const training *t, int64_t row, int64_t colum
     return t->job->tiled ? (column / PANEL * t->k + row) * PANEL : row * t->d + column;
 }
 
-/* X[row] <- M[row], and its sum of squares. The velocity moves. */
-static void load_momentum(const orthogonal_step *step, const step_constants *c, int64_t row,
-                          real factor)
+static inline real *velocities_of(const orthogonal_step *step)
+{
+    return step->t->job->tiled ? step->matrix->state_by_d[0] : step->matrix->state_rows[0];
+}
+
+/* Return M at a place of the gradient and the state, whose velocity has moved. */
+ALWAYS_INLINE vec momentum_at(const orthogonal_step *step, int64_t at, int64_t left)
+{
+    vec v = vec_load_n(velocities_of(step) + at, left);
+    if (!step->constants->nesterov)
+        return v;
+    vec g = vec_load_n(step->matrix->gradient + at, left) * vec_set(step->factor);
+    return vec_fma(vec_set(step->constants->momentum), v, g);
+}
+
+/* Move the velocity of a row. Return the sum of squares of this row of M. */
+static double move_velocity(const orthogonal_step *step, int64_t row)
 {
     const training *t = step->t;
-    const weight_matrix *m = step->matrix;
-    real *velocities = t->job->tiled ? m->state_by_d[0] : m->state_rows[0],
-         *x = step->buffers->X + row * t->d;
-    vec momentum = vec_set(c->momentum);
+    vec momentum = vec_set(step->constants->momentum), squares = {0};
     for (int64_t column = 0; column < t->d; column += PANEL) {
         int64_t at = place_of_run(t, row, column), n = min_i64(PANEL, t->d - column);
         for (int64_t j = 0; j < n; j += LANES) {
-            vec g = vec_load_n(m->gradient + at + j, n - j) * vec_set(factor),
-                v = vec_fma(momentum, vec_load_n(velocities + at + j, n - j), g);
-            vec_store_n(velocities + at + j, v, n - j);
-            vec_store_n(x + column + j, c->nesterov ? vec_fma(momentum, v, g) : v, n - j);
+            real *velocity = velocities_of(step) + at + j;
+            vec g = vec_load_n(step->matrix->gradient + at + j, n - j) * vec_set(step->factor);
+            vec_store_n(velocity, vec_fma(momentum, vec_load_n(velocity, n - j), g), n - j);
+            vec x = momentum_at(step, at + j, n - j);
+            squares = vec_fma(x, x, squares);
         }
     }
-    step->buffers->squares[row] = sum_of_squares(x, t->d);
+    return vec_sum(squares);
 }
 
-/* gradient[row] <- X[row], scaled. */
-static void store_direction(const orthogonal_step *step, int64_t row)
+/* X <- M, scaled, in the squares of M from row i PANEL on. */
+static void load_momentum(const orthogonal_step *step, int64_t i)
 {
     const training *t = step->t;
-    const real *x = step->buffers->X + row * t->d;
+    real square[SQUARE], mirrored[SQUARE];
+    for (int64_t j = 0; j < n_panels(t->d); ++j) {
+        int64_t n = min_i64(PANEL, t->d - j * PANEL);
+        for (int64_t r = 0; r < PANEL; ++r) {
+            int64_t row = i * PANEL + r;
+            for (int64_t v = 0; v < PANEL; v += LANES)
+                vec_store(square + r * PANEL + v,
+                          row < t->k && v < n
+                              ? vec_set(step->scale) *
+                                    momentum_at(step, place_of_run(t, row, j * PANEL) + v, n - v)
+                              : (vec){0});
+        }
+        if (step->is_transposed) {
+            transpose_panel(PANEL, PANEL, square, PANEL, mirrored, PANEL);
+            store_square(&step->buffers.X, j, i, step->rows, step->columns, mirrored);
+        } else {
+            store_square(&step->buffers.X, i, j, step->rows, step->columns, square);
+        }
+    }
+}
+
+/* gradient <- square (i, j) of M, scaled. */
+static void store_direction(const orthogonal_step *step, int64_t i, int64_t j, const real *square)
+{
+    const training *t = step->t;
     vec scale = vec_set((real)(ORTHOGONAL_SCALE * sqrt((double)step->larger)));
-    for (int64_t column = 0; column < t->d; column += PANEL) {
-        real *to = step->matrix->gradient + place_of_run(t, row, column);
-        int64_t n = min_i64(PANEL, t->d - column);
-        for (int64_t j = 0; j < n; j += LANES)
-            vec_store_n(to + j, scale * vec_load_n(x + column + j, n - j), n - j);
+    int64_t n = min_i64(PANEL, t->d - j * PANEL);
+    for (int64_t row = i * PANEL; row < min_i64(t->k, (i + 1) * PANEL); ++row, square += PANEL) {
+        real *to = step->matrix->gradient + place_of_run(t, row, j * PANEL);
+        for (int64_t v = 0; v < n; v += LANES)
+            vec_store_n(to + v, scale * vec_load(square + v), n - v);
     }
 }
 
-/* ---- symmetric products: blocks of the upper triangle, and their mirror images ---- */
+/* ---- products ---- */
 
-/* Return block i of the upper triangle of an (s, s) matrix. */
-static block upper_block(const orthogonal_step *step, int64_t i)
-{
-    int64_t row = 0, s = step->s, n = step->blocks;
-    for (; i >= n - row; ++row)
-        i -= n - row;
-    block b = {.row_index = row, .column_index = row + i};
-    b.row = part_begin(s, 1, n, row), b.column = part_begin(s, 1, n, row + i);
-    b.n_rows = part_begin(s, 1, n, row + 1) - b.row;
-    b.n_columns = part_begin(s, 1, n, row + i + 1) - b.column;
-    return b;
-}
+/* A piece of a product: panels from `panel` on of rows from `row` on, both counted in squares. */
+typedef struct {
+    const orthogonal_step *step;
+    int64_t row, n_squares, panel, n_panels;
+    real *values;
+} piece;
 
-static void mirror(const orthogonal_step *step, const block *b, real *C)
+/* Return piece i of a matrix with so many squares along its rows and columns; where it is
+   symmetric, of its part on and above the diagonal. The row of the first piece past the end is
+   `rows`. */
+static piece piece_at(int64_t rows, int64_t columns, int is_symmetric, int64_t i)
 {
-    for (int64_t i = 0; b->column_index > b->row_index && i < b->n_rows; ++i)
-        for (int64_t j = 0; j < b->n_columns; ++j)
-            C[(b->column + j) * step->s + b->row + i] = C[(b->row + i) * step->s + b->column + j];
-}
-
-/* A block of A = X X^T, or of X^T X where X has more rows than columns. */
-static void gram_block(const orthogonal_step *step, const block *b)
-{
-    const training *t = step->t;
-    gemm_function *gemm = t->job->gemm;
-    const real *X = step->buffers->X;
-    real *A = step->buffers->A, *to = A + b->row * step->s + b->column;
-    if (t->k <= t->d)
-        blas_nt(gemm, b->n_rows, b->n_columns, t->d, X + b->row * t->d, t->d, X + b->column * t->d,
-                t->d, to, step->s);
-    else
-        blas_tn(gemm, b->n_rows, b->n_columns, t->k, X + b->row, t->d, X + b->column, t->d, 0, to,
-                step->s);
-    mirror(step, b, A);
-}
-
-/* A block of a I + b A + c A A. */
-static void polynomial_block(const orthogonal_step *step, const block *b)
-{
-    int64_t s = step->s;
-    const real *A = step->buffers->A;
-    real *P = step->buffers->polynomial;
-    blas_nn(step->t->job->gemm, b->n_rows, b->n_columns, s, A + b->row * s, s, A + b->column, s,
-            P + b->row * s + b->column, s);
-    for (int64_t i = b->row; i < b->row + b->n_rows; ++i) {
-        for (int64_t j = b->column; j < b->column + b->n_columns; ++j)
-            P[i * s + j] = (real)NEWTON_SCHULZ_C * P[i * s + j] +
-                           (real)NEWTON_SCHULZ_B * A[i * s + j];
-        if (b->row_index == b->column_index)
-            P[i * s + i] += (real)NEWTON_SCHULZ_A;
+    piece p = {0};
+    for (;; p.row += PIECE_SQUARES) {
+        int64_t first = is_symmetric ? p.row : 0, runs = ceil_div(columns - first, PIECE_PANELS);
+        p.panel = first + i * PIECE_PANELS;
+        if (i < runs || p.row >= rows)
+            break;
+        i -= runs;
     }
-    mirror(step, b, P);
+    p.n_squares = min_i64(PIECE_SQUARES, rows - p.row);
+    p.n_panels = min_i64(PIECE_PANELS, columns - p.panel);
+    return p;
 }
 
-/* A block of the next X. */
-static void next_block(const orthogonal_step *step, const block *b)
+static int64_t count_pieces(int64_t rows, int64_t columns, int is_symmetric)
 {
-    const training *t = step->t;
-    const real *X = step->buffers->X, *P = step->buffers->polynomial;
-    real *to = step->buffers->next + b->row * t->d + b->column;
-    if (t->k <= t->d)
-        blas_nn(t->job->gemm, b->n_rows, b->n_columns, t->k, P + b->row * t->k, t->k, X + b->column,
-                t->d, to, t->d);
-    else
-        blas_nn(t->job->gemm, b->n_rows, b->n_columns, t->d, X + b->row * t->d, t->d, P + b->column,
-                t->d, to, t->d);
+    int64_t n = 0;
+    for (int64_t row = 0; row < rows; row += PIECE_SQUARES)
+        n += ceil_div(columns - (is_symmetric ? row : 0), PIECE_PANELS);
+    return n;
+}
+
+/* Return square i of panel j of a piece. */
+static inline real *square_of(const piece *p, int64_t i, int64_t j)
+{
+    return p->values + j * PIECE_ROWS * PANEL + i * SQUARE;
+}
+
+static void finish_gram(void *context, int64_t j)
+{
+    const piece *p = (const piece *)context;
+    const orthogonal_buffers *b = &p->step->buffers;
+    int64_t n = p->step->rows, column = p->panel + j;
+    for (int64_t i = 0; i < p->n_squares && p->row + i <= column; ++i) {
+        real *square = square_of(p, i, j);
+        if (GROUP > 1)
+            memcpy(b->gram + (column * n + p->row + i) * SQUARE, square, SQUARE * sizeof *square);
+        store_symmetric(&b->A, p->row + i, column, n, square);
+    }
+}
+
+/* The polynomial from c A A to a I + b A + c A A. */
+static void finish_polynomial(void *context, int64_t j)
+{
+    const piece *p = (const piece *)context;
+    const orthogonal_step *step = p->step;
+    int64_t n = step->rows, column = p->panel + j;
+    for (int64_t i = 0; i < p->n_squares && p->row + i <= column; ++i) {
+        real *square = square_of(p, i, j);
+        const real *gram = step->buffers.gram + (column * n + p->row + i) * SQUARE;
+        for (int64_t q = 0; q < SQUARE; q += LANES)
+            vec_store(square + q, vec_fma(vec_set((real)NEWTON_SCHULZ_C), vec_load(square + q),
+                                          vec_set((real)NEWTON_SCHULZ_B) * vec_load(gram + q)));
+        for (int64_t q = 0; p->row + i == column && q < min_i64(PANEL, step->s - column * PANEL);
+             ++q)
+            square[q * PANEL + q] += (real)NEWTON_SCHULZ_A;
+        store_symmetric(&step->buffers.polynomial, p->row + i, column, n, square);
+    }
+}
+
+static void finish_next(void *context, int64_t j)
+{
+    const piece *p = (const piece *)context;
+    const orthogonal_step *step = p->step;
+    real mirrored[SQUARE];
+    for (int64_t i = 0; i < p->n_squares; ++i) {
+        const real *square = square_of(p, i, j);
+        int64_t row = p->row + i, column = p->panel + j;
+        if (!step->is_last) {
+            store_square(&step->buffers.next, row, column, step->rows, step->columns, square);
+        } else if (step->is_transposed) {
+            transpose_panel(PANEL, PANEL, square, PANEL, mirrored, PANEL);
+            store_direction(step, column, row, mirrored);
+        } else {
+            store_direction(step, row, column, square);
+        }
+    }
+}
+
+/* Compute the product of two operands of `depth` squares, piece by piece, and end with a barrier.
+   Both operands are panels of their columns, one square below the other. */
+static void multiply(const orthogonal_step *step, member m, const operand *left, int64_t depth,
+                     const operand *right, int64_t columns, int is_symmetric, finish_panel *finish)
+{
+    int64_t rows = step->rows, n = count_pieces(rows, columns, is_symmetric);
+    for (work w = begin_work(m, step->t->shares, n); take_items(&w, 1);)
+        for (int64_t i = w.begin; i < w.end; ++i) {
+            piece p = piece_at(rows, columns, is_symmetric, i);
+            p.step = step;
+            p.values = step->buffers.pieces + m.index * PIECE_PANELS * PIECE_ROWS * PANEL;
+            product_in_panels(p.n_squares * PANEL, p.n_panels, depth * PANEL, left + p.row * SQUARE,
+                              rows * SQUARE, right + p.panel * depth * SQUARE, depth * SQUARE,
+                              p.values, PIECE_ROWS * PANEL, finish, &p);
+        }
+    team_barrier(m);
 }
 
 /* ---- a step ---- */
@@ -167,45 +320,35 @@ static void next_block(const orthogonal_step *step, const block *b)
 static void orthogonalise(const training *t, member m, const weight_matrix *matrix,
                           const step_constants *constants, real factor)
 {
-    orthogonal_buffers buffers = *t->orthogonal;
+    int64_t s = min_i64(t->k, t->d), larger = max_i64(t->k, t->d);
     orthogonal_step step = {.t = t,
                             .matrix = matrix,
-                            .buffers = &buffers,
-                            .s = min_i64(t->k, t->d),
-                            .larger = max_i64(t->k, t->d)};
-    step.blocks = ceil_div(step.s, ORTHOGONAL_BLOCK);
-    int64_t begin = share_begin(m, t->k), end = share_end(m, t->k);
-    for (int64_t row = begin; row < end; ++row)
-        load_momentum(&step, constants, row, factor);
+                            .constants = constants,
+                            .buffers = *t->orthogonal,
+                            .factor = factor,
+                            .is_transposed = t->k > t->d,
+                            .s = s,
+                            .larger = larger,
+                            .rows = n_panels(s),
+                            .columns = n_panels(larger)};
+    orthogonal_buffers *b = &step.buffers;
+    for (int64_t row = share_begin(m, t->k), end = share_end(m, t->k); row < end; ++row)
+        b->squares[row] = move_velocity(&step, row);
     team_barrier(m);
-    double norm = sqrt(sum_of(buffers.squares, t->k));
-    scale_run(norm > 0 ? (real)(1 / norm) : 0, buffers.X + begin * t->d, (end - begin) * t->d);
+    double norm = sqrt(sum_of(b->squares, t->k));
+    step.scale = norm > 0 ? (real)(1 / norm) : 0;
+    int64_t n = n_panels(t->k);
+    for (int64_t i = share_begin(m, n), end = share_end(m, n); i < end; ++i)
+        load_momentum(&step, i);
     team_barrier(m);
-    grid blocks = make_blas_grid(t->k, t->d, step.s);
-    int64_t n_upper = step.blocks * (step.blocks + 1) / 2;
     for (int i = 0; i < NEWTON_SCHULZ_STEPS; ++i) {
-        for (int64_t j = share_begin(m, n_upper); j < share_end(m, n_upper); ++j) {
-            block b = upper_block(&step, j);
-            gram_block(&step, &b);
-        }
-        team_barrier(m);
-        for (int64_t j = share_begin(m, n_upper); j < share_end(m, n_upper); ++j) {
-            block b = upper_block(&step, j);
-            polynomial_block(&step, &b);
-        }
-        team_barrier(m);
-        for (int64_t j = share_begin(m, grid_size(&blocks)); j < share_end(m, grid_size(&blocks));
-             ++j) {
-            block b = grid_block(&blocks, j);
-            next_block(&step, &b);
-        }
-        team_barrier(m);
-        real *X = buffers.X;
-        buffers.X = buffers.next, buffers.next = X;
+        step.is_last = i + 1 == NEWTON_SCHULZ_STEPS;
+        multiply(&step, m, b->X.left, step.columns, b->X.transposed, step.rows, 1, finish_gram);
+        multiply(&step, m, b->A.left, step.rows, b->A.right, step.rows, 1, finish_polynomial);
+        multiply(&step, m, b->polynomial.left, step.rows, b->X.right, step.columns, 0, finish_next);
+        matrix_operands X = b->X;
+        b->X = b->next, b->next = X;
     }
-    for (int64_t row = begin; row < end; ++row)
-        store_direction(&step, row);
-    team_barrier(m);
 }
 
 #endif
