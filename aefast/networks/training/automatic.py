@@ -11,6 +11,7 @@ from aefast.networks.training.hyperparameters import SOLVERS_OF_MATRICES
 AUTO = "auto"
 # A rate that multiplies rate_factors: parameters move by a tenth of their size in a step, at most.
 RELATIVE_RATE = 0.1
+LAYERS_AT_FULL_RATE = 2  # more layers share their sum of rates: moves multiply through layers
 PLAIN_RATE = 1e-3  # for solvers, starts and single passes that have no rate factors
 ORTHOGONAL_RATE = 1e-2  # of "muon"
 PASS_RATE = 0.01  # relative rate of partial_fit, which cannot know how many passes follow
@@ -63,13 +64,18 @@ def settings_of(estimator, state, n_rows, *, has_rates, single_pass=False, suita
             else n_epochs_of(state.model, n_rows, int(batch_size))
         )
     if estimator.learning_rate == AUTO:
-        relative = PASS_RATE if single_pass else RELATIVE_RATE
+        relative = PASS_RATE if single_pass else relative_rate_of(len(state.model.layers))
         plain = ORTHOGONAL_RATE if estimator.solver in SOLVERS_OF_MATRICES else PLAIN_RATE
         chosen["learning_rate"] = relative if has_rates else plain
     if estimator.learning_rate_schedule == AUTO:
         plans = estimator.learning_rate == AUTO and not single_pass
         chosen["learning_rate_schedule"] = "trapezoid" if plans else "constant"
     return Settings(estimator, chosen)
+
+
+def relative_rate_of(n_layers):
+    """Return the rate that multiplies the rate factors of a network of so many layers."""
+    return RELATIVE_RATE * LAYERS_AT_FULL_RATE / max(LAYERS_AT_FULL_RATE, n_layers)
 
 
 def sizes_are_chosen(estimator):
