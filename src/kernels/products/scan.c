@@ -63,12 +63,18 @@ static void units_member(void *context, member m)
     int not_finite = 0;
     for (int64_t i = share_begin(m, job->n_rows); i < end; ++i) {
         real *x = (real *)job->values + i * d;
-        for (int64_t j = 0; j < d; ++j) {
-            real scaled = (real)((double)x[j] * scale[j]),
-                 value = (real)((double)scaled + shift[j]);
-            x[j] = value;
-            not_finite |= value - value != 0;
+        int64_t j = 0;
+        for (; j + DOUBLES <= d; j += DOUBLES) {
+            store_rounded(x + j,
+                          entries_in_double(REAL_KIND, (char *)x, j) * load_doubles(scale + j));
+            store_rounded(x + j,
+                          entries_in_double(REAL_KIND, (char *)x, j) + load_doubles(shift + j));
         }
+        for (; j < d; ++j) {
+            real scaled = (real)((double)x[j] * scale[j]);
+            x[j] = (real)((double)scaled + shift[j]);
+        }
+        not_finite |= !in_range(x, d, -REAL_MAX, REAL_MAX);
     }
 #ifdef _OPENMP
 #pragma omp atomic
