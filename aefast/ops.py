@@ -94,14 +94,16 @@ def _network(
         None if c is UNUSED else check.as_parameter(c, "c", (d,)),
         None if gain is None else check.as_parameter(gain, "gain", (k,)),
     ]
-    dtype = check.real_type(X.dtype, *[array.dtype for array in arrays if array is not None])
+    dtypes = {array.dtype for array in arrays if array is not None}
+    dtype = check.real_type(X.dtype, *dtypes)
+    if dtypes != {dtype}:
+        arrays = [None if array is None else array.astype(dtype, copy=False) for array in arrays]
     V: Any
-    W, V, b, c, gain = (
-        array if array is None or array.dtype == dtype else array.astype(dtype) for array in arrays
-    )
-    segments = outputs.resolve_output(output, d)
-    theta = outputs.from_names(segments, output_parameters, d)
-    theta = theta.astype(dtype) if outputs.has_parameters(segments) else None
+    W, V, b, c, gain = arrays
+    segments, theta = outputs.resolve_output(output, d), None
+    if outputs.has_parameters(segments) or output_parameters is not None:
+        theta = outputs.from_names(segments, output_parameters, d)
+        theta = theta.astype(dtype) if outputs.has_parameters(segments) else None
     network = single_layer(d, k, tied, activation, segments, gain=gain is not None)
     return network, (Parameters(W, W if tied else V, b, c, theta, gain),)
 

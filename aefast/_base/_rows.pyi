@@ -7,6 +7,7 @@ NOT_FINITE: int
 BAD_ROWS: int
 
 def is_plain(array: object, n_dimensions: int) -> bool: ...
+def may_overlap(out: NDArray[Any], array: NDArray[Any]) -> bool: ...
 def scan(
     X: NDArray[Any],
     order: NDArray[np.int64] | None,
@@ -20,6 +21,9 @@ def scan(
     sample_weight: NDArray[np.float64] | None = None,
     low: NDArray[np.float64] | None = None,
     high: NDArray[np.float64] | None = None,
+) -> int: ...
+def restore_units(
+    values: NDArray[Any], scale: NDArray[np.float64], shift: NDArray[np.float64], n_threads: int
 ) -> int: ...
 def interleave(columns: list[NDArray[Any]], out: NDArray[Any], first: int) -> None: ...
 def csr_fault(

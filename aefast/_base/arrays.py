@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from aefast._base._rows import csr_fault, is_plain
+from aefast._base._rows import csr_fault, is_plain, may_overlap
 from aefast._base.errors import entry_error, shortened
 from aefast._base.foreign_arrays import from_foreign
 from aefast._base.scalars import check_sizes
@@ -167,17 +167,14 @@ def as_out(
     Nothing is converted or copied. `out` must not overlap with the inputs, which are read
     meanwhile; only the input named `in_place` may occupy exactly the same memory.
     """
-    if (
-        not isinstance(out, np.ndarray)
-        or isinstance(out, np.ma.MaskedArray)
-        or out.shape != shape
-        or out.dtype != dtype
-        or not out.flags.carray
-    ):
+    is_array = type(out) is np.ndarray or (
+        isinstance(out, np.ndarray) and not isinstance(out, np.ma.MaskedArray)
+    )
+    if not is_array or out.shape != shape or out.dtype != dtype or not out.flags.carray:
         raise _out_error(out, shape, dtype)
     out = np.asarray(out)
     for name, array in inputs.items():
-        if np.may_share_memory(out, array) and not (name == in_place and _same_place(out, array)):
+        if may_overlap(out, array) and not (name == in_place and _same_place(out, array)):
             raise ValueError(f"out must not overlap with {name}, which is read meanwhile")
     return out
 
@@ -369,7 +366,7 @@ def sparse_or_dense_rows(
 
     With `absent_missing`, what a sparse X does not store is missing; otherwise it is 0.
     """
-    if not (_is_sparse(X) or _is_sparse_frame(X)):
+    if is_plain(X, 2) or not (_is_sparse(X) or _is_sparse_frame(X)):
         return estimator_rows(estimator, X, reset=reset, name=name, streams=True)
     from aefast._base.sparse_rows import SparseRows
 

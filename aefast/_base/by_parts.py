@@ -31,8 +31,9 @@ def takes_streams(method: Method) -> Method:
 
     @wraps(method)
     def of_rows(self: Any, X: Any, *arguments: Any, **options: Any) -> Any:
-        if type(X) is np.ndarray and not options:  # a single row's code takes microseconds
-            return method(self, X, *arguments)
+        # a single row's code takes microseconds
+        if type(X) is np.ndarray and (not options or type(options.get("out")) is np.ndarray):
+            return method(self, X, *arguments, **options)
         X = opened(X)
         out = options.get("out")
         if isinstance(out, (str, os.PathLike)):

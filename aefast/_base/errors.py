@@ -39,6 +39,9 @@ class TableName(str):
         return made
 
 
+_PLAIN = TableName("X")
+
+
 def shown(value: Any) -> str:
     """Return the text of a value for an error, shortened; its type where it has none."""
     try:
@@ -62,6 +65,8 @@ def table_name(X: Any, estimator: Any = None, *, name: str = "X") -> TableName:
     columns = getattr(X, "columns", None)
     if columns is None or not all(isinstance(column, str) for column in columns):
         columns = getattr(estimator, "feature_names_in_", None)
+        if columns is None and X is None and name == "X":
+            return _PLAIN
     return TableName(name, columns, X.place if isinstance(X, (NamedRows, StreamedRows)) else None)
 
 

@@ -44,6 +44,8 @@ def check_representable(value, name, *, integer=False, levels=MOST_LEVELS):
     an integer that 64 bits cannot hold, where only integers are expected; for texts and nestings
     that no error message could show.
     """
+    if value is None:
+        return
     if isinstance(value, (list, tuple, dict)):
         if levels == 0:
             raise ValueError(f"{name} must not have so many lists within lists")

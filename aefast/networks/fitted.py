@@ -1,7 +1,7 @@
 """State of a fitted estimator: its initial values, its continuation, and its form in files."""
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,11 +18,10 @@ from aefast.networks.network import Network, single_layer
 from aefast.networks.precision import parameter_type
 from aefast.networks.reading import Logarithms, Reading
 from aefast.networks.scaling import FOUND, Scaling
+from aefast.networks.variants import variant_of_rows
 
 
-class FittedState(NamedTuple):
-    """All values from which training goes on."""
-
+class _StateFields(NamedTuple):
     model: Network
     solver: str
     parameters: np.ndarray  # flat, in the network's layout
@@ -44,9 +43,30 @@ class FittedState(NamedTuple):
     # array of optimizer_state
     averages: bool = False
 
-    @property
+
+class FittedState(_StateFields):
+    """All values from which training goes on.
+
+    Immutable but for the entries of its arrays: views of them, and what follows from how rows are
+    read, are made once.
+    """
+
+    def __getstate__(self):
+        return None  # the fields are the whole state; cached properties are not pickled
+
+    @cached_property
     def reading(self):
         return Reading(self.fill, self.scaling, self.logarithms, self.normed)
+
+    @cached_property
+    def views(self):
+        """The `Parameters` of each layer, as views of the flat array."""
+        return self.model.split(self.parameters)
+
+    @cached_property
+    def rows_variant(self):
+        """The `Variant` in which the network reads rows, in the type of the parameters."""
+        return variant_of_rows(self.reading, self.parameters.dtype)
 
 
 @lru_cache(maxsize=64)
@@ -278,8 +298,11 @@ class FittedNetwork(Saved):
 
     def _fitted_state(self):
         """Return the state, which a method reads once: another thread may fit the estimator."""
-        check_is_fitted(self)
-        return self._state
+        try:
+            return self._state
+        except AttributeError:
+            check_is_fitted(self)  # which raises scikit-learn's error
+            raise
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "_state")

@@ -19,7 +19,7 @@ from aefast._base.sparse_rows import SparseRows
 from aefast._base.types import Array, PathLike, RandomState, Reals
 from aefast.networks.fitted import FittedState
 from aefast.networks.likelihoods import log_likelihoods, sample_of_outputs
-from aefast.networks.one_pass import as_type, one_pass, overflow_error
+from aefast.networks.one_pass import LOSSES, as_type, one_pass, overflow_error
 from aefast.networks.outputs import is_of_nonnegative, leaves_terms_out, plain_output
 from aefast.networks.training.gaps import FEEDBACKS, feeds_back
 from aefast.networks.variants import (
@@ -80,7 +80,7 @@ class NetworkInference(GivenResults, ClassNamePrefixFeaturesOutMixin, Transforme
         return (
             means
             if state.scaling is None
-            else state.scaling.restore_units(means, table_name(None, self))
+            else state.scaling.restore_units(means, table_name(None, self), self.n_threads)
         )
 
     @takes_streams
@@ -259,7 +259,7 @@ class NetworkInference(GivenResults, ClassNamePrefixFeaturesOutMixin, Transforme
                 f"H must have {model.n_components} columns, one for each component, got shape "
                 f"{H.shape}"
             )
-        parameters = model.split(state.parameters)
+        parameters = state.views if model is state.model else model.split(state.parameters)
         options = {"name": "H", "from_codes": True, "n_threads": self.n_threads}
         out = one_pass(model, parameters, H, "reconstructions", **options)
         return as_type(out, check.real_type(H.dtype), "H")
@@ -284,27 +284,28 @@ class NetworkInference(GivenResults, ClassNamePrefixFeaturesOutMixin, Transforme
 
         Reconstructions are in the user's units.
         """
-        flat, name = state.parameters, table_name(None, self)
-        if whole:
-            flat = flat.astype(np.float64, copy=False)
-        variant = rows_variant(state, flat.dtype, clips=self.domain == "clip")
+        dtype, parameters, name = state.parameters.dtype, state.views, table_name(None, self)
+        if whole and dtype != np.float64:
+            dtype = np.dtype(np.float64)
+            parameters = state.model.split(state.parameters.astype(dtype))
+        options = {"first_row": first_row} if len(state.model.layers) == 1 else {}
         out = one_pass(
             state.model,
-            state.model.split(flat),
+            parameters,
             rows,
             result,
             name=name,
             n_threads=self.n_threads,
             in_domain=True,
-            variant=variant,
+            variant=rows_variant(state, dtype, clips=self.domain == "clip"),
             whole=whole,
-            **({"first_row": first_row} if len(state.model.layers) == 1 else {}),
+            **options,
         )
-        kind = flat.dtype if whole else check.real_type(rows.dtype)
+        kind = dtype if whole else check.real_type(rows.dtype)
         if result == "reconstructions" and state.scaling is not None:
             wide = out.astype(np.promote_types(out.dtype, kind), copy=False)
-            out = state.scaling.restore_units(wide, name)
-        if result.endswith("losses"):  # which are checked in this type
+            out = state.scaling.restore_units(wide, name, self.n_threads)
+        if result in LOSSES:  # which are checked in this type
             return out.astype(kind, copy=False)
         # columns of codes are units, without the names of X's columns; str has no names
         return as_type(out, kind, str(name) if result == "codes" else name)

@@ -73,6 +73,11 @@ class Layer(_LayerFields):
         return any(segment.is_group for segment in self.output)
 
     @cached_property
+    def domain(self):
+        """The closed domain (low, high) of the output, as `outputs.domain_of` has it."""
+        return outputs.domain_of(self.output, self.n_features)
+
+    @cached_property
     def n_multiplied(self):
         """Number of multiply-adds that a row costs in one of the products of a step."""
         return self.n_features * self.n_components

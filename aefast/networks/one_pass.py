@@ -1,5 +1,6 @@
 """One-pass operations of networks: allocation, slices, threads, errors from the status."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from aefast._base.visits import order_of
 from aefast.networks import _autoencoder
 from aefast.networks._autoencoder import BAD_ROWS, NOT_FINITE
 from aefast.networks.network import Layer, Parameters
-from aefast.networks.outputs import domain_of, plain_output
+from aefast.networks.outputs import plain_output
 from aefast.networks.scan import check_groups
 from aefast.networks.variants import without_noise
 
@@ -30,7 +31,9 @@ BLOCK_ENTRIES = 1 << 22  # largest number of entries of a block's rows and codes
 
 AT_ZERO = {row["name"]: row["at_zero"] for row in _autoencoder.activation_table()}
 
-RESULTS = ("codes", "reconstructions", "row_losses", "feature_losses")
+LOSSES = ("row_losses", "feature_losses")
+RESULTS = ("codes", "reconstructions", *LOSSES)
+ALONE = TeamSize(1, is_fixed=True)
 
 
 def _block_rows(layer, n):
@@ -122,15 +125,20 @@ def _through_layer(
     """Run `one_pass` through one layer, in kernel calls between which Ctrl-C is noticed."""
     n, dtype = len(rows) if order is None else len(order), parameters.W.dtype
     out = _allocate(layer, result, n, dtype) if out is None else out
-    of_loss, missing = result.endswith("losses"), variant is not None and variant.fill is not None
-    is_bounded = of_loss or (in_domain and not from_codes)
-    domain = domain_of(layer.output, layer.n_features) if is_bounded else ANYWHERE
+    of_loss, missing = result in LOSSES, variant is not None and variant.fill is not None
+    domain = layer.domain if of_loss or (in_domain and not from_codes) else ANYWHERE
     block_rows = _block_rows(layer, n)
-    work = 2.0 * layer.n_features * layer.n_components * (1 if result == "codes" else 2)
-    pace = Pace.expecting(block_rows, work * block_rows / OPERATIONS_A_SECOND)
-    team = TeamSize(threads.effective_n_threads(n_threads, work * n), n_threads is not None)
+    work = layer.n_multiplied * (2.0 if result == "codes" else 4.0)
+    most_threads = threads.effective_n_threads(n_threads, work * n)
+    parts: Iterable[slice]
+    if n <= block_rows:  # one thread takes the block, and there is nothing to pace
+        parts, team = (slice(0, n),), ALONE
+    else:
+        pace = Pace.expecting(block_rows, work * block_rows / OPERATIONS_A_SECOND)
+        parts = slices(n, pace, rows if order is None and n >= MANY_ROWS else None)
+        team = TeamSize(most_threads, n_threads is not None)
     uses_blas = _runtime.products() == "blas"
-    for part in slices(n, pace, rows if order is None and n >= MANY_ROWS else None):
+    for part in parts:
         first = part.start
         data, places = (rows[part], None) if order is None else (rows, order[part])
         with threads.single_threaded_blas(uses_blas), team.slice(part.stop - first):
@@ -231,7 +239,7 @@ def _through_layers(
             out[part] = codes
             continue
         options |= {"from_codes": True, "name": name, "check": check, "whole": whole}
-        if result.endswith("losses") or (network.has_groups and not from_codes):
+        if result in LOSSES or (network.has_groups and not from_codes):
             options |= {"targets": (data, places), "variant": variant and without_noise(variant)}
         out[part] = _through_layer(layers[0], parameters[0], codes, result, **options)
     return out

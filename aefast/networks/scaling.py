@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from aefast._base import _runtime, threads
+from aefast._base._rows import restore_units
 from aefast._base.errors import column_label
 from aefast._base.passes import copied_rows
 from aefast._base.sparse_rows import SparseRows
@@ -31,6 +32,7 @@ QUARTILES_OF_NORMAL = 1.349  # distance of the quartiles of a normal distributio
 MOST_ENTRIES = 1 << 20  # of rows whose spreads are computed
 BLOCK_ENTRIES = 1 << 16  # entries of some columns whose spreads are computed together
 LARGEST = 1e307  # scale, so that reciprocals are normal numbers
+UNIT_WORK = 4.0  # operations that an entry's units count as, when threads are chosen
 ROUNDING = 16  # spreads below this many roundings of the mean count as 0
 
 
@@ -71,15 +73,13 @@ class Scaling(_ScalingFields):
                 rows[first : first + step] = self.scaled(rows[first : first + step])
         return rows
 
-    def restore_units(self, values, name="X"):
-        """Turn values (n, d) of a model into the user's units, in place.
+    def restore_units(self, values, name="X", n_threads=1):
+        """Turn values (n, d) of a model, which are contiguous, into the user's units, in place.
 
         Raises FloatingPointError where one overflows the type, with the label of its column.
         """
-        with _runtime.IeeeArithmetic(), np.errstate(over="ignore", invalid="ignore"):
-            np.multiply(values, self.scale, out=values, casting="same_kind")
-            np.add(values, self.shift, out=values, casting="same_kind")
-        if not np.isfinite(values).all():
+        team = threads.effective_n_threads(n_threads, UNIT_WORK * values.size)
+        if restore_units(values, self.scale, self.shift, team):
             row, column = np.argwhere(~np.isfinite(values))[0]
             raise FloatingPointError(
                 f"a result in the units of X overflows {values.dtype} at row {row}, column "

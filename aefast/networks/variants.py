@@ -88,8 +88,11 @@ def rows_variant(state, dtype=None, *, clips=False):
     It replaces missing entries, scales columns and takes logarithms. `dtype` is the type of the
     computation; None: that of the parameters.
     """
-    variant = variant_of_rows(state.reading, dtype or state.parameters.dtype)
-    return None if variant is PLAIN and not clips else variant._replace(clips=clips)
+    is_own = dtype is None or dtype == state.parameters.dtype
+    variant = state.rows_variant if is_own else variant_of_rows(state.reading, dtype)
+    if clips:
+        return variant._replace(clips=True)
+    return None if variant is PLAIN else variant
 
 
 def variant_of_rows(reading, dtype):

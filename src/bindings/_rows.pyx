@@ -8,7 +8,16 @@ from aefast._base import _runtime
 cimport numpy as cnp
 from libc.stdint cimport INT32_MAX, int64_t
 
-from _arrays cimport STATUS_BAD_ROWS, STATUS_NOT_FINITE, data_of, rows_view, view_rows
+from _arrays cimport (
+    ROWS_UINT8,
+    STATUS_BAD_ROWS,
+    STATUS_NOT_FINITE,
+    check_size,
+    data_of,
+    kind_of,
+    rows_view,
+    view_rows,
+)
 
 cnp.import_array()
 
@@ -25,8 +34,18 @@ cdef extern from "kernels/products/scan.h":
         double* column_high
         int status
 
+    ctypedef struct units_job:
+        void* values
+        int64_t n_rows
+        int64_t n_features
+        int n_threads
+        const double* scale
+        const double* shift
+        int status
+
     ctypedef struct scan_kernels:
         void (*scan)(scan_job*) noexcept nogil
+        void (*restore_units)(units_job*) noexcept nogil
 
     const scan_kernels* scan_tables[][2]
 
@@ -80,6 +99,16 @@ def is_plain(array, int n_dimensions):
     return kind in (cnp.NPY_FLOAT32, cnp.NPY_FLOAT64, cnp.NPY_UINT8, cnp.NPY_BOOL)
 
 
+def may_overlap(cnp.ndarray out, cnp.ndarray array):
+    """Return whether the bytes of two arrays may overlap, as np.may_share_memory does."""
+    cdef const char* begin = cnp.PyArray_BYTES(out)
+    cdef const char* other = cnp.PyArray_BYTES(array)
+    if not (cnp.PyArray_IS_C_CONTIGUOUS(out) and cnp.PyArray_IS_C_CONTIGUOUS(array)):
+        return np.may_share_memory(out, array)
+    return (begin < other + cnp.PyArray_NBYTES(array)
+            and other < begin + cnp.PyArray_NBYTES(out))
+
+
 def scan(cnp.ndarray X, order, domain, cnp.ndarray real_example, n_threads, cnp.ndarray sums,
          cnp.ndarray weights, *, bint missing=False, sample_weight=None, low=None, high=None):
     """Check rows, sum their columns and return the status.
@@ -97,6 +126,24 @@ def scan(cnp.ndarray X, order, domain, cnp.ndarray real_example, n_threads, cnp.
     job.column_low, job.column_high = <double*> data_of(low), <double*> data_of(high)
     with nogil:
         kernels.scan(&job)
+    return job.status
+
+
+def restore_units(cnp.ndarray values, cnp.ndarray scale, cnp.ndarray shift, int n_threads):
+    """Turn values (n, d), contiguous reals, into values scale + shift in place; return the status.
+
+    `scale` and `shift` (d,) are float64. Each of the two operations rounds to the type of values."""
+    cdef units_job job
+    cdef const scan_kernels* kernels = kernels_of(values)
+    if not cnp.PyArray_IS_C_CONTIGUOUS(values) or kind_of(values) == ROWS_UINT8:
+        raise TypeError(f"expected contiguous reals, got rows of {values.dtype}")
+    job.values, job.n_threads = cnp.PyArray_DATA(values), n_threads
+    job.n_rows, job.n_features = cnp.PyArray_DIM(values, 0), cnp.PyArray_DIM(values, 1)
+    check_size(scale, job.n_features)
+    check_size(shift, job.n_features)
+    job.scale, job.shift = <const double*> data_of(scale), <const double*> data_of(shift)
+    with nogil:
+        kernels.restore_units(&job)
     return job.status
 
 

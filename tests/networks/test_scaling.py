@@ -264,6 +264,32 @@ def test_rows_of_any_layout(tmp_path, isa):
         assert other.reconstruct(rows).tobytes() == ae.reconstruct(X).tobytes()
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n, d", [(1, 1), (3, 7), (40, 37)])
+def test_units_are_restored_with_a_rounding_after_each_operation(n, d, dtype, isa):
+    rng = np.random.default_rng(d)
+    units = scaling.Scaling(rng.normal(size=d), np.exp(rng.normal(size=d)), scaling.STANDARD)
+    values = (rng.normal(size=(n, d)) * 10.0 ** rng.integers(-40, 30, (n, d))).astype(dtype)
+    expected = values.copy()
+    np.multiply(expected, units.scale, out=expected, casting="same_kind")
+    np.add(expected, units.shift, out=expected, casting="same_kind")
+    for n_threads in (1, 2, None):
+        given = values.copy()
+        assert units.restore_units(given, n_threads=n_threads) is given
+        np.testing.assert_array_equal(given, expected)
+    values[-1, -1] = np.finfo(dtype).max
+    units.scale[-1] = 4.0
+    with pytest.raises(FloatingPointError, match=f"at row {n - 1}, column {d - 1}"):
+        units.restore_units(values)
+
+
+def test_units_of_other_layouts_are_refused():
+    units = scaling.Scaling(np.zeros(3), np.ones(3), scaling.STANDARD)
+    for values in (np.zeros((3, 4), np.float32).T[:, :3], np.zeros((2, 3), np.int64)):
+        with pytest.raises(TypeError):
+            units.restore_units(values)
+
+
 def test_no_copy_of_a_memory_map(tmp_path, monkeypatch):
     """Statistics come from a bounded part; training reads the map itself."""
     for module in (scaling, start):

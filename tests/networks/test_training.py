@@ -155,6 +155,25 @@ def test_the_number_of_threads_changes_no_bit(shape, tied, dtype, isa, make_prob
             )
 
 
+@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=lambda dtype: dtype.__name__)
+@pytest.mark.parametrize("shape", [(260, 150, 40), (333, 700, 37), (150, 64, 70)], ids=str)
+def test_zeros_are_passed_over_without_a_change_of_bits(shape, dtype, tied, n_threads, isa):
+    """Products skip zeros, and not numbers so small that sums do not change by them."""
+    n, d, k = shape
+    rng = np.random.default_rng(0)
+    X = rng.random((n, d), dtype) * (rng.random((n, d)) < 0.1)
+    X[: n // 2, d // 4 : d // 2] = 0
+    options = {"tied": tied, "solver": "sgd", "batch_size": 130, "shuffle": False, "tol": 0}
+    options |= {"random_state": 0, "n_threads": n_threads, "max_epochs": 2, "scale": None}
+    parameters = [
+        Autoencoder(k, **options).fit(rows.astype(dtype))._state.parameters
+        for rows in (X, np.where(X == 0, dtype(1e-30), X))
+    ]
+    np.testing.assert_array_equal(*parameters)
+
+
 @pytest.mark.parametrize("early_stopping", [False, True])
 def test_how_an_epoch_is_sliced_changes_no_bit(early_stopping, monkeypatch, digits):
     def fit(seconds):

@@ -75,6 +75,38 @@ static void scan_scaled_rows(int64_t n, int64_t d, int kind, int form)
     release_memory();
 }
 
+/* Results of a model that are turned into the user's units, and one that overflows. */
+static void restore_units_once(int64_t n, int64_t d)
+{
+    double *scale = doubles(d), *shift = doubles(d), error = 0;
+    void *x = reals(n * d), *y[2] = {reals(n * d), reals(n * d)};
+    for (int64_t j = 0; j < d; ++j)
+        shift[j] = random_number(), scale[j] = 0.5 + random_number();
+    for (int64_t i = 0; i < n * d; ++i)
+        put(x, i, random_number() * 2 - 1);
+    for (int teams = 0; teams < 2; ++teams) {
+        memcpy(y[teams], x, (size_t)(n * d * real_bytes()));
+        units_job job = {.values = y[teams],
+                         .n_rows = n,
+                         .n_features = d,
+                         .n_threads = teams ? team_size : 1,
+                         .scale = scale,
+                         .shift = shift};
+        scan_tables[0][is_double]->restore_units(&job);
+        check("units: status", job.status, 0);
+        put(y[teams], n * d - 1, INFINITY);
+        scan_tables[0][is_double]->restore_units(&job);
+        check("units: status of infinity", job.status != STATUS_NOT_FINITE, 0);
+        memcpy(y[teams], x, (size_t)(n * d * real_bytes()));
+        scan_tables[0][is_double]->restore_units(&job);
+    }
+    check_bits("units: bits of a team", y[0], y[1], n * d * real_bytes());
+    for (int64_t i = 0; i < n * d; ++i)
+        error = fmax(error, fabs(get(y[0], i) - (get(x, i) * scale[i % d] + shift[i % d])));
+    check("units", error, is_double ? 1e-15 : 1e-6);
+    release_memory();
+}
+
 /* Rows with a number that the check refuses, in the last column of the last row. */
 static void scan_bad_rows(void)
 {
@@ -138,6 +170,8 @@ void run_rows(void)
     for (int i = 0; i < 6; ++i)
         for (int kind = 0; kind < 3; ++kind)
             scan_scaled_rows(sizes[i], sizes[5 - i], kind, (i + 3 * kind) % 8);
+    for (int i = 0; i < 6; ++i)
+        restore_units_once(sizes[5 - i], sizes[i]);
     scan_bad_rows();
     check_sparse_matrices();
     map_functions();

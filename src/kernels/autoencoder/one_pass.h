@@ -19,12 +19,16 @@ enum { ELEMENTS_PER_BLOCK = 4096 };
 
 /* Buffers of one thread. */
 typedef struct {
-    /* (block_rows, d), rows ld_d apart: the encoder's input, and the output layer. */
-    real *X, *E;
-    /* (block_rows, d): targets. T == X unless inputs differ from targets. */
+    /* (block_rows, d), rows ld_x apart: the encoder's input. Like T and H it may be a part of the
+       user's table, which is not written to. */
+    real *X;
+    /* (block_rows, d), rows ld_t apart: targets. T == X unless inputs differ from targets. */
     real *T;
-    /* (block_rows, k), rows ld_k apart: codes. */
+    /* (block_rows, k), rows ld_h apart: codes. */
     real *H;
+    int64_t ld_x, ld_t, ld_h;
+    /* (block_rows, d), rows ld_d apart: the output layer. */
+    real *E;
     /* The entries of a row in CSR form. */
     sparse_entry *entries;
     /* Buffer for groups of columns and for the selection of units. */
@@ -42,6 +46,8 @@ typedef struct {
     int tiled;
     /* Whether the encoder reads the entries of rows in CSR form, not dense rows. */
     int sparse;
+    /* Whether rows are read where the user has them, without a copy. */
+    int in_place;
     parameter_views p;
     /* Weights packed for register tiles (packing.h). */
     real *W_by_k, *V_by_d;
@@ -60,12 +66,28 @@ static int decodes(const one_pass_job *job)
     return job->reconstructions || job->row_losses || job->feature_losses;
 }
 
+/* Rows that are a multiple of so many bytes apart compete for cache sets, and are copied. */
+enum { COMPETING_BYTES = 512 };
+
+/* Whether products can read the user's rows as they are. */
+static int rows_serve_in_place(const one_pass_job *job)
+{
+    const rows_view *rows = &job->rows;
+    return !rows->row_begin && !rows->order && rows->kind == REAL_KIND && !rows->shift &&
+           !rows->clipped && rows->stride % COMPETING_BYTES != 0 &&
+           ((uintptr_t)rows->data | (uintptr_t)rows->stride) % sizeof(real) == 0 &&
+           (job->from_codes ? !job->model.gain : !inputs_differ(&job->inputs)) &&
+           job->products != PRODUCTS_BLAS;
+}
+
 /* Reserve the buffers of one thread. */
 static pass_buffers carve_buffers(const pass *f, arena *a)
 {
     int64_t n = f->job->block_rows;
-    pass_buffers buffers;
-    buffers.X = buffers.T = CARVE(a, real, f->sparse && !decodes(f->job) ? 0 : n * f->ld_d);
+    pass_buffers buffers = {.ld_x = f->ld_d, .ld_t = f->ld_d, .ld_h = f->ld_k};
+    int has_rows = f->job->from_codes ? f->job->targets.data != 0
+                                      : !f->in_place && !(f->sparse && !decodes(f->job));
+    buffers.X = buffers.T = CARVE(a, real, has_rows ? n * f->ld_d : 0);
     buffers.entries = CARVE(a, sparse_entry, f->sparse ? f->d : 0);
     if (!f->sparse && inputs_differ(&f->job->inputs))
         buffers.T = CARVE(a, real, n * f->ld_d);
@@ -90,6 +112,7 @@ static pass carve_pass(one_pass_job *job, void *workspace)
     f.tiled = job->products == PRODUCTS_TILES;
     f.sparse = encodes(job) && job->products != PRODUCTS_BLAS &&
                inputs_are_sparse(&job->rows, &job->inputs) && zeros_pass(&job->rows, f.d);
+    f.in_place = rows_serve_in_place(job);
     f.ld_d = f.tiled ? leading_dimension(f.d) : f.d;
     f.ld_k = f.tiled ? leading_dimension(f.k) : f.k;
     f.members = arena_at(workspace);
@@ -155,11 +178,11 @@ static void encode_block(const pass *f, const pass_buffers *buffers, int64_t fir
         if (f->sparse)
             ; /* all columns are there */
         else if (f->tiled)
-            product_panels(n, n_panels(columns), d, buffers->X, f->ld_d,
+            product_panels(n, n_panels(columns), d, buffers->X, buffers->ld_x,
                            f->W_by_k + column * padded(d), padded(d), H, f->ld_k);
         else if (job->products == PRODUCTS_FEW_ROWS)
-            few_rows_times_transpose(n, columns, d, buffers->X, f->ld_d, f->p.W + column * d, d, H,
-                                     f->ld_k);
+            few_rows_times_transpose(n, columns, d, buffers->X, buffers->ld_x, f->p.W + column * d,
+                                     d, H, f->ld_k);
         else
             blas_nt(job->gemm, n, columns, d, buffers->X, f->ld_d, f->p.W + column * d, d, H,
                     f->ld_k);
@@ -203,7 +226,7 @@ static void finish_outputs(const pass *f, const pass_buffers *buffers, strip *s,
 {
     const one_pass_job *job = f->job;
     s->operand = buffers->T + column;
-    s->operand_ld = f->ld_d;
+    s->operand_ld = buffers->ld_t;
     s->row_losses = job->row_losses ? job->row_losses + first : 0;
     s->feature_losses = job->feature_losses ? (real *)job->feature_losses + first * f->d + column
                                             : 0;
@@ -232,7 +255,7 @@ static void finish_custom(const pass *f, const pass_buffers *buffers, int64_t fi
     int failed = 0;
     for (int64_t i = 0; i < n; ++i) {
         values[i] = (row_entries){buffers->E + i * f->ld_d, PANEL};
-        targets[i] = (row_entries){buffers->T + i * f->ld_d, PANEL};
+        targets[i] = (row_entries){buffers->T + i * buffers->ld_t, PANEL};
     }
     for (int q = 0; q < job->model.n_segments; ++q)
         if (job->model.segments[q].is_custom)
@@ -250,7 +273,7 @@ static void finish_groups(const pass *f, const pass_buffers *buffers, int64_t fi
     for (int q = 0; q < job->model.n_segments; ++q)
         for (int64_t i = 0; job->model.segments[q].is_group && i < n; ++i) {
             row_entries values = {buffers->E + i * f->ld_d, PANEL},
-                        x = {buffers->T + i * f->ld_d, PANEL};
+                        x = {buffers->T + i * buffers->ld_t, PANEL};
             if (job->reconstructions) {
                 *buffers->status |= group_mean(&job->model.segments[q], values,
                                                job->from_codes && !job->targets.data ? 0 : &x,
@@ -296,10 +319,10 @@ static void decode_block(const pass *f, const pass_buffers *buffers, int64_t fir
         int64_t columns = min_i64(BLOCK_COLUMNS, d - column);
         real *E = buffers->E + column;
         if (f->tiled)
-            product_panels(n, n_panels(columns), k, buffers->H, f->ld_k, f->V_by_d + column * k, k,
-                           E, f->ld_d);
+            product_panels(n, n_panels(columns), k, buffers->H, buffers->ld_h,
+                           f->V_by_d + column * k, k, E, f->ld_d);
         else if (job->products == PRODUCTS_FEW_ROWS)
-            few_rows_times_matrix(n, columns, k, buffers->H, f->ld_k, f->p.V + column, d, E,
+            few_rows_times_matrix(n, columns, k, buffers->H, buffers->ld_h, f->p.V + column, d, E,
                                   f->ld_d);
         else
             blas_nn(job->gemm, n, columns, k, buffers->H, f->ld_k, f->p.V + column, d, E, f->ld_d);
@@ -318,12 +341,29 @@ static void decode_block(const pass *f, const pass_buffers *buffers, int64_t fir
                    (size_t)d * sizeof(real));
 }
 
+/* Point to n of the user's rows from `first` on, and check them. */
+static void view_block(const pass *f, pass_buffers *buffers, int64_t first, int64_t n)
+{
+    const rows_view *rows = &f->job->rows;
+    int64_t width = f->job->from_codes ? f->k : f->d, ld = rows->stride / (int64_t)sizeof(real);
+    real *values = (real *)(uintptr_t)row_at(rows, first);
+    if (f->job->from_codes)
+        buffers->H = values, buffers->ld_h = ld;
+    else
+        buffers->X = buffers->T = values, buffers->ld_x = buffers->ld_t = ld;
+    for (int64_t i = 0; rows->checked && i < n; ++i)
+        if (!passes_check(rows, 0, width, values + i * ld))
+            *buffers->status |= STATUS_BAD_ROWS;
+}
+
 /* Load n rows from `first` on, and encode and decode them. */
-static void pass_block(const pass *f, const pass_buffers *buffers, int64_t first, int64_t n)
+static void pass_block(const pass *f, pass_buffers *buffers, int64_t first, int64_t n)
 {
     const one_pass_job *job = f->job;
     int64_t width = job->from_codes ? f->k : f->d, ld = job->from_codes ? f->ld_k : f->ld_d;
-    for (int64_t i = 0; i < n && !(f->sparse && !decodes(job)); ++i) {
+    if (f->in_place)
+        view_block(f, buffers, first, n);
+    for (int64_t i = 0; i < n && !f->in_place && !(f->sparse && !decodes(job)); ++i) {
         *buffers->status |= load_row(&job->rows, first + i, 0, width,
                                      (job->from_codes ? buffers->H : buffers->T) + i * ld);
         if (buffers->T != buffers->X && !job->from_codes)

@@ -169,6 +169,95 @@ static void tile_of_columns(int rows, int n_pairs, const panel_pair *pair, int64
     }
 }
 
+/* Terms of a sum whose entries of one operand are 0 for all sums of a tile: pixels at the margin of
+   pictures, categories that few rows have. Tiles pass over them, which changes no bit of a sum
+   where the other operand is finite. Only full precision has lists of the terms that are kept. */
+typedef struct {
+    int64_t n;
+    uint8_t term[DEPTH];
+} kept_terms;
+
+/* Whether so few of the terms are kept that it pays to visit them one by one. */
+static inline int pays_to_list(const kept_terms *kept, int64_t terms)
+{
+    return kept->n < terms - terms / 8;
+}
+
+/* List the columns of A (rows, depth), in panels, that are not 0. */
+static inline void list_columns(int rows, int64_t depth, const operand *a, int64_t a_panel,
+                                kept_terms *kept)
+{
+    int64_t n = 0;
+    for (int64_t p = 0; p < depth; p += LANES) {
+        const real *column = (const real *)(a + p / PANEL * a_panel + p % PANEL);
+        ivec bits = {0};
+        for (int r = 0; r < rows; ++r)
+            bits |= (ivec)vec_load(column + r * PANEL);
+        for (int l = 0; l < LANES && p + l < depth; ++l) {
+            kept->term[n] = (uint8_t)(p + l);
+            n += bits[l] != 0;
+        }
+    }
+    kept->n = n;
+}
+
+/* List the rows of a panel (depth, PANEL) that are not 0. */
+static inline void list_rows(int64_t depth, const operand *panel, kept_terms *kept)
+{
+    int64_t n = 0;
+    for (int64_t p = 0; p < depth; ++p) {
+        const real *row = (const real *)(panel + p * PANEL);
+        kept->term[n] = (uint8_t)p;
+        n += any_lane(((ivec)vec_load(row) | (ivec)vec_load(row + LANES)) != 0) != 0;
+    }
+    kept->n = n;
+}
+
+/* C (rows, PANEL) (+)= A B over the terms that are kept, where B is one panel, and entry (r, p) of
+   A is at a[r * a_row + p / PANEL * a_panel + p % PANEL * a_term]. */
+ALWAYS_INLINE void tile_of_terms(const int rows, const kept_terms *kept, const operand *a,
+                                 int64_t a_row, int64_t a_panel, int64_t a_term, const operand *b,
+                                 real *c, int64_t ldc, int add)
+{
+    tile_sums t;
+    clear_sums(rows, &t);
+    UNROLL_BY(2)
+    for (int64_t i = 0; i < kept->n; ++i) {
+        int64_t p = kept->term[i];
+        multiply_add(rows, &t, 1, a + p / PANEL * a_panel + p % PANEL * a_term, a_row, 1,
+                     b + p * PANEL);
+    }
+    store_sums(rows, &t, c, ldc, add);
+}
+
+/* The function tile_of_terms for an A in panels, with a copy for each height. */
+static void tile_of_kept_columns(int rows, const kept_terms *kept, const operand *a,
+                                 int64_t a_panel, const operand *b, real *c, int add)
+{
+    switch (rows) {
+#define X(n)                                                                                       \
+    case n:                                                                                        \
+        tile_of_terms(n, kept, a, PANEL, a_panel, 1, b, c, PANEL, add);                            \
+        break;
+        EACH_TILE_HEIGHT(X)
+#undef X
+    }
+}
+
+/* The function tile_of_terms for the transposed panel of a pair, with a copy for each height. */
+static void tile_of_kept_rows(int rows, const kept_terms *kept, panel_pair pair, int64_t column,
+                              real *c, int add)
+{
+    switch (rows) {
+#define X(n)                                                                                       \
+    case n:                                                                                        \
+        tile_of_terms(n, kept, pair.a + column, 1, PANEL * PANEL, PANEL, pair.b, c, PANEL, add);   \
+        break;
+        EACH_TILE_HEIGHT(X)
+#undef X
+    }
+}
+
 /* The division of m rows, which may be none, into tiles whose heights differ by at most one row,
    taller tiles first: for (tile_rows t = first_tile(m); t.row < m; t = next_tile(t)) */
 typedef struct {
@@ -220,6 +309,9 @@ typedef struct {
 
 /* Where tiles are fewer nothing is fetched, since that would take longer than it saves. */
 enum { FEWEST_FETCHING = 8 };
+
+/* The least depth of a product for which columns of zeros are looked for. */
+enum { FEWEST_COLUMNS = 64 };
 
 /* Return the plan to prefetch `entries` operands during n_tiles tiles. */
 static inline ahead wanted_soon(const operand *from, int64_t entries, int64_t n_tiles)
@@ -284,6 +376,43 @@ static inline void product_in_panels(int64_t m, int64_t panels, int64_t depth, c
     }
 }
 
+/* Tiles of the rows of a block, at most. */
+enum { MOST_TILES = 24 };
+
+/* C (m, panels * PANEL) = A (m, depth) B as product_in_panels has it, to the bit where B is finite,
+   for an A whose columns may be 0 in many adjacent rows. */
+static inline void product_with_zeros(int64_t m, int64_t panels, int64_t depth, const operand *a,
+                                      int64_t a_panel, const operand *b, int64_t b_panel, real *c,
+                                      int64_t c_panel, finish_panel *finish, void *context)
+{
+    int64_t chunks = ceil_div(depth, DEPTH), first = part_begin(depth, PANEL, chunks, 1);
+    kept_terms kept[MOST_TILES];
+    kept->n = first;
+    if (GROUP == 1 && depth >= FEWEST_COLUMNS && ceil_div(m, TILE_ROWS) <= MOST_TILES)
+        list_columns(first_tile(m).rows, first, a, a_panel, kept);
+    if (!pays_to_list(kept, first)) {
+        product_in_panels(m, panels, depth, a, a_panel, b, b_panel, c, c_panel, finish, context);
+        return;
+    }
+    for (int64_t q = 0; q < chunks; ++q) {
+        int64_t p = part_begin(depth, PANEL, chunks, q),
+                end = part_begin(depth, PANEL, chunks, q + 1);
+        const operand *columns = a + p / PANEL * a_panel;
+        kept_terms *list = kept;
+        for (tile_rows t = first_tile(m); t.row < m; t = next_tile(t))
+            list_columns(t.rows, end - p, columns + t.row * PANEL, a_panel, list++);
+        for (int64_t j = 0; j < panels; ++j) {
+            list = kept;
+            for (tile_rows t = first_tile(m); t.row < m; t = next_tile(t))
+                tile_of_kept_columns(t.rows, list++, columns + t.row * PANEL, a_panel,
+                                     b + j * b_panel + p * PANEL, c + j * c_panel + t.row * PANEL,
+                                     q > 0);
+            if (q == chunks - 1)
+                finish(context, j);
+        }
+    }
+}
+
 /* C (m, PANEL) (+)= the sum over the pairs of A^T B, for the first m <= PANEL columns of the A.
    All panels have depth <= DEPTH rows. */
 static inline void product_of_columns(int64_t m, int n_pairs, const panel_pair *pair, int64_t depth,
@@ -291,6 +420,14 @@ static inline void product_of_columns(int64_t m, int n_pairs, const panel_pair *
 {
     for (tile_rows t = first_tile(m); t.row < m; t = next_tile(t))
         tile_of_columns(t.rows, n_pairs, pair, depth, t.row, c + t.row * PANEL, add);
+}
+
+/* The same for one pair, over the rows of its panels that are kept. */
+static inline void product_of_kept_rows(int64_t m, panel_pair pair, const kept_terms *kept, real *c,
+                                        int add)
+{
+    for (tile_rows t = first_tile(m); t.row < m; t = next_tile(t))
+        tile_of_kept_rows(t.rows, kept, pair, t.row, c + t.row * PANEL, add);
 }
 
 enum { PAIRS_BYTES = 1 << 14 }; /* half of a small L1 cache */

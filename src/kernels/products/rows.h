@@ -14,12 +14,82 @@ static inline const char *row_at(const rows_view *rows, int64_t place)
     return rows->data + (rows->order ? rows->order[place] : place) * rows->stride;
 }
 
+/* As many entries as a vector has doubles, in each type of a table, wherever they are in memory. */
+enum { DOUBLES = AEFAST_VEC_BYTES / 8 };
+typedef double doubles_in_memory __attribute__((vector_size(8 * DOUBLES), aligned(1), may_alias));
+typedef float floats_in_memory __attribute__((vector_size(4 * DOUBLES), aligned(1), may_alias));
+typedef double doubles __attribute__((vector_size(8 * DOUBLES)));
+typedef real few_reals
+    __attribute__((vector_size(sizeof(real) * DOUBLES), aligned(sizeof(real)), may_alias));
+
+ALWAYS_INLINE doubles load_doubles(const double *p) { return *(const doubles_in_memory *)p; }
+
+/* DOUBLES bytes, and LANES bytes below. Instructions are named because GCC 12 takes many others. */
+ALWAYS_INLINE doubles doubles_of_bytes(const uint8_t *p)
+{
+#if defined(__AVX512VL__) && AEFAST_VEC_BYTES == 64
+    return (doubles)_mm512_cvtepi32_pd(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p)));
+#else
+    doubles x = {0};
+    for (int i = 0; i < DOUBLES; ++i)
+        x[i] = (double)p[i];
+    return x;
+#endif
+}
+
+ALWAYS_INLINE vec vec_of_bytes(const uint8_t *p)
+{
+#if defined(__AVX512F__) && VEC_IS(64, 32)
+    return (vec)_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p)));
+#elif defined(__AVX2__) && VEC_IS(32, 32)
+    return (vec)_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p)));
+#else
+    vec x = {0};
+    for (int i = 0; i < LANES; ++i)
+        x[i] = (real)p[i];
+    return x;
+#endif
+}
+
+/* Load entries j to j + DOUBLES - 1. */
+ALWAYS_INLINE doubles entries_in_double(int kind, const char *from, int64_t j)
+{
+    if (kind == ROWS_UINT8)
+        return doubles_of_bytes((const uint8_t *)from + j);
+    if (kind == ROWS_FLOAT32)
+        return __builtin_convertvector(*(const floats_in_memory *)(from + 4 * j), doubles);
+    return *(const doubles_in_memory *)(from + 8 * j);
+}
+
+ALWAYS_INLINE void store_rounded(real *to, doubles x)
+{
+    *(few_reals *)to = __builtin_convertvector(x, few_reals);
+}
+
+/* Load one entry. */
+ALWAYS_INLINE double entry_in_double(int kind, const char *from, int64_t j)
+{
+    float narrow;
+    double wide;
+    if (kind == ROWS_UINT8)
+        return (double)((const uint8_t *)from)[j];
+    if (kind == ROWS_FLOAT32) {
+        memcpy(&narrow, from + 4 * j, sizeof narrow);
+        return (double)narrow;
+    }
+    memcpy(&wide, from + 8 * j, sizeof wide);
+    return wide;
+}
+
 /* Convert n entries to reals. Rows may be misaligned, and are therefore read by memcpy. */
 ALWAYS_INLINE void convert_entries(int kind, const char *from, int64_t n, real *out)
 {
     if (kind == ROWS_UINT8) {
         const uint8_t *x = (const uint8_t *)from;
-        for (int64_t j = 0; j < n; ++j)
+        int64_t j = 0;
+        for (; j + LANES <= n; j += LANES)
+            vec_store(out + j, vec_of_bytes(x + j));
+        for (; j < n; ++j)
             out[j] = (real)x[j];
     } else if (kind == REAL_KIND) {
         memcpy(out, from, (size_t)n * sizeof(real));
@@ -38,6 +108,18 @@ ALWAYS_INLINE void convert_entries(int kind, const char *from, int64_t n, real *
     }
 }
 
+/* out[j] = (x[j] - shift[j]) factor[j] for n entries of a kind, computed in double. */
+ALWAYS_INLINE void scale_kind(int kind, const char *from, int64_t n, const double *shift,
+                              const double *factor, real *restrict out)
+{
+    int64_t j = 0;
+    for (; j + DOUBLES <= n; j += DOUBLES)
+        store_rounded(out + j, (entries_in_double(kind, from, j) - load_doubles(shift + j)) *
+                                   load_doubles(factor + j));
+    for (; j < n; ++j)
+        out[j] = (real)((entry_in_double(kind, from, j) - shift[j]) * factor[j]);
+}
+
 /* Convert n entries, which begin at a column, to reals in the model's units. Differences are taken
    in double, so that narrow columns far from 0 keep their digits in float32. */
 __attribute__((noinline, unused)) static void scale_entries(const rows_view *rows, const char *from,
@@ -45,23 +127,12 @@ __attribute__((noinline, unused)) static void scale_entries(const rows_view *row
                                                             real *restrict out)
 {
     const double *shift = rows->shift + column, *factor = rows->factor + column;
-    if (rows->kind == ROWS_UINT8) {
-        const uint8_t *x = (const uint8_t *)from;
-        for (int64_t j = 0; j < n; ++j)
-            out[j] = (real)(((double)x[j] - shift[j]) * factor[j]);
-    } else if (rows->kind == ROWS_FLOAT32) {
-        for (int64_t j = 0; j < n; ++j) {
-            float x;
-            memcpy(&x, from + j * (int64_t)sizeof x, sizeof x);
-            out[j] = (real)(((double)x - shift[j]) * factor[j]);
-        }
-    } else {
-        for (int64_t j = 0; j < n; ++j) {
-            double x;
-            memcpy(&x, from + j * (int64_t)sizeof x, sizeof x);
-            out[j] = (real)((x - shift[j]) * factor[j]);
-        }
-    }
+    if (rows->kind == ROWS_UINT8)
+        scale_kind(ROWS_UINT8, from, n, shift, factor, out);
+    else if (rows->kind == ROWS_FLOAT32)
+        scale_kind(ROWS_FLOAT32, from, n, shift, factor, out);
+    else
+        scale_kind(ROWS_FLOAT64, from, n, shift, factor, out);
 }
 
 /* Move finite entries, which begin at a column, to the nearest end of their domain. */

@@ -1,5 +1,5 @@
-/* Checks of rows and sums of their columns. The members of a team divide the columns, not the rows,
-   so that the order of each sum is fixed. */
+/* Checks of rows, sums of their columns, and units of results. The members of a team divide the
+   columns where there are sums, not the rows, so that the order of each sum is fixed. */
 #include "kernels/products/scan.h"
 
 #include "kernels/products/rows.h"
@@ -55,4 +55,37 @@ static void scan(scan_job *job)
     team_run(job->n_threads, FLOAT_MODE_IEEE, scan_member, job);
 }
 
-const scan_kernels INSTANCE(scan) = {.scan = scan};
+static void units_member(void *context, member m)
+{
+    units_job *job = (units_job *)context;
+    int64_t d = job->n_features, end = share_end(m, job->n_rows);
+    const double *scale = job->scale, *shift = job->shift;
+    int not_finite = 0;
+    for (int64_t i = share_begin(m, job->n_rows); i < end; ++i) {
+        real *x = (real *)job->values + i * d;
+        int64_t j = 0;
+        for (; j + DOUBLES <= d; j += DOUBLES) {
+            store_rounded(x + j,
+                          entries_in_double(REAL_KIND, (char *)x, j) * load_doubles(scale + j));
+            store_rounded(x + j,
+                          entries_in_double(REAL_KIND, (char *)x, j) + load_doubles(shift + j));
+        }
+        for (; j < d; ++j) {
+            real scaled = (real)((double)x[j] * scale[j]);
+            x[j] = (real)((double)scaled + shift[j]);
+        }
+        not_finite |= !in_range(x, d, -REAL_MAX, REAL_MAX);
+    }
+#ifdef _OPENMP
+#pragma omp atomic
+#endif
+    job->status |= not_finite ? STATUS_NOT_FINITE : STATUS_OK;
+}
+
+static void restore_units(units_job *job)
+{
+    job->status = STATUS_OK;
+    team_run(job->n_threads, FLOAT_MODE_IEEE, units_member, job);
+}
+
+const scan_kernels INSTANCE(scan) = {.scan = scan, .restore_units = restore_units};

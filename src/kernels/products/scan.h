@@ -1,5 +1,5 @@
-/* One pass over the rows of a table that checks them and sums their columns: the kernel's arguments
-   and the table of its instances. */
+/* Passes over the rows of a table: one that checks them and sums their columns, and one that turns
+   results into the user's units. The kernels' arguments and the table of their instances. */
 #ifndef AEFAST_SCAN_H
 #define AEFAST_SCAN_H
 
@@ -22,8 +22,21 @@ typedef struct {
     int status;
 } scan_job;
 
+/* Rows x of a model become x scale + shift, rounded to the type of the rows after each of the two
+   operations, which are in double. */
+typedef struct {
+    /* in/out (n_rows, n_features), float or double, contiguous. */
+    void *values;
+    int64_t n_rows, n_features;
+    int n_threads;
+    const double *scale, *shift;
+    /* out: STATUS_NOT_FINITE where a result is not finite. */
+    int status;
+} units_job;
+
 typedef struct {
     void (*scan)(scan_job *);
+    void (*restore_units)(units_job *);
 } scan_kernels;
 
 /* For callers outside instances: scan_tables[instruction set][0: float32, 1: float64]. */

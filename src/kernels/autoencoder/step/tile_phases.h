@@ -337,9 +337,10 @@ static void finish_code_delta(void *context, int64_t j)
 
 /* Compute the thread's share of C = A B. A (n, depth) are the forms of an activation, C (n,
    columns) is an activation, and B has panels of b_rows rows. */
-static void phase_by_tiles(const training *t, member m, const batch_plan *plan, real *A,
-                           int64_t depth, const operand *B, int64_t b_rows, real *C,
-                           int64_t columns, finish_panel *finish, int64_t sample)
+ALWAYS_INLINE void phase_of_products(const training *t, member m, const batch_plan *plan, real *A,
+                                     int64_t depth, const operand *B, int64_t b_rows, real *C,
+                                     int64_t columns, finish_panel *finish, int64_t sample,
+                                     int with_zeros)
 {
     int64_t panels = n_panels(columns), stride = panel_size(plan);
     tile_phase phase = {.t = t, .plan = plan, .sample = sample, .buffers = &t->members[m.index]};
@@ -347,17 +348,25 @@ static void phase_by_tiles(const training *t, member m, const batch_plan *plan, 
          take_items(&w, RUN_PANELS);)
         for (int64_t item = w.begin; item < w.end; item += phase.at.n_panels) {
             run at = phase.at = run_at(plan, panels, item, w.end);
-            product_in_panels(block_size(plan, at.r), at.n_panels, depth,
-                              by_columns(A, plan, n_panels(depth), at.r, 0), GROUP * stride,
-                              B + at.j * b_rows * PANEL, b_rows * PANEL,
-                              panel_of(C, plan, panels, at.r, at.j), stride, finish, &phase);
+            (with_zeros ? product_with_zeros : product_in_panels)(
+                block_size(plan, at.r), at.n_panels, depth,
+                by_columns(A, plan, n_panels(depth), at.r, 0), GROUP * stride,
+                B + at.j * b_rows * PANEL, b_rows * PANEL, panel_of(C, plan, panels, at.r, at.j),
+                stride, finish, &phase);
         }
+}
+
+static void phase_by_tiles(const training *t, member m, const batch_plan *plan, real *A,
+                           int64_t depth, const operand *B, int64_t b_rows, real *C,
+                           int64_t columns, finish_panel *finish, int64_t sample)
+{
+    phase_of_products(t, m, plan, A, depth, B, b_rows, C, columns, finish, sample, 0);
 }
 
 static void hidden_by_tiles(const training *t, member m, const batch_plan *plan, int64_t sample)
 {
-    phase_by_tiles(t, m, plan, t->X_forms, t->d, t->W.operands_by_k, padded(t->d), t->H, t->k,
-                   finish_hidden, sample);
+    phase_of_products(t, m, plan, t->X_forms, t->d, t->W.operands_by_k, padded(t->d), t->H, t->k,
+                      finish_hidden, sample, 1);
 }
 
 static void output_by_tiles(const training *t, member m, const batch_plan *plan)
@@ -400,16 +409,24 @@ static void add_gradient(const training *t, const batch_plan *plan, weight_block
         left[n_pairs] = t->D, right[n_pairs++] = by_rows(t->X_forms, plan, n_panels(t->d), r, j);
     if (which.decoder)
         left[n_pairs] = t->R_forms, right[n_pairs++] = by_rows(t->E, plan, n_panels(t->d), r, j);
-    int at_once = pairs_at_once(n_pairs, block_size(plan, r));
-    for (int first = 0; first < n_pairs; first += at_once, add = 1)
+    int64_t depth = block_size(plan, r);
+    int at_once = pairs_at_once(n_pairs, depth);
+    kept_terms kept;
+    kept.n = depth;
+    if (GROUP == 1 && which.encoder && at_once == 1)
+        list_rows(depth, right[0], &kept);
+    for (int first = 0; first < n_pairs; first += at_once, add = 1, kept.n = depth)
         for (int64_t i = 0; i < n_rows; i += PANEL) {
+            int64_t columns = min_i64(PANEL, n_rows - i);
             panel_pair pair[2];
             for (int q = 0; q < at_once; ++q)
                 pair[q] = (panel_pair){
                     by_rows(left[first + q], plan, n_panels(t->k), r, (row + i) / PANEL),
                     right[first + q]};
-            product_of_columns(min_i64(PANEL, n_rows - i), at_once, pair, block_size(plan, r),
-                               gradient + i * PANEL, add);
+            if (pays_to_list(&kept, depth))
+                product_of_kept_rows(columns, pair[0], &kept, gradient + i * PANEL, add);
+            else
+                product_of_columns(columns, at_once, pair, depth, gradient + i * PANEL, add);
         }
 }
 
