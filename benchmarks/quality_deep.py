@@ -8,6 +8,7 @@ record may be cut anywhere.
 
 import argparse
 import datetime
+import itertools
 import json
 import subprocess
 import sys
@@ -18,10 +19,10 @@ from benchmarks.deep.problem import SHAPES, images
 from benchmarks.harness import machine, report
 from benchmarks.harness.runner import ROOT
 
-QUICK = ("aefast, Muon", "aefast, Adam", "PyTorch, Adam", "PyTorch, Muon")
+QUICK = ("aefast, Adam", "aefast, Muon", "PyTorch, AdamW", "PyTorch, Muon")
 QUICK_SECONDS, FULL_SECONDS = 480, 3600
 LIMIT_FACTOR = 3  # of the seconds of training: errors are measured too, and caches are filled
-COLOURS = ("#000000", "#555555", "#999999", "#0072B2", "#56B4E9", "#D55E00", "#009E73")
+COLOURS = ("#000000", "#777777", "#0072B2", "#56B4E9", "#D55E00", "#E69F00", "#009E73", "#CC79A7")
 
 
 def parse_arguments(arguments):
@@ -147,14 +148,11 @@ def draw(lines, path):
     panels = figure.subplots(1, len(names), squeeze=False)[0]
     for axes, name in zip(panels, names, strict=True):
         runs = [line for line in lines if line.get("network") == name and line.get("curve")]
-        colours = dict(zip(methods.METHODS, COLOURS, strict=True))
-        for run in runs:
+        for run, colour in zip(runs, itertools.cycle(COLOURS), strict=False):
             seconds = [row["seconds"] for row in run["curve"]]
             width = 2.2 if run["method"].startswith("aefast") else 1.4
             errors = [row["test"] for row in run["curve"]]
-            axes.plot(
-                seconds, errors, color=colours[run["method"]], linewidth=width, label=run["method"]
-            )
+            axes.plot(seconds, errors, color=colour, linewidth=width, label=run["method"])
         levels = SHAPES[name].test_levels
         axes.set(xscale="log", yscale="log", title=SHAPES[name].name, xlabel="seconds of training")
         axes.set_yticks(levels, [f"{level:g}" for level in levels], minor=False)

@@ -1,11 +1,11 @@
 """The methods: functions of (images, shape, limit in seconds, threads) that report to a watch.
 
 All minimise the cross-entropy of pixels with logistic layers and, in deep networks, a linear code
-(Hinton & Salakhutdinov 2006). Rates were chosen with equal effort, three for each method, by the
-test error after two minutes on the deep network. Batches and epochs are the methods' own; schedules
-end with the seconds.
+(Hinton & Salakhutdinov 2006). Batches, rates and epochs are the methods' own; schedules end with
+the epochs. How rates were chosen is told in results/deep-autoencoders.md.
 """
 
+from contextlib import contextmanager
 from functools import partial
 from itertools import pairwise
 
@@ -48,20 +48,49 @@ def torch_network(shape):
 
 
 def torch_optimizers(model, kind, rate):
-    """Return the optimizers of a step."""
+    """Return the optimizers of a step: of PyTorch, and of the packages that are named here."""
     import torch
 
+    parameters = list(model.parameters())
     if kind == "nag":
-        return [torch.optim.SGD(model.parameters(), lr=rate, momentum=0.99, nesterov=True)]
+        return [torch.optim.SGD(parameters, lr=rate, momentum=0.99, nesterov=True)]
+    if kind == "nadam":
+        return [torch.optim.NAdam(parameters, lr=rate)]
     if kind == "muon":
-        matrices = [p for p in model.parameters() if p.ndim == 2]
-        others = [p for p in model.parameters() if p.ndim != 2]
+        matrices = [p for p in parameters if p.ndim == 2]
+        others = [p for p in parameters if p.ndim != 2]
         given = {"weight_decay": 0.0, "adjust_lr_fn": "match_rms_adamw"}
         return [torch.optim.Muon(matrices, lr=rate, **given), torch.optim.Adam(others, lr=rate)]
-    return [torch.optim.Adam(model.parameters(), lr=rate, fused=True)]
+    if kind == "soap":
+        from pytorch_optimizer import SOAP
+
+        return [SOAP(parameters, lr=rate, weight_decay=0.0, precondition_frequency=10)]
+    if kind == "prodigy":
+        from prodigyopt import Prodigy
+
+        return [Prodigy(parameters, lr=rate, safeguard_warmup=True)]
+    if kind == "schedule-free":
+        from schedulefree import AdamWScheduleFree
+
+        return [AdamWScheduleFree(parameters, lr=rate, warmup_steps=300)]
+    if kind == "adamw":
+        return [torch.optim.AdamW(parameters, lr=rate, weight_decay=0.05, fused=True)]
+    return [torch.optim.Adam(parameters, lr=rate, fused=True)]
 
 
-def torch(images, shape, limit, n_threads, *, kind, rate, batch_size, epochs, compiled=False):
+@contextmanager
+def averaged(optimizers):
+    """Let optimizers that train other parameters than they leave show those that they leave."""
+    for one in optimizers:
+        if hasattr(one, "eval"):
+            one.eval()
+    yield
+    for one in optimizers:
+        if hasattr(one, "train"):
+            one.train()
+
+
+def torch(images, shape, limit, n_threads, *, kind, rate, epochs, batch_size=200, compiled=False):
     """Train in PyTorch, with a cosine schedule over the epochs."""
     import torch
 
@@ -72,14 +101,18 @@ def torch(images, shape, limit, n_threads, *, kind, rate, batch_size, epochs, co
     loss_of = torch.nn.BCEWithLogitsLoss(reduction="sum")
     optimizers = torch_optimizers(model, kind, rate)
     steps = epochs * -(-len(rows) // batch_size)
-    schedules = [torch.optim.lr_scheduler.CosineAnnealingLR(one, steps) for one in optimizers]
+    schedules = []
+    if kind != "schedule-free":
+        schedules = [torch.optim.lr_scheduler.CosineAnnealingLR(one, steps) for one in optimizers]
 
     def reconstruct(X):
-        with torch.no_grad():
+        with torch.no_grad(), averaged(optimizers):
             return torch.sigmoid(model(torch.as_tensor(np.ascontiguousarray(X)))).numpy()
 
     if compiled:  # compilation is no part of the curve
         loss_of(forward(rows[:batch_size]), rows[:batch_size]).backward()
+    with averaged(optimizers):
+        pass
     watch = Watch(images, limit)
     for _ in range(epochs):
         for batch in torch.randperm(len(rows)).split(batch_size):
@@ -92,40 +125,41 @@ def torch(images, shape, limit, n_threads, *, kind, rate, batch_size, epochs, co
             return
 
 
+ADAM = {
+    "solver": "adam",
+    "learning_rate": 6e-3,
+    "weight_decay": 0.05,
+    "weight_averaging": 0.998,
+    "batch_size": 200,
+    "learning_rate_schedule": "trapezoid",
+    "max_epochs": 180,
+}
+MUON = {
+    "solver": "muon",
+    "learning_rate": 0.015,
+    "momentum": 0.95,
+    "nesterov": True,
+    "weight_averaging": 0.99,
+    "batch_size": 1000,
+    "learning_rate_schedule": "trapezoid",
+    "pretrain_epochs": 0,
+    "max_epochs": 80,
+}
 METHODS = {
-    "aefast, Muon": partial(
-        aefast,
-        solver="muon",
-        learning_rate=0.015,
-        momentum=0.95,
-        nesterov=True,
-        batch_size=1000,
-        learning_rate_schedule="trapezoid",
-        max_epochs=60,
+    "aefast, Adam": partial(aefast, **ADAM),
+    "aefast, Adam, bfloat16": partial(
+        aefast, **(ADAM | {"precision": "bfloat16", "max_epochs": 280})
     ),
-    "aefast, Muon, averaged": partial(
-        aefast,
-        solver="muon",
-        learning_rate=0.015,
-        momentum=0.95,
-        nesterov=True,
-        batch_size=1000,
-        learning_rate_schedule="trapezoid",
-        weight_averaging=0.99,
-        max_epochs=60,
+    "aefast, Adam, untied": partial(aefast, **(ADAM | {"tied": False, "max_epochs": 100})),
+    "aefast, Muon": partial(aefast, **MUON),
+    "aefast, Muon, bfloat16": partial(
+        aefast, **(MUON | {"precision": "bfloat16", "max_epochs": 130})
     ),
-    "aefast, Adam": partial(
-        aefast,
-        solver="adam",
-        learning_rate=2e-3,
-        batch_size=200,
-        learning_rate_schedule="cosine",
-        max_epochs=60,
-    ),
-    "PyTorch, Adam": partial(torch, kind="adam", rate=1e-3, batch_size=200, epochs=45),
-    "PyTorch, Adam, compiled": partial(
-        torch, kind="adam", rate=1e-3, batch_size=200, epochs=45, compiled=True
-    ),
-    "PyTorch, Nesterov": partial(torch, kind="nag", rate=1e-3, batch_size=200, epochs=45),
-    "PyTorch, Muon": partial(torch, kind="muon", rate=0.01, batch_size=1000, epochs=60),
+    "PyTorch, Adam": partial(torch, kind="adam", rate=1e-3, epochs=100),
+    "PyTorch, AdamW": partial(torch, kind="adamw", rate=2e-3, epochs=100),
+    "PyTorch, AdamW, compiled": partial(torch, kind="adamw", rate=2e-3, epochs=100, compiled=True),
+    "PyTorch, Muon": partial(torch, kind="muon", rate=0.02, batch_size=500, epochs=40),
+    "PyTorch, schedule-free": partial(torch, kind="schedule-free", rate=3e-3, epochs=100),
+    "PyTorch, Nesterov": partial(torch, kind="nag", rate=3e-4, epochs=100),
+    "PyTorch, SOAP": partial(torch, kind="soap", rate=3e-3, epochs=100),
 }

@@ -45,6 +45,17 @@ def test_squared_error_is_about_that_of_pca(name, share):
     assert -1e-9 < ae.reconstruction_error(X).mean() - pca < 0.01 * means
 
 
+@pytest.mark.parametrize(
+    "sizes, rate", [((8, 4), 0.1), ((16, 8, 4), 1 / 15), ((16, 12, 8, 4), 0.05)]
+)
+def test_rates_fall_with_the_number_of_layers(sizes, rate, digits):
+    """Moves of layers multiply: wide networks of four left their minimum at a rate of 0.1."""
+    stack = StackedAutoencoder(sizes, output="bernoulli", pretrain_epochs=1, random_state=0)
+    stack.set_params(max_epochs=20).fit(digits[:500])
+    assert stack.fit_report_["learning_rate"] == pytest.approx(rate, rel=1e-12)
+    assert stack.loss_curve_[-1] < loss_of_means(stack, digits[:500])
+
+
 @pytest.mark.parametrize("name", ["iris", "wine"])
 def test_more_units_than_columns(name):
     X = standardised(name)

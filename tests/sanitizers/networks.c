@@ -52,6 +52,7 @@ network_case draw_case(int64_t n, int64_t d, int64_t k)
     c.weighted = random_below(2);
     c.gain = !c.top_k && random_below(2);
     c.logarithms = random_below(3) == 0, c.scaled = random_below(3) == 0;
+    c.zeros = random_below(3) == 0;
     return c;
 }
 
@@ -148,6 +149,24 @@ void place_parameters(network *net, void *flat)
         layer->gain = net->has_gain ? at : 0;
         at += (net->has_gain ? k : 0) * size;
     }
+    autoencoder_model *head = &net->head;
+    int64_t d = head->n_features, k = head->n_components, size = real_bytes();
+    head->W = head->V = at;
+    head->c = at + k * d * size;
+    head->theta = has_theta(head) ? at + (k + 1) * d * size : 0;
+}
+
+/* Give the code of a network a head with any distribution but a custom one. */
+static void add_head(network *net, int64_t k)
+{
+    network_case plain = {.d = 3, .n_segments = 1};
+    do
+        plain.outputs[0] = random_below(network_kernels()->n_outputs);
+    while (plain.outputs[0] == output_named("custom"));
+    autoencoder_model *head = &net->head;
+    make_segments(&plain, head);
+    head->n_features = plain.d, head->n_components = k, head->tied = 1;
+    net->n_parameters += (k + 1 + has_theta(head)) * plain.d;
 }
 
 network make_network(const network_case *c)
@@ -167,6 +186,8 @@ network make_network(const network_case *c)
         layer->top_k = l < c->n_upper ? 0 : c->top_k < k ? c->top_k : (int)k;
         net.n_parameters += n_parameters_of(layer, c->gain);
     }
+    if (c->head)
+        add_head(&net, net.layers[c->n_upper].n_components);
     net.flat = reals(net.n_parameters);
     double width = 1 / sqrt((double)c->d + 4);
     fill_uniform(net.flat, net.n_parameters, -width, width);
@@ -203,7 +224,21 @@ table make_rows(const network_case *c, const network *net)
                     *x = NAN;
             }
         }
+    int first = layer->segments[0].output,
+        holds_zeros = layer->n_segments == 1 &&
+                      (first == output_named("gaussian") || first == output_named("bernoulli"));
+    for (int64_t i = 0; c->zeros && holds_zeros && i < c->n * c->d; ++i)
+        if (i % c->d % 3 > 0 && i / c->d / 12 % 2 == 0) /* in blocks of rows */
+            X[i] = 0;
     return make_table(X, c->n, c->d, c->kind, c->form);
+}
+
+table make_targets(const network_case *c, const network *net)
+{
+    network targets = {.layers = {net->head}};
+    network_case plain = {.n = c->n, .d = net->head.n_features, .kind = ROWS_FLOAT64};
+    plain.missing = random_below(2);
+    return make_rows(&plain, &targets);
 }
 
 double *make_weights(const network_case *c)

@@ -15,14 +15,22 @@ typedef struct {
     int kind, form, missing, weighted;
     /* Whether units have gains, the encoder reads logarithms, and columns are scaled. */
     int gain, logarithms, scaled;
+    /* Whether columns are 0 in many adjacent rows, where the distribution has zeros. */
+    int zeros;
+    /* One of HEAD_... */
+    int head;
 } network_case;
+
+enum { HEAD_NONE, HEAD_BESIDE, HEAD_ALONE }; /* beside a decoder, or in its place */
 
 /* One layer or several. Segments and parameters are in memory of the harness. */
 typedef struct {
     autoencoder_model layers[1 + MOST_UPPER];
+    /* Without components where there is none. */
+    autoencoder_model head;
     int has_gain;
     custom_output custom;
-    /* Number of parameters of all layers, and their flat array. */
+    /* Number of parameters of all layers and the head, and their flat array. */
     int64_t n_parameters;
     void *flat;
 } network;
@@ -43,6 +51,9 @@ void place_parameters(network *net, void *flat);
 
 /* Make rows in the domains of the output's distributions. */
 table make_rows(const network_case *c, const network *net);
+
+/* Make rows in the domain of the head's distribution. */
+table make_targets(const network_case *c, const network *net);
 
 /* How the encoder reads the rows of a case. */
 void set_reading(const network_case *c, rows_view *rows, input_view *inputs);

@@ -1,5 +1,6 @@
 /* Training steps and gradients: every solver, schedule, penalty and kind of noise, in networks of
-   one layer and of several, with register tiles and with a product in place of BLAS. */
+   one layer and of several, with heads and without, with register tiles and with a product in place
+   of BLAS. */
 #include "networks.h"
 
 /* The differences of a step from the plain autoencoder. */
@@ -51,7 +52,7 @@ typedef struct {
 } trained;
 
 static trained train(const network_case *c, const step_case *s, network net, const table *rows,
-                     const double *weight, int n_threads)
+                     const table *targets, const double *weight, int n_threads)
 {
     const autoencoder_kernels *kernels = network_kernels();
     trained result = {.flat = copy_of(net.flat, net.n_parameters * real_bytes())};
@@ -70,6 +71,10 @@ static trained train(const network_case *c, const step_case *s, network net, con
                         .sampled_zeros = samples ? s->sampled_zeros : 0,
                         .sampled_ratio = samples ? s->sampled_ratio : 0,
                         .sample_weight = weight,
+                        .head = c->head ? &net.head : 0,
+                        .head_rows = targets->view,
+                        .head_weight = weight,
+                        .head_alone = c->head == HEAD_ALONE,
                         .n_threads = n_threads,
                         .gemm = plain_product,
                         .tiled = s->tiled,
@@ -126,14 +131,17 @@ static void train_case(int64_t n, int64_t d, int64_t k, int n_upper)
 {
     network_case c = draw_case(n, d, k);
     c.n_upper = n_upper;
+    c.head = random_below(3);
     step_case s = draw_step(&c);
     network net = make_network(&c);
-    table rows = make_rows(&c, &net);
+    table rows = make_rows(&c, &net), targets = rows;
+    if (c.head)
+        targets = make_targets(&c, &net);
     double *weight = make_weights(&c);
     if (random_below(3) == 0)
         rows = sparse_rows(&rows, !c.logarithms);
-    trained one = train(&c, &s, net, &rows, weight, 1),
-            team = train(&c, &s, net, &rows, weight, team_size);
+    trained one = train(&c, &s, net, &rows, &targets, weight, 1),
+            team = train(&c, &s, net, &rows, &targets, weight, team_size);
     check("training: status", one.status, 0);
     check("training: loss", !isfinite(one.loss), 0);
     check_finite("training: parameters", one.flat, net.n_parameters);
@@ -220,7 +228,7 @@ void run_gradients(void)
         double *weight = make_weights(&c), *expected = doubles(net.n_parameters);
         for (int64_t j = 0; j < c.n; ++j)
             weight[j] = 1 / (double)c.n;
-        trained result = train(&c, &s, net, &rows, weight, 1);
+        trained result = train(&c, &s, net, &rows, &rows, weight, 1);
         double loss = written_out(&c, &net, &rows, expected), error = 0, size = 0;
         for (int64_t j = 0; j < net.n_parameters; ++j) {
             error = fmax(error, fabs(result.gradients[j] - expected[j]));
