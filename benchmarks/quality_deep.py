@@ -127,8 +127,8 @@ def table_of(runs, shape, kind, levels):
 
 
 def tables_of(lines):
-    out = []
-    for facts in (line["machine"] for line in lines if "machine" in line):
+    out, machines = [], [line["machine"] for line in lines if "machine" in line]
+    for facts in (one for i, one in enumerate(machines) if one not in machines[:i]):
         out += [*(f"* {line}" for line in report.machine_lines(facts)), ""]
     for name, shape in SHAPES.items():
         runs = [line for line in lines if line.get("network") == name]
