@@ -333,7 +333,9 @@ def with_gradients(problem, n_threads, memory=None):
     if status & _autoencoder.BAD_ROWS:
         raise bad_row_error(rows, "X", domain, parameters[0].W.dtype, output=network.output)
     check_groups(rows, "X", network.output)
-    if status & _autoencoder.NOT_FINITE or not np.isfinite(flat).all():
+    # products pass over zeros of X, and with them over weights of a column that no row has
+    is_finite = np.isfinite(flat).all() and np.isfinite(parameters[0].W).all()
+    if status & _autoencoder.NOT_FINITE or not is_finite:
         raise overflow_error("X", parameters)
     [layer] = network.layers
     # with kept memory the array is that of the next call too

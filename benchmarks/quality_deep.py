@@ -8,7 +8,6 @@ record may be cut anywhere.
 
 import argparse
 import datetime
-import itertools
 import json
 import subprocess
 import sys
@@ -22,7 +21,10 @@ from benchmarks.harness.runner import ROOT
 QUICK = ("aefast, Adam", "aefast, Muon", "PyTorch, AdamW", "PyTorch, Muon")
 QUICK_SECONDS, FULL_SECONDS = 480, 3600
 LIMIT_FACTOR = 3  # of the seconds of training: errors are measured too, and caches are filled
-COLOURS = ("#000000", "#777777", "#0072B2", "#56B4E9", "#D55E00", "#E69F00", "#009E73", "#CC79A7")
+COLOURS = (
+    *("#000000", "#0072B2", "#888888", "#D55E00", "#E69F00", "#332288"),
+    *("#009E73", "#44AA99", "#56B4E9", "#CC79A7", "#AA4499", "#999933"),
+)
 
 
 def parse_arguments(arguments):
@@ -145,13 +147,15 @@ def draw(lines, path):
 
     names = [name for name in SHAPES if any(line.get("network") == name for line in lines)]
     figure = Figure(figsize=(6 * len(names), 4.2), layout="constrained")
+    colours = dict(zip(methods.METHODS, COLOURS, strict=True))
     panels = figure.subplots(1, len(names), squeeze=False)[0]
     for axes, name in zip(panels, names, strict=True):
         runs = [line for line in lines if line.get("network") == name and line.get("curve")]
-        for run, colour in zip(runs, itertools.cycle(COLOURS), strict=False):
+        for run in runs:
             seconds = [row["seconds"] for row in run["curve"]]
             width = 2.2 if run["method"].startswith("aefast") else 1.4
             errors = [row["test"] for row in run["curve"]]
+            colour = colours[run["method"]]
             axes.plot(seconds, errors, color=colour, linewidth=width, label=run["method"])
         levels = SHAPES[name].test_levels
         axes.set(xscale="log", yscale="log", title=SHAPES[name].name, xlabel="seconds of training")

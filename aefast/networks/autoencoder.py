@@ -132,7 +132,7 @@ class Autoencoder(
     learning_rate : float or "auto", default="auto"
         Size of a solver's steps; `learning_rate_schedule` may reduce it. "auto": with "adam" and
         "adagrad", 0.1 times the size of each parameter array after a start by "pca" (0.01 times in
-        `partial_fit`); 0.01 with "muon"; otherwise 1e-3.
+        `partial_fit`; 0.2 / L times in L > 2 layers); 0.01 with "muon"; otherwise 1e-3.
     momentum : float in [0, 1), default=0.9
         Momentum of "sgd" and "muon": ``v ← momentum·v + g``, ``w ← w − learning_rate·v``. 0 is
         plain gradient descent.

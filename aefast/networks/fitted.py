@@ -298,11 +298,10 @@ class FittedNetwork(Saved):
 
     def _fitted_state(self):
         """Return the state, which a method reads once: another thread may fit the estimator."""
-        try:
-            return self._state
-        except AttributeError:
+        state = getattr(self, "_state", None)
+        if state is None:
             check_is_fitted(self)  # which raises scikit-learn's error
-            raise
+        return state
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "_state")

@@ -30,7 +30,7 @@ FACTOR = 3.0
 SHARED_RANGE = 0.25
 QUARTILES_OF_NORMAL = 1.349  # distance of the quartiles of a normal distribution, in deviations
 MOST_ENTRIES = 1 << 20  # of rows whose spreads are computed
-BLOCK_ENTRIES = 1 << 16  # entries of some columns whose spreads are computed together
+BLOCK_ENTRIES = 1 << 16  # entries of columns, or of rows, that are computed together
 LARGEST = 1e307  # scale, so that reciprocals are normal numbers
 UNIT_WORK = 4.0  # operations that an entry's units count as, when threads are chosen
 ROUNDING = 16  # spreads below this many roundings of the mean count as 0
@@ -78,7 +78,8 @@ class Scaling(_ScalingFields):
 
         Raises FloatingPointError where one overflows the type, with the label of its column.
         """
-        team = threads.effective_n_threads(n_threads, UNIT_WORK * values.size)
+        is_small = values.size <= BLOCK_ENTRIES  # a team would take longer than it saves
+        team = 1 if is_small else threads.effective_n_threads(n_threads, UNIT_WORK * values.size)
         if restore_units(values, self.scale, self.shift, team):
             row, column = np.argwhere(~np.isfinite(values))[0]
             raise FloatingPointError(

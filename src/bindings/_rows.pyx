@@ -132,11 +132,16 @@ def scan(cnp.ndarray X, order, domain, cnp.ndarray real_example, n_threads, cnp.
 def restore_units(cnp.ndarray values, cnp.ndarray scale, cnp.ndarray shift, int n_threads):
     """Turn values (n, d), contiguous reals, into values scale + shift in place; return the status.
 
-    `scale` and `shift` (d,) are float64. Each of the two operations rounds to the type of values."""
+    `scale` and `shift` (d,) are float64. Each of both operations rounds to the type of values."""
     cdef units_job job
     cdef const scan_kernels* kernels = kernels_of(values)
     if not cnp.PyArray_IS_C_CONTIGUOUS(values) or kind_of(values) == ROWS_UINT8:
         raise TypeError(f"expected contiguous reals, got rows of {values.dtype}")
+    if cnp.PyArray_NDIM(values) != 2 or not cnp.PyArray_ISWRITEABLE(values):
+        raise TypeError("expected rows (n, d) that may be written")
+    for array in (scale, shift):
+        if cnp.PyArray_TYPE(array) != cnp.NPY_FLOAT64:
+            raise TypeError(f"expected float64, got {array.dtype}")
     job.values, job.n_threads = cnp.PyArray_DATA(values), n_threads
     job.n_rows, job.n_features = cnp.PyArray_DIM(values, 0), cnp.PyArray_DIM(values, 1)
     check_size(scale, job.n_features)

@@ -299,6 +299,19 @@ def test_a_failed_first_fit_leaves_no_fitted_attribute(digits):
 # ---- the functions ----
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("tied", [True, False])
+def test_weights_of_columns_of_zeros_are_finite(value, tied, make_problem):
+    """Products pass over columns of zeros, and must not pass over such weights."""
+    X, (W, b, c, V) = make_problem(48, 100, 5, tied=tied)
+    X[:, ::2] = 0
+    W[1, 0] = value
+    for function in (ops.loss, ops.loss_and_gradients, ops.encode):
+        given = (X, W, b) if function is ops.encode else (X, W, b, c, V)
+        with pytest.raises(ValueError, match=r"\bW\b"):
+            function(*given)
+
+
 def test_ops_name_the_argument(make_problem):
     X, (W, b, c, _) = make_problem(6, 5, 3)
     H = np.full((6, 3), 0.5)
