@@ -121,8 +121,8 @@ def test_the_bound_tells_bfloat16_from_float32(make_problem):
 def test_training_follows_the_reference(solver, options, output, tied, make_problem):
     """Four epochs with a short last batch and a penalty.
 
-    An operand that is rounded the other way moves a step by some 1e-4 of it. The operands of
-    orthogonal steps are rounded in the kernels alone, to 2^-9 of themselves.
+    An operand that is rounded the other way moves a step by some 1e-4 of it; orthogonal steps
+    spread it over the matrix.
     """
     X, _ = make_problem(149, 21, 11, dtype=np.float32)
     settings = {"output": output, "solver": solver, "alpha": 0.02, "batch_size": 32, **options}
@@ -140,7 +140,7 @@ def test_training_follows_the_reference(solver, options, output, tied, make_prob
     )
     expected = reference.flatten(by_reference.parameters)
     assert np.abs(ae._state.parameters - expected).max() < 0.02 * np.abs(expected - start).max()
-    rtol = 5e-4 if solver == "muon" else 1e-4
+    rtol = 3e-4 if solver == "muon" else 1e-4
     np.testing.assert_allclose(ae.loss_curve_, by_reference.loss_curve, rtol=rtol)
 
 

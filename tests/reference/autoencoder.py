@@ -22,6 +22,7 @@ compiled tables require it.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -99,14 +100,35 @@ def orthogonalised(M, n_steps=5):
     return (P * s) @ Qt
 
 
-def muon(w, g, state, n_steps, *, matrices, learning_rate, momentum=0.0, nesterov=False):
+def orthogonalised_by(product, M, n_steps=5):
+    """Return what `orthogonalised` does, by products that may round their operands."""
+    norm = np.linalg.norm(M)
+    X = (M if len(M) <= M.shape[1] else M.T) / (norm if norm > 0 else 1)
+    for _ in range(n_steps):
+        A = product(X, X.T)
+        X = product(3.4445 * np.eye(len(A)) - 4.7750 * A + 2.0315 * product(A, A), X)
+    return X if len(M) <= M.shape[1] else X.T
+
+
+def muon(
+    w,
+    g,
+    state,
+    n_steps,
+    *,
+    matrices,
+    learning_rate,
+    momentum=0.0,
+    nesterov=False,
+    orthogonal=orthogonalised,
+):
     """Orthogonal steps of matrices (Jordan et al. 2024; scale: Liu et al. 2025), Adam of biases."""
     new, new_state = adam(w, g, state, n_steps, learning_rate=learning_rate)
     for at, shape in matrices:
         part = slice(at, at + shape[0] * shape[1])
         velocity = momentum * state[0, part] + g[part]
         step = g[part] + momentum * velocity if nesterov else velocity
-        direction = 0.2 * np.sqrt(max(shape)) * orthogonalised(step.reshape(shape))
+        direction = 0.2 * np.sqrt(max(shape)) * orthogonal(step.reshape(shape))
         new[part] = w[part] - learning_rate * direction.ravel()
         new_state[:, part] = velocity, state[1, part]
     return new, new_state
@@ -393,6 +415,8 @@ def train(
     w = np.concatenate([flatten(parameters), *thetas])
     state = np.zeros((SOLVERS[solver].n_states(options), w.size))
     options = options | options_of_matrices(solver, k, d, tied)
+    if SOLVERS[solver].of_matrices and product is not np.matmul:
+        options["orthogonal"] = partial(orthogonalised_by, product)
     n_steps, loss_curve = 0, []
     for order in row_orders:
         epoch_loss = 0.0
