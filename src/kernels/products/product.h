@@ -221,7 +221,7 @@ ALWAYS_INLINE void tile_of_terms(const int rows, const kept_terms *kept, const o
 {
     tile_sums t;
     clear_sums(rows, &t);
-    UNROLL_BY(2)
+    UNROLL_BY(1)
     for (int64_t i = 0; i < kept->n; ++i) {
         int64_t p = kept->term[i];
         multiply_add(rows, &t, 1, a + p / PANEL * a_panel + p % PANEL * a_term, a_row, 1,

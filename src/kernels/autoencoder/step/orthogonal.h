@@ -100,9 +100,15 @@ static orthogonal_buffers carve_orthogonal_buffers(arena *a, int64_t side, int64
 
 /* ---- squares ---- */
 
+/* Functions of their own: a transposition is long once it is inlined. */
+__attribute__((noinline)) static void transpose_square(const real *square, real *to)
+{
+    transpose_panel(PANEL, PANEL, square, PANEL, to, PANEL);
+}
+
 /* Store square (i, j) of a matrix of r x c squares. */
-static void store_square(const matrix_operands *to, int64_t i, int64_t j, int64_t r, int64_t c,
-                         const real *square)
+__attribute__((noinline)) static void store_square(const matrix_operands *to, int64_t i, int64_t j,
+                                                   int64_t r, int64_t c, const real *square)
 {
     operand *left = to->left + (j * r + i) * SQUARE, *right = to->right + (j * r + i) * SQUARE;
     if (GROUP == 1)
@@ -122,7 +128,7 @@ static void store_symmetric(const matrix_operands *to, int64_t i, int64_t j, int
     if (i == j)
         return;
     real mirrored[SQUARE];
-    transpose_panel(PANEL, PANEL, square, PANEL, mirrored, PANEL);
+    transpose_square(square, mirrored);
     store_square(to, j, i, n, n, mirrored);
 }
 
@@ -182,7 +188,7 @@ static void load_momentum(const orthogonal_step *step, int64_t i)
                               : (vec){0});
         }
         if (step->is_transposed) {
-            transpose_panel(PANEL, PANEL, square, PANEL, mirrored, PANEL);
+            transpose_square(square, mirrored);
             store_square(&step->buffers.X, j, i, step->rows, step->columns, mirrored);
         } else {
             store_square(&step->buffers.X, i, j, step->rows, step->columns, square);
@@ -287,7 +293,7 @@ static void finish_next(void *context, int64_t j)
         if (!step->is_last) {
             store_square(&step->buffers.next, row, column, step->rows, step->columns, square);
         } else if (step->is_transposed) {
-            transpose_panel(PANEL, PANEL, square, PANEL, mirrored, PANEL);
+            transpose_square(square, mirrored);
             store_direction(step, column, row, mirrored);
         } else {
             store_direction(step, row, column, square);
