@@ -78,6 +78,12 @@ def torch_optimizers(model, kind, rate):
     return [torch.optim.Adam(parameters, lr=rate, fused=True)]
 
 
+def train_mode(optimizers):
+    for one in optimizers:
+        if hasattr(one, "train"):
+            one.train()
+
+
 @contextmanager
 def averaged(optimizers):
     """Let optimizers that train other parameters than they leave show those that they leave."""
@@ -85,9 +91,7 @@ def averaged(optimizers):
         if hasattr(one, "eval"):
             one.eval()
     yield
-    for one in optimizers:
-        if hasattr(one, "train"):
-            one.train()
+    train_mode(optimizers)
 
 
 def torch(images, shape, limit, n_threads, *, kind, rate, epochs, batch_size=200, compiled=False):
@@ -111,8 +115,7 @@ def torch(images, shape, limit, n_threads, *, kind, rate, epochs, batch_size=200
 
     if compiled:  # compilation is no part of the curve
         loss_of(forward(rows[:batch_size]), rows[:batch_size]).backward()
-    with averaged(optimizers):
-        pass
+    train_mode(optimizers)
     watch = Watch(images, limit)
     for _ in range(epochs):
         for batch in torch.randperm(len(rows)).split(batch_size):
@@ -155,10 +158,10 @@ METHODS = {
     "aefast, Muon, bfloat16": partial(
         aefast, **(MUON | {"precision": "bfloat16", "max_epochs": 130})
     ),
-    "PyTorch, Adam": partial(torch, kind="adam", rate=1e-3, epochs=100),
-    "PyTorch, AdamW": partial(torch, kind="adamw", rate=2e-3, epochs=100),
-    "PyTorch, AdamW, compiled": partial(torch, kind="adamw", rate=2e-3, epochs=100, compiled=True),
-    "PyTorch, Muon": partial(torch, kind="muon", rate=0.02, batch_size=500, epochs=40),
+    "PyTorch, Adam": partial(torch, kind="adam", rate=1e-3, epochs=75),
+    "PyTorch, AdamW": partial(torch, kind="adamw", rate=2e-3, epochs=75),
+    "PyTorch, AdamW, compiled": partial(torch, kind="adamw", rate=2e-3, epochs=75, compiled=True),
+    "PyTorch, Muon": partial(torch, kind="muon", rate=0.02, batch_size=500, epochs=34),
     "PyTorch, schedule-free": partial(torch, kind="schedule-free", rate=3e-3, epochs=100),
     "PyTorch, Nesterov": partial(torch, kind="nag", rate=3e-4, epochs=100),
     "PyTorch, SOAP": partial(torch, kind="soap", rate=3e-3, epochs=100),
